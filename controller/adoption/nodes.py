@@ -9,8 +9,9 @@ from typing import Any, Final
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.catalog.instances import INSTANCES, PRICES, Maker, family_of
-from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, families
+from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, families, instance_filter
 from controller.signals.karpenter import POOL_LABEL
+from controller.signals.launchable import Placement, instance_pins, needs_of
 from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
 
 _WELL_KNOWN: Final = ("kubernetes.io", "karpenter.sh", *DOMAINS)
@@ -90,26 +91,25 @@ def instance_type(observed: Observation, pool: str | None, deployment: Object, p
     if used:
         name = min(used, key=lambda one: (-used[one], one))
         others = sorted(set(used) - {name})
-        beside = f"; others run on {', '.join(others)}, but price and throughput apply to one type" if others else ""
+        beside = f"; others run on {', '.join(others)}, whose prices count too; throughput applies to one type" if others else ""
         return Fact(name, f"{used[name]} of its pods run on it{beside}", sure=not others)
-    pinned = pinned_values(mapping(deployment, "spec", "template", "spec"), TYPE_LABEL)
+    pods_of = mapping(deployment, "spec", "template", "spec")
+    pinned = pinned_values(pods_of, TYPE_LABEL)
     if len(pinned) == 1:
         return read(pinned[0], "the pods require it")
-    spec = mapping(observed.node_pools.get(pool or ""), "spec", "template", "spec")
-    requirements = items(spec, "requirements")
-    allowed = pinned or in_values(requirements, TYPE_LABEL)[0]
-    if len(allowed) == 1:
-        return read(allowed[0], f"NodePool {pool} launches no other")
-    named = families(requirements)
-    known = [
-        name for name in INSTANCES if (not allowed or name in allowed) and (not named or family_of(name) in named) and (allowed or named)
-    ]
-    if len({family_of(name) for name in known}) > 1:
-        return missing(f"NodePool {pool} launches {', '.join(sorted({family_of(name) for name in known}))}, and no pod of the unit runs")
+    asked = instance_filter(items(observed.node_pools.get(pool or ""), "spec", "template", "spec", "requirements"))
+    if len(asked.types) == 1:
+        return read(asked.types[0], f"NodePool {pool} launches no other")
+    placement = Placement(instance_pins(pods_of), needs_of(pods_of))
+    known = [name for name in placement.among(asked) if name in INSTANCES]
+    kinds = sorted({family_of(name) for name in known})
+    if len(kinds) > 1:
+        return missing(f"NodePool {pool} launches {', '.join(kinds)}, none of which its pods pin, and no pod of the unit runs")
     if known and maker is not None:
-        return assumed(
-            min(known, key=lambda name: INSTANCES[name].vcpus), f"the smallest that NodePool {pool} launches; none of its pods runs"
-        )
+        smallest = min(known, key=lambda name: (INSTANCES[name].vcpus, INSTANCES[name].accelerators))
+        others = sorted((name for name in known if name != smallest), key=lambda name: (INSTANCES[name].vcpus, name))
+        beside = f", which may also launch {', '.join(others)} for its pods: they count as its capacity" if others else ""
+        return assumed(smallest, f"the smallest that NodePool {pool} launches for its pods{beside}; none of its pods runs")
     return missing("no pod of the unit runs, and its NodePool does not state which type it launches")
 
 

@@ -106,7 +106,10 @@ class UnitFile(FileModel):
         "shortage of the unit.",
     )
     price_per_hour: float = Field(
-        gt=0, le=10_000, description="Price of one replica, US dollars per hour: the on-demand price of its share of a node."
+        gt=0,
+        le=10_000,
+        description="Price of one replica on `instanceType`, US dollars per hour: the on-demand price of its share of a node. Replicas on "
+        "nodes of another type cost more or less in proportion to EC2's on-demand prices, where these are known.",
     )
     throughput: float = Field(
         gt=0,

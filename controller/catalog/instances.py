@@ -67,13 +67,30 @@ INSTANCES: Final[Mapping[str, Instance]] = {
 """Every size of the four families. A test compares them with the EC2 API's answer, as moto has it."""
 
 PRICES: Final[Mapping[str, float]] = {
+    "g5.xlarge": 1.0060,
+    "g5.2xlarge": 1.2120,
+    "g5.4xlarge": 1.6240,
+    "g5.8xlarge": 2.4480,
+    "g5.12xlarge": 5.6720,
+    "g5.16xlarge": 4.0960,
+    "g5.24xlarge": 8.1440,
+    "g5.48xlarge": 16.2880,
+    "g6.xlarge": 0.8048,
+    "g6.2xlarge": 0.9776,
+    "g6.4xlarge": 1.3232,
+    "g6.8xlarge": 2.0144,
+    "g6.12xlarge": 4.6016,
+    "g6.16xlarge": 3.3968,
+    "g6.24xlarge": 6.6752,
+    "g6.48xlarge": 13.3504,
     "inf2.xlarge": 0.7582,
     "inf2.8xlarge": 1.9679,
+    "inf2.24xlarge": 6.4906,
+    "inf2.48xlarge": 12.9813,
     "trn1.2xlarge": 1.3438,
-    "g5.xlarge": 1.0060,
-    "g6.xlarge": 0.8048,
+    "trn1.32xlarge": 21.5000,
 }
-"""US dollars per hour on demand in us-west-2: from Table 1 of the AWS sample, and for inf2.8xlarge from EC2's price list."""
+"""US dollars per hour on demand in us-west-2: from Table 1 of the AWS sample, and for the other sizes from EC2's price list."""
 
 GPU_NAMES: Final[Mapping[str, str]] = {"a10g": "g5", "l4": "g6"}
 """Families by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""

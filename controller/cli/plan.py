@@ -101,7 +101,7 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     yield "plain", ""
     yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    spend = spend_per_hour(application, decision.evidence)
+    spend = spend_per_hour(snapshot.application, decision.evidence)
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
     change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
     if decision.planned is not None:

@@ -13,7 +13,7 @@ from controller.policy.weights import blended_cost, price_ratio
 
 @dataclass(frozen=True, slots=True)
 class Hourly:
-    """US dollars per hour for the present demand, in each mode, at the application file's prices.
+    """US dollars per hour for the present demand, in each mode, at the prices of the nodes that run (else the application file's).
 
     Attributes:
         cost: In cost mode, by its weights.
@@ -44,7 +44,12 @@ def hourly(snapshot: Snapshot, figures: Figures) -> Hourly | None:
 
 
 def spend_per_hour(application: Application, evidence: Mapping[str, UnitEvidence]) -> float:
-    """US dollars per hour of the ready replicas, at the application file's prices (one replica an instance)."""
+    """US dollars per hour of the ready replicas.
+
+    Args:
+        application: As its snapshot has it, with the prices of the nodes that run; with those of the application file otherwise.
+        evidence: For the ready replicas.
+    """
     return sum(evidence[unit.name].ready * unit.price_per_hour for unit in application.units if unit.name in evidence)
 
 

@@ -286,6 +286,8 @@ class PoolObservation:
     at_limit: str = ""  # a sentence about the limit that is reached; "" below it
     ready: bool = True
     problem: str = ""
+    launchable: tuple[str, ...] = ()  # the types that it may launch for the unit's pods, as far as they are known; (): not known
+    beyond_limit: tuple[str, ...] = ()  # those of them that no longer fit under its limits
     held: tuple[Held, ...] = ()  # all its instances, where some of them run in a reservation; else ()
 
 

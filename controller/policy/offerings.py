@@ -16,10 +16,11 @@ BINDS_S: Final = 10.0
 
 
 def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservation | None = None) -> Allowed:
-    """What the unit may be launched as: the application file, else the NodePool, narrowed by the Deployment's own pins.
+    """What the unit may be launched as: the application file, else the NodePool, narrowed by what the Deployment's pods require.
 
-    Where neither says which instance types, it is the unit's priced type and every type that refused NodeClaims of the pool left open. EC2
-    sells some types in some zones only; that is known for the priced type.
+    A NodePool may allow a whole family: then it is every type of it that the pods fit on. Where neither says which instance types, it is
+    the unit's priced type and every type that refused NodeClaims of the pool left open. EC2 sells some types in some zones only; that is
+    known for the priced type. Types that no longer fit under the NodePool's limits count for what was launched; nobody asks EC2 for them.
 
     Args:
         unit: The unit.
@@ -28,7 +29,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
     """
     own = pool is None or pool.name == observed.pool.name
     pool = pool or observed.pool
-    types = (unit.instance_types if own else ()) or pool.instance_types or _left_open(unit, pool)
+    types = (unit.instance_types if own else ()) or pool.launchable or pool.instance_types or _left_open(unit, pool)
     if observed.pod_instance_types:
         types = tuple(one for one in types if one in observed.pod_instance_types) or observed.pod_instance_types
     zones = (unit.zones if own else ()) or pool.zones
@@ -36,7 +37,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
         zones = tuple(one for one in zones if one in observed.pod_zones) or observed.pod_zones
     sold = observed.offered_zones
     by_type = (_narrowed(zones, sold) if one == unit.instance_type else zones for one in types)
-    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable, free_reservations(observed))
+    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable, free_reservations(observed), pool.beyond_limit)
 
 
 def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:

@@ -53,6 +53,7 @@ class Allowed:
         unavailable: The offerings that Karpenter's own metrics call unavailable; () where they are not read.
         reserved: Where a capacity reservation has a free instance, as pairs of type and zone; None where that is not known. Elsewhere there
             is nothing reserved to refuse.
+        beyond_limit: The types that the NodePool's limits no longer allow: Karpenter does not ask for them, so nothing refuses them.
     """
 
     instance_types: tuple[str, ...]
@@ -60,6 +61,13 @@ class Allowed:
     capacity_types: tuple[str, ...] = ()
     unavailable: tuple[Offering, ...] = ()
     reserved: frozenset[tuple[str, str]] | None = None
+    beyond_limit: tuple[str, ...] = ()
+
+    @property
+    def asked_for(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The types that Karpenter may ask EC2 for now, each with its zones."""
+        pairs = zip(self.instance_types, self.zones, strict=True)
+        return tuple((instance_type, zones) for instance_type, zones in pairs if instance_type not in self.beyond_limit)
 
     def zones_of(self, instance_type: str) -> tuple[str, ...]:
         """The zones of one type, () where they are not known or the type is not allowed."""
@@ -208,11 +216,11 @@ def _pairs(failure: Refusal) -> tuple[tuple[str, str], ...]:
 def _required(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[Offering, ...]:
     """Every offering that must be named; () where some are not known."""
     kinds = _kinds(allowed, refusals)
-    if not kinds or any(not zones for zones in allowed.zones):
+    if not kinds or any(not zones for _, zones in allowed.asked_for):
         return ()
     return tuple(
         (instance_type, zone, kind)
-        for instance_type, zones in zip(allowed.instance_types, allowed.zones, strict=True)
+        for instance_type, zones in allowed.asked_for
         for zone in zones
         for kind in kinds
         if kind != _RESERVED or allowed.reserved is None or (instance_type, zone) in allowed.reserved
@@ -284,8 +292,8 @@ def _asked_for_all(failure: Refusal, allowed: Allowed) -> bool:
     by_words = ALL_UNAVAILABLE in failure.codes or (failure.source == "create-error" and failure.cause is Cause.QUOTA)
     if not by_words or not failure.requirements_known:
         return False
-    types = not failure.instance_types or set(allowed.instance_types) <= set(failure.instance_types)
-    zones = not failure.zones or all(known and set(known) <= set(failure.zones) for known in allowed.zones)
+    types = not failure.instance_types or {one for one, _ in allowed.asked_for} <= set(failure.instance_types)
+    zones = not failure.zones or all(known and set(known) <= set(failure.zones) for _, known in allowed.asked_for)
     kinds = not failure.capacity_types or set(allowed.capacity_types) <= set(failure.capacity_types)
     return types and zones and kinds
 

@@ -237,7 +237,7 @@ def _why(view: View) -> Iterator[str]:
 
 def _price(view: View) -> Iterator[str]:
     prices = hourly(view.snapshot, Figures.of(view.snapshot, view.memory.units))
-    spend = spend_per_hour(view.application, view.decision.evidence)
+    spend = spend_per_hour(view.snapshot.application, view.decision.evidence)
     rows = [("The ready replicas, now", f"${spend:,.2f}/h")]
     if prices is not None:
         what = "the present demand" if prices.measured else "full use of the ready replicas"

@@ -211,8 +211,8 @@ def _planned(decided: Iterable[tuple[str, PlannedFleet | None]]) -> Iterator[Gau
         fleet, demand = one.fleet, one.expected
         price.add_metric((key,), fleet.price)
         expected.add_metric((key,), demand)
-        if decision.planned.shortfall is not None:
-            shortfall.add_metric((key,), decision.planned.shortfall)
+        if one.shortfall is not None:
+            shortfall.add_metric((key,), one.shortfall)
         for unit, count in fleet.replicas.items():
             planned.add_metric((key, unit), count)
         for family, left in fleet.left.items() if demand else ():

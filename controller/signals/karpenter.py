@@ -10,7 +10,6 @@ import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Final
 
 from controller.clock import parse_rfc3339
@@ -19,6 +18,7 @@ from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import created_after
 from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
 from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
+from controller.signals.launchable import Room, Terms
 from controller.signals.objects import (
     Object,
     condition,
@@ -28,6 +28,7 @@ from controller.signals.objects import (
     items,
     mapping,
     name_of,
+    quantity,
     text,
 )
 
@@ -47,6 +48,7 @@ _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of 
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
 _MAX_REASON: Final = 64  # of a condition: a word
+_MAX_TYPES: Final = 1_000  # more than EC2 has
 _MAX_MARKS: Final = 1_000  # far more than NodePools, or than consolidation launches in an hour
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
 
@@ -140,6 +142,8 @@ class KarpenterView:
         self._claims_of: dict[str, set[str]] = {}
         self._refused_of: dict[str, set[str]] = {}
         self._reserved: Counter[str] = Counter()  # by NodePool, how many instances that exist run in a reservation
+        self._running: dict[str, Counter[str]] = {}  # by NodePool, how many instances exist of each type
+        self._types: dict[str, set[str]] = {}  # by NodePool, the types that its NodeClaims ever named
         self._changes: dict[str, int] = {}
         self._lists = 0
         self.unparsed = 0
@@ -170,9 +174,18 @@ class KarpenterView:
         if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
             self._refused_of.setdefault(claim.pool, set()).add(name)
-        if self._shown(name, now) == shown_before and not (moved and name in self._refused):
+        new_type = self._types_seen(claim)
+        if self._shown(name, now) == shown_before and not (moved and name in self._refused) and not new_type:
             return ()
         return self._changed(*dict.fromkeys((pool_before, claim.pool)))
+
+    def _types_seen(self, claim: _Claim) -> bool:
+        """Keeps the types that a claim names, and whether one of them is new. The claims of a cycle leave out what EC2 has refused."""
+        known = self._types.setdefault(claim.pool, set()) if len(self._types) < _MAX_MARKS else self._types.get(claim.pool, set())
+        count = len(known)
+        if count < _MAX_TYPES:
+            known.update(one for one in (*claim.instance_types, claim.launched_type) if one)
+        return len(known) > count
 
     def _shown(self, name: str, now: float) -> tuple[object, ...]:
         """All that any observation says of one claim."""
@@ -180,8 +193,7 @@ class KarpenterView:
         if claim is None:
             return (None, None, None, None)
         launched = claim.launched is not None and now - claim.launched <= _RETENTION_S
-        # Where one instance of a NodePool runs in a reservation, all of them are counted.
-        live = name in self._live and claim.launched is not None and claim.pool in self._reserved
+        live = name in self._live and claim.launched is not None
         return (
             _launch(claim) if launched else None,
             (claim.launched_type, claim.reservation, claim.block) if live else None,
@@ -194,6 +206,8 @@ class KarpenterView:
         self._claims_of.setdefault(claim.pool, set()).add(claim.name)
         if _is_reserved(claim):
             self._reserved[claim.pool] += 1
+        if _has_type(claim):
+            self._running.setdefault(claim.pool, Counter())[claim.launched_type] += 1
 
     def _no_longer_live(self, name: str) -> _Claim | None:
         """Takes a claim out of those that exist; None where it is not among them. It stays among the names of its NodePool."""
@@ -202,6 +216,13 @@ class KarpenterView:
             self._reserved[claim.pool] -= 1
             if not self._reserved[claim.pool]:
                 del self._reserved[claim.pool]
+        if claim is not None and _has_type(claim):
+            nodes = self._running[claim.pool]
+            nodes[claim.launched_type] -= 1
+            if not nodes[claim.launched_type]:
+                del nodes[claim.launched_type]
+            if not nodes:
+                del self._running[claim.pool]
         return claim
 
     def claims_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
@@ -238,6 +259,7 @@ class KarpenterView:
         before = self._pool_shown(name, now)
         if kind == "DELETED":
             self._pools.pop(name, None)
+            self._types.pop(name, None)
         else:
             self._pools[name] = _read_pool(obj)
         return self._changed(name) if self._pool_shown(name, now) != before else ()
@@ -247,7 +269,9 @@ class KarpenterView:
         pool = self._pools.get(name)
         if pool is None:
             return ()
-        return pool.instances, pool.zones, pool.capacity_types, pool.not_ready, self._limit(name, pool, now, _LIMIT_SAID_S)
+        limit = self._limit(name, pool, now, _LIMIT_SAID_S)
+        lacking = Room(_room(pool)).lacking(pool.instances) if pool.limits else ()
+        return pool.instances, pool.zones, pool.capacity_types, pool.not_ready, limit, lacking
 
     def pools_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
         """Takes a complete list of NodePools.
@@ -429,6 +453,16 @@ class KarpenterView:
         claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
         return [_launch(claim) for claim in claims if claim is not None and claim.launched is not None]
 
+    def terms(self, pool: str) -> Terms:
+        """What a NodePool may launch; anything where it is not known."""
+        known = self._pools.get(pool)
+        seen = tuple(sorted(self._types.get(pool, ())))
+        return Terms(known.instances, Room(_room(known)), seen) if known is not None else Terms(InstanceFilter(), Room({}), seen)
+
+    def running(self, pool: str) -> Mapping[str, int]:
+        """How many instances of a NodePool exist, by type, as far as their type is known."""
+        return self._running.get(pool, {})
+
     def version_of(self, pool: str) -> tuple[int, int]:
         """Grows with every change of what is known of a NodePool."""
         return self._lists, self._changes.get(pool, 0)
@@ -517,7 +551,7 @@ class KarpenterView:
     def _limit(self, name: str, pool: _Pool | None, now: float, window_s: float) -> str:
         limits, used = (pool.limits, pool.used) if pool is not None else ({}, {})
         for resource, limit in limits.items():
-            allowed, present = _quantity(limit), _quantity(used.get(resource, "0"))
+            allowed, present = quantity(limit), quantity(used.get(resource, "0"))
             if allowed is not None and present is not None and present >= allowed:
                 return shown(f"limit of {resource} reached: {used.get(resource, '0')} of {limit}")
         if pool is not None and not limits:
@@ -529,8 +563,13 @@ class KarpenterView:
 
 def _fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
     """Whether a NodePool uses less of some resource than before."""
-    pairs = [(_quantity(value), _quantity(after.get(name, "0"))) for name, value in before.items()]
+    pairs = [(quantity(value), quantity(after.get(name, "0"))) for name, value in before.items()]
     return any(then is not None and now is not None and now < then for then, now in pairs)
+
+
+def _room(pool: _Pool) -> dict[str, tuple[str, str]]:
+    """By resource, the limit of a NodePool and what its nodes take."""
+    return {name: (shown(str(limit)), shown(str(pool.used.get(name, "0")))) for name, limit in pool.limits.items()}
 
 
 def _read_pool(obj: Object) -> _Pool:
@@ -584,7 +623,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
 
 def devices(requests: Mapping[str, object]) -> int:
     """How many accelerators something asks for: of the resources that device plugins name, the largest count; 0 where there is none."""
-    counts = [_quantity(value) for name, value in requests.items() if "/" in name]
+    counts = [quantity(value) for name, value in requests.items() if "/" in name]
     return max((int(count) for count in counts if count is not None and count > 0), default=0)
 
 
@@ -598,6 +637,11 @@ def _owner(obj: Object) -> str:
 def _is_reserved(claim: _Claim) -> bool:
     """Whether an instance of the claim runs in a reservation."""
     return claim.launched is not None and bool(claim.reservation)
+
+
+def _has_type(claim: _Claim) -> bool:
+    """Whether an instance of the claim exists whose type is known."""
+    return claim.launched is not None and bool(claim.launched_type)
 
 
 def _since(entry: Mapping[str, object], now: float) -> float | None:
@@ -690,13 +734,3 @@ def _shape(one: Refusal) -> tuple[object, ...]:
     named = (one.codes, one.truncated, one.named_type, one.named_zone, one.offerings)
     lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
     return one.attempt, one.cause, one.source, one.replacement, allowed, named, lasting
-
-
-def _quantity(value: object) -> Decimal | None:
-    from kubernetes.utils.quantity import parse_quantity  # brings the whole package: half a second of CPU
-
-    try:
-        number = Decimal(parse_quantity(value))  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, ArithmeticError):
-        return None
-    return number if number.is_finite() else None  # "NaN" is a Decimal that cannot even be compared

@@ -58,7 +58,9 @@ def _pod(obj: Object) -> dict[str, Any]:
 
 
 def _deployment(obj: Object) -> dict[str, Any]:
-    template = _picked(mapping(obj, "spec", "template", "spec"), "nodeSelector", "affinity")
+    pods = mapping(obj, "spec", "template", "spec")
+    containers = [{"resources": _picked(mapping(one, "resources"), "limits", "requests")} for one in items(pods, "containers")]
+    template = {**_picked(pods, "nodeSelector", "affinity"), "containers": containers}
     return {
         "metadata": _picked(obj.get("metadata"), "name", "namespace"),
         "spec": {**_picked(obj.get("spec"), "replicas", "selector"), "template": {"spec": template}},

@@ -25,6 +25,7 @@ from controller.policy.proof import Offering
 from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock
+from controller.signals.launchable import Placement, for_unit, placed_on, price_note, price_of_nodes
 from controller.signals.waits import Waits
 from controller.signals.workloads import Binding
 
@@ -113,10 +114,10 @@ class SnapshotBuilder:
     def build(
         self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals, *, leader: bool, epoch: int
     ) -> Snapshot:
-        """One application's snapshot.
+        """One application's snapshot. The prices of its units are those of the nodes that they run on, where these are known.
 
         Args:
-            application: Whose.
+            application: Whose, with the prices of the application file.
             now: Seconds since the Unix epoch.
             sources: How fresh everything is.
             external: What CloudWatch, EC2 and the load balancer said last.
@@ -127,10 +128,11 @@ class SnapshotBuilder:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             skew = self._view.time.skew_s
             units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
+            priced = tuple(self._at_present_price(application.namespace, unit) for unit in application.units)
             routing = self._routing(application, now - skew, sources, external)
         return Snapshot(
             now=now,
-            application=application,
+            application=replace(application, units=priced),
             routing=routing,
             units=units,
             sources=sources,
@@ -139,6 +141,23 @@ class SnapshotBuilder:
             epoch=epoch,
             clock_skew_s=skew,
         )
+
+    def _at_present_price(self, namespace: str, unit: Unit) -> Unit:
+        deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
+        nodes, placement = self._view.karpenter.running(unit.node_pool), self._placement(namespace, unit)
+        price = price_of_nodes(unit, nodes, placement, deployment.ready if deployment else 0)
+        return unit if price == unit.price_per_hour else replace(unit, price_per_hour=price)
+
+    def _placement(self, namespace: str, unit: Unit) -> Placement:
+        """Where the unit's pods may run; anywhere where its Deployment is not known."""
+        deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
+        return deployment.placement if deployment is not None else Placement()
+
+    def _notes(self, namespace: str, unit: Unit, external: ExternalSignals) -> tuple[str, ...]:
+        """What people should know of the unit's capacity beside what decisions use."""
+        nodes = placed_on(self._view.karpenter.running(unit.node_pool), self._placement(namespace, unit))
+        said = external.capacity.notes(unit.instance_type) if external.capacity else ()
+        return (*said, *price_note(unit, nodes, self._at_present_price(namespace, unit).price_per_hour))
 
     def _unit(
         self, application: Application, unit: Unit, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
@@ -149,11 +168,15 @@ class SnapshotBuilder:
         known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
         ports = workloads.service_ports(application.namespace, unit.backend.service)
         skew = self._view.time.skew_s
-        pool, alternatives = self._view.pool(unit.node_pool, now), self._alternatives(unit, pods, now)
+        placement, karpenter = self._placement(application.namespace, unit), self._view.karpenter
+        others = sorted({name for pod in pods for name in pod.pools} - {unit.node_pool})
+        pool, *alternatives = (
+            for_unit(self._view.pool(name, now), unit, placement, karpenter.terms(name)) for name in (unit.node_pool, *others)
+        )
         return UnitObservation(
             unit=unit.name,
             pool=pool,
-            alternatives=alternatives,
+            alternatives=tuple(alternatives),
             pending=self._with_reasons(application, pods),
             waiting_since=self._waiting_since((application.key, unit.name), pods, (pool, *alternatives), now),
             desired=deployment.desired if deployment else None,
@@ -167,7 +190,7 @@ class SnapshotBuilder:
             latency=by_our_clock(external.metrics.latency(application.key, unit.name), skew) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
-            notes=external.capacity.notes(unit.instance_type) if external.capacity else (),
+            notes=self._notes(application.namespace, unit, external),
             unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
             **self._reserved(unit, pool, external.capacity, now),
         )
@@ -202,11 +225,6 @@ class SnapshotBuilder:
         launched = (launch.launched - skew for pool in pools for launch in pool.launches)
         since = self._waits.since(unit, (pod.since for pod in pods), launched, now - skew)
         return None if since is None else since + skew
-
-    def _alternatives(self, unit: Unit, pods: tuple[PendingPod, ...], now: float) -> tuple[PoolObservation, ...]:
-        """The other NodePools that the waiting pods may use."""
-        others = {name for pod in pods for name in pod.pools} - {unit.node_pool}
-        return tuple(self._view.pool(name, now) for name in sorted(others))
 
     def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:
         """What the Ingress says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
@@ -258,8 +276,9 @@ def _of_these_groups(seen: Verification | None, bound: Mapping[str, tuple[Bindin
 
 def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:
     """The instance types that a unit may be launched as, as far as they are named anywhere."""
+    named = (one for pool in pools for one in (*pool.instance_types, *pool.launchable))
     refused = (one for pool in pools for failure in pool.failures for one in failure.instance_types)
-    return frozenset((unit.instance_type, *unit.instance_types, *(one for pool in pools for one in pool.instance_types), *refused))
+    return frozenset((unit.instance_type, *unit.instance_types, *named, *refused))
 
 
 def _pinned(pods: tuple[PendingPod, ...]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from controller.policy.model import Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import POOL_LABEL, ZONE_LABEL, devices
+from controller.signals.launchable import Placement, instance_pins, needs_of
 from controller.signals.objects import (
     Object,
     behind,
@@ -70,6 +71,7 @@ class DeploymentView:
     selector: Mapping[str, Any]
     zones: tuple[str, ...]
     instance_types: tuple[str, ...]
+    placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class WorkloadView:
             selector=mapping(obj, "spec", "selector", "matchLabels"),
             zones=pinned_values(template, ZONE_LABEL),
             instance_types=pinned_values(template, TYPE_LABEL),
+            placement=Placement(instance_pins(template), needs_of(template)),
         )
         return _put(self._deployments, key, seen)
 

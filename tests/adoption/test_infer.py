@@ -274,7 +274,7 @@ def test_the_nodes_of_running_pods_determine_pool_and_type() -> None:
     objects = [*hand_built.stack("shop"), _running("sd21-inf2", "n1"), _claim("n1", POOLS["sd21-inf2"], "inf2.24xlarge")]
     found = infer(_unpinned(observation_of(objects), "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]
     assert (found["nodePool"].value, found["instanceType"].value) == (POOLS["sd21-inf2"], "inf2.24xlarge")
-    assert found["pricePerHour"].value is None, "no price of that type is known"
+    assert found["pricePerHour"].value == round(6.4906 / 6, 4), "a replica's share of the node"
     assert "nothing pins them to it" in found["nodePool"].origin
 
 
@@ -307,6 +307,26 @@ def test_a_stack_on_auto_mode_gives_the_same_file() -> None:
     assert [(one.node_pool, one.instance_type) for one in auto.units] == [(one.node_pool, one.instance_type) for one in written.units]
     assert "the smallest that NodePool" in text
     assert "karpenter.k8s.aws" not in str(_in_auto_mode(hand_built_observation()).node_pools)
+
+
+@pytest.mark.parametrize(
+    ("selector", "value", "said"),
+    [
+        ({"karpenter.k8s.aws/instance-gpu-name": "a10g"}, "g5.xlarge", "which may also launch g5.2xlarge, g5.4xlarge"),
+        ({"karpenter.k8s.aws/instance-gpu-name": "l4"}, "g6.xlarge", "the smallest that NodePool"),
+        ({}, None, "launches g5, g6, none of which its pods pin"),
+    ],
+)
+def test_the_type_out_of_a_pool_of_two_families(selector: dict[str, str], value: str | None, said: str) -> None:
+    """As the AWS sample has it, A10G and L4 in one NodePool: the pods say which, the smallest is assumed, and the file says from what."""
+    observed = hand_built_observation()
+    pool = POOLS["sd21-g5-triton"]
+    asked = [{"key": "karpenter.k8s.aws/instance-gpu-name", "operator": "In", "values": ["a10g", "l4"]}]
+    observed.node_pools[pool]["spec"]["template"]["spec"]["requirements"] = asked
+    found = infer(_unpinned(observed, "sd21-g5-triton", **{"karpenter.sh/nodepool": pool}, **selector), None, lambda *_: (LATENCIES, ""))
+    fact = next(one for one in found.units if one["name"].value == "sd21-g5-triton")["instanceType"]
+    assert fact.value == value
+    assert said in fact.origin
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from controller.policy.model import Cause, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
 from failover_analysis.fuzz.world import Closed, UnitPlan
-from tests.situations.shortages import INF2_OUT
+from tests.situations.shortages import FAMILY, INF2_OUT, LARGE
 from tests.situations.situation import BEGIN_S, EVERY, G5, INF2, A, Changed, Expected, Situation, out, world
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ BACK: Final = (
         world(closed=out("inf2.xlarge", until=3600.0)),
         Expected(Reason.DEMAND_MET, NAMED, back(3600, 5400)),
         length_s=6000.0,
+    ),
+    Situation(
+        "returns as another size",
+        _BACK,
+        "The NodePool allows the whole family. All its sizes are out for 15 min; then only a larger one returns, which serves the pods.",
+        world(LARGE, G5, pools=(FAMILY,), closed=out("inf2.xlarge") | out("inf2.8xlarge", until=900.0)),
+        Expected(Reason.DEMAND_MET, {"inf2": Proof.SATURATED}, back(900, 2400, 40.0, 120.0)),
+        length_s=3000.0,
     ),
     Situation(
         "in steps",

@@ -326,6 +326,9 @@ NVIDIA: Final = PoolPlan("nvidia", ("g5.xlarge", "g6.xlarge"))
 EITHER: Final = UnitPlan("inf2", ("inf2", "inf2b"), ("inf2.xlarge", "inf2.8xlarge"), pinned=False, replicas=INF2.replicas)
 EITHER_POOLS: Final = (PoolPlan("inf2", ("inf2.xlarge",)), PoolPlan("inf2b", ("inf2.8xlarge",)))
 
+LARGE: Final = replace(INF2, types=("inf2.xlarge", "inf2.8xlarge"))
+FAMILY: Final = PoolPlan("inf2", LARGE.types, families=("inf2",))
+
 _SHARED: Final = "Several NodePools, several units"
 SHARED: Final = (
     Situation(
@@ -343,6 +346,20 @@ SHARED: Final = (
             X, Y, replace(G5, name="safe", pools=("safe",), types=("safe.xlarge",)), pools=(NVIDIA,), closed=out("g5.xlarge", "g6.xlarge")
         ),
         Expected(Reason.RETURN_UNPROVEN, {"x": Proof.NAMED, "y": Proof.NAMED}, failover(30, 40), frozenset({"mostly-short"})),
+    ),
+    Situation(
+        "family, one size out",
+        _SHARED,
+        "The NodePool allows the whole family. The configured size is out, and a larger one serves the pods.",
+        world(LARGE, G5, pools=(FAMILY,), closed=INF2_OUT),
+        calm(),
+    ),
+    Situation(
+        "family, all out",
+        _SHARED,
+        "The same, and all its sizes are out.",
+        world(LARGE, G5, pools=(FAMILY,), closed=out(*LARGE.types)),
+        short(Proof.SATURATED, 40, 120),
     ),
     Situation(
         "either, one out",

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
-from controller.signals.instance_labels import TYPE_LABEL
+from controller.signals.instance_labels import DOMAINS, TYPE_LABEL
 from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
 from failover_testbed.capacity.ec2 import Offering
 
 START: Final = 1_800_000_000.0
+_FAMILY_LABEL: Final = f"{DOMAINS[0]}/instance-family"
 _HINT: Final = "Our system will be working on provisioning additional capacity. You can currently get"
 
 
@@ -74,7 +75,8 @@ def endpoints(service: str, ready: Sequence[str]) -> dict[str, Any]:
 
 def node_pool(pool: PoolPlan, nodes: int) -> dict[str, Any]:
     """A NodePool with the nodes that it has, those that boot included."""
-    requirements = [_in(TYPE_LABEL, pool.types), _in(CAPACITY_LABEL, pool.capacity_types)]
+    asked = _in(_FAMILY_LABEL, pool.families) if pool.families else _in(TYPE_LABEL, pool.types)
+    requirements = [asked, _in(CAPACITY_LABEL, pool.capacity_types)]
     limits = {} if pool.limit is None else {"limits": {"nodes": str(pool.limit)}}
     return {
         "metadata": {"name": pool.name},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -14,6 +14,8 @@ from failover_testbed.capacity.ec2 import Offering
 LENGTH_S: Final = 1500.0
 ZONES: Final = ("us-west-2a", "us-west-2b", "us-west-2c")
 NAMESPACE: Final = "fuzz"
+
+_WHOLE: Final = 0.3  # of the NodePools name the family of their types, and not the types
 
 _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 """A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
@@ -31,12 +33,13 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """A NodePool. `limit` is in nodes, None without one."""
+    """A NodePool. `limit` is in nodes, None without one. `families`: its requirements name these instead of its types; () for the types."""
 
     name: str
     types: tuple[str, ...]
     capacity_types: tuple[str, ...] = ("on-demand",)
     limit: int | None = None
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def draw(seed: int) -> World:
         units += more_units
     pools.append(PoolPlan("safe", ("safe.xlarge",)))
     units.append(UnitPlan("safe", ("safe",), ("safe.xlarge",), pinned=False, replicas=((0.0, 3),)))
+    whole = Random(f"families of {seed}")  # of its own, so that what a seed gave before stays
+    pools = [replace(pool, families=(pool.types[0].partition(".")[0],)) if whole.random() < _WHOLE else pool for pool in pools]
     types = sorted({one for pool in pools for one in pool.types})
     sold = {one: tuple(sorted(chance.sample(ZONES, chance.choice((1, 2, 3, 3, 3))))) for one in types}
     fastest = chance.choice((20.0, 60.0, 180.0))
