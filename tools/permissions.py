@@ -141,6 +141,14 @@ _LEASE: Final = ((READINESS, "cannot take part in the election"), (REASON, "NotL
 _WATCHED: Final[dict[tuple[str, str], Row]] = {
     (CLUSTER, "nodeclaims"): Row("What each NodeClaim requested, refused or launched.", _BLIND, _KARPENTER),
     (CLUSTER, "nodepools"): Row("What a unit may be launched as, and limits.", _BLIND, _KARPENTER),
+    **dict.fromkeys(
+        ((CLUSTER, "ec2nodeclasses"), (CLUSTER, "nodeclasses")),
+        Row(
+            "In which zones a NodePool has subnets. A kind that is not installed is not asked for.",
+            "A zone without a subnet counts among those that must be named for a proof by name: such a shortage is proven later.",
+            ((DEGRADED, "node-classes absent"), (LOG, "watch.refused")),
+        ),
+    ),
     (EVENTS, "events"): Row("Karpenter's events about refusals: the first sign of a shortage.", _BLIND, _KARPENTER),
     (APPLICATION, "events"): Row(
         "Karpenter's events about pods: NodePools at their limit. The load-balancer controller's events about the Ingress: its errors.",

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.clients.kube import (
+    AUTO_NODE_CLASSES,
     AUTO_TARGET_GROUP_BINDINGS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
     INGRESSES,
     NODE_CLAIMS,
+    NODE_CLASSES,
     NODE_POOLS,
     PODS,
     SCALED_OBJECTS,
@@ -70,12 +72,13 @@ _SOURCES: Final = tuple(
         ("services", False, (SERVICES,)),
         ("keda", False, (SCALED_OBJECTS,)),
         ("target-group-bindings", False, (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS)),
+        ("node-classes", False, (NODE_CLASSES, AUTO_NODE_CLASSES)),
     )
 )
-_EITHER: Final = frozenset({"target-group-bindings"})
-"""The sources of which one kind suffices. A cluster has the kind of the load-balancer controller, that of EKS Auto Mode, or both."""
+_EITHER: Final = frozenset({"target-group-bindings", "node-classes"})
+"""The sources of which one kind suffices. A cluster has the kind of a controller of its own, that of EKS Auto Mode, or both."""
 
-SELDOM: Final = frozenset({TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS})
+SELDOM: Final = frozenset({TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS, NODE_CLASSES, AUTO_NODE_CLASSES})
 """The kinds that many clusters lack: discovery is asked first, once for all namespaces."""
 
 _CLUSTER_EVENTS_OF: Final = (EVENT_NAMESPACE, EVENTS.name)
@@ -224,6 +227,8 @@ class ClusterView:
                 self._mark_pools(self.karpenter.claims_listed(objects, now))
             case "nodepools":
                 self._mark_pools(self.karpenter.pools_listed(objects, now))
+            case "ec2nodeclasses" | "nodeclasses":
+                self._mark_pools(self.karpenter.classes_listed(resource.group, objects, now))
             case "events":
                 for obj in objects:
                     self._event(obj, now, listed=True)
@@ -243,6 +248,8 @@ class ClusterView:
                     self._mark_pools(self.karpenter.claim(kind, obj, now))
                 case "nodepools":
                     self._mark_pools(self.karpenter.pool_changed(kind, obj, now))
+                case "ec2nodeclasses" | "nodeclasses":
+                    self._mark_pools(self.karpenter.class_changed(resource.group, kind, obj, now))
                 case "events":
                     if kind != "DELETED":  # its time to live ran out: that resolves nothing
                         self._event(obj, now)
@@ -462,7 +469,7 @@ def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> 
     Pods come before events: an event about a pod is understood by the pod.
     """
     namespaces: list[str | None] = [None] if cluster_wide else [*sorted({one.namespace for one in applications})]
-    wanted = [Wanted(NODE_CLAIMS, None), Wanted(NODE_POOLS, None)]
+    wanted = [Wanted(resource, None) for resource in (NODE_CLAIMS, NODE_POOLS, NODE_CLASSES, AUTO_NODE_CLASSES)]
     for namespace in namespaces:
         kinds = (
             PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS,

@@ -82,7 +82,10 @@ class _Claim:
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """What is kept of a NodePool. `not_ready` is the reason of its condition, None while that does not say so."""
+    """What is kept of a NodePool.
+
+    `not_ready` is the reason of its condition, None while that does not say so. `node_class` names its node class, by API group and name.
+    """
 
     instances: InstanceFilter
     zones: tuple[str, ...]
@@ -90,6 +93,7 @@ class _Pool:
     limits: Mapping[str, object]
     used: Mapping[str, object]
     not_ready: str | None
+    node_class: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class KarpenterView:
         self._used_then: dict[str, Mapping[str, object]] = {}  # by NodePool, what it used when Karpenter last called it limited
         self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
         self._pools: dict[str, _Pool] = {}
+        self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
         self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
         self._order = 0  # grows with everything that is delivered as it happens
         # By NodePool, so that a question about one does not cost a search of all: names of claims and of claims that were refused.
@@ -193,7 +198,8 @@ class KarpenterView:
         if claim is None:
             return (None, None, None, None)
         launched = claim.launched is not None and now - claim.launched <= _RETENTION_S
-        live = name in self._live and claim.launched is not None
+        counts = _has_type(claim) or (claim.launched is not None and claim.pool in self._reserved)
+        live = name in self._live and counts
         return (
             _launch(claim) if launched else None,
             (claim.launched_type, claim.reservation, claim.block) if live else None,
@@ -256,13 +262,13 @@ class KarpenterView:
         name = name_of(obj)
         if not name:
             return ()
-        before = self._pool_shown(name, now)
+        before, fewer_types = self._pool_shown(name, now), False
         if kind == "DELETED":
             self._pools.pop(name, None)
-            self._types.pop(name, None)
+            fewer_types = bool(self._types.pop(name, None))
         else:
             self._pools[name] = _read_pool(obj)
-        return self._changed(name) if self._pool_shown(name, now) != before else ()
+        return self._changed(name) if fewer_types or self._pool_shown(name, now) != before else ()
 
     def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:
         """All that an observation says of a NodePool itself."""
@@ -271,7 +277,40 @@ class KarpenterView:
             return ()
         limit = self._limit(name, pool, now, _LIMIT_SAID_S)
         lacking = Room(_room(pool)).lacking(pool.instances) if pool.limits else ()
-        return pool.instances, pool.zones, pool.capacity_types, pool.not_ready, limit, lacking
+        return pool.instances, self._zones(pool), pool.capacity_types, pool.not_ready, limit, lacking
+
+    def _zones(self, pool: _Pool) -> tuple[str, ...]:
+        """Where a NodePool may launch: the zones that it asks for and in which its node class has a subnet; () where neither is known."""
+        subnets = self._classes.get(pool.node_class, ())
+        return tuple(zone for zone in pool.zones if zone in subnets) or pool.zones or subnets
+
+    def class_changed(self, group: str, kind: str, obj: Object, now: float) -> tuple[str, ...]:
+        """Takes one node class, an EC2NodeClass or that of EKS Auto Mode, as a watch delivered it.
+
+        Returns:
+            The NodePools that may launch in other zones now.
+        """
+        key = (group, name_of(obj))
+        using = [name for name, pool in self._pools.items() if pool.node_class == key]
+        before = {name: self._pool_shown(name, now) for name in using}
+        zones = () if kind == "DELETED" else tuple(sorted({text(one, "zone") for one in items(obj, "status", "subnets")} - {""}))
+        if zones and (key in self._classes or len(self._classes) < _MAX_MARKS):
+            self._classes[key] = zones
+        else:
+            self._classes.pop(key, None)
+        return self._changed(*(name for name in using if self._pool_shown(name, now) != before[name]))
+
+    def classes_listed(self, group: str, listed: Sequence[Object], now: float) -> tuple[str, ...]:
+        """Takes a complete list of the node classes of one API group.
+
+        Returns:
+            As `class_changed`, of all of them.
+        """
+        names = {name_of(obj) for obj in listed}
+        gone = [{"metadata": {"name": name}} for known, name in self._classes if known == group and name not in names]
+        changed = [pool for obj in gone for pool in self.class_changed(group, "DELETED", obj, now)]
+        changed += [pool for obj in listed for pool in self.class_changed(group, "ADDED", obj, now)]
+        return tuple(dict.fromkeys(changed))
 
     def pools_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
         """Takes a complete list of NodePools.
@@ -532,7 +571,7 @@ class KarpenterView:
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=pool.instances.types if pool is not None else (),
-            zones=pool.zones if pool is not None else (),
+            zones=self._zones(pool) if pool is not None else (),
             capacity_types=pool.capacity_types if pool is not None else (),
             at_limit=self._limit(name, pool, now, window_s),
             ready=not_ready is None,
@@ -574,7 +613,7 @@ def _room(pool: _Pool) -> dict[str, tuple[str, str]]:
 
 def _read_pool(obj: Object) -> _Pool:
     requirements = items(obj, "spec", "template", "spec", "requirements")
-    ready = condition(obj, "Ready")
+    ready, reference = condition(obj, "Ready"), mapping(obj, "spec", "template", "spec", "nodeClassRef")
     return _Pool(
         instances=instance_filter(requirements),
         zones=in_values(requirements, ZONE_LABEL)[0],
@@ -582,6 +621,7 @@ def _read_pool(obj: Object) -> _Pool:
         limits=mapping(obj, "spec", "limits"),
         used=mapping(obj, "status", "resources"),
         not_ready=shown(text(ready, "reason")) if text(ready, "status") == "False" else None,
+        node_class=(text(reference, "group"), text(reference, "name")),
     )
 
 

@@ -115,14 +115,17 @@ class Room:
         self._left = {name: limit - used for name, (limit, used) in read.items() if limit is not None and used is not None}
 
     def lacks(self, instance_type: str) -> str:
-        """Why an instance of a type does not fit under the limits, as a sentence; "" where it fits, or its size is not known."""
+        """Why an instance of a type does not fit under the limits, as a sentence; "" where it fits, or its size is not known.
+
+        What is used is not part of it: that changes with every node, and would be news each time.
+        """
         instance = INSTANCES.get(instance_type)
         if instance is None or not self._left:
             return ""
         for resource, taken in _sizes(instance_type, instance).items():
             if taken > self._left.get(resource, taken):
-                limit, used = self._limits[resource]
-                return f"limit of {resource}: {used} of {limit} is used, and {_an(instance_type)} takes {_size(resource, taken)}"
+                limit, _ = self._limits[resource]
+                return f"limit of {resource}: of {limit} less is left than the {_size(resource, taken)} that {_an(instance_type)} takes"
         return ""
 
     def lacking(self, asked: InstanceFilter) -> tuple[str, ...]:

@@ -98,6 +98,11 @@ def _binding(obj: Object) -> dict[str, Any]:
     }
 
 
+def _node_class(obj: Object) -> dict[str, Any]:
+    subnets = [_picked(one, "zone") for one in items(obj, "status", "subnets")]
+    return {"metadata": _picked(obj.get("metadata"), "name"), "status": {"subnets": subnets}}
+
+
 def _ingress(obj: Object) -> dict[str, Any]:
     return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": _owners(obj, "f:metadata", "f:annotations")}}
 
@@ -155,4 +160,6 @@ _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
     "scaledobjects": _scaled_object,
     "targetgroupbindings": _binding,
     "ingresses": _ingress,
+    "ec2nodeclasses": _node_class,
+    "nodeclasses": _node_class,
 }

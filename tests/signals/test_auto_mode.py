@@ -135,7 +135,7 @@ def test_one_observation_reads_what_there_is(tmp_path: Path, *, only_auto: bool,
         found = next(one for one in sources_of(health, application(), 180.0) if one.name == "target-group-bindings")
         assert found.absent is absent
         asked = [record.access.path for record in cluster.api.audit.records() if record.access.path.startswith(DISCOVERY)]
-        assert len(asked) == (3 if auto_mode else 1)
+        assert len(asked) == (4 if auto_mode else 1)
     finally:
         cluster.close()
 

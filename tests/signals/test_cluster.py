@@ -285,6 +285,8 @@ def test_what_happens_to_a_node_later_marks_nothing(cluster: Cluster) -> None:
     apps = fleet(3)
     claim = node_claim("x-aaaaa", "sd21-inf2-0001", T0)
     cluster.give("NodeClaim", claim)
+    assert cluster.take(*apps) == ["shop-0001/sd21"], "it is the first to name this type"
+    cluster.give("NodeClaim", node_claim("x-bbbbb", "sd21-inf2-0001", T0))
     assert cluster.take(*apps) == [], "nothing was launched, nothing was refused"
     for kind in ("Launched", "Registered", "Initialized"):
         claim["status"].setdefault("conditions", []).append(condition_of(kind))
@@ -301,13 +303,21 @@ def test_what_happens_to_a_node_later_marks_nothing(cluster: Cluster) -> None:
     assert cluster.take(*apps) == [], "its launch is no evidence any more"
 
 
-def test_what_a_nodepool_uses_marks_it_only_at_its_limit(cluster: Cluster) -> None:
-    """Its status changes with every node of every application that shares it."""
+def test_what_a_nodepool_uses_marks_it_only_where_a_type_no_longer_fits(cluster: Cluster) -> None:
+    """Its status changes with every node of every application that shares it. The smallest types of the catalog take 4 vCPUs."""
     apps = fleet(3)
     pool: dict[str, Any] = {"metadata": {"name": "sd21-inf2-0001"}, "spec": {}, "status": {"resources": {"cpu": "4"}}}
     cluster.give("NodePool", pool)
     assert cluster.take(*apps) == ["shop-0001/sd21"]
-    for used, limits, marked in (("8", {}, False), ("8", {"cpu": "16"}, False), ("12", {"cpu": "16"}, False), ("16", {"cpu": "16"}, True)):
+    for used, limits, marked in (
+        ("8", {}, False),
+        ("8", {"cpu": "16"}, True),
+        ("7", {"cpu": "16"}, False),
+        ("12", {"cpu": "16"}, True),
+        ("13", {"cpu": "16"}, True),
+        ("14", {"cpu": "16"}, False),
+        ("16", {"cpu": "16"}, True),
+    ):
         pool["spec"]["limits"], pool["status"]["resources"]["cpu"] = limits, used
         cluster.give("NodePool", copy.deepcopy(pool), "MODIFIED")
         assert bool(cluster.take(*apps)) is marked, (used, limits)
@@ -501,7 +511,7 @@ def test_all_sources_of_a_whole_cluster() -> None:
     watches = [health(one.resource, one.namespace) for one in wanted_lists([application()], cluster_wide=True)]
     sources = named(sources_of(watches, application(), 180.0))
     assert {name for name, source in sources.items() if source.required} == {"karpenter", "workloads", "ingress"}
-    assert set(sources) == {"karpenter", "workloads", "ingress", "services", "keda", "target-group-bindings"}
+    assert set(sources) == {"karpenter", "workloads", "ingress", "services", "keda", "target-group-bindings", "node-classes"}
     assert not any(source.stale(T0) or source.absent or source.problem for source in sources.values())
 
 
@@ -537,7 +547,7 @@ def test_what_is_watched() -> None:
     """One watch a kind for a whole cluster, however many applications; one a kind and namespace otherwise; events of `default` once."""
     apps = [*fleet(50), application(namespace="default")]
     whole = wanted_lists(apps, cluster_wide=True)
-    assert len(whole) == len(set(whole)) == 2 + 8 + 2 + 3
+    assert len(whole) == len(set(whole)) == 4 + 8 + 2 + 3
     events = [(one.namespace, dict(one.query)["fieldSelector"]) for one in whole if one.resource is EVENTS]
     assert events == [
         (None, "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),
@@ -547,7 +557,7 @@ def test_what_is_watched() -> None:
         ("default", "involvedObject.kind=NodePool,reason=NoCompatibleInstanceTypes"),
     ]
     single = wanted_lists(apps, cluster_wide=False)
-    assert len(single) == len(set(single)) == 2 + 51 * 10 + 3
+    assert len(single) == len(set(single)) == 4 + 51 * 10 + 3
     assert [one.namespace for one in single if one.resource is NODE_CLAIMS] == [None]
     assert not [one for one in (*whole, *single) if one.resource is EVENTS and not one.query], "never every event"
 

@@ -158,8 +158,8 @@ def test_a_launch_of_any_type_that_serves_ends_a_refusal(instance_type: str, end
     ("limits", "used", "said"),
     [
         ({"cpu": "100"}, {"cpu": "96"}, ""),
-        ({"cpu": "100"}, {"cpu": "98"}, "limit of cpu: 98 of 100 is used, and an inf2.xlarge takes 4"),
-        ({"memory": "160Gi"}, {"memory": "146Gi"}, "limit of memory: 146Gi of 160Gi is used, and an inf2.xlarge takes 15Gi"),
+        ({"cpu": "100"}, {"cpu": "98"}, "limit of cpu: of 100 less is left than the 4 that an inf2.xlarge takes"),
+        ({"memory": "160Gi"}, {"memory": "146Gi"}, "limit of memory: of 160Gi less is left than the 15Gi that an inf2.xlarge takes"),
         ({"memory": "160Gi"}, {"memory": "145Gi"}, ""),
         ({"aws.amazon.com/neuron": "3"}, {"aws.amazon.com/neuron": "2"}, ""),
         ({"nodes": "3"}, {"nodes": "2"}, ""),

@@ -22,7 +22,7 @@ def observe(session: KubeSession, *, cluster_wide: bool = True) -> tuple[Cluster
     """What is found, and how each list went: "ok", "absent" or the problem; for EKS Auto Mode's kinds see test_auto_mode.py."""
     view = ClusterView(ManualClock(NOW), lambda: None)
     health = observe_once(session, view, ManualClock(NOW), [application()], cluster_wide=cluster_wide)
-    health = [one for one in health if one.resource != AUTO_TARGET_GROUP_BINDINGS.name]
+    health = [one for one in health if not one.resource.endswith(f".{AUTO_TARGET_GROUP_BINDINGS.group}")]
     words = {(one.resource, one.namespace): "absent" if one.absent else one.problem or "ok" for one in health}
     for one in health:
         assert (one.last_ok == NOW) == (words[one.resource, one.namespace] == "ok")

@@ -14,6 +14,8 @@ SYSTEM: Final = "kube-system"
 _READINESS_LABEL: Final = "elbv2.k8s.aws/pod-readiness-gate-inject"
 _EVERY_TAINT: Final = [{"operator": "Exists"}]
 AUTHENTICATION: Final = "keda-aws"
+NODE_CLASS: Final = "default"
+"""The EC2NodeClass of every NodePool."""
 
 
 def _labels(name: str, version: str = "") -> dict[str, str]:
@@ -110,7 +112,7 @@ def cluster_scoped() -> Iterator[Object]:
     yield {
         "apiVersion": "karpenter.k8s.aws/v1",
         "kind": "EC2NodeClass",
-        "metadata": {"name": "default"},
+        "metadata": {"name": NODE_CLASS},
         "spec": {
             "amiSelectorTerms": [{"alias": "al2023@latest"}],
             "role": "KarpenterNodeRole",

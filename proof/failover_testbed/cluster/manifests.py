@@ -10,7 +10,7 @@ from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
-from failover_testbed.cluster.components import AUTHENTICATION
+from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
 from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Object, machine
 
 CONTAINER_PORT: Final = 8000
@@ -187,7 +187,7 @@ def node_pool(
                 "metadata": {"labels": {"pool": name}},
                 "spec": {
                     "expireAfter": "720h",
-                    "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+                    "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": NODE_CLASS},
                     "requirements": requirements,
                 },
             },

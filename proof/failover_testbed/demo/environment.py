@@ -208,6 +208,8 @@ class Environment:
                 store.patch("Namespace", name, {"metadata": {"labels": labels}}, manager=manifests.MANAGER)
         for one in (*components.cluster_scoped(), *map(components.trigger_authentication, spaces)):
             store.create(one["kind"], one, manager=manifests.MANAGER)
+        subnets = [{"id": f"subnet-{number}", "zone": zone} for number, zone in enumerate(world.zones)]
+        store.update_status("EC2NodeClass", components.NODE_CLASS, {"subnets": subnets}, manager="karpenter")
         for one in components.workloads():
             metadata = store.create(one["kind"], one, manager=manifests.MANAGER)["metadata"]
             status = components.all_well(one)
