@@ -95,7 +95,7 @@ def _absent(snapshot: Snapshot) -> Iterator[Alert]:
     """A required source that cannot be observed at all: as long as it is absent, no shortage can be proven."""
     for source in snapshot.sources:
         if source.required and source.absent:
-            yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.problem}")
+            yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.why}")
 
 
 def _unreadable_metrics(snapshot: Snapshot) -> Iterator[Alert]:
@@ -150,7 +150,7 @@ def _blind(snapshot: Snapshot) -> Iterator[Alert]:
     known = known_targets(snapshot, healthy_targets(snapshot))
     unseen = [one.service for one in needed(snapshot.application) if one.service not in known]
     if unseen:
-        words = f"nothing shows whether targets of {text.listing(unseen)} are healthy ({seen.problem}), so the controller would not"
+        words = f"nothing shows whether targets of {text.listing(unseen)} are healthy ({seen.why}), so the controller would not"
         fix = "let it ask ELBv2, give pods the readiness gates of the load-balancer controller, or set allowUnsafeSwitch"
         yield Alert("unprepared/health", "warning", f"{words} change the mode: {fix}")
 
@@ -196,11 +196,15 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
 def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     """No counter has a value any more, and replicas above their minimum are held. A single late period raises no alert."""
     since, period_s = memory.demand_missing_since, snapshot.application.metric_period_s
-    if since is None or memory.demand_known_since is not None or snapshot.now - since < period_s:
+    if since is None or memory.demand_known_since is not None:
+        return
+    # Values that come late are missing for moments only, again and again: what counts is how old the newest is now.
+    newest = max((one.demand.at for one in snapshot.units.values() if one.demand is not None), default=since - fresh_s(period_s))
+    if snapshot.now - newest < fresh_s(period_s) + period_s:
         return
     held = held_replicas(snapshot, memory)
     if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
-        waited, left = text.duration(snapshot.now - since + fresh_s(period_s)), text.duration(held_until(snapshot, memory) - snapshot.now)
+        waited, left = text.duration(snapshot.now - newest), text.duration(held_until(snapshot, memory) - snapshot.now)
         words = f"no counter of any unit has a value from the last {waited}; KEDA takes that for no demand, so replicas are held for {left}"
         yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
 

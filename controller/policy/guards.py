@@ -266,7 +266,7 @@ def _not_asked(snapshot: Snapshot) -> str:
     seen = snapshot.routing.verification
     if seen is None or seen.verdict is not Verdict.CANNOT_TELL:
         return ""
-    return f" ({seen.problem}): without ELBv2, pods need readiness gates of its controller, or the policy allowUnsafeSwitch"
+    return f" ({seen.why}): without ELBv2, pods need readiness gates of its controller, or the policy allowUnsafeSwitch"
 
 
 def unblocked(case: Case) -> GuardResult:
@@ -405,7 +405,7 @@ def verified(case: Case) -> GuardResult:
     if changed is None or case.memory.verified_at is not None:
         return _pass("verified", "the load balancer shows the routing action" if changed else "nothing was changed yet")
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return GuardResult("verified", None, f"cannot tell: {seen.problem if seen else 'not observed yet'}", known=False)
+        return GuardResult("verified", None, f"cannot tell: {seen.why if seen else 'not observed yet'}", known=False)
     return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not observed since the change")
 
 

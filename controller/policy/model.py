@@ -418,6 +418,11 @@ class Verification:
     ill_since: Mapping[str, float] = field(default_factory=dict)  # Services with ready endpoints and no healthy target, and since when
 
     @property
+    def why(self) -> str:
+        """`problem`, or that nobody said one: never empty, so that it can follow a colon."""
+        return self.problem or "no reason is known"
+
+    @property
     def counted_at(self) -> float:
         """When the healthy targets were counted, seconds since the Unix epoch."""
         return self.at if self.healthy_at is None else self.healthy_at
@@ -500,6 +505,11 @@ class Source:
     budget_s: float
     absent: bool = False  # does not exist here (no CRD, no permission, not configured)
     problem: str = ""
+
+    @property
+    def why(self) -> str:
+        """`problem`, or that nobody said one: never empty, so that it can follow a colon."""
+        return self.problem or "no reason is known"
 
     def stale(self, now: float) -> bool:
         """Whether its last success is older than its budget, or so far in the future that a clock must have jumped."""

@@ -180,7 +180,7 @@ def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
     """The decision to write the same action once more, because the load-balancer controller has not carried it out for too long."""
     now, seen = case.snapshot.now, case.snapshot.routing.verification
     waited = text.duration(now - (case.memory.unverified_since or now))
-    details = {"waited": waited, "problem": seen.problem if seen is not None else ""}
+    details = {"waited": waited, "problem": seen.why if seen is not None else "it was not observed since"}
     return made(mode, Verb.NUDGE, Reason.NUDGED, details, case, targets)
 
 

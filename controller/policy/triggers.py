@@ -83,7 +83,7 @@ def rollback_in_s(mode: Mode, case: Case) -> float:
 def _rollback(mode: Mode, case: Case) -> Triggered:
     seen, snapshot = case.snapshot.routing.verification, case.snapshot
     waited = text.duration(snapshot.now - (case.memory.unverified_since or snapshot.now))
-    details = {"mode": str(mode), "waited": waited, "problem": seen.problem if seen is not None else ""}
+    details = {"mode": str(mode), "waited": waited, "problem": seen.why if seen is not None else "it was not observed since"}
     return Triggered(Trigger.UNVERIFIED, Reason.ROLLED_BACK, (), details, tuple(guards.ROLLBACK))
 
 

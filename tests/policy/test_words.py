@@ -10,10 +10,11 @@ from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.model import Mode, Sample
+from controller.policy.model import Mode, PolicySettings, Sample, Source, Verdict, Verification
 from controller.policy.reasons import SENTENCES, Reason, fill
-from tests.policy.support import change
-from tests.support.applications import NOW, application, memory, snapshot
+from tests.policy.support import change, proven
+from tests.policy.support import shortage as proven_shortage
+from tests.support.applications import NOW, application, memory, routing, snapshot
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,26 @@ from tests.support.applications import NOW, application, memory, snapshot
 def test_durations_have_at_most_two_units(seconds: float, words: str) -> None:
     """More would be noise."""
     assert text.duration(seconds) == words
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("source", ["karpenter", "karpenter-metrics", "cloudwatch"])
+def test_what_nobody_explained_ends_no_sentence_with_a_colon(verdict: Verdict, mode: Mode, source: str) -> None:
+    """Neither a verification nor a source has to say what is wrong with it."""
+    seen = Verification(verdict, NOW, action=routing(mode).action)
+    made = replace(
+        proven_shortage(snapshot(routing=routing(mode, verification=seen, bound=None, standby=()))),
+        sources=(Source(source, True, NOW, 180.0, absent=True), Source("state", True, None, 0.0)),
+    )
+    remembered = replace(memory(mode, units=proven()), changed_at=NOW - 900, unverified_since=NOW - 900, verified_at=None)
+    for policy in (PolicySettings(), PolicySettings(rollback_s=60.0, nudge_s=30.0), PolicySettings(allow_unsafe_switch=True)):
+        decision = decide(remembered, replace(made, application=application(policy=policy)))[1]
+        said = (decision.sentence, *(one.text for one in decision.alerts), *(one.text for one in decision.guards), *decision.degraded)
+        for sentence in said:
+            assert not sentence.rstrip().endswith(":"), sentence
+            assert "()" not in sentence, sentence
+            assert ": ;" not in sentence, sentence
 
 
 def test_lists_and_numbers() -> None:

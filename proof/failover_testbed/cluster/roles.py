@@ -21,9 +21,10 @@ CONTROLLER: Final = (
     _rule("discovery.k8s.io", ("endpointslices",), _READ),
     _rule("networking.k8s.io", ("ingresses",), (*_READ, "patch")),
     _rule("karpenter.sh", ("nodeclaims", "nodepools"), _READ),
+    _rule("karpenter.k8s.aws", ("ec2nodeclasses",), _READ),
     _rule("keda.sh", ("scaledobjects",), (*_READ, "patch")),
     _rule("elbv2.k8s.aws", ("targetgroupbindings",), _READ),
-    _rule("eks.amazonaws.com", ("targetgroupbindings",), _READ),
+    _rule("eks.amazonaws.com", ("targetgroupbindings", "nodeclasses"), _READ),
     _rule("coordination.k8s.io", ("leases",), (*_READ, "create", "update", "patch")),
 )
 """The controller under test."""

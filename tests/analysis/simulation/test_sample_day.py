@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
-from controller.policy.model import Action, Mode
+from controller.policy.model import Action, Application, Backend, Mode, PolicySettings
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.run import Simulation
-from tests.analysis.simulation.support import HOUR, broken, outage, setup
+from failover_analysis.simulation.variety import in_pools
+from tests.analysis.simulation.support import HOUR, broken, fault, outage, setup
 from tests.support.applications import application
 
 WAVE_S = 6 * HOUR
@@ -60,12 +62,31 @@ class Day:
         """See `failover_analysis.simulation.replica.ReplicaObserver`."""
 
 
+SHARED_BY = {"sd21-g5-triton": "nvidia", "sd21-g6-triton": "nvidia", "sd21-g5-cuda": "nvidia"}
+SIZES = {"inf2": ("inf2.xlarge", "inf2.8xlarge"), "g5": ("g5.xlarge", "g5.2xlarge"), "g6": ("g6.xlarge", "g6.2xlarge")}
+IRREGULAR = (
+    *(fault("cloudwatch-absent", at, 0.05) for at in (1.55, 6.3, 8.05, 13.55, 20.3)),  # a single period is left out
+    *(fault("cloudwatch-late", at, 0.6, value=0.6) for at in (4.0, 11.5, 17.0)),  # periods come four minutes later than usual
+)
+"""What CloudWatch does to one or two periods now and then, on plateaus and in waves."""
+
+
+def shaped() -> Application:
+    """The AWS sample's application: A10G and L4 share a NodePool, and each NodePool has several sizes of its families."""
+    policy = PolicySettings(stickiness_cost_s=200)
+    made = in_pools(application(policy=policy, metric_period_s=300, capacity=Backend("sd21", 80)), SHARED_BY)
+    units = tuple(replace(unit, instance_types=SIZES.get(unit.instance_type.partition(".")[0], ())) for unit in made.units)
+    return replace(made, units=units)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("out", [False, True], ids=["all is well", "inf2 out for a wave"])
-def test_a_day_with_long_metric_periods(seed: int, out: bool) -> None:
+@pytest.mark.parametrize("irregular", [False, True], ids=["regular", "periods late or left out"])
+def test_a_day_with_long_metric_periods(seed: int, out: bool, irregular: bool) -> None:
     """No false alert, no floor that stays, and no request lost to a mode change."""
-    outages = (outage(7.0, 9.5),) if out else ()
-    made = setup(application=application(metric_period_s=300), seconds=DAY_S, demand=waves, noise=0.03, outages=outages)
+    outages = (outage(7.0, 9.5, *SIZES["inf2"]),) if out else ()
+    faults = IRREGULAR if irregular else ()
+    made = setup(application=shaped(), seconds=DAY_S, demand=waves, noise=0.03, outages=outages, faults=faults)
     simulation = Simulation(made, seed)
     day = Day(simulation)
     result = simulation.run()
