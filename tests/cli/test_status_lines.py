@@ -279,7 +279,7 @@ def test_what_strategy_planned_would_run_is_shown() -> None:
     telemetry = Telemetry()
     for seen in (counted, replace(counted, application=application())):
         observation, shown = _observed(seen, memory()), seen is counted
-        telemetry.decided(seen, observation.decision, Ledger())
+        telemetry.decided(seen, observation.decision, memory(), Ledger())
         for lines in (status_lines(observation, Running(), 400), plan_lines(observation, 400, requests=False)):
             assert any("would run" in line and "without any one family" in line for _, line in lines) is shown
         for found in (status_document(observation, Running()), plan_document(observation)):
