@@ -125,7 +125,7 @@ class Room:
         for resource, taken in _sizes(instance_type, instance).items():
             if taken > self._left.get(resource, taken):
                 limit, _ = self._limits[resource]
-                return f"limit of {resource}: of {limit} less is left than the {_size(resource, taken)} that {_an(instance_type)} takes"
+                return f"the limit of {limit} {resource} leaves less than the {_size(resource, taken)} that {_an(instance_type)} takes"
         return ""
 
     def lacking(self, asked: InstanceFilter) -> tuple[str, ...]:

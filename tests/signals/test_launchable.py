@@ -158,8 +158,8 @@ def test_a_launch_of_any_type_that_serves_ends_a_refusal(instance_type: str, end
     ("limits", "used", "said"),
     [
         ({"cpu": "100"}, {"cpu": "96"}, ""),
-        ({"cpu": "100"}, {"cpu": "98"}, "limit of cpu: of 100 less is left than the 4 that an inf2.xlarge takes"),
-        ({"memory": "160Gi"}, {"memory": "146Gi"}, "limit of memory: of 160Gi less is left than the 15Gi that an inf2.xlarge takes"),
+        ({"cpu": "100"}, {"cpu": "98"}, "the limit of 100 cpu leaves less than the 4 that an inf2.xlarge takes"),
+        ({"memory": "160Gi"}, {"memory": "146Gi"}, "the limit of 160Gi memory leaves less than the 15Gi that an inf2.xlarge takes"),
         ({"memory": "160Gi"}, {"memory": "145Gi"}, ""),
         ({"aws.amazon.com/neuron": "3"}, {"aws.amazon.com/neuron": "2"}, ""),
         ({"nodes": "3"}, {"nodes": "2"}, ""),
