@@ -90,7 +90,6 @@ def make_external(
         metrics=metrics,
         capacity=capacity,
         offerings=_offerings(settings, clock),
-        changed=lambda namespace: view.dirty.mark(namespace=namespace),
     )
 
 

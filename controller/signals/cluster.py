@@ -259,6 +259,10 @@ class ClusterView:
                 case _:
                     self._workload_changed(resource, kind, obj)
 
+    def verified(self, application: Application) -> None:
+        """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
+        self.dirty.mark((INGRESSES.plural, application.namespace, application.ingress))
+
     def _mark_pools(self, pools: Iterable[str]) -> None:
         for pool in pools:
             self.dirty.mark(pool=pool)

@@ -144,7 +144,6 @@ class ExternalSources:
         metrics: Polls CloudWatch; None: no polls.
         capacity: Polls EC2; None: no polls.
         offerings: Polls Karpenter's metrics; None: no polls.
-        changed: Called with the namespace of an application whose verification changed.
     """
 
     def __init__(
@@ -155,9 +154,8 @@ class ExternalSources:
         metrics: MetricsPoller | None,
         capacity: CapacityPoller | None,
         offerings: OfferingsPoller | None = None,
-        changed: Callable[[str], None],
     ) -> None:
-        self._view, self._verifier, self._metrics, self._capacity, self._changed = view, verifier, metrics, capacity, changed
+        self._view, self._verifier, self._metrics, self._capacity = view, verifier, metrics, capacity
         self._offerings = offerings
         self._lock = threading.Lock()
         self._verifications: dict[str, Verification] = {}
@@ -246,7 +244,7 @@ class ExternalSources:
         with self._lock:
             self._verifications[application.key] = result
         if before is None or _decides(before) != _decides(result):
-            self._changed(application.namespace)
+            self._view.verified(application)
         if checked is None:
             return None
         return verifier.cost(application.key) if before is None or checked.at > before.at else 0.0

@@ -39,7 +39,7 @@ class Fleet:
         self.write(*self.applications)
         self.budget = CallBudget(per_second, max(40.0, 2 * per_second * JOB_S), self.clock)
         self.verifier = Verifier(Clients(self.elb), self.clock, self.budget)
-        self.external = ExternalSources(self.view, verifier=self.verifier, metrics=None, capacity=None, changed=lambda _: None)
+        self.external = ExternalSources(self.view, verifier=self.verifier, metrics=None, capacity=None)
 
     def _balanced(self, app: Application) -> None:
         name = f"k8s-{app.ingress}"
@@ -275,6 +275,16 @@ def test_the_load_is_computed_once_a_round(monkeypatch: pytest.MonkeyPatch) -> N
     fleet.external.verify(fleet.applications)
     assert max(fleet.ages()) == 0.0
     assert len(computed) == 1
+
+
+def test_a_verification_concerns_its_own_application() -> None:
+    """A pass of each of its hundred neighbours in the namespace would decide nothing new."""
+    fleet = Fleet(100, per_second=1.0)
+    fleet.view.dirty.take(fleet.applications)
+    fleet.external.verify(fleet.applications)
+    verified = [app for app in fleet.applications if fleet.external.of(app).verification]
+    assert 0 < len(verified) < 20
+    assert fleet.view.dirty.take(fleet.applications) == verified
 
 
 def test_what_the_budget_cannot_serve_is_said_with_its_numbers() -> None:
