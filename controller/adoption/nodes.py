@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.catalog.instances import INSTANCES, PRICES, Maker, family_of
-from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, families, instance_filter
+from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, InstanceFilter, families, instance_filter
 from controller.signals.karpenter import POOL_LABEL
 from controller.signals.launchable import Placement, instance_pins, needs_of
 from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
@@ -86,31 +86,40 @@ def _compatible(wanted: Sequence[Any], requirements: Sequence[Any], labels: Mapp
 
 def instance_type(observed: Observation, pool: str | None, deployment: Object, pods: Sequence[Object], maker: Maker | None) -> Fact:
     """The instance type to which price and throughput apply."""
+    asked = instance_filter(items(observed.node_pools.get(pool or ""), "spec", "template", "spec", "requirements"))
+    template = mapping(deployment, "spec", "template", "spec")
+    known = _launchable(asked, template)
     used = Counter(text(claim, "metadata", "labels", TYPE_LABEL) for claim in _claims(observed, pods))
     used.pop("", None)
     if used:
         name = min(used, key=lambda one: (-used[one], one))
         others = sorted(set(used) - {name})
         beside = f"; others run on {', '.join(others)}, whose prices count too; throughput applies to one type" if others else ""
-        return Fact(name, f"{used[name]} of its pods run on it{beside}", sure=not others)
-    pods_of = mapping(deployment, "spec", "template", "spec")
-    pinned = pinned_values(pods_of, TYPE_LABEL)
+        return Fact(name, f"{used[name]} of its pods run on it{beside}{_further(pool, known, {*used})}", sure=not others)
+    pinned = pinned_values(template, TYPE_LABEL)
     if len(pinned) == 1:
         return read(pinned[0], "the pods require it")
-    asked = instance_filter(items(observed.node_pools.get(pool or ""), "spec", "template", "spec", "requirements"))
     if len(asked.types) == 1:
         return read(asked.types[0], f"NodePool {pool} launches no other")
-    placement = Placement(instance_pins(pods_of), needs_of(pods_of))
-    known = [name for name in placement.among(asked) if name in INSTANCES]
     kinds = sorted({family_of(name) for name in known})
     if len(kinds) > 1:
         return missing(f"NodePool {pool} launches {', '.join(kinds)}, none of which its pods pin, and no pod of the unit runs")
     if known and maker is not None:
-        smallest = min(known, key=lambda name: (INSTANCES[name].vcpus, INSTANCES[name].accelerators))
-        others = sorted((name for name in known if name != smallest), key=lambda name: (INSTANCES[name].vcpus, name))
-        beside = f", which may also launch {', '.join(others)} for its pods: they count as its capacity" if others else ""
-        return assumed(smallest, f"the smallest that NodePool {pool} launches for its pods{beside}; none of its pods runs")
+        origin = f"the smallest that NodePool {pool} launches for its pods; none of them runs"
+        return assumed(known[0], f"{origin}{_further(pool, known, {known[0]})}")
     return missing("no pod of the unit runs, and its NodePool does not state which type it launches")
+
+
+def _launchable(asked: InstanceFilter, template: Object) -> list[str]:
+    """The types of the catalog that a NodePool may launch for pods, the smallest first."""
+    found = [name for name in Placement(instance_pins(template), needs_of(template)).among(asked) if name in INSTANCES]
+    return sorted(found, key=lambda name: (INSTANCES[name].vcpus, INSTANCES[name].accelerators, name))
+
+
+def _further(pool: str | None, known: Sequence[str], named: Collection[str]) -> str:
+    """What else a NodePool may launch for the pods, in words."""
+    others = [name for name in known if name not in named]
+    return f"; NodePool {pool} may also launch {', '.join(others)} for them, which count as its capacity" if others else ""
 
 
 def price(instance: str | None, accelerators: int) -> Fact:

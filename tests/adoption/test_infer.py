@@ -278,6 +278,16 @@ def test_the_nodes_of_running_pods_determine_pool_and_type() -> None:
     assert "nothing pins them to it" in found["nodePool"].origin
 
 
+def test_what_else_a_pool_of_a_family_may_launch_is_said_where_pods_run() -> None:
+    """They count as the unit's capacity, so a person should know of them."""
+    observed = observation_of([*hand_built.stack("shop"), _running("sd21-inf2", "n1"), _claim("n1", POOLS["sd21-inf2"], "inf2.8xlarge")])
+    asked = [{"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["inf2"]}]
+    observed.node_pools[POOLS["sd21-inf2"]]["spec"]["template"]["spec"]["requirements"] = asked
+    fact = infer(_unpinned(observed, "sd21-inf2"), None, lambda *_: (LATENCIES, "")).units[0]["instanceType"]
+    assert (fact.value, fact.sure) == ("inf2.8xlarge", True)
+    assert "may also launch inf2.xlarge, inf2.24xlarge, inf2.48xlarge for them" in fact.origin
+
+
 def test_pods_on_nodes_of_two_pools_have_no_pool() -> None:
     """A unit has one NodePool; the file names both."""
     second = _running("sd21-inf2", "n2")
@@ -312,7 +322,7 @@ def test_a_stack_on_auto_mode_gives_the_same_file() -> None:
 @pytest.mark.parametrize(
     ("selector", "value", "said"),
     [
-        ({"karpenter.k8s.aws/instance-gpu-name": "a10g"}, "g5.xlarge", "which may also launch g5.2xlarge, g5.4xlarge"),
+        ({"karpenter.k8s.aws/instance-gpu-name": "a10g"}, "g5.xlarge", "may also launch g5.2xlarge, g5.4xlarge"),
         ({"karpenter.k8s.aws/instance-gpu-name": "l4"}, "g6.xlarge", "the smallest that NodePool"),
         ({}, None, "launches g5, g6, none of which its pods pin"),
     ],
