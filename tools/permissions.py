@@ -215,6 +215,11 @@ _VERBS: Final[dict[tuple[str, str, str], Row]] = {
         "The state is unknown, so the controller holds.",
         ((REASON, "SignalsStale"), (ALERT, "held/SignalsStale"), (LOG, "state.unreadable")),
     ),
+    (SYSTEM, "configmaps", "list"): Row(
+        "Reading the stored memory of all applications at once, when a replica begins to lead.",
+        "The controller reads each application's memory by a request of its own: with 1,000 applications a takeover is slower.",
+        ((LOG, "state.unlisted"),),
+    ),
     (SYSTEM, "configmaps", "create"): Row(
         "The first write of memory and status.", "Memory is lost at a restart, `failoverctl status` shows no controller.", _UNSAVED
     ),
@@ -282,7 +287,7 @@ def document() -> str:
 
 def _merged(permission: Permission) -> tuple[Permission, str]:
     """A permission, and all verbs of its row."""
-    if permission.verb in {"list", "watch"}:
+    if permission.verb in {"list", "watch"} and (permission.place, permission.resource) in _WATCHED:
         return Permission(permission.place, permission.group, permission.resource, "list", permission.names), "list, watch"
     return permission, permission.verb
 

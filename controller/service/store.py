@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final
 
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
@@ -11,12 +12,14 @@ from controller.policy.annotations import APPLICATION
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
-from controller.ports import StoredMemory
+from controller.ports import StateStore, StoredMemory
 from controller.service.election import EFFECT_S
-from controller.signals.objects import text
+from controller.signals.objects import name_of, text
+from controller.signals.watch import list_objects
 
 _PREFIX: Final = "failoverctl-state-"
 _LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
+_SELECTOR: Final = ",".join(f"{name}={value}" for name, value in _LABELS.items())
 
 
 def record_name(application: str) -> str:
@@ -44,6 +47,23 @@ class ConfigMapStore:
             found = self._session.get(CONFIG_MAPS, self._namespace, record_name(application))
         except NotFound:
             return StoredMemory(Memory(), "", 0)
+        return self.read(application, found)
+
+    def listed(self) -> Mapping[str, Object]:
+        """The ConfigMaps of all applications as they are now, by name. One whose labels somebody removed is missing.
+
+        Raises:
+            RemoteError: The list failed, or was incomplete.
+        """
+        found, _ = list_objects(self._session, CONFIG_MAPS, self._namespace, (("labelSelector", _SELECTOR),))
+        return {name_of(one): one for one in found}
+
+    def read(self, application: str, found: Object) -> StoredMemory:
+        """The memory in a ConfigMap.
+
+        Raises:
+            StateError: It is not valid.
+        """
         version = text(found, "metadata", "resourceVersion")
         try:
             return StoredMemory(decode(text(found, "data", "memory")), version, int(text(found, "data", "epoch") or "0"))
@@ -88,7 +108,7 @@ class ReadOnlyStore:
         store: The store to read from.
     """
 
-    def __init__(self, store: ConfigMapStore) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
 
     def load(self, application: str) -> StoredMemory:

@@ -28,6 +28,7 @@ from controller.service.executor import Executor
 from controller.service.http import Answer, HttpServer, Query, make_routes
 from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
+from controller.service.listed_store import ListedStore
 from controller.service.messages import control, leadership, overloaded
 from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
@@ -150,7 +151,7 @@ class Service:
         self._external = make_external(settings, self.view, clock, self._clients, self._stop)
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
-        store = ConfigMapStore(session, kube.state_namespace)
+        store = ListedStore(ConfigMapStore(session, kube.state_namespace), self._leadership, clock)
         self._recorder = make_recorder(settings.recording, clock, self._telemetry)
         self._observer = ClusterObserver(
             self.view,
