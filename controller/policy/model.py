@@ -332,6 +332,7 @@ class Scaler:
     paused: bool = False
     trouble: str = ""  # why KEDA does not scale the unit by its metric, as its conditions say; "" where it does
     lasting: bool = False  # the trouble is more than a single failed query
+    uid: str = ""  # "" only in recordings of versions that did not note it
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,17 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
 
 
 def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, decision: Decision) -> Action:
+    """A server-side apply, so that managedFields say whose floor it is.
+
+    It is forced, so that it takes the floor over. The version makes it fail where somebody wrote since, and the uid where the ScaledObject
+    was deleted, or created again: an apply would create it anew.
+    """
     lower = floor < scaler.min_replicas
+    observed = {"uid": scaler.uid, "resourceVersion": scaler.resource_version} if scaler.uid else {}
     body = {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
-        "metadata": {"name": scaler.name, "namespace": application.namespace},
+        "metadata": {"name": scaler.name, "namespace": application.namespace, **observed},
         "spec": {"minReplicaCount": floor},
     }
     return Action(
@@ -132,10 +138,12 @@ def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, dec
 def _target(application: Application, unit: Unit, scaler: Scaler, target: str, decision: Decision) -> Action:
     """A JSON patch of the one field: triggers are an atomic list, so an apply would drop the trigger's other settings.
 
-    If somebody reordered the list meanwhile, the `test` operations make the patch fail, and it does not write to another trigger.
+    If somebody reordered the list meanwhile, the `test` operations make the patch fail, and it does not write to another trigger; nor to
+    a ScaledObject that was created again. They name no version, because the floor of the same plan is written before.
     """
     trigger = f"/spec/triggers/{scaler.trigger_index}"
     operations: list[dict[str, Any]] = [
+        *([{"op": "test", "path": "/metadata/uid", "value": scaler.uid}] if scaler.uid else []),
         {"op": "test", "path": f"{trigger}/type", "value": scaler.trigger_type},
         {"op": "test", "path": f"{trigger}/metadata/{scaler.trigger_field}", "value": scaler.trigger_value},
         {"op": "replace", "path": f"{trigger}/metadata/targetMetricValue", "value": target},

@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 class ListedStore:
     """Reads all memory by one list, and hands each record out once, within the term in which the list began.
 
-    Within a term only this process writes, so that a record which it has not handed out is what is stored. If somebody else changed it after
-    all, the first save is refused, and the next load reads it alone. So does every load that the list does not answer: a second one, one
-    after `FRESH_S`, one after the list failed, and one of an application that the list does not name: its ConfigMap may have lost its
+    Within a term only this process writes, so that a record which it has not handed out is what is stored. If somebody else changed it
+    after all, the first save is refused, and the next load reads it alone. So does every load that the list does not answer: a second one,
+    one after `FRESH_S`, one after the list failed, and one of an application that the list does not name: its ConfigMap may have lost its
     labels.
 
     Args:

@@ -27,6 +27,7 @@ RETRY_AFTER_MAX_S: Final = 120.0
 STATE_RETRY_MAX_S: Final = 15.0
 """The longest wait after stored memory could not be read or written, seconds: until it can be read, everything holds."""
 
+_OBSERVE_S: Final = 0.1  # until the next pass after a conflict: as long as a watch usually takes to deliver what the other wrote
 _ALERT_AFTER: Final = 3  # failures in a row: a conflict or a lost connection heals by itself
 
 _Request = tuple[ActionKind, str, str, str, str, Mode | None]
@@ -45,17 +46,16 @@ class Backoff:
         """Failures in a row."""
         self._due = -math.inf
 
-    def failed(self, now: float, retry_after_s: float | None = None, *, free: int = 0) -> None:
+    def failed(self, now: float, retry_after_s: float | None = None) -> None:
         """Notes a failure.
 
         Args:
             now: Seconds of a clock that is never set.
             retry_after_s: What the other side asked for, seconds.
-            free: The failures in a row without a pause.
         """
         self.times += 1
         doubled = min(self._most_s, RETRY_BASE_S * 2.0 ** min(self.times - 1, 10))
-        self._due = now + (max(doubled, min(retry_after_s or 0.0, RETRY_AFTER_MAX_S)) if self.times > free else 0.0)
+        self._due = now + max(doubled, min(retry_after_s or 0.0, RETRY_AFTER_MAX_S))
 
     def succeeded(self) -> None:
         """Notes a success."""
@@ -69,13 +69,22 @@ class Backoff:
 class _Failed(Backoff):
     """A request that failed, and the last error in words."""
 
-    words = ""
+    words, body = "", ""
+    passing = False
+    """It was refused because somebody else wrote first, and not often enough to be more than that."""
 
     def note(self, failure: Failure, now: float) -> None:
-        """Notes a failure. After a conflict the request is made anew from what is there now: only the number of tries asks for a pause."""
-        free = _ALERT_AFTER - 1 if isinstance(failure.error, Conflict) else 0
-        self.failed(now, failure.error.retry_after_s, free=free)
-        self.words = _words(failure)
+        """Notes a failure."""
+        self.failed(now, failure.error.retry_after_s)
+        self.passing = isinstance(failure.error, Conflict) and self.times < _ALERT_AFTER
+        self.words, self.body = _words(failure), failure.action.body
+
+    def wait_s(self, action: Action, now: float) -> float:
+        """Seconds until the request may be sent again. One that was made anew from what the other wrote need not wait.
+
+        The same bytes would only be refused again: the watch has not delivered the other's write yet.
+        """
+        return 0.0 if self.passing and action.body != self.body else self.left(now)
 
 
 class Retries:
@@ -114,9 +123,10 @@ class Retries:
             self.failed.setdefault(_request(failure.action), _Failed()).note(failure, now)
 
     def again_s(self, plan: Plan, now: float) -> float:
-        """Seconds until the first failed action of the plan is due again; infinite where none failed."""
+        """Seconds until another pass may send a failed action of the plan; infinite where none failed."""
         waiting = (self.failed.get(_request(action)) for action in plan.actions)
-        return min((known.left(now) for known in waiting if known is not None), default=math.inf)
+        left = ((known.left(now), known.passing) for known in waiting if known is not None)
+        return min((min(one, _OBSERVE_S) if passing else one for one, passing in left), default=math.inf)
 
     def alerts(self) -> Iterator[Alert]:
         """One alert about the action that has failed most often in a row, where that is no passing trouble."""
@@ -126,7 +136,7 @@ class Retries:
 
     def _deferred(self, action: Action, now: float) -> Action:
         known = self.failed.get(_request(action))
-        left = known.left(now) if known is not None and not action.deferred else 0.0
+        left = known.wait_s(action, now) if known is not None and not action.deferred else 0.0
         if known is None or not left:
             return action
         return replace(action, deferred=f"failed {known.times} time(s) in a row: sent again in {text.duration(left)}")

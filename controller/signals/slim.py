@@ -83,7 +83,7 @@ def _scaled_object(obj: Object) -> dict[str, Any]:
     triggers = [{**_picked(one, "type"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in items(obj, "spec", "triggers")]
     return {
         "metadata": {
-            **_picked(obj.get("metadata"), "name", "namespace", "resourceVersion", "annotations"),
+            **_picked(obj.get("metadata"), "name", "namespace", "uid", "resourceVersion", "annotations"),
             "managedFields": _owners(obj, "f:spec", "f:minReplicaCount"),
         },
         "spec": {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount"), "triggers": triggers},

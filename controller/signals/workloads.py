@@ -374,6 +374,7 @@ def _only_scaler(obj: Object) -> Object:
     owners = field_owners(kept, "spec", "minReplicaCount")
     kept["metadata"] = {
         "name": metadata.get("name"),
+        "uid": metadata.get("uid"),
         "annotations": {name: annotations[name] for name in _PAUSED if name in annotations},
     }
     del kept["status"]
@@ -467,6 +468,7 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         paused=paused(annotations),
         trouble=trouble,
         lasting=lasting,
+        uid=text(obj, "metadata", "uid"),
     )
 
 

@@ -337,6 +337,36 @@ def test_applying_a_replica_floor_leaves_the_triggers_alone(client: Client) -> N
     assert answer.json["spec"] == scaled_object()["spec"] | {"minReplicaCount": 4}
 
 
+@pytest.mark.parametrize("then", ["deleted", "created again", "changed"])
+def test_a_floor_with_the_uid_and_version_of_another_state_is_refused(then: str, client: Client) -> None:
+    """A custom resource is fenced as an Ingress is: 409, forced or not, and nothing is created or changed."""
+    seen = client.create(SCALED_OBJECTS, scaled_object()).json
+    floor = scaled({"minReplicaCount": 4})
+    floor["metadata"] |= {field: seen["metadata"][field] for field in ("uid", "resourceVersion")}
+    if then == "changed":
+        client.json_patch(SCALED, {"op": "replace", "path": "/spec/minReplicaCount", "value": 9})
+    else:
+        client.delete(SCALED)
+    if then == "created again":
+        client.create(SCALED_OBJECTS, scaled_object())
+    before = client.get(SCALED)
+    assert client.apply(SCALED, floor, manager="ours", force=True).refusal == (409, "Conflict")
+    after = client.get(SCALED)
+    assert (after.code, after.json.get("spec")) == (before.code, before.json.get("spec"))
+
+
+def test_the_uid_of_a_predecessor_fails_the_test_of_a_json_patch(client: Client) -> None:
+    """As any failed test: 422, and nothing is changed."""
+    seen = client.create(SCALED_OBJECTS, scaled_object()).json
+    client.delete(SCALED)
+    created = client.create(SCALED_OBJECTS, scaled_object()).json
+    test = {"op": "test", "path": "/metadata/uid", "value": seen["metadata"]["uid"]}
+    change = {"op": "replace", "path": "/spec/minReplicaCount", "value": 4}
+    assert client.json_patch(SCALED, test, change).refusal == (422, "Invalid")
+    assert client.get(SCALED).json["spec"] == created["spec"]
+    assert client.json_patch(SCALED, test | {"value": created["metadata"]["uid"]}, change).code == 200
+
+
 def test_a_service_port_is_identified_by_number_and_protocol(client: Client) -> None:
     """Ports of a Service are merged by number and protocol, which is TCP by default."""
     body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80, "protocol": "TCP", "name": "web", "targetPort": 80}]}}

@@ -139,6 +139,46 @@ def test_a_reordered_trigger_is_a_conflict(cluster: Cluster, session: KubeSessio
     assert scaler["spec"]["triggers"] == [other]
 
 
+SCALER = "sd21-g5-cuda-hpa"
+
+
+def _recreated(cluster: Cluster) -> Object:
+    """The ScaledObject after it was deleted and created again from its manifest."""
+    found = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)
+    cluster.store.delete("ScaledObject", SCALER, namespace=NAMESPACE)
+    kept = {key: found["metadata"][key] for key in ("name", "namespace", "labels") if key in found["metadata"]}
+    return cluster.store.create("ScaledObject", {**found, "metadata": kept})
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["floor", "target"])
+def test_a_scaled_object_that_was_created_again_is_left_alone(number: int, cluster: Cluster, session: KubeSession) -> None:
+    action = actions(cluster)[number]
+    _recreated(cluster)
+    before = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)
+    with pytest.raises(Conflict):
+        KubeApplier(session, Written()).apply(action, deadline_s=5)
+    assert cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE) == before
+
+
+def test_a_floor_does_not_create_a_scaled_object_that_was_deleted(cluster: Cluster, session: KubeSession) -> None:
+    """Without the uid, a server-side apply would."""
+    floor = actions(cluster)[0]
+    cluster.store.delete("ScaledObject", SCALER, namespace=NAMESPACE)
+    with pytest.raises(Conflict):
+        KubeApplier(session, Written()).apply(floor, deadline_s=5)
+    assert SCALER not in {one["metadata"]["name"] for one in cluster.store.list("ScaledObject", namespace=NAMESPACE)}
+
+
+def test_a_floor_that_a_person_raised_meanwhile_is_not_overwritten(cluster: Cluster, session: KubeSession) -> None:
+    """The apply is forced, so that only the version tells. The next plan is made from what is there now."""
+    floor = actions(cluster)[0]
+    cluster.store.patch("ScaledObject", SCALER, {"spec": {"minReplicaCount": 9}}, namespace=NAMESPACE)
+    with pytest.raises(Conflict):
+        KubeApplier(session, Written()).apply(floor, deadline_s=5)
+    assert cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)["spec"]["minReplicaCount"] == 9
+    assert "raise-floor" not in {action.kind.value for action in actions(cluster)}
+
+
 @pytest.mark.parametrize(("status", "error"), [(500, Unavailable), (503, Unavailable), (429, Unavailable), (409, Conflict)])
 def test_a_refusal_is_passed_on(status: int, error: type[RemoteError], cluster: Cluster, session: KubeSession) -> None:
     """Nothing is retried here: the caller observes again before it decides."""

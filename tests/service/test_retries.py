@@ -30,11 +30,22 @@ def plan(*actions: Action) -> Plan:
 WHOLE = plan(action(RAISE, "a"), action(ROUTE, "web", mode=Mode.CAPACITY), action(LOWER, "b"))
 
 
-def failing(error: RemoteError, seconds: int, every_s: float = 0.5, made: Plan = WHOLE) -> tuple[Retries, list[float]]:
-    """An event of the application every half a second while its Ingress cannot be written; the times of the tries."""
+def failing(
+    error: RemoteError, seconds: int, every_s: float = 0.5, made: Plan = WHOLE, *, anew: bool = False
+) -> tuple[Retries, list[float]]:
+    """An event of the application every half a second while its Ingress cannot be written; the times of the tries.
+
+    Args:
+        error: The answer to every try.
+        seconds: How long, seconds.
+        every_s: Between two events, seconds.
+        made: The plan.
+        anew: Whether each event shows another version of the Ingress, which the request then names.
+    """
     retries, times, t = Retries(), [], 0.0
     while t < seconds:
-        due = retries.deferring(made, NOW + t).due
+        actions = tuple(replace(one, body=str(t)) for one in made.actions) if anew else made.actions
+        due = retries.deferring(replace(made, actions=actions), NOW + t).due
         applied = tuple(one for one in due if one.kind is RAISE)
         failures = tuple(Failure(one, error) for one in due if one.kind is ROUTE)
         times += [t] * len(failures)
@@ -84,7 +95,16 @@ def test_a_retry_after_is_honoured_within_a_bound(asked: float | None, waits: fl
 
 def test_a_conflict_is_decided_again_at_once_until_it_repeats() -> None:
     """Another writer was first: the next request is made from what it wrote. A writer that never rests gets pauses, too."""
-    assert failing(Conflict("409"), 20)[1] == [0, 0.5, 1, 5, 13]
+    assert failing(Conflict("409"), 20, anew=True)[1] == [0, 0.5, 1, 5, 13]
+
+
+def test_after_a_conflict_the_same_bytes_wait_for_what_the_other_wrote() -> None:
+    """The watch has not delivered it yet: the same request would be refused again, and three times within a moment would be an alert."""
+    retries, times = failing(Conflict("409"), 1, every_s=0.25)
+    assert times == [0]
+    assert retries.again_s(WHOLE, NOW + 0.1) == pytest.approx(0.1)
+    assert not list(retries.alerts())
+    assert failing(Conflict("409"), 20)[1] == [0, 1, 3, 7, 15]
 
 
 def test_the_alert_comes_with_the_third_failure_and_goes_with_its_cause() -> None:

@@ -61,6 +61,11 @@ class ScalerObject:
     paused: bool = False
     exists: bool = True
 
+    @property
+    def uid(self) -> str:
+        """Its uid. The simulated ScaledObject is never created again."""
+        return f"uid-{self.name}"
+
 
 class KubeApi:
     """The objects, and the port through which actions are applied.
@@ -130,6 +135,11 @@ class KubeApi:
             raise NotFound(f"ScaledObject {action.name} not found")
         scaler, body = self.scalers[name], json.loads(action.body)
         if action.content_type == _APPLY:
+            metadata = body["metadata"]
+            if metadata.get("uid") != scaler.uid:
+                raise Conflict(f"uid mismatch: {metadata.get('uid')}, found {scaler.uid}")
+            if metadata.get("resourceVersion") != str(scaler.version):
+                raise Conflict("the object has been modified")
             scaler.floor, scaler.floor_owner = int(body["spec"]["minReplicaCount"]), FIELD_MANAGER
         elif action.content_type == _JSON_PATCH:
             _patch_trigger(scaler, body)
@@ -184,7 +194,11 @@ def _patch_trigger(scaler: ScalerObject, operations: list[dict[str, Any]]) -> No
     Raises:
         Rejected: A test failed, or the patch writes to another path.
     """
-    known: Mapping[str, str] = {"/spec/triggers/0/type": "aws-cloudwatch", "/spec/triggers/0/metadata/metricName": scaler.metric}
+    known: Mapping[str, str] = {
+        "/metadata/uid": scaler.uid,
+        "/spec/triggers/0/type": "aws-cloudwatch",
+        "/spec/triggers/0/metadata/metricName": scaler.metric,
+    }
     target = "/spec/triggers/0/metadata/targetMetricValue"
     for operation in operations:
         path = operation["path"]

@@ -202,6 +202,7 @@ class SimulatedView:
                     trigger_value=one.metric,
                     floor_ours=one.floor_owner == FIELD_MANAGER,
                     paused=one.paused,
+                    uid=one.uid,
                 )
                 for name, one in world.api.scalers.items()
                 if one.exists
