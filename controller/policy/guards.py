@@ -145,9 +145,9 @@ def _instead(found: Absorption, case: Case) -> str:
     wanted = ready + sum(case.evidence[name].demand for name in case.subject)
     have = f"{ready} of {wanted} replicas"
     if found.unmet <= 0:
-        return f"its {have} carry its part of the demand"
+        return f"{have} carry their part of the demand"
     unmet, used = _rate(found.unmet, case), _percent(found.utilization)
-    return f"the rest can serve the {unmet} that its {have} cannot, at {used} of its throughput {most}"
+    return f"the rest can serve the {unmet} that {have} cannot, at {used} of its throughput {most}"
 
 
 def _percent(share: float) -> str:

@@ -265,7 +265,7 @@ def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
     suspected = [name for name, judged in evidence.items() if judged.shortage is Shortage.SUSPECTED]
     short = tuple(name for name, judged in evidence.items() if judged.short)
     if short:
-        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": "cost mode sends it no traffic"}
+        return Reason.SHORTAGE_ABSORBED, {**shortage_details(case, short), "instead": "cost mode sends no traffic there"}
     waiting_suspects = [name for name in suspected if evidence[name].demand]
     if waiting_suspects:
         part = "refused" if any(evidence[name].attempts for name in waiting_suspects) else "beyond the limit of its NodePool"

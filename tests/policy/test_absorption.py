@@ -75,10 +75,10 @@ def test_a_unit_that_is_short_and_absorbed_is_named() -> None:
     """In the reason where nothing changes, in an alert always."""
     decision = _decided(_short(INF2, 11, 2800), INF2)
     assert decision.reason is Reason.SHORTAGE_ABSORBED
-    assert decision.sentence == "sd21-inf2 is short (capacity), but its 11 of 12 replicas carry its part of the demand"
+    assert decision.sentence == "sd21-inf2 cannot get capacity (cause capacity), but 11 of 12 replicas carry their part of the demand"
     assert [(alert.key, alert.severity) for alert in decision.alerts] == [("held/ShortageAbsorbed", "warning")]
     moved = _decided(_short(INF2, 9, 2700), INF2)
-    words = "sd21-inf2 is short (capacity), but the rest can serve the 2.2 requests/s that its 9 of 12 replicas cannot, at "
+    words = "sd21-inf2 cannot get capacity (cause capacity), but the rest can serve the 2.2 requests/s that 9 of 12 replicas cannot, at "
     assert moved.reason is Reason.AVAILABILITY_CHANGED
     assert [alert.text for alert in moved.alerts] == [f"{words}86 % of its throughput (at most 100 %)"]
 

@@ -312,7 +312,7 @@ class TestAdaptive:
         decision = _decision(made, memory(**PROVEN))
         assert decision.verb is verb
         if verb is Verb.HOLD:
-            assert decision.sentence == "sd21-inf2 is short (capacity), but " + (
+            assert decision.sentence == "sd21-inf2 cannot get capacity (cause capacity), but " + (
                 "the ready replicas carry the whole demand, at 100 % of their throughput (at most 100 %)"
             )
 
@@ -324,7 +324,7 @@ class TestAdaptive:
         made = replace(made, routing=routing(targets=targets, action=format_action(targets, made.routing.stickiness_s)))
         decision = _decision(made, memory(**PROVEN))
         assert (decision.reason, decision.verb.changes_mode) == (Reason.SHORTAGE_ABSORBED, False)
-        assert decision.sentence == "sd21-inf2 is short (capacity), but cost mode sends it no traffic"
+        assert decision.sentence == "sd21-inf2 cannot get capacity (cause capacity), but cost mode sends no traffic there"
 
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: a failover is wanted, and its guard says that it gains nothing."""

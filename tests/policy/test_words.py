@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -94,3 +95,11 @@ def test_a_missing_detail_stays_visible() -> None:
     assert fill(Reason.PAUSED, {"until": "noon", "why": "{x}"}) == "paused by an operator until noon: {x}"
     assert fill(Reason.PAUSED, {"until": "noon"}) == "paused by an operator until noon: <why?>"
     assert all(sentence[:1] == sentence[:1].lower() or sentence.startswith(("Ingress", "AWS")) for sentence in SENTENCES.values())
+
+
+def test_a_sentence_about_units_is_right_for_one_and_for_several() -> None:
+    """No verb whose subject is `{units}` fits only one of the two. `WaitingForReady` names a single unit."""
+    numbered = re.compile(r"(?<!for )(?<!of )\{units\} (is|are|was|were|has|have|needs?|gets?|does|do)\b")
+    assert [reason for reason, sentence in SENTENCES.items() if numbered.search(sentence)] == [Reason.WAITING_FOR_READY]
+    several = fill(Reason.SHORTAGE_ABSORBED, {"units": text.listing(["sd21-inf2", "sd21-trn1"]), "cause": "capacity", "instead": "x"})
+    assert several == "sd21-inf2, sd21-trn1 cannot get capacity (cause capacity), but x"
