@@ -80,7 +80,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.ROUTING_DRIFTED: "the routing action is not what mode {mode} asks for; last written by {writer}",
     Reason.ROUTING_MISSING: "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
     Reason.ROUTING_TAKEN_OVER: "the controller writes the routing action for the first time: {change}",
-    Reason.PREPARING_RETURN: "capacity for {units} is back; the controller asks for the replicas that cost mode needs before any traffic moves",
+    Reason.PREPARING_RETURN: "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves",
     Reason.RETURN_STEP: "step {step} of {steps} of the way back to cost mode with {units}: {proof}",
     Reason.RETURN_REVERSED: "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
     Reason.ROLLED_BACK: "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",

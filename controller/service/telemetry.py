@@ -25,12 +25,14 @@ class Telemetry:
 
     Args:
         meter: Counts API calls; None: nothing does.
+        units: Whether there are series of each deployment unit. They are nearly half of the bytes. Without them, only units that are
+            short have one.
     """
 
-    def __init__(self, meter: CallMeter | None = None) -> None:
+    def __init__(self, meter: CallMeter | None = None, *, units: bool = True) -> None:
         self.registry = CollectorRegistry()
         app = ("application",)
-        self._latest = _Latest(meter or CallMeter())
+        self._latest = _Latest(meter or CallMeter(), units=units)
         self.registry.register(self._latest)
         self.mode_changes = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
         self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
@@ -106,10 +108,11 @@ class _Latest(Collector):
 
     Args:
         meter: Counts API calls.
+        units: Whether there are series of each deployment unit.
     """
 
-    def __init__(self, meter: CallMeter) -> None:
-        self._lock, self._meter = threading.Lock(), meter
+    def __init__(self, meter: CallMeter, *, units: bool) -> None:
+        self._lock, self._meter, self._units = threading.Lock(), meter, units
         self._decided: dict[str, _Decided] = {}
 
     def put(self, decided: _Decided) -> None:
@@ -126,8 +129,8 @@ class _Latest(Collector):
         """Makes all metrics. Called from the thread that serves HTTP."""
         with self._lock:
             decided = list(self._decided.items())
-        yield from _gauges(decided)
-        yield from _planned((key, one.decision.planned) for key, one in decided)
+        yield from _gauges(decided, units=self._units)
+        yield from _planned(((key, one.decision.planned) for key, one in decided), units=self._units)
         yield from _accounts((key, one.ledger) for key, one in decided)
         calls = CounterMetricFamily("failoverctl_api_calls", "API calls of this process, retries included.", labels=("service",))
         for service, count in self._meter.totals().items():
@@ -162,8 +165,8 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
     yield from (seconds, requests, spend, saved, premium, exposed, probing, probes, calls)
 
 
-def _gauges(decided: Iterable[tuple[str, _Decided]]) -> Iterator[GaugeMetricFamily]:
-    """The values of the last decisions."""
+def _gauges(decided: Iterable[tuple[str, _Decided]], *, units: bool) -> Iterator[GaugeMetricFamily]:
+    """The values of the last decisions. Without `units`, of the deployment units only those that are short: an alert goes by them."""
     app = ("application",)
     mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
     unknown = GaugeMetricFamily("failoverctl_mode_unknown", "1 while the routing is not understood.", labels=app)
@@ -183,9 +186,11 @@ def _gauges(decided: Iterable[tuple[str, _Decided]]) -> Iterator[GaugeMetricFami
             mode.add_metric((key, one.value), decision.mode is one)
         unknown.add_metric((key,), decision.mode is None)
         for unit, judged in decision.evidence.items():
-            short.add_metric((key, unit), judged.short)
-            ready.add_metric((key, unit), judged.ready)
-            waiting.add_metric((key, unit), judged.demand)
+            if units or judged.short:
+                short.add_metric((key, unit), judged.short)
+            if units:
+                ready.add_metric((key, unit), judged.ready)
+                waiting.add_metric((key, unit), judged.demand)
         seen = snapshot.routing.verification
         verified.add_metric((key,), _VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
         for source in snapshot.sources:
@@ -195,7 +200,7 @@ def _gauges(decided: Iterable[tuple[str, _Decided]]) -> Iterator[GaugeMetricFami
     yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts, left)
 
 
-def _planned(decided: Iterable[tuple[str, PlannedFleet | None]]) -> Iterator[GaugeMetricFamily]:
+def _planned(decided: Iterable[tuple[str, PlannedFleet | None]], *, units: bool) -> Iterator[GaugeMetricFamily]:
     """What strategy `planned` would run, of the applications that have it."""
     app = ("application",)
     planned = GaugeMetricFamily("failoverctl_planned_replicas", "Replicas that strategy planned would run.", labels=(*app, "unit"))
@@ -213,7 +218,7 @@ def _planned(decided: Iterable[tuple[str, PlannedFleet | None]]) -> Iterator[Gau
         expected.add_metric((key,), demand)
         if one.shortfall is not None:
             shortfall.add_metric((key,), one.shortfall)
-        for unit, count in fleet.replicas.items():
+        for unit, count in fleet.replicas.items() if units else ():
             planned.add_metric((key, unit), count)
         for family, left in fleet.left.items() if demand else ():
             resilience.add_metric((key, family), left / demand)

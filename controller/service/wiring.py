@@ -134,7 +134,7 @@ class Service:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._publishing = threading.Lock()
         self._clients = AwsClients(settings.aws.region, session.meter)
-        self._telemetry = Telemetry(session.meter)
+        self._telemetry = Telemetry(session.meter, units=settings.http.unit_metrics)
         self.view = ClusterView(clock, self._wake.set)
         kube = settings.kubernetes
         self._leadership = self._make_leadership()
