@@ -10,14 +10,8 @@ within the first wait, the download and the apply. The result is therefore a low
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-SLEEP_S: Final = 300.0
-"""Pause between two rounds, seconds."""
-WINDOW_S: Final = 300.0
-"""Window of the log query, which ends when the query starts, seconds."""
-QUERY_WAIT_S: Final = 5.0
-"""Shortest wait before the script fetches the answer, seconds."""
+from failover_analysis.simulation.aws_sample import QUERY_WAIT_S, SLEEP_S, WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)

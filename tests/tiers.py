@@ -68,6 +68,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/fuzz/"),
     Place(Tier.INTEGRATION, "tests/analysis/report/test_golden.py"),
     Place(Tier.INTEGRATION, "tests/analysis/report/test_simulated.py"),
+    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_aws_sample.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_block.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_capacity.py"),
     Place(Tier.INTEGRATION, "tests/analysis/simulation/test_clocks.py"),

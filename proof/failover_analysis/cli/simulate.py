@@ -20,9 +20,10 @@ from controller.cli.version import commit
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import ConfigError, FailoverError
 from failover_analysis.cli.moment import moment_document, moment_lines
-from failover_analysis.report.contenders import NAMES, Contender, contenders
+from failover_analysis.report.contenders import NAMES, Contender, contenders, with_baselines
 from failover_analysis.report.files import check_names, write
-from failover_analysis.report.simulated import Framing, Played, simulation_report
+from failover_analysis.report.played import Played
+from failover_analysis.report.simulated import Framing, by_name, simulation_report, verdict
 from failover_analysis.simulation.report import document, json_text, text, timeline
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, written_out
@@ -130,7 +131,14 @@ def simulate_command(
             for name in builtin_names():
                 click.echo(f"{name:<15} {load(find(name)).file.description}")
             return
-        job = _Job(scenario, days, None if faults is None else faults == "random", interval, bool(reports), out is not None)
+        job = _Job(
+            scenario,
+            days,
+            None if faults is None else faults == "random",
+            interval,
+            measured=bool(reports) or len(policies) > 1,
+            rows=out is not None,
+        )
         world = job.scenario()
         compared = contenders(policies, changes, sweeps, world.application.policy)
         first = world.file.seed if seed is None else seed
@@ -141,10 +149,15 @@ def simulate_command(
             _show_moment(job, world, _only(compared, "--at"), first, at, as_json=as_json)
             return
         check_names(reports)
+        if reports:
+            compared = with_baselines(compared, world.application.policy)
         runs = [_Run(one, number, number == first) for one in compared for number in range(first, first + seeds)]
         begin = SystemClock().monotonic()
         played = list(_reported(job, runs, jobs, several=len(compared) > 1, quiet=as_json))
         wall_s = SystemClock().monotonic() - begin
+        if job.measured and not as_json:
+            unswept = {name: runs for name, runs in by_name(played).items() if runs[0].contender.swept is None}
+            show([("title", verdict(unswept, played))])
         _write_results(played, scenario, out, as_json=as_json, several=len(compared) > 1)
         if reports:
             asked = (*_each("--policy", policies), *_each("--set", changes), *_each("--sweep", sweeps))
@@ -191,7 +204,10 @@ def _results(job: _Job, runs: Sequence[_Run], jobs: int | None) -> Iterator[Play
 
 def _report_run(one: Played, *, several: bool, whole: bool) -> None:
     head, _, rest = text(one.result, one.command).partition("\n")
-    show([("bad" if one.result.violations else "good", f"{one.contender.name}: {head}" if several else head)])
+    if not one.contender.ours:
+        head = f"{one.result.name}, seed {one.result.seed}: no controller, so no invariant to hold"
+    kind = "bad" if one.result.violations else "good" if one.contender.ours else "dim"
+    show([(kind, f"{one.contender.name}: {head}" if several else head)])
     if whole:
         show([("plain", rest)])
 

@@ -15,7 +15,7 @@ from controller.documents import check, config_error, read_documents
 from controller.errors import ConfigError
 from controller.policy.model import HoldStrategy, Mode, Override, PolicySettings, Strategy
 from failover_analysis.simulation.scenario import load_policy
-from failover_analysis.simulation.setup import Setup
+from failover_analysis.simulation.setup import Installed, Setup
 
 MOST: Final = 20
 """Most policies of one run, sweeps included: each is simulated with every seed."""
@@ -34,6 +34,7 @@ class Contender:
         pinned: The mode that it never leaves; None if it decides by itself.
         options: The command-line options that select it.
         swept: In a sweep, the field and its value.
+        installed: What may change the routing and the scalers. Without the controller, its policy decides nothing.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contender:
     pinned: Mode | None = None
     options: tuple[str, ...] = ()
     swept: tuple[str, str] | None = None
+    installed: Installed = Installed.CONTROLLER
 
     @property
     def digest(self) -> str:
@@ -49,8 +51,15 @@ class Contender:
         used = [one.name for one in fields(self.policy) if one.metadata.get("strategy", self.policy.strategy) is self.policy.strategy]
         settings = ((name, getattr(self.policy, name)) for name in used)
         values = {name: sorted(map(str, one)) if isinstance(one, frozenset) else one for name, one in settings}
+        if not self.ours:
+            values = {"installed": self.installed.value}
         text = json.dumps({**values, "pinned": self.pinned}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:_HASH]
+
+    @property
+    def ours(self) -> bool:
+        """Whether the controller is installed."""
+        return self.installed is Installed.CONTROLLER
 
     @property
     def file_name(self) -> str:
@@ -60,6 +69,8 @@ class Contender:
     def applied(self, setup: Setup) -> Setup:
         """The setup of a run with this policy."""
         setup = replace(setup, application=replace(setup.application, policy=self.policy))
+        if not self.ours:
+            return replace(setup, installed=self.installed, mode=Mode.COST, override=Override())
         if self.pinned is None:
             return setup
         return replace(
@@ -74,10 +85,29 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "learned": "the simulation's policy with holdStrategy learned",
     "always-cost": "never fails over: the weights stay, whatever happens",
     "always-capacity": "always in capacity mode: one Service over all pods",
+    # Not always-cost, which is the controller with cost mode pinned: it still takes weight from units that are down, sets floors and
+    # KEDA's targets, and repairs what others write.
+    "none": "nothing installed: static weights and KEDA alone; no mode change, no floor, and nobody repairs a foreign edit",
+    "sample": "the AWS sample's checker instead of the controller: a log query every 5 min, and a return once a day without proof",
 }
 NAMES: Final = tuple(_BUILT_IN)
 
 _FIELDS: Final = frozenset(str(PolicyFile.model_fields[field.name].alias) for field in fields(PolicySettings))
+
+
+BASELINES: Final[Mapping[str, Installed]] = {"none": Installed.NOTHING, "sample": Installed.AWS_SAMPLE}
+"""What a user has without the controller."""
+
+
+def with_baselines(compared: Sequence[Contender], base: PolicySettings) -> tuple[Contender, ...]:
+    """The policies, and those of `BASELINES` that are missing.
+
+    Args:
+        compared: The requested policies.
+        base: The policy of the simulation's application file.
+    """
+    names = {one.name for one in compared}
+    return (*compared, *(_one(name, base) for name in BASELINES if name not in names))
 
 
 def own(policy: PolicySettings) -> Contender:
@@ -101,7 +131,9 @@ def contenders(wanted: Sequence[str], changes: Sequence[str], sweeps: Sequence[s
     named = [_one(one, base) for one in wanted] or [own(base)]
     for change in changes:
         field, value = _field(change, "--set", "FIELD=VALUE")
-        named = [_with(one, field, value) for one in named]
+        named = [_with(one, field, value) if one.ours else one for one in named]
+    if sweeps and not named[0].ours:
+        raise ConfigError(f"--sweep: found {named[0].name} as the first policy; allowed: a policy of the controller")
     swept = [one for sweep in sweeps for one in _swept(sweep, named[0])]
     everything = (*named, *swept)
     names = [one.name for one in everything]
@@ -121,6 +153,7 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
         "learned": Contender("", "", replace(base, hold_strategy=HoldStrategy.LEARNED)),
         "always-cost": Contender("", "", base, Mode.COST),
         "always-capacity": Contender("", "", base, Mode.CAPACITY),
+        **{name: Contender("", "", base, installed=installed) for name, installed in BASELINES.items()},
     }
     if wanted in changes:
         return replace(changes[wanted], name=wanted, words=_BUILT_IN[wanted], options=("--policy", wanted))

@@ -9,7 +9,6 @@ from typing import Final
 from controller.policy.model import Application, Mode
 from controller.policy.text import duration
 from failover_analysis.report import words
-from failover_analysis.report.contenders import Contender
 from failover_analysis.report.model import (
     SCHEMA,
     Column,
@@ -25,51 +24,17 @@ from failover_analysis.report.model import (
     Timeline,
     Unit,
 )
+from failover_analysis.report.played import Played, whole
 from failover_analysis.report.points import Point, mode_lane, panels, short_lanes
+from failover_analysis.report.worth import failed_or_late, gained
 from failover_analysis.simulation.invariants import HARMS
-from failover_analysis.simulation.measures import APART_S, MOMENTS, BadMoment, Judgement, Measured
+from failover_analysis.simulation.measures import APART_S, MOMENTS, BadMoment, Judgement
 from failover_analysis.simulation.recording import Result
-from failover_analysis.simulation.setup import FaultPlan
 
 _YEAR_S: Final = 365.25 * 86_400
 _DAY_S: Final = 86_400.0
 _HOUR_S: Final = 3600.0
 _MOST_FAILURES: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """One run of a report.
-
-    Attributes:
-        contender: The policy.
-        result: The measured result, without its timeline if the report does not show it.
-        command: The command that runs it again.
-        planned_s: How long it should have lasted, seconds.
-        faults: The planned faults, for the timeline.
-    """
-
-    contender: Contender
-    result: Result
-    command: str
-    planned_s: float
-    faults: tuple[FaultPlan, ...] = ()
-
-    @property
-    def cut(self) -> bool:
-        """Whether it ended early because of too many violations. Its sums cannot be compared with those of other runs."""
-        return self.result.seconds < self.planned_s - 1
-
-    @property
-    def measured(self) -> Measured:
-        """The measurements.
-
-        Raises:
-            ValueError: The run was not measured.
-        """
-        if self.result.measured is None:
-            raise ValueError("a report needs runs that were measured")
-        return self.result.measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +79,20 @@ _RESULT: Final[tuple[tuple[Column, _Value], ...]] = (
             "95 % of the answers came from replicas whose mean added latency, over their unit's at its rated throughput, was at most this.",
         ),
         lambda one: one.measured.added_p95_s,
+    ),
+    (
+        Column(
+            "failed_or_late", "Failed or late", Unit.COUNT,
+            "Requests that failed, or whose replicas' mean latency was over their unit's limit.",
+        ),
+        failed_or_late,
+    ),
+    (
+        Column(
+            "exposed_time", "Exposed", Unit.SECONDS,
+            "Time in which demand was beyond what is ready: some of what a unit was sent found no target, was shed, or was late.",
+        ),
+        lambda one: one.measured.exposed_s,
     ),
     (Column("cost", "Cost", Unit.DOLLARS, "The bill: node-hours at the application file's prices."), lambda one: one.result.totals.dollars),
     (Column("flips", "Mode changes", Unit.COUNT, "Number of mode changes."), lambda one: len(one.result.mode_changes)),
@@ -160,7 +139,7 @@ _ACCOUNT: Final[tuple[tuple[Column, _Value], ...]] = (
         lambda one: one.result.totals.dollars,
     ),
     (
-        Column("exposed", "Exposed", Unit.SECONDS, "Time in cost mode in which a unit with weight was proven short."),
+        Column("exposed", "Exposed by proof", Unit.SECONDS, "Time in cost mode in which a unit with weight was proven short."),
         lambda one: one.result.ledger.exposed_s,
     ),
     (
@@ -191,9 +170,7 @@ def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
         played: The runs of every policy with every seed, in the order of the policies.
         framing: What the report says about its own making.
     """
-    groups: dict[str, list[Played]] = {}
-    for one in played:
-        groups.setdefault(one.contender.name, []).append(one)
+    groups = by_name(played)
     compared = {name: runs for name, runs in groups.items() if runs[0].contender.swept is None}
     failed = [one for one in played if one.result.violations]
     return Report(
@@ -201,7 +178,7 @@ def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
         kind="simulation",
         title=f"Simulation {framing.scenario}",
         ok=not failed,
-        verdict=_verdict(compared, played),
+        verdict=verdict(compared, played),
         facts=tuple(_facts(groups, played, framing)),
         command=framing.command,
         wall_s=framing.wall_s,
@@ -217,26 +194,36 @@ def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
 # --- the result -------------------------------------------------------------------------------------------------------------------------
 
 
-def _verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played]) -> str:
-    """One line: the share that each policy served, its cost, and whether every invariant held."""
+def by_name(played: Sequence[Played]) -> dict[str, list[Played]]:
+    """The runs by the name of their policy, in the order of the policies."""
+    groups: dict[str, list[Played]] = {}
+    for one in played:
+        groups.setdefault(one.contender.name, []).append(one)
+    return groups
+
+
+def verdict(compared: Mapping[str, Sequence[Played]], played: Sequence[Played]) -> str:
+    """One line: what was gained against none and sample, what each policy served at what cost, and whether every invariant held.
+
+    Args:
+        compared: The measured runs of the compared policies, by name.
+        played: All runs, those of sweeps included.
+    """
     parts = []
     for name, runs in compared.items():
-        whole = _whole(runs)
-        served, cost = Spread.of(map(_served, whole)), Spread.of(one.result.totals.dollars for one in whole)
+        kept = whole(runs)
+        served, cost = Spread.of(map(_served, kept)), Spread.of(one.result.totals.dollars for one in kept)
         if served is not None and cost is not None:
             parts.append(f"{name} served {words.share(served.median)} at {words.dollars(cost.median)}")
-        if len(whole) < len(runs):
-            parts.append(f"{name} was ended early in {len(runs) - len(whole)} of {len(runs)} runs")
-    violations = sum(len(one.result.violations) for one in played)
-    seconds = sum(one.result.seconds for one in played)
+        if len(kept) < len(runs):
+            parts.append(f"{name} was ended early in {len(runs) - len(kept)} of {len(runs)} runs")
+    ours = [one for one in played if one.contender.ours]
+    violations = sum(len(one.result.violations) for one in ours)
+    seconds = sum(one.result.seconds for one in ours)
     span = f"{seconds / _YEAR_S:.1f} simulated years" if seconds >= _YEAR_S else f"{seconds / _DAY_S:.3g} simulated days"
     held = f"{violations} invariant violation{'' if violations == 1 else 's'} in {span}"
-    return f"{'; '.join(parts)}; {held}."
-
-
-def _whole(runs: Iterable[Played]) -> list[Played]:
-    """The runs that lasted as long as planned."""
-    return [one for one in runs if not one.cut]
+    gain = gained(compared)
+    return f"{f'{gain}. ' if gain else ''}{'; '.join(parts)}; {held}."
 
 
 def _facts(groups: Mapping[str, Sequence[Played]], played: Sequence[Played], framing: Framing) -> Iterable[Fact]:
@@ -266,7 +253,7 @@ def _results(compared: Mapping[str, Sequence[Played]]) -> Table:
 
 
 def _cells(everything: Sequence[Played]) -> dict[str, Spread | None]:
-    runs = _whole(everything)
+    runs = whole(everything)
     cells = {column.key: Spread.of(map(value, runs)) for column, value in _RESULT}
     cells |= {column.key: Spread.of(one for run in runs for one in value(run)) for column, value in _EVENTS}
     return cells | {_WORST.key: Spread.of(run.measured.worst_minute for run in runs)}
@@ -286,7 +273,9 @@ def _sensitivity(groups: Mapping[str, Sequence[Played]]) -> Iterable[Table]:
 
 def _accounts(compared: Mapping[str, Sequence[Played]]) -> Table:
     rows = [
-        Row(name, "", {column.key: Spread.of(map(value, _whole(runs))) for column, value in _ACCOUNT}) for name, runs in compared.items()
+        Row(name, "", {column.key: Spread.of(map(value, whole(runs))) for column, value in _ACCOUNT})
+        for name, runs in compared.items()
+        if runs[0].contender.ours
     ]
     text = "What the controller's own account says, by the same code as in production, next to the bill."
     return Table("Account", text, tuple(column for column, _ in _ACCOUNT), tuple(rows))
@@ -344,7 +333,7 @@ def _points(result: Result, framing: Framing) -> list[Point]:
 
 def _moments(played: Sequence[Played]) -> Iterable[Moment]:
     for moment, one, others in _distinct(played)[:MOMENTS]:
-        decision, evidence = _decision(moment.decision)
+        decision, evidence = _decision(moment.decision) if one.contender.ours else ("nothing: the controller is not installed", ())
         yield Moment(
             at=moment.at,
             name=one.contender.name,
@@ -431,8 +420,9 @@ def _single(value: float) -> Spread:
 
 def _notes(played: Sequence[Played], framing: Framing) -> tuple[str, ...]:
     seed = min(one.result.seed for one in played)
-    missed = sum(one.measured.undetected for one in played)
-    unverified = sum(one.measured.unverified for one in played)
+    ours = [one for one in played if one.contender.ours]
+    missed = sum(one.measured.undetected for one in ours)
+    unverified = sum(one.measured.unverified for one in ours)
     notes = [f"The timelines are those of seed {seed}. Times are UTC. What the model leaves out: docs/simulation.md."]
     if any(one.cut for one in played):
         notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,7 @@ from controller.policy.targets import cost_targets
 from controller.policy.text import number
 from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
+from failover_analysis.simulation.aws_sample import Checker
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.crash_points import Calls, MortalApplier, MortalLeadership, MortalStore
@@ -25,7 +27,7 @@ from failover_analysis.simulation.metrics import CloudWatch, Keda
 from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.replica import FaultyApplier, Observers, Replica
 from failover_analysis.simulation.scarcity import Scarcity
-from failover_analysis.simulation.setup import FaultPlan, Setup
+from failover_analysis.simulation.setup import FaultPlan, Installed, Setup
 from failover_analysis.simulation.simulated_view import SimulatedView, World
 from failover_analysis.simulation.traffic import Traffic
 from failover_analysis.simulation.wall_clock import WallClock
@@ -98,12 +100,18 @@ class Engine:
         """When somebody last changed the live rule by hand, deleted the stored memory, or set an override."""
         self.observers = Observers()
         """Notified of everything that a process does."""
+        self.mode_changed: list[Callable[[Mode, str], None]] = []
+        """Called with the new mode and a sentence when the AWS sample's checker has changed it."""
         self._processes = 0
         self.replica: Replica
 
     def start(self) -> None:
         """Starts the first process and schedules everything that the setup plans."""
         self.replica = self._start_replica()
+        if self.setup.installed is not Installed.CONTROLLER:
+            self.replica.kill()  # before its first pass: faults of a process find none that runs
+        if self.setup.installed is Installed.AWS_SAMPLE:
+            self._start_checker()
         self._schedule()
 
     # --- chance and time ----------------------------------------------------------------------------------------------------------------
@@ -193,8 +201,18 @@ class Engine:
             self.setup.interval_s,
         )
 
+    def _start_checker(self) -> None:
+        def changed(mode: Mode, sentence: str) -> None:
+            for listener in self.mode_changed:
+                listener(mode, sentence)
+
+        action, targets, chance = partial(_first_action, self.application), partial(_targets, self.application), self.stream("checker")
+        Checker(self.event_queue, self.api, action, targets, self.karpenter.refused_since, self.fault_state, chance, changed)
+
     def restart(self, after_s: float = TAKEOVER_S) -> None:
         """Kills the leading process; another one leads after the takeover. Until then there is no leader."""
+        if self.setup.installed is not Installed.CONTROLLER:
+            return
         application = self.replica.application
         self.replica.kill()
         self.event_queue.after(after_s, lambda: self._take_over(application))
@@ -255,3 +273,9 @@ def _first_action(application: Application, mode: Mode) -> str:
             (Target(application.capacity.service, application.capacity.port, 1),), application.policy.stickiness_capacity_s
         )
     return format_action(cost_targets(application, _weights(application)), application.policy.stickiness_cost_s)
+
+
+def _targets(application: Application, mode: Mode) -> dict[str, str]:
+    """KEDA's target by unit that Git has for the mode."""
+    capacity = capacity_throughputs(application)
+    return {unit.name: number(capacity[unit.name] if mode is Mode.CAPACITY else unit.throughput) for unit in application.units}

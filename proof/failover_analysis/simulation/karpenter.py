@@ -19,7 +19,7 @@ from controller.policy.model import Refusal, Unit
 from failover_analysis.simulation.cluster import Claim, Node, Pod, types_of
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
-from failover_analysis.simulation.signals import create_error, refusals
+from failover_analysis.simulation.signals import LAUNCH_FAILED, create_error, refusals
 from failover_testbed.capacity.batcher import Batcher
 from failover_testbed.capacity.ec2 import Ec2, Offering
 from failover_testbed.capacity.karpenter import (
@@ -367,6 +367,10 @@ class Karpenter:
     def askable(self, unit: Unit) -> list[Offering]:
         """What it may ask EC2 for now for a unit: everything that the unit may use but what is in its cache."""
         return self._offerings.available(types_of(unit), self._event_queue.now, self.pools[unit.node_pool].capacity_types)
+
+    def refused_since(self, since: float) -> bool:
+        """Whether any NodePool was refused capacity since a time, seconds since the Unix epoch: what a query of its log finds."""
+        return any(one.seen >= since and LAUNCH_FAILED not in one.codes for pool in self.pools.values() for one in pool.failures)
 
     def forget_old(self) -> None:
         """Drops events that the API server would no longer keep."""

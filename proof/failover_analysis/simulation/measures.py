@@ -14,7 +14,7 @@ from typing import Final
 
 from controller.policy.model import Action, ActionKind, Decision, Mode, Snapshot, Verb, Verdict
 from failover_analysis.simulation.engine import Engine
-from failover_analysis.simulation.traffic import Flow
+from failover_analysis.simulation.traffic import EMPTY, SHED, Flow
 from failover_analysis.simulation.truth import Truth
 
 MOMENTS: Final = 5
@@ -104,6 +104,8 @@ class Measured:
         unverified: Mode changes without such a check before the next change or the end.
         needless_s: Time in capacity mode while no unit was short in truth, or after a failover that the ready rest could have absorbed at
             its rated throughput, seconds.
+        late: Answers whose mean latency was over their unit's limit, in requests.
+        exposed_s: Time in which demand was beyond what is ready: some of what a unit was sent found no target, was shed, or was late.
         moments: The worst moments, the worst one first.
     """
 
@@ -115,6 +117,8 @@ class Measured:
     verified_s: tuple[float, ...]
     unverified: int
     needless_s: float
+    late: float
+    exposed_s: float
     moments: tuple[BadMoment, ...]
 
 
@@ -139,6 +143,8 @@ class Measures:
     def __init__(self, engine: Engine, truth: Truth) -> None:
         self._engine, self._truth = engine, truth
         self._rated = {unit.name: unit.latency_s for unit in engine.application.units}
+        self._limit = {unit.name: unit.latency_limit_s for unit in engine.application.units}
+        self._late = self._exposed_s = 0.0
         self._histogram = [0.0] * (_BINS + 1)
         self._minute, self._minute_end = _Minute(), engine.event_queue.now + MINUTE_S
         self._worst, self._worst_at = 1.0, math.nan
@@ -162,10 +168,15 @@ class Measures:
         """Takes note of an accepted action."""
         if action.kind is ActionKind.ROUTE:
             if decision.verb is Verb.FAILOVER:
-                self._absorbable = self._truth.absorbable(self._truth.lacking(), self._truth.demand())
+                self.failed_over()
             self._verifications.routed(self._engine.event_queue.now, action.after, mode_change=decision.verb.changes_mode)
 
+    def failed_over(self) -> None:
+        """Takes note of a failover."""
+        self._absorbable = self._truth.absorbable(self._truth.lacking(), self._truth.demand())
+
     def _flowed(self, flow: Flow, seconds: float) -> None:
+        self._judge(flow, seconds)
         now = self._engine.event_queue.now
         self._detections.seen(now - seconds, exposed=self._truth.exposed())
         if self._truth.mode() is not Mode.CAPACITY:
@@ -180,6 +191,14 @@ class Measures:
             begin = self._minute_end
             self._minute_end += MINUTE_S
         self._count(flow, (now - begin) / seconds)
+
+    def _judge(self, flow: Flow, seconds: float) -> None:
+        """Adds what came late, and the time in which more was sent than what is ready answers in time."""
+        late = sum(one.requests for name, one in flow.units.items() if one.latency > self._limit[name] * one.requests * (1 + _LEAST))
+        self._late += late
+        beyond = late + flow.failed.get(SHED, 0.0) + flow.failed.get(EMPTY, 0.0)
+        if beyond > _LEAST * flow.demand:
+            self._exposed_s += seconds
 
     def _count(self, flow: Flow, share: float) -> None:
         if share <= 0:
@@ -236,6 +255,8 @@ class Measures:
             verified_s=tuple(self._verifications.seconds),
             unverified=self._verifications.missed + self._verifications.waiting,
             needless_s=self._needless_s,
+            late=self._late,
+            exposed_s=self._exposed_s,
             moments=self._moments.ordered(),
         )
 

@@ -7,7 +7,7 @@ from typing import Final
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
-from controller.policy.model import Action, ActionKind, Decision, Memory, Snapshot
+from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Verb
 from controller.policy.routing import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
@@ -42,6 +42,7 @@ class Recorder:
         self._row_flow, self._row_seconds = Flow(), 0.0
         self._booked: tuple[float, Snapshot, Decision] | None = None
         engine.observers.append(self)
+        engine.mode_changed.append(self._changed_by_the_sample)
         engine.traffic.listeners.append(self._flowed)
         step = engine.setup.row_s
         if step > 0:
@@ -85,6 +86,14 @@ class Recorder:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
         del replica, conclusion
         self.ledger = counted(self.ledger, mode_changes=sum(one.verb.changes_mode for one in acted.written))
+
+    def _changed_by_the_sample(self, mode: Mode, sentence: str) -> None:
+        failover = mode is Mode.CAPACITY
+        needless = failover and not any(self._truth.exhausted(unit.name) for unit in self._engine.application.units)
+        verb = Verb.FAILOVER if failover else Verb.FALLBACK
+        self.mode_changes.append(SimulatedChange(self._engine.event_queue.now, mode, verb.value, "AwsSample", sentence, needless))
+        if failover and self._measures is not None:
+            self._measures.failed_over()
 
     def _room_for(self, decision: Decision) -> bool:
         short = [name for name, judged in decision.evidence.items() if judged.short]

@@ -53,6 +53,14 @@ class Algorithm(StrEnum):
     LEAST_OUTSTANDING = "least_outstanding_requests"
 
 
+class Installed(StrEnum):
+    """What may change the routing and the scalers in a run."""
+
+    CONTROLLER = "controller"
+    AWS_SAMPLE = "aws-sample"  # its checker alone, see `failover_analysis.simulation.aws_sample`
+    NOTHING = "nothing"  # static weights and KEDA: no mode change, no new weights, no floors, and nobody repairs a foreign edit
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """One run.
@@ -72,6 +80,7 @@ class Setup:
         limits: NodePool limits.
         faults: Faults besides capacity.
         override: The override that an operator set before the start.
+        installed: What may change the routing and the scalers.
         interval_s: Longest time between two passes, seconds.
         algorithm: How the target groups choose a target.
         row_s: Seconds per row of the timeline; 0: no timeline.
@@ -91,6 +100,7 @@ class Setup:
     limits: tuple[Limit, ...] = ()
     faults: tuple[FaultPlan, ...] = ()
     override: Override = field(default_factory=Override)
+    installed: Installed = Installed.CONTROLLER
     interval_s: float = INTERVAL_S
     algorithm: Algorithm = Algorithm.ROUND_ROBIN
     row_s: float = 0.0

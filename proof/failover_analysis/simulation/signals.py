@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Final
 
 from controller.policy.model import Cause, Launch, Refusal
 from controller.signals.classify import classify_refusal
 from failover_analysis.simulation.cluster import Claim
 from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, FleetError, event_message, refusal_text
+
+LAUNCH_FAILED: Final = "LaunchFailed"
+"""The code of a launch that failed for another reason than capacity."""
 
 
 def refusals(claims: Sequence[Claim], errors: Sequence[FleetError], now: float, order: int, chance: random.Random) -> list[Refusal]:
@@ -57,7 +61,7 @@ def create_error(claim: Claim, attempt: str, now: float) -> Refusal:
         pool=claim.pool,
         at=now,
         cause=Cause.UNKNOWN,
-        codes=("LaunchFailed",),
+        codes=(LAUNCH_FAILED,),
         attempt=attempt,
         seen=now,
         instance_types=claim.types,

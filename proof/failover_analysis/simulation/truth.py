@@ -8,9 +8,11 @@ from typing import Final
 from controller.policy.annotations import MARKER
 from controller.policy.metric_times import fresh_s
 from controller.policy.model import Cause, Mode
+from controller.policy.routing import parse_action
 from controller.policy.weights import base_weights, weight_strategy
 from failover_analysis.simulation.cluster import Pod
 from failover_analysis.simulation.engine import Engine
+from failover_analysis.simulation.setup import Installed
 from failover_testbed.capacity.ec2 import Code
 
 SETTLE_S: Final = 900.0
@@ -136,9 +138,17 @@ class Truth:
         return any(weights.get(unit.backend.service) and self.starved(unit.name) for unit in engine.application.units)
 
     def mode(self) -> Mode:
-        """The mode that the Ingress shows; before the first mode change, the initial mode."""
+        """The mode that the Ingress shows; before the first mode change, the initial mode. The controller alone writes a marker."""
+        if self._engine.setup.installed is not Installed.CONTROLLER:
+            return self._routed_mode()
         shown = self._engine.api.ingress.annotations.get(MARKER)
         return {str(mode): mode for mode in Mode}.get(shown or "", self._engine.setup.mode)
+
+    def _routed_mode(self) -> Mode:
+        engine = self._engine
+        targets = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0]
+        services = {target.service for target in targets if target.weight > 0}
+        return Mode.CAPACITY if services == {engine.application.capacity.service} else Mode.COST
 
     def stuck_types(self) -> tuple[str, ...]:
         """Instance types that cannot grow: EC2 has no capacity in any zone, or the NodePool is at its limit."""

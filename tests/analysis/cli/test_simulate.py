@@ -139,6 +139,8 @@ def test_a_report_says_what_the_results_say_and_its_commands_show_the_moments(wo
     assert report["verdict"] in files[0].read_text()
     assert report["verdict"] in files[1].read_text()
     assert report["moments"]
+    assert report["verdict"].startswith("two-mode, patienceSeconds 60 against none: ")
+    assert [one["name"] for one in report["tables"][0]["rows"]][2:] == ["none", "sample"]
     for moment in report["moments"]:
         words = shlex.split(moment["command"])
         assert words[:2] == ["failoverctl", "simulate"]
@@ -147,6 +149,19 @@ def test_a_report_says_what_the_results_say_and_its_commands_show_the_moments(wo
         assert f"{world.stem}, seed {moment['seed']}, {moment['command'].rpartition(' ')[2]}" in shown
         assert moment["decision"].split("  ", 1)[1] in " ".join(shown.split())  # however it is wrapped
     assert shlex.split(report["command"])[2:] == [str(word) for word in (world, *policies, "--seed", "1", "--seeds", "2", *wanted)]
+
+
+def test_compared_policies_end_with_what_was_gained(world: Path) -> None:
+    """A baseline alone shows its sums and holds no invariant."""
+    code, output = run(world, "--policy", "two-mode", "--policy", "none", "--policy", "sample")
+    assert code == 0
+    assert "none: small, seed 1: no controller, so no invariant to hold" in output
+    assert "two-mode against none: " in output.splitlines()[-1]
+    assert "; against sample: " in output.splitlines()[-1]
+    code, alone = run(world, "--policy", "none")
+    assert code == 0
+    assert "exposed" in alone
+    assert "every invariant held" not in alone
 
 
 def test_a_moment_is_the_same_in_json(world: Path) -> None:
@@ -163,9 +178,13 @@ def test_a_moment_is_the_same_in_json(world: Path) -> None:
     [
         (("--report", "out.pdf"), "allowed: a name that ends with .html, .htm, .md, .json"),
         (("--report", "nowhere/out.html"), "a folder that exists"),
-        (("--policy", "bogus"), "allowed: two-mode, adaptive, learned, always-cost, always-capacity, or a .yaml file"),
+        (
+            ("--policy", "bogus"),
+            "planned, learned, always-cost, always-capacity, none, sample, or a .yaml file",
+        ),
         (("--policy", "two-mode", "--policy", "two-mode"), "two-mode twice"),
         (("--sweep", "bogus=1"), "holdMinSeconds"),
+        (("--policy", "none", "--sweep", "holdMinSeconds=600"), "allowed: a policy of the controller"),
         (("--sweep", "holdMinSeconds=x"), "holdMinSeconds"),
         (("--set", "holdMinSeconds=-1"), "holdMinSeconds"),
         (("--at", "2020-01-01T00:00:00Z"), "allowed: within the run, 2023-11-13T00:00:00Z to 2023-11-13T01:26:24Z"),

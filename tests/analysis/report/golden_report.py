@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from controller.policy.model import PolicySettings
-from failover_analysis.report.contenders import Contender, contenders
+from failover_analysis.report.contenders import Contender, contenders, with_baselines
 from failover_analysis.report.files import json_text
 from failover_analysis.report.html import html
 from failover_analysis.report.markdown import markdown
 from failover_analysis.report.model import Report
-from failover_analysis.report.simulated import Framing, Played, simulation_report
+from failover_analysis.report.played import Played
+from failover_analysis.report.simulated import Framing, simulation_report
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import Setup
-from tests.analysis.simulation.support import HOUR, fault, outage, setup
+from tests.analysis.simulation.support import HOUR, fault, outage, setup, with_limits
 from tests.support.applications import application
 
 FOLDER: Final = Path(__file__).parents[1] / "report" / "golden"
@@ -25,7 +26,7 @@ FORMS: Final = {"report.html": html, "report.md": markdown, "report.json": json_
 
 def world() -> Setup:
     """Four hours in which inf2 runs out and comes back, pods break for a while and a process restarts."""
-    return setup(
+    made = setup(
         name="golden",
         outages=(outage(0.2, 1.5),),
         faults=(fault("pods-broken", 2.0, 0.1), fault("restart", 2.5)),
@@ -33,6 +34,7 @@ def world() -> Setup:
         row_s=300.0,
         seconds=4 * HOUR,
     )
+    return with_limits(made)
 
 
 def played(contender: Contender, seed: int, *, shown: bool = True) -> Played:
@@ -44,8 +46,9 @@ def played(contender: Contender, seed: int, *, shown: bool = True) -> Played:
 
 
 def golden_report(wall_s: float = 0.0) -> Report:
-    """Two policies, one of them swept, with two seeds; every shortage leads to a failover."""
-    compared = contenders(("two-mode", "always-cost"), (), ("patienceSeconds=120",), PolicySettings(failover_utilization=0.0))
+    """Two policies and the baselines, the first one swept, with two seeds; every shortage leads to a failover."""
+    base = PolicySettings(failover_utilization=0.0)
+    compared = with_baselines(contenders(("two-mode", "always-cost"), (), ("patienceSeconds=120",), base), base)
     runs = [played(one, seed, shown=seed == 1) for one in compared for seed in (1, 2)]
     framing = Framing(
         "golden", "A shortage, and two faults.", world().start, "0.0.0", "", "failoverctl simulate golden.yaml", wall_s, application()

@@ -11,13 +11,15 @@ import pytest
 
 from controller.policy.model import Mode, PolicySettings
 from failover_analysis.report import words
-from failover_analysis.report.contenders import contenders
+from failover_analysis.report.contenders import contenders, with_baselines
 from failover_analysis.report.files import json_text
 from failover_analysis.report.html import _unbroken, html
 from failover_analysis.report.markdown import markdown
 from failover_analysis.report.model import Report, Spread, Unit
+from failover_analysis.report.played import Played
 from failover_analysis.report.schema import report_schema
-from failover_analysis.report.simulated import Framing, Played, simulation_report
+from failover_analysis.report.simulated import Framing, simulation_report
+from failover_analysis.report.worth import failed_or_late, gained
 from failover_analysis.simulation.recording import Violation
 from tests.analysis.report.golden_report import golden_report, played, world
 from tests.support.applications import application
@@ -72,6 +74,29 @@ def test_the_verdict_is_one_line_with_every_policy_and_the_violations(runs: list
     page = html(report)
     assert page.index(report.verdict) < page.index("<table>")
     assert markdown(report).splitlines()[2] == f"✔ **{report.verdict}**"
+
+
+def test_the_verdict_begins_with_what_was_gained_against_what_a_user_has_without_us() -> None:
+    """The medians of the differences of each seed; a baseline is no policy of ours, so it can break no invariant."""
+    base = PolicySettings(failover_utilization=0.0)
+    compared = with_baselines((ALWAYS, TWO), base)
+    assert [one.name for one in compared] == ["always-cost", "two-mode", "none", "sample"]
+    assert with_baselines(compared, base) == compared
+    made = [played(one, seed, shown=False) for one in (TWO, compared[2]) for seed in (1, 2)]
+    report = reported(made)
+    pairs = list(zip(made[:2], made[2:], strict=True))
+    minutes = sum(other.measured.exposed_s - mine.measured.exposed_s for mine, other in pairs) / len(pairs) / 60
+    requests = sum(failed_or_late(other) - failed_or_late(mine) for mine, other in pairs) / len(pairs)
+    dollars = sum(mine.result.totals.dollars - other.result.totals.dollars for mine, other in pairs) / len(pairs)
+    gain = f"{minutes:,.0f} fewer exposed minutes, {requests:,.0f} fewer failed or late requests, ${dollars:,.2f} more"
+    assert report.verdict.startswith(f"two-mode against none: {gain}. two-mode served ")
+    assert report.verdict.endswith("0 invariant violations in 0.333 simulated days.")
+    assert [row.name for row in report.tables[1].rows] == ["two-mode"], "without a controller there is no account"
+    assert gained({"two-mode": made[:2]}) == gained({"none": made[2:]}) == ""
+    assert "as many exposed minutes, as many failed or late requests, the same cost" in gained(
+        {"two-mode": made[:2], "none": [replace(one, contender=compared[2]) for one in made[:2]]}
+    )
+    assert gained({"two-mode": made[:2], "none": [replace(one, planned_s=1e9) for one in made[2:]]}) == ""
 
 
 def test_the_worst_moments_are_the_worst_of_all_runs_with_the_command_that_shows_them(runs: list[Played]) -> None:
@@ -134,7 +159,7 @@ def test_a_sweep_stands_beside_the_first_policy() -> None:
     assert [row.name for row in sweep.rows] == ["two-mode", "patienceSeconds 120"]
     assert sweep.rows[0].cells["cost"] == report.tables[0].rows[0].cells["cost"]
     assert "120" not in report.verdict
-    assert len(report.timelines) == 2
+    assert len(report.timelines) == 4
 
 
 def test_the_json_is_valid_by_its_schema_and_says_the_same(runs: list[Played]) -> None:

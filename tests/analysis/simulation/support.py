@@ -25,6 +25,12 @@ def setup(**changes: Any) -> Setup:
     return replace(made, **changes)
 
 
+def with_limits(made: Setup) -> Setup:
+    """The same world with latency limits above the rated latency, as an application file must have them."""
+    units = tuple(replace(unit, latency_limit_s=1.5 * unit.latency_s) for unit in made.application.units)
+    return replace(made, application=replace(made.application, units=units))
+
+
 def outage(start_h: float, end_h: float, *types: str, zones: tuple[str, ...] = ()) -> Outage:
     """No room for some types, inf2 unless others are named, in some zones, all unless some are named."""
     return Outage(start_h * HOUR, end_h * HOUR, Shortage(types or ("inf2.xlarge",), zones))
