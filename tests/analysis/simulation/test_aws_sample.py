@@ -81,7 +81,7 @@ def test_the_checker_sets_the_targets_of_its_mode_and_no_floor(seed: int) -> Non
 
 @pytest.mark.parametrize("installed", list(Installed))
 def test_the_world_is_the_same_for_all_of_them(installed: Installed) -> None:
-    """Equal seeds give equal runs, and the same demand whoever acts."""
+    """Equal seeds give equal runs, and the same demand with every contender."""
     one, other = (result(installed, outages=OUTAGE, noise=0.0) for _ in range(2))
     assert one.digest == other.digest
     assert one.totals.flow.demand == pytest.approx(result(Installed.CONTROLLER, outages=OUTAGE).totals.flow.demand, rel=1e-3)
