@@ -428,8 +428,8 @@ class _Fields(BaseModel):
 
     applications: Path = Field(
         default=Path("/etc/failoverctl/applications"),
-        description="Application file, or directory of application files (*.yaml and *.yml, without subdirectories). The manifests mount "
-        "a ConfigMap at the default.",
+        description="Application file, or directory of application files (*.yaml and *.yml, also in its subdirectories, one level deep). "
+        "The manifests mount a ConfigMap at the default.",
     )
     shutdown_grace_s: float = Field(
         default=20,

@@ -66,6 +66,7 @@ def _properties() -> Schema:
                     "description": "Application files by file name, as text.",
                 },
                 "existingConfigMap": _text(_NAME, empty=True),
+                "existingConfigMaps": {"type": "array", "items": _text(_NAME), "uniqueItems": True, "maxItems": 20},
                 "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
             }
         ),

@@ -63,8 +63,9 @@ def load_directory(path: Path) -> Mapping[str, Application]:
     """Reads all applications below a path.
 
     Args:
-        path: A file, or a directory whose ``*.yaml`` and ``*.yml`` files are read in the order of their names. Directories and names that
-            start with a dot are skipped: a mounted ConfigMap contains entries such as ``..data``.
+        path: A file, or a directory whose ``*.yaml`` and ``*.yml`` files are read in the order of their names, then those of its
+            subdirectories, one level deep. Names that start with a dot are skipped: a mounted ConfigMap contains entries such as
+            ``..data``.
 
     Returns:
         The applications by `Application.key`, in the order of the files.
@@ -95,14 +96,20 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     try:
         if not path.is_dir():
             return (read_source(path),)
-        names = sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES and not entry.name.startswith("."))
-        files = [entry for entry in names if not entry.is_dir()]
+        entries = _entries(path)
+        folders = (one for one in entries if one.is_dir())
+        files = [one for some in (entries, *map(_entries, folders)) for one in some if one.suffix in _SUFFIXES and not one.is_dir()]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
     if not files or len(files) > MAX_FILES:
         raise ConfigError(f"{path}: found {len(files)} application files; allowed: 1 to {MAX_FILES} files named *.yaml or *.yml")
     return tuple(read_source(file) for file in files)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a directory, in the order of the names, without names that start with a dot."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def read_source(path: Path) -> Source:

@@ -60,6 +60,26 @@ class TestFiles:
         (tmp_path / "app.yaml").symlink_to("..data/app.yaml")
         assert list(load_directory(tmp_path)) == ["default/app"]
 
+    def test_several_mounted_config_maps_are_read(self, tmp_path: Path, document: dict[str, Any]) -> None:
+        """Each is mounted in a directory of its own, so that the same file name in two of them hides nothing."""
+        for folder, name in (("team-b", "bbb"), ("team-a", "aaa")):
+            version = tmp_path / folder / "..2026_11_24"
+            version.mkdir(parents=True)
+            write(version / "app.yaml", renamed(document, name))
+            (tmp_path / folder / "..data").symlink_to(version.name)
+            (tmp_path / folder / "app.yaml").symlink_to("..data/app.yaml")
+        (tmp_path / "team-a" / "deeper").mkdir()
+        (tmp_path / "team-a" / "deeper" / "app.yaml").write_text("is not read")
+        assert list(load_directory(tmp_path)) == ["default/aaa", "default/bbb"]
+
+    def test_an_application_that_two_config_maps_hold_is_named(self, tmp_path: Path, document: dict[str, Any]) -> None:
+        for folder in ("team-a", "team-b"):
+            (tmp_path / folder).mkdir()
+            write(tmp_path / folder / "app.yaml", document)
+        with pytest.raises(ConfigError) as error:
+            load_directory(tmp_path)
+        assert any("team-b/app.yaml:" in line and "team-a/app.yaml:1 has too" in line for line in str(error.value).splitlines())
+
     def test_a_byte_order_mark_is_skipped(self, tmp_path: Path, document: dict[str, Any]) -> None:
         path = tmp_path / "x.yaml"
         path.write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(document).encode())

@@ -144,6 +144,8 @@ BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("serviceAccount.name: found nothing", ("--set", "serviceAccount.create=false")),
     ("aws.roleArn: found one", ("--set", "serviceAccount.create=false,serviceAccount.name=x,aws.roleArn=arn:aws:iam::123456789012:role/x")),
     ("allowed: one of the two", ("--set", f"applications.existingConfigMap=x,{_FILE}=metadata: {{namespace: x}}")),
+    ("allowed: one of the three", ("--set", "applications.existingConfigMap=x,applications.existingConfigMaps={y}")),
+    ("allowed: one of the three", ("--set", f"applications.existingConfigMaps={{y}},{_FILE}=metadata: {{namespace: x}}")),
     ("applications.files.sd21.yaml: metadata.namespace: found nothing", ("--set-string", f"{_FILE}=a: 1")),
     ("applications.files.sd21.yaml: cannot be read", ("--set-string", f"{_FILE}=a: [")),
 )

@@ -48,6 +48,15 @@ def test_common_labels_are_on_every_object_and_pod(chart: Helm) -> None:
     assert "team" not in str(selectors)
 
 
+def test_application_files_may_be_in_several_config_maps(chart: Helm) -> None:
+    """One holds 1 MiB. Each is mounted in a directory of its own, where the controller finds its files."""
+    made = documents(chart("template", "failoverctl", str(CHART), "--set", "applications.existingConfigMaps={team-a,team-b}"))
+    (pod,) = [one["spec"]["template"]["spec"] for one in made if one["kind"] == "Deployment"]
+    names = {one["name"]: one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one}
+    mounts = {one["mountPath"]: names[one["name"]] for one in pod["containers"][0]["volumeMounts"] if one["name"] in names}
+    assert mounts == {f"/etc/failoverctl/applications/{name}": name for name in ("team-a", "team-b")}
+
+
 @pytest.mark.parametrize("flags", ["commonLabels.app\\.kubernetes\\.io/name=x", "podLabels.app\\.kubernetes\\.io/name=x"])
 def test_labels_may_not_take_the_place_of_the_chart_s(chart: Helm, flags: str) -> None:
     """By `app.kubernetes.io/name` the Service, the budget and the policy select the pods."""

@@ -45,6 +45,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "failoverctl.applicationsConfigMap" -}}
+{{- if and .Values.applications.existingConfigMaps (or .Values.applications.files .Values.applications.existingConfigMap) -}}
+{{- fail "applications.existingConfigMaps: found them beside applications.files or applications.existingConfigMap; allowed: one of the three" -}}
+{{- end -}}
 {{- if and .Values.applications.files .Values.applications.existingConfigMap -}}
 {{- fail "applications.existingConfigMap: found it beside applications.files; allowed: one of the two" -}}
 {{- end -}}
