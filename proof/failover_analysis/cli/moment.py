@@ -10,7 +10,9 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.words import Line, terminal_width
 from controller.clock import format_rfc3339
 from controller.policy import text
+from failover_analysis.report.words import NOT_INSTALLED
 from failover_analysis.simulation.run import Simulation
+from failover_analysis.simulation.setup import Installed
 
 
 def moment_lines(simulation: Simulation) -> Iterator[Line]:
@@ -25,7 +27,8 @@ def moment_lines(simulation: Simulation) -> Iterator[Line]:
     yield "plain", ""
     last = simulation.recorder.last
     if last is None:
-        yield "warn", "There was no decision yet."
+        ours = simulation.setup.installed is Installed.CONTROLLER
+        yield "warn", "There was no decision yet." if ours else f"Decided: {NOT_INSTALLED}."
         return
     yield "dim", "The last decision by then:"
     yield from plan_lines(judge(*last), terminal_width(), requests=True)

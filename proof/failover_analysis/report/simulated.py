@@ -333,7 +333,7 @@ def _points(result: Result, framing: Framing) -> list[Point]:
 
 def _moments(played: Sequence[Played]) -> Iterable[Moment]:
     for moment, one, others in _distinct(played)[:MOMENTS]:
-        decision, evidence = _decision(moment.decision) if one.contender.ours else ("nothing: the controller is not installed", ())
+        decision, evidence = _decision(moment.decision) if one.contender.ours else (words.NOT_INSTALLED, ())
         yield Moment(
             at=moment.at,
             name=one.contender.name,

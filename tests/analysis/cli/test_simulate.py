@@ -147,7 +147,7 @@ def test_a_report_says_what_the_results_say_and_its_commands_show_the_moments(wo
         code, shown = run(*words[2:])
         assert code == 0
         assert f"{world.stem}, seed {moment['seed']}, {moment['command'].rpartition(' ')[2]}" in shown
-        assert moment["decision"].split("  ", 1)[1] in " ".join(shown.split())  # however it is wrapped
+        assert moment["decision"].split("  ", 1)[-1] in " ".join(shown.split())  # however it is wrapped
     assert shlex.split(report["command"])[2:] == [str(word) for word in (world, *policies, "--seed", "1", "--seeds", "2", *wanted)]
 
 
