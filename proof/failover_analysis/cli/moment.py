@@ -10,7 +10,6 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.words import Line, terminal_width
 from controller.clock import format_rfc3339
 from controller.policy import text
-from failover_analysis.report.words import NOT_INSTALLED
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import Installed
 
@@ -28,7 +27,7 @@ def moment_lines(simulation: Simulation) -> Iterator[Line]:
     last = simulation.recorder.last
     if last is None:
         ours = simulation.setup.installed is Installed.CONTROLLER
-        yield "warn", "There was no decision yet." if ours else f"Decided: {NOT_INSTALLED}."
+        yield "warn", "There was no decision yet." if ours else "The controller is not installed: nothing decides."
         return
     yield "dim", "The last decision by then:"
     yield from plan_lines(judge(*last), terminal_width(), requests=True)

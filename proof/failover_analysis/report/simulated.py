@@ -28,7 +28,7 @@ from failover_analysis.report.played import Played, whole
 from failover_analysis.report.points import Point, mode_lane, panels, short_lanes
 from failover_analysis.report.worth import failed_or_late, gained
 from failover_analysis.simulation.invariants import HARMS
-from failover_analysis.simulation.measures import APART_S, MOMENTS, BadMoment, Judgement
+from failover_analysis.simulation.measures import MOMENTS, BadMoment, Judgement
 from failover_analysis.simulation.recording import Result
 
 _YEAR_S: Final = 365.25 * 86_400
@@ -333,7 +333,7 @@ def _points(result: Result, framing: Framing) -> list[Point]:
 
 def _moments(played: Sequence[Played]) -> Iterable[Moment]:
     for moment, one, others in _distinct(played)[:MOMENTS]:
-        decision, evidence = _decision(moment.decision) if one.contender.ours else (words.NOT_INSTALLED, ())
+        decision, evidence = _decision(moment.decision)
         yield Moment(
             at=moment.at,
             name=one.contender.name,
@@ -346,17 +346,24 @@ def _moments(played: Sequence[Played]) -> Iterable[Moment]:
 
 
 def _distinct(played: Sequence[Played]) -> list[tuple[BadMoment, Played, list[str]]]:
-    """Bad moments, the worst first. If several policies have one at the same time of a seed, the worst of them, with the others' names."""
-    found = [(moment, one) for one in played for moment in one.measured.moments if one.contender.swept is None]
+    """The bad moments of the controller's policies, the worst first, one of each kind, with the names of the other policies that had it.
+
+    Moments of one kind have the same causes of failure, faults, types without capacity and reason of the decision, at whatever time.
+    """
+    ours = [one for one in played if one.contender.ours and one.contender.swept is None]
+    found = [(moment, one) for one in ours for moment in one.measured.moments]
     found.sort(key=lambda pair: (-pair[0].lost, -pair[0].added_s, pair[0].at))
-    distinct: list[tuple[BadMoment, Played, list[str]]] = []
+    kinds: dict[tuple[object, ...], tuple[BadMoment, Played, list[str]]] = {}
     for moment, one in found:
-        known = next((kept for kept in distinct if kept[1].result.seed == one.result.seed and abs(kept[0].at - moment.at) <= APART_S), None)
-        if known is None:
-            distinct.append((moment, one, []))
-        elif one.contender.name not in {known[1].contender.name, *known[2]}:
-            known[2].append(one.contender.name)
-    return distinct
+        _, worst, others = kinds.setdefault(_kind(moment), (moment, one, []))
+        if one.contender.name not in {worst.contender.name, *others}:
+            others.append(one.contender.name)
+    return list(kinds.values())
+
+
+def _kind(moment: BadMoment) -> tuple[object, ...]:
+    causes = tuple(name for name, count in moment.failed.items() if count >= 1)
+    return causes, moment.faults, moment.out, moment.decision.reason if moment.decision else ""
 
 
 def _bad(moment: BadMoment) -> str:

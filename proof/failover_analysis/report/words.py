@@ -11,8 +11,6 @@ from controller.policy.text import duration
 from failover_analysis.report.model import Spread, Unit
 
 NOTHING: Final = "\u2013"
-NOT_INSTALLED: Final = "nothing: the controller is not installed"
-"""What was decided in a run without the controller."""
 _TENTHS_UNTIL_S: Final = 10.0
 _CENTS_UNTIL: Final = 100.0
 _EXACT_BELOW, _EXACT_ABOVE = 0.01, 0.9

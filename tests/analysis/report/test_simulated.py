@@ -100,12 +100,16 @@ def test_the_verdict_begins_with_what_was_gained_against_what_a_user_has_without
 
 
 def test_the_worst_moments_are_the_worst_of_all_runs_with_the_command_that_shows_them(runs: list[Played]) -> None:
-    """Most failed requests first; the broken pods are among them, and what was decided then."""
+    """Most failed requests first, one moment of each kind; the broken pods are among them, and what was decided then."""
     report = reported(runs)
     assert 1 <= len(report.moments) <= 5
     known = {(one.contender.name, one.result.seed, moment.at): moment for one in runs for moment in one.measured.moments}
     found = [known[one.name, one.seed or 0, one.at] for one in report.moments]
-    assert [one.lost for one in found] == sorted((one.lost for one in known.values()), reverse=True)[: len(found)]
+    assert [one.badness for one in found] == sorted((one.badness for one in found), reverse=True)
+    assert found[0].badness == max(one.badness for one in known.values())
+    assert len({(one.words.partition("; ")[0].partition("(")[2], one.decision) for one in report.moments}) > 1
+    kinds = [(tuple(one.failed), one.faults, one.out, one.decision and one.decision.reason) for one in found]
+    assert len(set(kinds)) == len(kinds)
     moment = next(one for one in report.moments if "pods-broken" in one.words)
     assert f"--seed {moment.seed} --at {words.time(moment.at).replace(' ', 'T')}Z" in moment.command
     assert ":" in moment.decision
