@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, maker_of
+from controller.foreign import shown
 from controller.policy.model import PoolObservation, Unit
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 from controller.signals.objects import Object, items, mapping, pod_requirements, quantity
@@ -225,7 +226,7 @@ def price_note(unit: Unit, nodes: Mapping[str, int], price: float) -> Sequence[s
     others = {name: count for name, count in nodes.items() if name != unit.instance_type}
     if not others:
         return ()
-    listed = ", ".join(f"{count} {name}" for name, count in others.items())
+    listed = shown(", ".join(f"{count} {name}" for name, count in others.items()))
     if price == unit.price_per_hour:
         return (f"runs on {listed}, whose price is not known: counted as {unit.instance_type}",)
     return (f"runs on {listed}: a replica costs ${price:.4g}/h on average, ${unit.price_per_hour:.4g}/h on {unit.instance_type}",)

@@ -108,6 +108,7 @@ def test_every_one_of_sixty_applications_is_verified_again_and_again() -> None:
     assert not fleet.external.load().too_much  # type: ignore[union-attr]
 
 
+@pytest.mark.timeout(180)
 def test_a_thousand_applications_within_the_budget_that_is_advised() -> None:
     """Each at least every ten minutes, once all were found."""
     size = 1000
