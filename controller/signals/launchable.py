@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, maker_of
@@ -98,9 +99,15 @@ class Placement:
             asked: The requirements of the NodePool.
             further: Types that count besides those of the catalog, because the NodePool launched or tried them.
         """
-        restricted = asked.restricts or self.pins
-        known = asked.types or (*further, *(INSTANCES if restricted else ()))
-        return tuple(dict.fromkeys(one for one in known if asked.admits(one) and self.admits(one)))
+        return _among(self, asked, tuple(further))
+
+
+@lru_cache(maxsize=4096)
+def _among(placement: Placement, asked: InstanceFilter, further: tuple[str, ...]) -> tuple[str, ...]:
+    """`Placement.among`, cached: every pass asks it for every unit, and it goes through the catalog."""
+    restricted = asked.restricts or placement.pins
+    known = asked.types or (*further, *(INSTANCES if restricted else ()))
+    return tuple(dict.fromkeys(one for one in known if asked.admits(one) and placement.admits(one)))
 
 
 class Room:

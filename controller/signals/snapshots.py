@@ -127,8 +127,11 @@ class SnapshotBuilder:
         with self._view.lock:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             skew = self._view.time.skew_s
-            units = {unit.name: self._unit(application, unit, pending[unit.name], now, external) for unit in application.units}
             priced = tuple(self._at_present_price(application.namespace, unit) for unit in application.units)
+            units = {
+                unit.name: self._unit(application, unit, at_present.price_per_hour, pending[unit.name], now, external)
+                for unit, at_present in zip(application.units, priced, strict=True)
+            }
             routing = self._routing(application, now - skew, sources, external)
         return Snapshot(
             now=now,
@@ -153,14 +156,14 @@ class SnapshotBuilder:
         deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
         return deployment.placement if deployment is not None else Placement()
 
-    def _notes(self, namespace: str, unit: Unit, external: ExternalSignals) -> tuple[str, ...]:
+    def _notes(self, unit: Unit, placement: Placement, price: float, external: ExternalSignals) -> tuple[str, ...]:
         """What people should know of the unit's capacity beside what decisions use."""
-        nodes = placed_on(self._view.karpenter.running(unit.node_pool), self._placement(namespace, unit))
+        nodes = placed_on(self._view.karpenter.running(unit.node_pool), placement)
         said = external.capacity.notes(unit.instance_type) if external.capacity else ()
-        return (*said, *price_note(unit, nodes, self._at_present_price(namespace, unit).price_per_hour))
+        return (*said, *price_note(unit, nodes, price))
 
     def _unit(
-        self, application: Application, unit: Unit, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
+        self, application: Application, unit: Unit, price: float, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
     ) -> UnitObservation:
         workloads = self._view.workloads
         deployment = workloads.deployment_of(application.namespace, unit.deployment)
@@ -190,7 +193,7 @@ class SnapshotBuilder:
             latency=by_our_clock(external.metrics.latency(application.key, unit.name), skew) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
-            notes=self._notes(application.namespace, unit, external),
+            notes=self._notes(unit, placement, price, external),
             unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
             **self._reserved(unit, pool, external.capacity, now),
         )
