@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -223,6 +223,52 @@ class _Wanted:
         yield from self.load_balancer or ()
 
 
+@dataclass(slots=True)
+class _Answers:
+    """What the batches of one poll have brought, without the series of units: a thousand applications have more than ten thousand.
+
+    Attributes:
+        complete: Whether any series was complete.
+        incomplete: Whether any was not.
+        forbidden: Whether CloudWatch forbade any.
+        with_values: Whether any had a value.
+        load_balancers: The complete series of load balancers' metrics, whose ratio needs three that may come in different batches.
+    """
+
+    complete: bool = False
+    incomplete: bool = False
+    forbidden: bool = False
+    with_values: bool = False
+    load_balancers: dict[MetricQuery, Series] = field(default_factory=dict)
+
+    def add(self, found: Mapping[MetricQuery, Series]) -> None:
+        """Adds a batch."""
+        for query, series in found.items():
+            self.complete = self.complete or series.complete
+            self.incomplete = self.incomplete or not series.complete
+            self.forbidden = self.forbidden or series.forbidden
+            self.with_values = self.with_values or bool(series.points)
+            if query.namespace == _LOAD_BALANCER_NAMESPACE and series.complete:
+                self.load_balancers[query] = series
+
+    def of_load_balancer(self, queries: Sequence[MetricQuery]) -> list[Series]:
+        """The series of a load balancer's queries; [] until each is answered in full, because a missing answer is not a count of 0."""
+        found = [self.load_balancers[query] for query in queries if query in self.load_balancers]
+        return found if len(found) == len(queries) else []
+
+
+def _owners(wanted: Mapping[str, _Wanted], refused: Container[MetricQuery]) -> dict[MetricQuery, tuple[str, ...]]:
+    """The keys of the applications that want each query."""
+    owners: dict[MetricQuery, tuple[str, ...]] = {}
+    for key, each in wanted.items():
+        alone = (key,)
+        for query in each.all():
+            if query not in refused:
+                before = owners.setdefault(query, alone)
+                owners[query] = before if key in before else (*before, key)
+    return owners
+
+
 class CloudWatchPoller:
     """Keeps the newest settled values of every unit and load balancer. Threads may share it; call `poll` from one thread at a time.
 
@@ -335,19 +381,22 @@ class CloudWatchPoller:
         if not self._enabled or now < self._due:
             return
         self._refused = {query: refusal for query, refusal in self._refused.items() if refusal[0] > now}
-        queries = dict.fromkeys(query for each in wanted.values() for query in each.all() if query not in self._refused)
-        found: dict[MetricQuery, Series] = {}
-        windows = {period_s: self._window(period_s) for period_s in _periods(queries)}
-        problem, failure = "", None
+        owners = _owners(wanted, self._refused)
+        windows = {period_s: self._window(period_s) for period_s in _periods(owners)}
+        answers, problem, failure = _Answers(), "", None
         try:
-            for batch in self._batches(queries):
-                self._fetch(batch, windows[batch[0].period_s], found, now + self._interval_s)
+            for batch in self._batches(owners):
+                found: dict[MetricQuery, Series] = {}
+                try:
+                    self._fetch(batch, windows[batch[0].period_s], found, now + self._interval_s)
+                finally:  # what was answered before a failure counts
+                    answers.add(found)
+                    self._store({key: wanted[key] for query in found for key in owners[query]}, windows, found, answers)
         except RemoteError as error:
             failure = error
         except _BudgetSpentError:
             problem = "call budget is spent; the rest follows with the next poll"
-        self._store(wanted, windows, found)
-        self._conclude(now, found, failure, problem)
+        self._conclude(now, answers, failure, problem)
 
     def _window(self, period_s: int) -> Window:
         lookback = max(self._lookback, math.ceil(_LOOKBACK_S / period_s))
@@ -399,8 +448,17 @@ class CloudWatchPoller:
             self._fetch(queries[:middle], window, found, until)
             self._fetch(queries[middle:], window, found, until)
 
-    def _store(self, wanted: Mapping[str, _Wanted], windows: Mapping[int, Window], found: Mapping[MetricQuery, Series]) -> None:
-        """Stores new values. A series that is missing or incomplete keeps the last value if it has no better one."""
+    def _store(
+        self, wanted: Mapping[str, _Wanted], windows: Mapping[int, Window], found: Mapping[MetricQuery, Series], answers: _Answers
+    ) -> None:
+        """Stores the new values of a batch. A series that is missing or incomplete keeps the last value if it has no better one.
+
+        Args:
+            wanted: The applications of which `found` has a series.
+            windows: By length of a period.
+            found: The series of the batch.
+            answers: What the batches have brought so far, this one included.
+        """
         now = self._clock.now()
         with self._lock:
             self._answered.update(dict.fromkeys((query for query, series in found.items() if series.complete or series.forbidden), now))
@@ -410,14 +468,13 @@ class CloudWatchPoller:
                         if query in found:
                             used = windows[query.period_s].used(found[query].points)
                             _replace(into, (key, unit), Sample(used[0][1], used[0][0]) if used else None, keep=not found[query].complete)
-                series = [found[query] for query in each.load_balancer or () if query in found and found[query].complete]
-                if each.load_balancer and len(series) == len(each.load_balancer):  # a missing answer is not a count of 0
+                if each.load_balancer and (series := answers.of_load_balancer(each.load_balancer)):
                     _replace(self._error_ratio, key, _ratio(windows[each.load_balancer[0].period_s], series), keep=False)
 
-    def _conclude(self, now: float, found: Mapping[MetricQuery, Series], failure: RemoteError | None, problem: str) -> None:
+    def _conclude(self, now: float, answers: _Answers, failure: RemoteError | None, problem: str) -> None:
         """Records the result of the poll and when the next one is due."""
         with self._lock:
-            self._seen = self._seen or any(series.points for series in found.values())
+            self._seen = self._seen or answers.with_values
             if failure is not None:
                 self._forbidden = isinstance(failure, Forbidden)
                 self._problem = _reason(failure)
@@ -427,12 +484,12 @@ class CloudWatchPoller:
             self._forbidden, self._backoff_s = False, 0.0
             # Sooner than the timer comes by: one that is a moment early must not make it wait for a whole interval more.
             self._due = now + _DUE * self._interval_s
-            if any(series.forbidden for series in found.values()):
+            if answers.forbidden:
                 problem = problem or "CloudWatch forbids some of the metrics"
-            elif not all(series.complete for series in found.values()):
+            elif answers.incomplete:
                 problem = problem or "CloudWatch answered in part (PartialData or InternalError)"
             self._problem = problem or next((said for _, said in self._refused.values()), "")
-            if not problem or any(series.complete for series in found.values()):
+            if not problem or answers.complete:
                 self._last_ok = self._clock.now()
 
     def _prune(self, wanted: Mapping[str, _Wanted]) -> None:

@@ -175,6 +175,22 @@ def test_many_applications_are_queried_in_batches_of_five_hundred(endpoint: Clou
     assert [len(call["MetricDataQueries"]) for call in endpoint.calls] == [500, 100]
 
 
+def test_a_ratio_whose_counts_come_in_two_batches_is_known(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
+    """The series of units are dropped batch by batch; those of load balancers stay until all three of one are there."""
+    endpoint.values = {
+        "RequestCount": {2: 90},
+        "HTTPCode_ELB_5XX_Count": {2: 10},
+        "HTTPCode_Target_5XX_Count": {2: 5},
+        "a98-counter": {2: 7},
+    }
+    applications = [APP, *(application(f"app{number}", unit(f"a{number}")) for number in range(100))]
+    poller.poll(applications, {one.key: f"app/{one.name}/0123456789abcdef" for one in applications})
+    split = [[query["MetricStat"]["Metric"]["MetricName"] for query in call["MetricDataQueries"]] for call in endpoint.calls]
+    assert (split[0][-1], split[1][:2]) == ("RequestCount", ["HTTPCode_ELB_5XX_Count", "HTTPCode_Target_5XX_Count"])
+    assert {poller.error_ratio(one.key) for one in applications} == {Sample(0.15, MINUTE - 60)}
+    assert poller.demand("default/app98", "a98") == Sample(7, MINUTE - 60)
+
+
 def test_the_same_metric_of_two_applications_is_queried_once(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
     """Each query costs money."""
     endpoint.values = {"inf2-counter": {2: 7}}
