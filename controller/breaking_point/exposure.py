@@ -63,7 +63,7 @@ def observe(session: KubeSession, application: Application) -> Live:
     pods = {}
     for one in slices:
         service = str(mapping(one, "metadata", "labels").get(_SERVICE_LABEL, ""))
-        if service in _services(application):
+        if service in application.services:
             pods.update(dict.fromkeys(_addresses(one), service))
     return Live(ingress, pods)
 
@@ -79,7 +79,7 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
     """
     host = host.lower().rstrip(".")
     service = _service(host, application.namespace)
-    if service in _services(application):
+    if service in application.services:
         return Verdict(Exposure.PRODUCTION, f"it is Service {service}, which Ingress {application.key} forwards to")
     if host.endswith(tuple(f".{suffix}" for suffix in _CLUSTER_SUFFIXES)):
         return Verdict(Exposure.ELSEWHERE, "it is a Service that the Ingress does not forward to")
@@ -122,10 +122,6 @@ def observe_or_why(session: Callable[[], KubeSession], application: Application)
         return observe(session(), application), ""
     except FailoverError as error:  # no kubeconfig, no answer, no permission
         return None, str(error)
-
-
-def _services(application: Application) -> frozenset[str]:
-    return frozenset({application.capacity.service, *(unit.backend.service for unit in application.units)})
 
 
 def _service(host: str, namespace: str) -> str:

@@ -108,7 +108,7 @@ def standby_reach(observed: Observation) -> Iterator[Finding]:
     """No request reaches a Service of the application without going through the action."""
     application, all_routes = observed.application, list(routes(observed.ingress))
     live = [route for route in all_routes if route.service == application.action and not _conditional(observed, route)]
-    services = {application.capacity.service, *(unit.backend.service for unit in application.units)}
+    services = set(application.services)
     open_ = [
         route
         for route in all_routes

@@ -229,7 +229,7 @@ def _unsafe(case: Case) -> str:
     if cold:
         return f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
     named, application = {target.service for target in case.receiving}, case.snapshot.application
-    ours = {application.capacity.service, *(unit.backend.service for unit in application.units)}
+    ours = set(application.services)
     left = [
         one.service for one in observed.targets if one.service in ours and one.service not in named and one.service not in observed.standby
     ]

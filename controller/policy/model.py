@@ -181,6 +181,11 @@ class Application:
         """``namespace/ingress``: unique over all applications."""
         return f"{self.namespace}/{self.ingress}"
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The Services that its actions name: the one over all pods, then the units'."""
+        return (self.capacity.service, *(unit.backend.service for unit in self.units))
+
     def unit(self, name: str) -> Unit:
         """The unit of that name.
 

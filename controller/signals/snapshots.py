@@ -242,7 +242,7 @@ class SnapshotBuilder:
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
-            bound=None if bound is None else tuple(bound),
+            bound=None if bound is None else tuple(service for service in application.services if service in bound),
             verification=seen,
             gates={} if bound is None else self._gates(application, seen),
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
@@ -253,7 +253,7 @@ class SnapshotBuilder:
         """The open readiness gates by Service. The cluster's stamps are cut to whole seconds."""
         counted_at = None if seen is None else seen.counted_at - self._view.time.skew_s
         found = {}
-        for service in (application.capacity.service, *(unit.backend.service for unit in application.units)):
+        for service in application.services:
             opened = self._view.workloads.opened(application.namespace, service)
             if opened:
                 lately = sum(1 for at in opened if counted_at is None or at + 1 > counted_at)
@@ -270,8 +270,8 @@ def _of_these_groups(seen: Verification | None, bound: Mapping[str, tuple[Bindin
     """
     if seen is None or bound is None or not seen.groups:
         return seen
-    now = {service: {binding.target_group for binding in bindings} for service, bindings in bound.items()}
-    gone = {service for service, arns in seen.groups.items() if not now.get(service, set()).issuperset(arns)}
+    # Only the application's own Services: its namespace may hold the bindings of a thousand others.
+    gone = {service for service, arns in seen.groups.items() if not {one.target_group for one in bound.get(service, ())}.issuperset(arns)}
     counted = {service: count for service, count in seen.counted.items() if service not in gone}
     healthy = {service: count for service, count in seen.healthy.items() if service not in gone}
     return replace(seen, counted=counted, healthy=healthy, groups={})

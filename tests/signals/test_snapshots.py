@@ -98,10 +98,17 @@ def test_a_binding_of_any_shape_binds_nothing(spec: Any, world: World) -> None:
 
 
 def test_bound_services(world: World) -> None:
-    """Each once, of the application's namespace only; unknown where bindings cannot be seen."""
-    for name, service, namespace in (("a", "sd21-all", "shop"), ("b", "sd21-all", "shop"), ("c", "x", "shop"), ("d", "y", "other")):
+    """Each of the application's own Services once; not those of others in its namespace; unknown where bindings cannot be seen."""
+    found = (
+        ("a", "sd21-all", "shop"),
+        ("b", "sd21-all", "shop"),
+        ("c", "x", "shop"),
+        ("d", "sd21-inf2", "other"),
+        ("e", "sd21-trn1", "shop"),
+    )
+    for name, service, namespace in found:
         world.give("TargetGroupBinding", name, namespace=namespace, spec={"serviceRef": {"name": service, "port": 80}})
-    assert world.build().routing.bound == ("sd21-all", "x")
+    assert world.build().routing.bound == ("sd21-all", "sd21-trn1")
     assert world.build(sources=()).routing.bound is None
 
 
