@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,8 +49,7 @@ _TOOLS = {
 }
 _ROOT = Path(__file__).parents[1]
 _selected = pytest.StashKey[frozenset[tiers.Tier]]()
-_skipped = pytest.StashKey[str]()
-_without_lbc = pytest.StashKey[str]()
+_untested = pytest.StashKey[dict[str, str]]()  # why, by what was not tested
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -123,34 +123,33 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """A tier that could not run must not look like one that passed."""
-    for key, what in ((_skipped, "ON A REAL CONTROL PLANE"), (_without_lbc, "WITH A REAL LOAD-BALANCER CONTROLLER")):
-        if reason := config.stash.get(key, ""):
-            terminalreporter.section(f"NOT TESTED {what}", red=True, bold=True)
-            terminalreporter.line(reason)
+    for what, reason in sorted(config.stash.get(_untested, {}).items()):
+        terminalreporter.section(f"NOT TESTED {what}", red=True, bold=True)
+        terminalreporter.line(reason)
 
 
 @pytest.fixture(scope="session")
-def promtool() -> Path:
+def promtool(pytestconfig: pytest.Config) -> Path:
     """Prometheus' own checker of rules."""
-    return _tool(PROMTOOL)
+    return _tool(pytestconfig, PROMTOOL)
 
 
 @pytest.fixture(scope="session")
-def vegeta() -> Path:
+def vegeta(pytestconfig: pytest.Config) -> Path:
     """The real load tool."""
-    return _tool(VEGETA)
+    return _tool(pytestconfig, VEGETA)
 
 
 @pytest.fixture(scope="session")
-def helm() -> Path:
+def helm(pytestconfig: pytest.Config) -> Path:
     """The real helm."""
-    return _tool(HELM)
+    return _tool(pytestconfig, HELM)
 
 
 @pytest.fixture(scope="session")
-def karpenter_program() -> Path:
+def karpenter_program(pytestconfig: pytest.Config) -> Path:
     """The real Karpenter."""
-    return _tool(KARPENTER)
+    return _tool(pytestconfig, KARPENTER)
 
 
 @pytest.fixture(scope="session")
@@ -159,33 +158,38 @@ def lbc_program(pytestconfig: pytest.Config) -> Path:
     try:
         return load_balancer_controller()
     except Unavailable as error:
-        pytestconfig.stash[_without_lbc] = str(error)
-        pytest.skip(f"no load-balancer controller: {error}")
+        skip_loudly(pytestconfig, "WITH A REAL LOAD-BALANCER CONTROLLER", str(error))
 
 
 @pytest.fixture(scope="session")
-def keda_program() -> Path:
+def keda_program(pytestconfig: pytest.Config) -> Path:
     """The real operator of KEDA."""
-    return _tool(KEDA)
+    return _tool(pytestconfig, KEDA)
 
 
 @pytest.fixture(scope="session")
-def keda_metrics_program() -> Path:
+def keda_metrics_program(pytestconfig: pytest.Config) -> Path:
     """KEDA's real server of external metrics."""
-    return _tool(KEDA_METRICS)
+    return _tool(pytestconfig, KEDA_METRICS)
 
 
 @pytest.fixture(scope="session")
-def keda_admission_program() -> Path:
+def keda_admission_program(pytestconfig: pytest.Config) -> Path:
     """KEDA's real admission webhooks."""
-    return _tool(KEDA_ADMISSION)
+    return _tool(pytestconfig, KEDA_ADMISSION)
 
 
-def _tool(name: str) -> Path:
+def _tool(config: pytest.Config, name: str) -> Path:
     try:
         return tool(name)
     except Unavailable as error:
-        pytest.skip(f"no {name}: {error}")
+        skip_loudly(config, f"WITH A REAL {name.upper()}", str(error))
+
+
+def skip_loudly(config: pytest.Config, what: str, reason: str) -> NoReturn:
+    """Skips a test, and has the end of the run say what was not tested."""
+    config.stash.setdefault(_untested, {})[what] = reason
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -207,8 +211,7 @@ def _started(config: pytest.Config, *, controllers: bool) -> Iterator[ControlPla
     try:
         made = ControlPlane(controllers=controllers)
     except Unavailable as error:
-        config.stash[_skipped] = str(error)
-        pytest.skip(f"no control plane: {error}")
+        skip_loudly(config, "ON A REAL CONTROL PLANE", str(error))
     with made as running:
         session = running.session()
         crds.install(session)

@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,19 +44,21 @@ class Process:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self._process, self._port, self._log = process, port, log
+        self._ended = False  # by a test
 
     def application(self) -> dict[str, Any]:
-        """Its status of its only application, empty while there is none."""
+        """Its status of its only application, empty while there is none and once a test has ended it."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/status", timeout=5) as answer:
                 applications = json.load(answer)["applications"]
-        except urllib.error.URLError:
-            assert self._process.poll() is None, self.log()
+        except OSError:  # urllib's own error is one, and so is a connection that is reset halfway
+            assert self._ended or self._process.poll() is None, self.log()
             return {}
         return next(iter(applications.values()), {})
 
     def end(self, number: signal.Signals) -> None:
         """Sends a signal and waits for the end of the process."""
+        self._ended = True
         self._process.send_signal(number)
         self._process.wait(timeout=60)
 
@@ -67,11 +68,21 @@ class Process:
 
 
 @contextmanager
-def run_controller(stack: Stack, *arguments: str, account: str = "", **policy: Any) -> Iterator[Process]:
-    """Runs ``failoverctl run``; enters the context after its first decision."""
+def run_controller(
+    stack: Stack, *arguments: str, account: str = "", settings: Mapping[str, str] | None = None, **policy: Any
+) -> Iterator[Process]:
+    """Runs ``failoverctl run``; enters the context after its first decision.
+
+    Args:
+        stack: The stack that it serves.
+        arguments: Further command-line arguments.
+        account: See `Stack.kubeconfig`.
+        settings: Further environment variables.
+        policy: See `Stack.application_file`.
+    """
     (port,) = free_ports(1)
     path = stack.folder / f"run-{port}.log"
-    variables = {**environment(stack, account=account, **policy), "FAILOVERCTL_HTTP__PORT": str(port)}
+    variables = {**environment(stack, account=account, **policy), **(settings or {}), "FAILOVERCTL_HTTP__PORT": str(port)}
     with path.open("wb") as out:
         process = subprocess.Popen([PROGRAM, "run", *arguments], env=variables, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     made = Process(process, port, path)

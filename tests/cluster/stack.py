@@ -7,7 +7,7 @@ import random
 import string
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -108,8 +108,7 @@ class Stack:
         for name in self.units:
             self._delete(DEPLOYMENTS, name)
         for claim in self._mine(NODE_CLAIMS):
-            self._patch(NODE_CLAIMS, claim["metadata"]["name"], {"metadata": {"finalizers": None}})
-            self._delete(NODE_CLAIMS, claim["metadata"]["name"])
+            remove(self.session, NODE_CLAIMS.path(None, claim["metadata"]["name"]))
         for node in self._nodes_of(self.pools):
             self.kubelet.remove(node)
         for pool in self.pools:
@@ -411,6 +410,13 @@ class Stack:
         written = [one.body for one in self.writes("ingresses") if one.code in {200, UNKNOWN} and one.body]
         actions = [body["metadata"]["annotations"][ACTION] for body in written if ACTION in body["metadata"]["annotations"]]
         return [action for action, _ in groupby(actions)]
+
+
+def remove(session: KubeSession, path: str) -> None:
+    """Deletes an object that has another controller's finalizer, without waiting for that controller."""
+    with suppress(NotFound):
+        session.request("DELETE", path)
+        session.request("PATCH", path, body=json.dumps({"metadata": {"finalizers": None}}), content_type=MERGE_PATCH)
 
 
 def moment() -> str:

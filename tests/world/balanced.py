@@ -152,10 +152,18 @@ class BalancedStack(RenderedStack):
 
     def targets_of(self, service: str) -> int:
         """How many targets a Service's target group has, 0 if there is none yet."""
+        return len(self._targets(service))
+
+    def healthy_of(self, service: str) -> int:
+        """How many of them are healthy."""
+        return sum(one["TargetHealth"]["State"] == "healthy" for one in self._targets(service))
+
+    def _targets(self, service: str) -> list[dict[str, Any]]:
         arn = self.groups().get(service)
         if arn is None:
-            return 0
-        return len(self.aws.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"])
+            return []
+        found: list[dict[str, Any]] = self.aws.client("elbv2").describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+        return found
 
     def live(self) -> dict[str, int]:
         """Weights by Service of the live rule in ELBv2."""

@@ -18,12 +18,34 @@ from failover_harness.controllers.programs import Program
 from failover_testbed.aws.server import EmulatedAws
 from tests.cluster.conftest import installed, pytest_runtest_makereport
 from tests.cluster.traffic import publish
+from tests.conftest import skip_loudly
+from tests.world.adopted import AdoptedStack
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing
+from tests.world.manifests import CLUSTER, Manifests, Missing, of_the_same_shape, published
 from tests.world.scaled import ScaledBalanced, ScaledStack, ScaledWorld
 from tests.world.stack import World, node_class
+from tests.world.steps import Steps
 from tests.world.whole import WholeStack, prepare
 
 __all__ = ["installed", "pytest_runtest_makereport"]
+
+
+_tables = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture
+def steps(request: pytest.FixtureRequest) -> Iterator[Steps]:
+    """The steps of a long test, which the end of the run shows, whether it failed or not."""
+    made = Steps()
+    yield made
+    request.config.stash.setdefault(_tables, {})[request.node.name] = made.table()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Shows the tables of steps."""
+    for name, table in config.stash.get(_tables, {}).items():
+        terminalreporter.section(f"steps of {name}")
+        terminalreporter.write_line(table)
 
 
 @pytest.fixture
@@ -159,6 +181,34 @@ def whole(
         with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
             zones = aws.network.subnets
             with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
+                yield made
+
+
+@pytest.fixture(params=[of_the_same_shape, published], ids=["of the same shape", "as published"])
+def adopted(
+    request: pytest.FixtureRequest,
+    installed: ControlPlane,
+    balancing: Balancing,
+    karpenter_program: Path,
+    real_keda: Keda,
+    aws: EmulatedAws,
+    capacity: Capacity,
+    metrics: Metrics,
+    namespace: str,
+    tmp_path: Path,
+) -> Iterator[AdoptedStack]:
+    """The AWS sample's stack as its manifests say, with one ready replica of every unit, each on a node launched for it."""
+    try:
+        manifests: Manifests = request.param(namespace)
+    except Missing as error:
+        skip_loudly(request.config, "ON THE PUBLISHED AWS SAMPLE", str(error))
+    prepare(aws, CLUSTER)
+    publish(aws, manifests.units)
+    with Ec2Front(aws, capacity) as front:
+        environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
+        with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
+            place, zones = (installed, namespace, tmp_path, balancing), aws.network.subnets
+            with AdoptedStack(*place, manifests=manifests, metrics=metrics, karpenter=running, capacity=capacity, zones=zones) as made:
                 yield made
 
 

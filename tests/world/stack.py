@@ -38,7 +38,7 @@ class World(Stack):
     ) -> None:
         super().__init__(plane, namespace, folder)
         self.capacity, self.zones = capacity, tuple(sorted(zones))
-        self._karpenter = karpenter
+        self.karpenter = karpenter
         self._machines_session = plane.patient_session()
         self._machines = Machines(self._machines_session)
 
@@ -54,7 +54,7 @@ class World(Stack):
 
     def report(self) -> str:
         """See the base class."""
-        return f"{super().report()}\n{self._karpenter.report()}"
+        return f"{super().report()}\n{self.karpenter.report()}"
 
     def _make_room(self, unit: str) -> None:
         """Karpenter does."""

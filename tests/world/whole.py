@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 
-from controller.clients.kube import MERGE_PATCH
-from controller.errors import NotFound
 from failover_testbed.aws.server import EmulatedAws
+from tests.cluster.stack import remove
 from tests.support.stacks import document
 from tests.world.balanced import BalancedStack
 from tests.world.stack import NODE_CLASSES, World
@@ -33,17 +30,18 @@ class WholeStack(BalancedStack, World):
     def close(self) -> None:
         """See the base class. Karpenter keeps node classes while they have nodes; this does not wait for that."""
         for name in ("sd21-neuron", "sd21-nvidia"):
-            with suppress(NotFound):
-                self.session.request("DELETE", f"{NODE_CLASSES}/{name}")
-                self.session.request(
-                    "PATCH", f"{NODE_CLASSES}/{name}", body=json.dumps({"metadata": {"finalizers": None}}), content_type=MERGE_PATCH
-                )
+            remove(self.session, f"{NODE_CLASSES}/{name}")
         super().close()
 
 
-def prepare(aws: EmulatedAws) -> None:
-    """Creates what `docs/install.md` requires for Karpenter: tags on the network, and the nodes' role."""
-    cluster = document()["spec"]["stack"]["cluster"]
+def prepare(aws: EmulatedAws, cluster: str = "") -> None:
+    """Creates what `docs/install.md` requires for Karpenter: tags on the network, and the nodes' role.
+
+    Args:
+        aws: The account.
+        cluster: The name of the cluster in the node classes; by default the rendered stack's.
+    """
+    cluster = cluster or document()["spec"]["stack"]["cluster"]
     tagged = [*aws.network.subnets.values(), aws.network.security_group]
     aws.client("ec2").create_tags(Resources=tagged, Tags=[{"Key": "karpenter.sh/discovery", "Value": cluster}])
     aws.client("iam").create_role(RoleName=f"KarpenterNodeRole-{cluster}", AssumeRolePolicyDocument=_ROLE_TRUST)

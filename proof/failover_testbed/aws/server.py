@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from controller.clients.aws import ATTEMPTS, CONNECT_S, READ_S
+from controller.clients.aws import ATTEMPTS, CONNECT_S
 from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
 from failover_testbed.aws.elb_patches import ElbPatches, FirstChecks, HealthSource
@@ -27,6 +27,7 @@ ZONES: Final = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
 _KEY_ID: Final = "emulated"
 _KEY: Final = "emulated"  # moto takes any
 _STOP_S: Final = 5.0
+_READ_S: Final = 60  # the fakes serve many at once on a busy machine; a client of ours has no reason to give up sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class EmulatedAws:
                     aws_secret_access_key=_KEY,
                     config=Config(
                         connect_timeout=CONNECT_S,
-                        read_timeout=READ_S,
+                        read_timeout=_READ_S,
                         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                         user_agent_extra="emulated-lbc",
                     ),
