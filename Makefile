@@ -130,8 +130,9 @@ fuzz-proof: $(STAMP) ## 2,000 random worlds in which EC2 answers as in the field
 	@timeout 1800 $(RUN)/python -m failover_analysis.fuzz --processes 2 $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## Every parser with inputs that are nearly right, a minute each (20 minutes; ARGS="--seconds 5")
+fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs that are nearly right, a minute each (40 minutes; ARGS="--seconds 5")
 	@$(RUN)/python -m tests.fuzz $(ARGS)
+	@cd model_server && PYTHONPATH=.. .venv/bin/python -m tests.fuzz $(ARGS)
 
 .PHONY: bench-month
 bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (30 minutes; ARGS="--quick")

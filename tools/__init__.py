@@ -1,1 +1,1 @@
-"""Generators of documents and schemas, and checks of them."""
+"""Generators of documents and schemas, checks of them, and what runs fuzz targets and mutants."""

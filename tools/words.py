@@ -28,7 +28,7 @@ KEPT_HEADING: Final = "## Where an old word stays"
 
 _SUFFIXES: Final = {".py", ".md", ".yaml", ".yml", ".toml", ".tpl", ".j2", ".html", ".sh", ".txt"}
 _NAMES: Final = {"Makefile", "Dockerfile", "run"}
-_SKIPPED_FOLDERS: Final = {"__pycache__", "node_modules", "results", "golden"}
+_SKIPPED_FOLDERS: Final = {"__pycache__", "node_modules", "results", "golden", "build", "dist"}
 _SKIPPED_FILES: Final = {"tests/house/test_words.py"}  # its samples are the words that are gone
 
 # A word begins after something that is no letter, or at a capital after a small letter (CamelCase); it ends the same way.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -38,21 +37,7 @@ from controller.signals.load_balancer.rules import rules_by_conditions
 from tests.signals.hostile import APP, World, objects
 from tests.signals.samples import ICE, ice_message
 from tests.support.applications import COST_TARGETS, NOW, memory, snapshot
-
-
-@dataclass(frozen=True)
-class Target:
-    """A parser.
-
-    Attributes:
-        run: Parses one input, as bytes.
-        corpus: Inputs that are right.
-        allowed: What it may raise.
-    """
-
-    run: Callable[[bytes], object]
-    corpus: Sequence[bytes]
-    allowed: tuple[type[BaseException], ...] = ()
+from tools.fuzzing import Target
 
 
 def _text(raw: bytes) -> str:

@@ -1,7 +1,7 @@
 """The requests between two scrapes, from vLLM's metrics."""
 
 import pytest
-from failover_model_server.adapter.scrape import Totals, between, parse
+from failover_model_server.adapter.scrape import MOST_ANSWERS, Totals, between, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +29,22 @@ def test_other_metrics_are_refused() -> None:
     """Of another server, or of a version with other names: said, not counted as nothing."""
     with pytest.raises(ValueError, match=r"no vllm:request_success_total"):
         parse("# TYPE up gauge\nup 1\n")
+
+
+@pytest.mark.parametrize("number", ["NaN", "+Inf", "-1", "1e300", "9" * 400])
+@pytest.mark.parametrize("name", ["vllm:request_success_total", "vllm:e2e_request_latency_seconds_bucket", "vllm:num_requests_running"])
+def test_a_number_that_is_no_count_is_refused(name: str, number: str) -> None:
+    """The difference to the next scrape would end the watch of the engine: every later probe would see the state of that moment."""
+    engine = Vllm()
+    engine.finish(0.4)
+    lines = [f"{line.rpartition(' ')[0]} {number}" if line.startswith(f"{name}{{") else line for line in engine.metrics().splitlines()]
+    with pytest.raises(ValueError, match="no count"):
+        parse("\n".join([*lines, ""]))
+
+
+def test_the_latencies_between_two_scrapes_are_bounded() -> None:
+    """Without a bound the counter of an engine that nobody scraped for days, or a wrong one, would fill the memory."""
+    assert len(between(Totals(), Totals(answered=2.0**53, buckets={float("inf"): 2.0**53}))) == MOST_ANSWERS
 
 
 @given(st.lists(st.floats(0.001, 7000), max_size=30), st.lists(st.floats(0.001, 7000), max_size=30))

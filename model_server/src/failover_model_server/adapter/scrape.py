@@ -10,11 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 COUNTER = "vllm:request_success"
 LATENCY = "vllm:e2e_request_latency_seconds"
 RUNNING = "vllm:num_requests_running"
 WAITING = "vllm:num_requests_waiting"
+MOST_ANSWERS = 100_000
+"""Requests between two scrapes of which latencies are made: more of them would keep the event loop busy for seconds."""
+LARGEST = 2.0**53
+"""Beyond it a count is no whole number any more."""
 UNSERVED = frozenset({"abort", "error"})
 """Values of `finished_reason` that are no answer: the client left, or the engine failed."""
 
@@ -35,7 +40,7 @@ def parse(text: str) -> Totals:
     """Read the text of `/metrics`.
 
     Raises:
-        ValueError: it is not in Prometheus's format, or there is no counter of requests in it.
+        ValueError: it is not in Prometheus's format, has no counter of requests in it, or a number that is no count.
     """
     answered, found = 0.0, False
     buckets: dict[float, float] = defaultdict(float)
@@ -44,25 +49,38 @@ def parse(text: str) -> Totals:
         for sample in family.samples:
             if sample.name == f"{COUNTER}_total":
                 found = True
-                answered += 0.0 if sample.labels.get("finished_reason") in UNSERVED else sample.value
+                answered += 0.0 if sample.labels.get("finished_reason") in UNSERVED else _count(sample)
             elif sample.name == f"{LATENCY}_bucket":
-                buckets[float(sample.labels["le"])] += sample.value
+                buckets[_bound(sample)] += _count(sample)
             elif sample.name in {RUNNING, WAITING}:
-                gauges[sample.name] += sample.value
+                gauges[sample.name] += _count(sample)
     if not found:
         raise ValueError(f"there is no {COUNTER}_total: not the metrics of vLLM, or of a version that names them otherwise")
     return Totals(answered, dict(buckets), gauges[RUNNING], gauges[WAITING])
+
+
+def _count(sample: Sample) -> float:
+    if not 0 <= sample.value <= LARGEST:  # NaN is none either
+        raise ValueError(f"{sample.name} is {str(sample.value)[:40]}, which is no count")
+    return float(sample.value)
+
+
+def _bound(sample: Sample) -> float:
+    bound = float(sample.labels.get("le", "nan"))
+    if math.isnan(bound):
+        raise ValueError(f"{sample.name} has a bucket without a bound")
+    return bound
 
 
 def between(before: Totals, after: Totals) -> list[float]:
     """A latency in seconds for each request that was answered between two scrapes.
 
     The engine reports how many requests took up to 0.3 s, 0.5 s and so on, not how long each took. Within a bucket they are spread evenly,
-    so a latency is wrong by at most the width of its bucket, and the number is exact.
+    so a latency is wrong by at most the width of its bucket, and the number is exact up to `MOST_ANSWERS`.
     """
     if after.answered < before.answered:
         before = Totals()  # the engine has been restarted, and counts from 0
-    count = round(after.answered - before.answered)
+    count = min(MOST_ANSWERS, round(after.answered - before.answered))
     bounds = sorted(after.buckets)
     filled = [max(0.0, after.buckets[bound] - before.buckets.get(bound, 0.0)) for bound in bounds]
     return [_quantile(bounds, filled, (number + 0.5) / count) for number in range(count)]

@@ -70,7 +70,7 @@ def read(directory: Path) -> Artifact:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise LoadError(f"compiled_model: {path} is missing; write it where it was compiled: failover-model-server artifact") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"compiled_model: {path} is no JSON: {error}") from error
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise LoadError(f"compiled_model: {path}: schema is not {SCHEMA}; write it again with this version of failover-model-server")

@@ -47,7 +47,10 @@ def from_json(content: bytes, where: str) -> CacheKey:
     Raises:
         ValueError: it is none.
     """
-    raw = json.loads(content)
+    try:
+        raw = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{where}: is no key of a compile cache") from error
     if not isinstance(raw, Mapping) or set(raw) != {field.name for field in fields(CacheKey)}:
         raise ValueError(f"{where}: is no key of a compile cache")
     return CacheKey(**{name: str(value) for name, value in raw.items()})

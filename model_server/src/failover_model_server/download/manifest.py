@@ -69,7 +69,7 @@ def parse(content: bytes, where: str) -> Manifest:
         return Manifest(
             str(raw["source"]), str(raw["revision"]), str(raw["variant"]), bool(raw["compiled"]), int(raw["bytes_total"]), files
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise LoadError(f"{where}: is no manifest of a model ({type(error).__name__}: {error})") from error
 
 

@@ -100,7 +100,7 @@ def read_model_index(content: bytes) -> Mapping[str, object]:
     """
     try:
         index = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"model: {MODEL_INDEX} is no JSON: {error}") from error
     if not isinstance(index, dict):
         raise LoadError(f"model: {MODEL_INDEX} is no JSON object")

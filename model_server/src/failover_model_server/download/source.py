@@ -73,10 +73,10 @@ def locate(field: str, value: str, revision: str) -> Location:
     scheme, separator, rest = value.partition("://")
     if not separator:
         # As transformers does it: what is a directory here is meant.
-        scheme, rest = ("file", value) if value.startswith(("/", ".", "~")) or Path(value).is_dir() else ("hf", value)
+        scheme, rest = ("file", value) if value.startswith(("/", ".", "~")) or _is_directory(value) else ("hf", value)
     match scheme:
         case "file":
-            return Location("file", str(Path(rest).expanduser()), revision)
+            return Location("file", _expanded(field, rest), revision)
         case "s3":
             bucket, _, prefix = rest.partition("/")
             if not _BUCKET.fullmatch(bucket) or not prefix.strip("/"):
@@ -89,3 +89,17 @@ def locate(field: str, value: str, revision: str) -> Location:
             return Location("hf", repository, own or revision)
         case _:
             raise LoadError(f"{field}: {scheme}:// is not known; use hf://ORG/REPO, s3://BUCKET/PREFIX, file:///PATH or a path")
+
+
+def _expanded(field: str, path: str) -> str:
+    try:
+        return str(Path(path).expanduser())
+    except (RuntimeError, ValueError) as error:  # no such user; a zero byte
+        raise LoadError(f"{field}: {path!r} is no path here: {error}") from error
+
+
+def _is_directory(value: str) -> bool:
+    try:
+        return Path(value).is_dir()
+    except OSError:  # a name that is too long for one
+        return False

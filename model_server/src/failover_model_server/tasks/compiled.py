@@ -50,6 +50,6 @@ def _read(file: Path) -> Object | None:
         value = json.loads(file.read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{file}: {error}") from error
     return value if isinstance(value, dict) else None

@@ -1,0 +1,1 @@
+"""Inputs that are nearly right, for every parser of the model server: ``make fuzz``."""
