@@ -115,6 +115,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/signals/test_cluster.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_concerns.py::test_whatever_changes_a_snapshot_marks_its_application"),
     Place(Tier.INTEGRATION, "tests/signals/test_ec2.py"),
+    Place(Tier.INTEGRATION, "tests/signals/test_garbage_for_a_day.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_hostile.py::test_each_field_alone"),
     Place(Tier.INTEGRATION, "tests/signals/test_karpenter_metrics.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_once.py"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from controller.clients.kube import RESOURCES, Resource
@@ -199,16 +200,19 @@ class World:
     """The view of the watches, filled through the boundary."""
 
     def __init__(self) -> None:
-        self.view = ClusterView(ManualClock(NOW), lambda: None)
+        self.clock = ManualClock(NOW)
+        self.view = ClusterView(self.clock, lambda: None)
 
-    def give(self, kind: str, obj: Any) -> None:
+    def give(self, kind: str, obj: Any, event: str = "ADDED") -> None:
         """Delivers one object as the API server would send it."""
-        line = decode(json.dumps({"type": "ADDED", "object": obj}, ensure_ascii=False).encode(errors="surrogatepass"))
-        self.view.changed(_resource(kind), None, "ADDED", line["object"])
+        line = decode(json.dumps({"type": event, "object": obj}, ensure_ascii=False).encode(errors="surrogatepass"))
+        self.view.changed(_resource(kind), None, event, line["object"])
 
     def snapshot(self, app: Application = APP) -> Snapshot:
-        """What a pass decides from."""
-        return SnapshotBuilder(self.view, [app]).build(app, NOW, SOURCES, ExternalSignals(), leader=True, epoch=1)
+        """What a pass decides from; every source has just been heard of."""
+        now = self.clock.now()
+        sources = tuple(replace(one, last_ok=now) for one in SOURCES)
+        return SnapshotBuilder(self.view, [app]).build(app, now, sources, ExternalSignals(), leader=True, epoch=1)
 
 
 def _resource(kind: str) -> Resource:

@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 
 from controller.policy.conclusion import Conclusion
-from controller.policy.model import Snapshot
+from controller.policy.model import Mode, Snapshot
 from failover_analysis.simulation.engine import Engine
+from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.simulated_view import KINDS, SimulatedView
@@ -72,12 +73,10 @@ class Day:
         """See `ReplicaObserver`."""
 
 
-def _played(bad: Bad, more_s: float = BEGIN + DAY + 600, **changes: Any) -> tuple[Day, Any]:
-    """A day of it, from the first hour on, with a shortage in the middle of it and another after it."""
-    outages = (outage(6.0, 30.0),) if more_s < DAY else (outage(6.0, 20.0), outage(25.0, 30.0))
+def _played(bad: Bad, outages: tuple[Outage, ...], more_s: float = BEGIN + DAY + 600) -> tuple[Day, Any]:
+    """A day of it, from the first hour on, during outages of a unit."""
     made = setup(
-        seconds=BEGIN + DAY + 2 * HOUR, demand=lambda at: 900.0 if at < more_s else 2400.0,
-        outages=outages, interval_s=30.0, **changes,
+        seconds=BEGIN + DAY + 2 * HOUR, demand=lambda at: 900.0 if at < more_s else 2400.0, outages=outages, interval_s=30.0
     )  # fmt: skip
     simulation = Simulation(made, 1)
     engine, day = simulation.engine, Day(simulation.engine)
@@ -94,7 +93,7 @@ def test_a_day_of_bad_signals_changes_nothing(name: str) -> None:
     Without CloudWatch floors rise to the replicas that there are, once, so that KEDA takes none away.
     """
     bad, blind = RUNS[name]
-    day, result = _played(bad)
+    day, result = _played(bad, (outage(6.0, 20.0), outage(25.0, 30.0)))
     assert result.violations == ()
     end = BEGIN + DAY
     written = [what for at, what in day.written if BEGIN + _LATE_S < at < end]
@@ -133,9 +132,11 @@ def _garbage(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, units=units, routing=routing, error_ratio=None)
 
 
-@pytest.mark.parametrize("change", [_contradicting, _garbage], ids=["contradictory sources", "garbage in every field"])
-def test_a_day_of_wrong_signals_changes_no_weights(change: Callable[[Snapshot], Snapshot], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read is wrong and not old: the routing action stays, and people are alerted."""
+WRONG: Final[Mapping[str, Callable[[Snapshot], Snapshot]]] = {"contradictory sources": _contradicting, "garbage in every field": _garbage}
+
+
+def _seen_changed(change: Callable[[Snapshot], Snapshot], monkeypatch: pytest.MonkeyPatch) -> Bad:
+    """Makes the controller see changed snapshots while it is on."""
     whole, on = SimulatedView.snapshot, False
 
     def snapshot(self: SimulatedView, *arguments: Any, **named: Any) -> Snapshot:
@@ -147,9 +148,30 @@ def test_a_day_of_wrong_signals_changes_no_weights(change: Callable[[Snapshot], 
         on = active
 
     monkeypatch.setattr(SimulatedView, "snapshot", snapshot)
-    more_s = 8 * HOUR if change is _contradicting else BEGIN + DAY + 600
-    day, result = _played(bad, more_s)
-    assert [what for at, what in day.written if BEGIN < at < BEGIN + DAY and what.startswith("route")] == []
+    return bad
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_day_of_wrong_signals_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is wrong and not old: neither weights nor floors nor targets change, and people are alerted."""
+    outages, more_s = (outage(6.0, 20.0), outage(25.0, 30.0)), BEGIN + DAY + 600
+    if name == "contradictory sources":
+        outages, more_s = (outage(6.0, 30.0),), 8 * HOUR
+    day, result = _played(_seen_changed(WRONG[name], monkeypatch), outages, more_s)
+    assert [what for at, what in day.written if BEGIN < at < BEGIN + DAY] == []
     begun = next(at for at, _, reason in day.said if at > BEGIN and reason in {"SignalsContradict", "OtherSideShort", "RoutingUnknown"})
     assert any(said for at, said, _ in [one for one in day.said if one[0] >= begun][:2]), "nobody was notified"
     assert result.mode_changes != (), "the shortage after the day is acted on"
+
+
+@pytest.mark.parametrize("name", [*RUNS, *WRONG])
+def test_a_day_of_it_in_capacity_mode_lowers_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capacity returns early in the day. Neither the weights nor the raised floors go back before the signals are right again."""
+    bad = _seen_changed(WRONG[name], monkeypatch) if name in WRONG else RUNS[name][0]
+    day, result = _played(bad, (outage(0.2, 2.0),), BEGIN / 2)
+    end = BEGIN + DAY
+    assert [change.to for change in result.mode_changes if change.at - setup().start < BEGIN] == [Mode.CAPACITY]
+    written = [what for at, what in day.written if BEGIN + _LATE_S < at < end]
+    assert [one for one in written if not one.startswith("raise-floor")] == []
+    assert written == [] or name == "AWS down"
+    assert [change.to for change in result.mode_changes if change.at - setup().start > end] == [Mode.COST], "capacity has returned"
