@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.policy.decide import _waits, decide
-from controller.policy.hold import _share_within, hold_s, next_waiting, patience_s, waiting
+from controller.policy.hold import _share_within, break_even_s, hold_s, next_waiting, patience_s, waiting
 from controller.policy.learning import LEAST_SEEN
-from controller.policy.model import Cause, HoldStrategy, OutageHistory, PolicySettings, UnitMemory
+from controller.policy.model import Application, Cause, HoldStrategy, OutageHistory, PolicySettings, UnitMemory
+from controller.policy.weights import price_ratio
 from tests.policy.support import change, pods
 from tests.support.applications import NOW, application, memory, snapshot
 
@@ -58,6 +61,48 @@ def test_learned_waits_need_units_whose_return_costs_something() -> None:
     """Without a named unit nothing is spent on a return, and nothing can be learned of it: both conditions count, not one of them."""
     app = application(policy=PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=100.0))
     assert waiting(app, WEIGHTS, (), memory(outage_history=_history(LEAST_SEEN))).strategy is HoldStrategy.BREAK_EVEN
+
+
+def _learning(**policy: float) -> Application:
+    return application(policy=PolicySettings(hold_strategy=HoldStrategy.LEARNED, **{"exposed_cost": 100.0, **policy}))
+
+
+def test_nothing_is_learned_where_a_failover_or_a_fallback_cannot_pay() -> None:
+    """Capacity mode costs the same, or exactly as much more as it costs to be exposed: at both bounds there is nothing to weigh."""
+    remembered = memory(outage_history=_history(LEAST_SEEN))
+    same = _learning()
+    same = replace(same, units=tuple(replace(unit, price_per_hour=1.0, throughput=100) for unit in same.units))
+    assert waiting(same, WEIGHTS, UNITS, remembered).strategy is HoldStrategy.BREAK_EVEN
+    extra = price_ratio(application().units, WEIGHTS) - 1
+    assert waiting(_learning(exposed_cost=extra), WEIGHTS, UNITS, remembered).strategy is HoldStrategy.BREAK_EVEN
+    assert waiting(_learning(exposed_cost=extra * 1.01), WEIGHTS, UNITS, remembered).strategy is HoldStrategy.LEARNED
+
+
+def test_waits_are_learned_of_the_shortest_cold_starts_too() -> None:
+    """And a failover is as late as patience and the replacement of a pod together, whichever is longer."""
+    app = _learning(patience_s=0.0, replacement_hold_s=60.0)
+    app = replace(app, units=tuple(replace(unit, cold_start_s=0.5) for unit in app.units))
+    assert waiting(app, WEIGHTS, UNITS, memory(outage_history=_history(LEAST_SEEN))).strategy is HoldStrategy.LEARNED
+
+
+def test_the_hold_is_the_same_in_every_currency() -> None:
+    """Only the ratio of prices counts."""
+    app = application()
+    cheap = replace(app, units=tuple(replace(unit, price_per_hour=unit.price_per_hour / 10_000) for unit in app.units))
+    assert break_even_s(cheap, WEIGHTS, UNITS, 0) == pytest.approx(break_even_s(app, WEIGHTS, UNITS, 0))
+
+
+def test_the_hold_is_doubled_at_most_sixteen_times() -> None:
+    """Beyond that it would leave the range of numbers, whatever the bound."""
+    app = application(policy=PolicySettings(hold_max_s=1e12))
+    assert break_even_s(app, WEIGHTS, UNITS, 15) * 2 == break_even_s(app, WEIGHTS, UNITS, 16) == break_even_s(app, WEIGHTS, UNITS, 17)
+
+
+def test_the_next_waits_are_as_if_what_is_short_had_returned() -> None:
+    """Its weight counts in the price of cost mode, although it has no replica now."""
+    app, short = application(), {"sd21-inf2": UnitMemory(NOW - 60, Cause.CAPACITY)}
+    made = change(snapshot(), ready=0, endpoints_ready=0, deployment_ready=0)
+    assert next_waiting(made, memory(units=short)).hold_s == break_even_s(app, WEIGHTS, UNITS, 0)
 
 
 def test_the_next_waits_are_those_of_what_is_short_else_of_the_heaviest_unit() -> None:

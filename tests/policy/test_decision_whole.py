@@ -1,0 +1,105 @@
+"""What `decide` puts together of its parts: the mode, the guards' answers, the next check, and the memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.policy import guards
+from controller.policy.decide import decide
+from controller.policy.evidence import assess
+from controller.policy.figures import Figures
+from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verb, Verdict, Verification
+from controller.policy.planned import planned
+from controller.policy.reasons import Reason
+from tests.policy.support import proven, returned, shortage, with_scalers
+from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
+
+ALWAYS = [one.__name__ for one in guards.ALWAYS]
+
+
+def _names(decided: tuple[object, ...]) -> list[str]:
+    return [one.guard for one in decided]  # type: ignore[attr-defined]
+
+
+def test_a_mode_that_is_found_is_remembered_with_its_writer() -> None:
+    """People ask who changed it."""
+    made = snapshot(mode=Mode.CAPACITY, routing=routing(Mode.CAPACITY, writer="kubectl-edit"))
+    kept = decide(memory(Mode.COST), made)[0]
+    assert (kept.mode_changes[-1].reason, kept.mode_changes[-1].by) == (Reason.ROUTING_DRIFTED, "kubectl-edit")
+
+
+def test_a_mode_that_is_unknown_says_why() -> None:
+    """A person must know which annotation to correct."""
+    decision = decide(memory(), snapshot(routing=routing(marker="both")))[1]
+    assert (decision.reason, decision.mode) == (Reason.ROUTING_UNKNOWN, None)
+    assert "the mode annotation says 'both'" in decision.sentence
+
+
+def test_a_decision_that_leaves_all_alone_keeps_the_mode() -> None:
+    """Paused is still in a mode: `status` shows it, and metrics count its time."""
+    override = Override(paused_until=NOW + 60)
+    decision = decide(memory(Mode.CAPACITY), snapshot(mode=Mode.CAPACITY, routing=routing(Mode.CAPACITY, override=override)))[1]
+    assert (decision.verb, decision.mode, decision.reason) == (Verb.HOLD, Mode.CAPACITY, Reason.PAUSED)
+    assert decision.targets == ()
+
+
+@pytest.mark.parametrize(
+    "made", [snapshot(), shortage(with_scalers(snapshot())), snapshot(mode=Mode.CAPACITY)], ids=["quiet", "short", "back"]
+)
+def test_every_decision_holds_the_answers_of_the_guards_that_are_always_asked(made: Snapshot) -> None:
+    """First, and each once; what a trigger asks comes after them."""
+    mode = Mode.CAPACITY if made.routing.marker == "capacity" else Mode.COST
+    names = _names(decide(memory(mode, units=proven()), made)[1].guards)
+    assert names[: len(ALWAYS)] == ALWAYS
+    assert len(set(names)) == len(names)
+
+
+def test_a_step_of_a_fallback_holds_the_answers_of_its_guards() -> None:
+    """`explain` says why it was made."""
+    made, remembered = returned()
+    made = with_scalers(replace(made, application=application(policy=PolicySettings(return_steps=3))))
+    decision = decide(remembered, made)[1]
+    assert decision.verb is Verb.ADVANCE
+    assert len(_names(decision.guards)) == len(ALWAYS) + len(guards.FALLBACK)
+
+
+def _unseen(made: Snapshot) -> Snapshot:
+    seen = Verification(Verdict.NOT_YET, NOW, "80 /* forwards to sd21-inf2 40", made.routing.action, counted=COUNTED)
+    return replace(made, routing=replace(made.routing, verification=seen))
+
+
+@pytest.mark.parametrize(("mode", "reason"), [(Mode.COST, Reason.RETURN_PROVEN), (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)])
+def test_a_pass_is_due_when_a_roll_back_is(mode: Mode, reason: Reason) -> None:
+    """Nothing else wakes the loop while the load balancer stays as it is: in cost mode no guard is asked, in capacity mode one holds."""
+    app = application(policy=PolicySettings(rollback_s=300.0, nudge_s=0.0, dwell_capacity_s=5000.0, hold_min_s=5000.0))
+    made, at = _unseen(snapshot(app, mode)), NOW - 260
+    remembered = memory(mode, mode_changes=(ModeChange(at, mode, reason),), changed_at=at, unverified_since=at, mode_since=at)
+    decision = decide(remembered, made)[1]
+    assert (decision.held_back is None) is (mode is Mode.COST)
+    assert decision.next_check_s is not None
+    assert decision.next_check_s <= 40
+    never = replace(app, policy=replace(app.policy, rollback_s=0.0))
+    without = decide(remembered, replace(made, application=never))[1].next_check_s
+    assert without is None or without > 40
+
+
+def test_a_failover_begins_at_no_step_whatever_the_annotation_says() -> None:
+    """A step that an older fallback left on the Ingress is none of the way back that comes after this failover."""
+    app = application(policy=PolicySettings(return_steps=3))
+    made = shortage(with_scalers(snapshot(app, routing=routing(return_step=2))))
+    decision = decide(memory(units=proven(NOW - 40)), made)[1]
+    assert (decision.verb, decision.mode, decision.return_step) == (Verb.FAILOVER, Mode.CAPACITY, 0)
+
+
+def test_what_strategy_planned_would_run_follows_the_demand_of_earlier_days() -> None:
+    """It is planned for what is expected, from the history that the memory keeps."""
+    app = application(policy=PolicySettings(strategy=Strategy.PLANNED))
+    made = with_scalers(snapshot(app))
+    made = replace(made, units={name: replace(one, demand=Sample(200.0, NOW)) for name, one in made.units.items()})
+    kept, decision = decide(memory(), made)
+    figures = Figures.of(made)
+    assert kept.demand_history is not None
+    evidence = assess(made, kept, figures.needed)
+    assert decision.planned == planned(made, figures, evidence, kept.demand_history)
