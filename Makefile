@@ -200,9 +200,17 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 images: $(STAMP) ## Write the Dockerfiles from deploy/images/images.yaml
 	@$(RUN)/python -m deploy.images write
 
+DIST := dist
+SBOM := export --quiet --frozen --no-dev --format cyclonedx1.5
+
+# Equal inputs give equal bytes (tests/deploy/test_builds.py). Each bill of materials is of what an installation from the lock file holds.
 .PHONY: build
-build: $(STAMP) ## Build the wheels and source distributions of the controller and of what proves it
-	@$(UV) build --quiet --all-packages --out-dir dist
+build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Build the wheels and source distributions of all three distributions, each with its SBOM (CycloneDX)
+	@$(UV) build --quiet --all-packages --out-dir $(DIST)
+	@$(UV) build --quiet model_server --out-dir $(DIST)
+	@$(UV) $(SBOM) --package mixed-accelerator-failover --output-file $(DIST)/mixed-accelerator-failover.cdx.json >/dev/null
+	@$(UV) $(SBOM) --package mixed-accelerator-failover-proof --output-file $(DIST)/mixed-accelerator-failover-proof.cdx.json >/dev/null
+	@$(UV) --project model_server $(SBOM) --output-file $(DIST)/failover-model-server.cdx.json >/dev/null
 
 .PHONY: clean
 clean: ## Remove what the other targets made

@@ -88,6 +88,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
     Place(Tier.INTEGRATION, "tests/doctor/test_auto_mode.py"),
+    Place(Tier.INTEGRATION, "tests/deploy/test_builds.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_chart.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_dashboards.py::test_prometheus_understands_every_query"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_every_alert_fires_and_is_over_in_prometheus"),
