@@ -35,6 +35,8 @@ os.environ.pop("AWS_PROFILE", None)
 
 # No test asserts a duration: a slow machine must not make a property false.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples for each mutant, and fewer: each of thousands of mutants runs the tests that reach it (tools/mutation.py).
+settings.register_profile("mutation", settings.get_profile("project"), derandomize=True, database=None, max_examples=25)
 settings.load_profile("project")
 
 # What a fixture needs besides.

@@ -9,11 +9,13 @@ import pytest
 from controller.policy import guards
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
+from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
 from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verb, Verdict, Verification
 from controller.policy.planned import planned
 from controller.policy.reasons import Reason
-from tests.policy.support import proven, returned, shortage, with_scalers
+from controller.policy.targets import cost_targets
+from tests.policy.support import INF2, change, proven, returned, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 ALWAYS = [one.__name__ for one in guards.ALWAYS]
@@ -98,8 +100,34 @@ def test_what_strategy_planned_would_run_follows_the_demand_of_earlier_days() ->
     app = application(policy=PolicySettings(strategy=Strategy.PLANNED))
     made = with_scalers(snapshot(app))
     made = replace(made, units={name: replace(one, demand=Sample(200.0, NOW)) for name, one in made.units.items()})
-    kept, decision = decide(memory(), made)
+    history = None
+    for ago in range(3600, 0, -60):
+        history = noted_demand(history, NOW - ago, 1000.0 - ago / 4)
+    kept, decision = decide(memory(demand_history=history), made)
     figures = Figures.of(made)
-    assert kept.demand_history is not None
     evidence = assess(made, kept, figures.needed)
     assert decision.planned == planned(made, figures, evidence, kept.demand_history)
+    assert decision.planned != planned(made, figures, evidence, None)
+
+
+def test_a_pass_that_finds_a_shortage_decides_as_the_next_one() -> None:
+    """A crash before anything was sent must not change the figures: replicas are planned as if the capacity of what is short came back."""
+    made = shortage(with_scalers(snapshot()))
+    made = change(made, ready=0, deployment_ready=0, endpoints_ready=0)
+    kept, first = decide(memory(), made)
+    assert kept.units.keys() - memory().units.keys() == {INF2}
+    second = decide(kept, made)[1]
+    assert first.evidence == second.evidence
+    assert (first.floors, first.keda_targets, first.targets, first.reason) == (
+        second.floors, second.keda_targets, second.targets, second.reason,
+    )  # fmt: skip
+
+
+def test_a_pin_to_cost_mode_gives_each_unit_what_it_can_carry() -> None:
+    """Nothing is absorbed in capacity mode: there the others carry everything already."""
+    override = Override(pinned_mode=Mode.COST, pinned_until=NOW + 9000)
+    made = shortage(with_scalers(snapshot(mode=Mode.CAPACITY, routing=routing(Mode.CAPACITY, override=override))))
+    remembered = memory(Mode.CAPACITY, units=proven())
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.mode) == (Verb.FALLBACK, Mode.COST)
+    assert decision.targets == cost_targets(made.application, Figures.of(made, remembered.units).cost)

@@ -26,6 +26,7 @@ from controller.policy.model import (
     Snapshot,
     Source,
     UnitEvidence,
+    UnitMemory,
     Verdict,
     Verification,
 )
@@ -505,3 +506,52 @@ def test_a_refused_canary_does_not_alert_in_capacity_mode() -> None:
 def test_units_of_the_healthy_snapshot_are_the_applications() -> None:
     """The tests above would prove little with an empty application."""
     assert tuple(healthy_units(application())) == SERVICES
+
+
+_CAPACITY_ONLY = PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))
+_WITH_CONFIG = PolicySettings(trip_causes=frozenset({Cause.CAPACITY, Cause.CONFIG}))
+_FAILED_OVER = NOW - 500.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "known", "judged", "expected"),
+    [
+        pytest.param(_CAPACITY_ONLY, Cause.CAPACITY, {}, True, id="a cause that counts"),
+        pytest.param(_CAPACITY_ONLY, Cause.QUOTA, {"demand_since": NOW - 9000}, False, id="one that does not, however long pods wait"),
+        pytest.param(_CAPACITY_ONLY, Cause.CAPACITY, {"cause": Cause.QUOTA}, True, id="the remembered cause counts, not the present one"),
+        pytest.param(_CAPACITY_ONLY, None, {"cause": Cause.CAPACITY}, True, id="the present cause, where none is remembered"),
+        pytest.param(_CAPACITY_ONLY, None, {"cause": Cause.QUOTA}, False, id="likewise one that does not count"),
+        pytest.param(_WITH_CONFIG, None, {"cause": Cause.CONFIG}, True, id="a misconfiguration that the operator lets count"),
+        pytest.param(_CAPACITY_ONLY, None, {"cause": Cause.CONFIG}, False, id="a misconfiguration without demand"),
+        pytest.param(_CAPACITY_ONLY, None, {"cause": Cause.CONFIG, "demand_since": NOW - 239}, False, id="with young demand"),
+        pytest.param(_CAPACITY_ONLY, None, {"cause": Cause.CONFIG, "demand_since": NOW - 240}, True, id="with demand of a whole cycle"),
+    ],
+)
+def test_which_shortages_may_cause_a_failover(policy: PolicySettings, known: Cause | None, judged: dict[str, Any], expected: bool) -> None:
+    """The others neither hold a fallback nor set its waits."""
+    units = {INF2: UnitMemory(NOW - 600, known, proven_at=NOW - 400)} if known is not None else {}
+    remembered = memory(Mode.CAPACITY, mode_since=_FAILED_OVER, units=units)
+    case = _case(snapshot(application(policy=policy), Mode.CAPACITY), Mode.CAPACITY, memory=remembered, evidence={INF2: judged})
+    assert guards.could_trip(case, INF2) is expected
+
+
+@pytest.mark.parametrize(
+    ("proven_at", "expected"),
+    [(_FAILED_OVER, True), (_FAILED_OVER - 1, True), (_FAILED_OVER + 1, False), (None, False)],
+    ids=["at once", "before", "after", "never proven"],
+)
+def test_a_misconfiguration_that_caused_the_failover_counts_until_it_ends(proven_at: float | None, expected: bool) -> None:
+    """Proven before the failover, it may be its cause, although no pod waits any more."""
+    units = {INF2: UnitMemory(NOW - 600, Cause.CONFIG, proven_at=proven_at)}
+    remembered = memory(Mode.CAPACITY, mode_since=_FAILED_OVER, units=units)
+    case = _case(snapshot(application(policy=_CAPACITY_ONLY), Mode.CAPACITY), Mode.CAPACITY, memory=remembered)
+    assert guards.could_trip(replace(case, memory=remembered), INF2) is expected
+
+
+def test_a_unit_without_weight_causes_no_failover() -> None:
+    """Cost mode sends nothing there."""
+    app = application()
+    app = replace(app, units=tuple(replace(unit, weight=0) if unit.name == INF2 else unit for unit in app.units))
+    case = _case(snapshot(app), evidence={INF2: {"cause": Cause.CAPACITY}})
+    assert not guards.could_trip(case, INF2)
+    assert guards.could_trip(replace(case, evidence={**case.evidence, TRN1: replace(case.evidence[TRN1], cause=Cause.CAPACITY)}), TRN1)

@@ -11,7 +11,7 @@ from controller.policy.hold import _share_within, break_even_s, hold_s, next_wai
 from controller.policy.learning import LEAST_SEEN
 from controller.policy.model import Application, Cause, HoldStrategy, OutageHistory, PolicySettings, UnitMemory
 from controller.policy.weights import price_ratio
-from tests.policy.support import change, pods
+from tests.policy.support import change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
 
 WEIGHTS = {"sd21-inf2": 40, "sd21-trn1": 20, "sd21-g5-triton": 15, "sd21-g6-triton": 10, "sd21-g5-cuda": 15}
@@ -121,3 +121,13 @@ def test_a_pass_is_due_when_demand_is_old_enough_to_prove_a_shortage() -> None:
     assert any(abs(wait - due) < 1e-6 for wait in _waits(made, decision.evidence))
     assert decision.next_check_s is not None
     assert decision.next_check_s <= due
+
+
+def test_a_pass_is_due_for_each_refusal_too() -> None:
+    """A refusal counts once a replacement would have started, one without a cause later; pods that wait change nothing of it."""
+    failures = (refused(NOW - 1, seen=NOW - 1), refused(NOW - 20, source="create-error"))
+    made = change(snapshot(), pending=pods(since=NOW - 200), waiting_since=NOW - 200, desired=4, pool_failures=failures)
+    policy = made.application.policy
+    waits = _waits(made, decide(memory(), made)[1].evidence)
+    for due in (policy.replacement_hold_s - 1, policy.create_error_s - 20, policy.hard_demand_s - 200):
+        assert any(abs(wait - due) < 1e-6 for wait in waits), (due, waits)
