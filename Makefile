@@ -134,6 +134,15 @@ fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs tha
 	@$(RUN)/python -m tests.fuzz $(ARGS)
 	@cd model_server && PYTHONPATH=.. .venv/bin/python -m tests.fuzz $(ARGS)
 
+.venv/.synced-mutation: $(STAMP)
+	@$(UV) sync --quiet --frozen --all-packages --all-extras --group mutation
+	@touch $@
+
+.PHONY: mutation
+mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fails for each: by hand and at night (hours; goes on where it ended; ARGS="decide", ARGS="--share 20", ARGS="--minutes 60")
+	@nice $(RUN)/python -m tools.mutation $(ARGS)
+	@$(RUN)/python -m tools.mutation_score --write
+
 .PHONY: bench-month
 bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (30 minutes; ARGS="--quick")
 	@$(RUN)/python -m benchmarks.month $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -63,8 +64,8 @@ def test_learned_waits_need_units_whose_return_costs_something() -> None:
     assert waiting(app, WEIGHTS, (), memory(outage_history=_history(LEAST_SEEN))).strategy is HoldStrategy.BREAK_EVEN
 
 
-def _learning(**policy: float) -> Application:
-    return application(policy=PolicySettings(hold_strategy=HoldStrategy.LEARNED, **{"exposed_cost": 100.0, **policy}))
+def _learning(exposed_cost: float = 100.0, **policy: Any) -> Application:
+    return application(policy=PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=exposed_cost, **policy))
 
 
 def test_nothing_is_learned_where_a_failover_or_a_fallback_cannot_pay() -> None:
@@ -126,8 +127,8 @@ def test_a_pass_is_due_when_demand_is_old_enough_to_prove_a_shortage() -> None:
 def test_a_pass_is_due_for_each_refusal_too() -> None:
     """A refusal counts once a replacement would have started, one without a cause later; pods that wait change nothing of it."""
     failures = (refused(NOW - 1, seen=NOW - 1), refused(NOW - 20, source="create-error"))
-    made = change(snapshot(), pending=pods(since=NOW - 200), waiting_since=NOW - 200, desired=4, pool_failures=failures)
+    made = change(snapshot(), pending=pods(since=NOW - 100), waiting_since=NOW - 100, desired=4, pool_failures=failures)
     policy = made.application.policy
     waits = _waits(made, decide(memory(), made)[1].evidence)
-    for due in (policy.replacement_hold_s - 1, policy.create_error_s - 20, policy.hard_demand_s - 200):
+    for due in (policy.replacement_hold_s - 1, policy.create_error_s - 20, policy.hard_demand_s - 100):
         assert any(abs(wait - due) < 1e-6 for wait in waits), (due, waits)

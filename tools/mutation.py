@@ -1,0 +1,80 @@
+"""Runs mutmut over the policy: ``make mutation ARGS="decide guards"``; without modules, all of them, from where the last run ended.
+
+mutmut makes each mutant a function beside the original one, and runs the unit tests that reach it in a forked process. It works on a copy
+in build/mutation. Mutants that change only a text are not made: what a message says is tested by its own tests, and a changed key ends in a
+`KeyError` everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, cast
+from zlib import crc32
+
+from tools.mutation_score import ROOT, RUN, Status, mutants
+
+_COPIED: Final = ("controller", "tests", "proof", "config", "pyproject.toml", "uv.lock")
+
+_SMALLEST: Final = ["controller.policy.modes.*"]  # mutmut makes the mutants, all of them, only when it runs some
+
+
+def main() -> None:
+    """Runs the chosen mutants; `tools.mutation_score` says what became of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help="modules of controller/policy: all their mutants, again; none: what has no result yet")
+    parser.add_argument("--survivors", action="store_true", help="only mutants that survived: after a test was added")
+    parser.add_argument("--share", type=int, default=1, metavar="N", help="1 of N mutants that have no result yet, always the same ones")
+    parser.add_argument("--minutes", type=int, default=600, help="end after that long; the next run goes on")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    _prepare()
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(60 * options.minutes)
+    names = [f"controller.policy.{module}.*" for module in options.modules]
+    if options.survivors or options.share > 1:
+        if not any(mutants()):
+            _run(_SMALLEST, options.processes)
+        chosen = [one for one in mutants() if not options.modules or one.module in options.modules]
+        if options.survivors:
+            names = [one.name for one in chosen if one.status in {Status.SURVIVED, Status.UNREACHED}]
+        else:
+            names = [one.name for one in chosen if one.status is Status.OPEN and crc32(one.name.encode()) % options.share == 0]
+        if not names:
+            return
+    _run(names, options.processes)
+
+
+def _prepare() -> None:
+    """Copies the tree with the times of its files, by which mutmut knows what has changed. Builds of wheels would follow links."""
+    RUN.mkdir(parents=True, exist_ok=True)
+    for folder in (RUN, RUN / "mutants"):
+        shutil.rmtree(folder / "tests", ignore_errors=True)  # else a deleted test would live on
+    for name in _COPIED:
+        source, copy = ROOT / name, RUN / name
+        if source.is_dir():
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, copy)
+    os.chdir(RUN)
+
+
+def _run(names: Sequence[str], processes: int) -> None:
+    """Calls mutmut's command in this process, without its mutants of texts."""
+    from mutmut.mutation import mutators
+
+    operators = cast("list[tuple[type, object]]", mutators.mutation_operators)
+    operators[:] = [one for one in operators if one[1] is not mutators.operator_string]
+    from mutmut.__main__ import cli
+
+    sys.argv = ["mutmut"]
+    cli.main(["run", "--max-children", str(processes), *names], standalone_mode=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""What the last run of mutmut says of each mutant, and its part of docs/reliability.md and docs/mutants.md.
+
+``python -m tools.mutation_score`` prints the score of each module; ``--write`` writes both pages. Reasons for survivors that no test can
+kill, or that need none, are in tools/mutants.yaml; each is found by its function and its change, since mutmut's numbers move with the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parents[1]
+RUN: Final = ROOT / "build" / "mutation"
+REASONS: Final = ROOT / "tools" / "mutants.yaml"
+RELIABILITY: Final = ROOT / "docs" / "reliability.md"
+SURVIVORS: Final = ROOT / "docs" / "mutants.md"
+_PART: Final = re.compile(r"(<!-- generated: mutants -->\n)(?:.*?\n)?(<!-- end -->)", re.DOTALL)
+GOAL: Final = 0.92
+"""Of the mutants that ran."""
+_AROUND: Final = 40  # characters
+_NAME: Final = re.compile(r"x(?:ǁ(\w+)ǁ|_)(\w+?)__mutmut_\d+$")
+
+
+class Status(StrEnum):
+    """What became of a mutant."""
+
+    KILLED = "killed"
+    TIMEOUT = "timeout"
+    SURVIVED = "survived"
+    UNREACHED = "unreached"
+    OPEN = "open"
+
+
+# mutmut's exit codes: of pytest, its own above 30, and signals.
+_STATUS: Final[Mapping[int, Status]] = {
+    1: Status.KILLED, 3: Status.KILLED, 0: Status.SURVIVED, 5: Status.UNREACHED, 33: Status.UNREACHED,
+    **dict.fromkeys((-24, 24, 36, 152, 255, -9), Status.TIMEOUT),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of the policy.
+
+    Attributes:
+        name: mutmut's name of it.
+        module: The module of `controller/policy`.
+        status: What became of it.
+    """
+
+    name: str
+    module: str
+    status: Status
+
+    @property
+    def function(self) -> str:
+        """`function` or `Class.method`."""
+        found = _NAME.search(self.name)
+        return ".".join(part for part in found.groups() if part) if found else self.name
+
+    def change(self) -> tuple[str, str]:
+        """The line before and after, without what both begin with."""
+        from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+        lines = get_diff_for_mutant(self.name, path=Path(f"controller/policy/{self.module}.py")).splitlines()
+        before, after = (
+            " ".join(line[1:].strip() for line in lines if line.startswith(sign) and not line.startswith(sign * 3)) for sign in "-+"
+        )
+        return before, after
+
+
+def mutants() -> Iterator[Mutant]:
+    """All mutants of the last run, by module."""
+    for path in sorted((RUN / "mutants" / "controller" / "policy").glob("*.meta")):
+        for name, code in json.loads(path.read_text())["exit_code_by_key"].items():
+            yield Mutant(name, path.name.removesuffix(".py.meta"), Status.OPEN if code is None else _STATUS.get(code, Status.OPEN))
+
+
+def table(found: Sequence[Mutant]) -> Iterator[str]:
+    """A row for each module that was run, and one for all."""
+    yield "| module | mutants | killed | survived | not run | score |"
+    yield "|---|---|---|---|---|---|"
+    ran = [module for module in dict.fromkeys(one.module for one in found) if any(_ran(one) for one in found if one.module == module)]
+    for module in ran:
+        yield _row(module, [one for one in found if one.module == module])
+    yield _row("all of these", [one for one in found if one.module in ran])
+    left = [one for one in found if one.module not in ran]
+    yield f"| not run: {len({one.module for one in left})} modules | {len(left):,} | | | {len(left):,} | |"
+
+
+def _ran(mutant: Mutant) -> bool:
+    return mutant.status is not Status.OPEN
+
+
+def _row(name: str, found: Sequence[Mutant]) -> str:
+    counts = Counter(one.status for one in found)
+    killed, ran = counts[Status.KILLED] + counts[Status.TIMEOUT], sum(map(_ran, found))
+    return f"| {name} | {len(found):,} | {killed:,} | {ran - killed:,} | {len(found) - ran:,} | {100 * killed / ran:.1f} % |"
+
+
+def survivors(found: Sequence[Mutant]) -> Iterator[str]:
+    """What survived in each function, and why it may, in the words of tools/mutants.yaml."""
+    reasons = yaml.safe_load(REASONS.read_text())
+    for module in dict.fromkeys(one.module for one in found):
+        living = [one for one in found if one.module == module and one.status in {Status.SURVIVED, Status.UNREACHED}]
+        if living:
+            yield from (f"## {module}", "", "| function | instead of | this | why it survives |", "|---|---|---|---|")
+        for one in living:
+            before, after = one.change()
+            why = next((text for part, text in reasons.get(f"{module}.{one.function}", {}).items() if part in after), "no test yet")
+            yield f"| `{one.function}` | {' | '.join(_shown(before, after))} | {why} |"
+        if living:
+            yield ""
+
+
+def _shown(before: str, after: str) -> tuple[str, str]:
+    """Both lines, cut to what differs and some words around it."""
+    same = _alike(before, after)
+    rest = _alike(before[same:][::-1], after[same:][::-1])
+    begin = max(0, same - _AROUND)
+    found = []
+    for text in (before, after):
+        end = min(len(text), max(same, len(text) - rest) + _AROUND)
+        cut = f"{'…' if begin else ''}{text[begin:end]}{'…' if end < len(text) else ''}".replace("|", "¦")
+        found.append(f"`{cut}`" if cut else "nothing")
+    return found[0], found[1]
+
+
+def _alike(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def main() -> int:
+    """Prints the scores, or writes the pages.
+
+    Returns:
+        1 where less than `GOAL` of the mutants that ran were killed.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    found = list(mutants())
+    if not parser.parse_args().write:
+        sys.stdout.write("\n".join(table(found)) + "\n")
+        return _below(found)
+    os.chdir(RUN)  # where mutmut reads its settings and finds the mutants
+    for page, lines in ((RELIABILITY, table(found)), (SURVIVORS, survivors(found))):
+        present, body = page.read_text(), "\n".join(lines).rstrip("\n") + "\n"
+        if not _PART.search(present):
+            raise ValueError(f"{page.name} has no generated part mutants")
+        page.write_text(_PART.sub(_with(body), present))
+    return _below(found)
+
+
+def _with(body: str) -> Callable[[re.Match[str]], str]:
+    return lambda match: match[1] + body + match[2]
+
+
+def _below(found: Sequence[Mutant]) -> int:
+    ran = [one for one in found if _ran(one)]
+    return int(sum(one.status in {Status.KILLED, Status.TIMEOUT} for one in ran) < GOAL * len(ran))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
