@@ -7,13 +7,29 @@ from dataclasses import replace
 import pytest
 
 from controller.policy import guards
+from controller.policy.case import Case
+from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
 from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
-from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verb, Verdict, Verification
+from controller.policy.model import (
+    ActionKind,
+    Mode,
+    ModeChange,
+    Override,
+    PolicySettings,
+    Sample,
+    Snapshot,
+    Strategy,
+    Target,
+    Verb,
+    Verdict,
+    Verification,
+)
 from controller.policy.planned import planned
 from controller.policy.reasons import Reason
+from controller.policy.steady import _worthwhile
 from controller.policy.targets import cost_targets
 from tests.policy.support import INF2, change, proven, returned, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
@@ -131,3 +147,40 @@ def test_a_pin_to_cost_mode_gives_each_unit_what_it_can_carry() -> None:
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.mode) == (Verb.FALLBACK, Mode.COST)
     assert decision.targets == cost_targets(made.application, Figures.of(made, remembered.units).cost)
+
+
+def test_the_memory_notes_what_was_written_and_nothing_else() -> None:
+    """A process that dies between two requests must not remember a mode change that it never sent."""
+    app = application(policy=PolicySettings(patience_s=0.0))
+    made = conclude(memory(units=proven(NOW - 60)), shortage(with_scalers(snapshot(app))))
+    routes = [one for one in made.plan.actions if one.kind is ActionKind.ROUTE]
+    floors = [one for one in made.plan.actions if one.kind is ActionKind.RAISE_FLOOR]
+    assert routes
+    assert floors
+    assert made.written((), NOW + 5) == made.memory
+    only_floors = made.written(floors, NOW + 5)
+    assert only_floors.mode_changes == made.memory.mode_changes
+    assert only_floors.mode is Mode.COST
+    whole = made.written([*floors, *routes], NOW + 5)
+    assert (whole.mode, whole.mode_changes[-1].at, whole.changed_at) == (Mode.CAPACITY, NOW + 5, NOW + 5)
+
+
+def test_prices_are_noted_of_mode_changes_alone() -> None:
+    """New weights within cost mode are none."""
+    made = conclude(memory(), change(with_scalers(snapshot()), ready=0, deployment_ready=0, endpoints_ready=0))
+    assert made.decision.verb is Verb.REWEIGHT
+    assert made.routed(NOW + 5).mode_changes == memory().mode_changes
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(1.0, False), (1.04, False), (1.06, True)])
+def test_weights_that_follow_the_ready_replicas_change_only_to_save_something(ratio: float, expected: bool) -> None:
+    """A twentieth of the price: else each new replica would mean new weights."""
+    app = application()
+    cheap, costly = (replace(unit, price_per_hour=price, throughput=100) for unit, price in zip(app.units[:2], (1.0, 2.0), strict=True))
+    app = replace(app, units=(cheap, costly))
+    new = (Target(cheap.backend.service, 80, 100), Target(costly.backend.service, 80, 0))
+    old = (Target(cheap.backend.service, 80, 100), Target(costly.backend.service, 80, round(100 * (ratio - 1) / (2 - ratio))))
+    made = snapshot(routing=routing(targets=old))
+    made = replace(made, application=app, units={unit.name: made.units[unit.name] for unit in app.units})
+    case = Case(made, memory(), Mode.COST, "", {}, Figures.of(made))
+    assert _worthwhile(new, case) is expected

@@ -62,6 +62,12 @@ class TestLastCount:
         again = replace(COUNTED, healthy={"other": 1}, groups={"sd21-trn1": ("arn:2",), "other": ("arn:3",)})
         assert with_known_health(again, with_known_health(self.GROUPED, None)).counted == {"other": 1}
 
+    def test_outlasts_a_verification_that_failed(self) -> None:
+        """One that saw no target groups does not make the next one take the same group for another."""
+        failed = with_known_health(FAILED, with_known_health(self.GROUPED, None))
+        again = with_known_health(replace(COUNTED, healthy={"other": 1}, groups={**self.GROUPED.groups, "other": ("arn:3",)}), failed)
+        assert again.counted == {"sd21-trn1": 2, "other": 1}
+
 
 class TestGates:
     """A pod's readiness gate is true once its target is healthy."""
