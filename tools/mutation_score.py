@@ -29,6 +29,7 @@ SURVIVORS: Final = ROOT / "docs" / "mutants.md"
 _PART: Final = re.compile(r"(<!-- generated: mutants -->\n)(?:.*?\n)?(<!-- end -->)", re.DOTALL)
 GOAL: Final = 0.92
 """Of the mutants that ran."""
+_WHOLE: Final = 0.8
 _AROUND: Final = 40  # characters
 _NAME: Final = re.compile(r"x(?:ǁ(\w+)ǁ|_)(\w+?)__mutmut_\d+$")
 
@@ -89,15 +90,23 @@ def mutants() -> Iterator[Mutant]:
 
 
 def table(found: Sequence[Mutant]) -> Iterator[str]:
-    """A row for each module that was run, and one for all."""
-    yield "| module | mutants | killed | survived | not run | score |"
-    yield "|---|---|---|---|---|---|"
+    """A row for each module that was run, and one for those run whole, or nearly, and one for those of which a part was run."""
+    yield "| module | mutants | killed | survived | not reached | not run | score |"
+    yield "|---|---|---|---|---|---|---|"
+
+    def of(module: str) -> list[Mutant]:
+        return [one for one in found if one.module == module]
+
     ran = [module for module in dict.fromkeys(one.module for one in found) if any(_ran(one) for one in found if one.module == module)]
     for module in ran:
-        yield _row(module, [one for one in found if one.module == module])
-    yield _row("all of these", [one for one in found if one.module in ran])
+        yield _row(module, of(module))
+    whole = {module for module in ran if sum(map(_ran, of(module))) >= _WHOLE * len(of(module))}
+    for name, part in (("run whole, or nearly", whole), ("run in part", set(ran) - whole)):
+        if part:
+            yield _row(f"{len(part)} {name}", [one for one in found if one.module in part])
     left = [one for one in found if one.module not in ran]
-    yield f"| not run: {len({one.module for one in left})} modules | {len(left):,} | | | {len(left):,} | |"
+    if left:
+        yield f"| {len({one.module for one in left})} others | {len(left):,} | | | | {len(left):,} | |"
 
 
 def _ran(mutant: Mutant) -> bool:
@@ -107,7 +116,8 @@ def _ran(mutant: Mutant) -> bool:
 def _row(name: str, found: Sequence[Mutant]) -> str:
     counts = Counter(one.status for one in found)
     killed, ran = counts[Status.KILLED] + counts[Status.TIMEOUT], sum(map(_ran, found))
-    return f"| {name} | {len(found):,} | {killed:,} | {ran - killed:,} | {len(found) - ran:,} | {100 * killed / ran:.1f} % |"
+    lived, unreached = counts[Status.SURVIVED], counts[Status.UNREACHED]
+    return f"| {name} | {len(found):,} | {killed:,} | {lived:,} | {unreached:,} | {len(found) - ran:,} | {100 * killed / ran:.1f} % |"
 
 
 def survivors(found: Sequence[Mutant]) -> Iterator[str]:
@@ -119,7 +129,8 @@ def survivors(found: Sequence[Mutant]) -> Iterator[str]:
             yield from (f"## {module}", "", "| function | instead of | this | why it survives |", "|---|---|---|---|")
         for one in living:
             before, after = one.change()
-            why = next((text for part, text in reasons.get(f"{module}.{one.function}", {}).items() if part in after), "no test yet")
+            usual = "no test yet" if one.status is Status.SURVIVED else "no test of the policy reaches it"
+            why = next((text for part, text in reasons.get(f"{module}.{one.function}", {}).items() if part in after), usual)
             yield f"| `{one.function}` | {' | '.join(_shown(before, after))} | {why} |"
         if living:
             yield ""

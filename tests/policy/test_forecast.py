@@ -9,7 +9,20 @@ import pytest
 
 from controller.policy.conclusion import conclude
 from controller.policy.forecast import HORIZON_S, forecast, later, pinned, refused_everywhere
-from controller.policy.model import Cause, Mode, Override, PolicySettings, Proof, Snapshot, UnitMemory, Verb
+from controller.policy.model import (
+    Cause,
+    Mode,
+    Override,
+    PolicySettings,
+    Proof,
+    Sample,
+    Snapshot,
+    Source,
+    UnitMemory,
+    Verb,
+    Verdict,
+    Verification,
+)
 from controller.policy.reasons import Reason
 from tests.policy.support import INF2, change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
@@ -78,3 +91,31 @@ def test_a_forecast_is_bounded() -> None:
     """A policy whose waits never end is not asked for ever."""
     made = replace(_suspected(), application=application(policy=PolicySettings(patience_s=10 * HORIZON_S)))
     assert forecast(memory(), made).in_s is None
+
+
+def test_what_is_observed_is_as_fresh_later_as_it_is_now() -> None:
+    """Samples, sources and counts move with the clock; what was said once gets older, and a create error that stands goes on standing."""
+    standing, said = refused(NOW - 60, stood_until=NOW - 5), refused(NOW - 30)
+    made = change(
+        snapshot(error_ratio=Sample(0.1, NOW - 7)),
+        demand=Sample(3.0, NOW - 8),
+        latency=Sample(0.5, NOW - 9),
+        pool_failures=(standing, said),
+    )
+    seen = Verification(Verdict.YES, NOW - 4, healthy_at=NOW - 6)
+    made = replace(
+        made,
+        routing=replace(made.routing, verification=seen),
+        sources=(Source("karpenter", True, NOW - 3, 180.0), Source("ec2", False, None, 1.0)),
+    )
+    after = later(made, 100.0)
+    unit = after.units[INF2]
+    assert after.now == NOW + 100
+    assert after.units.keys() == made.units.keys()
+    assert (after.error_ratio, unit.demand, unit.latency) == (Sample(0.1, NOW + 93), Sample(3.0, NOW + 92), Sample(0.5, NOW + 91))
+    assert unit.pool.failures == (replace(standing, stood_until=NOW + 95), said)
+    assert after.routing.verification == replace(seen, at=NOW + 96, healthy_at=NOW + 94)
+    assert [one.last_ok for one in after.sources] == [NOW + 97, None]
+    bare = later(replace(made, error_ratio=None, routing=replace(made.routing, verification=replace(seen, healthy_at=None))), 100.0)
+    assert bare.error_ratio is None
+    assert bare.routing.verification == replace(seen, at=NOW + 96, healthy_at=None)
