@@ -52,6 +52,7 @@ class Message:
         parts: The messages that this one stands for, the oldest first; () for an ordinary message.
         by: Who did it, in words; "" where nobody did anything.
         incident: What the message is about, the same for all messages about it: an alert and its resolution, a failover and its fallback.
+        over: Whether that is over already, so that no other message will resolve it.
         cluster: The cluster's name, "" if none is configured.
         runbook: Where it is written what to do: a URL, or a path within the documentation; "" if nothing is to be done.
     """
@@ -71,6 +72,7 @@ class Message:
     parts: tuple[Message, ...] = ()
     by: str = ""
     incident: str = ""
+    over: bool = False
     cluster: str = ""
     runbook: str = ""
 
@@ -82,10 +84,12 @@ class Notifier(Protocol):
     def name(self) -> str:
         """A short stable name: ``slack``, ``cloudwatch``, ``events``."""
 
+    @property
+    def takes_digests(self) -> bool:
+        """Whether it takes a digest as one message. If not, it gets the messages of the digest one by one."""
+
     def send(self, message: Message) -> None:
         """Delivers one message, within the sink's own time-outs.
-
-        A message with `parts` may be shown as it is, or delivered as its parts.
 
         Raises:
             RemoteError: It was not delivered. `Unavailable` may be retried, any other subclass may not.

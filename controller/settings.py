@@ -106,6 +106,7 @@ Arns = Annotated[tuple[str, ...], AfterValidator(_arns), Field(json_schema_extra
 
 
 _TOPIC: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
+_SLACK_CHANNEL: Final = r"^(#\S{1,80}|[CDG][A-Z0-9]{2,20})$"
 _BUS: Final = r"^(arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/)?[A-Za-z0-9._/-]{1,256}$"
 
 
@@ -292,7 +293,7 @@ class FreshnessSettings(Theme):
 
 
 class SlackSettings(Theme):
-    """Notifications to Slack. Without a URL nothing is sent."""
+    """Notifications to Slack, by an incoming webhook or, with a thread for each incident, by a bot. Without either nothing is sent."""
 
     webhook_url: WebhookUrl | None = Field(
         default=None,
@@ -301,6 +302,17 @@ class SlackSettings(Theme):
     webhook_url_file: Path | None = Field(
         default=None,
         description="File with the URL, such as a mounted Secret. It is read for each message, so a rotated Secret needs no restart.",
+    )
+    token_file: Path | None = Field(
+        default=None,
+        description="File with a bot's token (xoxb-…, scope chat:write), in place of a webhook. Read for each message.",
+    )
+    channel: Annotated[str, Field(pattern=_SLACK_CHANNEL)] | None = Field(
+        default=None,
+        description="Where the bot posts: a channel's ID (C…), or its name with a #. Invite the bot to it.",
+    )
+    api_url: Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$")] = Field(
+        default="https://slack.com/api", description="Slack's Web API, without the last slash. GovSlack: https://slack-gov.com/api."
     )
     timeout_s: float = Field(
         default=3, gt=0, le=60, description="Time-out of one delivery, seconds. Deliveries run on a thread of their own, never in a tick."
@@ -314,6 +326,11 @@ class SlackSettings(Theme):
     def _together(self) -> Self:
         if self.webhook_url is not None and self.webhook_url_file is not None:
             raise cross_field_error([(("webhook_url_file",), "both webhook_url and webhook_url_file", "one of the two")])
+        if self.token_file is not None and (self.webhook_url is not None or self.webhook_url_file is not None):
+            raise cross_field_error([(("token_file",), "both a webhook and a bot's token", "one of the two")])
+        if (self.token_file is None) != (self.channel is None):
+            found = "token_file without channel" if self.channel is None else "channel without token_file"
+            raise cross_field_error([(("channel",), found, "both or neither; the webhook has its own channel")])
         return self
 
 

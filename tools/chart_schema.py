@@ -71,7 +71,13 @@ def _properties() -> Schema:
             }
         ),
         "settings": _settings(),
-        "slack": _closed({"existingSecret": _text(_NAME, empty=True), "key": _text(r"^[-._a-zA-Z0-9]+$")}),
+        "slack": _closed(
+            {
+                "existingSecret": _text(_NAME, empty=True),
+                "key": _text(r"^[-._a-zA-Z0-9]+$"),
+                "channel": _text(r"^(#\S{1,80}|[CDG][A-Z0-9]{2,20})$", empty=True),
+            }
+        ),
         "aws": _closed({"roleArn": _text(r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$", "IRSA: the role's ARN.", empty=True)}),
         "serviceAccount": _closed({"create": _BOOLEAN, "name": _text(_NAME, empty=True), "annotations": _STRINGS}),
         "resources": _OBJECT,

@@ -83,6 +83,9 @@ class CloudWatchNotifier:
         self._alarms = alarms
         self._ensured: frozenset[str] = frozenset()
 
+    takes_digests = True
+    """One request carries the metrics of many applications."""
+
     @property
     def name(self) -> str:
         """See `Notifier.name`."""

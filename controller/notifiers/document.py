@@ -6,37 +6,30 @@ import hashlib
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
+from controller.notifiers.incident import incident, status
 from controller.notifiers.render import plain, view
-from controller.ports import Message, MessageKind
+from controller.ports import Message
 
 SCHEMA: Final = "failoverctl.message/v1"
 """Changes with the first change that an existing receiver could not read: a field that is removed, renamed or means something else."""
 _DIGEST: Final = 32
-
-_STATUS: Final = {
-    MessageKind.FAILOVER: "open",
-    MessageKind.FALLBACK: "resolved",
-    MessageKind.ALERT: "open",
-    MessageKind.RESOLVED: "resolved",
-}
 
 
 def message_document(message: Message) -> dict[str, Any]:
     """The message as JSON values.
 
     Returns:
-        ``schema``; ``id``, the same when a message is sent again; ``kind`` and ``severity`` as in `controller.ports`; ``incident``, the
-        same for all messages about one thing, and its ``status``: ``open``, ``resolved`` or ``info``; ``at``, RFC 3339; then the texts,
-        "" where there is none; ``fields``, further labelled values; ``text``, all in several lines for receivers that show only that.
+        ``schema``; ``id``, the same when a message is sent again; ``kind`` and ``severity`` as in `controller.ports`; ``incident`` and its
+        ``status`` as in `controller.notifiers.incident`; ``at``, RFC 3339; then the texts, "" where there is none; ``fields``, further
+        labelled values; ``text``, all in several lines for receivers that show only that.
     """
-    incident = message.incident or message.dedup_key or f"{message.application}/{message.reason}"
     return {
         "schema": SCHEMA,
         "id": _identity(message),
         "kind": str(message.kind),
         "severity": str(message.severity),
-        "incident": f"{message.cluster}/{incident}" if message.cluster else incident,
-        "status": _STATUS.get(message.kind, "info"),
+        "incident": incident(message),
+        "status": str(status(message)),
         "at": format_rfc3339(message.at),
         "cluster": message.cluster,
         "application": message.application,

@@ -8,17 +8,20 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from controller.clock import SystemClock
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
 from controller.notifiers.redact import Redactor
 
-_MAX_REPLY: Final = 1024  # bytes of an answer that are read
+_MAX_REPLY: Final = 1024  # bytes of an answer that are read unless the caller needs more
+_PIECE: Final = 16_384
+_REAL: Final = SystemClock()  # as every time-out: the demo's clock is faster than its sockets
 _MAX_URL_FILE: Final = 4096
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 
@@ -39,7 +42,9 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> tuple[int, str, Mapping[str, str]]:
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, most_bytes: int = _MAX_REPLY
+) -> tuple[int, str, Mapping[str, str]]:
     """Sends one request, without retries and redirects.
 
     Args:
@@ -47,26 +52,32 @@ def post(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) ->
         body: What to send.
         headers: Of the request.
         timeout_s: For connecting, sending and each receive, seconds.
+        most_bytes: How much of the answer is read.
 
     Returns:
-        Status, the first KiB of the answer, and its headers.
+        Status, the beginning of the answer, and its headers.
 
     Raises:
         OSError: There was no answer.
         HTTPException: There was no usable answer.
     """
-    return exchange(urllib.request.Request(url, data=body, headers=dict(headers), method="POST"), timeout_s)  # noqa: S310 - is_url allows http(s) alone
-
-
-def exchange(request: urllib.request.Request, timeout_s: float) -> tuple[int, str, Mapping[str, str]]:
-    """Sends a request that is made already; see `post`."""
+    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")  # noqa: S310 - is_url allows http(s) alone
     try:
         answer = urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         answer = error
     with answer:
-        # read1, not read: one receive is bounded by one time-out, even if the rest arrives slowly.
-        return answer.status, answer.read1(_MAX_REPLY).decode(errors="replace"), dict(answer.headers.items())
+        return answer.status, _read(answer, timeout_s, most_bytes).decode(errors="replace"), dict(answer.headers.items())
+
+
+def _read(answer: HTTPResponse | urllib.error.HTTPError, timeout_s: float, most: int) -> bytes:
+    """Reads up to `most` bytes, and begins no receive later than `timeout_s` after the first: the rest may arrive slowly."""
+    begin, read = _REAL.monotonic(), bytearray()
+    while len(read) < most and (piece := answer.read1(min(_PIECE, most - len(read)))):
+        read += piece
+        if _REAL.monotonic() - begin > timeout_s:
+            break
+    return bytes(read)
 
 
 def file_reader(path: Path) -> Callable[[], str]:
@@ -127,11 +138,16 @@ def verdict(sink: str, status: int, body: str, headers: Mapping[str, Any]) -> Re
     """The error that an answer stands for; None where it accepted the message. Its text is passed on only if it is a code."""
     if 200 <= status < 300:  # noqa: PLR2004
         return None
-    code = body.strip() if _CODE.fullmatch(body.strip()) else ""  # anything else may be a foreign page that repeats the URL
+    code = error_code(body)
     text = f"{sink}: {status} {code}".rstrip()
     if status in {408, 429} or status >= 500:  # noqa: PLR2004
         return Unavailable(text, status=status, code=code, retry_after_s=_retry_after(headers))
     return (Forbidden if status in {401, 403} else Rejected)(text, status=status, code=code)
+
+
+def error_code(text: str) -> str:
+    """The text if it is an error's code, else "": anything else may be a foreign page that repeats a URL."""
+    return text.strip() if _CODE.fullmatch(text.strip()) else ""
 
 
 def _retry_after(headers: Mapping[str, Any]) -> float | None:

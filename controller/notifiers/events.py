@@ -16,7 +16,6 @@ from controller.clients.calls import on_behalf_of
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import Clock, format_rfc3339
 from controller.errors import Conflict, NotFound
-from controller.notifiers.digest import parts
 from controller.notifiers.render import cut_bytes, sentence, view
 from controller.ports import Message, Severity
 
@@ -70,9 +69,10 @@ class EventNotifier:
         self._component = component
         self._instance = (instance or component)[:_MAX_INSTANCE]
         self._lock = threading.Lock()
-        self._begun: tuple[Message, ...] = ()  # the message, or digest, whose last attempt failed
-        self._posted_of = 0  # how many of it are posted
         self._posted: OrderedDict[tuple[str, ...], _Posted] = OrderedDict()
+
+    takes_digests = False
+    """Each Ingress shows what happened to it."""
 
     @property
     def name(self) -> str:
@@ -80,23 +80,11 @@ class EventNotifier:
         return "events"
 
     def send(self, message: Message) -> None:
-        """Posts one event, or one for each message of a digest: an Ingress shows what happened to it.
-
-        Skips a message about the controller itself, which has no object to attach an event to. If a digest is sent once more, it goes on
-        with the message that failed.
+        """Posts one event. Skips a message about the controller itself, which has no object to attach an event to.
 
         Raises:
             RemoteError: See `controller.errors`.
         """
-        every = parts(message)
-        if self._begun != every:
-            self._begun, self._posted_of = every, 0
-        for one in every[self._posted_of :]:
-            self._post(one)
-            self._posted_of += 1
-        self._begun = ()
-
-    def _post(self, message: Message) -> None:
         involved = self._involved(message.application)
         if involved is None:
             return

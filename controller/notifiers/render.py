@@ -12,7 +12,7 @@ from controller.ports import Message, MessageKind, Severity
 ELLIPSIS: Final = "…"
 
 _SEVERITIES: Final = {Severity.INFO: "• Info", Severity.WARNING: "⚠ Warning", Severity.CRITICAL: "✖ Critical"}
-_RESOLVED: Final = "✔ Resolved"
+RESOLVED: Final = "✔ Resolved"
 _TEST: Final = "• Test"
 
 
@@ -53,7 +53,7 @@ def view(message: Message) -> View:
         *message.fields.items(),
     )
     return View(
-        mark={MessageKind.RESOLVED: _RESOLVED, MessageKind.TEST: _TEST}.get(message.kind, _SEVERITIES[message.severity]),
+        mark={MessageKind.RESOLVED: RESOLVED, MessageKind.TEST: _TEST}.get(message.kind, _SEVERITIES[message.severity]),
         title=one_line(message.title) or message.kind.value,
         points=_filled(points),
         facts=_filled(facts),

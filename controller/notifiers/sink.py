@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -241,17 +241,34 @@ class Sink:
             return item
 
     def _deliver(self, item: Item) -> None:
+        """Delivers an item, or each message of a digest where the notifier takes none; the rest of them waits for no dead receiver."""
+        if self._notifier.takes_digests or not item.message.parts:
+            self._deliver_one(item)
+            return
+        for number, part in enumerate(item.message.parts):
+            if not self._deliver_one(replace(item, message=part)):
+                self._give_up_unsent(item.message.parts[number + 1 :])
+                return
+            with self._ready:
+                self._in_work -= 1
+
+    def _deliver_one(self, item: Item) -> bool:
+        """Delivers one message.
+
+        Returns:
+            Whether the receiver answers: it took the message, or refused it.
+        """
         attempt = 0
         # A Retry-After in answer to the last message applies to this one too.
         if self._pause(self._not_before - self._clock.monotonic()):
             self._give_up(item, attempt)
-            return
+            return False
         while True:
             attempt += 1
             error = self._try(item.message)
             if error is None:
                 self._delivered(item)
-                return
+                return True
             self._failed_once(item, error)
             if not isinstance(error, Unavailable) or attempt >= self._limits.attempts:
                 break
@@ -261,6 +278,7 @@ class Sink:
             with self._ready:
                 self._retried += 1
         self._give_up(item, attempt)
+        return not isinstance(error, Unavailable)
 
     def _try(self, message: Message) -> BaseException | None:
         with self._ready:
@@ -310,6 +328,11 @@ class Sink:
             # A dispatcher's message about another sink raises no further alert: two dead sinks would alert about each other for ever.
             change = self._to_announce() if self._dead and not item.about else None
         self._report(change)
+
+    def _give_up_unsent(self, messages: Sequence[Message]) -> None:
+        with self._ready:
+            for one in messages:
+                self._lost(one)
 
     def _give_up(self, item: Item, attempts: int) -> None:
         with self._ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Final
 
@@ -15,6 +16,7 @@ SOURCE: Final = "failoverctl"
 """The ``source`` of every event, for rules of EventBridge."""
 DETAIL_TYPE: Final = "Failover Controller Message"
 _MAX_SUBJECT: Final = 100  # SNS: ASCII, less than 100 characters, no line breaks
+_FIFO: Final = ".fifo"  # how the names of FIFO topics end
 _MAX_BODY: Final = 200_000  # bytes; SNS and EventBridge allow 256 KiB with attributes
 
 
@@ -32,8 +34,13 @@ class SnsNotifier:
     def __init__(self, clients: AwsClients, topic_arn: str, *, as_json: bool = False) -> None:
         self._clients, self._topic, self._json = clients, topic_arn, as_json
 
+    @property
+    def takes_digests(self) -> bool:
+        """Only as text, which people read."""
+        return not self._json
+
     def send(self, message: Message) -> None:
-        """Publishes one message, with kind, severity and application as attributes to filter by.
+        """Publishes one message, with attributes to filter by. In a FIFO topic, the messages about one incident keep their order.
 
         Raises:
             RemoteError: See `controller.errors`.
@@ -43,15 +50,24 @@ class SnsNotifier:
         facts = "\n".join(f"{label}: {value}" for label, value in shown.facts)
         body = json.dumps(document, sort_keys=True) if self._json else f"{plain(shown)}\n\n{facts}"
         subject = one_line(shown.headline.encode("ascii", "ignore").decode())[: _MAX_SUBJECT - 1]
-        attributes = {name: document[name] for name in ("kind", "severity", "status", "application", "cluster") if document[name]}
+        attributes = {
+            name: document[name] for name in ("kind", "severity", "status", "incident", "application", "cluster") if document[name]
+        }
         client = self._clients.client("sns")
+        order = {"MessageGroupId": _group(document["incident"]), "MessageDeduplicationId": document["id"]}
         with translated("sns", "Publish"):
             client.publish(
                 TopicArn=self._topic,
                 Subject=subject or "failoverctl",
                 Message=cut_bytes(body, _MAX_BODY),
                 MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
+                **(order if self._topic.endswith(_FIFO) else {}),
             )
+
+
+def _group(incident: str) -> str:
+    """The incident as a group's name, which may have 128 characters and no others than ASCII's letters, digits and punctuation."""
+    return hashlib.sha256(incident.encode()).hexdigest()
 
 
 class EventBridgeNotifier:
@@ -63,6 +79,7 @@ class EventBridgeNotifier:
     """
 
     name = "eventbridge"
+    takes_digests = False
 
     def __init__(self, clients: AwsClients, bus: str) -> None:
         self._clients, self._bus = clients, bus

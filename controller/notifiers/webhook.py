@@ -51,6 +51,9 @@ class WebhookNotifier:
     def __repr__(self) -> str:
         return f"WebhookNotifier(url={MASK}, timeout_s={self._timeout_s})"
 
+    takes_digests = False
+    """A receiver opens and closes incidents, each of one application."""
+
     @property
     def name(self) -> str:
         """See `Notifier.name`."""

@@ -133,6 +133,7 @@ def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
         at=snapshot.now,
         dedup_key=f"{application.key}/drift",
         mode=str(decision.mode or ""),
+        over=True,
     )
 
 

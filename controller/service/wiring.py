@@ -35,7 +35,7 @@ from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
-from controller.settings import Settings
+from controller.settings import Settings, SlackSettings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView, Watches
@@ -477,18 +477,28 @@ def cloudwatch_sink(settings: Settings, clients: AwsClients, clock: Clock) -> Cl
     return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled)
 
 
-def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
-    """The sinks outside the cluster that are configured. Each module is imported only then: slack_sdk alone takes 2 MiB."""
-    slack, webhook = settings.slack, settings.webhook
-    if slack.webhook_url is not None or slack.webhook_url_file is not None:
-        from controller.notifiers.endpoint import file_reader
+def _slack(wanted: SlackSettings) -> Iterator[Notifier]:
+    from controller.notifiers.endpoint import file_reader
+
+    if wanted.token_file is not None and wanted.channel is not None:
+        from controller.notifiers.slack_threads import SlackThreads
+
+        yield SlackThreads(file_reader(wanted.token_file), wanted.channel, wanted.timeout_s, api=wanted.api_url)
+    elif wanted.webhook_url is not None:
         from controller.notifiers.slack import SlackNotifier
 
-        if slack.webhook_url is not None:
-            REDACTOR.register(slack.webhook_url.get_secret_value())
-            yield SlackNotifier(slack.webhook_url, slack.timeout_s)
-        elif slack.webhook_url_file is not None:
-            yield SlackNotifier(file_reader(slack.webhook_url_file), slack.timeout_s)
+        REDACTOR.register(wanted.webhook_url.get_secret_value())
+        yield SlackNotifier(wanted.webhook_url, wanted.timeout_s)
+    elif wanted.webhook_url_file is not None:
+        from controller.notifiers.slack import SlackNotifier
+
+        yield SlackNotifier(file_reader(wanted.webhook_url_file), wanted.timeout_s)
+
+
+def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
+    """The sinks outside the cluster that are configured. Each module is imported only then."""
+    webhook = settings.webhook
+    yield from _slack(settings.slack)
     if webhook.url_file is not None:
         from controller.notifiers.endpoint import file_reader
         from controller.notifiers.webhook import WebhookNotifier

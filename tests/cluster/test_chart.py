@@ -122,6 +122,25 @@ def test_the_settings_file_is_read_as_it_was_meant(chart: Helm, tmp_path: Path) 
     assert "checksum/settings" in template["metadata"]["annotations"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        pytest.param((), {"WEBHOOK_URL_FILE": "/etc/failoverctl/slack/webhook-url"}, id="webhook"),
+        pytest.param(
+            ("--set", "slack.channel=C0123456,slack.key=token"),
+            {"TOKEN_FILE": "/etc/failoverctl/slack/token", "CHANNEL": "C0123456"},
+            id="bot",
+        ),
+    ],
+)
+def test_slack_is_a_webhook_or_a_bot_with_a_channel(chart: Helm, flags: tuple[str, ...], expected: dict[str, str]) -> None:
+    """The same Secret holds the one or the other."""
+    made = without_helm(chart.template("--set", "slack.existingSecret=ours", *flags))
+    env = made["Deployment", "failover-system", "failoverctl"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    prefix = "FAILOVERCTL_SLACK__"
+    assert {one["name"].removeprefix(prefix): one["value"] for one in env if one["name"].startswith(prefix)} == expected
+
+
 _FILE = "applications.files.sd21\\.yaml"
 BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("at '/replicas': minimum: got 0, want 1", ("--set", "replicas=0")),
@@ -137,7 +156,9 @@ BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("at '/networkPolicy': missing property 'egressPorts'", ("--set", "networkPolicy.egressPorts=null")),
     ("missing property 'settings'", ("--set", "settings=null")),
     ("settings.kubernetes.state_namespace: found other", ("--set", "settings.kubernetes.state_namespace=other")),
-    ("put it into a Secret", ("--set", "settings.slack.webhook_url=https://hooks.slack.com/x")),
+    ("put webhook or token into a Secret", ("--set", "settings.slack.webhook_url=https://hooks.slack.com/x")),
+    ("put webhook or token into a Secret", ("--set", "settings.slack.token_file=/x")),
+    ("without slack.existingSecret", ("--set", "slack.channel=C0123456")),
     ("all of them would act", ("--set", "settings.leader_election.enabled=false")),
     ("settings.http.port: found 0", ("--set", "settings.http.port=0")),
     ("settings.applications: found a path", ("--set", "settings.applications=/x")),

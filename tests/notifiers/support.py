@@ -123,8 +123,8 @@ def receiving(*script: Answer | Hang | Slam | Callable[[Request], Answer]) -> It
 class Scripted:
     """A sink that raises by a script, whose last entry it repeats, and keeps the messages for which the script says None."""
 
-    def __init__(self, name: str, *script: BaseException | None) -> None:
-        self._name = name
+    def __init__(self, name: str, *script: BaseException | None, takes_digests: bool = True) -> None:
+        self._name, self.takes_digests = name, takes_digests
         self._script = list(script) or [None]
         self.tries = 0
         self.got: queue.Queue[Message] = queue.Queue()

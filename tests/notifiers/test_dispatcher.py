@@ -211,6 +211,42 @@ def test_a_mass_event_reaches_people_as_a_digest(dispatch: Dispatch) -> None:
     assert health(dispatcher, "sink").sent == 1001
 
 
+def mass_event(dispatcher: Dispatcher, sink: Scripted, count: int) -> None:
+    """Publishes alerts of many applications while the sink is busy with a first message."""
+    sink.gate.clear()
+    dispatcher.publish(a_message(title="in work"))
+    assert sink.entered.wait(5)
+    for number in range(count):
+        name = f"team/app-{number}"
+        dispatcher.publish(a_message(ALERT, title=f"app-{number}: no capacity", application=name, dedup_key=name, reason="ShortageProven"))
+    sink.gate.set()
+    idle(dispatcher)
+
+
+def test_a_sink_that_takes_no_digest_gets_each_message_of_it_once(dispatch: Dispatch) -> None:
+    """What one of them meets concerns that one: a time-out is tried again, a refusal is given up, and the others arrive."""
+    script = [None] * 5 + [Unavailable("503"), Rejected("400")] + [None]
+    sink = Scripted("sink", *script, takes_digests=False)
+    dispatcher = dispatch(sink)
+    mass_event(dispatcher, sink, 40)
+    assert [message.title for message in sink.rest()] == ["in work", *(f"app-{number}: no capacity" for number in range(40) if number != 4)]
+    found = health(dispatcher, "sink")
+    assert (found.sent, found.failed, found.retried, found.dropped, found.queued) == (40, 1, 1, 0, 0)
+
+
+def test_the_rest_of_a_digest_does_not_wait_for_a_receiver_that_is_gone(dispatch: Dispatch) -> None:
+    """Those that were not tried count as dropped, so that the next ones like them pass."""
+    sink = Scripted("sink", None, None, Unavailable("503"), takes_digests=False)
+    dispatcher = dispatch(sink, attempts=2)
+    mass_event(dispatcher, sink, 40)
+    found = health(dispatcher, "sink")
+    assert (found.sent, found.failed, found.dropped, sink.tries) == (2, 1, 38, 4)
+    sink._script = [None]
+    dispatcher.publish(a_message(ALERT, application="team/app-7", dedup_key="team/app-7", reason="ShortageProven", title="app-7: again"))
+    idle(dispatcher)
+    assert sink.rest()[-1].title == "app-7: again"
+
+
 def test_the_others_are_notified_once_of_a_dead_sink_and_of_its_recovery(dispatch: Dispatch, clock: ManualClock) -> None:
     dead, other = Scripted("dead", *(Unavailable("503") for _ in range(9)), None), Scripted("other")
     dispatcher = dispatch(dead, other, attempts=3, dead_after=2)

@@ -12,9 +12,8 @@ from kubernetes.client import Configuration
 from controller.clients.kube import KubeSession
 from controller.clock import ManualClock
 from controller.errors import Forbidden, Unavailable
-from controller.notifiers.digest import digest
 from controller.notifiers.events import EventNotifier, Involved, _Posted
-from controller.ports import Message, MessageKind, Severity
+from controller.ports import MessageKind, Severity
 from tests.notifiers.support import START, Answer, Receiver, Request, a_message
 
 Found = Involved | tuple[str, str, str] | None
@@ -163,28 +162,6 @@ def test_a_refusal_is_passed_on(make: Make, api: ApiServer) -> None:
     api.fail_next = Answer(403, json.dumps({"reason": "Forbidden", "message": "no"}))
     with pytest.raises(Forbidden):
         make().send(a_message())
-
-
-def test_each_ingress_of_a_digest_gets_its_event_once(make: Make, api: ApiServer) -> None:
-    """An attempt that fails half-way is continued: nothing is posted or counted twice."""
-    notifier = make(None)
-    whole = digest([a_message(application=f"team/app-{number}", title=f"app-{number}: failed over") for number in range(20)])
-    post = notifier._post
-    made: list[str] = []
-
-    def failing(message: Message) -> None:
-        if len(made) == 7:
-            made.append("failed")
-            raise Unavailable("no answer")
-        made.append(message.application)
-        post(message)
-
-    notifier._post = failing  # type: ignore[method-assign]
-    with pytest.raises(Unavailable):
-        notifier.send(whole)
-    notifier.send(whole)
-    assert sorted(event["involvedObject"]["name"] for event in api.events.values()) == sorted(f"app-{number}" for number in range(20))
-    assert all(event["count"] == 1 for event in api.events.values())
 
 
 def test_a_message_about_the_controller_has_no_object_and_is_skipped(make: Make, api: ApiServer) -> None:

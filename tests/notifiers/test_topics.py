@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -58,7 +59,31 @@ def test_sns_delivers_text_for_people_with_attributes_to_filter_by(clients: AwsC
     assert "Cost: $3.10/h → $4.85/h (+56 %)" in body["Message"]
     assert "Application: shop/sd21" in body["Message"]
     attributes = {name: one["Value"] for name, one in body["MessageAttributes"].items()}
-    assert attributes == {"kind": "failover", "severity": "warning", "status": "open", "application": "shop/sd21", "cluster": "prod"}
+    assert attributes == {
+        "kind": "failover",
+        "severity": "warning",
+        "status": "open",
+        "incident": "prod/shop/sd21/mode",
+        "application": "shop/sd21",
+        "cluster": "prod",
+    }
+
+
+def test_a_fifo_topic_keeps_the_order_of_an_incident_and_drops_what_is_sent_again(clients: AwsClients) -> None:
+    """The messages about one incident are one group."""
+    sqs, sns = boto3.client("sqs", REGION), boto3.client("sns", REGION)
+    url = sqs.create_queue(QueueName="incidents.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = sns.create_topic(Name="ops.fifo", Attributes={"FifoTopic": "true"})["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    notifier = SnsNotifier(clients, topic, as_json=True)
+    fallback = replace(FAILOVER, kind=MessageKind.FALLBACK, title="sd21: fell back to cost mode", at=FAILOVER.at + 60)
+    for message in (FAILOVER, FAILOVER, fallback):
+        notifier.send(message)
+    received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"])["Messages"]
+    assert len({one["Attributes"]["MessageGroupId"] for one in received}) == 1
+    documents = [json.loads(json.loads(one["Body"])["Message"]) for one in received]
+    assert [(one["incident"], one["status"]) for one in documents] == [("prod/shop/sd21/mode", "open"), ("prod/shop/sd21/mode", "resolved")]
 
 
 def test_sns_delivers_json_for_machines(clients: AwsClients, queue: tuple[str, str]) -> None:

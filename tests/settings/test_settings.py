@@ -226,6 +226,24 @@ class TestSecrets:
         assert "aSecretOfOurs" not in str(lines)
 
     @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            pytest.param("slack: {token_file: /x}", "token_file without channel", id="no channel"),
+            pytest.param("slack: {channel: C0123456}", "channel without token_file", id="no token"),
+            pytest.param("slack: {token_file: /x, channel: C0123456, webhook_url_file: /y}", "both a webhook and a bot's token", id="both"),
+            pytest.param("slack: {token_file: /x, channel: alerts}", "channel", id="no channel's name"),
+        ],
+    )
+    def test_a_bot_needs_a_token_and_a_channel_and_no_webhook(self, file: Path, text: str, expected: str) -> None:
+        file.write_text(text)
+        assert expected in str(refusal(file))
+
+    @pytest.mark.parametrize("text", ["slack: {token_file: /x, channel: C0123456}", "slack: {token_file: /x, channel: '#alerts'}"])
+    def test_a_bot_s_channel_is_an_id_or_a_name(self, file: Path, text: str) -> None:
+        file.write_text(text)
+        assert load_settings(file).slack.token_file == Path("/x")
+
+    @pytest.mark.parametrize(
         "text",
         [
             pytest.param(f"slack: {SECRET}", id="one level too high"),

@@ -355,6 +355,7 @@ class Collector:
     """A sink that keeps its messages."""
 
     name = "collector"
+    takes_digests = True
 
     def __init__(self) -> None:
         self.messages: list[Message] = []

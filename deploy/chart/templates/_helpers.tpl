@@ -81,8 +81,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if ne $state .Release.Namespace -}}
 {{- fail (printf "settings.kubernetes.state_namespace: found %s; the state is kept in the release's namespace, %s" $state .Release.Namespace) -}}
 {{- end -}}
-{{- if or (dig "slack" "webhook_url" "" .Values.settings) (dig "slack" "webhook_url_file" "" .Values.settings) -}}
-{{- fail "settings.slack: found the webhook in it; put it into a Secret and name that in slack.existingSecret" -}}
+{{- range $name := list "webhook_url" "webhook_url_file" "token_file" "channel" -}}
+{{- if dig "slack" $name "" $.Values.settings -}}
+{{- fail (printf "settings.slack: found %s in it; put webhook or token into a Secret, name that in slack.existingSecret, and the bot's channel in slack.channel" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.slack.channel (not .Values.slack.existingSecret) -}}
+{{- fail "slack.channel: found a channel without slack.existingSecret, which holds the bot's token" -}}
 {{- end -}}
 {{- if dig "kubernetes" "kubeconfig" "" .Values.settings -}}
 {{- fail "settings.kubernetes.kubeconfig: found one; in the cluster the ServiceAccount is used" -}}

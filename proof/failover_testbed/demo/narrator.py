@@ -46,6 +46,8 @@ class Narrator:
 
     name = "demo"
 
+    takes_digests = True
+
     def __init__(self, emit: Emit, clock: Clock) -> None:
         self._emit, self._clock = emit, clock
         self._begin = clock.now()
