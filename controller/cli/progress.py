@@ -16,8 +16,42 @@ _BAR: Final = 25  # characters
 _ERASE: Final = "\r\x1b[2K"
 
 
+def bar(share: float) -> str:
+    """A bar of which a share, 0 to 1, is full."""
+    full = int(_BAR * min(share, 1.0))
+    return f"[{'#' * full}{'.' * (_BAR - full)}]"
+
+
+class RedrawnLine:
+    """The last line of a terminal. Writes nothing where the output is none.
+
+    Attributes:
+        shown: Whether the output is a terminal.
+
+    Args:
+        stream: Where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.shown: Final = stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    def draw(self, text: str) -> None:
+        """Replaces the line."""
+        self._write(f"{_ERASE}{text[: shutil.get_terminal_size().columns - 1]}")  # a full line would wrap, and stay when it is erased
+
+    def erase(self) -> None:
+        """Erases the line."""
+        self._write(_ERASE)
+
+    def _write(self, text: str) -> None:
+        if self.shown:
+            self._stream.write(text)
+            self._stream.flush()
+
+
 class ProgressLine:
-    """A description, a bar and the elapsed time. Writes nothing if the output is not a terminal.
+    """A description, a bar and the elapsed time of a step whose length is known.
 
     Args:
         clock: Limits how often the line is redrawn.
@@ -25,8 +59,7 @@ class ProgressLine:
     """
 
     def __init__(self, clock: Clock, stream: TextIO | None = None) -> None:
-        self._clock, self._stream = clock, stream or sys.stdout
-        self._shown = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._clock, self._line = clock, RedrawnLine(stream or sys.stdout)
         self._what, self._done_s, self._total_s = "", 0.0, 0.0
         self._drawn_at = 0.0
 
@@ -50,21 +83,14 @@ class ProgressLine:
 
     def erase(self) -> None:
         """Erases the line."""
-        self._write(_ERASE)
+        self._line.erase()
 
     def _draw(self) -> None:
         self._drawn_at = self._clock.monotonic()
-        columns = shutil.get_terminal_size().columns
-        self._write(f"{_ERASE}{self._text()[: columns - 1]}")  # a full line would wrap, and stay when it is erased
+        self._line.draw(self._text())
 
     def _text(self) -> str:
         if not self._total_s:
             return self._what
-        full = int(_BAR * min(self._done_s / self._total_s, 1.0))
         minutes, seconds = divmod(int(self._done_s), 60)
-        return f"{self._what} [{'#' * full}{'.' * (_BAR - full)}] {minutes}:{seconds:02d}"
-
-    def _write(self, text: str) -> None:
-        if self._shown:
-            self._stream.write(text)
-            self._stream.flush()
+        return f"{self._what} {bar(self._done_s / self._total_s)} {minutes}:{seconds:02d}"

@@ -17,6 +17,7 @@ from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
 
 MAX_FILES: Final = 512
 """Most files read together; all are open at once."""
+_EVERY: Final = 64  # decisions between two reports of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,13 @@ class Unread:
         return f"{self.file}:{self.line}: {self.problem}" if self.line else f"{self.file}: {self.problem}"
 
 
-def read(paths: Iterable[Path], unread: Callable[[Unread], None]) -> Iterator[Recorded]:
+def read(paths: Iterable[Path], unread: Callable[[Unread], None], watched: Callable[[float], None] = lambda _: None) -> Iterator[Recorded]:
     """Reads all decisions of some files in order of time.
 
     Args:
         paths: Files, compressed or not, and folders of such files.
         unread: Called for each line or rest of a file that cannot be read; the others are still read.
+        watched: Called from time to time with the share of all bytes that is read.
 
     Raises:
         ConfigError: There is no file, or there are too many.
@@ -46,19 +48,21 @@ def read(paths: Iterable[Path], unread: Callable[[Unread], None]) -> Iterator[Re
         raise ConfigError(f"found {len(files)} files of recorded decisions; allowed: 1 to {MAX_FILES}")
     decoder = Decoder()
     with ExitStack() as opened:
-        streams = []
+        streams, raw, size = [], [], 0
         for file in files:
             try:
-                stream = opened.enter_context(_opened(file))
+                raw.append(opened.enter_context(file.open("rb")))
+                size += file.stat().st_size
             except OSError as error:
                 unread(Unread(str(file), 0, f"cannot be read: {error.strerror or error}"))
                 continue
-            streams.append(_decisions(file, stream, decoder, unread))
-        yield from heapq.merge(*streams, key=lambda recorded: recorded.snapshot.now)
-
-
-def _opened(file: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(file, "rb")) if file.suffix == ".gz" else file.open("rb")
+            stream = opened.enter_context(gzip.GzipFile(fileobj=raw[-1])) if file.suffix == ".gz" else raw[-1]
+            streams.append(_decisions(file, cast("IO[bytes]", stream), decoder, unread))
+        merged = heapq.merge(*streams, key=lambda recorded: recorded.snapshot.now)
+        for number, recorded in enumerate(merged):
+            if number % _EVERY == 0:
+                watched(sum(one.tell() for one in raw) / max(1, size))
+            yield recorded
 
 
 def _decisions(file: Path, stream: IO[bytes], decoder: Decoder, unread: Callable[[Unread], None]) -> Iterator[Recorded]:

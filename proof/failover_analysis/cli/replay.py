@@ -22,6 +22,7 @@ from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
 from controller.recording.lines import Recorded
 from controller.recording.reader import Unread, read
+from failover_analysis.cli.progress import STOPPED, Progress
 from failover_analysis.cli.replay_words import (
     difference_document,
     difference_lines,
@@ -110,7 +111,8 @@ def replay_command(
     FILE is a recording of `run` (settings recording.*), compressed or not, or a folder of recordings. The command reads nothing else and
     writes nothing.
 
-    Exit code: 0 no difference, 2 differences, 1 error. An unreadable line is named and skipped.
+    Exit code: 0 no difference, 2 differences, 1 error, 130 stopped by Ctrl-C, which keeps what was decided until then. An unreadable line
+    is named and skipped.
     """
     if whole and policy is None:
         raise click.UsageError("--whole needs --policy")
@@ -121,35 +123,44 @@ def replay_command(
     begun = SystemClock().monotonic()
     try:
         check_names(reports)
-        moments = _watched(_moments(wanted if at is None else _up_to(wanted, at), at), collected)
-        different = _differences(moments, wanted, as_json=as_json, exact=exact) if at is None else _in_full(moments, as_json=as_json)
+        with Progress("replay", SystemClock()) as progress:
+            moments = _watched(_moments(wanted if at is None else _up_to(wanted, at), at, progress), collected, progress)
+            if at is None:
+                different = _differences(moments, wanted, progress, as_json=as_json, exact=exact)
+            else:
+                different = _in_full(moments, as_json=as_json)
+        stopped = "stopped by Ctrl-C, so that later decisions are missing" if progress.stopped else ""
+        if stopped:
+            click.echo(f"Partial: {stopped}.", err=True)
         if collected is not None:
-            write(collected.report(_framing(wanted, reports, SystemClock().monotonic() - begun)), reports)
+            write(collected.report(_framing(wanted, reports, SystemClock().monotonic() - begun, stopped)), reports)
     except FailoverError as error:
         raise fail_cleanly(error) from error
-    sys.exit(CHANGES if different else 0)
+    sys.exit(STOPPED if stopped else CHANGES if different else 0)
 
 
-def _watched(moments: Iterator[Moment], collected: ReplayReport | None) -> Iterator[Moment]:
-    """Passes the moments on and adds each to the report."""
+def _watched(moments: Iterator[Moment], collected: ReplayReport | None, progress: Progress) -> Iterator[Moment]:
+    """Passes the moments on until the command is stopped, and adds each to the report."""
     for moment in moments:
         if collected is not None:
             collected.add(moment)
         yield moment
+        if progress.stopped:
+            return
 
 
-def _framing(wanted: _Wanted, reports: tuple[Path, ...], wall_s: float) -> Framing:
+def _framing(wanted: _Wanted, reports: tuple[Path, ...], wall_s: float, partial: str) -> Framing:
     policy = f"{'everything' if wanted.whole else 'the policy'} of {wanted.policy}" if wanted.policy is not None else "the recorded policy"
     question = f"What would {policy} have led to?" if wanted.carried else f"Does this version decide the same with {policy}?"
     words = [*wanted.words(), *(word for path in reports for word in ("--report", str(path)))]
-    return Framing(tuple(map(str, wanted.files)), question, __version__, commit(), shlex.join(words), wall_s)
+    return Framing(tuple(map(str, wanted.files)), question, __version__, commit(), shlex.join(words), wall_s, partial)
 
 
 def _up_to(wanted: _Wanted, at: float) -> _Wanted:
     return _Wanted(wanted.files, wanted.application, wanted.policy, wanted.whole, wanted.carried, wanted.begin, at)
 
 
-def _moments(wanted: _Wanted, at: float | None) -> Iterator[Moment]:
+def _moments(wanted: _Wanted, at: float | None, progress: Progress) -> Iterator[Moment]:
     """The replayed moments, up to `at` if that is given.
 
     Raises:
@@ -158,7 +169,7 @@ def _moments(wanted: _Wanted, at: float | None) -> Iterator[Moment]:
     applications = None if wanted.policy is None else load_directory(wanted.policy)
     unread: Counter[str] = Counter()
     there: set[str] = set()
-    chosen = _chosen(read(wanted.files, lambda one: _name(one, unread)), wanted, applications, there)
+    chosen = _chosen(read(wanted.files, lambda one: _name(one, unread), progress.update), wanted, applications, there)
     change = None if applications is None else changed_to(applications, whole=wanted.whole)
     found = False
     for moment in what_if(chosen, change, at=at) if wanted.carried else same_inputs(chosen, change):
@@ -194,7 +205,7 @@ def _chosen(
             yield recorded
 
 
-def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, exact: bool) -> bool:
+def _differences(moments: Iterator[Moment], wanted: _Wanted, progress: Progress, *, as_json: bool, exact: bool) -> bool:
     """Shows every difference and the sums; returns whether there is a difference."""
     tallies: dict[str, Tally] = {}
     repeats: dict[str, _Repeat] = {}
@@ -204,9 +215,11 @@ def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, e
         tally.add(moment)
         if as_json:
             if moment.differences:
-                click.echo(json.dumps(difference_document(moment), sort_keys=True))
-        elif repeats.setdefault(key, _Repeat()).is_new(moment):
-            show([*difference_lines(moment, exact=exact), ("plain", "")])
+                with progress.above():
+                    click.echo(json.dumps(difference_document(moment), sort_keys=True))
+        elif repeats.setdefault(key, _Repeat(progress)).is_new(moment):
+            with progress.above():
+                show([*difference_lines(moment, exact=exact), ("plain", "")])
     for key, tally in tallies.items():
         if key in repeats:
             repeats[key].end()
@@ -222,7 +235,8 @@ def _differences(moments: Iterator[Moment], wanted: _Wanted, *, as_json: bool, e
 class _Repeat:
     """Shows a lasting difference once, and then how long it lasted."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._essence: list[tuple[str, str, str]] = []
         self._count = 0
         self._until = self._name = ""
@@ -241,7 +255,8 @@ class _Repeat:
     def end(self) -> None:
         """Reports how long the last difference lasted."""
         if self._count:
-            show([("dim", f"{self._name}: the same in {self._count} more until {self._until}"), ("plain", "")])
+            with self._progress.above():
+                show([("dim", f"{self._name}: the same in {self._count} more until {self._until}"), ("plain", "")])
         self._count = 0
 
 

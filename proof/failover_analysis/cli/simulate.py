@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import click
@@ -19,7 +15,10 @@ from controller.cli.common import Time, fail_cleanly, show
 from controller.cli.version import commit
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import ConfigError, FailoverError
+from controller.policy.text import duration
 from failover_analysis.cli.moment import moment_document, moment_lines
+from failover_analysis.cli.playing import Job, Run, results
+from failover_analysis.cli.progress import STOPPED, Progress
 from failover_analysis.report.contenders import NAMES, Contender, contenders, with_baselines
 from failover_analysis.report.files import check_names, write
 from failover_analysis.report.played import Played
@@ -27,56 +26,8 @@ from failover_analysis.report.simulated import Framing, by_name, simulation_repo
 from failover_analysis.simulation.report import document, json_text, text, timeline
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, written_out
-from failover_analysis.simulation.setup import Setup
 
 _MOST_RUNS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What every process needs. It reads the files itself, because a demand curve cannot be sent to another process."""
-
-    wanted: str
-    days: float | None
-    faults: bool | None
-    interval: float | None
-    measured: bool
-    rows: bool
-
-    def scenario(self) -> Scenario:
-        return load(find(self.wanted))
-
-    def setup(self, scenario: Scenario, contender: Contender, seed: int) -> Setup:
-        return contender.applied(scenario.setup(seed, days=self.days, random_faults=self.faults, interval_s=self.interval))
-
-    def words(self) -> list[str]:
-        """The command-line arguments that all of its runs share."""
-        words = ["failoverctl", "simulate", self.wanted]
-        words += ["--days", f"{self.days:.10g}"] if self.days is not None else []
-        words += ["--faults", "random" if self.faults else "none"] if self.faults is not None else []
-        words += ["--interval", f"{self.interval:g}"] if self.interval is not None else []
-        return words
-
-    def command(self, contender: Contender, seed: int) -> str:
-        """The command that plays one run again."""
-        return shlex.join([*self.words(), *contender.options, "--seed", str(seed)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One planned run."""
-
-    contender: Contender
-    seed: int
-    shown: bool
-
-
-def play(job: _Job, run: _Run) -> Played:
-    """Plays one run. The timeline is included only if it is needed: those of many seeds would not fit into memory."""
-    setup = job.setup(job.scenario(), run.contender, run.seed)
-    result = Simulation(setup, run.seed, measured=job.measured).run()
-    kept = result if job.rows or run.shown else replace(result, rows=())
-    return Played(run.contender, kept, job.command(run.contender, run.seed), setup.seconds, setup.faults if run.shown else ())
 
 
 @click.command("simulate")
@@ -124,14 +75,14 @@ def simulate_command(
     """Simulate SCENARIO (a name or a file) in virtual time, with the production decision core.
 
     The same seed gives the same run, byte for byte, with the same digest. The exit code is 1 if an invariant did not hold; the output has
-    the command that plays that run again.
+    the command that plays that run again. Ctrl-C keeps the runs that are finished, and ends with exit code 130.
     """
     try:
         if names_only:
             for name in builtin_names():
                 click.echo(f"{name:<15} {load(find(name)).file.description}")
             return
-        job = _Job(
+        job = Job(
             scenario,
             days,
             None if faults is None else faults == "random",
@@ -151,21 +102,26 @@ def simulate_command(
         check_names(reports)
         if reports:
             compared = with_baselines(compared, world.application.policy)
-        runs = [_Run(one, number, number == first) for one in compared for number in range(first, first + seeds)]
+        runs = [Run(one, number, number == first) for number in range(first, first + seeds) for one in compared]
         begin = SystemClock().monotonic()
-        played = list(_reported(job, runs, jobs, several=len(compared) > 1, quiet=as_json))
+        with Progress("simulate", SystemClock()) as progress:
+            played = list(_reported(job, runs, jobs, progress, quiet=as_json))
         wall_s = SystemClock().monotonic() - begin
-        if job.measured and not as_json:
+        partial = _missing(played, len(compared), seeds) if progress.stopped else ""
+        played = _comparable(played, len(compared))
+        if partial:
+            click.echo(f"Partial: {partial}.", err=True)
+        if job.measured and played and not as_json:
             unswept = {name: runs for name, runs in by_name(played).items() if runs[0].contender.swept is None}
             show([("title", verdict(unswept, played))])
         _write_results(played, scenario, out, as_json=as_json, several=len(compared) > 1)
-        if reports:
+        if reports and played:
             asked = (*_each("--policy", policies), *_each("--set", changes), *_each("--sweep", sweeps))
             command = _again(job, asked, first, seeds, reports)
-            write(simulation_report(played, _framing(job, world, compared[0], command, wall_s)), reports)
+            write(simulation_report(played, _framing(job, world, compared[0], command, wall_s, partial)), reports)
     except FailoverError as error:
         raise fail_cleanly(error) from error
-    sys.exit(1 if any(one.result.violations for one in played) else 0)
+    sys.exit(STOPPED if partial else 1 if any(one.result.violations for one in played) else 0)
 
 
 def _only(compared: Sequence[Contender], option: str) -> Contender:
@@ -182,24 +138,29 @@ def _only(compared: Sequence[Contender], option: str) -> Contender:
 # --- playing ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _reported(job: _Job, runs: Sequence[_Run], jobs: int | None, *, several: bool, quiet: bool) -> Iterator[Played]:
+def _reported(job: Job, runs: Sequence[Run], jobs: int | None, progress: Progress, *, quiet: bool) -> Iterator[Played]:
     """Every run in order, each reported as it ends."""
     if len(runs) > _MOST_RUNS:
         raise ConfigError(f"found {len(runs)} runs; allowed: {_MOST_RUNS}")
-    for one in _results(job, runs, jobs):
+    several = len({run.contender.name for run in runs}) > 1
+    for one in results(job, runs, jobs, progress):
         if not quiet:
-            _report_run(one, several=several, whole=len(runs) == 1 or bool(one.result.violations))
+            with progress.above():
+                _report_run(one, several=several, whole=len(runs) == 1 or bool(one.result.violations))
         yield one
 
 
-def _results(job: _Job, runs: Sequence[_Run], jobs: int | None) -> Iterator[Played]:
-    cores = os.cpu_count() or 1
-    at_once = min(jobs or cores, cores, len(runs))
-    if at_once == 1:
-        yield from map(partial(play, job), runs)
-        return
-    with ProcessPoolExecutor(at_once) as pool:
-        yield from pool.map(partial(play, job), runs)
+def _missing(played: Sequence[Played], policies: int, seeds: int) -> str:
+    """What a stopped command does not have."""
+    if policies == seeds == len(played) == 1:
+        return f"stopped by Ctrl-C after {duration(played[0].result.seconds)}"
+    return f"stopped by Ctrl-C after {len(played) // policies} of {seeds} seeds"
+
+
+def _comparable(played: Sequence[Played], policies: int) -> list[Played]:
+    """The runs of the seeds that every policy has played, in the order of the policies."""
+    complete = played[: len(played) // policies * policies]
+    return [one for place in range(policies) for one in complete[place::policies]]
 
 
 def _report_run(one: Played, *, several: bool, whole: bool) -> None:
@@ -232,16 +193,16 @@ def _each(option: str, values: Sequence[object]) -> Iterator[str]:
         yield from (option, str(value))
 
 
-def _again(job: _Job, asked: Sequence[str], first: int, seeds: int, reports: Sequence[Path]) -> str:
+def _again(job: Job, asked: Sequence[str], first: int, seeds: int, reports: Sequence[Path]) -> str:
     """The command that makes a report again."""
     number = ["--seed", str(first), *(["--seeds", str(seeds)] if seeds > 1 else [])]
     return shlex.join([*job.words(), *asked, *number, *_each("--report", reports)])
 
 
-def _framing(job: _Job, world: Scenario, contender: Contender, command: str, wall_s: float) -> Framing:
+def _framing(job: Job, world: Scenario, contender: Contender, command: str, wall_s: float, partial: str) -> Framing:
     file = world.file
     start = job.setup(world, contender, file.seed).start
-    return Framing(file.name, file.description, start, __version__, commit(), command, wall_s, world.application)
+    return Framing(file.name, file.description, start, __version__, commit(), command, wall_s, world.application, partial)
 
 
 def scenario_name(wanted: str) -> str:
@@ -260,7 +221,7 @@ def _write(folder: Path, name: str, content: str) -> None:
 # --- one moment -------------------------------------------------------------------------------------------------------------------------
 
 
-def _show_moment(job: _Job, world: Scenario, contender: Contender, seed: int, at: float, *, as_json: bool) -> None:
+def _show_moment(job: Job, world: Scenario, contender: Contender, seed: int, at: float, *, as_json: bool) -> None:
     """Simulates up to a time and shows the last decision by then and the state of the world.
 
     Raises:
@@ -271,7 +232,16 @@ def _show_moment(job: _Job, world: Scenario, contender: Contender, seed: int, at
         allowed = f"{format_rfc3339(setup.start)} to {format_rfc3339(setup.start + setup.seconds)}"
         raise ConfigError(f"--at: found {format_rfc3339(at)}; allowed: within the run, {allowed}")
     simulation = Simulation(setup, seed)
-    simulation.run(until=at)
+    with Progress("simulate", SystemClock()) as progress:
+        whole = (at - setup.start) / setup.seconds
+
+        def watched(share: float) -> bool:
+            progress.update(share / whole if whole else 1.0)
+            return not progress.stopped
+
+        simulation.run(watched, until=at)
+    if progress.stopped:
+        sys.exit(STOPPED)
     if as_json:
         click.echo(json.dumps(moment_document(simulation), sort_keys=True))
     else:

@@ -36,6 +36,7 @@ class Framing:
         commit: Its commit; "" if unknown.
         command: The command that makes the report again.
         wall_s: How long it took, seconds.
+        partial: What is missing because the command was stopped; "" if nothing is.
     """
 
     files: tuple[str, ...]
@@ -44,6 +45,7 @@ class Framing:
     commit: str
     command: str
     wall_s: float
+    partial: str = ""
 
 
 @dataclass(slots=True)
@@ -191,7 +193,7 @@ class ReplayReport:
             kind="replay",
             title=f"Replay of {', '.join(self._applications)}",
             ok=not different,
-            verdict="; ".join(self._verdict(one) for one in everything) + ".",
+            verdict=words.partial(framing.partial) + "; ".join(self._verdict(one) for one in everything) + ".",
             facts=tuple(_facts(everything, framing)),
             command=framing.command,
             wall_s=framing.wall_s,
@@ -293,6 +295,8 @@ def _cells(one: _Application, course: Course, *, recorded: bool) -> dict[str, Sp
 def _facts(everything: Sequence[_Application], framing: Framing) -> Iterable[Fact]:
     begin, end = min(one.tally.begin for one in everything), max(one.tally.end for one in everything)
     programs = sorted({program for one in everything for program in one.programs})
+    if framing.partial:
+        yield Fact("Partial", framing.partial)
     yield Fact("Question", framing.question)
     yield Fact("Files", ", ".join(framing.files))
     yield Fact(

@@ -50,6 +50,7 @@ class Framing:
         command: The command that makes the report again.
         wall_s: How long it took, seconds.
         application: The simulated application.
+        partial: What is missing because the command was stopped; "" if nothing is.
     """
 
     scenario: str
@@ -60,6 +61,7 @@ class Framing:
     command: str
     wall_s: float
     application: Application
+    partial: str = ""
 
 
 _Value = Callable[[Played], float]
@@ -178,7 +180,7 @@ def simulation_report(played: Sequence[Played], framing: Framing) -> Report:
         kind="simulation",
         title=f"Simulation {framing.scenario}",
         ok=not failed,
-        verdict=verdict(compared, played),
+        verdict=f"{words.partial(framing.partial)}{verdict(compared, played)}",
         facts=tuple(_facts(groups, played, framing)),
         command=framing.command,
         wall_s=framing.wall_s,
@@ -231,6 +233,8 @@ def _facts(groups: Mapping[str, Sequence[Played]], played: Sequence[Played], fra
     shown = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} ({len(seeds)})"
     seconds = max(one.planned_s for one in played)
     begin, end = words.time(framing.start), words.time(framing.start + seconds)
+    if framing.partial:
+        yield Fact("Partial", framing.partial)
     yield Fact("Scenario", f"{framing.scenario}: {framing.description}")
     yield Fact("Version", framing.version + (f", commit {framing.commit}" if framing.commit else ""))
     yield Fact("Seeds", shown)

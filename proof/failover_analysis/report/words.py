@@ -69,3 +69,8 @@ def spread_words(spread: Spread | None, unit: Unit) -> tuple[str, str]:
 def time(at: float) -> str:
     """A time, to the second."""
     return format_rfc3339(at).replace("T", " ").removesuffix("Z")
+
+
+def partial(missing: str) -> str:
+    """The beginning of the verdict of a report whose command was stopped; "" for a whole report."""
+    return f"Partial, {missing}: " if missing else ""

@@ -39,11 +39,11 @@ class Simulation:
         self.engine.start()
         schedule(self.engine, setup.faults)
 
-    def run(self, watched: Callable[[float], None] | None = None, *, until: float = math.inf) -> Result:
+    def run(self, watched: Callable[[float], bool] | None = None, *, until: float = math.inf) -> Result:
         """Runs to the end.
 
         Args:
-            watched: Called from time to time with the share that is done.
+            watched: Called from time to time with the share that is done; returns whether to go on.
             until: Where to stop early, seconds since the Unix epoch. Up to there it is the same run.
         """
         engine, queue = self.engine, self.engine.event_queue
@@ -52,8 +52,8 @@ class Simulation:
             with _without_logs():
                 while queue.now < end and not self.invariants.full():
                     queue.run(min(end, queue.now + _STRETCH_S))
-                    if watched is not None:
-                        watched(engine.elapsed() / self.setup.seconds)
+                    if watched is not None and not watched(engine.elapsed() / self.setup.seconds):
+                        break
         except Exception as error:  # noqa: BLE001 - a bug of the core is what is searched for: it is reported with the seed
             self.invariants.broke(error)
         engine.traffic.advance()

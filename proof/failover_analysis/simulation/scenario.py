@@ -26,7 +26,7 @@ from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Seconds, TracedDemand
 
 FOLDER: Final = Path(__file__).parent / "scenarios"
-DEFAULT: Final = "month"
+DEFAULT: Final = "day"
 
 _DAY_S: Final = 86_400.0
 _MOST_DAYS: Final = 366.0
