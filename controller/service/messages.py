@@ -155,7 +155,8 @@ def alert_changes(
     on = {alert.key: alert for alert in now}
     new = [alert for key, alert in on.items() if key not in before]
     coming = then() if new else ""
-    messages = [replace(_alert(snapshot, alert, mode, resolved=False), next=coming) for alert in new]
+    # What comes next may end with what is wrong, which the alert says already.
+    messages = [replace(_alert(snapshot, alert, mode, resolved=False), next=coming.partition(f": {alert.text}")[0]) for alert in new]
     messages += [_alert(snapshot, alert, mode, resolved=True) for key, alert in before.items() if key not in on]
     return on, messages
 

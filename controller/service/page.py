@@ -36,6 +36,7 @@ PAGE_SIZE: Final = 50
 REFRESH_S: Final = 10
 _DAY_S: Final = 86_400.0
 _WIDTH: Final = 960  # of the timeline, in its own units
+_LEAST_BAND: Final = 6.0  # nine minutes; less is not seen
 _MOST_FACTS: Final = 6  # of a unit
 
 _VERDICTS: Final = {Verdict.CANNOT_TELL: "? did not say", Verdict.NOT_YET: "⚠ does not show it yet", Verdict.YES: "✔ shows it"}
@@ -165,25 +166,26 @@ def _traffic(view: View) -> str:
         rows.append(
             (
                 escape(unit.name),
+                f'<span class="{style}">{_ICONS[style]} {escape(words)}</span>',
                 _share(asked[unit.name], f"{unit.name}, set"),
                 _share(shown[unit.name], f"{unit.name}, actual"),
                 "?" if targets is None else str(targets),
                 f"{ready}/{desired}",
                 str(judged.needed),
-                f'<span class="{style}">{_ICONS[style]} {escape(words)}</span>',
             )
         )
     seen = snapshot.routing.verification
     verdict = "? not asked" if seen is None else _VERDICTS[seen.verdict]
     problem = f": {seen.problem}" if seen is not None and seen.problem else ""
-    header = ("Unit", "Set", "Actual", "Healthy targets", "Ready", "Needed", "State")
+    # The state comes second: a telephone shows the first columns, and the others by scrolling.
+    header = ("Unit", "State", "Set", "Actual", "Healthy targets", "Ready", "Needed")
     return _table(header, rows, "Share of the requests by unit") + f"<p class=dim>load balancer {escape(verdict + problem)}</p>"
 
 
 def _share(share: float | None, label: str) -> str:
     if share is None:
         return "?"
-    return f'<meter min=0 max=1 value="{share:.3f}" aria-label="{escape(label)}"></meter> {share * 100:.0f} %'
+    return f'<meter min=0 max=1 value="{share:.3f}" aria-label="{escape(label)}"></meter> <span class=keep>{share * 100:.0f} %</span>'
 
 
 def _timeline(changes: Sequence[ModeChange], mode: Mode | None, now: float) -> str:
@@ -193,18 +195,21 @@ def _timeline(changes: Sequence[ModeChange], mode: Mode | None, now: float) -> s
     earlier = next((change.to for change in reversed(changes) if change.at <= begin), None)
     first = earlier or (mode if not recent else Mode.COST if recent[0].to is Mode.CAPACITY else Mode.CAPACITY)
     edges = [(begin, first), *((change.at, change.to) for change in recent), (now, mode)]
-    bands = []
+    bands: list[str] = []
     for (start, band), (end, _) in pairwise(edges):
-        x, width = (start - begin) / _DAY_S * _WIDTH, max(1.0, (end - start) / _DAY_S * _WIDTH)
+        width = max(_LEAST_BAND, (end - start) / _DAY_S * _WIDTH)
+        x = min((start - begin) / _DAY_S * _WIDTH, _WIDTH - width)
         y, height = (4, 46) if band is Mode.CAPACITY else (16, 22)  # the height says it as well as the colour
-        bands.append(f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" class="band-{band or "unknown"}"/>')
+        drawn = f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" class="band-{band or "unknown"}"/>'
+        bands.insert(0 if band is Mode.COST else len(bands), drawn)  # a short time in capacity mode covers the long one beside it
     for change in recent:
         x = (change.at - begin) / _DAY_S * _WIDTH
         bands.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="50" class="mark"/>')
     hours = "".join(f"<span>{hour} h ago</span>" for hour in (24, 18, 12, 6)) + "<span>now</span>"
     label = f"Modes of the last 24 hours: {len(recent)} mode change(s), now {mode or 'unknown'}"
     svg = f'<svg viewBox="0 0 {_WIDTH} 54" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{"".join(bands)}</svg>'
-    svg += f"<div class=hours>{hours}</div><p class=dim>low: cost mode; high: capacity mode; lines: mode changes</p>"
+    legend = "low: cost mode; high: capacity mode, never narrower than nine minutes; lines: mode changes"
+    svg += f"<div class=hours>{hours}</div><p class=dim>{legend}</p>"
     rows = [
         (
             format_rfc3339(change.at),
@@ -274,7 +279,7 @@ def _process(process: Process) -> Iterator[str]:
 
 def _mode(mode: Mode | None) -> str:
     style, sign = ("good", "●") if mode is Mode.COST else ("warn", "▲")
-    return f'<span class="{style}">{sign} {str(mode or "unknown").upper()}</span>'
+    return f'<span class="{style} keep">{sign} {str(mode or "unknown").upper()}</span>'
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], label: str) -> str:

@@ -33,7 +33,9 @@ h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 .bad{color:var(--bad)}
 .warn,.unknown{color:var(--capacity)}
 .good{color:var(--cost)}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;
+background:linear-gradient(to left,var(--bg) 30%,transparent) right/3rem 100% no-repeat local,
+linear-gradient(to left,var(--line),transparent) right/1rem 100% no-repeat scroll}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 meter{width:6rem}
@@ -46,4 +48,9 @@ td:first-child{white-space:nowrap}
 .mark{stroke:var(--mark);stroke-width:2}
 a{color:var(--mark)}
 ul{margin:.3rem 0;padding-left:1.2rem}
+.keep{white-space:nowrap}
+@media(max-width:640px){body{padding:.75rem;font-size:15px}
+meter{display:none}
+th,td{padding-right:.6rem}
+td:first-child{white-space:normal;min-width:5.5rem;overflow-wrap:anywhere}}
 """

@@ -135,3 +135,10 @@ def test_a_missing_file_is_tried_again_and_a_text_that_is_no_url_is_not(tmp_path
         WebhookNotifier("not a url", redactor=Redactor()).send(FAILOVER)
     with pytest.raises(Rejected, match="not an http"):
         WebhookNotifier("short", redactor=Redactor()).send(FAILOVER)
+
+
+def test_what_is_over_when_it_is_reported_opens_no_incident() -> None:
+    """A pager would wait for a resolution that never comes."""
+    alert = replace(FAILOVER, kind=MessageKind.ALERT, incident="", dedup_key="shop/sd21/drift")
+    assert message_document(alert)["status"] == "open"
+    assert message_document(replace(alert, over=True))["status"] == "info"

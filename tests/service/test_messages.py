@@ -79,3 +79,10 @@ def test_a_new_alert_says_what_comes_next_and_nobody_asks_without_one() -> None:
     assert came.next == "would fail over in 3 min"
     assert alert_changes(snapshot(), on, [alert], Mode.COST, coming)[1] == []
     assert asked == ["asked"]
+
+
+def test_what_comes_next_does_not_say_the_alert_once_more() -> None:
+    """A decision that is held says why, and so does the alert."""
+    alert = Alert("held/OverrideUnreadable", "critical", "an override cannot be read")
+    _, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, lambda: "changes nothing: an override cannot be read")
+    assert came.next == "changes nothing"

@@ -9,7 +9,8 @@ import pytest
 
 from controller.cli.observe import judge
 from controller.policy.ledger import Ledger
-from controller.policy.model import Mode, Override, PolicySettings, Sample, Snapshot, Strategy, Verdict, Verification
+from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verdict, Verification
+from controller.policy.reasons import Reason
 from controller.service.controller import View
 from controller.service.page import HEADERS, PAGE_SIZE, Process, page
 from tests.cli.test_history import KEPT
@@ -45,6 +46,21 @@ def test_one_application_is_shown_whole(mode: Mode) -> None:
     assert re.search(r"All in capacity mode, for the present demand \$\d", words)
     assert "this replica leads, epoch 3" in words
     assert html.count("<rect ") == 3, "three bands: before, between and after the two changes"
+
+
+def test_a_minute_in_capacity_mode_is_a_band_that_is_seen_above_the_long_one() -> None:
+    """Also when it has just begun: it would be narrower than its mark, at the edge of the picture."""
+    change = ModeChange(NOW - 60, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "")
+    html = page([_view(_shown(snapshot(mode=Mode.CAPACITY)), replace(KEPT, mode=Mode.CAPACITY, mode_changes=(change,)))], PROCESS)
+    (band,) = re.findall(r'<rect x="([0-9.]+)" y="4" width="([0-9.]+)" height="46" class="band-capacity"/>', html)
+    assert (float(band[0]) + float(band[1]), float(band[1])) == (960.0, 6.0)
+    assert html.index("band-cost") < html.index("band-capacity") < html.index('class="mark"')
+
+
+def test_a_unit_s_state_comes_before_its_numbers() -> None:
+    """A telephone shows the first columns."""
+    html = page([_view(_shown(snapshot()))], PROCESS)
+    assert "<th scope=col>Unit</th><th scope=col>State</th><th scope=col>Set</th>" in html
 
 
 def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
