@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +72,6 @@ class Captured:
         events: The events that a rule of EventBridge delivered.
         commands: Command line and output, by the name of the moment.
         watch: The lines of ``status --watch`` without a terminal.
-        pages: The HTML of the page, by the name of the moment.
     """
 
     slack: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -82,7 +80,6 @@ class Captured:
     events: list[dict[str, Any]] = field(default_factory=list)
     commands: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     watch: str = ""
-    pages: dict[str, str] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -219,8 +216,6 @@ class _Run:
 
     def _page(self, moment: str) -> None:
         """Draws the page, where there is a Chromium."""
-        html = urllib.request.urlopen(f"http://127.0.0.1:{self._service.http_port}/", timeout=30).read()
-        self._captured.pages[moment] = html.decode()
         chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if chromium is None:
             sys.stdout.write("no Chromium: the pictures of the page stay as they are\n")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.clients.kube import LEASES, PODS, KubeSession
-from controller.errors import RemoteError
+from controller.errors import NotFound, RemoteError
 from controller.service.leadership import LEASE_NAME, pod_of
 from controller.signals.objects import condition, mapping, name_of, text
 from controller.signals.watch import list_objects
@@ -41,6 +41,8 @@ def read_replicas(session: KubeSession, namespace: str) -> Replicas:
     try:
         holder = text(session.get(LEASES, namespace, LEASE_NAME), "spec", "holderIdentity")
         pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
+    except NotFound:
+        return Replicas(problem=f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there")
     except RemoteError as error:
         return Replicas(problem=str(error))
     leader = pod_of(holder)
