@@ -155,7 +155,7 @@ class _Run:
             self._settle(5.0)
             self._page("before")
             self._capture("before", "status", "explain")
-            self._until(lambda: self._reason() in {"ShortageSuspected", "Patience"})
+            self._until(lambda: self._reason() == "ShortageSuspected")
             self._capture("suspected", "explain")
             self._until(lambda: self._mode() is Mode.CAPACITY)
             self._settle(_SETTLE_S)

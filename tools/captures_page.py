@@ -55,7 +55,7 @@ def _parts(
     yield from _commands(commands["before"])
     yield _image("before", "The page in cost mode")
     yield "## EC2 refuses the first nodes\n"
-    yield "Not proven yet. `explain` says what is missing, and when the controller would act.\n"
+    yield "`explain` says when the controller would act, why then, and what would bring it forward.\n"
     yield from _commands(commands["suspected"])
     yield "## The failover\n"
     yield from _commands(commands["during"])
