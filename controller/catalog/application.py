@@ -33,6 +33,7 @@ from controller.policy.model import (
     CapacityWeights,
     Cause,
     HoldStrategy,
+    PlannedMode,
     PolicySettings,
     RoutingStyle,
     Strategy,
@@ -209,8 +210,8 @@ class PolicyFile(FileModel):
     strategy: Strategy = Field(
         default=_DEFAULTS.strategy,
         description="two-mode: fail over to capacity mode, as in the AWS sample. adaptive: merit order over ready capacity, and a mode "
-        "change only if needed. planned: acts as adaptive, and shows the cheapest replicas that carry the demand, also without any one "
-        "accelerator family; it does not ask for them yet.",
+        "change only if needed. planned: acts as adaptive, and computes the cheapest replicas that carry the demand, also without any one "
+        "accelerator family; plannedMode says whether it only shows them or asks for them.",
     )
     weight_strategy: WeightStrategy = Field(
         default=_DEFAULTS.weight_strategy,
@@ -443,6 +444,19 @@ class PolicyFile(FileModel):
         description="With strategy planned: the share of the expected demand that the other replicas still carry where any one accelerator "
         "family vanishes, 0 to 1. 0: no loss is planned for. Families are the parts of instance types before the dot; units that may "
         "use the same one count as one family.",
+    )
+    planned_mode: PlannedMode = Field(
+        default=_DEFAULTS.planned_mode,
+        description="With strategy planned: shadow shows the cheapest replicas, live makes the floors (minReplicaCount) of cost mode "
+        "follow them. Compare what shadow shows with what runs before you choose live.",
+    )
+    planned_max_above_scaler: float = Field(
+        default=_DEFAULTS.planned_max_above_scaler,
+        ge=0,
+        le=10,
+        description="With strategy planned: how far the floors may be above what KEDA itself asks for, as a share of the present demand. A "
+        "unit's floor is at most that share of the demand above its scaler's replicas, and the expected demand counts up to that share "
+        "above the present one.",
     )
 
     @model_validator(mode="after")

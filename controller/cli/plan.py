@@ -35,7 +35,7 @@ from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
-from controller.policy.planned import planned_words
+from controller.policy.planned import planned_verb, planned_words
 from controller.service.explanation import next_step
 from controller.service.status import planned_document
 
@@ -105,7 +105,9 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
     change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
     if decision.planned is not None:
-        yield from wrapped("plain", "Planned    ", f"would run {planned_words(decision.planned, decision.evidence)}", width)
+        yield from wrapped(
+            "plain", "Planned    ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
+        )
     words = f"the ready replicas cost ${spend:.2f}/h" + (f"; the present demand needs {change} in {to} mode" if change else "")
     yield from wrapped("plain", "Cost       ", words, width)
     yield "plain", ""

@@ -38,7 +38,7 @@ from controller.policy.decide import observed_mode
 from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
-from controller.policy.planned import planned_words
+from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.explanation import next_step
 from controller.service.status import HEARTBEAT_S, planned_document, read_status
@@ -224,7 +224,9 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
     if decision.planned is not None:
-        yield from wrapped("dim", "  planned: ", f"would run {planned_words(decision.planned, decision.evidence)}", width)
+        yield from wrapped(
+            "dim", "  planned: ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
+        )
     for words in _alerts(seen, running):
         yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
     for named in decision.degraded:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from controller.policy.absorption import Absorption
 from controller.policy.figures import Figures
-from controller.policy.model import Memory, Mode, Snapshot, Target, UnitEvidence
+from controller.policy.model import Memory, Mode, PlannedFleet, Snapshot, Target, UnitEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Case:
         evidence: What is proven, by unit.
         figures: Demand, serving replicas and weights, computed from the snapshot.
         absorption: What the short units cannot serve and the others could, in cost mode; None where nothing is short, or it is not known.
+        planned: What strategy `planned` runs, or would run; None with another one, and where the demand is not known.
         preview: Whether to leave out guards that only wait.
         subject: The units that the trigger is about.
         receiving: The routing action that the change leads to.
@@ -38,6 +39,7 @@ class Case:
     evidence: Mapping[str, UnitEvidence]
     figures: Figures
     absorption: Absorption | None = None
+    planned: PlannedFleet | None = None
     preview: bool = False
     subject: tuple[str, ...] = ()
     receiving: tuple[Target, ...] = ()

@@ -35,7 +35,7 @@ class CodecError(ValueError):
 
 
 def encode(memory: Memory) -> str:
-    """Writes a memory; equal memories give equal text."""
+    """Writes a memory, without `Memory.sinking`; equal memories give equal text."""
     return json.dumps(
         {
             "version": VERSION,
@@ -90,6 +90,7 @@ def encode(memory: Memory) -> str:
                 name: {"at": write.at, "before": write.before, "after": write.after, "repeats": write.repeats, "what": write.what}
                 for name, write in memory.scaler_writes.items()
             },
+            **({"found_floors": dict(memory.found_floors)} if memory.found_floors else {}),
             **_demand_history_as_json(memory.demand_history),
         },
         sort_keys=True,
@@ -143,6 +144,7 @@ def decode(text: str) -> Memory:
             demand_missing_since=_optional(raw.get("silent_since")),
             scaler_writes={str(name): _scaler_write(write) for name, write in dict(raw.get("scaler_writes", {})).items()},
             demand_history=_demand_history(raw.get("demands")),
+            found_floors={str(name): _count(floor) for name, floor in dict(raw.get("found_floors", {})).items()},
         )
     except CodecError:
         raise

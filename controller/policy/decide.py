@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy import guards, text
+from controller.policy import guards, planned_floors, text
 from controller.policy.absorption import absorption
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
@@ -18,9 +18,10 @@ from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
 from controller.policy.memory import adopt, observe
-from controller.policy.model import Decision, Memory, Mode, Snapshot, UnitEvidence, Verb
+from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.planned import planned
+from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.routing import mode_of
@@ -45,10 +46,13 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     mode, problem = observed_mode(snapshot, memory.mode)
     memory = adopt(memory, mode, snapshot.now, snapshot.routing.writer)
     memory, figures, evidence = _judged(memory, snapshot)
+    memory, fleet = _planned(memory, snapshot, figures, evidence)
+    if fleet is not None and fleet.followed and figures.demand is not None:
+        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, figures.demand, fleet))
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:
         figures = replace(figures, cost=absorbed.weights, cut=figures.cut | absorbed.cut)
-    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, preview)
+    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, fleet, preview)
     always = guards.ask(guards.ALWAYS, case)
     if mode is None or always.held is not None:
         decision = _left_alone(case, always)
@@ -56,7 +60,9 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
-    fleet = planned(snapshot, figures, evidence, memory.demand_history)
+    check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot.application, snapshot.now))
+    if _observing(snapshot):  # not before the decision: a floor of somebody else is replaced one pass after it is remembered
+        memory = planned_floors.found(memory, snapshot)
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
 
 
@@ -68,12 +74,27 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
     """
     figures = Figures.of(snapshot, memory.units)
     evidence = assess(snapshot, memory, figures.needed)
-    if not snapshot.leader or any(source.required and source.stale(snapshot.now) for source in snapshot.sources):
+    if not _observing(snapshot):
         return memory, figures, evidence
     after = observe(memory, snapshot, evidence, figures.demand)
     if after.units.keys() == memory.units.keys() or rounds == 1:
         return after, figures, evidence
     return _judged(after, snapshot, rounds - 1)
+
+
+def _observing(snapshot: Snapshot) -> bool:
+    """Whether what the snapshot shows is to be remembered: by the leader, and while no required source is stale."""
+    return snapshot.leader and not any(source.required and source.stale(snapshot.now) for source in snapshot.sources)
+
+
+def _planned(
+    memory: Memory, snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence]
+) -> tuple[Memory, PlannedFleet | None]:
+    """What strategy `planned` runs, or would run, and the memory with what its floors wait for."""
+    fleet = planned(snapshot, figures, evidence, memory.demand_history, memory.found_floors)
+    if fleet is not None and fleet.live:
+        fleet = replace(fleet, held=planned_floors.held(snapshot))
+    return (planned_floors.followed(memory, snapshot, fleet) if _observing(snapshot) else memory), fleet
 
 
 def observed_mode(snapshot: Snapshot, remembered: Mode | None) -> tuple[Mode | None, str]:

@@ -56,7 +56,14 @@ class Strategy(StrEnum):
 
     TWO_MODE = "two-mode"
     ADAPTIVE = "adaptive"
-    PLANNED = "planned"  # as adaptive; the cheapest fleet is shown beside it
+    PLANNED = "planned"  # as adaptive; the floors follow the cheapest fleet, or it is only shown
+
+
+class PlannedMode(StrEnum):
+    """What strategy planned does with the cheapest fleet."""
+
+    SHADOW = "shadow"  # it is shown, and nothing follows from it
+    LIVE = "live"  # the floors of cost mode follow it
 
 
 OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
@@ -159,6 +166,13 @@ class PolicySettings:
     allow_unsafe_switch: bool = False
     planned_headroom: float = field(default=0.05, metadata=OF_PLANNED)
     resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
+    planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
+    planned_max_above_scaler: float = field(default=0.5, metadata=OF_PLANNED)
+
+    @property
+    def plans_floors(self) -> bool:
+        """Whether the floors of cost mode follow the cheapest fleet."""
+        return self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -622,6 +636,14 @@ class DemandHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkingFloor:
+    """A floor above the planned replicas: since when, and the most replicas that were planned since then."""
+
+    since: float = field(metadata=MOMENT)
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
 
@@ -648,6 +670,8 @@ class Memory:
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
     scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
     demand_history: DemandHistory | None = None  # with strategy planned only
+    found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors of others, from before planned floors took their place
+    sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------
@@ -756,7 +780,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFleet:
-    """What strategy `planned` would run, beside what runs.
+    """What strategy `planned` runs, or would run, beside what is there.
 
     Attributes:
         expected: The demand that it is planned for, requests per metric period.
@@ -765,6 +789,9 @@ class PlannedFleet:
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour.
+        live: Whether the floors of cost mode follow it.
+        missed: Units that are short and of which the fleet would have more replicas.
+        held: Why the floors do not follow it now, in words; "" where they do, or are not meant to.
     """
 
     expected: float
@@ -772,6 +799,14 @@ class PlannedFleet:
     needs: Needs
     fleet: Fleet
     present: float
+    live: bool = False
+    missed: frozenset[str] = frozenset()
+    held: str = ""
+
+    @property
+    def followed(self) -> bool:
+        """Whether floors and weights follow it now."""
+        return self.live and not self.held
 
     @property
     def exposed(self) -> Mapping[str, float]:
@@ -801,7 +836,7 @@ class Decision:
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
     held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
-    planned: PlannedFleet | None = None  # what strategy planned would run; nothing is done about it
+    planned: PlannedFleet | None = None  # what strategy planned runs, or would run
 
     @property
     def sentence(self) -> str:

@@ -1,4 +1,4 @@
-"""What strategy `planned` would run: the cheapest fleet for the expected demand, from what is observed and proven.
+"""What strategy `planned` runs, or would run: the cheapest fleet for the expected demand, from what is observed and proven.
 
 An accelerator family is the part of an instance type before its dot (``inf2``, ``g5``). Units that may use instance types of the same
 family count as one family: whichever of them vanishes, all its units are taken to vanish.
@@ -6,12 +6,13 @@ family count as one family: whichever of them vanishes, all its units are taken 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import dollars
-from controller.policy.demand import ceiling, probing
+from controller.policy.demand import ceiling, probing, scaler_replicas
 from controller.policy.expected_demand import expected_demand
 from controller.policy.figures import Figures
 from controller.policy.fleet import Needs, Offer, cheapest_fleet
@@ -26,15 +27,20 @@ of ten minutes replaces one only where it is at least a seventh cheaper for the 
 
 
 def planned(
-    snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence], history: DemandHistory | None
+    snapshot: Snapshot,
+    figures: Figures,
+    evidence: Mapping[str, UnitEvidence],
+    history: DemandHistory | None,
+    found: Mapping[str, int] | None = None,
 ) -> PlannedFleet | None:
-    """The fleet that strategy `planned` would run now.
+    """The fleet that strategy `planned` runs, or would run now.
 
     Args:
         snapshot: What is observed.
         figures: For the demand.
         evidence: What is proven, by unit.
         history: The demands so far, for what is expected one cold start ahead, that of the slowest unit.
+        found: Floors of others that planned floors took the place of, by unit.
 
     Returns:
         None with another strategy, and where the demand is not known: missing metrics plan nothing.
@@ -44,33 +50,63 @@ def planned(
         return None
     ahead_s = max(unit.cold_start_s for unit in units)
     expected = expected_demand(history, snapshot.now, figures.demand, ahead_s)
-    offers = offered(snapshot, evidence)
-    needs = Needs(expected.demand * (1 + policy.planned_headroom), expected.demand * policy.resilience_share)
+    demand = min(expected.demand, figures.demand * (1 + policy.planned_max_above_scaler))
+    needs = Needs(demand * (1 + policy.planned_headroom), demand * policy.resilience_share)
+    offers = offered(snapshot, figures.demand, evidence, found or {})
     present = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in units)
-    return PlannedFleet(expected.demand, expected.shortfall, needs, cheapest_fleet(offers, needs), present)
+    fleet = cheapest_fleet(offers, needs)
+    missed = _missed(snapshot, figures.demand, evidence, found or {}, needs) if policy.plans_floors else frozenset()
+    return PlannedFleet(demand, expected.shortfall, needs, fleet, present, policy.plans_floors, missed)
 
 
-def offered(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> tuple[Offer, ...]:
+def offered(
+    snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int], *, refusals: bool = True
+) -> tuple[Offer, ...]:
     """What each unit offers to a fleet.
 
     Args:
         snapshot: What is observed.
+        demand: The present demand, requests per metric period: it bounds how far a unit may be above its scaler.
         evidence: What is proven, by unit.
+        found: Floors of others that planned floors took the place of, by unit.
+        refusals: Whether units that are short are held to what they have; False: as if they could grow.
 
     Returns:
         In the order of the application file. A unit that is short, or whose return is not proven, has no more than its ready replicas; one
-        that may be short, or whose NodePool is at its limit, no more than were requested. A unit that nothing scales, because it has no
-        ScaledObject or a person paused it, keeps what it has, and a floor that a person set is its least.
+        that may be short no more than were requested, and one whose NodePool is at its limit no more than have a node. A unit that nothing
+        scales, because it has no ScaledObject or a person paused it, keeps what it has, and a floor that a person set is its least.
     """
-    families, paid = _families(snapshot), _paid(snapshot)
-    return tuple(
-        _offer(unit, snapshot.units[unit.name], evidence[unit.name], families[unit.name], paid[unit.name])
-        for unit in snapshot.application.units
-    )
+    grouped, paid = families(snapshot), _paid(snapshot)
+    above = snapshot.application.policy.planned_max_above_scaler * demand
+    offers = []
+    for unit in snapshot.application.units:
+        observed, judged = snapshot.units[unit.name], evidence[unit.name]
+        least, most = max(unit.min_replicas, found.get(unit.name, 0)), _had(unit, observed, judged, refusals=refusals)
+        scaler = observed.scaler
+        if scaler is None or scaler.paused:
+            most = least = min(most, _present(observed, judged))
+        else:
+            least = least if scaler.floor_ours else max(least, scaler.min_replicas)
+            most = min(most, max(least, scaler_replicas(snapshot, unit)) + math.ceil(above / unit.throughput - 1e-9))
+        start = unit.cold_start_s / PAYS_OFF_S
+        offers.append(
+            Offer(
+                name=unit.name,
+                family=grouped[unit.name],
+                throughput=unit.throughput,
+                price=unit.price_per_hour,
+                least=min(least, most),
+                most=most,
+                present=_present(observed, judged),
+                paid=paid[unit.name],
+                start=start,
+            )
+        )
+    return tuple(offers)
 
 
 def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> str:
-    """What strategy `planned` would run, for people: replicas, price, and what is left after a loss.
+    """What strategy `planned` runs, or would run, for people: replicas, price, and what is left after a loss.
 
     Args:
         shown: The fleet.
@@ -81,33 +117,59 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
     errors = "" if shown.shortfall is None else f" (nine forecasts of ten lately fell short by at most {shown.shortfall:.0%})"
     words = f"{counts} for {shown.expected:,.0f} requests a period{errors}: {price}"
     if shown.fleet.carried < shown.needs.demand * (1 - 1e-9):
-        words += f"; no more may be had, and it carries {shown.fleet.carried:,.0f} of {shown.needs.demand:,.0f} with headroom"
+        words += (
+            f"; no more may be had within the limits, and it carries {shown.fleet.carried:,.0f} of {shown.needs.demand:,.0f} with headroom"
+        )
     if shown.exposed:
         return words + "".join(f"; without {name} it carries {share:.0%} of the demand" for name, share in shown.exposed.items())
     least = min(shown.fleet.left.values(), default=0.0)
     return words + (f"; without any one family it carries at least {least / shown.expected:.0%} of the demand" if shown.expected else "")
 
 
+def planned_verb(shown: PlannedFleet) -> str:
+    """How the words about a fleet begin: whether its floors are followed, and if not, why."""
+    if not shown.live:
+        return "would run"
+    return f"does not change floors, because {shown.held}; would run" if shown.held else "runs"
+
+
 def _instead(count: int, ready: int) -> str:
     return "" if count == ready else f" ({ready} ready)"
 
 
-def _offer(unit: Unit, observed: UnitObservation, judged: UnitEvidence, family: str, paid: int) -> Offer:
-    present = max(judged.lasting, (observed.desired or 0) - judged.leaving)
-    most, least, scaler = ceiling(unit, observed), unit.min_replicas, observed.scaler
-    if judged.short or probing(judged):
-        most = min(most, judged.lasting)
-    elif judged.shortage is Shortage.SUSPECTED or observed.pool.at_limit:
-        most = min(most, present)
-    if scaler is None or scaler.paused:
-        most = least = min(most, present)
-    elif not scaler.floor_ours:
-        least = max(least, scaler.min_replicas)
-    start = unit.cold_start_s / PAYS_OFF_S
-    return Offer(unit.name, family, unit.throughput, unit.price_per_hour, min(least, most), most, present, paid, start)
+def _present(observed: UnitObservation, judged: UnitEvidence) -> int:
+    """The replicas that exist or were requested, without those that a Capacity Block takes away soon."""
+    return max(judged.lasting, (observed.desired or 0) - judged.leaving)
 
 
-def _families(snapshot: Snapshot) -> dict[str, str]:
+def _had(unit: Unit, observed: UnitObservation, judged: UnitEvidence, *, refusals: bool) -> int:
+    """Most replicas that may be had, as far as it is known."""
+    most = ceiling(unit, observed)
+    if refused(judged):
+        return min(most, judged.lasting) if refusals else most
+    if observed.pool.at_limit:
+        # Not those that wait: they may wait because of a floor that followed a fleet before the limit was known.
+        return min(most, max(judged.lasting, placed(observed) - judged.leaving))
+    return min(most, _present(observed, judged)) if judged.shortage is Shortage.SUSPECTED else most
+
+
+def refused(judged: UnitEvidence) -> bool:
+    """Whether a unit gets no new replica: it is proven short, or its return is still to be proven."""
+    return judged.short or probing(judged)
+
+
+def _missed(
+    snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int], needs: Needs
+) -> frozenset[str]:
+    """Units that get no new replica, and of which the cheapest fleet would have more than are ready if they did."""
+    short = [name for name, judged in evidence.items() if refused(judged)]
+    if not short:
+        return frozenset()
+    replicas = cheapest_fleet(offered(snapshot, demand, evidence, found, refusals=False), needs).replicas
+    return frozenset(name for name in short if replicas[name] > evidence[name].lasting)
+
+
+def families(snapshot: Snapshot) -> dict[str, str]:
     """The accelerator family of each unit by name; families that one unit may use both of are one, named after both."""
     groups: list[set[str]] = []
     used = {

@@ -15,6 +15,8 @@ from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.metric_times import shown_s
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
+from controller.policy.planned_floors import planned_floors
+from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
 from controller.policy.routing import same_routing
@@ -161,8 +163,11 @@ def _carried(targets: tuple[Target, ...], case: Case) -> bool:
 
 def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
     """Whether an action for the same units saves enough to be worth a change."""
-    application = case.snapshot.application
+    application, shown, demand = case.snapshot.application, case.planned, case.figures.demand
     old, new = _by_unit(application, case.snapshot.routing.targets), _by_unit(application, targets)
+    if shown is not None and shown.followed and demand is not None:
+        saved = beyond(application, old, demand, shown) - beyond(application, new, demand, shown)
+        return saved > _WORTH * shown.fleet.price
     return blended_cost(old, application.units) > (1 + _WORTH) * blended_cost(new, application.units)
 
 
@@ -366,10 +371,11 @@ def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     The floor of a unit whose weight was cut for want of replicas stays at what its full weight needs: its own counter shows only the
     traffic that it still gets, and its scaler would stop there. A floor that the controller raised sinks only to what the weights need at
     the present demand: a scaler may have no metric, or still that of the time before a mode change. While no counter has a value, no unit
-    loses replicas. Before a Capacity Block ends, the floors of the other units rise to what they will have to carry.
+    loses replicas. Before a Capacity Block ends, the floors of the other units rise to what they will have to carry. With planned floors
+    those of cost mode follow the cheapest fleet; where metrics are missing for long, they are as with the other strategies.
     """
-    held = held_replicas(case.snapshot, case.memory)
-    return {name: max(floor, held.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
+    held, found = held_replicas(case.snapshot, case.memory), case.memory.found_floors
+    return {name: max(floor, held.get(name, 0), found.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
 
 
 def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
@@ -378,14 +384,15 @@ def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     if mode is Mode.CAPACITY:
         floors = capacity_floors(snapshot, evidence, case.figures.demand, entering=case.mode is not Mode.CAPACITY)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
-    forgotten = missing_for_long(snapshot, case.memory)
-    floors = {}
+    forgotten, floors = missing_for_long(snapshot, case.memory), {}
+    planned = {} if forgotten else planned_floors(snapshot, case.memory, evidence, case.planned)
     for unit in snapshot.application.units:
         observed, needed = snapshot.units[unit.name], evidence[unit.name].needed
         scaler = observed.scaler
         raised = scaler.min_replicas if scaler is not None and scaler.floor_ours and not forgotten else 0
         grows = unit.name in case.figures.cut or bool(case.figures.ending)
-        kept = raised if case.figures.ending else min(needed, raised)  # until its nodes are gone, a block's end only raises floors
+        kept = planned.get(unit.name, min(needed, raised))
+        kept = max(kept, raised) if case.figures.ending else kept  # until its nodes are gone, a block's end only raises floors
         floor = max(unit.min_replicas, needed if grows else 0, kept)
         floors[unit.name] = min(floor, ceiling(unit, observed))
     return floors

@@ -24,7 +24,7 @@ from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.guards import reason_text
 from controller.policy.model import Mode, ModeChange, Verdict
-from controller.policy.planned import planned_words
+from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.controller import View
 from controller.service.explanation import next_step
@@ -252,7 +252,8 @@ def _price(view: View) -> Iterator[str]:
         ]
     if view.decision.planned is not None:
         planned = view.decision.planned
-        rows.append(("What strategy planned would run", f"${planned.fleet.price:,.2f}/h: {planned_words(planned, view.decision.evidence)}"))
+        words = f"{planned_verb(planned)} {planned_words(planned, view.decision.evidence)}"
+        rows.append(("What strategy planned does", f"${planned.fleet.price:,.2f}/h: {words}"))
     yield "<h2>Price</h2>" + _table(("What", "US dollars"), [(escape(what), escape(value)) for what, value in rows], "Price by the hour")
 
 

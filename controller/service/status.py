@@ -99,12 +99,14 @@ def _application(view: View) -> dict[str, Any]:
 
 
 def planned_document(shown: PlannedFleet | None) -> dict[str, Any]:
-    """What strategy `planned` would run, as a part of a JSON document: the key ``planned``; nothing with another strategy."""
+    """What strategy `planned` runs, or would run, as a part of a JSON document: the key ``planned``; nothing with another strategy."""
     if shown is None:
         return {}
     fleet = shown.fleet
     return {
         "planned": {
+            "live": shown.live,
+            "heldBecause": shown.held,
             "expectedDemand": round(shown.expected, 1),
             "forecastShortfall": None if shown.shortfall is None else round(shown.shortfall, 4),
             "replicas": dict(fleet.replicas),

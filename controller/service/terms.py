@@ -78,10 +78,10 @@ class TermRecord:
 
 
 def _alike(memory: Memory, stored: Memory) -> bool:
-    """Whether two memories are equal, apart from how lately units were refused."""
+    """Whether two memories are equal, apart from how lately units were refused and from what is not stored at all."""
     units = {}
     for name, unit in memory.units.items():
         known = stored.units.get(name)
         lately = known is not None and 0 <= unit.last_failure_at - known.last_failure_at < REFUSED_LATELY_S
         units[name] = replace(unit, last_failure_at=known.last_failure_at) if known is not None and lately else unit
-    return replace(memory, units=units) == stored
+    return replace(memory, units=units, sinking=stored.sinking) == stored

@@ -1,4 +1,4 @@
-"""What strategy `planned` would run, and that nothing else follows from it."""
+"""What strategy `planned` runs, and that in shadow nothing else follows from it."""
 
 from __future__ import annotations
 
@@ -157,5 +157,5 @@ def test_words() -> None:
     short = decide(memory(), few)[1]
     assert short.planned is not None
     words = planned_words(short.planned, short.evidence)
-    assert "no more may be had, and it carries 892 of 1,050 with headroom" in words
+    assert "no more may be had within the limits, and it carries 892 of 1,050 with headroom" in words
     assert "without g5 it carries 59% of the demand" in words

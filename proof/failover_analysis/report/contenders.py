@@ -13,7 +13,7 @@ from typing import Final
 from controller.catalog.application import PolicyFile
 from controller.documents import check, config_error, read_documents
 from controller.errors import ConfigError
-from controller.policy.model import HoldStrategy, Mode, Override, PolicySettings, Strategy
+from controller.policy.model import HoldStrategy, Mode, Override, PlannedMode, PolicySettings, Strategy
 from failover_analysis.simulation.scenario import load_policy
 from failover_analysis.simulation.setup import Installed, Setup
 
@@ -81,7 +81,7 @@ class Contender:
 _BUILT_IN: Final[Mapping[str, str]] = {
     "two-mode": "the simulation's policy with strategy two-mode: fails over to capacity mode",
     "adaptive": "the simulation's policy with strategy adaptive: merit order over ready capacity, another mode only if needed",
-    "planned": "the simulation's policy with strategy planned: as adaptive, and shows the cheapest replicas beside it",
+    "planned": "the simulation's policy with strategy planned, live: floors follow the cheapest fleet, also without any one family",
     "learned": "the simulation's policy with holdStrategy learned",
     "always-cost": "never fails over: the weights stay, whatever happens",
     "always-capacity": "always in capacity mode: one Service over all pods",
@@ -149,7 +149,7 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
     changes: Mapping[str, Contender] = {
         "two-mode": Contender("", "", replace(base, strategy=Strategy.TWO_MODE)),
         "adaptive": Contender("", "", replace(base, strategy=Strategy.ADAPTIVE)),
-        "planned": Contender("", "", replace(base, strategy=Strategy.PLANNED)),
+        "planned": Contender("", "", replace(base, strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)),
         "learned": Contender("", "", replace(base, hold_strategy=HoldStrategy.LEARNED)),
         "always-cost": Contender("", "", base, Mode.COST),
         "always-capacity": Contender("", "", base, Mode.CAPACITY),

@@ -26,6 +26,7 @@ from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
+from failover_analysis.simulation.planned_check import PlannedCheck
 from failover_analysis.simulation.recording import Violation
 from failover_analysis.simulation.remembered import Remembered
 from failover_analysis.simulation.replica import Replica
@@ -51,6 +52,9 @@ HARMS: Final = {
     "late-failover": "requests fail although another unit could serve them",
     "late-fallback": "capacity returned long ago, and the more expensive mode goes on",
     "truth": "traffic moves to the more expensive mode for nothing, or stays where capacity is really missing",
+    "planned-need": "a planned floor lets replicas go that the demand needs, or sinks because metrics are missing",
+    "planned-churn": "planned floors follow noise: replicas are started and stopped, and each start is paid",
+    "planned-loss": "the loss of one accelerator family fails requests that planned floors should have kept replicas for",
     "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
     "exception": "the controller stops deciding",
 }
@@ -90,6 +94,7 @@ class Invariants:
         self._before: tuple[LiveRule, float] | None = None  # the rule before our last change, and until when it is compared
         self._ours_at = -math.inf
         self._shortages = ShortageCheck(engine, truth)
+        self._planned = PlannedCheck(engine, truth)
         self._ignored: set[str] = set()  # units whose shortage was reported as ignored
         self.harm = 0.0
         """Requests that failed within 15 minutes of one of our changes and that the old routing would have served."""
@@ -124,6 +129,8 @@ class Invariants:
             self._violated("explained", f"{decision.reason}: {decision.sentence}")
         if not made.due:
             return
+        if problem := self._planned.below_need(conclusion.memory, snapshot, decision, made.due):
+            self._violated("planned-need", problem)
         stale = [source.name for source in snapshot.sources if source.required and source.stale(snapshot.now)]
         if stale:
             self._violated("blind", f"{len(made.due)} action(s) with stale {', '.join(stale)}")
@@ -151,6 +158,8 @@ class Invariants:
             self._routed(conclusion.snapshot, conclusion.decision, action)
         else:
             self._scaled(conclusion.snapshot, action)
+            if problem := self._planned.restless(conclusion.snapshot, conclusion.decision, action):
+                self._violated("planned-churn", problem)
 
     def _routed(self, snapshot: Snapshot, decision: Decision, action: Action) -> None:
         now = self._engine.event_queue.now
@@ -229,6 +238,8 @@ class Invariants:
         self._failover_due(snapshot, decision)
         self._shortage_ignored(decision)
         self._fallback_due(snapshot, decision, memory)
+        if problem := self._planned.exposed(snapshot, decision):
+            self._violated("planned-loss", problem)
 
     # --- liveness -----------------------------------------------------------------------------------------------------------------------
 

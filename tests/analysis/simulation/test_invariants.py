@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -9,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, evidence, guards, memory, plan, proof, steady
+from controller.policy import conclusion, evidence, guards, memory, plan, planned, planned_floors, proof, steady
 from controller.policy import decide as decide_module
 from controller.policy.case import Case
 from controller.policy.figures import Figures
-from controller.policy.model import Decision, GuardResult, Mode, Proof, Target
+from controller.policy.model import Decision, GuardResult, Mode, PlannedMode, PolicySettings, Proof, Strategy, Target
 from controller.policy.proof import Finding
 from controller.policy.reasons import SENTENCES, Reason
 from controller.policy.routing import format_action
@@ -154,6 +155,39 @@ def _never_proven(patch: Patch) -> None:
     patch.setattr(evidence, "examine", lambda *_: Finding(None))
 
 
+def _floors_dropped(patch: Patch) -> None:
+    """Planned floors that are given up after a while."""
+    turn, original = [0], planned_floors.planned_floors
+
+    def dropping(snapshot: Any, *rest: Any) -> dict[str, int]:
+        turn[0] += 1
+        found: dict[str, int] = original(snapshot, *rest)
+        return found if turn[0] < _DROPPED else dict.fromkeys(found, 1)
+
+    patch.setattr(steady, "planned_floors", dropping)
+
+
+def _no_window(patch: Patch) -> None:
+    """Planned floors that sink with every sample."""
+    patch.setattr(planned_floors, "window_s", lambda unit: 0.0)
+
+
+def _no_loss_planned(patch: Patch) -> None:
+    """A fleet without the condition on families."""
+    original = planned.planned
+
+    def without(snapshot: Any, *rest: Any) -> Any:
+        policy = replace(snapshot.application.policy, resilience_share=0.0)
+        return original(replace(snapshot, application=replace(snapshot.application, policy=policy)), *rest)
+
+    patch.setattr(decide_module, "planned", without)
+
+
+_DROPPED = 200  # passes: about two hours
+_PLANNED = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
+PLANNED = {"application": replace(application(), policy=_PLANNED), "demand": lambda at: 1500.0}
+WAVES = {**PLANNED, "demand": lambda at: 1500.0 + 700.0 * math.sin(at / 100.0)}
+
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
 
 AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0, failover_utilization=0.0))
@@ -189,6 +223,9 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
     "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
+    "planned floors that are given up": (_floors_dropped, PLANNED, "planned-need"),
+    "planned floors that follow every sample": (_no_window, WAVES, "planned-churn"),
+    "planned floors without a spare family": (_no_loss_planned, PLANNED, "planned-loss"),
     "an error": (_raising, {"seconds": HOUR}, "exception"),
 }
 

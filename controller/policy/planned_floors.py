@@ -1,0 +1,199 @@
+"""The floors that follow the cheapest fleet, with `plannedMode: live`.
+
+A floor rises at once. It sinks only where the demand is known, the load balancer can be read, and the replicas that stay carry what the
+fleet must carry. It then sinks to the most replicas that were planned within a window. The window is the scaler's own, and at least the
+unit's cold start: a replica that is needed again within that time would have cost as much to start as to keep (the break-even time of the
+ski-rental problem, Karlin et al. 1988).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from controller.policy.demand import ceiling
+from controller.policy.ledger import placed
+from controller.policy.metric_times import oldest_s
+from controller.policy.model import (
+    Application,
+    Memory,
+    PlannedFleet,
+    Scaler,
+    SinkingFloor,
+    Snapshot,
+    Unit,
+    UnitEvidence,
+    UnitObservation,
+    Verdict,
+)
+from controller.policy.planned import families, refused
+
+SCALER_WINDOW_S: Final = 300.0
+"""Default ``behavior.scaleDown.stabilizationWindowSeconds`` of the HPA that KEDA makes, seconds."""
+
+_LATE_S: Final = 120.0  # beyond the oldest that a sample is in ordinary times: it is late, and shows no fall of the demand
+_SURE: Final = 10.0  # requests a period: that many are expected where a counter without a value means missing metrics (e^-10 by chance)
+_NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers
+
+
+def window_s(unit: Unit) -> float:
+    """How long fewer replicas must be planned before a unit's floor sinks, seconds."""
+    return max(SCALER_WINDOW_S, unit.cold_start_s)
+
+
+def found(memory: Memory, snapshot: Snapshot) -> Memory:
+    """Notes the floors that others set, before planned floors take their place: these are the least from then on.
+
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+
+    Returns:
+        The memory. Without planned floors it forgets a floor once somebody else has set it again.
+    """
+    live = snapshot.application.policy.plans_floors
+    kept = {}
+    for name, observed in snapshot.units.items():
+        scaler, known = observed.scaler, memory.found_floors.get(name)
+        if scaler is not None and not scaler.floor_ours:
+            known = scaler.min_replicas if live else None
+        if known is not None:
+            kept[name] = known
+    return memory if kept == memory.found_floors else replace(memory, found_floors=kept)
+
+
+def held(snapshot: Snapshot) -> str:
+    """Why planned floors change nothing now, in words; "" where they do.
+
+    Nothing may be lowered before the load balancer shows the routing, so where it cannot be read, floors would rise and never sink.
+    """
+    seen = snapshot.routing.verification
+    if seen is None or seen.verdict is Verdict.CANNOT_TELL:
+        return "the load balancer cannot be read, and no floor could sink again" + (f" ({seen.why})" if seen is not None else "")
+    return ""
+
+
+def known_everywhere(snapshot: Snapshot) -> bool:
+    """Whether each unit that must have served requests has a counter that is not late. Else the demand may be more than is known."""
+    units, counted = {unit.backend.service: unit.name for unit in snapshot.application.units}, {}
+    period = snapshot.application.metric_period_s
+    weights = {units[one.service]: one.weight for one in snapshot.routing.targets if one.service in units and one.weight > 0}
+    for name in weights:
+        sample = snapshot.units[name].demand
+        if sample is not None and abs(snapshot.now - sample.at) <= oldest_s(period) + _LATE_S:
+            counted[name] = sample.value
+    whole, shown = sum(weights.values()), sum(weights[name] for name in counted)
+    if not shown:
+        return False
+    demand = sum(counted.values()) * whole / shown
+    missing = (name for name in weights.keys() - counted.keys() if snapshot.units[name].ready)
+    return all(demand * weights[name] / whole < _SURE for name in missing)
+
+
+def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> Memory:
+    """The memory with the windows of the floors that are above the planned replicas.
+
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+        fleet: What is planned; None where the demand is not known.
+    """
+    if fleet is None or not fleet.followed or not known_everywhere(snapshot):
+        return replace(memory, sinking={}) if memory.sinking else memory
+    sinking = {}
+    for unit in snapshot.application.units:
+        scaler = snapshot.units[unit.name].scaler
+        if scaler is not None and scaler.floor_ours:
+            wanted, window = _wanted(unit, snapshot, memory, fleet), memory.sinking.get(unit.name)
+            noted = _noted(window, wanted, scaler.min_replicas, snapshot.now, window_s(unit))
+            if noted is not None:
+                sinking[unit.name] = noted
+    return memory if sinking == memory.sinking else replace(memory, sinking=sinking)
+
+
+def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, length_s: float) -> SinkingFloor | None:
+    """A unit's window after a pass; None where its floor is not above what is planned."""
+    over = window is not None and now - window.since >= length_s and window.highest >= floor
+    if window is None or over:
+        return SinkingFloor(now, wanted) if wanted < floor else None
+    return window if wanted <= window.highest else replace(window, highest=wanted)
+
+
+def sinks_in_s(memory: Memory, application: Application, now: float) -> list[float]:
+    """Seconds until each window is over."""
+    return [one.since + window_s(application.unit(name)) - now for name, one in memory.sinking.items()]
+
+
+def planned_floors(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet | None) -> dict[str, int]:
+    """The floors of cost mode that follow the cheapest fleet.
+
+    Args:
+        snapshot: What is observed.
+        memory: For the windows and the floors that were found.
+        evidence: What is proven, by unit.
+        fleet: What is planned; None where the demand is not known: no floor changes then.
+
+    Returns:
+        By unit, for units with a scaler that nobody paused; empty unless floors follow the fleet.
+    """
+    if not snapshot.application.policy.plans_floors:
+        return {}
+    scalers = {
+        unit.name: scaler
+        for unit in snapshot.application.units
+        if (scaler := snapshot.units[unit.name].scaler) is not None and not scaler.paused
+    }
+    present = {name: scaler.min_replicas for name, scaler in scalers.items()}
+    if fleet is None or fleet.held:
+        return present
+    units = {name: snapshot.application.unit(name) for name in scalers}
+    floors = {name: _floor(unit, scalers[name], snapshot, memory, evidence[name], fleet) for name, unit in units.items()}
+    if not _carried(floors, snapshot, evidence, fleet):
+        # What would take over is not ready: nothing that serves may go.
+        floors = {name: max(floor, min(present[name], placed(snapshot.units[name]))) for name, floor in floors.items()}
+    return floors
+
+
+def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet) -> int:
+    """The floor that the fleet asks for.
+
+    Of a unit that is short one replica more than are ready is requested, if the fleet misses it: while its pod waits, Karpenter asks again
+    for free (the canary rule of capacity mode). Else the refusals would grow old, and the whole part of the fleet would be asked for again.
+    """
+    probe = unit.name in fleet.missed and snapshot.application.policy.canary
+    wanted = max(fleet.fleet.replicas[unit.name] + probe, unit.min_replicas, memory.found_floors.get(unit.name, 0))
+    return min(wanted, ceiling(unit, snapshot.units[unit.name]))
+
+
+def _floor(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> int:
+    wanted, present = _wanted(unit, snapshot, memory, fleet), scaler.min_replicas
+    if wanted >= present:
+        # A floor that somebody else set was remembered in an earlier pass before it is replaced, so that it can come back after a crash.
+        return wanted if scaler.floor_ours or memory.found_floors.get(unit.name) == present else present
+    observed, window = snapshot.units[unit.name], memory.sinking.get(unit.name)
+    sunk = window is not None and snapshot.now - window.since >= window_s(unit)
+    floor = max(wanted, min(present, window.highest)) if window is not None and sunk else present
+    return max(wanted, min(floor, _attainable(observed, judged))) if window is not None else present
+
+
+def _attainable(observed: UnitObservation, judged: UnitEvidence) -> int:
+    """What a floor can bring about: where no node can be had, the replicas that have one. Pods that wait are no reason to wait."""
+    if refused(judged) or observed.pool.at_limit:
+        return placed(observed)
+    return max(placed(observed), observed.desired or 0, observed.scaler.min_replicas if observed.scaler is not None else 0)
+
+
+def _carried(floors: Mapping[str, int], snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet) -> bool:
+    """Whether the ready replicas that the floors keep carry what the fleet carries of its needs, or all that the ready ones carry now."""
+    family, before, after = families(snapshot), dict[str, float](), dict[str, float]()
+    for unit in snapshot.application.units:
+        ready, name = evidence[unit.name].lasting, family[unit.name]
+        before[name] = before.get(name, 0.0) + ready * unit.throughput
+        after[name] = after.get(name, 0.0) + min(ready, floors.get(unit.name, ready)) * unit.throughput
+    had, kept = sum(before.values()), sum(after.values())
+    slack = _NEAR * max(1.0, had)
+    if kept < min(fleet.needs.demand, fleet.fleet.carried, had) - slack:
+        return False
+    rest = {name: min(fleet.needs.without_any, left, had - before[name]) for name, left in fleet.fleet.left.items()}
+    return all(kept - after[name] >= left - slack for name, left in rest.items())
