@@ -38,6 +38,8 @@ DAYS, INTERVAL_S = 10.0, 240.0
 POLICIES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "two-mode": ("two-mode", ()),
     "two-mode, every shortage": ("two-mode", ("failoverUtilization=0",)),
+    "adaptive": ("adaptive", ()),
+    "planned": ("planned", ()),
     "always-cost": ("always-cost", ()),
     "always-capacity": ("always-capacity", ()),
 }

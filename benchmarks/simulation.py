@@ -20,6 +20,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from controller.policy.model import Strategy
+from failover_analysis.report.contenders import contenders
 from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.report import text
@@ -50,17 +52,23 @@ class Played:
     repeated: bool | None
 
 
+def strategy(seed: int) -> str:
+    """The strategy of a seed: each of them has every third."""
+    return tuple(Strategy)[seed % len(Strategy)].value
+
+
 def play(job: tuple[int, float]) -> Played:
     """One seed."""
     seed, days = job
     world = load(find(DEFAULT))
-    setup = world.setup(seed, days=days, random_faults=True, interval_s=INTERVAL_S)
+    (contender,) = contenders((strategy(seed),), (), (), world.application.policy)
+    setup = contender.applied(world.setup(seed, days=days, random_faults=True, interval_s=INTERVAL_S))
     start = time.process_time()
     result = Simulation(setup, seed).run()
     cpu_s = time.process_time() - start
     repeated = None
     if seed % _AGAIN == 0:
-        short = world.setup(seed, days=min(days, 1.0), random_faults=True, interval_s=INTERVAL_S)
+        short = contender.applied(world.setup(seed, days=min(days, 1.0), random_faults=True, interval_s=INTERVAL_S))
         repeated = Simulation(short, seed).run().digest == Simulation(short, seed).run().digest
     return Played(result, cpu_s, repeated)
 
@@ -88,6 +96,7 @@ def figures(played: list[Played], wall_s: float) -> dict[str, Any]:
         "faults_injected": sum(faults.values()),
         "kinds_of_faults": len(faults),
         "kinds_there_are": len(FAULTS),
+        "seeds_by_strategy": dict(Counter(strategy(one.seed) for one in results)),
         "requests_lost": lost / demand if demand else 0.0,
         "requests_lost_by_our_changes": sum(one.totals.harm for one in results) / demand if demand else 0.0,
         "account_over_bill": sum(one.ledger.spend for one in results) / (sum(one.totals.dollars for one in results) or 1.0),
@@ -115,7 +124,8 @@ def main() -> None:
             played.append(one)
             if one.result.violations or one.repeated is False:
                 seed = one.result.seed
-                again = f"failoverctl simulate {DEFAULT} --seed {seed} --days {days:g} --faults random --interval {INTERVAL_S:g}"
+                again = f"failoverctl simulate {DEFAULT} --policy {strategy(seed)} --seed {seed} --days {days:g} --faults random"
+                again += f" --interval {INTERVAL_S:g}"
                 console.print(text(one.result, again), markup=False)
     found = figures(played, time.monotonic() - start)
     table = Table(title="Simulation", show_header=False)

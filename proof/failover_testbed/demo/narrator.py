@@ -9,6 +9,7 @@ from typing import Final
 
 from controller.clock import Clock
 from controller.policy import text
+from controller.policy.ledger import Ledger
 from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Shortage, UnitEvidence, Verb
 from controller.policy.reasons import Reason
 from controller.policy.routing import parse_action
@@ -59,6 +60,7 @@ class Narrator:
         self._verified_at: dict[str, float] = {}
         self.mode_changes: list[ModeChange] = []
         self.alerts: dict[str, Alert] = {}
+        self._accounts: dict[str, Ledger] = {}
         self.mode: Mode | None = None
 
     def begin(self) -> None:
@@ -84,12 +86,21 @@ class Narrator:
         """Prints the results of the last pass."""
         for view in controller.views():
             self.mode = view.decision.mode
+            self._accounts[view.application.key] = view.ledger
             for alert in view.decision.alerts:
                 self.alerts.setdefault(alert.key, alert)
             self._decided(view)
             self._mode_changed(view)
             self._acted(view)
             self._verified(view)
+
+    def bill(self) -> None:
+        """Prints what the replicas have cost, by the controller's own account."""
+        accounts = list(self._accounts.values())
+        lasted = text.duration(sum(sum(one.seconds.values()) for one in accounts) / max(1, len(accounts)))
+        words = f"the replicas of {lasted} cost ${sum(one.spend for one in accounts):,.2f}"
+        premium = sum(one.premium for one in accounts)
+        self.say("plain", words + (f"; the requests in capacity mode cost ${premium:,.2f} more than in cost mode" if premium else ""))
 
     def _decided(self, view: View) -> None:
         decision = view.decision

@@ -84,6 +84,7 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
         try:
             _follow(environment, narrator, thread, stop)
             facts = environment.facts()
+            narrator.bill()
         finally:
             service.stop()
             thread.join(timeout=_JOIN_S)

@@ -10,6 +10,7 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.policy import text
+from controller.policy.ledger import Ledger
 from controller.policy.model import Action, ActionKind, Memory, Mode, Shortage, Target, UnitEvidence, Verb
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
@@ -27,6 +28,7 @@ class Screen:
     def __init__(self) -> None:
         self.clock = ManualClock(NOW)
         self.lines: list[str] = []
+        self.ledger = Ledger()
         self.narrator = Narrator(lambda _style, line: self.lines.append(line), self.clock)
 
     def decided(self, judged: UnitEvidence, reason: Reason, memory: Memory | None = None) -> list[str]:
@@ -35,7 +37,8 @@ class Screen:
         decision: Any = SimpleNamespace(
             verb=Verb.HOLD, reason=reason, mode=Mode.COST, held_back=None, sentence="why", evidence={judged.unit: judged}, alerts=()
         )
-        view = SimpleNamespace(application=application(), decision=decision, memory=memory or Memory(), plan=SimpleNamespace(due=()))
+        parts = {"application": application(), "decision": decision, "memory": memory or Memory(), "plan": SimpleNamespace(due=())}
+        view = SimpleNamespace(**parts, ledger=self.ledger)
         self.narrator.tap(cast("Controller", SimpleNamespace(views=lambda: [view])))
         return list(self.lines)
 
@@ -82,6 +85,17 @@ def test_a_refusal_of_an_offering_that_the_unit_does_not_wait_for_is_not_printed
 def test_the_weights_at_the_start_were_written_by_nobody(screen: Screen) -> None:
     lines = screen.decided(UnitEvidence("sd21-inf2", Shortage.NONE), Reason.DEMAND_MET, Memory(changed_at=NOW, verified_at=NOW + 20.0))
     assert lines[1] == "00:00  ✔ the load balancer shows the weights of the Ingress; its targets are healthy"
+
+
+def test_the_bill_is_the_controllers_own_account(screen: Screen) -> None:
+    screen.ledger = Ledger(seconds={Mode.COST: 600.0, Mode.CAPACITY: 60.0}, spend=12.34)
+    screen.decided(UnitEvidence("sd21-inf2", Shortage.NONE), Reason.DEMAND_MET)
+    screen.narrator.bill()
+    assert screen.lines[-1] == "00:00  the replicas of 11 min cost $12.34"
+    screen.ledger = replace(screen.ledger, premium=0.5)
+    screen.decided(UnitEvidence("sd21-inf2", Shortage.NONE), Reason.DEMAND_MET)
+    screen.narrator.bill()
+    assert screen.lines[-1].endswith("; the requests in capacity mode cost $0.50 more than in cost mode")
 
 
 def test_what_is_written_has_a_line_for_each_field() -> None:
