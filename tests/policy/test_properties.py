@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from controller.policy.codec import encode
 from controller.policy.decide import decide
+from controller.policy.demand import ceiling, scaler_replicas, total_demand
+from controller.policy.missing_metrics import HELD_S
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -18,6 +20,7 @@ from controller.policy.model import (
     Mode,
     Override,
     Plan,
+    PlannedMode,
     PolicySettings,
     RoutingStyle,
     Sample,
@@ -135,7 +138,8 @@ def _play(script: list[tuple[object, ...]], policy: PolicySettings, style: Routi
 
 adversary = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 scripts = st.lists(steps, min_size=10, max_size=40)
-policies = st.sampled_from([replace(POLICY, strategy=strategy) for strategy in Strategy])
+LIVE = replace(POLICY, strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
+policies = st.sampled_from([*(replace(POLICY, strategy=strategy) for strategy in Strategy), LIVE])
 
 
 @adversary
@@ -146,6 +150,7 @@ def test_whatever_happens_the_promises_hold(script: list[tuple[object, ...]], po
         _no_needless_change(tick, policy)
         _no_traffic_to_nobody(tick)
         _nothing_lowered_early(tick)
+        _planned_floors_are_bounded(tick, policy)
         assert "?>" not in tick.decision.sentence
 
 
@@ -187,6 +192,26 @@ def _nothing_lowered_early(tick: _Tick) -> None:
         assert tick.decision.verb not in {Verb.FAILOVER, Verb.FALLBACK}
         changed = tick.before.changed_at
         assert changed is None or tick.snapshot.now - changed >= POLICY.drain_s, "sticky clients had no time to leave"
+
+
+def _planned_floors_are_bounded(tick: _Tick, policy: PolicySettings) -> None:
+    """Also where a counter says nonsense, pods wait for ever or units vanish."""
+    if not policy.plans_floors or tick.decision.mode is not Mode.COST:
+        return
+    known = total_demand(tick.snapshot)
+    for action in tick.plan.due:
+        if action.kind is ActionKind.LOWER_FLOOR:
+            missing = tick.before.demand_missing_since
+            assert known is not None or (missing is not None and tick.snapshot.now - missing >= HELD_S), (
+                "missing metrics took replicas away"
+            )
+        if action.kind is ActionKind.RAISE_FLOOR:
+            unit, observed = tick.snapshot.application.unit(action.unit), tick.snapshot.units[action.unit]
+            assert int(action.after) <= ceiling(unit, observed), "KEDA refuses a floor above its maximum"
+            if known is not None and not tick.decision.verb.changes_mode and not tick.before.demand_missing_since:
+                most = max(unit.min_replicas, scaler_replicas(tick.snapshot, unit), observed.ready or 0) + 1
+                most += math.ceil(policy.planned_max_above_scaler * known / unit.throughput)
+                assert int(action.after) <= most, "a floor is further above what KEDA asks for than allowed"
 
 
 @settings(deadline=None, max_examples=8)
