@@ -335,6 +335,11 @@ def _account(ledger: Object | None, width: int) -> Iterator[Line]:
     words = f"cost mode saved ${saved:,.2f}, failover cost ${premium:,.2f}, exposed {exposed:g} min, "
     words += f"replicas kept by probes ${probes:,.2f}, mode changes {ledger.get('switches', 0)}; calls: {calls}"
     yield from wrapped("dim", "  ", f"account of {text.duration(seconds)}: {words}", width)
+    if compared := ledger.get("compared"):
+        spent, weights, best = (compared.get(name, 0) for name in ("spendDollars", "weightsDollars", "optimumDollars"))
+        words = f"the replicas cost ${spent:,.2f}, those for the weights of the application file ${weights:,.2f}, the optimum with "
+        words += f"hindsight ${best:,.2f}"
+        yield from wrapped("dim", "  ", f"bill of {text.duration(compared.get('seconds', 0))} with known demand: {words}", width)
 
 
 def _controller(running: Running, now: float, width: int) -> Iterator[Line]:

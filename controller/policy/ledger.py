@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.policy.demand import probing, scaler_replicas
 from controller.policy.figures import Figures
-from controller.policy.model import Decision, Mode, Snapshot, UnitObservation
+from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitObservation
 from controller.policy.weights import blended_cost, price_ratio
 
 _HOUR_S: Final = 3600.0
@@ -38,6 +38,11 @@ class Ledger:
         mode_changes: Mode changes that were made.
         calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were reported. A call for several
             applications is divided among them.
+        compared_s: Observed time in which strategy `planned` had a fleet, because the demand was known, seconds.
+        compared_spend: US dollars of the replicas that had a node in that time.
+        weights_spend: US dollars that the whole replicas for the weights of the application file would have cost in that time.
+        least_spend: US dollars that the cheapest whole replicas for the demand of each moment would have cost in that time: the optimum
+            with hindsight, which pays neither headroom nor starts nor for the loss of a family.
     """
 
     seconds: Mapping[Mode, float] = field(default_factory=dict)
@@ -50,6 +55,10 @@ class Ledger:
     probe_dollars: float = 0.0
     mode_changes: int = 0
     calls: Mapping[str, float] = field(default_factory=dict)
+    compared_s: float = 0.0
+    compared_spend: float = 0.0
+    weights_spend: float = 0.0
+    least_spend: float = 0.0
 
     @property
     def exposed_minutes(self) -> float:
@@ -79,7 +88,7 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
     gain = _gain(snapshot, figures.intended) * served * application.metric_period_s / _HOUR_S
     exposed = any(judged.short and figures.intended.get(name, 0) > 0 for name, judged in decision.evidence.items())
     return replace(
-        ledger,
+        _compared(ledger, decision.planned, lasted),
         seconds={**ledger.seconds, mode: ledger.seconds.get(mode, 0.0) + lasted},
         requests={**ledger.requests, mode: ledger.requests.get(mode, 0.0) + served},
         spend=ledger.spend + spend * lasted / _HOUR_S,
@@ -88,6 +97,20 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
         exposed_s=ledger.exposed_s + (lasted if mode is Mode.COST and exposed else 0.0),
         probing_s=ledger.probing_s + lasted * len(_waiting_probes(snapshot, decision)),
         probe_dollars=ledger.probe_dollars + _kept_by_probes(snapshot, decision, figures.demand) * lasted / _HOUR_S,
+    )
+
+
+def _compared(ledger: Ledger, shown: PlannedFleet | None, lasted: float) -> Ledger:
+    """The account with what the replicas cost beside other fleets; the same one where there is nothing to compare with."""
+    if shown is None:
+        return ledger
+    hours = lasted / _HOUR_S
+    return replace(
+        ledger,
+        compared_s=ledger.compared_s + lasted,
+        compared_spend=ledger.compared_spend + shown.present * hours,
+        weights_spend=ledger.weights_spend + shown.weighted * hours,
+        least_spend=ledger.least_spend + shown.least * hours,
     )
 
 

@@ -789,6 +789,9 @@ class PlannedFleet:
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour.
+        weighted: Price of the whole replicas that the weights of the application file need at the present demand, US dollars per hour.
+        least: Price of the cheapest whole replicas for the present demand, without headroom, forecast, a loss that is planned for and
+            starts to pay, US dollars per hour: the optimum with hindsight.
         live: Whether the floors of cost mode follow it.
         missed: Units that are short and of which the fleet would have more replicas.
         held: Why the floors do not follow it now, in words; "" where they do, or are not meant to.
@@ -799,6 +802,8 @@ class PlannedFleet:
     needs: Needs
     fleet: Fleet
     present: float
+    weighted: float = 0.0
+    least: float = 0.0
     live: bool = False
     missed: frozenset[str] = frozenset()
     held: str = ""

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import dollars
-from controller.policy.demand import ceiling, probing, scaler_replicas
+from controller.policy.demand import ceiling, needed_replicas, probing, scaler_replicas
 from controller.policy.expected_demand import expected_demand
 from controller.policy.figures import Figures
 from controller.policy.fleet import Needs, Offer, cheapest_fleet
 from controller.policy.ledger import placed
-from controller.policy.model import DemandHistory, PlannedFleet, Shortage, Snapshot, Strategy, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import (
+    DemandHistory,
+    PlannedFleet,
+    Shortage,
+    Snapshot,
+    Strategy,
+    Unit,
+    UnitEvidence,
+    UnitObservation,
+    WeightStrategy,
+)
 from controller.policy.reservations import usable_types
-from controller.policy.weights import cost_per_request
+from controller.policy.weights import base_weights, cost_per_request
 
 PAYS_OFF_S: Final = 3600.0
 """Within which time a replica that takes the place of another must pay for its start, seconds. An hour, so that a replica with a cold start
@@ -56,17 +67,27 @@ def planned(
     present = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in units)
     fleet = cheapest_fleet(offers, needs)
     missed = _missed(snapshot, figures.demand, evidence, found or {}, needs) if policy.plans_floors else frozenset()
-    return PlannedFleet(demand, expected.shortfall, needs, fleet, present, policy.plans_floors, missed)
+    return PlannedFleet(
+        expected=demand,
+        shortfall=expected.shortfall,
+        needs=needs,
+        fleet=fleet,
+        present=present,
+        weighted=_weighted(snapshot, figures.demand),
+        least=_least(snapshot, figures.demand, evidence, found or {}),
+        live=policy.plans_floors,
+        missed=missed,
+    )
 
 
 def offered(
-    snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int], *, refusals: bool = True
+    snapshot: Snapshot, demand: float | None, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int], *, refusals: bool = True
 ) -> tuple[Offer, ...]:
     """What each unit offers to a fleet.
 
     Args:
         snapshot: What is observed.
-        demand: The present demand, requests per metric period: it bounds how far a unit may be above its scaler.
+        demand: The present demand, requests per metric period: it bounds how far a unit may be above its scaler; None: no bound.
         evidence: What is proven, by unit.
         found: Floors of others that planned floors took the place of, by unit.
         refusals: Whether units that are short are held to what they have; False: as if they could grow.
@@ -77,7 +98,7 @@ def offered(
         scales, because it has no ScaledObject or a person paused it, keeps what it has, and a floor that a person set is its least.
     """
     grouped, paid = families(snapshot), _paid(snapshot)
-    above = snapshot.application.policy.planned_max_above_scaler * demand
+    above = None if demand is None else snapshot.application.policy.planned_max_above_scaler * demand
     offers = []
     for unit in snapshot.application.units:
         observed, judged = snapshot.units[unit.name], evidence[unit.name]
@@ -87,7 +108,8 @@ def offered(
             most = least = min(most, _present(observed, judged))
         else:
             least = least if scaler.floor_ours else max(least, scaler.min_replicas)
-            most = min(most, max(least, scaler_replicas(snapshot, unit)) + math.ceil(above / unit.throughput - 1e-9))
+            if above is not None:
+                most = min(most, max(least, scaler_replicas(snapshot, unit)) + math.ceil(above / unit.throughput - 1e-9))
         start = unit.cold_start_s / PAYS_OFF_S
         offers.append(
             Offer(
@@ -156,6 +178,26 @@ def _had(unit: Unit, observed: UnitObservation, judged: UnitEvidence, *, refusal
 def refused(judged: UnitEvidence) -> bool:
     """Whether a unit gets no new replica: it is proven short, or its return is still to be proven."""
     return judged.short or probing(judged)
+
+
+def _least(snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int]) -> float:
+    """The price of the cheapest whole replicas for a demand, US dollars per hour. None of them needs a start."""
+    offers = offered(snapshot, None, evidence, found)
+    return cheapest_fleet([replace(offer, present=0, start=0.0) for offer in offers], Needs(demand, 0.0)).price
+
+
+def _weighted(snapshot: Snapshot, demand: float) -> float:
+    """The price of the whole replicas that the weights of the application file need at a demand, US dollars per hour.
+
+    Weights that depend on what is ready are those of units that have all their replicas. Where a weight is missing, merit order counts.
+    """
+    application = snapshot.application
+    units, strategy = application.units, application.policy.weight_strategy
+    if strategy is WeightStrategy.EXPLICIT and any(unit.weight is None for unit in units):
+        strategy = WeightStrategy.MERIT_ORDER
+    weights = base_weights(units, strategy, demand, {unit.name: unit.max_replicas for unit in units})
+    needed = needed_replicas(snapshot, weights, demand)
+    return sum(unit.price_per_hour * needed[unit.name] for unit in units)
 
 
 def _missed(

@@ -132,6 +132,20 @@ def _verification(seen: Verification, wanted: Iterable[Target]) -> dict[str, Any
     }
 
 
+def _comparison(ledger: Ledger) -> dict[str, Any]:
+    """What the replicas cost beside other fleets; nothing without strategy `planned`."""
+    if not ledger.compared_s:
+        return {}
+    return {
+        "compared": {
+            "seconds": round(ledger.compared_s),
+            "spendDollars": round(ledger.compared_spend, 2),
+            "weightsDollars": round(ledger.weights_spend, 2),
+            "optimumDollars": round(ledger.least_spend, 2),
+        }
+    }
+
+
 def _account(ledger: Ledger) -> dict[str, Any]:
     """What the modes cost and saved since this replica began to lead, in US dollars and seconds."""
     return {
@@ -143,6 +157,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
         "exposedMinutes": round(ledger.exposed_minutes, 1),
         "probingMinutes": round(ledger.probing_s / 60, 1),
         "probeDollars": round(ledger.probe_dollars, 2),
+        **_comparison(ledger),
         "switches": ledger.mode_changes,
         "calls": {service: round(count, 1) for service, count in sorted(ledger.calls.items())},
     }

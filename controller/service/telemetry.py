@@ -149,6 +149,8 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
     exposed = CounterMetricFamily("failoverctl_exposed_seconds", "Time in cost mode with a unit that is proven short.", labels=app)
     probing = CounterMetricFamily("failoverctl_probing_seconds", "Replica-seconds of pending probes.", labels=app)
     probes = CounterMetricFamily("failoverctl_probe_dollars", "US dollars of replicas that only a probe keeps.", labels=app)
+    words = "US dollars while strategy planned had a fleet: spent, for the weights of the file, and the optimum with hindsight."
+    compared = CounterMetricFamily("failoverctl_compared_dollars", words, labels=(*app, "of"))
     what = "API calls for an application; those that serve several are shared out."
     calls = CounterMetricFamily("failoverctl_application_api_calls", what, labels=(*app, "service"))
     for key, ledger in ledgers:
@@ -160,9 +162,12 @@ def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFa
         exposed.add_metric((key,), ledger.exposed_s)
         probing.add_metric((key,), ledger.probing_s)
         probes.add_metric((key,), ledger.probe_dollars)
+        bills = (("spent", ledger.compared_spend), ("weights", ledger.weights_spend), ("optimum", ledger.least_spend))
+        for of, dollars in bills if ledger.compared_s else ():
+            compared.add_metric((key, of), dollars)
         for service, count in sorted(ledger.calls.items()):
             calls.add_metric((key, service), count)
-    yield from (seconds, requests, spend, saved, premium, exposed, probing, probes, calls)
+    yield from (seconds, requests, spend, saved, premium, exposed, probing, probes, compared, calls)
 
 
 def _gauges(decided: Iterable[tuple[str, _Decided]], *, units: bool) -> Iterator[GaugeMetricFamily]:

@@ -78,6 +78,20 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     )
     assert shown.endswith("mode changes 2; calls: elbv2 840, kubernetes 12")
     assert published["calls"] == {"kubernetes": 99}
+    assert not any("hindsight" in line for line in lines)
+
+
+def test_the_bill_is_compared_with_other_fleets() -> None:
+    """With strategy planned."""
+    made = snapshot()
+    observation = judge(made, memory())
+    account = Ledger(seconds={Mode.COST: 7200.0}, compared_s=3600.0, compared_spend=10.0, weights_spend=12.5, least_spend=8.25)
+    view = View(made.application, made, observation.decision, observation.made, observation.memory, account)
+    published = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
+    assert (
+        "  bill of 1 h with known demand: the replicas cost $10.00, those for the weights of the application file $12.50, the optimum with "
+        "hindsight $8.25"
+    ) in [line for _, line in status_lines(observation, Running(published), 200)]
     said = ["two writers fight for 5 min", "two writers fight for 6 min 3 s"]
     alerting = {**published, "applications": {"shop/sd21": {**published["applications"]["shop/sd21"], "alerts": said}}}
     written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "writers" in line]

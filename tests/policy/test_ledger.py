@@ -8,7 +8,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.ledger import LONGEST_S, Ledger, booked, counted, placed
-from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot
+from controller.policy.model import Memory, Mode, PolicySettings, Sample, Scaler, Snapshot, Strategy
 from tests.policy.support import INF2, change, pods, proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
@@ -95,3 +95,26 @@ def test_calls_and_switches_add_up() -> None:
     """By service; one that was not called does not appear."""
     ledger = counted(counted(Ledger(), mode_changes=1, calls={"kubernetes": 3}), calls={"kubernetes": 2, "elbv2": 0.5, "ec2": 0})
     assert (ledger.mode_changes, ledger.calls) == (1, {"kubernetes": 5, "elbv2": 0.5})
+
+
+def test_what_was_spent_is_compared_with_other_fleets() -> None:
+    """With strategy `planned`, by the hour: what ran, the whole replicas for the weights of the file, and the optimum with hindsight."""
+    planning = application(policy=PolicySettings(strategy=Strategy.PLANNED))
+    made = asked(snapshot(planning))
+    for name in made.units:
+        made = change(made, name, scaler=Scaler(name, "1", 1, 100, "100"))
+    ledger = Ledger()
+    for _ in range(60):
+        ledger = book(made, memory(), before=ledger)
+    assert ledger.compared_s == 3600
+    assert ledger.compared_spend == pytest.approx(ledger.spend)
+    # 40 % of 600 are 3 replicas of inf2, 20 % one of trn1, 15 % one of g5, 10 % one of g6, 15 % two of the other g5.
+    assert ledger.weights_spend == pytest.approx(3 * 0.7582 + 1.3438 + 1.0060 + 0.8048 + 2 * 1.0060)
+    # One replica of each carries 446; two more of inf2 carry the rest.
+    assert ledger.least_spend == pytest.approx(3 * 0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)
+
+
+def test_nothing_is_compared_without_a_fleet() -> None:
+    """Another strategy, or no demand known."""
+    assert book(asked(snapshot()), memory()).compared_s == 0
+    assert book(snapshot(application(policy=PolicySettings(strategy=Strategy.PLANNED))), memory()).compared_s == 0
