@@ -152,12 +152,14 @@ class _Search:
         self._demand = min(needs.demand, total)
         self.without = [min(needs.without_any, rest) for rest in left]
         self._short = needs.demand > total * (1 + _NEAR) or any(needs.without_any > rest * (1 + _NEAR) for rest in left)
-        self._best, self._cost = everything, self._price(everything)
         self.slack = _NEAR * max(1.0, total)
         steps = [
             (price / offer.throughput, index, low, high) for index, offer in enumerate(self.offers) for price, low, high in offer.steps()
         ]
         self.steps = sorted(steps)
+        self.throughputs = [offer.throughput for offer in self.offers]
+        self._costs: list[dict[int, float]] = [{} for _ in self.offers]
+        self._best, self._cost = everything, self._price(everything)
 
     def run(self, nodes: int) -> Fleet:
         """Searches, the lowest bound first, until no node can be cheaper than the best fleet or there were too many nodes."""
@@ -186,8 +188,15 @@ class _Search:
         named = {offer.name: count for offer, count in zip(self.offers, self._best, strict=True)}
         return Fleet(named, paid, self._cost, least, carried, dict(zip(self._families, left, strict=True)), self._short)
 
+    def cost(self, index: int, count: int) -> float:
+        """`Offer.cost` of one offer, remembered: most nodes share most of their bounds."""
+        known = self._costs[index].get(count)
+        if known is None:
+            known = self._costs[index][count] = self.offers[index].cost(count)
+        return known
+
     def _price(self, counts: Sequence[int]) -> float:
-        return sum(offer.cost(count) for offer, count in zip(self.offers, counts, strict=True))
+        return sum(self.cost(index, count) for index, count in enumerate(counts))
 
     def _carried(self, counts: Sequence[float]) -> tuple[float, list[float]]:
         """What replicas carry, and what is left of it without each family."""
@@ -224,21 +233,24 @@ class _Relaxed:
     """The program with fractions of replicas within bounds, as a function of the sum of throughput."""
 
     def __init__(self, search: _Search, bounds: Bounds) -> None:
-        self._family, self._without, self._slack = search.family, search.without, search.slack
-        self._lows, self._highs = [0.0] * len(self._without), [0.0] * len(self._without)
-        self._counts = [float(low) for low, _ in bounds]
-        self._fixed = 0.0
-        for offer, family, (low, high) in zip(search.offers, search.family, bounds, strict=True):
-            self._lows[family] += low * offer.throughput
-            self._highs[family] += high * offer.throughput
-            self._fixed += offer.cost(low)
+        self._family, self._slack = search.family, search.slack
+        lows, highs = [0.0] * len(search.without), [0.0] * len(search.without)
+        throughputs, fixed = search.throughputs, 0.0
+        for index, family in enumerate(self._family):
+            low, high = bounds[index]
+            lows[family] += low * throughputs[index]
+            highs[family] += high * throughputs[index]
+            fixed += search.cost(index, low)
+        self._counts: list[float] = [low for low, _ in bounds]
+        self._fixed = fixed
         self._steps = []
         for price, index, begin, end in search.steps:
             low, high = bounds[index]
-            if begin < high and end > low:
-                throughput = search.offers[index].throughput
-                self._steps.append((price, index, self._family[index], throughput, (min(end, high) - max(begin, low)) * throughput))
-        self._least, self._whole = sum(self._lows), sum(self._highs)
+            first, last = begin if begin > low else low, end if end < high else high  # noqa: FURB136 - as in `_at`
+            if first < last:
+                self._steps.append((price, index, self._family[index], throughputs[index], (last - first) * throughputs[index]))
+        self._least, self._whole = sum(lows), sum(highs)
+        self._limits = [*zip(highs, search.without, lows, strict=True)]
         self._step = _STEP * max(1.0, self._whole)
 
     def solve(self, demand: float) -> tuple[float, list[float]]:
@@ -268,16 +280,21 @@ class _Relaxed:
         The families' most, each at most the sum less what must be left without it, less the sum itself, is concave in the sum: Newton's
         steps from below reach its first zero without passing it.
         """
-        if any(self._whole - high < need - self._slack for high, need in zip(self._highs, self._without, strict=True)):
-            return None
-        at = max(demand, self._least, *(low + need for low, need in zip(self._lows, self._without, strict=True)))
-        for _ in range(len(self._without) + 2):
+        at = max(demand, self._least)
+        for high, need, low in self._limits:
+            if self._whole - high < need - self._slack:
+                return None
+            at = max(at, low + need)
+        for _ in range(len(self._limits) + 2):
             if at > self._whole + self._slack:
                 return None
             room, growing = 0.0, 0
-            for high, need in zip(self._highs, self._without, strict=True):
-                room += min(high, at - need)
-                growing += at - need < high
+            for high, need, _ in self._limits:
+                if at - need < high:
+                    room += at - need
+                    growing += 1
+                else:
+                    room += high
             if room >= at - self._slack:
                 return min(at, self._whole)
             if growing <= 1:
@@ -293,15 +310,18 @@ class _Relaxed:
 
     def _at(self, whole: float) -> tuple[float, list[float]]:
         """The least cost at a sum of throughput, and the replicas: the cheapest throughput first, as far as the families may."""
-        room = [max(0.0, min(high, whole - need) - low) for high, need, low in zip(self._highs, self._without, self._lows, strict=True)]
-        left, counts, cost = whole - self._least, list(self._counts), self._fixed
+        # Conditions instead of `min`, which would make the whole search a fifth slower.
+        room = [(high if high < whole - need else whole - need) - low for high, need, low in self._limits]  # noqa: FURB136
+        left, counts, cost = whole - self._least, [*self._counts], self._fixed
         for price, index, family, throughput, width in self._steps:
-            take = min(width, room[family], left)
+            free = room[family]
+            take = width if width < free else free  # noqa: FURB136
+            take = left if left < take else take  # noqa: FURB136
             if take > 0:
                 counts[index] += take / throughput
                 cost += take * price
                 left -= take
-                room[family] -= take
+                room[family] = free - take
         return cost, counts
 
 
