@@ -17,6 +17,7 @@ from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
     DemandHistory,
+    PlannedFleet,
     PolicySettings,
     PoolObservation,
     RoutingObservation,
@@ -30,6 +31,8 @@ from controller.policy.model import (
     UnitObservation,
 )
 from controller.policy.planned import planned
+from controller.policy.planned_weights import planned_weights
+from controller.policy.text import number
 from controller.policy.weights import cost_per_request
 from research.traces import Trace
 
@@ -139,25 +142,25 @@ class Fleet:
         self._limit(most)
         seen = self._snapshot(demand, most)
         figures = Figures.of(seen)
-        self.weights = dict(figures.cost) or self.weights or dict(figures.intended)
+        shown = self._planned(seen, figures)
+        cost = figures.cost if shown is None else planned_weights(self.application, figures.serving, demand, shown)
+        self.weights = dict(cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
         units = {unit.name: unit for unit in self.application.units}
         late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
         paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
-        wanted = self._floors(seen, figures)
         for name, unit in units.items():
-            self._scale(unit, sent.get(name, 0.0), most[name], wanted.get(name, 0))
+            self._scale(unit, sent.get(name, 0.0), most[name], 0 if shown is None else shown.fleet.replicas[name])
         self.now += self.step_s
         return Step(paid, late, demand, dict(sent))
 
-    def _floors(self, seen: Snapshot, figures: Figures) -> dict[str, int]:
-        """The replicas by unit that production's strategy `planned` would run."""
+    def _planned(self, seen: Snapshot, figures: Figures) -> PlannedFleet | None:
+        """What production's strategy `planned` would run; None with another one."""
         evidence = {name: UnitEvidence(name, Shortage.NONE, ready=count) for name, count in self.ready.items()}
         if figures.demand is not None:
             self.history = noted_demand(self.history, seen.now, figures.demand)
-        fleet = planned(seen, figures, evidence, self.history)
-        return dict(fleet.fleet.replicas) if fleet is not None else {}
+        return planned(seen, figures, evidence, self.history)
 
     def _limit(self, most: Mapping[str, int]) -> None:
         for name, left in self.starting.items():
@@ -185,7 +188,7 @@ class Fleet:
         units = {}
         for unit in self.application.units:
             ready, name = self.ready[unit.name], unit.name
-            scaler = Scaler(name, "1", unit.min_replicas, most[name])
+            scaler = Scaler(name, "1", unit.min_replicas, most[name], target=number(unit.throughput))
             counted = Sample(demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units), self.now)
             units[name] = UnitObservation(
                 name, PoolObservation(unit.node_pool), desired=ready + len(self.starting[name]), ready=ready, demand=counted, scaler=scaler
@@ -221,7 +224,7 @@ STRATEGIES: Final[Mapping[str, PolicySettings]] = {
     "planned, no loss": PolicySettings(strategy=Strategy.PLANNED, resilience_share=0.0),
     "planned": PolicySettings(strategy=Strategy.PLANNED),
 }
-"""By name: what production decides with. Floors follow the planned fleet here, which production only shows."""
+"""By name: what production decides with. Here floors and weights follow the fleet at once, up and down."""
 
 
 @dataclass(frozen=True, slots=True)
