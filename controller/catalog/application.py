@@ -474,6 +474,10 @@ class PolicyFile(FileModel):
         if 0 < self.rollback_s <= self.verify_alert_s:
             allowed = f"0, or more than verifyAlertSeconds ({self.verify_alert_s:g}): the alert must precede the rollback"
             faults.append((("rollbackSeconds",), f"{self.rollback_s:g}", allowed))
+        live = self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
+        if live and self.failover_utilization == 0:
+            allowed = "more than 0 with plannedMode live: else each replica that is planned and refused would lead to a failover"
+            faults.append((("failoverUtilization",), "0", allowed))
         if self.hard_demand_s <= self.ice_cache_s:
             allowed = f"more than iceCacheSeconds ({self.ice_cache_s:g}), so that Karpenter has tried every offering again"
             faults.append((("hardDemandSeconds",), f"{self.hard_demand_s:g}", allowed))

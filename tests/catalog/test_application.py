@@ -273,6 +273,16 @@ class TestRefused:
                 "more than iceCacheSeconds",
                 id="hard demand",
             ),
+            pytest.param(
+                {
+                    ("spec", "policy", "strategy"): "planned",
+                    ("spec", "policy", "plannedMode"): "live",
+                    ("spec", "policy", "failoverUtilization"): 0,
+                },
+                "spec.policy.failoverUtilization",
+                "more than 0 with plannedMode live",
+                id="planned and every shortage",
+            ),
         ],
     )
     def test_values_that_do_not_fit_together(
