@@ -16,10 +16,9 @@ from controller.policy.availability import HEALTH_FRESH_S, with_known_health
 from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
-from controller.signals.load_balancer.request import ServicePort, VerificationRequest, listener_ports, live_rules, target_groups
+from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest, listener_ports, live_rules
 from controller.signals.load_balancer.turns import Load, Turns, Waiting
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
-from controller.signals.objects import Object
 from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
 
 LANES: Final = 4
@@ -58,8 +57,8 @@ class OfferingsPoller(Offerings, Protocol):
         """How fresh the values are."""
 
 
-Bindings = dict[str, list[Object] | None]
-"""Target group bindings by namespace, each read once; None where they are not known."""
+Bindings = dict[str, BoundGroups | None]
+"""What the target group bindings of a namespace bind, each read once; None where they are not known."""
 
 
 def verification_request(application: Application, view: ClusterView, bindings: Bindings | None = None) -> VerificationRequest | None:
@@ -80,8 +79,9 @@ def verification_request(application: Application, view: ClusterView, bindings: 
     with view.lock:
         workloads = view.workloads
         if application.namespace not in bindings:
-            bindings[application.namespace] = workloads.bindings(application.namespace) if workloads.bindings_known else None
-    known = bindings[application.namespace]
+            known = workloads.bindings(application.namespace) if workloads.bindings_known else None
+            bindings[application.namespace] = BoundGroups(known) if known is not None else None
+    bound = bindings[application.namespace]
     return VerificationRequest(
         application=application.key,
         hostnames=hostnames(ingress),
@@ -89,7 +89,7 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         targets=routing.targets,
         stickiness_s=routing.stickiness_s,
         rules=live_rules(ingress, application.action),
-        target_groups=target_groups(known, application.namespace, application.ingress) if known is not None else None,
+        target_groups=bound.of(application.namespace, application.ingress) if bound is not None else None,
         ready=_ready(application, routing.targets, view),
         healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),

@@ -91,6 +91,7 @@ class WorkloadView:
         self._deployments: dict[Key, DeploymentView] = {}
         self._names: dict[str, set[str]] = {}  # of the Deployments, by namespace
         self._slices: dict[Key, dict[str, tuple[str, ...]]] = {}  # ready endpoints by Service and slice
+        self._endpoints: dict[Key, int] = {}  # ready ones by Service: read for every Service in every round of verifications
         self._slice_services: dict[Key, str] = {}
         self._services: dict[Key, tuple[int | str, ...]] = {}
         self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
@@ -153,11 +154,21 @@ class WorkloadView:
             del slices[name]
             if not slices:
                 del self._slices[namespace, before]
+            self._count_endpoints((namespace, before))
             changed = True
         if kind == "DELETED":
             return changed
         self._slice_services[namespace, name] = service
-        return _put(self._slices.setdefault((namespace, service), {}), name, tuple(sorted(set(_ready_endpoints(obj))))) or changed
+        changed = _put(self._slices.setdefault((namespace, service), {}), name, tuple(sorted(set(_ready_endpoints(obj))))) or changed
+        self._count_endpoints((namespace, service))
+        return changed
+
+    def _count_endpoints(self, service: Key) -> None:
+        slices = self._slices.get(service)
+        if slices:
+            self._endpoints[service] = len(set().union(*slices.values()))
+        else:
+            self._endpoints.pop(service, None)
 
     def service(self, kind: str, obj: Object) -> bool:
         """Takes one Service: its ports, by number and by name."""
@@ -298,8 +309,7 @@ class WorkloadView:
 
     def endpoints_ready(self, namespace: str, service: str) -> int | None:
         """Ready endpoints of a Service, None where it has no EndpointSlice."""
-        slices = self._slices.get((namespace, service))
-        return len(set().union(*slices.values())) if slices else None
+        return self._endpoints.get((namespace, service))
 
     def service_ports(self, namespace: str, service: str) -> tuple[int | str, ...] | None:
         """Ports of a Service by number and name, None where it does not exist."""

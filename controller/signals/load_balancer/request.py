@@ -122,6 +122,38 @@ def listener_ports(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kub
     return frozenset(ports)
 
 
+class BoundGroups:
+    """TargetGroupBindings, each read once, by the Ingress that it was made for.
+
+    Args:
+        bindings: TargetGroupBindings as plain objects.
+    """
+
+    def __init__(self, bindings: Iterable[Mapping[str, Any]]) -> None:
+        self._own: dict[tuple[str, str, str], list[tuple[ServicePort, str]]] = {}  # by namespace, and by the stack's namespace and name
+        self._grouped: dict[str, list[tuple[ServicePort, str]]] = {}  # by namespace
+        for binding in bindings:
+            self._add(binding)
+
+    def _add(self, binding: Mapping[str, Any]) -> None:
+        metadata, spec = mapping(binding, "metadata"), mapping(binding, "spec")
+        labels, reference = mapping(metadata, "labels"), mapping(spec, "serviceRef")
+        namespace, port = text(metadata, "namespace"), port_of(reference.get("port"))
+        service, arn = text(reference, "name"), text(spec, "targetGroupARN")
+        if metadata.get("deletionTimestamp") or not service or port is None or not arn:
+            return
+        self._own.setdefault((namespace, *stack_of(binding)), []).append(((service, port), arn))
+        if any(labels.get(f"{prefix}/stack") for prefix in _STACK_PREFIXES):
+            self._grouped.setdefault(namespace, []).append(((service, port), arn))
+
+    def of(self, namespace: str, ingress: str) -> dict[ServicePort, tuple[str, ...]]:
+        """See `target_groups`."""
+        found: dict[ServicePort, set[str]] = {}
+        for service, arn in (*self._own.get((namespace, namespace, ingress), ()), *self._grouped.get(namespace, ())):
+            found.setdefault(service, set()).add(arn)
+        return {key: tuple(sorted(arns)) for key, arns in found.items()}
+
+
 def target_groups(bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str) -> dict[ServicePort, tuple[str, ...]]:
     """Reads from TargetGroupBindings which target groups belong to which Service of an Ingress.
 
@@ -138,19 +170,7 @@ def target_groups(bindings: Iterable[Mapping[str, Any]], namespace: str, ingress
     Returns:
         The ARNs, sorted, by Service and port.
     """
-    found: dict[ServicePort, set[str]] = {}
-    for binding in bindings:
-        metadata, spec = mapping(binding, "metadata"), mapping(binding, "spec")
-        labels, reference = mapping(metadata, "labels"), mapping(spec, "serviceRef")
-        own = stack_of(binding) == (namespace, ingress)
-        grouped = any(labels.get(f"{prefix}/stack") for prefix in _STACK_PREFIXES)
-        port = port_of(reference.get("port"))
-        service, arn = text(reference, "name"), text(spec, "targetGroupARN")
-        if metadata.get("namespace") != namespace or metadata.get("deletionTimestamp") or not (own or grouped):
-            continue
-        if service and port is not None and arn:
-            found.setdefault((service, port), set()).add(arn)
-    return {key: tuple(sorted(arns)) for key, arns in found.items()}
+    return BoundGroups(bindings).of(namespace, ingress)
 
 
 def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:

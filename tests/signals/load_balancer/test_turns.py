@@ -17,6 +17,7 @@ from controller.signals import external as external_module
 from controller.signals.budget import CallBudget
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
+from controller.signals.load_balancer import request as request_module
 from controller.signals.load_balancer.turns import AGE_S, Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import DEFAULT, Clients, Elb, arn, forward, refusal, rule
@@ -184,6 +185,22 @@ def test_requests_are_made_only_when_they_changed_and_bindings_are_read_once(mon
     fleet.write(fleet.applications[3], weight=1)
     fleet.run(10.0)
     assert len(made) == 101
+
+
+def test_each_binding_is_parsed_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsed for each application of a namespace, a round took time with the square of their number: 24 ms a request at a thousand."""
+    parsed: list[object] = []
+    read = request_module.stack_of
+
+    def reading(binding: Any) -> tuple[str, str]:
+        parsed.append(binding)
+        return read(binding)
+
+    monkeypatch.setattr(request_module, "stack_of", reading)
+    fleet = Fleet(100, per_second=400.0)
+    fleet.external.verify(fleet.applications)
+    assert max(fleet.ages()) == 0.0
+    assert len(parsed) == 100 * len(fleet.applications[0].units)
 
 
 def test_a_permission_that_is_missing_costs_few_calls() -> None:
