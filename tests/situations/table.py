@@ -29,9 +29,14 @@ def table(played: Iterable[tuple[Situation, Played]]) -> str:
         if situation.topic != topic:
             topic = situation.topic
             lines += ["", f"**{topic}**", "", *_HEAD]
-        cells = (situation.given, _proofs(found), _changes(found), _reasons(found), _alerts(found))
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(row(situation, found))
     return "\n".join(lines[1:])
+
+
+def row(situation: Situation, found: Played) -> str:
+    """The line of one situation."""
+    cells = (situation.given, _proofs(found), _changes(found), _reasons(found), _alerts(found))
+    return f"| {' | '.join(cells)} |"
 
 
 def _proofs(found: Played) -> str:
