@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -76,27 +76,31 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leaves files unread that hold nothing of the selected tiers: importing them all takes seconds in every worker."""
     if collection_path.suffix != ".py" or not collection_path.is_relative_to(_ROOT):
         return None
-    found = tiers.tiers_of(collection_path.relative_to(_ROOT).as_posix())
-    return None if config.stash[_selected] & found else True
+    return None if reads(collection_path.relative_to(_ROOT).as_posix(), config.stash[_selected]) else True
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keeps the tests of the selected tiers, each with its tier's time-out; those that wait begin first."""
     selected = config.stash[_selected]
-    kept, left_out = [], []
-    for item in items:
-        tier = _tier(item)
-        if tier not in selected:
-            left_out.append(item)
-            continue
-        kept.append(item)
-        if tier in tiers.TIMEOUT_S:
+    kept = keeps(items, selected)
+    for item in kept:
+        if (tier := _tier(item)) in tiers.TIMEOUT_S:
             item.add_marker(pytest.mark.timeout(tiers.TIMEOUT_S[tier]))
-    if left_out:
+    if left_out := [item for item in items if _tier(item) not in selected]:
         config.hook.pytest_deselected(items=left_out)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = tiers.spread(kept, _waits, workers) if workers > 1 else kept
+
+
+def reads(path: str, selected: frozenset[tiers.Tier]) -> bool:
+    """Whether a file, by its path in the repository, is read where these tiers are selected."""
+    return bool(selected & tiers.tiers_of(path))
+
+
+def keeps(items: Sequence[pytest.Item], selected: frozenset[tiers.Tier]) -> list[pytest.Item]:
+    """The tests of the selected tiers."""
+    return [item for item in items if _tier(item) in selected]
 
 
 def _waits(item: pytest.Item) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -163,7 +164,11 @@ def tier_of(nodeid: str, server: object = None) -> Tier:
         nodeid: pytest's name of it, with or without parameters.
         server: Its parameter `server`, where it has one.
     """
-    test = nodeid.split("[", 1)[0]
+    return _tier_of(nodeid.split("[", 1)[0], server)
+
+
+@cache  # a test with a thousand parameters is asked about a thousand times
+def _tier_of(test: str, server: object) -> Tier:
     covering = [one for one in PLACES if one.covers(test) and one.server in {None, server}]
     return max(covering, key=lambda one: (len(one.path), one.server is not None)).tier if covering else Tier.UNIT
 
