@@ -26,7 +26,6 @@ from controller.service.retries import STATE_RETRY_MAX_S, Backoff, Retries
 from controller.service.terms import TermRecord
 
 _UNCONFIRMED_S: Final = 1.0  # until the next pass where leadership could not be confirmed before an action
-_ALERT_AFTER: Final = 3  # saves in a row that failed: a lost connection heals by itself
 _CHECK_SLACK_S: Final = 0.01  # so that rounding does not make a pass come before the time that a decision waits for
 
 log = structlog.get_logger(__name__)
@@ -184,7 +183,7 @@ class ApplicationPass:
     def _alerts(self) -> Iterator[Alert]:
         """Alerts about actions and saves that keep failing."""
         yield from self._retries.alerts()
-        if self._saving.times >= _ALERT_AFTER:
+        if self._saving.lasts:
             yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
 
     def _save(self, application: Application, memory: Memory) -> None:

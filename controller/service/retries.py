@@ -46,6 +46,11 @@ class Backoff:
         """Failures in a row."""
         self._due = -math.inf
 
+    @property
+    def lasts(self) -> bool:
+        """Whether people must hear of it: it failed three times in a row, and passing trouble ends sooner."""
+        return self.times >= _ALERT_AFTER
+
     def failed(self, now: float, retry_after_s: float | None = None) -> None:
         """Notes a failure.
 
@@ -76,7 +81,7 @@ class _Failed(Backoff):
     def note(self, failure: Failure, now: float) -> None:
         """Notes a failure."""
         self.failed(now, failure.error.retry_after_s)
-        self.passing = isinstance(failure.error, Conflict) and self.times < _ALERT_AFTER
+        self.passing = isinstance(failure.error, Conflict) and not self.lasts
         self.words, self.body = _words(failure), failure.action.body
 
     def wait_s(self, action: Action, now: float) -> float:
@@ -131,7 +136,7 @@ class Retries:
     def alerts(self) -> Iterator[Alert]:
         """One alert about the action that has failed most often in a row, where that is no passing trouble."""
         worst = max(self.failed.values(), key=lambda known: known.times, default=None)
-        if worst is not None and worst.times >= _ALERT_AFTER:
+        if worst is not None and worst.lasts:
             yield Alert("action-failed", "critical", f"tried {worst.times} times without success: {worst.words}")
 
     def _deferred(self, action: Action, now: float) -> Action:
