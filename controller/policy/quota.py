@@ -57,7 +57,7 @@ def quota_words(judged: UnitEvidence, observed: UnitObservation) -> str:
 
 
 def fits(observed: UnitObservation, remembered: UnitMemory, refusals: tuple[Refusal, ...], needed: int, snapshot: Snapshot) -> bool:
-    """Whether a unit that met a quota has what the present demand asks for: more is neither needed nor to be had.
+    """Whether a unit that met a quota has what the present demand asks for: it needs no more and can get no more.
 
     Args:
         observed: The unit.

@@ -121,7 +121,7 @@ def held_words(observed: UnitObservation) -> tuple[str, ...]:
 
 
 def awaited(snapshot: Snapshot) -> bool:
-    """Whether EC2 is asked and has not answered yet, as in the first seconds of a process: the ends of blocks are about to be known."""
+    """Whether EC2 has not answered yet, as in the first seconds of a process: its answer will say when blocks end."""
     return any(one.name == "ec2" and not one.absent and one.last_ok is None and not one.problem for one in snapshot.sources)
 
 

@@ -91,7 +91,7 @@ def _shortage(case: Case) -> Triggered | None:
     short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
     if not short:
         return None
-    # One that may cause no failover lends the others neither its cause nor its patience.
+    # The cause and the patience of a unit that may cause no failover do not count for the others.
     short = tuple(name for name in short if guards.could_trip(case, name)) or short
     details = shortage_details(case, short)
     found = _suffering(case, short)
