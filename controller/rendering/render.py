@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
@@ -73,9 +73,3 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(value: Object) -> str:
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True))
-
-
-def all_objects(objects: Mapping[str, list[Object]]) -> Iterator[Object]:
-    """Every object, in the order in which to apply them."""
-    for found in objects.values():
-        yield from found

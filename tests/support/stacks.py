@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from controller.catalog.application import ApplicationFile
 from controller.cli.render import load
 from controller.policy.model import Mode
 from controller.rendering.parts import Object
-from controller.rendering.render import all_objects, stack_objects
+from controller.rendering.render import stack_objects
 
 ROOT: Final = Path(__file__).parents[2]
 STACKS: Final = ROOT / "deploy" / "stacks"
@@ -38,7 +39,7 @@ def parsed(values: dict[str, Any]) -> ApplicationFile:
 def objects_of(model: ApplicationFile, mode: Mode = Mode.COST) -> list[Object]:
     """All objects of its stack, in order of application."""
     assert model.spec.stack is not None
-    return list(all_objects(stack_objects(model, model.spec.stack, mode)))
+    return list(chain.from_iterable(stack_objects(model, model.spec.stack, mode).values()))
 
 
 def example(name: str, mode: Mode = Mode.COST) -> list[Object]:

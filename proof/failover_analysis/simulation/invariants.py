@@ -278,7 +278,6 @@ class Invariants:
     def _refused_and_replaceable(self, snapshot: Snapshot) -> bool:
         """Whether a unit with weight has been refused capacity for what it needs, and another unit serves."""
         engine, now = self._engine, self._engine.event_queue.now
-        weights = Figures.of(snapshot).intended
         starved = []
         for unit in engine.application.units:
             pool, types = engine.karpenter.pools[unit.node_pool], types_of(unit)
@@ -290,7 +289,7 @@ class Invariants:
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
         others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
-        return bool(starved) and bool(others) and bool(weights) and not self._truth.absorbed(starved)
+        return bool(starved) and bool(others) and not self._truth.absorbed(starved) and bool(Figures.of(snapshot).intended)
 
     def _fallback_due(self, snapshot: Snapshot, decision: Decision, memory: Memory) -> None:
         engine, now = self._engine, self._engine.event_queue.now
