@@ -14,13 +14,10 @@ from failover_analysis.fuzz.karpenter import Cluster, Emit
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import PoolPlan, UnitPlan, World
 from failover_testbed.capacity.ec2 import Offering
+from failover_testbed.capacity.karpenter import CREATE_ERROR_LIFE_S, NEVER_JOINED_LIFE_S, REFUSED_S, REQUEUE_S
 
 RETRY_S: Final = 60.0
 """How often Karpenter tries a launch again that failed with a create error."""
-GIVES_UP_S: Final = 300.0
-"""When it deletes such a NodeClaim."""
-UNJOINED_S: Final = 900.0
-"""When it deletes one whose instance never became a node."""
 FOLLOWS_S: Final = 20.0
 """How long KEDA and the HPA take to follow a floor."""
 
@@ -130,7 +127,7 @@ class StagedCluster(Cluster):
             failing = {"type": "Launched", "status": "Unknown", "reason": reason, "lastTransitionTime": since}
             obj["status"]["conditions"].append(failing)
             self._emit("NodeClaim", "MODIFIED", obj)
-            again = partial(self._call, [claim]) if self.now - first < GIVES_UP_S - RETRY_S else partial(self._end, claim)
+            again = partial(self._call, [claim]) if self.now - first < CREATE_ERROR_LIFE_S - RETRY_S else partial(self._end, claim)
             self._at(self.now + RETRY_S, partial(self._retry, claim, again))
 
     def _retry(self, claim: Claim, do: Callable[[], None]) -> None:
@@ -153,13 +150,13 @@ class StagedCluster(Cluster):
         event["message"] = SAID.format(claim=claim.name, code=code, words="the request cannot be fulfilled")
         self._emit("Event", "ADDED", event)
         self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
-        self._at(self.now + 1.0, partial(self._end, claim))
-        self._wake(10.0)
+        self._at(self.now + REFUSED_S, partial(self._end, claim))
+        self._wake(REQUEUE_S)
 
     def _launched(self, claim: Claim, offering: Offering) -> None:
         super()._launched(claim, offering)
-        if self.world.boot_s[0] > UNJOINED_S:
-            self._at(self.now + UNJOINED_S, partial(self._abandon, claim))
+        if self.world.boot_s[0] > NEVER_JOINED_LIFE_S:
+            self._at(self.now + NEVER_JOINED_LIFE_S, partial(self._abandon, claim))
 
     def _abandon(self, claim: Claim) -> None:
         self._end(claim)

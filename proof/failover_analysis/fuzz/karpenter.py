@@ -13,9 +13,10 @@ from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.world import LENGTH_S, ZONES, Closed, PoolPlan, UnitPlan, World
 from failover_testbed.capacity.ec2 import Ec2, FleetAnswer, Offering, Shortage
-from failover_testbed.capacity.karpenter import BLOCKED_DEDUPE_S, CACHE_S, POD_DEDUPE_S, REQUEUE_S
+from failover_testbed.capacity.karpenter import BATCH_IDLE_S, BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, POD_DEDUPE_S, REFUSED_S, REQUEUE_S
+from failover_testbed.capacity.offerings import Offerings, asked_first
 
-_BATCH_S: Final = (1.0, 1.6)
+_BATCH_S: Final = (BATCH_IDLE_S, BATCH_IDLE_S + 0.6)  # the first pod alone opens a batch: those of one moment come together
 _CALL_S: Final = (0.1, 0.3)
 _START_S: Final = (10.0, 40.0)
 
@@ -38,7 +39,7 @@ class Cluster:
         self.ec2 = Ec2(ZONES, self._chance, answer=FleetAnswer.ONE_ZONE if world.one_zone else FleetAnswer.ALL_ZONES)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._cache: dict[Offering, float] = {}
+        self._cache = Offerings(ZONES)
         self._claims: dict[str, Claim] = {}
         self._blocked: dict[str, float] = {}
         self._loop_at: float | None = None
@@ -72,7 +73,7 @@ class Cluster:
 
     def cached(self, offering: Offering) -> bool:
         """Whether Karpenter does not ask for it now."""
-        return self._cache.get(offering, 0.0) > self.now
+        return self._cache.refused(offering, self.now)
 
     def full(self, pool: PoolPlan) -> bool:
         """Whether a NodePool is at its limit."""
@@ -118,7 +119,7 @@ class Cluster:
                 self._emit("Pod", "DELETED", objects.pod(pod.name, unit, self.now))
             claim = self._claims.get(pod.claim)
             if claim is not None and claim.offering is not None:
-                self._at(self.now + 60.0, partial(self._end, claim))
+                self._at(self.now + EMPTY_S, partial(self._end, claim))
         self._show(unit)
 
     def _show(self, unit: UnitPlan) -> None:
@@ -192,23 +193,20 @@ class Cluster:
     def _call(self, batch: list[Claim]) -> None:
         """One fleet call for claims alike: of the capacity types that they leave open it asks for one."""
         first = batch[0]
-        kind = "spot" if "spot" in first.kinds else first.kinds[0]
-        pods = first.pod.unit
-        open_ = [one for one in self._offerings(pods, first.pool) if one[0] in first.types and one[2] == kind and not self.cached(one)]
-        fleet = self.ec2.create_fleet(open_, len(batch))
+        allowed = [one for one in self._offerings(first.pod.unit, first.pool) if one[0] in first.types and one[2] in first.kinds]
+        fleet = self.ec2.create_fleet(asked_first([one for one in allowed if not self.cached(one)]), len(batch))
         given, refused = list(fleet.launched), [error.offering for error in fleet.errors]
         for claim in batch:
             if given:
                 self._launched(claim, given.pop())
             else:
                 self._refused(claim, refused)
-        for offering in refused:
-            self._cache[offering] = self.now + CACHE_S
+        self._cache.remember(fleet.errors, self.now + CACHE_S)
 
     def _refused(self, claim: Claim, offerings: list[Offering]) -> None:
         self._emit("Event", "ADDED", objects.refused(claim.name, offerings, self.now))
         self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
-        self._at(self.now + 1.0, partial(self._end, claim))
+        self._at(self.now + REFUSED_S, partial(self._end, claim))
         self._wake(REQUEUE_S)
 
     def _launched(self, claim: Claim, offering: Offering) -> None:

@@ -10,7 +10,8 @@ from controller.signals.instance_labels import DOMAINS, TYPE_LABEL
 from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
-from failover_testbed.capacity.ec2 import Offering
+from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Offering, event_message
+from failover_testbed.capacity.karpenter import NO_COMPATIBLE
 
 START: Final = 1_800_000_000.0
 _FAMILY_LABEL: Final = f"{DOMAINS[0]}/instance-family"
@@ -123,10 +124,9 @@ def _event(kind: str, name: str, reason: str, message: str, t: float) -> dict[st
 
 def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, Any]:
     """The event of a refused launch: cut, so that it names one offering; none was left to ask for where there are none."""
-    start = f"NodeClaim {claim} event: creating instance, insufficient capacity, "
     if not offerings:
-        text = start + "all requested instance types were unavailable during launch"
-        return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
+        return _event("NodeClaim", claim, "InsufficientCapacityError", event_message(claim, UNAVAILABLE_TEXT), t)
+    start = f"NodeClaim {claim} event: creating instance, insufficient capacity, "
     instance_type, zone, _ = offerings[0]
     said = f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone}). {_HINT} ..."
     text = f"{start}with fleet error(s), InsufficientInstanceCapacity: {said}"
@@ -135,8 +135,7 @@ def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, An
 
 def blocked(pool: str, t: float) -> dict[str, Any]:
     """Nothing that a NodePool may have is available."""
-    text = "NodePool requirements filtered out all compatible available instance types"
-    return _event("NodePool", pool, "NoCompatibleInstanceTypes", text, t)
+    return _event("NodePool", pool, "NoCompatibleInstanceTypes", NO_COMPATIBLE, t)
 
 
 def unavailable(pool: str) -> str:

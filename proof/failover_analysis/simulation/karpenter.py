@@ -25,7 +25,9 @@ from failover_testbed.capacity.ec2 import Ec2, Offering
 from failover_testbed.capacity.karpenter import (
     BLOCKED_DEDUPE_S,
     CACHE_S,
+    CREATE_ERROR_LIFE_S,
     EMPTY_S,
+    NEVER_JOINED_LIFE_S,
     POD_DEDUPE_S,
     REFUSED_S,
     REQUEUE_S,
@@ -37,8 +39,6 @@ from failover_testbed.capacity.offerings import Offerings, asked_first
 _LAUNCH_S: Final = (1.0, 3.0)  # one CreateFleet call; facts on Karpenter, 2.2
 _REGISTER_S: Final = (25.0, 75.0)  # boot and join; the sample objects of the facts (E10) took 45 s
 _INITIALIZE_S: Final = (5.0, 50.0)  # device plugins; E10 took 47 s
-_CREATE_ERROR_LIFE_S: Final = 300.0  # facts on Karpenter, 2.1: the claim is deleted after 5 minutes
-_NEVER_JOINED_LIFE_S: Final = 900.0  # facts on Karpenter, 2.1: registration times out after 15 minutes
 _KEPT_S: Final = 3600.0  # as long as the API server keeps events
 _MOST_KEPT: Final = 2000
 DRAIN_S: Final = 30.0
@@ -250,7 +250,7 @@ class Karpenter:
         claim.instance_type, claim.zone, claim.capacity_type = offering
         claim.launched = self._event_queue.now
         pool.launches.append(claim)
-        life = _NEVER_JOINED_LIFE_S if self._fault_state.never_joins else self._chance.uniform(*_REGISTER_S)
+        life = NEVER_JOINED_LIFE_S if self._fault_state.never_joins else self._chance.uniform(*_REGISTER_S)
         self._event_queue.after(life, partial(self._join, pool, claim))
 
     def _refused(self, pool: Pool, claims: list[Claim], events: list[Refusal]) -> None:
@@ -263,7 +263,7 @@ class Karpenter:
         """A launch failed for another reason than capacity: the claim lingers with a condition, and there is no event."""
         for claim in claims:
             pool.failures.append(create_error(claim, claims[0].name, self._event_queue.now))
-            self._event_queue.after(_CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
+            self._event_queue.after(CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
         self._changed()
 
     def _end(self, pool: Pool, claim: Claim) -> None:

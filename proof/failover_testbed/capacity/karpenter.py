@@ -1,8 +1,16 @@
-"""Karpenter's intervals (v1.14.1), shared by all fakes of it."""
+"""Karpenter's intervals, and a sentence (v1.14.1), shared by all fakes of it.
+
+There are three, because each answers to something else: the testbed's writes objects to the emulated API, the simulation's hands the
+controller what those objects would show, in virtual time, and the fuzz's may use several NodePools for a pod. Each has a loop of its own.
+What they share is here: EC2's answers, what is below, the cache of refused offerings and the order of capacity types.
+"""
 
 from __future__ import annotations
 
 from typing import Final
+
+NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
+"""The message of `NoCompatibleInstanceTypes`, about a NodePool whose offerings are all in the cache."""
 
 BATCH_IDLE_S: Final = 1.0
 """``--batch-idle-duration``: a batch closes after this many seconds without a new pod."""
@@ -18,6 +26,12 @@ CACHE_S: Final = 180.0
 
 SWEEP_S: Final = 10.0
 """How often Karpenter sweeps that cache, seconds: an entry may live this much longer."""
+
+CREATE_ERROR_LIFE_S: Final = 300.0
+"""When Karpenter deletes a NodeClaim whose launch fails for another reason than capacity, seconds."""
+
+NEVER_JOINED_LIFE_S: Final = 900.0
+"""When Karpenter deletes a NodeClaim whose instance never became a node, seconds: registration times out."""
 
 REFUSED_S: Final = 1.0
 """From a refusal to the end of its NodeClaim, seconds: the finalizer's requeue."""

@@ -41,6 +41,10 @@ class Offerings:
         found = (Offering(one, zone, kind) for one in types for zone in zones for kind in capacity_types)
         return [offering for offering in found if self._unavailable.get(offering, 0.0) <= now]
 
+    def refused(self, offering: Offering, now: float) -> bool:
+        """Whether an offering is in the cache, by itself or with its zone."""
+        return self._unavailable.get(offering, 0.0) > now or self._full_zones.get(offering.zone, 0.0) > now
+
     def available_types(self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND) -> tuple[str, ...]:
         """Those of these instance types that have an offering outside the cache, in the given order."""
         return tuple(one for one in types if self.available((one,), now, capacity_types))

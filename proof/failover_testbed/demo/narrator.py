@@ -138,7 +138,7 @@ class Narrator:
         decision, last = view.decision, made[-1]
         short = [judged for judged in decision.evidence.values() if judged.short]
         failover = last.to is Mode.CAPACITY
-        units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_failure_at)
+        units = tuple(judged.unit for judged in short) if failover else tuple(n for n, j in decision.evidence.items() if j.last_refusal_at)
         cause = short[0].cause if failover and short else None
         self.mode_changes.append(ModeChange(last.at - self._begin, last.to, last.reason, last.detail, cause, units))
 

@@ -19,6 +19,7 @@ from failover_testbed.capacity.karpenter import (
     BLOCKED_DEDUPE_S,
     CACHE_S,
     EMPTY_S,
+    NO_COMPATIBLE,
     POD_DEDUPE_S,
     REFUSED_S,
     REQUEUE_S,
@@ -30,7 +31,7 @@ from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Node, Object, Pod, World, machine
 from failover_testbed.karpenter.claims import Claim, ClaimWriter
 from failover_testbed.karpenter.pools import Amounts, Pool, add, amounts, read_pools, shown
-from failover_testbed.karpenter.sentences import NO_COMPATIBLE, no_place
+from failover_testbed.karpenter.sentences import no_place
 
 LAUNCH_S: Final = 0.1
 """Duration of a fleet call, seconds."""

@@ -10,9 +10,6 @@ from typing import Final
 from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Pod, machine
 from failover_testbed.karpenter.pools import Pool
 
-NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
-"""`NoCompatibleInstanceTypes` about a NodePool."""
-
 _ALL_FILTERED: Final = "nodepool requirements filtered out all available instance types"
 
 
