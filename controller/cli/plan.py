@@ -148,7 +148,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
                 "ready": judged.ready,
                 "needed": judged.needed,
                 "returned": judged.returned,
-                "lastRefusal": None if judged.last_failure_at is None else format_rfc3339(judged.last_failure_at),
+                "lastRefusal": None if judged.last_refusal_at is None else format_rfc3339(judged.last_refusal_at),
                 "facts": list(judged.facts),
                 "scaler": scaler_note(snapshot.units[name]) or None,
             }

@@ -182,9 +182,9 @@ def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[flo
     policy, now = snapshot.application.policy, snapshot.now
     waits = []
     for observed in snapshot.units.values():
-        for failure in observed.pool.failures:
-            create_error = failure.source == "create-error"
-            waits.append((failure.at + policy.create_error_s if create_error else failure.seen + policy.replacement_hold_s) - now)
+        for refusal in observed.pool.failures:
+            create_error = refusal.source == "create-error"
+            waits.append((refusal.at + policy.create_error_s if create_error else refusal.seen + policy.replacement_hold_s) - now)
     waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]
     return waits

@@ -164,4 +164,4 @@ def _paused(observed: UnitObservation) -> bool:
 
 def probing(evidence: UnitEvidence) -> bool:
     """Whether a unit's return is still to be proven."""
-    return evidence.last_failure_at is not None and evidence.returned.value in {"none", "launched"}
+    return evidence.last_refusal_at is not None and evidence.returned.value in {"none", "launched"}

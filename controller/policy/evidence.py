@@ -68,16 +68,16 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         shortage = Shortage.PROVEN
     elif refusals or (waiting and at_limit):
         shortage = Shortage.SUSPECTED
-    causes = [failure.cause for failure in refusals] + ([Cause.QUOTA] if at_limit else [])
-    codes = dict.fromkeys([code for failure in refusals for code in failure.codes] + ([POOL_LIMIT_CODE] if at_limit else []))
-    last_failure = max((f.last_at for f in refusals), default=None) if proof is not None else None
+    causes = [refusal.cause for refusal in refusals] + ([Cause.QUOTA] if at_limit else [])
+    codes = dict.fromkeys([code for refusal in refusals for code in refusal.codes] + ([POOL_LIMIT_CODE] if at_limit else []))
+    last_refusal = max((f.last_at for f in refusals), default=None) if proof is not None else None
     if proof is not None and waiting and at_limit:
-        last_failure = now  # a limit refuses without an event, for as long as it stands
+        last_refusal = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
-        last_failure = max(remembered.last_failure_at, last_failure or 0.0)
+        last_refusal = max(remembered.last_refusal_at, last_refusal or 0.0)
     ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True)
     needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
-    returned, returned_at = _returned(unit, observed, _Since(last_failure, refusals, needs), snapshot, memory)
+    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needs), snapshot, memory)
     return UnitEvidence(
         unit=unit.name,
         shortage=shortage,
@@ -85,15 +85,15 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         demand_since=_since(waiting, observed),
         cause=min(causes, key=CAUSE_PRECEDENCE.index, default=remembered.cause if remembered else Cause.UNKNOWN),
         codes=tuple(codes),
-        truncated=any(failure.truncated for failure in refusals),
+        truncated=any(refusal.truncated for refusal in refusals),
         proof=proof,
         refused=_words(found.named, found.required),
         missing=_words(found.missing, found.required),
         unavailable=_words(found.unavailable, found.required),
         age_at=found.age_at,
         since=min((f.at for f in refusals), default=None),
-        last_failure_at=last_failure,
-        attempts=len({failure.attempt for failure in refusals}),
+        last_refusal_at=last_refusal,
+        attempts=len({refusal.attempt for refusal in refusals}),
         returned=returned,
         returned_at=returned_at,
         can_serve=ready > ending and shortage is not Shortage.PROVEN,
@@ -140,7 +140,7 @@ def _weakest(found: Sequence[Finding]) -> Finding:
     known = [at for at in ages if at is not None]
     return Finding(
         least.proof,
-        tuple(failure for one in found for failure in one.refusals),
+        tuple(refusal for one in found for refusal in one.refusals),
         tuple(dict.fromkeys(offering for one in found for offering in one.named)),
         tuple(dict.fromkeys(offering for one in found for offering in one.required)) if all(one.required for one in found) else (),
         max(known) if known and len(known) == len(ages) else None,
@@ -160,7 +160,7 @@ def _words(offerings: Sequence[tuple[str, str, str]], required: Sequence[tuple[s
 class _Since:
     """What a return is measured against: the last refusal that counts, those that stand, and the replicas that cost mode needs now."""
 
-    last_failure: float | None
+    last_refusal: float | None
     refusals: tuple[Refusal, ...]
     needed: int
 
@@ -171,16 +171,16 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
     Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest. The replicas that are missing are those
     that the present demand asks for: at night a unit needs fewer than it had, and where a quota allows no more it never gets those again.
     """
-    last_failure, remembered = since.last_failure, memory.units.get(unit.name)
-    if last_failure is None:
+    last_refusal, remembered = since.last_refusal, memory.units.get(unit.name)
+    if last_refusal is None:
         return Return.NONE, None
     later = _later(unit, observed, since)
     if remembered is not None and fits(observed, remembered, since.refusals, since.needed, snapshot):
         known = remembered.returned_at
-        return Return.REPLICAS_READY, known if known is not None and known > last_failure else snapshot.now
+        return Return.REPLICAS_READY, known if known is not None and known > last_refusal else snapshot.now
     if since.refusals:
         return (Return.LAUNCHED, None) if later else (Return.NONE, None)
-    if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_failure:
+    if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_refusal:
         return remembered.returned, remembered.returned_at
     joined = [_joined(launch, initialized=snapshot.application.policy.require_initialized) for launch in later]
     proven = [at for at in joined if at is not None]
@@ -200,14 +200,14 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
 
 def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]:
     """The launches of the unit's offerings whose NodeClaims were created after every refusal."""
-    last = since.last_failure or 0.0
+    last = since.last_refusal or 0.0
     return [
         launch
         for pool in (observed.pool, *observed.alternatives)
         for launch in pool.launches
         if (launch.created if launch.asked_at is None else launch.asked_at) > last
         and allowed_offerings(unit, observed, pool).suits(launch)
-        and all(created_after(launch, failure) for failure in since.refusals)
+        and all(created_after(launch, refusal) for refusal in since.refusals)
     ]
 
 
@@ -254,8 +254,8 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
 def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], now: float) -> tuple[str, ...]:
     facts, refusals = [], found.refusals
     if refusals:
-        last = max(refusals, key=lambda failure: failure.at)
-        attempts = len({failure.attempt for failure in refusals})
+        last = max(refusals, key=lambda refusal: refusal.at)
+        attempts = len({refusal.attempt for refusal in refusals})
         cut = " (and perhaps others: the message was cut)" if last.truncated else ""
         where = f" {last.named_type} in {last.named_zone}" if last.named_type and last.named_zone else ""
         scope = "" if last.requirements_known else "; its NodeClaim was never seen"

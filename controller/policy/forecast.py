@@ -165,8 +165,8 @@ def _later_pool(pool: PoolObservation, seconds: float) -> PoolObservation:
     return replace(pool, failures=tuple(_standing(pool.failures, seconds)))
 
 
-def _standing(failures: Iterable[Refusal], seconds: float) -> Iterable[Refusal]:
-    return (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in failures)
+def _standing(refusals: Iterable[Refusal], seconds: float) -> Iterable[Refusal]:
+    return (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in refusals)
 
 
 def _later_sample(sample: Sample | None, seconds: float) -> Sample | None:

@@ -355,9 +355,9 @@ def quiet(case: Case) -> GuardResult:
     """No refusal must have proven a shortage for a while."""
     now, least = case.snapshot.now, case.snapshot.application.policy.quiet_s
     last = {
-        name: judged.last_failure_at
+        name: judged.last_refusal_at
         for name, judged in case.evidence.items()
-        if judged.last_failure_at is not None and could_trip(case, name)
+        if judged.last_refusal_at is not None and could_trip(case, name)
     }
     if not last:
         return _pass("quiet", "no refusal is remembered")

@@ -571,7 +571,7 @@ class Return(StrEnum):
 class UnitMemory:
     """What must survive a restart about a unit that was short."""
 
-    last_failure_at: float = field(metadata=MOMENT)
+    last_refusal_at: float = field(metadata=MOMENT)
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
     proven_at: float | None = field(default=None, metadata=MOMENT)
@@ -710,7 +710,7 @@ class UnitEvidence:
     unavailable: tuple[str, ...] = ()  # offerings that no refusal names, and that Karpenter's own metrics call unavailable
     age_at: float | None = None  # when age alone proves it, if nothing changes; None where nothing was refused or nobody waits
     since: float | None = None  # first refusal of the present shortage
-    last_failure_at: float | None = None
+    last_refusal_at: float | None = None
     attempts: int = 0
     returned: Return = Return.NONE
     returned_at: float | None = None

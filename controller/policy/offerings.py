@@ -48,7 +48,7 @@ def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] |
 
 
 def _left_open(unit: Unit, pool: PoolObservation) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((unit.instance_type, *(one for failure in pool.failures for one in failure.instance_types))))
+    return tuple(dict.fromkeys((unit.instance_type, *(one for refusal in pool.failures for one in refusal.instance_types))))
 
 
 def _narrowed(zones: tuple[str, ...], sold: tuple[str, ...]) -> tuple[str, ...]:

@@ -154,13 +154,13 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
             own waits for the mark that says whether consolidation asked.
     """
-    failures = (*pool.failures, *(pool.elsewhere if waited else ()))
-    if not failures:
+    refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
+    if not refusals:
         return ()
     launches = _last([one for one in pool.launches if allowed.suits(one)])
     found = [
         one
-        for one in failures
+        for one in refusals
         if not one.replacement
         and now - one.last_at <= policy.ice_window_s
         and _judged(one, policy, now, waited=waited)
@@ -177,40 +177,40 @@ def _last(launches: Sequence[Launch]) -> tuple[Launch, ...]:
     return max(launches, key=lambda one: one.created), max(launches, key=lambda one: one.order)
 
 
-def created_after(launch: Launch, failure: Refusal) -> bool:
+def created_after(launch: Launch, refusal: Refusal) -> bool:
     """Whether a launch's NodeClaim was created after a refusal: both with the cluster's clock, which knows whole seconds.
 
     Where both were delivered as they happened, the order of delivery decides, as far as the clocks do not contradict it.
     """
-    stamp = failure.at if failure.stamp is None else failure.stamp
-    if launch.order and failure.order:
-        return launch.order > failure.order and launch.created >= stamp - _APART_S
+    stamp = refusal.at if refusal.stamp is None else refusal.stamp
+    if launch.order and refusal.order:
+        return launch.order > refusal.order and launch.created >= stamp - _APART_S
     return launch.created > stamp
 
 
-def _judged(failure: Refusal, policy: PolicySettings, now: float, *, waited: bool) -> bool:
+def _judged(refusal: Refusal, policy: PolicySettings, now: float, *, waited: bool) -> bool:
     """Whether it is time to judge it.
 
     Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
     follow it; where pods wait that makes no difference, because EC2 refused an offering that they need.
     """
-    if failure.source == "create-error":
-        return now - failure.at >= policy.create_error_s
-    return waited or now - failure.seen >= policy.replacement_hold_s
+    if refusal.source == "create-error":
+        return now - refusal.at >= policy.create_error_s
+    return waited or now - refusal.seen >= policy.replacement_hold_s
 
 
-def _concerned(failure: Refusal, allowed: Allowed) -> bool:
+def _concerned(refusal: Refusal, allowed: Allowed) -> bool:
     """Whether it is about an offering that the unit may have: the ones that it names, where it names any."""
-    pairs = _pairs(failure)
-    if pairs and not failure.truncated:
+    pairs = _pairs(refusal)
+    if pairs and not refusal.truncated:
         return any(allowed.concerns((instance_type,), (zone,)) for instance_type, zone in pairs)
-    return allowed.concerns(failure.instance_types, failure.zones)
+    return allowed.concerns(refusal.instance_types, refusal.zones)
 
 
-def _pairs(failure: Refusal) -> tuple[tuple[str, str], ...]:
-    if failure.offerings:
-        return failure.offerings
-    return ((failure.named_type, failure.named_zone),) if failure.named_type and failure.named_zone else ()
+def _pairs(refusal: Refusal) -> tuple[tuple[str, str], ...]:
+    if refusal.offerings:
+        return refusal.offerings
+    return ((refusal.named_type, refusal.named_zone),) if refusal.named_type and refusal.named_zone else ()
 
 
 def _required(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[Offering, ...]:
@@ -239,42 +239,42 @@ def _named(refusals: Sequence[Refusal], allowed: Allowed, required: Sequence[Off
     return frozenset(offering for one in refusals if newest - one.at <= cache_s for offering in named_offerings(one, allowed, kinds))
 
 
-def named_offerings(failure: Refusal, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
+def named_offerings(refusal: Refusal, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
     """What one refusal names: what its message says, or the only thing that its NodeClaim left open.
 
     Args:
-        failure: The refusal.
+        refusal: The refusal.
         allowed: What the unit may be launched as.
         kinds: The capacity types that the unit may have.
     """
-    kind = _asked_kind(failure, kinds, reserved_gone=allowed.reserved is not None and _RESERVED not in kinds)
-    if kind is None or failure.source == "create-error":
+    kind = _asked_kind(refusal, kinds, reserved_gone=allowed.reserved is not None and _RESERVED not in kinds)
+    if kind is None or refusal.source == "create-error":
         return
-    pairs = _pairs(failure)
-    if not pairs and failure.requirements_known:
-        types = [one for one in allowed.instance_types if not failure.instance_types or one in failure.instance_types]
-        zones = failure.zones or (allowed.zones_of(types[0]) if len(types) == 1 else ())
-        single = len(types) == 1 and len(zones) == 1 and len(failure.instance_types or types) == 1
+    pairs = _pairs(refusal)
+    if not pairs and refusal.requirements_known:
+        types = [one for one in allowed.instance_types if not refusal.instance_types or one in refusal.instance_types]
+        zones = refusal.zones or (allowed.zones_of(types[0]) if len(types) == 1 else ())
+        single = len(types) == 1 and len(zones) == 1 and len(refusal.instance_types or types) == 1
         pairs = ((types[0], zones[0]),) if single else ()
     for instance_type, zone in pairs:
         yield instance_type, zone, kind
 
 
-def _asked_kind(failure: Refusal, kinds: Sequence[str], *, reserved_gone: bool) -> str | None:
+def _asked_kind(refusal: Refusal, kinds: Sequence[str], *, reserved_gone: bool) -> str | None:
     """The one capacity type that the launch asked for, None where that is not known.
 
     Args:
-        failure: The refusal of the launch.
+        refusal: The refusal of the launch.
         kinds: The capacity types that the unit may have.
         reserved_gone: Whether no reservation has a free instance for it. Karpenter then asks for the next kind.
     """
-    if not _FULL_RESERVATION.isdisjoint(failure.codes):
+    if not _FULL_RESERVATION.isdisjoint(refusal.codes):
         return _RESERVED
-    left_open = failure.capacity_types if failure.requirements_known and failure.capacity_types else kinds
+    left_open = refusal.capacity_types if refusal.requirements_known and refusal.capacity_types else kinds
     left_open = tuple(kind for kind in left_open if not (reserved_gone and kind == _RESERVED))
     if len(left_open) == 1:
         return left_open[0]
-    known = failure.requirements_known and bool(failure.capacity_types)
+    known = refusal.requirements_known and bool(refusal.capacity_types)
     return next((kind for kind in _ASKED_FIRST if kind in left_open), None) if known else None
 
 
@@ -287,14 +287,14 @@ def _saturated(pool: PoolObservation, refusals: Sequence[Refusal], allowed: Allo
     return after or any(_asked_for_all(one, allowed) for one in refusals)
 
 
-def _asked_for_all(failure: Refusal, allowed: Allowed) -> bool:
+def _asked_for_all(refusal: Refusal, allowed: Allowed) -> bool:
     """Whether a refusal is about everything the unit may have by its own words: all was in the cache, or the account's quota is used up."""
-    by_words = ALL_UNAVAILABLE in failure.codes or (failure.source == "create-error" and failure.cause is Cause.QUOTA)
-    if not by_words or not failure.requirements_known:
+    by_words = ALL_UNAVAILABLE in refusal.codes or (refusal.source == "create-error" and refusal.cause is Cause.QUOTA)
+    if not by_words or not refusal.requirements_known:
         return False
-    types = not failure.instance_types or {one for one, _ in allowed.asked_for} <= set(failure.instance_types)
-    zones = not failure.zones or all(known and set(known) <= set(failure.zones) for _, known in allowed.asked_for)
-    kinds = not failure.capacity_types or set(allowed.capacity_types) <= set(failure.capacity_types)
+    types = not refusal.instance_types or {one for one, _ in allowed.asked_for} <= set(refusal.instance_types)
+    zones = not refusal.zones or all(known and set(known) <= set(refusal.zones) for _, known in allowed.asked_for)
+    kinds = not refusal.capacity_types or set(allowed.capacity_types) <= set(refusal.capacity_types)
     return types and zones and kinds
 
 

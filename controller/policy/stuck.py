@@ -36,9 +36,9 @@ def _unproven(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvi
     """Units that were short, and of which nothing has been heard since."""
     for name in memory.units:
         judged = evidence.get(name)
-        if judged is None or judged.last_failure_at is None or judged.returned not in {Return.NONE, Return.LAUNCHED}:
+        if judged is None or judged.last_refusal_at is None or judged.returned not in {Return.NONE, Return.LAUNCHED}:
             continue
-        quiet = snapshot.now - max(judged.last_failure_at, memory.mode_since)
+        quiet = snapshot.now - max(judged.last_refusal_at, memory.mode_since)
         if quiet < UNPROVEN_S:
             continue
         observed = snapshot.units[name]

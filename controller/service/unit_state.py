@@ -23,7 +23,7 @@ def unit_state(snapshot: Snapshot, judged: UnitEvidence) -> tuple[str, str]:
             return "warn", "NodePool at its limit"
         missing = f", not yet: {text.listing(judged.missing)}" if judged.missing else ""
         return "warn", f"refused in part ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), no pod waits"
-    if judged.last_failure_at is not None:
+    if judged.last_refusal_at is not None:
         return "warn", f"was short; return: {judged.returned}"
     if judged.demand:
         return "warn", "waiting for a node"

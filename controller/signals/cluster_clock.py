@@ -94,8 +94,8 @@ def pool_by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
         )
         for one in pool.launches
     )
-    failures, elsewhere = (tuple(_refusal_by_our_clock(one, skew_s) for one in some) for some in (pool.failures, pool.elsewhere))
-    return replace(pool, failures=failures, elsewhere=elsewhere, launches=tuple(launches), blocked_at=shifted(pool.blocked_at, skew_s))
+    refusals, elsewhere = (tuple(_refusal_by_our_clock(one, skew_s) for one in some) for some in (pool.failures, pool.elsewhere))
+    return replace(pool, failures=refusals, elsewhere=elsewhere, launches=tuple(launches), blocked_at=shifted(pool.blocked_at, skew_s))
 
 
 def by_our_clock(sample: Sample | None, skew_s: float) -> Sample | None:

@@ -457,8 +457,8 @@ class KarpenterView:
             now: Seconds since the Unix epoch.
             window_s: How old a refusal may be, seconds; launches are reported for an hour.
         """
-        refusals = (self._refused[claim] for claim in self._refused_of.get(name, ()))
-        failures = [self._failure(refused, name) for refused in refusals if now - refused.at <= window_s]
+        known = (self._refused[claim] for claim in self._refused_of.get(name, ()))
+        refusals = [self._refusal(refused, name) for refused in known if now - refused.at <= window_s]
         launches: list[Launch] = []
         for claim in (self._claim(one) for one in self._claims_of.get(name, ())):
             if claim is None:
@@ -467,8 +467,8 @@ class KarpenterView:
                 launches.append(_launch(claim))
             stuck = self._stuck(claim, now, window_s)
             if stuck is not None:
-                failures.append(stuck)
-        return replace(self._observation(name, failures, launches, now, window_s), elsewhere=self._elsewhere(name, now, window_s))
+                refusals.append(stuck)
+        return replace(self._observation(name, refusals, launches, now, window_s), elsewhere=self._elsewhere(name, now, window_s))
 
     def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[Refusal, ...]:
         """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
@@ -476,11 +476,11 @@ class KarpenterView:
         for claim in sorted({claim for one in self._named_types(name) for claim in self._naming[one]}):
             refused, other = self._refused[claim], self.pool_of(claim)
             if other != name and now - refused.at <= window_s:
-                failure = self._failure(refused, other)
+                refusal = self._refusal(refused, other)
                 if not any(
-                    created_after(launch, failure) and launch.instance_type == failure.named_type for launch in self._launches(other)
+                    created_after(launch, refusal) and launch.instance_type == refusal.named_type for launch in self._launches(other)
                 ):
-                    found.append(failure)
+                    found.append(refusal)
         return tuple(found)
 
     def _named_types(self, pool: str) -> list[str]:
@@ -514,7 +514,7 @@ class KarpenterView:
         known = self._claim(claim)
         return known.pool if known is not None and known.pool else _SUFFIX.sub("", claim)
 
-    def _failure(self, refused: _RefusedClaim, pool: str) -> Refusal:
+    def _refusal(self, refused: _RefusedClaim, pool: str) -> Refusal:
         claim, refusal = self._claim(refused.claim), refused.refusal
         marked = self._replacements.get(refused.claim)
         return Refusal(
@@ -560,14 +560,14 @@ class KarpenterView:
             stood_until=now if claim.gone is None else claim.gone,
         )
 
-    def _observation(self, name: str, failures: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:
+    def _observation(self, name: str, refusals: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:
         pool = self._pools.get(name)
         blocked = self._blocked.get(name)
         not_ready = pool.not_ready if pool is not None else None
         return PoolObservation(
             name=name,
             exists=pool is not None,
-            failures=_summed_up(_batched(failures)),
+            failures=_summed_up(_batched(refusals)),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=pool.instances.types if pool is not None else (),
@@ -731,31 +731,31 @@ def _drop(index: dict[str, set[str]], pool: str, name: str) -> None:
             del index[pool]
 
 
-def _batched(failures: list[Refusal]) -> tuple[Refusal, ...]:
+def _batched(refusals: list[Refusal]) -> tuple[Refusal, ...]:
     """Gives the claims of one batch one attempt: pods that wait together make several claims but one fleet call with one answer."""
     result: list[Refusal] = []
     newest: dict[object, Refusal] = {}  # of each answer
-    for failure in sorted(failures, key=lambda one: (one.at, one.claim)):
-        answer = (failure.codes, failure.instance_types, failure.zones)
+    for refusal in sorted(refusals, key=lambda one: (one.at, one.claim)):
+        answer = (refusal.codes, refusal.instance_types, refusal.zones)
         twin = newest.get(answer)
-        shared = twin is not None and failure.at - twin.at <= _BATCH_S
-        newest[answer] = replace(failure, attempt=twin.attempt) if twin is not None and shared else failure
+        shared = twin is not None and refusal.at - twin.at <= _BATCH_S
+        newest[answer] = replace(refusal, attempt=twin.attempt) if twin is not None and shared else refusal
         result.append(newest[answer])
     return tuple(result)
 
 
-def _summed_up(failures: Iterable[Refusal]) -> tuple[Refusal, ...]:
+def _summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
     """The refusals without those that add nothing, in their order.
 
     Of equal ones within the time of a batch the first and the last are kept: what is concluded of them depends on when the oldest and the
     newest was. A NodePool that many applications share has thousands, and each application would judge every one of them.
 
     Args:
-        failures: In the order of time.
+        refusals: In the order of time.
     """
     batches: dict[object, list[Refusal]] = {}  # the present one of each shape
     found: list[list[Refusal]] = []
-    for one in failures:
+    for one in refusals:
         shape = _shape(one)
         batch = batches.get(shape)
         if batch is None or one.at - batch[0].at > _BATCH_S:

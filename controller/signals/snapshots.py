@@ -280,7 +280,7 @@ def _of_these_groups(seen: Verification | None, bound: Mapping[str, tuple[Bindin
 def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:
     """The instance types that a unit may be launched as, as far as they are named anywhere."""
     named = (one for pool in pools for one in (*pool.instance_types, *pool.launchable))
-    refused = (one for pool in pools for failure in pool.failures for one in failure.instance_types)
+    refused = (one for pool in pools for refusal in pool.failures for one in refusal.instance_types)
     return frozenset((unit.instance_type, *unit.instance_types, *named, *refused))
 
 

@@ -275,7 +275,7 @@ class TestFloors:
 def test_probing(failed: float | None, returned: Return, expected: bool) -> None:
     """A return is still to be proven where there was a refusal and no proof since."""
     some = judge(snapshot())
-    assert probing(replace(some, last_failure_at=failed, returned=returned)) is expected
+    assert probing(replace(some, last_refusal_at=failed, returned=returned)) is expected
 
 
 def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:

@@ -321,7 +321,7 @@ def test_proof_without_a_subject() -> None:
 @pytest.mark.parametrize(("at", "expected"), [(None, PASS), (NOW - 599, Reason.NOT_QUIET), (NOW - 600, PASS), (NOW + 5, Reason.NOT_QUIET)])
 def test_quiet(at: float | None, expected: Reason | None) -> None:
     """Ten minutes are more than three of Karpenter's cycles."""
-    _asks(guards.quiet, _case(mode=Mode.CAPACITY, evidence={INF2: {"last_failure_at": at}}), expected)
+    _asks(guards.quiet, _case(mode=Mode.CAPACITY, evidence={INF2: {"last_refusal_at": at}}), expected)
 
 
 @pytest.mark.parametrize(

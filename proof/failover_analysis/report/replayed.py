@@ -365,7 +365,7 @@ def _moment(moment: Replayed, text: str, command: Callable[[Replayed], str]) -> 
     evidence = [
         f"{name}: shortage {judged.shortage}, {judged.demand} waiting, ready {judged.ready}, needed {judged.needed}"
         for name, judged in moment.decision.evidence.items()
-        if judged.demand or judged.last_failure_at is not None or judged.ready < judged.needed
+        if judged.demand or judged.last_refusal_at is not None or judged.ready < judged.needed
     ]
     return Moment(
         at=moment.snapshot.now,

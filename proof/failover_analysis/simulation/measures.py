@@ -273,7 +273,7 @@ def judgement(at: float, decision: Decision) -> Judgement:
     evidence = [
         f"{name}: shortage {judged.shortage}, {judged.demand} waiting, ready {judged.ready}, needed {judged.needed}"
         for name, judged in decision.evidence.items()
-        if judged.demand or judged.last_failure_at is not None or judged.ready < judged.needed
+        if judged.demand or judged.last_refusal_at is not None or judged.ready < judged.needed
     ]
     return Judgement(
         at, str(decision.verb), str(decision.mode or "unknown"), str(decision.reason), decision.sentence, held, tuple(evidence)
