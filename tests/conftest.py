@@ -118,7 +118,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
     if session.config.option.collectonly:
         return
-    gc.freeze()  # modules and thousands of tests stay to the end: no collection of garbage need look through them
+    gc.freeze()  # modules and thousands of tests stay to the end: no collection of garbage need go through them
     on_real = any(_tier(item) in {tiers.Tier.CLUSTER, tiers.Tier.WORLD} for item in session.items)
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     capture = session.config.pluginmanager.getplugin("capturemanager")

@@ -12,7 +12,6 @@ from typing import Any, Final
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.session import get_session
-from moto.ec2.models import ec2_backends
 
 from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
@@ -28,11 +27,11 @@ from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from deploy.images.trim import client_services
 from tests.support.applications import NOW, application, seed_units
-from tests.support.aws import emulated_account
+from tests.support.aws import default_network, emulated_account
 
 ROOT: Final = Path(__file__).parents[2]
 POLICY: Final = ROOT / "deploy" / "iam" / "policy.json"
-ACCOUNT, REGION = "123456789012", "us-west-2"
+REGION = "us-west-2"
 
 PREFIXES: Final = {
     "elbv2": "elasticloadbalancing",
@@ -117,14 +116,13 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingClients]:
 def balanced(app: Application, view: ClusterView) -> None:
     """A load balancer, among others, that shows the cost mode of the application; the Ingress and its bindings are in view."""
     elb = AwsClients(REGION).client("elbv2")  # of an administrator: what it calls is not the controller's
-    network = list(ec2_backends[ACCOUNT][REGION].get_default_subnets().values())[:2]
-    subnets = [subnet.id for subnet in network]
+    vpc, subnets = default_network(REGION)
     elb.create_load_balancer(Name="another", Subnets=subnets)
     made = elb.create_load_balancer(Name="k8s-shop-sd21", Subnets=subnets)["LoadBalancers"][0]
     tuples, bindings = [], []
     for unit in app.units:
         service = unit.backend.service
-        group = elb.create_target_group(Name=service, Protocol="HTTP", Port=80, VpcId=network[0].vpc_id, TargetType="ip")
+        group = elb.create_target_group(Name=service, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")
         arn = group["TargetGroups"][0]["TargetGroupArn"]
         elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": "10.0.0.1"}])
         tuples.append({"TargetGroupArn": arn, "Weight": unit.weight})

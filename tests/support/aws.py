@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
 
 
 @contextmanager
@@ -18,3 +19,15 @@ def emulated_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     with mock_aws():
         yield
+
+
+def default_network(region: str) -> tuple[str, list[str]]:
+    """The account's default VPC and two of its subnets, straight from moto's model: an EC2 client takes longer than most tests.
+
+    Args:
+        region: One of the emulated account.
+    """
+    from moto.ec2.models import ec2_backends  # reads the models of all services; nobody who collects the tests needs to wait for that
+
+    subnets = list(ec2_backends[DEFAULT_ACCOUNT_ID][region].get_default_subnets().values())[:2]
+    return subnets[0].vpc_id, [subnet.id for subnet in subnets]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from moto.ec2.models import ec2_backends
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
@@ -16,9 +15,9 @@ from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.request import VerificationRequest
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import LIVE, NOW
-from tests.support.aws import emulated_account
+from tests.support.aws import default_network, emulated_account
 
-ACCOUNT, REGION = "123456789012", "us-west-2"
+REGION = "us-west-2"
 
 
 @dataclass
@@ -54,12 +53,11 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     with emulated_account(monkeypatch):
         clients = AwsClients(REGION)
         elb = clients.client("elbv2")
-        ec2 = ec2_backends[ACCOUNT][REGION]  # the network straight from the model: an EC2 client takes longer than this whole test
-        subnets = list(ec2.get_default_subnets().values())[:2]
-        made = elb.create_load_balancer(Name="K8s-sd21", Subnets=[subnet.id for subnet in subnets])["LoadBalancers"][0]
+        vpc, subnets = default_network(REGION)
+        made = elb.create_load_balancer(Name="K8s-sd21", Subnets=subnets)["LoadBalancers"][0]
         groups = {}
         for service in ("inf2", "trn1", "all"):
-            arn = elb.create_target_group(Name=service, Protocol="HTTP", Port=80, VpcId=subnets[0].vpc_id, TargetType="ip")
+            arn = elb.create_target_group(Name=service, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")
             groups[service] = arn["TargetGroups"][0]["TargetGroupArn"]
             elb.register_targets(TargetGroupArn=groups[service], Targets=[{"Id": "10.0.0.1"}, {"Id": "10.0.0.2"}])
         fixed = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
@@ -96,8 +94,7 @@ def test_pages_of_one_entry_lead_to_the_same_answer(account: Account, monkeypatc
     monkeypatch.setattr("controller.signals.load_balancer.calls._PAGE_SIZE", 1)
     standby = [{"Field": "host-header", "HostHeaderConfig": {"Values": ["standby.invalid"]}}]
     account.elb.create_rule(ListenerArn=account.listener, Priority=2, Conditions=standby, Actions=account.actions(all=1))
-    subnets = list(ec2_backends[ACCOUNT][REGION].get_default_subnets().values())[:2]
-    account.elb.create_load_balancer(Name="another", Subnets=[subnet.id for subnet in subnets])
+    account.elb.create_load_balancer(Name="another", Subnets=default_network(REGION)[1])
     assert verifier(account, ManualClock(NOW)).verify(account.request(inf2=40, trn1=60)).verdict is Verdict.YES
 
 
