@@ -66,10 +66,12 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
         preview: See `controller.policy.decide.decide`.
     """
     kept, decision = decide(memory, snapshot, preview=preview)
-    decision = replace(decision, alerts=(*decision.alerts, *alerts))
+    if further := tuple(alerts):
+        decision = replace(decision, alerts=(*decision.alerts, *further))
     policy, now = snapshot.application.policy, snapshot.now
     made = plan(decision, snapshot)
     if kept.scaler_writes:
         made = contested.deferred(made, kept, policy, now)
         decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, policy, now)))
-    return Conclusion(memory, snapshot, decision, replace(made, decision=decision), kept)
+        made = replace(made, decision=decision)
+    return Conclusion(memory, snapshot, decision, made, kept)

@@ -53,7 +53,8 @@ def steady(mode: Mode, case: Case) -> Decision:
 
 def checked_within(decision: Decision, *seconds: float | None) -> Decision:
     """The decision, with its next check after the shortest of these waits at the latest; see `soonest` for those that count."""
-    return replace(decision, next_check_s=soonest(decision.next_check_s, *seconds))
+    check_s = soonest(decision.next_check_s, *seconds)
+    return decision if check_s == decision.next_check_s else replace(decision, next_check_s=check_s)
 
 
 def present_step(mode: Mode, case: Case) -> int:
