@@ -99,7 +99,7 @@ def verification_request(application: Application, view: ClusterView, bindings: 
 
 def _ready(application: Application, targets: Iterable[Target], view: ClusterView) -> dict[str, int]:
     """The ready endpoints of the Services that have or may get traffic, as far as known."""
-    names = [*application.services, *(one.service for one in targets)]
+    names = dict.fromkeys((*application.services, *(one.service for one in targets)))
     with view.lock:
         counts = {name: view.workloads.endpoints_ready(application.namespace, name) for name in names}
     return {service: count for service, count in counts.items() if count is not None}
