@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 
 @contextmanager
