@@ -64,7 +64,7 @@ class PlannedCheck:
             return ""
         self._written[action.unit] = now
         judged, pool = decision.evidence[action.unit], snapshot.units[action.unit].pool
-        refused = judged.shortage is not Shortage.NONE or judged.last_failure_at is not None or bool(pool.at_limit)
+        refused = judged.shortage is not Shortage.NONE or judged.last_refusal_at is not None or bool(pool.at_limit)
         if action.kind is not ActionKind.LOWER_FLOOR or refused or now - before >= SETTLED_S - 1:
             return ""
         return f"the floor of {action.unit} sinks {now - before:.0f} s after its last change, {SETTLED_S:.0f} s are required"
