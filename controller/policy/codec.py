@@ -57,7 +57,7 @@ def encode(memory: Memory) -> str:
             "hold_level": memory.hold_level,
             "units": {
                 name: {
-                    "last_failure_at": unit.last_refusal_at,
+                    "last_failure_at": unit.last_failure_at,
                     "cause": unit.cause,
                     "ready_then": unit.ready_then,
                     "proven_at": unit.proven_at,
@@ -172,7 +172,7 @@ def _mode_change(raw: Mapping[str, Any]) -> ModeChange:
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:
     return UnitMemory(
-        last_refusal_at=_number(raw["last_failure_at"]),
+        last_failure_at=_number(raw["last_failure_at"]),
         cause=Cause(raw["cause"]),
         ready_then=_count(raw.get("ready_then", 0)),
         proven_at=_optional(raw.get("proven_at")),

@@ -74,7 +74,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
     if proof is not None and waiting and at_limit:
         last_refusal = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
-        last_refusal = max(remembered.last_refusal_at, last_refusal or 0.0)
+        last_refusal = max(remembered.last_failure_at, last_refusal or 0.0)
     ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True)
     needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
     returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needs), snapshot, memory)

@@ -124,8 +124,8 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             proven_at = known.proven_at if known and known.proven_at is not None else snapshot.now
             ready_then = known.ready_then if known and known.proven_at is not None else judged.ready
             units[name] = UnitMemory(judged.last_refusal_at, judged.cause, ready_then, proven_at)
-        elif known is not None and judged.last_refusal_at is not None and judged.last_refusal_at > known.last_refusal_at:
-            units[name] = replace(known, last_refusal_at=judged.last_refusal_at, cause=judged.cause)
+        elif known is not None and judged.last_refusal_at is not None and judged.last_refusal_at > known.last_failure_at:
+            units[name] = replace(known, last_failure_at=judged.last_refusal_at, cause=judged.cause)
         elif known is not None and memory.mode is Mode.COST and judged.proof is None:
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:

@@ -571,7 +571,7 @@ class Return(StrEnum):
 class UnitMemory:
     """What must survive a restart about a unit that was short."""
 
-    last_refusal_at: float = field(metadata=MOMENT)
+    last_failure_at: float = field(metadata=MOMENT)  # of the last refusal; recordings and the stored memory have this name
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
     proven_at: float | None = field(default=None, metadata=MOMENT)

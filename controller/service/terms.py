@@ -82,6 +82,6 @@ def _alike(memory: Memory, stored: Memory) -> bool:
     units = {}
     for name, unit in memory.units.items():
         known = stored.units.get(name)
-        lately = known is not None and 0 <= unit.last_refusal_at - known.last_refusal_at < REFUSED_LATELY_S
-        units[name] = replace(unit, last_refusal_at=known.last_refusal_at) if known is not None and lately else unit
+        lately = known is not None and 0 <= unit.last_failure_at - known.last_failure_at < REFUSED_LATELY_S
+        units[name] = replace(unit, last_failure_at=known.last_failure_at) if known is not None and lately else unit
     return replace(memory, units=units, sinking=stored.sinking) == stored

@@ -349,13 +349,13 @@ class TestMemoryOfAProof:
         """A refused canary proves that capacity is still missing, although the demand does not need the replica."""
         made = change(snapshot(mode=Mode.CAPACITY), pool_failures=(refused(NOW - 10, cause=Cause.QUOTA),), pool_blocked_at=NOW - 9)
         kept = decide(memory(Mode.CAPACITY, units=proven(NOW - 600)), made)[0].units[INF2]
-        assert (kept.last_refusal_at, kept.cause, kept.proven_at) == (NOW - 10, Cause.QUOTA, NOW - 600)
+        assert (kept.last_failure_at, kept.cause, kept.proven_at) == (NOW - 10, Cause.QUOTA, NOW - 600)
 
     def test_the_proof_keeps_its_first_date_and_replicas(self) -> None:
         """Patience counts from the first proof, and a return without a new node is measured against the replicas of that time."""
         made = shortage(at=NOW - 10)
         kept = decide(memory(units=proven(NOW - 100, ready_then=7)), made)[0].units[INF2]
-        assert (kept.proven_at, kept.ready_then, kept.last_refusal_at) == (NOW - 100, 7, NOW - 10)
+        assert (kept.proven_at, kept.ready_then, kept.last_failure_at) == (NOW - 100, 7, NOW - 10)
 
     def test_a_proof_replaces_what_was_only_suspected(self) -> None:
         """The remembered replicas are those at the time of the proof."""
@@ -368,7 +368,7 @@ class TestMemoryOfAProof:
         made = change(snapshot(), pool_at_limit="limit of 8 cpu", pending=pods(since=NOW - 300), desired=4)
         before = {INF2: UnitMemory(NOW - 900, Cause.QUOTA, 1, NOW - 900)} if known else {}
         kept = decide(memory(units=before), made)[0].units[INF2]
-        assert (kept.last_refusal_at, kept.cause) == (NOW, Cause.QUOTA)
+        assert (kept.last_failure_at, kept.cause) == (NOW, Cause.QUOTA)
         assert (kept.proven_at, kept.ready_then) == ((NOW - 900, 1) if known else (NOW, 2))
 
     def test_a_unit_that_left_the_application_file_is_forgotten(self) -> None:

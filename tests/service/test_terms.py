@@ -149,7 +149,7 @@ def test_a_pool_at_its_limit_is_stored_once_a_minute() -> None:
     record.load()
     for second in range(0, 3600, 15):
         record.save(Memory(units={"inf2": UnitMemory(1000.0 + second, Cause.QUOTA)}))
-        assert 1000.0 + second - shelf.record.memory.units["inf2"].last_refusal_at < REFUSED_LATELY_S
+        assert 1000.0 + second - shelf.record.memory.units["inf2"].last_failure_at < REFUSED_LATELY_S
     assert shelf.record.version == "60"
     record.save(Memory(units={"inf2": UnitMemory(1000.0 + 3585, Cause.CAPACITY)}))
     assert shelf.record.version == "61"

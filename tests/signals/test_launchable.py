@@ -239,6 +239,6 @@ def test_returned_with_a_node_of_another_size() -> None:
     cluster = Cluster()
     cluster.pool(requirement(FAMILY, "inf2"))
     cluster.deployment(ready=1)
-    memory = Memory(units={INF2.name: UnitMemory(last_refusal_at=T0 - 600, cause=Cause.CAPACITY)})
+    memory = Memory(units={INF2.name: UnitMemory(last_failure_at=T0 - 600, cause=Cause.CAPACITY)})
     cluster.launch("inf2-aaaaa", "inf2.24xlarge", T0 - 100)
     assert assess(cluster.snapshot(), memory, {INF2.name: 1})[INF2.name].returned is Return.REGISTERED

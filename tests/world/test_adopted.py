@@ -125,14 +125,14 @@ def _make_safe_while_a_failover_waits(steps: Steps, stack: AdoptedStack, service
     assert stack.healthy_of(stack.manifests.capacity) == stack.targets_of(stack.manifests.capacity)
     steps.take(
         "(the same)",
-        "ELBv2 shows it, by one ModifyRule",
+        "ELBv2 shows it",
         partial(_shows, stack, service),
         lambda: ", ".join(f"{stack.changes(before).count(name)} {name}" for name in sorted(set(stack.changes(before)))),
         deadline_s=_SHOWN_S,
         since=since,
         state=stack.report,
     )
-    assert stack.changes(before).count("ModifyRule") == 1
+    assert sum(_named(action) == {stack.manifests.capacity} for action in stack.routings()) == 1, "one change of the mode"
 
 
 def _overwrite_and_delete(steps: Steps, stack: AdoptedStack, service: Service) -> None:
