@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
-from controller.policy.model import Application, Decision, Strategy, Verb
+from controller.policy.model import Cause, Decision, Strategy, Verb
 from controller.policy.reasons import Reason
 from controller.policy.weights import carries
 from failover_analysis.real_shortage import NEAR_S, OVERDUE_S, ShortageHistory
@@ -70,7 +71,7 @@ class ShortageCheck:
         may = may and self._truth.undisturbed_s() >= SETTLE_S
         waiting = self._truth.waiting() if may else {}
         serving = {name for name, pods in engine.workloads.units.items() if pods.ready and name not in waiting}
-        tripping = {name: short for name, short in waiting.items() if serving and self._may_trip(engine.application, name)}
+        tripping = {name: short for name, short in waiting.items() if self._taken_over(name, serving) and self._may_trip(name)}
         absorbed = self._truth.absorbed([name for name, short in waiting.items() if short])
         self._ignored.observe(now, tripping, absorbed=absorbed)
         after_s = max(OVERDUE_S, policy.hard_demand_s + policy.patience_s + _SLACK_S)
@@ -79,5 +80,11 @@ class ShortageCheck:
             for name, seconds in self._ignored.overdue(after_s).items()
         }
 
-    def _may_trip(self, application: Application, unit: str) -> bool:
+    def _taken_over(self, unit: str, serving: Collection[str]) -> bool:
+        """Whether any of the units that serve could take over: where a unit's subnets are full, only one that can still grow."""
+        full = Cause.NETWORK in self._truth.causes(unit)
+        return any(not (full and self._truth.exhausted(one)) for one in serving)
+
+    def _may_trip(self, unit: str) -> bool:
+        application = self._engine.application
         return carries(application, unit) and not self._truth.causes(unit).isdisjoint(application.policy.trip_causes)

@@ -339,3 +339,9 @@ class TestFile:
         result = simulation.run()
         assert len(simulation.engine.setup.outages) > 20
         assert (result.violations, result.mode_changes) == ((), ())
+
+
+def test_full_subnets_leave_nobody_who_could_take_over() -> None:
+    """Nothing can be launched in any of them, so a mode change would gain nothing: it is not made, and the invariants do not ask for it."""
+    result = play(faults=(fault("addresses-used-up", 0.5, 2.0),), seconds=3 * HOUR, demand=lambda at: 900.0 + 120 * at / HOUR)
+    assert (list(result.violations), list(result.mode_changes)) == ([], [])
