@@ -231,16 +231,16 @@ def _meet_a_quota(steps: Steps, stack: AdoptedStack, service: Service) -> None:
 
 
 def _stop_karpenter(steps: Steps, stack: AdoptedStack, service: Service) -> None:
-    trn1 = _unit(stack, "trn1")
-    wanted = stack.endpoints(trn1) + 1
+    l4 = _unit(stack, "l4")
+    wanted = stack.endpoints(l4) + 3  # more than fit on nodes that are there
     with stack.karpenter.frozen():
         since = time.monotonic()
-        stack.demand(trn1, wanted)
+        stack.demand(l4, wanted)
         steps.take(
-            "Karpenter is stopped while a replica is wanted",
+            "Karpenter is stopped while replicas are wanted",
             "an alert asks whether it runs; the mode stays",
-            lambda: f"silent/{trn1}" in alerts(service),
-            lambda: alerts(service)[f"silent/{trn1}"][:120],
+            lambda: f"silent/{l4}" in alerts(service),
+            lambda: alerts(service)[f"silent/{l4}"][:120],
             deadline_s=_UNEXPLAINED_S + _FAILOVER_S,
             since=since,
             state=stack.report,
@@ -249,9 +249,9 @@ def _stop_karpenter(steps: Steps, stack: AdoptedStack, service: Service) -> None
     since = time.monotonic()
     steps.take(
         "Karpenter runs again",
-        "the replica is ready, and the alert is over",
-        lambda: stack.endpoints(trn1) >= wanted and f"silent/{trn1}" not in alerts(service),
-        lambda: f"{wanted} replicas of {trn1} are ready",
+        "the replicas are ready, and the alert is over",
+        lambda: stack.endpoints(l4) >= wanted and f"silent/{l4}" not in alerts(service),
+        lambda: f"{wanted} replicas of {l4} are ready",
         deadline_s=_FAILOVER_S,
         since=since,
         state=stack.report,
