@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from controller.clients.kube import SCALED_OBJECTS
+from controller.policy.routing import parse_action
 from tests.cluster.traffic import latency_of
 from tests.conftest import skip_loudly
 from tests.world.adopted import AdoptedStack
@@ -70,7 +71,6 @@ def test_it_is_left_alone(adopted: AdoptedStack, steps: Steps, request: pytest.F
     adopted.waits = {}
     alerts: set[str] = set()
     most, highest = 0, 0
-    before = len(adopted.front.writes())
     with adopted.process(**_CLOUDWATCH) as process:
         while time.monotonic() - since < _MINUTES * 60:
             load.publish()
@@ -79,11 +79,13 @@ def test_it_is_left_alone(adopted: AdoptedStack, steps: Steps, request: pytest.F
             highest = max(highest, *_floors(adopted))
             time.sleep(15)
         reason = process.application()["reason"]
-    observed = f"{sorted(alerts) or 'no alert'}; at most {most} replicas; highest floor {highest}, last {max(_floors(adopted))}; {reason}"
+    observed = f"{sorted(alerts) or 'no alert'}; at most {most} replicas; highest floor {highest}, last {max(_floors(adopted))}; "
+    observed += f"{len(adopted.routings())} changes of weights; {reason}"
     steps.note(f"{_MINUTES:g} min under a wave", "no alert, no mode change, floors of 1 at the end", observed, since=since)
     assert alerts == set()
-    assert (adopted.mode() or "cost", adopted.routings()) == ("cost", [])
-    assert "ModifyRule" not in adopted.changes(before)
+    assert adopted.mode() in {"", "cost"}
+    # Karpenter may move a unit's only replica: the weights follow that, and the mode does not change.
+    assert not [action for action in adopted.routings() if adopted.manifests.capacity in {one.service for one in parse_action(action)[0]}]
     assert max(_floors(adopted)) <= 2, "within one replica of what the trough needs"
 
 
