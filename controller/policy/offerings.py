@@ -21,6 +21,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
     A NodePool may allow a whole family: then it is every type of it that the pods fit on. Where neither says which instance types, it is
     the unit's priced type and every type that refused NodeClaims of the pool left open. EC2 sells some types in some zones only; that is
     known for the priced type. Types that no longer fit under the NodePool's limits count for what was launched; nobody asks EC2 for them.
+    Of a family that the catalog does not know there may be more types than anybody has named.
 
     Args:
         unit: The unit.
@@ -37,7 +38,8 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
         zones = tuple(one for one in zones if one in observed.pod_zones) or observed.pod_zones
     sold = observed.offered_zones
     by_type = (_narrowed(zones, sold) if one == unit.instance_type else zones for one in types)
-    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable, free_reservations(observed), pool.beyond_limit)
+    more = pool.open_family and not (own and unit.instance_types) and not observed.pod_instance_types
+    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable, free_reservations(observed), pool.beyond_limit, more)
 
 
 def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:

@@ -54,6 +54,7 @@ class Allowed:
         reserved: Where a capacity reservation has a free instance, as pairs of type and zone; None where that is not known. Elsewhere there
             is nothing reserved to refuse.
         beyond_limit: The types that the NodePool's limits no longer allow: Karpenter does not ask for them, so nothing refuses them.
+        more: Whether there may be further types, whose names are not known. Then nothing is proven by name.
     """
 
     instance_types: tuple[str, ...]
@@ -62,6 +63,7 @@ class Allowed:
     unavailable: tuple[Offering, ...] = ()
     reserved: frozenset[tuple[str, str]] | None = None
     beyond_limit: tuple[str, ...] = ()
+    more: bool = False
 
     @property
     def asked_for(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -216,7 +218,7 @@ def _pairs(refusal: Refusal) -> tuple[tuple[str, str], ...]:
 def _required(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[Offering, ...]:
     """Every offering that must be named; () where some are not known."""
     kinds = _kinds(allowed, refusals)
-    if not kinds or any(not zones for _, zones in allowed.asked_for):
+    if allowed.more or not kinds or any(not zones for _, zones in allowed.asked_for):
         return ()
     return tuple(
         (instance_type, zone, kind)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, maker_of
+from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, family_of, maker_of
 from controller.foreign import shown
 from controller.policy.model import PoolObservation, Unit
 from controller.signals.instance_labels import InstanceFilter, instance_filter
@@ -26,6 +26,9 @@ _USABLE: Final = Decimal("0.925")
 """The part of an instance's memory that Karpenter counts: the default of its setting ``VM_MEMORY_OVERHEAD_PERCENT`` is 0.075."""
 
 _GIB: Final = Decimal(2**30)
+
+_FAMILIES: Final = frozenset(map(family_of, INSTANCES))
+"""The families of which the catalog knows a type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,14 @@ def for_unit(pool: PoolObservation, unit: Unit, placement: Placement, terms: Ter
     types = placement.among(terms.asked, (unit.instance_type, *terms.seen))
     beyond = tuple(one for one in types if terms.room.lacks(one))
     full = types and len(beyond) == len(types)
-    return replace(pool, launchable=types, beyond_limit=beyond, at_limit=pool.at_limit or (terms.room.lacks(types[0]) if full else ""))
+    limit = pool.at_limit or (terms.room.lacks(types[0]) if full else "")
+    return replace(pool, launchable=types, beyond_limit=beyond, at_limit=limit, open_family=_open_family(terms.asked, placement))
+
+
+def _open_family(asked: InstanceFilter, placement: Placement) -> bool:
+    """Whether a family is allowed whole of which the catalog knows no type; pods that name their types allow no others."""
+    named = asked.types or (placement.pins and all(one.types for one in placement.pins))
+    return not named and not _FAMILIES.issuperset(asked.families)
 
 
 def _sizes(instance_type: str, instance: Instance) -> dict[str, Decimal]:

@@ -28,6 +28,8 @@ def test_the_breaking_point_of_our_own_model_server_is_found(vegeta: Path, tmp_p
         target = make_target(url, "", ["Content-Type: application/json"], body)
         settings = Settings(Limits(latency_s=0.9), Bounds(), step_s=4.0, tolerance=0.1)
         outcome = measure(Vegeta(vegeta, target, timeout_s=10.0), SystemClock(), settings, watcher)
+    if outcome.ending is Ending.GENERATOR:
+        pytest.skip("the load tool could not keep the rate: other work keeps this machine busy")
     assert outcome.ending is Ending.FOUND, (outcome.ending, watcher.steps)
     assert outcome.found is not None
     assert outcome.found.p95_s <= 0.9

@@ -50,6 +50,8 @@ def test_the_knee_of_a_real_server_is_found(spec: Spec, limit: Limit | None, veg
         tool = Vegeta(vegeta, make_target(url, "", [], None), timeout_s=5.0)
         settings = Settings(Limits(latency_s=0.9), Bounds(), step_s=3.0, start=0.6 * spec.capacity)
         outcome = measure(tool, SystemClock(), settings, watcher)
+    if outcome.ending is Ending.GENERATOR:
+        pytest.skip("the load tool could not keep the rate: other work keeps this machine busy")
     assert outcome.ending is Ending.FOUND, watcher.steps
     assert outcome.found is not None
     assert 0 < outcome.found.throughput <= 1.05 * true_knee(spec, 0.9, requests=50_000), watcher.steps

@@ -117,6 +117,22 @@ def test_types_that_a_claim_named_count_when_it_is_long_gone() -> None:
     assert {"inf3.xlarge", "inf3.8xlarge"} <= set(cluster.types())
 
 
+@pytest.mark.parametrize(
+    ("family", "selector", "more"),
+    [
+        pytest.param("inf2", {}, False, id="a family of the catalog"),
+        pytest.param("inf3", {}, True, id="a family that it lacks"),
+        pytest.param("inf3", {"node.kubernetes.io/instance-type": "inf3.xlarge"}, False, id="the pods name their type"),
+    ],
+)
+def test_of_a_family_that_the_catalog_lacks_there_may_be_more(family: str, selector: dict[str, str], more: bool) -> None:
+    """So nothing is proven by name: EC2 may have a size that nobody has named yet."""
+    cluster = Cluster()
+    cluster.pool(requirement(FAMILY, family))
+    cluster.deployment(selector=selector)
+    assert allowed_offerings(INF2, cluster.snapshot().units[INF2.name]).more is more
+
+
 def test_what_another_maker_makes_does_not_count() -> None:
     """Pods with Neuron devices run on no GPU, whatever the NodePool allows."""
     assert Placement(needs=needs_of({"containers": container(neuron="1")})).among(InstanceFilter(families=("g5",))) == ()
