@@ -18,7 +18,6 @@ from controller.policy.annotations import MARKER
 from controller.policy.routing import action_key
 from controller.service.store import record_name
 from failover_harness.control_plane.audit import Entry
-from failover_harness.controllers.cloudwatch import Metrics
 from failover_harness.controllers.fleets import ICE, Refusal
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
@@ -27,7 +26,7 @@ from tests.cluster.stack import QUICK, moment, remove
 from tests.support.stacks import ROOT
 from tests.world.balanced import BalancedStack
 from tests.world.manifests import Manifests, first_type
-from tests.world.scaled import HEALTHY, SCALED_S, conditions, scaled_objects
+from tests.world.scaled import SCALED_S, Scaled
 from tests.world.stack import NODE_CLASSES, World
 
 _LAUNCHED_S: Final = 180.0
@@ -37,23 +36,29 @@ _ELBV2: Final = {"AWS__ELBV2_ENABLED": "true", "AWS__REGION": "us-west-2", "POLL
 Object = dict[str, Any]
 
 
-class AdoptedStack(BalancedStack, World):
+class AdoptedStack(Scaled, BalancedStack, World):
     """The stack as its manifests say, with one ready replica of every unit, each on a node that Karpenter launched for it.
 
     Args:
         place: See `BalancedStack`.
         manifests: The stack.
-        metrics: What CloudWatch tells KEDA.
-        rest: See `World`.
+        rest: See `Scaled` and `World`.
     """
 
-    def __init__(self, *place: Any, manifests: Manifests, metrics: Metrics, **rest: Any) -> None:
+    def __init__(self, *place: Any, manifests: Manifests, **rest: Any) -> None:
         super().__init__(*place, **rest)
-        self.manifests, self.metrics = manifests, metrics
-        units = dict(zip(manifests.units, self.units.values(), strict=True))  # only what a test asks by name is set below
+        self.manifests = manifests
+        # Any other values of a unit are read from the manifests by `init`, and by no test.
         self.units = {
-            name: replace(unit, name=name, node_pool=manifests.pools[name], instance_type=first_type(manifests.pools[name]))
-            for name, unit in units.items()
+            name: replace(
+                unit,
+                name=name,
+                node_pool=manifests.pools[name],
+                instance_type=first_type(manifests.pools[name]),
+                counter_metric=manifests.counters[name],
+                throughput=manifests.targets[name],
+            )
+            for name, unit in zip(manifests.units, self.units.values(), strict=True)
         }
         self.adopted = self.folder / "adopted.yaml"
         self.waits: Mapping[str, Any] = QUICK  # in place of what `adopt` wrote
@@ -74,17 +79,13 @@ class AdoptedStack(BalancedStack, World):
         every = len(self.manifests.units)
         wait_for("every unit is ready", lambda: self.endpoints(self.manifests.capacity) == every, _LAUNCHED_S, self.report)
         self.make_load_balancer(self.manifests.ingress, self.manifests.units)
-        wait_for("KEDA scales every unit", self._all_scaled, SCALED_S, self.report)
+        wait_for("KEDA scales every unit", self.all_scaled, SCALED_S, self.report)
 
     def apply_all(self) -> None:
         """Applies the manifests."""
         path = self.folder / "manifests.yaml"
         path.write_text(yaml.safe_dump_all(self.manifests.objects))
         kubectl(self.plane, "apply", "-f", str(path))
-
-    def _all_scaled(self) -> bool:
-        found = scaled_objects(self.session, self.namespace).values()
-        return len(found) == len(self.units) and all(HEALTHY.items() <= conditions(one).items() for one in found)
 
     def close(self) -> None:
         """See the base class. The workloads go first, so that Karpenter launches nothing for them."""
@@ -125,6 +126,11 @@ class AdoptedStack(BalancedStack, World):
         body = json.dumps(self.standby_patch())
         self.session.request("PATCH", INGRESSES.path(self.namespace, self.manifests.ingress), body=body, content_type=JSON_PATCH)
 
+    def make_safe(self) -> None:
+        """Applies it, and waits for the targets of every Service."""
+        self.prepare()
+        self.make_load_balancer(self.manifests.ingress, (*self.manifests.units, self.manifests.capacity))
+
     # --- what happens to it -------------------------------------------------------------------------------------------------------------
 
     def family(self, unit: str) -> list[str]:
@@ -143,10 +149,6 @@ class AdoptedStack(BalancedStack, World):
         """EC2 has every type of the family again."""
         for one in self.family(unit):
             self.capacity.restore(one)
-
-    def demand(self, unit: str, replicas: int) -> None:
-        """Sets a unit's demand to what this number of replicas serves, so that KEDA scales to it."""
-        self.metrics.values[self.manifests.counters[unit]] = (replicas - 0.5) * self.manifests.targets[unit]
 
     def reapply_published(self) -> None:
         """A person applies the manifest of the Ingress again, as the sample's own script does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,9 +67,16 @@ def real_karpenter(
     installed: ControlPlane, karpenter_program: Path, aws: EmulatedAws, capacity: Capacity, tmp_path: Path
 ) -> Iterator[Program]:
     """Karpenter for one test, like the account, so that neither has state of another test."""
-    with Ec2Front(aws, capacity) as front, node_class(installed, aws):
+    with node_class(installed, aws), _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def _launching(plane: ControlPlane, program: Path, aws: EmulatedAws, capacity: Capacity, folder: Path) -> Iterator[Program]:
+    """Karpenter with an EC2 that has this capacity."""
+    with Ec2Front(aws, capacity) as front:
         environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
-        with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
+        with karpenter.running(program, plane, environment, folder) as running:
             yield running
 
 
@@ -176,12 +184,10 @@ def whole(
 ) -> Iterator[WholeStack]:
     """The rendered stack behind its load balancer, with one ready replica of every unit, each on a node launched for it."""
     prepare(aws)
-    with Ec2Front(aws, capacity) as front:
-        environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
-        with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
-            zones = aws.network.subnets
-            with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
-                yield made
+    with _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
+        zones = aws.network.subnets
+        with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
+            yield made
 
 
 @pytest.fixture(params=[of_the_same_shape, published], ids=["of the same shape", "as published"])
@@ -204,12 +210,10 @@ def adopted(
         skip_loudly(request.config, "ON THE PUBLISHED AWS SAMPLE", str(error))
     prepare(aws, CLUSTER)
     publish(aws, manifests.units)
-    with Ec2Front(aws, capacity) as front:
-        environment = {**aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}
-        with karpenter.running(karpenter_program, installed, environment, tmp_path) as running:
-            place, zones = (installed, namespace, tmp_path, balancing), aws.network.subnets
-            with AdoptedStack(*place, manifests=manifests, metrics=metrics, karpenter=running, capacity=capacity, zones=zones) as made:
-                yield made
+    with _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
+        place, scaling, zones = (installed, namespace, tmp_path, balancing), {"keda": real_keda, "metrics": metrics}, aws.network.subnets
+        with AdoptedStack(*place, manifests=manifests, **scaling, karpenter=running, capacity=capacity, zones=zones) as made:
+            yield made
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ _FILES: Final = (
     "sd21-weighted-routing-ing.yaml",
     "sd21-scaledobject.yaml",
 )
-_SCHEDULED: Final = ("NodePool", "EC2NodeClass")
+_CLUSTER_SCOPED: Final = ("NodePool", "EC2NodeClass")
 _TYPES: Final = {"inf2": "inf2.xlarge", "trn1": "trn1.2xlarge", "a10g": "g5.xlarge", "l4": "g6.xlarge"}
 
 Object = dict[str, Any]
@@ -110,7 +110,7 @@ def published(namespace: str) -> Manifests:
     if not given or not (root / _FILES[0]).is_file():
         raise Missing(f"{VARIABLE}={given!r} names no checkout of aws-samples/scalable-hw-agnostic-inference")
     found = [one for name in _FILES for one in _documents(root / name)]
-    others = [one for one in found if one["kind"] not in {"Ingress", *_SCHEDULED}]
+    others = [one for one in found if one["kind"] not in {"Ingress", *_CLUSTER_SCOPED}]
     pools = {one["metadata"]["name"]: _adapted(one, namespace) for one in found if one["kind"] == "NodePool"}
     ingress = [one for one in found if one["kind"] == "Ingress"][-1]  # the last file's is cost mode's
     placed = {

@@ -54,13 +54,12 @@ def test_it_is_adopted_made_safe_and_led_through_outages(adopted: AdoptedStack, 
 def test_a_controller_killed_at_its_writes_changes_the_mode_once_each_way(adopted: AdoptedStack, steps: Steps) -> None:
     """Each process is killed at its first, second or third write, in turn, and the next continues, until nothing is left to write."""
     _adopt(steps, adopted)
-    adopted.prepare()
-    adopted.make_load_balancer(adopted.manifests.ingress, (*adopted.manifests.units, adopted.manifests.capacity))
+    adopted.make_safe()
     cost = parse_action(adopted.action())[0]
     neuron = [unit for unit, pool in adopted.manifests.pools.items() if "neuron" in pool]
     for unit in neuron:
         adopted.refuse_family(unit, adopted.zones)
-        adopted.demand(unit, 2)
+        adopted.scale(unit, 2)
     _killed_until(steps, adopted, Mode.CAPACITY, "the Neuron families are refused under a wave", _FAILOVER_S)
     for unit in neuron:
         adopted.restore_family(unit)
@@ -92,7 +91,7 @@ def _make_safe_while_a_failover_waits(steps: Steps, stack: AdoptedStack, service
     """Without standby rules a failover would lose requests. Doctor's patch makes it safe, but only once the targets are healthy."""
     inf2, since = _unit(stack, "inf2"), time.monotonic()
     stack.refuse_family(inf2, stack.zones)
-    stack.demand(inf2, 2)
+    stack.scale(inf2, 2)
     steps.take(
         "every type of the inf2 family is refused in every zone; there are no standby rules",
         "the failover is held as unsafe; a unit whose only replica Karpenter moves meanwhile gets no weight",
@@ -190,7 +189,7 @@ def _lose_one_zone(steps: Steps, stack: AdoptedStack, service: Service) -> None:
     l4, action = _unit(stack, "l4"), stack.action()
     wanted, since = stack.endpoints(l4) + 1, time.monotonic()
     stack.refuse_family(l4, stack.zones[:1])
-    stack.demand(l4, wanted)
+    stack.scale(l4, wanted)
     steps.take(
         "one zone has no L4; KEDA wants one more replica",
         "the replica runs in another zone; the mode stays",
@@ -207,7 +206,7 @@ def _meet_a_quota(steps: Steps, stack: AdoptedStack, service: Service) -> None:
     l4 = _unit(stack, "l4")
     has, since = stack.endpoints(l4), time.monotonic()
     stack.refuse_family(l4, stack.zones, QUOTA)
-    stack.demand(l4, has + 1)
+    stack.scale(l4, has + 1)
     steps.take(
         "the account's quota refuses one more L4 replica",
         "an alert names the quota",
@@ -235,7 +234,7 @@ def _stop_karpenter(steps: Steps, stack: AdoptedStack, service: Service) -> None
     wanted = stack.endpoints(l4) + 3  # more than fit on nodes that are there
     with stack.karpenter.frozen():
         since = time.monotonic()
-        stack.demand(l4, wanted)
+        stack.scale(l4, wanted)
         steps.take(
             "Karpenter is stopped while replicas are wanted",
             "an alert asks whether it runs; the mode stays",

@@ -66,8 +66,7 @@ def test_it_is_left_alone(adopted: AdoptedStack, steps: Steps, request: pytest.F
     load, since = _Load(adopted), time.monotonic()
     load.publish()
     adopted.adopt()
-    adopted.prepare()
-    adopted.make_load_balancer(adopted.manifests.ingress, (*adopted.manifests.units, adopted.manifests.capacity))
+    adopted.make_safe()
     adopted.waits = {}
     alerts: set[str] = set()
     most, highest = 0, 0
