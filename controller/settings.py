@@ -106,7 +106,7 @@ Arns = Annotated[tuple[str, ...], AfterValidator(_arns), Field(json_schema_extra
 
 
 _TOPIC: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
-_SLACK_CHANNEL: Final = r"^(#\S{1,80}|[CDG][A-Z0-9]{2,20})$"
+SLACK_CHANNEL: Final = r"^(#\S{1,80}|[CDG][A-Z0-9]{2,20})$"
 _BUS: Final = r"^(arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/)?[A-Za-z0-9._/-]{1,256}$"
 
 
@@ -307,7 +307,7 @@ class SlackSettings(Theme):
         default=None,
         description="File with a bot's token (xoxb-…, scope chat:write), in place of a webhook. Read for each message.",
     )
-    channel: Annotated[str, Field(pattern=_SLACK_CHANNEL)] | None = Field(
+    channel: Annotated[str, Field(pattern=SLACK_CHANNEL)] | None = Field(
         default=None,
         description="Where the bot posts: a channel's ID (C…), or its name with a #. Invite the bot to it.",
     )

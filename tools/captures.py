@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +38,7 @@ from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.play import demo_settings, environment_variables
 from failover_testbed.demo.scenario import builtin, load_scenario
 from failover_testbed.slack import TOKEN, SlackServer, emulated_slack
-from tools.captures_page import IMAGES, PAGE, written
+from tools.captures_page import IMAGES, PAGE, Captured, written
 
 SCENARIO: Final = "seed"
 FACTOR: Final = 4.0  # much slower than the demo: the commands take seconds of it, on the same processors
@@ -61,34 +60,13 @@ main()
 """Starts a command on the scenario's clock, which counts the machine's monotonic seconds from the same moment."""
 
 
-@dataclass(slots=True)
-class Captured:
-    """What was seen.
-
-    Attributes:
-        slack: The calls of Slack's Web API, with what the channel shows in the end.
-        channel: The channel's messages in the end.
-        webhook: The documents that the webhook received.
-        events: The events that a rule of EventBridge delivered.
-        commands: Command line and output, by the name of the moment.
-        watch: The lines of ``status --watch`` without a terminal.
-    """
-
-    slack: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    channel: list[dict[str, Any]] = field(default_factory=list)
-    webhook: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    commands: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    watch: str = ""
-
-
 def main() -> None:
     """Plays the scenario and writes the page."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         captured = capture(Path(folder))
-    PAGE.write_text(written(captured.channel, captured.slack, captured.webhook, captured.events, captured.commands, captured.watch))
+    PAGE.write_text(written(captured))
     sys.stdout.write(f"wrote {PAGE.name}\n")
 
 

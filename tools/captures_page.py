@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,35 +22,34 @@ _HOW: Final = "[more](notifications.md#what-each-sink-shows)"
 _WATCH_LINES: Final = 40
 
 
-def written(
-    channel: Sequence[Mapping[str, Any]],
-    calls: Sequence[tuple[str, Mapping[str, Any]]],
-    webhook: Sequence[Mapping[str, Any]],
-    events: Sequence[Mapping[str, Any]],
-    commands: Mapping[str, Sequence[tuple[str, str]]],
-    watch: str,
-) -> str:
-    """The page.
+@dataclass(slots=True)
+class Captured:
+    """What was seen.
 
-    Args:
-        channel: The messages of the Slack channel, as they are in the end.
-        calls: What was sent to Slack: method and body.
+    Attributes:
+        slack: The calls of Slack's Web API, with what the channel shows in the end.
+        channel: The channel's messages in the end.
         webhook: The documents that the webhook received.
-        events: The events that EventBridge delivered.
-        commands: Command line and output, by moment.
-        watch: The output of ``status --watch``.
+        events: The events that a rule of EventBridge delivered.
+        commands: Command line and output, by the name of the moment.
+        watch: The lines of ``status --watch`` without a terminal.
     """
-    return "\n".join(_parts(channel, calls, webhook, events, commands, watch)) + "\n"
+
+    slack: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    channel: list[dict[str, Any]] = field(default_factory=list)
+    webhook: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    commands: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    watch: str = ""
 
 
-def _parts(
-    channel: Sequence[Mapping[str, Any]],
-    calls: Sequence[tuple[str, Mapping[str, Any]]],
-    webhook: Sequence[Mapping[str, Any]],
-    events: Sequence[Mapping[str, Any]],
-    commands: Mapping[str, Sequence[tuple[str, str]]],
-    watch: str,
-) -> Iterator[str]:
+def written(captured: Captured) -> str:
+    """The page."""
+    return "\n".join(_parts(captured)) + "\n"
+
+
+def _parts(captured: Captured) -> Iterator[str]:
+    commands, webhook = captured.commands, captured.webhook
     yield _HEAD
     yield "## Before\n"
     yield from _commands(commands["before"])
@@ -62,9 +62,9 @@ def _parts(
     yield _image("during", "The page in capacity mode")
     yield "## Slack\n"
     yield f"The channel in the end, by a bot ({_HOW}). What is indented is in the thread of the message above it.\n"
-    yield _block("", "\n".join(_channel(channel)))
+    yield _block("", "\n".join(_channel(captured.channel)))
     yield "What was sent for the failover, its end, and the message that then shows that it is over:\n"
-    for method, body in _about_the_failover(calls):
+    for method, body in _about_the_failover(captured.slack):
         yield f"`{method}`\n"
         yield _block("json", _json(body))
     yield "## Webhook\n"
@@ -76,14 +76,14 @@ def _parts(
         yield _block("json", _json(document))
     yield "## EventBridge\n"
     yield "The event of the failover, as a rule delivers it; its `detail` is the webhook's document.\n"
-    event = next(one for one in events if one["detail"]["kind"] == "failover")
+    event = next(one for one in captured.events if one["detail"]["kind"] == "failover")
     yield _block("json", _json({**event, "detail": {**event["detail"], "text": "…", "fields": "…"}}))
     yield "## After\n"
     yield from _commands(commands["after"])
     yield _image("after", "The page in cost mode again, with the day's modes")
     yield "## `status --watch` without a terminal\n"
     yield "One line for each change. On a terminal the same command redraws the table above in place.\n"
-    yield _block("", "\n".join(watch.splitlines()[:_WATCH_LINES]))
+    yield _block("", "\n".join(captured.watch.splitlines()[:_WATCH_LINES]))
 
 
 def _commands(ran: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.catalog.schema import settings_schema
+from controller.settings import SLACK_CHANNEL
 
 DOCUMENT: Final = Path(__file__).parents[1] / "deploy" / "chart" / "values.schema.json"
 
@@ -75,7 +76,7 @@ def _properties() -> Schema:
             {
                 "existingSecret": _text(_NAME, empty=True),
                 "key": _text(r"^[-._a-zA-Z0-9]+$"),
-                "channel": _text(r"^(#\S{1,80}|[CDG][A-Z0-9]{2,20})$", empty=True),
+                "channel": _text(SLACK_CHANNEL, empty=True),
             }
         ),
         "aws": _closed({"roleArn": _text(r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$", "IRSA: the role's ARN.", empty=True)}),
