@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from controller import __version__
 from controller.clock import SystemClock
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
 from controller.notifiers.redact import Redactor
@@ -23,6 +24,7 @@ _MAX_REPLY: Final = 1024  # bytes of an answer that are read unless the caller n
 _PIECE: Final = 16_384
 _REAL: Final = SystemClock()  # as every time-out: the demo's clock is faster than its sockets
 _MAX_URL_FILE: Final = 4096
+_AGENT: Final = f"failoverctl/{__version__}"
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 
 
@@ -50,7 +52,7 @@ def post(
     Args:
         url: Where to.
         body: What to send.
-        headers: Of the request.
+        headers: Of the request, besides ``User-Agent``.
         timeout_s: For connecting, sending and each receive, seconds.
         most_bytes: How much of the answer is read.
 
@@ -61,7 +63,7 @@ def post(
         OSError: There was no answer.
         HTTPException: There was no usable answer.
     """
-    request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")  # noqa: S310 - is_url allows http(s) alone
+    request = urllib.request.Request(url, data=body, headers={"User-Agent": _AGENT, **headers}, method="POST")  # noqa: S310 - is_url allows http(s) alone
     try:
         answer = urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:

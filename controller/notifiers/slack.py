@@ -13,7 +13,6 @@ from http.client import HTTPException
 
 from pydantic import SecretStr
 
-from controller import __version__
 from controller.errors import Rejected, RemoteError, Unavailable
 from controller.notifiers.endpoint import cause, post, registered_url, url_reader, verdict
 from controller.notifiers.redact import DEFAULT, MASK, Redactor
@@ -70,7 +69,7 @@ class SlackNotifier:
             return Unavailable(f"slack: the webhook URL cannot be read: {type(error).__name__}")
         if not url:
             return Rejected("slack: the webhook URL is not an http(s) URL with a host and a path")
-        headers = {"Content-Type": "application/json;charset=utf-8", "User-Agent": f"failoverctl/{__version__}"}
+        headers = {"Content-Type": "application/json;charset=utf-8"}
         try:
             return verdict("slack", *post(url, body, headers, self._timeout_s))
         except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors

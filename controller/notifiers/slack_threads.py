@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import structlog
 
-from controller import __version__
 from controller.clock import format_rfc3339
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
 from controller.notifiers.digest import parts
@@ -210,11 +209,7 @@ class SlackThreads:
             return Unavailable(f"slack: the token cannot be read: {type(error).__name__}")
         if not token:
             return Rejected("slack: the file holds no token")
-        headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json;charset=utf-8",
-            "User-Agent": f"failoverctl/{__version__}",
-        }
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json;charset=utf-8"}
         try:
             code, text, answered = post(f"{self._api}/{method}", body, headers, self._timeout_s, _MAX_REPLY)
         except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors

@@ -15,7 +15,6 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from controller import __version__
 from controller.errors import Rejected, RemoteError, Unavailable
 from controller.notifiers.document import message_document
 from controller.notifiers.endpoint import cause, post, registered_url, url_reader, verdict
@@ -72,7 +71,7 @@ class WebhookNotifier:
             raise outcome  # outside of any except block: a chained exception would carry the URL
 
     def _post(self, body: bytes) -> RemoteError | None:
-        headers = {"Content-Type": "application/json", "User-Agent": f"failoverctl/{__version__}"}
+        headers = {"Content-Type": "application/json"}
         try:
             url = registered_url(self._read_url, self._redactor)
             if self._read_key is not None:
