@@ -73,10 +73,20 @@ def read_routing(observed: Observation, wanted: str | None) -> Routing:
     return Routing(name, why, targets, stickiness_s, mode, style, services, weights, origin)
 
 
+def forwards(ingress: Object) -> bool:
+    """Whether a rule of an Ingress that clients can reach has an action of its annotations."""
+    return bool(_live_actions(ingress))
+
+
+def _live_actions(ingress: Object) -> list[str]:
+    """The names of the actions of its rules, each once."""
+    live = (route for route in routes(ingress) if route.port == USE_ANNOTATION and not route.host.endswith(_UNREACHABLE))
+    return list(dict.fromkeys(route.service for route in live))
+
+
 def _chosen(observed: Observation, wanted: str | None) -> tuple[str, str]:
     """The name of the live action, and how it was chosen."""
-    live = [route for route in routes(observed.ingress) if route.port == USE_ANNOTATION and not route.host.endswith(_UNREACHABLE)]
-    names = list(dict.fromkeys(route.service for route in live))
+    names = _live_actions(observed.ingress)
     if wanted is not None:
         if wanted not in names:
             raise ConfigError(f"no rule has the action {wanted!r}; there are: {', '.join(names) or 'none'}")

@@ -14,25 +14,31 @@ from controller.adoption.facts import Stack
 from controller.adoption.infer import infer
 from controller.adoption.measured import Busiest, busiest
 from controller.adoption.observe import observe
+from controller.adoption.routing import forwards
 from controller.adoption.write import application_text, unsure_counts
 from controller.catalog.loader import Source, parse_sources
 from controller.cli.common import CHANGES, Options, common_options, fail_cleanly, open_session
 from controller.clients.aws import AwsClients
+from controller.clients.kube import INGRESSES
 from controller.clock import SystemClock
-from controller.errors import ConfigError, FailoverError
+from controller.errors import ConfigError, FailoverError, Forbidden
+from controller.signals.objects import name_of, namespace_of
+from controller.signals.watch import list_objects
 
 if TYPE_CHECKING:
+    from controller.clients.kube import KubeSession
     from controller.settings import Settings
 
 _SHOWN: Final = "the new file"
+_CANDIDATES: Final = 20
 
 
 @click.command("init")
-@click.option("--ingress", required=True, metavar="NAMESPACE/NAME", help="The Ingress in front of the units.")
+@click.option("--ingress", metavar="NAMESPACE/NAME", help="The Ingress in front of the units; without it, those that can be are listed.")
 @click.option("--action", help="Name of its forward action, if it has several.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; must not exist. Default: print the file.")
 @common_options
-def init_command(options: Options, ingress: str, action: str | None, out: Path | None) -> None:
+def init_command(options: Options, ingress: str | None, action: str | None, out: Path | None) -> None:
     """Write the application file of an existing stack.
 
     Reads the Ingress, its Services, their Deployments and pods, ScaledObjects, NodePools, NodeClaims and metrics once. Writes nothing to
@@ -41,11 +47,14 @@ def init_command(options: Options, ingress: str, action: str | None, out: Path |
     Exit code: 0 the file is complete, 2 values are missing that a person must fill in, 1 error.
     """
     try:
-        namespace, name = _split(ingress)
+        wanted = None if ingress is None else _split(ingress)
         if out is not None and out.exists():
             raise ConfigError(f"{out}: exists already; name another file")
         settings, clock = options.settings(), SystemClock()
-        observed = observe(open_session(settings), namespace, name, clock.now())
+        session = open_session(settings)
+        if wanted is None:
+            raise ConfigError(_candidates(session))
+        observed = observe(session, *wanted, clock.now())
         stack = infer(observed, action, partial(_measure, settings, clock))
         text = application_text(stack, observed.now)
         if out is not None:
@@ -57,6 +66,21 @@ def init_command(options: Options, ingress: str, action: str | None, out: Path |
     refusal = _refusal(text, str(out) if out else _SHOWN)
     _say(stack, out, refusal)
     sys.exit(CHANGES if refusal else 0)
+
+
+def _candidates(session: KubeSession) -> str:
+    """That --ingress is missing, and which Ingresses it can name."""
+    asked = "--ingress: name the Ingress in front of the units"
+    try:
+        found = [one for one in list_objects(session, INGRESSES, None)[0] if forwards(one)]
+    except Forbidden:
+        return f"{asked}; you may not list those of all namespaces"
+    keys = sorted(f"{namespace_of(one)}/{name_of(one)}" for one in found)
+    if not keys:
+        return f"{asked}; no Ingress of this cluster has a rule with a forward action: docs/routing.md shows one"
+    shown = "".join(f"\n  failoverctl init --ingress {key}" for key in keys[:_CANDIDATES])
+    more = len(keys) - _CANDIDATES
+    return f"{asked}. These have a rule with a forward action:{shown}" + (f"\n  and {more} more" if more > 0 else "")
 
 
 def _split(ingress: str) -> tuple[str, str]:
@@ -96,6 +120,8 @@ def _say(stack: Stack, out: Path | None, refusal: str) -> None:
     absent, guessed = unsure_counts(stack)
     where = str(out) if out else "FILE"
     written = f"wrote {out}: " if out else ""
+    for note in stack.notes:
+        click.echo(note, err=True)
     click.echo(f"{written}{len(stack.units)} unit(s), {absent} value(s) not found, {guessed} assumed", err=True)
     if refusal:
         click.echo(f"The file is refused until you fix these:\n{refusal}", err=True)

@@ -25,7 +25,18 @@ _FORBIDDEN: Final = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "ExpiredToken", "ExpiredTokenException",
     "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired",
 })  # fmt: skip
+_DENIED: Final = ("AccessDenied", "UnauthorizedOperation")
 _MAX_ERROR_TEXT: Final = 300
+
+_NO_CREDENTIALS: Final = "NoCredentials"
+_NO_REGION: Final = "NoRegion"
+_NO_SSO: Final = "NoSSOSession"
+_UNSET: Final = {
+    _NO_CREDENTIALS: "no AWS credentials: set AWS_PROFILE, or give the pods a role",
+    _NO_REGION: "no AWS region: set AWS_REGION, or aws.region in the settings",
+    _NO_SSO: "the AWS SSO session has expired: run `aws sso login`",
+}
+"""What the environment lacks, by the code that we give it: botocore raises these before it sends anything."""
 
 REGION_VARIABLE: Final = "AWS_REGION"
 """Kubernetes and every other AWS SDK set and read it; boto3 reads AWS_DEFAULT_REGION alone."""
@@ -91,7 +102,15 @@ def translated(service: str, operation: str) -> Iterator[None]:
     Raises:
         RemoteError: One of its subclasses by error code, see `controller.errors`.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        NoRegionError,
+        PartialCredentialsError,
+        SSOError,
+        TokenRetrievalError,
+    )
     from botocore.parsers import ResponseParserError
 
     try:
@@ -99,9 +118,29 @@ def translated(service: str, operation: str) -> Iterator[None]:
     except ClientError as error:
         raise _translate(service, operation, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise Forbidden(f"{service} {operation}: no AWS credentials", code="NoCredentials") from error
+        raise _unset(service, operation, _NO_CREDENTIALS) from error
+    except NoRegionError as error:
+        raise _unset(service, operation, _NO_REGION) from error
+    except (SSOError, TokenRetrievalError) as error:
+        raise _unset(service, operation, _NO_SSO) from error
     except (BotoCoreError, ResponseParserError) as error:  # the latter if the answer is not from AWS, such as a proxy's HTML page
         raise Unavailable(f"{service} {operation}: {type(error).__name__}", code=type(error).__name__) from error
+
+
+def why_forbidden(error: Forbidden, permission: str) -> str:
+    """Why AWS refuses us, and what a person can do.
+
+    Args:
+        error: What `translated` raised.
+        permission: The IAM action of the call, e.g. ``cloudwatch:GetMetricData``.
+    """
+    if error.code.startswith(_DENIED):
+        return f"IAM does not allow {permission}"
+    return f"{_UNSET.get(error.code, 'AWS does not accept our credentials')} ({error.code})"
+
+
+def _unset(service: str, operation: str, code: str) -> Forbidden:
+    return Forbidden(f"{service} {operation}: {_UNSET[code]}", code=code)
 
 
 def _translate(service: str, operation: str, error: ClientError) -> RemoteError:

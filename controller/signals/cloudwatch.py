@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.clients.aws import ATTEMPTS, AwsClients, translated, why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, Rejected, RemoteError
 from controller.foreign import shown
@@ -535,6 +535,5 @@ def _ratio(window: Window, series: Sequence[Series]) -> Sample | None:
 
 def _reason(error: RemoteError) -> str:
     if isinstance(error, Forbidden):
-        denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
-        return "IAM does not allow cloudwatch:GetMetricData" if denied else f"AWS does not accept our credentials ({error.code})"
+        return why_forbidden(error, "cloudwatch:GetMetricData")
     return f"no answer from CloudWatch ({error.code or shown(str(error))})"

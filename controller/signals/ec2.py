@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.clients.aws import ATTEMPTS, AwsClients, translated, why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
 from controller.foreign import shown
@@ -151,7 +151,7 @@ class Ec2Poller:
         with self._lock:
             parts = self._parts.values()
             last_ok = max((part.last_ok for part in parts if part.last_ok is not None), default=None)
-            problem = "; ".join(f"{name}: {part.problem}" for name, part in self._parts.items() if part.problem)
+            problem = _together((part.problem, name) for name, part in self._parts.items() if part.problem)
             absent = all(part.absent for part in parts)
             return Source(
                 "ec2",
@@ -408,8 +408,15 @@ def _count(value: object) -> int:
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def _together(problems: Iterable[tuple[str, str]]) -> str:
+    """Each problem once, after the names of the parts that have it."""
+    parts: dict[str, list[str]] = {}
+    for problem, name in problems:
+        parts.setdefault(problem, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {problem}" for problem, names in parts.items())
+
+
 def _reason(error: RemoteError, permission: str) -> str:
     if isinstance(error, Forbidden):
-        denied = error.code.startswith(("AccessDenied", "UnauthorizedOperation"))
-        return f"IAM does not allow {permission}" if denied else f"AWS does not accept our credentials ({error.code})"
+        return why_forbidden(error, permission)
     return shown(str(error))

@@ -33,13 +33,13 @@ def api() -> Iterator[EmulatedKubeApi]:
         yield made
 
 
-def _run(api: EmulatedKubeApi, folder: Path, *words: str, **variables: str) -> Result:
+def _run(api: EmulatedKubeApi, folder: Path, *words: str, identity: str = "reader", **variables: str) -> Result:
     environment = {
         "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
         "FAILOVERCTL_AWS__EC2_ENABLED": "false",
         "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
     }
-    kubeconfig = str(api.kubeconfig("reader", folder / "reader.kubeconfig"))
+    kubeconfig = str(api.kubeconfig(identity, folder / "kubeconfig"))
     return CliRunner().invoke(
         main, [words[0], "--kubeconfig", kubeconfig, *words[1:]], env={**environment, **variables}, catch_exceptions=False
     )
@@ -101,6 +101,49 @@ def test_a_missing_ingress_is_an_error_that_names_the_others(api: EmulatedKubeAp
     result = _run(api, tmp_path, "init", "--ingress", "shop/sd21")
     assert result.exit_code == 1
     assert "no Ingress shop/sd21; in that namespace there are: gradio-mix-ing" in result.stderr
+
+
+def test_without_an_ingress_it_lists_those_with_an_action(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Each as the command to run; an Ingress without a forward action cannot be one."""
+    plain = {"metadata": {"name": "plain", "namespace": NAMESPACE}, "spec": {"ingressClassName": "alb", "rules": []}}
+    api.store.create("Ingress", plain)
+    result = _run(api, tmp_path, "init", identity="admin")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[1:] == [f"  failoverctl init --ingress {INGRESS}"]
+
+
+def test_without_an_ingress_and_the_permission_to_list_it_says_so(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """The read-only manifests allow one namespace."""
+    result = _run(api, tmp_path, "init")
+    assert (result.exit_code, "you may not list those of all namespaces" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"AWS_REGION": ""}, "no AWS region: set AWS_REGION"),
+        ({"AWS_REGION": "us-west-2"}, "no AWS credentials: set AWS_PROFILE"),
+    ],
+)
+def test_it_says_what_keeps_it_from_cloudwatch(
+    api: EmulatedKubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], says: str
+) -> None:
+    """On standard error too: it is why the values are missing."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = {name: str(tmp_path / "none") for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")}
+    result = _run(
+        api,
+        tmp_path,
+        "init",
+        "--ingress",
+        INGRESS,
+        **nowhere,
+        **variables,
+        AWS_EC2_METADATA_DISABLED="true",
+        FAILOVERCTL_AWS__CLOUDWATCH_ENABLED="true",
+    )
+    assert says in result.stderr
 
 
 def test_the_file_and_the_plan_report_a_missing_capacity_service(api: EmulatedKubeApi, tmp_path: Path) -> None:

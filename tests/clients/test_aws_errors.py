@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    NoRegionError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
 from botocore.parsers import ResponseParserError
 
-from controller.clients.aws import translated
+from controller.clients.aws import translated, why_forbidden
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 
 
@@ -24,6 +31,9 @@ def _client_error(code: str, status: int) -> ClientError:
         pytest.param(_client_error("LoadBalancerNotFound", 400), NotFound, id="not there"),
         pytest.param(_client_error("ValidationError", 400), Rejected, id="a wrong request"),
         pytest.param(NoCredentialsError(), Forbidden, id="no credentials"),
+        pytest.param(NoRegionError(), Forbidden, id="no region"),
+        pytest.param(UnauthorizedSSOTokenError(), Forbidden, id="no SSO session"),
+        pytest.param(TokenRetrievalError(provider="sso", error_msg="x"), Forbidden, id="an SSO session that cannot be renewed"),
         pytest.param(ConnectTimeoutError(endpoint_url="https://x"), Unavailable, id="no answer"),
         pytest.param(ResponseParserError("not XML"), Unavailable, id="a proxy's HTML page"),
     ],
@@ -32,3 +42,20 @@ def test_errors_are_translated(raised: Exception, expected: type[RemoteError]) -
     """Nothing above the clients sees an exception of botocore's."""
     with pytest.raises(expected), translated("service", "Operation"):
         raise raised
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (_client_error("AccessDeniedException", 403), "IAM does not allow ec2:DescribeInstances"),
+        (_client_error("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
+        (NoCredentialsError(), "no AWS credentials: set AWS_PROFILE, or give the pods a role (NoCredentials)"),
+        (NoRegionError(), "no AWS region: set AWS_REGION, or aws.region in the settings (NoRegion)"),
+        (UnauthorizedSSOTokenError(), "the AWS SSO session has expired: run `aws sso login` (NoSSOSession)"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(raised: Exception, says: str) -> None:
+    """In the words that `plan` and `status` show."""
+    with pytest.raises(Forbidden) as caught, translated("ec2", "DescribeInstances"):
+        raise raised
+    assert why_forbidden(caught.value, "ec2:DescribeInstances") == says

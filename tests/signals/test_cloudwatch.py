@@ -372,7 +372,7 @@ def test_throttling_makes_the_polls_rarer_up_to_a_bound(endpoint: CloudWatch, po
     [
         (refusal("AccessDenied", 403), "IAM does not allow cloudwatch:GetMetricData"),
         (refusal("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
-        (NoCredentialsError(), "AWS does not accept our credentials (NoCredentials)"),
+        (NoCredentialsError(), "no AWS credentials: set AWS_PROFILE, or give the pods a role (NoCredentials)"),
     ],
 )
 def test_a_missing_permission_makes_cloudwatch_absent(error: Exception, says: str, endpoint: CloudWatch, poller: CloudWatchPoller) -> None:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from controller.clients.aws import ATTEMPTS, AwsClients
+from controller.clients.aws import ATTEMPTS, AwsClients, why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
 from controller.foreign import shown
@@ -41,7 +41,6 @@ _WARMING_UP_S: Final = 15.0  # the load-balancer controller's default health che
 _BACKOFF_MIN_S: Final = 5.0
 _BACKOFF_MAX_S: Final = 120.0
 _PROBLEMS_SHOWN: Final = 3
-_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
 class Budget(Protocol):
@@ -250,10 +249,7 @@ class Verifier:
     def _failed(self, error: RemoteError, request: VerificationRequest, calls: Calls) -> tuple[Verdict, str]:
         """The verdict after a failed call."""
         if isinstance(error, Forbidden):
-            denied = error.code in _DENIED
-            why = (
-                f"IAM does not allow {_IAM_SERVICE}:{calls.operation}" if denied else f"AWS does not accept our credentials ({error.code})"
-            )
+            why = why_forbidden(error, f"{_IAM_SERVICE}:{calls.operation}")
             self._block(why)
             return Verdict.CANNOT_TELL, why
         if isinstance(error, NotFound):

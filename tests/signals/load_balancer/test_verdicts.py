@@ -36,7 +36,7 @@ def test_without_the_targets_health_the_weights_are_still_reported(elb: Elb, ver
     ("error", "says"),
     [
         (refusal("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
-        (NoCredentialsError(), "AWS does not accept our credentials (NoCredentials)"),
+        (NoCredentialsError(), "no AWS credentials: set AWS_PROFILE, or give the pods a role (NoCredentials)"),
         (refusal("Throttling", 400), "no answer to DescribeRules (Throttling); trying again in 5 s"),
         (refusal("ServiceUnavailable", 503), "no answer to DescribeRules (ServiceUnavailable); trying again in 5 s"),
         (ConnectTimeoutError(endpoint_url="x"), "no answer to DescribeRules (ConnectTimeoutError); trying again in 5 s"),
