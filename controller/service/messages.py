@@ -169,7 +169,7 @@ def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: boo
         severity=Severity.INFO if resolved else Severity(alert.severity),
         application=application.key,
         reason=str(alert.reason or _code(alert.key)),
-        title=f"{application.name}: {'resolved' if resolved else 'alert'}: {subject}",
+        title=f"{application.name}: {subject}",
         why=f"this has ended: {alert.text}" if resolved else alert.text,
         at=snapshot.now,
         dedup_key=f"{application.key}/{alert.key}",
@@ -200,9 +200,6 @@ def override_changes(snapshot: Snapshot, before: Override, mode: Mode | None) ->
 
 def _override_changes(snapshot: Snapshot, before: Override) -> Iterator[Message]:
     now = snapshot.routing.override
-    if now.problem and now.problem != before.problem:
-        words = f"an override cannot be read and counts as a pause: {now.problem}"
-        yield _override(snapshot, "override cannot be read", words, "correct the annotation, or remove it: failoverctl resume")
     if (now.paused_until, now.paused_why, now.paused_by) != (before.paused_until, before.paused_why, before.paused_by):
         yield _paused(snapshot, before)
     pin = (now.pinned_mode, now.pinned_until, now.pinned_why, now.pinned_by)
@@ -237,7 +234,7 @@ def _override(snapshot: Snapshot, what: str, why: str, then: str) -> Message:
 
 def leadership(at: float, *, lost: bool) -> Message:
     """The message that no replica can renew the Lease, or that one leads again."""
-    title = "no leader: no replica can renew the Lease" if lost else "resolved: there is a leader again"
+    title = "no leader: no replica can renew the Lease" if lost else "there is a leader again"
     why = "until a replica can renew it, the controller changes nothing and traffic stays as it is" if lost else ""
     kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
     return Message(kind, severity, "", "LeaseLost", title, why, at, dedup_key="lease")
@@ -253,6 +250,6 @@ def overloaded(at: float, load: Load) -> Message:
     if load.too_much:
         kind, severity, title = MessageKind.ALERT, Severity.WARNING, "the budget of ELBv2 calls is not enough for all applications"
     else:
-        kind, severity, title = MessageKind.RESOLVED, Severity.INFO, "resolved: the budget of ELBv2 calls is enough for all applications"
+        kind, severity, title = MessageKind.RESOLVED, Severity.INFO, "the budget of ELBv2 calls is enough for all applications"
     then = load.remedy() if load.too_much else ""
     return Message(kind, severity, "", "BudgetTooSmall", title, load.words(), at, next=then, dedup_key="elbv2-budget")

@@ -62,7 +62,7 @@ Bindings = dict[str, BoundGroups | None]
 
 
 def verification_request(application: Application, view: ClusterView, bindings: Bindings | None = None) -> VerificationRequest | None:
-    """Asks whether the load balancer shows the present routing action; None if there is no action to verify.
+    """Asks whether the load balancer shows the routing action; None if there is none, or if nobody knows the target groups yet.
 
     Args:
         application: Whose.
@@ -78,6 +78,8 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         return None
     with view.lock:
         workloads = view.workloads
+        if workloads.bindings_known is None:
+            return None  # the watches have just begun: to say that the bindings cannot be read would raise an alert
         if application.namespace not in bindings:
             known = workloads.bindings(application.namespace) if workloads.bindings_known else None
             bindings[application.namespace] = BoundGroups(known) if known is not None else None
@@ -111,7 +113,7 @@ class _Asked:
 
     application: Application
     routing: RoutingObservation
-    bindings: tuple[bool, int]
+    bindings: tuple[bool | None, int]
     request: VerificationRequest | None
 
 

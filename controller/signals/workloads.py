@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from controller.clients.kube import Resource
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, Resource
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Application, PendingPod, Scaler, Unit
@@ -37,6 +37,7 @@ from controller.signals.objects import (
 )
 from controller.signals.slim import GATE_PREFIX, pack, slim, unpack
 
+_BINDING_GROUPS: Final = frozenset({TARGET_GROUP_BINDINGS.group, AUTO_TARGET_GROUP_BINDINGS.group})
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
 _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
@@ -101,6 +102,7 @@ class WorkloadView:
         self._gates: dict[str, dict[str, tuple[tuple[str, float], ...]]] = {}  # open ones by namespace and pod: binding, and since when
         self._binding_versions: dict[str, int] = {}  # by namespace
         self._groups_known: set[str] = set()  # the API groups whose bindings could be listed
+        self._groups_absent: set[str] = set()  # those whose bindings could not; of the others nothing has been heard yet
 
     # --- what the watches deliver ---
 
@@ -212,10 +214,12 @@ class WorkloadView:
     def bindings_listed(self, group: str) -> None:
         """Notes that one API group's TargetGroupBindings can be listed."""
         self._groups_known.add(group)
+        self._groups_absent.discard(group)
 
     def bindings_absent(self, group: str) -> None:
-        """Notes that one API group's TargetGroupBindings can no longer be listed."""
+        """Notes that one API group's TargetGroupBindings cannot be listed, or no longer."""
         self._groups_known.discard(group)
+        self._groups_absent.add(group)
 
     def names(self, resource: Resource, namespace: str | None) -> list[Key]:
         """Namespace and name of what is known of a kind, in one namespace or in all where it is None: for the comparison with a list."""
@@ -316,11 +320,11 @@ class WorkloadView:
         return self._services.get((namespace, service))
 
     @property
-    def bindings_known(self) -> bool:
-        """Whether target group bindings of any API group could be listed at all."""
-        return bool(self._groups_known)
+    def bindings_known(self) -> bool | None:
+        """Whether target group bindings of any API group could be listed at all; None while an answer is still to come."""
+        return bool(self._groups_known) or (False if self._groups_absent >= _BINDING_GROUPS else None)
 
-    def bindings_version(self, namespace: str) -> tuple[bool, int]:
+    def bindings_version(self, namespace: str) -> tuple[bool | None, int]:
         """Differs from an earlier one if the target group bindings of a namespace may have changed since."""
         return self.bindings_known, self._binding_versions.get(namespace, 0)
 

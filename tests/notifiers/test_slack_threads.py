@@ -35,7 +35,7 @@ FALLBACK = a_message(
     incident="default/sd21/mode",
     at=START + 900,
 )
-ALERT = a_message(MessageKind.ALERT, title="sd21: alert: Diverged", reason="Diverged", dedup_key="default/sd21/diverged")
+ALERT = a_message(MessageKind.ALERT, title="sd21: Diverged", reason="Diverged", dedup_key="default/sd21/diverged")
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def test_what_is_said_again_updates_the_message_and_reminds_people_after_an_hour
 
 def test_two_alerts_have_a_thread_each(slack: SlackServer) -> None:
     notifier = bot(slack)
-    other = replace(ALERT, dedup_key="default/sd21/unproven", title="sd21: alert: Unproven")
-    resolved = replace(other, kind=MessageKind.RESOLVED, severity=Severity.INFO, title="sd21: resolved: Unproven")
+    other = replace(ALERT, dedup_key="default/sd21/unproven", title="sd21: Unproven")
+    resolved = replace(other, kind=MessageKind.RESOLVED, severity=Severity.INFO, title="sd21: Unproven")
     for message in (ALERT, other, resolved):
         notifier.send(message)
     first, second = slack.heads()
-    assert (headline(first)[0], headline(second)) == ("⚠", "✔ Resolved · sd21: alert: Unproven")
-    assert [headline(reply) for reply in slack.thread(second["ts"])] == ["✔ Resolved · sd21: resolved: Unproven"]
+    assert (headline(first)[0], headline(second)) == ("⚠", "✔ Resolved · sd21: Unproven")
+    assert [headline(reply) for reply in slack.thread(second["ts"])] == ["✔ Resolved · sd21: Unproven"]
 
 
 def test_what_is_over_when_it_is_reported_opens_no_thread(slack: SlackServer) -> None:

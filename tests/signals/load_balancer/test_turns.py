@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, INGRESSES, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
 from controller.policy.availability import healthy_targets
 from controller.policy.model import Application, Target, Verdict
 from controller.policy.routing import action_key, format_action
+from controller.ports import MessageKind
 from controller.service.messages import overloaded
 from controller.signals import external as external_module
 from controller.signals.budget import CallBudget
@@ -20,6 +21,7 @@ from controller.signals.external import ExternalSources
 from controller.signals.load_balancer import request as request_module
 from controller.signals.load_balancer.turns import AGE_S, Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import Verifier
+from controller.signals.workloads import WorkloadView
 from tests.signals.load_balancer.scripted_elb import DEFAULT, Clients, Elb, arn, forward, refusal, rule
 from tests.support.applications import NOW, application, seed_units, snapshot
 
@@ -253,6 +255,23 @@ def test_a_change_that_the_budget_does_not_reach_asks_it_once(monkeypatch: pytes
     assert seen.action == fleet.view.routing(app).action
 
 
+def test_nothing_is_verified_before_the_bindings_can_be_known() -> None:
+    """Just after the start neither API group has answered. To call them unreadable would raise an alert whose words are not true."""
+    fleet = Fleet(1, per_second=20.0)
+    app = fleet.applications[0]
+    fleet.view.workloads = WorkloadView()
+    fleet.external.verify([app])
+    assert (fleet.external.of(app).verification, fleet.elb.calls) == (None, [])
+    fleet.view.absent(AUTO_TARGET_GROUP_BINDINGS, None)
+    fleet.external.verify([app])
+    assert fleet.external.of(app).verification is None
+    fleet.view.absent(TARGET_GROUP_BINDINGS, None)
+    fleet.external.verify([app])
+    seen = fleet.external.of(app).verification
+    assert seen is not None
+    assert (seen.verdict, seen.problem) == (Verdict.CANNOT_TELL, "the TargetGroupBindings cannot be read")
+
+
 def test_refreshes_count_in_the_estimate() -> None:
     """The listeners of each load balancer are listed anew every five minutes, and itself every hour."""
     fleet = Fleet(1, per_second=20.0)
@@ -312,4 +331,4 @@ def test_what_the_budget_cannot_serve_is_said_with_its_numbers() -> None:
         "1000 applications need about 8.0 ELBv2 calls each; polls.elbv2_calls_per_s allows 1 a second, which is enough for 75 every 10 min"
     )
     assert message.next == "set polls.elbv2_calls_per_s (FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S) to 13.3 or more"
-    assert overloaded(NOW, Load(75, 8.0, 1.0)).title.startswith("resolved: ")
+    assert overloaded(NOW, Load(75, 8.0, 1.0)).kind is MessageKind.RESOLVED
