@@ -121,6 +121,10 @@ bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress
 bench-commands: $(STAMP) ## CPU time and memory of each command, against the demo's servers (a minute and a half)
 	@$(RUN)/python -m benchmarks.commands --write $(ARGS)
 
+.PHONY: bench-imports
+bench-imports: $(STAMP) ## What `failoverctl run` imports, and its memory with one application (half a minute)
+	@$(RUN)/python -m benchmarks.imports --write $(ARGS)
+
 .PHONY: bench-simulation
 bench-simulation: $(STAMP) ## Five simulated years of random faults over 200 seeds, every invariant checked (ARGS="--quick")
 	@$(RUN)/python -m benchmarks.simulation $(ARGS)

@@ -54,8 +54,11 @@ class Run:
     rss_mib: float
 
 
-def measured(python: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Run:
+def measured(python: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Run | None:
     """Runs a command once.
+
+    Returns:
+        What it took; None where this version has no such command.
 
     Raises:
         AssertionError: It ended with a code that means an error: 0 and 2 are answers.
@@ -67,6 +70,8 @@ def measured(python: str, arguments: Sequence[str], environment: Mapping[str, st
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
+    if b"No such command" in said:
+        return None
     assert process.returncode in {0, 2}, f"{' '.join(arguments)} ended with {process.returncode}: {said.decode(errors='replace')[-500:]}"
     return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
@@ -106,7 +111,8 @@ def main() -> None:
                 measured(python, arguments, environment)  # compiles what is not compiled yet
             for _ in range(given.runs):
                 for python in pythons:
-                    found.setdefault((python, arguments), []).append(measured(python, arguments, environment))
+                    run = measured(python, arguments, environment)
+                    found.setdefault((python, arguments), []).extend([run] if run is not None else [])
     table = _table(found, given.baseline)
     Console().print(table)
     note = f"Median of {given.runs} runs; an exclamation mark shows a missed goal."
@@ -121,10 +127,10 @@ def _table(found: Mapping[tuple[str, tuple[str, ...]], Sequence[Run]], baseline:
     for name in (*(("before",) if baseline else ()), "CPU time", "goal", "memory"):
         made.add_column(name, justify="right")
     for arguments, (reads, goal) in COMMANDS.items():
-        cpu_s = {python: statistics.median(run.cpu_s for run in runs) for (python, of), runs in found.items() if of == arguments}
+        cpu_s = {python: statistics.median(run.cpu_s for run in runs) for (python, of), runs in found.items() if of == arguments and runs}
         memory = max(run.rss_mib for run in found[sys.executable, arguments])
         own = cpu_s[sys.executable]
-        before = (f"{cpu_s[baseline]:.2f} s",) if baseline else ()
+        before = ((f"{cpu_s[baseline]:.2f} s" if baseline in cpu_s else "-"),) if baseline else ()
         mark = "" if own <= goal else " !"
         made.add_row(f"`failoverctl {' '.join(arguments)}`", reads, *before, f"{own:.2f} s{mark}", f"{goal:g} s", f"{memory:.0f} MiB")
     return made
