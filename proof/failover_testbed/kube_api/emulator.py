@@ -30,6 +30,7 @@ _STOP_TIMEOUT_S = 5.0
 _TICK_S = 0.1
 _GRACE_S = 1.0  # for answers that are under way when the server stops
 _PAUSE_S = 0.002
+_ACCEPTING = 3  # rounds of the event loop until a connection that it has just accepted is among the server's
 
 
 class _Protocol(H11Protocol):
@@ -115,7 +116,15 @@ class EmulatedKubeApi:
             raise RuntimeError("the emulated Kubernetes API was started before")
         listener = socket.create_server(("127.0.0.1", self._wanted_port), backlog=128)
         self._port = listener.getsockname()[1]
-        config = uvicorn.Config(
+        server = _Server(self._config(), self._hub)
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_on, args=(listener,), name="emulated-kube-api", daemon=True)
+        self._thread.start()
+        if not server.up.wait(_START_TIMEOUT_S):
+            raise RuntimeError("the emulated Kubernetes API did not come up")
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
             self._app,
             http=_Protocol,
             ws="none",
@@ -127,12 +136,6 @@ class EmulatedKubeApi:
             server_header=False,
             timeout_keep_alive=60,
         )
-        server = _Server(config, self._hub)
-        self._server = server
-        self._thread = threading.Thread(target=server.serve_on, args=(listener,), name="emulated-kube-api", daemon=True)
-        self._thread.start()
-        if not server.up.wait(_START_TIMEOUT_S):
-            raise RuntimeError("the emulated Kubernetes API did not come up")
 
     def stop(self) -> None:
         """Ends all watches, closes all connections and waits for the thread. Safe to call twice."""
@@ -241,6 +244,12 @@ class _Server(uvicorn.Server):
 
         The original method sleeps for a tenth of a second before each check whether all connections have ended.
         """
+        for one in sockets or []:
+            asyncio.get_running_loop().remove_reader(one)
+        # The event loop attaches a connection that it has just accepted to the server in a moment. Where the server is closed by then, it
+        # fails an assertion and never closes the connection.
+        for _ in range(_ACCEPTING):
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for one in sockets or []:
