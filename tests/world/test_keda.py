@@ -136,7 +136,7 @@ def test_floors_and_targets_reach_the_autoscalers_and_nothing_else_changes(scale
         assert len(scaled.writes("scaledobjects")) == written
         assert {key for key in _alerts(service) if key.startswith("scaler")} == set()
     assert _others(scaled) == others
-    assert {one.code for one in scaled.writes("scaledobjects")} == {200}
+    assert {one.code for one in scaled.writes("scaledobjects")} - {409} == {200}
     wait_for("KEDA scales every unit", scaled.all_scaled, SCALED_S, scaled.report)
 
 
@@ -155,7 +155,8 @@ def test_targets_return_once_sticky_clients_have_left(scaled_balanced: ScaledBal
         wait_for("it is verified", lambda: verdict(service, stack) is Verdict.YES, 60, stack.report)
         wait_for("the targets", lambda: {unit: stack.autoscaler(unit)[1] for unit in stack.units} == cost, _STICKY_S, stack.report)
     assert _others(stack) == others
-    assert {one.code for one in stack.writes("scaledobjects")} == {200}
+    # KEDA writes them too: what it wrote meanwhile is refused as a conflict, and decided anew.
+    assert {one.code for one in stack.writes("scaledobjects")} - {409} == {200}
     wait_for("KEDA scales every unit", stack.all_scaled, SCALED_S, stack.report)
 
 

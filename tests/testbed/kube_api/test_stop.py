@@ -6,7 +6,6 @@ import asyncio
 import gc
 import socket
 import sys
-from typing import Any
 
 import pytest
 
@@ -40,7 +39,7 @@ def test_a_connection_that_is_accepted_while_the_server_stops_is_closed(monkeypa
     assert left == []
 
 
-def _ended(client: Any) -> bool:
+def _ended(client: socket.socket) -> bool:
     """Whether the server closed its end."""
     try:
         return client.recv(1) == b""
