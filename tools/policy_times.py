@@ -16,7 +16,7 @@ from controller.signals.classify import CODE_CAUSES, CREATE_ERROR_CAUSES
 _PERIOD_S: Final = 60  # the default of `metrics.periodSeconds`
 
 _FIXED: Final[tuple[tuple[float, str], ...]] = (
-    (proof.RETRY_S, "how long a refusal must stand for a proof by age"),
+    (proof.RETRY_S, "how long Karpenter may take to ask again for what has left its cache; a proof by age waits for that"),
     (offerings.ON_THE_WAY_S, "how long an instance that was launched counts as on its way"),
     (offerings.BINDS_S, "how long it still does once its node is usable"),
     (waits.BREAK_S, "how long nobody may wait before the demand is a new one"),

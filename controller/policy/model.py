@@ -221,7 +221,8 @@ class Refusal:
 
     `instance_types` and `zones` are those that the NodeClaim allowed; an empty tuple means that it did not restrict them. `named_type`
     and `named_zone` are those that the (truncated) message names first, `offerings` all pairs of type and zone that it names. `attempt`
-    is equal for the claims of one batch, which share one fleet call. `stamp` is of the cluster's clock, `at` and `seen` are of ours.
+    is equal for the claims of one batch, which share one fleet call. `stamp` and `created` (of the NodeClaim; None where it was never
+    observed) are of the cluster's clock, `at` and `seen` are of ours.
     `order` counts what the watches delivered; it is 0 for what came in a list, whose order is not known.
     """
 
@@ -241,6 +242,7 @@ class Refusal:
     named_zone: str = ""
     offerings: tuple[tuple[str, str], ...] = ()
     stamp: float | None = None  # None: as `at`
+    created: float | None = None
     order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
     source: str = "event"  # or "create-error": from a condition of the NodeClaim, without an event

@@ -7,7 +7,9 @@ offering that EC2 named for three minutes and asks for the others, until one lau
 - *Saturated*: a refusal, and then Karpenter says that nothing the NodePool, or the waiting pod, may have is available.
 - *Named*: refusals within one cycle of that cache that together name every allowed type, zone and capacity type. What none of them names
   counts as named while Karpenter's own metrics, where they are read, call it unavailable. These prove nothing alone, and disprove nothing.
-- *Age*: some of it is refused, and demand is older than a cycle with nothing launched since.
+- *Age*: some of it has been refused for a whole cycle, up to the time at which Karpenter must have asked for it again, and demand is older
+  still, with nothing launched since. Demand may be old before anything is refused: Karpenter did not run, or was throttled. It then asks
+  for one offering every ten seconds, and any may be had.
 
 A launch ends the refusals before it only if its NodeClaim was created after them: EC2 may grant some claims of a batch and refuse the rest.
 Karpenter's cache is by offering, so a refusal through another NodePool counts for every unit that may buy the same offering.
@@ -28,10 +30,14 @@ ALL_UNAVAILABLE: Final = "AllOfferingsUnavailable"
 """Our code for a launch whose every offering was in Karpenter's cache by the time it was made."""
 
 RETRY_S: Final = 30.0
-"""How long a refusal must have stood for a proof by age: three of Karpenter's retries, each of which may find another offering."""
+"""How long Karpenter may take to ask again for an offering and to report the answer, once its time in the cache is over: ten seconds until
+the cache drops it, ten until the next pass over the waiting pods, and the call."""
 
 _APART_S: Final = 5.0
 """How far apart the clocks of one cluster may be. Less than the 10 s after which Karpenter asks again."""
+
+_BATCH_S: Final = 2.0
+"""How far apart the NodeClaims of one batch may be created."""
 
 _RESERVED: Final = "reserved"
 
@@ -124,19 +130,21 @@ def examine(
         now: Seconds since the Unix epoch.
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
     """
-    refusals = standing(pool, allowed, policy, now, waited=bool(waiting))
+    unended = _unended(pool, allowed, policy, now, waited=bool(waiting))
+    refusals = _within(unended, policy, now)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
-    age_at = _age_at(pool, refusals, start, policy)
+    age_at = _age_at(unended, start, policy) if refusals or pool.at_limit else None
     by_age = age_at is not None and now >= age_at
     if not refusals:  # nothing is saturated or named
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
-    by_name = _named(counting, allowed, required, policy.ice_cache_s)
+    said = _Said(start, now, policy.ice_cache_s)
+    by_name = _named(counting, allowed, required, said)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
     proof = None
-    if _saturated(pool, counting, allowed, waiting, policy.ice_cache_s):
+    if _saturated(pool, counting, allowed, waiting, said):
         proof = Proof.SATURATED
     elif required and len(named) + len(unavailable) == len(required):
         proof = Proof.NAMED
@@ -156,6 +164,15 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
             own waits for the mark that says whether consolidation asked.
     """
+    return _within(_unended(pool, allowed, policy, now, waited=waited), policy, now)
+
+
+def _within(refusals: Sequence[Refusal], policy: PolicySettings, now: float) -> tuple[Refusal, ...]:
+    return tuple(one for one in refusals if now - one.last_at <= policy.ice_window_s)
+
+
+def _unended(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
+    """The refusals of the unit's offerings, however old, that no launch has ended, the oldest first; arguments as those of `standing`."""
     refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
     if not refusals:
         return ()
@@ -164,7 +181,6 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         one
         for one in refusals
         if not one.replacement
-        and now - one.last_at <= policy.ice_window_s
         and _judged(one, policy, now, waited=waited)
         and _concerned(one, allowed)
         and not any(created_after(launch, one) for launch in launches)
@@ -182,8 +198,11 @@ def _last(launches: Sequence[Launch]) -> tuple[Launch, ...]:
 def created_after(launch: Launch, refusal: Refusal) -> bool:
     """Whether a launch's NodeClaim was created after a refusal: both with the cluster's clock, which knows whole seconds.
 
-    Where both were delivered as they happened, the order of delivery decides, as far as the clocks do not contradict it.
+    Where both were delivered as they happened, the order of delivery decides, as far as the clocks do not contradict it. Events and
+    NodeClaims are two watches, and the second may be late: what was created together with the refused NodeClaim never came after it.
     """
+    if refusal.created is not None and launch.created <= refusal.created + _BATCH_S:
+        return False
     stamp = refusal.at if refusal.stamp is None else refusal.stamp
     if launch.order and refusal.order:
         return launch.order > refusal.order and launch.created >= stamp - _APART_S
@@ -203,6 +222,9 @@ def _judged(refusal: Refusal, policy: PolicySettings, now: float, *, waited: boo
 
 def _concerned(refusal: Refusal, allowed: Allowed) -> bool:
     """Whether it is about an offering that the unit may have: the ones that it names, where it names any."""
+    asked = refusal.capacity_types if refusal.requirements_known else ()
+    if asked and allowed.capacity_types and set(asked).isdisjoint(allowed.capacity_types):
+        return False  # through another NodePool: spot instances, where this one has others
     pairs = _pairs(refusal)
     if pairs and not refusal.truncated:
         return any(allowed.concerns((instance_type,), (zone,)) for instance_type, zone in pairs)
@@ -234,11 +256,51 @@ def _kinds(allowed: Allowed, refusals: Sequence[Refusal]) -> tuple[str, ...]:
     return allowed.capacity_types or tuple(dict.fromkeys(kind for one in refusals for kind in one.capacity_types)) or ("on-demand",)
 
 
-def _named(refusals: Sequence[Refusal], allowed: Allowed, required: Sequence[Offering], cache_s: float) -> frozenset[Offering]:
-    """The offerings that are named within one cycle of the newest refusal."""
-    newest = max((one.at for one in refusals), default=0.0)
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What Karpenter said, and whether it still holds of the pods that wait now.
+
+    It holds of those that waited when it was said, until something launches. Of pods that came later it holds as long as all that was
+    refused is still in the cache: after that Karpenter asks EC2 again, and may get it.
+
+    Attributes:
+        start: Since when pods have waited; None where none does.
+        now: Seconds since the Unix epoch.
+        cache_s: How long Karpenter caches a refused offering, seconds.
+    """
+
+    start: float | None
+    now: float
+    cache_s: float
+
+    def cycle(self, refusals: Sequence[Refusal], at: float) -> list[Refusal]:
+        """The refusals that were in the cache at some moment."""
+        return [one for one in refusals if 0 <= at - one.at <= self.cache_s]
+
+    def cached(self, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """The refusals of one cycle, as far as they still hold."""
+        newest = max((one.at for one in refusals), default=0.0)
+        return self.cycle(refusals, newest if self._waited(newest) else self.now)
+
+    def holds(self, refusals: Sequence[Refusal], at: float) -> bool:
+        """Whether it still holds that everything was in the cache at some moment; not where nothing had been refused by then."""
+        cycle = self.cycle(refusals, at)
+        return bool(cycle) and (self._waited(at) or self.now - min(one.at for one in cycle) <= self.cache_s)
+
+    def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
+        """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""
+        if refusal.source == "create-error":
+            return self._waited(refusal.last_at) or self.now - refusal.last_at <= self.cache_s
+        return self.holds(refusals, refusal.at)
+
+    def _waited(self, at: float) -> bool:
+        return self.start is None or self.start <= at
+
+
+def _named(refusals: Sequence[Refusal], allowed: Allowed, required: Sequence[Offering], said: _Said) -> frozenset[Offering]:
+    """The offerings that are named within one cycle."""
     kinds = tuple(dict.fromkeys(kind for _, _, kind in required))
-    return frozenset(offering for one in refusals if newest - one.at <= cache_s for offering in named_offerings(one, allowed, kinds))
+    return frozenset(offering for one in said.cached(refusals) for offering in named_offerings(one, allowed, kinds))
 
 
 def named_offerings(refusal: Refusal, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
@@ -280,13 +342,13 @@ def _asked_kind(refusal: Refusal, kinds: Sequence[str], *, reserved_gone: bool) 
     return next((kind for kind in _ASKED_FIRST if kind in left_open), None) if known else None
 
 
-def _saturated(pool: PoolObservation, refusals: Sequence[Refusal], allowed: Allowed, waiting: Sequence[PendingPod], cache_s: float) -> bool:
+def _saturated(pool: PoolObservation, refusals: Sequence[Refusal], allowed: Allowed, waiting: Sequence[PendingPod], said: _Said) -> bool:
     """Whether Karpenter said, after a refusal, that nothing is available: of the NodePool, of a pod, or of a launch."""
-    said = [at for pod in waiting for name, at in pod.unavailable if name == pool.name]
-    said += [pool.blocked_at] if pool.blocked_at is not None else []
+    times = [at for pod in waiting for name, at in pod.unavailable if name == pool.name]
+    times += [pool.blocked_at] if pool.blocked_at is not None else []
     events = [one for one in refusals if one.source != "create-error"]
-    after = any(0 <= at - one.at <= cache_s for one in events for at in said)
-    return after or any(_asked_for_all(one, allowed) for one in refusals)
+    after = any(said.holds(events, at) for at in times)
+    return after or any(_asked_for_all(one, allowed) and said.lasts(one, refusals) for one in refusals)
 
 
 def _asked_for_all(refusal: Refusal, allowed: Allowed) -> bool:
@@ -300,9 +362,16 @@ def _asked_for_all(refusal: Refusal, allowed: Allowed) -> bool:
     return types and zones and kinds
 
 
-def _age_at(pool: PoolObservation, refusals: Sequence[Refusal], since: float | None, policy: PolicySettings) -> float | None:
-    """When age alone proves it; None where nothing is refused or nobody waits."""
-    if since is None or not (refusals or pool.at_limit):
+def _age_at(refusals: Sequence[Refusal], since: float | None, policy: PolicySettings) -> float | None:
+    """When age alone proves it; None where nobody waits.
+
+    Args:
+        refusals: Those that no launch has ended, also those that are too old to stand: else the first of them would always be a new one.
+        since: Since when pods have waited.
+        policy: For the times.
+    """
+    if since is None:
         return None
-    first = min((one.at for one in refusals), default=since)
-    return max(since + policy.hard_demand_s, first + RETRY_S)
+    first = min((one.at for one in refusals if one.at >= since - policy.ice_cache_s), default=None)
+    old_at = since + policy.hard_demand_s
+    return old_at if first is None else max(old_at, first + policy.ice_cache_s + RETRY_S)

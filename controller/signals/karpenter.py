@@ -534,6 +534,7 @@ class KarpenterView:
             named_zone=refusal.zone,
             offerings=refusal.offerings,
             stamp=refused.stamp,
+            created=claim.created if claim else None,
             order=refused.order,
             replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
         )
@@ -556,6 +557,7 @@ class KarpenterView:
             zones=claim.zones,
             capacity_types=claim.capacity_types,
             requirements_known=claim.exact,
+            created=claim.created,
             source="create-error",
             stood_until=now if claim.gone is None else claim.gone,
         )

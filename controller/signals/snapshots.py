@@ -21,6 +21,7 @@ from controller.policy.model import (
     UnitObservation,
     Verification,
 )
+from controller.policy.offerings import unmet_pods
 from controller.policy.proof import Offering
 from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
@@ -133,17 +134,18 @@ class SnapshotBuilder:
                 for unit, at_present in zip(application.units, priced, strict=True)
             }
             routing = self._routing(application, now - skew, sources, external)
-        return Snapshot(
-            now=now,
-            application=replace(application, units=priced),
-            routing=routing,
-            units=units,
-            sources=sources,
-            error_ratio=by_our_clock(external.metrics.error_ratio(application.key), skew) if external.metrics else None,
-            leader=leader,
-            epoch=epoch,
-            clock_skew_s=skew,
-        )
+            snapshot = Snapshot(
+                now=now,
+                application=replace(application, units=priced),
+                routing=routing,
+                units=units,
+                sources=sources,
+                error_ratio=by_our_clock(external.metrics.error_ratio(application.key), skew) if external.metrics else None,
+                leader=leader,
+                epoch=epoch,
+                clock_skew_s=skew,
+            )
+            return replace(snapshot, units=self._with_waits(snapshot))
 
     def _at_present_price(self, namespace: str, unit: Unit) -> Unit:
         deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
@@ -181,7 +183,6 @@ class SnapshotBuilder:
             pool=pool,
             alternatives=tuple(alternatives),
             pending=self._with_reasons(application, pods),
-            waiting_since=self._waiting_since((application.key, unit.name), pods, (pool, *alternatives), now),
             desired=deployment.desired if deployment else None,
             ready=min(known) if known else None,
             deployment_ready=deployment.ready if deployment else None,
@@ -221,13 +222,16 @@ class SnapshotBuilder:
             for pod in pods
         )
 
-    def _waiting_since(
-        self, unit: tuple[str, str], pods: tuple[PendingPod, ...], pools: tuple[PoolObservation, ...], now: float
-    ) -> float | None:
-        skew = self._view.time.skew_s
-        launched = (launch.launched - skew for pool in pools for launch in pool.launches)
-        since = self._waits.since(unit, (pod.since for pod in pods), launched, now - skew)
-        return None if since is None else since + skew
+    def _with_waits(self, snapshot: Snapshot) -> dict[str, UnitObservation]:
+        """The units with the age of their demand. A pod whose node is on its way asks for nothing: it makes no other pod's demand older."""
+        now, skew, application = snapshot.now - snapshot.clock_skew_s, snapshot.clock_skew_s, snapshot.application
+        found = {}
+        for name, pods in unmet_pods(snapshot).items():
+            observed = snapshot.units[name]
+            launched = (launch.launched - skew for pool in (observed.pool, *observed.alternatives) for launch in pool.launches)
+            since = self._waits.since((application.key, name), (pod.since - skew for pod in pods), launched, now)
+            found[name] = observed if since is None else replace(observed, waiting_since=since + skew)
+        return found
 
     def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:
         """What the Ingress says; `now` is by the cluster's clock, as the load-balancer controller's events are."""

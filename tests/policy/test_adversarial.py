@@ -167,7 +167,8 @@ class TestOutages:
 
         def zone_out(world: World, i: int) -> None:
             if i % 20 == 0:
-                world.unit(INF2, pool_failures=(refused(world.snapshot.now, zones=("us-west-2a",)),))
+                before = world.snapshot.units[INF2].pool.failures
+                world.unit(INF2, pool_failures=(*before, refused(world.snapshot.now, zones=("us-west-2a",))))
 
         made = change(snapshot(), pool_zones=("us-west-2a", "us-west-2b"), pending=pods(since=NOW), desired=4)
         decisions = _run(World(made, memory()), 300, 10, zone_out)
@@ -317,7 +318,7 @@ class TestDeadlocks:
         assert first.next_check_s is not None
 
         def still(world: World, i: int) -> None:
-            world.unit(INF2, pool_failures=(refused(world.snapshot.now - 30),))
+            world.unit(INF2, pool_failures=(refused(world.snapshot.now - 30),), pool_blocked_at=world.snapshot.now - 29)
 
         assert Verb.FAILOVER in verbs(_run(world, 62, 10, still))
 

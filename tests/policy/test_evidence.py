@@ -51,6 +51,7 @@ PARTLY = {**BLOCKED, "pending": pods(3)}
 MIXED = {"pool_capacity_types": ("on-demand", "spot")}
 ALL = ("AllOfferingsUnavailable",)
 SIX = {"ready": 6, "desired": 6}
+OLD: dict[str, Any] = {"pending": pods(since=NOW - 400)}
 
 
 def named(zone: str, at: float = NOW - 60, instance_type: str = "inf2.xlarge", **changes: Any) -> Refusal:
@@ -65,6 +66,7 @@ def gauge(zones: str, capacity_type: str = "on-demand", *, kind: str = "inf2.xla
 
 
 THREE = (named("a"), named("b", NOW - 50), named("c", NOW - 40))
+EARLIER = (named("a", NOW - 200), named("b", NOW - 190), named("c", NOW - 180))
 LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
 
 
@@ -164,13 +166,36 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param((create_error(NOW - 30),), {}, NOTHING, id="a create error may yet succeed"),
         pytest.param((create_error(NOW - 60),), {}, SATURATED, id="a quota of the account that stays used up"),
         pytest.param((create_error(NOW - 60, cause=Cause.UNKNOWN),), BLOCKED, SUSPECTED, id="another create error that stays"),
-        pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300}, SATURATED, id="at the end of the window"),
+        pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300, **OLD}, SATURATED, id="at the end of the window"),
+        pytest.param((refused(NOW - 181),), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="a cache that has expired since pods wait"),
+        pytest.param((refused(NOW - 180),), {"pool_blocked_at": NOW - 170}, SATURATED, id="a cache that has not"),
+        pytest.param(
+            (refused(NOW - 181), refused(NOW - 60)), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="an expired cache, and a refusal since"
+        ),
+        pytest.param(EARLIER, IN_ZONES, SUSPECTED, id="each zone is named, and the cache has expired since pods wait"),
+        pytest.param(EARLIER, {**IN_ZONES, **OLD}, NAMED, id="the same, and pods waited already"),
+        pytest.param((refused(NOW - 200, codes=ALL),), {}, SUSPECTED, id="everything was in the cache, which has expired"),
+        pytest.param((refused(NOW - 200, codes=ALL),), OLD, SATURATED, id="the same, and pods waited already then"),
+        pytest.param((create_error(NOW - 300, stood_until=NOW),), {}, SATURATED, id="a quota that is met again and again"),
+        pytest.param((create_error(NOW - 300, stood_until=NOW - 200),), {}, SUSPECTED, id="a quota that was met before pods waited"),
         pytest.param((refused(NOW - 361),), {"pool_blocked_at": NOW - 300}, NOTHING, id="beyond the window: no signal proves nothing"),
         pytest.param(
             (refused(),), {"pool_launches": (launched(NOW - 50),), **BLOCKED}, NOTHING, id="a launch of a claim that was created later"
         ),
         pytest.param(
             (refused(),), {"pool_launches": (launched(NOW - 60, devices=1),), **PARTLY}, SATURATED, id="a grant of the same batch"
+        ),
+        pytest.param(
+            (refused(order=5, created=NOW - 63),),
+            {"pool_launches": (launched(NOW - 62, devices=1, order=6),), **PARTLY},
+            SATURATED,
+            id="a grant of the same batch, whose NodeClaim was delivered after the event",
+        ),
+        pytest.param(
+            (refused(order=5, created=NOW - 63),),
+            {"pool_launches": (launched(NOW - 60, devices=1, order=6),), **PARTLY},
+            NOTHING,
+            id="a grant of the next batch",
         ),
         pytest.param(
             (refused(),), {"pool_launches": (launched(NOW - 80, NOW - 5),), **PARTLY}, SATURATED, id="a launch before the refusal"
@@ -248,9 +273,9 @@ def test_what_a_refusal_proves(failures: tuple[Refusal, ...], unit: dict[str, An
 @pytest.mark.parametrize(
     ("failures", "unit"),
     [
-        pytest.param((refused(zones=A),), IN_ZONES, id="part of the zones"),
-        pytest.param((refused(cause=Cause.CONFIG),), {}, id="a misconfiguration"),
-        pytest.param((refused(**UNKNOWN),), {}, id="a claim that was never seen"),
+        pytest.param((refused(NOW - 210, zones=A),), IN_ZONES, id="part of the zones"),
+        pytest.param((refused(NOW - 210, cause=Cause.CONFIG),), {}, id="a misconfiguration"),
+        pytest.param((refused(NOW - 210, **UNKNOWN),), {}, id="a claim that was never seen"),
         pytest.param((), {"pool_at_limit": "limit of 8 cpu"}, id="the NodePool's limit"),
     ],
 )
@@ -260,6 +285,24 @@ def test_part_of_a_proof_becomes_one_when_demand_outlives_a_cache_cycle(
 ) -> None:
     """With room in another part, a node would have launched within a cycle of Karpenter's cache."""
     assert _case(failures, age=age, **unit) == expected
+
+
+def test_a_capacity_type_that_the_unit_cannot_have_says_nothing() -> None:
+    """Another team's spot instances are refused for hours; this NodePool has on-demand ones, and waits for something else."""
+    elsewhere = kinds((refused(NOW - 250, pool="other"),), "spot")
+    assert _case((), age=300, pool_elsewhere=elsewhere, pool_capacity_types=("on-demand",)) == NOTHING
+    assert _case((), age=300, pool_elsewhere=elsewhere, pool_capacity_types=("on-demand", "spot")) == AGE
+
+
+@pytest.mark.parametrize(("refused_for", "expected"), [pytest.param(209, SUSPECTED, id="less"), pytest.param(210, AGE, id="a cycle")])
+def test_old_demand_is_no_proof_before_a_cycle_of_refusals(refused_for: float, expected: tuple[Shortage, Proof | None]) -> None:
+    """Karpenter did not run, or was throttled: then it asks for one offering every ten seconds, and the last of many may be had."""
+    assert _case((named("a", NOW - refused_for), named("b", NOW - 20)), age=600, pool_zones=ZONES) == expected
+
+
+def test_a_proof_by_age_lasts_while_refusals_go_on() -> None:
+    """The first refusal leaves the window: the one that follows it is not the first."""
+    assert _case((named("a", NOW - 361), named("a", NOW - 171)), age=363, pool_zones=ZONES) == AGE
 
 
 def test_age_alone_is_never_a_proof() -> None:
@@ -587,7 +630,8 @@ def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
 
 def test_a_pod_that_is_replaced_does_not_make_the_demand_younger() -> None:
     """Age counted from the oldest pod, and began anew with each rollout or eviction."""
-    young = change(snapshot(), pool_failures=(named("a"),), pool_zones=ZONES, pending=pods(since=NOW - 20), desired=4, ready=2)
+    first = (named("a", NOW - 210),)
+    young = change(snapshot(), pool_failures=first, pool_zones=ZONES, pending=pods(since=NOW - 20), desired=4, ready=2)
     assert judge(young).proof is None
     assert judge(change(young, waiting_since=NOW - 300)).proof is Proof.AGE
     assert judge(change(young, waiting_since=NOW - 300, pending=(), desired=2)).demand_since is None

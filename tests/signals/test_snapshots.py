@@ -124,6 +124,17 @@ def test_pods_of_a_pool_that_another_application_shares() -> None:
     assert shared.units["sd21-inf2"].pending == ()
 
 
+def test_a_pod_whose_node_is_on_its_way_makes_no_other_demand_older(world: World) -> None:
+    """A node that takes minutes to boot would make the next pod's demand as old, and its first refusals a shortage by age."""
+    claim = node_claim("inf2-aaaaa", "inf2", NOW - 295, Launched=format_rfc3339(NOW - 290))
+    world.view.changed(KINDS["NodeClaim"], None, "ADDED", claim)
+    for name, age in (("first", 300), ("second", 20)):
+        world.view.changed(KINDS["Pod"], None, "ADDED", waiting_pod(name, pools=("inf2",), since=format_rfc3339(NOW - age)))
+    unit = world.build().units["sd21-inf2"]
+    assert [pod.name for pod in unit.pending] == ["first", "second"]
+    assert unit.waiting_since == NOW - 20
+
+
 def test_pools_are_each_units_own(world: World) -> None:
     """Two units on one pool see the same of it, the others nothing of it."""
     world.view.changed(KINDS["NodeClaim"], None, "ADDED", node_claim("g5-aaaaa", "g5", NOW))
