@@ -105,6 +105,21 @@ PROOFS: Final = (
         units={"inf2": {"weight": 40}},
     ),
     Situation(
+        "partial grants, NodeClaims late",
+        _PROOF,
+        "The same, and each NodeClaim is delivered 4 s later than the event of its refusal.",
+        world(
+            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 14))),
+            G5,
+            zones_known=False,
+            sold={"inf2.xlarge": (A,), "g5.xlarge": (A,)},
+            closed=out("inf2.xlarge", left=1, every_s=150.0),
+            claims_late_s=4.0,
+        ),
+        short(Proof.SATURATED, 20, 40),
+        units={"inf2": {"weight": 40}},
+    ),
+    Situation(
         "zone of the application file",
         _PROOF,
         "The application file pins the unit to one zone, and that zone is out.",
@@ -175,6 +190,7 @@ def _unpaid(stage: Stage) -> None:
     stage.cluster.stopped = True
 
 
+_TWO_SIZES: Final = ("inf2.xlarge", "inf2.8xlarge")
 _CAUSE: Final = "A pod waits for another reason"
 CAUSES: Final = (
     Situation(
@@ -249,6 +265,19 @@ CAUSES: Final = (
         world(),
         calm(Reason.WAITING_IS_NORMAL, "silent/inf2"),
         steps=((-30.0, _unpaid),),
+    ),
+    Situation(
+        "Karpenter runs again",
+        _CAUSE,
+        "Karpenter does not run for 5 min. Then spot is out in three zones for two instance types, and on-demand is not.",
+        world(
+            replace(INF2, types=_TWO_SIZES),
+            G5,
+            pools=(PoolPlan("inf2", _TWO_SIZES, BOTH_KINDS),),
+            closed=out(*_TWO_SIZES, kinds=("spot",)),
+            idle=((BEGIN_S - 20.0, BEGIN_S + 300.0),),
+        ),
+        calm(Reason.DEMAND_MET, "silent/inf2"),
     ),
 )
 
@@ -412,6 +441,7 @@ def _consolidation(stage: Stage) -> None:
 
 _DEMAND: Final = "The demand changes"
 _LEFT: Final = replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 20.0, 3)))
+_BACK: Final = replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 25.0, 4), (BEGIN_S + 240.0, 6)), slow=((BEGIN_S + 100.0, 1e9),))
 DEMAND: Final = (
     Situation(
         "demand leaves",
@@ -419,6 +449,15 @@ DEMAND: Final = (
         "All zones are out, and the demand leaves after 20 s.",
         world(_LEFT, G5, closed=INF2_OUT),
         Expected(Reason.DEMAND_MET, {"inf2": Proof.NAMED}, (), frozenset({"held/ShortageAbsorbed"})),
+    ),
+    Situation(
+        "demand comes back",
+        _DEMAND,
+        "All zones are out, and the demand leaves before the patience is over. It returns after Karpenter's cache has expired, one zone is "
+        "still out, and latency is beyond its limit.",
+        world(_BACK, G5, closed={**out("inf2.xlarge", zones=(A,)), **out("inf2.xlarge", zones=(B, C), until=150.0)}),
+        Expected(Reason.DEMAND_MET, {"inf2": Proof.NAMED}),
+        units={"inf2": {"scaled_object": None}},
     ),
     Situation(
         "pods are replaced",

@@ -121,8 +121,14 @@ class Truth:
         return unmet <= sum(max(0.0, room) for name, room in left.items() if name not in short)
 
     def _short(self, unit: UnitPlan) -> bool:
-        """Whether there is nothing that Karpenter could launch for its pods: EC2 is out of it, or refused it within the cache."""
-        return not any(self._obtainable(one) for one in self._cluster.buyable(unit))
+        """Whether there is nothing that Karpenter could launch for its pods: EC2 is out of it, or refused it within the cache.
+
+        Where EC2 is out of a part and Karpenter does not run, nobody gets the rest: pods that wait so for a cycle prove a shortage by age.
+        """
+        buyable = self._cluster.buyable(unit)
+        if self._cluster.idle_until() is not None and any(self._cluster.ec2.room(one) <= 0 for one in buyable):
+            return True
+        return not any(map(self._obtainable, buyable))
 
     def _obtainable(self, offering: Offering) -> bool:
         cluster = self._cluster
@@ -137,15 +143,19 @@ def judge(seed: int) -> Verdict:
 def play(world: World) -> Verdict:
     """Plays a world, up to the first failover."""
     missed: dict[str, float] = {}  # by unit, when it was last overdue
-    proofs: dict[str, float] = {}
+    proofs: dict[str, None] = {}  # in order
+    since: dict[str, float] = {}  # since when each unit has been proven short without a break
     truth = None
     for t, decision, truth in passes(world):
         for name, judged in decision.evidence.items():
             if judged.short:
-                proofs.setdefault(f"{name}: {judged.proof}", t)
+                proofs[f"{name}: {judged.proof}"] = None
+                since.setdefault(name, t)
+            else:
+                since.pop(name, None)
         missed.update(dict.fromkeys(truth.history.overdue(), t))
         if decision.verb is Verb.FAILOVER:
-            return _failed_over(world, truth, decision, t, missed, proofs)
+            return _failed_over(world, truth, t, since, missed, proofs)
     short = tuple(truth.history.last) if truth is not None else ()
     return Verdict(world.seed, None, (), False, tuple(missed), short, tuple(proofs))
 
@@ -189,11 +199,8 @@ def _moments(cluster: Cluster) -> Any:  # noqa: ANN401 - an iterator of seconds
         yield tick
 
 
-def _failed_over(
-    world: World, truth: Truth, decision: Decision, t: float, missed: Mapping[str, float], proofs: Mapping[str, float]
-) -> Verdict:
-    units = tuple(name for name, judged in decision.evidence.items() if judged.short)
-    proven = min((at for words, at in proofs.items() if words.split(":")[0] in units), default=t)
+def _failed_over(world: World, truth: Truth, t: float, since: Mapping[str, float], missed: Iterable[str], proofs: Iterable[str]) -> Verdict:
+    units, proven = tuple(since), min(since.values(), default=t)
     false = not any(truth.history.last.get(name, -1.0) >= proven - NEAR_S for name in alike(world, units))
     return Verdict(world.seed, t, units, false, tuple(missed), tuple(truth.history.last), tuple(proofs))
 

@@ -32,7 +32,7 @@ class Cluster:
     """
 
     def __init__(self, world: World, emit: Emit) -> None:
-        self.world, self._emit = world, emit
+        self.world, self._show_at_once = world, emit
         self.now = 0.0
         self.pods: dict[str, list[Pod]] = {unit.name: [] for unit in world.units}
         self._chance = Random(world.seed + 1)
@@ -61,6 +61,12 @@ class Cluster:
             yield self.now
         self.now = t
 
+    def _emit(self, kind: str, change: str, obj: dict[str, Any]) -> None:
+        if kind == "NodeClaim" and self.world.claims_late_s:
+            self._at(self.now + self.world.claims_late_s, partial(self._show_at_once, kind, change, obj))
+        else:
+            self._show_at_once(kind, change, obj)
+
     # --- what the judge reads ---
 
     def unmet(self, unit: UnitPlan) -> list[Pod]:
@@ -74,6 +80,10 @@ class Cluster:
     def cached(self, offering: Offering) -> bool:
         """Whether Karpenter does not ask for it now."""
         return self._cache.refused(offering, self.now)
+
+    def idle_until(self) -> float | None:
+        """Until when Karpenter does not run, None where it runs."""
+        return max((end for start, end in self.world.idle if start <= self.now < end), default=None)
 
     def full(self, pool: PoolPlan) -> bool:
         """Whether a NodePool is at its limit."""
@@ -148,6 +158,10 @@ class Cluster:
         if self._loop_at != self.now:
             return
         self._loop_at = None
+        idle_until = self.idle_until()
+        if idle_until is not None:
+            self._wake(idle_until - self.now)
+            return
         waiting = [pod for pods in self.pods.values() for pod in pods if not pod.bound and not pod.claim]
         if not waiting:
             return

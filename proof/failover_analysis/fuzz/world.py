@@ -17,6 +17,8 @@ NAMESPACE: Final = "fuzz"
 
 _WHOLE: Final = 0.3  # of the NodePools name the family of their types, and not the types
 
+_MORE: Final = 0.3  # of the worlds have each of the troubles that `_further` adds
+
 _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 """A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
 
@@ -70,6 +72,8 @@ class World:
         errors: When errors are beyond their limit.
         ahead_s: How far the controller's clock is ahead of the cluster's at the start.
         steps: When the controller's clock steps, and by how much.
+        idle: When Karpenter does not run.
+        claims_late_s: By how much NodeClaims are delivered later than events: they are two watches.
     """
 
     seed: int
@@ -83,6 +87,8 @@ class World:
     errors: tuple[tuple[float, float], ...]
     ahead_s: float = 0.0
     steps: tuple[tuple[float, float], ...] = ()
+    idle: tuple[tuple[float, float], ...] = ()
+    claims_late_s: float = 0.0
 
 
 def draw(seed: int) -> World:
@@ -101,7 +107,7 @@ def draw(seed: int) -> World:
     types = sorted({one for pool in pools for one in pool.types})
     sold = {one: tuple(sorted(chance.sample(ZONES, chance.choice((1, 2, 3, 3, 3))))) for one in types}
     fastest = chance.choice((20.0, 60.0, 180.0))
-    return World(
+    made = World(
         seed=seed,
         pools=tuple(pools),
         units=tuple(units),
@@ -114,6 +120,33 @@ def draw(seed: int) -> World:
         ahead_s=chance.choice((0.0, 0.0, 0.0, -20.0, 20.0, -420.0, 420.0)),
         steps=((chance.uniform(0.0, LENGTH_S), chance.choice((-3600.0, 3600.0))),) if chance.random() < 0.2 else (),  # noqa: PLR2004
     )
+    return _further(made, Random(f"further troubles of {seed}"))
+
+
+def _further(world: World, chance: Random) -> World:
+    """Troubles that came later, each in a part of the worlds: drawn apart, so that the others stay what their seeds gave before."""
+    if chance.random() < _MORE:
+        start = chance.uniform(0.0, LENGTH_S / 2)
+        world = replace(world, idle=((start, start + chance.uniform(60.0, 500.0)),))
+    if chance.random() < _MORE:
+        world = replace(world, claims_late_s=chance.uniform(0.5, 8.0))
+    if chance.random() < _MORE:
+        units = tuple(unit if unit.name == "safe" else replace(unit, replicas=_leaving(chance, unit.replicas)) for unit in world.units)
+        world = replace(world, units=units)
+    return world
+
+
+def _leaving(chance: Random, replicas: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """Demand that soon leaves again, and returns after about a cycle of Karpenter's cache; repeatedly."""
+    first, t, found = replicas[0][1], 0.0, [replicas[0]]
+    for _, count in replicas[1:]:
+        t += chance.uniform(30.0, 120.0)
+        found.append((t, max(count, first + 1)))
+        t += chance.uniform(5.0, 60.0)
+        found.append((t, first))
+        t += chance.uniform(100.0, 350.0)
+        found.append((t, max(count, first + 1)))
+    return tuple(found)
 
 
 def _family(chance: Random, name: str) -> tuple[list[PoolPlan], list[UnitPlan]]:

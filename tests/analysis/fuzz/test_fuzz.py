@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from controller.policy import evidence, proof
-from controller.policy.model import Proof
+from controller.policy.model import PolicySettings, Proof
 from controller.policy.proof import Finding
 from failover_analysis.fuzz.judge import judge, play
-from failover_analysis.fuzz.world import Closed, PoolPlan, UnitPlan, World, draw
+from failover_analysis.fuzz.world import ZONES, Closed, PoolPlan, UnitPlan, World, draw
 from failover_testbed.capacity.ec2 import Offering
 
-KEPT = (285, 545, 618, 677)
-"""Seeds in which capacity returns while Karpenter's cache still hides it: the nearest to a false failover that there is."""
+KEPT = (285, 487, 545, 618, 677)
+"""Seeds in which capacity returns while Karpenter's cache still hides it, demand returns after it has expired (285), or Karpenter stops
+after a refusal (487): the nearest to a false failover that there is."""
 
 
 @pytest.mark.parametrize("seed", [*range(24), *KEPT])
@@ -70,9 +74,10 @@ TRICKLE = World(
 """Ten more replicas are wanted, and EC2 gives one in each cycle of Karpenter's cache: grant and refusals come in the same second."""
 
 
-def test_a_unit_that_gets_one_node_of_ten_a_cycle_is_short() -> None:
-    """The grant of a batch does not end the refusals beside it."""
-    verdict = play(TRICKLE)
+@pytest.mark.parametrize("late_s", [0.0, 4.0])
+def test_a_unit_that_gets_one_node_of_ten_a_cycle_is_short(late_s: float) -> None:
+    """The grant of a batch does not end the refusals beside it, also where its NodeClaim is delivered after their events."""
+    verdict = play(replace(TRICKLE, claims_late_s=late_s))
     assert (verdict.units, verdict.false, verdict.missed) == (("inf2",), False, ())
     assert verdict.failover_at is not None
     assert verdict.failover_at < 90
@@ -84,3 +89,49 @@ def test_a_launch_that_ends_the_refusals_of_its_own_batch_is_caught(monkeypatch:
     verdict = play(TRICKLE)
     assert verdict.failover_at is None
     assert verdict.missed == ("inf2",)
+
+
+def test_a_batch_that_only_the_order_of_delivery_tells_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rule was: the watch of NodeClaims is late, and each grant seems to come after the refusals beside it."""
+    monkeypatch.setattr(proof, "_BATCH_S", -math.inf)
+    assert play(replace(TRICKLE, claims_late_s=4.0)).missed == ("inf2",)
+
+
+SIZES = ("inf2.xlarge", "inf2.8xlarge")
+WALK = replace(
+    TRICKLE,
+    pools=(PoolPlan("inf2", SIZES, ("on-demand", "spot")), TRICKLE.pools[1]),
+    units=(replace(TRICKLE.units[0], types=SIZES, replicas=((0.0, 1), (20.0, 3))), TRICKLE.units[1]),
+    sold={**dict.fromkeys(SIZES, ZONES), "safe.xlarge": ZONES},
+    closed={Offering(size, zone, "spot"): (Closed(0.0, 1500.0),) for size in SIZES for zone in ZONES},
+    idle=((15.0, 330.0),),
+)
+"""Karpenter runs again after five minutes, and is refused for six offerings, one a call, before it asks for one that EC2 has."""
+
+AGAIN = replace(
+    TRICKLE,
+    units=(replace(TRICKLE.units[0], replicas=((0.0, 1), (20.0, 3), (46.0, 1), (260.0, 3)), slow=((250.0, 1500.0),)), TRICKLE.units[1]),
+    sold={**TRICKLE.sold, "inf2.xlarge": ZONES},
+    zones_known=True,
+    closed={Offering("inf2.xlarge", zone): (Closed(0.0, 1500.0 if zone == ZONES[0] else 150.0),) for zone in ZONES},
+)
+"""The demand leaves before the patience is over, and returns, with a latency beyond its limit, after Karpenter's cache has expired."""
+
+
+@pytest.mark.parametrize("world", [pytest.param(WALK, id="walk"), pytest.param(AGAIN, id="again")])
+def test_what_was_refused_before_is_no_shortage_now(world: World) -> None:
+    """Karpenter asks for what is left, or again for what has left its cache, and EC2 has it."""
+    verdict = play(world)
+    assert (verdict.failover_at, verdict.missed) == (None, ())
+
+
+def test_old_demand_that_proves_a_shortage_with_its_first_refusals_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rule was: half a minute after the first refusal."""
+    monkeypatch.setattr(proof, "RETRY_S", 30.0 - PolicySettings().ice_cache_s)
+    assert play(WALK).false
+
+
+def test_a_proof_that_outlives_the_cache_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rule was: refusals of a demand that had left proved that of the next one at once."""
+    monkeypatch.setattr(proof._Said, "_waited", lambda *_: True)
+    assert play(AGAIN).false
