@@ -149,12 +149,16 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     application, figures, weights = case.snapshot.application, case.figures, case.figures.intended
     if target is Mode.COST and (found.trigger is not Trigger.RETURN or guards.lasting_shortages(case)):
         weights = figures.cost or weights  # what is not waited for gets the weight of what it has: with a pin, of every unit
-    to_cost = target is Mode.COST
+    if target is Mode.CAPACITY:
+        receiving = capacity_targets(application, figures.serving)
+    else:
+        followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
+        receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
     return replace(
         case,
         subject=found.subject,
         details=found.details,
-        receiving=cost_targets(application, weights) if to_cost else capacity_targets(application, figures.serving),
+        receiving=receiving,
         hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
         patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Final
 
 from controller.policy.metric_times import fresh_s
@@ -52,29 +53,29 @@ def assumed_demand(snapshot: Snapshot) -> float:
     return sum((snapshot.units[name].ready or 0) * throughput for name, throughput in throughputs.items())
 
 
-def needed_replicas(snapshot: Snapshot, weights: Mapping[str, int], measured: float | None) -> dict[str, int]:
+def needed_replicas(snapshot: Snapshot, shares: Mapping[str, int | Fraction], measured: float | None) -> dict[str, int]:
     """The ready replicas that cost mode needs at the present demand.
 
     Args:
         snapshot: What is observed.
-        weights: The weights of cost mode by unit.
+        shares: What each unit gets in cost mode: its weight, or where weights follow the ready replicas its share before rounding.
         measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
 
     Returns:
-        By unit: ``ceil(demand * weight share / throughput)``, at least the unit's `min_replicas`, and one where it carries weight: traffic
+        By unit: ``ceil(demand * share / throughput)``, at least the unit's `min_replicas`, and one where it gets any: traffic
         needs an endpoint. Where demand is unknown full use is assumed, rounded down: rounded up, every replica raised for the assumption
         would raise the assumption. A unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it.
     """
     demand = assumed_demand(snapshot) if measured is None else measured
-    total = sum(weights.values()) or 1
+    total = sum(shares.values()) or 1
     needed = {}
     for unit in snapshot.application.units:
-        exact = demand * weights.get(unit.name, 0) / total / unit.throughput
+        exact = demand * float(shares.get(unit.name, 0) / total) / unit.throughput
         share = math.ceil(exact - 1e-9) if measured is not None else math.floor(exact + 1e-9)
         observed = snapshot.units[unit.name]
         if measured is None and observed.scaler is None and observed.desired is not None:
             share = min(share, observed.desired)
-        needed[unit.name] = max(unit.min_replicas, share, 1 if weights.get(unit.name, 0) else 0)
+        needed[unit.name] = max(unit.min_replicas, share, 1 if shares.get(unit.name, 0) else 0)
     return needed
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Self
 
 from controller.policy.availability import availability, healthy_targets, serving_replicas
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.model import Application, Snapshot
 from controller.policy.reservations import leaving
-from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, weight_strategy
+from controller.policy.weights import (
+    apply_availability,
+    base_weights,
+    carries,
+    follows_ready,
+    largest_remainder,
+    ready_shares,
+    weight_strategy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +35,8 @@ class Figures:
         cost: The weights of cost mode by unit, following each unit's availability; empty where no unit that carries weight can serve.
         ending: Units some of whose replicas a Capacity Block takes away soon: the others are planned to carry their part.
         cut: Units that get less than their base weight, but more than 0, because too few of their replicas can serve.
-        needed: The ready replicas that the intended weights need at the present demand, by unit.
+        needed: The ready replicas that the intended weights need at the present demand, by unit; before rounding, where they follow ready
+            replicas.
     """
 
     demand: float | None
@@ -55,10 +65,11 @@ class Figures:
         lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) if gone[name] else count for name, count in serving.items()}
         ending = frozenset(name for name, count in gone.items() if count)
         if follows_ready(application):
-            intended, cost, cut = _following_ready(application, demand, serving, lasting, back - ending)
-        else:
-            intended, cost, cut = _following_availability(application, demand, serving, back - ending)
-            intended = _without_ending(application, demand, lasting, intended, ending)
+            shares, cost = _following_ready(application, demand, serving, lasting, back - ending)
+            needed, cut = needed_replicas(snapshot, shares, demand), frozenset[str]()
+            return cls(demand, healthy, serving, largest_remainder(shares), cost, cut, needed, ending)
+        intended, cost, cut = _following_availability(application, demand, serving, back - ending)
+        intended = _without_ending(application, demand, lasting, intended, ending)
         return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand), ending)
 
 
@@ -68,14 +79,16 @@ _Weights = tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]
 
 def _following_ready(
     application: Application, demand: float | None, serving: Mapping[str, int], lasting: Mapping[str, int], back: Collection[str]
-) -> _Weights:
-    """Weights that follow the ready replicas, so no unit is cut. A unit of which nothing is known counts as one replica."""
+) -> tuple[Mapping[str, Fraction], Mapping[str, int]]:
+    """The intended shares and the weights of cost mode, where both follow the ready replicas, so that no unit is cut.
+
+    A unit of which nothing is known counts as one replica. The intended shares are not rounded, see `weights.ready_shares`.
+    """
     units, strategy = application.units, weight_strategy(application)
     known = {unit.name: serving.get(unit.name, 1) for unit in units}
     planned = {name: max(lasting.get(name, count), 1 if name in back else 0) for name, count in known.items()}
-    intended = base_weights(units, strategy, demand, planned)
     cost = base_weights(units, strategy, demand, known) if any(known.values()) else {}
-    return intended, cost, frozenset()
+    return ready_shares(units, strategy, demand, planned), cost
 
 
 def _without_ending(

@@ -154,10 +154,21 @@ def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float 
             return largest_remainder({unit.name: 1 / _cost(unit) for unit in units})
         case WeightStrategy.THROUGHPUT_PER_COST_LATENCY:
             return largest_remainder({unit.name: _throughput(unit) / (_cost(unit) * _latency(unit)) for unit in units})
-        case WeightStrategy.MERIT_ORDER:
-            return largest_remainder(_merit_order(units, demand, _ready(units, ready)))
-        case WeightStrategy.READY_PROPORTIONAL:
-            return largest_remainder(_ready(units, ready))
+        case WeightStrategy.MERIT_ORDER | WeightStrategy.READY_PROPORTIONAL:
+            return largest_remainder(ready_shares(units, strategy, demand, ready))
+
+
+def ready_shares(units: Sequence[Unit], strategy: WeightStrategy, demand: float | None, ready: Mapping[str, int]) -> dict[str, Fraction]:
+    """What each unit gets with a strategy that follows the ready replicas, before rounding; arguments as those of `base_weights`.
+
+    Replicas are planned for these shares and not for the weights: a weight that is rounded up asks for more than the ready replicas that
+    it follows, and once there is one more it may be rounded up again.
+
+    Returns:
+        By unit name; only the proportion counts.
+    """
+    known = _ready(units, ready)
+    return _merit_order(units, demand, known) if strategy is WeightStrategy.MERIT_ORDER else known
 
 
 def _explicit(units: Sequence[Unit]) -> dict[str, int]:

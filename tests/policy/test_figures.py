@@ -17,7 +17,7 @@ from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.figures import Figures
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
 from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
-from tests.support.applications import NOW, application, memory, routing, snapshot
+from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 ONCE = {function.__code__: function.__name__ for function in (total_demand, healthy_targets, serving_replicas, needed_replicas)}
 
@@ -74,6 +74,18 @@ def test_figures_of_a_unit_with_too_few_replicas() -> None:
     busy = replace(made, units={name: replace(one, ready=one.ready if name == INF2 else 40) for name, one in made.units.items()})
     assert Figures.of(busy).cut == {INF2}
     assert 0 < Figures.of(busy).cost[INF2] < 40
+
+
+@pytest.mark.parametrize("demand", [2_813.0, 2_943.0, 2_960.0])
+def test_rounded_weights_ask_for_no_further_replica(demand: float) -> None:
+    """Weights that follow the ready replicas need no more than these, where they carry the demand. Rounded up to percents they would need
+    one more, and a fallback would wait for it, and for the next one after it: found by the simulation, seed 26 of the day."""
+    ready = dict(zip(SERVICES, (8, 6, 8, 14, 14), strict=True))
+    made = snapshot(application(policy=PolicySettings(strategy=Strategy.ADAPTIVE)))
+    made = replace(made, units={name: replace(one, ready=ready[name]) for name, one in made.units.items()})
+    figures = Figures.of(change(made, demand=Sample(demand, NOW)))
+    assert all(figures.needed[name] <= count for name, count in ready.items())
+    assert sum(figures.needed[unit.name] * unit.throughput for unit in made.application.units) >= demand
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from controller.policy.model import (
     Snapshot,
     Strategy,
     UnitObservation,
+    Verb,
     Verdict,
 )
 from controller.policy.planned import planned_verb
@@ -285,6 +286,14 @@ def test_the_replicas_of_the_fleet_get_the_same_load() -> None:
     own = {unit.name: shown.fleet.replicas[unit.name] * unit.throughput for unit in seen.application.units}
     for name, weight in weights.items():
         assert weight == pytest.approx(100 * own[name] / sum(own.values()), abs=1.0)
+
+
+def test_a_fallback_leads_to_the_weights_that_cost_mode_keeps() -> None:
+    """Else the next pass might leave merit order in place, because it carries the demand: the cheapest replicas would be full for hours."""
+    seen = replace(observed(live(), 800.0, ready=4), routing=routing(Mode.CAPACITY))
+    back, stays = conclude(memory(Mode.CAPACITY), seen).decision, conclude(memory(), observed(live(), 800.0, ready=4)).decision
+    assert back.verb is Verb.FALLBACK
+    assert back.targets == stays.targets
 
 
 def test_a_quota_is_no_reason_for_a_failover_by_a_floor() -> None:
