@@ -200,6 +200,11 @@ class AwsSettings(Theme):
         json_schema_extra={"x-allowed": "a percentile such as p95, Average or Maximum"},
         description="CloudWatch statistic of a unit's latency: a percentile such as p95, Average or Maximum.",
     )
+    prices_enabled: bool = Field(
+        default=False,
+        description="Take on-demand prices from AWS's price list in place of the application files', where Karpenter's metrics give none. "
+        "They are list prices: leave it off where the files have your discount. Needs pricing:GetProducts, and a way to us-east-1.",
+    )
     ec2_enabled: bool = Field(
         default=True, description="Read which zones offer an instance type. Off: every zone of the NodePool counts as offered."
     )
@@ -230,13 +235,18 @@ ClusterUrl = Annotated[
 
 
 class KarpenterSettings(Theme):
-    """Use of Karpenter's own metrics. Without a URL they are not read; its objects and events suffice."""
+    """Use of Karpenter's own metrics. Without a URL they are not read; its objects and events, and the files' prices, suffice."""
 
     metrics_url: ClusterUrl | None = Field(
         default=None,
         description="Where Karpenter's metrics are, such as http://karpenter.kube-system.svc:8080/metrics. An offering that its gauge "
         "calls unavailable then needs no refusal of its own to complete a proof; the gauge alone proves nothing. The NetworkPolicy must "
         "let the port out (chart: networkPolicy.egressPorts). Unset: not read.",
+    )
+    prices_enabled: bool = Field(
+        default=True,
+        description="With metrics_url, take prices from Karpenter's gauge in place of the application files', also of spot instances. They "
+        "are list prices: switch it off where the files have your discount.",
     )
     metrics_interval_s: float = Field(
         default=15, ge=5, le=300, description="Time between two scrapes, seconds. Karpenter refreshes the gauge once a minute."

@@ -37,7 +37,7 @@ from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
 from controller.policy.planned import planned_verb, planned_words
 from controller.service.explanation import next_step
-from controller.service.status import planned_document
+from controller.service.status import planned_document, price_document
 
 
 @click.command("plan")
@@ -151,6 +151,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
                 "lastRefusal": None if judged.last_refusal_at is None else format_rfc3339(judged.last_refusal_at),
                 "facts": list(judged.facts),
                 "scaler": scaler_note(snapshot.units[name]) or None,
+                "price": price_document(snapshot.units[name].price),
             }
             for name, judged in decision.evidence.items()
         },

@@ -34,6 +34,7 @@ from controller.errors import FailoverError, RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.availability import healthy_targets
+from controller.policy.cost import price_words
 from controller.policy.decide import observed_mode
 from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
@@ -41,7 +42,7 @@ from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.explanation import next_step
-from controller.service.status import HEARTBEAT_S, planned_document, read_status
+from controller.service.status import HEARTBEAT_S, planned_document, price_document, read_status
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
@@ -290,6 +291,8 @@ def _table(seen: Observation, width: int) -> Iterator[Line]:
             yield from wrapped(style, "      ", words, width)
         if note := scaler_note(observed):
             yield from wrapped("warn", f"      {ICONS['warn']} ", note, width)
+        for note in price_words(observed.price, snapshot.now) if observed.price is not None else ():
+            yield from wrapped("dim", "      ", note, width)
     ready = "?" if snapshot.routing.capacity_ready is None else str(snapshot.routing.capacity_ready)
     pooled = _pooled({target.service: target.weight for target in snapshot.routing.targets}, snapshot)
     shown = _pooled(snapshot.routing.verification.weights if snapshot.routing.verification else {}, snapshot)
@@ -415,6 +418,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
                 **proof_document(judged),
                 "returned": judged.returned,
                 "scaler": scaler_note(snapshot.units[name]) or None,
+                "price": price_document(snapshot.units[name].price),
             }
             for name, judged in decision.evidence.items()
         },

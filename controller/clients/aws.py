@@ -56,12 +56,17 @@ class AwsClients:
 
     def __init__(self, region: str | None = None, meter: CallMeter | None = None) -> None:
         self._region, self._meter = region, meter
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str | None], Any] = {}
         self._lock = threading.Lock()  # clients may be shared between threads, the session that makes them may not
         self._session: boto3.session.Session | None = None
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
+    # botocore makes its clients at run time; they have no static type
+    def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401
         """The client of one service, e.g. ``elbv2``. `AWS_ENDPOINT_URL` is honoured, as by every AWS SDK.
+
+        Args:
+            service: botocore's name of it.
+            region: Another region than that of the application, for services that answer in few regions; None: that one.
 
         Raises:
             RemoteError: No region or no credentials are configured.
@@ -70,7 +75,7 @@ class AwsClients:
         from botocore.config import Config
 
         with self._lock:
-            if service not in self._clients:
+            if (service, region) not in self._clients:
                 config = Config(
                     connect_timeout=CONNECT_S,
                     read_timeout=READ_S,
@@ -78,12 +83,17 @@ class AwsClients:
                     user_agent_extra="failoverctl",
                 )
                 with translated(service, "client"):
-                    region = self._region or os.environ.get(REGION_VARIABLE) or None
-                    self._session = self._session or boto3.session.Session(region_name=region)
-                    client = self._session.client(service, config=config)
+                    named = self._region or os.environ.get(REGION_VARIABLE) or None
+                    self._session = self._session or boto3.session.Session(region_name=named)
+                    client = self._session.client(service, region_name=region, config=config)
                     client.meta.events.register("before-send", partial(self._count, service))
-                    self._clients[service] = client
-            return self._clients[service]
+                    self._clients[service, region] = client
+            return self._clients[service, region]
+
+    def region(self) -> str:
+        """The region of the clients that were made without another one; "" where none was made, or none is configured."""
+        with self._lock:
+            return "" if self._session is None else self._session.region_name or ""
 
     def _count(self, service: str, **_: object) -> None:
         """Counts an attempt. Botocore calls it first, and would take a return value for the service's answer."""

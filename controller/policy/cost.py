@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controller.policy import text
 from controller.policy.demand import assumed_demand
 from controller.policy.figures import Figures
-from controller.policy.model import Application, Mode, Snapshot, UnitEvidence
+from controller.policy.model import Application, Mode, Price, Snapshot, UnitEvidence
 from controller.policy.weights import blended_cost, price_ratio
 
 
@@ -69,3 +70,13 @@ def dollars(before: float, after: float) -> str:
     """A change of price in words: ``$3.10/h → $4.85/h (+56 %)``."""
     share = f" ({(after / before - 1) * 100:+.0f} %)" if before > 0 else ""
     return f"${before:,.2f}/h → ${after:,.2f}/h{share}"
+
+
+def price_words(price: Price, now: float) -> tuple[str, ...]:
+    """Where a unit's price comes from and how old it is, for people; () where it is the application file's."""
+    words = []
+    if price.at is not None:
+        words.append(f"a replica costs ${price.dollars:.4g}/h: {price.source.named}, read {text.duration(max(0.0, now - price.at))} ago")
+    if price.problem:
+        words.append(f"the application file's price counts: {price.problem}")
+    return tuple(words)

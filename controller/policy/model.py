@@ -376,6 +376,40 @@ class Reservation:
     ends_at: float | None = None
 
 
+class PriceSource(StrEnum):
+    """Where a price comes from."""
+
+    FILE = "file"
+    KARPENTER = "karpenter"
+    PRICE_LIST = "price-list"
+
+    @property
+    def named(self) -> str:
+        """For people."""
+        return _PRICE_SOURCES[self]
+
+
+_PRICE_SOURCES: Final[Mapping[PriceSource, str]] = {
+    PriceSource.FILE: "the application file",
+    PriceSource.KARPENTER: "Karpenter's gauge",
+    PriceSource.PRICE_LIST: "AWS's price list",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a replica of a unit costs now, and who says so.
+
+    `dollars` are US dollars per hour, the average over the nodes that run. `at` is when it was read, None for the application file.
+    `problem` says which price of a source was not plausible, so that the application file's counts; "" where there was none.
+    """
+
+    dollars: float
+    source: PriceSource
+    at: float | None
+    problem: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class UnitObservation:
     """What is known of one deployment unit."""
@@ -400,6 +434,7 @@ class UnitObservation:
     blocks: tuple[Reservation, ...] = ()  # Capacity Blocks whose end is known, also ones that ended within a day
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
     unavailable: tuple[tuple[str, str, str], ...] = ()  # type, zone, capacity type that Karpenter's metrics call unavailable, while fresh
+    price: Price | None = None  # where the price of its replicas comes from; the application of the snapshot has the price itself
 
 
 @dataclass(frozen=True, slots=True)

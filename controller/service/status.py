@@ -14,7 +14,7 @@ from controller.clock import Clock, format_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
-from controller.policy.model import PlannedFleet, Target, Verification
+from controller.policy.model import PlannedFleet, Price, Snapshot, Target, Verification
 from controller.policy.plan import FIELD_MANAGER
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ HEARTBEAT_S: Final = 60.0
 """Longest time between two writes of the status while the controller runs, seconds."""
 
 _READ_BY_CLI: Final = frozenset({"verification"})
-_TIMELY: Final = frozenset({"at", "why", "ledger"})
+_TIMELY: Final = frozenset({"at", "why", "ledger", "prices"})
 
 log = structlog.get_logger(__name__)
 
@@ -94,8 +94,24 @@ def _application(view: View) -> dict[str, Any]:
         "alerts": [alert.text for alert in decision.alerts],
         "degraded": list(decision.degraded),
         "ledger": _account(view.ledger),
+        **_prices(view.snapshot),
         **planned_document(decision.planned),
     }
+
+
+def _prices(snapshot: Snapshot) -> dict[str, Any]:
+    """The prices that do not come from the application file, or that were not plausible: the key ``prices``; nothing without any."""
+    found = {name: one.price for name, one in snapshot.units.items()}
+    said = {name: price_document(one) for name, one in found.items() if one is not None and (one.at is not None or one.problem)}
+    return {"prices": said} if said else {}
+
+
+def price_document(price: Price | None) -> dict[str, Any] | None:
+    """What a replica of a unit costs and who says so, as a part of a JSON document; None where it is not known."""
+    if price is None:
+        return None
+    read_at = None if price.at is None else format_rfc3339(price.at)
+    return {"dollarsPerHour": price.dollars, "source": str(price.source), "readAt": read_at, "problem": price.problem}
 
 
 def planned_document(shown: PlannedFleet | None) -> dict[str, Any]:

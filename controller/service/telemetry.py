@@ -178,6 +178,8 @@ def _gauges(decided: Iterable[tuple[str, _Decided]], *, units: bool) -> Iterator
     short = GaugeMetricFamily("failoverctl_unit_short", "1 while a unit's shortage is proven.", labels=(*app, "unit"))
     ready = GaugeMetricFamily("failoverctl_unit_ready_replicas", "Ready replicas of a unit.", labels=(*app, "unit"))
     waiting = GaugeMetricFamily("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", labels=(*app, "unit"))
+    price = GaugeMetricFamily("failoverctl_unit_price_dollars_per_hour", "Price of a unit's replica.", labels=(*app, "unit", "source"))
+    read = GaugeMetricFamily("failoverctl_unit_price_age_seconds", "Age of a price that a source gave.", labels=(*app, "unit", "source"))
     shown = "1: the load balancer shows the action, 0: not yet, -1: cannot tell."
     verified = GaugeMetricFamily("failoverctl_routing_verified", shown, labels=app)
     age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last answer.", labels=(*app, "source"))
@@ -196,13 +198,17 @@ def _gauges(decided: Iterable[tuple[str, _Decided]], *, units: bool) -> Iterator
             if units:
                 ready.add_metric((key, unit), judged.ready)
                 waiting.add_metric((key, unit), judged.demand)
+        for unit, cost in ((name, seen.price) for name, seen in snapshot.units.items() if units and seen.price is not None):
+            price.add_metric((key, unit, cost.source), cost.dollars)
+            if cost.at is not None:
+                read.add_metric((key, unit, cost.source), max(0.0, snapshot.now - cost.at))
         seen = snapshot.routing.verification
         verified.add_metric((key,), _VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
         for source in snapshot.sources:
             age.add_metric((key, source.name), -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok))
         degraded.add_metric((key,), len(decision.degraded))
         alerts.add_metric((key,), len(decision.alerts))
-    yield from (mode, unknown, short, ready, waiting, verified, age, degraded, alerts, left)
+    yield from (mode, unknown, short, ready, waiting, price, read, verified, age, degraded, alerts, left)
 
 
 def _planned(decided: Iterable[tuple[str, PlannedFleet | None]], *, units: bool) -> Iterator[GaugeMetricFamily]:

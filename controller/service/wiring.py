@@ -45,6 +45,7 @@ from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
+from controller.signals.price_list import PriceList
 
 _ELBV2_BURST: Final = 40.0
 _PAGE_DIGITS: Final = 6  # of the number of a page
@@ -52,6 +53,7 @@ _STALLED_INTERVALS: Final = 3  # the process is restarted after that many interv
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
 _STATUS_INTERVAL_S: Final = 5.0
+_PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 log = structlog.get_logger(__name__)
@@ -91,6 +93,7 @@ def make_external(
         metrics=metrics,
         capacity=capacity,
         offerings=_offerings(settings, clock),
+        price_list=PriceList(clients, clock) if aws.prices_enabled else None,
     )
 
 
@@ -105,6 +108,7 @@ def _offerings(settings: Settings, clock: Clock) -> KarpenterMetrics | None:
         timeout_s=karpenter.metrics_timeout_s,
         max_bytes=karpenter.metrics_max_bytes,
         freshness_s=settings.freshness.karpenter_metrics_s,
+        prices=karpenter.prices_enabled,
     )
 
 
@@ -373,6 +377,8 @@ class Service:
         }
         if self._settings.karpenter.metrics_url is not None:
             jobs["karpenter-metrics"] = (self._settings.karpenter.metrics_interval_s, self._external.poll_offerings)
+        if self._settings.aws.prices_enabled:
+            jobs["prices"] = (_PRICES_S, lambda: self._external.poll_prices(self.controller.applications()))
         if self._cloudwatch is not None:
             jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}

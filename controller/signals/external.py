@@ -19,6 +19,7 @@ from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest, listener_ports, live_rules
 from controller.signals.load_balancer.turns import Load, Turns, Waiting
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
+from controller.signals.prices import FirstKnown, Quotes
 from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
 
 LANES: Final = 4
@@ -47,11 +48,21 @@ class CapacityPoller(Capacity, Protocol):
         """How fresh the values are."""
 
 
-class OfferingsPoller(Offerings, Protocol):
-    """A poller of what Karpenter holds for unavailable."""
+class OfferingsPoller(Offerings, Quotes, Protocol):
+    """A poller of what Karpenter holds for unavailable, and of its prices."""
 
     def poll(self) -> None:
         """Polls once; never raises."""
+
+    def source(self) -> Source:
+        """How fresh the values are."""
+
+
+class PricesPoller(Quotes, Protocol):
+    """A poller of AWS's price list."""
+
+    def poll(self, units: Iterable[Unit]) -> None:
+        """Polls what is due; never raises."""
 
     def source(self) -> Source:
         """How fresh the values are."""
@@ -146,6 +157,7 @@ class ExternalSources:
         metrics: Polls CloudWatch; None: no polls.
         capacity: Polls EC2; None: no polls.
         offerings: Polls Karpenter's metrics; None: no polls.
+        price_list: Polls AWS's price list; None: no polls. Karpenter's prices come first: they are also of spot instances.
     """
 
     def __init__(
@@ -156,9 +168,12 @@ class ExternalSources:
         metrics: MetricsPoller | None,
         capacity: CapacityPoller | None,
         offerings: OfferingsPoller | None = None,
+        price_list: PricesPoller | None = None,
     ) -> None:
         self._view, self._verifier, self._metrics, self._capacity = view, verifier, metrics, capacity
-        self._offerings = offerings
+        self._offerings, self._price_list = offerings, price_list
+        sources = tuple[Quotes, ...](one for one in (offerings, price_list) if one is not None)
+        self._prices = FirstKnown(sources) if sources else None
         self._lock = threading.Lock()
         self._verifications: dict[str, Verification] = {}
         self._asked: dict[str, _Asked] = {}
@@ -290,13 +305,20 @@ class ExternalSources:
         if self._offerings is not None:
             self._offerings.poll()
 
+    def poll_prices(self, applications: Iterable[Application]) -> None:
+        """Polls AWS's price list for what is due."""
+        applications = list(applications)
+        if self._price_list is not None:
+            with on_behalf_of(*(one.key for one in applications)):
+                self._price_list.poll([unit for application in applications for unit in application.units])
+
     def of(self, application: Application) -> ExternalSignals:
         """The last values for one application."""
         with self._lock:
             verification = self._verifications.get(application.key) if self._verifier is not None else _NOT_ASKED
-        return ExternalSignals(self._metrics, self._capacity, verification, self._offerings)
+        return ExternalSignals(self._metrics, self._capacity, verification, self._offerings, self._prices)
 
     def sources(self, application: Application) -> tuple[Source, ...]:
         """How fresh each source is for one application."""
         metrics = (self._metrics.source(application.key),) if self._metrics is not None else ()
-        return (*metrics, *(one.source() for one in (self._capacity, self._offerings) if one is not None))
+        return (*metrics, *(one.source() for one in (self._capacity, self._offerings, self._price_list) if one is not None))

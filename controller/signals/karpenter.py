@@ -15,7 +15,7 @@ from typing import Final
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
-from controller.policy.proof import created_after
+from controller.policy.proof import Offering, created_after
 from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
 from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
 from controller.signals.launchable import Room, Terms
@@ -147,7 +147,7 @@ class KarpenterView:
         self._claims_of: dict[str, set[str]] = {}
         self._refused_of: dict[str, set[str]] = {}
         self._reserved: Counter[str] = Counter()  # by NodePool, how many instances that exist run in a reservation
-        self._running: dict[str, Counter[str]] = {}  # by NodePool, how many instances exist of each type
+        self._running: dict[str, Counter[Offering]] = {}  # by NodePool, how many instances exist of each offering
         self._types: dict[str, set[str]] = {}  # by NodePool, the types that its NodeClaims ever named
         self._changes: dict[str, int] = {}
         self._lists = 0
@@ -202,7 +202,7 @@ class KarpenterView:
         live = name in self._live and counts
         return (
             _launch(claim) if launched else None,
-            (claim.launched_type, claim.reservation, claim.block) if live else None,
+            (_offering(claim), claim.reservation, claim.block) if live else None,
             (claim.instance_types, claim.zones, claim.capacity_types, claim.exact) if refused else None,
             (claim.create_error, claim.create_error_at, claim.gone) if claim.create_error and not refused else None,
         )
@@ -213,7 +213,7 @@ class KarpenterView:
         if _is_reserved(claim):
             self._reserved[claim.pool] += 1
         if _has_type(claim):
-            self._running.setdefault(claim.pool, Counter())[claim.launched_type] += 1
+            self._running.setdefault(claim.pool, Counter())[_offering(claim)] += 1
 
     def _no_longer_live(self, name: str) -> _Claim | None:
         """Takes a claim out of those that exist; None where it is not among them. It stays among the names of its NodePool."""
@@ -224,9 +224,9 @@ class KarpenterView:
                 del self._reserved[claim.pool]
         if claim is not None and _has_type(claim):
             nodes = self._running[claim.pool]
-            nodes[claim.launched_type] -= 1
-            if not nodes[claim.launched_type]:
-                del nodes[claim.launched_type]
+            nodes[_offering(claim)] -= 1
+            if not nodes[_offering(claim)]:
+                del nodes[_offering(claim)]
             if not nodes:
                 del self._running[claim.pool]
         return claim
@@ -498,9 +498,14 @@ class KarpenterView:
         seen = tuple(sorted(self._types.get(pool, ())))
         return Terms(known.instances, Room(_room(known)), seen) if known is not None else Terms(InstanceFilter(), Room({}), seen)
 
-    def running(self, pool: str) -> Mapping[str, int]:
-        """How many instances of a NodePool exist, by type, as far as their type is known."""
+    def running(self, pool: str) -> Mapping[Offering, int]:
+        """How many instances of a NodePool exist, by type, zone and capacity type, as far as their type is known."""
         return self._running.get(pool, {})
+
+    def capacity_types(self, pool: str) -> tuple[str, ...]:
+        """The capacity types that a NodePool asks for; () where it does not say, or is not known."""
+        known = self._pools.get(pool)
+        return known.capacity_types if known is not None else ()
 
     def version_of(self, pool: str) -> tuple[int, int]:
         """Grows with every change of what is known of a NodePool."""
@@ -679,6 +684,11 @@ def _owner(obj: Object) -> str:
 def _is_reserved(claim: _Claim) -> bool:
     """Whether an instance of the claim runs in a reservation."""
     return claim.launched is not None and bool(claim.reservation)
+
+
+def _offering(claim: _Claim) -> Offering:
+    """What its instance was launched as."""
+    return claim.launched_type, claim.launched_zone, claim.launched_capacity
 
 
 def _has_type(claim: _Claim) -> bool:

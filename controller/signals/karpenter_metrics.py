@@ -1,7 +1,11 @@
-"""Karpenter's own gauge of what it may launch: which offerings it holds for unavailable.
+"""Karpenter's own gauges: which offerings it holds for unavailable, and what an instance of each costs.
 
-It only completes what refusals say (`controller.policy.proof`): Karpenter refreshes it once a minute, and its 0 may also mean that there is
-no price, zone or subnet for an offering. So it proves nothing alone, its 1 disproves nothing, and without a fresh answer nothing is known.
+The first only completes what refusals say (`controller.policy.proof`): Karpenter refreshes it once a minute, and its 0 may also mean that
+there is no price, zone or subnet for an offering. So it proves nothing alone, its 1 disproves nothing, and without a fresh answer nothing
+is known.
+
+A price is that of AWS's price list, or of the spot market as Karpenter last read it; 0 where Karpenter knows none. No
+discount is in it.
 """
 
 from __future__ import annotations
@@ -9,8 +13,9 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -19,14 +24,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller.clock import Clock
 from controller.foreign import shown
-from controller.policy.model import OFFERINGS_SOURCE, Source
+from controller.policy.model import OFFERINGS_SOURCE, PriceSource, Source
 from controller.policy.proof import Offering
+from controller.signals.prices import KEPT_S, Quote
 
 GAUGE: Final = "karpenter_cloudprovider_instance_type_offering_available"
+PRICE_GAUGE: Final = "karpenter_cloudprovider_instance_type_offering_price_estimate"
 
-_SAMPLE: Final = re.compile(rf"^{GAUGE}[{{ \t]")
 _CHUNK: Final = 65_536
-_MAX_SAMPLES: Final = 100_000  # EC2 has about 1,000 types; a region at most six zones; there are three capacity types
+_MAX_SAMPLES: Final = 100_000  # of one gauge: EC2 has about 1,000 types; a region at most six zones; there are three capacity types
 _OK: Final = 200
 _ATTEMPTS: Final = 4  # of one poll: a Service has Karpenter's standby replica behind it, too, which has no such gauge
 _LABELS: Final = ("instance_type", "zone", "capacity_type")
@@ -50,15 +56,18 @@ class KarpenterMetrics:
         clock: The clock.
         timeout_s: How long one scrape may take, seconds.
         max_bytes: Longest answer that is read.
-        freshness_s: How old the last good answer may be, seconds; then nothing is known, and `source` is stale.
+        freshness_s: How old the last good answer may be, seconds; then nothing is known, and `source` is stale. Prices count for longer.
+        prices: Whether prices are read as well.
     """
 
-    def __init__(self, url: str, clock: Clock, *, timeout_s: float, max_bytes: int, freshness_s: float) -> None:
-        self._url, self._clock = url, clock
+    def __init__(self, url: str, clock: Clock, *, timeout_s: float, max_bytes: int, freshness_s: float, prices: bool = True) -> None:
+        self._url, self._clock, self._with_prices = url, clock, prices
         self._timeout_s, self._max_bytes, self._freshness_s = timeout_s, max_bytes, freshness_s
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
         self._lock = threading.Lock()
         self._unavailable: frozenset[Offering] = frozenset()
+        self._prices: Mapping[Offering, float] = {}
+        self._highest: Mapping[tuple[str, str], float] = {}  # by type and capacity type, of all zones
         self._answered = -math.inf  # the last good answer, monotonic
         self._last_ok: float | None = None  # the same by the wall clock, for people
         self._problem = ""
@@ -69,6 +78,15 @@ class KarpenterMetrics:
             if self._clock.monotonic() - self._answered > self._freshness_s:  # a clock that is set back makes nothing young again
                 return ()
             return tuple(sorted(one for one in self._unavailable if one[0] in instance_types))
+
+    def quote(self, offering: Offering) -> Quote | None:
+        """The price of an instance, see `controller.signals.prices.Quotes`; without a zone the highest of any zone."""
+        instance_type, zone, capacity_type = offering
+        with self._lock:
+            if self._last_ok is None or self._clock.monotonic() - self._answered > KEPT_S:
+                return None
+            dollars = self._prices.get(offering) if zone else self._highest.get((instance_type, capacity_type))
+            return None if dollars is None else Quote(dollars, PriceSource.KARPENTER, self._last_ok)
 
     def source(self) -> Source:
         """How fresh the last good answer is, and what is wrong with the one after it."""
@@ -86,15 +104,16 @@ class KarpenterMetrics:
                 self._problem = problem
             return
         with self._lock:
-            self._unavailable, self._problem = found, ""
+            self._unavailable, self._problem = found.unavailable, ""
+            self._prices, self._highest = found.prices, found.highest
             self._answered, self._last_ok = self._clock.monotonic(), self._clock.now()
 
-    def _asked(self) -> frozenset[Offering]:
-        """The answer of a replica that has the gauge: each attempt opens a connection of its own, and may reach another one."""
+    def _asked(self) -> Scrape:
+        """The answer of a replica that has the gauges: each attempt opens a connection of its own, and may reach another one."""
         for _ in range(_ATTEMPTS - 1):
             with suppress(NoGaugeError):
-                return parse(self._scraped())
-        return parse(self._scraped())
+                return parse(self._scraped(), prices=self._with_prices)
+        return parse(self._scraped(), prices=self._with_prices)
 
     def _scraped(self) -> str:
         """The answer's text. A server that sends a little at a time is cut off like one that sends nothing, or too much."""
@@ -119,31 +138,62 @@ class KarpenterMetrics:
             response.close()
 
 
-def parse(text: str) -> frozenset[Offering]:
-    """The offerings that the gauge calls unavailable.
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What one answer says.
+
+    Attributes:
+        unavailable: The offerings that Karpenter calls unavailable.
+        prices: The price of an instance of each offering, US dollars per hour; without those that Karpenter does not know.
+        highest: The highest of them in any zone, by type and capacity type.
+    """
+
+    unavailable: frozenset[Offering]
+    prices: Mapping[Offering, float]
+    highest: Mapping[tuple[str, str], float]
+
+
+def parse(text: str, *, prices: bool = True) -> Scrape:
+    """Reads an answer.
 
     Args:
         text: In the text format of Prometheus. Lines of other metrics are not parsed.
+        prices: Whether prices are read. An older release of Karpenter may not have them.
 
     Raises:
-        NoGaugeError: The gauge is missing.
-        UnusableError: One of its lines is malformed, or there are too many.
+        NoGaugeError: The gauge of unavailable offerings is missing.
+        UnusableError: A line of a gauge is malformed, or there are too many.
     """
-    lines = [line for line in text.splitlines() if _SAMPLE.match(line)]
-    if not lines:
+    lines = text.splitlines()
+    available = list(_samples(GAUGE, lines))
+    if not available:
         raise NoGaugeError(f"no {GAUGE}")
-    if len(lines) > _MAX_SAMPLES:
-        raise UnusableError(f"more than {_MAX_SAMPLES} samples of {GAUGE}")
-    return frozenset(offering for offering, value in _samples(lines) if not value)
+    if any(value not in {0.0, 1.0} for _, value in available):
+        raise UnusableError(f"malformed sample of {GAUGE}: neither 0 nor 1")
+    quoted = dict(_samples(PRICE_GAUGE, lines)) if prices else {}
+    known = {offering: value for offering, value in quoted.items() if 0 < value < math.inf}
+    highest = dict[tuple[str, str], float]()
+    for (instance_type, _, capacity_type), value in known.items():
+        highest[instance_type, capacity_type] = max(value, highest.get((instance_type, capacity_type), 0.0))
+    return Scrape(frozenset(offering for offering, value in available if not value), known, highest)
 
 
-def _samples(lines: list[str]) -> Iterator[tuple[Offering, bool]]:
+def _samples(gauge: str, lines: Sequence[str]) -> Iterator[tuple[Offering, float]]:
+    """The samples of a gauge with their offerings.
+
+    Raises:
+        UnusableError: See `parse`.
+    """
+    of_gauge = re.compile(rf"^{gauge}[{{ \t]")
+    found = [line for line in lines if of_gauge.match(line)]
+    if len(found) > _MAX_SAMPLES:
+        raise UnusableError(f"more than {_MAX_SAMPLES} samples of {gauge}")
     try:
-        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+        for family in text_string_to_metric_families("\n".join(found) + "\n"):
             for sample in family.samples:
                 instance_type, zone, capacity_type = (sample.labels.get(name, "") for name in _LABELS)
-                if not (instance_type and zone and capacity_type) or sample.value not in {0.0, 1.0}:
-                    raise UnusableError(f"malformed sample of {GAUGE}: {shown(str(sample), 120)}")
-                yield (instance_type, zone, capacity_type), bool(sample.value)
+                if not (instance_type and zone and capacity_type):
+                    raise UnusableError(f"malformed sample of {gauge}: {shown(str(sample), 120)}")
+                yield (instance_type, zone, capacity_type), sample.value
     except (ValueError, KeyError, IndexError) as error:  # the parser raises these for lines that it cannot read
         raise UnusableError(f"malformed: {shown(str(error), 120)}") from error

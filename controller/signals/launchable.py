@@ -7,6 +7,7 @@ A NodePool may allow a whole family. What Karpenter launches then depends on wha
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,6 +17,7 @@ from typing import Final
 from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, family_of, maker_of
 from controller.foreign import shown
 from controller.policy.model import PoolObservation, Unit
+from controller.policy.proof import Offering
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 from controller.signals.objects import Object, items, mapping, pod_requirements, quantity
 
@@ -212,35 +214,17 @@ def price_of(unit: Unit, instance_type: str, needs: Needs) -> float | None:
     return unit.price_per_hour * (other / needs.replicas_on(instance_type)) / (own / needs.replicas_on(unit.instance_type))
 
 
-def placed_on(nodes: Mapping[str, int], placement: Placement) -> dict[str, int]:
-    """The nodes, by type, that a unit's pods may run on."""
-    return {name: count for name, count in sorted(nodes.items()) if count and placement.admits(name)}
+def placed_on(nodes: Mapping[Offering, int], placement: Placement) -> dict[Offering, int]:
+    """The nodes, by offering, that a unit's pods may run on."""
+    return {offering: count for offering, count in sorted(nodes.items()) if count and placement.admits(offering[0])}
 
 
-def price_of_nodes(unit: Unit, nodes: Mapping[str, int], placement: Placement, ready: int) -> float:
-    """The average price of the unit's replicas on the nodes that run, US dollars per hour.
-
-    Args:
-        unit: The unit, whose price counts for replicas on nodes that are not known, or whose type has no known price.
-        nodes: By type, the nodes of its NodePool that run.
-        placement: Where its pods may run.
-        ready: Its ready replicas.
-    """
-    dollars, replicas = 0.0, 0
-    for instance_type, count in placed_on(nodes, placement).items():
-        price = price_of(unit, instance_type, placement.needs)
-        if price is not None:
-            on_them = count * placement.needs.replicas_on(instance_type)
-            dollars, replicas = dollars + price * on_them, replicas + on_them
-    elsewhere = max(0, ready - replicas)
-    if not dollars:
-        return unit.price_per_hour
-    return round((dollars + elsewhere * unit.price_per_hour) / (replicas + elsewhere), 6)
-
-
-def price_note(unit: Unit, nodes: Mapping[str, int], price: float) -> Sequence[str]:
+def price_note(unit: Unit, nodes: Mapping[Offering, int], price: float) -> Sequence[str]:
     """Says that a unit runs on other types than the one that its price is for; empty where it does not."""
-    others = {name: count for name, count in nodes.items() if name != unit.instance_type}
+    others = Counter[str]()
+    for (instance_type, _, _), count in nodes.items():
+        others[instance_type] += count if instance_type != unit.instance_type else 0
+    others = +others
     if not others:
         return ()
     listed = shown(", ".join(f"{count} {name}" for name, count in others.items()))

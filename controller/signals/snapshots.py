@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypedDict
 
+from controller.policy.cost import price_words
 from controller.policy.model import (
     Application,
     OpenGates,
     PendingPod,
     PoolObservation,
+    Price,
     Reservation,
     RoutingObservation,
     Sample,
@@ -26,7 +28,8 @@ from controller.policy.proof import Offering
 from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock
-from controller.signals.launchable import Placement, for_unit, placed_on, price_note, price_of_nodes
+from controller.signals.launchable import Placement, for_unit, placed_on, price_note
+from controller.signals.prices import Quotes, priced
 from controller.signals.waits import Waits
 from controller.signals.workloads import Binding
 
@@ -75,6 +78,7 @@ class ExternalSignals:
     capacity: Capacity | None = None
     verification: Verification | None = None
     offerings: Offerings | None = None
+    prices: Quotes | None = None
 
 
 class _Reserved(TypedDict):
@@ -117,6 +121,8 @@ class SnapshotBuilder:
     ) -> Snapshot:
         """One application's snapshot. The prices of its units are those of the nodes that they run on, where these are known.
 
+        A quoted price takes the place of the application file's, see `controller.signals.prices`.
+
         Args:
             application: Whose, with the prices of the application file.
             now: Seconds since the Unix epoch.
@@ -128,15 +134,14 @@ class SnapshotBuilder:
         with self._view.lock:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             skew = self._view.time.skew_s
-            priced = tuple(self._at_present_price(application.namespace, unit) for unit in application.units)
+            prices = {unit.name: self._price(application.namespace, unit, external.prices) for unit in application.units}
             units = {
-                unit.name: self._unit(application, unit, at_present.price_per_hour, pending[unit.name], now, external)
-                for unit, at_present in zip(application.units, priced, strict=True)
+                unit.name: self._unit(application, unit, prices[unit.name], pending[unit.name], now, external) for unit in application.units
             }
             routing = self._routing(application, now - skew, sources, external)
             snapshot = Snapshot(
                 now=now,
-                application=replace(application, units=priced),
+                application=replace(application, units=tuple(_at(unit, prices[unit.name]) for unit in application.units)),
                 routing=routing,
                 units=units,
                 sources=sources,
@@ -147,25 +152,24 @@ class SnapshotBuilder:
             )
             return replace(snapshot, units=self._with_waits(snapshot))
 
-    def _at_present_price(self, namespace: str, unit: Unit) -> Unit:
-        deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
-        nodes, placement = self._view.karpenter.running(unit.node_pool), self._placement(namespace, unit)
-        price = price_of_nodes(unit, nodes, placement, deployment.ready if deployment else 0)
-        return unit if price == unit.price_per_hour else replace(unit, price_per_hour=price)
+    def _price(self, namespace: str, unit: Unit, quotes: Quotes | None) -> Price:
+        deployment, karpenter = self._view.workloads.deployment_of(namespace, unit.deployment), self._view.karpenter
+        nodes, ready = karpenter.running(unit.node_pool), deployment.ready if deployment else 0
+        return priced(unit, nodes, self._placement(namespace, unit), ready, karpenter.capacity_types(unit.node_pool), quotes)
 
     def _placement(self, namespace: str, unit: Unit) -> Placement:
         """Where the unit's pods may run; anywhere where its Deployment is not known."""
         deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
         return deployment.placement if deployment is not None else Placement()
 
-    def _notes(self, unit: Unit, placement: Placement, price: float, external: ExternalSignals) -> tuple[str, ...]:
-        """What people should know of the unit's capacity beside what decisions use."""
+    def _notes(self, unit: Unit, placement: Placement, price: Price, now: float, external: ExternalSignals) -> tuple[str, ...]:
+        """What people should know of the unit's capacity and price beside what decisions use."""
         nodes = placed_on(self._view.karpenter.running(unit.node_pool), placement)
         said = external.capacity.notes(unit.instance_type) if external.capacity else ()
-        return (*said, *price_note(unit, nodes, price))
+        return (*said, *price_note(unit, nodes, price.dollars), *price_words(price, now))
 
     def _unit(
-        self, application: Application, unit: Unit, price: float, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
+        self, application: Application, unit: Unit, price: Price, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
     ) -> UnitObservation:
         workloads = self._view.workloads
         deployment = workloads.deployment_of(application.namespace, unit.deployment)
@@ -194,7 +198,8 @@ class SnapshotBuilder:
             latency=by_our_clock(external.metrics.latency(application.key, unit.name), skew) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
-            notes=self._notes(unit, placement, price, external),
+            notes=self._notes(unit, placement, price, now, external),
+            price=price,
             unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
             **self._reserved(unit, pool, external.capacity, now),
         )
@@ -263,6 +268,11 @@ class SnapshotBuilder:
                 lately = sum(1 for at in opened if counted_at is None or at + 1 > counted_at)
                 found[service] = OpenGates(len(opened), lately)
         return found
+
+
+def _at(unit: Unit, price: Price) -> Unit:
+    """The unit at its present price."""
+    return unit if price.dollars == unit.price_per_hour else replace(unit, price_per_hour=price.dollars)
 
 
 def _of_these_groups(seen: Verification | None, bound: Mapping[str, tuple[Binding, ...]] | None) -> Verification | None:

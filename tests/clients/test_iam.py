@@ -40,6 +40,7 @@ PREFIXES: Final = {
     "service-quotas": "servicequotas",
     "sns": "sns",
     "events": "events",
+    "pricing": "pricing",
 }
 """IAM's prefix of each service that the controller calls, by botocore's name of it."""
 
@@ -55,6 +56,7 @@ _USAGE = {
 }
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "DescribeCapacityReservations": {"CapacityReservations": []},
+    "GetProducts": {"PriceList": []},
     "GetServiceQuota": {"Quota": {"Value": 96.0, "UsageMetric": _USAGE}},
 }
 
@@ -81,8 +83,8 @@ class RecordingClients(AwsClients):
         self.made: list[tuple[str, str, dict[str, Any]]] = []
         self._hooked: set[str] = set()
 
-    def client(self, service: str) -> Any:
-        found = super().client(service)
+    def client(self, service: str, region: str | None = None) -> Any:
+        found = super().client(service, region)
         if service not in self._hooked:
             self._hooked.add(service)
 
@@ -147,7 +149,8 @@ def balanced(app: Application, view: ClusterView) -> None:
 
 def everything_on() -> Settings:
     """Settings with every use of AWS enabled."""
-    settings = Settings(cloudwatch={"enabled": True, "alarm_enabled": True}, aws={"region": REGION, "latency_stat": "Average"})  # type: ignore[arg-type]
+    wanted = {"region": REGION, "latency_stat": "Average", "prices_enabled": True}
+    settings = Settings.model_validate({"cloudwatch": {"enabled": True, "alarm_enabled": True}, "aws": wanted})
     aws = settings.aws
     flags = {name: getattr(aws, name) for name in type(aws).model_fields if name.endswith("_enabled")}
     assert all(flags.values()), f"a use of AWS is off by default: switch it on here, or nobody records it: {flags}"
@@ -159,6 +162,7 @@ def observe(external: ExternalSources, app: Application) -> None:
     external.verify([app])
     external.poll_metrics([app])
     external.poll_capacity([app])
+    external.poll_prices([app])
 
 
 def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, monkeypatch: pytest.MonkeyPatch) -> None:

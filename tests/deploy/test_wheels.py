@@ -46,6 +46,9 @@ CALLS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 """A call of each service that moto answers."""
 
+NOT_EMULATED: Final = {"pricing"}
+"""Services that moto does not have: of these only the model must be in the image."""
+
 
 def uv() -> str:
     """The installer, as the Makefile finds it."""
@@ -185,7 +188,7 @@ def test_requirements_are_installed_but_for_those_of_the_asyncio_client(image: I
 
 def test_every_aws_client_works_there(image: Installed) -> None:
     """A call of each service over HTTP; and the operations that the IAM policy allows are in the models that stayed."""
-    assert set(CALLS) == set(PREFIXES)
+    assert set(CALLS) | NOT_EMULATED == set(PREFIXES)
     statements = json.loads((ROOT / "deploy" / "iam" / "policy.json").read_text())["Statement"]
     allowed = sorted(action for one in statements for action in one["Action"])
     script = f"""

@@ -78,8 +78,11 @@ def test_figures_of_a_unit_with_too_few_replicas() -> None:
 
 @pytest.mark.parametrize("demand", [2_813.0, 2_943.0, 2_960.0])
 def test_rounded_weights_ask_for_no_further_replica(demand: float) -> None:
-    """Weights that follow the ready replicas need no more than these, where they carry the demand. Rounded up to percents they would need
-    one more, and a fallback would wait for it, and for the next one after it: found by the simulation, seed 26 of the day."""
+    """Weights that follow the ready replicas need no more than these, where they carry the demand.
+
+    Rounded up to percents they would need one more, and a fallback would wait for it, and for the next one after it: found by the
+    simulation, seed 26 of the day.
+    """
     ready = dict(zip(SERVICES, (8, 6, 8, 14, 14), strict=True))
     made = snapshot(application(policy=PolicySettings(strategy=Strategy.ADAPTIVE)))
     made = replace(made, units={name: replace(one, ready=ready[name]) for name, one in made.units.items()})

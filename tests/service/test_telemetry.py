@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Price, PriceSource
+from controller.service.status import price_document
 from controller.service.telemetry import Telemetry
 from tests.policy.support import shortage
-from tests.support.applications import memory
+from tests.support.applications import memory, snapshot
 
 
 def series(telemetry: Telemetry, label: str) -> dict[str, set[str]]:
@@ -38,3 +41,21 @@ def test_without_them_a_unit_that_is_short_still_has_the_one_that_its_alert_need
         "failoverctl_unit_ready_replicas",
         "failoverctl_unit_waiting_pods",
     }
+
+
+def test_a_price_has_its_source_and_age() -> None:
+    """The application file's has no age."""
+    telemetry, shot = Telemetry(), snapshot()
+    prices = {"sd21-inf2": Price(0.7, PriceSource.KARPENTER, shot.now - 20), "sd21-trn1": Price(1.3438, PriceSource.FILE, None)}
+    priced = {name: replace(one, price=prices.get(name)) for name, one in shot.units.items()}
+    shot = replace(shot, units=priced)
+    made = conclude(memory(Mode.COST), shot)
+    telemetry.decided(shot, made.decision, made.memory, Ledger())
+    values = {(one.name, *one.labels.values()): one.value for family in telemetry.registry.collect() for one in family.samples}
+    app = shot.application.key
+    assert values["failoverctl_unit_price_dollars_per_hour", app, "sd21-inf2", "karpenter"] == 0.7
+    assert values["failoverctl_unit_price_age_seconds", app, "sd21-inf2", "karpenter"] == 20
+    assert values["failoverctl_unit_price_dollars_per_hour", app, "sd21-trn1", "file"] == 1.3438
+    assert ("failoverctl_unit_price_age_seconds", app, "sd21-trn1", "file") not in values
+    assert price_document(None) is None
+    assert (price_document(prices["sd21-inf2"]) or {})["source"] == "karpenter"

@@ -94,7 +94,7 @@ class Clients(AwsClients):
     def __init__(self, endpoint: object) -> None:
         self._endpoint = endpoint  # nothing of the real factory is needed
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str | None = None) -> Any:
         assert service == "cloudwatch"
         return self._endpoint
 

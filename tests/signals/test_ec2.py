@@ -21,6 +21,7 @@ from controller.clock import ManualClock
 from controller.policy.model import Backend, Reservation, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.ec2 import Ec2Poller, vcpus
+from controller.signals.price_list import PERMISSION
 from tests.support.aws import emulated_account
 
 importlib.import_module("moto.ec2.models")  # takes seconds: now, not within the time of a test
@@ -58,7 +59,7 @@ class Aws(AwsClients):
     calls: list[str] = field(default_factory=list)
     services: list[str] = field(default_factory=list)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str | None = None) -> Any:
         self.services.append(service)
         return self
 
@@ -498,6 +499,7 @@ OURS = {
     "elasticloadbalancing:DescribeRules",
     "elasticloadbalancing:DescribeTargetHealth",
     *PARTS.values(),
+    PERMISSION,
 }
 SINKS = {"sns:Publish", "events:PutEvents"}
 NOTIFIER = {"cloudwatch:PutMetricData", "cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", *SINKS}

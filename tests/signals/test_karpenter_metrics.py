@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock, SystemClock
 from controller.policy.conclusion import conclude
-from controller.policy.model import OFFERINGS_SOURCE, Memory
+from controller.policy.model import OFFERINGS_SOURCE, Memory, PriceSource
 from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView
-from controller.signals.karpenter_metrics import GAUGE, KarpenterMetrics, NoGaugeError, UnusableError, parse
+from controller.signals.karpenter_metrics import GAUGE, PRICE_GAUGE, KarpenterMetrics, NoGaugeError, UnusableError, parse
+from controller.signals.prices import KEPT_S, Quote
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.support.applications import NOW, application, snapshot
 
@@ -199,6 +200,40 @@ def test_a_server_that_takes_too_long_is_cut_off(endpoint: Endpoint, pause_s: fl
     assert not worker.is_alive()
     assert made.source().problem
     assert made.unavailable({"inf2.xlarge"}) == ()
+
+
+def priced(kind: str, zone: str, value: str, capacity_type: str = "on-demand") -> str:
+    return sample(kind, zone, value, capacity_type).replace(GAUGE, PRICE_GAUGE)
+
+
+def test_the_price_of_an_instance(endpoint: Endpoint) -> None:
+    """Of each offering; without a zone the highest. What Karpenter gives no price is not known."""
+    spot, unknown = ("inf2.xlarge", "us-west-2a", "spot"), ("g5.xlarge", "us-west-2a", "on-demand")
+    lines = (priced(*spot[:2], "0.31", "spot"), priced("inf2.xlarge", "us-west-2b", "0.35", "spot"), priced(*unknown[:2], "0"))
+    endpoint.answers = [(HEALTHY + "\n".join((*lines, ""))).encode()]
+    clock = ManualClock(NOW)
+    made = poller(endpoint, clock)
+    assert made.quote(spot) is None
+    made.poll()
+    assert made.quote(spot) == Quote(0.31, PriceSource.KARPENTER, NOW)
+    assert made.quote(("inf2.xlarge", "", "spot")) == Quote(0.35, PriceSource.KARPENTER, NOW)
+    assert (made.quote(unknown), made.quote(("inf2.xlarge", "us-west-2c", "spot"))) == (None, None)
+    assert made.unavailable({"inf2.xlarge"}) == INF2
+    clock.advance(KEPT_S)
+    assert made.quote(spot) is not None, "prices change within days, and a scrape that fails must not change the weights"
+    clock.advance(1)
+    assert made.quote(spot) is None
+
+
+def test_without_prices_the_rest_is_read(endpoint: Endpoint) -> None:
+    """An older Karpenter has none, and who has a discount switches them off; then a strange one spoils nothing."""
+    endpoint.answers = [(HEALTHY + f"{PRICE_GAUGE} cheap\n").encode()]
+    made = poller(endpoint, prices=False)
+    made.poll()
+    assert (made.unavailable({"inf2.xlarge"}), made.source().problem) == (INF2, "")
+    strict = poller(endpoint)
+    strict.poll()
+    assert "malformed" in strict.source().problem
 
 
 def test_a_standby_replica_behind_the_same_service_is_passed_over(endpoint: Endpoint) -> None:

@@ -112,7 +112,7 @@ class Clients(AwsClients):
     def __init__(self, elb: object) -> None:
         self._elb = elb  # and nothing of the real factory: a session takes longer than most tests here
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, region: str | None = None) -> Any:
         assert service == "elbv2"
         return self._elb
 
