@@ -48,9 +48,10 @@ _SHOWN: Final = (
     "two-mode",
     "two-mode, learned",
     "learned",
+    "chosen among rules",
 )
 
-_SLOW: Final = frozenset({"two-mode", "two-mode, learned"})
+_SLOW: Final = frozenset({"two-mode", "two-mode, learned", "chosen among rules"})
 """Policies that take a second per trace; left out if there are many traces."""
 
 

@@ -1,11 +1,13 @@
-"""The learned waits of `controller.policy.learning`, computed at the beginning of every run; see also the policy "two-mode, learned"."""
+"""The rules of holdStrategy learned, bare: what was learned alone, and the choice among rules. See also the policy "two-mode, learned"."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.policy.learning import CLAMP, Stakes, Waits, learned_waits
-from research.rules import MAX_HOLD_S, DoubledOnFlap, Seen
+from controller.policy.experts import Bounds, chosen
+from controller.policy.learning import CLAMP, KEPT, LEAST_SEEN, Stakes, Waits, learned_waits
+from controller.policy.model import OutageHistory
+from research.rules import FLAP_S, MAX_HOLD_S, DoubledOnFlap, Seen
 from research.two_state import Prices
 
 
@@ -38,3 +40,30 @@ class Learned:
             stakes = Stakes(self.prices.ratio - 1, self.prices.exposed, self.prices.change_cost_s, seen.tick_s)
             self._known = key, learned_waits(seen.outages_s, seen.uptimes_s, stakes, self.clamp)
         return self._known[1]
+
+
+@dataclass(slots=True)
+class Chosen:
+    """The rule that `controller.policy.experts` chooses at the beginning of every run, without production's guards.
+
+    Attributes:
+        prices: See `Prices`.
+    """
+
+    prices: Prices
+
+    def patience_s(self, seen: Seen) -> float:
+        """See `Rule`."""
+        return self._waits(seen, short=True).patience_s
+
+    def hold_s(self, seen: Seen) -> float:
+        """See `Rule`."""
+        return self._waits(seen, short=False).hold_s
+
+    def _waits(self, seen: Seen, *, short: bool) -> Waits:
+        """As production: the break-even hold, doubled on flap, until there are enough observations."""
+        if min(len(seen.outages_s), len(seen.uptimes_s)) < LEAST_SEEN:
+            return Waits(0.0, DoubledOnFlap(self.prices.break_even_s).hold_s(seen))
+        history = OutageHistory(short, seen.now_s, tuple(seen.outages_s[-KEPT:]), tuple(seen.uptimes_s[-KEPT:]))
+        stakes = Stakes(self.prices.ratio - 1, self.prices.exposed, self.prices.change_cost_s, seen.tick_s)
+        return chosen(history, stakes, Bounds(0.0, MAX_HOLD_S, FLAP_S)).waits

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.policy.model import HoldStrategy, PolicySettings, Strategy
-from research.learned import Learned
+from research.learned import Chosen, Learned
 from research.production import Production
 from research.rules import DoubledOnFlap, Fixed, Play, Rule, always_capacity, always_cost, checker, played
 from research.traces import DAY_S, TICK_S
@@ -36,6 +36,7 @@ POLICIES: Final[Mapping[str, Play]] = {
     "adaptive": Production(PolicySettings(strategy=Strategy.ADAPTIVE)),
     "two-mode, learned": Production(PolicySettings(hold_strategy=HoldStrategy.LEARNED, patience_s=WORLDS_DELAY_S)),
     "learned": _rule(Learned),
+    "chosen among rules": _rule(Chosen),
 }
 
 BY_RATIO: Final = frozenset({"two-mode", "adaptive"})

@@ -301,8 +301,9 @@ class PolicyFile(FileModel):
     )
     hold_strategy: HoldStrategy = Field(
         default=_DEFAULTS.hold_strategy,
-        description="break-even: hold until the extra price of capacity mode equals the cost of a mode change. learned: hold as would have "
-        "been cheapest for the last 64 shortages, at most four times longer or shorter; break-even until eight shortages are known.",
+        description="break-even: hold until the extra price of capacity mode equals the cost of a mode change. learned: follow the rule "
+        "that would have cost least in the last 64 shortages: at once, break-even, doubled after flaps, or the waits learned from them; "
+        "break-even until eight shortages are known.",
     )
     exposed_cost: float = Field(
         default=_DEFAULTS.exposed_cost,

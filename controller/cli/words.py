@@ -127,6 +127,7 @@ def waits_text(waiting: Waiting) -> str:
     if waiting.why:
         return f"{words}; {waiting.why}"
     if waiting.strategy is HoldStrategy.LEARNED:
+        words += f"; by the rule {waiting.rule}"
         over, gone = waiting.over_by_patience or 0.0, waiting.gone_by_hold or 0.0
         words += f"; {over:.0%} of {waiting.outages} shortages were over by that patience, "
         words += f"{gone:.0%} of {waiting.uptimes} stretches between them by that hold"
@@ -138,6 +139,7 @@ def waits_document(waiting: Waiting) -> dict[str, Any]:
     return {
         "units": list(waiting.units),
         "strategy": waiting.strategy,
+        "rule": waiting.rule,
         "whyNotLearned": waiting.why or None,
         "patienceSeconds": waiting.patience_s,
         "holdSeconds": waiting.hold_s,

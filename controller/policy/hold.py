@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.policy.experts import Bounds, Choice, Expert, chosen
 from controller.policy.figures import Figures
-from controller.policy.learning import LEAST_SEEN, Stakes, Waits, learned_waits
+from controller.policy.learning import LEAST_SEEN, Stakes
 from controller.policy.model import Application, HoldStrategy, Memory, Mode, Snapshot
 from controller.policy.weights import cost_per_request, price_ratio
 
@@ -21,17 +22,15 @@ def hold_s(application: Application, weights: Mapping[str, int], returning: Iter
     Returns:
         Seconds, within ``hold_min_s`` and ``hold_max_s``. A learned hold is not doubled after a flap, since it was learned from flaps too.
     """
-    policy, names = application.policy, tuple(returning)
+    names = tuple(returning)
     learned = _learned(application, weights, names, memory)
-    if learned is None:
-        return break_even_s(application, weights, names, memory.hold_level)
-    return min(policy.hold_max_s, max(policy.hold_min_s, learned.hold_s))
+    return break_even_s(application, weights, names, memory.hold_level) if learned is None else learned.waits.hold_s
 
 
 def patience_s(application: Application, weights: Mapping[str, int], short: Iterable[str], memory: Memory) -> float:
     """How long a proven shortage is observed: the policy's patience plus, with the learned strategy, what was learned."""
     learned = _learned(application, weights, short, memory)
-    return application.policy.patience_s + (learned.patience_s if learned is not None else 0.0)
+    return application.policy.patience_s + (learned.waits.patience_s if learned is not None else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Waiting:
         patience_s: From a proven shortage to the failover, seconds.
         hold_s: From the return of capacity to the fallback, seconds.
         strategy: Where they come from: `HoldStrategy.LEARNED` only once something was learned.
+        rule: Which rule is followed then (`controller.policy.experts`).
         why: Why nothing was learned although the policy asks for it; "" otherwise.
         outages: How many past shortages are remembered.
         uptimes: How many stretches between them.
@@ -54,6 +54,7 @@ class Waiting:
     patience_s: float
     hold_s: float
     strategy: HoldStrategy
+    rule: Expert
     why: str
     outages: int
     uptimes: int
@@ -65,7 +66,8 @@ def waiting(application: Application, weights: Mapping[str, int], names: Iterabl
     """The waits as they would be for the named units now; arguments as those of `break_even_s`."""
     units, history = tuple(names), memory.outage_history
     patience, hold = patience_s(application, weights, units, memory), hold_s(application, weights, units, memory)
-    learned = _learned(application, weights, units, memory) is not None
+    choice = _learned(application, weights, units, memory)
+    learned = choice is not None
     why = ""
     if application.policy.hold_strategy is HoldStrategy.LEARNED and not learned:
         seen = min(len(history.outages_s), len(history.uptimes_s))
@@ -76,6 +78,7 @@ def waiting(application: Application, weights: Mapping[str, int], names: Iterabl
         patience_s=patience,
         hold_s=hold,
         strategy=HoldStrategy.LEARNED if learned else HoldStrategy.BREAK_EVEN,
+        rule=Expert.DOUBLED if choice is None else choice.expert,
         why=why,
         outages=len(history.outages_s),
         uptimes=len(history.uptimes_s),
@@ -95,16 +98,20 @@ def _share_within(durations_s: Sequence[float], wait_s: float) -> float | None:
     return sum(one <= wait_s for one in durations_s) / len(durations_s) if durations_s else None
 
 
-def _learned(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Waits | None:
-    """The learned waits; None with another strategy, after too few shortages, or where a failover or a fallback could never pay."""
-    policy = application.policy
-    if policy.hold_strategy is not HoldStrategy.LEARNED:
+def _learned(application: Application, weights: Mapping[str, int], names: Iterable[str], memory: Memory) -> Choice | None:
+    """The rule that the waits follow, with the learned strategy.
+
+    Returns:
+        None with another strategy, after too few shortages, or where a failover or a fallback could never pay.
+    """
+    policy, history = application.policy, memory.outage_history
+    if policy.hold_strategy is not HoldStrategy.LEARNED or min(len(history.outages_s), len(history.uptimes_s)) < LEAST_SEEN:
         return None
     extra, change_s = _prices(application, weights, names)
     if not (0 < extra < policy.exposed_cost and change_s > 0):
         return None
     stakes = Stakes(extra, policy.exposed_cost, change_s, policy.patience_s + policy.replacement_hold_s)
-    return learned_waits(memory.outage_history.outages_s, memory.outage_history.uptimes_s, stakes)
+    return chosen(history, stakes, Bounds(policy.hold_min_s, policy.hold_max_s, policy.flap_window_s))
 
 
 def _prices(application: Application, weights: Mapping[str, int], names: Iterable[str]) -> tuple[float, float]:

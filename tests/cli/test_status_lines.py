@@ -128,12 +128,13 @@ def test_learned_waits_say_what_was_learned() -> None:
     learned = PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=5.0)
     few, _ = _waits(learned, OutageHistory(outages_s=(600.0,) * 3, uptimes_s=(7200.0,) * 9))
     assert few[0].endswith("; break-even until 8 shortages, and stretches between them, were observed: 3 so far")
-    brief = (20.0,) * 6 + (3600.0,) * 2
-    lines, shown = _waits(learned, OutageHistory(outages_s=brief, uptimes_s=(86_400.0,) * 10))
+    brief = ((20.0,) * 6 + (3600.0,) * 2) * 5
+    lines, shown = _waits(learned, OutageHistory(outages_s=brief, uptimes_s=(86_400.0,) * 50))
     assert shown["strategy"] == "learned"
-    assert (shown["shortagesSeen"], shown["stretchesBetweenSeen"]) == (8, 10)
+    assert (shown["shortagesSeen"], shown["stretchesBetweenSeen"]) == (40, 50)
     assert lines[0].startswith("learned: patience ")
-    assert "75% of 8 shortages were over by that patience, 0% of 10 stretches between them by that hold" in lines[0]
+    assert "75% of 40 shortages were over by that patience, 0% of 50 stretches between them by that hold" in lines[0]
+    assert ("by the rule learned" in lines[0], shown["rule"]) == (True, "learned")
 
 
 def test_the_running_controller_says_whether_the_load_balancer_shows_the_action() -> None:

@@ -13,7 +13,7 @@ from research.outages import TEST_SEEDS, TRAIN_SEEDS, region
 from research.policies import BY_RATIO, POLICIES
 from research.two_state import GRID
 
-SLOW = {*BY_RATIO, "two-mode, learned"}  # production takes a second a trace
+SLOW = {*BY_RATIO, "two-mode, learned", "chosen among rules"}  # production, and its choice, take a second a trace
 QUICK = tuple(name for name in POLICIES if name not in SLOW)
 
 
