@@ -156,7 +156,7 @@ class StateStore(Protocol):
             StateError: It was read but cannot be parsed.
         """
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         """Replaces `over` if that is still stored.
 
         Args:
@@ -164,6 +164,7 @@ class StateStore(Protocol):
             memory: What to store.
             over: What it replaces, as returned by `load` or `save`.
             epoch: The term of the writer.
+            shown: The application's status, for people to read; "" for none.
 
         Returns:
             What is stored now.

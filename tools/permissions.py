@@ -105,7 +105,7 @@ def permissions_of(role: dict[str, Any]) -> Iterator[Permission]:
 DEGRADED, ALERT, REASON, LOG, METRIC, NOTIFIER = "degraded", "alert", "reason", "log", "metric", "notifier"
 READINESS = "readiness"
 _WHERE: Final = {
-    DEGRADED: "`{}` in `failoverctl status`, the status ConfigMap and `/status`",
+    DEGRADED: "`{}` in `failoverctl status`, the application's ConfigMap and `/status`",
     ALERT: "alert `{}` in Slack, Events and `failoverctl status`",
     READINESS: "`/readyz` fails: {}",
     REASON: "reason `{}`",

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from controller.clients.aws import AwsClients
-from controller.clients.kube import KubeSession
+from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
 from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
 from controller.policy.standby import Remedy, existence, remedy
-from controller.service.store import ConfigMapStore
+from controller.ports import StoredMemory
+from controller.service.store import ConfigMapStore, status_in
 from controller.signals.cluster import ClusterView
 from controller.signals.objects import items
 from controller.signals.observer import ClusterObserver
@@ -34,6 +35,7 @@ class Observation:
         made: What would be applied now.
         coming: The plan once the guards that only wait have opened; None if nothing is held back.
         remedy: Which standby rules the Ingress lacks, and which of them may be added now.
+        published: The application's status as the running controller stored it; None if there is none.
     """
 
     snapshot: Snapshot
@@ -42,6 +44,7 @@ class Observation:
     made: Plan
     coming: Plan | None
     remedy: Remedy = field(default_factory=Remedy)
+    published: Object | None = None
 
 
 class ApplicationObserver:
@@ -83,9 +86,9 @@ class ApplicationObserver:
         observer.configure(self._applications)
         found = {}
         for application in chosen:
-            memory, epoch, further = _stored(self._store, application.key)
-            snapshot = observer.snapshot(application, leader=True, epoch=epoch, further=further)
-            found[application.key] = replace(judge(snapshot, memory), remedy=self._remedy(snapshot))
+            stored, published, further = _stored(self._store, application.key)
+            snapshot = observer.snapshot(application, leader=True, epoch=stored.epoch, further=further)
+            found[application.key] = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=published)
         return found
 
     def _remedy(self, snapshot: Snapshot) -> Remedy:
@@ -94,12 +97,15 @@ class ApplicationObserver:
         return remedy(application, snapshot.routing, items(ingress, "spec", "rules"), existence(snapshot)) if ingress else Remedy()
 
 
-def _stored(store: ConfigMapStore, key: str) -> tuple[Memory, int, tuple[Source, ...]]:
+def _stored(store: ConfigMapStore, key: str) -> tuple[StoredMemory, Object | None, tuple[Source, ...]]:
+    """Memory and status of an application as they are stored, and a source that says why the memory could not be read."""
+    nothing, found = StoredMemory(Memory(), "", 0), None
     try:
-        stored = store.load(key)
+        found = store.found(key)
+        return (nothing if found is None else store.read(key, found)), found and status_in(found), ()
     except (RemoteError, StateError) as error:
-        return Memory(), 0, (Source("state", required=False, last_ok=None, budget_s=0.0, absent=True, problem=str(error)),)
-    return stored.memory, stored.epoch, ()
+        missing = Source("state", required=False, last_ok=None, budget_s=0.0, absent=True, problem=str(error))
+        return nothing, found and status_in(found), (missing,)
 
 
 def judge(snapshot: Snapshot, memory: Memory) -> Observation:

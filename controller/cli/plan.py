@@ -36,8 +36,8 @@ from controller.policy.hold import next_waiting
 from controller.policy.model import Action, Mode, Plan
 from controller.policy.plan import summary
 from controller.policy.planned import planned_verb, planned_words
+from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
-from controller.service.status import planned_document, price_document
 
 
 @click.command("plan")

@@ -41,8 +41,9 @@ from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Mode, Snapshot, Verdict
 from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
+from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
-from controller.service.status import HEARTBEAT_S, planned_document, price_document, read_status
+from controller.service.status import HEARTBEAT_S, read_status
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
@@ -57,7 +58,7 @@ class Running:
     """What is known of the running controller.
 
     Attributes:
-        published: The status that it published last; None if there is none.
+        published: The status of the process that it published last, with that of the application; None if there is none.
         replicas: Its replicas.
     """
 
@@ -157,12 +158,13 @@ class _Shown:
             for one in observations:
                 self._changes.draw(one.snapshot.application.key, change_essence(one), change_line(one))
             return
-        running = Running(read_status(self._session, self._namespace), read_replicas(self._session, self._namespace))
+        published = read_status(self._session, self._namespace)
+        replicas = read_replicas(self._session, self._namespace)
         if self._json:
             for one in observations:
-                click.echo(json.dumps(status_document(one, running), sort_keys=True))
+                click.echo(json.dumps(status_document(one, running_for(one, published, replicas)), sort_keys=True))
             return
-        lines = [line for one in observations for line in status_lines(one, running, terminal_width())]
+        lines = [line for one in observations for line in status_lines(one, running_for(one, published, replicas), terminal_width())]
         if self._redraw:
             self._screen.draw(lines)
         else:
@@ -175,6 +177,20 @@ class _Shown:
             self._screen.draw([line, ("dim", "  trying again every two seconds; Ctrl-C ends")])
         else:
             self._changes.draw("", problem, line)
+
+
+def running_for(seen: Observation, published: Object | None, replicas: Replicas) -> Running:
+    """What is known of the running controller and of one application.
+
+    Args:
+        seen: An observation of the application.
+        published: The status of the process; None if there is none.
+        replicas: The replicas of the controller.
+    """
+    if published is None:
+        return Running(None, replicas)
+    shown = {} if seen.published is None else {seen.snapshot.application.key: seen.published}
+    return Running({**published, "applications": shown}, replicas)
 
 
 def change_essence(seen: Observation) -> tuple[object, ...]:

@@ -23,6 +23,7 @@ from controller.policy.model import Alert, Application, Decision, Memory, Overri
 from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
+from controller.service.application_status import ApplicationStatus
 from controller.service.executor import Executor, Outcome
 from controller.service.explanation import next_step
 from controller.service.messages import adopted, alert_changes, override_changes, routed
@@ -49,6 +50,7 @@ class _Record:
     """The state of one application between passes."""
 
     passes: ApplicationPass
+    status: ApplicationStatus
     last: Conclusion | None = None  # None: no pass yet
     alerts: dict[str, Alert] = field(default_factory=dict)
     at: float = 0.0  # when the last pass decided, monotonic
@@ -245,8 +247,9 @@ class Controller:
             self._queue.done(key, again_s, gate_s)
 
     def _new_record(self, key: str) -> _Record:
-        stored = TermRecord(self._store, self._leadership, key)
-        return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock))
+        status = ApplicationStatus(key, self._clock, lambda: len(self._applications))
+        stored = TermRecord(self._store, self._leadership, key, status)
+        return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock), status)
 
     def _pass(self, application: Application, record: _Record) -> float:
         """Runs a pass.
@@ -262,6 +265,7 @@ class Controller:
             record.last = conclusion
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
+        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)
         acted = record.passes.act(decided)
         self._count_actions(conclusion.plan, acted.outcome)
         if self._recorder is not None:

@@ -50,9 +50,9 @@ class ListedStore:
             found = self._take(record_name(application))
         return self._store.load(application) if found is None else self._store.read(application, found)
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
-        return self._store.save(application, memory, over=over, epoch=epoch)
+        return self._store.save(application, memory, over=over, epoch=epoch, shown=shown)
 
     def _take(self, name: str) -> Object | None:
         """The record of that name if the list of this term has it. Begins a list if this term has none."""

@@ -1,8 +1,12 @@
-"""The policy's memory, in one ConfigMap per application, written with compare-and-swap and the leader's epoch."""
+"""The policy's memory, in one ConfigMap per application, written with compare-and-swap and the leader's epoch.
+
+Beside it is the application's status, for people to read. Nothing is decided from it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,6 +22,7 @@ from controller.signals.objects import name_of, text
 from controller.signals.watch import list_objects
 
 _PREFIX: Final = "failoverctl-state-"
+_STATUS: Final = "status"  # the key beside `memory` and `epoch`
 _LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
 _SELECTOR: Final = ",".join(f"{name}={value}" for name, value in _LABELS.items())
 
@@ -27,6 +32,15 @@ def record_name(application: str) -> str:
     digest = hashlib.sha256(application.encode()).hexdigest()[:8]
     readable = application.replace("/", ".")[: 253 - len(_PREFIX) - 9].rstrip("-.")
     return f"{_PREFIX}{readable}-{digest}"
+
+
+def status_in(found: Object) -> Object | None:
+    """The application's status in its ConfigMap; None if there is none, or if it cannot be read."""
+    try:
+        shown = json.loads(text(found, "data", _STATUS) or "null")
+    except ValueError:
+        return None
+    return shown if isinstance(shown, dict) else None
 
 
 class ConfigMapStore:
@@ -43,11 +57,19 @@ class ConfigMapStore:
 
     def load(self, application: str) -> StoredMemory:
         """See `controller.ports.StateStore.load`."""
+        found = self.found(application)
+        return StoredMemory(Memory(), "", 0) if found is None else self.read(application, found)
+
+    def found(self, application: str) -> Object | None:
+        """The application's ConfigMap; None if there is none.
+
+        Raises:
+            RemoteError: It could not be read.
+        """
         try:
-            found = self._session.get(CONFIG_MAPS, self._namespace, record_name(application))
+            return self._session.get(CONFIG_MAPS, self._namespace, record_name(application))
         except NotFound:
-            return StoredMemory(Memory(), "", 0)
-        return self.read(application, found)
+            return None
 
     def listed(self) -> Mapping[str, Object]:
         """The ConfigMaps of all applications as they are now, by name. One whose labels somebody removed is missing.
@@ -71,11 +93,11 @@ class ConfigMapStore:
             name = f"{self._namespace}/{record_name(application)}"
             raise StateError(f"ConfigMap {name}: {error}; delete it to start again from what the Ingress shows") from error
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         """See `controller.ports.StateStore.save`. The server compares the version, which also stands for the epoch read with it."""
         if over.epoch > epoch:
             raise Conflict(f"state of {application} was written in epoch {over.epoch}, ours is {epoch}")
-        body, session, space = self._body(application, memory, epoch), self._session, self._namespace
+        body, session, space = self._body(application, memory, epoch, shown), self._session, self._namespace
         if not over.version:
             written = session.create(CONFIG_MAPS, space, body, field_manager=FIELD_MANAGER, deadline_s=EFFECT_S)
         else:
@@ -87,7 +109,7 @@ class ConfigMapStore:
                 raise Conflict(f"state of {application} was deleted meanwhile") from error
         return StoredMemory(memory, text(written, "metadata", "resourceVersion"), epoch)
 
-    def _body(self, application: str, memory: Memory, epoch: int) -> Object:
+    def _body(self, application: str, memory: Memory, epoch: int, shown: str) -> Object:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -97,7 +119,7 @@ class ConfigMapStore:
                 "labels": dict(_LABELS),
                 "annotations": {APPLICATION: application},
             },
-            "data": {"memory": encode(memory), "epoch": str(epoch)},
+            "data": {"memory": encode(memory), "epoch": str(epoch), **({_STATUS: shown} if shown else {})},
         }
 
 
@@ -115,7 +137,7 @@ class ReadOnlyStore:
         """See `controller.ports.StateStore.load`."""
         return self._store.load(application)
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         """Stores nothing."""
-        del application
+        del application, shown
         return StoredMemory(memory, over.version, epoch)

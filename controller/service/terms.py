@@ -7,9 +7,10 @@ from typing import Final
 
 import structlog
 
-from controller.errors import Conflict
+from controller.errors import Conflict, RemoteError
 from controller.policy.model import Memory
 from controller.ports import Leadership, StateStore, StoredMemory
+from controller.service.application_status import ApplicationStatus
 from controller.service.election import EFFECT_S
 
 REFUSED_LATELY_S: Final = 60.0
@@ -26,12 +27,14 @@ class TermRecord:
         store: Where the memory is stored.
         leadership: Says who may write.
         application: ``namespace/ingress``.
+        status: What is stored beside the memory for people to read; None: nothing.
     """
 
-    def __init__(self, store: StateStore, leadership: Leadership, application: str) -> None:
-        self._store, self._leadership, self._application = store, leadership, application
+    def __init__(self, store: StateStore, leadership: Leadership, application: str, status: ApplicationStatus | None = None) -> None:
+        self._store, self._leadership, self._application, self._status = store, leadership, application, status
         self._stored: StoredMemory | None = None
         self._written_in: int | None = None  # the last term in which this process wrote, or may have written
+        self._in_doubt = False  # whether a write of the status may have been carried out although its answer was lost
         self.epoch = 0
         """The term in which the memory was loaded."""
 
@@ -54,23 +57,48 @@ class TermRecord:
             epoch = self._leadership.epoch()
             if self._set_back(stored, epoch):
                 raise Conflict(f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin")
-        self._stored, self.epoch = stored, epoch
+        self._stored, self.epoch, self._in_doubt = stored, epoch, False
         return stored.memory
 
     def save(self, memory: Memory) -> None:
         """Stores the memory if it has changed by more than a minute of refusals, and once a term: a late write of an earlier leader fails.
 
-        Does nothing if this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
+        It is also written when its status is due. If that fails, the failure is logged: nothing but the status is missing. Does nothing if
+        this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
 
         Raises:
             Conflict: Another process wrote it: load it again.
             RemoteError: The memory could not be written.
         """
-        stored, epoch = self._stored, self.epoch
-        if stored is None or (stored.epoch == epoch and _alike(memory, stored.memory)) or not self._leadership.confirm(epoch, EFFECT_S):
+        stored, epoch, status = self._stored, self.epoch, self._status
+        if stored is None:
+            return
+        kept = stored.epoch == epoch and _alike(memory, stored.memory)
+        if kept and not (status is not None and self._leadership.leads() and status.due()):
+            return
+        if not self._leadership.confirm(epoch, EFFECT_S):
             return
         self._written_in = epoch
-        self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch)
+        try:
+            stored = self._settled(stored)
+            self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch, shown=status.text() if status else "")
+        except RemoteError as error:
+            if status is not None:
+                status.tried(written=False)
+            if not kept or isinstance(error, Conflict):
+                raise
+            self._in_doubt = True
+            log.warning("status.unsaved", application=self._application, error=str(error))
+            return
+        if status is not None:
+            status.tried(written=True)
+
+    def _settled(self, stored: StoredMemory) -> StoredMemory:
+        """What is stored now if the answer to a write of the status was lost. Otherwise the next memory would be refused, and forgotten."""
+        if not self._in_doubt:
+            return stored
+        found, self._in_doubt = self._store.load(self._application), False
+        return found if found.epoch == stored.epoch and _alike(found.memory, stored.memory) else stored
 
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
         """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""

@@ -32,7 +32,7 @@ from controller.service.listed_store import ListedStore
 from controller.service.messages import control, leadership, overloaded
 from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
-from controller.service.status import PUBLISH_S, StatusPublisher, document
+from controller.service.status import PUBLISH_S, StatusPublisher, document, process
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
 from controller.settings import Settings, SlackSettings
@@ -251,10 +251,11 @@ class Service:
 
     def status(self) -> Object:
         """The status document."""
-        sinks = self._dispatcher.health() if self._dispatcher is not None else ()
-        return document(
-            self.controller.views(),
-            sinks,
+        return document(self.controller.views(), self._about())
+
+    def _about(self) -> Object:
+        return process(
+            self._dispatcher.health() if self._dispatcher is not None else (),
             now=self._clock.now(),
             epoch=self._leadership.epoch(),
             leader=self._leadership.holder(),
@@ -450,7 +451,7 @@ class Service:
             return
         with self._publishing:
             if not self._stop.is_set() and self._leadership.confirm(self._leadership.epoch(), PUBLISH_S):
-                self._publisher.publish(self.status())
+                self._publisher.publish(self._about())
 
     def _publish_modes(self) -> None:
         if self._cloudwatch is not None:

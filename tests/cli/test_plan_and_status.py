@@ -127,6 +127,10 @@ def test_status_shows_units_history_and_notifiers(cluster: Cluster, tmp_path: Pa
     assert document["weights"] == {"sd21-all": 1}
     assert document["units"]["sd21-inf2"]["shortage"] == "proven"
     assert document["flips"][0]["to"] == "capacity"
+    shown = document["controller"]["applications"]
+    assert list(shown) == ["shop/sd21"], "of the application alone, however many there are"
+    assert shown["shop/sd21"]["mode"] == "capacity"
+    assert shown["shop/sd21"]["ledger"]["seconds"], "and its account"
 
 
 def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_path: Path) -> None:

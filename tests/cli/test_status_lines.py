@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.service.controller import View
-from controller.service.status import document
+from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
@@ -64,13 +65,17 @@ def test_a_gradual_return_is_in_the_heading() -> None:
     assert status_document(observation, Running())["returnStep"] == 2
 
 
+def _published(view: View, calls: Mapping[str, int] | None = None) -> dict[str, Any]:
+    return document([view], process((), now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls=calls or {}))
+
+
 def test_the_account_of_the_leading_replica_is_shown() -> None:
     """As it publishes it; nothing where nothing was observed yet."""
     made = snapshot()
     observation = judge(made, memory())
     account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0, "elbv2": 840.5})
     view = View(made.application, made, observation.decision, observation.made, observation.memory, account)
-    published = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={"kubernetes": 99})
+    published = _published(view, {"kubernetes": 99})
     lines = [line for _, line in status_lines(observation, Running(published), 200)]
     (shown,) = [line for line in lines if "account" in line]
     assert shown.startswith(
@@ -87,7 +92,7 @@ def test_the_bill_is_compared_with_other_fleets() -> None:
     observation = judge(made, memory())
     account = Ledger(seconds={Mode.COST: 7200.0}, compared_s=3600.0, compared_spend=10.0, weights_spend=12.5, least_spend=8.25)
     view = View(made.application, made, observation.decision, observation.made, observation.memory, account)
-    published = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
+    published = _published(view)
     assert (
         "  bill of 1 h with known demand: the replicas cost $10.00, those for the weights of the application file $12.50, the optimum with "
         "hindsight $8.25"
@@ -100,7 +105,7 @@ def test_the_bill_is_compared_with_other_fleets() -> None:
     alerting["applications"]["shop/sd21"]["alerts"] = alike
     written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "limit" in line]
     assert written == [f"⚠ {one}" for one in alike], "two units, whose names differ by a number, are two alerts"
-    nothing = document([replace(view, ledger=Ledger())], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})
+    nothing = _published(replace(view, ledger=Ledger()))
     assert not [line for _, line in status_lines(observation, Running(nothing), 200) if "account" in line]
 
 
@@ -144,9 +149,7 @@ def test_the_running_controller_says_whether_the_load_balancer_shows_the_action(
     made = replace(made, routing=replace(made.routing, verification=seen))
     observation = judge(made, memory())
     view = View(made.application, made, observation.decision, observation.made, observation.memory, Ledger())
-    published = document([view], [], now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})["applications"]["shop/sd21"][
-        "verification"
-    ]
+    published = _published(view)["applications"]["shop/sd21"]["verification"]
     shown = status_document(observation, Running())
     assert (published["verified"], published["problem"]) == ("not-yet", "other weights")
     assert {name: published[name] for name in ("verified", "weights", "actualWeights", "healthyTargets")} == {

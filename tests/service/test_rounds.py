@@ -45,7 +45,7 @@ class Refusing(Store):
         super().__init__(FaultState())
         self.retry_after_s, self.tries = retry_after_s, 0
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         self.tries += 1
         raise Unavailable("429 Too Many Requests", status=429, retry_after_s=self.retry_after_s)
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from controller.clock import ManualClock
 from controller.errors import Conflict, Unavailable
+from controller.policy.conclusion import conclude
+from controller.policy.ledger import Ledger
 from controller.policy.model import Cause, Memory, UnitMemory
+from controller.policy.reasons import Reason
 from controller.ports import StoredMemory
+from controller.service.application_status import SOONEST_S, ApplicationStatus
 from controller.service.terms import REFUSED_LATELY_S, TermRecord
+from tests.support.applications import NOW, memory, snapshot
 
 KEY = "shop/sd21"
 ONE, TWO = Memory(hold_level=1), Memory(hold_level=2)
@@ -37,15 +47,18 @@ class Shelf:
     """A store in memory, with the compare-and-swap of the real one."""
 
     def __init__(self) -> None:
-        self.record = StoredMemory(Memory(), "", 0)
-        self.lose_answer = False
+        self.record, self.shown, self.writes = StoredMemory(Memory(), "", 0), "", 0
+        self.lose_answer = self.refuse = False
 
     def load(self, application: str) -> StoredMemory:
         return self.record
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         if over.epoch > epoch or over.version != self.record.version:
             raise Conflict("somebody else wrote")
+        if self.refuse:
+            raise Unavailable("refused")
+        self.shown, self.writes = shown, self.writes + 1
         self.record = StoredMemory(memory, str(int(over.version or 0) + 1), epoch)
         if self.lose_answer:
             raise Unavailable("no answer")
@@ -155,3 +168,94 @@ def test_a_pool_at_its_limit_is_stored_once_a_minute() -> None:
     assert shelf.record.version == "61"
     record.save(Memory(units={}))
     assert shelf.record.version == "62"
+
+
+class Written:
+    """A term record with a status, whose clock is moved by hand."""
+
+    def __init__(self, fleet: int = 1) -> None:
+        self.shelf, self.clock = Shelf(), ManualClock(NOW)
+        self.status = ApplicationStatus(KEY, self.clock, lambda: fleet)
+        self.record = TermRecord(self.shelf, Leader(1), KEY, self.status)
+        self.memory = self.record.load()
+        self.show()
+        self.record.save(self.memory)
+
+    def show(self, reason: Reason = Reason.DEMAND_MET, spend: float = 0.0) -> None:
+        """One more pass ended with this."""
+        made = snapshot()
+        decision = replace(conclude(memory(), made).decision, reason=reason)
+        self.status.show(made, decision, Ledger(spend=spend))
+
+    def pass_by(self, seconds: float) -> int:
+        """Time passes, and the memory that has not changed is to be saved.
+
+        Returns:
+            How many writes that took.
+        """
+        self.clock.advance(seconds)
+        before = self.shelf.writes
+        self.record.save(self.memory)
+        return self.shelf.writes - before
+
+    def shown(self) -> dict[str, Any]:
+        """The status as it is stored."""
+        found: dict[str, Any] = json.loads(self.shelf.shown)
+        return found
+
+
+def test_the_status_is_stored_with_the_memory() -> None:
+    """No write of its own, and nothing of the other applications."""
+    made = Written()
+    assert made.shelf.writes == 1
+    assert (made.shown()["reason"], made.shown()["ledger"]["spendDollars"]) == (str(Reason.DEMAND_MET), 0.0)
+
+
+def test_another_reason_is_stored_within_a_minute_and_what_counts_is_not() -> None:
+    """A thousand applications must not write in every pass."""
+    made = Written(fleet=1000)
+    made.show(spend=0.5)
+    assert made.pass_by(SOONEST_S) == 0
+    made.show(Reason.PAUSED)
+    assert made.pass_by(0) == 1
+    made.show()
+    assert [made.pass_by(SOONEST_S / 2), made.pass_by(SOONEST_S / 2)] == [0, 1]
+    assert made.shown()["reason"] == str(Reason.DEMAND_MET)
+
+
+@pytest.mark.parametrize(("fleet", "soonest_s"), [pytest.param(1, SOONEST_S, id="one"), pytest.param(1000, 2700.0, id="a-thousand")])
+def test_an_account_is_as_old_as_the_fleet_is_large(fleet: int, soonest_s: float) -> None:
+    """A thousand applications write a thousand accounts an hour at most."""
+    made = Written(fleet)
+    made.show(spend=5.0)
+    assert made.pass_by(soonest_s - 1) == 0
+    assert made.pass_by(1 if fleet == 1 else 1800) == 1
+    assert made.shown()["ledger"]["spendDollars"] == 5.0
+
+
+def test_a_status_that_cannot_be_written_loses_no_memory() -> None:
+    """It is tried again after a minute. An answer that was lost does not make the next memory a conflict."""
+    made = Written()
+    made.show(Reason.PAUSED)
+    made.shelf.lose_answer = True
+    assert made.pass_by(SOONEST_S) == 1, "it was stored, although nobody knows"
+    made.shelf.lose_answer = False
+    made.record.save(TWO)
+    assert made.shelf.record.memory == TWO
+    made.memory = TWO
+    made.shelf.refuse = True
+    made.show()
+    assert made.pass_by(SOONEST_S) == 0
+    made.shelf.refuse = False
+    assert [made.pass_by(SOONEST_S / 2), made.pass_by(SOONEST_S / 2)] == [0, 1]
+
+
+def test_a_standby_writes_no_status() -> None:
+    """It has decided as well."""
+    made = Written()
+    standby = TermRecord(made.shelf, Leader(1), KEY, status := ApplicationStatus(KEY, made.clock, lambda: 1))
+    standby._leadership.sure = False  # type: ignore[attr-defined]
+    standby.load()
+    status.show(snapshot(), conclude(memory(), snapshot()).decision, Ledger())
+    standby.save(made.memory)
+    assert made.shelf.writes == 1

@@ -65,6 +65,14 @@ def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tm
             assert len(cluster.patches()) == patches
             assert [change.to for change in other.controller.views()[0].memory.mode_changes] == ["capacity"]
             assert _published(cluster)["leader"] == other._leadership.identity
+            wait_for("the mode beside the memory", lambda: _statuses(cluster) == [("capacity", "2")])
+            assert "applications" not in _published(cluster), "a thousand would not fit"
+
+
+def _statuses(cluster: Cluster) -> list[tuple[str, str]]:
+    """The mode that is shown beside each memory, with the term of it."""
+    maps = [one["data"] for one in cluster.store.list("ConfigMap", namespace=SYSTEM) if "memory" in one["data"]]
+    return [(json.loads(one["status"])["mode"], one["epoch"]) for one in maps]
 
 
 def test_a_changed_file_is_reported_once(cluster: Cluster, tmp_path: Path) -> None:

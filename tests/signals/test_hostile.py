@@ -54,7 +54,7 @@ def _texts(snapshot: Snapshot) -> Iterator[str]:
     made = conclude(Memory(), snapshot)
     view = View(APP, snapshot, made.decision, made.plan, made.memory, Ledger())
     yield json.dumps(
-        document([view], (), now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls={})["applications"][APP.key],
+        document([view], {})["applications"][APP.key],
         ensure_ascii=False,
     )
     _, messages = alert_changes(snapshot, {}, made.decision.alerts, made.decision.mode)

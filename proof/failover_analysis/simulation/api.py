@@ -231,8 +231,9 @@ class Store:
             return StoredMemory(Memory(), "", 0)
         return StoredMemory(decode(self._text), str(self._version), self._epoch)
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
-        """See `controller.ports.StateStore.save`."""
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+        """See `controller.ports.StateStore.save`. Nobody reads what is shown."""
+        del shown
         self.calls += 1
         if self._fault_state.writes_fail:
             raise Unavailable(self._fault_state.writes_fail)

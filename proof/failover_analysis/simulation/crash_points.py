@@ -83,9 +83,9 @@ class MortalStore:
         """See `controller.ports.StateStore.load`."""
         return self._calls.make("load", lambda: self._store.load(application))
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int) -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
-        return self._calls.make("save", lambda: self._store.save(application, memory, over=over, epoch=epoch))
+        return self._calls.make("save", lambda: self._store.save(application, memory, over=over, epoch=epoch, shown=shown))
 
 
 class MortalLeadership:

@@ -1,0 +1,157 @@
+"""The status of one application, stored beside its memory: `failoverctl status` shows it without reaching the pod."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from controller.clock import Clock, format_rfc3339
+from controller.policy.ledger import Ledger
+from controller.policy.model import Decision, PlannedFleet, Price, Snapshot
+
+SOONEST_S: Final = 60.0
+"""Shortest time between two writes of an application that only its status needs, seconds."""
+ACCOUNT_S: Final = 3.6
+"""Time between two writes of accounts alone over the whole fleet, seconds: a thousand an hour."""
+
+
+def status_of(snapshot: Snapshot, decision: Decision, ledger: Ledger) -> dict[str, Any]:
+    """The status of one application as plain JSON values, without what `failoverctl status` observes itself."""
+    return {
+        "mode": str(decision.mode) if decision.mode else None,
+        "verb": str(decision.verb),
+        "reason": str(decision.reason),
+        "why": decision.sentence,
+        "at": format_rfc3339(snapshot.now),
+        "alerts": [alert.text for alert in decision.alerts],
+        "degraded": list(decision.degraded),
+        "ledger": _account(ledger),
+        **_prices(snapshot),
+        **planned_document(decision.planned),
+    }
+
+
+def _prices(snapshot: Snapshot) -> dict[str, Any]:
+    """The prices that do not come from the application file, or that were not plausible: the key ``prices``; nothing without any."""
+    found = {name: one.price for name, one in snapshot.units.items()}
+    said = {name: price_document(one) for name, one in found.items() if one is not None and (one.at is not None or one.problem)}
+    return {"prices": said} if said else {}
+
+
+def price_document(price: Price | None) -> dict[str, Any] | None:
+    """What a replica of a unit costs and who says so, as a part of a JSON document; None where it is not known."""
+    if price is None:
+        return None
+    read_at = None if price.at is None else format_rfc3339(price.at)
+    return {"dollarsPerHour": price.dollars, "source": str(price.source), "readAt": read_at, "problem": price.problem}
+
+
+def planned_document(shown: PlannedFleet | None) -> dict[str, Any]:
+    """What strategy `planned` runs, or would run, as a part of a JSON document: the key ``planned``; nothing with another strategy."""
+    if shown is None:
+        return {}
+    fleet = shown.fleet
+    return {
+        "planned": {
+            "live": shown.live,
+            "heldBecause": shown.held,
+            "expectedDemand": round(shown.expected, 1),
+            "forecastShortfall": None if shown.shortfall is None else round(shown.shortfall, 4),
+            "replicas": dict(fleet.replicas),
+            "dollarsPerHour": round(fleet.price, 4),
+            "presentDollarsPerHour": round(shown.present, 4),
+            "carried": round(fleet.carried, 1),
+            "carriedWithout": {name: round(left, 1) for name, left in fleet.left.items()},
+            "needed": round(shown.needs.demand, 1),
+            "neededWithout": round(shown.needs.without_any, 1),
+        }
+    }
+
+
+def _comparison(ledger: Ledger) -> dict[str, Any]:
+    """What the replicas cost beside other fleets; nothing without strategy `planned`."""
+    if not ledger.compared_s:
+        return {}
+    return {
+        "compared": {
+            "seconds": round(ledger.compared_s),
+            "spendDollars": round(ledger.compared_spend, 2),
+            "weightsDollars": round(ledger.weights_spend, 2),
+            "optimumDollars": round(ledger.least_spend, 2),
+        }
+    }
+
+
+def _account(ledger: Ledger) -> dict[str, Any]:
+    """What the modes cost and saved since this replica began to lead, in US dollars and seconds."""
+    return {
+        "seconds": {str(mode): round(value) for mode, value in ledger.seconds.items()},
+        "requests": {str(mode): round(value) for mode, value in ledger.requests.items()},
+        "spendDollars": round(ledger.spend, 2),
+        "savedDollars": round(ledger.saved, 2),
+        "premiumDollars": round(ledger.premium, 2),
+        "exposedMinutes": round(ledger.exposed_minutes, 1),
+        "probingMinutes": round(ledger.probing_s / 60, 1),
+        "probeDollars": round(ledger.probe_dollars, 2),
+        **_comparison(ledger),
+        "switches": ledger.mode_changes,
+        "calls": {service: round(count, 1) for service, count in sorted(ledger.calls.items())},
+    }
+
+
+class ApplicationStatus:
+    """The latest status of an application, and when it is worth a write of its own. Every write of the memory carries it anyway.
+
+    A status whose mode, verb, reason, alerts or missing sources differ from what is stored is due after `SOONEST_S`. What merely counts,
+    the account and the times within sentences, is due when it is as old as the fleet is large, so that a thousand applications write a
+    thousand accounts an hour.
+
+    Args:
+        application: ``namespace/ingress``.
+        clock: The clock.
+        fleet: The number of applications.
+    """
+
+    def __init__(self, application: str, clock: Clock, fleet: Callable[[], int]) -> None:
+        self._clock, self._fleet = clock, fleet
+        self._spread = 0.75 + zlib.crc32(application.encode()) % 512 / 1024  # or all would be due together, as they were first written
+        self._latest: tuple[Snapshot, Decision, Ledger] | None = None
+        self._stored: tuple[object, ...] = ()
+        self._tried_at = -math.inf  # monotonic
+
+    def show(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
+        """Replaces the latest status."""
+        self._latest = (snapshot, decision, ledger)
+
+    def due(self) -> bool:
+        """Whether the latest status is worth a write although the memory has not changed."""
+        if self._latest is None:
+            return False
+        age_s = self._clock.monotonic() - self._tried_at
+        if age_s < SOONEST_S:
+            return False
+        return self._essence() != self._stored or age_s >= max(SOONEST_S, self._spread * ACCOUNT_S * self._fleet())
+
+    def text(self) -> str:
+        """The latest status as JSON; "" before the first."""
+        return "" if self._latest is None else json.dumps(status_of(*self._latest), sort_keys=True)
+
+    def tried(self, *, written: bool) -> None:
+        """Notes that the latest status was sent.
+
+        Args:
+            written: Whether it is stored for certain.
+        """
+        self._tried_at = self._clock.monotonic()
+        self._stored = self._essence() if written else ()
+
+    def _essence(self) -> tuple[object, ...]:
+        if self._latest is None:
+            return ()
+        _, decision, _ = self._latest
+        alerts = tuple(alert.key for alert in decision.alerts)
+        missing = tuple(source.partition(":")[0] for source in decision.degraded)  # without its error, whose words may differ each time
+        return (decision.mode, decision.verb, decision.reason, alerts, missing)
