@@ -15,6 +15,8 @@ Object = Mapping[str, Any]
 _MAX_LABEL: Final = 63  # characters of a label's value; a longer one matches no node
 _VERSION_DIGITS: Final = 20  # of a resourceVersion, which has 64 bits
 _EMPTY: Final[Mapping[str, Any]] = {}
+_FREED: Final = sys.getrefcount(sys.intern("a name that nothing uses")) < 1 << 16
+"""Whether an interned string is freed after its last use. CPython 3.12 keeps it for ever, and with it the name of every pod."""
 
 
 def dig(value: object, *path: str) -> Any:  # noqa: ANN401 - any JSON
@@ -57,7 +59,7 @@ def integer(value: object, *path: str) -> int | None:
 
 def shared(name: str) -> str:
     """One shared copy of a name that is stored often: each decoded object has its own."""
-    return sys.intern(name)
+    return sys.intern(name) if _FREED else name
 
 
 def name_of(obj: Object) -> str:

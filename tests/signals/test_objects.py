@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from controller.signals.objects import (
     name_of,
     namespace_of,
     pinned_values,
+    shared,
     text,
     version,
     version_of,
@@ -140,3 +142,9 @@ def test_a_version_is_a_number_or_unknown(resource_version: str, expected: int |
 def test_only_what_is_known_to_be_earlier_is_behind(state: int | None, known: int | None, expected: bool) -> None:
     """What cannot be compared is taken as it comes."""
     assert behind(state, known) == expected
+
+
+def test_a_shared_name_does_not_outlive_its_use() -> None:
+    """Pods come and go for months. A string that is never freed has a count of references that no program has."""
+    name = "".join(["pod", "-", "x7k2p"])
+    assert sys.getrefcount(shared(name)) < 1 << 16
