@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +72,6 @@ class AwsClients:
         Raises:
             RemoteError: No region or no credentials are configured.
         """
-        import boto3
         from botocore.config import Config
 
         with self._lock:
@@ -84,7 +84,7 @@ class AwsClients:
                 )
                 with translated(service, "client"):
                     named = self._region or os.environ.get(REGION_VARIABLE) or None
-                    self._session = self._session or boto3.session.Session(region_name=named)
+                    self._session = self._session or _session(named)
                     client = self._session.client(service, region_name=region, config=config)
                     client.meta.events.register("before-send", partial(self._count, service))
                     self._clients[service, region] = client
@@ -99,6 +99,38 @@ class AwsClients:
         """Counts an attempt. Botocore calls it first, and would take a return value for the service's answer."""
         if self._meter is not None:
             self._meter.count(service)
+
+
+def _session(region: str | None) -> boto3.session.Session:
+    """A session whose answers have times in UTC.
+
+    Botocore converts each time to the machine's time zone with dateutil. CloudWatch sends one with each value: with 13,000 metrics that was
+    a quarter of what the idle controller computed.
+    """
+    import boto3
+    import botocore.session
+
+    core = botocore.session.get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parsed_time)
+    return boto3.session.Session(botocore_session=core, region_name=region)
+
+
+def parsed_time(value: Any) -> datetime:  # noqa: ANN401 - any JSON, or the text of an XML element
+    """A time in an answer.
+
+    Raises:
+        ResponseParserError: It is none.
+    """
+    from botocore.parsers import ResponseParserError
+    from botocore.utils import parse_timestamp
+
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        parsed: datetime = parse_timestamp(value)
+    except (OverflowError, OSError, ValueError) as error:
+        raise ResponseParserError(f"no time: {error}") from error
+    return parsed
 
 
 @contextmanager

@@ -108,7 +108,7 @@ class ApplicationStatus:
     """The latest status of an application, and when it is worth a write of its own. Every write of the memory carries it anyway.
 
     A status whose mode, verb, reason, alerts or missing sources differ from what is stored is due sooner than one that merely counts: its
-    account, and the times within sentences. Both wait the longer the larger the fleet is, so that the API server has few writes at any size.
+    account, and the times within sentences. Both wait the longer the larger the fleet is, so that the writes stay few at any size.
 
     Args:
         application: ``namespace/ingress``.

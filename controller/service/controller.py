@@ -7,6 +7,7 @@ other workers go on meanwhile. AWS and the notifiers have threads of their own.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ from controller.signals.observer import ClusterObserver
 
 PASSES_PER_S: Final = 20.0
 """Most passes a second without a change: the waiting of a thousand applications must not keep a core busy."""
+ROUND_S: Final = 0.25
+"""Time between two rounds over a large fleet in which nothing changes, seconds: five passes in each."""
 WORKERS: Final = 8
 """Passes at the same time. A worker mostly waits for answers: [why eight](../../docs/decisions/0011-work-queue.md)."""
 STUCK_PASS_S: Final = 300.0
@@ -136,6 +139,7 @@ class Controller:
         self._meter = meter or CallMeter()
         self._lock = threading.Lock()
         self._applications: Mapping[str, Application] = {}
+        self._all: tuple[Application, ...] = ()
         self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
         self._queue, self._tap, self._tapping = WorkQueue(clock, wake), tap, threading.Lock()
         self._workers = [threading.Thread(target=self._work, name=f"pass-{n}", daemon=True) for n in range(workers)]
@@ -145,6 +149,7 @@ class Controller:
         """Replaces the applications. Those that stay keep their state."""
         with self._lock:
             before, self._applications = self._applications, dict(applications)
+            self._all = tuple(self._applications.values())
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
             self._queue.retain(applications)
             self._observer.configure(self._applications.values())
@@ -154,10 +159,9 @@ class Controller:
         self._meter.retain(applications)
         self._view.dirty.mark(everything=True)
 
-    def applications(self) -> list[Application]:
-        """All applications."""
-        with self._lock:
-            return list(self._applications.values())
+    def applications(self) -> tuple[Application, ...]:
+        """All applications; the same tuple until they are configured anew."""
+        return self._all
 
     def views(self) -> list[View]:
         """The results of the last passes."""
@@ -278,7 +282,15 @@ class Controller:
         if self._tap is not None:
             with self._tapping:
                 self._tap(self)
-        return min(max(self._interval_s, len(self._applications) / PASSES_PER_S), acted.again_s)
+        return min(self._periodic_s(), acted.again_s)
+
+    def _periodic_s(self) -> float:
+        """Seconds until the next pass if nothing requires one sooner.
+
+        In a large fleet the passes of some applications are due together: a round for each would cost more than the passes.
+        """
+        spread_s, now = len(self._applications) / PASSES_PER_S, self._clock.monotonic()
+        return self._interval_s if spread_s <= self._interval_s else math.ceil((now + spread_s) / ROUND_S) * ROUND_S - now
 
     def _count_actions(self, made: Plan, outcome: Outcome) -> None:
         for action in outcome.applied:

@@ -243,10 +243,7 @@ class Service:
             return "no application is configured"
         if refusal := self._leadership.refusal():
             return f"cannot take part in the election: {refusal}"
-        now = self._clock.now()
-        stale = sorted(
-            {source.name for one in applications for source in self._observer.sources(one) if source.required and source.stale(now)}
-        )
+        stale = self._observer.stale(applications)
         return f"no fresh data from {', '.join(stale)}" if stale else ""
 
     def status(self) -> Object:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -210,8 +210,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """The queries of one application."""
+    """The queries of one application, made for these two."""
 
+    application: Application
+    balancer: str
     counters: Mapping[str, MetricQuery]
     latencies: Mapping[str, MetricQuery]
     load_balancer: tuple[MetricQuery, MetricQuery, MetricQuery] | None  # requests, its own 5xx, its targets' 5xx
@@ -375,7 +377,7 @@ class CloudWatchPoller:
             applications: All applications; the values of others are dropped.
             load_balancers: CloudWatch's ``LoadBalancer`` dimension by application key, as far as known.
         """
-        wanted = {application.key: self._wanted(application, load_balancers.get(application.key, "")) for application in applications}
+        wanted = {one.key: self._wanted(one, load_balancers.get(one.key, "")) for one in applications}
         self._prune(wanted)
         now = self._clock.monotonic()
         if not self._enabled or now < self._due:
@@ -402,21 +404,26 @@ class CloudWatchPoller:
         lookback = max(self._lookback, math.ceil(_LOOKBACK_S / period_s))
         return Window.at(self._now(), period_s, lookback=lookback, lag=self._lag)
 
-    def _wanted(self, application: Application, load_balancer: str) -> _Wanted:
+    def _wanted(self, application: Application, balancer: str) -> _Wanted:
+        """What to query. The queries stay the same objects from poll to poll: what is known of each is kept by them."""
+        known = self._wanted_by.get(application.key)
+        if known is None or known.application is not application:
+            known = _Wanted(application, "", *self._unit_queries(application), None)
+        if known.balancer == balancer:
+            return known
+        return replace(
+            known, balancer=balancer, load_balancer=_balancer_queries(balancer, application.metric_period_s) if balancer else None
+        )
+
+    def _unit_queries(self, application: Application) -> tuple[dict[str, MetricQuery], dict[str, MetricQuery]]:
+        """The queries of each unit's requests and latency."""
         period_s = application.metric_period_s
         counters, latencies = {}, {}
         for unit in application.units if application.metric_namespace else ():
             counter, latency = unit.counter_metric or f"{unit.name}-counter", unit.latency_metric or f"{unit.name}-latency"
             counters[unit.name] = MetricQuery(application.metric_namespace, counter, "Sum", period_s)
             latencies[unit.name] = MetricQuery(application.metric_namespace, latency, self._latency_stat, period_s)
-        if not load_balancer:
-            return _Wanted(counters, latencies, None)
-        dimension = (("LoadBalancer", load_balancer),)
-        longer = max(_MINUTE_S, period_s)  # AWS publishes its own once a minute
-        requests, own, targets = (
-            MetricQuery(_LOAD_BALANCER_NAMESPACE, metric, "Sum", longer, dimension) for metric in (_REQUESTS, _ELB_5XX, _TARGET_5XX)
-        )
-        return _Wanted(counters, latencies, (requests, own, targets))
+        return counters, latencies
 
     def _batches(self, queries: Iterable[MetricQuery]) -> list[list[MetricQuery]]:
         """The queries in calls' worth of one period each, those that were sent longest ago first: none is left out for ever."""
@@ -502,6 +509,15 @@ class CloudWatchPoller:
             self._demand = {key: sample for key, sample in self._demand.items() if key in units}
             self._latency = {key: sample for key, sample in self._latency.items() if key in units}
             self._error_ratio = {key: sample for key, sample in self._error_ratio.items() if key in wanted}
+
+
+def _balancer_queries(balancer: str, period_s: int) -> tuple[MetricQuery, MetricQuery, MetricQuery]:
+    """The queries of a load balancer's requests and its two kinds of errors. AWS publishes its own metrics once a minute."""
+    longer, dimension = max(_MINUTE_S, period_s), (("LoadBalancer", balancer),)
+    requests, own, targets = (
+        MetricQuery(_LOAD_BALANCER_NAMESPACE, metric, "Sum", longer, dimension) for metric in (_REQUESTS, _ELB_5XX, _TARGET_5XX)
+    )
+    return requests, own, targets
 
 
 class _BudgetSpentError(Exception):

@@ -158,6 +158,8 @@ class _Index:
     def of(self, applications: Sequence[Application]) -> bool:
         """Whether it is the index of exactly these."""
         mine = self._applications
+        if mine is applications:
+            return True
         return len(mine) == len(applications) and all(one is other for one, other in zip(mine, applications, strict=True))
 
     def find(self, concerns: Iterable[Concern], namespaces: Iterable[str], pools: Iterable[str]) -> list[Application]:

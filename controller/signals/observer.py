@@ -48,6 +48,16 @@ class ClusterObserver:
         watched = sources_of(self._health(), application, self._watch_budget_s)
         return (*watched, *(self._also() if self._also is not None else ()), *self._external.sources(application))
 
+    def stale(self, applications: Iterable[Application]) -> list[str]:
+        """The names of the sources that no decision about some of these applications can do without, and that are stale.
+
+        Only watches are such sources, and applications of one namespace have the same.
+        """
+        health, now = list(self._health()), self._clock.now()
+        ones = {one.namespace: one for one in applications}.values()
+        sources = (source for one in ones for source in sources_of(health, one, self._watch_budget_s))
+        return sorted({source.name for source in sources if source.required and source.stale(now)})
+
     def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""
         now, sources, external = self._clock.now(), self.sources(application), self._external.of(application)

@@ -13,7 +13,7 @@ from controller.policy.model import Action, Application, Memory
 from controller.ports import StoredMemory
 from controller.service import controller as module
 from controller.service.application_pass import Acted, Decided
-from controller.service.controller import STUCK_PASS_S, Controller
+from controller.service.controller import PASSES_PER_S, ROUND_S, STUCK_PASS_S, Controller
 from controller.service.executor import Executor
 from controller.service.leadership import SingleReplica
 from controller.service.retries import STATE_RETRY_MAX_S
@@ -96,6 +96,21 @@ def test_a_round_comes_within_the_interval_however_large_the_fleet(monkeypatch: 
         rounds.clock.advance(wait)
         assert rounds.controller.problem(3 * INTERVAL_S) == ""
     assert rounds.passes == 1
+
+
+def test_in_a_large_fleet_several_applications_are_due_in_one_round() -> None:
+    """Each round costs the main thread as much as a pass."""
+    apps = [application(name=f"app-{number:03d}", ingress=f"app-{number:03d}") for number in range(400)]
+    rounds = Rounds(*apps)
+    rounds.during = lambda: rounds.clock.advance(1 / PASSES_PER_S)  # as passes are spread after a while
+    rounds.controller.run_due()
+    rounds.during = lambda: None
+    begin, turns = rounds.clock.monotonic(), 0
+    while rounds.passes < 2 * len(apps):
+        rounds.clock.advance(rounds.controller.run_due())
+        turns += 1
+    assert rounds.clock.monotonic() - begin <= len(apps) / PASSES_PER_S + INTERVAL_S, "and nobody waits longer"
+    assert turns <= 3 + len(apps) / PASSES_PER_S / ROUND_S
 
 
 def test_a_loop_that_stands_still_and_a_pass_that_never_ends_are_problems() -> None:
