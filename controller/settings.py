@@ -142,7 +142,8 @@ class KubernetesSettings(Theme):
     )
     cluster_wide: bool = Field(
         default=False,
-        description="Watch all namespaces, which needs a ClusterRole. Off: only the applications' namespaces, which needs a Role in each.",
+        description="Watch all namespaces, which needs a ClusterRole. Off: only the applications' namespaces, which needs a Role in each. "
+        "From ten namespaces on it takes less memory and fewer connections.",
     )
     state_namespace: Label = Field(
         default="failover-system", description="Namespace of the ConfigMaps that hold memory, history and status."

@@ -112,7 +112,8 @@ def _examined_cluster(settings: Settings, applications: Mapping[str, Application
     asked = aws.ec2_enabled and aws.reservations_enabled
     account = read_account(AwsClients(aws.region), clock, units) if asked else Account(problem="disabled by configuration")
     budget = settings.polls.elbv2_calls_per_s if aws.elbv2_enabled else None
-    return examine_cluster(observe_cluster(session, applications.values(), clock.now(), account, budget))
+    wide = settings.kubernetes.cluster_wide
+    return examine_cluster(observe_cluster(session, applications.values(), clock.now(), account, budget, cluster_wide=wide))
 
 
 def _observe(settings: Settings, applications: Iterable[Application]) -> dict[str, Observation]:

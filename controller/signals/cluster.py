@@ -38,7 +38,7 @@ from controller.signals.karpenter import KarpenterView
 from controller.signals.objects import behind, event_time, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
-from controller.signals.watch import Query, Watch, WatchHealth
+from controller.signals.watch import LISTS, Query, Watch, WatchHealth
 from controller.signals.workloads import WorkloadView
 
 EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as NodeClaims, live here
@@ -530,6 +530,7 @@ class Watches:
         self._lock = threading.Lock()
         self._watches: dict[Wanted, Watch] = {}
         self._discovery = Discovery(session, clock)
+        self._turns = threading.BoundedSemaphore(LISTS)
 
     def ensure(self, applications: Iterable[Application]) -> None:
         """Starts the watches that these applications need and stops those that nobody needs any more."""
@@ -559,6 +560,7 @@ class Watches:
             slimmed=True,
             discovery=self._discovery if wanted.resource in SELDOM else None,
             recovered=self._recovered,
+            turns=self._turns,
         )
         watch.start()
         return watch

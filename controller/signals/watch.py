@@ -19,6 +19,9 @@ from controller.signals.slim import PackedList, slim
 
 _PAGE: Final = 100  # a decoded object takes several times the memory of its slimmed form
 _MAX_PAGES: Final = 1000
+LISTS: Final = 2
+"""Lists that are read at the same time. The decoded answers of all kinds together were the highest memory of the whole process."""
+_TURN_S: Final = 10.0  # the longest wait for other lists, which may hang
 _BACKOFF_BASE_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 10.0  # bounds how long after an outage the watch stays down
 _RETRY_AFTER_MAX_S: Final = 30.0
@@ -119,6 +122,7 @@ class Watch:
         slimmed: See `list_objects`.
         recovered: Called after the first list, and after one that ends a time in which nothing was received or the kind was absent.
         discovery: Asked whether the kind is served, before the first list of a kind that many clusters lack; None: it is listed at once.
+        turns: Bounds the lists that are read at the same time; None: nothing does.
     """
 
     def __init__(
@@ -136,11 +140,12 @@ class Watch:
         slimmed: bool = False,
         discovery: Discovery | None = None,
         recovered: Callable[[], None] | None = None,
+        turns: threading.Semaphore | None = None,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
         self._timeout_s, self._idle_s, self._absent, self._slimmed = timeout_s, idle_s, absent, slimmed
-        self._discovery, self._recovered = discovery, recovered
+        self._discovery, self._recovered, self._turns = discovery, recovered, turns
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
@@ -227,8 +232,14 @@ class Watch:
             self._health = replace(self._health, absent=False)
 
     def _list(self) -> str:
-        objects, version = list_objects(self._session, self._resource, self._namespace, self._query, slimmed=self._slimmed)
-        self._sink.listed(self._resource, self._namespace, objects)
+        turn = self._turns is not None and self._turns.acquire(timeout=_TURN_S)
+        try:
+            objects, version = list_objects(self._session, self._resource, self._namespace, self._query, slimmed=self._slimmed)
+            self._sink.listed(self._resource, self._namespace, objects)
+            del objects
+        finally:
+            if turn and self._turns is not None:
+                self._turns.release()
         before, silent_s = self._health, self._clock.monotonic() - self._heard
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)

@@ -67,15 +67,23 @@ class Complete:
             CLUSTER_TRIGGER_AUTHENTICATIONS.name: [],
         }
 
-    budget = 1.0
+    budget, wide = 1.0, False
 
     def too_many(self) -> None:
         """More applications than the budget of ELBv2 calls can verify."""
         self.apps, self.budget = [*self.apps] * 8, 0.1
 
+    def scattered(self, *, wide: bool = False) -> None:
+        """Applications in ten namespaces."""
+        self.apps, self.wide, self.budget = [replace(self.apps[0], namespace=f"shop-{number}") for number in range(10)], wide, 10.0
+        names = [*{"shop", *(one.namespace for one in self.apps)}]
+        self.listed["namespaces"] = [
+            {"metadata": {"name": name, "labels": {"elbv2.k8s.aws/pod-readiness-gate-inject": "enabled"}}} for name in names
+        ]
+
     def observed(self) -> ClusterObservation:
         known = (self.apps, frozenset(self.groups), frozenset(self.served), self.listed, self.homes, self.unreadable, self.account)
-        return ClusterObservation(NOW, "https://api", *known, elbv2_calls_per_s=self.budget)
+        return ClusterObservation(NOW, "https://api", *known, elbv2_calls_per_s=self.budget, cluster_wide=self.wide)
 
     def one(self, name: str) -> dict[str, Any]:
         """An object by its name."""
@@ -198,6 +206,8 @@ def own_label(made: Complete) -> None:
 
 
 FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
+    ("watch-scope", WARN, "107 watches for 10 namespaces: 90 threads and connections, about 15 MiB, more", lambda m: m.scattered()),
+    ("watch-scope", OK, "17 watches for 10 namespaces", lambda m: m.scattered(wide=True)),
     ("verification-budget", WARN, "is enough for 7 every 10 min", lambda m: m.too_many()),
     ("karpenter", BAD, "Karpenter is not installed", lambda m: m.drop("karpenter")),
     ("karpenter", BAD, "has no ready pod, 2 wanted", lambda m: status(m, "karpenter", readyReplicas=0)),

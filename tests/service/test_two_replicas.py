@@ -75,6 +75,23 @@ def _statuses(cluster: Cluster) -> list[tuple[str, str]]:
     return [(json.loads(one["status"])["mode"], one["epoch"]) for one in maps]
 
 
+def test_a_replica_that_begins_to_lead_polls_at_once_and_once(cluster: Cluster, tmp_path: Path) -> None:
+    """CloudWatch is due once a minute. A second job for the first poll of a term ran beside the periodic one."""
+    polls: list[bool] = []
+    with running(_replica(cluster, tmp_path / "a", Collector())) as first:
+        wait_for("a leader", lambda: _leads(first))
+        second = _replica(cluster, tmp_path / "b", Collector())
+        second._external.poll_metrics = lambda _: polls.append(second._leadership.leads())  # type: ignore[method-assign,assignment]
+        with running(second):
+            wait_for("a standby", lambda: bool(second.controller.views()))
+            assert polls == [], "AWS bills and throttles each call"
+            first.stop()
+            wait_for("the other leads", lambda: _leads(second))
+            wait_for("a poll", lambda: bool(polls))
+            wait_for("its status", lambda: _published(cluster).get("epoch") == 2)
+    assert polls == [True]
+
+
 def test_a_changed_file_is_reported_once(cluster: Cluster, tmp_path: Path) -> None:
     """Both replicas read it, and the one that leads says so."""
     leading, standing = Collector(), Collector()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from controller.clients.kube import CONFIG_MAPS, PODS, KubeSession, Object, Reso
 from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals import watch as watch_module
-from controller.signals.watch import Watch, list_objects
+from controller.signals.watch import LISTS, Watch, list_objects
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from failover_testbed.kube_api.auth import Access
@@ -393,6 +394,39 @@ def run(lists: Iterable[Answer], streams: Iterable[Stream], sink: Recorder | Non
     script.stop = watch.stop
     watch._run()
     return watch, sink, script, clock
+
+
+class Counted(Script):
+    """A session that counts the lists which are read at the same time, with all others of its kind."""
+
+    active, most, lock = 0, 0, threading.Lock()
+
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]]) -> Object:
+        with Counted.lock:
+            Counted.active += 1
+            Counted.most = max(Counted.most, Counted.active)
+        time.sleep(0.005)  # others may come meanwhile
+        with Counted.lock:
+            Counted.active -= 1
+        return super().request(method, path, query=query)
+
+
+def test_few_lists_are_read_at_the_same_time() -> None:
+    """The decoded answers of all kinds together were the highest memory of the process. A list that hangs holds nobody up for ever."""
+    turns, sink = threading.BoundedSemaphore(LISTS), Recorder()
+    watches = []
+    for _ in range(4 * LISTS):
+        script = Counted([page("10", "a", more="2"), page("10", "b")], [])
+        watches.append(Watch(cast("KubeSession", script), PODS, "shop", sink, ManualClock(1000.0), turns=turns))
+        script.stop = watches[-1].stop
+    threads = [threading.Thread(target=watch._run) for watch in watches]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert Counted.most <= LISTS
+    assert [watch.health().relists for watch in watches] == [1] * len(watches)
+    assert turns.acquire(blocking=False), "each gave its turn back"
 
 
 def test_that_a_connection_opens_says_nothing() -> None:

@@ -19,7 +19,7 @@ from controller.clients.kube import (
     SCALED_OBJECTS,
     TRIGGER_AUTHENTICATIONS,
 )
-from controller.doctor.cluster import auto_mode, devices, karpenter, keda, load_balancer, reservations
+from controller.doctor.cluster import auto_mode, devices, karpenter, keda, load_balancer, reservations, watches
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.report import Check, Result
 
@@ -55,6 +55,7 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterObservation], ...]] = (
         load_balancer.verification_budget,
         "Beyond it a mode change is verified late, and a foreign change of a rule is noticed late.",
     ),
+    Check(watches.watch_scope, "Each watch is a thread and a connection, here and at the API server."),
     Check(keda.keda, "It sets the replicas: the controller scales up the receiving side through it.", (DEPLOYMENTS,)),
     Check(keda.keda_kinds, "Without them the controller can set no target and no floor, and no HPA gets a value.", (API_SERVICES,)),
     Check(

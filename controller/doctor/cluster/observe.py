@@ -61,6 +61,7 @@ class ClusterObservation:
         unreadable: Why a kind could not be listed, by the resource's name.
         account: The AWS account.
         elbv2_calls_per_s: The controller's budget of ELBv2 calls; None if it makes none.
+        cluster_wide: Whether the controller has one set of watches over all namespaces.
     """
 
     now: float
@@ -73,6 +74,7 @@ class ClusterObservation:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     account: Account = _UNASKED
     elbv2_calls_per_s: float | None = None
+    cluster_wide: bool = False
 
     def objects(self, resource: Resource) -> Sequence[Object]:
         """The listed objects of a kind."""
@@ -107,6 +109,8 @@ def observe_cluster(
     now: float,
     account: Account = _UNASKED,
     elbv2_calls_per_s: float | None = None,
+    *,
+    cluster_wide: bool = False,
 ) -> ClusterObservation:
     """Observes the components of a cluster.
 
@@ -116,6 +120,7 @@ def observe_cluster(
         now: Seconds since the Unix epoch.
         account: What is known of the AWS account.
         elbv2_calls_per_s: The controller's budget of ELBv2 calls; None if it makes none.
+        cluster_wide: Whether the controller has one set of watches over all namespaces.
 
     Raises:
         RemoteError: Discovery of the API groups failed.
@@ -141,7 +146,8 @@ def observe_cluster(
         listed[resource.name] = [one for space in spaces for one in _listed(session, resource, space, unreadable)]
     if scaling:
         listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = _listed(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
-    return ClusterObservation(now, session.host, applications, groups, served, listed, homes, unreadable, account, elbv2_calls_per_s)
+    known = (applications, groups, served, listed, homes, unreadable, account, elbv2_calls_per_s, cluster_wide)
+    return ClusterObservation(now, session.host, *known)
 
 
 def _groups(session: KubeSession) -> frozenset[str]:
