@@ -102,7 +102,7 @@ class AwsClients:
 
 
 def _session(region: str | None) -> boto3.session.Session:
-    """A session whose answers have times in UTC.
+    """A session that knows what the controller calls, and whose answers have times in UTC.
 
     Botocore converts each time to the machine's time zone with dateutil. CloudWatch sends one with each value: with 13,000 metrics that was
     a quarter of what the idle controller computed.
@@ -110,7 +110,10 @@ def _session(region: str | None) -> boto3.session.Session:
     import boto3
     import botocore.session
 
+    from controller.clients.aws_models import make_loader
+
     core = botocore.session.get_session()
+    core.register_component("data_loader", make_loader())
     core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parsed_time)
     return boto3.session.Session(botocore_session=core, region_name=region)
 

@@ -46,7 +46,7 @@ def test_every_aws_request_counts_with_its_service() -> None:
         with on_behalf_of("a"):
             assert clients.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
             clients.client("elbv2").describe_load_balancers()
-        clients.client("ec2").describe_regions()
+        clients.client("ec2").describe_instance_type_offerings()
         boto3.client("ec2", "us-west-2").describe_regions()  # not ours
     assert meter.take("a") == {"elbv2": 2}
     assert meter.totals() == {"ec2": 1, "elbv2": 2}
