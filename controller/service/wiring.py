@@ -94,6 +94,7 @@ def make_external(
         capacity=capacity,
         offerings=_offerings(settings, clock),
         price_list=PriceList(clients, clock) if aws.prices_enabled else None,
+        stop=stop,
     )
 
 
@@ -383,7 +384,9 @@ class Service:
 
     def _verify(self) -> None:
         """Verifies what is due, and says where the budget of calls is too small for all applications."""
-        self._external.verify(self.controller.applications())
+        while self._external.verify(self.controller.applications(), self._settings.polls.verification_interval_s):
+            if self._stop.is_set() or not self._leadership.leads():
+                return
         load = self._external.load()
         if load is None or not load.calls_each:
             return

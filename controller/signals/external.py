@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from typing import Final, Protocol
 
 import structlog
@@ -158,6 +160,7 @@ class ExternalSources:
         capacity: Polls EC2; None: no polls.
         offerings: Polls Karpenter's metrics; None: no polls.
         price_list: Polls AWS's price list; None: no polls. Karpenter's prices come first: they are also of spot instances.
+        stop: Ends a round of checks early when set.
     """
 
     def __init__(
@@ -169,7 +172,9 @@ class ExternalSources:
         capacity: CapacityPoller | None,
         offerings: OfferingsPoller | None = None,
         price_list: PricesPoller | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
+        self._stop = stop or threading.Event()
         self._view, self._verifier, self._metrics, self._capacity = view, verifier, metrics, capacity
         self._offerings, self._price_list = offerings, price_list
         sources = tuple[Quotes, ...](one for one in (offerings, price_list) if one is not None)
@@ -180,11 +185,20 @@ class ExternalSources:
         self._changed_at: dict[str, float] = {}  # when a routing that is not verified yet was noticed, monotonic
         self._turns, self._turn = Turns(), threading.Lock()
 
-    def verify(self, applications: Iterable[Application]) -> None:
-        """Checks the load balancers of these applications as far as the call budget allows, the one that is due for longest first."""
+    def verify(self, applications: Iterable[Application], within_s: float = math.inf) -> bool:
+        """Checks the load balancers of these applications as far as the call budget allows, the one that is due for longest first.
+
+        Args:
+            applications: All of them.
+            within_s: After that time no further check begins, seconds. What changes meanwhile gets its turn in the next round: without an
+                end, the first one over a thousand applications takes ten minutes where the calls are slower than the budget.
+
+        Returns:
+            Whether that time ended the round: more are due.
+        """
         known = {one.key: one for one in applications}
         if self._verifier is None:
-            return
+            return False
         self._verifier.retain(known)
         with self._lock:
             self._verifications = {key: seen for key, seen in self._verifications.items() if key in known}
@@ -195,11 +209,14 @@ class ExternalSources:
         order = self._turns.order(waiting)
         lanes = min(LANES, len(waiting))
         verify = partial(self._verify, self._verifier, bindings, _healthy_for_s(self._verifier.load()))
+        end, clock = self._verifier.now() + within_s, self._verifier.now
+        timely = takewhile(lambda _: clock() < end and not self._stop.is_set(), order)
         if lanes <= 1:
-            self._lane(order, known, verify)
-            return
-        with ThreadPoolExecutor(lanes, thread_name_prefix="verification") as pool:
-            list(pool.map(lambda _: self._lane(order, known, verify), range(lanes)))
+            self._lane(timely, known, verify)
+        else:
+            with ThreadPoolExecutor(lanes, thread_name_prefix="verification") as pool:
+                list(pool.map(lambda _: self._lane(timely, known, verify), range(lanes)))
+        return clock() >= end and next(order, None) is not None
 
     def _lane(self, order: Iterator[Waiting], known: Mapping[str, Application], verify: Callable[[Application], float | None]) -> None:
         """Checks one application after the other, until the budget is spent or all are checked."""

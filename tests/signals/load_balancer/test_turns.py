@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +43,8 @@ class Fleet:
         self.write(*self.applications)
         self.budget = CallBudget(per_second, max(40.0, 2 * per_second * JOB_S), self.clock)
         self.verifier = Verifier(Clients(self.elb), self.clock, self.budget)
-        self.external = ExternalSources(self.view, verifier=self.verifier, metrics=None, capacity=None)
+        self.stop = threading.Event()
+        self.external = ExternalSources(self.view, verifier=self.verifier, metrics=None, capacity=None, stop=self.stop)
 
     def _balanced(self, app: Application) -> None:
         name = f"k8s-{app.ingress}"
@@ -137,6 +139,31 @@ def test_a_mode_change_is_verified_although_the_others_wait() -> None:
     assert seen is not None
     assert seen.verdict is Verdict.YES
     assert seen.weights[changed.units[0].backend.service] == 7
+
+
+def test_a_round_ends_where_calls_are_slower_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget never ends it then. A mode change would wait until all others are verified, and so would the end of the process."""
+    fleet = Fleet(40, per_second=15.0)
+    calls: list[str] = []
+
+    def slow(operation: str) -> None:
+        calls.append(operation)
+        fleet.clock.advance(0.4)  # as four lanes that wait for AWS, or for each other
+
+    monkeypatch.setattr(fleet.elb, "_called", slow)
+    assert fleet.external.verify(fleet.applications, JOB_S), "more are due"
+    verified = [app for app in fleet.applications if fleet.external.of(app).verification is not None]
+    assert 0 < len(verified) < len(fleet.applications) / 2
+    fleet.write(verified[0], weight=7)
+    before = fleet.clock.now()
+    fleet.external.verify(fleet.applications, JOB_S)
+    seen = fleet.external.of(verified[0]).verification
+    assert seen is not None
+    assert seen.at >= before, "what changed is not behind those that were never verified"
+    fleet.stop.set()
+    calls.clear()
+    assert not fleet.external.verify(fleet.applications, JOB_S)
+    assert calls == []
 
 
 def test_changes_never_stop_the_others() -> None:
