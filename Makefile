@@ -117,6 +117,10 @@ bench-election: $(STAMP) ## Leader election: 100,000 simulated lease periods, an
 bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress, on a real kube-apiserver (ARGS="--quick": 2 minutes)
 	@$(RUN)/python -m benchmarks.react $(ARGS)
 
+.PHONY: bench-soak
+bench-soak: .venv/.synced-bench ## An hour with churn and an API server that restarts: whether anything grows (ARGS="--minutes 12 --applications 100")
+	@$(RUN)/python -m benchmarks.soak --write $(ARGS)
+
 .PHONY: bench-commands
 bench-commands: $(STAMP) ## CPU time and memory of each command, against the demo's servers (a minute and a half)
 	@$(RUN)/python -m benchmarks.commands --write $(ARGS)

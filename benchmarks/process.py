@@ -19,7 +19,7 @@ import psutil
 _SAMPLE_S: Final = 0.2
 _STOP_S: Final = 30.0
 MIB: Final = 1024 * 1024
-IMAGE: Final = {"MALLOC_ARENA_MAX": "2"}
+IMAGE: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 """Variables of the Dockerfile that affect resource usage."""
 
 

@@ -23,10 +23,11 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks import fleet, report
+from benchmarks import fleet, installation, report
 from benchmarks.aws_process import CALLS_PER_S, AwsProcess
 from benchmarks.aws_sample import CheckerLatency
 from benchmarks.fleet import ACTION, STATE_NAMESPACE, Member
+from benchmarks.installation import SPACE
 from benchmarks.process import MIB, ControllerProcess, Usage
 from benchmarks.requests_seen import Seen, read
 from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
@@ -42,8 +43,6 @@ from failover_harness.control_plane.binaries import Unavailable
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 ROOT: Final = Path(__file__).parents[1]
-SPACE: Final = "bench"  # namespace of the identities and of the Ingress for bare patches
-
 _START_S: Final = 240.0
 _SAMPLE_S: Final = 20.0
 _MASS_S: Final = 180.0
@@ -200,25 +199,13 @@ class Bench:
     def __init__(self, plane: ControlPlane, plan: Plan, per_minute: float, folder: Path, say: Callable[[str], None]) -> None:
         self._plane, self._plan, self._per_minute, self._folder, self._say = plane, plan, per_minute, folder, say
         self._admin = plane.session()
-        for namespace in (SPACE, STATE_NAMESPACE):
-            self._admin.request("POST", "/api/v1/namespaces", body=json.dumps({"metadata": {"name": namespace}}))
-        self._tokens = {name: self._identity(name) for name in ("failoverctl", "bench")}
+        installation.prepare(plane)
+        self._tokens = {name: installation.identity(plane, name) for name in ("failoverctl", "bench")}
         self._bench = plane.session(self._tokens["bench"])
         self._watch = IngressWatch(plane.session())
         self._rng = random.Random(20260801)
         self._trips = 0
         self._trip()  # creates the Ingress and opens the connection
-
-    def _identity(self, name: str) -> str:
-        """A ServiceAccount that may do everything. Unlike the administrator's, its requests are in the audit log."""
-        self._admin.request("POST", f"/api/v1/namespaces/{SPACE}/serviceaccounts", body=json.dumps({"metadata": {"name": name}}))
-        binding = {
-            "metadata": {"name": f"bench-{name}"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": SPACE, "name": name}],
-        }
-        self._admin.request("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", body=json.dumps(binding))
-        return self._plane.service_account_token(SPACE, name)
 
     # --- one scenario -------------------------------------------------------------------------------------------------------------------
 
@@ -256,23 +243,11 @@ class Bench:
         return result
 
     def _settings(self, folder: Path, members: Sequence[Member], *, frequent: bool) -> dict[str, str]:
-        """Production settings, except that AWS is off, the port, and cluster scope if there are many namespaces."""
+        """Those of `benchmarks.installation`; the files are read more often if they are replaced."""
         wide = len({member.namespace for member in members}) > 1
-        return {
-            "FAILOVERCTL_APPLICATIONS": str(folder),
-            "FAILOVERCTL_KUBERNETES__KUBECONFIG": str(self._plane.kubeconfig(token=self._tokens["failoverctl"])),
-            "FAILOVERCTL_KUBERNETES__CLUSTER_WIDE": json.dumps(wide),
-            "FAILOVERCTL_KUBERNETES__STATE_NAMESPACE": STATE_NAMESPACE,
-            "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
-            "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
-            "FAILOVERCTL_AWS__EC2_ENABLED": "false",
-            "FAILOVERCTL_AWS__REGION": "us-west-2",
-            "FAILOVERCTL_CLOUDWATCH__ENABLED": "false",
-            "FAILOVERCTL_HTTP__HOST": "127.0.0.1",
-            "FAILOVERCTL_HTTP__PORT": "0",
-            # Saves the benchmark 5 s whenever it replaces the application files.
-            **({"FAILOVERCTL_POLLS__CATALOG_INTERVAL_S": "1"} if frequent else {}),
-        }
+        settings = installation.settings(self._plane, self._tokens["failoverctl"], folder, wide=wide)
+        # Saves the benchmark 5 s whenever it replaces the application files.
+        return {**settings, **({"FAILOVERCTL_POLLS__CATALOG_INTERVAL_S": "1"} if frequent else {})}
 
     def _await_decided(self, members: Sequence[Member], controller: ControllerProcess) -> None:
         """Waits for a decision about every application: a leader's first decision stores its memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -54,6 +54,7 @@ _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines an
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
 _STATUS_INTERVAL_S: Final = 5.0
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
+_FIRST_PASS_S: Final = 0.005  # of each application after a takeover, with the write of its memory
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 log = structlog.get_logger(__name__)
@@ -406,8 +407,10 @@ class Service:
         leads, holder = self._leadership.leads(), self._leadership.holder()
         self._telemetry.leader.set(leads)
         if leads and self._scheduler.running:
-            for name in self._leader_jobs():  # a standby has not polled these
-                self._scheduler.modify_job(name, next_run_time=_real_now())
+            # A standby has not polled these. In a large fleet the first passes come before them: each needs the processor.
+            first = _real_now() + timedelta(seconds=self._clock.real(_FIRST_PASS_S * len(self.controller.applications())))
+            for name in self._leader_jobs():
+                self._scheduler.modify_job(name, next_run_time=first)
         self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
         self.view.dirty.mark(everything=True)
 

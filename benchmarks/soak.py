@@ -1,0 +1,271 @@
+"""Whether anything of the controller grows: an hour with churn, an API server that restarts and one that hangs. See docs/benchmarks.md.
+
+``make bench-soak``; ``ARGS="--minutes 12 --applications 100"`` for a shorter one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import fleet, installation
+from benchmarks.fleet import STATE_NAMESPACE, Member
+from benchmarks.markdown import markdown, put
+from benchmarks.noise import event
+from benchmarks.process import MIB, ControllerProcess
+from benchmarks.requests_seen import read
+from controller.clients.kube import (
+    CONFIG_MAPS,
+    EVENTS,
+    INGRESSES,
+    MERGE_PATCH,
+    NODE_CLAIMS,
+    PODS,
+    KubeSession,
+    Object,
+    Resource,
+)
+from controller.errors import RemoteError
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.control_plane import ControlPlane, subject
+
+RESULT: Final = Path(__file__).parent / "results" / "soak.json"
+DOCS: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_BEGIN: Final = "<!-- soak: written by `make bench-soak` -->"
+_END: Final = "<!-- end of soak -->"
+GOAL: Final = 0.03
+"""How far the end may be from the beginning."""
+
+_PER_NAMESPACE: Final = 100
+_SAMPLE_S: Final = 5.0
+_WARM: Final = 0.25  # of the time, before the beginning is measured: caches fill, and each status is written once more
+_PART: Final = 0.15  # of the time, of which the beginning and the end are the medians
+_AWAY_S: Final = 20.0  # the API server is killed, and hangs, for that long
+_CHURN_S: Final = 0.5
+_ALIVE: Final = 20  # pods and NodeClaims of the churn at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The process at one moment.
+
+    Attributes:
+        at: Seconds since the Unix epoch.
+        rss_mib: Resident memory.
+        threads: Its threads.
+        descriptors: Its open files and connections.
+    """
+
+    at: float
+    rss_mib: float
+    threads: int
+    descriptors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the table: the same figure at the beginning and at the end."""
+
+    what: str
+    unit: str
+    begin: float
+    end: float
+
+    @property
+    def change(self) -> float:
+        """By how much the end differs, as a share of the beginning."""
+        return (self.end - self.begin) / self.begin if self.begin else 0.0
+
+
+class Churn:
+    """Changes what the controller watches, without a reason to change a mode: pods, NodeClaims, events and an annotation.
+
+    Args:
+        session: An administrator's.
+        members: The applications.
+    """
+
+    def __init__(self, session: KubeSession, members: Sequence[Member]) -> None:
+        self._session, self._members, self._rng = session, members, random.Random(20261127)
+        self._stop, self._there = threading.Event(), deque[str]()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.changes = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(_CHURN_S):
+            number += 1
+            with suppress(RemoteError):  # while the API server is away
+                self._change(number, self._rng.choice(self._members))
+
+    def _change(self, number: int, member: Member) -> None:
+        """A pod and a NodeClaim more, an event, another annotation of an Ingress; and the oldest pod and NodeClaim less."""
+        name, space = f"churn-{number:06d}", member.namespace
+        container = {"name": "server", "image": "server:1"}
+        labels = {"app": f"{member.name}-inf2", "pod-template-hash": "5655dd594d"}
+        self._made(PODS, space, {"metadata": {"name": name, "labels": labels}, "spec": {"nodeName": name, "containers": [container]}})
+        reference = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+        spec = {"nodeClassRef": reference, "requirements": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}]}
+        kind = {"apiVersion": NODE_CLAIMS.api_version, "kind": NODE_CLAIMS.kind}
+        self._made(NODE_CLAIMS, None, {**kind, "metadata": {"name": name, "labels": {"karpenter.sh/nodepool": member.pool}}, "spec": spec})
+        self._session.create(EVENTS, "default", event(number, "default", self._rng), field_manager="churn")
+        annotated = json.dumps({"metadata": {"annotations": {"bench/number": str(number)}}})
+        self._session.request("PATCH", INGRESSES.path(space, member.name), body=annotated, content_type=MERGE_PATCH)
+        self.changes += 4
+        while len(self._there) > 2 * _ALIVE:
+            self._session.request("DELETE", self._there.popleft(), query=(("gracePeriodSeconds", "0"),))
+            self.changes += 1
+
+    def _made(self, resource: Resource, namespace: str | None, body: Object) -> None:
+        self._session.request("POST", resource.path(namespace), body=json.dumps(body))
+        self._there.append(resource.path(namespace, body["metadata"]["name"]))
+
+
+def soak(applications: int, minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Runs it.
+
+    Args:
+        applications: How many applications.
+        minutes: How long it is observed.
+        say: Prints progress.
+
+    Returns:
+        The result as plain JSON values.
+    """
+    with ControlPlane(controllers=False) as plane, tempfile.TemporaryDirectory(prefix="failoverctl-soak-") as scratch:
+        folder = Path(scratch) / "applications"
+        folder.mkdir()
+        crds.install(plane.session())
+        installation.prepare(plane)
+        token = installation.identity(plane, "failoverctl")
+        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(applications)]
+        say(f"creating {applications} applications")
+        fleet.create(plane.kubeconfig(), members)
+        fleet.write_applications(folder, members)
+        wide = applications > _PER_NAMESPACE
+        settings = installation.settings(plane, token, folder, wide=wide)
+        with ControllerProcess(settings, Path(scratch) / "controller.log") as controller, Churn(plane.patient_session(), members) as churn:
+            begun = time.time()
+            samples, sizes = _observed(plane, controller, minutes * 60, say)
+            changes = churn.changes
+        audit = [one for one in read(plane.folder / "audit.log") if one.user == subject(token)]
+    writes = [one.received for one in audit if one.verb in {"create", "update", "patch"} and one.resource != "leases" and one.code < 300]
+    spans = _spans(begun, minutes * 60)
+    lines = [
+        _line("resident memory", "MiB", samples, lambda one: one.rss_mib, spans),
+        _line("threads", "", samples, lambda one: float(one.threads), spans),
+        _line("file descriptors", "", samples, lambda one: float(one.descriptors), spans),
+        Line("stored memory and status of all applications", "KiB", sizes[0] / 1024, sizes[-1] / 1024),
+        Line("writes other than of the Lease", "an hour", *(3600 * _within(writes, span) / (span[1] - span[0]) for span in spans)),
+    ]
+    return {
+        "applications": applications,
+        "minutes": minutes,
+        "changes": changes,
+        "load": [round(one, 1) for one in os.getloadavg()],
+        "lines": [{**asdict(one), "change": round(one.change, 4)} for one in lines],
+    }
+
+
+def _observed(
+    plane: ControlPlane, controller: ControllerProcess, seconds: float, say: Callable[[str], None]
+) -> tuple[list[Sample], list[int]]:
+    """Samples to the end, while the API server is killed and hangs once; and the sizes of the state."""
+    process, begun = psutil.Process(controller.pid), time.time()
+    samples: list[Sample] = []
+    sizes: list[int] = []
+    first, second = _spans(begun, seconds)
+    faults = [(begun + 0.45 * seconds, "killed", plane.killed), (begun + 0.6 * seconds, "hangs", plane.frozen)]
+    while (now := time.time()) < begun + seconds:
+        controller.check()
+        samples.append(Sample(now, process.memory_info().rss / MIB, process.num_threads(), process.num_fds()))
+        if faults and now >= faults[0][0]:
+            _, words, fault = faults.pop(0)
+            say(f"the API server {words} for {_AWAY_S:.0f} s")
+            with fault():
+                time.sleep(_AWAY_S)
+        if len(sizes) < 2 and now >= (first, second)[len(sizes)][0]:
+            sizes.append(_stored(plane))
+        time.sleep(_SAMPLE_S)
+    return samples, sizes
+
+
+def _stored(plane: ControlPlane) -> int:
+    """The bytes of all ConfigMaps of the controller."""
+    found = plane.patient_session().request("GET", CONFIG_MAPS.path(STATE_NAMESPACE))
+    return sum(len(value) for one in found["items"] for value in (one.get("data") or {}).values())
+
+
+def _spans(begun: float, seconds: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The times that count as the beginning and as the end."""
+    return (begun + _WARM * seconds, begun + (_WARM + _PART) * seconds), (begun + (1 - _PART) * seconds, begun + seconds)
+
+
+def _within(times: Sequence[float], span: tuple[float, float]) -> int:
+    return sum(span[0] <= at < span[1] for at in times)
+
+
+def _line(what: str, unit: str, samples: Sequence[Sample], value: Callable[[Sample], float], spans: Sequence[tuple[float, float]]) -> Line:
+    begin, end = (statistics.median(value(one) for one in samples if start <= one.at < stop) for start, stop in spans)
+    return Line(what, unit, begin, end)
+
+
+def _table(made: dict[str, Any]) -> Table:
+    table = Table(title=f"{made['applications']:,} applications, {made['minutes']:g} minutes, {made['changes']:,} changes")
+    table.add_column("")
+    for name in ("beginning", "end", "change"):
+        table.add_column(name, justify="right")
+    for one in made["lines"]:
+        unit = f" {one['unit']}" if one["unit"] else ""
+        mark = " !" if abs(one["change"]) > GOAL else ""
+        table.add_row(one["what"], f"{one['begin']:,.0f}{unit}", f"{one['end']:,.0f}{unit}", f"{one['change']:+.1%}{mark}")
+    return table
+
+
+def main() -> None:
+    """Runs the soak and prints the table; ``--write`` keeps it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--applications", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--write", action="store_true", help="keep the result, and put the table into the docs")
+    options = parser.parse_args()
+    begun = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - begun:5.0f} s] {what}", file=sys.stderr, flush=True)
+
+    made = soak(options.applications, options.minutes, say)
+    table = _table(made)
+    Console().print(table)
+    if options.write:
+        RESULT.write_text(json.dumps(made, indent=1) + "\n")
+        put(DOCS, _BEGIN, _END, [markdown(table)])
+
+
+if __name__ == "__main__":
+    main()
