@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from controller.clock import ManualClock
+from controller.clock import Clock, ManualClock
 from controller.errors import Unavailable
 from controller.policy.model import Action, Application, Memory
 from controller.ports import StoredMemory
@@ -18,6 +20,7 @@ from controller.service.executor import Executor
 from controller.service.leadership import SingleReplica
 from controller.service.retries import STATE_RETRY_MAX_S
 from controller.service.telemetry import Telemetry
+from controller.service.wiring import Service
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from controller.signals.observer import ClusterObserver
@@ -111,6 +114,36 @@ def test_in_a_large_fleet_several_applications_are_due_in_one_round() -> None:
         turns += 1
     assert rounds.clock.monotonic() - begin <= len(apps) / PASSES_PER_S + INTERVAL_S, "and nobody waits longer"
     assert turns <= 3 + len(apps) / PASSES_PER_S / ROUND_S
+
+
+@pytest.mark.parametrize("moment", ["before the round", "in the round", "before the wait"])
+def test_a_stop_at_any_moment_ends_the_loop(moment: str) -> None:
+    """A signal may come between any two steps. One whose wake-up was cleared made the process wait for an interval."""
+    service = cast("Service", SimpleNamespace(_stop=threading.Event(), _wake=threading.Event()))
+    waited: list[bool] = []
+
+    def at(now: str) -> None:
+        if now == moment:
+            Service.stop(service)
+
+    class Wake(threading.Event):
+        def clear(self) -> None:
+            at("before the round")
+            super().clear()
+
+    def run_due() -> float:
+        at("in the round")
+        return INTERVAL_S
+
+    def wait(event: threading.Event, seconds: float) -> None:
+        at("before the wait")
+        waited.append(event.is_set())
+
+    service._wake = Wake()
+    service.controller = cast("Controller", SimpleNamespace(run_due=run_due))
+    service._clock = cast("Clock", SimpleNamespace(wait=wait))
+    Service._loop(service)
+    assert all(waited), "it does not wait for anything after the stop"
 
 
 def test_a_loop_that_stands_still_and_a_pass_that_never_ends_are_problems() -> None:
