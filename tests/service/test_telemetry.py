@@ -7,7 +7,7 @@ from dataclasses import replace
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode, Price, PriceSource
-from controller.service.status import price_document
+from controller.service.application_status import price_document
 from controller.service.telemetry import Telemetry
 from tests.policy.support import shortage
 from tests.support.applications import memory, snapshot
