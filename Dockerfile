@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The controller's image. It runs as a numeric user, needs no writable file system, and holds no build tools and none of the demo's libraries.
 # `make images` writes it from deploy/images: change controller.Dockerfile.j2 or images.yaml there.
-ARG PYTHON=public.ecr.aws/docker/library/python:3.13-slim-bookworm
+ARG PYTHON=public.ecr.aws/docker/library/python:3.13-slim-trixie
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
 
 # hadolint ignore=DL3006
@@ -11,7 +11,7 @@ FROM ${UV} AS uv
 FROM ${PYTHON} AS build
 # A tag can move: allowed for trials, refused for a release (--build-arg RELEASE=true).
 ARG RELEASE=false
-RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-bookworm, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
+RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-trixie, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 COPY --from=uv /uv /usr/local/bin/uv
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/failoverctl
 WORKDIR /src

@@ -59,6 +59,16 @@ test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and co
 test-world: $(STAMP) ## Tests with the real Karpenter and KEDA, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
 	@$(RUN)/python -m pytest --tier world $(ARGS)
 
+.PHONY: test-image
+test-image: $(STAMP) ## Build all images on bases made here and run them as shipped (root, Debian, the programs of `make programs-images`)
+	@$(RUN)/python -m pytest --tier image $(ARGS)
+
+# Debian's own packages, into the machine itself: a test installs nothing there.
+.PHONY: programs-images
+programs-images: ## Install what test-image builds and runs images with (Debian; as root)
+	@apt-get update --quiet --quiet
+	@apt-get install --quiet --quiet --yes --no-install-recommends buildah podman runc debootstrap
+
 # Two more, one for each generation of transformers and diffusers that the pipelines run on; 4 GB, most of it torch, which they share.
 MS_GENERATIONS := model_server/.venv-libraries-4/.synced model_server/.venv-libraries-5/.synced
 

@@ -119,7 +119,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     gc.freeze()  # modules and thousands of tests stay to the end: no collection of garbage need go through them
-    on_real = any(_tier(item) in {tiers.Tier.CLUSTER, tiers.Tier.WORLD} for item in session.items)
+    on_real = any(_tier(item) in tiers.ON_REAL for item in session.items)
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with suppress(Unavailable), capture.global_and_fixture_disabled() if capture is not None else nullcontext():

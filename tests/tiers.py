@@ -26,6 +26,8 @@ class Tier(StrEnum):
     """The real control plane of proof/failover_harness/control_plane."""
     WORLD = "world"
     """The real Karpenter, KEDA or load-balancer controller on that control plane."""
+    IMAGE = "image"
+    """Images that it builds and runs: root, and the programs of proof/failover_harness/images."""
 
 
 DEFAULT: Final = (Tier.UNIT, Tier.INTEGRATION)
@@ -36,11 +38,15 @@ TARGETS: Final[Mapping[str, tuple[Tier, ...]]] = {
     "test-unit": (Tier.UNIT,),
     "test-cluster": (Tier.CLUSTER,),
     "test-world": (Tier.WORLD,),
+    "test-image": (Tier.IMAGE,),
     "coverage": DEFAULT,
 }
 """The targets of the Makefile that run a tier."""
 
-TIMEOUT_S: Final[Mapping[Tier, float]] = {Tier.CLUSTER: 300.0, Tier.WORLD: 600.0}
+ON_REAL: Final = frozenset({Tier.CLUSTER, Tier.WORLD, Tier.IMAGE})
+"""The tiers with tests on the real control plane, whose programs must be there before the first of them."""
+
+TIMEOUT_S: Final[Mapping[Tier, float]] = {Tier.CLUSTER: 300.0, Tier.WORLD: 600.0, Tier.IMAGE: 1800.0}
 """Seconds that a test may take, where the default of pyproject.toml is too short; a test's own `timeout` mark comes first."""
 
 
@@ -129,6 +135,7 @@ PLACES: Final = (
     Place(Tier.CLUSTER, "tests/cluster/"),
     Place(Tier.CLUSTER, "tests/contract/", server="real"),
     Place(Tier.WORLD, "tests/world/"),
+    Place(Tier.IMAGE, "tests/images/built/"),
 )
 """Every test that is not in `unit`."""
 

@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The model server: adapter. `make images` writes it from deploy/images/images.yaml: change that file.
 #   docker build --file deploy/images/adapter.Dockerfile --tag model-server-adapter model_server
-ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm
+ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-trixie
 ARG UV=ghcr.io/astral-sh/uv:0.13.9
 
 # hadolint ignore=DL3006
@@ -11,7 +11,7 @@ FROM ${UV} AS uv
 FROM ${BASE}
 # A tag can move: allowed for trials, refused for a release (--build-arg RELEASE=true).
 ARG RELEASE=false
-RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-bookworm, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
+RUN [ "$RELEASE" != true ] || { echo "no digest yet of: public.ecr.aws/docker/library/python:3.13-slim-trixie, ghcr.io/astral-sh/uv:0.13.9; run python -m deploy.images resolve" >&2; exit 1; }
 LABEL org.opencontainers.image.title="model-server-adapter" \
       org.opencontainers.image.description="Model server, adapter" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -28,10 +28,11 @@ RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
 # Fails the build if the base and our libraries are incompatible.
 RUN /usr/local/bin/python -c "import failover_model_server.cli, failover_model_server.adapter.process, boto3" && \
     install --directory --owner=65532 --group=65532 /var/cache/model-server
-# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only.
+# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only. The base's own entry
+# point, which is not used, may be what finds its programs.
 ENV MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp USER=model-server \
+    HOME=/tmp USER=model-server PATH=/usr/local/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp

@@ -1,6 +1,6 @@
 """The Dockerfiles, from `images.yaml` and the templates beside it."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -59,6 +59,7 @@ def _server(name: str, server: Server, images: Images) -> str:
             unresolved=_unresolved(images, server.base, "uv"),
             base_has=[f"{one} {version}" for one, version in server.base_has.items()],
             interpreter=server.interpreter,
+            programs=PurePosixPath(server.interpreter).parent,
             export=export_options(server),
             imports=server.imports,
             cuda_compat=server.cuda_compat,

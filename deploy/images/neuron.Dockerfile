@@ -28,11 +28,12 @@ RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
 # Fails the build if the base and our libraries are incompatible.
 RUN /opt/conda/bin/python -c "import failover_model_server.cli, torch, torch_neuronx, optimum.neuron, diffusers, transformers" && \
     install --directory --owner=65532 --group=65532 /var/cache/model-server
-# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only.
+# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only. The base's own entry
+# point, which is not used, may be what finds its programs.
 ENV MODEL_SERVER_BACKEND=neuron \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp USER=model-server \
+    HOME=/tmp USER=model-server PATH=/opt/conda/bin:$PATH \
     NEURON_FUSE_SOFTMAX=1 \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532

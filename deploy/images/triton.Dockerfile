@@ -30,11 +30,12 @@ COPY --chmod=755 container/with-cuda-compat /usr/local/bin/
 # Fails the build if the base and our libraries are incompatible.
 RUN /opt/venv/bin/python -c "import failover_model_server.cli, torch, torchvision, triton, diffusers, transformers" && \
     install --directory --owner=65532 --group=65532 /var/cache/model-server
-# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only.
+# The server writes only to /var/cache/model-server and /tmp: with both mounted, the root file system may be read-only. The base's own entry
+# point, which is not used, may be what finds its programs.
 ENV MODEL_SERVER_BACKEND=triton \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
-    HOME=/tmp USER=model-server \
+    HOME=/tmp USER=model-server PATH=/opt/venv/bin:$PATH \
     TORCHINDUCTOR_CACHE_DIR=/var/cache/model-server/inductor \
     TRITON_CACHE_DIR=/var/cache/model-server/triton \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

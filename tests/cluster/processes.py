@@ -20,23 +20,31 @@ from tests.cluster.stack import Stack
 PROGRAM = str(Path(sys.executable).parent / "failoverctl")
 
 
-def environment(stack: Stack, *, account: str = "", **policy: Any) -> dict[str, str]:
-    """The environment variables that limit a process to the stack."""
+def settings_of(stack: Stack) -> dict[str, str]:
+    """The environment variables that limit the controller to the stack, where there is no AWS."""
     names = {
         "AWS__ELBV2_ENABLED": "false",
         "AWS__CLOUDWATCH_ENABLED": "false",
         "AWS__EC2_ENABLED": "false",
         "CLOUDWATCH__ENABLED": "false",
         "HTTP__HOST": "127.0.0.1",
-        "LEADER_ELECTION__ENABLED": "false",
         "POLLS__TICK_INTERVAL_S": "3",
         "KUBERNETES__READ_TIMEOUT_S": "2",
         "KUBERNETES__STATE_NAMESPACE": stack.installation.namespace,
-        "APPLICATIONS": str(stack.application_file(**policy)),
     }
-    ours = {f"FAILOVERCTL_{name}": value for name, value in names.items()}
+    return {**{f"FAILOVERCTL_{name}": value for name, value in names.items()}, "AWS_REGION": "us-west-2", "NO_COLOR": "1"}
+
+
+def environment(stack: Stack, *, account: str = "", **policy: Any) -> dict[str, str]:
+    """The whole environment of a process that runs alone."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FAILOVERCTL_")}
-    return {**inherited, **ours, "KUBECONFIG": str(stack.kubeconfig(account=account)), "AWS_REGION": "us-west-2", "NO_COLOR": "1"}
+    return {
+        **inherited,
+        **settings_of(stack),
+        "FAILOVERCTL_LEADER_ELECTION__ENABLED": "false",
+        "FAILOVERCTL_APPLICATIONS": str(stack.application_file(**policy)),
+        "KUBECONFIG": str(stack.kubeconfig(account=account)),
+    }
 
 
 class Process:

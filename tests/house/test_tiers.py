@@ -101,13 +101,14 @@ def test_no_tier_leaks_into_another() -> None:
     assert _tier_arguments(commands["coverage"]) == _tier_arguments(commands["test"])
     collected = _collected()
     assert collected["test"] == collected["coverage"]
-    unit, cluster, world = (collected[target] for target in ("test-unit", "test-cluster", "test-world"))
+    unit, cluster, world, image = (collected[target] for target in ("test-unit", "test-cluster", "test-world", "test-image"))
     integration = collected["test"] - unit
     assert unit < collected["test"]
-    for one, other in combinations((unit, integration, cluster, world), 2):
+    for one, other in combinations((unit, integration, cluster, world, image), 2):
         assert one & other == set()
-    assert sorted({test.split("::", 1)[0] for test in unit | integration | cluster | world} ^ set(FILES)) == []
-    for expected, tests in ((Tier.UNIT, unit), (Tier.INTEGRATION, integration), (Tier.CLUSTER, cluster), (Tier.WORLD, world)):
+    assert sorted({test.split("::", 1)[0] for test in unit | integration | cluster | world | image} ^ set(FILES)) == []
+    of_tiers = {Tier.UNIT: unit, Tier.INTEGRATION: integration, Tier.CLUSTER: cluster, Tier.WORLD: world, Tier.IMAGE: image}
+    for expected, tests in of_tiers.items():
         assert [test for test in tests if expected not in tiers_of(test.split("::", 1)[0])] == []
 
 

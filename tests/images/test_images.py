@@ -16,12 +16,17 @@ import yaml
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from deploy.images.__main__ import main
 from deploy.images.catalog import FILE, Images, Server, load, parse
 from deploy.images.dockerfiles import ROOT, dockerfiles, export_options
-from deploy.images.lock import PROJECT, locked
+from deploy.images.lock import PROJECT, locked, wheels
+from failover_harness.images import engine
+from tests.images.built import standins
+from tools import image_figures
 
 IMAGES = load()
 SERVERS = sorted(IMAGES.servers)
@@ -100,6 +105,74 @@ def test_what_a_server_installs_is_locked_with_hashes_and_leaves_the_base_alone(
     assert all("sha256:" in hashes for _, hashes in found.values())
     assert {"fastapi", "grpcio", "boto3"} <= set(found)
     assert {"huggingface-hub", "transformers", "diffusers"} <= set(found) or server.group is None
+
+
+def _tags(python: str) -> set[Tag]:
+    """The tags of wheels that a Python takes on x86-64 with glibc 2.34, which Amazon Linux 2023 has."""
+    version = tuple(map(int, python.split(".")))
+    platforms = [*(f"manylinux_2_{minor}_x86_64" for minor in range(34, 4, -1)), "manylinux2014_x86_64", "manylinux2010_x86_64"]
+    return {*cpython_tags(version, platforms=platforms), *compatible_tags(version, platforms=platforms)}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_a_server_installs_needs_no_compiler(name: str) -> None:
+    """The lock has a wheel of each distribution for the Python of the real base, which the stand-ins of `make test-image` do not have."""
+    server = IMAGES.servers[name]
+    tags = _tags(server.python)
+    files = wheels()
+    lacking = [
+        f"{one} {version}"
+        for one, (version, _) in _exported(server).items()
+        if not any(parse_wheel_filename(file)[3] & tags for file in files[one, str(version)])
+    ]
+    assert lacking == []
+
+
+def test_the_tags_would_notice() -> None:
+    """A wheel for another Python, or for a newer glibc, is none for this one."""
+    tags = _tags("3.12")
+    assert parse_wheel_filename("x-1-cp312-cp312-manylinux_2_28_x86_64.whl")[3] & tags
+    assert not parse_wheel_filename("x-1-cp313-cp313-manylinux_2_28_x86_64.whl")[3] & tags
+    assert not parse_wheel_filename("x-1-cp312-cp312-manylinux_2_39_x86_64.whl")[3] & tags
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_an_image_finds_its_program_without_the_base(name: str) -> None:
+    """The base's own entry point, which is not used, may be what puts its environment on the path."""
+    text = (ROOT / "deploy" / "images" / f"{name}.Dockerfile").read_text()
+    assert f"PATH={Path(IMAGES.servers[name].interpreter).parent}:$PATH" in text
+
+
+def test_what_images_are_built_with_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`make test-image` skips with this text at its end; a program that is there is not in it."""
+    for program in engine.PROGRAMS[1:]:
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(engine.Unavailable, match=r"^buildah not installed; `make programs-images`"):
+        engine.require()
+
+
+@pytest.mark.parametrize("name", [name for name in SERVERS if IMAGES.servers[name].base_has])
+def test_a_stand_in_has_what_the_dockerfile_leaves_out(name: str) -> None:
+    """Of the base's distributions, the locked versions with their hashes; the two together are what the lock installs without a base."""
+    server = IMAGES.servers[name]
+    lines = standins.of_the_base(server, Path(_uv())).splitlines()
+    names = {Requirement(line.split(" --hash=")[0].strip()).name for line in lines}
+    assert {*server.base_has, *server.without} <= names
+    assert not names & set(_exported(server))
+    assert all(" --hash=sha256:" in line for line in lines)
+
+
+def test_the_page_has_the_recorded_figures() -> None:
+    """`python -m tools.image_figures --write` writes both; a figure that differs is named."""
+    assert image_figures.page(image_figures.DOCUMENT.read_text(), image_figures.recorded()) == image_figures.DOCUMENT.read_text()
+    before = {"distributions": 80, "added_mb": 500}
+    assert image_figures.differs({"distributions": 80, "added_mb": 549}, before) == []
+    assert image_figures.differs({"distributions": 81, "added_mb": 600}, before) == [
+        "81 distributions, recorded 80",
+        "600 MB added, recorded 500",
+    ]
 
 
 @pytest.mark.parametrize("name", SERVERS)
