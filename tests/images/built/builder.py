@@ -75,6 +75,7 @@ class Builder:
 
     def _build(self, name: str) -> Built:
         tag = f"{debian.NAMESPACE}/{name}"
+        engine.remove(tag)  # of a run that was killed
         base, printed = self._run(name, tag)
         return Built(tag, base, len(re.findall(r"STEP \d+/\d+: ", printed)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,29 +22,40 @@ _figures = pytest.StashKey[Figures]()
 
 
 @pytest.fixture(scope="session")
-def build(pytestconfig: pytest.Config) -> Iterator[Callable[[str], Built]]:
-    """Builds an image by its name, once a session."""
-    builder = _builder(pytestconfig)
-
-    def built(name: str) -> Built:
-        try:
-            return builder(name)
-        except engine.Unavailable as error:
-            skip_loudly(pytestconfig, "ON BUILT IMAGES", str(error))
-
-    yield built
-    builder.close()
+def builder(pytestconfig: pytest.Config) -> Iterator[Builder]:
+    """Builds images, and removes them at the end of the session."""
+    with _loudly(pytestconfig):
+        made = Builder()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
-def refused(pytestconfig: pytest.Config) -> Callable[[str], str]:
+def build(pytestconfig: pytest.Config, builder: Builder) -> Callable[[str], Built]:
+    """Builds an image by its name, once a session."""
+
+    def built(name: str) -> Built:
+        with _loudly(pytestconfig):
+            return builder(name)
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def refused(pytestconfig: pytest.Config, builder: Builder) -> Callable[[str], str]:
     """Why a release of an image is refused, by its name."""
-    return _builder(pytestconfig).refused
+
+    def said(name: str) -> str:
+        with _loudly(pytestconfig):
+            return builder.refused(name)
+
+    return said
 
 
-def _builder(config: pytest.Config) -> Builder:
+@contextmanager
+def _loudly(config: pytest.Config) -> Iterator[None]:
     try:
-        return Builder()
+        yield
     except engine.Unavailable as error:
         skip_loudly(config, "ON BUILT IMAGES", str(error))
 
