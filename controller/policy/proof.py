@@ -139,7 +139,8 @@ def examine(
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
-    said = _Said(start, now, policy.ice_cache_s)
+    met = [one for one in (*pool.failures, *pool.elsewhere) if _concerned(one, allowed)]
+    said = _Said(start, now, policy.ice_cache_s, met)
     by_name = _named(counting, allowed, required, said)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
@@ -267,11 +268,13 @@ class _Said:
         start: Since when pods have waited; None where none does.
         now: Seconds since the Unix epoch.
         cache_s: How long Karpenter caches a refused offering, seconds.
+        met: All refusals of the unit's offerings: a launch elsewhere ends a refusal, and takes nothing out of the cache.
     """
 
     start: float | None
     now: float
     cache_s: float
+    met: Sequence[Refusal]
 
     def cycle(self, refusals: Sequence[Refusal], at: float) -> list[Refusal]:
         """The refusals that were in the cache at some moment."""
@@ -284,8 +287,9 @@ class _Said:
 
     def holds(self, refusals: Sequence[Refusal], at: float) -> bool:
         """Whether it still holds that everything was in the cache at some moment; not where nothing had been refused by then."""
-        cycle = self.cycle(refusals, at)
-        return bool(cycle) and (self._waited(at) or self.now - min(one.at for one in cycle) <= self.cache_s)
+        if not self.cycle(refusals, at):
+            return False
+        return self._waited(at) or self.now - min(one.at for one in self.cycle(self.met, at)) <= self.cache_s
 
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""

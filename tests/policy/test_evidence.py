@@ -172,6 +172,12 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param(
             (refused(NOW - 181), refused(NOW - 60)), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="an expired cache, and a refusal since"
         ),
+        pytest.param(
+            (named("a", NOW - 200), named("b", NOW - 160)),
+            {"pool_blocked_at": NOW - 150, "pool_launches": (launched(NOW - 190),)},
+            SUSPECTED,
+            id="an expired cache, whose first refusal a launch elsewhere ended",
+        ),
         pytest.param(EARLIER, IN_ZONES, SUSPECTED, id="each zone is named, and the cache has expired since pods wait"),
         pytest.param(EARLIER, {**IN_ZONES, **OLD}, NAMED, id="the same, and pods waited already"),
         pytest.param((refused(NOW - 200, codes=ALL),), {}, SUSPECTED, id="everything was in the cache, which has expired"),

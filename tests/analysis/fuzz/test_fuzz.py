@@ -14,9 +14,9 @@ from failover_analysis.fuzz.judge import judge, play
 from failover_analysis.fuzz.world import ZONES, Closed, PoolPlan, UnitPlan, World, draw
 from failover_testbed.capacity.ec2 import Offering
 
-KEPT = (285, 487, 545, 618, 677)
-"""Seeds in which capacity returns while Karpenter's cache still hides it, demand returns after it has expired (285), or Karpenter stops
-after a refusal (487): the nearest to a false failover that there is."""
+KEPT = (285, 487, 545, 618, 677, 1121)
+"""Seeds in which capacity returns while Karpenter's cache still hides it, demand returns after the cache has expired (285, 1121), or
+Karpenter stops after a refusal (487): the nearest to a false failover that there is."""
 
 
 @pytest.mark.parametrize("seed", [*range(24), *KEPT])
