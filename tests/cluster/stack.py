@@ -53,6 +53,7 @@ from tests.support.applications import SERVICES as UNITS
 from tests.support.applications import seed_units
 from tests.support.cluster import application_document, running, settings_for
 
+_AGAIN_S: Final = 3.0  # more than the 2 s within which NodeClaims count as one batch, in whole seconds
 _CONDITIONS: Final = ("Launched", "Registered", "Initialized", "Ready")
 QUICK: Final[Mapping[str, Any]] = {
     "patienceSeconds": 0,
@@ -83,6 +84,7 @@ class Stack:
         self.plane, self.namespace, self.folder, self.installation = plane, namespace, folder, installation
         self.session = plane.patient_session()
         self._nodes = 0
+        self._refused = 0.0  # monotonic: when the last refused NodeClaim was created
         self._kubelet_session = plane.patient_session()
         self.kubelet = Kubelet(self._kubelet_session)
         self.units: dict[str, Unit] = {
@@ -200,6 +202,7 @@ class Stack:
             The NodeClaim's name.
         """
         claim = self._claim(unit, zones)
+        self._refused = time.monotonic()
         name, now = claim["metadata"]["name"], format_rfc3339(time.time())
         waiting = [
             {"type": kind, "status": "Unknown", "reason": "AwaitingReconciliation", "message": "", "lastTransitionTime": now}
@@ -215,9 +218,12 @@ class Stack:
     def launch(self, unit: str) -> str:
         """Karpenter creates a NodeClaim and gets an instance, and its node joins for a pending pod.
 
+        Karpenter asks again ten seconds after a refusal. This takes less, but long enough that the NodeClaim is not of the refused batch.
+
         Returns:
             The NodeClaim's name.
         """
+        time.sleep(max(0.0, self._refused + _AGAIN_S - time.monotonic()))
         name: str = self._claim(unit, ())["metadata"]["name"]
         node = self.node(unit)
         now = format_rfc3339(time.time())

@@ -173,7 +173,7 @@ def test_an_empty_a_half_installed_and_a_complete_cluster(site: Site) -> None:
     wait_for("everything", lambda: set(site.levels("--cluster").values()) == {"ok"}, deadline_s=90)
     code, found = site.doctor("--cluster")
     assert code == 0
-    assert len(found) == 16
+    assert len(found) == 17
     units = seed_units()
     gpus = len({unit.node_pool for unit in units if unit.instance_type.startswith("g")})
     assert found["nvidia-device-plugin"]["seen"].startswith(f"kube-system/nvidia-device-plugin: {gpus} of {gpus} pods ready")
