@@ -75,6 +75,17 @@ def test_a_stream_comes_piece_by_piece(setup: Setup, kind: str) -> None:
     eventually(lambda: setup.outcome("answered") == 1)  # counted after the last piece is sent
 
 
+def test_a_client_that_leaves_after_the_last_event_was_answered(setup: Setup) -> None:
+    """It need not wait until the engine has closed its own connection."""
+    setup.engine.linger = threading.Event()
+    body = {"model": "org/llama", "prompt": "hi", "stream": True}
+    with httpx.stream("POST", f"{setup.url}/v1/completions", json=body, timeout=20, trust_env=False) as answer:
+        assert "data: [DONE]" in answer.iter_lines()
+    eventually(lambda: setup.outcome("answered") == 1)
+    setup.engine.linger.set()
+    assert setup.outcome("cancelled") == 0
+
+
 def test_a_client_that_leaves_a_stream_aborts_it(setup: Setup) -> None:
     """The engine stops within a step or two, and the place is free."""
     setup.engine.words, setup.engine.pace = 2000, 0.02

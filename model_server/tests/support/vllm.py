@@ -40,6 +40,8 @@ class Vllm:
     pace: float = 0.0
     rest: threading.Event | None = None
     """A stream waits for it after its first event."""
+    linger: threading.Event | None = None
+    """A stream waits for it after its last event, before it closes the connection."""
     aborted: int = 0
     """Completions whose client has gone before they were answered."""
     stalled: threading.Event | None = None
@@ -134,6 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.engine.finish(self.engine.seconds, "abort")
             return
         self.engine.finish(self.engine.seconds)
+        self._held(self.engine.linger)
 
     def _event(self, text: str) -> None:
         self.wfile.write(f"data: {text}\n\n".encode())

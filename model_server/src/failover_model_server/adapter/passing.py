@@ -31,6 +31,8 @@ from failover_model_server.settings import Settings
 
 log = structlog.get_logger()
 
+_END = b"data: [DONE]"
+_TAIL = 64  # bytes of a stream that hold its last event and the line breaks after it
 MOST_ERROR = 65536
 """Bytes of an error of the engine's that are read."""
 MOST_ANSWER = 64 * 1024 * 1024
@@ -165,9 +167,16 @@ class _Passage:
             yield part
 
     async def events(self) -> AsyncIterator[bytes]:
-        """The stream; an error on the way is its last event."""
+        """The stream; an error on the way is its last event.
+
+        A client may leave once it has the event that ends the stream, before the engine has closed its own connection: it was answered.
+        """
+        last = b""
         try:
             async for part in self.parts():
+                last = (last + part)[-_TAIL:]
+                if last.rstrip().endswith(_END):
+                    self._place.outcome = ANSWERED
                 yield part
             self._place.outcome = ANSWERED
         except RequestError as error:
