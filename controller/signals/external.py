@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from typing import Final, Protocol
 
 import structlog
@@ -209,8 +208,9 @@ class ExternalSources:
         order = self._turns.order(waiting)
         lanes = min(LANES, len(waiting))
         verify = partial(self._verify, self._verifier, bindings, _healthy_for_s(self._verifier.load()))
-        end, clock = self._verifier.now() + within_s, self._verifier.now
-        timely = takewhile(lambda _: clock() < end and not self._stop.is_set(), order)
+        clock = self._verifier.now
+        end = clock() + within_s
+        timely = iter(lambda: next(order, None) if clock() < end and not self._stop.is_set() else None, None)
         if lanes <= 1:
             self._lane(timely, known, verify)
         else:

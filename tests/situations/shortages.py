@@ -37,6 +37,13 @@ def calm(reason: Reason = Reason.DEMAND_MET, *alerts: str) -> Expected:
 
 
 _PROOF: Final = "A pod waits, and EC2 refuses"
+_GRANTED: Final = world(
+    replace(INF2, replicas=((0.0, 4), (BEGIN_S, 14))),
+    G5,
+    zones_known=False,
+    sold={"inf2.xlarge": (A,), "g5.xlarge": (A,)},
+    closed=out("inf2.xlarge", left=1, every_s=150.0),
+)
 PROOFS: Final = (
     Situation(
         "all zones, one answer",
@@ -94,13 +101,7 @@ PROOFS: Final = (
         "partial grants",
         _PROOF,
         "Ten more replicas are requested, and EC2 grants one every 150 s and refuses the others.",
-        world(
-            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 14))),
-            G5,
-            zones_known=False,
-            sold={"inf2.xlarge": (A,), "g5.xlarge": (A,)},
-            closed=out("inf2.xlarge", left=1, every_s=150.0),
-        ),
+        _GRANTED,
         short(Proof.SATURATED, 20, 40),
         units={"inf2": {"weight": 40}},
     ),
@@ -108,14 +109,7 @@ PROOFS: Final = (
         "partial grants, NodeClaims late",
         _PROOF,
         "The same, and each NodeClaim is delivered 4 s later than the event of its refusal.",
-        world(
-            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 14))),
-            G5,
-            zones_known=False,
-            sold={"inf2.xlarge": (A,), "g5.xlarge": (A,)},
-            closed=out("inf2.xlarge", left=1, every_s=150.0),
-            claims_late_s=4.0,
-        ),
+        replace(_GRANTED, claims_late_s=4.0),
         short(Proof.SATURATED, 20, 40),
         units={"inf2": {"weight": 40}},
     ),

@@ -166,6 +166,13 @@ def test_a_round_ends_where_calls_are_slower_than_the_budget(monkeypatch: pytest
     assert calls == []
 
 
+def test_a_round_that_ends_before_the_last_one_says_that_more_are_due() -> None:
+    """Else that one would wait for the next interval."""
+    fleet = Fleet(1, per_second=15.0)
+    assert fleet.external.verify(fleet.applications, 0.0)
+    assert not fleet.external.verify(fleet.applications, JOB_S)
+
+
 def test_changes_never_stop_the_others() -> None:
     """A quarter of the calls is theirs, however much changes; and each line goes in the order in which it became due."""
     turns, taken = Turns(), []
