@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from failover_testbed import kube_api
+from tools.generated import replaced
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "contract.md"
@@ -117,12 +118,7 @@ def page(present: str, rows: Sequence[Behaviour]) -> str:
         ValueError: A part's markers are missing.
     """
     for name, body in (("behaviours", table(rows)), ("differences", differences())):
-        begin, end = f"<!-- generated: {name} -->\n", "\n<!-- end -->"
-        head, found, rest = present.partition(begin)
-        _, closed, tail = rest.partition(end)
-        if not found or not closed:
-            raise ValueError(f"docs/contract.md has no generated part {name}")
-        present = head + begin + body + end + tail
+        present = replaced("docs/contract.md", present, name, body)
     return present
 
 

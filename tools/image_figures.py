@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import click
+
+from tools.generated import replaced
 
 ROOT: Final = Path(__file__).parents[1]
 MEASURED: Final = ROOT / "build" / "test-image.json"
@@ -30,8 +31,6 @@ COLUMNS: Final = {
 }
 GROWTH: Final = 0.10
 """By which part an image may differ from what is recorded before a test fails."""
-
-_PART: Final = re.compile(r"(<!-- generated: figures -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
 def recorded() -> Figures:
@@ -66,10 +65,7 @@ def page(present: str, figures: Figures) -> str:
     Raises:
         ValueError: The part's markers are missing.
     """
-    if not _PART.search(present):
-        raise ValueError("docs/images.md has no generated part figures")
-    body = "\n".join(_rows(figures))
-    return _PART.sub(lambda match: match[1] + body + match[2], present)
+    return replaced("docs/images.md", present, "figures", "\n".join(_rows(figures)))
 
 
 def _rows(figures: Figures) -> Iterator[str]:

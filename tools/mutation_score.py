@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
@@ -21,12 +21,13 @@ from typing import Final
 
 import yaml
 
+from tools.generated import replaced
+
 ROOT: Final = Path(__file__).parents[1]
 RUN: Final = ROOT / "build" / "mutation"
 REASONS: Final = ROOT / "tools" / "mutants.yaml"
 RELIABILITY: Final = ROOT / "docs" / "reliability.md"
 SURVIVORS: Final = ROOT / "docs" / "mutants.md"
-_PART: Final = re.compile(r"(<!-- generated: mutants -->\n)(?:.*?\n)?(<!-- end -->)", re.DOTALL)
 GOAL: Final = 0.92
 """Of the mutants that ran."""
 _WHOLE: Final = 0.8
@@ -167,15 +168,8 @@ def main() -> int:
         return _below(found)
     os.chdir(RUN)  # where mutmut reads its settings and finds the mutants
     for page, lines in ((RELIABILITY, table(found)), (SURVIVORS, survivors(found))):
-        present, body = page.read_text(), "\n".join(lines).rstrip("\n") + "\n"
-        if not _PART.search(present):
-            raise ValueError(f"{page.name} has no generated part mutants")
-        page.write_text(_PART.sub(_with(body), present))
+        page.write_text(replaced(f"docs/{page.name}", page.read_text(), "mutants", "\n".join(lines).rstrip("\n")))
     return _below(found)
-
-
-def _with(body: str) -> Callable[[re.Match[str]], str]:
-    return lambda match: match[1] + body + match[2]
 
 
 def _below(found: Sequence[Mutant]) -> int:

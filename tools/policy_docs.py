@@ -12,6 +12,7 @@ from controller.policy.alerts import _HELD_ALERTS
 from controller.policy.model import Mode
 from controller.policy.modes import TRANSITIONS
 from controller.policy.reasons import SENTENCES, Reason
+from tools.generated import replaced
 from tools.policy_times import causes, times
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -79,10 +80,7 @@ def decision(present: str) -> str:
         ValueError: A part's markers are missing.
     """
     for name, body in (("states", states()), ("guards", guard_table()), ("causes", causes()), ("times", times())):
-        pattern = re.compile(rf"(<!-- generated: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        if not pattern.search(present):
-            raise ValueError(f"docs/decision.md has no generated part {name}")
-        present = pattern.sub(lambda match, body=body: match[1] + body + match[2], present)  # type: ignore[misc]
+        present = replaced("docs/decision.md", present, name, body)
     return present
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tests.analysis.simulation.crash_runs import SCENARIOS
+from tools.generated import replaced
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "reliability.md"
-_PART: Final = re.compile(r"(<!-- generated: crash points -->\n).*?(\n<!-- end -->)", re.DOTALL)
 _KINDS: Final = ("load", "confirm", "apply", "save")
 
 
@@ -21,10 +20,7 @@ def page(present: str) -> str:
     Raises:
         ValueError: The part's markers are missing.
     """
-    if not _PART.search(present):
-        raise ValueError("docs/reliability.md has no generated part crash points")
-    body = "\n".join(_rows())
-    return _PART.sub(lambda match: match[1] + body + match[2], present)
+    return replaced("docs/reliability.md", present, "crash points", "\n".join(_rows()))
 
 
 def _rows() -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 
 import structlog
@@ -12,9 +11,8 @@ from tests.situations.catalogue import SITUATIONS
 from tests.situations.situation import Situation
 from tests.situations.stage import Played, play
 from tests.situations.table import table
+from tools.generated import replaced
 from tools.policy_docs import DECISION
-
-_PART = re.compile(r"(<!-- generated: situations -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
 def page(present: str, played: Iterable[tuple[Situation, Played]]) -> str:
@@ -27,10 +25,7 @@ def page(present: str, played: Iterable[tuple[Situation, Played]]) -> str:
     Raises:
         ValueError: The part's markers are missing.
     """
-    if not _PART.search(present):
-        raise ValueError("docs/decision.md has no generated part situations")
-    body = table(played)
-    return _PART.sub(lambda match: match[1] + body + match[2], present)
+    return replaced("docs/decision.md", present, "situations", table(played))
 
 
 def main() -> None:
