@@ -131,6 +131,10 @@ bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress
 bench-soak: .venv/.synced-bench ## An hour with churn and an API server that restarts: whether anything grows (ARGS="--minutes 12 --applications 100")
 	@$(RUN)/python -m benchmarks.soak --write $(ARGS)
 
+.PHONY: bench-takeover
+bench-takeover: .venv/.synced-bench ## How long a takeover takes with 1,000 applications (six minutes)
+	@$(RUN)/python -m benchmarks.takeover --write $(ARGS)
+
 .PHONY: bench-commands
 bench-commands: $(STAMP) ## CPU time and memory of each command, against the demo's servers (a minute and a half)
 	@$(RUN)/python -m benchmarks.commands --write $(ARGS)

@@ -66,6 +66,10 @@ class ControllerProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Sends it SIGTERM, and waits for its end. Does nothing once it has ended."""
         self._stop.set()
         self._thread.join(timeout=5)
         if self._process is not None and self._process.poll() is None:

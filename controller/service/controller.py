@@ -30,6 +30,7 @@ from controller.service.explanation import next_step
 from controller.service.messages import adopted, alert_changes, override_changes, routed
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
+from controller.service.takeover import Takeover
 from controller.service.telemetry import Telemetry
 from controller.service.terms import TermRecord
 from controller.service.work_queue import WorkQueue
@@ -142,6 +143,7 @@ class Controller:
         self._all: tuple[Application, ...] = ()
         self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
         self._queue, self._tap, self._tapping = WorkQueue(clock, wake), tap, threading.Lock()
+        self._takeover = Takeover(clock)
         self._workers = [threading.Thread(target=self._work, name=f"pass-{n}", daemon=True) for n in range(workers)]
         self._last_round = clock.monotonic()
 
@@ -152,6 +154,7 @@ class Controller:
             self._all = tuple(self._applications.values())
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
             self._queue.retain(applications)
+            self._takeover.retain(applications)
             self._observer.configure(self._applications.values())
             for key, old in before.items():
                 if key not in applications or applications[key].units != old.units:
@@ -178,6 +181,15 @@ class Controller:
         """Starts the workers, if there are any."""
         for worker in self._workers:
             worker.start()
+
+    def lead(self, *, leads: bool) -> None:
+        """Notes that this replica begins or ceases to lead, and lets every application have a pass."""
+        with self._lock:
+            if leads:
+                self._takeover.begin(self._applications)
+            else:
+                self._takeover.end()
+        self._view.dirty.mark(everything=True)
 
     def run_due(self) -> float:
         """Hands the applications that are due to the workers. Without workers it runs these passes, and returns after the last.
@@ -276,6 +288,7 @@ class Controller:
             self._recorder.offer(conclusion.before, conclusion.snapshot, conclusion.plan, acted.outcome, acted.memory, acted.at)
         self._account(record, conclusion, acted)
         self._notify(record, conclusion, acted)
+        self._count_takeover(conclusion.snapshot)
         with self._lock:
             if application.key in self._applications:  # otherwise its series have been dropped for good
                 self._telemetry.decided(conclusion.snapshot, conclusion.decision, acted.memory, record.ledger)
@@ -283,6 +296,15 @@ class Controller:
             with self._tapping:
                 self._tap(self)
         return min(self._periodic_s(), acted.again_s)
+
+    def _count_takeover(self, snapshot: Snapshot) -> None:
+        if not snapshot.leader:
+            return
+        with self._lock:
+            took_s = self._takeover.passed(snapshot.application.key)
+        if took_s is not None:
+            self._telemetry.takeover.set(took_s)
+            log.info("takeover.finished", applications=len(self._applications), seconds=round(took_s, 3))
 
     def _periodic_s(self) -> float:
         """Seconds until the next pass if nothing requires one sooner.

@@ -52,6 +52,9 @@ class Telemetry:
             "failoverctl_notifier_messages", "Messages of a sink since the start.", ("sink", "result"), registry=self.registry
         )
         self.leader = Gauge("failoverctl_leader", "1 while this replica leads.", registry=self.registry)
+        self.takeover = Gauge(
+            "failoverctl_takeover_seconds", "From the Lease to the last application's first pass, last time.", registry=self.registry
+        )
         self.recorded = Counter("failoverctl_recorded_decisions", "Decisions recorded.", registry=self.registry)
         self.unrecorded = Counter(
             "failoverctl_unrecorded_decisions", "Decisions that could not be recorded.", ("why",), registry=self.registry

@@ -35,6 +35,7 @@ class TermRecord:
         self._stored: StoredMemory | None = None
         self._written_in: int | None = None  # the last term in which this process wrote, or may have written
         self._in_doubt = False  # whether a write of the status may have been carried out although its answer was lost
+        self._loaded_just_now = False  # no save since then
         self.epoch = 0
         """The term in which the memory was loaded."""
 
@@ -57,14 +58,18 @@ class TermRecord:
             epoch = self._leadership.epoch()
             if self._set_back(stored, epoch):
                 raise Conflict(f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin")
-        self._stored, self.epoch, self._in_doubt = stored, epoch, False
+        self._stored, self.epoch, self._in_doubt, self._loaded_just_now = stored, epoch, False, True
         return stored.memory
 
     def save(self, memory: Memory) -> None:
         """Stores the memory if it has changed by more than a minute of refusals, and once a term: a late write of an earlier leader fails.
 
-        It is also written when its status is due. If that fails, the failure is logged: nothing but the status is missing. Does nothing if
-        this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
+        What has not changed since it was loaded is stored by the second save of the term. In the first passes after a takeover, a write for
+        each of a thousand applications would delay those that have something to do. An earlier leader may write until then, as it may
+        before the load: our save is refused, and its memory is loaded.
+
+        The memory is also written when its status is due. If that fails, the failure is logged: nothing but the status is missing. Does
+        nothing if this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
 
         Raises:
             Conflict: Another process wrote it: load it again.
@@ -73,7 +78,11 @@ class TermRecord:
         stored, epoch, status = self._stored, self.epoch, self._status
         if stored is None:
             return
-        kept = stored.epoch == epoch and _alike(memory, stored.memory)
+        alike = _alike(memory, stored.memory)
+        first, self._loaded_just_now = self._loaded_just_now, False
+        if first and alike and stored.version:
+            return
+        kept = alike and stored.epoch == epoch
         if kept and not (status is not None and self._leadership.leads() and status.due()):
             return
         if not self._leadership.confirm(epoch, EFFECT_S):

@@ -54,7 +54,7 @@ _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines an
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
 _STATUS_INTERVAL_S: Final = 5.0
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
-_FIRST_PASS_S: Final = 0.005  # of each application after a takeover, with the write of its memory
+_FIRST_PASS_S: Final = 0.005  # of each application after a takeover: twice what docs/benchmarks.md measures
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 log = structlog.get_logger(__name__)
@@ -412,7 +412,7 @@ class Service:
             for name in self._leader_jobs():
                 self._scheduler.modify_job(name, next_run_time=first)
         self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
-        self.view.dirty.mark(everything=True)
+        self.controller.lead(leads=leads)
 
     def _tell_of_loss(self, *, lost: bool) -> None:
         """Notifies of a lost Lease. Only the replica that led last does, so that people are notified once."""

@@ -65,18 +65,34 @@ class Shelf:
         return self.record
 
 
-def test_the_first_save_of_a_term_stamps_what_has_not_changed() -> None:
-    """So that nothing can be written any more over what an earlier leader has read."""
+def test_the_second_save_of_a_term_stamps_what_has_not_changed() -> None:
+    """So that nothing can be written any more over what an earlier leader has read. The first passes of a term write only what is new."""
     shelf = Shelf()
     old, new = TermRecord(shelf, Leader(1), KEY), TermRecord(shelf, Leader(2), KEY)
     old.load()
     old.save(ONE)
     assert new.load() == ONE
     new.save(ONE)
+    assert shelf.record.epoch == 1
+    new.save(ONE)
     assert (shelf.record.memory, shelf.record.epoch) == (ONE, 2)
     with pytest.raises(Conflict):
         old.save(TWO)
     assert shelf.record.memory == ONE
+
+
+def test_what_an_earlier_leader_writes_before_the_stamp_is_not_lost() -> None:
+    """Its request was under way when it lost the Lease. The new leader loads it instead of writing over it."""
+    shelf = Shelf()
+    old, new = TermRecord(shelf, Leader(1), KEY), TermRecord(shelf, Leader(2), KEY)
+    old.load()
+    old.save(ONE)
+    new.load()
+    new.save(ONE)
+    old.save(TWO)
+    with pytest.raises(Conflict):
+        new.save(ONE)
+    assert new.load() == TWO
 
 
 def test_what_has_not_changed_is_not_written_twice() -> None:
@@ -117,6 +133,7 @@ def test_a_term_that_does_not_come_after_the_stored_one_is_replaced(stored: int)
     record = TermRecord(shelf, leader, KEY)
     assert record.load() == ONE
     assert record.epoch == leader.now == stored + 1
+    record.save(ONE)
     record.save(ONE)
     assert shelf.record.epoch == stored + 1
 

@@ -67,6 +67,9 @@ def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tm
             assert _published(cluster)["leader"] == other._leadership.identity
             wait_for("the mode beside the memory", lambda: _statuses(cluster) == [("capacity", "2")])
             assert "applications" not in _published(cluster), "a thousand would not fit"
+            taken = other._telemetry.registry.get_sample_value("failoverctl_takeover_seconds")
+            assert taken is not None
+            assert taken > 0, "its first pass is over"
 
 
 def _statuses(cluster: Cluster) -> list[tuple[str, str]]:
