@@ -51,6 +51,7 @@ BY_PEOPLE: Final = frozenset(
         "action-edited",
         "action-broken",
         "ingress-recreated",
+        "standby-rules-removed",
         "scaler-paused",
         "scaler-missing",
         "scaler-at-maximum",

@@ -81,6 +81,21 @@ def _last_counts(seen: Verification, before: Verification | None) -> Verificatio
     return replace(seen, counted=counted, groups=seen.groups or before.groups, ill_since=ill)
 
 
+def of_these_groups(seen: Verification | None, bound: Mapping[str, frozenset[str]] | None) -> Verification | None:
+    """A verification without the counts of target groups that their Services no longer have.
+
+    Args:
+        seen: The verification.
+        bound: The ARNs of the target groups that each Service has now; None: not known.
+    """
+    if seen is None or bound is None or not seen.groups:
+        return seen
+    gone = {service for service, arns in seen.groups.items() if not bound.get(service, frozenset()).issuperset(arns)}
+    counted = {service: count for service, count in seen.counted.items() if service not in gone}
+    healthy = {service: count for service, count in seen.healthy.items() if service not in gone}
+    return replace(seen, counted=counted, healthy=healthy, groups={})
+
+
 def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str, int]:
     """Replicas that can serve, by unit, of those where anything is known: the smaller of ready replicas and healthy targets.
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypedDict
 
+from controller.policy.availability import of_these_groups
 from controller.policy.cost import price_words
 from controller.policy.model import (
     Application,
@@ -246,7 +247,7 @@ class SnapshotBuilder:
         ports = workloads.service_ports(application.namespace, capacity.service)
         fresh = {source.name for source in sources if not source.absent and source.last_ok is not None}
         bound = workloads.bound(application.namespace) if "target-group-bindings" in fresh else None
-        seen = _of_these_groups(external.verification, bound)
+        seen = of_these_groups(external.verification, None if bound is None else _groups(application, bound))
         return replace(
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
@@ -275,20 +276,9 @@ def _at(unit: Unit, price: Price) -> Unit:
     return unit if price.dollars == unit.price_per_hour else replace(unit, price_per_hour=price.dollars)
 
 
-def _of_these_groups(seen: Verification | None, bound: Mapping[str, tuple[Binding, ...]] | None) -> Verification | None:
-    """A verification without the counts of target groups that their Services no longer have.
-
-    Args:
-        seen: The verification.
-        bound: The target group bindings by Service; None: not known.
-    """
-    if seen is None or bound is None or not seen.groups:
-        return seen
-    # Only the application's own Services: its namespace may hold the bindings of a thousand others.
-    gone = {service for service, arns in seen.groups.items() if not {one.target_group for one in bound.get(service, ())}.issuperset(arns)}
-    counted = {service: count for service, count in seen.counted.items() if service not in gone}
-    healthy = {service: count for service, count in seen.healthy.items() if service not in gone}
-    return replace(seen, counted=counted, healthy=healthy, groups={})
+def _groups(application: Application, bound: Mapping[str, tuple[Binding, ...]]) -> dict[str, frozenset[str]]:
+    """The ARNs of the target groups of the application's own Services: its namespace may hold the bindings of a thousand others."""
+    return {service: frozenset(one.target_group for one in bound.get(service, ())) for service in application.services}
 
 
 def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:

@@ -36,7 +36,18 @@ def took_effect(error: RemoteError | None) -> bool:
 
 @dataclass(slots=True)
 class IngressObject:
-    """The Ingress. `owned` lists the annotations that our field manager owns; `writer` is the last writer of the action."""
+    """The Ingress.
+
+    Attributes:
+        uid: Another one after it was created again.
+        annotations: All annotations.
+        version: Its resourceVersion.
+        exists: Whether it is there.
+        owned: The annotations that our field manager owns.
+        writer: The last writer of the action.
+        override: What its annotations ask of the controller.
+        standby: Whether it has the standby rules.
+    """
 
     uid: str
     annotations: dict[str, str]
@@ -45,6 +56,7 @@ class IngressObject:
     owned: frozenset[str] = frozenset()
     writer: str = FIELD_MANAGER
     override: Override = field(default_factory=Override)
+    standby: bool = True
 
 
 @dataclass(slots=True)
@@ -169,6 +181,11 @@ class KubeApi:
     def set_override(self, override: Override) -> None:
         """An operator sets or removes a pause or a pin."""
         self.ingress.override = override
+        self._ingress_written()
+
+    def set_standby(self, *, there: bool) -> None:
+        """Somebody adds the standby rules to the Ingress, or removes them."""
+        self.ingress.standby = there
         self._ingress_written()
 
     def delete_ingress(self) -> None:

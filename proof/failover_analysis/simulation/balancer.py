@@ -1,8 +1,9 @@
 """The load balancer and its controller: the live rule, the lag behind the Ingress, and the health of the targets.
 
-Every Service has a target group in every mode, because permanent standby rules keep them. A pod is a target of its unit's group and of
-the capacity Service's. The controller is level-triggered: after its lag it applies whatever the Ingress says then. It leaves the live
-rule as it is when it cannot read the Ingress.
+A Service has a target group while a rule of the Ingress names it: its action, or a standby rule. Without one the controller deletes the
+group, and makes another one when a rule names the Service again; its targets are registered and become healthy only later. A pod is a
+target of its unit's group and of the capacity Service's. The controller is level-triggered: after its lag it applies whatever the Ingress
+says then. It leaves the live rule as it is when it cannot read the Ingress.
 """
 
 from __future__ import annotations
@@ -36,6 +37,21 @@ class LiveRule:
     targets: tuple[Target, ...]
     stickiness_s: int = 0
     answer: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class TargetGroup:
+    """A Service's target group.
+
+    Attributes:
+        arn: Another one after the group was deleted and made again.
+        registered: Whether the pods that were there when it was made are its targets.
+        healthy: Whether those have passed its first health check.
+    """
+
+    arn: str
+    registered: bool = False
+    healthy: bool = False
 
 
 class Balancer:
@@ -75,12 +91,15 @@ class Balancer:
         self.live_since = event_queue.now
         self.listeners: list[Callable[[LiveRule, LiveRule], None]] = []
         self.blocked = ""
+        self._groups: dict[str, TargetGroup] = {}
+        self._made = 0
 
     def attach(self, pods: Mapping[str, UnitPods]) -> None:
         """Connects the pods. The present Ingress and the ready pods count as applied long ago."""
         self._pods = pods
         for counts in pods.values():
             counts.registered = counts.healthy = counts.ready
+        self._groups = {service: TargetGroup(f"{service}/0", registered=True, healthy=True) for service in self._application.services}
         self._reconcile()
 
     # --- the controller's half ----------------------------------------------------------------------------------------------------------
@@ -104,6 +123,7 @@ class Balancer:
             return
         rule = self._wanted()
         if rule is not None:
+            self._make_groups(rule)
             self.set(rule)
 
     def _report(self, blocked: str) -> None:
@@ -135,6 +155,41 @@ class Balancer:
             before, self.live, self.live_since = self.live, rule, self._event_queue.now
             for listener in self.listeners:
                 listener(before, rule)
+
+    # --- target groups ------------------------------------------------------------------------------------------------------------------
+
+    def _make_groups(self, rule: LiveRule) -> None:
+        """Makes the target groups that the rules need, and deletes the others."""
+        ingress = self._api.ingress
+        named = {target.service for target in rule.targets}
+        wanted = [one for one in self._application.services if ingress.exists and (ingress.standby or one in named)]
+        if wanted == list(self._groups):
+            return
+        self._before()
+        self._groups = {service: self._groups.get(service) or self._new_group(service) for service in wanted}
+        self._changed()
+
+    def _new_group(self, service: str) -> TargetGroup:
+        self._made += 1
+        group = TargetGroup(f"{service}/{self._made}")
+        self._event_queue.after(self._chance.uniform(*_REGISTER_S), lambda: self._register_all(group))
+        return group
+
+    def _register_all(self, group: TargetGroup) -> None:
+        if self._fault_state.targets_stuck:
+            self._event_queue.after(_RETRY_S, lambda: self._register_all(group))
+            return
+        self._before()
+        group.registered = True
+        self._event_queue.after(self._chance.uniform(1.0, HEALTH_CHECK_S), lambda: self._check_all(group))
+
+    def _check_all(self, group: TargetGroup) -> None:
+        self._before()
+        group.healthy = True
+
+    def group(self, service: str) -> TargetGroup | None:
+        """The Service's target group; None if it has none."""
+        return self._groups.get(service)
 
     # --- targets ------------------------------------------------------------------------------------------------------------------------
 
@@ -173,11 +228,22 @@ class Balancer:
             pod.registered = pod.healthy = False
 
     def healthy(self, service: str) -> int:
-        """Healthy targets of a Service's target group."""
+        """Healthy targets of a Service's target group; 0 without one."""
+        group = self.group(service)
+        if group is None or not group.healthy:
+            return 0
         fault_state = self._fault_state
         units = [pods for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service}]
         ill = fault_state.broken | (fault_state.sick if service != self._application.capacity.service else set())
         return sum(pods.healthy for pods in units if pods.unit.name not in ill)
+
+    def registered(self, service: str) -> int:
+        """Targets of a Service's target group, healthy or not; 0 without one."""
+        group = self.group(service)
+        if group is None or not group.registered:
+            return 0
+        units = [pods for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service}]
+        return sum(pods.registered for pods in units)
 
     def ready(self, service: str) -> int:
         """Ready endpoints of a Service."""

@@ -246,6 +246,13 @@ def _recreate(engine: Engine, plan: FaultPlan) -> Undo:
     return partial(engine.api.recreate_ingress, action, "argocd-controller", engine.setup.override)
 
 
+def _standby_removed(engine: Engine, plan: FaultPlan) -> Undo:
+    """Somebody applies an Ingress without the standby rules, and adds them when the fault ends."""
+    del plan
+    engine.api.set_standby(there=False)
+    return partial(engine.api.set_standby, there=True)
+
+
 # --- KEDA and people --------------------------------------------------------------------------------------------------------------------
 
 
@@ -462,6 +469,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "action-edited": Kind(_edit_action),
     "action-broken": Kind(_break_action, _MINUTE, 20 * _MINUTE),
     "ingress-recreated": Kind(_recreate, 5.0, 10 * _MINUTE),
+    "standby-rules-removed": Kind(_standby_removed, _MINUTE, _HOUR),
     # KEDA and people.
     "scaler-paused": Kind(_scaler("paused", True, False), 10 * _MINUTE, 4 * _HOUR),
     "scaler-missing": Kind(_scaler("exists", False, True), _MINUTE, 2 * _HOUR),

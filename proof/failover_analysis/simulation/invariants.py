@@ -39,6 +39,7 @@ HARMS: Final = {
     "legal": "AWS or the load-balancer controller refuses the routing, and the mode change that users need never happens",
     "one-writer": "two controllers fight over the same traffic",
     "ready": "requests go to a group without a ready pod, and fail",
+    "registered": "requests go to a target group that was just made, and fail until its targets are registered",
     "drained": "replicas that still get traffic are removed",
     "not-ours": "a floor or a ScaledObject that a person set is overwritten",
     "mode-changes": "traffic is moved back and forth more often than allowed",
@@ -189,6 +190,18 @@ class Invariants:
             seen = snapshot.routing.capacity_ready if unit is None else snapshot.units[unit].ready
             if not seen or (self._truth.calm() and self._engine.balancer.ready(target.service) == 0):
                 self._violated("ready", f"{action.kind} moves traffic to {target.service}, which has no ready endpoint")
+            elif problem := self._unregistered(snapshot, target.service):
+                self._violated("registered", f"{action.kind} moves traffic to {target.service}, {problem}")
+
+    def _unregistered(self, snapshot: Snapshot, service: str) -> str:
+        """Why the load balancer could not serve from a Service that gets traffic; "" if it can, or if the controller could not know."""
+        engine = self._engine
+        if engine.fault_state.stalled or engine.fault_state.stale_s or not snapshot.routing.action:
+            return ""
+        group = engine.balancer.group(service)
+        if group is None:
+            return "which has no target group"
+        return "" if group.registered else f"whose target group {group.arn} has no target yet"
 
     def _mode_changed(self, snapshot: Snapshot, decision: Decision, mode: Mode) -> None:
         """Checks the limits on mode changes. Those that a person requests have none."""

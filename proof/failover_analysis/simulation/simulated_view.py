@@ -15,7 +15,7 @@ from typing import Final
 
 from controller.clock import Clock
 from controller.policy.annotations import MARKER, RETURN_STEP
-from controller.policy.availability import with_known_health
+from controller.policy.availability import of_these_groups, with_known_health
 from controller.policy.model import (
     Application,
     Launch,
@@ -48,7 +48,7 @@ from failover_analysis.simulation.workloads import Workloads
 
 KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
 KINDS: Final = (KARPENTER, WORKLOADS, INGRESS, KEDA)
-"""The watched sources. The controller's other ones (Services, target group bindings) never change here."""
+"""The watched sources whose watch may stall. That of target group bindings never does, and Services never change here."""
 
 WATCH_BUDGET_S: Final = 180.0
 """The default of ``freshness.watch_s``."""
@@ -273,6 +273,7 @@ class SimulatedView:
             writer=ingress.writer if action else "",
             foreign=bool(action) and ingress.writer != FIELD_MANAGER,
             override=ingress.override,
+            standby=self.application.services if ingress.standby else (),
             return_step=int(step) if step.isdigit() else 0,
         )
 
@@ -357,19 +358,33 @@ class SimulatedView:
 
     def _health(self, routing: RoutingObservation, weights: Mapping[str, int], now: float) -> Verification:
         balancer, healthy_share = self._world.balancer, self.application.policy.healthy_share
-        services = [*(unit.backend.service for unit in self.application.units), self.application.capacity.service]
+        groups = self._groups()
+        services = list(groups)
         healthy = {service: balancer.healthy(service) for service in services}
         self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of the groups with traffic and of the standby groups
         problems = []
         for target in routing.targets:
             needed = max(1, math.ceil(healthy_share * balancer.ready(target.service)))
-            if target.weight > 0 and healthy[target.service] < needed:
-                problems.append(f"Service {target.service} has {healthy[target.service]} healthy targets, {needed} are needed")
+            if target.weight > 0 and healthy.get(target.service, 0) < needed:
+                problems.append(f"Service {target.service} has {healthy.get(target.service, 0)} healthy targets, {needed} are needed")
         verdict = Verdict.NOT_YET if problems else Verdict.YES
         ill = {service: now for service, count in healthy.items() if count == 0 and balancer.ready(service) > 0}
         return Verification(
-            verdict, now, "; ".join(problems), routing.action, applied=True, weights=weights, healthy=healthy, ill_since=ill
+            verdict,
+            now,
+            "; ".join(problems),
+            routing.action,
+            applied=True,
+            weights=weights,
+            healthy=healthy,
+            groups={service: tuple(arns) for service, arns in groups.items()},
+            ill_since=ill,
         )
+
+    def _groups(self) -> dict[str, frozenset[str]]:
+        """The target group of each Service that has one, as the target group bindings show it."""
+        found = {service: self._world.balancer.group(service) for service in self.application.services}
+        return {service: frozenset({group.arn}) for service, group in found.items() if group is not None}
 
     # --- snapshots ----------------------------------------------------------------------------------------------------------------------
 
@@ -398,14 +413,13 @@ class SimulatedView:
         )
 
     def _whole_routing(self) -> RoutingObservation:
-        services = (*(unit.backend.service for unit in self.application.units), self.application.capacity.service)
+        groups = self._groups()
         return replace(
             self._view.routing,
-            standby=services,
-            bound=services,
+            bound=tuple(groups),
             capacity_ready=sum(pods.ready for pods in self._view.pods.values()),
             capacity_exists=True,
-            verification=self.verification,
+            verification=of_these_groups(self.verification, groups),
             blocked=self._world.balancer.blocked,
         )
 

@@ -144,11 +144,14 @@ class Traffic:
         Returns:
             The requests per period that find no target.
         """
+        group = self._balancer.group(service)
+        if group is None or not group.registered:
+            return rate
         own = self._of_service.get(service)
         names = list(self._pods) if own is None else [own]
         ill = self._fault_state.broken if own is None else self._fault_state.broken | self._fault_state.sick
         counts = {name: self._pods[name].healthy for name in names if name not in ill and self._pods[name].healthy}
-        if not counts:
+        if not counts or not group.healthy:
             counts = {name: self._pods[name].registered for name in names if self._pods[name].registered}
         if not counts:
             return rate

@@ -128,6 +128,11 @@ def _always_believed(patch: Patch) -> None:
     patch.setattr(InDoubt, "written", lambda self, routing: True)
 
 
+def _trusting(patch: Patch) -> None:
+    """A target group in which nobody has seen a healthy target counts as healthy."""
+    patch.setattr(guards, "_unhealthy", lambda case, serving: "")
+
+
 def _hasty(patch: Patch) -> None:
     """Pods that wait prove a shortage."""
     examine = proof.examine
@@ -196,6 +201,11 @@ TWO_ZONES_OUT = {"outages": (outage(0.1, 3.0, zones=("us-west-2a", "us-west-2b")
 MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "an action that AWS refuses": (_too_heavy, SHORT, "legal"),
     "no fencing": (_no_leadership, {**SHORT, "faults": (fault("process-pauses-before-acting", 0.05, 3.0),)}, "one-writer"),
+    "a new target group that counts as healthy": (
+        _trusting,
+        {**SHORT, "faults": (fault("standby-rules-removed", 0.01, 0.5),)},
+        "registered",
+    ),
     "no drain": (_lowering_at_once, SHORT, "drained"),
     "floors of others": (_everybodys, {"faults": (fault("floor-raised-by-a-person", 0.2),)}, "not-ours"),
     "no dwell": (
