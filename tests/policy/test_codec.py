@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.codec import CodecError, decode, encode
-from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, ScalerWrite, UnitMemory
 from controller.policy.reasons import Reason
 
 times = st.floats(-1e11, 1e11)
@@ -137,3 +137,9 @@ def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:
     raw = json.loads(encode(kept))
     raw["flips"].insert(0, {"at": 1.0, "to": "cost", "reason": "InventedLater", "detail": ""})
     assert decode(json.dumps(raw)) == kept
+
+
+def test_a_write_of_an_earlier_version_was_not_put_back() -> None:
+    """It had no counter."""
+    text = _stored(scaler_writes={"sd21-inf2/floor": {"at": 1_700_000_000.0, "before": "1", "after": "2"}})
+    assert decode(text).scaler_writes == {"sd21-inf2/floor": ScalerWrite(1_700_000_000.0, "1", "2", repeats=0, what="")}

@@ -104,3 +104,12 @@ def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
     """The pause would last until the clock has caught up."""
     kept, _ = fight(200)
     assert deferred(raising(), kept, POLICY, NOW - 3600).due
+
+
+def test_the_action_of_the_ingress_is_none_of_a_scaled_object() -> None:
+    """Its unit and field are not those of a floor, whatever was written before."""
+    kept, _ = fight(200)
+    (floor,) = {action.unit: action for action in raising().actions if action.unit == INF2}.values()
+    route = replace(floor, kind=ActionKind.ROUTE)
+    assert deferred(replace(raising(), actions=(floor,)), kept, POLICY, NOW + 200).due == ()
+    assert deferred(replace(raising(), actions=(route,)), kept, POLICY, NOW + 200).due == (route,)

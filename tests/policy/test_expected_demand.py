@@ -140,3 +140,29 @@ def test_missing_metrics_change_nothing() -> None:
     later = replace(made, now=NOW + 2 * SLOT_S)
     assert decide(memory(demand_history=history), replace(later, sources=()))[0].demand_history is history
     assert decide(memory(demand_history=history), snapshot())[0].demand_history is None
+
+
+@pytest.mark.parametrize(
+    ("demand", "later_s", "errors"),
+    [
+        pytest.param(150.0, SLOT_S, (0.5,), id="half as much again"),
+        pytest.param(80.0, SLOT_S, (0.0,), id="less than expected is no shortfall"),
+        pytest.param(500.0, SLOT_S, (1.0,), id="one doubling says nothing about the next"),
+        pytest.param(150.0, 2 * SLOT_S - 1, (0.5,), id="a little late"),
+        pytest.param(150.0, 2 * SLOT_S, (), id="too late to compare"),
+    ],
+)
+def test_an_error_is_the_share_by_which_a_forecast_fell_short(demand: float, later_s: float, errors: tuple[float, ...]) -> None:
+    """Of a forecast for one slot later, and only about that time."""
+    history = noted_demand(None, 10 * SLOT_S, 100.0)
+    assert history.recent[-1].forecast == 100.0
+    assert noted_demand(history, 10 * SLOT_S + later_s, demand).errors == pytest.approx(errors)
+
+
+def test_the_season_keeps_what_is_no_longer_recent() -> None:
+    """The first demand of a slot as it was, the next day's to three tenths."""
+    first = seen(lambda at: 100.0, every(SLOT_S, (RECENT + 1) / SLOTS))
+    assert first.season[0] == 100.0
+    assert first.season[1] is None, "it is recent"
+    both = seen(lambda at: 100.0 if at < DAY_S else 200.1234, every(SLOT_S, 1 + (RECENT + 1) / SLOTS))
+    assert both.season[0] == pytest.approx(100 + 0.3 * 100.1234, abs=0.001)

@@ -224,3 +224,19 @@ def test_a_step_that_the_load_balancer_does_not_show_is_not_followed_by_another(
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.ROUTING_UNVERIFIED)
     assert memory().reversed_at is None
+
+
+def test_what_cannot_be_reversed_yet_says_what_would_reverse_it() -> None:
+    """No replica is ready behind the capacity Service: its requests would fail, so the steps stay as they are."""
+    remembered, made = at_step(2, ago=10, capacity_ready=0)
+    decision = decide(remembered, replace(made, error_ratio=Sample(0.05, NOW)))[1]
+    assert (decision.verb, decision.held_back, decision.mode) == (Verb.HOLD, Verb.REVERSE, Mode.CAPACITY)
+    assert decision.reason is Reason.STANDBY_NOT_READY
+    assert "sd21-all has no ready endpoint" in decision.sentence
+
+
+@pytest.mark.parametrize(("ratio", "verb"), [(1.0, Verb.REVERSE), (1.5, Verb.HOLD)], ids=["all requests fail", "no ratio"])
+def test_a_ratio_above_one_is_none(ratio: float, verb: Verb) -> None:
+    """A counter that was read twice says nothing."""
+    remembered, made = at_step(2, ago=10)
+    assert decide(remembered, replace(made, error_ratio=Sample(ratio, NOW)))[1].verb is verb

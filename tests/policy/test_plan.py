@@ -218,3 +218,21 @@ def test_actions_are_described_in_words() -> None:
         "ScaledObject sd21-inf2-hpa minReplicaCount 1 to 3",
         "ScaledObject sd21-inf2-hpa targetMetricValue nothing to 89.2",
     }
+
+
+def test_a_scaled_object_whose_uid_is_not_known_is_written_without_it() -> None:
+    """With one, a write fails where somebody has created the ScaledObject again meanwhile."""
+    known, unknown = ({action.kind: action for action in _with_uid(uid)} for uid in ("uid-9", ""))
+    floor, target = (json.loads(known[kind].body) for kind in (ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET))
+    assert (floor["metadata"]["uid"], floor["metadata"]["resourceVersion"]) == ("uid-9", "5")
+    assert target[0] == {"op": "test", "path": "/metadata/uid", "value": "uid-9"}
+    floor, target = (json.loads(unknown[kind].body) for kind in (ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET))
+    assert floor["metadata"] == {"name": "sd21-trn1-hpa", "namespace": "shop"}
+    assert [one["path"] for one in target if one["op"] == "test"] == ["/spec/triggers/0/type", "/spec/triggers/0/metadata/metricName"]
+    assert {action.namespace for action in known.values()} == {"shop"}
+
+
+def _with_uid(uid: str) -> list[Action]:
+    """The writes of a failover to trn1's ScaledObject."""
+    made = change(_failover(), TRN1, scaler=scaler(TRN1, uid=uid))
+    return [action for action in _plan(made, SHORT) if action.unit == TRN1]

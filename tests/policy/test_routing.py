@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.model import Mode, RoutingStyle, Target
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key, format_action, mode_of, parse_action, same_routing
+from controller.policy.routing import MAX_TARGET_GROUPS, action_key, algorithm_of, format_action, mode_of, parse_action, same_routing
 from tests.policy.test_codec import anything
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 
@@ -204,3 +204,17 @@ def test_same_routing(left: tuple[Target, ...], right: tuple[Target, ...], same:
 def test_the_mode_that_an_action_shows(made: tuple[Target, ...], style: RoutingStyle, mode: Mode | None) -> None:
     """By the Services that it names; an action that mixes them is neither."""
     assert mode_of(replace(application(), routing_style=style), made) is mode
+
+
+@pytest.mark.parametrize(
+    ("attributes", "algorithm"),
+    [
+        ("", "round_robin"),
+        ("stickiness.enabled=true", "round_robin"),
+        ("load_balancing.algorithm.type=least_outstanding_requests", "least_outstanding_requests"),
+        ("deregistration_delay.timeout_seconds=30, load_balancing.algorithm.type = weighted_random", "weighted_random"),
+    ],
+)
+def test_the_algorithm_is_read_from_the_attributes(attributes: str, algorithm: str) -> None:
+    """As people write them, with spaces. ELBv2's own default is round robin."""
+    assert algorithm_of(attributes) == algorithm

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.model import Backend, Unit, WeightStrategy
+from controller.policy.model import Backend, Mode, Unit, WeightStrategy
+from controller.policy.targets import targets_at_rest
 from controller.policy.weights import (
     adjusted_throughputs,
     apply_availability,
@@ -19,6 +20,7 @@ from controller.policy.weights import (
     largest_remainder,
     price_ratio,
 )
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 
 
 def unit(name: str, price: float = 1.0, throughput: float = 100.0, latency: float = 0.5, weight: int | None = None) -> Unit:
@@ -309,3 +311,10 @@ class TestCosts:
         units = [unit(str(i), throughput=t) for i, t in enumerate(throughputs)]
         adjusted = adjusted_throughputs(units)
         assert all(adjusted[u.name] <= u.throughput for u in units)
+
+
+def test_a_new_ingress_gets_the_weights_of_equally_many_replicas() -> None:
+    """`render` writes it before any replica exists."""
+    made = application()
+    assert targets_at_rest(made, Mode.COST) == COST_TARGETS
+    assert targets_at_rest(made, Mode.CAPACITY) == CAPACITY_TARGETS
