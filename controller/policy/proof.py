@@ -130,7 +130,8 @@ def examine(
         now: Seconds since the Unix epoch.
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
     """
-    unended = _unended(pool, allowed, policy, now, waited=bool(waiting))
+    concern = _Concern(allowed)
+    unended = _unended(pool, concern, policy, now, waited=bool(waiting))
     refusals = _within(unended, policy, now)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
     age_at = _age_at(unended, start, policy) if refusals or pool.at_limit else None
@@ -139,8 +140,7 @@ def examine(
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
-    met = [one for one in (*pool.failures, *pool.elsewhere) if _concerned(one, allowed)]
-    said = _Said(start, now, policy.ice_cache_s, met)
+    said = _Said(start, now, policy.ice_cache_s, (*pool.failures, *pool.elsewhere), concern)
     by_name = _named(counting, allowed, required, said)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
@@ -165,25 +165,25 @@ def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, no
         waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
             own waits for the mark that says whether consolidation asked.
     """
-    return _within(_unended(pool, allowed, policy, now, waited=waited), policy, now)
+    return _within(_unended(pool, _Concern(allowed), policy, now, waited=waited), policy, now)
 
 
 def _within(refusals: Sequence[Refusal], policy: PolicySettings, now: float) -> tuple[Refusal, ...]:
     return tuple(one for one in refusals if now - one.last_at <= policy.ice_window_s)
 
 
-def _unended(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
+def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
     """The refusals of the unit's offerings, however old, that no launch has ended, the oldest first; arguments as those of `standing`."""
     refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
     if not refusals:
         return ()
-    launches = _last([one for one in pool.launches if allowed.suits(one)])
+    launches = _last([one for one in pool.launches if concern.allowed.suits(one)])
     found = [
         one
         for one in refusals
         if not one.replacement
         and _judged(one, policy, now, waited=waited)
-        and _concerned(one, allowed)
+        and concern.about(one)
         and not any(created_after(launch, one) for launch in launches)
     ]
     return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
@@ -219,6 +219,27 @@ def _judged(refusal: Refusal, policy: PolicySettings, now: float, *, waited: boo
     if refusal.source == "create-error":
         return now - refusal.at >= policy.create_error_s
     return waited or now - refusal.seen >= policy.replacement_hold_s
+
+
+class _Concern:
+    """Which refusals are about an offering that the unit may have. Hundreds of them name a few combinations: each is looked up once.
+
+    Args:
+        allowed: What the unit may be launched as.
+    """
+
+    def __init__(self, allowed: Allowed) -> None:
+        self.allowed = allowed
+        self._known: dict[tuple[object, ...], bool] = {}
+
+    def about(self, refusal: Refusal) -> bool:
+        """Whether the refusal is about such an offering."""
+        asked = (refusal.instance_types, refusal.zones, refusal.capacity_types, refusal.requirements_known)
+        named = (refusal.offerings, refusal.named_type, refusal.named_zone, refusal.truncated)
+        found = self._known.get((asked, named))
+        if found is None:
+            found = self._known[asked, named] = _concerned(refusal, self.allowed)
+        return found
 
 
 def _concerned(refusal: Refusal, allowed: Allowed) -> bool:
@@ -268,13 +289,15 @@ class _Said:
         start: Since when pods have waited; None where none does.
         now: Seconds since the Unix epoch.
         cache_s: How long Karpenter caches a refused offering, seconds.
-        met: All refusals of the unit's offerings: a launch elsewhere ends a refusal, and takes nothing out of the cache.
+        met: All refusals, ended or not: a launch elsewhere ends a refusal, and takes nothing out of the cache.
+        concern: Says which of them are about the unit's offerings.
     """
 
     start: float | None
     now: float
     cache_s: float
     met: Sequence[Refusal]
+    concern: _Concern
 
     def cycle(self, refusals: Sequence[Refusal], at: float) -> list[Refusal]:
         """The refusals that were in the cache at some moment."""
@@ -289,7 +312,7 @@ class _Said:
         """Whether it still holds that everything was in the cache at some moment; not where nothing had been refused by then."""
         if not self.cycle(refusals, at):
             return False
-        return self._waited(at) or self.now - min(one.at for one in self.cycle(self.met, at)) <= self.cache_s
+        return self._waited(at) or self.now - min(one.at for one in self.cycle(self.met, at) if self.concern.about(one)) <= self.cache_s
 
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""

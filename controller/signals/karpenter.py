@@ -574,7 +574,7 @@ class KarpenterView:
         return PoolObservation(
             name=name,
             exists=pool is not None,
-            failures=_summed_up(_batched(refusals)),
+            failures=summed_up(_batched(refusals)),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=pool.instances.types if pool is not None else (),
@@ -756,7 +756,7 @@ def _batched(refusals: list[Refusal]) -> tuple[Refusal, ...]:
     return tuple(result)
 
 
-def _summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
     """The refusals without those that add nothing, in their order.
 
     Of equal ones within the time of a batch the first and the last are kept: what is concluded of them depends on when the oldest and the

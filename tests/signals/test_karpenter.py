@@ -19,7 +19,7 @@ from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, P
 from controller.policy.proof import Allowed, examine
 from controller.signals import karpenter
 from controller.signals.cluster import ClusterView
-from controller.signals.karpenter import KarpenterView, _batched, _summed_up
+from controller.signals.karpenter import KarpenterView, _batched, summed_up
 from tests.signals.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
 
 INF2 = "amd-neuron-inf2"
@@ -773,9 +773,7 @@ def test_what_is_concluded_of_the_sum_is_concluded_of_all(
     pool = PoolObservation("inf2", launches=launches, blocked_at=T0 + blocked)
     allowed = Allowed(("inf2.xlarge",), (("us-west-2a", "us-west-2b", "us-west-2c"),), ("on-demand",))
     policy, waiting = PolicySettings(), [PendingPod("p", T0, ("inf2",))]
-    one, other = (
-        examine(replace(pool, failures=failures), allowed, waiting, policy, T0 + asked) for failures in (whole, _summed_up(whole))
-    )
+    one, other = (examine(replace(pool, failures=failures), allowed, waiting, policy, T0 + asked) for failures in (whole, summed_up(whole)))
     assert one.named == other.named
     assert (one.age_at is None) == (other.age_at is None)
     assert abs((one.age_at or 0.0) - (other.age_at or 0.0)) <= 2.0

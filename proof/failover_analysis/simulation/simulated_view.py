@@ -36,6 +36,7 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.policy.proof import created_after
 from controller.policy.routing import parse_action, same_routing
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
+from controller.signals.karpenter import summed_up
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import Claim, Pod, types_of
@@ -220,7 +221,7 @@ class SimulatedView:
         limited = f"limit of nodes reached: {used} of {pool.limit}" if pool.full() else ""
         return PoolObservation(
             name=pool.name,
-            failures=tuple(self._failure(failure) for failure in pool.failures),
+            failures=summed_up(map(self._failure, pool.failures)),
             launches=tuple(self._launch(claim) for claim in pool.launches),
             elsewhere=self._elsewhere(pool),
             blocked_at=pool.blocked_at,
