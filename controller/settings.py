@@ -463,7 +463,8 @@ class _Fields(BaseModel):
         default=20,
         ge=1,
         le=600,
-        description="Time after SIGTERM to finish a tick and send queued messages, seconds. Keep it below the pod's grace period, 30 s.",
+        description="Time after SIGTERM to finish a tick and send queued messages, seconds. Keep it 10 s below the pod's grace period, "
+        "which is 60 s in the manifests.",
     )
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API, and its watches.")
     leader_election: LeaderElectionSettings = Field(default=LeaderElectionSettings(), description="Election of the one replica that acts.")
