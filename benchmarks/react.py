@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ import psutil
 from benchmarks import fleet, installation, report
 from benchmarks.aws_process import CALLS_PER_S, AwsProcess
 from benchmarks.aws_sample import CheckerLatency
+from benchmarks.churn import Churn
 from benchmarks.fleet import ACTION, STATE_NAMESPACE, Member
 from benchmarks.installation import SPACE
 from benchmarks.process import MIB, ControllerProcess, Usage
@@ -50,6 +51,8 @@ _QUIET_S: Final = 10.0  # idle if there is at most one call per second for this 
 _CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
 _PER_NAMESPACE: Final = 100
+_CHURN_S: Final = 0.2  # between two rounds of changes: five pods and five NodeClaims come and go each second
+_CHURN_NODES: Final = 1000
 _CALLS_EACH: Final = 8.0  # ELBv2 calls of one verification: the listeners, their rules, six target groups
 
 
@@ -62,12 +65,14 @@ class Scenario:
         samples: How many refusals. Each application gets at most one, so the set is replaced as often as needed.
         shared: Whether all applications share one NodePool: one refusal fails all of them over.
         aws: Whether ELBv2, CloudWatch and EC2 are on, answered by `benchmarks.aws_answers`.
+        churn: Whether pods and NodeClaims of a thousand nodes come and go meanwhile.
     """
 
     applications: int
     samples: int
     shared: bool = False
     aws: bool = False
+    churn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,14 @@ class Plan:
     trips: int
 
 
-_ROWS: Final = (Scenario(1, 200), Scenario(100, 200), Scenario(1000, 300), Scenario(1000, 300, aws=True), Scenario(1000, 1000, shared=True))
+_ROWS: Final = (
+    Scenario(1, 200),
+    Scenario(100, 200),
+    Scenario(1000, 300),
+    Scenario(1000, 300, aws=True),
+    Scenario(1000, 300, churn=True),
+    Scenario(1000, 1000, shared=True),
+)
 FULL: Final = Plan(_ROWS, window_s=60.0, settle_s=4.0, trips=60)
 QUICK: Final = Plan((Scenario(20, 40),), window_s=15.0, settle_s=2.0, trips=30)
 
@@ -271,7 +283,8 @@ class Bench:
         result.quiet_trips = [self._trip() for _ in range(self._plan.trips)]
         namespaces = sorted({member.namespace for one in sets for member in one})
         timed: list[tuple[Member, float | None, float]] = []
-        with self._noise(namespaces, result):
+        churn = Churn(self._plane.patient_session(), sets[0], _CHURN_S, _CHURN_NODES) if result.scenario.churn else nullcontext()
+        with churn, self._noise(namespaces, result):
             time.sleep(self._plan.settle_s)
             self._say(f"{size} application(s): under noise")
             result.noisy = controller.usage(self._plan.window_s)
@@ -450,12 +463,13 @@ def main() -> None:
     parser.add_argument("--applications", type=int, help="measure only one row with this many applications; writes no docs")
     parser.add_argument("--shared", action="store_true", help="with --applications: all share one NodePool, and one refusal is for all")
     parser.add_argument("--aws", action="store_true", help="with --applications: ELBv2, CloudWatch and EC2 are on, and answer after 0.2 s")
+    parser.add_argument("--churn", action="store_true", help="with --applications: pods and NodeClaims of a thousand nodes come and go")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     if options.applications:
         samples = options.applications if options.shared else options.samples
-        chosen = (Scenario(options.applications, samples, options.shared, options.aws),)
+        chosen = (Scenario(options.applications, samples, options.shared, options.aws, options.churn),)
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
     begun = time.monotonic()
 

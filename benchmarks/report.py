@@ -71,6 +71,7 @@ def _row(result: Row) -> dict[str, Any]:
     summary = {
         "applications": result["scenario"]["applications"],
         "aws": result["aws"],
+        "churn": result["scenario"]["churn"],
         "samples": len(samples),
         "failed": result["failed"],
         "start_s": round(result["start_s"], 1),
@@ -113,7 +114,7 @@ def reached(row: Row) -> dict[str, bool]:
 
 
 def _label(row: Row) -> str:
-    return f"{row['applications']:,}" + (", AWS on" if row["aws"] else "")
+    return f"{row['applications']:,}" + (", AWS on" if row["aws"] else "") + (", churn" if row["churn"] else "")
 
 
 _TIMES: Final = ("applications", "samples", "p50", "p99", "in patches", "writes", "bare patch p50", "p99", "without noise p50")

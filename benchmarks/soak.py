@@ -8,41 +8,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fleet, installation
+from benchmarks.churn import Churn
 from benchmarks.fleet import STATE_NAMESPACE, Member
 from benchmarks.markdown import markdown, put
-from benchmarks.noise import event
 from benchmarks.process import MIB, ControllerProcess
 from benchmarks.requests_seen import read
 from controller.clients.kube import (
     CONFIG_MAPS,
-    EVENTS,
-    INGRESSES,
-    MERGE_PATCH,
-    NODE_CLAIMS,
-    PODS,
-    KubeSession,
-    Object,
-    Resource,
 )
-from controller.errors import RemoteError
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
@@ -58,8 +45,6 @@ _SAMPLE_S: Final = 5.0
 _WARM: Final = 0.25  # of the time, before the beginning is measured: caches fill, and each status is written once more
 _PART: Final = 0.15  # of the time, of which the beginning and the end are the medians
 _AWAY_S: Final = 20.0  # the API server is killed, and hangs, for that long
-_CHURN_S: Final = 0.5
-_ALIVE: Final = 20  # pods and NodeClaims of the churn at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,58 +77,6 @@ class Line:
     def change(self) -> float:
         """By how much the end differs, as a share of the beginning."""
         return (self.end - self.begin) / self.begin if self.begin else 0.0
-
-
-class Churn:
-    """Changes what the controller watches, without a reason to change a mode: pods, NodeClaims, events and an annotation.
-
-    Args:
-        session: An administrator's.
-        members: The applications.
-    """
-
-    def __init__(self, session: KubeSession, members: Sequence[Member]) -> None:
-        self._session, self._members, self._rng = session, members, random.Random(20261127)
-        self._stop, self._there = threading.Event(), deque[str]()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.changes = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=30)
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.wait(_CHURN_S):
-            number += 1
-            with suppress(RemoteError):  # while the API server is away
-                self._change(number, self._rng.choice(self._members))
-
-    def _change(self, number: int, member: Member) -> None:
-        """A pod and a NodeClaim more, an event, another annotation of an Ingress; and the oldest pod and NodeClaim less."""
-        name, space = f"churn-{number:06d}", member.namespace
-        container = {"name": "server", "image": "server:1"}
-        labels = {"app": f"{member.name}-inf2", "pod-template-hash": "5655dd594d"}
-        self._made(PODS, space, {"metadata": {"name": name, "labels": labels}, "spec": {"nodeName": name, "containers": [container]}})
-        reference = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
-        spec = {"nodeClassRef": reference, "requirements": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}]}
-        kind = {"apiVersion": NODE_CLAIMS.api_version, "kind": NODE_CLAIMS.kind}
-        self._made(NODE_CLAIMS, None, {**kind, "metadata": {"name": name, "labels": {"karpenter.sh/nodepool": member.pool}}, "spec": spec})
-        self._session.create(EVENTS, "default", event(number, "default", self._rng), field_manager="churn")
-        annotated = json.dumps({"metadata": {"annotations": {"bench/number": str(number)}}})
-        self._session.request("PATCH", INGRESSES.path(space, member.name), body=annotated, content_type=MERGE_PATCH)
-        self.changes += 4
-        while len(self._there) > 2 * _ALIVE:
-            self._session.request("DELETE", self._there.popleft(), query=(("gracePeriodSeconds", "0"),))
-            self.changes += 1
-
-    def _made(self, resource: Resource, namespace: str | None, body: Object) -> None:
-        self._session.request("POST", resource.path(namespace), body=json.dumps(body))
-        self._there.append(resource.path(namespace, body["metadata"]["name"]))
 
 
 def soak(applications: int, minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
