@@ -60,7 +60,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
-    check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot.application, snapshot.now))
+    check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot))
     if _observing(snapshot):  # not before the decision: a floor of somebody else is replaced one pass after it is remembered
         memory = planned_floors.found(memory, snapshot)
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)

@@ -337,6 +337,10 @@ class Sample:
     at: float
 
 
+SCALE_IN_S: Final = 300.0
+"""Default ``behavior.scaleDown.stabilizationWindowSeconds`` of a HorizontalPodAutoscaler, seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scaler:
     """A unit's KEDA ScaledObject as observed."""
@@ -355,6 +359,7 @@ class Scaler:
     trouble: str = ""  # why KEDA does not scale the unit by its metric, as its conditions say; "" where it does
     lasting: bool = False  # the trouble is more than a single failed query
     uid: str = ""  # "" only in recordings of versions that did not note it
+    scale_in_s: float | None = SCALE_IN_S  # how long fewer replicas must suffice before its HPA removes some; None: it never does
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def offered(
         In the order of the application file. A unit that is short, or whose return is not proven, has no more than its ready replicas; one
         that may be short no more than were requested, and one whose NodePool is at its limit no more than have a node. A unit that nothing
         scales, because it has no ScaledObject or a person paused it, keeps what it has, and a floor that a person set is its least.
+        Where the HPA never removes replicas, those that exist are the least.
     """
     grouped, paid = families(snapshot), _paid(snapshot)
     above = None if demand is None else snapshot.application.policy.planned_max_above_scaler * demand
@@ -108,6 +109,8 @@ def offered(
             most = least = min(most, _present(observed, judged))
         else:
             least = least if scaler.floor_ours else max(least, scaler.min_replicas)
+            if scaler.scale_in_s is None:
+                least = max(least, _present(observed, judged))
             if above is not None:
                 most = min(most, max(least, scaler_replicas(snapshot, unit)) + math.ceil(above / unit.throughput - 1e-9))
         start = unit.cold_start_s / PAYS_OFF_S

@@ -3,11 +3,12 @@
 A floor rises at once. It sinks only where the demand is known, the load balancer can be read, and the replicas that stay carry what the
 fleet must carry. It then sinks to the most replicas that were planned within a window. The window is the scaler's own, and at least the
 unit's cold start: a replica that is needed again within that time would have cost as much to start as to keep (the break-even time of the
-ski-rental problem, Karlin et al. 1988).
+ski-rental problem, Karlin et al. 1988). Where the HPA never removes replicas, floors stay: without them the replicas would, too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -16,7 +17,6 @@ from controller.policy.demand import ceiling
 from controller.policy.ledger import placed
 from controller.policy.metric_times import oldest_s
 from controller.policy.model import (
-    Application,
     Memory,
     PlannedFleet,
     Scaler,
@@ -29,17 +29,14 @@ from controller.policy.model import (
 )
 from controller.policy.planned import families, refused
 
-SCALER_WINDOW_S: Final = 300.0
-"""Default ``behavior.scaleDown.stabilizationWindowSeconds`` of the HPA that KEDA makes, seconds."""
-
 _LATE_S: Final = 120.0  # beyond the oldest that a sample is in ordinary times: it is late, and shows no fall of the demand
 _SURE: Final = 10.0  # requests a period: that many are expected where a counter without a value means missing metrics (e^-10 by chance)
 _NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers
 
 
-def window_s(unit: Unit) -> float:
-    """How long fewer replicas must be planned before a unit's floor sinks, seconds."""
-    return max(SCALER_WINDOW_S, unit.cold_start_s)
+def window_s(unit: Unit, scaler: Scaler) -> float:
+    """How long fewer replicas must be planned before a unit's floor sinks, seconds; infinite where its HPA never removes replicas."""
+    return math.inf if scaler.scale_in_s is None else max(scaler.scale_in_s, unit.cold_start_s)
 
 
 def found(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -104,9 +101,9 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
     sinking = {}
     for unit in snapshot.application.units:
         scaler = snapshot.units[unit.name].scaler
-        if scaler is not None and scaler.floor_ours:
+        if scaler is not None and scaler.floor_ours and scaler.scale_in_s is not None:
             wanted, window = _wanted(unit, snapshot, memory, fleet), memory.sinking.get(unit.name)
-            noted = _noted(window, wanted, scaler.min_replicas, snapshot.now, window_s(unit))
+            noted = _noted(window, wanted, scaler.min_replicas, snapshot.now, window_s(unit, scaler))
             if noted is not None:
                 sinking[unit.name] = noted
     return memory if sinking == memory.sinking else replace(memory, sinking=sinking)
@@ -120,9 +117,13 @@ def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, len
     return window if wanted <= window.highest else replace(window, highest=wanted)
 
 
-def sinks_in_s(memory: Memory, application: Application, now: float) -> list[float]:
+def sinks_in_s(memory: Memory, snapshot: Snapshot) -> list[float]:
     """Seconds until each window is over."""
-    return [one.since + window_s(application.unit(name)) - now for name, one in memory.sinking.items()]
+    return [
+        one.since + window_s(snapshot.application.unit(name), scaler) - snapshot.now
+        for name, one in memory.sinking.items()
+        if (scaler := snapshot.units[name].scaler) is not None
+    ]
 
 
 def planned_floors(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet | None) -> dict[str, int]:
@@ -172,7 +173,7 @@ def _floor(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judge
         # A floor that somebody else set was remembered in an earlier pass before it is replaced, so that it can come back after a crash.
         return wanted if scaler.floor_ours or memory.found_floors.get(unit.name) == present else present
     observed, window = snapshot.units[unit.name], memory.sinking.get(unit.name)
-    sunk = window is not None and snapshot.now - window.since >= window_s(unit)
+    sunk = window is not None and snapshot.now - window.since >= window_s(unit, scaler)
     floor = max(wanted, min(present, window.highest)) if window is not None and sunk else present
     return max(wanted, min(floor, _attainable(observed, judged))) if window is not None else present
 

@@ -17,6 +17,9 @@ GATE_PREFIX: Final = "target-health."
 where the domain is ``elbv2.k8s.aws``, or that of EKS Auto Mode."""
 
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
+SCALE_IN: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleDown")
+"""Where a ScaledObject's spec says how its HPA removes replicas."""
+
 _TRIGGER: Final = ("metricName", "expression", "targetMetricValue")
 
 
@@ -81,12 +84,17 @@ def _service(obj: Object) -> dict[str, Any]:
 
 def _scaled_object(obj: Object) -> dict[str, Any]:
     triggers = [{**_picked(one, "type"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in items(obj, "spec", "triggers")]
+    spec = {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount"), "triggers": triggers}
+    scale_in = _picked(dig(obj, "spec", *SCALE_IN), "stabilizationWindowSeconds", "selectPolicy")
+    if scale_in:
+        advanced, config, behavior, down = SCALE_IN
+        spec[advanced] = {config: {behavior: {down: scale_in}}}
     return {
         "metadata": {
             **_picked(obj.get("metadata"), "name", "namespace", "uid", "resourceVersion", "annotations"),
             "managedFields": _owners(obj, "f:spec", "f:minReplicaCount"),
         },
-        "spec": {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount"), "triggers": triggers},
+        "spec": spec,
         "status": _picked(obj.get("status"), "conditions"),
     }
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, Resource
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.policy.model import Application, PendingPod, Scaler, Unit
+from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import POOL_LABEL, ZONE_LABEL, devices
@@ -35,7 +35,7 @@ from controller.signals.objects import (
     version,
     version_of,
 )
-from controller.signals.slim import GATE_PREFIX, pack, slim, unpack
+from controller.signals.slim import GATE_PREFIX, SCALE_IN, pack, slim, unpack
 
 _BINDING_GROUPS: Final = frozenset({TARGET_GROUP_BINDINGS.group, AUTO_TARGET_GROUP_BINDINGS.group})
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
@@ -44,6 +44,7 @@ _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _HASH_LABEL: Final = "pod-template-hash"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
 _NUMBER: Final = 64  # characters of a number that is written as text
+_LONGEST_SCALE_IN_S: Final = 3600  # more is refused for an HPA, and KEDA then calls its ScaledObject not ready
 _MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
 _GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
@@ -483,7 +484,23 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         trouble=trouble,
         lasting=lasting,
         uid=text(obj, "metadata", "uid"),
+        scale_in_s=read_scale_in_s(mapping(obj, "spec")),
     )
+
+
+def read_scale_in_s(spec: Object) -> float | None:
+    """How long a ScaledObject's HPA waits before it removes replicas, seconds; None where it never does.
+
+    Its `policies` are left to the HPA: they bound how many replicas go in a while, also where a floor sank.
+
+    Args:
+        spec: Of the ScaledObject. A value that Kubernetes refuses for an HPA counts as none.
+    """
+    behavior = mapping(spec, *SCALE_IN)
+    if text(behavior, "selectPolicy") == "Disabled":
+        return None
+    seconds = integer(behavior, "stabilizationWindowSeconds")
+    return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_SCALE_IN_S else SCALE_IN_S
 
 
 def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, str, str, Object]:

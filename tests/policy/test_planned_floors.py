@@ -11,6 +11,7 @@ from controller.policy.codec import decode, encode
 from controller.policy.conclusion import Conclusion, conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
+    SCALE_IN_S,
     ActionKind,
     Application,
     Cause,
@@ -28,7 +29,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.planned import planned_verb
-from controller.policy.planned_floors import SCALER_WINDOW_S, window_s
+from controller.policy.planned_floors import window_s
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
@@ -115,10 +116,44 @@ def test_a_floor_sinks_after_a_window_to_the_most_that_was_planned() -> None:
 
 
 def test_the_window_is_no_shorter_than_the_scalers_own() -> None:
-    """However fast a unit starts."""
-    unit = live().units[0]
-    assert window_s(replace(unit, cold_start_s=10.0)) == SCALER_WINDOW_S
-    assert window_s(replace(unit, cold_start_s=900.0)) == 900.0
+    """However fast a unit starts. 300 s where its ScaledObject says nothing."""
+    unit, scaler = live().units[0], Scaler("x", "1", 1, 100)
+    assert window_s(replace(unit, cold_start_s=10.0), scaler) == SCALE_IN_S == 300.0
+    assert window_s(replace(unit, cold_start_s=900.0), scaler) == 900.0
+    assert window_s(replace(unit, cold_start_s=900.0), replace(scaler, scale_in_s=3600.0)) == 3600.0
+    assert window_s(replace(unit, cold_start_s=10.0), replace(scaler, scale_in_s=0.0)) == 10.0
+
+
+def _scaling_in(seen: Snapshot, seconds: float | None) -> Snapshot:
+    """Every ScaledObject with that window."""
+    units = {
+        name: replace(one, scaler=replace(one.scaler, scale_in_s=seconds))  # type: ignore[type-var]  # it has one
+        for name, one in seen.units.items()
+    }
+    return replace(seen, units=units)
+
+
+def test_a_floor_sinks_no_sooner_than_its_scaled_object_says() -> None:
+    """Half an hour here, three cold starts; the next pass is due then."""
+    app = live(resilience_share=0.0)
+    seen = _scaling_in(observed(app, 200.0, ready=12, floor=8), 1800.0)
+    before = conclude(memory(), seen).memory
+    early = conclude(before, _scaling_in(observed(app, 200.0, now=NOW + 1790, ready=12, floor=8), 1800.0))
+    assert written(early) == {}
+    assert early.decision.next_check_s is not None
+    assert early.decision.next_check_s <= 10
+    assert written(conclude(before, _scaling_in(observed(app, 200.0, now=NOW + 1800, ready=12, floor=8), 1800.0)))[INF2] < 8
+
+
+def test_where_replicas_never_go_neither_do_floors() -> None:
+    """`selectPolicy: Disabled`: without the floor the replicas would stay too, so the fleet is made of what exists."""
+    app = live(resilience_share=0.0)
+    before = conclude(memory(), _scaling_in(observed(app, 200.0, ready=12, floor=8), None)).memory
+    assert before.sinking == {}
+    later = conclude(before, _scaling_in(observed(app, 200.0, now=NOW + 7200, ready=12, floor=8), None))
+    assert written(later) == dict.fromkeys((unit.name for unit in app.units), 12)
+    assert later.decision.planned is not None
+    assert later.decision.planned.fleet.replicas[INF2] == 12
 
 
 def test_a_restart_begins_the_windows_anew() -> None:

@@ -428,6 +428,40 @@ def test_a_scaler_with_kedas_defaults(view: WorkloadView) -> None:
     assert (scaler.min_replicas, scaler.max_replicas, scaler.target, scaler.trigger_index, scaler.paused) == (0, 100, "", None, False)
 
 
+def _scaling_in(**behavior: Any) -> dict[str, Any]:
+    return {"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": behavior}}}
+
+
+@pytest.mark.parametrize(
+    ("advanced", "seconds"),
+    [
+        pytest.param(None, 300.0, id="nothing: the HPA's default"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=600), 600.0, id="longer"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=0), 0.0, id="at once"),
+        pytest.param(_scaling_in(policies=[{"type": "Pods", "value": 1, "periodSeconds": 60}]), 300.0, id="its policies are the HPA's"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=600, selectPolicy="Min"), 600.0, id="the slowest of them too"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=600, selectPolicy="Disabled"), None, id="never"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=3601), 300.0, id="more than an HPA may have"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=-1), 300.0, id="less than nothing"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds="600"), 300.0, id="a string"),
+        pytest.param(_scaling_in(stabilizationWindowSeconds=True, selectPolicy=["Disabled"]), 300.0, id="other types"),
+        pytest.param({"horizontalPodAutoscalerConfig": {"behavior": [{"scaleDown": None}]}}, 300.0, id="another shape"),
+    ],
+)
+def test_how_long_the_hpa_waits_before_it_removes_replicas(view: WorkloadView, advanced: Any, seconds: float | None) -> None:
+    """From the behaviour that KEDA passes on to its HPA. What Kubernetes refuses for one counts as nothing."""
+    view.scaled_object("ADDED", scaled_object(advanced=advanced))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert scaler.scale_in_s == seconds
+
+
+def test_another_window_is_a_change(view: WorkloadView) -> None:
+    """The next pass must know of it."""
+    view.scaled_object("ADDED", scaled_object())
+    assert view.scaled_object("MODIFIED", scaled_object(advanced=_scaling_in(stabilizationWindowSeconds=600)))
+
+
 def test_no_scaler(view: WorkloadView) -> None:
     """The unit names none, or it does not exist, or no longer."""
     assert view.scaler(NAMESPACE, UNIT) is None

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
 from controller.policy.codec import decode, encode
-from controller.policy.model import Action, Application, Memory, Override, Unit
+from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Override, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import action_key
 from controller.policy.text import number
@@ -72,6 +72,7 @@ class ScalerObject:
     floor_owner: str = FIELD_MANAGER
     paused: bool = False
     exists: bool = True
+    scale_in_s: float | None = SCALE_IN_S  # of its HPA; None: it never removes replicas
 
     @property
     def uid(self) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from controller.policy.demand import capacity_throughputs
-from controller.policy.model import Application, Mode, Target
+from controller.policy.model import SCALE_IN_S, Application, Mode, Target
 from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets
 from controller.policy.text import number
@@ -144,7 +144,8 @@ class Engine:
             wanted = math.ceil(demand * share[unit.name] / whole / asked - 1e-9)
             self.workloads.start(unit.name, min(max(wanted, unit.min_replicas), unit.max_replicas))
             if unit.name in self.api.scalers:
-                self.api.scalers[unit.name].target = number(asked)
+                scaler = self.api.scalers[unit.name]
+                scaler.target, scaler.scale_in_s = number(asked), self.setup.scale_in_s.get(unit.name, SCALE_IN_S)
         self.balancer.attach(self.workloads.units)
         self.api.ingress.override = self.setup.override
 

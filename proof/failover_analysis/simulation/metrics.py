@@ -119,7 +119,13 @@ class Keda:
         fresh = period is not None and self._event_queue.now - period.end <= self._window_s
         total = period.flow.units[unit].requests if fresh and period is not None and unit in period.flow.units else NO_DATA
         wanted = self._autoscalers[unit].replicas(
-            self._event_queue.now, max(total, NO_DATA), float(scaler.target), pods.desired, least=scaler.floor, most=scaler.most
+            self._event_queue.now,
+            max(total, NO_DATA),
+            float(scaler.target),
+            pods.desired,
+            least=scaler.floor,
+            most=scaler.most,
+            scale_in_s=scaler.scale_in_s,
         )
         if wanted != pods.desired:
             self._advanced()

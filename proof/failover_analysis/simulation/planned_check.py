@@ -14,9 +14,6 @@ from controller.policy.planned import families
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.truth import SETTLE_S, Truth
 
-SETTLED_S: Final = 300.0
-"""How long a planned floor stays before it sinks, seconds: the HPA's own window."""
-
 _NEAR: Final = 1e-6
 _NOISE: Final = 0.1  # how far a sample of the demand may lie below it, as a share
 _LASTING_S: Final = 5400.0  # what was needed that long must be carried by now: metrics, a node and a cold start take half of it
@@ -65,9 +62,11 @@ class PlannedCheck:
         self._written[action.unit] = now
         judged, pool = decision.evidence[action.unit], snapshot.units[action.unit].pool
         refused = judged.shortage is not Shortage.NONE or judged.last_refusal_at is not None or bool(pool.at_limit)
-        if action.kind is not ActionKind.LOWER_FLOOR or refused or now - before >= SETTLED_S - 1:
+        own_s = self._engine.api.scalers[action.unit].scale_in_s
+        settled_s = math.inf if own_s is None else own_s
+        if action.kind is not ActionKind.LOWER_FLOOR or refused or now - before >= settled_s - 1:
             return ""
-        return f"the floor of {action.unit} sinks {now - before:.0f} s after its last change, {SETTLED_S:.0f} s are required"
+        return f"the floor of {action.unit} sinks {now - before:.0f} s after its last change, {settled_s:.0f} s are required"
 
     def exposed(self, snapshot: Snapshot, decision: Decision) -> str:
         """What is wrong with what the ready replicas carry without a family; "" where it is enough, or cannot be demanded now."""

@@ -149,6 +149,11 @@ class SimulationFile(FileModel):
     capacity_types: dict[DnsName, _CapacityTypes] = Field(
         default_factory=dict, max_length=100, description="Capacity types by NodePool. One that is missing launches on-demand nodes."
     )
+    scale_in_s: dict[DnsName, Annotated[float, Field(ge=0, le=3600)] | None] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Seconds that the HPA waits before it removes replicas, by unit; null: it never does. One that is missing waits 300.",
+    )
     node_pools: dict[DnsName, tuple[DnsName, ...]] = Field(
         default_factory=dict, max_length=100, description="Units by NodePool; replaces what the application file says of these units."
     )
@@ -235,6 +240,7 @@ class Scenario:
             mode=file.mode,
             zones=file.zones,
             fleet=file.fleet,
+            scale_in_s=dict(file.scale_in_s),
             capacity_types=capacity_types,
             outages=tuple(one for one in (*found, *self.traced) if one.start_s < seconds),
             limits=tuple(Limit(one.at_s, one.node_pool, one.nodes) for one in file.limits),
@@ -339,6 +345,7 @@ def load(path: Path) -> Scenario:
     units, pools = {unit.name for unit in application.units}, {unit.node_pool for unit in application.units}
     unknown = [one.unit for one in model.faults if one.unit and one.unit not in units]
     unknown += [one.node_pool for one in model.limits if one.node_pool not in pools]
+    unknown += [unit for unit in model.scale_in_s if unit not in units]
     unknown += [pool for pool in model.capacity_types if pool not in pools]
     if unknown:
         raise ConfigError(f"{path}: found {', '.join(unknown)}; allowed: {', '.join(sorted(units | pools))}")

@@ -75,6 +75,8 @@ class Setup:
         mode: The mode at the start.
         zones: Zones of the region.
         fleet: How EC2 answers a fleet request that it cannot fill.
+        scale_in_s: How long the HPA of a unit waits before it removes replicas, by unit; None: it never does. One that is missing waits as
+            long as by default.
         capacity_types: What each NodePool may launch; one that is missing launches on-demand instances.
         outages: When EC2 has no capacity.
         limits: NodePool limits.
@@ -95,6 +97,7 @@ class Setup:
     mode: Mode = Mode.COST
     zones: tuple[str, ...] = ZONES
     fleet: FleetAnswer = FleetAnswer.ONE_ZONE
+    scale_in_s: Mapping[str, float | None] = field(default_factory=dict)
     capacity_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outages: tuple[Outage, ...] = ()
     limits: tuple[Limit, ...] = ()

@@ -204,6 +204,7 @@ class SimulatedView:
                     floor_ours=one.floor_owner == FIELD_MANAGER,
                     paused=one.paused,
                     uid=one.uid,
+                    scale_in_s=one.scale_in_s,
                 )
                 for name, one in world.api.scalers.items()
                 if one.exists

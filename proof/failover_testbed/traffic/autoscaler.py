@@ -12,8 +12,7 @@ import math
 from collections import deque
 from typing import Final
 
-STABILISATION_S: Final = 300.0
-"""Default ``behavior.scaleDown.stabilizationWindowSeconds``."""
+from controller.policy.model import SCALE_IN_S
 
 TOLERANCE: Final = 0.1
 """``--horizontal-pod-autoscaler-tolerance``."""
@@ -34,7 +33,18 @@ class Autoscaler:
             self._recommended.pop()
         self._recommended.append((now, replicas))
 
-    def replicas(self, now: float, total: float, target: float, present: int, *, least: int, most: int, may_grow: bool = True) -> int:
+    def replicas(
+        self,
+        now: float,
+        total: float,
+        target: float,
+        present: int,
+        *,
+        least: int,
+        most: int,
+        may_grow: bool = True,
+        scale_in_s: float | None = SCALE_IN_S,
+    ) -> int:
         """The replicas to set.
 
         Args:
@@ -45,14 +55,15 @@ class Autoscaler:
             least: KEDA's ``minReplicaCount``; applies at once, even if growth is forbidden.
             most: KEDA's ``maxReplicaCount``.
             may_grow: False where KEDA's ``paused-scale-out`` forbids growth.
+            scale_in_s: The stabilisation window; None where ``selectPolicy: Disabled`` keeps replicas from going at all.
         """
         close = present > 0 and abs(total / (target * present) - 1) <= TOLERANCE
         self.remember(now, present if close else math.ceil(total / target - 1e-9))
-        while now - self._recommended[0][0] > STABILISATION_S:
+        while now - self._recommended[0][0] > (scale_in_s or 0.0):
             self._recommended.popleft()
         wanted = self._recommended[-1][1]
         if wanted < present:
-            wanted = min(present, self._recommended[0][1])
+            wanted = present if scale_in_s is None else min(present, self._recommended[0][1])
         elif not may_grow:
             wanted = present
         elif wanted > present > 0:

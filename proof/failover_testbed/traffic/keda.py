@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.policy.model import Application, Unit
-from controller.signals.workloads import paused
+from controller.signals.workloads import paused, read_scale_in_s
 from failover_testbed.cluster.world import World
 from failover_testbed.traffic.autoscaler import Autoscaler
 from failover_testbed.traffic.requests import Traffic
@@ -62,7 +62,8 @@ class Keda:
             return
         counter = self._traffic[application.key].counter(unit.name)
         autoscaler, may_grow = self._autoscalers[application.namespace, unit.name], not paused(annotations)
-        wanted = autoscaler.replicas(now, counter, target, present, least=least, most=most, may_grow=may_grow)
+        scale_in_s = read_scale_in_s(scaler["spec"])
+        wanted = autoscaler.replicas(now, counter, target, present, least=least, most=most, may_grow=may_grow, scale_in_s=scale_in_s)
         self._set(application, unit, wanted, present)
 
     def _set(self, application: Application, unit: Unit, wanted: int, present: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from failover_testbed.traffic.autoscaler import STABILISATION_S, Autoscaler
+from controller.policy.model import SCALE_IN_S
+from failover_testbed.traffic.autoscaler import Autoscaler
 
 
 def test_wants_the_total_over_the_target_rounded_up() -> None:
@@ -26,8 +27,16 @@ def test_shrinks_only_once_the_window_has_forgotten_the_higher_recommendation() 
     subject = Autoscaler()
     assert subject.replicas(0, 800, 100, 8, least=1, most=100) == 8
     assert subject.replicas(60, 300, 100, 8, least=1, most=100) == 8
-    assert subject.replicas(STABILISATION_S + 1, 200, 100, 8, least=1, most=100) == 3
-    assert subject.replicas(STABILISATION_S + 62, 200, 100, 3, least=1, most=100) == 2
+    assert subject.replicas(SCALE_IN_S + 1, 200, 100, 8, least=1, most=100) == 3
+    assert subject.replicas(SCALE_IN_S + 62, 200, 100, 3, least=1, most=100) == 2
+
+
+def test_shrinks_by_the_window_of_its_scaled_object() -> None:
+    """At once with 0, later with more than the default, and never where scale-in is disabled."""
+    for seconds, replicas in ((0.0, 3), (900.0, 8), (None, 8)):
+        subject = Autoscaler()
+        subject.remember(0, 8)
+        assert subject.replicas(SCALE_IN_S + 1, 300, 100, 8, least=1, most=100, scale_in_s=seconds) == replicas
 
 
 def test_the_floor_holds_at_once() -> None:
