@@ -20,13 +20,14 @@ from rich.table import Table
 
 from benchmarks.markdown import markdown, put
 from controller.catalog.loader import load_application_file
+from controller.policy.model import Application
 from research import experiments, recorded, report
 from research.experiments import BEST, Tally
 from research.fit import FITTED, over_zones
 from research.outages import DAYS, TEST_SEEDS, TRAIN_SEEDS, region
 from research.policies import POLICIES
 from research.rules import Play
-from research.split import Bill, compared
+from research.split import Bill, compared, without_a_family
 from research.traces import Trace, either
 from research.two_state import GRID, Prices
 
@@ -39,6 +40,9 @@ _END: Final = "<!-- end of policy -->"
 
 SHORT_TICK_S: Final = 30.0
 """A shorter detection delay: production's is 3 s to judge a refusal and 30 s of patience."""
+
+TO_THE_TOP: Final = 288 + 145
+"""Steps of 300 s up to the top of the second day's wave, the one at the top included."""
 
 _SHOWN: Final = (
     "always capacity",
@@ -157,6 +161,7 @@ def _computed(size: Size, pool: Executor) -> tuple[list[Table], report.Found, li
         tables.append(report.traces_table("Spot instances of the Bamboo project, nothing learned before", seen, _SHOWN))
     bills, absent = _bills(size)
     tables.append(report.split_table(bills, f"outages of {test}"))
+    tables.append(report.loss_table(without_a_family(_application(), recorded.wave(min(size.steps, TO_THE_TOP), 300.0), 300.0)))
     return tables, found, missing + absent
 
 
@@ -173,7 +178,7 @@ def _other_kinds(size: Size, test: str) -> Table:
 
 def _bills(size: Size) -> tuple[dict[str, Bill], list[str]]:
     """The multi-unit optimum for every demand, with and without outages and with a limit."""
-    (application,) = load_application_file(ROOT / "config" / "sd21.yaml")
+    application = _application()
     demands = {"wave": (recorded.wave(size.steps, 300.0), 300.0)}
     missing = []
     for name, together, tick_s in zip(recorded.LOADS, (1, 6, 1), (300.0, 60.0, 60.0), strict=True):
@@ -191,6 +196,11 @@ def _bills(size: Size) -> tuple[dict[str, Bill], list[str]]:
         bills[f"{name}, outages"] = compared(application, demand, out, 100)
         bills[f"{name}, outages, 12 replicas a unit"] = compared(application, demand, out, 12)
     return bills, missing
+
+
+def _application() -> Application:
+    (application,) = load_application_file(ROOT / "config" / "sd21.yaml")
+    return application
 
 
 def _plain(found: report.Found) -> dict[str, dict[str, list[dict[str, float]]]]:

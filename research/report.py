@@ -137,14 +137,27 @@ def traces_table(title: str, found: Mapping[str, Mapping[tuple[str, Prices], Tal
 
 
 def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
-    """The multi-unit optimum."""
+    """What the strategies cost relative to the cheapest whole replicas of each moment."""
     names = list(next(iter(bills.values())).paid)
     rows = []
     for case, bill in bills.items():
-        cells = [f"{bill.paid[name] / bill.linear:.3f} / {100 * bill.late[name]:.1f} %" for name in names]
-        rows.append((case, f"{bill.linear:,.0f}", f"{100 * bill.unserved:.1f} %", f"{bill.whole / bill.linear:.3f}", *cells))
-    header = ("demand, capacity", "linear program, $", "unserved", "whole replicas", *names)
-    return _table(f"Cost ÷ linear program / requests beyond what is ready, {seeds}", header, rows)
+        cells = [f"{bill.paid[name] / bill.whole:.3f} / {100 * bill.late[name]:.2f} %" for name in names]
+        known = (f"{bill.linear:,.0f}", f"{bill.whole:,.0f}", f"{100 * bill.unserved:.1f} %", f"{100 * bill.unforeseen:.2f} %")
+        rows.append((case, *known, *cells))
+    header = ("demand, capacity", "linear program, $", "whole replicas, $", "unserved", "whole replicas, late without hindsight", *names)
+    return _table(f"Cost ÷ whole replicas / requests beyond what is ready, {seeds}", header, rows)
+
+
+def loss_table(found: Mapping[str, Mapping[str, float]]) -> Table:
+    """What the loss of a family costs, see `split.without_a_family`."""
+    bills = found[""]
+    rows = []
+    for name, bill in bills.items():
+        late = [f"{100 * found[family][name]:.1f} %" for family in found if family]
+        rows.append((name, f"{bill / bills['planned, 0%']:.3f}", *late))
+    header = ("policy, what must be left", "bill ÷ that of no loss planned for", *(f"without {family}" for family in found if family))
+    title = "A family vanishes at the top of the second day's wave: requests beyond what is ready in the next 10 minutes"
+    return _table(title, header, rows)
 
 
 def plot(curves: Mapping[str, Mapping[Prices, Sequence[tuple[float, float]]]], found: Found, path: Path) -> None:

@@ -2,22 +2,28 @@
 
 The cheapest split within the units' capacity is a linear program, whose optimum no controller can beat. Production's weights cost more for
 four reasons: each unit has a whole number of replicas, at least one; weights follow *ready* replicas; a new replica serves only after its
-cold start; and KEDA's HPA tolerates a tenth. The tables show each effect separately.
+cold start; and KEDA's HPA tolerates a tenth, and keeps what it recommended in the last five minutes. The tables show
+each effect separately.
+
+Everything knows the demand of the present step at once: that CloudWatch is minutes late is left to `failoverctl simulate`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from controller.policy import planned_floors
 from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
-    DemandHistory,
+    Memory,
     PlannedFleet,
+    PlannedMode,
     PolicySettings,
     PoolObservation,
     RoutingObservation,
@@ -26,18 +32,20 @@ from controller.policy.model import (
     Shortage,
     Snapshot,
     Strategy,
+    Target,
     Unit,
     UnitEvidence,
     UnitObservation,
 )
-from controller.policy.planned import planned
+from controller.policy.planned import families, planned
 from controller.policy.planned_weights import planned_weights
 from controller.policy.text import number
 from controller.policy.weights import cost_per_request
+from failover_testbed.traffic.autoscaler import Autoscaler
 from research.traces import Trace
 
-HPA_TOLERANCE: Final = 0.1
-"""Kubernetes' horizontal pod autoscaler ignores a ratio within a tenth of 1 (--horizontal-pod-autoscaler-tolerance)."""
+HPA_S: Final = 30.0
+"""How often KEDA reads the metric (``pollingInterval``), seconds."""
 
 COLD_START_S: Final = 600.0
 """From the request for a replica to its first request, seconds: the middle of the AWS sample's 5 to 15 minutes."""
@@ -117,7 +125,10 @@ class Fleet:
         starting: Starting replicas by unit: the remaining steps of each.
         weights: The weights of the last step, by unit.
         now: Seconds since the first step.
-        history: What strategy `planned` remembers of the demand.
+        memory: What strategy `planned` remembers: the demand, and how long its floors wait until they sink.
+        floors: What KEDA keeps at least, by unit.
+        autoscalers: The HPAs by unit.
+        forecast: Whether strategy `planned` knows the demands of before, which its forecast follows from.
     """
 
     application: Application
@@ -126,11 +137,15 @@ class Fleet:
     starting: dict[str, list[int]] = field(default_factory=dict)
     weights: dict[str, int] = field(default_factory=dict)
     now: float = 0.0
-    history: DemandHistory | None = None
+    memory: Memory = field(default_factory=Memory)
+    floors: dict[str, int] = field(default_factory=dict)
+    autoscalers: dict[str, Autoscaler] = field(default_factory=dict)
+    forecast: bool = True
 
     def __post_init__(self) -> None:
         for unit in self.application.units:
             self.ready[unit.name], self.starting[unit.name] = unit.min_replicas, []
+            self.floors[unit.name], self.autoscalers[unit.name] = unit.min_replicas, Autoscaler()
 
     def step(self, demand: float, most: Mapping[str, int]) -> Step:
         """One step: capacity is lost, replicas become ready, traffic is split, replicas are paid for, KEDA scales.
@@ -140,10 +155,10 @@ class Fleet:
             most: Most replicas of each unit now.
         """
         self._limit(most)
-        seen = self._snapshot(demand, most)
+        seen = self.snapshot(demand, most)
         figures = Figures.of(seen)
-        shown = self._planned(seen, figures)
-        cost = figures.cost if shown is None else planned_weights(self.application, figures.serving, demand, shown)
+        shown = self._followed(seen, figures)
+        cost = figures.cost if shown is None or not shown.followed else planned_weights(self.application, figures.serving, demand, shown)
         self.weights = dict(cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
@@ -151,16 +166,20 @@ class Fleet:
         late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
         paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
         for name, unit in units.items():
-            self._scale(unit, sent.get(name, 0.0), most[name], 0 if shown is None else shown.fleet.replicas[name])
+            self._scale(unit, sent.get(name, 0.0), most[name])
         self.now += self.step_s
         return Step(paid, late, demand, dict(sent))
 
-    def _planned(self, seen: Snapshot, figures: Figures) -> PlannedFleet | None:
-        """What production's strategy `planned` would run; None with another one."""
+    def _followed(self, seen: Snapshot, figures: Figures) -> PlannedFleet | None:
+        """What production's strategy `planned` runs, with its floors; None with another strategy."""
         evidence = {name: UnitEvidence(name, Shortage.NONE, ready=count) for name, count in self.ready.items()}
-        if figures.demand is not None:
-            self.history = noted_demand(self.history, seen.now, figures.demand)
-        return planned(seen, figures, evidence, self.history)
+        if figures.demand is not None and self.forecast:
+            history = noted_demand(self.memory.demand_history, seen.now, figures.demand)
+            self.memory = replace(self.memory, demand_history=history)
+        shown = planned(seen, figures, evidence, self.memory.demand_history)
+        self.memory = planned_floors.followed(self.memory, seen, shown)
+        self.floors |= planned_floors.planned_floors(seen, self.memory, evidence, shown)
+        return shown
 
     def _limit(self, most: Mapping[str, int]) -> None:
         for name, left in self.starting.items():
@@ -169,12 +188,13 @@ class Fleet:
             self.ready[name] = min(self.ready[name], most[name])
             self.starting[name] = self.starting[name][: most[name] - self.ready[name]]
 
-    def _scale(self, unit: Unit, sent: float, most: int, floor: int) -> None:
-        """The HPA's ``ceil(replicas * metric / target)`` for an average value, outside its tolerance, within the limits."""
-        present = self.ready[unit.name] + len(self.starting[unit.name])
-        used = sent / unit.throughput
-        asked = present if present and abs(used / present - 1) <= HPA_TOLERANCE else math.ceil(used - 1e-9)
-        asked = min(most, max(asked, floor, unit.min_replicas))
+    def _scale(self, unit: Unit, sent: float, most: int) -> None:
+        """The HPA sets the replicas, several times a step."""
+        asked = present = self.ready[unit.name] + len(self.starting[unit.name])
+        least, times = min(most, max(self.floors[unit.name], unit.min_replicas)), max(1, round(self.step_s / HPA_S))
+        for poll in range(times):
+            at = self.now + poll * self.step_s / times
+            asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most)
         if asked > present:
             self.starting[unit.name] += [max(1, math.ceil(COLD_START_S / self.step_s))] * (asked - present)
         elif asked < present:
@@ -183,17 +203,19 @@ class Fleet:
             self.starting[unit.name] = self.starting[unit.name][: len(self.starting[unit.name]) - cut]
             self.ready[unit.name] -= gone - cut
 
-    def _snapshot(self, demand: float, most: Mapping[str, int]) -> Snapshot:
+    def snapshot(self, demand: float, most: Mapping[str, int]) -> Snapshot:
+        """What the controller sees now, see `step`."""
         whole = sum(self.weights.values()) or 1
         units = {}
         for unit in self.application.units:
             ready, name = self.ready[unit.name], unit.name
-            scaler = Scaler(name, "1", unit.min_replicas, most[name], target=number(unit.throughput))
+            scaler = Scaler(name, "1", self.floors[name], most[name], target=number(unit.throughput))
             counted = Sample(demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units), self.now)
             units[name] = UnitObservation(
                 name, PoolObservation(unit.node_pool), desired=ready + len(self.starting[name]), ready=ready, demand=counted, scaler=scaler
             )
-        return Snapshot(self.now, self.application, RoutingObservation(exists=True), units)
+        targets = tuple(Target(unit.backend.service, unit.backend.port, self.weights.get(unit.name, 0)) for unit in self.application.units)
+        return Snapshot(self.now, self.application, RoutingObservation(exists=True, targets=targets), units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +240,26 @@ def most_replicas(application: Application, pools: Mapping[str, Trace], tick: in
     return {unit.name: min(limit, unit.max_replicas) if pools[unit.node_pool].available[tick] else 0 for unit in application.units}
 
 
+_LIVE: Final = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
+
 STRATEGIES: Final[Mapping[str, PolicySettings]] = {
     "two-mode": PolicySettings(strategy=Strategy.TWO_MODE),
     "adaptive": PolicySettings(strategy=Strategy.ADAPTIVE),
-    "planned, no loss": PolicySettings(strategy=Strategy.PLANNED, resilience_share=0.0),
-    "planned": PolicySettings(strategy=Strategy.PLANNED),
+    "planned, no loss, no forecast": replace(_LIVE, resilience_share=0.0),
+    "planned, no loss": replace(_LIVE, resilience_share=0.0),
+    "planned": _LIVE,
 }
-"""By name: what production decides with. Here floors and weights follow the fleet at once, up and down."""
+"""By name: what production decides with."""
+
+FORECASTLESS: Final = frozenset({"planned, no loss, no forecast"})
+"""Strategies that do not know the demands of before."""
+
+RESILIENT: Final[Mapping[str, PolicySettings]] = {
+    "two-mode": STRATEGIES["two-mode"],
+    "adaptive": STRATEGIES["adaptive"],
+    **{f"planned, {share:.0%}": replace(_LIVE, resilience_share=share) for share in (0.0, 0.5, 0.8, 1.0)},
+}
+"""By name: what is tried by the loss of a family; the share is what must be left of the demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +269,7 @@ class Bill:
     Attributes:
         linear: Cost of the linear program, $.
         whole: Cost of the program with whole replicas, at least one each, $.
+        unforeseen: Share of requests beyond the capacity of these replicas where each is requested only when it is needed, 0 to 1.
         paid: Cost by strategy, $.
         late: Share of requests beyond the capacity of their unit's ready replicas, by strategy, 0 to 1.
         unserved: Share of requests that even the linear program could not serve, 0 to 1.
@@ -241,6 +277,7 @@ class Bill:
 
     linear: float
     whole: float
+    unforeseen: float
     paid: Mapping[str, float]
     late: Mapping[str, float]
     unserved: float
@@ -267,14 +304,51 @@ def compared(application: Application, demands: Sequence[float], pools: Mapping[
     whole = [cheapest(application.units, demand, most, whole=True) for demand, most in moments]
     paid, late = {}, {}
     for name, policy in STRATEGIES.items():
-        fleet = Fleet(replace(application, policy=policy), step_s)
+        fleet = Fleet(replace(application, policy=policy), step_s, forecast=name not in FORECASTLESS)
         steps = [fleet.step(demand, most) for demand, most in moments]
         paid[name] = sum(step.paid for step in steps) * hours
         late[name] = sum(step.late for step in steps) / total
     return Bill(
         linear=sum(split.cost for split in linear) * hours,
         whole=sum(split.cost for split in whole) * hours,
+        unforeseen=_unforeseen(application.units, whole, demands, step_s) / total,
         paid=paid,
         late=late,
         unserved=sum(split.unserved for split in linear) / total,
     )
+
+
+def _unforeseen(units: Sequence[Unit], splits: Sequence[Split], demands: Sequence[float], step_s: float) -> float:
+    """Requests per period, summed over the steps, that optimal replicas come too late for if nobody knows the demand ahead.
+
+    A replica is paid from its request on, so the bill is the same. Ready are those that were requested for as long as a start takes.
+    """
+    late, starts = 0.0, math.ceil(COLD_START_S / step_s)
+    for at, demand in enumerate(demands):
+        since = splits[max(0, at - starts) : at + 1]
+        late += max(0.0, demand - sum(unit.throughput * min(split.replicas[unit.name] for split in since) for unit in units))
+    return late
+
+
+def without_a_family(application: Application, demands: Sequence[float], step_s: float) -> dict[str, dict[str, float]]:
+    """What the loss of each accelerator family costs while its replacement starts.
+
+    Args:
+        application: The application with the units; its policy is replaced.
+        demands: Requests per period for each step; the families vanish after the last one, and its demand goes on.
+        step_s: Seconds per step.
+
+    Returns:
+        The share of the requests beyond what is ready in the time of a cold start, 0 to 1, by family and strategy. Under "" is the bill up
+        to then, $.
+    """
+    most, found = {unit.name: unit.max_replicas for unit in application.units}, dict[str, dict[str, float]]()
+    for name, policy in RESILIENT.items():
+        fleet = Fleet(replace(application, policy=policy), step_s)
+        found.setdefault("", {})[name] = sum(fleet.step(demand, most).paid for demand in demands) * step_s / 3600
+        grouped = families(fleet.snapshot(demands[-1], most))
+        for family in sorted(set(grouped.values())):
+            rest, left = deepcopy(fleet), {unit: 0 if grouped[unit] == family else count for unit, count in most.items()}
+            steps = [rest.step(demands[-1], left) for _ in range(math.ceil(COLD_START_S / step_s))]
+            found.setdefault(family, {})[name] = sum(step.late for step in steps) / sum(step.demand for step in steps)
+    return found

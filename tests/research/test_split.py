@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.model import PolicySettings, Strategy
+from controller.policy.model import PlannedMode, PolicySettings, Strategy
 from controller.policy.weights import cost_per_request
-from research.split import Fleet, cheapest, compared, most_replicas
+from research.split import Fleet, cheapest, compared, most_replicas, without_a_family
 from research.traces import Trace
 from tests.support.applications import application, seed_units
 
@@ -41,7 +41,8 @@ def test_whole_replicas_cost_no_less(demand: float, most: dict[str, int]) -> Non
 
 
 def fleet(strategy: Strategy, **policy: float) -> Fleet:
-    return Fleet(application(policy=PolicySettings(strategy=strategy, **policy)), 300.0)  # type: ignore[arg-type]  # floats only
+    made = PolicySettings(strategy=strategy, planned_mode=PlannedMode.LIVE, **policy)  # type: ignore[arg-type]  # floats only
+    return Fleet(application(policy=made), 300.0)
 
 
 def test_adaptive_keeps_expensive_replicas() -> None:
@@ -75,6 +76,34 @@ def test_a_unit_without_capacity_gets_no_traffic() -> None:
     assert sum(done.sent.values()) == pytest.approx(100.0)
 
 
+def test_a_floor_stays_for_a_cold_start_after_the_demand_fell() -> None:
+    """As production's floors do, and no longer: then the HPA lets the replicas go within its own window."""
+    most = {unit.name: 100 for unit in UNITS}
+    planned = fleet(Strategy.PLANNED, resilience_share=0.0)
+    before = [planned.step(1_000.0, most).paid for _ in range(6)][-1]
+    after = [planned.step(100.0, most).paid for _ in range(6)]
+    assert after[0] == after[1] == before
+    assert after[-1] < before
+
+
+def test_without_hindsight_the_optimum_comes_a_cold_start_too_late() -> None:
+    """Two steps of a demand that lasts; its bill is that of the optimum with hindsight."""
+    pools = {unit.node_pool: Trace(unit.node_pool, bytes([1]) * 6, 300.0) for unit in UNITS}
+    bill = compared(application(), [100.0, 100.0, 2_000.0, 2_000.0, 2_000.0, 2_000.0], pools, 100)
+    few = sum(unit.throughput for unit in UNITS)
+    assert bill.unforeseen == pytest.approx(2 * (2_000.0 - few) / 8_200.0)
+
+
+def test_what_is_left_of_the_demand_without_a_family_is_what_the_policy_says() -> None:
+    """At the end of a steady demand, whichever family vanishes. Weights in percents cost half a percent at most."""
+    found = without_a_family(application(), [2_000.0] * 20, 300.0)
+    families = [name for name in found if name]
+    assert len(families) == 4
+    for share in (0.5, 0.8, 1.0):
+        assert all(found[family][f"planned, {share:.0%}"] <= 1 - share + 0.005 for family in families)
+    assert found[""]["planned, 0%"] < found[""]["planned, 80%"] < found[""]["planned, 100%"]
+
+
 def test_bills_need_capacities_for_the_whole_demand() -> None:
     """A demand that is longer than what is known of the capacities is refused."""
     pools = {unit.node_pool: Trace(unit.node_pool, b"\1", 300.0) for unit in UNITS}
@@ -86,6 +115,6 @@ def test_a_bill_names_every_strategy() -> None:
     """Nothing served for the price of the optimum is cheaper than it."""
     pools = {unit.node_pool: Trace(unit.node_pool, bytes([1]) * 30, 300.0) for unit in UNITS}
     bill = compared(application(), [500.0] * 30, pools, 100)
-    assert set(bill.paid) == {"two-mode", "adaptive", "planned, no loss", "planned"}
+    assert set(bill.paid) == {"two-mode", "adaptive", "planned, no loss, no forecast", "planned, no loss", "planned"}
     assert bill.linear <= bill.whole
     assert bill.unserved == pytest.approx(0.0, abs=1e-9)
