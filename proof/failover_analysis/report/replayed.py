@@ -15,6 +15,7 @@ from controller.recording.lines import Recorded
 from failover_analysis.replay.rerun import Moment as Replayed
 from failover_analysis.replay.tally import Course, Tally
 from failover_analysis.report import words
+from failover_analysis.report.bills import bill_cells, bill_columns
 from failover_analysis.report.model import SCHEMA, Column, Fact, Lane, Moment, Report, Row, Span, Spread, Table, Timeline, Unit
 from failover_analysis.report.points import Point, mode_lane, panels, short_lanes
 
@@ -216,13 +217,15 @@ class ReplayReport:
         return f"{tally.application}: {tally.decisions:,} decisions replayed, {result}; {'; '.join(sides)}"
 
     def _table(self, everything: Sequence[_Application]) -> Table:
+        columns = bill_columns(course.ledger for one in everything for _, course, _ in self._sides(one))
         rows = []
         for one in everything:
             for name, course, _ in self._sides(one):
                 title = name if len(everything) == 1 else f"{one.application.key}, {name}"
-                rows.append(Row(title, "", _cells(one, course, recorded=name == _RECORDED)))
+                bills = bill_cells([course.ledger]) if columns else {}
+                rows.append(Row(title, "", _cells(one, course, recorded=name == _RECORDED) | bills))
         text = "By the controller's own account, the same code as in production. A gap counts for at most five minutes."
-        return Table("Courses", text, _COLUMNS, tuple(rows))
+        return Table("Courses", text, (*_COLUMNS, *columns), tuple(rows))
 
     def _timelines(self, one: _Application) -> Iterable[Timeline]:
         for name, course, side in self._sides(one):

@@ -9,6 +9,7 @@ from typing import Final
 from controller.policy.model import Application, Mode
 from controller.policy.text import duration
 from failover_analysis.report import words
+from failover_analysis.report.bills import bill_cells, bill_columns
 from failover_analysis.report.model import (
     SCHEMA,
     Column,
@@ -276,13 +277,15 @@ def _sensitivity(groups: Mapping[str, Sequence[Played]]) -> Iterable[Table]:
 
 
 def _accounts(compared: Mapping[str, Sequence[Played]]) -> Table:
-    rows = [
-        Row(name, "", {column.key: Spread.of(map(value, whole(runs))) for column, value in _ACCOUNT})
-        for name, runs in compared.items()
-        if runs[0].contender.ours
-    ]
+    ours = {name: whole(runs) for name, runs in compared.items() if runs[0].contender.ours}
+    accounts = {name: [one.result.ledger for one in runs] for name, runs in ours.items()}
+    columns = bill_columns(one for some in accounts.values() for one in some)
+    rows = []
+    for name, runs in ours.items():
+        cells = {column.key: Spread.of(map(value, runs)) for column, value in _ACCOUNT}
+        rows.append(Row(name, "", cells | (bill_cells(accounts[name]) if columns else {})))
     text = "What the controller's own account says, by the same code as in production, next to the bill."
-    return Table("Account", text, tuple(column for column, _ in _ACCOUNT), tuple(rows))
+    return Table("Account", text, (*(column for column, _ in _ACCOUNT), *columns), tuple(rows))
 
 
 # --- how it went ------------------------------------------------------------------------------------------------------------------------

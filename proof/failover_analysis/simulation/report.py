@@ -41,6 +41,7 @@ def text(result: Result, replay: str) -> str:
         f"  cost       ${totals.dollars:,.2f} of instances; cost mode saved ${result.ledger.saved:,.2f}, "
         f"capacity mode cost ${result.ledger.premium:,.2f} more (by the controller's own account, spend ${result.ledger.spend:,.2f})",
         f"  account    {_account(result.ledger)}",
+        *_bills(result.ledger),
         f"  changes    {len(result.mode_changes)} ({len(result.mode_changes) / days:.2f} a day), "
         f"{sum(one.needless for one in result.mode_changes)} needless",
         f"  writes     {writes}; {totals.refused} refused",
@@ -62,6 +63,15 @@ def _account(ledger: Ledger) -> str:
     calls = ", ".join(f"{count:,.0f} {service}" for service, count in sorted(ledger.calls.items())) or "none"
     probes = f"probes waited {duration(ledger.probing_s)} and kept replicas for ${ledger.probe_dollars:,.2f}"
     return f"exposed {duration(ledger.exposed_s)}; {probes}; calls {calls}"
+
+
+def _bills(ledger: Ledger) -> list[str]:
+    """The bill beside two others, in a line; none where the policy compares nothing."""
+    if not ledger.compared_s:
+        return []
+    weights, best = f"${ledger.weights_spend:,.2f} for the weights of the application file", f"${ledger.least_spend:,.2f} for the optimum"
+    spent = f"${ledger.compared_spend:,.2f} in {duration(ledger.compared_s)} with known demand"
+    return [f"  bills      {spent}; {weights}, {best} with hindsight"]
 
 
 def verdict(result: Result) -> str:

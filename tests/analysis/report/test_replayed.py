@@ -32,6 +32,20 @@ def _replay(*words: str) -> Result:
     return CliRunner().invoke(main, ["replay", *words], catch_exceptions=False)
 
 
+def test_what_planned_would_have_compared_its_bill_with() -> None:
+    """In the row of the what-if alone: the recorded controller compared nothing."""
+    made = Path("patient.yaml").read_text()
+    for before, after in (("strategy: two-mode", "strategy: planned"), ("failoverUtilization: 0 ", "failoverUtilization: 0.9 ")):
+        assert made.count(before) == 1
+        made = made.replace(before, after)
+    Path("planned.yaml").write_text(made)
+    result = _replay("seed.jsonl.gz", "--policy", "planned.yaml", "--report", "r.json")
+    assert result.exit_code in {0, 2}, result.output
+    rows = {row["name"]: row["cells"] for row in json.loads(Path("r.json").read_text())["tables"][0]["rows"]}
+    assert rows["recorded"]["optimum_bill"] is None
+    assert 0 < rows["what if"]["optimum_bill"]["median"] < rows["what if"]["compared_spend"]["median"]
+
+
 def test_another_policy_beside_what_was_recorded() -> None:
     """The same sums as the command prints, both courses over time, and each moment with a command that shows it."""
     result = _replay("seed.jsonl.gz", "--policy", "patient.yaml", "--json", "--report", "r.json", "--report", "r.html", "--report", "r.md")

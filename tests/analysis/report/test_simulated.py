@@ -21,6 +21,7 @@ from failover_analysis.report.schema import report_schema
 from failover_analysis.report.simulated import Framing, simulation_report
 from failover_analysis.report.worth import failed_or_late, gained
 from failover_analysis.simulation.recording import Violation
+from failover_analysis.simulation.report import text
 from tests.analysis.report.golden_report import golden_report, played, world
 from tests.support.applications import application
 
@@ -97,6 +98,25 @@ def test_the_verdict_begins_with_what_was_gained_against_what_a_user_has_without
         {"two-mode": made[:2], "none": [replace(one, contender=compared[2]) for one in made[:2]]}
     )
     assert gained({"two-mode": made[:2], "none": [replace(one, planned_s=1e9) for one in made[2:]]}) == ""
+
+
+def test_the_account_of_planned_has_the_bills_that_it_is_compared_with(runs: list[Played]) -> None:
+    """Those of the weights and of the optimum with hindsight; nothing for a policy that compares nothing, and no columns without any."""
+    (planned,) = contenders(("planned",), (), (), PolicySettings())
+    one = played(planned, 1, shown=False)
+    account = reported([*runs, one]).tables[1]
+    assert [column.key for column in account.columns][-3:] == ["compared_spend", "weights_bill", "optimum_bill"]
+    cells = {row.name: row.cells for row in account.rows}
+    ledger = one.result.ledger
+    assert cells["planned"]["compared_spend"] == Spread.of([ledger.compared_spend])
+    assert cells["planned"]["weights_bill"] == Spread.of([ledger.weights_spend])
+    assert cells["planned"]["optimum_bill"] == Spread.of([ledger.least_spend])
+    assert 0 < ledger.least_spend < ledger.compared_spend
+    assert cells["two-mode"]["optimum_bill"] is None
+    assert "Optimum with hindsight" in html(reported([*runs, one]))
+    assert f"${ledger.least_spend:,.2f} for the optimum with hindsight" in text(one.result, "again")
+    assert "optimum_bill" not in [column.key for column in reported(runs).tables[1].columns]
+    assert "hindsight" not in text(runs[0].result, "again")
 
 
 def test_the_worst_moments_are_the_worst_of_all_runs_with_the_command_that_shows_them(runs: list[Played]) -> None:
