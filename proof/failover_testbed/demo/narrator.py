@@ -101,6 +101,13 @@ class Narrator:
         words = f"the replicas of {lasted} cost ${sum(one.spend for one in accounts):,.2f}"
         premium = sum(one.premium for one in accounts)
         self.say("plain", words + (f"; the requests in capacity mode cost ${premium:,.2f} more than in cost mode" if premium else ""))
+        if any(one.compared_s for one in accounts):
+            spent = f"${sum(one.compared_spend for one in accounts):,.2f}"
+            weights, best = f"${sum(one.weights_spend for one in accounts):,.2f}", f"${sum(one.least_spend for one in accounts):,.2f}"
+            others = f"{weights} for the weights of the application file, {best} for the optimum with hindsight"
+            self.say(
+                "plain", f"{spent} of it while the demand was known. Whole replicas would have cost {others}, which keeps no spare family"
+            )
 
     def _decided(self, view: View) -> None:
         decision = view.decision

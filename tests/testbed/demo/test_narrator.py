@@ -96,6 +96,13 @@ def test_the_bill_is_the_controllers_own_account(screen: Screen) -> None:
     screen.decided(UnitEvidence("sd21-inf2", Shortage.NONE), Reason.DEMAND_MET)
     screen.narrator.bill()
     assert screen.lines[-1].endswith("; the requests in capacity mode cost $0.50 more than in cost mode")
+    screen.ledger = replace(screen.ledger, compared_s=600.0, compared_spend=12.0, weights_spend=10.5, least_spend=9.25)
+    screen.decided(UnitEvidence("sd21-inf2", Shortage.NONE), Reason.DEMAND_MET)
+    screen.narrator.bill()
+    assert screen.lines[-1] == (
+        "00:00  $12.00 of it while the demand was known. Whole replicas would have cost $10.50 for the weights of the application file, "
+        "$9.25 for the optimum with hindsight, which keeps no spare family"
+    )
 
 
 def test_what_is_written_has_a_line_for_each_field() -> None:
