@@ -39,6 +39,8 @@ class Offer:
         present: Replicas that exist. They need no start.
         paid: Replicas that are paid already, in a reservation: they cost nothing.
         start: The price of the start of a replica, as a share of its price per hour: 0.5 where half an hour is paid before it pays off.
+        stop: Likewise what a replica that exists costs after it is needed no more: 0.25 where a quarter of an hour passes before it goes.
+            At most 1.
     """
 
     name: str
@@ -50,10 +52,12 @@ class Offer:
     present: int = 0
     paid: int = 0
     start: float = 0.0
+    stop: float = 0.0
 
     def cost(self, count: int) -> float:
-        """US dollars per hour of that many replicas, starts included."""
-        return self.price * (max(0, count - self.paid) + self.start * max(0, count - self.present))
+        """US dollars per hour of that many replicas, with the starts of new ones and the stops of those that go."""
+        gone = max(0, self.present - max(count, self.paid))
+        return self.price * (max(0, count - self.paid) + self.start * max(0, count - self.present) + self.stop * gone)
 
     def steps(self) -> Iterator[tuple[float, int, int]]:
         """What each further replica costs from one count to another, up to `most`. It never falls from step to step."""
@@ -84,7 +88,7 @@ class Fleet:
     Attributes:
         replicas: By unit, in the order of the offers.
         price: US dollars per hour, without what is paid already.
-        cost: The same with the price of the starts, which the search makes as low as possible.
+        cost: The same with the price of starts and stops, which the search makes as low as possible.
         least_cost: The certificate: no fleet that meets the needs has a lower cost. Equal to `cost` where the search was complete.
         carried: Requests per metric period that it carries.
         left: Requests per metric period that it carries without a family, by family.
@@ -126,8 +130,8 @@ def _found(offers: tuple[Offer, ...], needs: Needs, nodes: int) -> Fleet:
 
 def _check(offers: Sequence[Offer], needs: Needs) -> None:
     for offer in offers:
-        numbers = (offer.throughput, offer.price, offer.start, offer.least, offer.present, offer.paid)
-        if not all(0 <= number < math.inf for number in numbers) or offer.throughput == 0 or offer.price == 0:
+        numbers = (offer.throughput, offer.price, offer.start, offer.stop, offer.least, offer.present, offer.paid)
+        if not all(0 <= number < math.inf for number in numbers) or offer.throughput == 0 or offer.price == 0 or offer.stop > 1:
             raise ValueError(f"impossible offer of {offer.name}: {offer}")
         if offer.least > offer.most:
             raise ValueError(f"{offer.name} has at least {offer.least} and at most {offer.most} replicas")

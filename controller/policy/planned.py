@@ -18,9 +18,11 @@ from controller.policy.expected_demand import expected_demand
 from controller.policy.figures import Figures
 from controller.policy.fleet import Needs, Offer, cheapest_fleet
 from controller.policy.ledger import placed
+from controller.policy.metric_times import shown_s
 from controller.policy.model import (
     DemandHistory,
     PlannedFleet,
+    Scaler,
     Shortage,
     Snapshot,
     Strategy,
@@ -33,8 +35,8 @@ from controller.policy.reservations import usable_types
 from controller.policy.weights import base_weights, cost_per_request
 
 PAYS_OFF_S: Final = 3600.0
-"""Within which time a replica that takes the place of another must pay for its start, seconds. An hour, so that a replica with a cold start
-of ten minutes replaces one only where it is at least a seventh cheaper for the same throughput."""
+"""Within which time a replica that takes the place of another must pay for its start and for the time until the other has gone, seconds.
+An hour, so that with ten minutes for either it replaces one only where it is at least 29 % cheaper for the same throughput."""
 
 
 def planned(
@@ -113,7 +115,6 @@ def offered(
                 least = max(least, _present(observed, judged))
             if above is not None:
                 most = min(most, max(least, scaler_replicas(snapshot, unit)) + math.ceil(above / unit.throughput - 1e-9))
-        start = unit.cold_start_s / PAYS_OFF_S
         offers.append(
             Offer(
                 name=unit.name,
@@ -124,10 +125,21 @@ def offered(
                 most=most,
                 present=_present(observed, judged),
                 paid=paid[unit.name],
-                start=start,
+                start=unit.cold_start_s / PAYS_OFF_S,
+                stop=_stop(snapshot, scaler),
             )
         )
     return tuple(offers)
+
+
+def _stop(snapshot: Snapshot, scaler: Scaler | None) -> float:
+    """The price of a replica after it is needed no more, as a share of its price per hour.
+
+    Its scaler removes it once the metric shows that the requests have gone elsewhere, and after its own window.
+    """
+    if scaler is None or scaler.scale_in_s is None:
+        return 0.0  # it stays, whatever is planned
+    return min(1.0, (shown_s(snapshot.application.metric_period_s) + scaler.scale_in_s) / PAYS_OFF_S)
 
 
 def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> str:
@@ -186,7 +198,7 @@ def refused(judged: UnitEvidence) -> bool:
 def _least(snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int]) -> float:
     """The price of the cheapest whole replicas for a demand, US dollars per hour. None of them needs a start."""
     offers = offered(snapshot, None, evidence, found)
-    return cheapest_fleet([replace(offer, present=0, start=0.0) for offer in offers], Needs(demand, 0.0)).price
+    return cheapest_fleet([replace(offer, present=0, start=0.0, stop=0.0) for offer in offers], Needs(demand, 0.0)).price
 
 
 def _weighted(snapshot: Snapshot, demand: float) -> float:

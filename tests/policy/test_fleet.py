@@ -34,6 +34,7 @@ def offered(draw: st.DrawFn) -> tuple[Offer, ...]:
                 present=draw(st.integers(0, 6)),
                 paid=draw(st.sampled_from((0, 0, 2))),
                 start=draw(st.sampled_from((0.0, 1 / 6, 0.5))),
+                stop=draw(st.sampled_from((0.0, 1 / 6, 1.0))),
             )
         )
     return tuple(offers)
@@ -126,6 +127,14 @@ def test_a_replica_that_runs_stays_where_another_is_hardly_cheaper() -> None:
     assert cheapest_fleet((old, replace(new, price=0.7)), Needs(500, 0)).replicas == {"old": 0, "new": 5}
 
 
+def test_a_replica_that_goes_is_paid_for_a_while() -> None:
+    """What it costs after it is needed no more keeps it where another is hardly cheaper; where nothing takes its place it goes."""
+    old, new = Offer("old", "a", 100, 1.0, 0, 10, present=5, stop=0.2), Offer("new", "b", 100, 0.9, 0, 10)
+    assert cheapest_fleet((old, new), Needs(500, 0)).replicas == {"old": 5, "new": 0}
+    assert cheapest_fleet((old, replace(new, price=0.7)), Needs(500, 0)).replicas == {"old": 0, "new": 5}
+    assert cheapest_fleet((replace(old, stop=1.0), new), Needs(200, 0)).replicas == {"old": 2, "new": 0}
+
+
 def test_reserved_replicas_are_used_first() -> None:
     """They are paid already."""
     reserved = replace(SEED[1], paid=4)
@@ -148,6 +157,7 @@ def test_a_search_that_is_cut_short_says_how_far_off_it_may_be() -> None:
         replace(SEED[0], price=0.0),
         replace(SEED[0], price=math.nan),
         replace(SEED[0], throughput=0.0),
+        replace(SEED[0], stop=1.1),
         replace(SEED[0], throughput=math.inf),
         replace(SEED[0], least=-1),
         replace(SEED[0], most=0),

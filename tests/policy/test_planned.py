@@ -63,6 +63,18 @@ def test_it_acts_as_adaptive() -> None:
         assert replace(planned.memory, demand_history=None) == adaptive.memory
 
 
+def test_a_rising_demand_replaces_no_replica() -> None:
+    """A unit that shrinks for a moment would grow again soon, and what took its place for that moment would be paid until it is gone."""
+    app = _application(resilience_share=0.0, planned_max_above_scaler=10.0)
+    present = dict.fromkeys((unit.name for unit in app.units), 1)
+    for demand in range(300, 2_700, 10):
+        seen = _observed(app, float(demand))
+        units = {name: replace(one, ready=present[name], desired=present[name]) for name, one in seen.units.items()}
+        found = _planned(replace(seen, units=units)).fleet.replicas
+        assert all(found[name] >= count for name, count in present.items())
+        present = dict(found)
+
+
 @pytest.mark.parametrize("strategy", [Strategy.TWO_MODE, Strategy.ADAPTIVE])
 def test_other_strategies_plan_nothing(strategy: Strategy) -> None:
     """Nor do they compute it."""
