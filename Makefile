@@ -166,7 +166,7 @@ mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fa
 	@$(RUN)/python -m tools.mutation_score --write
 
 .PHONY: bench-month
-bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (360 runs; ARGS="--quick", ARGS="--seeds 4")
+bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (360 runs; ARGS="--quick", ARGS="--seeds 4", ARGS="--only planned")
 	@$(RUN)/python -m benchmarks.month $(ARGS)
 
 .PHONY: experiments

@@ -1,7 +1,8 @@
 """What the policies cost and serve in the simulated month, over held-out seeds. See docs/simulation.md.
 
 ``make bench-month`` writes the tables to the page and the figures to ``benchmarks/results/month.json``; ``ARGS=--quick`` plays one day of
-one seed and writes nothing. Exits with 1 if an invariant did not hold.
+one seed and writes nothing. ``ARGS="--only planned"`` plays one policy anew, after a change that concerns no other, and takes the runs of the
+others from the file. Exits with 1 if an invariant did not hold.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -164,6 +165,20 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
+def written_out(jobs: Sequence[Job], played: Sequence[Figures]) -> str:
+    """The figures of a benchmark as JSON, a run a line."""
+    runs = [{**asdict(job), **asdict(one)} for job, one in zip(jobs, played, strict=True)]
+    return "[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n"
+
+
+def known_runs(path: Path) -> dict[Job, Figures]:
+    """The figures of an earlier benchmark, by run."""
+    return {
+        Job(**{one.name: run[one.name] for one in fields(Job)}): Figures(**{one.name: run[one.name] for one in fields(Figures)})
+        for run in json.loads(path.read_text())
+    }
+
+
 def main() -> None:
     """Plays all runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -171,11 +186,15 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, choices=range(1, len(SEEDS) + 1), default=len(SEEDS), metavar="N", help="the first N seeds (%(default)s)"
     )
+    parser.add_argument("--only", choices=tuple(POLICIES), help="play this policy alone; the other runs are those of the results file")
     given = parser.parse_args()
     seeds, days = (SEEDS[:1], 1.0) if given.quick else (SEEDS[: given.seeds], DAYS)
     jobs = [Job(stack, world, policy, seed, days) for stack in STACKS for world in WORLDS for policy in POLICIES for seed in seeds]
     with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
-        played = list(pool.map(play, jobs))
+        known = {job: run for job, run in known_runs(RESULTS).items() if job.policy != given.only} if given.only else {}
+        anew = [job for job in jobs if job not in known]
+        known |= zip(anew, pool.map(play, anew), strict=True)
+    played = [known[job] for job in jobs]
     tables = [table(stack, jobs, played) for stack in STACKS]
     console = Console(width=200)
     for one in tables:
@@ -184,8 +203,7 @@ def main() -> None:
     for job in broken:
         console.print(f"an invariant did not hold: {job}")
     if not given.quick:
-        runs = [{**asdict(job), **asdict(one)} for job, one in zip(jobs, played, strict=True)]
-        RESULTS.write_text("[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n")
+        RESULTS.write_text(written_out(jobs, played))
         put(PAGE, BEGIN, END, [f"Seeds {seeds[0]} to {seeds[-1]}.", *(markdown(one) for one in tables)])
     sys.exit(1 if broken else 0)
 
