@@ -1,8 +1,8 @@
 """What the policies cost and serve in the simulated month, over held-out seeds. See docs/simulation.md.
 
 ``make bench-month`` writes the tables to the page and the figures to ``benchmarks/results/month.json``; ``ARGS=--quick`` plays one day of
-one seed and writes nothing. ``ARGS="--only planned"`` plays one policy anew, after a change that concerns no other, and takes the runs of the
-others from the file. Exits with 1 if an invariant did not hold.
+one seed and writes nothing. ``ARGS="--only planned"`` plays one policy anew, after a change that concerns no other, and takes the runs of
+the others from the file. Exits with 1 if an invariant did not hold.
 """
 
 from __future__ import annotations

@@ -59,6 +59,12 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
             f"ScaledObject {scaler.name}: {scaler.trouble}",
             f"run {described}; `awsAccessKeyID not found` means that a TriggerAuthentication is missing",
         )
+    if scaler.scale_in_s is None:
+        yield warning(
+            f"the HPA of ScaledObject {scaler.name} never removes replicas (selectPolicy: Disabled): those that a failover adds stay, and "
+            "no planned floor sinks",
+            "set behavior.scaleDown.selectPolicy to Max, and stabilizationWindowSeconds to how long replicas shall stay",
+        )
     if scaler.trigger_index is None:
         yield warning(
             f"ScaledObject {scaler.name} has no trigger on metric {unit.counter_metric or '(none named)'}: its target stays as it is",

@@ -377,6 +377,14 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ),
     ("scaled-objects", WARN, "has no trigger on metric sd21-inf2-counter", lambda m: trigger(m).update(metricName="other")),
     ("scaled-objects", WARN, "has no targetMetricValue in quotes", lambda m: trigger(m).update(targetMetricValue=105)),
+    (
+        "scaled-objects",
+        WARN,
+        "the HPA of ScaledObject sd21-inf2-hpa never removes replicas (selectPolicy: Disabled)",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(
+            advanced={"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}}
+        ),
+    ),
 )
 
 
