@@ -128,9 +128,12 @@ class Retries:
             self.failed.setdefault(_request(failure.action), _Failed()).note(failure, now)
 
     def again_s(self, plan: Plan, now: float) -> float:
-        """Seconds until another pass may send a failed action of the plan; infinite where none failed."""
-        waiting = (self.failed.get(_request(action)) for action in plan.actions)
-        left = ((known.left(now), known.passing) for known in waiting if known is not None)
+        """Seconds until another pass may send a failed action of the plan; infinite where none failed.
+
+        One that is due again, and that the plan defers for another reason, waits for that: another pass at once would defer it as well.
+        """
+        waiting = ((action, self.failed.get(_request(action))) for action in plan.actions)
+        left = ((known.left(now), known.passing) for action, known in waiting if known and (known.left(now) or not action.deferred))
         return min((min(one, _OBSERVE_S) if passing else one for one, passing in left), default=math.inf)
 
     def alerts(self) -> Iterator[Alert]:

@@ -76,6 +76,16 @@ def test_a_floor_that_fails_holds_up_nothing_else() -> None:
     assert [one.kind for one in retries.deferring(WHOLE, NOW).due] == [ROUTE, LOWER]
 
 
+def test_a_failed_action_that_waits_for_something_else_asks_for_no_pass() -> None:
+    """It is due again, and the plan defers it now: passes without a pause would not send it sooner."""
+    retries, lower = Retries(), WHOLE.actions[2]
+    retries.count(Outcome((), (Failure(lower, HANGS),)), NOW)
+    deferred = plan(replace(lower, deferred="the load balancer does not show the weights yet"))
+    assert retries.again_s(deferred, NOW) == pytest.approx(1.0)
+    assert retries.again_s(deferred, NOW + 1) == float("inf")
+    assert retries.deferring(plan(lower), NOW + 1).due == (lower,)  # nothing else holds it up
+
+
 def test_another_mode_is_due_at_once() -> None:
     """Users wait for a failover, whatever became of an earlier weight."""
     retries, _ = failing(HANGS, 100)

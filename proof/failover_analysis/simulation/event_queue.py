@@ -9,6 +9,9 @@ from typing import Final
 MOST: Final = 200_000
 """Bound of due events: far above what a world of some hundred pods has. More means that something schedules without end."""
 
+AT_ONCE: Final = 5_000
+"""Bound of events without any time between them. More means that something is done again and again, as by a controller that never waits."""
+
 Work = Callable[[], None]
 
 
@@ -55,9 +58,16 @@ class EventQueue:
         self.at(self.now + seconds if first is None else first, again)
 
     def run(self, until: float) -> None:
-        """Runs everything that is due up to and including `until`, which then is the present."""
-        due = self._due
+        """Runs everything that is due up to and including `until`, which then is the present.
+
+        Raises:
+            RuntimeError: There are more than `AT_ONCE` events at one time.
+        """
+        due, before, at_once = self._due, self.now, 0
         while due and due[0][0] <= until:
             self.now, _, work = heapq.heappop(due)
+            at_once, before = at_once + 1 if self.now == before else 0, self.now
+            if at_once > AT_ONCE:
+                raise RuntimeError(f"{AT_ONCE} events happened at one time: something is done without end")
             work()
         self.now = max(self.now, until)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.errors import ConfigError
-from failover_analysis.simulation.event_queue import MOST, EventQueue
+from failover_analysis.simulation.event_queue import AT_ONCE, MOST, EventQueue
 from failover_analysis.simulation.outages import Outage, drawn, family, traced
 from failover_analysis.simulation.outages import Trace as OutageTrace
 from failover_analysis.simulation.queueing import FULL, answered, service_s
@@ -24,6 +24,17 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 
 class TestEventQueue:
     """Virtual time."""
+
+    def test_what_is_done_again_without_a_pause_is_an_error(self) -> None:
+        """Virtual time would stand still, and the run would never end."""
+        event_queue = EventQueue(100.0)
+        event_queue.every(0.0, lambda: None)
+        with pytest.raises(RuntimeError, match="without end"):
+            event_queue.run(101.0)
+        busy = EventQueue(0.0)
+        for _ in range(AT_ONCE):
+            busy.at(1.0, lambda: None)
+        busy.run(2.0)
 
     def test_does_what_is_due_in_the_order_of_time_and_then_of_its_making(self) -> None:
         """Ties have an order, or a run could not be repeated."""
