@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import Any, Final
 
 import yaml
 
+from controller.catalog.gitops_tools import GitOps
 from controller.policy.model import Application, Unit
 from controller.policy.routing import action_key
 
 _FLOOR: Final = "/spec/minReplicaCount"
-
-
-class GitOps(StrEnum):
-    """The supported tools."""
-
-    ARGOCD = "argocd"
-    FLUX = "flux"
 
 
 def ignore_snippet(tool: GitOps, application: Application, places: Mapping[str, int]) -> str:

@@ -1,11 +1,11 @@
-"""What the commands share: options, settings, connection, and how errors end a command."""
+"""What the commands share: options, settings, styles and errors. It imports little, because `--help` needs all of it."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from controller.clock import parse_rfc3339
-from controller.errors import ConfigError, FailoverError
+from controller.errors import FailoverError
 
-if TYPE_CHECKING:  # these take most of the time of a command; `--help` needs none of them
-    from controller.clients.kube import KubeSession
-    from controller.policy.model import Application
+if TYPE_CHECKING:
     from controller.settings import Settings
 
 CHANGES: Final = 2  # terraform's -detailed-exitcode: 0 nothing to do, 1 error, 2 there are changes
@@ -87,62 +85,6 @@ def common_options(command: _F) -> _F:
         return command(*args, options=options, **kwargs)
 
     return wrapper  # type: ignore[return-value]
-
-
-def open_session(settings: Settings) -> KubeSession:
-    """Connects to the API server that the settings name.
-
-    Raises:
-        ConfigError: There is no usable configuration.
-    """
-    from controller.clients.kube import connect
-
-    kube = settings.kubernetes
-    return connect(kubeconfig=kube.kubeconfig, context=kube.context, connect_s=kube.connect_timeout_s, read_s=kube.read_timeout_s)
-
-
-def load_applications(settings: Settings) -> Mapping[str, Application]:
-    """Reads the application files.
-
-    Raises:
-        ConfigError: They cannot be read, or there are none.
-    """
-    from controller.catalog.loader import load_directory
-
-    applications = load_directory(settings.applications)
-    if not applications:
-        raise ConfigError(f"{settings.applications}: no application file found; write one, see docs/configuration.md")
-    return applications
-
-
-def choose(applications: Mapping[str, Application], wanted: str | None) -> list[Application]:
-    """Selects the applications that a command is about.
-
-    Args:
-        applications: All applications by key.
-        wanted: ``namespace/ingress`` or a name; None for all.
-
-    Raises:
-        ConfigError: There is no application of that name.
-    """
-    if wanted is None:
-        return list(applications.values())
-    found = [one for key, one in applications.items() if wanted in {key, one.name}]
-    if not found:
-        raise ConfigError(f"no application {wanted!r}; there are: {', '.join(sorted(applications)) or 'none'}")
-    return found
-
-
-def choose_one(applications: Mapping[str, Application], wanted: str | None) -> Application:
-    """Selects the one application that a command is about.
-
-    Raises:
-        ConfigError: There is none, or more than one.
-    """
-    found = choose(applications, wanted)
-    if len(found) != 1:
-        raise ConfigError(f"name one application; there are: {', '.join(sorted(one.key for one in found))}")
-    return found[0]
 
 
 def seconds(text: str) -> float:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
-from controller.catalog.gitops import GitOps, ignore_snippet
-from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.catalog.gitops import ignore_snippet
+from controller.catalog.gitops_tools import GitOps
+from controller.cli.common import Options, show
 from controller.cli.remedy import manifest, remedy_document, remedy_lines
+from controller.cli.selection import choose, load_applications, open_session
 from controller.cli.words import ICONS, Line, terminal_width, wrapped
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
@@ -25,9 +26,7 @@ from controller.doctor.observe import Observation, observe
 from controller.doctor.report import Level, Result
 from controller.errors import ConfigError, FailoverError
 from controller.policy.model import Application
-
-if TYPE_CHECKING:
-    from controller.settings import Settings
+from controller.settings import Settings
 
 PROBLEMS: Final = 2  # as `plan`: 0 nothing to do, 1 error, 2 there is something to be done
 
@@ -42,56 +41,29 @@ _PLURAL: Final = {Level.PROBLEM: "(s)", Level.WARNING: "(s)"}
 _WORD: Final = 11  # width of the longest word
 
 
-@click.command("doctor")
-@click.argument("wanted", metavar="[APPLICATION]...", nargs=-1)
-@click.option("--cluster", "only_cluster", is_flag=True, help="Only the cluster's components; needs no application file.")
-@click.option(
-    "--gitops", type=click.Choice([str(tool) for tool in GitOps]), help="Print what the tool must ignore, as YAML; needs no cluster."
-)
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="json: one document for the cluster and for each application, one a line. "
-    "yaml: only the Ingresses that lack standby rules, with them.",
-)
-@common_options
-def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> None:
-    """Report what the live cluster lacks for safe mode changes, why it matters, and how to fix it.
+def examined(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> int:
+    """Examines the cluster and the applications, and prints the reports; the arguments are those of the command line.
 
-    Checks once: the components that every application relies on (Karpenter, KEDA, the AWS Load Balancer Controller, device plugins,
-    Container Insights), then each application's Ingress, rules, Services, target group bindings, events and ScaledObjects. With an
-    APPLICATION it checks only that one. Writes nothing; a read-only identity suffices. docs/doctor.md describes the checks.
+    Returns:
+        The exit code.
 
-    Exit code: 0 no problem (there may be warnings), 2 at least one problem, 1 error.
+    Raises:
+        FailoverError: Nothing could be examined.
     """
-    _check_usage(wanted, gitops, output, only_cluster=only_cluster)
-    try:
-        settings = options.settings()
-        applications = _applications(settings, needed=not only_cluster)
-        chosen = {one.key: one for name in wanted or (None,) for one in choose(applications, name)}
-        if gitops is not None:
-            _print_gitops(GitOps(gitops), settings, chosen.values())
-            return
-        reports: list[ClusterReport | Report] = []
-        if not wanted and output != "yaml":
-            reports.append(_examined_cluster(settings, applications))
-        if not only_cluster:
-            reports += [examine(observed) for observed in _observe(settings, chosen.values()).values()]
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+    settings = options.settings()
+    applications = _applications(settings, needed=not only_cluster)
+    chosen = {one.key: one for name in wanted or (None,) for one in choose(applications, name)}
+    if gitops is not None:
+        _print_gitops(GitOps(gitops), settings, chosen.values())
+        return 0
+    reports: list[ClusterReport | Report] = []
+    if not wanted and output != "yaml":
+        reports.append(_examined_cluster(settings, applications))
+    if not only_cluster:
+        reports += [examine(observed) for observed in _observe(settings, chosen.values()).values()]
     for report in reports:
         _print(report, output)
-    sys.exit(PROBLEMS if any(counts(report)[Level.PROBLEM] for report in reports) else 0)
-
-
-def _check_usage(wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> None:
-    if gitops is not None and output != "text":
-        raise click.UsageError("--gitops prints YAML; --output cannot be combined with it")
-    if only_cluster and (wanted or gitops is not None or output == "yaml"):
-        raise click.UsageError("--cluster is about no application: it goes with neither an APPLICATION, --gitops nor --output yaml")
+    return PROBLEMS if any(counts(report)[Level.PROBLEM] for report in reports) else 0
 
 
 def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Application]:

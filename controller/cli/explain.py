@@ -9,34 +9,21 @@ from typing import Any
 
 import click
 
-from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.observe import ApplicationObserver, Observation
+from controller.cli.common import Options, show
+from controller.cli.observe import Observation, observed
 from controller.cli.words import ICONS, Line, mode_word, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import FailoverError
 from controller.policy import text
 from controller.service.explanation import Explanation, explain
 
 
-@click.command("explain")
-@click.argument("application", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
-@common_options
-def explain_command(options: Options, application: str | None, *, as_json: bool) -> None:
-    """Show what would make the controller change the mode, when, and what would hold it.
+def show_explanation(options: Options, application: str | None, *, as_json: bool) -> None:
+    """Observes once and shows the explanations; the arguments are those of the command line.
 
-    Observes once, and asks the controller's own decision about the future: if nothing but time passed, and if a unit got no capacity from
-    AWS from now on. Prints the commands that force a mode change or stop the controller. Writes nothing; a read-only identity suffices.
+    Raises:
+        FailoverError: The applications cannot be observed.
     """
-    try:
-        settings = options.settings()
-        applications = load_applications(settings)
-        chosen = choose(applications, application)
-        observations = ApplicationObserver(settings, open_session(settings), SystemClock(), applications).observe(chosen)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
-    for one in chosen:
-        seen = observations[one.key]
+    for seen in observed(options, application, SystemClock()):
         explained = explain(seen.memory, seen.snapshot)
         if as_json:
             click.echo(json.dumps(explanation_document(seen, explained), sort_keys=True))

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, seconds, show
+from controller.cli.common import Options, show
+from controller.cli.selection import select
 from controller.cli.words import Line, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import FailoverError, StateError
+from controller.errors import StateError
 from controller.policy import text
 from controller.policy.cost import dollars
 from controller.policy.memory import KEPT_MODE_CHANGES
@@ -20,36 +21,28 @@ from controller.policy.model import Memory, Mode, ModeChange
 from controller.service.store import ConfigMapStore
 
 
-@click.command("history")
-@click.argument("application", required=False)
-@click.option("--since", help="Only the mode changes of so long, such as 12h or 7d.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json: one document per application, one per line.",
-)
-@common_options
-def history_command(options: Options, application: str | None, since: str | None, output: str) -> None:
-    """List the mode changes: when, from and to, why, how soon the load balancer showed it, how long it lasted, the price, and by whom.
+def show_history(options: Options, application: str | None, since_s: float | None, *, as_json: bool) -> None:
+    """Reads the stored memories and shows their mode changes.
 
-    The newest come first. The controller remembers the last 50 of each application.
+    Args:
+        options: The common options.
+        application: ``namespace/ingress`` or a name; None for all.
+        since_s: How old a mode change may be, seconds; None: any age.
+        as_json: Whether to write JSON.
+
+    Raises:
+        FailoverError: A memory cannot be read.
     """
+    selection = select(options, application)
+    store = ConfigMapStore(selection.session, selection.settings.kubernetes.state_namespace)
     try:
-        settings = options.settings()
-        chosen = choose(load_applications(settings), application)
-        store = ConfigMapStore(open_session(settings), settings.kubernetes.state_namespace)
-        memories = {one.key: store.load(one.key).memory for one in chosen}
+        memories = {one.key: store.load(one.key).memory for one in selection.chosen}
     except StateError as error:
-        raise click.ClickException(f"the controller's memory cannot be read: {error}") from error
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+        raise StateError(f"the controller's memory cannot be read: {error}") from error
     now = SystemClock().now()
-    begin = None if since is None else now - seconds(since)
+    begin = None if since_s is None else now - since_s
     for key, memory in memories.items():
-        if output == "json":
+        if as_json:
             click.echo(json.dumps(history_document(key, memory, now, begin), sort_keys=True))
         else:
             show(history_lines(key, memory, now, begin, terminal_width()))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -17,55 +16,46 @@ from controller.adoption.observe import observe
 from controller.adoption.routing import forwards
 from controller.adoption.write import application_text, unsure_counts
 from controller.catalog.loader import Source, parse_sources
-from controller.cli.common import CHANGES, Options, common_options, fail_cleanly, open_session
+from controller.cli.common import CHANGES, Options
+from controller.cli.selection import open_session
 from controller.clients.aws import AwsClients
-from controller.clients.kube import INGRESSES
+from controller.clients.kube import INGRESSES, KubeSession
 from controller.clock import SystemClock
-from controller.errors import ConfigError, FailoverError, Forbidden
+from controller.errors import ConfigError, Forbidden
+from controller.settings import Settings
 from controller.signals.objects import name_of, namespace_of
 from controller.signals.watch import list_objects
-
-if TYPE_CHECKING:
-    from controller.clients.kube import KubeSession
-    from controller.settings import Settings
 
 _SHOWN: Final = "the new file"
 _CANDIDATES: Final = 20
 
 
-@click.command("init")
-@click.option("--ingress", metavar="NAMESPACE/NAME", help="The Ingress in front of the units; without it, those that can be are listed.")
-@click.option("--action", help="Name of its forward action, if it has several.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; must not exist. Default: print the file.")
-@common_options
-def init_command(options: Options, ingress: str | None, action: str | None, out: Path | None) -> None:
-    """Write the application file of an existing stack.
+def init(options: Options, ingress: str | None, action: str | None, out: Path | None) -> int:
+    """Prints or writes the application file of a stack; the arguments are those of the command line.
 
-    Reads the Ingress, its Services, their Deployments and pods, ScaledObjects, NodePools, NodeClaims and metrics once. Writes nothing to
-    the cluster; a read-only identity suffices. A comment on each value names its origin.
+    Returns:
+        The exit code.
 
-    Exit code: 0 the file is complete, 2 values are missing that a person must fill in, 1 error.
+    Raises:
+        FailoverError: The stack cannot be read, or the file cannot be written.
     """
-    try:
-        wanted = None if ingress is None else _split(ingress)
-        if out is not None and out.exists():
-            raise ConfigError(f"{out}: exists already; name another file")
-        settings, clock = options.settings(), SystemClock()
-        session = open_session(settings)
-        if wanted is None:
-            raise ConfigError(_candidates(session))
-        observed = observe(session, *wanted, clock.now())
-        stack = infer(observed, action, partial(_measure, settings, clock))
-        text = application_text(stack, observed.now)
-        if out is not None:
-            _write(out, text)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
-    if out is None:
+    wanted = None if ingress is None else _split(ingress)
+    if out is not None and out.exists():
+        raise ConfigError(f"{out}: exists already; name another file")
+    settings, clock = options.settings(), SystemClock()
+    session = open_session(settings)
+    if wanted is None:
+        raise ConfigError(_candidates(session))
+    observed = observe(session, *wanted, clock.now())
+    stack = infer(observed, action, partial(_measure, settings, clock))
+    text = application_text(stack, observed.now)
+    if out is not None:
+        _write(out, text)
+    else:
         click.echo(text, nl=False)
     refusal = _refusal(text, str(out) if out else _SHOWN)
     _say(stack, out, refusal)
-    sys.exit(CHANGES if refusal else 0)
+    return CHANGES if refusal else 0
 
 
 def _candidates(session: KubeSession) -> str:

@@ -1,4 +1,4 @@
-"""The root of the command line. Commands are imported when they are used: `--help` needs neither boto3 nor the Kubernetes client."""
+"""The root of the command line. A command is imported when it is named, and what it does when it runs: `--help` needs click alone."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from controller import __version__
+from controller.cli.common import fail_cleanly
+from controller.errors import FailoverError
 
+_CONTROLLER: Final = "controller.cli.commands"
+_ANALYSIS: Final = "failover_analysis.cli.commands"
+_TESTBED: Final = "failover_testbed.cli.commands"
 _COMMANDS: Final = {
-    "run": ("controller.cli.run", "run_command", "Run the controller."),
-    "plan": ("controller.cli.plan", "plan_command", "Show what the controller would do now, and why."),
-    "explain": ("controller.cli.explain", "explain_command", "Show what would make the controller act, when, and what holds it."),
-    "doctor": ("controller.cli.doctor", "doctor_command", "Check what the cluster lacks for safe mode changes, and how to fix it."),
-    "status": ("controller.cli.status", "status_command", "Show mode, weights, replicas and health."),
-    "history": ("controller.cli.history", "history_command", "List the mode changes: when, why, by whom, how long, at what price."),
-    "replay": ("failover_analysis.cli.replay", "replay_command", "Decide recorded moments again, optionally with another policy."),
-    "weights": ("controller.cli.config", "weights_command", "Print prices and weights of an application file."),
-    "init": ("controller.cli.init", "init_command", "Write an application file for an existing stack."),
-    "render": ("controller.cli.render", "render_command", "Render all manifests of a stack from its application file."),
-    "breaking-point": ("controller.cli.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
-    "pause": ("controller.cli.overrides", "pause_command", "Stop the controller from changing anything for a time."),
-    "resume": ("controller.cli.overrides", "resume_command", "Remove a pause and a pin."),
-    "pin": ("controller.cli.overrides", "pin_command", "Request a mode and keep it for a time."),
-    "notify": ("controller.cli.notify", "notify_group", "Check that messages reach people."),
-    "version": ("controller.cli.version", "version_command", "Print the version."),
-    "config": ("controller.cli.config", "config_group", "Check configuration."),
-    "simulate": ("failover_analysis.cli.simulate", "simulate_command", "Simulate months of the controller's work in virtual time."),
-    "demo": ("failover_testbed.cli", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
+    "run": (f"{_CONTROLLER}.run", "run_command", "Run the controller."),
+    "plan": (f"{_CONTROLLER}.plan", "plan_command", "Show what the controller would do now, and why."),
+    "explain": (f"{_CONTROLLER}.explain", "explain_command", "Show what would make the controller act, when, and what holds it."),
+    "doctor": (f"{_CONTROLLER}.doctor", "doctor_command", "Check what the cluster lacks for safe mode changes, and how to fix it."),
+    "status": (f"{_CONTROLLER}.status", "status_command", "Show mode, weights, replicas and health."),
+    "history": (f"{_CONTROLLER}.history", "history_command", "List the mode changes: when, why, by whom, how long, at what price."),
+    "replay": (f"{_ANALYSIS}.replay", "replay_command", "Decide recorded moments again, optionally with another policy."),
+    "weights": (f"{_CONTROLLER}.config", "weights_command", "Print prices and weights of an application file."),
+    "init": (f"{_CONTROLLER}.init", "init_command", "Write an application file for an existing stack."),
+    "render": (f"{_CONTROLLER}.render", "render_command", "Render all manifests of a stack from its application file."),
+    "breaking-point": (f"{_CONTROLLER}.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
+    "pause": (f"{_CONTROLLER}.overrides", "pause_command", "Stop the controller from changing anything for a time."),
+    "resume": (f"{_CONTROLLER}.overrides", "resume_command", "Remove a pause and a pin."),
+    "pin": (f"{_CONTROLLER}.overrides", "pin_command", "Request a mode and keep it for a time."),
+    "notify": (f"{_CONTROLLER}.notify", "notify_group", "Check that messages reach people."),
+    "version": (f"{_CONTROLLER}.version", "version_command", "Print the version."),
+    "config": (f"{_CONTROLLER}.config", "config_group", "Check configuration."),
+    "simulate": (f"{_ANALYSIS}.simulate", "simulate_command", "Simulate months of the controller's work in virtual time."),
+    "demo": (f"{_TESTBED}.demo", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
 }
-
+"""By name: the module and the name of the click command, and its line in the list of commands."""
 
 # The controller never imports the packages that prove it. Only these commands name and import them, and only when they run.
 _EXTRAS: Final = {"failover_testbed": ("demo", "./proof[demo]"), "failover_analysis": ("analysis", "./proof")}
@@ -53,13 +58,24 @@ def _without_rich() -> Iterator[None]:
         del sys.modules["rich"]
 
 
-def _missing(command: str, module: str, extra: str, checkout: str) -> str:
-    """One line that names what is missing, the extra that installs it, and both ways to install it."""
+def _refuse(command: str, error: ModuleNotFoundError) -> NoReturn:
+    """Ends a command that lacks an extra with one line: what is missing, the extra that installs it, and both ways to install it."""
+    package = _package(command)
+    if package not in _EXTRAS or (error.name or "").partition(".")[0] == "controller":
+        raise error
+    extra, checkout = _EXTRAS[package]
     install = f"pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install '{checkout}'"
-    return f"`failoverctl {command}` needs {module}, which is not installed: {install}"
+    raise click.ClickException(f"`failoverctl {command}` needs {error.name}, which is not installed: {install}") from error
+
+
+def _package(command: str) -> str:
+    """The distribution's package that has a command."""
+    return _COMMANDS[command][0].partition(".")[0]
 
 
 class _Lazy(click.Group):
+    """The commands of the table. What a command raises on purpose ends it with one message, here for all of them."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return list(_COMMANDS)
@@ -69,15 +85,26 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, name, _ = _COMMANDS[cmd_name]
-        try:
-            with contextlib.nullcontext() if module.partition(".")[0] in _EXTRAS else _without_rich():
-                command: click.Command = getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            package = module.partition(".")[0]
-            if package not in _EXTRAS or (error.name or "").partition(".")[0] == "controller":
-                raise
-            raise click.ClickException(_missing(cmd_name, str(error.name), *_EXTRAS[package])) from error
+        command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        named = args[0]
+        try:
+            resolved = super().resolve_command(ctx, args)
+        except ModuleNotFoundError as error:
+            _refuse(named, error)
+        if resolved[1] is not None and _package(named) not in _EXTRAS:
+            ctx.with_resource(_without_rich())  # until the command has ended
+        return resolved
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FailoverError as error:
+            raise fail_cleanly(error) from error
+        except ModuleNotFoundError as error:
+            _refuse(str(ctx.invoked_subcommand), error)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

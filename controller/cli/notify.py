@@ -2,54 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterator
 from typing import Final
 
-import click
-
-from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.cli.common import Options, show
+from controller.cli.selection import select
 from controller.cli.words import ICONS, Line, terminal_width, wrapped
 from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, KubeSession
 from controller.clock import Clock, SystemClock
-from controller.errors import FailoverError, RemoteError
+from controller.errors import RemoteError
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import redact
 from controller.notifiers.runbooks import Context
 from controller.policy.model import Application
 from controller.ports import Message, MessageKind, Notifier, Severity
+from controller.service.wiring import cloudwatch_sink, outer_sinks
 from controller.signals.objects import text
 
 _OPTIONAL: Final = ("slack", "webhook", "sns", "eventbridge", "cloudwatch")
 """The names of the sinks that settings turn on."""
 
 
-@click.group("notify")
-def notify_group() -> None:
-    """Check notifications."""
+def send_test(options: Options, application: str | None) -> int:
+    """Sends the message through every sink, and prints what each answered; the arguments are those of the command line.
 
+    Returns:
+        The exit code.
 
-@notify_group.command("test")
-@click.argument("application", required=False)
-@common_options
-def test_command(options: Options, application: str | None) -> None:
-    """Send a marked message through every configured sink, once each, and print what each answered.
-
-    Uses the settings of this command, not those of the running controller: give it the same settings file and credentials. It is sent about
-    APPLICATION, by default the first one.
-
-    Exit code: 0 every sink took it, 1 one did not.
+    Raises:
+        FailoverError: Nothing could be sent, because settings or application files are wrong.
     """
-    from controller.service.wiring import cloudwatch_sink, outer_sinks  # half a second, which `notify --help` needs none of
-
-    try:
-        settings = options.settings()
-        chosen = choose(load_applications(settings), application)[0]
-        session = open_session(settings)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
-    clock = SystemClock()
+    selection, clock = select(options, application), SystemClock()
+    settings, session, chosen = selection.settings, selection.session, selection.chosen[0]
     clients = AwsClients(settings.aws.region)
     sinks: list[Notifier] = [EventNotifier(session, clock, lambda _: _involved(session, chosen)), *outer_sinks(settings, clients)]
     cloudwatch = cloudwatch_sink(settings, clients, clock)
@@ -60,7 +45,7 @@ def test_command(options: Options, application: str | None) -> None:
     width = terminal_width()
     show(line for name, (problem, took_s) in results for line in _result_lines(name, problem, took_s, width))
     show(_unset_lines({sink.name for sink in sinks}))
-    sys.exit(1 if any(problem for _, (problem, _) in results) else 0)
+    return 1 if any(problem for _, (problem, _) in results) else 0
 
 
 def made(application: Application, now: float) -> Message:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from controller.cli.common import Options
+from controller.cli.selection import Selection, select
 from controller.clients.aws import AwsClients
-from controller.clients.kube import KubeSession, Object
+from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
 from controller.policy.conclusion import conclude
@@ -15,13 +16,11 @@ from controller.policy.model import Application, Decision, Memory, Plan, Snapsho
 from controller.policy.standby import Remedy, existence, remedy
 from controller.ports import StoredMemory
 from controller.service.store import ConfigMapStore, status_in
+from controller.service.wiring import make_external
 from controller.signals.cluster import ClusterView
 from controller.signals.objects import items
 from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
-
-if TYPE_CHECKING:
-    from controller.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +50,15 @@ class ApplicationObserver:
     """Observes applications, once or repeatedly, with one budget of AWS calls.
 
     Args:
-        settings: Namespaces, time-outs, and which AWS APIs may be called.
-        session: Connection to the API server.
+        selection: Settings, connection, and all applications, because several units may share a NodePool.
         clock: The clock.
-        applications: All applications, because several units may share a NodePool.
     """
 
-    def __init__(self, settings: Settings, session: KubeSession, clock: Clock, applications: Mapping[str, Application]) -> None:
-        from controller.service.wiring import make_external  # with everything that the service needs: not for `--help`
-
-        self._settings, self._session, self._clock = settings, session, clock
+    def __init__(self, selection: Selection, clock: Clock) -> None:
+        self._settings, self._session, self._clock = settings, session, _ = selection.settings, selection.session, clock
         self._view = ClusterView(clock, lambda: None)
         self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))
-        self._applications = list(applications.values())
+        self._applications = list(selection.applications.values())
         self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
 
     def observe(self, chosen: Sequence[Application]) -> dict[str, Observation]:
@@ -95,6 +90,23 @@ class ApplicationObserver:
         application = snapshot.application
         ingress = self._view.ingress(application.namespace, application.ingress)
         return remedy(application, snapshot.routing, items(ingress, "spec", "rules"), existence(snapshot)) if ingress else Remedy()
+
+
+def observed(options: Options, wanted: str | None, clock: Clock) -> list[Observation]:
+    """Observes the applications that a command is about, once.
+
+    Args:
+        options: The common options.
+        wanted: ``namespace/ingress`` or a name; None for all.
+        clock: The clock.
+
+    Raises:
+        ConfigError: See `select`.
+        RemoteError: The API server gave no usable answer at all.
+    """
+    selection = select(options, wanted)
+    found = ApplicationObserver(selection, clock).observe(selection.chosen)
+    return [found[one.key] for one in selection.chosen]
 
 
 def _stored(store: ConfigMapStore, key: str) -> tuple[StoredMemory, Object | None, tuple[Source, ...]]:

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import click
 
-from controller.cli.common import Options, choose_one, common_options, fail_cleanly, load_applications, open_session, reason_given, seconds
+from controller.cli.common import Options
+from controller.cli.selection import only, select
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import FailoverError, RemoteError
+from controller.errors import RemoteError
 from controller.policy.annotations import (
     OVERRIDES,
     PAUSE_REASON,
@@ -24,50 +25,42 @@ from controller.policy.annotations import (
     PINNED_UNTIL,
 )
 from controller.policy.guards import reason_text
-from controller.policy.model import Application, Mode
+from controller.policy.model import Application
 from controller.policy.routing import action_key
 from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
-_BY = click.option("--by", help="Your name, shown with the reason; default: the user that the API server knows you as.")
 
+def pause(options: Options, application: str | None, duration_s: float, why: str, by: str | None) -> None:
+    """Writes a pause.
 
-@click.command("pause")
-@click.argument("application", required=False)
-@click.option("--for", "duration", default="1h", show_default=True, help="Duration, such as 30m, 2h or 1d.")
-@click.option("--why", required=True, help="Reason, shown in status and messages during the pause.")
-@_BY
-@common_options
-def pause_command(options: Options, application: str | None, duration: str, why: str, by: str | None) -> None:
-    """Stop the controller from changing anything, for a time and with a reason.
+    Args:
+        options: The common options.
+        application: ``namespace/ingress`` or a name; None: the only one.
+        duration_s: How long, seconds.
+        why: The operator's reason.
+        by: The author; None: as the API server knows them.
 
-    The controller still watches signals and sends alerts; it leaves routing and replicas exactly as they are. A pin beside the pause stays,
-    with its own end and reason.
+    Raises:
+        FailoverError: It cannot be written.
     """
-    until = format_rfc3339(SystemClock().now() + seconds(duration))
-    key, author, _ = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: reason_given(why)}, PAUSED_BY, by)
-    click.echo(f"{key}: paused until {until}: {reason_text(why.strip(), author)}")
+    until = format_rfc3339(SystemClock().now() + duration_s)
+    key, author, _ = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
+    click.echo(f"{key}: paused until {until}: {reason_text(why, author)}")
 
 
-@click.command("pin")
-@click.argument("mode", type=click.Choice([str(mode) for mode in Mode]))
-@click.argument("application", required=False)
-@click.option("--for", "duration", default="1h", show_default=True, help="Duration, such as 30m, 2h or 1d.")
-@click.option("--why", required=True, help="Reason, shown in status and messages during the pin.")
-@_BY
-@common_options
-def pin_command(options: Options, mode: str, application: str | None, duration: str, why: str, by: str | None) -> None:
-    """Request a mode and keep it, for a time and with a reason.
+def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str | None) -> None:
+    """Writes a pin to a mode; the other arguments are those of `pause`.
 
-    The mode change still needs a receiving side that is ready and safe: `failoverctl explain` says whether it is. A pause beside the pin
-    stays, with its own end and reason; until it ends, the pin does nothing.
+    Raises:
+        FailoverError: It cannot be written.
     """
-    until = format_rfc3339(SystemClock().now() + seconds(duration))
-    wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: reason_given(why)}
+    until = format_rfc3339(SystemClock().now() + duration_s)
+    wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: why}
     key, author, routed = _annotate(options, application, wanted, PINNED_BY, by)
-    click.echo(f"{key}: pinned to mode {mode} until {until}: {reason_text(why.strip(), author)}")
+    click.echo(f"{key}: pinned to mode {mode} until {until}: {reason_text(why, author)}")
     if not routed:
         click.echo(
             "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
@@ -75,19 +68,17 @@ def pin_command(options: Options, mode: str, application: str | None, duration: 
         click.echo("the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action.")
 
 
-@click.command("resume")
-@click.argument("application", required=False)
-@common_options
-def resume_command(options: Options, application: str | None) -> None:
-    """Remove a pause and a pin, and say what was removed."""
-    try:
-        chosen, session = _opened(options, application)
-        path = INGRESSES.path(chosen.namespace, chosen.ingress)
-        lifted = list(_present(mapping(session.request("GET", path), "metadata", "annotations")))
-        if lifted:
-            _patch(session, path, dict.fromkeys(OVERRIDES))
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+def resume(options: Options, application: str | None) -> None:
+    """Removes pause and pin.
+
+    Raises:
+        FailoverError: They cannot be removed.
+    """
+    chosen, session = _opened(options, application)
+    path = INGRESSES.path(chosen.namespace, chosen.ingress)
+    lifted = list(_present(mapping(session.request("GET", path), "metadata", "annotations")))
+    if lifted:
+        _patch(session, path, dict.fromkeys(OVERRIDES))
     for words in lifted or ["there is no pause and no pin"]:
         click.echo(f"{chosen.key}: {words}")
 
@@ -108,18 +99,15 @@ def _annotate(
     options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None
 ) -> tuple[str, str, bool]:
     """Writes an override with its author; returns the application's key, the author, and whether its Ingress has a routing action."""
-    try:
-        chosen, session = _opened(options, wanted)
-        author = by.strip() if by and by.strip() else _author(session)
-        after = _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+    chosen, session = _opened(options, wanted)
+    author = by.strip() if by and by.strip() else _author(session)
+    after = _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
     return chosen.key, author, action_key(chosen.action) in mapping(after, "metadata", "annotations")
 
 
 def _opened(options: Options, wanted: str | None) -> tuple[Application, KubeSession]:
-    settings = options.settings()
-    return choose_one(load_applications(settings), wanted), open_session(settings)
+    selection = select(options, wanted)
+    return only(selection.chosen), selection.session
 
 
 def _author(session: KubeSession) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from controller.cli.common import CHANGES, Options, choose, common_options, fail_cleanly, load_applications, open_session, show
-from controller.cli.observe import ApplicationObserver, Observation
+from controller.cli.common import CHANGES, Options, show
+from controller.cli.observe import Observation, observed
 from controller.cli.remedy import remedy_document, remedy_lines
 from controller.cli.words import (
     ICONS,
@@ -28,7 +27,6 @@ from controller.cli.words import (
     wrapped,
 )
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import FailoverError
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
@@ -40,34 +38,22 @@ from controller.service.application_status import planned_document, price_docume
 from controller.service.explanation import next_step
 
 
-@click.command("plan")
-@click.argument("application", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
-@click.option("--show-requests", is_flag=True, help="Show the exact request below each change.")
-@common_options
-def plan_command(options: Options, application: str | None, *, as_json: bool, show_requests: bool) -> None:
-    """Show what the controller would do now, and why.
+def show_plan(options: Options, application: str | None, *, as_json: bool, requests: bool) -> int:
+    """Observes once and shows the plans; the arguments are those of the command line.
 
-    The command reads the cluster once, decides as the running controller would, and prints decision, reasons, evidence with ages, guards
-    and changes. It writes nothing; a read-only identity suffices.
+    Returns:
+        The exit code.
 
-    Exit code: 0 no changes, 2 changes, 1 error.
+    Raises:
+        FailoverError: The applications cannot be observed.
     """
-    try:
-        settings = options.settings()
-        applications = load_applications(settings)
-        chosen = choose(applications, application)
-        session = open_session(settings)
-        observations = ApplicationObserver(settings, session, SystemClock(), applications).observe(chosen)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
-    for one in chosen:
-        seen = observations[one.key]
+    seen = observed(options, application, SystemClock())
+    for one in seen:
         if as_json:
-            click.echo(json.dumps(plan_document(seen), sort_keys=True))
+            click.echo(json.dumps(plan_document(one), sort_keys=True))
         else:
-            show(plan_lines(seen, terminal_width(), requests=show_requests))
-    sys.exit(CHANGES if any(observations[one.key].made.due for one in chosen) else 0)
+            show(plan_lines(one, terminal_width(), requests=requests))
+    return CHANGES if any(one.made.due for one in seen) else 0
 
 
 def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Line]:

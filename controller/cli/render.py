@@ -8,47 +8,29 @@ import click
 
 from controller.catalog.application import ApplicationFile
 from controller.catalog.loader import load_definitions, read_source
-from controller.cli.common import fail_cleanly
 from controller.documents import Problem, config_error, read_documents
-from controller.errors import ConfigError, FailoverError
+from controller.errors import ConfigError
 from controller.policy.model import Mode
 from controller.rendering.faults import faults
 from controller.rendering.render import FILES, MARK, stack_files, stack_objects
 
 
-@click.command("render")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write one file per group into this folder instead of printing everything.",
-)
-@click.option(
-    "--mode",
-    type=click.Choice([str(mode) for mode in Mode]),
-    default=str(Mode.COST),
-    show_default=True,
-    help="Mode of the Ingress and the ScaledObjects.",
-)
-def render_command(file: Path, out: Path | None, mode: str) -> None:
-    """Print all manifests of the stack that an application file describes.
+def render(file: Path, out: Path | None, mode: str) -> None:
+    """Prints or writes the manifests; the arguments are those of the command line.
 
-    FILE has one application with a section spec.stack, see docs/render.md. The same file always gives the same bytes.
+    Raises:
+        ConfigError: No stack can be made of the file, or a file cannot be written.
     """
-    try:
-        model = load(file)
-        stack = model.spec.stack
-        if stack is None:
-            raise ConfigError(f"{file}: found no spec.stack")
-        wanted = Mode(mode)
-        files = stack_files(stack_objects(model, stack, wanted), file.as_posix(), wanted)
-        if out is not None:
-            _write(out, files)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+    model = load(file)
+    stack = model.spec.stack
+    if stack is None:
+        raise ConfigError(f"{file}: found no spec.stack")
+    wanted = Mode(mode)
+    files = stack_files(stack_objects(model, stack, wanted), file.as_posix(), wanted)
     if out is None:
         click.echo("".join(files.values()), nl=False)
     else:
+        _write(out, files)
         click.echo(f"wrote {len(files)} files to {out}: kubectl apply --server-side -f {out}", err=True)
 
 

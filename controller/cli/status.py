@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import click
 
-from controller.cli.common import Options, choose, common_options, fail_cleanly, load_applications, open_session, show
+from controller.cli.common import Options, show
 from controller.cli.observe import ApplicationObserver, Observation
 from controller.cli.replicas import Replicas, read_replicas
 from controller.cli.screen import Changes, Screen
+from controller.cli.selection import Selection, select
 from controller.cli.words import (
     ICONS,
     Line,
@@ -28,9 +29,9 @@ from controller.cli.words import (
     waits_text,
     wrapped,
 )
-from controller.clients.kube import KubeSession, Object
+from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
-from controller.errors import FailoverError, RemoteError
+from controller.errors import RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
 from controller.policy.availability import healthy_targets
@@ -38,7 +39,7 @@ from controller.policy.cost import price_words
 from controller.policy.decide import observed_mode
 from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
-from controller.policy.model import Application, Mode, Snapshot, Verdict
+from controller.policy.model import Application, Snapshot, Verdict
 from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
@@ -66,45 +67,26 @@ class Running:
     replicas: Replicas = field(default_factory=lambda: Replicas(problem="not asked"))
 
 
-@click.command("status")
-@click.argument("application", required=False)
-@click.option(
-    "--watch", is_flag=True, help="Redraw in place every two seconds until Ctrl-C; without a terminal, print a line for each change."
-)
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
-@click.option(
-    "--until",
-    type=click.Choice([str(mode) for mode in Mode]),
-    help="Wait for this mode, printing a line for each change; exit with 1 if --timeout passes first.",
-)
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Longest wait for --until, seconds."
-)
-@common_options
-def status_command(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> None:
-    """Show mode, set and actual weights, replicas, evidence, history, overrides and notifiers.
+def show_status(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> int:
+    """Shows the state once, or until something ends it; the arguments are those of the command line.
 
-    SET is the share of the requests that the Ingress asks for, ACTUAL the one that the load balancer shows. NEED counts the ready replicas
-    that cost mode needs at the present demand. A "?" marks what is not known.
+    Returns:
+        The exit code.
+
+    Raises:
+        FailoverError: The applications cannot be observed.
     """
     clock: Clock = SystemClock()
     screen = Screen()
     try:
-        settings = options.settings()
-        applications = load_applications(settings)
-        chosen = choose(applications, application)
-        session = open_session(settings)
-        observer = ApplicationObserver(settings, session, clock, applications)
-        shown = _Shown(
-            session, settings.kubernetes.state_namespace, screen, as_json=as_json, watch=watch, lasting=watch or until is not None
-        )
-        _follow(observer, chosen, shown, clock, until=until, timeout_s=timeout_s)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+        selection = select(options, application)
+        shown = _Shown(selection, screen, as_json=as_json, watch=watch, lasting=watch or until is not None)
+        _follow(ApplicationObserver(selection, clock), selection.chosen, shown, clock, until=until, timeout_s=timeout_s)
     except KeyboardInterrupt:
-        sys.exit(0 if until is None else _INTERRUPTED)
+        return 0 if until is None else _INTERRUPTED
     finally:
         screen.close()
+    return 0
 
 
 def _follow(
@@ -138,17 +120,17 @@ class _Shown:
     """Shows observations in the form that the options ask for.
 
     Args:
-        session: Connection to the API server, for what the running controller published.
-        namespace: Where the controller runs.
+        selection: The connection, and where the controller runs, for what it published.
         screen: The terminal.
         as_json: Whether to write JSON.
         watch: Whether to redraw, if there is a terminal.
         lasting: Whether there is more than one observation.
     """
 
-    def __init__(self, session: KubeSession, namespace: str, screen: Screen, *, as_json: bool, watch: bool, lasting: bool) -> None:
+    def __init__(self, selection: Selection, screen: Screen, *, as_json: bool, watch: bool, lasting: bool) -> None:
         self.lasting = lasting
-        self._session, self._namespace, self._screen, self._json = session, namespace, screen, as_json
+        self._session, self._namespace = selection.session, selection.settings.kubernetes.state_namespace
+        self._screen, self._json = screen, as_json
         self._redraw = watch and not as_json and sys.stdout.isatty()
         self._changes = Changes()
 

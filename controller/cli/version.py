@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-import click
-
 from controller import __version__
 
 _DISTRIBUTION: Final = "mixed-accelerator-failover"
@@ -48,8 +46,7 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-@click.command("version")
-def version_command() -> None:
-    """Print the version, the commit and the Python that runs it."""
+def version_line() -> str:
+    """The version, the commit and the Python that runs it."""
     made = commit()
-    click.echo(f"failoverctl {__version__}{f' ({made})' if made else ''}, Python {platform.python_version()}")
+    return f"failoverctl {__version__}{f' ({made})' if made else ''}, Python {platform.python_version()}"

@@ -13,14 +13,9 @@ from enum import StrEnum
 from typing import Final
 
 from controller.policy.fleet import Fleet, Needs
+from controller.policy.names import Mode as Mode  # noqa: PLC0414 - given on: the policy's values are imported from here
+from controller.policy.names import Strategy as Strategy  # noqa: PLC0414 - as Mode
 from controller.policy.reasons import Reason, fill
-
-
-class Mode(StrEnum):
-    """How the Ingress forwards: by cost weights to each unit's Service, or to one Service over all pods."""
-
-    COST = "cost"
-    CAPACITY = "capacity"
 
 
 class Cause(StrEnum):
@@ -49,14 +44,6 @@ class CapacityWeights(StrEnum):
 
     READY = "ready"  # the same share each (round robin): the slowest replicas limit the whole
     READY_THROUGHPUT = "ready-throughput"  # in proportion to throughput (least outstanding requests)
-
-
-class Strategy(StrEnum):
-    """What the policy does about a shortage: change the mode, as the AWS sample does, or re-weight first; and whether it plans replicas."""
-
-    TWO_MODE = "two-mode"
-    ADAPTIVE = "adaptive"
-    PLANNED = "planned"  # as adaptive; the floors follow the cheapest fleet, or it is only shown
 
 
 class PlannedMode(StrEnum):

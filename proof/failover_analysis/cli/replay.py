@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,10 +14,13 @@ import click
 
 from controller import __version__
 from controller.catalog.loader import load_directory
-from controller.cli.common import CHANGES, Time, fail_cleanly, show
+from controller.cli.common import CHANGES, show
+from controller.cli.observe import judge
+from controller.cli.plan import plan_document, plan_lines
 from controller.cli.version import commit
+from controller.cli.words import terminal_width
 from controller.clock import SystemClock
-from controller.errors import ConfigError, FailoverError
+from controller.errors import ConfigError
 from controller.policy.model import Application
 from controller.recording.lines import Recorded
 from controller.recording.reader import Unread, read
@@ -74,25 +76,7 @@ class _Wanted:
         return [*words, "--what-if" if self.carried else "--same-inputs"]
 
 
-@click.command("replay")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--application", help="Replay only this application: namespace/ingress, or its name.")
-@click.option("--policy", type=click.Path(path_type=Path), help="Application file whose policy is used instead of the recorded one.")
-@click.option("--whole", is_flag=True, help="With --policy: use the file's units, prices and weights as well.")
-@click.option(
-    "--what-if/--same-inputs",
-    "carried",
-    default=None,
-    help="Pass memory and routing on from one replayed decision to the next, or take both from the recording each time."
-    " Default: --what-if with --policy, else --same-inputs.",
-)
-@click.option("--from", "begin", type=Time(), help="Leave out decisions before this time.")
-@click.option("--until", "end", type=Time(), help="Leave out decisions after this time.")
-@click.option("--at", type=Time(), help="Show the last decision up to this time in full, as plan does.")
-@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per difference and per application, one per line.")
-@click.option("--exact/--no-exact", default=False, help="Show the bodies of the requests that differ.")
-def replay_command(
+def replay(
     files: tuple[Path, ...],
     application: str | None,
     policy: Path | None,
@@ -105,14 +89,14 @@ def replay_command(
     reports: tuple[Path, ...],
     as_json: bool,
     exact: bool,
-) -> None:
-    """Decide recorded moments again, and show what this version, or another policy, decides differently.
+) -> int:
+    """Replays, and shows and reports the differences; the arguments are those of the command line.
 
-    FILE is a recording of `run` (settings recording.*), compressed or not, or a folder of recordings. The command reads nothing else and
-    writes nothing.
+    Returns:
+        The exit code.
 
-    Exit code: 0 no difference, 2 differences, 1 error, 130 stopped by Ctrl-C, which keeps what was decided until then. An unreadable line
-    is named and skipped.
+    Raises:
+        FailoverError: Nothing can be replayed, or a report cannot be written.
     """
     if whole and policy is None:
         raise click.UsageError("--whole needs --policy")
@@ -121,22 +105,19 @@ def replay_command(
     wanted = _Wanted(files, application, policy, whole, policy is not None if carried is None else carried, begin, end)
     collected = ReplayReport(what_if=wanted.carried, command=wanted.command) if reports else None
     begun = SystemClock().monotonic()
-    try:
-        check_names(reports)
-        with Progress("replay", SystemClock()) as progress:
-            moments = _watched(_moments(wanted if at is None else _up_to(wanted, at), at, progress), collected, progress)
-            if at is None:
-                different = _differences(moments, wanted, progress, as_json=as_json, exact=exact)
-            else:
-                different = _in_full(moments, as_json=as_json)
-        stopped = "stopped by Ctrl-C, so that later decisions are missing" if progress.stopped else ""
-        if stopped:
-            click.echo(f"Partial: {stopped}.", err=True)
-        if collected is not None:
-            write(collected.report(_framing(wanted, reports, SystemClock().monotonic() - begun, stopped)), reports)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
-    sys.exit(STOPPED if stopped else CHANGES if different else 0)
+    check_names(reports)
+    with Progress("replay", SystemClock()) as progress:
+        moments = _watched(_moments(wanted if at is None else _up_to(wanted, at), at, progress), collected, progress)
+        if at is None:
+            different = _differences(moments, wanted, progress, as_json=as_json, exact=exact)
+        else:
+            different = _in_full(moments, as_json=as_json)
+    stopped = "stopped by Ctrl-C, so that later decisions are missing" if progress.stopped else ""
+    if stopped:
+        click.echo(f"Partial: {stopped}.", err=True)
+    if collected is not None:
+        write(collected.report(_framing(wanted, reports, SystemClock().monotonic() - begun, stopped)), reports)
+    return STOPPED if stopped else CHANGES if different else 0
 
 
 def _watched(moments: Iterator[Moment], collected: ReplayReport | None, progress: Progress) -> Iterator[Moment]:
@@ -262,10 +243,6 @@ class _Repeat:
 
 def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
     """Shows the last moment of each application in full; returns whether one is decided differently."""
-    from controller.cli.observe import judge
-    from controller.cli.plan import plan_document, plan_lines
-    from controller.cli.words import terminal_width
-
     last: dict[str, Moment] = {}
     for moment in moments:
         last[moment.snapshot.application.key] = moment

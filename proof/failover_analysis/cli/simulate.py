@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from controller import __version__
-from controller.cli.common import Time, fail_cleanly, show
+from controller.cli.common import show
 from controller.cli.version import commit
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import ConfigError, FailoverError
+from controller.errors import ConfigError
 from controller.policy.text import duration
+from failover_analysis.cli.limits import MOST_RUNS
 from failover_analysis.cli.moment import moment_document, moment_lines
 from failover_analysis.cli.playing import Job, Run, results
 from failover_analysis.cli.progress import STOPPED, Progress
-from failover_analysis.report.contenders import NAMES, Contender, contenders, with_baselines
+from failover_analysis.report.contenders import Contender, contenders, with_baselines
 from failover_analysis.report.files import check_names, write
 from failover_analysis.report.played import Played
 from failover_analysis.report.simulated import Framing, by_name, simulation_report, verdict
@@ -27,34 +27,9 @@ from failover_analysis.simulation.report import document, json_text, text, timel
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import DEFAULT, Scenario, builtin_names, find, load, written_out
 
-_MOST_RUNS = 100_000
 
-
-@click.command("simulate")
-@click.argument("scenario", default=DEFAULT)
-@click.option("--seed", type=click.IntRange(0, 2**31), help="The seed, or the first of several. Default: the file's seed.")
-@click.option("--seeds", type=click.IntRange(1, _MOST_RUNS), default=1, show_default=True, help="Number of seeds.")
-@click.option("--days", type=click.FloatRange(0.01, 366), help="Length of the run, days. Default: the file's.")
-@click.option("--faults", type=click.Choice(["none", "random"]), help="Whether to inject random faults. Default: as the file says.")
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    help=f"Another policy: {', '.join(NAMES)}, or a .yaml file with the content of spec.policy. Repeat it to compare policies.",
-)
-@click.option("--set", "changes", multiple=True, help="FIELD=VALUE: sets a field of every policy, such as patienceSeconds=60.")
-@click.option("--sweep", "sweeps", multiple=True, help="FIELD=VALUE,VALUE: runs the first policy with each value of a field, such as"
-              " holdMinSeconds=300,3600. For the sensitivity table of a report.")  # fmt: skip
-@click.option("--interval", type=click.FloatRange(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes, at most one per core. Default: one per core.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, without the timeline.")
-@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
-@click.option("--at", type=Time(), help="Stop at this time and show the last decision in full, as plan does.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the timelines (CSV) and all results (JSON).")
-@click.option("--save", type=click.Path(path_type=Path), help="Write the first seed's world to a file instead of simulating it.")
-@click.option("--list", "names_only", is_flag=True, help="List the simulations in the package.")
-def simulate_command(
-    scenario: str,
+def simulate(
+    scenario: str | None,
     *,
     seed: int | None,
     seeds: int,
@@ -71,57 +46,57 @@ def simulate_command(
     out: Path | None,
     save: Path | None,
     names_only: bool,
-) -> None:
-    """Simulate SCENARIO (a name or a file) in virtual time, with the production decision core.
+) -> int:
+    """Simulates, and shows and writes what came of it; the arguments are those of the command line.
 
-    The same seed gives the same run, byte for byte, with the same digest. The exit code is 1 if an invariant did not hold; the output has
-    the command that plays that run again. Ctrl-C keeps the runs that are finished, and ends with exit code 130.
+    Returns:
+        The exit code.
+
+    Raises:
+        FailoverError: The scenario cannot be simulated, or a result cannot be written.
     """
-    try:
-        if names_only:
-            for name in builtin_names():
-                click.echo(f"{name:<15} {load(find(name)).file.description}")
-            return
-        job = Job(
-            scenario,
-            days,
-            None if faults is None else faults == "random",
-            interval,
-            measured=bool(reports) or len(policies) > 1,
-            rows=out is not None,
-        )
-        world = job.scenario()
-        compared = contenders(policies, changes, sweeps, world.application.policy)
-        first = world.file.seed if seed is None else seed
-        if save is not None:
-            _write(save.parent, save.name, written_out(world, job.setup(world, _only(compared, "--save"), first), first, save.parent))
-            return
-        if at is not None:
-            _show_moment(job, world, _only(compared, "--at"), first, at, as_json=as_json)
-            return
-        check_names(reports)
-        if reports:
-            compared = with_baselines(compared, world.application.policy)
-        runs = [Run(one, number, number == first) for number in range(first, first + seeds) for one in compared]
-        begin = SystemClock().monotonic()
-        with Progress("simulate", SystemClock()) as progress:
-            played = list(_reported(job, runs, jobs, progress, quiet=as_json))
-        wall_s = SystemClock().monotonic() - begin
-        partial = _missing(played, len(compared), seeds) if progress.stopped else ""
-        played = _comparable(played, len(compared))
-        if partial:
-            click.echo(f"Partial: {partial}.", err=True)
-        if job.measured and played and not as_json:
-            unswept = {name: runs for name, runs in by_name(played).items() if runs[0].contender.swept is None}
-            show([("title", verdict(unswept, played))])
-        _write_results(played, scenario, out, as_json=as_json, several=len(compared) > 1)
-        if reports and played:
-            asked = (*_each("--policy", policies), *_each("--set", changes), *_each("--sweep", sweeps))
-            command = _again(job, asked, first, seeds, reports)
-            write(simulation_report(played, _framing(job, world, compared[0], command, wall_s, partial)), reports)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
-    sys.exit(STOPPED if partial else 1 if any(one.result.violations for one in played) else 0)
+    scenario = scenario or DEFAULT
+    if names_only:
+        for name in builtin_names():
+            click.echo(f"{name:<15} {load(find(name)).file.description}")
+        return 0
+    job = Job(
+        scenario,
+        days,
+        None if faults is None else faults == "random",
+        interval,
+        measured=bool(reports) or len(policies) > 1,
+        rows=out is not None,
+    )
+    world = job.scenario()
+    compared = contenders(policies, changes, sweeps, world.application.policy)
+    first = world.file.seed if seed is None else seed
+    if save is not None:
+        _write(save.parent, save.name, written_out(world, job.setup(world, _only(compared, "--save"), first), first, save.parent))
+        return 0
+    if at is not None:
+        return _show_moment(job, world, _only(compared, "--at"), first, at, as_json=as_json)
+    check_names(reports)
+    if reports:
+        compared = with_baselines(compared, world.application.policy)
+    runs = [Run(one, number, number == first) for number in range(first, first + seeds) for one in compared]
+    begin = SystemClock().monotonic()
+    with Progress("simulate", SystemClock()) as progress:
+        played = list(_reported(job, runs, jobs, progress, quiet=as_json))
+    wall_s = SystemClock().monotonic() - begin
+    partial = _missing(played, len(compared), seeds) if progress.stopped else ""
+    played = _comparable(played, len(compared))
+    if partial:
+        click.echo(f"Partial: {partial}.", err=True)
+    if job.measured and played and not as_json:
+        unswept = {name: runs for name, runs in by_name(played).items() if runs[0].contender.swept is None}
+        show([("title", verdict(unswept, played))])
+    _write_results(played, scenario, out, as_json=as_json, several=len(compared) > 1)
+    if reports and played:
+        asked = (*_each("--policy", policies), *_each("--set", changes), *_each("--sweep", sweeps))
+        command = _again(job, asked, first, seeds, reports)
+        write(simulation_report(played, _framing(job, world, compared[0], command, wall_s, partial)), reports)
+    return STOPPED if partial else 1 if any(one.result.violations for one in played) else 0
 
 
 def _only(compared: Sequence[Contender], option: str) -> Contender:
@@ -140,8 +115,8 @@ def _only(compared: Sequence[Contender], option: str) -> Contender:
 
 def _reported(job: Job, runs: Sequence[Run], jobs: int | None, progress: Progress, *, quiet: bool) -> Iterator[Played]:
     """Every run in order, each reported as it ends."""
-    if len(runs) > _MOST_RUNS:
-        raise ConfigError(f"found {len(runs)} runs; allowed: {_MOST_RUNS}")
+    if len(runs) > MOST_RUNS:
+        raise ConfigError(f"found {len(runs)} runs; allowed: {MOST_RUNS}")
     several = len({run.contender.name for run in runs}) > 1
     for one in results(job, runs, jobs, progress):
         if not quiet:
@@ -221,7 +196,7 @@ def _write(folder: Path, name: str, content: str) -> None:
 # --- one moment -------------------------------------------------------------------------------------------------------------------------
 
 
-def _show_moment(job: Job, world: Scenario, contender: Contender, seed: int, at: float, *, as_json: bool) -> None:
+def _show_moment(job: Job, world: Scenario, contender: Contender, seed: int, at: float, *, as_json: bool) -> int:
     """Simulates up to a time and shows the last decision by then and the state of the world.
 
     Raises:
@@ -241,8 +216,9 @@ def _show_moment(job: Job, world: Scenario, contender: Contender, seed: int, at:
 
         simulation.run(watched, until=at)
     if progress.stopped:
-        sys.exit(STOPPED)
+        return STOPPED
     if as_json:
         click.echo(json.dumps(moment_document(simulation), sort_keys=True))
     else:
         show(moment_lines(simulation))
+    return 0

@@ -14,6 +14,7 @@ from controller.catalog.application import PolicyFile
 from controller.documents import check, config_error, read_documents
 from controller.errors import ConfigError
 from controller.policy.model import HoldStrategy, Mode, Override, PlannedMode, PolicySettings, Strategy
+from failover_analysis.report.built_in_policies import BUILT_IN, NAMES
 from failover_analysis.simulation.scenario import load_policy
 from failover_analysis.simulation.setup import Installed, Setup
 
@@ -77,20 +78,6 @@ class Contender:
             setup, mode=self.pinned, override=Override(pinned_mode=self.pinned, pinned_why=f"compared: always {self.pinned} mode")
         )
 
-
-_BUILT_IN: Final[Mapping[str, str]] = {
-    "two-mode": "the simulation's policy with strategy two-mode: fails over to capacity mode",
-    "adaptive": "the simulation's policy with strategy adaptive: merit order over ready capacity, another mode only if needed",
-    "planned": "the simulation's policy with strategy planned, live: floors follow the cheapest fleet, also without any one family",
-    "learned": "the simulation's policy with holdStrategy learned",
-    "always-cost": "never fails over: the weights stay, whatever happens",
-    "always-capacity": "always in capacity mode: one Service over all pods",
-    # Not always-cost, which is the controller with cost mode pinned: it still takes weight from units that are down, sets floors and
-    # KEDA's targets, and repairs what others write.
-    "none": "nothing installed: static weights and KEDA alone; no mode change, no floor, and nobody repairs a foreign edit",
-    "sample": "the AWS sample's checker instead of the controller: a log query every 5 min, and a return once a day without proof",
-}
-NAMES: Final = tuple(_BUILT_IN)
 
 _FIELDS: Final = frozenset(str(PolicyFile.model_fields[field.name].alias) for field in fields(PolicySettings))
 
@@ -156,7 +143,7 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
         **{name: Contender("", "", base, installed=installed) for name, installed in BASELINES.items()},
     }
     if wanted in changes:
-        return replace(changes[wanted], name=wanted, words=_BUILT_IN[wanted], options=("--policy", wanted))
+        return replace(changes[wanted], name=wanted, words=BUILT_IN[wanted], options=("--policy", wanted))
     path = Path(wanted)
     if path.suffix not in {".yaml", ".yml"}:
         raise ConfigError(f"--policy: found {wanted!r}; allowed: {', '.join(NAMES)}, or a .yaml file with what stands under spec.policy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -11,8 +10,7 @@ from types import FrameType
 
 import click
 
-from controller.cli.common import fail_cleanly, show
-from controller.errors import FailoverError
+from controller.cli.common import show
 from controller.policy import text
 from controller.policy.model import Strategy
 from controller.service.logs import configure_logging
@@ -23,22 +21,14 @@ from failover_testbed.demo.scenario import Scenario, builtin, builtin_names, loa
 from failover_testbed.demo.strategies import with_strategy
 
 
-@click.command("demo")
-@click.option("--scenario", "wanted", default="seed", show_default=True, help="Name or file of a scenario; --list shows the names.")
-@click.option(
-    "--strategy",
-    type=click.Choice([one.value for one in Strategy]),
-    help="Play it with another strategy, planned with its floors live. The scenario's mode changes are then not expected.",
-)
-@click.option("--list", "names_only", is_flag=True, help="List the scenarios that come with the package.")
-@click.option("--serve", "serve_only", is_flag=True, help="Run only the emulated servers, in real time, and print their addresses.")
-@click.option("--logs", is_flag=True, help="Also show the controller's log.")
-@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Folder to record decisions in, for `failoverctl replay`.")
-def demo_command(wanted: str, *, strategy: str | None, names_only: bool, serve_only: bool, logs: bool, record: Path | None) -> None:
-    """Play a shortage on emulated servers, with the production controller.
+def play_demo(wanted: str, *, strategy: str | None, names_only: bool, serve_only: bool, logs: bool, record: Path | None) -> int:
+    """Plays or serves a scenario; the arguments are those of the command line.
 
-    Shows mode, weights, evidence, patches and messages as they happen, in the scenario's own time (about a minute in all). Exits with 0
-    only if every expectation of the scenario was met, for the right reasons.
+    Returns:
+        The exit code.
+
+    Raises:
+        FailoverError: The scenario cannot be played.
     """
     configure_logging(LogSettings(level=LogLevel.INFO if logs else LogLevel.ERROR, format=LogFormat.CONSOLE))
     stop = threading.Event()
@@ -48,23 +38,20 @@ def demo_command(wanted: str, *, strategy: str | None, names_only: bool, serve_o
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    try:
-        if names_only:
-            for name in builtin_names():
-                click.echo(f"{name:<12} {load_scenario(builtin(name)).file.description}")
-            return
-        path = Path(wanted)
-        scenario = load_scenario(path if path.suffix in {".yaml", ".yml"} else builtin(wanted))
-        with tempfile.TemporaryDirectory(prefix="failoverctl-demo-") as folder:
-            if strategy is not None:
-                scenario = with_strategy(scenario, Strategy(strategy), Path(folder))
-            if serve_only:
-                serve(scenario, lambda style, line: show([(style, line)]), stop)
-                return
-            good = _play(scenario, stop, record)
-        sys.exit(0 if good else 1)
-    except FailoverError as error:
-        raise fail_cleanly(error) from error
+    if names_only:
+        for name in builtin_names():
+            click.echo(f"{name:<12} {load_scenario(builtin(name)).file.description}")
+        return 0
+    path = Path(wanted)
+    scenario = load_scenario(path if path.suffix in {".yaml", ".yml"} else builtin(wanted))
+    with tempfile.TemporaryDirectory(prefix="failoverctl-demo-") as folder:
+        if strategy is not None:
+            scenario = with_strategy(scenario, Strategy(strategy), Path(folder))
+        if serve_only:
+            serve(scenario, lambda style, line: show([(style, line)]), stop)
+            return 0
+        good = _play(scenario, stop, record)
+    return 0 if good else 1
 
 
 def _other_strategy(scenario: Scenario) -> list[tuple[str, str]]:
