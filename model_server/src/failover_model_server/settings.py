@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     host: str = Field(default="0.0.0.0", description="Address of both ports.")  # noqa: S104 - a container is reached from outside
     port: int = Field(default=8000, ge=0, le=65535, description="HTTP; 0 takes a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC; 0 takes a free one.")
+    grpc_reflection: bool = Field(default=True, description="Describe the gRPC services to clients that ask, such as grpcurl.")
 
     engine_url: str = Field(default="http://127.0.0.1:8001", description="vLLM's own address, for the adapter beside it.")
 

@@ -35,7 +35,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
     ) -> grpc.RpcMethodHandler:
         """Wrap the method that was called."""
         method = await continuation(handler_call_details)
-        if method is None or method.request_streaming:  # an unknown one; none of ours takes a stream
+        if method is None or method.request_streaming:  # an unknown one, or reflection's, whose errors are messages of its own
             return method
         if method.response_streaming:  # Watch, which writes to the context
             return grpc.unary_stream_rpc_method_handler(

@@ -6,7 +6,7 @@ Field numbers and names are those of TorchServe's `inference.proto` and of the O
 
 from typing import Any, NamedTuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory
 from google.protobuf.message import Message
 
 Field = descriptor_pb2.FieldDescriptorProto
@@ -25,6 +25,10 @@ SCALARS = {
 INFERENCE = "inference"
 """Package of the Open Inference Protocol."""
 TORCHSERVE = "org.pytorch.serve.grpc.inference"
+OPEN_INFERENCE_SERVICE = f"{INFERENCE}.GRPCInferenceService"
+TORCHSERVE_SERVICE = f"{TORCHSERVE}.InferenceAPIsService"
+POOL = descriptor_pool.DescriptorPool()
+"""What is known of these services, for those that ask the server for it."""
 
 # name, number, type; "*" for repeated; "parameters" for a map from text to InferParameter; a name with a capital is a message.
 _TENSOR = ("name:1 string", "datatype:2 string", "shape:3 *int64")
@@ -93,8 +97,11 @@ class Method(NamedTuple):
     response: Any
 
 
-def _build(package: str, file: str, table: dict[str, tuple[str, ...]], oneofs: dict[str, str]) -> dict[str, Any]:
-    """Classes by name of the messages in a table."""
+def _build(
+    file: str, service: str, methods: dict[str, tuple[str, str]], table: dict[str, tuple[str, ...]], oneofs: dict[str, str]
+) -> dict[str, Any]:
+    """Classes by name of the messages in a table; the service is described by the full names of what its methods take and return."""
+    package, _, short = service.rpartition(".")
     proto = descriptor_pb2.FileDescriptorProto(name=file, package=package, syntax="proto3")
     messages: dict[str, descriptor_pb2.DescriptorProto] = {}
     for name, fields in table.items():
@@ -105,9 +112,13 @@ def _build(package: str, file: str, table: dict[str, tuple[str, ...]], oneofs: d
             message.oneof_decl.add(name=oneofs[name])
         for field in fields:
             _add(message, package, name, field, in_oneof=name in oneofs)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(proto)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in table}
+    described = proto.service.add(name=short)
+    for name, (request, response) in methods.items():
+        described.method.add(name=name, input_type=f".{request}", output_type=f".{response}")
+    if any(request == EMPTY for request, _ in methods.values()):
+        proto.dependency.append(empty_pb2.DESCRIPTOR.name)
+    POOL.Add(proto)
+    return {name: message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"{package}.{name}")) for name in table}
 
 
 def _add(message: descriptor_pb2.DescriptorProto, package: str, owner: str, field: str, *, in_oneof: bool) -> None:
@@ -131,7 +142,16 @@ def _add(message: descriptor_pb2.DescriptorProto, package: str, owner: str, fiel
     added.type_name = f".{package}.{kind}"
 
 
-MESSAGES = _build(INFERENCE, "failover_model_server/open_inference.proto", OPEN_INFERENCE, {"InferParameter": "parameter_choice"})
+EMPTY = empty_pb2.Empty.DESCRIPTOR.full_name
+POOL.AddSerializedFile(empty_pb2.DESCRIPTOR.serialized_pb)
+_NAMES = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
+MESSAGES = _build(
+    "failover_model_server/open_inference.proto",
+    OPEN_INFERENCE_SERVICE,
+    {name: (f"{INFERENCE}.{name}Request", f"{INFERENCE}.{name}Response") for name in _NAMES},
+    OPEN_INFERENCE,
+    {"InferParameter": "parameter_choice"},
+)
 
 
 def message(kind: str, /, **fields: Any) -> Message:
@@ -140,10 +160,11 @@ def message(kind: str, /, **fields: Any) -> Message:
     return built
 
 
-METHODS = {
-    name: Method(MESSAGES[f"{name}Request"], MESSAGES[f"{name}Response"])
-    for name in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
-}
-HealthResponse = _build(TORCHSERVE, "failover_model_server/torchserve.proto", {"TorchServeHealthResponse": ("health:1 string",)}, {})[
-    "TorchServeHealthResponse"
-]
+METHODS = {name: Method(MESSAGES[f"{name}Request"], MESSAGES[f"{name}Response"]) for name in _NAMES}
+HealthResponse = _build(
+    "failover_model_server/torchserve.proto",
+    TORCHSERVE_SERVICE,
+    {"Ping": (EMPTY, f"{TORCHSERVE}.TorchServeHealthResponse")},
+    {"TorchServeHealthResponse": ("health:1 string",)},
+    {},
+)["TorchServeHealthResponse"]

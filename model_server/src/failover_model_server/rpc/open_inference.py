@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from failover_model_server.errors import InvalidRequest
 from failover_model_server.lifecycle import ALIVE, State
-from failover_model_server.rpc.messages import INFERENCE, METHODS, message
+from failover_model_server.rpc.messages import METHODS, OPEN_INFERENCE_SERVICE, message
 from failover_model_server.serving.open_inference import VERSION, check_model, infer_all, metadata
 from failover_model_server.serving.raw import pack, text, unpack
 from failover_model_server.serving.service import Service
@@ -44,7 +44,7 @@ def handler(service: Service) -> grpc.GenericRpcHandler:
         )
         for name, answer in methods.items()
     }
-    return grpc.method_handlers_generic_handler(f"{INFERENCE}.GRPCInferenceService", handlers)
+    return grpc.method_handlers_generic_handler(OPEN_INFERENCE_SERVICE, handlers)
 
 
 class _Answers:

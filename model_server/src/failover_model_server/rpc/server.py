@@ -12,7 +12,8 @@ from grpc_health.v1.health import aio as health
 from failover_model_server.lifecycle import ALIVE, State, Status
 from failover_model_server.rpc import open_inference
 from failover_model_server.rpc.guard import Guard
-from failover_model_server.rpc.messages import TORCHSERVE, HealthResponse
+from failover_model_server.rpc.messages import OPEN_INFERENCE_SERVICE, TORCHSERVE_SERVICE, HealthResponse
+from failover_model_server.rpc.reflection import reflect
 from failover_model_server.serving.service import Service
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -52,6 +53,8 @@ class RpcServer:
         self._following: asyncio.Task[None] | None = None
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers((open_inference.handler(service), self._ping_handler()))
+        if settings.grpc_reflection:
+            reflect(self._server)
 
     async def start(self, host: str, port: int) -> int:
         """Bind and serve; the port.
@@ -86,7 +89,7 @@ class RpcServer:
 
     async def _set(self, state: State) -> None:
         ready = SERVING if state is State.READY else NOT_SERVING
-        for name in ("", READINESS, self._service.settings.app, "inference.GRPCInferenceService"):
+        for name in ("", READINESS, self._service.settings.app, OPEN_INFERENCE_SERVICE):
             await self._health.set(name, ready)
         await self._health.set(LIVENESS, SERVING if state in ALIVE else NOT_SERVING)
 
@@ -100,4 +103,4 @@ class RpcServer:
         method = grpc.unary_unary_rpc_method_handler(
             ping, request_deserializer=empty_pb2.Empty.FromString, response_serializer=HealthResponse.SerializeToString
         )
-        return grpc.method_handlers_generic_handler(f"{TORCHSERVE}.InferenceAPIsService", {"Ping": method})
+        return grpc.method_handlers_generic_handler(TORCHSERVE_SERVICE, {"Ping": method})
