@@ -133,12 +133,21 @@ class NeuronModelForCausalLM:
         ends, fill = self.generation_config.eos_token_id, self.generation_config.pad_token_id
         for _ in range(options["max_new_tokens"]):
             logits = torch.stack([self._last(torch.cat([row[:count], row[width:]])) for row, count in zip(ids, lengths, strict=True)])
-            tokens = sampler(ids, logits).argmax(dim=-1).masked_fill(ended, fill)
+            scores, indices = self._warped(sampler(ids, logits))
+            tokens = torch.gather(indices, 1, scores.argmax(dim=-1, keepdim=True)).squeeze(1).masked_fill(ended, fill)
             ids = torch.cat([ids, tokens[:, None]], dim=1)
             ended |= torch.isin(tokens, torch.tensor(ends)) | limits(ids, None)
             if ended.all():
                 break
         return ids
+
+    def _warped(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As its FusedLogitsWarper, which is also used in greedy mode: where it cuts nothing, the indices are missing, and gather fails."""
+        top_k, top_p = self.generation_config.top_k, self.generation_config.top_p
+        if not 0 < top_k < scores.shape[-1] or top_p != 1.0:
+            raise TypeError(f"top_k {top_k}, top_p {top_p}: no indices")
+        best = torch.topk(scores / self.generation_config.temperature, top_k)
+        return best.values, best.indices
 
     def _last(self, tokens: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self.model(tokens[None]).logits[0, -1])

@@ -5,11 +5,14 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from failover_model_server.backends import neuron as backend
 from failover_model_server.errors import InputTooLarge, LoadError
 from failover_model_server.settings import Settings
+from transformers import GenerationConfig
 
 from tests.pipelines import neuron
 from tests.pipelines.models import MAKERS
@@ -117,6 +120,19 @@ def source(path: str) -> ast.Module:
     except PackageNotFoundError:
         pytest.skip("OPTIMUM-NEURON IS NOT INSTALLED: it goes with transformers 4.57; make test-pipelines tries it there")
     return ast.parse(Path(str(installed.locate_file(path))).read_text())
+
+
+def test_the_real_warper_leaves_the_token_that_the_sampler_chose() -> None:
+    """The library's own code, run: with our parameters it keeps the largest score, whatever the vocabulary; with its own it may fail."""
+    tree = source("optimum/neuron/generation/logits_process.py")
+    found: dict[str, Any] = {"__name__": __name__}
+    exec(compile(tree, "logits_process.py", "exec"), found)
+    warper = found["FusedLogitsWarper"].from_config(GenerationConfig(do_sample=False, **backend.GREEDY))
+    for vocabulary in (2, 50, 32_000):
+        scores = torch.randn(3, vocabulary)
+        left, indices = warper(scores.clone())
+        assert torch.gather(indices, 1, left.argmax(dim=-1, keepdim=True)).squeeze(1).tolist() == scores.argmax(dim=-1).tolist()
+    assert found["FusedLogitsWarper"].from_config(GenerationConfig(do_sample=False, top_k=50))(torch.randn(3, 50))[1] is None
 
 
 def function(tree: ast.Module, owner: str, name: str) -> ast.FunctionDef:

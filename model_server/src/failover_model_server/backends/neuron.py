@@ -25,6 +25,14 @@ ONE_CORE_TASKS = frozenset({"image-classification", "object-detection", "text-cl
 Stable Diffusion's UNet runs on both cores of a chip, and a language model on as many as it was compiled for.
 """
 
+GREEDY = {"top_k": 1, "top_p": 1.0, "temperature": 1.0}
+"""What NxD's `generate` cuts the scores with before it takes the largest, in greedy mode too (optimum-neuron 0.4.5, FusedLogitsWarper).
+
+One token is all that is left to choose from: the sampler has made it the largest. The library's own defaults depend on the release of
+transformers (50 or None), and where they cut nothing, as with a vocabulary of 50 tokens, the library fails. transformers logs once that it
+ignores top_k in greedy mode: that is true of transformers alone.
+"""
+
 
 def optimum_neuron() -> Any:
     """The namespace of optimum-neuron; imported when a model is loaded, since it needs the Neuron runtime."""
@@ -87,7 +95,7 @@ def _generation(neuron: Any, model: Path, shapes: CompiledShapes) -> "Pipeline":
     loaded = neuron.NeuronModelForCausalLM.from_pretrained(str(model))
     if loaded.neuron_config.on_device_sampling:
         raise LoadError(f"compiled_model: {model} samples on the device, for the batch as a whole; export it without on_device_sampling")
-    return GenerationPipeline(loaded, on_host(), longest=shapes.sequence_length or 0, padding="right")
+    return GenerationPipeline(loaded, on_host(), longest=shapes.sequence_length or 0, padding="right", greedy=GREEDY)
 
 
 def _diffusion(neuron: Any, model: Path, _shapes: CompiledShapes) -> "Pipeline":

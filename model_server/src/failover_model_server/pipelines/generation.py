@@ -1,8 +1,9 @@
 """Language models: a batch of prompts, continued together."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -23,9 +24,23 @@ class GenerationPipeline(Pipeline):
     Prompts are padded to the longest of the batch, to the length in the key with static shapes: on the left, so that all continue in the
     same column, or on the right where the device's library asks for that. The attention mask and the positions made from it keep padding
     out of the answer.
+
+    Args:
+        model: with the `generate` of transformers.
+        placement: device, type and shapes.
+        longest: tokens of prompt and output together, for a cache of one length.
+        padding: the side that prompts are padded on.
+        greedy: further sampling parameters of `generate`, for a library that uses them in greedy mode too.
     """
 
-    def __init__(self, model: Any, placement: Placement, longest: int, padding: Literal["left", "right"] = "left") -> None:
+    def __init__(
+        self,
+        model: Any,
+        placement: Placement,
+        longest: int,
+        padding: Literal["left", "right"] = "left",
+        greedy: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         from transformers import GenerationConfig
 
         self.model = model
@@ -39,7 +54,11 @@ class GenerationPipeline(Pipeline):
         self.fill: int = fill if fill is not None else (self.ends or [0])[0]
         # The checkpoint's own sampling parameters must not apply to rows that ask for others.
         model.generation_config = GenerationConfig(
-            bos_token_id=model.generation_config.bos_token_id, eos_token_id=self.ends or None, pad_token_id=self.fill, do_sample=False
+            bos_token_id=model.generation_config.bos_token_id,
+            eos_token_id=self.ends or None,
+            pad_token_id=self.fill,
+            do_sample=False,
+            **greedy,
         )
 
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
