@@ -115,8 +115,12 @@ test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the mod
 	@$(UV) sync --quiet --frozen --all-packages --all-extras --group bench
 	@touch $@
 
+model_server/.venv-beside/.synced: model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=.venv-beside $(UV) --project model_server sync --quiet --frozen --group libraries-5 --group beside
+	@touch $@
+
 .PHONY: bench-model-server
-bench-model-server: $(STAMP) model_server/.venv-libraries-5/.synced ## What the model server adds to a bare pipeline, and what batching gives (ARGS="--quick")
+bench-model-server: .venv/.synced-bench model_server/.venv-libraries-5/.synced model_server/.venv-beside/.synced ## What the model server adds to a bare pipeline, and what batching gives (ARGS="--quick")
 	@$(RUN)/python -m benchmarks.model_server $(ARGS)
 
 .PHONY: bench-election

@@ -13,28 +13,29 @@ import platform
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import urllib3
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import overload
+from benchmarks import beside, overload
+from benchmarks.closed_loop import Load, load, middle
 from benchmarks.markdown import markdown, put
 from failover_harness.model_servers.own_model_server import QUIET, run, serving
 from failover_harness.model_servers.own_model_server import ROOT as SERVER
 
 ROOT: Final = Path(__file__).parents[1]
-RESULTS: Final = ROOT / "benchmarks" / "results" / "model-server.json"
+RESULTS: Final = ROOT / "benchmarks" / "results"
 DOCS: Final = ROOT / "docs" / "benchmarks.md"
 BEGIN: Final = "<!-- model-server: written by `make bench-model-server` -->"
 END: Final = "<!-- end of model-server -->"
+BESIDE_BEGIN: Final = "<!-- beside: written by `make bench-model-server` -->"
+BESIDE_END: Final = "<!-- end of beside -->"
 
 _BATCH: Final = 8
 _CLIENTS: Final = 16
@@ -44,60 +45,87 @@ _FACTORS: Final = (3, 20)
 _SHARES: Final = {3: 0.9, 20: 0.8}
 """Goals: goodput as a part of the capacity, by the factor of the load."""
 _RECOVERY_S: Final = 2.0
+_FAILED: Final = "requests failed: the figures are not valid"
+_MIXED_GAIN, _MIXED_CPU_MS = 1.5, 19.0
+"""Goals for texts of mixed lengths: our throughput in relation to LitServe's, and our processor time for a request."""
+_MORE_MIB: Final = 100.0
+"""Goal: most memory that our server may take above LitServe's."""
 _PROMPT: Final = " ".join(
     ["the film was not very good ,"] * 4 + ["the film"]
 )  # 32 tokens: both pad to this length, so both compute the same
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Results of clients that wait for each answer.
-
-    Attributes:
-        per_second: Answered requests per second.
-        p50_ms: Median latency.
-        p95_ms: 95th percentile.
-        failed: Answers other than 200.
-    """
-
-    per_second: float
-    p50_ms: float
-    p95_ms: float
-    failed: int
 
 
 def main() -> None:
     """Measures and prints; writes the results and the document unless the run is a quick one."""
     wanted = argparse.ArgumentParser(description=__doc__)
     wanted.add_argument("--quick", action="store_true", help="a minute: a smoke test")
-    quick = wanted.parse_args().quick
+    wanted.add_argument("--only", choices=["alone", "beside"], help="alone: without LitServe; beside: only beside it")
+    given = wanted.parse_args()
     python = SERVER / ".venv-libraries-5" / "bin" / "python"
-    started = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(python, "-m", "benchmarks.bare", "models", str(folder))
-        overhead = _overhead(python, folder, rounds=2 if quick else 10)
-        batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
-        with serving(python, "text-classification", folder / "bert") as url:
-            loads = overload.measure(
-                f"{url}/sentiment", {"prompt": _PROMPT}, _FACTORS, rounds=1 if quick else 3, seconds=4 if quick else 12, clients=_CLIENTS
-            )
-    minutes = round((time.monotonic() - started) / 60, 1)
+        if given.only != "beside":
+            _alone(python, folder, quick=given.quick)
+        if given.only != "alone":
+            _beside(python, folder, quick=given.quick)
+
+
+def _beside(python: Path, folder: Path, *, quick: bool) -> None:
+    """Measures our server beside LitServe.
+
+    Raises:
+        SystemExit: A request failed.
+    """
+    theirs, started = SERVER / ".venv-beside" / "bin" / "python", time.monotonic()
+    compared = beside.measure(python, theirs, folder, rounds=1 if quick else 3, requests=2 if quick else 4)
+    if sum(one.load.failed for servers in compared.values() for one in servers.values()):
+        raise SystemExit(_FAILED)
+    found = {work: {name: asdict(one) for name, one in servers.items()} for work, servers in compared.items()}
+    _show("model-server-beside", found, [_beside_table(compared)], (BESIDE_BEGIN, BESIDE_END), started, quick=quick)
+
+
+def _alone(python: Path, folder: Path, *, quick: bool) -> None:
+    """Measures our server beside the bare pipeline, with and without batches, and under overload.
+
+    Raises:
+        SystemExit: A request failed.
+    """
+    started = time.monotonic()
+    overhead = _overhead(python, folder, rounds=2 if quick else 10)
+    batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
+    with serving(python, "text-classification", folder / "bert") as url:
+        loads = overload.measure(
+            f"{url}/sentiment", {"prompt": _PROMPT}, _FACTORS, rounds=1 if quick else 3, seconds=4 if quick else 12, clients=_CLIENTS
+        )
+    if sum(one.failed for one in batching.values()) or overhead["failed"]:
+        raise SystemExit(_FAILED)
     found = {
         "overhead": overhead,
-        "batching": {name: asdict(load) for name, load in batching.items()},
-        "overload": [asdict(load) for load in loads],
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "minutes": minutes},
+        "batching": {name: asdict(one) for name, one in batching.items()},
+        "overload": [asdict(one) for one in loads],
     }
-    tables = [_overhead_table(overhead), _batching_table(batching), _overload_table(loads)]
+    _show(
+        "model-server",
+        found,
+        [_overhead_table(overhead), _batching_table(batching), _overload_table(loads)],
+        (BEGIN, END),
+        started,
+        quick=quick,
+    )
+
+
+def _show(name: str, found: Mapping[str, Any], tables: Sequence[Table], markers: tuple[str, str], started: float, *, quick: bool) -> None:
+    """Prints the tables, and writes results and document unless the run is a quick one."""
     for table in tables:
         Console().print(table)
-    if sum(load.failed for load in batching.values()) or overhead["failed"]:
-        raise SystemExit("requests failed: the figures are not valid")
-    if not quick:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-        machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, the model on one thread; {minutes} minutes."
-        put(DOCS, BEGIN, END, [*map(markdown, tables), machine])
+    if quick:
+        return
+    minutes = round((time.monotonic() - started) / 60, 1)
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "minutes": minutes}
+    (RESULTS / f"{name}.json").write_text(json.dumps({**found, "machine": machine}, indent=1) + "\n")
+    note = f"{os.cpu_count()} cores, Python {platform.python_version()}, the model on one thread; {minutes} minutes."
+    put(DOCS, *markers, [*map(markdown, tables), note])
 
 
 def _overhead(python: Path, folder: Path, rounds: int) -> dict[str, Any]:
@@ -130,14 +158,14 @@ def _in_turns(
 def _one_after_the_other(bare: _Bare, url: str) -> tuple[float, float, int]:
     """Median milliseconds."""
     theirs = bare([_PROMPT], batch=1, repeat=200)
-    ours = _load(url, {"prompt": _PROMPT}, clients=1, requests=200)
+    ours = load(url, [json.dumps({"prompt": _PROMPT}).encode()], clients=1, requests=200)
     return statistics.median(theirs) * 1000, ours.p50_ms, ours.failed
 
 
 def _as_fast_as_it_goes(bare: _Bare, url: str) -> tuple[float, float, int]:
     """Texts a second."""
     theirs = bare([_PROMPT] * _BATCH * 4, batch=_BATCH, repeat=2)
-    ours = _load(url, {"prompt": _PROMPT}, clients=_CLIENTS, requests=4 * _BATCH * 2 // _CLIENTS)
+    ours = load(url, [json.dumps({"prompt": _PROMPT}).encode()], clients=_CLIENTS, requests=4 * _BATCH * 2 // _CLIENTS)
     return _BATCH * 4 * len(theirs) / sum(theirs), ours.per_second, ours.failed
 
 
@@ -149,45 +177,8 @@ def _batching(python: Path, model: Path, rounds: int, requests: int) -> dict[str
     for _ in range(rounds):
         for name, buckets in settings.items():
             with serving(python, "text-generation", model, BATCH_BUCKETS=buckets, MAX_NEW_TOKENS=str(_TOKENS)) as url:
-                found[name].append(_load(f"{url}/gentext", body, clients=_WRITERS, requests=requests))
-    return {name: _middle(loads) for name, loads in found.items()}
-
-
-def _middle(loads: list[Load]) -> Load:
-    return Load(
-        statistics.median(one.per_second for one in loads),
-        statistics.median(one.p50_ms for one in loads),
-        statistics.median(one.p95_ms for one in loads),
-        sum(one.failed for one in loads),
-    )
-
-
-def _load(url: str, body: Mapping[str, Any], *, clients: int, requests: int) -> Load:
-    """Runs clients that send the next request as soon as the last one is answered."""
-    pool = urllib3.PoolManager(maxsize=clients, retries=False, timeout=120.0)
-    encoded, lock = json.dumps(body), threading.Lock()
-    latencies: list[float] = []
-    failed = 0
-
-    def work() -> None:
-        nonlocal failed
-        for _ in range(requests):
-            begin = time.perf_counter()
-            answer = pool.request("POST", url, body=encoded, headers={"Content-Type": "application/json"})
-            taken = time.perf_counter() - begin
-            with lock:
-                latencies.append(taken * 1000)
-                failed += answer.status != 200
-
-    threads = [threading.Thread(target=work) for _ in range(clients)]
-    begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - begin
-    p95 = statistics.quantiles(latencies, n=20)[-1]
-    return Load(len(latencies) / seconds, statistics.median(latencies), p95, failed)
+                found[name].append(load(f"{url}/gentext", [json.dumps(body).encode()], clients=_WRITERS, requests=requests))
+    return {name: middle(loads) for name, loads in found.items()}
 
 
 class _Bare:
@@ -238,8 +229,8 @@ def _batching_table(found: Mapping[str, Load]) -> Table:
         "p50",
         "p95",
     )
-    for name, load in found.items():
-        table.add_row(name, f"{load.per_second:.2f}", f"{load.p50_ms:,.0f} ms", f"{load.p95_ms:,.0f} ms")
+    for name, found_load in found.items():
+        table.add_row(name, f"{found_load.per_second:.2f}", f"{found_load.p50_ms:,.0f} ms", f"{found_load.p95_ms:,.0f} ms")
     one, many = found.values()
     gain, p95 = many.per_second / one.per_second, many.p95_ms / one.p95_ms
     table.add_row(
@@ -251,21 +242,53 @@ def _batching_table(found: Mapping[str, Load]) -> Table:
     return table
 
 
+def _beside_table(found: Mapping[str, Mapping[str, beside.Beside]]) -> Table:
+    """The servers, and ours in relation to each of the others."""
+    table = _table(
+        f"Our server beside LitServe, {beside.CLIENTS} clients (MiniLM and ViT-Tiny with random weights)",
+        "",
+        "server",
+        "requests/s",
+        "p95",
+        "CPU a request",
+        "memory",
+        "our throughput",
+        "our CPU",
+        "our memory",
+    )
+    for work, servers in found.items():
+        ours = servers[beside.OURS]
+        for name, one in servers.items():
+            own, gain = name == beside.OURS, ours.load.per_second / one.load.per_second
+            table.add_row(
+                work if own else "",
+                name,
+                f"{one.load.per_second:.1f}",
+                f"{one.load.p95_ms:,.0f} ms",
+                f"{one.cpu_ms:.1f} ms{_miss(one.cpu_ms <= _MIXED_CPU_MS or work != beside.MIXED or not own)}",
+                f"{one.mib:,.0f} MiB",
+                "" if own else f"{gain:.2f} x{_miss(gain >= _MIXED_GAIN or work != beside.MIXED)}",
+                "" if own else f"{ours.cpu_ms / one.cpu_ms:.2f} x",
+                "" if own else f"{ours.mib - one.mib:+,.0f} MiB{_miss(ours.mib - one.mib <= _MORE_MIB)}",
+            )
+    return table
+
+
 def _overload_table(loads: list[overload.Overload]) -> Table:
     title = f"Overload: BERT base, requests that need their answer within {overload.DEADLINE_S:g} s"
     table = _table(title, "offered", "capacity", "goodput", "share", "goal", "p95 of results", "429", "504", "recovery (goal: ≤ 2 s)")
-    for load in loads:
-        goal = _SHARES[load.factor]
+    for one in loads:
+        goal = _SHARES[one.factor]
         table.add_row(
-            f"{load.factor} x: {load.offered:.0f}/s",
-            f"{load.capacity:.1f}/s",
-            f"{load.goodput:.1f}/s",
-            f"{load.share:.0%}{_miss(load.share >= goal)}",
+            f"{one.factor} x: {one.offered:.0f}/s",
+            f"{one.capacity:.1f}/s",
+            f"{one.goodput:.1f}/s",
+            f"{one.share:.0%}{_miss(one.share >= goal)}",
             f"≥ {goal:.0%}",
-            f"{load.p95_ms:,.0f} ms{_miss(load.p95_ms <= overload.DEADLINE_S * 1000)}",
-            str(load.statuses.get("429", 0)),
-            f"{load.statuses.get('504', 0)}{_miss(not load.statuses.get('504'))}",
-            f"{load.recovery_s:.1f} s{_miss(load.recovery_s <= _RECOVERY_S)}",
+            f"{one.p95_ms:,.0f} ms{_miss(one.p95_ms <= overload.DEADLINE_S * 1000)}",
+            str(one.statuses.get("429", 0)),
+            f"{one.statuses.get('504', 0)}{_miss(not one.statuses.get('504'))}",
+            f"{one.recovery_s:.1f} s{_miss(one.recovery_s <= _RECOVERY_S)}",
         )
     return table
 

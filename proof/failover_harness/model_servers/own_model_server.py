@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -69,9 +70,24 @@ def run(interpreter: Path, *arguments: str) -> None:
         raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server: its URL, and the number of its first process."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
 def serving(interpreter: Path, task: str, model: Path, **settings: str) -> Iterator[str]:
-    """Runs the server; yields its URL once it is ready.
+    """Runs the server as `served` does; yields its URL."""
+    with served(interpreter, task, model, **settings) as running:
+        yield running.url
+
+
+@contextmanager
+def served(interpreter: Path, task: str, model: Path, **settings: str) -> Iterator[Served]:
+    """Runs the server; yields it once it is ready.
 
     Args:
         interpreter: See `python`.
@@ -94,14 +110,19 @@ def serving(interpreter: Path, task: str, model: Path, **settings: str) -> Itera
             [str(interpreter), "-m", "failover_model_server", "serve"], cwd=model.parent, env=environment, stdout=out, stderr=out
         )
     try:
-        _wait(process, f"{url}/readiness", log)
-        yield url
+        wait_for(process, f"{url}/readiness", log)
+        yield Served(url, process.pid)
     finally:
         process.kill()
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Waits until a server answers with 200.
+
+    Raises:
+        RuntimeError: It ended, or took too long; the message has the end of its log.
+    """
     http = urllib3.PoolManager(timeout=2.0, retries=False)
     for _ in range(int(_START_S / _EVERY_S)):
         try:
@@ -112,4 +133,4 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         if process.poll() is not None:
             break
         threading.Event().wait(_EVERY_S)
-    raise RuntimeError(f"the model server did not become ready:\n{log.read_text()[-4000:]}")
+    raise RuntimeError(f"the server did not become ready:\n{log.read_text()[-4000:]}")
