@@ -33,7 +33,7 @@ def _fault(line: str) -> str:
     words = [word for word in shlex.split(line.replace("…", "x")) if word != "x"][1:]
     command: click.Command | None = main
     context = click.Context(main)
-    while isinstance(command, click.Group) and words:
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         command = command.get_command(context, name := words.pop(0))
         if command is None:
             return f"no command {name}"
