@@ -255,6 +255,10 @@ class Stack:
     def shortage(self, unit: str = "sd21-inf2") -> None:
         """A pending pod, a refusal, and Karpenter's word that nothing of the NodePool is available any more."""
         self.pend(unit)
+        self.saturate(unit)
+
+    def saturate(self, unit: str = "sd21-inf2") -> None:
+        """A refusal, and Karpenter's word that nothing of the NodePool is available any more: a shortage, where a pod is pending."""
         self.refuse(unit)
         pool = self.session.get(NODE_POOLS, None, self.units[unit].node_pool)
         event = objects.saturation(pool, f"{pool['metadata']['name']}.{time.time_ns():x}", format_rfc3339(time.time()))

@@ -11,6 +11,7 @@ import yaml
 from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
 from controller.policy.annotations import NUDGED_AT, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend, Mode, Verdict
+from controller.policy.routing import parse_action
 from controller.policy.standby import standby_rule
 from controller.signals.ingress import FOREVER, hostnames
 from failover_harness.control_plane.control_plane import ControlPlane
@@ -99,10 +100,14 @@ def test_what_the_load_balancer_does_not_show_is_reported_and_nudged(balanced: B
 
 
 def test_a_mode_change_that_its_webhook_blocks_is_reported_and_made_later(balanced: BalancedStack) -> None:
-    """The load-balancer controller's webhook must answer every change of an Ingress: while it hangs, no mode can change."""
+    """The load-balancer controller's webhook must answer every change of an Ingress: while it hangs, no mode can change.
+
+    It must answer for new pods as well, so the pod that waits is made before.
+    """
     with balanced.controller() as service:
+        balanced.pend("sd21-inf2")
         with balanced.lbc.frozen():
-            balanced.shortage("sd21-inf2")
+            balanced.saturate("sd21-inf2")
             wait_for("the alert", lambda: "action-failed" in alerts(service), 60, balanced.report)
             assert "a webhook hangs" in alerts(service)["action-failed"]
             assert balanced.mode() == ""
@@ -178,7 +183,6 @@ def test_a_stack_built_by_hand_is_adopted_and_made_safe(built: BalancedHandBuilt
     assert (built.changes(before), built.groups(), built.live()) == (["ModifyRule"], groups, {hand_built.CAPACITY: 1})
 
 
-@pytest.mark.parametrize("balanced", ["two-listeners"], indirect=True)
 def test_pods_that_wait_for_the_load_balancer_hold_up_no_return(balanced: BalancedStack) -> None:
     """New pods get a readiness gate for each of their target groups, including standby ones; all open, and the return follows."""
     with balanced.controller() as service:
@@ -192,9 +196,10 @@ def test_pods_that_wait_for_the_load_balancer_hold_up_no_return(balanced: Balanc
         wait_for("the gates are open", lambda: balanced.gates("sd21-inf2") == ["True", "True"], 90, balanced.report)
         wait_for("cost mode", lambda: balanced.mode() == "cost", _RETURN_S, balanced.report)
         wait_for("cost mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
-    assert balanced.endpoints("sd21-inf2") == 2
+        wait_for("both pods get requests", lambda: balanced.endpoints("sd21-inf2") == 2, 40, balanced.report)
 
 
+@pytest.mark.parametrize("balanced", ["two-listeners"], indirect=True)
 def test_every_listener_is_changed_and_verified(balanced: BalancedStack) -> None:
     """One change of one rule on each; while one of them lags, the mode change does not count as shown."""
     before = len(balanced.front.writes())
@@ -248,7 +253,6 @@ def _more(stack: BalancedStack, than: int) -> bool:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        pytest.param(None, "missing actions.weighted-routing configuration", id="deleted"),
         pytest.param(
             '{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"sd21-inf2"}]}}',
             "invalid ForwardConfig: invalid TargetGroupTuple: missing servicePort",
@@ -257,7 +261,7 @@ def _more(stack: BalancedStack, than: int) -> bool:
         pytest.param("{", "failed to parse json annotation", id="not JSON"),
     ],
 )
-def test_an_unreadable_action_is_reported_twice(balanced: BalancedStack, written: str | None, said: str) -> None:
+def test_an_unreadable_action_is_reported_twice(balanced: BalancedStack, written: str, said: str) -> None:
     """Without a mode marker neither controller can act: the old rule stays, nothing is written, and both report it."""
     before = len(balanced.front.writes())
     with balanced.controller() as service:
@@ -265,4 +269,16 @@ def test_an_unreadable_action_is_reported_twice(balanced: BalancedStack, written
         balanced._patch(INGRESSES, "sd21", {"metadata": {"annotations": {ACTION: written}}})
         wait_for("its words", lambda: said in alerts(service).get("blocked", ""), 40, balanced.report)
         wait_for("ours", lambda: "held/RoutingUnknown" in alerts(service), 40, balanced.report)
+    assert balanced.changes(before) == []
+
+
+def test_a_deleted_action_is_written_again(balanced: BalancedStack) -> None:
+    """The load-balancer controller keeps the old rule meanwhile. Our controller knows the mode although no marker shows it."""
+    before, action = len(balanced.front.writes()), balanced.ingress()["metadata"]["annotations"][ACTION]
+    with balanced.controller() as service:
+        wait_for("it is verified", lambda: verdict(service, balanced) is Verdict.YES, 40, balanced.report)
+        balanced._patch(INGRESSES, "sd21", {"metadata": {"annotations": {ACTION: None}}})
+        wait_for("it is there", lambda: ACTION in balanced.ingress()["metadata"]["annotations"], 40, balanced.report)
+        wait_for("it is verified again", lambda: verdict(service, balanced) is Verdict.YES, 60, balanced.report)
+    assert parse_action(balanced.ingress()["metadata"]["annotations"][ACTION])[:2] == parse_action(action)[:2]
     assert balanced.changes(before) == []

@@ -213,7 +213,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "no fencing": (_no_leadership, {**SHORT, "faults": (fault("process-pauses-before-acting", 0.05, 3.0),)}, "one-writer"),
     "a new target group that counts as healthy": (
         _trusting,
-        {**SHORT, "faults": (fault("standby-rules-removed", 0.01, 0.5),)},
+        {**SHORT, "outages": (outage(0.1, 2.0),), "faults": (fault("standby-rules-removed", 0.01, 1.0),)},
         "registered",
     ),
     "no drain": (_lowering_at_once, SHORT, "drained"),
