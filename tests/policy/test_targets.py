@@ -1,0 +1,73 @@
+"""The routing actions of the modes, where the usual case is not the whole of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.figures import Figures
+from controller.policy.model import CapacityWeights, Mode, PolicySettings, RoutingStyle
+from controller.policy.routing import format_action, parse_action, states_stickiness
+from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application, snapshot
+
+POLICY = PolicySettings(stickiness_cost_s=200, stickiness_capacity_s=20, return_steps=4)
+
+
+def test_each_mode_has_a_stickiness_of_its_own() -> None:
+    made = application(policy=POLICY)
+    assert (stickiness(made, Mode.COST), stickiness(made, Mode.CAPACITY)) == (200, 20)
+
+
+def test_a_step_back_to_nothing_stays_in_capacity_mode() -> None:
+    """No unit that carries weight can serve: the step would send requests to nobody."""
+    for style in RoutingStyle:
+        made = application(policy=POLICY, routing_style=style)
+        figures = Figures.of(snapshot(made, mode=Mode.CAPACITY))
+        assert return_targets(made, replace(figures, cost=dict.fromkeys(SERVICES, 0)), 2) == capacity_targets(made, figures.serving)
+    assert capacity_targets(application(policy=POLICY), {}) == CAPACITY_TARGETS
+
+
+@pytest.mark.parametrize("by", CapacityWeights)
+def test_in_place_without_replicas_all_units_count_alike(by: CapacityWeights) -> None:
+    """Weights that are all 0 would be refused by AWS."""
+    made = application(policy=PolicySettings(capacity_weights=by), routing_style=RoutingStyle.IN_PLACE)
+    found = capacity_targets(made, dict.fromkeys(SERVICES, 0))
+    assert [target.service for target in found] == list(SERVICES)
+    assert {target.weight for target in found} == {20}
+
+
+def test_a_unit_without_a_weight_is_named_with_none() -> None:
+    """It stays registered."""
+    weights = {target.service: target.weight for target in COST_TARGETS if target.service != "sd21-inf2"}
+    assert [target.weight for target in cost_targets(application(), weights)] == [0, 20, 15, 10, 15]
+
+
+def test_whether_an_action_states_its_stickiness() -> None:
+    """Without a statement the target group's own attribute counts."""
+    stated = format_action(COST_TARGETS, 0)
+    assert states_stickiness(stated)
+    config = json.loads(stated)
+    del config["forwardConfig"]["targetGroupStickinessConfig"]
+    assert not states_stickiness(json.dumps(config))
+    config["forwardConfig"]["targetGroupStickinessConfig"] = None
+    assert not states_stickiness(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("service", "port", "weight", "read"),
+    [
+        pytest.param("a" * 253, 80, 1, True, id="the longest name"),
+        pytest.param("a" * 254, 80, 1, False, id="a longer one"),
+        pytest.param("a", 80, 2**31 - 1, True, id="the largest weight that the controller reads"),
+        pytest.param("a", 80, 2**31, False, id="a larger one"),
+    ],
+)
+def test_names_and_numbers_have_bounds(service: str, port: int, weight: int, *, read: bool) -> None:
+    """Of what anybody may write into the annotation. Whether AWS takes the weight is another question."""
+    group = {"serviceName": service, "servicePort": port, "weight": weight}
+    other = {"serviceName": "b", "servicePort": 80, "weight": 1}
+    found, _, problem = parse_action(json.dumps({"type": "forward", "forwardConfig": {"targetGroups": [group, other]}}))
+    assert bool(found) is read, problem
