@@ -6,11 +6,33 @@ import json
 from pathlib import Path
 from typing import Final
 
-from benchmarks.fleet import STATE_NAMESPACE
+from benchmarks import fleet
+from benchmarks.fleet import STATE_NAMESPACE, Member
+from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane
 
 SPACE: Final = "bench"
 """Namespace of the identities."""
+
+_PER_NAMESPACE: Final = 100
+
+
+def of_a_fleet(plane: ControlPlane, folder: Path, applications: int) -> tuple[list[Member], str, dict[str, str]]:
+    """Creates applications with all their objects on a bare control plane, and their files in a new folder.
+
+    Returns:
+        The applications, the controller's token, and its settings.
+    """
+    folder.mkdir()
+    session = plane.session()
+    crds.install(session)
+    session.close()
+    prepare(plane)
+    token = identity(plane, "failoverctl")
+    members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(applications)]
+    fleet.create(plane.kubeconfig(), members)
+    fleet.write_applications(folder, members)
+    return members, token, settings(plane, token, folder, wide=applications > _PER_NAMESPACE)
 
 
 def prepare(plane: ControlPlane) -> None:

@@ -21,16 +21,15 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fleet, installation
+from benchmarks import installation
 from benchmarks.churn import Churn
-from benchmarks.fleet import STATE_NAMESPACE, Member
+from benchmarks.fleet import STATE_NAMESPACE
 from benchmarks.markdown import markdown, put
 from benchmarks.process import MIB, ControllerProcess
 from benchmarks.requests_seen import read
 from controller.clients.kube import (
     CONFIG_MAPS,
 )
-from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 RESULT: Final = Path(__file__).parent / "results" / "soak.json"
@@ -40,7 +39,6 @@ _END: Final = "<!-- end of soak -->"
 GOAL: Final = 0.03
 """How far the end may be from the beginning."""
 
-_PER_NAMESPACE: Final = 100
 _SAMPLE_S: Final = 5.0
 _WARM: Final = 0.25  # of the time, before the beginning is measured: caches fill, and each status is written once more
 _PART: Final = 0.15  # of the time, of which the beginning and the end are the medians
@@ -91,17 +89,8 @@ def soak(applications: int, minutes: float, say: Callable[[str], None]) -> dict[
         The result as plain JSON values.
     """
     with ControlPlane(controllers=False) as plane, tempfile.TemporaryDirectory(prefix="failoverctl-soak-") as scratch:
-        folder = Path(scratch) / "applications"
-        folder.mkdir()
-        crds.install(plane.session())
-        installation.prepare(plane)
-        token = installation.identity(plane, "failoverctl")
-        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(applications)]
         say(f"creating {applications} applications")
-        fleet.create(plane.kubeconfig(), members)
-        fleet.write_applications(folder, members)
-        wide = applications > _PER_NAMESPACE
-        settings = installation.settings(plane, token, folder, wide=wide)
+        members, token, settings = installation.of_a_fleet(plane, Path(scratch) / "applications", applications)
         with ControllerProcess(settings, Path(scratch) / "controller.log") as controller, Churn(plane.patient_session(), members) as churn:
             begun = time.time()
             samples, sizes = _observed(plane, controller, minutes * 60, say)

@@ -22,12 +22,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fleet, installation
-from benchmarks.fleet import Member
+from benchmarks import installation
 from benchmarks.markdown import markdown, put
 from benchmarks.process import ControllerProcess
 from benchmarks.requests_seen import read
-from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 DOCS: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -36,7 +34,6 @@ _END: Final = "<!-- end of takeover -->"
 GOAL_S: Final = 5.0
 """From the Lease to the last application's first pass, with 1,000 applications."""
 
-_PER_NAMESPACE: Final = 100
 _LIMIT_S: Final = 300.0
 _QUIET_S: Final = 10.0
 
@@ -72,16 +69,8 @@ def measure(applications: int, times: int, say: Callable[[str], None]) -> list[T
         tempfile.TemporaryDirectory(prefix="failoverctl-takeover-") as scratch,
         ExitStack() as stack,
     ):
-        folder = Path(scratch) / "applications"
-        folder.mkdir()
-        crds.install(plane.session())
-        installation.prepare(plane)
-        token = installation.identity(plane, "failoverctl")
-        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(applications)]
         say(f"creating {applications} applications")
-        fleet.create(plane.kubeconfig(), members)
-        fleet.write_applications(folder, members)
-        settings = installation.settings(plane, token, folder, wide=applications > _PER_NAMESPACE)
+        _, token, settings = installation.of_a_fleet(plane, Path(scratch) / "applications", applications)
 
         def started(number: int) -> tuple[ControllerProcess, Path]:
             log = Path(scratch) / f"controller-{number}.log"
