@@ -194,9 +194,15 @@ class Invariants:
                 self._violated("registered", f"{action.kind} moves traffic to {target.service}, {problem}")
 
     def _unregistered(self, snapshot: Snapshot, service: str) -> str:
-        """Why the load balancer could not serve from a Service that gets traffic; "" if it can, or if the controller could not know."""
+        """Why the load balancer could not serve from a Service that gets traffic; "" if it can, or if the controller could not know.
+
+        Nor where nothing served before: of an Ingress that was just created again, no group has a target yet, whatever the weights.
+        """
         engine = self._engine
         if engine.fault_state.stalled or engine.fault_state.stale_s or not snapshot.routing.action:
+            return ""
+        present = [engine.balancer.group(target.service) for target in snapshot.routing.targets if target.weight > 0]
+        if not any(group.registered for group in present if group is not None):
             return ""
         group = engine.balancer.group(service)
         if group is None:
