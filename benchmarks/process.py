@@ -125,6 +125,13 @@ class ControllerProcess:
                 return
 
 
+def cpu_s(controller: ControllerProcess) -> dict[str, float]:
+    """Processor seconds so far of the controller, the API server and etcd."""
+    servers = [one for one in psutil.Process().children(recursive=True) if one.name() in {"kube-apiserver", "etcd"}]
+    used = {one.name(): one.cpu_times() for one in servers}
+    return {"controller": controller.cpu_s(), **{name: float(times.user + times.system) for name, times in used.items()}}
+
+
 class Stretch:
     """An interval in progress.
 

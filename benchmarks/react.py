@@ -29,8 +29,9 @@ from benchmarks.aws_sample import CheckerLatency
 from benchmarks.churn import Churn
 from benchmarks.fleet import ACTION, STATE_NAMESPACE, Member
 from benchmarks.installation import SPACE
-from benchmarks.process import MIB, ControllerProcess, Usage
-from benchmarks.requests_seen import Seen, read
+from benchmarks.process import MIB, ControllerProcess, Usage, cpu_s
+from benchmarks.progress import progress
+from benchmarks.requests_seen import Seen, await_quiet, read
 from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
 from controller.errors import NotFound, RemoteError
 from controller.policy.annotations import MARKER
@@ -47,7 +48,6 @@ ROOT: Final = Path(__file__).parents[1]
 _START_S: Final = 240.0
 _SAMPLE_S: Final = 20.0
 _MASS_S: Final = 180.0
-_QUIET_S: Final = 10.0  # idle if there is at most one call per second for this long
 _CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
 _PER_NAMESPACE: Final = 100
@@ -277,7 +277,7 @@ class Bench:
     def _measure(self, result: Result, sets: Sequence[Sequence[Member]], folder: Path, controller: ControllerProcess) -> None:
         size, left = result.scenario.applications, result.scenario.samples
         cycle_s = min(AGE_S, size * _CALLS_EACH / CALLS_PER_S) if result.scenario.aws else 0.0
-        self._await_quiet(_START_S + cycle_s)  # the first verification of each application is remembered, a write each
+        await_quiet(self._calls, _START_S + cycle_s)  # the first verification of each application is remembered, a write each
         self._say(f"{size} application(s): idle")
         result.idle = controller.usage(max(self._plan.window_s, _CYCLES * size / PASSES_PER_S, cycle_s))
         result.quiet_trips = [self._trip() for _ in range(self._plan.trips)]
@@ -307,16 +307,16 @@ class Bench:
 
     def _measure_mass(self, result: Result, members: Sequence[Member], controller: ControllerProcess) -> None:
         """One refusal of the NodePool that all share."""
-        self._await_quiet(_START_S)
+        await_quiet(self._calls, _START_S)
         self._say(f"{len(members)} application(s): one refusal for all")
-        stretch, before = controller.stretch(), self._cpu_s(controller)
+        stretch, before = controller.stretch(), cpu_s(controller)
         self._bench.create(EVENTS, "default", fleet.refusal(members[0]), field_manager="karpenter")
         end = time.monotonic() + _MASS_S
         for member in members:
             if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
                 result.failed.append(f"{member.key}: no patch within {_MASS_S:.0f} s")
         result.busy = stretch.end()
-        result.cpu_s = {name: seconds - before[name] for name, seconds in self._cpu_s(controller).items()}
+        result.cpu_s = {name: seconds - before[name] for name, seconds in cpu_s(controller).items()}
         seen = read(self._plane.folder / "audit.log")
         users = {name: subject(token) for name, token in self._tokens.items()}
         event = next(one for one in seen if one.user == users["bench"] and one.verb == "create" and one.resource == "events")
@@ -325,23 +325,6 @@ class Bench:
             if one.user == users["failoverctl"] and one.verb == "patch" and one.resource == "ingresses" and one.code < 300:
                 first.setdefault((one.namespace, one.name), (one.answered - event.received) * 1000)
         result.mass = sorted(first.values())
-
-    def _cpu_s(self, controller: ControllerProcess) -> dict[str, float]:
-        """Processor seconds so far of the controller, the API server and etcd."""
-        servers = [one for one in psutil.Process().children(recursive=True) if one.name() in {"kube-apiserver", "etcd"}]
-        used = {one.name(): one.cpu_times() for one in servers}
-        return {"controller": controller.cpu_s(), **{name: float(times.user + times.system) for name, times in used.items()}}
-
-    def _await_quiet(self, limit_s: float) -> None:
-        """Waits until the controller is idle: after its start it writes an Event for each application."""
-        end, before = time.monotonic() + limit_s, self._calls()
-        while time.monotonic() < end:
-            time.sleep(_QUIET_S)
-            now = self._calls()
-            if now - before <= _QUIET_S:
-                return
-            before = now
-        raise AssertionError(f"the controller still makes more than a call a second after {limit_s:.0f} s")
 
     def _calls(self) -> int:
         user = subject(self._tokens["failoverctl"])
@@ -471,11 +454,7 @@ def main() -> None:
         samples = options.applications if options.shared else options.samples
         chosen = (Scenario(options.applications, samples, options.shared, options.aws, options.churn),)
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
-    begun = time.monotonic()
-
-    def say(what: str) -> None:
-        print(f"[{time.monotonic() - begun:5.0f} s] {what}", file=sys.stderr, flush=True)
-
+    begun, say = time.monotonic(), progress()
     size = machine()
     results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
     took = time.monotonic() - begun

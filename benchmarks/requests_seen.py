@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from controller.clock import parse_rfc3339
 from failover_harness.control_plane import audit
+
+_QUIET_S: Final = 10.0  # idle if there is at most one call per second for this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,26 @@ class Seen:
     code: int
     received: float
     answered: float
+
+
+def await_quiet(calls: Callable[[], int], limit_s: float) -> None:
+    """Waits until there is at most one call a second: at its start a leader reports every application, an Event each.
+
+    Args:
+        calls: Returns the number of calls so far.
+        limit_s: Longest wait, seconds.
+
+    Raises:
+        AssertionError: There are still more after that time.
+    """
+    end, before = time.monotonic() + limit_s, calls()
+    while time.monotonic() < end:
+        time.sleep(_QUIET_S)
+        now = calls()
+        if now - before <= _QUIET_S:
+            return
+        before = now
+    raise AssertionError(f"the controller still makes more than a call a second after {limit_s:.0f} s")
 
 
 def read(path: Path) -> list[Seen]:

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,10 +25,9 @@ from benchmarks.churn import Churn
 from benchmarks.fleet import STATE_NAMESPACE
 from benchmarks.markdown import markdown, put
 from benchmarks.process import MIB, ControllerProcess
+from benchmarks.progress import progress
 from benchmarks.requests_seen import read
-from controller.clients.kube import (
-    CONFIG_MAPS,
-)
+from controller.clients.kube import CONFIG_MAPS
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 RESULT: Final = Path(__file__).parent / "results" / "soak.json"
@@ -176,12 +174,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--write", action="store_true", help="keep the result, and put the table into the docs")
     options = parser.parse_args()
-    begun = time.monotonic()
-
-    def say(what: str) -> None:
-        print(f"[{time.monotonic() - begun:5.0f} s] {what}", file=sys.stderr, flush=True)
-
-    made = soak(options.applications, options.minutes, say)
+    made = soak(options.applications, options.minutes, progress())
     table = _table(made)
     Console().print(table)
     if options.write:

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,14 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import installation
 from benchmarks.markdown import markdown, put
-from benchmarks.process import ControllerProcess
-from benchmarks.requests_seen import read
+from benchmarks.process import ControllerProcess, cpu_s
+from benchmarks.progress import progress
+from benchmarks.requests_seen import await_quiet, read
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
 DOCS: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -35,7 +34,6 @@ GOAL_S: Final = 5.0
 """From the Lease to the last application's first pass, with 1,000 applications."""
 
 _LIMIT_S: Final = 300.0
-_QUIET_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +85,17 @@ def measure(applications: int, times: int, say: Callable[[str], None]) -> list[T
         for number in range(1, times + 1):
             standby, log = started(number)
             say("waiting until both are quiet")
-            _settle(standby, requests)
-            before, begun = _used(standby), time.time()
+            await_quiet(requests, _LIMIT_S)
+            before, begun = cpu_s(standby), time.time()
             leader.end()
             _await(standby, lambda log=log: _seconds(log) is not None, "the takeover has not finished")  # type: ignore[misc]
-            cpu_s = {name: round(used - before[name], 2) for name, used in _used(standby).items()}
+            used_s = {name: round(used - before[name], 2) for name, used in cpu_s(standby).items()}
             seconds = _seconds(log)
             assert seconds is not None
             ours = [one for one in read(plane.folder / "audit.log") if one.user == subject(token) and one.received >= begun]
             writes = sum(one.verb in {"create", "update", "patch"} and one.resource != "leases" for one in ours)
-            taken.append(Taken(seconds, cpu_s, writes))
-            say(f"takeover {number}: {seconds:.2f} s, processor seconds {cpu_s}, {writes} writes, load {os.getloadavg()[0]:.1f}")
+            taken.append(Taken(seconds, used_s, writes))
+            say(f"takeover {number}: {seconds:.2f} s, processor seconds {used_s}, {writes} writes, load {os.getloadavg()[0]:.1f}")
             leader = standby
     return taken
 
@@ -109,20 +107,6 @@ def _await(controller: ControllerProcess, reached: Callable[[], bool], problem: 
         if time.monotonic() > end:
             raise AssertionError(f"{problem} after {_LIMIT_S:.0f} s:\n{controller.log()}")
         time.sleep(0.2)
-
-
-def _settle(controller: ControllerProcess, requests: Callable[[], int]) -> None:
-    """Waits until the controllers make at most a request a second: at its start a leader reports every application, an Event each."""
-    before = requests()
-
-    def quiet() -> bool:
-        nonlocal before
-        time.sleep(_QUIET_S)
-        now = requests()
-        calm, before = now - before <= _QUIET_S, now
-        return calm
-
-    _await(controller, quiet, "the controllers are not quiet")
 
 
 def _logged(log: Path, event: str) -> list[dict[str, Any]]:
@@ -146,13 +130,6 @@ def _seconds(log: Path) -> float | None:
     return next((float(one["seconds"]) for one in _logged(log, "takeover.finished")), None)
 
 
-def _used(controller: ControllerProcess) -> dict[str, float]:
-    """Processor seconds so far."""
-    servers = [one for one in psutil.Process().children(recursive=True) if one.name() in {"kube-apiserver", "etcd"}]
-    times = {one.name(): one.cpu_times() for one in servers}
-    return {"controller": controller.cpu_s(), **{name: float(used.user + used.system) for name, used in times.items()}}
-
-
 def _table(applications: int, taken: list[Taken]) -> Table:
     table = Table(title=f"Takeovers with {applications:,} applications")
     for name in ("times", "median", "longest", "goal", "CPU: leader", "API server", "etcd", "writes"):
@@ -172,12 +149,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3, help="takeovers (%(default)s)")
     parser.add_argument("--write", action="store_true", help="put the table into the docs")
     options = parser.parse_args()
-    begun = time.monotonic()
-
-    def say(what: str) -> None:
-        print(f"[{time.monotonic() - begun:5.0f} s] {what}", file=sys.stderr, flush=True)
-
-    taken = measure(options.applications, options.times, say)
+    taken = measure(options.applications, options.times, progress())
     table = _table(options.applications, taken)
     Console().print(table)
     made: dict[str, Any] = {"applications": options.applications, "taken": [asdict(one) for one in taken]}
