@@ -237,14 +237,6 @@ class Balancer:
         ill = fault_state.broken | (fault_state.sick if service != self._application.capacity.service else set())
         return sum(pods.healthy for pods in units if pods.unit.name not in ill)
 
-    def registered(self, service: str) -> int:
-        """Targets of a Service's target group, healthy or not; 0 without one."""
-        group = self.group(service)
-        if group is None or not group.registered:
-            return 0
-        units = [pods for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service}]
-        return sum(pods.registered for pods in units)
-
     def ready(self, service: str) -> int:
         """Ready endpoints of a Service."""
         return sum(pods.ready for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service})
