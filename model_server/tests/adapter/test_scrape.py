@@ -31,6 +31,13 @@ def test_other_metrics_are_refused() -> None:
         parse("# TYPE up gauge\nup 1\n")
 
 
+@pytest.mark.parametrize("line", ['{engine="0",\t="x"} 2', "{", '{a="b} 1', " two", '{a=""b"} 1'])
+def test_a_line_that_the_parser_cannot_read_is_refused(line: str) -> None:
+    """The parser raises several kinds of errors, of which the watch of the engine expects one; any other would end it."""
+    with pytest.raises(ValueError):  # the words of most are the parser's
+        parse(f"vllm:num_requests_running{line}\n")
+
+
 @pytest.mark.parametrize("number", ["NaN", "+Inf", "-1", "1e300", "9" * 400])
 @pytest.mark.parametrize("name", ["vllm:request_success_total", "vllm:e2e_request_latency_seconds_bucket", "vllm:num_requests_running"])
 def test_a_number_that_is_no_count_is_refused(name: str, number: str) -> None:

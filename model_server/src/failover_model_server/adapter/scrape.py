@@ -6,7 +6,7 @@ label `finished_reason`, the histogram `vllm:e2e_request_latency_seconds`, the g
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -45,18 +45,25 @@ def parse(text: str) -> Totals:
     answered, found = 0.0, False
     buckets: dict[float, float] = defaultdict(float)
     gauges: dict[str, float] = defaultdict(float)
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == f"{COUNTER}_total":
-                found = True
-                answered += 0.0 if sample.labels.get("finished_reason") in UNSERVED else _count(sample)
-            elif sample.name == f"{LATENCY}_bucket":
-                buckets[_bound(sample)] += _count(sample)
-            elif sample.name in {RUNNING, WAITING}:
-                gauges[sample.name] += _count(sample)
+    for sample in _samples(text):
+        if sample.name == f"{COUNTER}_total":
+            found = True
+            answered += 0.0 if sample.labels.get("finished_reason") in UNSERVED else _count(sample)
+        elif sample.name == f"{LATENCY}_bucket":
+            buckets[_bound(sample)] += _count(sample)
+        elif sample.name in {RUNNING, WAITING}:
+            gauges[sample.name] += _count(sample)
     if not found:
         raise ValueError(f"there is no {COUNTER}_total: not the metrics of vLLM, or of a version that names them otherwise")
     return Totals(answered, dict(buckets), gauges[RUNNING], gauges[WAITING])
+
+
+def _samples(text: str) -> Iterator[Sample]:
+    try:
+        for family in text_string_to_metric_families(text):
+            yield from family.samples
+    except (IndexError, KeyError) as error:  # the parser raises these, beside ValueError, for lines that it cannot read
+        raise ValueError("it is not in Prometheus's format") from error
 
 
 def _count(sample: Sample) -> float:
