@@ -30,6 +30,7 @@ from failover_harness.control_plane.binaries import (
 )
 from failover_harness.control_plane.control_plane import ControlPlane
 from tests import tiers
+from tests.support import closing
 
 # A profile of the person who runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
@@ -52,7 +53,6 @@ _TOOLS = {
 }
 _ROOT = Path(__file__).parents[1]
 _selected = pytest.StashKey[frozenset[tiers.Tier]]()
-_untested = pytest.StashKey[dict[str, str]]()  # why, by what was not tested
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Reads `--tier`."""
+    config.pluginmanager.register(closing)
     try:
         config.stash[_selected] = tiers.selection(config.getoption("tier"))
     except ValueError as error:
@@ -129,13 +130,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             tool(_TOOLS[name])
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """A tier that could not run must not look like one that passed."""
-    for what, reason in sorted(config.stash.get(_untested, {}).items()):
-        terminalreporter.section(f"NOT TESTED {what}", red=True, bold=True)
-        terminalreporter.line(reason)
-
-
 @pytest.fixture(scope="session")
 def promtool(pytestconfig: pytest.Config) -> Path:
     """Prometheus' own checker of rules."""
@@ -195,8 +189,8 @@ def _tool(config: pytest.Config, name: str) -> Path:
 
 
 def skip_loudly(config: pytest.Config, what: str, reason: str) -> NoReturn:
-    """Skips a test, and has the end of the run say what was not tested."""
-    config.stash.setdefault(_untested, {})[what] = reason
+    """Skips a test, and has the end of the run say what was not tested: a tier that could not run must not look like one that passed."""
+    closing.say(config, f"NOT TESTED {what}", reason, warning=True)
     pytest.skip(reason)
 
 

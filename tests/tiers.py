@@ -108,6 +108,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_late_rules.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_switch.py"),
     Place(Tier.INTEGRATION, "tests/harness/election/"),
+    Place(Tier.INTEGRATION, "tests/house/test_closing.py"),
     Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
     Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
@@ -146,8 +147,10 @@ WAITING: Final = (
     "tests/testbed/demo/test_demo.py",
     "tests/harness/dataplane/test_late_rules.py",
     "tests/service/test_two_replicas.py",
+    "tests/world/test_adopted.py",
+    "tests/world/test_alone.py",
 )
-"""Files whose tests wait longest, up to three minutes each: every worker begins with some of them, or the last of them runs alone."""
+"""Files whose tests wait longest, minutes each: every worker begins with some of them, or the last of them runs alone."""
 
 
 def spread(tests: Sequence[T], waiting: Callable[[T], bool], workers: int) -> list[T]:

@@ -20,6 +20,7 @@ from failover_testbed.aws.server import EmulatedAws
 from tests.cluster.conftest import installed, pytest_runtest_makereport
 from tests.cluster.traffic import publish
 from tests.conftest import skip_loudly
+from tests.support import closing
 from tests.world.adopted import AdoptedStack
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing
 from tests.world.manifests import CLUSTER, Manifests, Missing, of_the_same_shape, published
@@ -31,22 +32,12 @@ from tests.world.whole import WholeStack, prepare
 __all__ = ["installed", "pytest_runtest_makereport"]
 
 
-_tables = pytest.StashKey[dict[str, str]]()
-
-
 @pytest.fixture
 def steps(request: pytest.FixtureRequest) -> Iterator[Steps]:
     """The steps of a long test, which the end of the run shows, whether it failed or not."""
     made = Steps()
     yield made
-    request.config.stash.setdefault(_tables, {})[request.node.name] = made.table()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Shows the tables of steps."""
-    for name, table in config.stash.get(_tables, {}).items():
-        terminalreporter.section(f"steps of {name}")
-        terminalreporter.write_line(table)
+    closing.say(request.config, f"steps of {request.node.name}", made.table())
 
 
 @pytest.fixture
