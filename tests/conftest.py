@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out := [item for item in items if _tier(item) not in selected]:
         config.hook.pytest_deselected(items=left_out)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = tiers.spread(kept, _waits, workers) if workers > 1 else kept
+    items[:] = tiers.spread(kept, lambda item: tiers.waiting(item.nodeid), workers) if workers > 1 else kept
 
 
 def reads(path: str, selected: frozenset[tiers.Tier]) -> bool:
@@ -103,10 +103,6 @@ def reads(path: str, selected: frozenset[tiers.Tier]) -> bool:
 def keeps(items: Sequence[pytest.Item], selected: frozenset[tiers.Tier]) -> list[pytest.Item]:
     """The tests of the selected tiers."""
     return [item for item in items if _tier(item) in selected]
-
-
-def _waits(item: pytest.Item) -> bool:
-    return item.path.relative_to(_ROOT).as_posix() in tiers.WAITING
 
 
 def _tier(item: pytest.Item) -> tiers.Tier:

@@ -142,27 +142,36 @@ PLACES: Final = (
 
 
 WAITING: Final = (
-    "tests/breaking_point/test_model_server.py",
-    "tests/breaking_point/test_real.py",
+    "tests/world/test_alone.py",
+    "tests/world/test_adopted.py::test_it_is_adopted_made_safe_and_led_through_outages",
+    "tests/world/test_adopted.py",
+    "tests/world/test_whole.py",
     "tests/testbed/demo/test_demo.py",
     "tests/harness/dataplane/test_late_rules.py",
+    "tests/breaking_point/test_model_server.py",
+    "tests/breaking_point/test_real.py",
     "tests/service/test_two_replicas.py",
-    "tests/world/test_adopted.py",
-    "tests/world/test_alone.py",
 )
-"""Files whose tests wait longest, minutes each: every worker begins with some of them, or the last of them runs alone."""
+"""Files, and tests (`file::test`), that wait for minutes, the longest first: each worker begins with some, or the last runs alone."""
 
 
-def spread(tests: Sequence[T], waiting: Callable[[T], bool], workers: int) -> list[T]:
+def waiting(nodeid: str) -> int | None:
+    """The place of a test in `WAITING`, 0 for the longest; None where it is not there."""
+    test = nodeid.split("[", 1)[0]
+    return next((place for place, path in enumerate(WAITING) if test == path or test.startswith(f"{path}::")), None)
+
+
+def spread(tests: Sequence[T], place: Callable[[T], int | None], workers: int) -> list[T]:
     """The tests in an order in which each worker's share begins with some of those that wait.
 
     Args:
         tests: All of them, in any order.
-        waiting: Whether one waits.
+        place: A test's place among those that wait; None where it does not wait.
         workers: Of how many; xdist's `worksteal` gives each a contiguous share at first.
     """
-    first = [one for one in tests if waiting(one)]
-    rest = [one for one in tests if not waiting(one)]
+    places = {index: found for index, one in enumerate(tests) if (found := place(one)) is not None}
+    first = [tests[index] for index in sorted(places, key=places.__getitem__)]
+    rest = [one for index, one in enumerate(tests) if index not in places]
     starts = [len(rest) * worker // workers for worker in range(workers + 1)]
     return [one for worker in range(workers) for one in (*first[worker::workers], *rest[starts[worker] : starts[worker + 1]])]
 

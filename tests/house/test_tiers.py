@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.selected import VARIABLE
-from tests.tiers import DEFAULT, PLACES, TARGETS, WAITING, Tier, selection, spread, tier_of, tiers_of
+from tests.tiers import DEFAULT, PLACES, TARGETS, WAITING, Tier, selection, spread, tier_of, tiers_of, waiting
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
@@ -88,10 +88,23 @@ def test_a_tier_is_that_of_the_most_specific_place() -> None:
 
 
 def test_every_worker_begins_with_some_of_what_waits() -> None:
-    """No test is lost, and none comes twice."""
-    assert all((ROOT / path).is_file() for path in WAITING)
-    assert spread("aXbcYdeZ", str.isupper, 2) == list("XZabYcde")
-    assert spread("ab", str.isupper, 4) == ["a", "b"]
+    """The longest first; no test is lost, and none comes twice."""
+    places = {"Z": 0, "X": 1, "Y": 1}
+    assert spread("aXbcYdeZ", places.get, 2) == list("ZYabXcde")
+    assert spread("ab", places.get, 4) == ["a", "b"]
+
+
+def test_what_waits_is_found_by_its_name() -> None:
+    """A file or one test of it, with any parameters; each name is one of today's."""
+    for path, _, test in (one.partition("::") for one in WAITING):
+        assert f"def {test}" in (ROOT / path).read_text()
+    first, second, third = WAITING[:3]
+    assert [waiting(f"{first}::test_x[a]"), waiting(f"{second}[b::c]"), waiting(f"{third}::test_x"), waiting("tests/x.py::y")] == [
+        0,
+        1,
+        2,
+        None,
+    ]
 
 
 @pytest.mark.timeout(300)
