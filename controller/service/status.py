@@ -152,6 +152,6 @@ def read_status(session: KubeSession, namespace: str) -> Object | None:
     """The published status of the process; None if there is none or it cannot be read."""
     try:
         found = json.loads((session.get(CONFIG_MAPS, namespace, NAME).get("data") or {}).get("status", "null"))
-    except (RemoteError, ValueError):
+    except (RemoteError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -38,7 +38,7 @@ def status_in(found: Object) -> Object | None:
     """The application's status in its ConfigMap; None if there is none, or if it cannot be read."""
     try:
         shown = json.loads(text(found, "data", _STATUS) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return shown if isinstance(shown, dict) else None
 

@@ -141,6 +141,6 @@ def _prices(product: str) -> Iterator[float]:
         terms = json.loads(product)["terms"]["OnDemand"]
         dimensions = [one for term in terms.values() for one in term["priceDimensions"].values()]
         prices = [float(one["pricePerUnit"]["USD"]) for one in dimensions if one["unit"] == _HOURS]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return
     yield from (price for price in prices if 0 < price < math.inf)

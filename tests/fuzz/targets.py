@@ -11,13 +11,15 @@ from typing import Final
 
 import click
 
+from controller.breaking_point.accelerator import _parsed
 from controller.catalog.loader import Source, parse_applications
 from controller.cli.common import seconds
 from controller.clock import SystemClock, format_rfc3339, parse_rfc3339
 from controller.documents import check, read_documents
-from controller.errors import ConfigError
+from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode
 from controller.notifiers.redact import Redactor
+from controller.notifiers.slack_threads import _read
 from controller.policy.codec import CodecError
 from controller.policy.codec import decode as decode_memory
 from controller.policy.codec import encode as encode_memory
@@ -27,6 +29,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
 from controller.service.http import Answer, _Handler, _Head
+from controller.service.store import status_in
 from controller.settings import Settings
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
 from controller.signals.ingress import observe_ingress
@@ -34,6 +37,7 @@ from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableEr
 from controller.signals.karpenter_metrics import parse as parse_metrics
 from controller.signals.load_balancer.conditions import conditions_of, json_of, merged
 from controller.signals.load_balancer.rules import rules_by_conditions
+from controller.signals.price_list import hourly_price
 from tests.signals.hostile import APP, World, objects
 from tests.signals.samples import ICE, ice_message
 from tests.support.applications import COST_TARGETS, NOW, memory, snapshot
@@ -120,6 +124,9 @@ _CONDITIONS: Final = (
     b'[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"a","values":["b"]}},{"field":"path-pattern","values":["/*"]}]'
 )
 _METRICS: Final = f'# TYPE {GAUGE} gauge\n{GAUGE}{{instance_type="inf2.xlarge",zone="us-west-2a",capacity_type="on-demand"}} 0\n'.encode()
+_DCGM: Final = b'# TYPE DCGM_FI_DEV_GPU_UTIL gauge\nDCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-1",pod="a-0"} 97\n'
+_DIMENSION: Final = {"unit": "Hrs", "pricePerUnit": {"USD": "0.7582000000"}}
+_PRODUCT: Final = json.dumps({"terms": {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": _DIMENSION}}}}}).encode()
 _CONFIG: Final = Path(__file__).parents[2] / "config"
 _FILES: Final = [path.read_bytes() for path in sorted(_CONFIG.glob("*.yaml"))]
 _JSON: Final = (ValueError, RecursionError)
@@ -144,6 +151,12 @@ TARGETS: Final[Mapping[str, Target]] = {
     "application file": Target(lambda raw: parse_applications([Source("a.yaml", raw)]), _FILES, (ConfigError,)),
     "settings file": Target(_settings, [b"log:\n  level: info\nhttp:\n  port: 8080\npolls:\n  tick_interval_s: 15\n"], (ConfigError,)),
     "Karpenter's metrics": Target(lambda raw: parse_metrics(_text(raw)), [_METRICS], (NoGaugeError, UnusableError)),
+    "metrics of an accelerator": Target(lambda raw: list(_parsed(_text(raw))), [_DCGM], (Unavailable,)),
+    "product of the price list": Target(lambda raw: hourly_price([_text(raw)]), [_PRODUCT]),
+    "answer of Slack": Target(
+        lambda raw: _read("chat.postMessage", 200, _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']
+    ),
+    "stored status": Target(lambda raw: status_in({"data": {"status": _text(raw)}}), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
     "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),
     "duration": Target(lambda raw: seconds(_text(raw)), [b"1h30m", b"90s", b"2d"], (click.BadParameter,)),
     "HTTP request": Target(_request, [b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"HEAD /status?x=1 HTTP/1.0\r\n\r\n"]),

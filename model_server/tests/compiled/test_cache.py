@@ -3,6 +3,7 @@
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -116,13 +117,22 @@ def _damage(shelf: Path, how: str) -> None:
             archive.unlink()
         case "label":
             label.write_text("{}")
+        case "nested label":
+            label.write_text("[" * 100_000)
+        case "damaged":
+            member = tarfile.TarInfo("kernel")
+            member.size = 2_000_000
+            deflate = zlib.compressobj(wbits=31)
+            begun = deflate.compress(member.tobuf() + bytes(1_000_000)) + deflate.flush(zlib.Z_FULL_FLUSH)
+            archive.write_bytes(begun + b"\x07" * 100)  # no block of deflate begins so
+            label.write_text(json.dumps({**json.loads(label.read_text()), "sha256": cache._sha256(archive)}))
         case _:
             archive.write_bytes(b"no archive")
             written = json.loads(label.read_text())
             label.write_text(json.dumps({**written, "sha256": cache._sha256(archive)}))
 
 
-@pytest.mark.parametrize("how", ["cut", "gone", "label", "no archive"])
+@pytest.mark.parametrize("how", ["cut", "gone", "label", "nested label", "damaged", "no archive"])
 def test_a_damaged_archive_is_not_unpacked(tmp_path: Path, how: str) -> None:
     """The server compiles instead, or fails where a cache is required; half an archive is never left behind."""
     shelf = tmp_path / "shelf"

@@ -36,6 +36,10 @@ def test_a_task_without_weights_needs_no_model() -> None:
     assert download.fetch(Settings(), _ignore) == Path()
 
 
+def _header(directory: Path, text: str) -> None:
+    (directory / "model-00001-of-00002.safetensors").write_bytes(len(text).to_bytes(8, "little") + text.encode())
+
+
 BROKEN = [
     pytest.param(
         lambda d: (d / "model-00001-of-00002.safetensors").unlink(), r"model-00001-of-00002\.safetensors is missing", id="shard gone"
@@ -54,6 +58,9 @@ BROKEN = [
     pytest.param(
         lambda d: (d / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../config.json"}}'), "is missing", id="outside"
     ),
+    pytest.param(lambda d: (d / "model.safetensors.index.json").write_text("[" * 100_000), "is no index of shards", id="nested index"),
+    pytest.param(lambda d: _header(d, "[" * 100_000), "its header cannot be read", id="nested header"),
+    pytest.param(lambda d: _header(d, '{"a": {"data_offsets": [0, 1e999]}}'), "its header cannot be read", id="infinite offset"),
     pytest.param(shutil.rmtree, "is not a directory", id="no directory"),
 ]
 

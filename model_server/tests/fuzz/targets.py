@@ -1,7 +1,10 @@
 """The parsers, each with what it is given where all is well, and the errors that it may raise."""
 
+import io
 import json
 import os
+import shutil
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +13,10 @@ from typing import Any, Final
 
 from failover_model_server.adapter import passing, scrape
 from failover_model_server.adapter.refusals import refusal
-from failover_model_server.compiled import artifact, key
+from failover_model_server.compiled import artifact, cache, key
 from failover_model_server.compiled.artifact import Artifact
 from failover_model_server.compiled.key import CacheKey
-from failover_model_server.download import manifest
+from failover_model_server.download import command, manifest, verify
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.download.manifest import Entry, Manifest
 from failover_model_server.download.plan import MODEL_INDEX, make_plan, read_model_index
@@ -103,18 +106,37 @@ def _index(raw: bytes) -> None:
     make_plan(_FILES, variant="", model_index=read_model_index(raw))
 
 
-def _in_a_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+def _in_a_file(name: str, read: Callable[[Path], object], wrap: Callable[[bytes], bytes] = bytes) -> Callable[[bytes], object]:
     def run(raw: bytes) -> None:
         directory = Path(gettempdir()) / f"failover-model-server-fuzz-{os.getpid()}-{name}"
         directory.mkdir(exist_ok=True)
         try:
-            (directory / name).write_bytes(raw)
+            (directory / name).write_bytes(wrap(raw))
             read(directory)
         finally:
-            (directory / name).unlink()
-            directory.rmdir()
+            shutil.rmtree(directory)
 
     return run
+
+
+def _as_header(raw: bytes) -> bytes:
+    """A file of weights with this header, and one tensor of eight bytes."""
+    return len(raw).to_bytes(8, "little") + raw + bytes(8)
+
+
+def _weights(name: str) -> Callable[[Path], object]:
+    return lambda directory: verify.weights(directory, [RemoteFile(name, 0)])
+
+
+def _archive() -> bytes:
+    """Larger than what is decompressed at a time."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("inductor/kernel")
+        content = bytes(range(256)) * 500
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def _settings(raw: bytes) -> None:
@@ -182,6 +204,24 @@ TARGETS: Final[Mapping[str, Target]] = {
         lambda raw: manifest.parse(raw, "here"), [json.dumps({"schema": manifest.SCHEMA, **asdict(_MANIFEST)}).encode()], (LoadError,)
     ),
     "key of a compile cache": Target(lambda raw: key.from_json(raw, "here"), [_KEY.to_json().encode()], (ValueError,)),
+    "archive of a compile cache": Target(
+        _in_a_file("a.tar.gz", lambda directory: cache._extract(directory / "a.tar.gz", directory / "out", "here")),
+        [_archive()],
+        (LoadError,),
+    ),
+    "header of a file of weights": Target(
+        _in_a_file("model.safetensors", _weights("model.safetensors"), _as_header), [b'{"a":{"data_offsets":[0,8]}}'], (LoadError,)
+    ),
+    "index of shards": Target(
+        _in_a_file("model.safetensors.index.json", _weights("model.safetensors.index.json")),
+        [b'{"weight_map":{"a":"model.safetensors.index.json"}}'],
+        (LoadError,),
+    ),
+    "list of files": Target(
+        _in_a_file("a.json", lambda directory: command._recorded(directory / "a.json")),
+        [json.dumps({"source": "hf://a/b", "revision": "0" * 40, "files": [{"path": "a", "size": 1, "sha256": "0" * 64}]}).encode()],
+        (LoadError,),
+    ),
     "artifact.json": Target(
         _in_a_file("artifact.json", artifact.read),
         [json.dumps({"schema": artifact.SCHEMA, **asdict(_ARTIFACT)}).encode()],

@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,7 @@ def _unpack(shelf: Shelf, key: CacheKey, label: bytes, directory: Path) -> None:
     try:
         written = json.loads(label)
         theirs, sha256 = from_json(json.dumps(written["key"]).encode(), where), str(written["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LoadError(f"{where}: what is beside it cannot be read: {error}") from error
     if theirs != key:
         raise LoadError(f"{where}: is of another key: {'; '.join(key.differences(theirs))}")
@@ -137,7 +138,7 @@ def _extract(archive: Path, into: Path, where: str) -> None:
             if sum(member.size for member in tar.getmembers()) > LARGEST_CACHE:
                 raise LoadError(f"{where}: unpacks to more than {LARGEST_CACHE / 1e9:.0f} GB")
             tar.extractall(into, filter="data")  # no links out of it, no devices, no paths above it
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise LoadError(f"{where}: cannot be unpacked: {error}") from error
 
 
@@ -159,7 +160,7 @@ def _keys(shelf: Shelf) -> Iterator[CacheKey]:
         content = shelf.read(name)
         try:
             yield from_json(json.dumps(json.loads(content or b"")["key"]).encode(), name)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # of something else
 
 

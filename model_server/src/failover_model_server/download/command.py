@@ -126,7 +126,7 @@ def _recorded(path: Path) -> tuple[str, Listing]:
             for file in raw["files"]
         )
         return f"{raw['source']}@{raw['revision'][:12]}", Listing(str(raw["revision"]), files)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise LoadError(f"{path}: is no list of files ({type(error).__name__}: {error})") from error
 
 

@@ -10,6 +10,8 @@ from failover_model_server.errors import LoadError
 
 LARGEST_HEADER = 100_000_000
 """Bytes; the limit of the format's own library."""
+LONGEST_NAME = 255
+"""Characters of a file's name that are shown; file systems allow no more."""
 
 
 def weights(directory: Path, files: Iterable[RemoteFile]) -> None:
@@ -39,7 +41,7 @@ def _header(path: Path, name: str) -> None:
         try:
             tensors = [value for key, value in json.loads(stream.read(length)).items() if key != "__metadata__"]
             end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise LoadError(f"model: {name} is no safetensors file: its header cannot be read ({type(error).__name__})") from error
     if not tensors:
         raise LoadError(f"model: {name} holds no tensor")
@@ -50,8 +52,15 @@ def _header(path: Path, name: str) -> None:
 def _shards(path: Path, name: str) -> None:
     try:
         shards = set(json.loads(path.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoadError(f"model: {name} is no index of shards ({type(error).__name__}: {error})") from error
     for shard in sorted(map(str, shards)):
-        if "/" in shard or not (path.parent / shard).is_file():
-            raise LoadError(f"model: {name} names {shard}, which is missing")
+        if "/" in shard or not _is_file(path.parent / shard):
+            raise LoadError(f"model: {name} names {shard[:LONGEST_NAME]}, which is missing")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # its name is longer than a file system allows
