@@ -24,7 +24,6 @@ from controller.policy.model import (
     Snapshot,
     Unit,
     UnitEvidence,
-    UnitObservation,
     Verdict,
 )
 from controller.policy.planned import families, refused
@@ -57,7 +56,7 @@ def found(memory: Memory, snapshot: Snapshot) -> Memory:
             known = scaler.min_replicas if live else None
         if known is not None:
             kept[name] = known
-    return memory if kept == memory.found_floors else replace(memory, found_floors=kept)
+    return replace(memory, found_floors=kept)
 
 
 def held(snapshot: Snapshot) -> str:
@@ -97,7 +96,7 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
         fleet: What is planned; None where the demand is not known.
     """
     if fleet is None or not fleet.followed or not known_everywhere(snapshot):
-        return replace(memory, sinking={}) if memory.sinking else memory
+        return replace(memory, sinking={})
     sinking = {}
     for unit in snapshot.application.units:
         scaler = snapshot.units[unit.name].scaler
@@ -106,7 +105,7 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
             noted = _noted(window, wanted, scaler.min_replicas, snapshot.now, window_s(unit, scaler))
             if noted is not None:
                 sinking[unit.name] = noted
-    return memory if sinking == memory.sinking else replace(memory, sinking=sinking)
+    return replace(memory, sinking=sinking)
 
 
 def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, length_s: float) -> SinkingFloor | None:
@@ -114,7 +113,7 @@ def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, len
     over = window is not None and now - window.since >= length_s and window.highest >= floor
     if window is None or over:
         return SinkingFloor(now, wanted) if wanted < floor else None
-    return window if wanted <= window.highest else replace(window, highest=wanted)
+    return replace(window, highest=max(window.highest, wanted))
 
 
 def sinks_in_s(memory: Memory, snapshot: Snapshot) -> list[float]:
@@ -173,16 +172,13 @@ def _floor(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judge
         # A floor that somebody else set was remembered in an earlier pass before it is replaced, so that it can come back after a crash.
         return wanted if scaler.floor_ours or memory.found_floors.get(unit.name) == present else present
     observed, window = snapshot.units[unit.name], memory.sinking.get(unit.name)
-    sunk = window is not None and snapshot.now - window.since >= window_s(unit, scaler)
-    floor = max(wanted, min(present, window.highest)) if window is not None and sunk else present
-    return max(wanted, min(floor, _attainable(observed, judged))) if window is not None else present
-
-
-def _attainable(observed: UnitObservation, judged: UnitEvidence) -> int:
-    """What a floor can bring about: where no node can be had, the replicas that have one. Pods that wait are no reason to wait."""
+    if window is None:
+        return present
+    sunk = snapshot.now - window.since >= window_s(unit, scaler)
+    most = min(present, window.highest) if sunk else present
     if refused(judged) or observed.pool.at_limit:
-        return placed(observed)
-    return max(placed(observed), observed.desired or 0, observed.scaler.min_replicas if observed.scaler is not None else 0)
+        most = min(most, placed(observed))  # where no node can be had, those that have one: pods that wait are no reason to wait
+    return max(wanted, most)
 
 
 def _carried(floors: Mapping[str, int], snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet) -> bool:
@@ -193,7 +189,7 @@ def _carried(floors: Mapping[str, int], snapshot: Snapshot, evidence: Mapping[st
         before[name] = before.get(name, 0.0) + ready * unit.throughput
         after[name] = after.get(name, 0.0) + min(ready, floors.get(unit.name, ready)) * unit.throughput
     had, kept = sum(before.values()), sum(after.values())
-    slack = _NEAR * max(1.0, had)
+    slack = _NEAR * had
     if kept < min(fleet.needs.demand, fleet.fleet.carried, had) - slack:
         return False
     rest = {name: min(fleet.needs.without_any, left, had - before[name]) for name, left in fleet.fleet.left.items()}

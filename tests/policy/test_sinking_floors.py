@@ -1,0 +1,329 @@
+"""Floors that sink: one step at a time, and against a rule for the replicas that stay which is written here a second time, by the loss."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from controller.policy.fleet import Fleet, Needs
+from controller.policy.model import (
+    Application,
+    Memory,
+    PlannedFleet,
+    PlannedMode,
+    PolicySettings,
+    Sample,
+    Scaler,
+    Shortage,
+    SinkingFloor,
+    Snapshot,
+    Strategy,
+    Target,
+    UnitEvidence,
+    Verdict,
+)
+from controller.policy.planned_floors import followed, found, held, known_everywhere, planned_floors, sinks_in_s, window_s
+from tests.policy.support import change, pods
+from tests.support.applications import NOW, application, memory, seed_units, snapshot
+
+FAST, SLOW, OTHER = "fast", "slow", "other"
+THROUGHPUT = {FAST: 50.0, SLOW: 20.0, OTHER: 30.0}
+FAMILY = {FAST: "g5", SLOW: "g5", OTHER: "inf2"}
+POLICY = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
+LONG = 600.0  # the window of these units, seconds
+
+
+def _application(scale: float = 1.0) -> Application:
+    """Three units, two of them of the same family."""
+    units = tuple(
+        replace(seed, name=name, throughput=scale * throughput, instance_type=f"{FAMILY[name]}.xlarge", cold_start_s=LONG, min_replicas=0)
+        for seed, (name, throughput) in zip(seed_units(), THROUGHPUT.items(), strict=False)
+    )
+    return application(policy=POLICY, units=units)
+
+
+def _seen(app: Application, ready: Mapping[str, int], floors: Mapping[str, int]) -> Snapshot:
+    made = snapshot(app)
+    for name, count in ready.items():
+        scaler = Scaler(name, "1", floors[name], 100, "20")
+        made = change(made, name, ready=count, desired=max(count, floors[name]), pending=pods(max(0, floors[name] - count)), scaler=scaler)
+    return made
+
+
+def _evidence(ready: Mapping[str, int]) -> dict[str, UnitEvidence]:
+    return {name: UnitEvidence(name, Shortage.NONE, ready=count, can_serve=count > 0) for name, count in ready.items()}
+
+
+def _fleet(app: Application, replicas: Mapping[str, int], demand: float, without_any: float) -> PlannedFleet:
+    carried = {unit.name: replicas[unit.name] * unit.throughput for unit in app.units}
+    left = {family: sum(one for name, one in carried.items() if FAMILY[name] != family) for family in ("g5", "inf2")}
+    fleet = Fleet(replicas, 0.0, 0.0, 0.0, sum(carried.values()), left, short=False)
+    return PlannedFleet(demand, None, Needs(demand, without_any), fleet, 0.0, live=True)
+
+
+def _over(planned: Mapping[str, int]) -> Memory:
+    """Every window is over, with that many replicas planned at most."""
+    return memory(sinking={name: SinkingFloor(NOW - LONG, count) for name, count in planned.items()})
+
+
+def _carried(counts: Mapping[str, int], lost: str) -> float:
+    return sum(count * THROUGHPUT[name] for name, count in counts.items() if FAMILY[name] != lost)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Ready replicas, planned replicas, and what must be carried: in all, and without any one family."""
+
+    ready: tuple[int, int, int]
+    planned: tuple[int, int, int]
+    demand: float
+    without_any: float
+
+    def sunk(self, scale: float = 1.0) -> dict[str, int]:
+        """The floors after the windows, from one floor for each ready replica."""
+        ready, planned = dict(zip(THROUGHPUT, self.ready, strict=True)), dict(zip(THROUGHPUT, self.planned, strict=True))
+        app = _application(scale)
+        fleet = _fleet(app, planned, scale * self.demand, scale * self.without_any)
+        floors = {name: max(count, planned[name]) for name, count in ready.items()}
+        return planned_floors(_seen(app, ready, floors), _over(planned), _evidence(ready), fleet)
+
+
+def _safe(case: Case) -> bool:
+    """Of each loss: what is ready and stays carries what is needed, unless the fleet or what is ready now carries less than that."""
+    ready, planned = dict(zip(THROUGHPUT, case.ready, strict=True)), dict(zip(THROUGHPUT, case.planned, strict=True))
+    stays = {name: min(ready[name], planned[name]) for name in ready}
+    needs = {"": case.demand, "g5": case.without_any, "inf2": case.without_any}
+    return all(_carried(stays, lost) >= min(need, _carried(planned, lost), _carried(ready, lost)) for lost, need in needs.items())
+
+
+def test_nothing_that_serves_goes_before_the_rest_carries_every_loss() -> None:
+    """Else users get errors: their replicas would stop while those that take over still start, or a lost family would take too many."""
+    draw, kinds = random.Random(17), set()
+    for _ in range(600):
+        ready, planned = (draw.randint(0, 3), draw.randint(0, 4), draw.randint(0, 3)), tuple(draw.randint(0, 4) for _ in range(3))
+        case = Case(ready, planned, 10.0 * draw.randint(0, 30), 10.0 * draw.randint(0, 12))  # type: ignore[arg-type]  # three of them
+        safe, floors = _safe(case), case.sunk()
+        kinds.add((safe, any(map(int.__lt__, planned, ready))))
+        for name, count, wanted in zip(THROUGHPUT, ready, planned, strict=True):
+            assert floors[name] == (wanted if safe else max(wanted, count)), case
+    assert len(kinds) == 3  # what does not sink is always safe
+
+
+@pytest.mark.parametrize(
+    ("case", "sinks"),
+    [
+        # One fast replica goes, and one other is still to start: 50 + 3 * 20 stay ready of 2 * 50 + 3 * 20.
+        pytest.param(Case((2, 3, 0), (1, 3, 2), 110.0, 0.0), True, id="just the demand"),
+        pytest.param(Case((2, 3, 0), (1, 3, 2), 111.0, 0.0), False, id="a request more"),
+        pytest.param(Case((2, 3, 0), (1, 3, 0), 500.0, 0.0), True, id="all that the fleet will carry"),
+        pytest.param(Case((2, 3, 0), (2, 2, 3), 500.0, 0.0), False, id="less than the ready ones carry, which the fleet will"),
+        # Without g5 only the others count: two of three stay.
+        pytest.param(Case((1, 0, 3), (2, 0, 2), 60.0, 60.0), True, id="just the share without g5"),
+        pytest.param(Case((1, 0, 3), (5, 0, 2), 60.0, 61.0), True, id="the fleet itself will not carry more without g5"),
+        pytest.param(Case((3, 0, 1), (1, 3, 4), 60.0, 51.0), False, id="a request more without inf2, which the fleet will carry"),
+        pytest.param(Case((3, 0, 1), (1, 3, 4), 60.0, 50.0), True, id="just the share without inf2"),
+        pytest.param(Case((0, 2, 4), (0, 5, 3), 60.0, 90.0), True, id="without inf2 no more than the ready ones carry now"),
+    ],
+)
+def test_the_last_request_that_must_stay_carried(case: Case, *, sinks: bool) -> None:
+    """One request too few would go to replicas that are not there; one too many would keep replicas paid for good. At any size."""
+    assert _safe(case) is sinks
+    planned = dict(zip(THROUGHPUT, case.planned, strict=True))
+    for scale in (0.001, 1.0, 100_000.0):
+        assert (case.sunk(scale) == planned) is sinks
+
+
+def test_rounding_keeps_no_replica() -> None:
+    """Ten times 0.1 is less than 1 in binary: floors would never sink, and the replicas would be paid for ever. At any size."""
+    for scale in (1e-6, 1.0, 1e6):
+        demand = 110.0 * (1 + 5e-10)
+        assert Case((2, 3, 0), (1, 3, 2), demand, 0.0).sunk(scale) == {FAST: 1, SLOW: 3, OTHER: 2}
+        demand = 110.0 * (1 + 5e-9)
+        assert Case((2, 3, 0), (1, 3, 2), demand, 0.0).sunk(scale) == {FAST: 2, SLOW: 3, OTHER: 2}
+
+
+@dataclass(frozen=True)
+class One:
+    """The fast unit with a floor of 8, of which nothing is needed to carry the demand."""
+
+    planned: int
+    window: tuple[float, int] | None  # seconds since it began, and the most that was planned in it
+    ready: int = 9
+    least: int = 0
+    found: int | None = None
+    at_limit: str = ""
+    short: bool = False
+    missed: bool = False
+    canary: bool = True
+    most: int = 100
+    ours: bool = True
+    floor: int = 8
+
+    def fleet(self) -> PlannedFleet:
+        """What is planned."""
+        shown = _fleet(_application(), {FAST: self.planned, SLOW: 0, OTHER: 0}, 0.0, 0.0)
+        return replace(shown, missed=frozenset({FAST}) if self.missed else frozenset())
+
+    def seen(self) -> Snapshot:
+        """What is observed: enough of the demand to know that there is none."""
+        app = _application()
+        units = tuple(replace(unit, min_replicas=self.least, max_replicas=self.most) for unit in app.units)
+        app = replace(app, units=units, policy=replace(POLICY, canary=self.canary))
+        made = _seen(app, {FAST: self.ready, SLOW: 0, OTHER: 0}, {FAST: self.floor, SLOW: 0, OTHER: 0})
+        scaler = replace(made.units[FAST].scaler, floor_ours=self.ours)  # type: ignore[type-var]  # it has one
+        made = change(made, FAST, pool_at_limit=self.at_limit, scaler=scaler, demand=Sample(0.0, NOW - 60))
+        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, 100),)))
+
+    def memory(self) -> Memory:
+        """What is remembered."""
+        theirs = {} if self.found is None else {FAST: self.found}
+        sinking = {} if self.window is None else {FAST: SinkingFloor(NOW - self.window[0], self.window[1])}
+        return memory(sinking=sinking, found_floors=theirs)
+
+    def wanted(self) -> int:
+        """The floor that is wanted."""
+        judged = _evidence({FAST: self.ready, SLOW: 0, OTHER: 0})
+        if self.short:
+            judged[FAST] = replace(judged[FAST], shortage=Shortage.PROVEN)
+        return planned_floors(self.seen(), self.memory(), judged, self.fleet())[FAST]
+
+    def noted(self) -> tuple[float, int] | None:
+        """Its window after the pass, as `window`."""
+        noted = followed(self.memory(), self.seen(), self.fleet()).sinking.get(FAST)
+        return None if noted is None else (NOW - noted.since, noted.highest)
+
+
+@pytest.mark.parametrize(
+    ("one", "floor"),
+    [
+        pytest.param(One(2, None), 8, id="its window has not begun"),
+        pytest.param(One(2, (LONG - 1, 3)), 8, id="its window is not over"),
+        pytest.param(One(2, (LONG, 3)), 3, id="to the most of its window, in its last second"),
+        pytest.param(One(2, (LONG, 9)), 8, id="the most of its window was above it: it does not rise by that"),
+        pytest.param(One(0, (LONG, 0)), 0, id="to nothing, where the application file allows it"),
+        pytest.param(One(0, (LONG, 0), least=2), 2, id="never below the application file"),
+        pytest.param(One(0, (LONG, 0), found=3), 3, id="never below what a person had set"),
+        pytest.param(One(2, (1, 8), ready=4, short=True), 4, id="no node can be had: pods that wait go at once"),
+        pytest.param(One(2, (1, 8), ready=4, at_limit="full"), 4, id="and beyond the limit of the NodePool"),
+        pytest.param(One(2, (1, 8), ready=4), 8, id="a node may come: they wait"),
+        pytest.param(One(2, None, ready=4, short=True), 8, id="no node can be had, and the window has not begun"),
+        pytest.param(One(2, (1, 8), ready=2, short=True, missed=True), 3, id="but the canary"),
+        pytest.param(One(2, (1, 8), ready=2, short=True, missed=True, canary=False), 2, id="where canaries are allowed"),
+        pytest.param(One(2, (1, 8), ready=2, short=True, missed=True, most=2), 2, id="and the maximum leaves one"),
+        pytest.param(One(9, None), 9, id="it rises at once"),
+        pytest.param(One(9, None, ours=False), 8, id="not in place of a person's that is not remembered yet"),
+        pytest.param(One(9, None, ours=False, found=7), 8, id="nor of one that a person has changed since"),
+        pytest.param(One(9, None, ours=False, found=8), 9, id="in place of a person's, once that is remembered"),
+    ],
+)
+def test_where_a_floor_goes(one: One, floor: int) -> None:
+    """Too low ends replicas that a person or the file wants, or that are needed again soon; too high pays for what no node can hold."""
+    assert one.wanted() == floor
+
+
+@pytest.mark.parametrize(
+    ("one", "window"),
+    [
+        pytest.param(One(7, None), (0, 7), id="it begins once fewer are planned"),
+        pytest.param(One(8, None), None, id="not while as many are planned"),
+        pytest.param(One(3, (LONG - 1, 5)), (LONG - 1, 5), id="its most stays"),
+        pytest.param(One(6, (LONG - 1, 5)), (LONG - 1, 6), id="its most rises"),
+        pytest.param(One(3, (LONG, 5)), (LONG, 5), id="once over it stays until the floor has sunk"),
+        pytest.param(One(3, (LONG, 5), floor=5), (0, 3), id="then another begins"),
+        pytest.param(One(5, (LONG, 5), floor=5), None, id="unless as many are planned"),
+        pytest.param(One(3, (LONG - 1, 5), floor=5), (LONG - 1, 5), id="a floor that is already there waits for the end"),
+        pytest.param(One(3, (10, 5), ours=False), None, id="the floor of a person has none"),
+    ],
+)
+def test_the_window_of_a_floor(one: One, window: tuple[float, int] | None) -> None:
+    """One that ends late pays for idle replicas; one that ends early removes those that the next minute's load needs."""
+    assert one.noted() == window
+
+
+def test_a_window_ends_with_the_scalers() -> None:
+    """A check that comes too late leaves replicas paid; a scaler that removes none has no end to wait for."""
+    one = One(3, (100.0, 5))
+    assert sinks_in_s(one.memory(), one.seen()) == [LONG - 100.0]
+    unit, scaler = _application().units[0], Scaler(FAST, "1", 1, 100, scale_in_s=None)
+    assert window_s(unit, scaler) == float("inf")
+
+
+def test_floors_do_not_change_while_the_fleet_is_not_known() -> None:
+    """Missing metrics are no reason to end a replica, nor is a fleet that may not be followed; other strategies write no such floors."""
+    one = One(3, (LONG, 5))
+    present = {FAST: 8, SLOW: 0, OTHER: 0}
+    for fleet in (None, replace(one.fleet(), held="the load balancer cannot be read")):
+        assert planned_floors(one.seen(), one.memory(), _evidence({FAST: 9, SLOW: 0, OTHER: 0}), fleet) == present
+        assert followed(one.memory(), one.seen(), fleet) == memory()
+    off = replace(one.seen(), application=replace(one.seen().application, policy=PolicySettings()))
+    assert planned_floors(off, one.memory(), _evidence(present), one.fleet()) == {}
+
+
+def test_floors_are_written_only_where_somebody_scales() -> None:
+    """KEDA refuses the rest: a person paused the ScaledObject, or there is none."""
+    one = One(3, (LONG, 5))
+    seen, judged = one.seen(), _evidence({FAST: 9, SLOW: 0, OTHER: 0})
+    paused = change(seen, FAST, scaler=replace(seen.units[FAST].scaler, paused=True))  # type: ignore[type-var]  # it has one
+    assert planned_floors(paused, one.memory(), judged, one.fleet()) == {SLOW: 0, OTHER: 0}
+    assert planned_floors(change(seen, FAST, scaler=None), one.memory(), judged, one.fleet()) == {SLOW: 0, OTHER: 0}
+
+
+def test_the_floor_of_a_person_is_remembered_while_ours_is_in_its_place() -> None:
+    """Once planned floors are switched off it comes back; forgotten, a person's least replicas would be lost."""
+    one = One(3, None, found=7)
+    assert found(one.memory(), one.seen()).found_floors == {FAST: 7}
+    gone = change(one.seen(), FAST, scaler=None)
+    assert found(one.memory(), gone).found_floors == {FAST: 7}, "perhaps only for a moment"
+    theirs = replace(one, ours=False)
+    assert found(one.memory(), theirs.seen()).found_floors == {FAST: 8}
+    off = replace(theirs.seen(), application=replace(theirs.seen().application, policy=PolicySettings()))
+    assert found(one.memory(), off).found_floors == {}
+
+
+def _counted(weights: Mapping[str, int], samples: Mapping[str, tuple[float, float]], ready: int = 1) -> Snapshot:
+    """Weights by unit, and counters by unit: a value, and how long ago its period ended, seconds."""
+    app = _application()
+    made = _seen(app, dict.fromkeys(THROUGHPUT, ready), dict.fromkeys(THROUGHPUT, 1))
+    for name, (value, ago) in samples.items():
+        made = change(made, name, demand=Sample(value, NOW - ago))
+    services = {unit.name: unit.backend.service for unit in app.units}
+    targets = tuple(Target(services.get(name, name), 80, weight) for name, weight in weights.items())
+    return replace(made, routing=replace(made.routing, targets=targets))
+
+
+@pytest.mark.parametrize(
+    ("seen", "known"),
+    [
+        pytest.param(_counted({FAST: 50, SLOW: 50}, {FAST: (0.0, 60), SLOW: (0.0, 60)}), True, id="nothing is asked"),
+        pytest.param(_counted({FAST: 50, SLOW: 50}, {}), False, id="no counter at all"),
+        pytest.param(_counted({}, {FAST: (9.0, 60)}), False, id="no weight at all"),
+        pytest.param(_counted({FAST: 100}, {FAST: (9.0, 300)}), True, id="the oldest that is not late"),
+        pytest.param(_counted({FAST: 100}, {FAST: (9.0, 301)}), False, id="late"),
+        pytest.param(_counted({FAST: 100}, {FAST: (9.0, -300)}), True, id="a clock that is before ours"),
+        pytest.param(_counted({FAST: 50, SLOW: 50}, {FAST: (9.9, 60)}), True, id="so few that none is possible"),
+        pytest.param(_counted({FAST: 50, SLOW: 50}, {FAST: (10.0, 60)}), False, id="ten are expected, and none came"),
+        pytest.param(_counted({FAST: 50, SLOW: 50}, {FAST: (10.0, 60)}, ready=0), True, id="nothing is ready that could serve them"),
+        pytest.param(_counted({FAST: 99, SLOW: 1}, {FAST: (990.0, 60)}), False, id="with the least weight"),
+        pytest.param(_counted({FAST: 99, SLOW: 0}, {FAST: (990.0, 60)}), True, id="without weight"),
+        pytest.param(_counted({FAST: 99, SLOW: 1, OTHER: 0}, {FAST: (99.0, 60), OTHER: (999.0, 60)}), True, id="one without weight drains"),
+        pytest.param(_counted({FAST: 60, SLOW: 20, OTHER: 20}, {FAST: (24.0, 60), OTHER: (12.0, 60)}), True, id="nine by both counters"),
+        pytest.param(_counted({FAST: 60, SLOW: 20, OTHER: 20}, {FAST: (24.0, 60), OTHER: (16.0, 60)}), False, id="ten by both counters"),
+        pytest.param(_counted({FAST: 50, "elsewhere": 50}, {FAST: (90.0, 60)}), True, id="a Service that is no unit"),
+    ],
+)
+def test_when_the_demand_is_known_everywhere(seen: Snapshot, *, known: bool) -> None:
+    """A counter that is missing would look like a fall of the demand, and the replicas that serve it would go."""
+    assert known_everywhere(seen) is known
+
+
+def test_words_of_a_load_balancer_that_cannot_be_read() -> None:
+    """A person must see why planned floors do nothing, and what to repair."""
+    one = _counted({FAST: 100}, {})
+    why = "the load balancer cannot be read, and no floor could sink again"
+    verification = replace(one.routing.verification, verdict=Verdict.CANNOT_TELL, problem="AccessDenied")  # type: ignore[type-var]  # it has one
+    assert held(one) == ""
+    assert held(replace(one, routing=replace(one.routing, verification=None))) == why
+    assert held(replace(one, routing=replace(one.routing, verification=verification))) == f"{why} (AccessDenied)"
