@@ -42,12 +42,12 @@ def beyond(application: Application, weights: Mapping[str, int], demand: float, 
 
     Args:
         application: The application.
-        weights: By unit.
+        weights: By unit, of every unit.
         demand: Requests per metric period.
         shown: The fleet.
     """
     whole, price = sum(weights.values()) or 1, 0.0
     for unit in application.units:
-        kept = math.ceil(demand * weights.get(unit.name, 0) / whole / unit.throughput - 1e-9)
+        kept = math.ceil(demand * weights[unit.name] / whole / unit.throughput - 1e-9)
         price += unit.price_per_hour * max(0, kept - shown.fleet.replicas[unit.name])
     return price
