@@ -132,7 +132,8 @@ def _sides(snapshot: Snapshot, figures: Figures, demand: float, short: Collectio
 
 
 def _carried(application: Application, figures: Figures) -> dict[str, float]:
-    return {unit.name: figures.serving.get(unit.name, 0) * unit.throughput for unit in application.units}
+    """What the serving replicas of each unit carry, of those where anything is known; both sides are such units."""
+    return {name: serving * application.unit(name).throughput for name, serving in figures.serving.items()}
 
 
 def _spilled(sides: _Sides, demand: float, load: float) -> Absorption:
