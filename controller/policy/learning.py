@@ -130,8 +130,8 @@ class _Durations:
     @staticmethod
     def of(durations: Sequence[float], least: float, most: float) -> _Durations:
         ordered = tuple(sorted(durations))
-        inside = dict.fromkeys(one for one in ordered if least < one < most)
-        return _Durations(ordered, (0.0, *accumulate(ordered)), (least, *inside, most))
+        candidates = {least, most, *(min(most, max(least, one)) for one in ordered)}
+        return _Durations(ordered, (0.0, *accumulate(ordered)), tuple(sorted(candidates)))
 
     def least(self, rate: float, saved_s: float, stakes: Stakes) -> tuple[float, float]:
         """The least mean cost of a wait, and that wait; the shortest of equally cheap ones.
@@ -141,12 +141,13 @@ class _Durations:
             saved_s: What it saves not to have changed the mode when the next run begins, seconds of spend.
             stakes: For S and L.
         """
+        costs = [self._cost(wait, rate, saved_s, stakes) for wait in self.candidates]
+        least = min(costs)
+        return next((cost, wait) for cost, wait in zip(costs, self.candidates, strict=True) if cost <= least + _SAME_S)
+
+    def _cost(self, wait: float, rate: float, saved_s: float, stakes: Stakes) -> float:
+        """The mean cost of a wait; arguments as those of `least`."""
         count = len(self.ordered)
-        best = (0.0, -1.0)
-        for wait in self.candidates:
-            over, late = bisect_right(self.ordered, wait), bisect_right(self.ordered, wait + stakes.late_s)
-            waited = rate * (self.sums[late] + (count - late) * (wait + stakes.late_s))
-            cost = (waited - over * saved_s + (count - over) * stakes.change_s) / count
-            if best[1] < 0 or cost < best[0] - _SAME_S:
-                best = (cost, wait)
-        return best
+        over, late = bisect_right(self.ordered, wait), bisect_right(self.ordered, wait + stakes.late_s)
+        waited = rate * (self.sums[late] + (count - late) * (wait + stakes.late_s))
+        return (waited - over * saved_s + (count - over) * stakes.change_s) / count

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -94,6 +96,44 @@ def test_nothing_on_a_grid_is_cheaper(outages: list[float], uptimes: list[float]
     assert returning <= min(mean([uptime_cost(u, h, leaving, stakes) for u in uptimes]) for h in holds) + tolerance
 
 
+SMALL = Stakes(extra=0.1, exposed=2.1, change_s=8.0, late_s=3.0)
+"""The waits are within 0 and 16 s, and 20 and 320 s."""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_observed_duration_is_a_cheaper_wait(seed: int) -> None:
+    """Every second counts here: a wait that is a little wrong would be paid in each shortage, by the users or by the owner."""
+    draw = random.Random(seed)
+    outages = [float(draw.choice((1, 2, 5, 12, 15, 16, 17, 60))) for _ in range(draw.randint(LEAST_SEEN, 12))]
+    uptimes = [float(draw.choice((4, 18, 20, 23, 80, 83, 150, 320, 321, 900))) for _ in range(draw.randint(LEAST_SEEN, 12))]
+    waits, returning, leaving = learned(outages, uptimes, SMALL), 0.0, 0.0
+    for _ in range(500):
+        leaving = mean([outage_cost(one, waits.patience_s, returning, SMALL) for one in outages])
+        returning = mean([uptime_cost(one, waits.hold_s, leaving, SMALL) for one in uptimes])
+    patiences = sorted({0.0, 16.0, *(one for one in outages if one < 16)})
+    holds = sorted({20.0, 320.0, *(one for one in uptimes if 20 < one < 320)})
+    in_cost = {wait: mean([outage_cost(one, wait, returning, SMALL) for one in outages]) for wait in patiences}
+    in_capacity = {wait: mean([uptime_cost(one, wait, leaving, SMALL) for one in uptimes]) for wait in holds}
+    for found, costs in ((waits.patience_s, in_cost), (waits.hold_s, in_capacity)):
+        assert found == next(wait for wait, cost in costs.items() if cost <= min(costs.values()) + 1e-5), "the shortest of the cheapest"
+
+
+@pytest.mark.parametrize(
+    ("outage_s", "late_s", "patience_s"),
+    [
+        # A failover costs 8 and 2 for each second until it has an effect. After a wait that was enough none is needed, nor is the return,
+        # which costs 8 and 0.1 for each of at least 20 seconds and those until it has an effect.
+        pytest.param(12.1, 3.0, 12.1, id="24.2 less 10.3 is less than 14"),
+        pytest.param(12.2, 3.0, 0.0, id="24.4 less 10.3 is more"),
+        pytest.param(16.0, 12.0, 16.0, id="as long as the clamp allows"),
+        pytest.param(16.1, 12.0, 0.0, id="longer, and a wait would be in vain"),
+    ],
+)
+def test_the_last_outage_that_is_worth_a_wait(outage_s: float, late_s: float, patience_s: float) -> None:
+    """A wait in vain is paid by the users, and a failover for a moment by the owner."""
+    assert learned([outage_s] * 10, [900.0] * 10, replace(SMALL, late_s=late_s)) == Waits(patience_s, 20.0)
+
+
 @settings(max_examples=100, deadline=None)
 @given(DURATIONS, DURATIONS, ANY_STAKES, st.floats(0.0, 1e7))
 def test_a_wrong_forecast_costs_a_known_factor(outages: list[float], uptimes: list[float], stakes: Stakes, truth: float) -> None:
@@ -123,7 +163,7 @@ def test_patience_in_vain_costs_a_known_factor(outages: list[float], uptimes: li
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"extra": 0.0}, {"exposed": 0.2}, {"change_s": 0.0}, {"late_s": -1.0}, {"extra": float("nan")}],
+    [{"extra": 0.0}, {"exposed": 0.2}, {"exposed": 0.22}, {"change_s": 0.0}, {"late_s": -1.0}, {"extra": float("nan")}],
 )
 def test_stakes_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     """Where a mode change could never pay, there is nothing to learn."""
