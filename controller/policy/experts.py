@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from itertools import accumulate
+from operator import add, mul
 from typing import Final
 
 from controller.policy.learning import KEPT, LEAST_SEEN, Stakes, Waits, learned_waits
@@ -121,7 +122,7 @@ class _Replay:
         self._uptimes: list[float] = []
         self._in_capacity = [True] * len(Expert)
         self._level, self._returned_s = 0, math.inf  # of the rule that doubles, and how long before the outage it returned
-        self._learned: Waits | None = None
+        self._learned: Waits | None
 
     def advised(self, outages_s: Sequence[float], uptimes_s: Sequence[float]) -> tuple[Waits, ...]:
         """The waits of each rule after some outages and up-times, in the order of `Expert`."""
@@ -175,11 +176,10 @@ def adahedge(costs: Sequence[Sequence[float]], count: int) -> tuple[tuple[float,
         The weights, which add up to 1, and what each rule paid in all.
     """
     total, gap = [0.0] * count, 0.0
-    weights = _weights(total, gap)
+    weights = (1.0 / count,) * count
     for paid in costs:
-        expected = sum(weight * cost for weight, cost in zip(weights, paid, strict=True))
-        gap += max(0.0, expected - _mixed(weights, paid, gap))
-        total = [before + cost for before, cost in zip(total, paid, strict=True)]
+        gap += max(0.0, sum(map(mul, weights, paid)) - _mixed(weights, paid, gap))
+        total = [*map(add, total, paid)]
         weights = _weights(total, gap)
     return weights, tuple(total)
 
@@ -196,12 +196,12 @@ def _mixed(weights: Sequence[float], paid: Sequence[float], gap: float) -> float
     least = min(cost for weight, cost in zip(weights, paid, strict=True) if weight > 0)
     if gap <= 0:
         return least
-    mixed = sum(weight * _decayed(cost - least, gap, len(paid)) for weight, cost in zip(weights, paid, strict=True) if weight > 0)
+    mixed = sum(map(mul, weights, (_decayed(cost - least, gap, len(paid)) for cost in paid)))
     return least - math.log(mixed) * gap / math.log(len(paid))
 
 
 def _decayed(behind: float, gap: float, count: int) -> float:
     """``exp(-eta behind)``."""
-    if gap <= 0:
-        return 1.0 if behind <= 0 else 0.0
-    return math.exp(-min(700.0, math.log(count) / gap * behind))  # beyond 700 the result is 0 in any case
+    if behind <= 0:
+        return 1.0
+    return math.exp(-math.log(count) / gap * behind) if gap > 0 else 0.0
