@@ -128,4 +128,4 @@ def _usual(season: Sequence[float | None], at: float) -> float | None:
 def _shortfall(errors: Sequence[float]) -> float | None:
     if len(errors) < LEAST_ERRORS:
         return None
-    return sorted(errors)[min(len(errors) - 1, math.ceil(QUANTILE * len(errors)) - 1)]
+    return sorted(errors)[math.ceil(QUANTILE * len(errors)) - 1]

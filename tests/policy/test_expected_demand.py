@@ -166,3 +166,87 @@ def test_the_season_keeps_what_is_no_longer_recent() -> None:
     assert first.season[1] is None, "it is recent"
     both = seen(lambda at: 100.0 if at < DAY_S else 200.1234, every(SLOT_S, 1 + (RECENT + 1) / SLOTS))
     assert both.season[0] == pytest.approx(100 + 0.3 * 100.1234, abs=0.001)
+
+
+MIDNIGHT = 20_000 * DAY_S
+NOTHING = (None,) * SLOTS
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        pytest.param({}, 200.0, id="nothing was noted"),
+        pytest.param({450: 100.0}, 400.0, id="half a slot ago: 100 in 450 s, twice that in 900"),
+        pytest.param({449: 100.0}, 200.0, id="too young for a trend"),
+        pytest.param({1_799: 100.0}, 200 + 90_000 / 1_799, id="almost two slots ago"),
+        pytest.param({1_800: 100.0}, 200.0, id="two slots ago: too old"),
+        pytest.param({1_000: 150.0, 500: 100.0}, 380.0, id="the newer of two"),
+        pytest.param({1_000: 150.0, 100: 100.0}, 245.0, id="the older, where the newer is too young"),
+        pytest.param({500: 300.0}, 200.0, id="a fall: replicas go once the demand has gone"),
+    ],
+)
+def test_a_trend_goes_on(before: dict[int, float], expected: float) -> None:
+    """Of 200 requests now, 900 s ahead. From a wrong sample the fleet grows for a spike, or too late for a rise."""
+    recent = tuple(NotedDemand(NOW - ago, demand, 0.0) for ago, demand in before.items())
+    found = expected_demand(DemandHistory(recent, (), NOTHING), NOW, 200.0, 900.0)
+    assert found == Expected(pytest.approx(expected), pytest.approx(expected), None)  # type: ignore[arg-type]  # equal to floats
+
+
+def _season(known: dict[int, float]) -> tuple[float | None, ...]:
+    return tuple(known.get(slot) for slot in range(SLOTS))
+
+
+@pytest.mark.parametrize(
+    ("season", "slot", "before", "expected"),
+    [
+        pytest.param({10: 100.0, 11: 200.0, 12: 400.0}, 10.5, None, 1_150.0, id="150 is usual now and 300 one slot later"),
+        pytest.param({10: 100.0, 11: 200.0, 12: 400.0}, 10.0, None, 1_100.0, id="100 is usual now and 200 one slot later"),
+        pytest.param({94: 100.0, 95: 100.0, 0: 200.0, 1: 500.0}, 95.5, None, 1_200.0, id="around midnight: 150 and 350"),
+        pytest.param({10: 100.0, 11: 200.0}, 10.5, None, 1_000.0, id="the end is not known"),
+        pytest.param({11: 200.0, 12: 400.0}, 10.5, None, 1_000.0, id="the beginning is not known"),
+        pytest.param({10: 400.0, 11: 200.0, 12: 100.0}, 10.5, None, 1_000.0, id="a usual fall"),
+        pytest.param({9: 50.0, 10: 100.0, 11: 200.0, 12: 400.0}, 10.5, 900.0, 1_175.0, id="it rose by 100, of which 75 are usual"),
+        pytest.param({9: 50.0, 10: 100.0, 11: 200.0, 12: 400.0}, 10.5, 950.0, 1_125.0, id="it rose by 50, where 75 are usual"),
+    ],
+)
+def test_what_is_usual_at_this_time_of_day(season: dict[int, float], slot: float, before: float | None, expected: float) -> None:
+    """Of 1,000 requests now, one slot ahead. With another day's hour the fleet is ready for the wrong demand every day."""
+    now = MIDNIGHT + slot * SLOT_S
+    recent = () if before is None else (NotedDemand(now - SLOT_S, before, 0.0),)
+    assert expected_demand(DemandHistory(recent, (), _season(season)), now, 1_000.0, SLOT_S).point == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("count", "shortfall"), [(7, None), (8, 0.07), (10, 0.08), (11, 0.09), (20, 0.17), (64, 0.57)])
+def test_nine_of_ten_forecasts_fell_short_by_less(count: int, shortfall: float | None) -> None:
+    """The margin of the fleet: with too small a one a fleet lacks replicas more often than its words say."""
+    errors = tuple(number / 100 for number in reversed(range(count)))
+    found = expected_demand(DemandHistory((), errors, NOTHING), NOW, 100.0, 900.0)
+    assert found == Expected(100 * (1 + (shortfall or 0.0)), 100.0, shortfall)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "later_s", "errors"),
+    [
+        pytest.param(100.0, SLOT_S, (0.1, 0.5), id="half as much again"),
+        pytest.param(0.0, SLOT_S, (0.1,), id="of nothing there is no share"),
+        pytest.param(0.5, SLOT_S, (0.1, 1.0), id="hardly any was expected"),
+        pytest.param(100.0, -SLOT_S, (0.1,), id="a clock that was set back"),
+    ],
+)
+def test_the_whole_history_after_a_demand(forecast: float, later_s: float, errors: tuple[float, ...]) -> None:
+    """All of it is stored and decides the fleets of the coming days."""
+    at = MIDNIGHT + 10 * SLOT_S
+    first, last = NotedDemand(at - SLOT_S, 80.0, 90.0), NotedDemand(at, 100.0, forecast)
+    found = noted_demand(DemandHistory((first, last), (0.1,), _season({9: 40.0})), at + later_s, 150.0)
+    # The demand rose by 50 in a slot, and goes on to do so.
+    noted = NotedDemand(at + later_s, 150.0, 200.0 if later_s > 0 else 150.0)
+    season = _season({9: 40 + 0.3 * 40})  # the first demand is recent no more
+    assert found == DemandHistory((last, noted), pytest.approx(errors), season)  # type: ignore[arg-type]  # equal to floats
+
+
+def test_only_the_newest_errors_are_kept() -> None:
+    """A bad week long ago is no reason to pay for a margin now."""
+    last = NotedDemand(MIDNIGHT, 100.0, 100.0)
+    history = DemandHistory((last,), tuple(number / 100 for number in range(KEPT_ERRORS)), NOTHING)
+    kept = noted_demand(history, MIDNIGHT + SLOT_S, 150.0).errors
+    assert kept == pytest.approx((*history.errors[1:], 0.5))
