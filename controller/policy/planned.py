@@ -159,7 +159,7 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
         )
     if shown.exposed:
         return words + "".join(f"; without {name} it carries {share:.0%} of the demand" for name, share in shown.exposed.items())
-    least = min(shown.fleet.left.values(), default=0.0)
+    least = min(shown.fleet.left.values())
     return words + (f"; without any one family it carries at least {least / shown.expected:.0%} of the demand" if shown.expected else "")
 
 
@@ -198,7 +198,7 @@ def refused(judged: UnitEvidence) -> bool:
 def _least(snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidence], found: Mapping[str, int]) -> float:
     """The price of the cheapest whole replicas for a demand, US dollars per hour. None of them needs a start."""
     offers = offered(snapshot, None, evidence, found)
-    return cheapest_fleet([replace(offer, present=0, start=0.0, stop=0.0) for offer in offers], Needs(demand, 0.0)).price
+    return cheapest_fleet([replace(offer, start=0.0, stop=0.0) for offer in offers], Needs(demand, 0.0)).price
 
 
 def _weighted(snapshot: Snapshot, demand: float) -> float:
