@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,25 @@ from controller.policy.model import (
 )
 from controller.policy.proof import Allowed, examine
 from controller.policy.reasons import Reason
-from controller.policy.reservations import DRAINED_S, LAUNCHED_S, MOVED_S, RECLAIMED_S, SHOWN_S, ULTRA_RECLAIMED_S, endings, leaving
+from controller.policy.reservation_alerts import reservation_alerts
+from controller.policy.reservations import (
+    DRAINED_S,
+    LAUNCHED_S,
+    MOVED_S,
+    RECLAIMED_S,
+    SHOWN_S,
+    ULTRA_RECLAIMED_S,
+    Ending,
+    awaited,
+    drained_at,
+    ending_details,
+    endings,
+    held_words,
+    leaving,
+    moments,
+    unknown_ends,
+)
+from controller.policy.text import clock_time
 from tests.policy.support import G6, INF2, TRN1, change, pods, scaler
 from tests.support.applications import NOW, memory, snapshot
 
@@ -105,6 +124,7 @@ def test_only_the_part_on_the_block_goes() -> None:
     """One of three nodes: of two ready replicas one at most may run on it."""
     assert leaving(on_block(MOVES_AT, nodes=1, others=2), INF2) == 1
     assert leaving(on_block(MOVES_AT, nodes=1, others=2, ready=6), INF2) == 2
+    assert leaving(on_block(MOVES_AT, nodes=1), INF2) == 2, "two replicas on one node, which goes"
     assert leaving(on_block(MOVES_AT, ready=0), INF2) == 0
 
 
@@ -326,3 +346,200 @@ def test_sources_that_fail_do_not_hide_an_end() -> None:
     """EC2 is optional: while it is stale, the end that it named stays known."""
     made = replace(on_block(MOVES_AT, reservations=None), sources=(Source("ec2", False, NOW - 99_999, 1_800.0),))
     assert weights(made)[INF2] == 0
+
+
+# --- whole values -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("block", "drained"),
+    [
+        pytest.param(BLOCK, ENDS_AT - 40 * 60, id="a block"),
+        pytest.param(replace(BLOCK, ends_at=None), math.inf, id="a block whose end is not known"),
+        pytest.param(replace(BLOCK, block=False), math.inf, id="a reservation that ends is no block"),
+        pytest.param(replace(BLOCK, block=False, ends_at=None), math.inf, id="one without an end"),
+        pytest.param(replace(BLOCK, instance_type="p6e-gb200.36xlarge"), ENDS_AT - 70 * 60, id="an UltraServer of GPUs"),
+        pytest.param(replace(BLOCK, instance_type="u-p6e-gb200x72"), ENDS_AT - 70 * 60, id="an UltraServer by its own name"),
+        pytest.param(replace(BLOCK, instance_type="trn2.48xlarge"), ENDS_AT - 40 * 60, id="the same chip without the server"),
+    ],
+)
+def test_when_a_block_is_drained(block: Reservation, drained: float) -> None:
+    """Too late, and requests run on nodes that EC2 terminates; for a reservation that is no block traffic would move for nothing."""
+    assert drained_at(block) == drained
+
+
+def _two_blocks(now: float = NOW, **changes: Any) -> Snapshot:
+    """inf2 has six nodes: two in a block, one in another that ends an hour later, three outside; one more is of another unit's type."""
+    second = replace(BLOCK, id="cr-2", ends_at=ENDS_AT + HOUR)
+    held = (
+        Held("inf2.xlarge", "cr-2", 1, block=True),
+        Held("inf2.xlarge", "", 3),
+        Held("inf2.xlarge", "cr-1", 2, block=True),
+        Held("g5.xlarge", "cr-1", 1, block=True),
+    )
+    made = on_block(now, **{"pool_held": held, "blocks": (BLOCK, second), "ready": 6, **changes})
+    cold = {INF2: 5_000.0, TRN1: 900.0}
+    units = tuple(replace(unit, cold_start_s=cold.get(unit.name, 300.0)) for unit in made.application.units)
+    return replace(made, application=replace(made.application, units=units))
+
+
+def test_the_ends_of_a_unit_whole() -> None:
+    """The first to end first, with the nodes that count; the others get one and a half cold starts of the slowest of them."""
+    made = _two_blocks()
+    first = Ending("cr-1", ENDS_AT, DRAINED_AT, MOVES_AT, MOVES_AT - 1.5 * 900 - 120, nodes=2, of_nodes=6)
+    later = {name: getattr(first, name) + HOUR for name in ("ends_at", "drained_at", "moves_at", "prepared_at")}
+    second = replace(first, reservation="cr-2", nodes=1, **later)
+    unit = made.application.unit(INF2)
+    assert endings(made.application, unit, made.units[INF2]) == (first, second)
+    unknown = change(made, INF2, blocks=(replace(BLOCK, ends_at=None), replace(BLOCK, id="cr-2", block=False)))
+    assert endings(made.application, unit, unknown.units[INF2]) == ()
+    alone = replace(made.application, units=(unit,))
+    assert endings(alone, unit, made.units[INF2])[0].prepared_at == MOVES_AT - 120
+    assert set(moments(made)) == {first.prepared_at, first.moves_at, second.prepared_at, second.moves_at}
+
+
+@pytest.mark.parametrize(
+    ("now", "ready", "routed", "planned"),
+    [
+        pytest.param(MOVES_AT - 1.5 * 900 - 121, 6, 0, 0, id="before"),
+        pytest.param(MOVES_AT - 1.5 * 900 - 120, 6, 0, 2, id="the others grow"),
+        pytest.param(MOVES_AT, 6, 2, 2, id="the traffic moves"),
+        pytest.param(MOVES_AT + HOUR, 6, 3, 3, id="the other block ends, too"),
+        pytest.param(MOVES_AT + HOUR, 7, 4, 4, id="half of seven replicas: four at most"),
+        pytest.param(MOVES_AT + HOUR, 1, 1, 1, id="half of one"),
+        pytest.param(MOVES_AT + HOUR, 0, 0, 0, id="none is ready"),
+        pytest.param(MOVES_AT + HOUR, None, 0, 0, id="nobody knows how many are"),
+        pytest.param(ENDS_AT + HOUR - 1, 6, 3, 3, id="the nodes of the first may still be there"),
+        pytest.param(ENDS_AT + HOUR, 6, 1, 1, id="what is there an hour after its end has not gone"),
+    ],
+)
+def test_the_replicas_that_count_no_more(now: float, ready: int | None, routed: int, planned: int) -> None:
+    """Too few, and requests are lost with the nodes; too many, and the others are overloaded while these are idle."""
+    made = _two_blocks(now, ready=ready)
+    assert (leaving(made, INF2), leaving(made, INF2, planned=True)) == (routed, planned)
+
+
+def test_the_details_of_the_first_end() -> None:
+    """The reason and the alerts name them: a person extends the block that is named."""
+    assert ending_details(_two_blocks(MOVES_AT - 1)) == {}
+    assert ending_details(_two_blocks(MOVES_AT - 1), planned=True) == {
+        "units": INF2,
+        "replicas": "2",
+        "reservation": "cr-1",
+        "end": clock_time(ENDS_AT),
+        "drain": clock_time(DRAINED_AT),
+    }
+    both = _two_blocks(MOVES_AT)
+    sooner = replace(BLOCK, id="cr-0", instance_type="trn1.2xlarge", ends_at=ENDS_AT - 60)
+    both = change(both, TRN1, pool_held=(Held("trn1.2xlarge", "cr-0", 2, block=True),), blocks=(sooner,), ready=2)
+    found = ending_details(both)
+    assert (found["units"], found["replicas"], found["reservation"]) == (f"{INF2}, {TRN1}", "4", "cr-0")
+
+
+def test_blocks_whose_end_nobody_said() -> None:
+    """Each is named, and no reservation that is no block, is known, or is of another unit's type."""
+    made = _two_blocks(blocks=(BLOCK,))
+    unit = made.application.unit(INF2)
+    assert unknown_ends(unit, made.units[INF2]) == ("cr-2",)
+    open_ones = change(made, INF2, pool_held=(Held("inf2.xlarge", "cr-3", 1), Held("g5.xlarge", "cr-4", 1, block=True)))
+    assert unknown_ends(unit, open_ones.units[INF2]) == ()
+
+
+def test_what_instances_run_in_word_for_word() -> None:
+    """The evidence shows it, with the end of what has one."""
+    made = change(_two_blocks(), INF2, blocks=(BLOCK,), reservations=(Reservation("cr-9", "inf2.xlarge", "us-west-2a", ends_at=ENDS_AT),))
+    made = change(made, INF2, pool_held=(*made.units[INF2].pool.held[1:3], Held("inf2.xlarge", "cr-9", 4), Held("inf2.xlarge", "cr-8", 1)))
+    assert held_words(made.units[INF2]) == (
+        f"NodePool inf2: 2 instance(s) in Capacity Block cr-1, which ends at {clock_time(ENDS_AT)}",
+        f"NodePool inf2: 4 instance(s) in reservation cr-9, which ends at {clock_time(ENDS_AT)}",
+        "NodePool inf2: 1 instance(s) in reservation cr-8",
+    )
+    assert held_words(change(made, INF2, reservations=None).units[INF2])[1] == "NodePool inf2: 4 instance(s) in reservation cr-9"
+
+
+@pytest.mark.parametrize(
+    ("source", "waits"),
+    [
+        pytest.param(Source("ec2", False, None, 1_800.0), True, id="it has not answered"),
+        pytest.param(Source("ec2", False, NOW, 1_800.0), False, id="it has"),
+        pytest.param(Source("ec2", False, None, 1_800.0, problem="AccessDenied"), False, id="it will not"),
+        pytest.param(Source("ec2", False, None, 1_800.0, absent=True), False, id="it is not asked"),
+        pytest.param(Source("elbv2", False, None, 1_800.0), False, id="another one"),
+    ],
+)
+def test_whether_the_answer_of_ec2_is_awaited(source: Source, *, waits: bool) -> None:
+    """While it is, a missing end is no alert and no weight comes back; for ever, no weight would come back at all."""
+    assert awaited(replace(snapshot(), sources=(source,))) is waits
+
+
+@pytest.mark.parametrize(
+    ("now", "warned"),
+    [(MOVES_AT - 86_401, False), (MOVES_AT - 86_400, True), (ENDS_AT - 1, True), (ENDS_AT, False)],
+)
+def test_the_notice_of_an_end_word_for_word(now: float, *, warned: bool) -> None:
+    """A day is the time to buy another block; after its end the notice would hide others."""
+    words = (
+        f"sd21-inf2: Capacity Block cr-1 ends at {clock_time(ENDS_AT)}; 2 of its 6 node(s) run in it. Karpenter drains them from "
+        f"{clock_time(DRAINED_AT)} on, and traffic moves at {clock_time(MOVES_AT)}; extend the block, or let NodePool inf2 launch "
+        "something else by then"
+    )
+    found = [one for one in reservation_alerts(_two_blocks(now)) if one.key.endswith("/cr-1")]
+    assert found == ([Alert("reservation/sd21-inf2/cr-1", "warning", words)] if warned else [])
+
+
+def test_the_alert_of_an_unknown_end_word_for_word() -> None:
+    """It names the permission that is missing."""
+    words = (
+        "sd21-inf2: nodes run in Capacity Block cr-1, cr-2, and EC2 has not said when it ends: no traffic moves before. Allow "
+        "ec2:DescribeCapacityReservations (docs/aws.md)"
+    )
+    made = _two_blocks(blocks=())
+    held = tuple(sorted(made.units[INF2].pool.held, key=lambda one: one.reservation))
+    assert list(reservation_alerts(change(made, INF2, pool_held=held))) == [Alert("reservation-end/sd21-inf2", "warning", words)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        pytest.param({}, " (cr-1 ended at {end})", id="its block ended"),
+        pytest.param({"blocks": ()}, "", id="nothing is known of one"),
+        pytest.param({"blocks": (replace(BLOCK, ends_at=None),)}, "", id="a block without an end"),
+        pytest.param({"blocks": (replace(BLOCK, ends_at=ENDS_AT + 61),)}, "", id="a block that has not ended"),
+        pytest.param({"blocks": (replace(BLOCK, ends_at=ENDS_AT + 60),)}, " (cr-1 ended at {now})", id="it ends now"),
+        pytest.param({"reservations": (replace(BLOCK, free=1),)}, None, id="one has room"),
+        pytest.param(
+            {"reservations": (replace(BLOCK, free=1, instance_type="g5.xlarge"),)}, " (cr-1 ended at {end})", id="of another type"
+        ),
+        pytest.param({"reservations": (replace(BLOCK, free=1),), "pool_zones": ("us-west-2a",)}, None, id="room in a zone of the NodePool"),
+        pytest.param(
+            {"reservations": (replace(BLOCK, free=1, instance_type="inf2.8xlarge"),), "pool_instance_types": ("inf2.8xlarge",)},
+            None,
+            id="of a type of the NodePool",
+        ),
+    ],
+)
+def test_the_alert_of_a_pool_without_room_word_for_word(changes: dict[str, Any], why: str | None) -> None:
+    """It says which reservation ended and what to do; where there is room, Karpenter will launch."""
+    plain = {"pool_capacity_types": ("reserved",), "pending": pods(), "desired": 2, "ready": 0, "pool_held": (), "reservations": ()}
+    made = on_block(ENDS_AT + 60, **{**plain, **changes})
+    words = (
+        "sd21-inf2: pods wait, NodePool inf2 launches only into reservations, and no active one has a free instance{why}: buy or extend a "
+        "reservation and select it in the EC2NodeClass (capacityReservationSelectorTerms), or add on-demand to the NodePool's requirement "
+        "karpenter.sh/capacity-type"
+    )
+    found = list(reservation_alerts(made))
+    if why is None:
+        assert found == []
+    else:
+        text = words.format(why=why.format(end=clock_time(ENDS_AT), now=clock_time(ENDS_AT + 60)))
+        assert found == [Alert("reserved/sd21-inf2", "critical", text)]
+
+
+def test_the_application_file_says_which_reservations_a_unit_may_use() -> None:
+    """A free instance of a type or in a zone that its pods may not use is no room."""
+    made = on_block(ENDS_AT + 60, pool_capacity_types=("reserved",), pending=pods(), ready=1, pool_held=(), blocks=())
+    made = change(made, INF2, reservations=(replace(BLOCK, free=1),), pool_instance_types=("inf2.xlarge",), pool_zones=("us-west-2a",))
+    for limits, full in (({}, False), ({"instance_types": ("inf2.8xlarge",)}, True), ({"zones": ("us-west-2b",)}, True)):
+        units = tuple(replace(unit, **limits) if unit.name == INF2 else unit for unit in made.application.units)  # type: ignore[arg-type]
+        alerts = list(reservation_alerts(replace(made, application=replace(made.application, units=units))))
+        assert [(one.key, one.severity) for one in alerts] == ([("reserved/sd21-inf2", "warning")] if full else [])
