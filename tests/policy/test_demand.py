@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.demand import assumed_demand, capacity_floors, ceiling, needed_replicas, probing, total_demand
+from controller.policy.demand import assumed_demand, capacity_floors, ceiling, needed_replicas, probing, scaler_replicas, total_demand
 from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, Snapshot, Unit, UnitEvidence
 from tests.policy.support import G6, INF2, TRN1, change, judge, launched, pods, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
@@ -283,3 +283,36 @@ def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(), desired=4)
     evidence: dict[str, UnitEvidence] = dict(decide(memory(Mode.CAPACITY), made)[1].evidence)
     assert set(capacity_floors(made, evidence, total_demand(made), entering=True).values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("sample", "target", "replicas"),
+    [
+        pytest.param(Sample(210.0, NOW), "105", 2, id="just two"),
+        pytest.param(Sample(210.1, NOW), "105", 3, id="a little more"),
+        pytest.param(Sample(0.5, NOW), "0.5", 1, id="small numbers"),
+        pytest.param(Sample(0.0, NOW), "105", 0, id="nothing is asked"),
+        pytest.param(Sample(210.0, NOW - 600), "105", 2, id="the oldest that is fresh"),
+        pytest.param(Sample(210.0, NOW - 601), "105", 0, id="not fresh"),
+        pytest.param(None, "105", 0, id="no sample"),
+        pytest.param(Sample(-1.0, NOW), "105", 0, id="no count"),
+        pytest.param(Sample(math.inf, NOW), "105", 0, id="infinite"),
+        pytest.param(Sample(math.nan, NOW), "105", 0, id="not a number"),
+        pytest.param(Sample(210.0, NOW), "many", 0, id="a target in words"),
+        pytest.param(Sample(210.0, NOW), "0", 0, id="a target of 0"),
+        pytest.param(Sample(210.0, NOW), "inf", 0, id="an infinite target"),
+        pytest.param(Sample(210.0, NOW), None, 0, id="no ScaledObject"),
+    ],
+)
+def test_what_a_scaler_asks_for(sample: Sample | None, target: str | None, replicas: int) -> None:
+    """Planned fleets are bounded by it, and the cost of canaries is measured by it: a wrong one is paid, or holds a fleet too small."""
+    made = change(snapshot(), demand=sample, scaler=None if target is None else scaler(target=target))
+    assert scaler_replicas(made, seed_units()[0]) == replicas
+
+
+def test_only_a_unit_with_a_share_needs_an_endpoint() -> None:
+    """One that may have no replica costs nothing while nothing is sent to it, and answers 503 where something is."""
+    app = application(units=tuple(replace(unit, min_replicas=0) for unit in seed_units()))
+    made = _measured(Sample(0.0, NOW), made=snapshot(app))
+    assert _needed(made, {INF2: 40, TRN1: 0}) == {INF2: 1, **dict.fromkeys(SERVICES[1:], 0)}
+    assert _needed(made, {}) == dict.fromkeys(SERVICES, 0)

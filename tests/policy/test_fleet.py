@@ -180,3 +180,18 @@ def test_no_unit_carries_nothing() -> None:
     """An empty fleet is short of any demand."""
     found = cheapest_fleet((), Needs(1, 0))
     assert found == Fleet({}, 0.0, 0.0, 0.0, 0.0, {}, short=True)
+
+
+@pytest.mark.parametrize(
+    ("needs", "short"),
+    [
+        pytest.param(Needs(300, 100), False, id="all that may be had"),
+        pytest.param(Needs(301, 0), True, id="a request more"),
+        pytest.param(Needs(0, 101), True, id="a request more without the first family"),
+        pytest.param(Needs(300 * (1 + 5e-10), 100 * (1 + 5e-10)), False, id="what binary fractions leave"),
+    ],
+)
+def test_the_last_request_that_may_be_had(needs: Needs, *, short: bool) -> None:
+    """A person who raises limits must see which fleets lack replicas, and must not be sent to limits that suffice."""
+    found = cheapest_fleet((Offer("a", "a", 100, 1.0, 0, 2), Offer("b", "b", 50, 1.0, 0, 2)), needs)
+    assert found.short is short

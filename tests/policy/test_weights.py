@@ -161,6 +161,11 @@ class TestBaseWeights:
         units = (unit("a", weight=4), unit("b", weight=2), unit("c", weight=0))
         assert base_weights(units, WeightStrategy.EXPLICIT, None, {}) == {"a": 4, "b": 2, "c": 0}
 
+    def test_fill_slow_units_too(self) -> None:
+        """A large model may serve less than a request per metric period and replica; left out, its paid replicas would stand idle."""
+        units = (unit("slow", price=0.001, throughput=0.25), unit("fast"))
+        assert base_weights(units, WeightStrategy.MERIT_ORDER, 0.5, {"slow": 1, "fast": 1}) == {"slow": 50, "fast": 50}
+
     def test_fill_units_of_equal_cost_in_the_order_of_the_file(self) -> None:
         assert base_weights((unit("b"), unit("a")), WeightStrategy.MERIT_ORDER, 50, {"a": 1, "b": 1}) == {"b": 100, "a": 0}
 
