@@ -126,7 +126,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)
     else:
         gap = max(0.0, measured - carried)
-    keep = 1.0 if measured is None or carried <= 0 else measured / (ROOM * carried)
+    keep = 1.0 if measured is None or carried <= 0 else min(1.0, measured / (ROOM * carried))
     able = [unit.name for unit in application.units if evidence[unit.name].can_serve and not _paused(snapshot.units[unit.name])]
     floors = {}
     for unit in application.units:
@@ -151,7 +151,7 @@ def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
     Args:
         scaler: Whose floor.
         desired: The Deployment's spec.replicas, None where it is not known; below the floor until the scaler has followed.
-        keep: The part of the replicas that is in use; from 1 on the floor stays.
+        keep: The part of the replicas that is in use.
     """
     if desired is None or desired < scaler.min_replicas:
         return scaler.min_replicas
