@@ -53,7 +53,8 @@ def held_until(snapshot: Snapshot, memory: Memory) -> float:
 
 def missing_for_long(snapshot: Snapshot, memory: Memory) -> bool:
     """Whether replicas were held for the longest time allowed: then raised floors hold them no longer, either."""
-    return memory.demand_missing_since is not None and memory.demand_known_since is None and held_until(snapshot, memory) <= snapshot.now
+    since = memory.demand_missing_since
+    return since is not None and memory.demand_known_since is None and since + HELD_S <= snapshot.now
 
 
 def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from controller.policy.decide import decide
 from controller.policy.metric_times import believed_s
-from controller.policy.missing_metrics import HELD_S
+from controller.policy.missing_metrics import HELD_S, held_replicas, held_until, missing_for_long, noticed
 from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Source, Verb
-from tests.policy.support import G6, INF2, World, change, returned, scaler, with_scalers
+from tests.policy.support import G6, INF2, World, change, pods, refused, returned, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, memory, snapshot
 
 BELIEVED_S = believed_s(60)
@@ -177,3 +178,94 @@ def test_a_process_that_has_just_started_does_not_take_metrics_for_missing() -> 
     after, decision = decide(before, unasked)
     assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2]) == (NOW - 900, None, 1)
     assert decide(after, made)[1].floors[INF2] == 6
+
+
+ASKED = Source("cloudwatch", False, NOW - 5, 300.0)
+LONG_KNOWN, JUST_KNOWN = NOW - BELIEVED_S, NOW - BELIEVED_S + 1
+
+
+@pytest.mark.parametrize(
+    ("known", "missing", "demand", "after"),
+    [
+        pytest.param(None, None, 5.0, (NOW, None), id="known for the first time"),
+        pytest.param(None, None, 0.0, (NOW, None), id="no requests is a demand that is known"),
+        pytest.param(None, NOW - 900, 5.0, (NOW, NOW - 900), id="known again"),
+        pytest.param(JUST_KNOWN, NOW - 900, 5.0, (JUST_KNOWN, NOW - 900), id="known again for almost ten minutes"),
+        pytest.param(LONG_KNOWN, NOW - 900, 5.0, (LONG_KNOWN, None), id="known again for ten minutes"),
+        pytest.param(None, None, None, (None, None), id="never known"),
+        pytest.param(None, NOW - 900, None, (None, NOW - 900), id="still missing"),
+        pytest.param(JUST_KNOWN, NOW - 900, None, (None, NOW - 900), id="missing again too soon: still the same hold"),
+        pytest.param(LONG_KNOWN, NOW - 900, None, (None, NOW), id="missing again: a new hold"),
+        pytest.param(LONG_KNOWN, None, None, (None, NOW), id="missing"),
+    ],
+)
+def test_each_pass_notes_since_when_the_demand_is_known_or_missing(
+    known: float | None, missing: float | None, demand: float | None, after: tuple[float | None, float | None]
+) -> None:
+    """A hold that begins anew in every pass never ends and is paid for; one that ends too early removes replicas at noon."""
+    before = Memory(mode=Mode.COST, demand_known_since=known, demand_missing_since=missing)
+    made = replace(snapshot(), sources=(Source("karpenter", True, NOW, 180.0), ASKED))
+    kept = noticed(before, made, demand)
+    assert (kept.demand_known_since, kept.demand_missing_since) == after
+    assert (kept is before) is (after == (known, missing))
+
+
+@pytest.mark.parametrize("sources", [(), (replace(ASKED, last_ok=None),), (replace(ASKED, name="ec2"),)])
+def test_metrics_are_missing_only_where_cloudwatch_was_asked(sources: tuple[Source, ...]) -> None:
+    """An answer of another source says nothing about metrics."""
+    before = Memory(demand_known_since=NOW - 900)
+    assert noticed(before, replace(snapshot(), sources=sources), None) is before
+
+
+@pytest.mark.parametrize(
+    ("known", "missing", "until", "long"),
+    [
+        (NOW - 50, None, 0.0, False),
+        (None, NOW - 50, NOW - 50 + HELD_S, False),
+        (None, NOW - HELD_S + 1, NOW + 1, False),
+        (None, NOW - HELD_S, NOW, True),
+        (NOW - 40, NOW - 50, NOW - 40 + BELIEVED_S, False),
+        (NOW - 40, NOW - HELD_S + 1, NOW + 1, False),
+        (NOW - 40, NOW - HELD_S - 1, NOW - 1, False),
+    ],
+)
+def test_a_hold_ends_after_two_hours_or_once_the_demand_is_believed_again(
+    known: float | None, missing: float | None, until: float, *, long: bool
+) -> None:
+    """Whichever comes first: no later one may be paid for, and people act only where the metrics never came back."""
+    remembered = memory(demand_known_since=known, demand_missing_since=missing)
+    made = change(with_scalers(snapshot()), INF2, desired=6)
+    assert held_until(made, remembered) == until
+    assert missing_for_long(made, remembered) is long
+    assert set(held_replicas(made, remembered)) == (set(SERVICES) if until > NOW else set())
+
+
+@pytest.mark.parametrize(
+    ("changes", "held"),
+    [
+        pytest.param({"desired": 6}, 6, id="all that run"),
+        pytest.param({"desired": 25}, 20, id="no more than the scaler's maximum"),
+        pytest.param({"desired": None}, 0, id="a Deployment that is not known"),
+        pytest.param({"desired": 6, "pending": pods(2)}, 6, id="pods whose nodes are on their way"),
+        pytest.param({"desired": 6, "pending": pods(2), "pool_failures": (refused(),)}, 4, id="pods for which there is no capacity"),
+        pytest.param({"desired": 6, "pending": pods(2), "pool_at_limit": "full"}, 4, id="a NodePool that is at its limit"),
+        pytest.param({"desired": 1, "pending": pods(2), "pool_failures": (refused(),)}, 0, id="more of them than are wanted now"),
+    ],
+)
+def test_the_replicas_that_run_are_held_and_not_the_pods_that_cannot_start(changes: dict[str, Any], held: int) -> None:
+    """A floor that counted pods without capacity would be the only reason why they wait, and so a shortage that never ends."""
+    made = change(with_scalers(snapshot()), INF2, **changes)
+    assert held_replicas(made, memory(demand_missing_since=NOW - 50))[INF2] == held
+
+
+@pytest.mark.parametrize(("floor", "desired", "held"), [(1, 6, 1), (5, 6, 5), (8, 6, 6), (5, None, 0)])
+def test_once_the_demand_is_known_again_floors_stay_and_rise_no_more(floor: int, desired: int | None, held: int) -> None:
+    """The scaler adds replicas by its metric again: a floor that followed them up would keep all of a peak."""
+    made = change(with_scalers(snapshot()), INF2, desired=desired, scaler=scaler(min_replicas=floor))
+    assert held_replicas(made, memory(demand_missing_since=NOW - 50, demand_known_since=NOW - 40))[INF2] == held
+
+
+def test_a_unit_without_a_scaler_has_no_floor_to_hold() -> None:
+    """Nothing would lower it, and there is no floor to raise."""
+    made = change(with_scalers(snapshot()), INF2, scaler=None)
+    assert set(held_replicas(made, memory(demand_missing_since=NOW - 50))) == set(SERVICES) - {INF2}
