@@ -132,7 +132,7 @@ def examine(
     """
     concern = _Concern(allowed)
     unended = _unended(pool, concern, policy, now, waited=bool(waiting))
-    refusals = _within(unended, policy, now)
+    refusals = tuple(one for one in unended if now - one.last_at <= policy.ice_window_s)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
     age_at = _age_at(unended, start, policy) if refusals or pool.at_limit else None
     by_age = age_at is not None and now >= age_at
@@ -154,26 +154,17 @@ def examine(
     return Finding(proof, refusals, named, required, age_at, unavailable)
 
 
-def standing(pool: PoolObservation, allowed: Allowed, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
-    """The refusals that say something about the unit now, the oldest first.
+def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
+    """The refusals of the unit's offerings, however old, that no launch has ended, the oldest first.
 
     Args:
         pool: What is known of its NodePool.
-        allowed: What the unit may be launched as.
+        concern: Says which of them are about the unit's offerings.
         policy: For the windows.
         now: Seconds since the Unix epoch.
         waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
             own waits for the mark that says whether consolidation asked.
     """
-    return _within(_unended(pool, _Concern(allowed), policy, now, waited=waited), policy, now)
-
-
-def _within(refusals: Sequence[Refusal], policy: PolicySettings, now: float) -> tuple[Refusal, ...]:
-    return tuple(one for one in refusals if now - one.last_at <= policy.ice_window_s)
-
-
-def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
-    """The refusals of the unit's offerings, however old, that no launch has ended, the oldest first; arguments as those of `standing`."""
     refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
     if not refusals:
         return ()

@@ -218,8 +218,8 @@ def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: gu
     """The decision to restore an action that somebody else changed or deleted, after a pause that grows each time."""
     routing, policy, memory = case.snapshot.routing, case.snapshot.application.policy, case.memory
     details = {"mode": str(mode), "writer": routing.writer or "somebody"}
-    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16)) if memory.reasserts else 0.0
-    left = case.remaining((memory.reasserted_at or 0.0) + pause)
+    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16))
+    left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + pause)
     if left > 0:
         details["remaining"] = text.duration(left)
         return checked_within(made(mode, Verb.HOLD, Reason.REASSERT_BACKOFF, details, case, (), answers), left)
