@@ -58,7 +58,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "") -> Me
         # Cost mode at the first pass may have lasted for years; capacity mode starts its dwell now, which only delays a fallback.
         # Where the memory was lost, the last change may be seconds old: it must be verified and drained before anything is lowered.
         return replace(memory, mode=mode, mode_since=now if mode is Mode.CAPACITY else 0.0, changed_at=now)
-    level = level_after_failover(memory, now, 0.0) if mode is Mode.CAPACITY else memory.hold_level
+    level = 0 if mode is Mode.CAPACITY else memory.hold_level  # a failover of somebody else is no flap
     # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
@@ -81,8 +81,6 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
         verified_at=None,
         unverified_since=since,
         sticky_s=max(sticky_s, running),
-        nudges=memory.nudges if memory.unverified_since is not None else 0,
-        nudged_at=memory.nudged_at if memory.unverified_since is not None else None,
     )
 
 
