@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.conclusion import conclude
-from controller.policy.forecast import HORIZON_S, forecast, later, pinned, refused_everywhere
+from controller.policy.forecast import HORIZON_S, _refused, forecast, later, pinned, refused_everywhere
 from controller.policy.model import (
     Cause,
     Mode,
     Override,
+    PendingPod,
     PolicySettings,
+    PoolObservation,
     Proof,
+    Refusal,
     Sample,
     Snapshot,
     Source,
@@ -24,7 +27,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from tests.policy.support import INF2, change, pods, refused
+from tests.policy.support import INF2, change, launched, pods, refused, returned
 from tests.support.applications import NOW, application, memory, snapshot
 
 PATIENT = application(policy=PolicySettings(patience_s=30))
@@ -93,6 +96,101 @@ def test_a_forecast_is_bounded() -> None:
     assert forecast(memory(), made).in_s is None
 
 
+@pytest.mark.parametrize(
+    ("in_s", "paused_for_s", "comes"),
+    [
+        pytest.param(HORIZON_S, None, True, id="one wait"),
+        pytest.param(HORIZON_S + 1, None, False, id="one that is too long"),
+        pytest.param(HORIZON_S - 1, 4 * 3600.0, True, id="two waits"),
+        pytest.param(HORIZON_S + 1, 4 * 3600.0, False, id="two that are too long together"),
+    ],
+)
+def test_a_forecast_reaches_six_hours(in_s: float, paused_for_s: float | None, *, comes: bool) -> None:
+    """People plan with it: what comes within the horizon must be there, and nothing may be promised beyond it."""
+    made, remembered = returned()
+    made = replace(made, application=application(policy=PolicySettings(dwell_capacity_s=86_400 + in_s)))
+    if paused_for_s is not None:
+        made = replace(made, routing=replace(made.routing, override=Override(paused_until=NOW + paused_for_s)))
+    coming = forecast(remembered, made)
+    assert (coming.in_s, coming.decision.verb is Verb.FALLBACK) == (pytest.approx(in_s, abs=0.1) if comes else None, comes)
+
+
+def test_a_forecast_names_what_holds_the_mode_change_until_then() -> None:
+    """`failoverctl explain` says what one waits for: the last wait, not the first one, and nothing where nothing changes by itself."""
+    made = replace(_suspected(), routing=replace(_suspected().routing, override=Override(paused_until=NOW + 100)))
+    coming = forecast(memory(), made)
+    assert coming.before is not None
+    assert (coming.now.reason, coming.before.reason, coming.decision.verb) == (Reason.PAUSED, Reason.PATIENCE, Verb.FAILOVER)
+    for_ever = forecast(memory(), replace(made, application=application(policy=PolicySettings(patience_s=10 * HORIZON_S))))
+    assert for_ever.in_s is None
+    assert for_ever.now == coming.now
+    assert for_ever.before is not None
+    assert for_ever.before.reason is Reason.SHORTAGE_SUSPECTED
+    assert forecast(memory(), snapshot()).before is None
+    assert pinned(memory(), snapshot(), Mode.CAPACITY).before is None
+
+
+def _hypothetical(made: Snapshot) -> Refusal:
+    """Every type of the NodePool, in every zone, out of stock for as long as a replaced pod may take to be marked."""
+    at = made.now - made.application.policy.replacement_hold_s
+    types = made.units[INF2].pool.instance_types
+    return refused(at, claim="hypothetical", attempt="hypothetical", instance_types=types)
+
+
+@pytest.mark.parametrize(("ready", "desired", "wanted"), [(2, 2, 3), (2, 9, 9), (0, 0, 1), (None, None, 1)])
+def test_refused_everywhere_a_healthy_unit_misses_one_pod_more_than_it_has(ready: int | None, desired: int | None, wanted: int) -> None:
+    """The question is asked of a unit at its floor, or scaled to zero, too: without a pod that waits there would be no shortage."""
+    made = change(snapshot(PATIENT), ready=ready, desired=desired, pool_instance_types=("inf2.xlarge", "inf2.8xlarge"))
+    since = NOW - PATIENT.policy.replacement_hold_s
+    after = _refused(made, INF2, since)
+    pod = PendingPod("sd21-inf2-hypothetical", since, unavailable=(("inf2", NOW),))
+    expected = change(
+        made,
+        pool_failures=(_hypothetical(made),),
+        pool_blocked_at=NOW,
+        pending=(pod,),
+        waiting_since=since,
+        desired=wanted,
+    )
+    assert after == expected
+
+
+def test_refused_everywhere_a_unit_that_waits_keeps_its_pods_and_loses_every_way_out() -> None:
+    """A launch, another NodePool or a limit that was reached would answer another question than the one that was asked."""
+    real, since = refused(NOW - 30), NOW - PATIENT.policy.replacement_hold_s
+    waits = (PendingPod("a", NOW - 90, pools=("inf2", "spare"), devices=2), PendingPod("b", NOW - 40, unavailable=(("spare", NOW - 5),)))
+    made = change(
+        snapshot(PATIENT),
+        pool_failures=(real,),
+        pool_launches=(launched(NOW - 20),),
+        pool_at_limit="limit of cpu reached: 32 of 32",
+        pending=waits,
+        waiting_since=NOW - 700,
+        ready=3,
+        desired=4,
+        alternatives=(PoolObservation("spare"),),
+    )
+    expected = change(
+        made,
+        pool_failures=(real, _hypothetical(made)),
+        pool_launches=(),
+        pool_blocked_at=NOW,
+        pool_at_limit="",
+        pending=tuple(replace(pod, pools=(), unavailable=(("inf2", NOW),)) for pod in waits),
+        desired=5,
+        alternatives=(),
+    )
+    assert _refused(made, INF2, since) == expected
+    assert refused_everywhere(memory(), made, INF2).proof is Proof.SATURATED
+
+
+def test_pods_that_are_asked_about_have_waited_long_enough_to_count() -> None:
+    """A pod that has waited for less might be one that is being replaced: the answer would be a minute late."""
+    judged = refused_everywhere(memory(), snapshot(PATIENT), INF2).decision.evidence[INF2]
+    assert (judged.demand, judged.demand_since) == (1, NOW - PATIENT.policy.replacement_hold_s)
+    assert (judged.cause, judged.codes, judged.attempts) == (Cause.CAPACITY, ("InsufficientInstanceCapacity",), 1)
+
+
 def test_what_is_observed_is_as_fresh_later_as_it_is_now() -> None:
     """Samples, sources and counts move with the clock; what was said once gets older, and a create error that stands goes on standing."""
     standing, said = refused(NOW - 60, stood_until=NOW - 5), refused(NOW - 30)
@@ -118,4 +216,7 @@ def test_what_is_observed_is_as_fresh_later_as_it_is_now() -> None:
     assert [one.last_ok for one in after.sources] == [NOW + 97, None]
     bare = later(replace(made, error_ratio=None, routing=replace(made.routing, verification=replace(seen, healthy_at=None))), 100.0)
     assert bare.error_ratio is None
+    assert later(replace(made, routing=replace(made.routing, verification=None)), 100.0).routing.verification is None
+    (other,) = later(change(made, alternatives=(PoolObservation("spare", failures=(standing, said)),)), 100.0).units[INF2].alternatives
+    assert other == PoolObservation("spare", failures=(replace(standing, stood_until=NOW + 95), said))
     assert bare.routing.verification == replace(seen, at=NOW + 96, healthy_at=None)
