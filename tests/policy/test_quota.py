@@ -59,7 +59,7 @@ def test_it_is_not_over(found: Snapshot, remembered: dict[str, Any]) -> None:
     ("ready", "desired", "needed", "expected"),
     [(0, None, 0, True), (2, None, 2, True), (2, 2, 3, False), (2, 3, 2, False), (3, 3, 2, True), (None, 2, 2, False)],
 )
-def test_a_unit_has_enough_only_with_all_replicas_that_are_wanted(ready: int | None, desired: int | None, needed: int, *, expected: bool) -> None:
+def test_a_unit_has_enough_only_with_all_that_are_wanted(ready: int | None, desired: int | None, needed: int, *, expected: bool) -> None:
     """Both by the weights and by the Deployment; a unit that is not asked for anything has enough, and what is not known is not enough."""
     found = change(made(20.0), ready=ready, desired=desired)
     assert fits(found.units[INF2], UNITS[INF2], found.units[INF2].pool.failures, needed, found) is expected

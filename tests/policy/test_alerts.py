@@ -1,0 +1,332 @@
+"""Alerts: the whole text that a person reads, and exactly when it comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.policy.alerts import alerts
+from controller.policy.case import Case
+from controller.policy.evidence import assess
+from controller.policy.figures import Figures
+from controller.policy.metric_times import fresh_s
+from controller.policy.missing_metrics import HELD_S
+from controller.policy.model import (
+    OFFERINGS_SOURCE,
+    Alert,
+    Cause,
+    Decision,
+    GuardResult,
+    Memory,
+    Mode,
+    PolicySettings,
+    Return,
+    Sample,
+    Shortage,
+    Snapshot,
+    Source,
+    Verb,
+    Verdict,
+    Verification,
+)
+from controller.policy.reasons import Reason
+from tests.policy.support import G6, INF2, change, launched, pods, scaler, with_scalers
+from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
+
+HOLD = Decision(Verb.HOLD, Mode.COST, Reason.DEMAND_MET, {}, {}, ())
+
+
+def _alerts(made: Snapshot, remembered: Memory | None = None, decision: Decision = HOLD, **judged: Any) -> tuple[Alert, ...]:
+    """The alerts of a snapshot; `judged` changes what is proven of inf2."""
+    kept, figures = remembered or memory(), Figures.of(made)
+    evidence = assess(made, kept, figures.needed)
+    evidence[INF2] = replace(evidence[INF2], **judged)
+    return alerts(Case(made, kept, Mode.COST, "", evidence, figures), decision)
+
+
+def test_a_quiet_application_raises_none() -> None:
+    """An alert that is always there is read by nobody."""
+    assert _alerts(snapshot()) == ()
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [
+        (30.0, None),
+        (-30.0, None),
+        (31.0, "this node's clock is 31 s ahead of the cluster's"),
+        (-90.0, "this node's clock is 1 min 30 s behind the cluster's"),
+    ],
+)
+def test_clocks_that_differ_by_more_than_half_a_minute(skew: float, words: str | None) -> None:
+    """People compare times of logs from two clocks, and correct the wrong one where the words name it wrongly."""
+    hint = "check the time synchronization (chrony) of the node that the controller runs on"
+    expected = () if words is None else (Alert("clocks", "warning", f"{words}: {hint}"),)
+    assert _alerts(replace(snapshot(), clock_skew_s=skew)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        pytest.param(
+            Source("karpenter", True, None, 180.0, absent=True, problem="no such kind"),
+            Alert("absent/karpenter", "critical", "karpenter cannot be observed, so no shortage is seen: no such kind"),
+            id="a required source that is absent",
+        ),
+        pytest.param(Source("ec2", False, None, 180.0, absent=True), None, id="another one that is absent"),
+        pytest.param(Source("karpenter", True, None, 180.0, problem="timeout"), None, id="a required one that does not answer now"),
+        pytest.param(
+            Source(OFFERINGS_SOURCE, False, NOW - 181, 180.0, problem="HTTP 404"),
+            Alert(
+                OFFERINGS_SOURCE,
+                "warning",
+                "Karpenter's metrics cannot be read, so refusals alone prove a shortage: HTTP 404; correct or remove karpenter.metrics_url",
+            ),
+            id="Karpenter's metrics for too long",
+        ),
+        pytest.param(Source(OFFERINGS_SOURCE, False, NOW - 180, 180.0, problem="HTTP 404"), None, id="one answer of them is missing"),
+        pytest.param(Source(OFFERINGS_SOURCE, False, NOW - 181, 180.0), None, id="they were not asked yet"),
+        pytest.param(Source("ec2", False, NOW - 181, 180.0, problem="HTTP 404"), None, id="another source"),
+    ],
+)
+def test_sources_without_which_a_shortage_is_seen_late_or_never(source: Source, expected: Alert | None) -> None:
+    """Nothing else shows it: nothing goes wrong as long as nobody needs capacity."""
+    assert _alerts(replace(snapshot(), sources=(source,))) == (() if expected is None else (expected,))
+
+
+def _answers(*reasons: Reason | None) -> tuple[GuardResult, ...]:
+    return tuple(GuardResult(f"guard {place}", reason, f"text {place}") for place, reason in enumerate(reasons))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "held_back", "expected"),
+    [
+        pytest.param((), None, None, id="no guard was asked"),
+        pytest.param((None, None), None, None, id="all pass"),
+        pytest.param((None, Reason.UNSAFE_SWITCH), Verb.FAILOVER, ("critical", 1, Reason.UNSAFE_SWITCH), id="a failover"),
+        pytest.param((None, Reason.UNSAFE_SWITCH), Verb.FALLBACK, ("warning", 1, Reason.UNSAFE_SWITCH), id="a fallback costs only money"),
+        pytest.param((Reason.SIGNALS_STALE, Reason.UNSAFE_SWITCH), None, ("warning", 0, Reason.SIGNALS_STALE), id="the first counts"),
+        pytest.param((Reason.PATIENCE, Reason.UNSAFE_SWITCH), Verb.FAILOVER, None, id="the first only waits"),
+    ],
+)
+def test_the_first_guard_that_holds_gives_the_alert(
+    reasons: tuple[Reason | None, ...], held_back: Verb | None, expected: tuple[str, int, Reason] | None
+) -> None:
+    """People act on it; it must not change its key with every pass in which another guard holds too."""
+    decision = replace(HOLD, guards=_answers(*reasons), held_back=held_back)
+    found = _alerts(snapshot(), decision=decision)
+    if expected is None:
+        assert found == ()
+    else:
+        severity, place, reason = expected
+        assert found == (Alert(f"held/{reason}", severity, f"text {place}", reason),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "policy", "mode", "raised"),
+    [
+        pytest.param({"standby": ()}, {}, Mode.COST, True, id="no rule"),
+        pytest.param({"standby": (), "targets": ()}, {}, Mode.COST, False, id="nothing is routed yet"),
+        pytest.param({"standby": ()}, {}, None, False, id="the mode is not known, which has an alert of its own"),
+        pytest.param({"standby": ()}, {"allow_unsafe_switch": True}, Mode.COST, False, id="an operator allows it"),
+    ],
+)
+def test_missing_standby_rules_are_reported_before_they_are_needed(
+    changes: dict[str, Any], policy: dict[str, Any], mode: Mode | None, *, raised: bool
+) -> None:
+    """In the night of the outage nobody wants to add rules to an Ingress."""
+    made = snapshot(application(policy=PolicySettings(**policy)), routing=routing(**changes))
+    names = "sd21-all, sd21-inf2, sd21-trn1, sd21-g5-triton, sd21-g6-triton, sd21-g5-cuda"
+    words = f"no standby rule keeps {names} registered with the load balancer, so the controller would not change the mode"
+    expected = Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
+    assert _alerts(made, decision=replace(HOLD, mode=mode)) == ((expected,) if raised else ())
+
+
+NO_ADDRESS = "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either"
+
+
+@pytest.mark.parametrize(
+    ("cause", "changes", "expected"),
+    [
+        (Cause.NETWORK, {}, "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either: Code"),
+        (
+            Cause.NETWORK,
+            {"truncated": True},
+            "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either: at least Code",
+        ),
+        (Cause.CONFIG, {"shortage": Shortage.SUSPECTED}, "sd21-inf2: the launch configuration is wrong; waiting does not help: Code"),
+        (Cause.CONFIG, {"shortage": Shortage.NONE}, None),
+        (Cause.CONFIG, {"codes": ()}, None),
+        (Cause.QUOTA, {"shortage": Shortage.NONE}, None),
+        (Cause.QUOTA, {"codes": ()}, None),
+        (Cause.QUOTA, {"codes": ("SpotQuotaExceeded",), "shortage": Shortage.SUSPECTED}, None),
+        (Cause.CAPACITY, {}, None),
+    ],
+)
+def test_a_cause_that_does_not_pass_by_waiting_is_reported(cause: Cause, changes: dict[str, Any], expected: str | None) -> None:
+    """A person must correct it; what passes by waiting is reported by the failover alone."""
+    found = _alerts(snapshot(), **{"cause": cause, "codes": ("Code",), "shortage": Shortage.PROVEN, **changes})
+    assert found == (() if expected is None else (Alert(f"cause/{INF2}/{cause}", "critical", expected),))
+
+
+def _waiting(**changes: Any) -> Snapshot:
+    app = application(policy=PolicySettings(hard_demand_s=240.0, quiet_s=600.0, ice_window_s=360.0))
+    return change(snapshot(app), INF2, **{"pending": pods(since=NOW - 240), "desired": 4, **changes})
+
+
+SILENT = "sd21-inf2: pods wait 4 min and Karpenter says nothing about NodePool inf2: is it running?"
+CONFIG = "sd21-inf2: pods wait 4 min, NodePool inf2 has no compatible instance type, and EC2 refused none: check it"
+
+
+@pytest.mark.parametrize(
+    ("changes", "judged", "expected"),
+    [
+        pytest.param({}, {}, ("silent", SILENT), id="Karpenter is silent"),
+        pytest.param({"pending": pods(since=NOW - 239)}, {}, None, id="not for long"),
+        pytest.param({}, {"shortage": Shortage.SUSPECTED}, None, id="something was refused"),
+        pytest.param({}, {"returned": Return.LAUNCHED}, None, id="an instance was launched"),
+        pytest.param({}, {"returned": Return.REGISTERED}, None, id="a node has joined"),
+        pytest.param({}, {"returned": Return.REPLICAS_READY}, ("silent", SILENT), id="replicas that ran say nothing of these"),
+        pytest.param({"pool_launches": (launched(NOW - 601),)}, {}, None, id="launched lately"),
+        pytest.param({"pool_blocked_at": NOW - 360}, {}, ("config", CONFIG), id="no compatible type"),
+        pytest.param({"pool_blocked_at": NOW - 361}, {}, ("silent", SILENT), id="no compatible type, long ago"),
+    ],
+)
+def test_pods_that_wait_without_a_word_of_karpenter(
+    changes: dict[str, Any], judged: dict[str, Any], expected: tuple[str, str] | None
+) -> None:
+    """No failover comes of it, so nobody else notices that users wait."""
+    demand = {"demand_since": min(pod.since for pod in changes.get("pending", pods(since=NOW - 240)))}
+    found = _alerts(_waiting(**changes), **demand, **judged)
+    assert found == (() if expected is None else (Alert(f"{expected[0]}/{INF2}", "warning", expected[1]),))
+    gone = replace(_waiting(**changes), sources=(Source("karpenter", True, None, 180.0, absent=True),))
+    assert [one.key for one in _alerts(gone, **demand, **judged)] == ["absent/karpenter"]
+    other = replace(_waiting(**changes), sources=(Source("karpenter", True, NOW, 180.0), Source("ec2", False, None, 1.0, absent=True)))
+    assert _alerts(other, **demand, **judged) == found
+
+
+LATE_S = fresh_s(60) + 60
+
+
+@pytest.mark.parametrize(
+    ("newest", "missing", "known", "desired", "words"),
+    [
+        pytest.param(NOW - LATE_S, NOW - 100, None, 6, ("11 min", "1 h 58 min"), id="the newest value is too old"),
+        pytest.param(NOW - LATE_S + 1, NOW - 100, None, 6, None, id="one late period"),
+        pytest.param(None, NOW - 60, None, 6, ("11 min", "1 h 59 min"), id="no value at all, for a period"),
+        pytest.param(None, NOW - 59, None, 6, None, id="no value at all, for less"),
+        pytest.param(None, NOW - 7140, None, 6, ("2 h 9 min", "1 min"), id="a minute before the hold ends"),
+        pytest.param(None, NOW - HELD_S, None, 6, None, id="the hold is over"),
+        pytest.param(None, NOW - 100, NOW - 50, 6, None, id="known again"),
+        pytest.param(None, None, None, 6, None, id="never missing"),
+        pytest.param(None, NOW - 100, None, 1, None, id="all units are at their minimum"),
+        pytest.param(None, NOW - 100, None, 2, ("11 min 40 s", "1 h 58 min"), id="one more than the minimum"),
+    ],
+)
+def test_replicas_that_are_held_for_want_of_metrics(
+    newest: float | None, missing: float | None, known: float | None, desired: int, words: tuple[str, str] | None
+) -> None:
+    """They are paid for, for two hours at most: a person must ask CloudWatch before they are removed at noon."""
+    made = with_scalers(snapshot())
+    for name in SERVICES:
+        made = change(made, name, desired=1)
+    made = change(made, INF2, desired=desired)
+    if newest is not None:
+        made = change(change(made, INF2, demand=Sample(4.0, newest)), G6, demand=Sample(4.0, newest - 500))
+    found = _alerts(made, memory(demand_missing_since=missing, demand_known_since=known))
+    if words is None:
+        assert found == ()
+    else:
+        said = f"no counter of any unit has a value from the last {words[0]}; KEDA takes that for no demand"
+        held = f"{said}, so replicas are held for {words[1]}: does CloudWatch answer?"
+        assert found == (Alert("silent/counters", "warning", held),)
+
+
+@pytest.mark.parametrize(("demand", "beyond", "raised"), [(9.0, 1, True), (9.0, 0, False), (None, 1, False)])
+def test_a_maximum_below_what_the_demand_needs(demand: float | None, beyond: int, *, raised: bool) -> None:
+    """Nothing else shows it: the application neither fails over nor waits for it."""
+    made = snapshot()
+    for name in SERVICES:
+        made = change(made, name, demand=None if demand is None else Sample(demand, NOW))
+    words = "sd21-inf2: cost mode needs 5 replicas at the present demand, its maximum is 4: raise maxReplicas"
+    assert _alerts(made, needed=4, beyond_max=beyond) == ((Alert(f"max/{INF2}", "warning", words),) if raised else ())
+
+
+@pytest.mark.parametrize(
+    ("since", "healthy", "ready", "raised"),
+    [
+        (NOW - 60, 0, 3, True),
+        (NOW - 59, 0, 3, False),
+        (NOW - 60, 1, 3, False),
+        (NOW - 60, None, 3, False),
+        (NOW - 60, 0, 0, False),
+        (None, 0, 3, False),
+    ],
+)
+def test_ready_replicas_that_the_load_balancer_calls_unhealthy(
+    since: float | None, healthy: int | None, ready: int, *, raised: bool
+) -> None:
+    """They are paid for and get no traffic; Kubernetes calls everything fine."""
+    counts = {} if healthy is None else {INF2: healthy}
+    ill = {} if since is None else {INF2: since}
+    seen = Verification(Verdict.YES, NOW, "", routing().action, healthy=counts, ill_since=ill)
+    words = "sd21-inf2: 3 ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
+    expected = Alert(f"unhealthy/{INF2}", "warning", f"{words}: compare the target group's health check with the readiness probe")
+    assert _alerts(snapshot(routing=routing(verification=seen)), ready=ready) == ((expected,) if raised else ())
+    assert _alerts(snapshot(routing=routing(verification=None)), ready=ready) == ()
+
+
+@pytest.mark.parametrize(("lasting", "paused", "raised"), [(True, False, True), (False, False, False), (True, True, False)])
+def test_a_scaler_that_does_not_follow_the_demand(*, lasting: bool, paused: bool, raised: bool) -> None:
+    """A single failed query passes; a scaler that a person paused is no news."""
+    made = change(snapshot(), INF2, scaler=scaler(trouble="no metric", lasting=lasting, paused=paused))
+    words = "sd21-inf2: its replicas do not follow the demand. ScaledObject sd21-inf2-hpa: no metric"
+    assert _alerts(made) == ((Alert(f"scaler/{INF2}", "warning", words),) if raised else ())
+
+
+@pytest.mark.parametrize(
+    ("ago", "seen", "undone", "nudges", "words"),
+    [
+        (29.0, Verification(Verdict.NOT_YET, NOW, "rule 7"), "", 0, None),
+        (30.0, Verification(Verdict.NOT_YET, NOW, "rule 7"), "", 0, "does not show the routing action written 30 s ago: rule 7"),
+        (30.0, None, "", 0, "is not known to show the routing action written 30 s ago: it was not observed since"),
+        (
+            30.0,
+            Verification(Verdict.CANNOT_TELL, NOW),
+            "no IAM role",
+            2,
+            "is not known to show the routing action written 30 s ago: it was not observed since; "
+            "its controller says: no IAM role (nudged 2 times)",
+        ),
+    ],
+)
+def test_a_change_that_the_load_balancer_does_not_show(
+    ago: float, seen: Verification | None, undone: str, nudges: int, words: str | None
+) -> None:
+    """Users are still where they were: people read for how long, why, and what was tried."""
+    made = snapshot(application(policy=PolicySettings(verify_alert_s=30.0)), routing=routing(verification=seen, undone=undone))
+    found = [one for one in _alerts(made, memory(unverified_since=NOW - ago, nudges=nudges)) if one.key == "unverified"]
+    assert found == ([] if words is None else [Alert("unverified", "critical", f"the load balancer {words}")])
+    assert not [one for one in _alerts(made, memory(nudges=nudges)) if one.key == "unverified"]
+
+
+@pytest.mark.parametrize(
+    ("times", "against", "who"), [(2, "argocd", None), (3, "argocd", "argocd"), (3, "", "somebody"), (4, "", "somebody")]
+)
+def test_two_writers_that_fight_over_the_routing_action(times: int, against: str, who: str | None) -> None:
+    """The person must learn whom to stop."""
+    words = f"the controller restored the routing action {times} times; {who} keeps changing it"
+    expected = () if who is None else (Alert("fighting", "critical", words),)
+    assert _alerts(snapshot(), memory(reasserts=times, reasserted_against=against)) == expected
+
+
+@pytest.mark.parametrize("problem", ["critical: fixed 503", "fixed 503"])
+def test_a_rule_that_answers_requests_itself(problem: str) -> None:
+    """Every user gets its answer: page someone."""
+    seen = Verification(Verdict.YES, NOW, problem, routing().action)
+    expected = (Alert("blackhole", "critical", "the load balancer answers requests itself: fixed 503"),)
+    assert _alerts(snapshot(routing=routing(verification=seen))) == (expected if problem.startswith("critical") else ())
+    blocked = "the load-balancer controller cannot carry out any change now: other/broken"
+    assert _alerts(snapshot(routing=routing(blocked="other/broken"))) == (Alert("blocked", "warning", blocked),)
