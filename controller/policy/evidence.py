@@ -232,6 +232,7 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
     if not found.refusals:
         return ""
     refused = _words(found.named, found.required)
+    at_once = f"if Karpenter finds nothing available in NodePool {observed.pool.name}"
     if found.required:
         what = "zones" if len({(one[0], one[2]) for one in found.required}) == 1 else "offerings"
         progress = f"{len(refused)} of {len(found.required)} {what} refused" + (f" ({text.listing(refused)})" if refused else "")
@@ -239,11 +240,11 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
             said = _words(found.unavailable, found.required)
             progress += f", {len(said)} unavailable as Karpenter's metrics say ({text.listing(said)})"
         lacking = _words(found.missing, found.required)
-        at_once = f"if {text.listing(lacking)} {'refuses' if len(lacking) == 1 else 'refuse'}"
+        if lacking:  # nothing is where one NodePool lacks what another one has refused
+            at_once = f"if {text.listing(lacking)} {'refuses' if len(lacking) == 1 else 'refuse'}"
     else:
         named = tuple(dict.fromkeys(f"{one.named_type} in {one.named_zone}" for one in found.refusals if one.named_zone))
         progress = f"{text.listing(named) if named else 'an offering that is not named'} refused, the zones that count are not known"
-        at_once = f"if Karpenter finds nothing available in NodePool {observed.pool.name}"
     if found.proof is not None:
         return f"{progress}; proven: {found.proof}"
     if found.age_at is None:

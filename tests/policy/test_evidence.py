@@ -641,3 +641,82 @@ def test_a_pod_that_is_replaced_does_not_make_the_demand_younger() -> None:
     assert judge(young).proof is None
     assert judge(change(young, waiting_since=NOW - 300)).proof is Proof.AGE
     assert judge(change(young, waiting_since=NOW - 300, pending=(), desired=2)).demand_since is None
+
+
+def spare(failures: tuple[Refusal, ...] = (), *, blocked_at: float | None = None, zones: tuple[str, ...] = ZONES) -> PoolObservation:
+    """A second NodePool of the same type."""
+    return PoolObservation("spare", failures=failures, blocked_at=blocked_at, zones=zones, instance_types=("inf2.xlarge",))
+
+
+def through_spare(failures: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+    """The same refusals, of claims of the second NodePool."""
+    return tuple(replace(one, pool="spare", claim=f"spare-{one.claim}", attempt=f"spare-{one.attempt}") for one in failures)
+
+
+EITHER = tuple(replace(pod, pools=("inf2", "spare")) for pod in pods())
+ONLY_OWN = (replace(EITHER[0], pools=("inf2",)), *EITHER[1:])
+OLD_EITHER = tuple(replace(pod, since=NOW - 400) for pod in EITHER)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "waiting", "expected"),
+    [
+        pytest.param({"pool_failures": THREE}, spare(through_spare(THREE)), EITHER, NAMED, id="both by name"),
+        pytest.param({"pool_failures": THREE, **BLOCKED}, spare(through_spare(THREE)), EITHER, NAMED, id="no more than the weaker"),
+        pytest.param({"pool_failures": THREE}, spare(through_spare(THREE), blocked_at=NOW - 5), EITHER, NAMED, id="nor the first"),
+        pytest.param({"pool_failures": THREE, **BLOCKED}, spare(), EITHER, SUSPECTED, id="the other has refused nothing"),
+        pytest.param({}, spare(through_spare(THREE), blocked_at=NOW - 5), EITHER, SUSPECTED, id="its own has refused nothing"),
+        pytest.param({"pool_failures": THREE}, spare(through_spare(THREE[:2])), EITHER, SUSPECTED, id="the other in part"),
+        pytest.param(
+            {"pool_failures": (named("a", NOW - 300), *THREE), "desired": 4},
+            spare(through_spare((named("a", NOW - 300),))),
+            OLD_EITHER,
+            AGE,
+            id="the other by age",
+        ),
+        pytest.param({"pool_failures": THREE, **BLOCKED}, spare(), ONLY_OWN, SATURATED, id="a pod that may use only the first"),
+        pytest.param(
+            {"pool_failures": THREE}, spare(through_spare(THREE), blocked_at=NOW - 5), ONLY_OWN, NAMED, id="the stronger of two pods"
+        ),
+        pytest.param(
+            {"pool_failures": THREE, **BLOCKED},
+            spare(),
+            tuple(replace(pod, pools=("unknown", "inf2")) for pod in pods()),
+            SATURATED,
+            id="a NodePool that nobody knows",
+        ),
+    ],
+)
+def test_pods_that_may_use_several_node_pools_are_short_where_each_is(
+    own: dict[str, Any], other: PoolObservation, waiting: tuple[PendingPod, ...], expected: tuple[Shortage, Proof | None]
+) -> None:
+    """A failover while the second NodePool could still launch would cost money for nothing; one pod that nothing can serve is enough."""
+    changes: dict[str, Any] = {"pool_failures": (), "desired": 4, "ready": 2, **IN_ZONES, **own}
+    judged = judge(change(snapshot(), **changes, pending=waiting, alternatives=(other,)))
+    assert (judged.shortage, judged.proof) == expected
+
+
+@pytest.mark.parametrize(
+    ("zones", "words"),
+    [
+        pytest.param(
+            ZONES,
+            "2 of 3 zones refused (us-west-2a, us-west-2c), 1 unavailable as Karpenter's metrics say (us-west-2b); "
+            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:40 UTC",
+            id="zones of both",
+        ),
+        pytest.param(
+            (),
+            "inf2.xlarge in us-west-2a, inf2.xlarge in us-west-2c refused, the zones that count are not known; "
+            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:40 UTC",
+            id="zones of one are not known",
+        ),
+    ],
+)
+def test_what_several_node_pools_lack_is_said_together(zones: tuple[str, ...], words: str) -> None:
+    """A person reads one line for the unit: what was refused through any of them, and when age proves the last."""
+    other = spare(through_spare((named("a", NOW - 50), named("c", NOW - 40))), zones=zones)
+    made = change(snapshot(), **IN_ZONES, pool_failures=(named("a"),), pending=EITHER, desired=4, ready=2, alternatives=(other,))
+    judged = judge(change(made, unavailable=gauge("b")))
+    assert judged.attempts == 3
+    assert judged.facts[1] == words
