@@ -20,6 +20,12 @@ def test_a_rule_has_the_port_as_the_action_names_it() -> None:
     assert standby_rule(ALL)["host"] == "sd21-all.standby.invalid"
 
 
+def test_a_rule_is_whole_and_one_that_no_request_reaches() -> None:
+    """With another Service in it, the target group that a failover needs would be unregistered when it comes."""
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "sd21-all", "port": {"number": 80}}}}
+    assert standby_rule(ALL) == {"host": "sd21-all.standby.invalid", "http": {"paths": [path]}}
+
+
 def test_what_the_action_names_needs_no_rule_where_it_always_names_all() -> None:
     made = application(routing_style=RoutingStyle.IN_PLACE)
     assert lacking(made, routing(standby=())) == ()
@@ -65,6 +71,19 @@ def test_no_rule_is_added_for_what_does_not_exist_or_is_not_known() -> None:
     )
     nothing = remedy(made, routing(standby=()), [LIVE], dict.fromkeys(exists, False))
     assert (nothing.rules, nothing.patch) == ((LIVE,), ())
+
+
+def test_an_ingress_without_rules_is_left_alone_while_no_service_exists() -> None:
+    """The live rule alone would send requests to an action whose Services are not there. It is named after the application's own action."""
+    made = application(action="own-action")
+    exists = {ALL: True, **{unit.backend: False for unit in made.units}}
+    live = live_rule("own-action")
+    found = remedy(made, routing(standby=()), [], exists)
+    assert (found.rules, found.patch) == (
+        (live, standby_rule(ALL)),
+        ({"op": "add", "path": "/spec/rules", "value": [live, standby_rule(ALL)]},),
+    )
+    assert remedy(made, routing(standby=()), [], dict.fromkeys(exists, False)).patch == ()
 
 
 def test_whether_a_service_exists_is_what_was_observed() -> None:
