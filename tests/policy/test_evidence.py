@@ -184,6 +184,9 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param((refused(NOW - 200, codes=ALL),), OLD, SATURATED, id="the same, and pods waited already then"),
         pytest.param((create_error(NOW - 300, stood_until=NOW),), {}, SATURATED, id="a quota that is met again and again"),
         pytest.param((create_error(NOW - 300, stood_until=NOW - 200),), {}, SUSPECTED, id="a quota that was met before pods waited"),
+        pytest.param((create_error(NOW - 300, stood_until=NOW - 200),), OLD, SATURATED, id="a quota that was met while pods waited"),
+        pytest.param((create_error(NOW - 300, stood_until=NOW - 180),), {}, SATURATED, id="a quota that was met just before"),
+        pytest.param((create_error(NOW - 300, stood_until=NOW - 181),), {}, SUSPECTED, id="a quota that was met too long before"),
         pytest.param((refused(NOW - 361),), {"pool_blocked_at": NOW - 300}, NOTHING, id="beyond the window: no signal proves nothing"),
         pytest.param(
             (refused(),), {"pool_launches": (launched(NOW - 50),), **BLOCKED}, NOTHING, id="a launch of a claim that was created later"
@@ -512,7 +515,7 @@ class TestAbility:
         """A unit without any would answer its requests with 503."""
         assert judge(change(snapshot(), TRN1, **changes), unit=TRN1).can_serve is able
 
-    @pytest.mark.parametrize(("blocked", "able"), [(NOW - 10, False), (NOW - 361, True), (None, True)])
+    @pytest.mark.parametrize(("blocked", "able"), [(NOW - 10, False), (NOW - 360, False), (NOW - 361, True), (None, True)])
     def test_full_subnets_stop_the_blocked_pools_too(self, blocked: float | None, able: bool) -> None:
         """With no address left in the subnets they share, the other side cannot grow either."""
         made = change(shortage(cause=Cause.NETWORK), TRN1, pool_blocked_at=blocked)
@@ -716,7 +719,7 @@ def test_pods_that_may_use_several_node_pools_are_short_where_each_is(
 def test_what_several_node_pools_lack_is_said_together(zones: tuple[str, ...], words: str) -> None:
     """A person reads one line for the unit: what was refused through any of them, and when age proves the last."""
     other = spare(through_spare((named("a", NOW - 50), named("c", NOW - 40))), zones=zones)
-    made = change(snapshot(), **IN_ZONES, pool_failures=(named("a"),), pending=EITHER, desired=4, ready=2, alternatives=(other,))
+    made = change(snapshot(), pool_zones=ZONES, pool_failures=(named("a"),), pending=EITHER, desired=4, ready=2, alternatives=(other,))
     judged = judge(change(made, unavailable=gauge("b")))
     assert judged.attempts == 3
     assert judged.facts[1] == words
