@@ -195,7 +195,7 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
     routing = case.snapshot.routing
     answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
     if answers.held is not None:
-        return held_back(made(mode, Verb.HOLD, *otherwise, case, (), answers), Verb.REWEIGHT, answers, case)
+        return held_back(made(mode, Verb.HOLD, *otherwise, case, ()), Verb.REWEIGHT, answers, case)
     old = {target.service: target.weight for target in routing.targets}
     change = ", ".join(f"{t.service} {old.get(t.service, 0)} to {t.weight}" for t in targets if old.get(t.service, 0) != t.weight)
     details = {"change": change or "stickiness", **ending_details(case.snapshot)}
@@ -244,7 +244,7 @@ def _reversed(case: Case, problem: str) -> Decision:
     targets = capacity_targets(case.snapshot.application, case.figures.serving)
     answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
     if answers.held is not None:
-        kept = made(Mode.CAPACITY, Verb.HOLD, *_steady_reason(case), case, (), answers)
+        kept = made(Mode.CAPACITY, Verb.HOLD, *_steady_reason(case), case, ())
         return held_back(kept, Verb.REVERSE, answers, case)
     details = {"step": str(step), "steps": str(policy.return_steps), "problem": problem}
     return made(Mode.CAPACITY, Verb.REVERSE, Reason.RETURN_REVERSED, details, case, targets, answers, step=0)
