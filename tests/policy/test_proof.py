@@ -58,6 +58,7 @@ def test_which_launch_came_after_a_refusal(created: float, order: int, refusal: 
         pytest.param({"zones": (A,), "instance_types": ()}, TWO, ("spot",), [], id="two types were open"),
         pytest.param({"instance_types": ()}, Allowed((SMALL,), ((A,),)), ("spot",), [(SMALL, A, "spot")], id="nothing else is allowed"),
         pytest.param({"instance_types": (LARGE,)}, TWO, ("spot",), [(LARGE, B, "spot")], id="a type that is sold in one zone"),
+        pytest.param({"instance_types": ("g5.xlarge",)}, ONE, ("spot",), [], id="no type that the unit may have was open"),
         pytest.param({"zones": (A,), "requirements_known": False}, ONE, ("spot",), [], id="its claim was never seen"),
         pytest.param({"zones": (A,), "source": "create-error"}, ONE, ("spot",), [], id="a create error names nothing"),
         pytest.param({"zones": (A,)}, ONE, ("spot", "on-demand"), [], id="either capacity type"),
