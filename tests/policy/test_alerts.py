@@ -32,7 +32,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from tests.policy.support import G6, INF2, change, launched, pods, scaler, with_scalers
+from tests.policy.support import G6, INF2, TRN1, change, launched, pods, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 HOLD = Decision(Verb.HOLD, Mode.COST, Reason.DEMAND_MET, {}, {}, ())
@@ -144,6 +144,27 @@ def test_missing_standby_rules_are_reported_before_they_are_needed(
     assert _alerts(made, decision=replace(HOLD, mode=mode)) == ((expected,) if raised else ())
 
 
+@pytest.mark.parametrize(
+    ("verdict", "healthy", "policy", "unseen"),
+    [
+        (Verdict.CANNOT_TELL, {}, {}, ["sd21-all", *SERVICES]),
+        (Verdict.CANNOT_TELL, dict.fromkeys(SERVICES, 2), {}, ["sd21-all"]),
+        (Verdict.CANNOT_TELL, {}, {"allow_unsafe_switch": True}, []),
+        (Verdict.CANNOT_TELL, dict.fromkeys((*SERVICES, "sd21-all"), 2), {}, []),
+        (Verdict.NOT_YET, {}, {}, []),
+    ],
+)
+def test_targets_whose_health_nobody_can_say_are_reported_before_they_are_needed(
+    verdict: Verdict, healthy: dict[str, int], policy: dict[str, Any], unseen: list[str]
+) -> None:
+    """The controller would refuse the failover; a person can give it eyes only before the outage."""
+    seen = Verification(verdict, NOW, "no permission", routing().action, healthy=healthy)
+    words = f"nothing shows whether targets of {', '.join(unseen)} are healthy (no permission), so the controller would not change the mode"
+    fix = "let it ask ELBv2, give pods the readiness gates of the load-balancer controller, or set allowUnsafeSwitch"
+    found = _alerts(snapshot(application(policy=PolicySettings(**policy)), routing=routing(verification=seen)))
+    assert found == ((Alert("unprepared/health", "warning", f"{words}: {fix}"),) if unseen else ())
+
+
 NO_ADDRESS = "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either"
 
 
@@ -205,6 +226,22 @@ def test_pods_that_wait_without_a_word_of_karpenter(
     assert [one.key for one in _alerts(gone, **demand, **judged)] == ["absent/karpenter"]
     other = replace(_waiting(**changes), sources=(Source("karpenter", True, NOW, 180.0), Source("ec2", False, None, 1.0, absent=True)))
     assert _alerts(other, **demand, **judged) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "judged"),
+    [
+        pytest.param({"pending": (), "desired": 2}, {"demand_since": None}, id="nobody waits for it"),
+        pytest.param({}, {"returned": Return.LAUNCHED}, id="its instance was launched"),
+        pytest.param({"pool_launches": (launched(NOW - 2000),)}, {}, id="its instance never became a node"),
+    ],
+)
+def test_a_unit_that_is_explained_hides_no_other_one(changes: dict[str, Any], judged: dict[str, Any]) -> None:
+    """Users of the second unit wait as well: nobody would hear of it where the first one needs no alert of this kind."""
+    made = change(_waiting(**changes), TRN1, pending=pods(since=NOW - 240), desired=4)
+    keys = [one.key for one in _alerts(made, **{"demand_since": NOW - 240, **judged})]
+    assert "silent/sd21-trn1" in keys
+    assert "silent/sd21-inf2" not in keys
 
 
 LATE_S = fresh_s(60) + 60

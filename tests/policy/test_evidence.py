@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
+from controller.policy.evidence import assess
 from controller.policy.model import (
     Cause,
     Memory,
@@ -20,6 +21,7 @@ from controller.policy.model import (
     Return,
     Sample,
     Shortage,
+    UnitEvidence,
     UnitMemory,
     UnitObservation,
     Verb,
@@ -368,6 +370,61 @@ def test_the_reported_cause_is_the_one_that_passes_by_waiting() -> None:
     assert judged.truncated
 
 
+def test_evidence_is_whole() -> None:
+    """Everything that guards, alerts and people read of a unit: a part that got lost would show only in the night it is needed."""
+    failure = named("a", codes=("InsufficientInstanceCapacity",))
+    network = refused(NOW - 50, cause=Cause.NETWORK, codes=("InsufficientFreeAddressesInSubnet",), claim="x")
+    made = change(snapshot(), pool_zones=ZONES, pool_failures=(failure, network), pending=pods(), desired=4, ready=2)
+    suspected = UnitEvidence(
+        INF2,
+        Shortage.SUSPECTED,
+        demand=2,
+        demand_since=NOW - 90,
+        cause=Cause.CAPACITY,
+        codes=("InsufficientInstanceCapacity", "InsufficientFreeAddressesInSubnet"),
+        truncated=True,
+        refused=A,
+        missing=ZONES[1:],
+        age_at=NOW + 150,
+        since=NOW - 60,
+        attempts=2,
+        can_serve=True,
+        ready=2,
+        needed=2,
+    )
+    judged = judge(made)
+    assert replace(judged, facts=()) == suspected
+    blocked = judge(change(made, pool_blocked_at=NOW - 40))
+    assert replace(blocked, facts=()) == replace(
+        suspected, shortage=Shortage.PROVEN, proof=Proof.SATURATED, last_refusal_at=NOW - 50, can_serve=False
+    )
+    later = assess(made, memory(units=proven(NOW - 30)), {INF2: 2})[INF2]
+    assert replace(later, facts=()) == replace(suspected, last_refusal_at=NOW - 30)
+
+
+@pytest.mark.parametrize(
+    ("causes", "reported"),
+    [
+        ((Cause.CONFIG, Cause.QUOTA), Cause.QUOTA),
+        ((Cause.CONFIG, Cause.NETWORK), Cause.NETWORK),
+        ((Cause.QUOTA, Cause.UNKNOWN), Cause.UNKNOWN),
+        ((Cause.NETWORK, Cause.QUOTA), Cause.QUOTA),
+    ],
+)
+def test_of_two_causes_the_one_that_passes_first_is_reported(causes: tuple[Cause, Cause], reported: Cause) -> None:
+    """It decides whether a failover is allowed: a misconfiguration that is reported for an outage would hold it back."""
+    failures = tuple(refused(NOW - 60 + place, cause=one, claim=f"{place}") for place, one in enumerate(causes))
+    assert judge(change(snapshot(), pool_failures=failures, pending=pods(), desired=4)).cause is reported
+
+
+def test_a_unit_whose_need_is_not_known_needs_its_minimum() -> None:
+    """Nothing less may be taken for enough."""
+    app = application()
+    app = replace(app, units=tuple(replace(one, min_replicas=3) for one in app.units))
+    found = assess(snapshot(app), memory(), {TRN1: 5})
+    assert (found[INF2].needed, found[TRN1].needed) == (3, 5)
+
+
 def test_a_pool_at_its_limit_says_so_as_a_code() -> None:
     """The limit is a quota that only a person can raise."""
     judged = judge(change(snapshot(), pool_at_limit="limit of 8 cpu", pending=pods(), desired=4))
@@ -458,6 +515,12 @@ class TestReturn:
                 id="more run than the demand needs, and the canary was refused",
             ),
             pytest.param({"ready": 4, "desired": 4, "pending": pods(1)}, {}, Return.NONE, id="a pod still waits"),
+            pytest.param(
+                {"pool_failures": (refused(),), "alternatives": (PoolObservation("spare", launches=(launched(NOW - 30, pool="spare"),)),)},
+                {},
+                Return.LAUNCHED,
+                id="launched through another NodePool, while this one refuses",
+            ),
             pytest.param({"ready": 4, "desired": None}, {}, Return.NONE, id="the Deployment is not known"),
             pytest.param({"ready": None, "desired": 4}, {}, Return.NONE, id="the replicas are not known"),
             pytest.param({}, {"returned": Return.REGISTERED, "returned_at": NOW - 10}, Return.REGISTERED, id="remembered"),
@@ -605,6 +668,13 @@ def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None
             id="proven with Karpenter's metrics",
         ),
         pytest.param(THREE[:1], {**IN_ZONES, "pending": ()}, "1 of 3 zones refused (us-west-2a); no pod waits for it", id="nobody waits"),
+        pytest.param(
+            (refused(),),
+            {},
+            "an offering that is not named refused, the zones that count are not known; "
+            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:30 UTC",
+            id="a message that names no zone, and zones that are not known",
+        ),
         pytest.param(
             (refused(),),
             IN_ZONES,

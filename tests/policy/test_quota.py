@@ -37,6 +37,7 @@ def test_it_is_over_as_soon_as_the_demand_fits() -> None:
     found = judged(made(20.0))
     assert (found.needed, found.ready, found.returned, found.returned_at) == (1, 2, Return.REPLICAS_READY, NOW)
     assert judged(made(20.0), returned=Return.REPLICAS_READY, returned_at=NOW - 30).returned_at == NOW - 30
+    assert judged(made(20.0), returned=Return.REPLICAS_READY, returned_at=NOW - 8000).returned_at == NOW, "it was refused again since"
 
 
 @pytest.mark.parametrize(

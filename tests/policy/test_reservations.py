@@ -81,6 +81,13 @@ def alert(made: Snapshot, key: str) -> Alert | None:
     return next((one for one in decide(memory(), made)[1].alerts if one.key.startswith(key)), None)
 
 
+@pytest.mark.parametrize(("at", "counts"), [(PREPARED_AT - 1, 0), (PREPARED_AT, 2), (MOVES_AT, 2)])
+def test_replicas_of_a_block_that_ends_count_no_more_once_others_are_planned(at: float, counts: int) -> None:
+    """Else the others would be planned for too little, and users wait when the block's nodes go."""
+    judged = decide(memory(), on_block(at))[1].evidence[INF2]
+    assert (judged.leaving, judged.can_serve) == (counts, counts == 0)
+
+
 # --- the times ----------------------------------------------------------------------------------------------------------------------------
 
 
