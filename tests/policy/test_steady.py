@@ -17,7 +17,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
 from controller.policy.steady import _overloads_short
 from controller.policy.targets import return_targets
-from tests.policy.support import INF2, TRN1, change, returned
+from tests.policy.support import INF2, TRN1, change, returned, with_scalers
 from tests.support.applications import (
     CAPACITY_TARGETS,
     COST_TARGETS,
@@ -167,3 +167,30 @@ def test_what_somebody_else_changed_names_the_mode_that_is_restored() -> None:
     assert (decision.verb, decision.targets, decision.details["mode"]) == (Verb.REWEIGHT, CAPACITY_TARGETS, "capacity")
     held = decide(memory(Mode.CAPACITY, mode_since=NOW - 10), replace(made, routing=replace(made.routing, capacity_ready=0)))[1]
     assert (held.verb, held.held_back, held.targets) == (Verb.HOLD, Verb.REWEIGHT, ())
+
+
+def test_no_floor_sinks_in_the_pass_that_moves_traffic() -> None:
+    """Each side may have to carry all of it until the load balancer shows the change and sticky clients have left."""
+    settled = replace(returned()[1], changed_at=NOW - 9000, verified_at=NOW - 9000)
+    advancing, falling = decide(settled, _at_step(1))[1], decide(settled, _at_step(3))[1]
+    assert (advancing.verb, advancing.return_step, falling.verb) == (Verb.ADVANCE, 2, Verb.FALLBACK)
+    assert (advancing.lowering_allowed, falling.lowering_allowed) == (False, False)
+    assert decide(memory(changed_at=NOW - 9000, verified_at=NOW - 9000), snapshot())[1].lowering_allowed
+
+
+@pytest.mark.parametrize(("ago", "left"), [(100.0, 20.0), (119.0, 1.0), (120.0, None)])
+def test_floors_sink_once_sticky_clients_have_left(ago: float, left: float | None) -> None:
+    """A drain of two minutes by default; the pass comes when it is over."""
+    decision = decide(memory(changed_at=NOW - 400, verified_at=NOW - ago), snapshot())[1]
+    assert (decision.lowering_allowed, decision.next_check_s) == (left is None, left)
+
+
+def test_a_unit_that_may_have_no_replica_keeps_none() -> None:
+    """Scaled to zero by its own file: a floor that nobody asked for would be paid for ever."""
+    app = application()
+    app = replace(app, units=tuple(replace(one, min_replicas=0) for one in app.units))
+    made = change(snapshot(app), INF2, ready=0, desired=0, deployment_ready=0, endpoints_ready=0)
+    held = memory(demand_known_since=None, demand_missing_since=NOW - 60)
+    for remembered in (memory(), held):
+        assert decide(remembered, with_scalers(made, min_replicas=0))[1].floors[INF2] == 0
+        assert decide(remembered, made)[1].floors[INF2] == 0
