@@ -38,6 +38,7 @@ STATE_NAMESPACE: Final = "failover-system"
 ACTION: Final = "weighted-routing"
 
 _WRITERS: Final = 6
+_PER_NAMESPACE: Final = 100
 _FILE: Final = 50  # applications per file: the loader accepts 256 KiB
 READY: Final = 2
 """Ready replicas of each unit."""
@@ -91,6 +92,16 @@ class Member:
     def services(self) -> tuple[str, ...]:
         """The units' Services, then the one over all pods."""
         return (*(f"{self.name}-{unit[0]}" for unit in _UNITS), f"{self.name}-all")
+
+
+def members(count: int, *, shared: bool = False) -> list[Member]:
+    """That many applications, `_PER_NAMESPACE` to a namespace; see `Member`."""
+    return [Member(number, f"apps-{number // _PER_NAMESPACE:02d}", shared) for number in range(count)]
+
+
+def wide(members: Sequence[Member]) -> bool:
+    """Whether they are in several namespaces, so that a controller of all watches the whole cluster."""
+    return len({member.namespace for member in members}) > 1
 
 
 Request = tuple[str, str, str, str]  # method, path, body, content type

@@ -14,8 +14,6 @@ from failover_harness.control_plane.control_plane import ControlPlane
 SPACE: Final = "bench"
 """Namespace of the identities."""
 
-_PER_NAMESPACE: Final = 100
-
 
 def of_a_fleet(plane: ControlPlane, folder: Path, applications: int) -> tuple[list[Member], str, dict[str, str]]:
     """Creates applications with all their objects on a bare control plane, and their files in a new folder.
@@ -29,10 +27,10 @@ def of_a_fleet(plane: ControlPlane, folder: Path, applications: int) -> tuple[li
     session.close()
     prepare(plane)
     token = identity(plane, "failoverctl")
-    members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}") for number in range(applications)]
+    members = fleet.members(applications)
     fleet.create(plane.kubeconfig(), members)
     fleet.write_applications(folder, members)
-    return members, token, settings(plane, token, folder, wide=applications > _PER_NAMESPACE)
+    return members, token, settings(plane, token, folder, wide=fleet.wide(members))
 
 
 def prepare(plane: ControlPlane) -> None:

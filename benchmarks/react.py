@@ -50,7 +50,6 @@ _SAMPLE_S: Final = 20.0
 _MASS_S: Final = 180.0
 _CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
-_PER_NAMESPACE: Final = 100
 _CHURN_S: Final = 0.2  # between two rounds of changes: five pods and five NodeClaims come and go each second
 _CHURN_NODES: Final = 1000
 _CALLS_EACH: Final = 8.0  # ELBv2 calls of one verification: the listeners, their rules, six target groups
@@ -226,7 +225,7 @@ class Bench:
         result = Result(scenario)
         size = scenario.applications
         count = -(-scenario.samples // size) * size
-        members = [Member(number, f"apps-{number // _PER_NAMESPACE:02d}", scenario.shared) for number in range(count)]
+        members = fleet.members(count, shared=scenario.shared)
         sets = [members[start : start + size] for start in range(0, len(members), size)]
         self._say(f"{size} application(s): creating {len(members)} with all their objects")
         fleet.create(self._plane.kubeconfig(), members)
@@ -256,8 +255,7 @@ class Bench:
 
     def _settings(self, folder: Path, members: Sequence[Member], *, frequent: bool) -> dict[str, str]:
         """Those of `benchmarks.installation`; the files are read more often if they are replaced."""
-        wide = len({member.namespace for member in members}) > 1
-        settings = installation.settings(self._plane, self._tokens["failoverctl"], folder, wide=wide)
+        settings = installation.settings(self._plane, self._tokens["failoverctl"], folder, wide=fleet.wide(members))
         # Saves the benchmark 5 s whenever it replaces the application files.
         return {**settings, **({"FAILOVERCTL_POLLS__CATALOG_INTERVAL_S": "1"} if frequent else {})}
 

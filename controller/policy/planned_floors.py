@@ -56,7 +56,7 @@ def found(memory: Memory, snapshot: Snapshot) -> Memory:
             known = scaler.min_replicas if live else None
         if known is not None:
             kept[name] = known
-    return replace(memory, found_floors=kept)
+    return memory if kept == memory.found_floors else replace(memory, found_floors=kept)
 
 
 def held(snapshot: Snapshot) -> str:
@@ -96,7 +96,7 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
         fleet: What is planned; None where the demand is not known.
     """
     if fleet is None or not fleet.followed or not known_everywhere(snapshot):
-        return replace(memory, sinking={})
+        return replace(memory, sinking={}) if memory.sinking else memory
     sinking = {}
     for unit in snapshot.application.units:
         scaler = snapshot.units[unit.name].scaler
@@ -105,7 +105,7 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
             noted = _noted(window, wanted, scaler.min_replicas, snapshot.now, window_s(unit, scaler))
             if noted is not None:
                 sinking[unit.name] = noted
-    return replace(memory, sinking=sinking)
+    return memory if sinking == memory.sinking else replace(memory, sinking=sinking)
 
 
 def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, length_s: float) -> SinkingFloor | None:
