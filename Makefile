@@ -58,7 +58,7 @@ test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and co
 # Its tests mostly wait for controllers: more of them than cores run at a time. Each worker has a control plane and an account of its own.
 .PHONY: test-world
 test-world: $(STAMP) ## Tests with the real Karpenter and KEDA, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
-	@$(RUN)/python -m pytest -n 3 --dist worksteal --tier world $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier world $(ARGS)
 
 .PHONY: test-image
 test-image: $(STAMP) ## Build all images on bases made here and run them as shipped (root, Debian, the programs of `make programs-images`)
