@@ -161,6 +161,7 @@ def _computed(size: Size, pool: Executor) -> tuple[list[Table], report.Found, li
         tables.append(report.traces_table("Spot instances of the Bamboo project, nothing learned before", seen, _SHOWN))
     bills, absent = _bills(size)
     tables.append(report.split_table(bills, f"outages of {test}"))
+    tables.append(report.delay_table(bills))
     tables.append(report.loss_table(without_a_family(_application(), recorded.wave(min(size.steps, TO_THE_TOP), 300.0), 300.0)))
     return tables, found, missing + absent
 

@@ -13,7 +13,7 @@ from controller.policy.learning import CLAMP
 from research.experiments import BEST, Tally
 from research.fit import TARGETS
 from research.policies import GOAL_CHANGES, GOALS, TABLE
-from research.split import Bill
+from research.split import DELAY_S, Bill
 from research.two_state import GRID, Prices
 
 Found = Mapping[tuple[str, Prices], Sequence[Tally]]
@@ -146,6 +146,17 @@ def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
         rows.append((case, *known, *cells))
     header = ("demand, capacity", "linear program, $", "whole replicas, $", "unserved", "whole replicas, late without hindsight", *names)
     return _table(f"Cost ÷ whole replicas / requests beyond what is ready, {seeds}", header, rows)
+
+
+def delay_table(bills: Mapping[str, Bill]) -> Table:
+    """The strategies' costs where the metrics are late, relative to the same optimum."""
+    names = list(next(iter(bills.values())).delayed)
+    rows = []
+    for case, bill in bills.items():
+        cells = [f"{cost / bill.whole:.3f} / {100 * late:.2f} %" for cost, late in bill.delayed.values()]
+        rows.append((case, *cells))
+    title = f"The same where the controller and KEDA know the requests of {DELAY_S:.0f} s ago, or of the step before where that is longer"
+    return _table(title, ("demand, capacity", *names), rows)
 
 
 def loss_table(found: Mapping[str, Mapping[str, float]]) -> Table:

@@ -5,12 +5,14 @@ four reasons: each unit has a whole number of replicas, at least one; weights fo
 cold start; and KEDA's HPA tolerates a tenth, and keeps what it recommended in the last five minutes. The tables show
 each effect separately.
 
-Everything knows the demand of the present step at once: that CloudWatch is minutes late is left to `failoverctl simulate`.
+The tables know the demand of the present step at once, but for one: there all that is decided, by the controller and by KEDA, follows the
+metrics of `DELAY_S` ago.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -49,6 +51,9 @@ HPA_S: Final = 30.0
 
 COLD_START_S: Final = 600.0
 """From the request for a replica to its first request, seconds: the middle of the AWS sample's 5 to 15 minutes."""
+
+DELAY_S: Final = 180.0
+"""How late CloudWatch shows requests, seconds: the minute that is counted, and about two more (docs/research/alb.md: some minutes)."""
 
 UNSERVED: Final = 10.0
 """Cost of an unserved request in the linear program, in units of the most expensive unit's price: always more than serving it."""
@@ -129,6 +134,8 @@ class Fleet:
         floors: What KEDA keeps at least, by unit.
         autoscalers: The HPAs by unit.
         forecast: Whether strategy `planned` knows the demands of before, which its forecast follows from.
+        delay: How many steps late the metrics are.
+        past: The demands of the steps that no metric shows yet, and the requests sent to each unit in them; the oldest first.
     """
 
     application: Application
@@ -141,6 +148,8 @@ class Fleet:
     floors: dict[str, int] = field(default_factory=dict)
     autoscalers: dict[str, Autoscaler] = field(default_factory=dict)
     forecast: bool = True
+    delay: int = 0
+    past: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         for unit in self.application.units:
@@ -155,18 +164,21 @@ class Fleet:
             most: Most replicas of each unit now.
         """
         self._limit(most)
-        seen = self.snapshot(demand, most)
+        known = self.past[0][0] if len(self.past) == self.delay > 0 else demand
+        seen = self.snapshot(known, most)
         figures = Figures.of(seen)
         shown = self._followed(seen, figures)
-        cost = figures.cost if shown is None or not shown.followed else planned_weights(self.application, figures.serving, demand, shown)
+        cost = figures.cost if shown is None or not shown.followed else planned_weights(self.application, figures.serving, known, shown)
         self.weights = dict(cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
         units = {unit.name: unit for unit in self.application.units}
         late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
         paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
+        self.past.append((demand, sent))
+        counted = self.past.popleft()[1] if len(self.past) > self.delay else self.past[0][1]
         for name, unit in units.items():
-            self._scale(unit, sent.get(name, 0.0), most[name])
+            self._scale(unit, counted.get(name, 0.0), most[name])
         self.now += self.step_s
         return Step(paid, late, demand, dict(sent))
 
@@ -272,6 +284,7 @@ class Bill:
         unforeseen: Share of requests beyond the capacity of these replicas where each is requested only when it is needed, 0 to 1.
         paid: Cost by strategy, $.
         late: Share of requests beyond the capacity of their unit's ready replicas, by strategy, 0 to 1.
+        delayed: The cost and that share where the metrics are late, by strategy.
         unserved: Share of requests that even the linear program could not serve, 0 to 1.
     """
 
@@ -280,6 +293,7 @@ class Bill:
     unforeseen: float
     paid: Mapping[str, float]
     late: Mapping[str, float]
+    delayed: Mapping[str, tuple[float, float]]
     unserved: float
 
 
@@ -302,18 +316,21 @@ def compared(application: Application, demands: Sequence[float], pools: Mapping[
     moments, hours, total = list(zip(demands, bounds, strict=True)), step_s / 3600, sum(demands)
     linear = [cheapest(application.units, demand, most) for demand, most in moments]
     whole = [cheapest(application.units, demand, most, whole=True) for demand, most in moments]
-    paid, late = {}, {}
+    paid, late, delayed = {}, {}, {}
     for name, policy in STRATEGIES.items():
-        fleet = Fleet(replace(application, policy=policy), step_s, forecast=name not in FORECASTLESS)
-        steps = [fleet.step(demand, most) for demand, most in moments]
-        paid[name] = sum(step.paid for step in steps) * hours
-        late[name] = sum(step.late for step in steps) / total
+        for delay in (0, math.ceil(DELAY_S / step_s)):
+            fleet = Fleet(replace(application, policy=policy), step_s, forecast=name not in FORECASTLESS, delay=delay)
+            steps = [fleet.step(demand, most) for demand, most in moments]
+            delayed[name] = sum(step.paid for step in steps) * hours, sum(step.late for step in steps) / total
+            if not delay:
+                paid[name], late[name] = delayed[name]
     return Bill(
         linear=sum(split.cost for split in linear) * hours,
         whole=sum(split.cost for split in whole) * hours,
         unforeseen=_unforeseen(application.units, whole, demands, step_s) / total,
         paid=paid,
         late=late,
+        delayed=delayed,
         unserved=sum(split.unserved for split in linear) / total,
     )
 

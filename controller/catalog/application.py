@@ -435,8 +435,8 @@ class PolicyFile(FileModel):
         default=_DEFAULTS.planned_headroom,
         ge=0,
         le=1,
-        description="With strategy planned: how much more than the expected demand the replicas carry, as a share of it. 0.05 is half of "
-        "the tolerance of KEDA's HPA.",
+        description="With strategy planned: how much more than the forecast the replicas carry at least, as a share of it. What "
+        "forecasts of a like demand lately fell short by counts where that is more.",
     )
     resilience_share: float = Field(
         default=_DEFAULTS.resilience_share,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from controller.policy.expected_demand import KEPT_ERRORS, RECENT, SLOTS
+from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS
 from controller.policy.model import (
     Cause,
+    Damping,
     DemandHistory,
     Memory,
     Mode,
     ModeChange,
     NotedDemand,
     OutageHistory,
+    Outcome,
     Return,
     ScalerWrite,
     UnitMemory,
@@ -205,7 +207,9 @@ def _demand_history_as_json(history: DemandHistory | None) -> dict[str, Any]:
     if history is None:
         return {}
     recent = [[one.at, one.demand, one.forecast] for one in history.recent]
-    return {"demands": {"recent": recent, "errors": history.errors, "season": history.season}}
+    outcomes = [[one.forecast, one.demand] for one in history.outcomes]
+    damping = [history.damping.lasted, history.damping.squares]
+    return {"demands": {"recent": recent, "outcomes": outcomes, "season": history.season, "damping": damping}}
 
 
 def _demand_history(raw: object) -> DemandHistory | None:
@@ -216,9 +220,22 @@ def _demand_history(raw: object) -> DemandHistory | None:
         recent=tuple(
             NotedDemand(_number(at), _duration(demand), _duration(forecast)) for at, demand, forecast in raw.get("recent", [])[-RECENT:]
         ),
-        errors=tuple(_duration(one) for one in raw.get("errors", [])[-KEPT_ERRORS:]),
+        outcomes=tuple(Outcome(_above_zero(forecast), _duration(demand)) for forecast, demand in raw.get("outcomes", [])[-KEPT_OUTCOMES:]),
         season=tuple(None if one is None else _duration(one) for one in raw["season"]),
+        damping=_damping(raw.get("damping", (0.0, 0.0))),
     )
+
+
+def _damping(raw: Sequence[object]) -> Damping:
+    lasted, squares = raw
+    return Damping(_number(lasted), _duration(squares))
+
+
+def _above_zero(value: object) -> float:
+    number = _duration(value)
+    if number == 0:
+        raise CodecError("stored state has 0 where a forecast belongs")
+    return number
 
 
 def _duration(value: object) -> float:

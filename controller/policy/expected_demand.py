@@ -1,7 +1,9 @@
 """The demand that is expected one cold start ahead, from the demands seen so far.
 
-Additive season and trend, as in the method of Holt (1957) and Winters (1960), with a season of a day: what a sample of the demand is above
-the season's value of that time of day goes on as it is, plus its trend. On top comes what the forecasts lately fell short by. Without
+Additive season and damped trend, as in the methods of Holt (1957), Winters (1960) and Gardner and McKenzie (1985), with a season of a day:
+what a sample of the demand is above the season's value of that time of day goes on as it is, plus its trend. How much of a trend lasts is
+learned from how much of each lasted so far (least squares, the older the less). On top comes what forecasts of a like demand lately fell
+short by: the nearest neighbours, because a service with few requests at night is wrong by another share than one with many by day. Without
 history it is the present demand. It is never below the present demand: replicas go when the demand has gone, not before.
 """
 
@@ -12,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.model import DemandHistory, NotedDemand
+from controller.policy.model import Damping, DemandHistory, NotedDemand, Outcome
 
 SLOT_S: Final = 900.0
 """How often a demand is noted, seconds. A quarter of an hour: 96 values describe a day, and the memory is stored no more often for it."""
@@ -20,11 +22,15 @@ SLOT_S: Final = 900.0
 SLOTS: Final = 96
 """Slots of a day."""
 
-KEPT_ERRORS: Final = 64
-"""Errors of forecasts that are kept: those of 16 hours."""
+KEPT_OUTCOMES: Final = 64
+"""Outcomes of forecasts that are kept: those of 16 hours."""
 
-LEAST_ERRORS: Final = 8
-"""From that many errors on their quantile counts: two hours."""
+LEAST_OUTCOMES: Final = 8
+"""From that many outcomes on the quantile of their errors counts: two hours."""
+
+ALIKE: Final = 20
+"""Of the outcomes kept, those with the most similar forecasts whose errors count: fewer would make the quantile their highest error or
+the one below it."""
 
 RECENT: Final = 2
 """Demands that are kept one by one: the newer may be too young for a trend."""
@@ -32,6 +38,7 @@ RECENT: Final = 2
 QUANTILE: Final = 0.9
 """How often a forecast with the margin for its own errors should be enough."""
 
+_LASTS: Final = 1 - 1 / KEPT_OUTCOMES  # of what is learned about trends, from slot to slot: as long as outcomes are kept
 _WEIGHT: Final = 0.3  # of a new day in the season's value of a slot: the last three days make up two thirds of it
 _MOST_ERROR: Final = 1.0  # one doubling without warning says nothing about the next
 _DAY_S: Final = SLOT_S * SLOTS
@@ -44,7 +51,8 @@ class Expected:
     Attributes:
         demand: With the margin.
         point: Without it.
-        shortfall: What lately nine forecasts of ten fell short by at most, as a share of them; None while too few can be judged.
+        shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; None while too few can
+            be judged.
     """
 
     demand: float
@@ -63,7 +71,8 @@ def expected_demand(history: DemandHistory | None, now: float, demand: float, ah
     """
     if history is None:
         return Expected(demand, demand, None)
-    point, shortfall = _point(history, now, demand, ahead_s), _shortfall(history.errors)
+    point = _point(history, now, demand, ahead_s)
+    shortfall = _shortfall(history.outcomes, point)
     return Expected(point * (1 + (shortfall or 0.0)), point, shortfall)
 
 
@@ -79,11 +88,34 @@ def noted_demand(history: DemandHistory | None, now: float, demand: float) -> De
     last = known.recent[-1] if known.recent else None
     if last is not None and last.at // SLOT_S == now // SLOT_S:
         return known
-    errors = known.errors
-    if last is not None and last.forecast > 0 and 0 < now - last.at < 2 * SLOT_S:
-        errors = (*errors, min(_MOST_ERROR, max(0.0, demand / last.forecast - 1)))[-KEPT_ERRORS:]
+    outcomes = known.outcomes
+    if last is not None and _next(last.at, now) and (forecast := round(last.forecast, 3)) > 0:
+        outcomes = (*outcomes, Outcome(forecast, round(demand, 3)))[-KEPT_OUTCOMES:]
     noted = (*known.recent, NotedDemand(now, demand, _point(known, now, demand, SLOT_S)))
-    return DemandHistory(noted[-RECENT:], errors, _blended(known.season, noted[:-RECENT]))
+    return DemandHistory(noted[-RECENT:], outcomes, _blended(known.season, noted[:-RECENT]), _learned(known, now, demand))
+
+
+def _next(earlier: float, later: float) -> bool:
+    """Whether a demand was noted a slot after another one, and none was missed."""
+    return 0 < later - earlier < 2 * SLOT_S
+
+
+def _learned(history: DemandHistory, now: float, demand: float) -> Damping:
+    """What is known of how long trends last, after another demand."""
+    if len(history.recent) < RECENT:
+        return history.damping
+    first, second = history.recent[-2:]
+    if second.demand <= 0 or not _next(first.at, second.at) or not _next(second.at, now):
+        return history.damping
+    scale = SLOT_S / second.demand  # shares of the demand a slot: by day and by night they count alike
+    before = _bounded(scale * _unusual(history, first.at, first.demand, second.at, second.demand))
+    after = _bounded(scale * _unusual(history, second.at, second.demand, now, demand))
+    known = history.damping
+    return Damping(_LASTS * known.lasted + before * after, _LASTS * known.squares + before * before)
+
+
+def _bounded(share: float) -> float:
+    return max(-_MOST_ERROR, min(_MOST_ERROR, share))
 
 
 def _blended(season: tuple[float | None, ...], left: Sequence[NotedDemand]) -> tuple[float | None, ...]:
@@ -105,9 +137,25 @@ def _point(history: DemandHistory, now: float, demand: float, ahead_s: float) ->
     rise = _usual_rise(history, now, now + ahead_s)
     before = next((one for one in reversed(history.recent) if SLOT_S / 2 <= now - one.at < 2 * SLOT_S), None)
     if before is not None:
-        unusual = demand - before.demand - _usual_rise(history, before.at, now)
-        rise += unusual / (now - before.at) * ahead_s
+        rise += _unusual(history, before.at, before.demand, now, demand) * _lasting_s(history.damping, ahead_s)
     return max(demand, demand + rise)
+
+
+def _unusual(history: DemandHistory, begin: float, first: float, end: float, last: float) -> float:
+    """How fast a demand rose beyond what is usual between two times, requests per period and second."""
+    return (last - first - _usual_rise(history, begin, end)) / (end - begin)
+
+
+def _lasting_s(damping: Damping, ahead_s: float) -> float:
+    """For how long the present trend would have to go on undamped to come as far as it comes in that time, seconds.
+
+    Its factor φ is that of a slot: after h slots a damped trend has come as far as an undamped one in φ + φ² + … + φʰ (Gardner and
+    McKenzie, 1985, equation 4). Nothing is known of trends at first, and they are taken to go on; one doubling counts as much as that.
+    """
+    factor = min(1.0, max(0.0, (damping.lasted + 1) / (damping.squares + 1)))
+    slots = int(ahead_s // SLOT_S)
+    whole = sum(factor**slot for slot in range(1, slots + 1))
+    return whole * SLOT_S + factor ** (slots + 1) * (ahead_s - slots * SLOT_S)
 
 
 def _usual_rise(history: DemandHistory, begin: float, end: float) -> float:
@@ -125,7 +173,10 @@ def _usual(season: Sequence[float | None], at: float) -> float | None:
     return first + (second - first) * (at % SLOT_S) / SLOT_S
 
 
-def _shortfall(errors: Sequence[float]) -> float | None:
-    if len(errors) < LEAST_ERRORS:
+def _shortfall(outcomes: Sequence[Outcome], point: float) -> float | None:
+    """The margin for a forecast, as a share of it; None while too few can be judged."""
+    if len(outcomes) < LEAST_OUTCOMES:
         return None
-    return sorted(errors)[math.ceil(QUANTILE * len(errors)) - 1]
+    near = sorted(outcomes, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
+    errors = sorted(min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near)
+    return errors[math.ceil(QUANTILE * len(errors)) - 1]

@@ -151,7 +151,7 @@ class PolicySettings:
     reassert_base_s: float = 10.0
     reassert_max_s: float = 600.0
     allow_unsafe_switch: bool = False
-    planned_headroom: float = field(default=0.05, metadata=OF_PLANNED)
+    planned_headroom: float = field(default=0.0, metadata=OF_PLANNED)
     resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
     planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
     planned_max_above_scaler: float = field(default=0.5, metadata=OF_PLANNED)
@@ -657,12 +657,29 @@ class NotedDemand:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """A forecast of a slot ahead, above zero, and the demand that came, requests per metric period."""
+
+    forecast: float
+    demand: float
+
+
+@dataclass(frozen=True, slots=True)
+class Damping:
+    """How much of a trend lasts: sums over the past slots, the older the less, of shares of the demand."""
+
+    lasted: float = 0.0  # of each trend, times the next slot's
+    squares: float = 0.0  # of each trend, squared
+
+
+@dataclass(frozen=True, slots=True)
 class DemandHistory:
     """The demands that forecasts follow from, see `controller.policy.expected_demand`. Of bounded size."""
 
     recent: tuple[NotedDemand, ...] = ()  # the newest last
-    errors: tuple[float, ...] = ()  # what forecasts fell short by, as a share of them; 0 where they did not. The newest last
+    outcomes: tuple[Outcome, ...] = ()  # the newest last
     season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
+    damping: Damping = Damping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -814,8 +831,8 @@ class PlannedFleet:
 
     Attributes:
         expected: The demand that it is planned for, requests per metric period.
-        shortfall: What lately nine forecasts of ten fell short by at most, as a share of them; it is part of `expected`. None while too few
-            can be judged.
+        shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; it is part of `expected`.
+            None while too few can be judged.
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour.

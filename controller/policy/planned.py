@@ -63,8 +63,10 @@ def planned(
         return None
     ahead_s = max(unit.cold_start_s for unit in units)
     expected = expected_demand(history, snapshot.now, figures.demand, ahead_s)
-    demand = min(expected.demand, figures.demand * (1 + policy.planned_max_above_scaler))
-    needs = Needs(demand * (1 + policy.planned_headroom), demand * policy.resilience_share)
+    most = figures.demand * (1 + policy.planned_max_above_scaler)
+    demand = min(expected.demand, most)
+    # What forecasts lately fell short by is headroom, too: only the greater of both counts.
+    needs = Needs(max(demand, min(expected.point, most) * (1 + policy.planned_headroom)), demand * policy.resilience_share)
     offers = offered(snapshot, figures.demand, evidence, found or {})
     present = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in units)
     fleet = cheapest_fleet(offers, needs)
@@ -151,7 +153,7 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
     """
     counts = ", ".join(f"{count} {name}" + _instead(count, evidence[name].ready) for name, count in shown.fleet.replicas.items())
     price = dollars(shown.present, shown.fleet.price)
-    errors = "" if shown.shortfall is None else f" (nine forecasts of ten lately fell short by at most {shown.shortfall:.0%})"
+    errors = "" if shown.shortfall is None else f" (nine of ten such forecasts lately fell short by at most {shown.shortfall:.0%})"
     words = f"{counts} for {shown.expected:,.0f} requests a period{errors}: {price}"
     if shown.fleet.carried < shown.needs.demand * (1 - 1e-9):
         words += (

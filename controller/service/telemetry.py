@@ -220,7 +220,7 @@ def _planned(decided: Iterable[tuple[str, PlannedFleet | None]], *, units: bool)
     planned = GaugeMetricFamily("failoverctl_planned_replicas", "Replicas that strategy planned would run.", labels=(*app, "unit"))
     price = GaugeMetricFamily("failoverctl_planned_dollars_per_hour", "Price of what strategy planned would run.", labels=app)
     expected = GaugeMetricFamily("failoverctl_expected_requests", "Requests per metric period that strategy planned expects.", labels=app)
-    what = "What lately nine forecasts of ten fell short by at most, as a share of them."
+    what = "What lately nine of ten forecasts of a like demand fell short by at most, as a share of them."
     shortfall = GaugeMetricFamily("failoverctl_forecast_shortfall", what, labels=app)
     what = "Share of the expected demand that what strategy planned would run carries without a family."
     resilience = GaugeMetricFamily("failoverctl_planned_share_without", what, labels=(*app, "family"))

@@ -13,8 +13,18 @@ from hypothesis import strategies as st
 
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.decide import decide
-from controller.policy.expected_demand import KEPT_ERRORS, LEAST_ERRORS, RECENT, SLOT_S, SLOTS, Expected, expected_demand, noted_demand
-from controller.policy.model import DemandHistory, Memory, NotedDemand, PolicySettings, Sample, Strategy
+from controller.policy.expected_demand import (
+    ALIKE,
+    KEPT_OUTCOMES,
+    LEAST_OUTCOMES,
+    RECENT,
+    SLOT_S,
+    SLOTS,
+    Expected,
+    expected_demand,
+    noted_demand,
+)
+from controller.policy.model import Damping, DemandHistory, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
 from tests.support.applications import NOW, application, memory, snapshot
 
 DAY_S = SLOTS * SLOT_S
@@ -28,6 +38,11 @@ def seen(demand: Callable[[float], float], times: Iterable[float]) -> DemandHist
         history = noted_demand(history, at, demand(at))
     assert history is not None
     return history
+
+
+def fell_short(*shares: float, of: float = 100.0) -> tuple[Outcome, ...]:
+    """Outcomes of equal forecasts that fell short by these shares."""
+    return tuple(Outcome(of, of * (1 + share)) for share in shares)
 
 
 def every(step_s: float, days: float) -> Iterable[float]:
@@ -70,10 +85,11 @@ def test_the_peak_is_not_passed() -> None:
 
 def test_what_forecasts_fell_short_by_comes_on_top() -> None:
     """The ninth of ten errors, once there are enough of them to judge."""
-    history = DemandHistory(errors=(0.0,) * (LEAST_ERRORS - 1), season=(None,) * SLOTS)
+    history = DemandHistory(outcomes=fell_short(*(0.0,) * (LEAST_OUTCOMES - 1)), season=(None,) * SLOTS)
     assert expected_demand(history, NOW, 100.0, COLD_S).shortfall is None
-    judged = replace(history, errors=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
-    assert expected_demand(judged, NOW, 100.0, COLD_S) == Expected(180.0, 100.0, 0.8)
+    judged = replace(history, outcomes=fell_short(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+    found = expected_demand(judged, NOW, 100.0, COLD_S)
+    assert (found.demand, found.point, found.shortfall) == pytest.approx((180.0, 100.0, 0.8))
 
 
 def test_a_steady_demand_has_no_margin() -> None:
@@ -86,7 +102,8 @@ def test_a_gap_has_no_trend_and_no_error() -> None:
     """What a forecast said of a time that was not seen is not judged."""
     before = seen(lambda at: at / 10, every(60.0, 0.05))
     after = noted_demand(before, 0.2 * DAY_S, 5_000.0)
-    assert after.errors == before.errors
+    assert after.outcomes == before.outcomes
+    assert after.damping == before.damping
     assert expected_demand(before, 0.2 * DAY_S, 5_000.0, COLD_S).point == 5_000.0
 
 
@@ -106,7 +123,8 @@ def test_it_is_finite_bounded_and_never_below_the_present_demand(steps: list[tup
         now += passed
         history = noted_demand(history, now, value)
         assert len(history.recent) <= RECENT
-        assert len(history.errors) <= KEPT_ERRORS
+        assert len(history.outcomes) <= KEPT_OUTCOMES
+        assert decode(encode(Memory(demand_history=history))).demand_history == history
         assert len(history.season) == SLOTS
     found = expected_demand(history, now, demand, ahead_s)
     assert demand <= found.point <= found.demand < math.inf
@@ -143,20 +161,49 @@ def test_missing_metrics_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("demand", "later_s", "errors"),
+    ("demand", "shortfall"),
     [
-        pytest.param(150.0, SLOT_S, (0.5,), id="half as much again"),
-        pytest.param(80.0, SLOT_S, (0.0,), id="less than expected is no shortfall"),
-        pytest.param(500.0, SLOT_S, (1.0,), id="one doubling says nothing about the next"),
-        pytest.param(150.0, 2 * SLOT_S - 1, (0.5,), id="a little late"),
-        pytest.param(150.0, 2 * SLOT_S, (), id="too late to compare"),
+        pytest.param(150.0, 0.5, id="half as much again"),
+        pytest.param(80.0, 0.0, id="less than expected is no shortfall"),
+        pytest.param(500.0, 1.0, id="one doubling says nothing about the next"),
     ],
 )
-def test_an_error_is_the_share_by_which_a_forecast_fell_short(demand: float, later_s: float, errors: tuple[float, ...]) -> None:
-    """Of a forecast for one slot later, and only about that time."""
+def test_an_error_is_the_share_by_which_a_forecast_fell_short(demand: float, shortfall: float) -> None:
+    """Of the forecast, and at most all of it."""
+    history = DemandHistory((), (Outcome(100.0, demand),) * LEAST_OUTCOMES, (None,) * SLOTS)
+    assert expected_demand(history, NOW, 100.0, COLD_S).shortfall == pytest.approx(shortfall)
+
+
+@pytest.mark.parametrize(
+    ("later_s", "outcomes"),
+    [
+        pytest.param(SLOT_S, (Outcome(100.0, 150.0),), id="a slot later"),
+        pytest.param(2 * SLOT_S - 1, (Outcome(100.0, 150.0),), id="a little late"),
+        pytest.param(2 * SLOT_S, (), id="too late to compare"),
+    ],
+)
+def test_an_outcome_is_of_a_forecast_for_that_time(later_s: float, outcomes: tuple[Outcome, ...]) -> None:
+    """A forecast is for one slot later."""
     history = noted_demand(None, 10 * SLOT_S, 100.0)
     assert history.recent[-1].forecast == 100.0
-    assert noted_demand(history, 10 * SLOT_S + later_s, demand).errors == pytest.approx(errors)
+    assert noted_demand(history, 10 * SLOT_S + later_s, 150.0).outcomes == outcomes
+
+
+def test_only_forecasts_of_a_like_demand_count() -> None:
+    """At night a few requests are twice as many as expected; by day that would start every replica twice."""
+    night, day = fell_short(*(0.9,) * ALIKE, of=10.0), fell_short(*(0.1,) * ALIKE, of=1_000.0)
+    history = DemandHistory((), (*night, *day), (None,) * SLOTS)
+    for demand, shortfall in ((12.0, 0.9), (900.0, 0.1), (0.0, 0.9), (1e6, 0.1)):
+        assert expected_demand(history, NOW, demand, COLD_S).shortfall == pytest.approx(shortfall)
+    # In the middle of 10 and 1,000 is not 505 but 100: twice as many is as far off as half as many.
+    assert expected_demand(history, NOW, 99.0, COLD_S).shortfall == pytest.approx(0.9)
+    assert expected_demand(history, NOW, 101.0, COLD_S).shortfall == pytest.approx(0.1)
+
+
+def test_the_twenty_most_similar_count() -> None:
+    """Of those, nine in ten fell short by less: the third-largest of 20 has two above it."""
+    near, far = fell_short(*(number / 100 for number in range(ALIKE))), fell_short(*(1.0,) * 44, of=50.0)
+    assert expected_demand(DemandHistory((), far + near, (None,) * SLOTS), NOW, 100.0, COLD_S).shortfall == pytest.approx(0.17)
 
 
 def test_the_season_keeps_what_is_no_longer_recent() -> None:
@@ -216,37 +263,112 @@ def test_what_is_usual_at_this_time_of_day(season: dict[int, float], slot: float
     assert expected_demand(DemandHistory(recent, (), _season(season)), now, 1_000.0, SLOT_S).point == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("count", "shortfall"), [(7, None), (8, 0.07), (10, 0.08), (11, 0.09), (20, 0.17), (64, 0.57)])
+@pytest.mark.parametrize(("count", "shortfall"), [(7, None), (8, 0.07), (10, 0.08), (11, 0.09), (20, 0.17)])
 def test_nine_of_ten_forecasts_fell_short_by_less(count: int, shortfall: float | None) -> None:
     """The margin of the fleet: with too small a one a fleet lacks replicas more often than its words say."""
-    errors = tuple(number / 100 for number in reversed(range(count)))
-    found = expected_demand(DemandHistory((), errors, NOTHING), NOW, 100.0, 900.0)
-    assert found == Expected(100 * (1 + (shortfall or 0.0)), 100.0, shortfall)
+    outcomes = fell_short(*(number / 100 for number in reversed(range(count))))
+    found = expected_demand(DemandHistory((), outcomes, NOTHING), NOW, 100.0, 900.0)
+    assert (found.demand, found.point) == pytest.approx((100 * (1 + (shortfall or 0.0)), 100.0))
+    assert found.shortfall == (shortfall if shortfall is None else pytest.approx(shortfall))
 
 
 @pytest.mark.parametrize(
-    ("forecast", "later_s", "errors"),
+    ("forecast", "later_s", "outcomes"),
     [
-        pytest.param(100.0, SLOT_S, (0.1, 0.5), id="half as much again"),
-        pytest.param(0.0, SLOT_S, (0.1,), id="of nothing there is no share"),
-        pytest.param(0.5, SLOT_S, (0.1, 1.0), id="hardly any was expected"),
-        pytest.param(100.0, -SLOT_S, (0.1,), id="a clock that was set back"),
+        pytest.param(100.0004, SLOT_S, (Outcome(90.0, 99.0), Outcome(100.0, 150.0)), id="another one"),
+        pytest.param(0.0, SLOT_S, (Outcome(90.0, 99.0),), id="of nothing there is no share"),
+        pytest.param(0.0004, SLOT_S, (Outcome(90.0, 99.0),), id="nothing, rounded"),
+        pytest.param(0.5, SLOT_S, (Outcome(90.0, 99.0), Outcome(0.5, 150.0)), id="hardly any was expected"),
+        pytest.param(100.0, -SLOT_S, (Outcome(90.0, 99.0),), id="a clock that was set back"),
     ],
 )
-def test_the_whole_history_after_a_demand(forecast: float, later_s: float, errors: tuple[float, ...]) -> None:
+def test_the_whole_history_after_a_demand(forecast: float, later_s: float, outcomes: tuple[Outcome, ...]) -> None:
     """All of it is stored and decides the fleets of the coming days."""
     at = MIDNIGHT + 10 * SLOT_S
     first, last = NotedDemand(at - SLOT_S, 80.0, 90.0), NotedDemand(at, 100.0, forecast)
-    found = noted_demand(DemandHistory((first, last), (0.1,), _season({9: 40.0})), at + later_s, 150.0)
-    # The demand rose by 50 in a slot, and goes on to do so.
+    found = noted_demand(DemandHistory((first, last), (Outcome(90.0, 99.0),), _season({9: 40.0})), at + later_s, 150.0)
+    # The demand rose by 50 in a slot, and goes on to do so: nothing was known of trends when it was forecast.
     noted = NotedDemand(at + later_s, 150.0, 200.0 if later_s > 0 else 150.0)
     season = _season({9: 40 + 0.3 * 40})  # the first demand is recent no more
-    assert found == DemandHistory((last, noted), pytest.approx(errors), season)  # type: ignore[arg-type]  # equal to floats
+    # It had risen by a fifth of 100 in the slot before, and rose by half of it in this one.
+    damping = Damping(pytest.approx(0.2 * 0.5), pytest.approx(0.2 * 0.2)) if later_s > 0 else Damping()  # type: ignore[arg-type]
+    assert found == DemandHistory((last, noted), outcomes, season, damping)
 
 
-def test_only_the_newest_errors_are_kept() -> None:
+def test_only_the_newest_outcomes_are_kept() -> None:
     """A bad week long ago is no reason to pay for a margin now."""
     last = NotedDemand(MIDNIGHT, 100.0, 100.0)
-    history = DemandHistory((last,), tuple(number / 100 for number in range(KEPT_ERRORS)), NOTHING)
-    kept = noted_demand(history, MIDNIGHT + SLOT_S, 150.0).errors
-    assert kept == pytest.approx((*history.errors[1:], 0.5))
+    history = DemandHistory((last,), fell_short(*(number / 100 for number in range(KEPT_OUTCOMES))), NOTHING)
+    kept = noted_demand(history, MIDNIGHT + SLOT_S, 150.0).outcomes
+    assert kept == (*history.outcomes[1:], Outcome(100.0, 150.0))
+
+
+RISING = (NotedDemand(NOW - SLOT_S, 100.0, 0.0),)
+"""From 100 to 200 within a slot, where 200 are asked now."""
+
+
+@pytest.mark.parametrize(
+    ("damping", "slots", "rise"),
+    [
+        pytest.param(Damping(), 1.0, 1.0, id="nothing is known: it goes on"),
+        pytest.param(Damping(3.0, 3.0), 2.0, 2.0, id="trends go on"),
+        pytest.param(Damping(9.0, 3.0), 2.0, 2.0, id="they even grow, which says nothing about this one"),
+        pytest.param(Damping(1.0, 3.0), 1.0, 0.5, id="half of a trend lasts, with the doubling that was supposed"),
+        pytest.param(Damping(1.0, 3.0), 0.5, 0.25, id="within a slot it is a line"),
+        pytest.param(Damping(1.0, 3.0), 2.0, 0.75, id="half, and half of that"),
+        pytest.param(Damping(1.0, 3.0), 2.5, 0.8125, id="and half of an eighth"),
+        pytest.param(Damping(-1.0, 3.0), 2.0, 0.0, id="what rises falls"),
+        pytest.param(Damping(-4.0, 3.0), 2.0, 0.0, id="and by more"),
+        pytest.param(Damping(0.0, 1.0), 0.0, 0.0, id="now"),
+    ],
+)
+def test_a_trend_counts_as_much_as_trends_lasted(damping: Damping, slots: float, rise: float) -> None:
+    """Of a rise from 100 to 200 in a slot. On a load of bursts each burst would start a fleet for twice its height."""
+    found = expected_demand(DemandHistory(RISING, (), NOTHING, damping), NOW, 200.0, slots * SLOT_S)
+    assert found.point == pytest.approx(200 + 100 * rise)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "now", "learned"),
+    [
+        pytest.param(100.0, 200.0, 250.0, Damping(0.5 * 0.25, 0.25), id="half of a rise follows it"),
+        pytest.param(100.0, 200.0, 150.0, Damping(0.5 * -0.25, 0.25), id="a fall follows it"),
+        pytest.param(100.0, 200.0, 900.0, Damping(0.5, 0.25), id="more than a doubling counts as one"),
+        pytest.param(900.0, 200.0, 100.0, Damping(0.5, 1.0), id="likewise a fall to less than nothing"),
+        pytest.param(100.0, 0.0, 100.0, Damping(), id="of nothing there is no share"),
+    ],
+)
+def test_what_is_learned_of_trends(first: float, second: float, now: float, learned: Damping) -> None:
+    """As shares of the demand between them."""
+    at = MIDNIGHT + 10 * SLOT_S
+    recent = (NotedDemand(at - SLOT_S, first, 0.0), NotedDemand(at, second, 0.0))
+    known = Damping(64.0, 128.0)
+    found = noted_demand(DemandHistory(recent, (), NOTHING, known), at + SLOT_S, now).damping
+    kept = Damping(63.0, 126.0) if second else known
+    assert (found.lasted, found.squares) == pytest.approx((kept.lasted + learned.lasted, kept.squares + learned.squares))
+
+
+@pytest.mark.parametrize(("first_s", "last_s"), [(2 * SLOT_S, SLOT_S), (SLOT_S, 2 * SLOT_S), (0.0, SLOT_S), (SLOT_S, 0.0)])
+def test_nothing_is_learned_across_a_gap(first_s: float, last_s: float) -> None:
+    """What happened meanwhile is not known."""
+    at = MIDNIGHT + 10 * SLOT_S
+    recent = (NotedDemand(at - first_s, 100.0, 0.0), NotedDemand(at, 200.0, 0.0))
+    known = Damping(64.0, 128.0)
+    assert noted_demand(DemandHistory(recent, (), NOTHING, known), at + last_s, 300.0).damping == known
+
+
+def test_what_is_usual_is_no_trend() -> None:
+    """The morning's rise says nothing about what lasts of a trend."""
+    at = MIDNIGHT + 10 * SLOT_S
+    recent = (NotedDemand(at - SLOT_S, 100.0, 0.0), NotedDemand(at, 200.0, 0.0))
+    usual = _season({9: 100.0, 10: 200.0, 11: 250.0, 12: 300.0})
+    assert noted_demand(DemandHistory(recent, (), usual, Damping()), at + SLOT_S, 350.0).damping == Damping(0.0, 0.0)
+
+
+def test_bursts_teach_that_trends_do_not_last() -> None:
+    """White noise: a rise is followed by a fall. A wave teaches the opposite."""
+    heights = (100.0, 300.0, 200.0, 250.0, 80.0, 400.0, 120.0, 150.0)
+    bursts = seen(lambda at: heights[round(at / SLOT_S) * 5 % 8], every(SLOT_S, 1))
+    assert bursts.damping.lasted < 0
+    rising = seen(lambda at: 1_000 - 900 * math.cos(2 * math.pi * at / DAY_S), every(SLOT_S, 0.9))
+    assert rising.damping.lasted > 0.5 * rising.damping.squares

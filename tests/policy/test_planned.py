@@ -169,5 +169,5 @@ def test_words() -> None:
     short = decide(memory(), few)[1]
     assert short.planned is not None
     words = planned_words(short.planned, short.evidence)
-    assert "no more may be had within the limits, and it carries 892 of 1,050 with headroom" in words
+    assert "no more may be had within the limits, and it carries 892 of 1,000 with headroom" in words
     assert "without g5 it carries 59% of the demand" in words

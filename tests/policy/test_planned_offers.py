@@ -16,6 +16,7 @@ from controller.policy.model import (
     DemandHistory,
     Held,
     NotedDemand,
+    Outcome,
     PlannedFleet,
     PlannedMode,
     PolicySettings,
@@ -217,17 +218,32 @@ def test_what_a_fleet_is_planned_for() -> None:
     assert min(shown.fleet.left.values()) >= 200.0
 
 
+@pytest.mark.parametrize(("headroom", "demand"), [(0.0, 550.0), (0.05, 550.0), (0.2, 600.0)])
+def test_headroom_is_at_least_what_forecasts_fell_short_by(headroom: float, demand: float) -> None:
+    """A tenth here. Both together would pay twice for the same doubt."""
+    app = _application(planned_headroom=headroom, resilience_share=0.4)
+    history = DemandHistory((), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS)
+    shown = planned(_seen(app), replace(Figures.of(_seen(app)), demand=500.0), _evidence(), history)
+    assert shown is not None
+    assert shown.expected == pytest.approx(550.0)
+    assert shown.needs == Needs(pytest.approx(demand), pytest.approx(220.0))  # type: ignore[arg-type]  # equal to floats
+    near = replace(app, policy=replace(app.policy, planned_max_above_scaler=0.04))
+    bounded = planned(_seen(near), replace(Figures.of(_seen(near)), demand=500.0), _evidence(), history)
+    assert bounded is not None
+    assert bounded.needs.demand == pytest.approx(max(520.0, 500 * (1 + headroom)))
+
+
 def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
     """Of the slowest unit: replicas that are requested once the load is there come ten minutes late."""
     app = _application(planned_headroom=0.0, resilience_share=0.0)
     app = replace(app, units=tuple(replace(unit, cold_start_s=900.0 if unit.name == CUDA else 450.0) for unit in app.units))
     seen = _seen(app)
-    rising = DemandHistory((NotedDemand(NOW - 900, 400.0, 400.0),), (0.1,) * 8, (None,) * SLOTS)
+    rising = DemandHistory((NotedDemand(NOW - 900, 400.0, 400.0),), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS)
     figures = replace(Figures.of(seen), demand=500.0)
     shown = planned(seen, figures, _evidence(), rising)
     assert shown is not None
     assert shown.expected == pytest.approx(660.0), "100 more in 900 s, and a tenth on top"
-    assert shown.shortfall == 0.1
+    assert shown.shortfall == pytest.approx(0.1)
     near = replace(seen, application=replace(app, policy=replace(app.policy, planned_max_above_scaler=0.2)))
     bounded = planned(near, figures, _evidence(), rising)
     assert bounded is not None
@@ -271,7 +287,8 @@ def _shown(replicas: Mapping[str, int], carried: float, left: Mapping[str, float
         ),
         pytest.param(
             _shown({INF2: 2}, 524.0, {"inf2": 199.0, "g5": 100.0}, shortfall=0.125),
-            "2 sd21-inf2 for 500 requests a period (nine forecasts of ten lately fell short by at most 12%): $4.00/h → $4.80/h (+20 %); "
+            "2 sd21-inf2 for 500 requests a period (nine of ten such forecasts lately fell short by at most 12%): "
+            "$4.00/h → $4.80/h (+20 %); "
             "no more may be had within the limits, and it carries 524 of 525 with headroom"
             "; without inf2 it carries 40% of the demand; without g5 it carries 20% of the demand",
             id="too little",

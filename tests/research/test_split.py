@@ -118,3 +118,22 @@ def test_a_bill_names_every_strategy() -> None:
     assert set(bill.paid) == {"two-mode", "adaptive", "planned, no loss, no forecast", "planned, no loss", "planned"}
     assert bill.linear <= bill.whole
     assert bill.unserved == pytest.approx(0.0, abs=1e-9)
+
+
+def test_with_late_metrics_everything_follows_what_was_asked_before() -> None:
+    """Weights, floors and the HPA's replicas alike."""
+    most = {unit.name: 100 for unit in UNITS}
+    for strategy in (Strategy.ADAPTIVE, Strategy.PLANNED):
+        at_once, late = fleet(strategy), fleet(strategy)
+        late.delay = 2
+        for demand in (500.0, 500.0, 500.0, 900.0, 2_000.0):
+            at_once.step(demand, most)
+            late.step(demand, most)
+        before = fleet(strategy)
+        for demand in (500.0, 500.0, 500.0):
+            before.step(demand, most)
+        assert late.starting == before.starting != at_once.starting, strategy
+        assert (late.floors, late.weights) == (before.floors, before.weights)
+        last = [late.step(2_000.0, most), late.step(2_000.0, most)][-1]
+        assert sum(last.sent.values()) == pytest.approx(2_000.0), "what is asked now is what is sent"
+        assert late.starting != before.starting
