@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.fleet import Fleet, Needs, Offer, cheapest_fleet
+from tests.policy.drawn_fleets import drawn
 
 THROUGHPUTS = st.sampled_from((60.0, 61.0, 90.0, 105.0, 130.0, 1.5))
 PRICES = st.sampled_from((0.7582, 0.8048, 1.006, 1.3438, 2.0))
@@ -195,3 +196,43 @@ def test_the_last_request_that_may_be_had(needs: Needs, *, short: bool) -> None:
     """A person who raises limits must see which fleets lack replicas, and must not be sent to limits that suffice."""
     found = cheapest_fleet((Offer("a", "a", 100, 1.0, 0, 2), Offer("b", "b", 50, 1.0, 0, 2)), needs)
     assert found.short is short
+
+
+@pytest.mark.parametrize(
+    ("seed", "bound", "first", "best", "nodes"),
+    [
+        (4, 81.425848, 81.644600, 81.644600, 13),
+        (30, 29.049348, 29.663000, 29.283900, 153),
+        (47, 73.274488, 74.372000, 74.372000, 193),
+        (83, 86.281009, 87.441267, 86.662933, 165),
+        (85, 155.224601, 155.546400, 155.546400, 1),
+        (93, 33.006200, 33.975367, 33.844067, 153),
+        (94, 50.575751, 50.926933, 50.926933, 5),
+        (175, 255.812400, 255.812400, 255.812400, 0),
+        (193, 144.912785, 145.689667, 145.522000, 117),
+        (218, 42.695445, 43.268900, 43.268900, 109),
+        (226, 63.339758, 63.966300, 63.966300, 17),
+        (227, 58.945847, 59.195000, 59.195000, 25),
+        (235, 65.553856, 66.058867, 66.058867, 1),
+        (238, 55.794655, 56.043867, 56.043867, 3),
+        (265, 66.814461, 67.417067, 67.417067, 89),
+        (272, 98.348885, 98.471000, 98.471000, 133),
+        (277, 68.580696, 69.242400, 69.242400, 9),
+        (281, 41.230515, 41.938300, 41.938300, 7),
+        (337, 64.925167, 64.925167, 64.925167, 0),
+        (349, 48.390545, 49.413333, 49.413333, 5),
+        (350, 64.507207, 66.015800, 66.015800, 37),
+        (376, 91.777631, 92.284967, 92.284967, 1),
+        (392, 46.398368, 46.946667, 46.846067, 131),
+        (398, 62.368677, 62.523400, 62.523400, 93),
+    ],
+)
+def test_the_search_ends_within_as_many_nodes_as_it_needed(seed: int, bound: float, first: float, best: float, nodes: int) -> None:
+    """Bound and optimum are those of HiGHS (tests/research/test_fleet.py compares them). A looser bound, a worse first fleet or another choice
+    of what to branch on needs more nodes, and there are a thousand applications."""
+    offers, needs = drawn(seed)
+    at_once, found = cheapest_fleet(offers, needs, nodes=0), cheapest_fleet(offers, needs, nodes=nodes)
+    assert (at_once.least_cost, at_once.cost) == pytest.approx((bound, first), abs=2e-6)
+    assert found.cost == found.least_cost == pytest.approx(best, abs=2e-6)
+    if nodes:
+        assert cheapest_fleet(offers, needs, nodes=nodes - 1).least_cost < found.cost
