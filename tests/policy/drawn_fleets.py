@@ -9,7 +9,7 @@ from controller.policy.fleet import Needs, Offer
 
 def drawn(seed: int) -> tuple[tuple[Offer, ...], Needs]:
     """Three to six units of up to four families, and a demand that they carry."""
-    draw = random.Random(seed)  # noqa: S311 - an example, no secret
+    draw = random.Random(seed)
     offers = []
     for number in range(draw.randint(3, 6)):
         least = draw.choice((0, 0, 1, 2))

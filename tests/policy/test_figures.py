@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import FrozenInstanceError, replace
+from fractions import Fraction
 from types import FrameType
 from typing import Any
 
@@ -16,6 +17,7 @@ from controller.policy.decide import decide
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.figures import Figures
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
+from controller.policy.weights import largest_remainder
 from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
@@ -98,3 +100,36 @@ def test_rounded_weights_ask_for_no_further_replica(demand: float) -> None:
 def test_soonest(waits: tuple[float | None, ...], expected: float | None) -> None:
     """A wait that is over, endless or unknown does not count."""
     assert soonest(*waits) == expected
+
+
+ADAPTIVE = application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))
+
+
+def _ready(**ready: int | None) -> Snapshot:
+    """No unit has replicas but these, by number in the application; None: nothing is known of it."""
+    made = snapshot(ADAPTIVE)
+    for number, unit in enumerate(ADAPTIVE.units):
+        made = change(made, unit.name, ready=ready.get(f"unit_{number}", 0), demand=Sample(0.0, NOW))
+    return change(made, INF2, demand=Sample(210.0, NOW))
+
+
+@pytest.mark.parametrize(
+    ("ready", "returning", "shares"),
+    [
+        pytest.param({"unit_0": 2}, (), {0: 1}, id="two replicas carry it"),
+        pytest.param({"unit_0": 1, "unit_1": 1}, (), {0: Fraction(1, 2), 1: Fraction(1, 2)}, id="one carries half of it"),
+        pytest.param({"unit_0": None, "unit_1": 3}, (), {0: Fraction(1, 2), 1: Fraction(1, 2)}, id="of what is not known, one"),
+        pytest.param({"unit_0": 0, "unit_1": 3}, (), {1: 1}, id="none: nothing"),
+        pytest.param(
+            {"unit_0": 0, "unit_1": 3}, (INF2,), {0: Fraction(1, 2), 1: Fraction(1, 2)}, id="one that returns counts as one replica"
+        ),
+        pytest.param({"unit_0": 2, "unit_1": 3}, (INF2,), {0: 1}, id="or as what is ready, where that is more"),
+    ],
+)
+def test_shares_that_follow_the_ready_replicas(
+    ready: dict[str, int | None], returning: tuple[str, ...], shares: dict[int, Fraction]
+) -> None:
+    """In merit order, of 210 requests, where a replica of inf2 carries 105."""
+    found = Figures.of(_ready(**ready), returning=returning)
+    names = [unit.name for unit in ADAPTIVE.units]
+    assert found.intended == largest_remainder({name: float(shares.get(number, 0)) for number, name in enumerate(names)})

@@ -228,8 +228,10 @@ def test_the_last_request_that_may_be_had(needs: Needs, *, short: bool) -> None:
     ],
 )
 def test_the_search_ends_within_as_many_nodes_as_it_needed(seed: int, bound: float, first: float, best: float, nodes: int) -> None:
-    """Bound and optimum are those of HiGHS (tests/research/test_fleet.py compares them). A looser bound, a worse first fleet or another choice
-    of what to branch on needs more nodes, and there are a thousand applications."""
+    """A looser bound, a worse first fleet or another choice of what to branch on needs more, and there are a thousand applications.
+
+    Bound and optimum are those of HiGHS: tests/research/test_fleet.py compares others with it.
+    """
     offers, needs = drawn(seed)
     at_once, found = cheapest_fleet(offers, needs, nodes=0), cheapest_fleet(offers, needs, nodes=nodes)
     assert (at_once.least_cost, at_once.cost) == pytest.approx((bound, first), abs=2e-6)

@@ -9,7 +9,7 @@ import pytest
 from controller.policy.decide import decide
 from controller.policy.ledger import LONGEST_S, Ledger, booked, counted, placed
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Scaler, Snapshot, Strategy
-from tests.policy.support import INF2, change, pods, proven, shortage
+from tests.policy.support import INF2, TRN1, change, pods, proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
 HOURLY = 2 * (0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)
@@ -118,3 +118,40 @@ def test_nothing_is_compared_without_a_fleet() -> None:
     """Another strategy, or no demand known."""
     assert book(asked(snapshot()), memory()).compared_s == 0
     assert book(snapshot(application(policy=PolicySettings(strategy=Strategy.PLANNED))), memory()).compared_s == 0
+
+
+def test_a_short_time_is_booked_and_requests_that_are_not_known_are_not() -> None:
+    """Half a second counts, and without a demand nothing was served for the account."""
+    short = book(asked(snapshot()), memory(), 0.5)
+    assert short.seconds == {Mode.COST: 0.5}
+    assert book(snapshot(), memory()).requests == {Mode.COST: 0.0}
+
+
+def test_calls_alone_are_counted() -> None:
+    """And mode changes without any."""
+    assert counted(Ledger(), calls={"ec2": 1}).calls == {"ec2": 1}
+    assert counted(Ledger(), mode_changes=2).mode_changes == 2
+
+
+def test_each_probe_is_paid_for() -> None:
+    """Of two units that are probed, one keeps three replicas too many; a floor below what is asked for keeps none."""
+    made = snapshot(mode=Mode.CAPACITY)
+    remembered = memory(Mode.CAPACITY, units={**proven(NOW - 700), TRN1: proven(NOW - 700)[INF2]})
+    for name, ready, requests in ((INF2, 5, 170.0), (TRN1, 2, 500.0)):
+        scaler = Scaler(name, "5", ready + 1, 20, "89.2", 0, "aws-cloudwatch", "metricName", f"{name}-counter", floor_ours=True)
+        made = change(made, name, pending=pods(1), desired=ready + 1, ready=ready, demand=Sample(requests, NOW), scaler=scaler)
+    assert book(made, remembered, 300.0).probe_dollars == pytest.approx((5 - 2) * 0.7582 / 12)
+    unscaled = replace(made, units={**made.units, INF2: replace(made.units[INF2], scaler=None)})
+    assert book(unscaled, remembered, 300.0).probe_dollars == 0
+    more = change(made, TRN1, demand=Sample(80.0, NOW))
+    assert book(more, remembered, 300.0).probe_dollars == pytest.approx((3 * 0.7582 + 1.3438) / 12)
+
+
+def test_probes_exist_in_capacity_mode_and_where_the_settings_want_them() -> None:
+    """A pod that waits in cost mode is no probe."""
+    units = proven(NOW - 700)
+    made = change(snapshot(mode=Mode.CAPACITY), pending=pods(1), desired=3)
+    off = replace(made, application=application(policy=PolicySettings(canary=False)))
+    assert book(off, memory(Mode.CAPACITY, units=units)).probing_s == 0
+    cost = change(snapshot(), pending=pods(1), desired=3)
+    assert book(cost, memory(units=units)).probing_s == 0
