@@ -134,7 +134,7 @@ def test_calls_alone_are_counted() -> None:
 
 
 def test_each_probe_is_paid_for() -> None:
-    """Of two units that are probed, one keeps three replicas too many; a floor below what is asked for keeps none."""
+    """Of two units that are probed, one keeps three replicas too many; a floor below what its requests need keeps none."""
     made = snapshot(mode=Mode.CAPACITY)
     remembered = memory(Mode.CAPACITY, units={**proven(NOW - 700), TRN1: proven(NOW - 700)[INF2]})
     for name, ready, requests in ((INF2, 5, 170.0), (TRN1, 2, 500.0)):
