@@ -24,7 +24,18 @@ from controller.policy.codec import CodecError
 from controller.policy.codec import decode as decode_memory
 from controller.policy.codec import encode as encode_memory
 from controller.policy.conclusion import conclude
-from controller.policy.model import Memory, Mode, ModeChange
+from controller.policy.expected_demand import SLOTS
+from controller.policy.model import (
+    Damping,
+    DemandHistory,
+    Memory,
+    Mode,
+    ModeChange,
+    NotedDemand,
+    OutageHistory,
+    Outcome,
+    ScalerWrite,
+)
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
@@ -38,6 +49,7 @@ from controller.signals.karpenter_metrics import parse as parse_metrics
 from controller.signals.load_balancer.conditions import conditions_of, json_of, merged
 from controller.signals.load_balancer.rules import rules_by_conditions
 from controller.signals.price_list import hourly_price
+from tests.policy.support import proven
 from tests.signals.hostile import APP, World, objects
 from tests.signals.samples import ICE, ice_message
 from tests.support.applications import COST_TARGETS, NOW, memory, snapshot
@@ -118,7 +130,15 @@ def _recording() -> tuple[bytes, bytes]:
 
 
 _DEFINITION, _LINE = _recording()
-_MEMORY: Final = memory(mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),))
+_MEMORY: Final = memory(
+    mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),),
+    units=proven(),
+    outage_history=OutageHistory(short=True, since=NOW, outages_s=(900.0,), uptimes_s=(3_600.0,)),
+    scaler_writes={"inf2": ScalerWrite(NOW, "1", "3", 2, "the floor")},
+    demand_history=DemandHistory(
+        (NotedDemand(NOW, 100.0, 120.0),), (Outcome(100.0, 110.0),), (None, 5.0) * (SLOTS // 2), Damping(-0.5, 2.0)
+    ),
+)
 _ACTION: Final = format_action(COST_TARGETS, 200).encode()
 _CONDITIONS: Final = (
     b'[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"a","values":["b"]}},{"field":"path-pattern","values":["/*"]}]'

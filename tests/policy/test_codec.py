@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.codec import CodecError, decode, encode
-from controller.policy.model import Cause, Memory, Mode, ModeChange, OutageHistory, Return, ScalerWrite, UnitMemory
+from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS, expected_demand
+from controller.policy.model import (
+    Cause,
+    Damping,
+    DemandHistory,
+    Memory,
+    Mode,
+    ModeChange,
+    NotedDemand,
+    OutageHistory,
+    Outcome,
+    Return,
+    ScalerWrite,
+    UnitMemory,
+)
 from controller.policy.reasons import Reason
 
 times = st.floats(-1e11, 1e11)
@@ -22,6 +37,14 @@ changes = st.builds(
 )
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
 histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
+amounts = st.floats(0, 1e9)
+demands = st.builds(
+    DemandHistory,
+    recent=st.lists(st.builds(NotedDemand, times, amounts, amounts), max_size=RECENT).map(tuple),
+    outcomes=st.lists(st.builds(Outcome, st.floats(0.001, 1e9), amounts), max_size=KEPT_OUTCOMES).map(tuple),
+    season=st.lists(st.none() | amounts, min_size=SLOTS, max_size=SLOTS).map(tuple),
+    damping=st.builds(Damping, st.floats(-64, 64), st.floats(0, 64)),
+)
 memories = st.builds(
     Memory,
     mode=st.none() | st.sampled_from(Mode),
@@ -37,6 +60,7 @@ memories = st.builds(
     reasserted_against=st.text(max_size=8),
     demand_known_since=st.none() | times,
     demand_missing_since=st.none() | times,
+    demand_history=st.none() | demands,
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
 anything = st.recursive(
@@ -59,6 +83,20 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     """Somebody edited the ConfigMap by hand."""
     with pytest.raises(CodecError):
         decode(text)
+
+
+@quick
+@given(demands, st.sampled_from(["recent", "outcomes", "season", "damping"]), anything)
+def test_any_value_in_a_history_of_demands_is_read_or_refused(demand_history: DemandHistory, field: str, value: Any) -> None:
+    """Nor does any value make forecasts of it fail."""
+    raw = json.loads(encode(Memory(demand_history=demand_history)))
+    raw["demands"][field] = value
+    try:
+        history = decode(json.dumps(raw)).demand_history
+    except CodecError:
+        return
+    found = expected_demand(history, 1_800_000_000.0, 100.0, 600.0)
+    assert 100.0 <= found.point <= found.demand < math.inf
 
 
 @quick
