@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy import guards
+from controller.policy.absorption import Absorption
 from controller.policy.case import Case
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
@@ -555,3 +556,147 @@ def test_a_unit_without_weight_causes_no_failover() -> None:
     case = _case(snapshot(app), evidence={INF2: {"cause": Cause.CAPACITY}})
     assert not guards.could_trip(case, INF2)
     assert guards.could_trip(replace(case, evidence={**case.evidence, TRN1: replace(case.evidence[TRN1], cause=Cause.CAPACITY)}), TRN1)
+
+
+def _answer(guard: guards.Guard, case: Case) -> tuple[str, str, dict[str, str], float | None]:
+    """The name, the words, the details beyond the case's own, and when time alone may open it."""
+    result = guard(case)
+    return (
+        result.guard,
+        result.text,
+        {key: value for key, value in result.details.items() if key != "units" or value != INF2},
+        result.reopens_s,
+    )
+
+
+def _found(**changes: Any) -> Absorption:
+    return replace(Absorption(600.0, 60.0, 1.25, {}, frozenset(), {}), **changes)
+
+
+@pytest.mark.parametrize(
+    ("guard", "case", "answer"),
+    [
+        pytest.param(
+            guards.cause,
+            _case(evidence={INF2: {"cause": Cause.CAPACITY}}),
+            ("cause", "capacity", {}, None),
+            id="a cause that counts",
+        ),
+        pytest.param(
+            guards.cause,
+            _case(evidence={INF2: {"cause": Cause.CONFIG, "codes": ("AuthFailure",), "demand_since": NOW - 60}}),
+            (
+                "cause",
+                "sd21-inf2 cannot get capacity, but cause config may not lead to a failover: AuthFailure",
+                {"cause": "config", "codes": "AuthFailure"},
+                PolicySettings().hard_demand_s - 60,
+            ),
+            id="a cause that counts later",
+        ),
+        pytest.param(
+            guards.absorbed,
+            _case(absorption=_found()),
+            (
+                "absorbed",
+                "10.0 requests/s cannot be served; the others could take 1.0 requests/s more at 110 % of their throughput",
+                {},
+                None,
+            ),
+            id="too much to absorb",
+        ),
+        pytest.param(
+            guards.absorbed,
+            _case(absorption=_found(unmet=2.9, spare=2.4)),
+            (
+                "absorbed",
+                "less than 0.1 requests/s cannot be served; "
+                "the others could take less than 0.1 requests/s more at 110 % of their throughput",
+                {},
+                None,
+            ),
+            id="hardly any request",
+        ),
+        pytest.param(
+            guards.absorbed,
+            _case(absorption=_found(unmet=3.0, spare=0.0)),
+            (
+                "absorbed",
+                "0.1 requests/s cannot be served; the others could take 0.0 requests/s more at 110 % of their throughput",
+                {},
+                None,
+            ),
+            id="what is rounded to a tenth, and nothing",
+        ),
+        pytest.param(
+            guards.patience,
+            _case(memory=memory(units=proven(NOW - 25)), patience_s=20.0),
+            ("patience", "proven for 25 s", {}, None),
+            id="proven for long enough",
+        ),
+        pytest.param(
+            guards.patience,
+            _case(memory=memory(units=proven(NOW - 5)), patience_s=20.0),
+            ("patience", "shortage of sd21-inf2 is proven; waiting 15 s more before acting on it", {"remaining": "15 s"}, 15.0),
+            id="proven just now",
+        ),
+        pytest.param(
+            guards.quiet,
+            _case(evidence={INF2: {"last_refusal_at": NOW - 60}, TRN1: {"last_refusal_at": NOW - 300}}),
+            (
+                "quiet",
+                "sd21-inf2 got no capacity 1 min ago; 9 min more without a refusal are needed",
+                {"age": "1 min", "remaining": "9 min"},
+                540.0,
+            ),
+            id="the newest of two refusals",
+        ),
+        pytest.param(
+            guards.quiet,
+            _case(evidence={INF2: {"last_refusal_at": NOW - 900}}),
+            ("quiet", "no refusal for 15 min", {}, None),
+            id="a refusal long ago",
+        ),
+        pytest.param(
+            guards.hold,
+            _case(memory=memory(mode_since=NOW - 60), hold_s=300.0),
+            ("hold", "a fallback pays off only after 5 min; 4 min left", {"hold": "5 min", "remaining": "4 min"}, 240.0),
+            id="the hold has begun",
+        ),
+        pytest.param(
+            guards.hold,
+            _case(memory=memory(mode_since=NOW - 600), hold_s=300.0),
+            ("hold", "5 min since the return are over", {}, None),
+            id="the hold is over",
+        ),
+        pytest.param(
+            guards.lasting,
+            _case(),
+            ("lasting", "no Capacity Block that replicas run in ends soon", {}, None),
+            id="nothing ends",
+        ),
+    ],
+)
+def test_the_whole_answer(guard: guards.Guard, case: Case, answer: tuple[str, str, dict[str, str], float | None]) -> None:
+    """`plan` and the page show the words, the details go to logs, and the time is when the next pass is due."""
+    assert _answer(guard, case) == answer
+
+
+def test_what_other_units_can_do_is_named() -> None:
+    """A person sees who would take the traffic."""
+    case = _case(evidence={name: {"can_serve": name == TRN1} for name in snapshot().units})
+    assert _answer(guards.other_side, case)[:2] == ("other side", f"{TRN1} can serve")
+    alone = _case(evidence={name: {"can_serve": False} for name in snapshot().units})
+    assert _answer(guards.other_side, alone)[0] == "other side"
+    assert guards.other_side(alone).reason is Reason.OTHER_SIDE_SHORT
+
+
+def test_a_service_of_the_least_weight_must_be_ready_too() -> None:
+    """One request of a hundred is still a request."""
+    made = snapshot(mode=Mode.CAPACITY)
+    evidence = {INF2: {"ready": 1, "needed": 2}}
+    targets = tuple(
+        replace(one, weight=1 if number == 0 else one.weight) for number, one in enumerate(cost_targets(application(), {INF2: 1}))
+    )
+    case = _case(made, Mode.CAPACITY, evidence=evidence, receiving=targets)
+    assert guards.ready(case).guard == "ready"
+    assert guards.ready(case).reason is Reason.WAITING_FOR_READY
