@@ -219,9 +219,7 @@ class _Search:
         """Rounds up, which breaks no need, and takes away what is not needed, the most expensive first. Keeps it where it is the best."""
         counts = [math.ceil(value - 1e-7) for value in point]
         if not self._meets(counts):
-            counts = [min(math.ceil(value + 1e-7), high) for value, (_, high) in zip(point, bounds, strict=True)]
-            if not self._meets(counts):
-                return
+            return  # it misses by what the 1e-7 took away: that unit is not whole, and the branches at it follow
         for index in sorted(range(len(counts)), key=lambda index: -self.offers[index].price):
             while counts[index] > bounds[index][0]:
                 counts[index] -= 1

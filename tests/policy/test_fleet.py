@@ -170,7 +170,7 @@ def test_an_impossible_offer_is_an_error(offer: Offer) -> None:
         cheapest_fleet([offer], Needs(1, 0))
 
 
-@pytest.mark.parametrize("needs", [Needs(math.nan, 0), Needs(-1, 0), Needs(1, math.inf)])
+@pytest.mark.parametrize("needs", [Needs(math.nan, 0), Needs(-1, 0), Needs(math.inf, 0), Needs(1, math.inf)])
 def test_impossible_needs_are_an_error(needs: Needs) -> None:
     """So is a demand that is no number."""
     with pytest.raises(ValueError, match="needs"):
