@@ -60,10 +60,14 @@ class TestBytes:
             '"spec":{"minReplicaCount":3}}'
         )
         assert (raised.unit, raised.before, raised.after) == (INF2, "1", "3")
+        assert (raised.resource, raised.namespace, raised.name) == ("scaledobjects.keda.sh", "shop", "sd21-inf2-hpa")
+        assert raised.content_type == "application/apply-patch+yaml"
+        assert raised.query == (("fieldManager", "failoverctl"), ("force", "true"))
 
     def test_a_target_is_patched_only_in_the_trigger_that_was_seen(self) -> None:
         """Triggers are an atomic list: a patch by index must fail, not hit another trigger, where somebody reordered it."""
         target = next(action for action in _plan(_failover(), SHORT) if action.kind is ActionKind.SET_TARGET)
+        assert (target.resource, target.namespace, target.name) == ("scaledobjects.keda.sh", "shop", "sd21-inf2-hpa")
         assert target.content_type == "application/json-patch+json"
         assert target.query == (("fieldManager", "failoverctl"),)
         assert target.body == (

@@ -39,6 +39,21 @@ def test_in_place_without_replicas_all_units_count_alike(by: CapacityWeights) ->
     assert {target.weight for target in found} == {20}
 
 
+def test_in_place_a_unit_that_is_not_known_gets_nothing() -> None:
+    """Where others are known to serve: by what each of their replicas can carry, 105 and 130 requests."""
+    made = application(policy=PolicySettings(capacity_weights=CapacityWeights.READY_THROUGHPUT), routing_style=RoutingStyle.IN_PLACE)
+    found = capacity_targets(made, {"sd21-inf2": 2, "sd21-trn1": 1})
+    assert {target.service: target.weight for target in found} == {**dict.fromkeys(SERVICES, 0), "sd21-inf2": 62, "sd21-trn1": 38}
+
+
+def test_a_step_back_gives_nothing_to_units_that_carry_nothing() -> None:
+    """AWS allows five target groups an action, and each that is named takes the place of one that carries something."""
+    made = application(policy=POLICY)
+    figures = Figures.of(snapshot(made, mode=Mode.CAPACITY))
+    found = return_targets(made, replace(figures, cost={**dict.fromkeys(SERVICES, 0), "sd21-inf2": 1}), 2)
+    assert {target.service: target.weight for target in found} == {made.capacity.service: 50, "sd21-inf2": 50}
+
+
 def test_a_unit_without_a_weight_is_named_with_none() -> None:
     """It stays registered."""
     weights = {target.service: target.weight for target in COST_TARGETS if target.service != "sd21-inf2"}
