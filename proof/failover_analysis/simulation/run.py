@@ -17,7 +17,7 @@ from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.setup import Setup
 from failover_analysis.simulation.truth import Truth
 
-_STRETCH_S: Final = 6 * 3600.0
+_STRETCH_S: Final = 900.0
 """Virtual time between two reports of progress, seconds."""
 
 

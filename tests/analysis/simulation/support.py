@@ -46,6 +46,13 @@ def play(seed: int = 1, **changes: Any) -> Result:
     return Simulation(setup(**changes), seed).run()
 
 
+def breaks(simulation: Simulation, name: str) -> bool:
+    """Whether an invariant does not hold. The run ends soon after it was broken: what follows proves nothing more."""
+    found = simulation.invariants.violations
+    simulation.run(lambda _: all(one.name != name for one in found))
+    return any(one.name == name for one in found)
+
+
 def broken(result: Result) -> set[str]:
     """The names of the invariants that did not hold."""
     return {one.name for one in result.violations}

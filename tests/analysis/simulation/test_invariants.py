@@ -21,7 +21,8 @@ from controller.policy.routing import format_action
 from controller.service.in_doubt import InDoubt
 from failover_analysis.simulation.invariants import HARMS
 from failover_analysis.simulation.leadership import SimulatedLeadership
-from tests.analysis.simulation.support import HOUR, broken, fault, outage, play
+from failover_analysis.simulation.run import Simulation
+from tests.analysis.simulation.support import HOUR, breaks, broken, fault, outage, play, setup
 from tests.support.applications import application
 
 Patch = pytest.MonkeyPatch
@@ -264,7 +265,7 @@ def test_a_broken_core_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     first = next(other for other, (_, same, _) in MUTANTS.items() if same == world)  # several share a world
     assert _broken_unchanged(first) == set()
     mutate(monkeypatch)
-    assert expected in broken(play(**world))
+    assert breaks(Simulation(setup(**world), 1), expected)
 
 
 def test_every_invariant_says_whom_it_protects() -> None:

@@ -11,27 +11,27 @@ import pytest
 from controller.policy import availability, decide, guards, memory, steady
 from controller.policy.model import Memory, Mode, Snapshot
 from failover_analysis.simulation import simulated_view
-from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import load
+from tests.analysis.simulation.support import breaks
 
 FOLDER = Path(__file__).parent / "seeds"
 SEEDS = sorted(FOLDER.glob("*.yaml"))
 
 
-def play(path: Path) -> Result:
-    """The run of a file. All were found when every shortage led to a failover."""
+def found(path: Path) -> Simulation:
+    """The run of a file, not begun. All were found when every shortage led to a failover."""
     world = load(path)
     setup = world.setup(world.file.seed)
     policy = replace(setup.application.policy, failover_utilization=0.0)
-    return Simulation(replace(setup, application=replace(setup.application, policy=policy)), world.file.seed).run()
+    return Simulation(replace(setup, application=replace(setup.application, policy=policy)), world.file.seed)
 
 
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_what_once_broke_holds(path: Path) -> None:
     """Each file says in its description what it found."""
     assert load(path).file.description.startswith("Found: ")
-    assert [f"{one.name}: {one.text}" for one in play(path).violations] == []
+    assert [f"{one.name}: {one.text}" for one in found(path).run().violations] == []
 
 
 def _not_noticed(patch: pytest.MonkeyPatch) -> None:
@@ -103,4 +103,4 @@ def test_it_breaks_again_without_the_fix(
 ) -> None:
     """A seed that would pass anyway protects nothing."""
     unfix(monkeypatch)
-    assert broken in {one.name for one in play(FOLDER / f"{name}.yaml").violations}
+    assert breaks(found(FOLDER / f"{name}.yaml"), broken)
