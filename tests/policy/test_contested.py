@@ -92,6 +92,31 @@ def test_what_was_written_just_now_asks_for_no_further_pass() -> None:
     assert not list(again_s(plan, kept, POLICY, NOW))
 
 
+def test_the_last_half_second_of_a_pause_counts() -> None:
+    """And the moment of the write itself: somebody may put it back at once."""
+    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
+    for passed, left in ((0.0, 5.0), (4.5, 0.5)):
+        waiting = deferred(raising(), kept, replace(POLICY, reassert_base_s=5.0), NOW + passed)
+        assert all(action.deferred for action in waiting.actions if action.kind is ActionKind.RAISE_FLOOR)
+        assert min(again_s(waiting, kept, replace(POLICY, reassert_base_s=5.0), NOW + passed)) == pytest.approx(left)
+
+
+def test_what_waits_for_another_reason_keeps_it() -> None:
+    """A floor that waits for the load balancer is not said to be another writer's."""
+    kept, _ = fight(200)
+    plan = raising()
+    drained = replace(plan, actions=tuple(replace(action, deferred="the load balancer drains") for action in plan.actions))
+    assert {action.deferred for action in deferred(drained, kept, POLICY, NOW + 200).actions} == {"the load balancer drains"}
+
+
+def test_one_write_does_not_forget_another() -> None:
+    """Each field has a pause of its own."""
+    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
+    later = replace(raising().actions[0], unit="other", before="1", after="2")
+    fields = written(kept, [later], POLICY, NOW + POLICY.flap_window_s - 1).scaler_writes
+    assert fields.keys() == kept.scaler_writes.keys() | {"other/floor"}
+
+
 def test_what_is_long_past_is_forgotten() -> None:
     """The memory holds no more than what may still be put back."""
     kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
