@@ -55,9 +55,6 @@ COLD_START_S: Final = 600.0
 DELAY_S: Final = 180.0
 """How late CloudWatch shows requests, seconds: the minute that is counted, and about two more (docs/research/alb.md: some minutes)."""
 
-UNSERVED: Final = 10.0
-"""Cost of an unserved request in the linear program, in units of the most expensive unit's price: always more than serving it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -77,7 +74,9 @@ class Split:
 
 
 def cheapest(units: Sequence[Unit], demand: float, most: Mapping[str, int], *, whole: bool = False) -> Split:
-    """The linear program: the least ``sum(price_i n_i)`` with ``x_i <= T_i n_i``, ``sum(x_i) + unserved = demand``, ``n_i <= most_i``.
+    """The linear program: the least ``sum(price_i n_i)`` with ``sum(T_i n_i) >= demand`` and ``n_i <= most_i``.
+
+    What even all replicas that may be had do not carry is unserved; the rest of the demand is carried, whatever it costs.
 
     Args:
         units: The units, with price and throughput T.
@@ -90,24 +89,20 @@ def cheapest(units: Sequence[Unit], demand: float, most: Mapping[str, int], *, w
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    count = len(units)
-    most_expensive = max(cost_per_request(unit) for unit in units)
-    # Variables: the replicas of each unit, and the unserved requests. Together they cover at least the demand.
-    prices = [*(unit.price_per_hour for unit in units), UNSERVED * most_expensive]
-    serves = [[*(unit.throughput for unit in units), 1.0]]
-    least = [*(min(unit.min_replicas, most[unit.name]) if whole else 0 for unit in units), 0.0]
+    served = min(demand, sum(most[unit.name] * unit.throughput for unit in units))
     found = milp(
-        prices,
-        integrality=[1 if whole else 0] * count + [0],
-        bounds=Bounds(least, [*(most[unit.name] for unit in units), math.inf]),
-        constraints=LinearConstraint(serves, demand, math.inf),
+        [unit.price_per_hour for unit in units],
+        integrality=[int(whole)] * len(units),
+        bounds=Bounds([min(unit.min_replicas, most[unit.name]) if whole else 0 for unit in units], [most[unit.name] for unit in units]),
+        constraints=LinearConstraint([[unit.throughput for unit in units]], served, math.inf),
+        options={"mip_rel_gap": 0.0},
     )
     if not found.success:
         raise ArithmeticError(f"no split of {demand:g} requests: {found.message}")
-    replicas = {unit.name: float(value) for unit, value in zip(units, found.x, strict=False)}
-    served = _filled(units, replicas, demand)
+    replicas = {unit.name: float(value) for unit, value in zip(units, found.x, strict=True)}
+    filled = _filled(units, replicas, demand)
     cost = sum(unit.price_per_hour * replicas[unit.name] for unit in units)
-    return Split(served, max(0.0, demand - sum(served.values())), cost, replicas)
+    return Split(filled, max(0.0, demand - sum(filled.values())), cost, replicas)
 
 
 def _filled(units: Sequence[Unit], replicas: Mapping[str, float], demand: float) -> dict[str, float]:

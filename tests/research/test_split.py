@@ -40,6 +40,15 @@ def test_whole_replicas_cost_no_less(demand: float, most: dict[str, int]) -> Non
     assert all(count == pytest.approx(round(count)) for count in whole.replicas.values())
 
 
+def test_the_last_request_is_worth_a_whole_replica() -> None:
+    """Else the optimum would leave a request unserved that everything it is compared with must serve."""
+    limits = {**dict.fromkeys((unit.name for unit in UNITS), 0), "sd21-inf2": 7, "sd21-g5-triton": 3, "sd21-g5-cuda": 9}
+    found = cheapest(UNITS, 1_486.0, limits, whole=True)
+    assert found.unserved == 0
+    assert found.replicas["sd21-g5-cuda"] == 9
+    assert cheapest(UNITS, 1_546.0, limits, whole=True).unserved == pytest.approx(1.0), "more than there is"
+
+
 def fleet(strategy: Strategy, **policy: float) -> Fleet:
     made = PolicySettings(strategy=strategy, planned_mode=PlannedMode.LIVE, **policy)  # type: ignore[arg-type]  # floats only
     return Fleet(application(policy=made), 300.0)
