@@ -13,7 +13,7 @@ from controller.policy.learning import CLAMP
 from research.experiments import BEST, Tally
 from research.fit import TARGETS
 from research.policies import GOAL_CHANGES, GOALS, TABLE
-from research.split import DELAY_S, Bill
+from research.split import DELAY_S, Bill, Played
 from research.two_state import GRID, Prices
 
 Found = Mapping[tuple[str, Prices], Sequence[Tally]]
@@ -138,12 +138,11 @@ def traces_table(title: str, found: Mapping[str, Mapping[tuple[str, Prices], Tal
 
 def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
     """What the strategies cost relative to the cheapest whole replicas of each moment."""
-    names = list(next(iter(bills.values())).paid)
+    names = list(next(iter(bills.values())).at_once)
     rows = []
     for case, bill in bills.items():
-        cells = [f"{bill.paid[name] / bill.whole:.3f} / {100 * bill.late[name]:.2f} %" for name in names]
         known = (f"{bill.linear:,.0f}", f"{bill.whole:,.0f}", f"{100 * bill.unserved:.1f} %", f"{100 * bill.unforeseen:.2f} %")
-        rows.append((case, *known, *cells))
+        rows.append((case, *known, *_beside(bill.whole, bill.at_once)))
     header = ("demand, capacity", "linear program, $", "whole replicas, $", "unserved", "whole replicas, late without hindsight", *names)
     return _table(f"Cost ÷ whole replicas / requests beyond what is ready, {seeds}", header, rows)
 
@@ -151,12 +150,14 @@ def split_table(bills: Mapping[str, Bill], seeds: str) -> Table:
 def delay_table(bills: Mapping[str, Bill]) -> Table:
     """The strategies' costs where the metrics are late, relative to the same optimum."""
     names = list(next(iter(bills.values())).delayed)
-    rows = []
-    for case, bill in bills.items():
-        cells = [f"{cost / bill.whole:.3f} / {100 * late:.2f} %" for cost, late in bill.delayed.values()]
-        rows.append((case, *cells))
+    rows = [(case, *_beside(bill.whole, bill.delayed)) for case, bill in bills.items()]
     title = f"The same where the controller and KEDA know the requests of {DELAY_S:.0f} s ago, or of the step before where that is longer"
     return _table(title, ("demand, capacity", *names), rows)
+
+
+def _beside(whole: float, played: Mapping[str, Played]) -> list[str]:
+    """What each strategy costs as a multiple of the whole replicas, and its late requests."""
+    return [f"{one.paid / whole:.3f} / {100 * one.late:.2f} %" for one in played.values()]
 
 
 def loss_table(found: Mapping[str, Mapping[str, float]]) -> Table:

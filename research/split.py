@@ -129,7 +129,7 @@ class Fleet:
         floors: What KEDA keeps at least, by unit.
         autoscalers: The HPAs by unit.
         forecast: Whether strategy `planned` knows the demands of before, which its forecast follows from.
-        delay: How many steps late the metrics are.
+        delay: How many steps late the metrics are. Until there are as many, they show the present step.
         past: The demands of the steps that no metric shows yet, and the requests sent to each unit in them; the oldest first.
     """
 
@@ -159,7 +159,8 @@ class Fleet:
             most: Most replicas of each unit now.
         """
         self._limit(most)
-        known = self.past[0][0] if len(self.past) == self.delay > 0 else demand
+        shown_late = self.past.popleft() if len(self.past) == self.delay > 0 else None
+        known = demand if shown_late is None else shown_late[0]
         seen = self.snapshot(known, most)
         figures = Figures.of(seen)
         shown = self._followed(seen, figures)
@@ -170,8 +171,9 @@ class Fleet:
         units = {unit.name: unit for unit in self.application.units}
         late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
         paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
-        self.past.append((demand, sent))
-        counted = self.past.popleft()[1] if len(self.past) > self.delay else self.past[0][1]
+        counted = sent if shown_late is None else shown_late[1]
+        if self.delay:
+            self.past.append((demand, sent))
         for name, unit in units.items():
             self._scale(unit, counted.get(name, 0.0), most[name])
         self.now += self.step_s
@@ -270,6 +272,19 @@ RESILIENT: Final[Mapping[str, PolicySettings]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Played:
+    """What a strategy costs.
+
+    Attributes:
+        paid: Cost, $.
+        late: Share of requests beyond the capacity of their unit's ready replicas, 0 to 1.
+    """
+
+    paid: float
+    late: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
     """The costs of one demand.
 
@@ -277,18 +292,16 @@ class Bill:
         linear: Cost of the linear program, $.
         whole: Cost of the program with whole replicas, at least one each, $.
         unforeseen: Share of requests beyond the capacity of these replicas where each is requested only when it is needed, 0 to 1.
-        paid: Cost by strategy, $.
-        late: Share of requests beyond the capacity of their unit's ready replicas, by strategy, 0 to 1.
-        delayed: The cost and that share where the metrics are late, by strategy.
+        at_once: What each strategy costs where the metrics show the present step.
+        delayed: Likewise where they are late.
         unserved: Share of requests that even the linear program could not serve, 0 to 1.
     """
 
     linear: float
     whole: float
     unforeseen: float
-    paid: Mapping[str, float]
-    late: Mapping[str, float]
-    delayed: Mapping[str, tuple[float, float]]
+    at_once: Mapping[str, Played]
+    delayed: Mapping[str, Played]
     unserved: float
 
 
@@ -311,23 +324,23 @@ def compared(application: Application, demands: Sequence[float], pools: Mapping[
     moments, hours, total = list(zip(demands, bounds, strict=True)), step_s / 3600, sum(demands)
     linear = [cheapest(application.units, demand, most) for demand, most in moments]
     whole = [cheapest(application.units, demand, most, whole=True) for demand, most in moments]
-    paid, late, delayed = {}, {}, {}
-    for name, policy in STRATEGIES.items():
-        for delay in (0, math.ceil(DELAY_S / step_s)):
-            fleet = Fleet(replace(application, policy=policy), step_s, forecast=name not in FORECASTLESS, delay=delay)
-            steps = [fleet.step(demand, most) for demand, most in moments]
-            delayed[name] = sum(step.paid for step in steps) * hours, sum(step.late for step in steps) / total
-            if not delay:
-                paid[name], late[name] = delayed[name]
     return Bill(
         linear=sum(split.cost for split in linear) * hours,
         whole=sum(split.cost for split in whole) * hours,
         unforeseen=_unforeseen(application.units, whole, demands, step_s) / total,
-        paid=paid,
-        late=late,
-        delayed=delayed,
+        at_once={name: _played(name, application, moments, step_s) for name in STRATEGIES},
+        delayed={name: _played(name, application, moments, step_s, delay=math.ceil(DELAY_S / step_s)) for name in STRATEGIES},
         unserved=sum(split.unserved for split in linear) / total,
     )
+
+
+def _played(
+    name: str, application: Application, moments: Sequence[tuple[float, Mapping[str, int]]], step_s: float, *, delay: int = 0
+) -> Played:
+    """What a strategy costs for demands, each with the most replicas of the units then."""
+    fleet = Fleet(replace(application, policy=STRATEGIES[name]), step_s, forecast=name not in FORECASTLESS, delay=delay)
+    steps = [fleet.step(demand, most) for demand, most in moments]
+    return Played(sum(step.paid for step in steps) * step_s / 3600, sum(step.late for step in steps) / sum(step.demand for step in steps))
 
 
 def _unforeseen(units: Sequence[Unit], splits: Sequence[Split], demands: Sequence[float], step_s: float) -> float:

@@ -124,7 +124,9 @@ def test_a_bill_names_every_strategy() -> None:
     """Nothing served for the price of the optimum is cheaper than it."""
     pools = {unit.node_pool: Trace(unit.node_pool, bytes([1]) * 30, 300.0) for unit in UNITS}
     bill = compared(application(), [500.0] * 30, pools, 100)
-    assert set(bill.paid) == {"two-mode", "adaptive", "planned, no loss, no forecast", "planned, no loss", "planned"}
+    assert (
+        set(bill.at_once) == set(bill.delayed) == {"two-mode", "adaptive", "planned, no loss, no forecast", "planned, no loss", "planned"}
+    )
     assert bill.linear <= bill.whole
     assert bill.unserved == pytest.approx(0.0, abs=1e-9)
 
