@@ -1,8 +1,8 @@
 """Runs mutmut over the policy: ``make mutation ARGS="decide guards"``; without modules, all of them, from where the last run ended.
 
-mutmut makes each mutant a function beside the original one, and runs the unit tests that reach it in a forked process. It works on a copy
-in build/mutation. Mutants that change only a text are not made: what a message says is tested by its own tests, and a changed key ends in a
-`KeyError` everywhere.
+mutmut makes each mutant a function beside the original one, and runs the unit tests that reach it in a forked process, as
+`tools.mutation_runner` does it. It works on a copy in build/mutation. Mutants that change only a text are not made: what a message says is
+tested by its own tests, and a changed key ends in a `KeyError` everywhere.
 """
 
 from __future__ import annotations
@@ -67,9 +67,13 @@ def _prepare() -> None:
 def _run(names: Sequence[str], processes: int) -> None:
     """Calls mutmut's command in this process, without its mutants of texts."""
     from mutmut.mutation import mutators
+    from mutmut.workers import isolation
+
+    from tools.mutation_runner import CollectingRunner
 
     operators = cast("list[tuple[type, object]]", mutators.mutation_operators)
     operators[:] = [one for one in operators if one[1] is not mutators.operator_string]
+    isolation.PytestRunner = CollectingRunner
     from mutmut.__main__ import cli
 
     sys.argv = ["mutmut"]

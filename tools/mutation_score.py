@@ -48,7 +48,7 @@ class Status(StrEnum):
 # mutmut's exit codes: of pytest, its own above 30, and signals.
 _STATUS: Final[Mapping[int, Status]] = {
     1: Status.KILLED, 3: Status.KILLED, 0: Status.SURVIVED, 5: Status.UNREACHED, 33: Status.UNREACHED,
-    **dict.fromkeys((-24, 24, 36, 152, 255, -9), Status.TIMEOUT),
+    **dict.fromkeys((-24, 24, 36, 152, -9), Status.TIMEOUT),
 }  # fmt: skip
 
 
