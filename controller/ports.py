@@ -5,7 +5,7 @@ Production, the testbed and tests implement the same ports. Through them alone t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -99,15 +99,15 @@ class Notifier(Protocol):
 class Applier(Protocol):
     """Applies the actions of a plan."""
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
-        """Sends one action unchanged.
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
+        """Sends actions on one object, unchanged and in one request: all of them are applied, or none.
 
         Args:
-            action: What to send.
+            actions: What to send, see `controller.policy.plan.body`.
             deadline_s: Seconds from now after which it must no longer take effect.
 
         Raises:
-            RemoteError: It was not applied, or the outcome is in doubt.
+            RemoteError: They were not applied, or the outcome is in doubt.
         """
 
 

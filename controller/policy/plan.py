@@ -7,7 +7,7 @@ and sticky clients have had time to leave. Until then the lowering actions are i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from controller.policy import text
@@ -36,7 +36,7 @@ def plan(decision: Decision, snapshot: Snapshot) -> Plan:
     application = snapshot.application
     refused: list[str] = []
     scaling = [action for unit in application.units for action in _scaling(unit, decision, snapshot, refused)]
-    raising = [action for action in scaling if not action.deferred and action.kind is not ActionKind.LOWER_FLOOR]
+    raising = [action for action in scaling if not action.deferred and not _lowers(action)]
     lowering = [action for action in scaling if action not in raising]
     return Plan(application.key, decision, (*raising, *_routing(decision, snapshot), *lowering), tuple(refused))
 
@@ -107,27 +107,24 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
 
 
 def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, decision: Decision) -> Action:
-    """A server-side apply, so that managedFields say whose floor it is.
+    """A JSON patch, so that `body` can put it into one request with the target's. managedFields then say whose floor it is.
 
-    It is forced, so that it takes the floor over. The version makes it fail where somebody wrote since, and the uid where the ScaledObject
-    was deleted, or created again: an apply would create it anew.
+    It fails where somebody wrote since, and where the ScaledObject was created again. `add` also replaces: the field may be absent.
     """
     lower = floor < scaler.min_replicas
-    observed = {"uid": scaler.uid, "resourceVersion": scaler.resource_version} if scaler.uid else {}
-    body = {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": {"name": scaler.name, "namespace": application.namespace, **observed},
-        "spec": {"minReplicaCount": floor},
-    }
+    operations = [
+        *_same_object(scaler),
+        *([{"op": "test", "path": "/metadata/resourceVersion", "value": scaler.resource_version}] if scaler.uid else []),
+        {"op": "add", "path": "/spec/minReplicaCount", "value": floor},
+    ]
     return Action(
         kind=ActionKind.LOWER_FLOOR if lower else ActionKind.RAISE_FLOOR,
         resource="scaledobjects.keda.sh",
         namespace=application.namespace,
         name=scaler.name,
-        content_type=_APPLY,
-        query=(("fieldManager", FIELD_MANAGER), ("force", "true")),
-        body=_written(body),
+        content_type=_JSON_PATCH,
+        query=(("fieldManager", FIELD_MANAGER),),
+        body=_written(operations),
         before=str(scaler.min_replicas),
         after=str(floor),
         unit=unit.name,
@@ -139,16 +136,15 @@ def _target(application: Application, unit: Unit, scaler: Scaler, target: str, d
     """A JSON patch of the one field: triggers are an atomic list, so an apply would drop the trigger's other settings.
 
     If somebody reordered the list meanwhile, the `test` operations make the patch fail, and it does not write to another trigger; nor to
-    a ScaledObject that was created again. They name no version, because the floor of the same plan is written before.
+    a ScaledObject that was created again. They name no version: what else was written does not matter.
     """
     trigger = f"/spec/triggers/{scaler.trigger_index}"
-    operations: list[dict[str, Any]] = [
-        *([{"op": "test", "path": "/metadata/uid", "value": scaler.uid}] if scaler.uid else []),
+    operations = [
+        *_same_object(scaler),
         {"op": "test", "path": f"{trigger}/type", "value": scaler.trigger_type},
         {"op": "test", "path": f"{trigger}/metadata/{scaler.trigger_field}", "value": scaler.trigger_value},
         {"op": "replace", "path": f"{trigger}/metadata/targetMetricValue", "value": target},
     ]
-    fewer = _more(target, scaler.target)
     return Action(
         kind=ActionKind.SET_TARGET,
         resource="scaledobjects.keda.sh",
@@ -160,8 +156,18 @@ def _target(application: Application, unit: Unit, scaler: Scaler, target: str, d
         before=scaler.target,
         after=target,
         unit=unit.name,
-        deferred=_DEFERRED if fewer and not decision.lowering_allowed else "",
+        deferred=_DEFERRED if _more(target, scaler.target) and not decision.lowering_allowed else "",
     )
+
+
+def _lowers(action: Action) -> bool:
+    """Whether fewer pods result, so that the traffic must have moved first."""
+    return action.kind is ActionKind.LOWER_FLOOR or (action.kind is ActionKind.SET_TARGET and _more(action.after, action.before))
+
+
+def _same_object(scaler: Scaler) -> list[dict[str, Any]]:
+    """Fails where the ScaledObject was deleted and created again."""
+    return [{"op": "test", "path": "/metadata/uid", "value": scaler.uid}] if scaler.uid else []
 
 
 def _more(target: str, present: str) -> bool:
@@ -172,8 +178,21 @@ def _more(target: str, present: str) -> bool:
         return True
 
 
-def _written(body: object) -> str:
-    return json.dumps(body, separators=(",", ":"))
+def _written(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def body(actions: Sequence[Action]) -> str:
+    """The body of the one request that carries out actions on one object: that of the only one, or all operations of their JSON patches.
+
+    The API server makes all the changes or none.
+
+    Args:
+        actions: In the plan's order; more than one only of a ScaledObject.
+    """
+    if len(actions) == 1:
+        return actions[0].body
+    return f"[{','.join(action.body[1:-1] for action in actions)}]"  # each is a list of operations, as `_written` writes it
 
 
 def summary(made: Plan) -> str:

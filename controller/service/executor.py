@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 import structlog
@@ -20,7 +19,6 @@ from controller.service.election import EFFECT_S
 
 SIDE_BY_SIDE: Final = 4
 """Requests of one plan at the same time."""
-_STAGES: Final = {ActionKind.ROUTE: "route", ActionKind.LOWER_FLOOR: "lower"}
 
 log = structlog.get_logger(__name__)
 
@@ -97,52 +95,50 @@ class Executor:
     def execute(self, plan: Plan, epoch: int) -> Outcome:
         """Applies the due actions while this replica leads in `epoch`, the term in which the plan was made.
 
-        Actions that raise run side by side, then the routing action, then those that lower: most of a mode change is waiting for answers.
-        If a floor cannot be raised, the routing action still goes out, because the guards found the receiving side ready as it is. A
-        failed routing action stops everything after it: nothing may be lowered behind traffic that did not move.
+        Actions before the routing action run side by side, then that one, then those after it: most of a mode change is waiting for
+        answers. Actions on one object go out in one request. If a floor cannot be raised, the routing action still goes out, because the
+        guards found the receiving side ready as it is. A failed routing action stops everything after it: nothing may be lowered behind
+        traffic that did not move.
         """
         results: list[_Result] = []
-        for stage, actions in groupby(plan.due, key=lambda action: _STAGES.get(action.kind, "raise")):
-            done = self._together(plan.application, epoch, actions)
+        for stage in _stages(plan.due):
+            done = self._together(plan.application, epoch, stage)
             results += done
-            if any(one.unconfirmed for one in done) or (stage == "route" and any(one.error for one in done)):
+            moved = not any(one.error for one in done if one.action.kind is ActionKind.ROUTE)
+            if not moved or any(one.unconfirmed for one in done):
                 break
         applied = tuple(one.action for one in results if one.applied)
         failures = tuple(Failure(one.action, one.error) for one in results if one.error is not None)
         return Outcome(applied, failures, any(one.unconfirmed for one in results))
 
     def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
-        """Runs actions on different objects side by side, and those on one object in order."""
+        """Runs the requests for different objects side by side."""
         objects: dict[tuple[str, str, str], list[Action]] = {}
         for action in actions:
             objects.setdefault((action.resource, action.namespace, action.name), []).append(action)
         steps = list(objects.values())
         if self._pool is None or len(steps) == 1:
-            return [one for step in steps for one in self._in_order(application, epoch, step)]
+            return [one for step in steps for one in self._one(application, epoch, step)]
         lanes = [steps[first :: self._side_by_side] for first in range(min(len(steps), self._side_by_side))]
-        runs = [iter(run) for run in self._pool.map(lambda lane: [self._in_order(application, epoch, step) for step in lane], lanes)]
+        runs = [iter(run) for run in self._pool.map(lambda lane: [self._one(application, epoch, step) for step in lane], lanes)]
         return [one for place in range(len(steps)) for one in next(runs[place % len(lanes)])]
 
-    def _in_order(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
-        results = []
-        for action in actions:
-            results.append(self._one(application, epoch, action))
-            if results[-1].unconfirmed:
-                break
-        return results
-
-    def _one(self, application: str, epoch: int, action: Action) -> _Result:
+    def _one(self, application: str, epoch: int, actions: Sequence[Action]) -> list[_Result]:
+        """Sends the actions on one object."""
         if self._stopping.is_set() or not self._leadership.confirm(epoch, EFFECT_S):
-            log.warning("action.not_leading", application=application, action=describe(action))
-            return _Result(action, unconfirmed=True)
+            for action in actions:
+                log.warning("action.not_leading", application=application, action=describe(action))
+            return [_Result(action, unconfirmed=True) for action in actions]
         try:
             with on_behalf_of(application):  # here, because the threads of the pool do not see the caller's context
-                self._applier.apply(action, deadline_s=EFFECT_S)
+                self._applier.apply(actions, deadline_s=EFFECT_S)
         except RemoteError as error:
-            log.warning("action.failed", application=application, action=describe(action), error=str(error))
-            return _Result(action, error=error)
-        log.info("action.applied", application=application, action=describe(action), unit=action.unit, body=action.body)
-        return _Result(action)
+            for action in actions:
+                log.warning("action.failed", application=application, action=describe(action), error=str(error))
+            return [_Result(action, error=error) for action in actions]
+        for action in actions:
+            log.info("action.applied", application=application, action=describe(action), unit=action.unit, body=action.body)
+        return [_Result(action) for action in actions]
 
     def stop(self) -> None:
         """Sends nothing more: what is under way ends, what is left of a plan counts as unconfirmed."""
@@ -152,3 +148,9 @@ class Executor:
         """Ends the threads. They are idle, because `execute` waits for them."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+def _stages(due: Sequence[Action]) -> Iterator[Sequence[Action]]:
+    """The actions before the routing action, that one, and those after it; all together where there is none."""
+    place = next((index for index, action in enumerate(due) if action.kind is ActionKind.ROUTE), len(due))
+    return (stage for stage in (due[:place], due[place : place + 1], due[place + 1 :]) if stage)

@@ -1,12 +1,13 @@
-"""Applies the actions of a plan to the Kubernetes API: one request each, with the plan's bytes."""
+"""Applies the actions of a plan to the Kubernetes API: one request for each object, with the plan's bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from controller.clients.kube import RESOURCES, KubeSession, Object, Resource
 from controller.errors import Rejected
 from controller.policy.model import Action
+from controller.policy.plan import body
 
 
 class KubeApplier:
@@ -21,15 +22,16 @@ class KubeApplier:
         self._session = session
         self._written = written
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
-        """Sends one action.
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
+        """Sends the actions on one object.
 
         The Ingress patch carries the resourceVersion of the plan. It fails with `Conflict` if anybody wrote in between: the decision was
         made about another state.
 
         Raises:
-            RemoteError: It was not applied, or (`Unavailable`) that is unknown: observe again.
+            RemoteError: They were not applied, or (`Unavailable`) that is unknown: observe again.
         """
+        action = actions[0]
         resource = RESOURCES.get(action.resource)
         if resource is None:
             raise Rejected(f"no such resource: {action.resource}")
@@ -37,7 +39,7 @@ class KubeApplier:
             "PATCH",
             resource.path(action.namespace, action.name),
             query=action.query,
-            body=action.body,
+            body=body(actions),
             content_type=action.content_type,
             deadline_s=deadline_s,
         )

@@ -11,6 +11,7 @@ from tests.contract.support import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     INGRESSES,
+    JSON_PATCH,
     NODE_CLAIMS,
     SCALED_OBJECTS,
     SERVICES,
@@ -365,6 +366,49 @@ def test_the_uid_of_a_predecessor_fails_the_test_of_a_json_patch(client: Client)
     assert client.json_patch(SCALED, test, change).refusal == (422, "Invalid")
     assert client.get(SCALED).json["spec"] == created["spec"]
     assert client.json_patch(SCALED, test | {"value": created["metadata"]["uid"]}, change).code == 200
+
+
+def floor_and_target(seen: Object) -> list[Object]:
+    """One JSON patch of both, under the conditions under which the controller writes them."""
+    fences = [{"op": "test", "path": f"/metadata/{field}", "value": seen["metadata"][field]} for field in ("uid", "resourceVersion")]
+    trigger = "/spec/triggers/0"
+    return [
+        *fences,
+        {"op": "add", "path": "/spec/minReplicaCount", "value": 4},
+        {"op": "test", "path": f"{trigger}/type", "value": "aws-cloudwatch"},
+        {"op": "replace", "path": f"{trigger}/metadata/targetMetricValue", "value": "61"},
+    ]
+
+
+def test_a_json_patch_takes_a_floor_over_from_its_applier(client: Client) -> None:
+    """One JSON patch writes floor and target of a ScaledObject; its manager owns the floor then, and who applied it does not."""
+    seen = client.apply(SCALED, scaled({**scaled_object()["spec"], "minReplicaCount": 1}), manager="git").json
+    answer = client.send("PATCH", f"{SCALED}?fieldManager=ours", floor_and_target(seen), content_type=JSON_PATCH)
+    spec = answer.json["spec"]
+    assert (answer.code, spec["minReplicaCount"], spec["triggers"][0]["metadata"]["targetMetricValue"]) == (200, 4, "61")
+    assert int(answer.metadata["resourceVersion"]) > int(seen["metadata"]["resourceVersion"])
+    owners = managers(answer.json)
+    assert "f:minReplicaCount" in owners["ours", "Update", ""]["f:spec"]
+    assert "f:minReplicaCount" not in owners["git", "Apply", ""]["f:spec"]
+
+
+@pytest.mark.parametrize(
+    ("then", "refusal"),
+    [("deleted", (404, "NotFound")), ("created again", (422, "Invalid")), ("changed", (422, "Invalid"))],
+)
+def test_a_json_patch_of_another_state_is_refused(then: str, refusal: tuple[int, str], client: Client) -> None:
+    """A JSON patch that tests uid and resourceVersion changes nothing, and creates nothing, where another state is found."""
+    seen = client.create(SCALED_OBJECTS, scaled_object()).json
+    if then == "changed":
+        client.json_patch(SCALED, {"op": "replace", "path": "/spec/maxReplicaCount", "value": 9})
+    else:
+        client.delete(SCALED)
+    if then == "created again":
+        client.create(SCALED_OBJECTS, scaled_object())
+    before = client.get(SCALED)
+    assert client.json_patch(SCALED, *floor_and_target(seen)).refusal == refusal
+    after = client.get(SCALED)
+    assert (after.code, after.json.get("spec")) == (before.code, before.json.get("spec"))
 
 
 def test_a_service_port_is_identified_by_number_and_protocol(client: Client) -> None:

@@ -52,17 +52,14 @@ class TestBytes:
         )
         assert (route.before, route.after) == (format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0))
 
-    def test_a_floor_is_applied_alone(self) -> None:
-        """Nothing else of the ScaledObject becomes ours."""
+    def test_a_floor_is_patched_alone(self) -> None:
+        """Nothing else of the ScaledObject becomes ours. `add` replaces the field, or creates it: KEDA's default is not written."""
         raised = next(action for action in _plan(_failover(), SHORT) if action.kind is ActionKind.RAISE_FLOOR)
-        assert raised.body == (
-            '{"apiVersion":"keda.sh/v1alpha1","kind":"ScaledObject","metadata":{"name":"sd21-inf2-hpa","namespace":"shop"},'
-            '"spec":{"minReplicaCount":3}}'
-        )
+        assert raised.body == '[{"op":"add","path":"/spec/minReplicaCount","value":3}]'
         assert (raised.unit, raised.before, raised.after) == (INF2, "1", "3")
         assert (raised.resource, raised.namespace, raised.name) == ("scaledobjects.keda.sh", "shop", "sd21-inf2-hpa")
-        assert raised.content_type == "application/apply-patch+yaml"
-        assert raised.query == (("fieldManager", "failoverctl"), ("force", "true"))
+        assert raised.content_type == "application/json-patch+json"
+        assert raised.query == (("fieldManager", "failoverctl"),)
 
     def test_a_target_is_patched_only_in_the_trigger_that_was_seen(self) -> None:
         """Triggers are an atomic list: a patch by index must fail, not hit another trigger, where somebody reordered it."""
@@ -228,10 +225,13 @@ def test_a_scaled_object_whose_uid_is_not_known_is_written_without_it() -> None:
     """With one, a write fails where somebody has created the ScaledObject again meanwhile."""
     known, unknown = ({action.kind: action for action in _with_uid(uid)} for uid in ("uid-9", ""))
     floor, target = (json.loads(known[kind].body) for kind in (ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET))
-    assert (floor["metadata"]["uid"], floor["metadata"]["resourceVersion"]) == ("uid-9", "5")
-    assert target[0] == {"op": "test", "path": "/metadata/uid", "value": "uid-9"}
+    uid, version = (
+        {"op": "test", "path": "/metadata/uid", "value": "uid-9"},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "5"},
+    )
+    assert (floor[:2], target[0]) == ([uid, version], uid)
     floor, target = (json.loads(unknown[kind].body) for kind in (ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET))
-    assert floor["metadata"] == {"name": "sd21-trn1-hpa", "namespace": "shop"}
+    assert [one["op"] for one in floor] == ["add"]
     assert [one["path"] for one in target if one["op"] == "test"] == ["/spec/triggers/0/type", "/spec/triggers/0/metadata/metricName"]
     assert {action.namespace for action in known.values()} == {"shop"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +11,19 @@ import pytest
 
 from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
 from controller.clock import ManualClock
-from controller.errors import Conflict, Rejected, RemoteError, Unavailable
+from controller.errors import Conflict, NotFound, Rejected, RemoteError, Unavailable
 from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from controller.service.kube_applier import KubeApplier
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import observe_ingress
+from controller.signals.objects import field_owners
 from controller.signals.workloads import WorkloadView
 from tests.support.applications import CAPACITY_TARGETS, NOW, application, snapshot
 from tests.support.cluster import ACTION, NAMESPACE, Cluster
+
+SCALER = "sd21-g5-cuda-hpa"
 
 
 @pytest.fixture
@@ -84,12 +88,12 @@ def test_a_plan_is_sent_byte_for_byte(cluster: Cluster, session: KubeSession) ->
     planned = actions(cluster)
     assert [action.resource for action in planned] == ["scaledobjects.keda.sh", "scaledobjects.keda.sh", "ingresses.networking.k8s.io"]
     for action in planned:
-        applier.apply(action, deadline_s=5)
+        applier.apply([action], deadline_s=5)
     records = cluster.api.audit.records(verb="patch")
     assert [record.body for record in records] == [action.body.encode() for action in planned]
     assert [record.content_type for record in records] == [action.content_type for action in planned]
     assert [record.query for record in records] == [
-        "fieldManager=failoverctl&force=true&timeout=5000ms",
+        "fieldManager=failoverctl&timeout=5000ms",
         "fieldManager=failoverctl&timeout=5000ms",
         "fieldManager=failoverctl&force=true&timeout=5000ms",
     ]
@@ -102,13 +106,38 @@ def test_a_plan_is_sent_byte_for_byte(cluster: Cluster, session: KubeSession) ->
     assert (trigger["metadata"]["targetMetricValue"], trigger["authenticationRef"]) == ("45", {"name": "keda-aws"})
 
 
+def test_the_floor_and_the_target_of_one_object_are_one_request(cluster: Cluster, session: KubeSession) -> None:
+    """All operations of both, one write, and managedFields that name us as the owner of the floor."""
+    floor, target, _ = actions(cluster)
+    before = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)
+    KubeApplier(session, Written()).apply([floor, target], deadline_s=5)
+    (record,) = cluster.api.audit.records(verb="patch")
+    assert json.loads(record.body) == [*json.loads(floor.body), *json.loads(target.body)]
+    after = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)
+    (trigger,) = after["spec"]["triggers"]
+    assert (after["spec"]["minReplicaCount"], trigger["metadata"]["targetMetricValue"]) == (4, "45")
+    assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+    assert field_owners(after, "spec", "minReplicaCount") == ["failoverctl"]
+
+
+def test_of_a_floor_and_a_target_both_are_written_or_none(cluster: Cluster, session: KubeSession) -> None:
+    """A person changed the trigger meanwhile: its floor stays as well, until the next plan."""
+    floor, target, _ = actions(cluster)
+    other = {"type": "cron", "metadata": {"targetMetricValue": "1"}}
+    cluster.store.patch("ScaledObject", SCALER, {"spec": {"triggers": [other]}}, namespace=NAMESPACE)
+    before = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)
+    with pytest.raises(Conflict):
+        KubeApplier(session, Written()).apply([target, floor], deadline_s=5)
+    assert cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE) == before
+
+
 def test_our_own_write_is_seen_at_once_and_not_undone(cluster: Cluster, session: KubeSession) -> None:
     """Before any watch delivers it, and an event that was on its way changes nothing back."""
     view = ClusterView(cluster.clock, lambda: None)
     before = dict(cluster.ingress())
     view.listed(INGRESSES, None, [before])
     applier = KubeApplier(session, lambda resource, obj: view.changed(resource, None, "MODIFIED", obj))
-    applier.apply(actions(cluster)[-1], deadline_s=5)
+    applier.apply([actions(cluster)[-1]], deadline_s=5)
     for late in ("MODIFIED", "ADDED"):
         view.changed(INGRESSES, None, late, before)
     view.listed(INGRESSES, None, [before])
@@ -123,7 +152,7 @@ def test_a_write_in_between_is_a_conflict(cluster: Cluster, session: KubeSession
     cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {"someone": "else"}}}, namespace=NAMESPACE)
     action = cluster.ingress()["metadata"]["annotations"][ACTION]
     with pytest.raises(Conflict):
-        KubeApplier(session, written).apply(route, deadline_s=5)
+        KubeApplier(session, written).apply([route], deadline_s=5)
     assert cluster.ingress()["metadata"]["annotations"][ACTION] == action
     assert written.seen == []
 
@@ -134,12 +163,9 @@ def test_a_reordered_trigger_is_a_conflict(cluster: Cluster, session: KubeSessio
     other = {"type": "cron", "metadata": {"targetMetricValue": "1"}}
     cluster.store.patch("ScaledObject", "sd21-g5-cuda-hpa", {"spec": {"triggers": [other]}}, namespace=NAMESPACE)
     with pytest.raises(Conflict):
-        KubeApplier(session, Written()).apply(target, deadline_s=5)
+        KubeApplier(session, Written()).apply([target], deadline_s=5)
     scaler = cluster.store.get("ScaledObject", "sd21-g5-cuda-hpa", namespace=NAMESPACE)
     assert scaler["spec"]["triggers"] == [other]
-
-
-SCALER = "sd21-g5-cuda-hpa"
 
 
 def _recreated(cluster: Cluster) -> Object:
@@ -156,25 +182,25 @@ def test_a_scaled_object_that_was_created_again_is_left_alone(number: int, clust
     _recreated(cluster)
     before = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)
     with pytest.raises(Conflict):
-        KubeApplier(session, Written()).apply(action, deadline_s=5)
+        KubeApplier(session, Written()).apply([action], deadline_s=5)
     assert cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE) == before
 
 
 def test_a_floor_does_not_create_a_scaled_object_that_was_deleted(cluster: Cluster, session: KubeSession) -> None:
-    """Without the uid, a server-side apply would."""
+    """As a server-side apply without the uid would."""
     floor = actions(cluster)[0]
     cluster.store.delete("ScaledObject", SCALER, namespace=NAMESPACE)
-    with pytest.raises(Conflict):
-        KubeApplier(session, Written()).apply(floor, deadline_s=5)
+    with pytest.raises(NotFound):
+        KubeApplier(session, Written()).apply([floor], deadline_s=5)
     assert SCALER not in {one["metadata"]["name"] for one in cluster.store.list("ScaledObject", namespace=NAMESPACE)}
 
 
 def test_a_floor_that_a_person_raised_meanwhile_is_not_overwritten(cluster: Cluster, session: KubeSession) -> None:
-    """The apply is forced, so that only the version tells. The next plan is made from what is there now."""
+    """A patch has no conflicts of fields, so that only the version tells. The next plan is made from what is there now."""
     floor = actions(cluster)[0]
     cluster.store.patch("ScaledObject", SCALER, {"spec": {"minReplicaCount": 9}}, namespace=NAMESPACE)
     with pytest.raises(Conflict):
-        KubeApplier(session, Written()).apply(floor, deadline_s=5)
+        KubeApplier(session, Written()).apply([floor], deadline_s=5)
     assert cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)["spec"]["minReplicaCount"] == 9
     assert "raise-floor" not in {action.kind.value for action in actions(cluster)}
 
@@ -186,7 +212,7 @@ def test_a_refusal_is_passed_on(status: int, error: type[RemoteError], cluster: 
     (*_, route) = actions(cluster)
     cluster.api.fail_next(1, status=status, matcher=lambda access: access.verb == "patch")
     with pytest.raises(error):
-        KubeApplier(session, written).apply(route, deadline_s=5)
+        KubeApplier(session, written).apply([route], deadline_s=5)
     assert (len(cluster.api.audit.records(verb="patch")), written.seen) == (1, [])
 
 
@@ -196,5 +222,5 @@ def test_what_is_no_resource_of_ours_is_not_sent(resource: str, cluster: Cluster
     (*_, route) = actions(cluster)
     before = len(cluster.api.audit.records())
     with pytest.raises(Rejected, match="no such resource"):
-        KubeApplier(session, Written()).apply(replace(route, resource=resource), deadline_s=5)
+        KubeApplier(session, Written()).apply([replace(route, resource=resource)], deadline_s=5)
     assert len(cluster.api.audit.records()) == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -37,8 +37,8 @@ class Applier:
     def __init__(self) -> None:
         self.sent: list[Action] = []
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
-        self.sent.append(action)
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
+        self.sent.extend(actions)
 
 
 class Refusing(Store):

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -270,24 +271,27 @@ class Stage:
         external = ExternalSignals(metrics=self._external, capacity=self._external, verification=seen)
         return self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
         del deadline_s
+        for action in actions:
+            self._apply(action)
+
+    def _apply(self, action: Action) -> None:
         self.played.writes.append((self.now_s(), action.kind))
         key = ("Ingress" if action.kind is ActionKind.ROUTE else "ScaledObject", action.name)
         obj = copy.deepcopy(self._objects[key])
-        body = json.loads(action.body)
         match action.kind:
             case ActionKind.ROUTE:
                 annotations = obj["metadata"]["annotations"]
                 for name in (MARKER, RETURN_STEP, NUDGED_AT):
                     annotations.pop(name, None)
-                annotations.update(body["metadata"]["annotations"])
+                annotations.update(json.loads(action.body)["metadata"]["annotations"])
                 self._written_at = self.cluster.now
             case ActionKind.SET_TARGET:
                 obj["spec"]["triggers"][0]["metadata"]["targetMetricValue"] = action.after
             case _:
-                self._floor(obj, action, body["spec"]["minReplicaCount"])
+                self._floor(obj, action, int(action.after))
                 return
         self._store(obj, FIELD_MANAGER, owns=True)
 

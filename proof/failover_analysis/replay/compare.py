@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Target
+from controller.policy.model import ActionKind, Target
 from controller.recording.lines import Decided, Request
+from failover_analysis.replay.bodies import present_body
 
 NOTHING: Final = "nothing"
 
@@ -69,14 +70,20 @@ def _only(before: tuple[Request, ...], after: tuple[Request, ...]) -> tuple[str,
     """The requests that only one side makes, byte for byte."""
     asked, asks = [_essence(one) for one in before], [_essence(one) for one in after]
     if sorted(asked) == sorted(asks):
-        return ("", "") if asked == asks else (_requests(asked), _requests(asks))  # the order counts, too
+        return ("", "") if _stages(before) == _stages(after) else (_requests(asked), _requests(asks))  # the order counts, too
     return _requests(one for one in asked if one not in asks), _requests(one for one in asks if one not in asked)
 
 
 def _essence(request: Request) -> tuple[str, str]:
     """What identifies a request, and its body."""
     later = " (deferred)" if request.deferred else ""
-    return f"{request.kind} {request.resource} {request.namespace}/{request.name}{later}", request.body
+    return f"{request.kind} {request.resource} {request.namespace}/{request.name}{later}", present_body(request)
+
+
+def _stages(requests: tuple[Request, ...]) -> tuple[list[tuple[str, str]], ...]:
+    """The requests up to the routing action, and those after it: within these their order means nothing."""
+    place = next((index for index, one in enumerate(requests, start=1) if one.kind == ActionKind.ROUTE), len(requests))
+    return sorted(map(_essence, requests[:place])), sorted(map(_essence, requests[place:]))
 
 
 def _requests(essences: Iterable[tuple[str, str]]) -> str:

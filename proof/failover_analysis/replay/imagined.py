@@ -22,6 +22,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.recording.lines import Recorded, Request
+from failover_analysis.replay.bodies import present_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,16 @@ class Imagined:
             The actions that were carried out, and when, seconds since the Unix epoch.
         """
         theirs = recorded.decided.requests if recorded is not None else ()
-        refused = {one.body for one in theirs if not one.applied and not one.deferred} if recorded is not None and recorded.failed else ()
+        refused = (
+            {present_body(one) for one in theirs if not one.applied and not one.deferred}
+            if recorded is not None and recorded.failed
+            else ()
+        )
         ours = [action for action in made.due if action.body not in refused]  # the API server would refuse again what it refused then
         done = [one for one in theirs if one.applied]
-        bodies, done_bodies = {action.body for action in ours}, {one.body for one in done}
+        bodies, done_bodies = {action.body for action in ours}, {present_body(one) for one in done}
         for request in done:
-            if request.body not in bodies:
+            if present_body(request) not in bodies:
                 self._undo(request, seen)
         for action in ours:
             if action.body not in done_bodies:

@@ -8,14 +8,14 @@ would refuse is refused here, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
 from controller.policy.codec import decode, encode
 from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Override, Unit
-from controller.policy.plan import FIELD_MANAGER
+from controller.policy.plan import FIELD_MANAGER, body
 from controller.policy.routing import action_key
 from controller.policy.text import number
 from controller.ports import StoredMemory
@@ -27,6 +27,8 @@ SCALERS: Final = "scaledobjects.keda.sh"
 _LOST: Final = "read timed out"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
+_FLOOR: Final = ("add", "/spec/minReplicaCount")
+_TARGET: Final = ("replace", "/spec/triggers/0/metadata/targetMetricValue")
 
 
 def took_effect(error: RemoteError | None) -> bool:
@@ -101,17 +103,18 @@ class KubeApi:
 
     # --- the port -----------------------------------------------------------------------------------------------------------------------
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
         del deadline_s  # an answer comes at once or never
         self.calls += 1
         self._admit()
-        if action.resource == INGRESSES:
+        if actions[0].resource == INGRESSES:
+            (action,) = actions
             self._apply_ingress(action)
-        elif action.resource == SCALERS:
-            self._apply_scaler(action)
+        elif actions[0].resource == SCALERS:
+            self._patch_scaler(actions)
         else:
-            raise Rejected(f"no such resource: {action.resource}")
+            raise Rejected(f"no such resource: {actions[0].resource}")
         if self._fault_state.lost_answers:
             self._fault_state.lost_answers -= 1
             raise Unavailable(_LOST)
@@ -126,8 +129,7 @@ class KubeApi:
             raise Conflict("the object has been modified")
 
     def _apply_ingress(self, action: Action) -> None:
-        body = json.loads(action.body)
-        metadata, ingress = body["metadata"], self.ingress
+        metadata, ingress = json.loads(action.body)["metadata"], self.ingress
         if action.content_type != _APPLY or dict(action.query) != {"fieldManager": FIELD_MANAGER, "force": "true"}:
             raise Rejected(f"not a forced server-side apply: {action.content_type} {action.query}")
         if not ingress.exists:
@@ -142,22 +144,14 @@ class KubeApi:
         ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER
         self._ingress_written()
 
-    def _apply_scaler(self, action: Action) -> None:
-        name = next((name for name, one in self.scalers.items() if one.name == action.name), None)
+    def _patch_scaler(self, actions: Sequence[Action]) -> None:
+        wanted = actions[0].name
+        name = next((name for name, one in self.scalers.items() if one.name == wanted), None)
         if name is None or not self.scalers[name].exists:
-            raise NotFound(f"ScaledObject {action.name} not found")
-        scaler, body = self.scalers[name], json.loads(action.body)
-        if action.content_type == _APPLY:
-            metadata = body["metadata"]
-            if metadata.get("uid") != scaler.uid:
-                raise Conflict(f"uid mismatch: {metadata.get('uid')}, found {scaler.uid}")
-            if metadata.get("resourceVersion") != str(scaler.version):
-                raise Conflict("the object has been modified")
-            scaler.floor, scaler.floor_owner = int(body["spec"]["minReplicaCount"]), FIELD_MANAGER
-        elif action.content_type == _JSON_PATCH:
-            _patch_trigger(scaler, body)
-        else:
-            raise Rejected(f"no such content type: {action.content_type}")
+            raise NotFound(f"ScaledObject {wanted} not found")
+        if any((action.content_type, action.name) != (_JSON_PATCH, wanted) for action in actions):
+            raise Rejected(f"not JSON patches of {wanted} alone: {actions}")
+        _patch(self.scalers[name], json.loads(body(actions)))
         self.scaler_written(name)
 
     # --- what others write --------------------------------------------------------------------------------------------------------------
@@ -206,25 +200,33 @@ def _scaler(unit: Unit) -> ScalerObject:
     return ScalerObject(unit.scaled_object or "", unit.counter_metric, unit.min_replicas, unit.max_replicas, number(unit.throughput))
 
 
-def _patch_trigger(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:
-    """Applies a JSON patch to the one trigger, unless one of its tests fails.
+def _patch(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:
+    """Applies a JSON patch of the floor, the trigger's target or both, unless one of its tests fails.
 
     Raises:
-        Rejected: A test failed, or the patch writes to another path.
+        Conflict: A test failed, so that nothing was written.
+        Rejected: The patch writes to another path.
     """
     known: Mapping[str, str] = {
         "/metadata/uid": scaler.uid,
+        "/metadata/resourceVersion": str(scaler.version),
         "/spec/triggers/0/type": "aws-cloudwatch",
         "/spec/triggers/0/metadata/metricName": scaler.metric,
     }
-    target = "/spec/triggers/0/metadata/targetMetricValue"
+    written: dict[tuple[str, str], Any] = {}
     for operation in operations:
-        path = operation["path"]
-        if operation["op"] == "test" and known.get(path) != operation["value"]:
-            raise Rejected(f"the test of {path} failed")
-        if operation["op"] not in {"test", "replace"} or (operation["op"] == "replace" and path != target):
-            raise Rejected(f"unexpected operation {operation}")
-    scaler.target = str(operations[-1]["value"])
+        op, path, value = operation["op"], operation["path"], operation["value"]
+        if op == "test" and known.get(path) != value:
+            raise Conflict(f"the test of {path} failed")
+        if op != "test":
+            written[op, path] = value
+    floor, target = written.pop(_FLOOR, None), written.pop(_TARGET, None)
+    if written:
+        raise Rejected(f"unexpected operations {written}")
+    if floor is not None:
+        scaler.floor, scaler.floor_owner = int(floor), FIELD_MANAGER
+    if target is not None:
+        scaler.target = str(target)
 
 
 class Store:

@@ -6,7 +6,7 @@ process is killed. So the list of crash points is made by the code itself and gr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -53,7 +53,7 @@ class Calls:
 
 
 class MortalApplier:
-    """An applier whose process may die at an action.
+    """An applier whose process may die at a request.
 
     Args:
         applier: Applies the actions.
@@ -63,9 +63,10 @@ class MortalApplier:
     def __init__(self, applier: Applier, calls: Calls) -> None:
         self._applier, self._calls = applier, calls
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
-        self._calls.make(f"apply {action.kind}", lambda: self._applier.apply(action, deadline_s=deadline_s))
+        kinds = " and ".join(action.kind for action in actions)
+        self._calls.make(f"apply {kinds}", lambda: self._applier.apply(actions, deadline_s=deadline_s))
 
 
 class MortalStore:

@@ -5,7 +5,7 @@ A pass runs when a watch delivers a change, when the last pass has scheduled it,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from controller.clock import Clock
@@ -36,16 +36,16 @@ class FaultyApplier:
     def __init__(self, applier: Applier, fault_state: FaultState) -> None:
         self._applier, self._fault_state = applier, fault_state
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`.
 
         Raises:
-            Crash: The process dies, before or after the action took effect.
+            Crash: The process dies, before or after the actions took effect.
         """
         crash, self._fault_state.crash = self._fault_state.crash, ""
         if crash == "before":
             raise Crash
-        self._applier.apply(action, deadline_s=deadline_s)
+        self._applier.apply(actions, deadline_s=deadline_s)
         if crash == "after":
             raise Crash
 
@@ -61,14 +61,16 @@ class _AnsweredApplier:
     def __init__(self, applier: Applier, answered: Callable[[Action, RemoteError | None], None]) -> None:
         self._applier, self._answered = applier, answered
 
-    def apply(self, action: Action, *, deadline_s: float) -> None:
+    def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
         try:
-            self._applier.apply(action, deadline_s=deadline_s)
+            self._applier.apply(actions, deadline_s=deadline_s)
         except RemoteError as error:
-            self._answered(action, error)
+            for action in actions:
+                self._answered(action, error)
             raise
-        self._answered(action, None)
+        for action in actions:
+            self._answered(action, None)
 
 
 class ReplicaObserver(Protocol):

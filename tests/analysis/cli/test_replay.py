@@ -1,7 +1,7 @@
 """`failoverctl replay` as a person runs it, on a recording of the demo's shortage that version 0.1.0 made.
 
-Where a later version decides this recording differently on purpose, the changelog says so, and both files are made anew:
-``python -m tests.analysis.replay.record``.
+Where a later version decides this recording differently on purpose, the changelog says so, and both files are made anew
+(``python -m tests.analysis.replay.record --new``); where it only writes the same in other words, the outcome alone.
 """
 
 from __future__ import annotations

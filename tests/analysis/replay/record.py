@@ -1,4 +1,7 @@
-"""The recording that later versions are compared with, and another policy's outcome for it: ``python -m tests.analysis.replay.record``."""
+"""The recording that later versions are compared with, and another policy's outcome for it.
+
+``python -m tests.analysis.replay.record`` writes the outcome, ``--new`` first a new recording.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import gzip
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +36,7 @@ def patient() -> str:
 
 
 def record() -> None:
-    """Plays the demo and writes both files.
+    """Plays the demo and writes the recording.
 
     Raises:
         RuntimeError: The demo did not go as it should, or recorded other than one file.
@@ -43,6 +47,11 @@ def record() -> None:
         if played.exit_code != 0 or len(files) != 1:
             raise RuntimeError(f"exit code {played.exit_code}, recorded {files}\n{played.output}")
         RECORDING.write_bytes(gzip.compress(files[0].read_bytes(), mtime=0))
+
+
+def replay() -> None:
+    """Writes what the other policy makes of the recording."""
+    with _folder():
         shutil.copy(RECORDING, RECORDING.name)
         Path("patient.yaml").write_text(patient())
         words = ["replay", RECORDING.name, "--policy", "patient.yaml", "--exact"]
@@ -62,4 +71,6 @@ def _folder() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    record()
+    if "--new" in sys.argv[1:]:
+        record()
+    replay()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from controller.errors import ConfigError
 from controller.policy.conclusion import conclude
 from controller.policy.model import ActionKind, Application, Memory, Mode, PolicySettings, Snapshot, Verb
-from controller.recording.lines import Recorded, decided
+from controller.recording.lines import Recorded, Request, decided
 from failover_analysis.replay.change import changed_to
 from failover_analysis.replay.rerun import Moment, same_inputs, what_if
 from failover_analysis.replay.tally import ModeChange, Tally
@@ -244,3 +245,32 @@ def test_actions_are_compared_byte_for_byte() -> None:
     (difference,) = moment.differences
     assert difference.what == "actions"
     assert difference.before == difference.after + " "
+
+
+def _as_applied(request: Request) -> Request:
+    """A floor as it was written before floors and targets went out together: a server-side apply."""
+    if request.kind != ActionKind.RAISE_FLOOR:
+        return request
+    operations = json.loads(request.body)
+    observed = {one["path"].removeprefix("/metadata/"): one["value"] for one in operations if one["op"] == "test"}
+    body = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": request.name, "namespace": request.namespace, **observed},
+        "spec": {"minReplicaCount": operations[-1]["value"]},
+    }
+    return replace(request, body=json.dumps(body, separators=(",", ":")))
+
+
+def test_a_floor_that_was_applied_is_the_same_request() -> None:
+    """A recording of an earlier version differs in nothing; with another floor it does. All floors went out before all targets then."""
+    recorded = shortage_and_return()
+    index = next(i for i, one in enumerate(recorded) if any(request.kind == ActionKind.RAISE_FLOOR for request in one.decided.requests))
+    decided = recorded[index].decided
+    before = tuple(sorted(map(_as_applied, decided.requests), key=lambda one: one.kind == ActionKind.ROUTE))
+    assert before != decided.requests
+    (moment,) = same_inputs([replace(recorded[index], decided=replace(decided, requests=before))])
+    assert moment.differences == ()
+    other = tuple(replace(one, body=one.body.replace('"minReplicaCount":', '"minReplicaCount":1')) for one in before)
+    (moment,) = same_inputs([replace(recorded[index], decided=replace(decided, requests=other))])
+    assert [difference.what for difference in moment.differences] == ["actions"]

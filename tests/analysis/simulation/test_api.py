@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -26,8 +27,8 @@ def failover() -> tuple[Engine, list[Action]]:
     caught: list[Action] = []
     apply = engine.api.apply
 
-    def keep(action: Action, *, deadline_s: float) -> None:
-        caught.append(action)
+    def keep(actions: Sequence[Action], *, deadline_s: float) -> None:
+        caught.extend(actions)
         raise Unavailable("not yet")
 
     engine.api.apply = keep  # type: ignore[method-assign]
@@ -42,7 +43,7 @@ def test_the_routing_action_writes_what_the_body_says() -> None:
     engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
     version = engine.api.ingress.version
-    engine.api.apply(action, deadline_s=1)
+    engine.api.apply([action], deadline_s=1)
     assert engine.api.ingress.annotations[MARKER] == "capacity"
     assert engine.api.ingress.annotations[engine.api.action_key] == action.after
     assert engine.api.ingress.version == version + 1
@@ -54,7 +55,7 @@ def test_an_annotation_of_ours_that_an_apply_does_not_name_is_taken_away() -> No
     ingress = engine.api.ingress
     ingress.annotations = {**ingress.annotations, RETURN_STEP: "1", "theirs": "kept"}
     ingress.owned = frozenset({RETURN_STEP})
-    engine.api.apply(next(one for one in actions if one.kind is ActionKind.ROUTE), deadline_s=1)
+    engine.api.apply([one for one in actions if one.kind is ActionKind.ROUTE][:1], deadline_s=1)
     assert RETURN_STEP not in engine.api.ingress.annotations
     assert engine.api.ingress.annotations["theirs"] == "kept"
 
@@ -65,11 +66,11 @@ def test_another_version_or_another_ingress_is_a_conflict() -> None:
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
     engine.api.edit_action(action.before, "kubectl")
     with pytest.raises(Conflict):
-        engine.api.apply(action, deadline_s=1)
+        engine.api.apply([action], deadline_s=1)
     engine.api.delete_ingress()
     engine.api.recreate_ingress(action.before, "argocd", Override())
     with pytest.raises(Conflict, match="UID"):
-        engine.api.apply(action, deadline_s=1)
+        engine.api.apply([action], deadline_s=1)
 
 
 def test_a_patch_of_another_trigger_is_refused() -> None:
@@ -79,8 +80,8 @@ def test_a_patch_of_another_trigger_is_refused() -> None:
     body = json.loads(action.body)
     body[1]["value"] = "another-counter"
     with pytest.raises(RemoteError, match="failed"):
-        engine.api.apply(replace(action, body=json.dumps(body)), deadline_s=1)
-    engine.api.apply(action, deadline_s=1)
+        engine.api.apply([replace(action, body=json.dumps(body))], deadline_s=1)
+    engine.api.apply([action], deadline_s=1)
     assert engine.api.scalers[action.unit].target == action.after
 
 
@@ -90,7 +91,7 @@ def test_a_scaled_object_that_is_gone_is_not_found() -> None:
     action = next(one for one in actions if one.kind is ActionKind.RAISE_FLOOR)
     engine.api.scalers[action.unit].exists = False
     with pytest.raises(NotFound):
-        engine.api.apply(action, deadline_s=1)
+        engine.api.apply([action], deadline_s=1)
 
 
 def test_memory_is_stored_under_compare_and_swap_and_epoch() -> None:
