@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller.policy.codec import CodecError, decode, encode
@@ -28,13 +30,25 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 
+CHANGES = "flips"  # the stored key
+
 times = st.floats(-1e11, 1e11)
 counts = st.integers(0, 10**6)
 kept = st.sampled_from([Return.NONE, Return.REGISTERED, Return.REPLICAS_READY])
 units = st.builds(UnitMemory, times, st.sampled_from(Cause), counts, st.none() | times, kept, st.none() | times)
+shown = st.text(st.characters(categories=["L", "N", "P"]), max_size=20)
 changes = st.builds(
-    ModeChange, times, st.sampled_from(Mode), st.sampled_from(Reason), st.text(st.characters(categories=["L", "N", "P"]), max_size=20)
+    ModeChange,
+    times,
+    st.sampled_from(Mode),
+    st.sampled_from(Reason),
+    shown,
+    by=shown,
+    verified_at=st.none() | times,
+    dollars_before=st.none() | times,
+    dollars_after=st.none() | times,
 )
+writes = st.builds(ScalerWrite, times, st.text(max_size=8), st.text(max_size=8), counts, st.text(max_size=8))
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
 histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 amounts = st.floats(0, 1e9)
@@ -53,15 +67,50 @@ memories = st.builds(
     hold_level=counts,
     units=st.dictionaries(st.text(max_size=8), units, max_size=3),
     outage_history=histories,
+    action=st.text(max_size=8),
+    ingress=st.text(max_size=8),
     changed_at=st.none() | times,
     verified_at=st.none() | times,
+    unverified_since=st.none() | times,
+    sticky_s=counts,
+    nudges=counts,
+    nudged_at=st.none() | times,
+    reversed_at=st.none() | times,
     reasserts=counts,
     reasserted_at=st.none() | times,
     reasserted_against=st.text(max_size=8),
     demand_known_since=st.none() | times,
     demand_missing_since=st.none() | times,
+    scaler_writes=st.dictionaries(st.text(max_size=8), writes, max_size=3),
     demand_history=st.none() | demands,
+    found_floors=st.dictionaries(st.text(max_size=8), counts, max_size=3),
 )
+WHOLE = Memory(
+    mode=Mode.CAPACITY,
+    mode_since=1.0,
+    mode_changes=(ModeChange(2.0, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "detail", "by", 3.0, 4.0, 5.0),),
+    hold_level=6,
+    units={"inf2": UnitMemory(7.0, Cause.QUOTA, 8, 9.0, Return.REGISTERED, 10.0)},
+    outage_history=OutageHistory(short=True, since=11.0, outages_s=(12.0,), uptimes_s=(13.0,)),
+    action="action",
+    ingress="uid",
+    changed_at=14.0,
+    verified_at=15.0,
+    unverified_since=16.0,
+    sticky_s=17,
+    nudges=18,
+    nudged_at=19.0,
+    reversed_at=20.0,
+    reasserts=21,
+    reasserted_at=22.0,
+    reasserted_against="argocd",
+    demand_known_since=23.0,
+    demand_missing_since=24.0,
+    scaler_writes={"inf2/floor": ScalerWrite(25.0, "26", "27", 28, "what")},
+    demand_history=DemandHistory((NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0)),
+    found_floors={"inf2": 37},
+)
+"""A memory without a default in any field."""
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8
@@ -69,8 +118,47 @@ anything = st.recursive(
 quick = settings(deadline=None, max_examples=100)
 
 
+def _defaults(record: Any, path: str = "") -> Iterator[str]:
+    """The fields that have their default, anywhere in a record."""
+    for field in fields(record):
+        value, default = getattr(record, field.name), field.default
+        if field.default_factory is not MISSING:
+            default = field.default_factory()
+        if value == default:
+            yield f"{path}{field.name}"
+        for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else [value]:
+            if is_dataclass(inner):
+                yield from _defaults(inner, f"{path}{field.name}.")
+
+
+def test_every_field_is_stored() -> None:
+    """A field that is new and not stored would be lost at each restart. How long floors have been sinking begins anew on purpose."""
+    assert list(_defaults(WHOLE)) == ["sinking"]
+    assert decode(encode(WHOLE)) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("a\nb", "a\\nb"), ("é", "é"), ("\u202eabc", "\\u202eabc"), ("x" * 3000, "x" * 2000), ("", "")],
+)
+def test_a_text_that_is_shown_has_no_control_characters_and_an_end(text: str, read: str) -> None:
+    """Anyone who may write ConfigMaps may write anything into it."""
+    raw = json.loads(encode(WHOLE))
+    raw[CHANGES][0] |= {"detail": text, "by": text}
+    (change,) = decode(json.dumps(raw)).mode_changes
+    assert (change.detail, change.by) == (read, read)
+
+
+def test_a_mode_change_of_an_earlier_version_has_neither_author_nor_prices() -> None:
+    """Nor a text, nor a time at which the load balancer showed it."""
+    raw = json.loads(encode(WHOLE))
+    raw[CHANGES] = [{"at": 1.0, "to": "cost", "reason": "ReturnProven"}]
+    assert decode(json.dumps(raw)).mode_changes == (ModeChange(1.0, Mode.COST, Reason.RETURN_PROVEN),)
+
+
 @quick
 @given(memories)
+@example(WHOLE)
 def test_what_is_written_is_read_again(memory: Memory) -> None:
     """A restart must not change what is remembered, and equal memories give equal bytes."""
     assert decode(encode(memory)) == memory
@@ -125,7 +213,6 @@ def _stored(**changes: Any) -> str:
     return json.dumps({key: value for key, value in raw.items() if value != "absent"})
 
 
-CHANGES = "flips"  # the stored key
 UNIT = {"last_failure_at": 1.0, "cause": "capacity"}
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.policy import guards
-from controller.policy.absorption import Absorption
 from controller.policy.case import Case
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
@@ -26,27 +25,17 @@ from controller.policy.model import (
     Shortage,
     Snapshot,
     Source,
-    UnitEvidence,
     UnitMemory,
     Verdict,
     Verification,
 )
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets, cost_targets
+from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, SERVICES, application, healthy_units, memory, routing, snapshot
 
 PASS = None
-
-
-def _case(made: Snapshot | None = None, mode: Mode | None = Mode.COST, **changes: Any) -> Case:
-    made = made or snapshot(mode=mode or Mode.COST)
-    remembered = changes.pop("memory", memory(mode or Mode.COST))
-    evidence: dict[str, UnitEvidence] = dict(decide(remembered, made)[1].evidence)
-    for name, altered in changes.pop("evidence", {}).items():
-        evidence[name] = replace(evidence[name], **altered)
-    case = Case(made, remembered, mode, "it forwards to elsewhere", evidence, Figures.of(made), subject=(INF2,), details={"units": INF2})
-    return replace(case, **changes)
 
 
 def _asks(guard: guards.Guard, case: Case, expected: Reason | None, words: str = "") -> None:
@@ -60,19 +49,19 @@ def _asks(guard: guards.Guard, case: Case, expected: Reason | None, words: str =
 @pytest.mark.parametrize(("leads", "expected"), [(True, PASS), (False, Reason.NOT_LEADER)])
 def test_leader(leads: bool, expected: Reason | None) -> None:
     """Two replicas that both act would fight over the Ingress."""
-    _asks(guards.leader, _case(snapshot(leader=leads)), expected)
+    _asks(guards.leader, guard_case(snapshot(leader=leads)), expected)
 
 
 @pytest.mark.parametrize(("exists", "expected"), [(True, PASS), (False, Reason.INGRESS_MISSING)])
 def test_ingress(exists: bool, expected: Reason | None) -> None:
     """There is nothing to route without one."""
-    _asks(guards.ingress, _case(snapshot(routing=routing(exists=exists))), expected)
+    _asks(guards.ingress, guard_case(snapshot(routing=routing(exists=exists))), expected)
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(Mode.COST, PASS), (Mode.CAPACITY, PASS), (None, Reason.ROUTING_UNKNOWN)])
 def test_routing(mode: Mode | None, expected: Reason | None) -> None:
     """An action that the controller does not understand is left alone."""
-    _asks(guards.routing, _case(mode=mode), expected)
+    _asks(guards.routing, guard_case(mode=mode), expected)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +80,7 @@ def test_routing(mode: Mode | None, expected: Reason | None) -> None:
 )
 def test_paused(override: Override, expected: Reason | None, words: str) -> None:
     """A pause that cannot be read counts as a pause: the person who wrote it meant one."""
-    _asks(guards.paused, _case(snapshot(routing=routing(override=override))), expected, words)
+    _asks(guards.paused, guard_case(snapshot(routing=routing(override=override))), expected, words)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +97,7 @@ def test_paused(override: Override, expected: Reason | None, words: str) -> None
 )
 def test_fresh(source: Source, expected: Reason | None) -> None:
     """Evidence that is stale is absent, never fine."""
-    _asks(guards.fresh, _case(snapshot(sources=(source,))), expected)
+    _asks(guards.fresh, guard_case(snapshot(sources=(source,))), expected)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +117,7 @@ def test_fresh(source: Source, expected: Reason | None) -> None:
 )
 def test_pinned(override: Override, expected: Reason | None, words: str) -> None:
     """A pin to the present mode stops automatic changes of it."""
-    _asks(guards.pinned, _case(snapshot(routing=routing(override=override))), expected, words)
+    _asks(guards.pinned, guard_case(snapshot(routing=routing(override=override))), expected, words)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +127,7 @@ def test_pinned(override: Override, expected: Reason | None, words: str) -> None
 def test_consistent(deployment: int | None, endpoints: int | None, expected: Reason | None) -> None:
     """Ready replicas without one ready endpoint mean that the Service selects something else."""
     made = change(snapshot(), deployment_ready=deployment, endpoints_ready=endpoints)
-    _asks(guards.consistent, _case(made), expected)
+    _asks(guards.consistent, guard_case(made), expected)
 
 
 @pytest.mark.parametrize(
@@ -153,13 +142,13 @@ def test_consistent(deployment: int | None, endpoints: int | None, expected: Rea
 )
 def test_cause(judged: dict[str, Any], expected: Reason | None) -> None:
     """A mistake in the launch configuration may switch only once users have waited a whole cycle."""
-    _asks(guards.cause, _case(evidence={INF2: judged}), expected)
+    _asks(guards.cause, guard_case(evidence={INF2: judged}), expected)
 
 
 def test_cause_of_an_operator_who_allows_capacity_only() -> None:
     """Waiting never ends a quota, and some operators prefer an alert to a mode change."""
     made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))))
-    case = _case(made, evidence={INF2: {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}})
+    case = guard_case(made, evidence={INF2: {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}})
     _asks(guards.cause, case, Reason.CAUSE_NOT_ALLOWED, "may not lead to a failover: VcpuLimitExceeded")
 
 
@@ -174,12 +163,12 @@ def test_cause_of_an_operator_who_allows_capacity_only() -> None:
 def test_when_a_cause_opens(judged: dict[str, Any], reopens_s: float | None) -> None:
     """The pass that would act is scheduled for that moment, and for none where no age helps."""
     made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.CAPACITY}))))
-    assert guards.cause(_case(made, evidence={INF2: judged})).reopens_s == reopens_s
+    assert guards.cause(guard_case(made, evidence={INF2: judged})).reopens_s == reopens_s
 
 
 def test_cause_of_one_unit_is_enough() -> None:
     """One of two short units may switch: the other must not hold it back."""
-    case = _case(subject=(TRN1, INF2), evidence={TRN1: {"cause": Cause.CONFIG}})
+    case = guard_case(subject=(TRN1, INF2), evidence={TRN1: {"cause": Cause.CONFIG}})
     _asks(guards.cause, case, PASS)
 
 
@@ -194,7 +183,7 @@ def test_cause_of_one_unit_is_enough() -> None:
 )
 def test_patience(units: Any, expected: Reason | None) -> None:
     """Counts from the proof."""
-    _asks(guards.patience, _case(memory=memory(units=units), patience_s=30.0), expected)
+    _asks(guards.patience, guard_case(memory=memory(units=units), patience_s=30.0), expected)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +196,7 @@ def test_patience(units: Any, expected: Reason | None) -> None:
 )
 def test_other_side(able: tuple[str, ...], expected: Reason | None) -> None:
     """A mode change to a side that cannot serve gains nothing."""
-    case = _case(evidence={name: {"can_serve": name in able} for name in SERVICES})
+    case = guard_case(evidence={name: {"can_serve": name in able} for name in SERVICES})
     _asks(guards.other_side, case, expected)
 
 
@@ -224,7 +213,7 @@ def test_other_side(able: tuple[str, ...], expected: Reason | None) -> None:
 def test_standby_of_the_capacity_service(changes: dict[str, Any], expected: Reason | None, words: str) -> None:
     """A Service that is missing or empty is a 503 for everybody."""
     made = snapshot(routing=routing(**changes))
-    _asks(guards.standby, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
+    _asks(guards.standby, guard_case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
 
 
 @pytest.mark.parametrize(
@@ -240,14 +229,14 @@ def test_standby_of_the_units(changes: dict[str, Any], weight: int, expected: Re
     """Every unit that is to receive traffic must be able to."""
     made = change(snapshot(mode=Mode.CAPACITY), **changes)
     receiving = cost_targets(made.application, {INF2: weight, TRN1: 60})
-    _asks(guards.standby, _case(made, Mode.CAPACITY, receiving=receiving), expected)
+    _asks(guards.standby, guard_case(made, Mode.CAPACITY, receiving=receiving), expected)
 
 
 def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None:
     """In place, capacity mode forwards to the units' own Services."""
     app = application(routing_style=RoutingStyle.IN_PLACE)
     made = snapshot(app, routing=routing(capacity_exists=False, capacity_ready=0))
-    _asks(guards.standby, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), PASS)
+    _asks(guards.standby, guard_case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), PASS)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +253,7 @@ def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None
 def test_safe(changes: dict[str, Any], unsafe: bool, expected: Reason | None, words: str) -> None:
     """A target group that is registered only with the mode change is empty for 5 to 30 seconds."""
     made = snapshot(application(policy=PolicySettings(allow_unsafe_switch=unsafe)), routing=routing(**changes))
-    _asks(guards.safe, _case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
+    _asks(guards.safe, guard_case(made, receiving=capacity_targets(made.application, Figures.of(made).serving)), expected, words)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +267,7 @@ def test_safe(changes: dict[str, Any], unsafe: bool, expected: Reason | None, wo
 )
 def test_dwell(mode: Mode, since: float, expected: Reason | None) -> None:
     """Each mode has its own least time."""
-    _asks(guards.dwell, _case(mode=mode, memory=memory(mode, mode_since=since)), expected)
+    _asks(guards.dwell, guard_case(mode=mode, memory=memory(mode, mode_since=since)), expected)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +282,7 @@ def test_dwell(mode: Mode, since: float, expected: Reason | None) -> None:
 def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
     """Beyond four changes an hour something is wrong that switching does not cure."""
     changes = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
-    case = _case(memory=memory(mode_changes=changes))
+    case = guard_case(memory=memory(mode_changes=changes))
     _asks(guards.flip_budget, case, expected)
     assert guards.flip_budget(case).reopens_s == (1.0 if expected else None)
 
@@ -311,18 +300,18 @@ def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
 def test_proof(judged: dict[str, Any], other: dict[str, Any], expected: Reason | None) -> None:
     """A missing signal proves nothing, and one unit's return is not another's."""
     altered = {key: Shortage(value) for key, value in other.items()}
-    _asks(guards.proof, _case(mode=Mode.CAPACITY, evidence={INF2: judged, TRN1: altered}), expected)
+    _asks(guards.proof, guard_case(mode=Mode.CAPACITY, evidence={INF2: judged, TRN1: altered}), expected)
 
 
 def test_proof_without_a_subject() -> None:
     """An application that was pinned to capacity mode has nothing to prove."""
-    _asks(guards.proof, _case(mode=Mode.CAPACITY, subject=()), PASS, "nothing is remembered")
+    _asks(guards.proof, guard_case(mode=Mode.CAPACITY, subject=()), PASS, "nothing is remembered")
 
 
 @pytest.mark.parametrize(("at", "expected"), [(None, PASS), (NOW - 599, Reason.NOT_QUIET), (NOW - 600, PASS), (NOW + 5, Reason.NOT_QUIET)])
 def test_quiet(at: float | None, expected: Reason | None) -> None:
     """Ten minutes are more than three of Karpenter's cycles."""
-    _asks(guards.quiet, _case(mode=Mode.CAPACITY, evidence={INF2: {"last_refusal_at": at}}), expected)
+    _asks(guards.quiet, guard_case(mode=Mode.CAPACITY, evidence={INF2: {"last_refusal_at": at}}), expected)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +326,11 @@ def test_quiet(at: float | None, expected: Reason | None) -> None:
 def test_hold(returned_at: float | None, since: float, expected: Reason | None) -> None:
     """It counts from the return of capacity, not from the mode change: after an outage of hours it still applies."""
     remembered = memory(Mode.CAPACITY, mode_since=since)
-    _asks(guards.hold, _case(mode=Mode.CAPACITY, memory=remembered, hold_s=100.0, evidence={INF2: {"returned_at": returned_at}}), expected)
+    _asks(
+        guards.hold,
+        guard_case(mode=Mode.CAPACITY, memory=remembered, hold_s=100.0, evidence={INF2: {"returned_at": returned_at}}),
+        expected,
+    )
 
 
 @pytest.mark.parametrize(
@@ -347,7 +340,7 @@ def test_hold(returned_at: float | None, since: float, expected: Reason | None) 
 def test_ready(ready: int, weight: int, expected: Reason | None) -> None:
     """Traffic moves to a unit only when it can carry its share."""
     receiving = cost_targets(application(), {INF2: weight, TRN1: 60})
-    case = _case(mode=Mode.CAPACITY, receiving=receiving, evidence={INF2: {"ready": ready, "needed": 3}})
+    case = guard_case(mode=Mode.CAPACITY, receiving=receiving, evidence={INF2: {"ready": ready, "needed": 3}})
     _asks(guards.ready, case, expected)
 
 
@@ -370,7 +363,7 @@ def test_verified(changed: float | None, verified: float | None, seen: Verificat
     """Traffic must not move back before it has been seen to have moved."""
     made = snapshot(mode=Mode.CAPACITY, routing=routing(Mode.CAPACITY, verification=seen))
     remembered = memory(Mode.CAPACITY, changed_at=changed, verified_at=verified)
-    _asks(guards.verified, _case(made, Mode.CAPACITY, memory=remembered), expected, words)
+    _asks(guards.verified, guard_case(made, Mode.CAPACITY, memory=remembered), expected, words)
 
 
 def test_a_preview_leaves_out_the_guards_that_only_wait() -> None:
@@ -532,7 +525,7 @@ def test_which_shortages_may_cause_a_failover(policy: PolicySettings, known: Cau
     """The others neither hold a fallback nor set its waits."""
     units = {INF2: UnitMemory(NOW - 600, known, proven_at=NOW - 400)} if known is not None else {}
     remembered = memory(Mode.CAPACITY, mode_since=_FAILED_OVER, units=units)
-    case = _case(snapshot(application(policy=policy), Mode.CAPACITY), Mode.CAPACITY, memory=remembered, evidence={INF2: judged})
+    case = guard_case(snapshot(application(policy=policy), Mode.CAPACITY), Mode.CAPACITY, memory=remembered, evidence={INF2: judged})
     assert guards.could_trip(case, INF2) is expected
 
 
@@ -545,7 +538,7 @@ def test_a_misconfiguration_that_caused_the_failover_counts_until_it_ends(proven
     """Proven before the failover, it may be its cause, although no pod waits any more."""
     units = {INF2: UnitMemory(NOW - 600, Cause.CONFIG, proven_at=proven_at)}
     remembered = memory(Mode.CAPACITY, mode_since=_FAILED_OVER, units=units)
-    case = _case(snapshot(application(policy=_CAPACITY_ONLY), Mode.CAPACITY), Mode.CAPACITY, memory=remembered)
+    case = guard_case(snapshot(application(policy=_CAPACITY_ONLY), Mode.CAPACITY), Mode.CAPACITY, memory=remembered)
     assert guards.could_trip(replace(case, memory=remembered), INF2) is expected
 
 
@@ -553,141 +546,9 @@ def test_a_unit_without_weight_causes_no_failover() -> None:
     """Cost mode sends nothing there."""
     app = application()
     app = replace(app, units=tuple(replace(unit, weight=0) if unit.name == INF2 else unit for unit in app.units))
-    case = _case(snapshot(app), evidence={INF2: {"cause": Cause.CAPACITY}})
+    case = guard_case(snapshot(app), evidence={INF2: {"cause": Cause.CAPACITY}})
     assert not guards.could_trip(case, INF2)
     assert guards.could_trip(replace(case, evidence={**case.evidence, TRN1: replace(case.evidence[TRN1], cause=Cause.CAPACITY)}), TRN1)
-
-
-def _answer(guard: guards.Guard, case: Case) -> tuple[str, str, dict[str, str], float | None]:
-    """The name, the words, the details beyond the case's own, and when time alone may open it."""
-    result = guard(case)
-    return (
-        result.guard,
-        result.text,
-        {key: value for key, value in result.details.items() if key != "units" or value != INF2},
-        result.reopens_s,
-    )
-
-
-def _found(**changes: Any) -> Absorption:
-    return replace(Absorption(600.0, 60.0, 1.25, {}, frozenset(), {}), **changes)
-
-
-@pytest.mark.parametrize(
-    ("guard", "case", "answer"),
-    [
-        pytest.param(
-            guards.cause,
-            _case(evidence={INF2: {"cause": Cause.CAPACITY}}),
-            ("cause", "capacity", {}, None),
-            id="a cause that counts",
-        ),
-        pytest.param(
-            guards.cause,
-            _case(evidence={INF2: {"cause": Cause.CONFIG, "codes": ("AuthFailure",), "demand_since": NOW - 60}}),
-            (
-                "cause",
-                "sd21-inf2 cannot get capacity, but cause config may not lead to a failover: AuthFailure",
-                {"cause": "config", "codes": "AuthFailure"},
-                PolicySettings().hard_demand_s - 60,
-            ),
-            id="a cause that counts later",
-        ),
-        pytest.param(
-            guards.absorbed,
-            _case(absorption=_found()),
-            (
-                "absorbed",
-                "10.0 requests/s cannot be served; the others could take 1.0 requests/s more at 110 % of their throughput",
-                {},
-                None,
-            ),
-            id="too much to absorb",
-        ),
-        pytest.param(
-            guards.absorbed,
-            _case(absorption=_found(unmet=2.9, spare=2.4)),
-            (
-                "absorbed",
-                "less than 0.1 requests/s cannot be served; "
-                "the others could take less than 0.1 requests/s more at 110 % of their throughput",
-                {},
-                None,
-            ),
-            id="hardly any request",
-        ),
-        pytest.param(
-            guards.absorbed,
-            _case(absorption=_found(unmet=3.0, spare=0.0)),
-            (
-                "absorbed",
-                "0.1 requests/s cannot be served; the others could take 0.0 requests/s more at 110 % of their throughput",
-                {},
-                None,
-            ),
-            id="what is rounded to a tenth, and nothing",
-        ),
-        pytest.param(
-            guards.patience,
-            _case(memory=memory(units=proven(NOW - 25)), patience_s=20.0),
-            ("patience", "proven for 25 s", {}, None),
-            id="proven for long enough",
-        ),
-        pytest.param(
-            guards.patience,
-            _case(memory=memory(units=proven(NOW - 5)), patience_s=20.0),
-            ("patience", "shortage of sd21-inf2 is proven; waiting 15 s more before acting on it", {"remaining": "15 s"}, 15.0),
-            id="proven just now",
-        ),
-        pytest.param(
-            guards.quiet,
-            _case(evidence={INF2: {"last_refusal_at": NOW - 60}, TRN1: {"last_refusal_at": NOW - 300}}),
-            (
-                "quiet",
-                "sd21-inf2 got no capacity 1 min ago; 9 min more without a refusal are needed",
-                {"age": "1 min", "remaining": "9 min"},
-                540.0,
-            ),
-            id="the newest of two refusals",
-        ),
-        pytest.param(
-            guards.quiet,
-            _case(evidence={INF2: {"last_refusal_at": NOW - 900}}),
-            ("quiet", "no refusal for 15 min", {}, None),
-            id="a refusal long ago",
-        ),
-        pytest.param(
-            guards.hold,
-            _case(memory=memory(mode_since=NOW - 60), hold_s=300.0),
-            ("hold", "a fallback pays off only after 5 min; 4 min left", {"hold": "5 min", "remaining": "4 min"}, 240.0),
-            id="the hold has begun",
-        ),
-        pytest.param(
-            guards.hold,
-            _case(memory=memory(mode_since=NOW - 600), hold_s=300.0),
-            ("hold", "5 min since the return are over", {}, None),
-            id="the hold is over",
-        ),
-        pytest.param(
-            guards.lasting,
-            _case(),
-            ("lasting", "no Capacity Block that replicas run in ends soon", {}, None),
-            id="nothing ends",
-        ),
-    ],
-)
-def test_the_whole_answer(guard: guards.Guard, case: Case, answer: tuple[str, str, dict[str, str], float | None]) -> None:
-    """`plan` and the page show the words, the details go to logs, and the time is when the next pass is due."""
-    assert _answer(guard, case) == answer
-
-
-def test_what_other_units_can_do_is_named() -> None:
-    """A person sees who would take the traffic."""
-    case = _case(evidence={name: {"can_serve": name == TRN1} for name in snapshot().units})
-    assert _answer(guards.other_side, case)[:2] == ("other side", f"{TRN1} can serve")
-    alone = _case(evidence={name: {"can_serve": False} for name in snapshot().units})
-    assert _answer(guards.other_side, alone)[0] == "other side"
-    assert guards.other_side(alone).reason is Reason.OTHER_SIDE_SHORT
 
 
 def test_a_service_of_the_least_weight_must_be_ready_too() -> None:
@@ -697,6 +558,6 @@ def test_a_service_of_the_least_weight_must_be_ready_too() -> None:
     targets = tuple(
         replace(one, weight=1 if number == 0 else one.weight) for number, one in enumerate(cost_targets(application(), {INF2: 1}))
     )
-    case = _case(made, Mode.CAPACITY, evidence=evidence, receiving=targets)
+    case = guard_case(made, Mode.CAPACITY, evidence=evidence, receiving=targets)
     assert guards.ready(case).guard == "ready"
     assert guards.ready(case).reason is Reason.WAITING_FOR_READY
