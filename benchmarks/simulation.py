@@ -33,6 +33,9 @@ SEEDS, DAYS, INTERVAL_S = 200, 9.2, 240.0
 """200 seeds of 9.2 days are 5.04 years. Passes are at most four minutes apart, and every change that a watch delivers starts one at once:
 the policy's timers must request their own wake-ups."""
 
+IN_TURN: Final = "in-turn"
+"""The first seed plays the first strategy, the next seed the next one, so that each has a third of the years."""
+
 WORLD: Final = "month"
 """Its outages are drawn by seed: what `failoverctl simulate` plays by default has one, and the same in every seed."""
 
@@ -45,11 +48,13 @@ class Played:
     """A run and its cost.
 
     Attributes:
+        strategy: The policy's.
         result: Its result.
         cpu_s: CPU seconds.
         repeated: Whether a second run had the same digest; None if there was none.
     """
 
+    strategy: str
     result: Result
     cpu_s: float
     repeated: bool | None
@@ -68,7 +73,13 @@ def play(job: tuple[int, float, str]) -> Played:
     if seed % _AGAIN == 0:
         short = contender.applied(world.setup(seed, days=min(days, 1.0), random_faults=True, interval_s=INTERVAL_S))
         repeated = Simulation(short, seed).run().digest == Simulation(short, seed).run().digest
-    return Played(result, cpu_s, repeated)
+    return Played(strategy, result, cpu_s, repeated)
+
+
+def _strategy(wanted: str, seed: int) -> str:
+    """The strategy of a seed."""
+    every = [one.value for one in Strategy]
+    return every[seed % len(every)] if wanted == IN_TURN else wanted
 
 
 def figures(played: list[Played], wall_s: float) -> dict[str, Any]:
@@ -82,6 +93,7 @@ def figures(played: list[Played], wall_s: float) -> dict[str, Any]:
     demand, lost = sum(one.totals.flow.demand for one in results), sum(one.totals.flow.lost for one in results)
     return {
         "seeds": len(results),
+        "strategies": dict(sorted(Counter(one.strategy for one in played).items())),
         "simulated_years": days / _YEAR_DAYS,
         "cpu_minutes": cpu_s / 60,
         "years_per_core_minute": days / _YEAR_DAYS / (cpu_s / 60),
@@ -111,24 +123,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--days", type=float, default=DAYS)
     parser.add_argument("--quick", action="store_true", help="20 seeds of 4.6 days")
-    parser.add_argument("--strategy", choices=[one.value for one in Strategy], default=Strategy.TWO_MODE.value)
+    parser.add_argument("--strategy", choices=[IN_TURN, *(one.value for one in Strategy)], default=IN_TURN)
     parser.add_argument("--write", action="store_true", help=f"keep the figures in {RESULTS.name}")
     given = parser.parse_args()
     seeds, days = (20, DAYS / 2) if given.quick else (given.seeds, given.days)
     console, start, played = Console(), time.monotonic(), list[Played]()
-    jobs = [(seed, days, given.strategy) for seed in range(given.first, given.first + seeds)]
+    jobs = [(seed, days, _strategy(given.strategy, seed)) for seed in range(given.first, given.first + seeds)]
     with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         for one in pool.map(play, jobs):
             played.append(one)
             if one.result.violations or one.repeated is False:
                 seed = one.result.seed
-                again = f"failoverctl simulate {WORLD} --policy {given.strategy} --seed {seed} --days {days:g} --faults random"
+                again = f"failoverctl simulate {WORLD} --policy {one.strategy} --seed {seed} --days {days:g} --faults random"
                 again += f" --interval {INTERVAL_S:g}"
                 console.print(text(one.result, again), markup=False)
     found = figures(played, time.monotonic() - start)
     table = Table(title="Simulation", show_header=False)
     for name, value in found.items():
-        if not isinstance(value, dict):
+        if name == "strategies":
+            table.add_row(name, ", ".join(f"{one} {count}" for one, count in value.items()))
+        elif not isinstance(value, dict):
             table.add_row(name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
     console.print(table)
     if given.write:

@@ -15,6 +15,7 @@ from typing import Final
 
 import pytest
 from mutmut.configuration import config
+from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 
@@ -34,6 +35,7 @@ class CollectingRunner(PytestRunner):  # type: ignore[misc] # mutmut has no type
         options = config()
         arguments = ["--rootdir=.", "--tb=native", *options.pytest_add_cli_args_test_selection, *options.pytest_add_cli_args]
         self._collected = _Collected(arguments, _FOLDER)
+        self._collected.check()
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
         """Runs the tests of a mutant; without one, all given tests as mutmut does it."""
@@ -66,6 +68,20 @@ class _Collected:
         finally:
             os.chdir(before)
         self._items = {item.nodeid: item for item in self._session.items}
+
+    def check(self) -> None:
+        """Runs all tests without a mutant, in a process of its own: else a test that fails here would kill every mutant that it reaches.
+
+        Raises:
+            RuntimeError: A test fails.
+        """
+        process = os.fork()
+        if process == 0:
+            set_mutant_under_test("")
+            os._exit(self.run(self._items, ""))
+        _, status = os.waitpid(process, 0)
+        if status:
+            raise RuntimeError(f"a test fails without a mutant, the last one in {self._killers}")
 
     def run(self, tests: Iterable[str], module: str) -> int:
         """Runs tests until one fails, in a process that ends with it.

@@ -98,12 +98,7 @@ class Redactor:
         Searches the parsed strings, not the text: escaped quotes would hide a secret from a pattern, and masking could break the document.
         """
         value = json.loads(text)
-        # All strings in one search: it is cheap and nearly always finds nothing. What matches in one string matches in the joined
-        # text too: the patterns depend on nothing before a match but a word boundary.
-        strings = dict.fromkeys(_strings(value))  # each once: field names recur
-        joined = "\n".join(strings)
-        clean = self(joined) == joined and _MASKED_KEYS.isdisjoint(map(str.lower, strings))
-        return text if clean else json.dumps(self._value(value, "", 0), ensure_ascii=False, separators=(",", ":"))
+        return text if self._clean(_strings(value)) else json.dumps(self._value(value, "", 0), ensure_ascii=False, separators=(",", ":"))
 
     def processor(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """A structlog processor: redacts names and values at any depth, exceptions included.
@@ -112,10 +107,21 @@ class Redactor:
         """
         if event.get("exc_info"):
             event = structlog.processors.format_exc_info(_logger, _method, event)
+        if all(value is None or isinstance(value, str | bool | int | float) for value in event.values()) and self._clean(_strings(event)):
+            return event
         cleaned = {self(str(name)): self._value(value, str(name), 0) for name, value in event.items()}
         event.clear()
         event.update(cleaned)
         return event
+
+    def _clean(self, strings: Iterable[str]) -> bool:
+        """Whether there is nothing to mask, in one search of all strings: it is cheap and nearly always finds nothing.
+
+        What matches in one string matches in the joined text, too: the patterns depend on nothing before a match but a word boundary.
+        """
+        each = dict.fromkeys(strings)  # once: field names recur
+        joined = "\n".join(each)
+        return self(joined) == joined and _MASKED_KEYS.isdisjoint(map(str.lower, each))
 
     def _exact(self, text: str) -> str:
         # Until nothing changes: a replacement may join two pieces into another secret. Every replacement shortens the text, so this ends.

@@ -67,6 +67,20 @@ def test_a_json_document_is_masked_string_by_string_and_stays_one(document: Any)
         assert json.loads(clean) == document
 
 
+@given(st.dictionaries(_TEXTS | st.just("password"), _TEXTS | st.none() | st.integers(), max_size=4))
+def test_a_log_event_is_masked_string_by_string(event: dict[str, Any]) -> None:
+    """However many of its strings have nothing to mask."""
+    redactor = Redactor([TOKEN])
+
+    def masked(name: str, value: str | int | None) -> str | int | None:
+        if not isinstance(value, str):
+            return value
+        return MASK if name == "password" else redactor(value)
+
+    expected = {redactor(name): masked(name, value) for name, value in event.items()}
+    assert redactor.processor(None, "info", dict(event)) == expected
+
+
 def test_parts_of_a_registered_url_are_secret_by_themselves() -> None:
     redactor = Redactor([f"https://user:pa55word-x@hooks.example.org:8443{PATH}?key=0123456789abcdef"])
     assert len(redactor._known) == 1
