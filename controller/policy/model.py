@@ -338,9 +338,6 @@ class Scaler:
     max_replicas: int
     target: str = ""  # targetMetricValue of the trigger, a string as in YAML
     trigger_index: int | None = None  # None: no trigger of the unit's metric was found
-    trigger_type: str = ""
-    trigger_field: str = "metricName"  # the field of its metadata that identifies it
-    trigger_value: str = ""
     floor_ours: bool = True  # we set min_replicas; a floor that somebody else set is never lowered
     paused: bool = False
     trouble: str = ""  # why KEDA does not scale the unit by its metric, as its conditions say; "" where it does
@@ -910,7 +907,7 @@ class ActionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One complete request to the Kubernetes API: its `body` is sent as it is.
+    """One change, as a request to the Kubernetes API. Its `body` is sent as it is, or joined to that of another action on the same object.
 
     `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
     """

@@ -466,7 +466,7 @@ def _waiting_pod(obj: Object) -> _Pod | None:
 
 
 def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
-    index, field, value, trigger = _trigger(items(obj, "spec", "triggers"), unit.counter_metric)
+    index, trigger = _trigger(items(obj, "spec", "triggers"), unit.counter_metric)
     annotations = mapping(obj, "metadata", "annotations")
     trouble, lasting = obj[_TROUBLE]
     return Scaler(
@@ -476,9 +476,6 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         max_replicas=_count(dig(obj, "spec", "maxReplicaCount"), 100),  # KEDA's default
         target=shown(text(trigger, "metadata", "targetMetricValue"), _NUMBER),
         trigger_index=index,
-        trigger_type=text(trigger, "type"),
-        trigger_field=field,
-        trigger_value=value,
         floor_ours=FIELD_MANAGER in items(obj, _FLOOR_OWNERS),
         paused=paused(annotations),
         trouble=trouble,
@@ -503,15 +500,15 @@ def read_scale_in_s(spec: Object) -> float | None:
     return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_SCALE_IN_S else SCALE_IN_S
 
 
-def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, str, str, Object]:
+def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, Object]:
     """The trigger on the unit's counter: by metric name, else by an expression that mentions it."""
     whole = re.compile(rf"(?<![\w-]){re.escape(metric)}(?![\w-])")  # "a-counter" is not mentioned by "a-counter-old"
     for field, matches in (("metricName", whole.fullmatch), ("expression", whole.search)):
         for index, trigger in enumerate(triggers):
             value = text(trigger, "metadata", field)
             if metric and value and matches(value):
-                return index, field, value, trigger
-    return None, "metricName", "", {}
+                return index, trigger
+    return None, {}
 
 
 def _count(value: object, default: int) -> int:

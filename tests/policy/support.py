@@ -86,7 +86,7 @@ def proven(at: float = NOW - 60, **changes: Any) -> dict[str, UnitMemory]:
 
 def scaler(unit: str = INF2, **changes: Any) -> Scaler:
     """A ScaledObject as the AWS sample ships it."""
-    made = Scaler(f"{unit}-hpa", "5", 1, 20, "105", 0, "aws-cloudwatch", "metricName", f"{unit}-counter")
+    made = Scaler(f"{unit}-hpa", "5", 1, 20, "105", 0)
     return replace(made, **changes)
 
 

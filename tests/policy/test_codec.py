@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from controller.policy.codec import _MAX_TEXT as MAX_TEXT
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS, expected_demand
 from controller.policy.model import (
@@ -135,6 +136,84 @@ def test_every_field_is_stored() -> None:
     """A field that is new and not stored would be lost at each restart. How long floors have been sinking begins anew on purpose."""
     assert list(_defaults(WHOLE)) == ["sinking"]
     assert decode(encode(WHOLE)) == WHOLE
+
+
+def test_a_memory_without_any_field_is_that_of_a_first_start() -> None:
+    """Every field that an earlier version lacked has its default."""
+    assert decode('{"version":1}') == Memory()
+    raw = json.loads(encode(WHOLE))
+    del raw["demands"]["damping"]
+    assert WHOLE.demand_history is not None
+    undamped = replace(WHOLE.demand_history, damping=Damping(0.0, 0.0))
+    assert decode(json.dumps(raw | {"spells": {}})) == replace(WHOLE, outage_history=OutageHistory(), demand_history=undamped)
+
+
+@pytest.mark.parametrize(("verified_at", "since"), [(None, 14.0), (15.0, None)])
+def test_an_earlier_version_counted_from_the_last_change(verified_at: float | None, since: float | None) -> None:
+    """It did not store since when the load balancer had not shown it."""
+    raw = json.loads(encode(replace(WHOLE, verified_at=verified_at)))
+    del raw["unverified_since"]
+    assert decode(json.dumps(raw)).unverified_since == since
+
+
+def test_what_is_stored_is_short_and_in_order() -> None:
+    """Equal memories give equal bytes; what nobody has is not written."""
+    text = encode(Memory())
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    assert "found_floors" not in text
+    assert "demands" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": "x" * 100}, f"stored state has version '{'x' * 59}, this program reads 1"),
+        ({"mode_since": "now"}, "stored state has 'now' where a time belongs"),
+        ({"mode_since": 1e12}, "stored state has 1000000000000.0 where a time belongs"),
+        ({"mode_since": -1e12}, "stored state has -1000000000000.0 where a time belongs"),
+        ({"hold_level": -1}, "stored state has -1 where a count belongs"),
+        ({"hold_level": 10**12}, "stored state has 1000000000000 where a count belongs"),
+        ({"spells": {"outages_s": [-1.0]}}, "stored state has -1.0 where a duration belongs"),
+        ({"mode": "fast"}, "stored state has an impossible value: ValueError(\"'fast' is not a valid Mode\")"),
+    ],
+)
+def test_a_refusal_names_what_is_wrong(changes: dict[str, Any], words: str) -> None:
+    """A person reads it in an alert."""
+    with pytest.raises(CodecError) as caught:
+        decode(json.dumps({**json.loads(encode(WHOLE)), **changes}))
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "stored state is not JSON"),
+        ("[]", "stored state is not an object"),
+        ('{"version":1}' + " " * (MAX_TEXT - 12), f"stored state is longer than {MAX_TEXT} bytes"),
+    ],
+    ids=["cut off", "a list", "long"],
+)
+def test_a_refusal_of_a_whole_text(text: str, words: str) -> None:
+    """Nothing of it is repeated."""
+    with pytest.raises(CodecError) as caught:
+        decode(text)
+    assert str(caught.value) == words
+
+
+def test_the_longest_text_is_read() -> None:
+    """A byte more is refused."""
+    assert decode('{"version":1}' + " " * (MAX_TEXT - 13)) == Memory()
+
+
+def test_a_forecast_of_one_request_is_none_of_nothing() -> None:
+    """Of 0 it would be: a ratio to it has no value."""
+    raw = json.loads(encode(WHOLE))
+    raw["demands"]["outcomes"] = [[1.0, 2.0]]
+    (outcome,) = decode(json.dumps(raw)).demand_history.outcomes  # type: ignore[union-attr]
+    assert outcome == Outcome(1.0, 2.0)
+    raw["demands"]["outcomes"] = [[0.0, 2.0]]
+    with pytest.raises(CodecError, match=r"^stored state has 0 where a forecast belongs$"):
+        decode(json.dumps(raw))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_pending_canary_is_a_probe() -> None:
 def test_replicas_that_only_a_probe_keeps_are_its_cost() -> None:
     """Its floor of one more than are ready keeps what the scaler would let go; what the demand needs is not the probe's."""
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(1), desired=6, ready=5, demand=Sample(170.0, NOW))
-    scaler = Scaler("inf2", "5", 6, 20, "89.2", 0, "aws-cloudwatch", "metricName", "sd21-inf2-counter", floor_ours=True)
+    scaler = Scaler("inf2", "5", 6, 20, "89.2", 0, floor_ours=True)
     held = change(made, scaler=scaler)
     remembered = memory(Mode.CAPACITY, units=proven(NOW - 700))
     assert book(held, remembered, 300.0).probe_dollars == pytest.approx((5 - 2) * 0.7582 / 12)
@@ -138,7 +138,7 @@ def test_each_probe_is_paid_for() -> None:
     made = snapshot(mode=Mode.CAPACITY)
     remembered = memory(Mode.CAPACITY, units={**proven(NOW - 700), TRN1: proven(NOW - 700)[INF2]})
     for name, ready, requests in ((INF2, 5, 170.0), (TRN1, 2, 500.0)):
-        scaler = Scaler(name, "5", ready + 1, 20, "89.2", 0, "aws-cloudwatch", "metricName", f"{name}-counter", floor_ours=True)
+        scaler = Scaler(name, "5", ready + 1, 20, "89.2", 0, floor_ours=True)
         made = change(made, name, pending=pods(1), desired=ready + 1, ready=ready, demand=Sample(requests, NOW), scaler=scaler)
     assert book(made, remembered, 300.0).probe_dollars == pytest.approx((5 - 2) * 0.7582 / 12)
     unscaled = replace(made, units={**made.units, INF2: replace(made.units[INF2], scaler=None)})

@@ -20,7 +20,7 @@ def scaled(seen: Snapshot, floor: int) -> Snapshot:
     units = {
         name: replace(
             observed,
-            scaler=Scaler(f"{name}-hpa", "1", floor, 100, "105", 0, "aws-cloudwatch", "metricName", f"{name}-counter"),
+            scaler=Scaler(f"{name}-hpa", "1", floor, 100, "105", 0),
             demand=Sample(100.0, seen.now - 120),
         )
         for name, observed in seen.units.items()

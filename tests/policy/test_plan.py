@@ -10,7 +10,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Override, Sample, Snapshot, Verb, Verdict, Verification
-from controller.policy.plan import describe, plan, summary
+from controller.policy.plan import body, describe, plan, summary
 from controller.policy.routing import format_action
 from tests.policy.support import INF2, TRN1, change, proven, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, memory, routing, snapshot
@@ -61,32 +61,39 @@ class TestBytes:
         assert raised.content_type == "application/json-patch+json"
         assert raised.query == (("fieldManager", "failoverctl"),)
 
-    def test_a_target_is_patched_only_in_the_trigger_that_was_seen(self) -> None:
-        """Triggers are an atomic list: a patch by index must fail, not hit another trigger, where somebody reordered it."""
+    def test_a_target_is_patched_alone(self) -> None:
+        """Triggers are an atomic list: an apply of one field would drop all others."""
         target = next(action for action in _plan(_failover(), SHORT) if action.kind is ActionKind.SET_TARGET)
         assert (target.resource, target.namespace, target.name) == ("scaledobjects.keda.sh", "shop", "sd21-inf2-hpa")
         assert target.content_type == "application/json-patch+json"
         assert target.query == (("fieldManager", "failoverctl"),)
-        assert target.body == (
-            '[{"op":"test","path":"/spec/triggers/0/type","value":"aws-cloudwatch"},'
-            '{"op":"test","path":"/spec/triggers/0/metadata/metricName","value":"sd21-inf2-counter"},'
-            '{"op":"replace","path":"/spec/triggers/0/metadata/targetMetricValue","value":"89.2"}]'
-        )
+        assert target.body == '[{"op":"replace","path":"/spec/triggers/0/metadata/targetMetricValue","value":"89.2"}]'
 
     def test_the_second_trigger_is_patched_as_the_second(self) -> None:
-        """With the field that identifies it."""
-        made = change(_failover(), scaler=scaler(trigger_index=1, trigger_type="prometheus", trigger_field="query", trigger_value="up"))
+        """By its place, as it was observed."""
+        made = change(_failover(), scaler=scaler(trigger_index=1))
         target = next(action for action in _plan(made, SHORT) if action.kind is ActionKind.SET_TARGET)
         operations = json.loads(target.body)
-        assert [operation["path"] for operation in operations] == [
-            "/spec/triggers/1/type",
-            "/spec/triggers/1/metadata/query",
-            "/spec/triggers/1/metadata/targetMetricValue",
-        ]
+        assert [operation["path"] for operation in operations] == ["/spec/triggers/1/metadata/targetMetricValue"]
 
     def test_equal_inputs_give_equal_bytes(self) -> None:
         """A difference between two plans then always means a difference in the cluster."""
         assert [action.body for action in _plan(_failover(), SHORT)] == [action.body for action in _plan(_failover(), SHORT)]
+
+
+class TestBody:
+    """The one request for the actions on one object."""
+
+    def test_a_single_action_is_sent_as_it_is(self) -> None:
+        """An apply or a patch."""
+        for action in _plan(_failover(), SHORT):
+            assert body([action]) == action.body
+
+    def test_the_operations_of_several_patches_follow_each_other(self) -> None:
+        """The API server makes all changes or none."""
+        floor, target = (action for action in _plan(_failover(), SHORT) if action.unit == INF2)
+        assert body([floor, target]) == floor.body[:-1] + "," + target.body[1:]
+        assert json.loads(body([floor, target])) == [*json.loads(floor.body), *json.loads(target.body)]
 
 
 class TestOrder:
@@ -115,6 +122,23 @@ class TestOrder:
         made = replace(made, units={n: replace(o, scaler=replace(o.scaler, target="50")) for n, o in made.units.items() if o.scaler})
         decision = replace(decide(memory(), made)[1], lowering_allowed=allowed)
         assert len(plan(decision, made).due) == due
+
+    def test_what_lowers_follows_the_routing_action(self) -> None:
+        """The target that means fewer pods as well as the floor: until the traffic moves, it needs them. What raises comes first."""
+        made = change(with_scalers(snapshot(), min_replicas=4), scaler=scaler(min_replicas=4, target="50", uid="u"))
+        made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=1, target="200", uid="u"))
+        wanted: dict[str, Any] = {"floors": {INF2: 2, TRN1: 3}, "keda_targets": {INF2: "105", TRN1: "130"}, "targets": CAPACITY_TARGETS}
+        decision = replace(decide(memory(), made)[1], verb=Verb.FAILOVER, mode=Mode.CAPACITY, lowering_allowed=True, **wanted)
+        made_plan = plan(decision, made)
+        assert made_plan.application == "shop/sd21"
+        assert [(action.kind, action.unit) for action in made_plan.actions] == [
+            (ActionKind.RAISE_FLOOR, TRN1),
+            (ActionKind.SET_TARGET, TRN1),
+            (ActionKind.ROUTE, ""),
+            (ActionKind.LOWER_FLOOR, INF2),
+            (ActionKind.SET_TARGET, INF2),
+        ]
+        assert [action.mode for action in made_plan.actions] == [None, None, Mode.CAPACITY, None, None]
 
     @pytest.mark.parametrize(("present", "deferred"), [("200", False), ("50", True), ("", True), ("many", True), ("105", None)], ids=str)
     def test_a_target_waits_where_it_means_fewer_pods(self, present: str, deferred: bool | None) -> None:
@@ -221,19 +245,14 @@ def test_actions_are_described_in_words() -> None:
     }
 
 
-def test_a_scaled_object_whose_uid_is_not_known_is_written_without_it() -> None:
-    """With one, a write fails where somebody has created the ScaledObject again meanwhile."""
-    known, unknown = ({action.kind: action for action in _with_uid(uid)} for uid in ("uid-9", ""))
-    floor, target = (json.loads(known[kind].body) for kind in (ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET))
-    uid, version = (
-        {"op": "test", "path": "/metadata/uid", "value": "uid-9"},
-        {"op": "test", "path": "/metadata/resourceVersion", "value": "5"},
-    )
-    assert (floor[:2], target[0]) == ([uid, version], uid)
-    floor, target = (json.loads(unknown[kind].body) for kind in (ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET))
-    assert [one["op"] for one in floor] == ["add"]
-    assert [one["path"] for one in target if one["op"] == "test"] == ["/spec/triggers/0/type", "/spec/triggers/0/metadata/metricName"]
-    assert {action.namespace for action in known.values()} == {"shop"}
+def test_a_write_fails_where_the_scaled_object_is_not_the_one_observed() -> None:
+    """Another uid: somebody created it again. Another version: somebody wrote, and perhaps reordered the triggers."""
+    known, unknown = ({action.kind: json.loads(action.body) for action in _with_uid(uid)} for uid in ("uid-9", ""))
+    uid = {"op": "test", "path": "/metadata/uid", "value": "uid-9"}
+    version = {"op": "test", "path": "/metadata/resourceVersion", "value": "5"}
+    for kind, operation in ((ActionKind.RAISE_FLOOR, "add"), (ActionKind.SET_TARGET, "replace")):
+        assert known[kind][:-1] == [uid, version]
+        assert [one["op"] for one in unknown[kind]] == [operation]
 
 
 def _with_uid(uid: str) -> list[Action]:

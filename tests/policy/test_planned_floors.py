@@ -52,7 +52,7 @@ def observed(app: Application, demand: float, *, now: float = NOW, ready: int = 
 
 
 def _scaled(one: UnitObservation, demand: float, now: float, ready: int, floor: int, *, ours: bool) -> UnitObservation:
-    scaler = Scaler(f"{one.unit}-hpa", "1", floor, 100, "100", 0, "aws-cloudwatch", "metricName", f"{one.unit}-counter", floor_ours=ours)
+    scaler = Scaler(f"{one.unit}-hpa", "1", floor, 100, "100", 0, floor_ours=ours)
     return replace(one, ready=ready, desired=ready, demand=Sample(demand, now - 60), scaler=scaler)
 
 

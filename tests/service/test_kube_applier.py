@@ -12,6 +12,7 @@ import pytest
 from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
 from controller.clock import ManualClock
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, Unavailable
+from controller.foreign import decode
 from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
@@ -42,6 +43,12 @@ def session(cluster: Cluster, tmp_path: Path) -> Iterator[KubeSession]:
     made.close()
 
 
+def _received(obj: Object) -> Object:
+    """An object as it enters: what of it is not fit to be shown is replaced."""
+    received: Object = decode(json.dumps(obj).encode())
+    return received
+
+
 def observed(cluster: Cluster) -> Snapshot:
     """A snapshot of the Ingress and scalers as they are now."""
     app = application(namespace=NAMESPACE)
@@ -50,7 +57,7 @@ def observed(cluster: Cluster) -> Snapshot:
     units = dict(made.units)
     for unit in app.units:
         assert unit.scaled_object is not None
-        workloads.scaled_object("ADDED", cluster.store.get("ScaledObject", unit.scaled_object, namespace=NAMESPACE))
+        workloads.scaled_object("ADDED", _received(cluster.store.get("ScaledObject", unit.scaled_object, namespace=NAMESPACE)))
         units[unit.name] = replace(units[unit.name], scaler=workloads.scaler(NAMESPACE, unit))
     return replace(made, units=units)
 
@@ -82,23 +89,23 @@ class Written:
 
 
 def test_a_plan_is_sent_byte_for_byte(cluster: Cluster, session: KubeSession) -> None:
-    """Each action is one PATCH with the plan's own body, query and content type, in order, and a deadline; the answers are shown."""
+    """Each object is one PATCH with the plan's own bodies, query and content type, in order, and a deadline; the answers are shown."""
     written = Written()
     applier = KubeApplier(session, written)
     planned = actions(cluster)
     assert [action.resource for action in planned] == ["scaledobjects.keda.sh", "scaledobjects.keda.sh", "ingresses.networking.k8s.io"]
-    for action in planned:
-        applier.apply([action], deadline_s=5)
+    floor, target, route = planned
+    for together in ([floor, target], [route]):
+        applier.apply(together, deadline_s=5)
     records = cluster.api.audit.records(verb="patch")
-    assert [record.body for record in records] == [action.body.encode() for action in planned]
-    assert [record.content_type for record in records] == [action.content_type for action in planned]
+    assert [record.body for record in records] == [f"{floor.body[:-1]},{target.body[1:]}".encode(), route.body.encode()]
+    assert [record.content_type for record in records] == [target.content_type, route.content_type]
     assert [record.query for record in records] == [
-        "fieldManager=failoverctl&timeout=5000ms",
         "fieldManager=failoverctl&timeout=5000ms",
         "fieldManager=failoverctl&force=true&timeout=5000ms",
     ]
-    assert [(record.access.namespace, record.access.name) for record in records] == [(action.namespace, action.name) for action in planned]
-    assert [resource.name for resource, _ in written.seen] == [action.resource for action in planned]
+    assert [(record.access.namespace, record.access.name) for record in records] == [(one.namespace, one.name) for one in (floor, route)]
+    assert [resource.name for resource, _ in written.seen] == [floor.resource, route.resource]
     assert written.seen[-1][1] == cluster.ingress()
     scaler = cluster.store.get("ScaledObject", "sd21-g5-cuda-hpa", namespace=NAMESPACE)
     assert scaler["spec"]["minReplicaCount"] == 4
@@ -118,6 +125,17 @@ def test_the_floor_and_the_target_of_one_object_are_one_request(cluster: Cluster
     assert (after["spec"]["minReplicaCount"], trigger["metadata"]["targetMetricValue"]) == (4, "45")
     assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
     assert field_owners(after, "spec", "minReplicaCount") == ["failoverctl"]
+
+
+@pytest.mark.parametrize("written", ['SELECT SUM("sd21-g5-cuda-counter")\nFROM "sd21"', 'SUM("sd21-g5-cuda-counter") \u200b' + "x" * 5000])
+def test_a_trigger_whose_text_is_not_kept_as_it_is_gets_its_target(written: str, cluster: Cluster, session: KubeSession) -> None:
+    """An expression over several lines, as YAML invites to write it, or one with a character that nobody sees."""
+    trigger = {"type": "aws-cloudwatch", "metadata": {"expression": written, "targetMetricValue": "94"}}
+    cluster.store.patch("ScaledObject", SCALER, {"spec": {"triggers": [trigger]}}, namespace=NAMESPACE)
+    floor, target, _ = actions(cluster)
+    KubeApplier(session, Written()).apply([floor, target], deadline_s=5)
+    (after,) = cluster.store.get("ScaledObject", SCALER, namespace=NAMESPACE)["spec"]["triggers"]
+    assert after["metadata"] == {"expression": written, "targetMetricValue": "45"}
 
 
 def test_of_a_floor_and_a_target_both_are_written_or_none(cluster: Cluster, session: KubeSession) -> None:
@@ -158,7 +176,7 @@ def test_a_write_in_between_is_a_conflict(cluster: Cluster, session: KubeSession
 
 
 def test_a_reordered_trigger_is_a_conflict(cluster: Cluster, session: KubeSession) -> None:
-    """The JSON patch tests what it writes to: another trigger in its place is left alone."""
+    """The JSON patch tests the version: another trigger in the place of the observed one is left alone."""
     target = actions(cluster)[1]
     other = {"type": "cron", "metadata": {"targetMetricValue": "1"}}
     cluster.store.patch("ScaledObject", "sd21-g5-cuda-hpa", {"spec": {"triggers": [other]}}, namespace=NAMESPACE)

@@ -1,40 +1,38 @@
-"""The bodies of recorded requests, as this version would write them.
+"""What recorded requests write, whichever version recorded them.
 
-Floors were server-side applies until the floor and the target of a ScaledObject went out in one request. A recording of that time must not
-differ from a replay in every floor.
+Versions differ in how they write to a ScaledObject: as a server-side apply or a JSON patch, and under which conditions. A recording must
+not differ from a replay in every floor and target because of that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from typing import Any
 
-from controller.policy.model import ActionKind
+from controller.policy.model import Action, ActionKind
 from controller.recording.lines import Request
 
-_FLOORS = frozenset({str(ActionKind.RAISE_FLOOR), str(ActionKind.LOWER_FLOOR)})
 
-
-def present_body(request: Request) -> str:
-    """The body of a request; that of a floor that was applied as the JSON patch that writes the same under the same conditions.
+def written(request: Request | Action) -> str:
+    """What a request writes, as text: the whole body of a routing action, and field and value of a floor or target.
 
     Args:
-        request: A recorded request, or one of a replay.
+        request: A recorded request, or an action of a replay.
     """
-    applied = _applied(request.body) if request.kind in _FLOORS else None
-    if applied is None:
+    if request.kind == ActionKind.ROUTE:
         return request.body
-    metadata, floor = applied
-    tests = [
-        {"op": "test", "path": f"/metadata/{field}", "value": metadata[field]} for field in ("uid", "resourceVersion") if field in metadata
-    ]
-    return json.dumps([*tests, {"op": "add", "path": "/spec/minReplicaCount", "value": floor}], separators=(",", ":"))
-
-
-def _applied(body: str) -> tuple[Mapping[str, object], object] | None:
-    """Metadata and floor of a server-side apply; None if the body is none."""
     try:
-        read = json.loads(body)
-        return dict(read["metadata"]), read["spec"]["minReplicaCount"]
+        return json.dumps(_fields(json.loads(request.body)), separators=(",", ":"))
     except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+        return request.body  # not from a version that we know
+
+
+def identity(request: Request | Action) -> tuple[str, str, str, str]:
+    """What makes two requests the same: kind, object, and what they write; argument as that of `written`."""
+    return str(request.kind), request.namespace, request.name, written(request)
+
+
+def _fields(body: Any) -> dict[str, object]:  # noqa: ANN401 - any JSON
+    if isinstance(body, dict):
+        return {"/spec/minReplicaCount": body["spec"]["minReplicaCount"]}
+    return {operation["path"]: operation["value"] for operation in body if operation["op"] != "test"}

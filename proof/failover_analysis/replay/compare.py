@@ -9,7 +9,7 @@ from typing import Final
 from controller.policy import text
 from controller.policy.model import ActionKind, Target
 from controller.recording.lines import Decided, Request
-from failover_analysis.replay.bodies import present_body
+from failover_analysis.replay.bodies import written
 
 NOTHING: Final = "nothing"
 
@@ -20,7 +20,7 @@ class Difference:
 
     Attributes:
         what: What differs, such as ``verb`` or ``actions``.
-        before: The recorded side; actions one per line, with the body after a tab.
+        before: The recorded side; actions one per line, with what they write after a tab.
         after: The side decided now.
     """
 
@@ -67,7 +67,7 @@ def _values(names: Iterable[str], values: Mapping[str, object]) -> str:
 
 
 def _only(before: tuple[Request, ...], after: tuple[Request, ...]) -> tuple[str, str]:
-    """The requests that only one side makes, byte for byte."""
+    """The requests that only one side makes."""
     asked, asks = [_essence(one) for one in before], [_essence(one) for one in after]
     if sorted(asked) == sorted(asks):
         return ("", "") if _stages(before) == _stages(after) else (_requests(asked), _requests(asks))  # the order counts, too
@@ -75,9 +75,9 @@ def _only(before: tuple[Request, ...], after: tuple[Request, ...]) -> tuple[str,
 
 
 def _essence(request: Request) -> tuple[str, str]:
-    """What identifies a request, and its body."""
+    """What identifies a request, and what it writes."""
     later = " (deferred)" if request.deferred else ""
-    return f"{request.kind} {request.resource} {request.namespace}/{request.name}{later}", present_body(request)
+    return f"{request.kind} {request.resource} {request.namespace}/{request.name}{later}", written(request)
 
 
 def _stages(requests: tuple[Request, ...]) -> tuple[list[tuple[str, str]], ...]:

@@ -22,7 +22,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.recording.lines import Recorded, Request
-from failover_analysis.replay.bodies import present_body
+from failover_analysis.replay.bodies import identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +91,19 @@ class Imagined:
             The actions that were carried out, and when, seconds since the Unix epoch.
         """
         theirs = recorded.decided.requests if recorded is not None else ()
-        refused = (
-            {present_body(one) for one in theirs if not one.applied and not one.deferred}
-            if recorded is not None and recorded.failed
-            else ()
-        )
-        ours = [action for action in made.due if action.body not in refused]  # the API server would refuse again what it refused then
-        done = [one for one in theirs if one.applied]
-        bodies, done_bodies = {action.body for action in ours}, {present_body(one) for one in done}
-        for request in done:
-            if present_body(request) not in bodies:
+        failed = recorded is not None and recorded.failed
+        refused = {identity(one) for one in theirs if failed and not one.applied and not one.deferred}
+        ours = [action for action in made.due if identity(action) not in refused]  # the API server would refuse again what it refused then
+        done = {identity(one): one for one in theirs if one.applied}
+        wanted = {identity(action): action for action in ours}
+        for known, request in done.items():
+            if known not in wanted:
                 self._undo(request, seen)
-        for action in ours:
-            if action.body not in done_bodies:
+        for known, action in wanted.items():
+            if known not in done:
                 self._do(action, made)
-        last = next((action.body for action in ours if action.kind is ActionKind.ROUTE), ours[0].body if ours else None)
-        return ours, recorded.done if recorded is not None and last in done_bodies else seen.now
+        last = next((action for action in ours if action.kind is ActionKind.ROUTE), ours[0] if ours else None)
+        return ours, recorded.done if recorded is not None and last is not None and identity(last) in done else seen.now
 
     def _do(self, action: Action, made: Plan) -> None:
         decision = made.decision

@@ -66,7 +66,6 @@ class ScalerObject:
     """A ScaledObject. `floor_owner` is the field manager of its minReplicaCount."""
 
     name: str
-    metric: str
     floor: int
     most: int
     target: str
@@ -197,7 +196,7 @@ class KubeApi:
 
 
 def _scaler(unit: Unit) -> ScalerObject:
-    return ScalerObject(unit.scaled_object or "", unit.counter_metric, unit.min_replicas, unit.max_replicas, number(unit.throughput))
+    return ScalerObject(unit.scaled_object or "", unit.min_replicas, unit.max_replicas, number(unit.throughput))
 
 
 def _patch(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:
@@ -210,8 +209,6 @@ def _patch(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:
     known: Mapping[str, str] = {
         "/metadata/uid": scaler.uid,
         "/metadata/resourceVersion": str(scaler.version),
-        "/spec/triggers/0/type": "aws-cloudwatch",
-        "/spec/triggers/0/metadata/metricName": scaler.metric,
     }
     written: dict[tuple[str, str], Any] = {}
     for operation in operations:

@@ -199,8 +199,6 @@ class SimulatedView:
                     max_replicas=one.most,
                     target=one.target,
                     trigger_index=0,
-                    trigger_type="aws-cloudwatch",
-                    trigger_value=one.metric,
                     floor_ours=one.floor_owner == FIELD_MANAGER,
                     paused=one.paused,
                     uid=one.uid,

@@ -235,7 +235,7 @@ def test_what_was_lost_between_two_lines_is_a_difference_and_no_error() -> None:
     assert moments[1].modes == (Mode.CAPACITY, Mode.CAPACITY)
 
 
-def test_actions_are_compared_byte_for_byte() -> None:
+def test_routing_actions_are_compared_byte_for_byte() -> None:
     """A body that one byte was added to is a difference, and is shown."""
     recorded = shortage_and_return()
     index = next(i for i, one in enumerate(recorded) if one.decided.verb == "failover")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.errors import Conflict, NotFound, RemoteError, StateError, Unavailable
+from controller.errors import Conflict, NotFound, StateError, Unavailable
 from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Mode, Override
@@ -73,13 +73,13 @@ def test_another_version_or_another_ingress_is_a_conflict() -> None:
         engine.api.apply([action], deadline_s=1)
 
 
-def test_a_patch_of_another_trigger_is_refused() -> None:
-    """Its tests must hold."""
+def test_a_patch_of_another_version_is_refused() -> None:
+    """Its tests must hold, and nothing is written where one fails."""
     engine, actions = failover()
     action = next(one for one in actions if one.kind is ActionKind.SET_TARGET)
     body = json.loads(action.body)
-    body[1]["value"] = "another-counter"
-    with pytest.raises(RemoteError, match="failed"):
+    body[1]["value"] = "another version"
+    with pytest.raises(Conflict, match="resourceVersion failed"):
         engine.api.apply([replace(action, body=json.dumps(body))], deadline_s=1)
     engine.api.apply([action], deadline_s=1)
     assert engine.api.scalers[action.unit].target == action.after

@@ -209,19 +209,12 @@ SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
 AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0, failover_utilization=0.0))
 TWO_ZONES_OUT = {"outages": (outage(0.1, 3.0, zones=("us-west-2a", "us-west-2b")),), "application": AT_ONCE}
 
-# trn1 has the floor of capacity mode already: its target goes out alone and names no version. Other writes of an earlier term conflict.
-TARGET_ALONE = replace(
-    setup().application,
-    units=tuple(replace(unit, min_replicas=3) if unit.name == "sd21-trn1" else unit for unit in setup().application.units),
-)
+# Late writes of an earlier term conflict by themselves. So the former leader must observe anew what has to be put right, and be faster.
+TWO_ACT = (fault("process-pauses-before-acting", 0.05, 3.0, value=0.0), fault("ingress-recreated", 0.115, 0.01))
 
 MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "an action that AWS refuses": (_too_heavy, SHORT, "legal"),
-    "no fencing": (
-        _no_leadership,
-        {**SHORT, "application": TARGET_ALONE, "faults": (fault("process-pauses-before-acting", 0.05, 3.0),)},
-        "one-writer",
-    ),
+    "no fencing": (_no_leadership, {**SHORT, "faults": TWO_ACT}, "one-writer"),
     "a new target group that counts as healthy": (
         _trusting,
         {**SHORT, "outages": (outage(0.1, 2.0),), "faults": (fault("standby-rules-removed", 0.01, 1.0),)},
