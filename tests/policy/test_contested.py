@@ -45,8 +45,16 @@ def test_people_are_notified_of_the_other_writer() -> None:
     """With the object, the field and what to do; not of one that put it back once."""
     kept, _ = fight(200)
     (alert,) = [one for one in contested(kept, POLICY, NOW + 200) if one.key == f"contested/{INF2}/floor"]
-    assert "ScaledObject sd21-inf2-hpa minReplicaCount" in alert.text
-    assert "GitOps" in alert.text
+    write = kept.scaler_writes[f"{INF2}/floor"]
+    assert (alert.severity, write.repeats) == ("warning", 4)
+    assert alert.text == (
+        f"{write.what} was written 5 times, and each time another writer put it back: "
+        "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
+    )
+    assert write.what.startswith("ScaledObject sd21-inf2-hpa minReplicaCount 1 to ")
+    third = replace(kept, scaler_writes={f"{INF2}/floor": replace(write, repeats=3)})
+    assert [one.key for one in contested(third, POLICY, NOW + 200)] == [f"contested/{INF2}/floor"]
+    assert not list(contested(third, POLICY, write.at + POLICY.flap_window_s))
     assert not list(contested(fight(15)[0], POLICY, NOW + 15))
     assert not list(contested(kept, POLICY, NOW + 200 + POLICY.flap_window_s))
 

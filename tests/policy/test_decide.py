@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decide import decide, observed_mode
 from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s, level_after_failover
 from controller.policy.memory import adopt, applied
@@ -880,3 +880,23 @@ class TestWhoHoldsAFallback:
         made = change(snapshot(mode=Mode.CAPACITY), pending=waiting, desired=2 + len(waiting))
         units = {INF2: replace(proven(proven_at)[INF2], cause=Cause.CONFIG)}
         assert self._back(made, units).verb is verb
+
+
+@pytest.mark.parametrize(
+    ("changes", "remembered", "expected"),
+    [
+        ({}, None, (Mode.COST, "")),
+        ({"exists": False}, Mode.COST, (None, "the Ingress does not exist")),
+        ({"problem": "not JSON", "action": "{"}, Mode.COST, (None, "not JSON")),
+        ({"marker": "capacity"}, None, (Mode.CAPACITY, "")),
+        ({"marker": "fast"}, Mode.COST, (None, "the mode annotation says 'fast'")),
+        ({"problem": "no action", "action": ""}, Mode.CAPACITY, (Mode.CAPACITY, "")),
+        ({"problem": "no action", "action": ""}, None, (None, "no action")),
+        ({"targets": (Target("elsewhere", 80, 1),)}, Mode.COST, (None, "it forwards to elsewhere")),
+    ],
+)
+def test_the_mode_and_why_it_is_unknown(changes: dict[str, Any], remembered: Mode | None, expected: tuple[Mode | None, str]) -> None:
+    """The marker goes before the action, and memory counts only where nothing is routed."""
+    made = snapshot()
+    shown = replace(made.routing, **{"marker": "", **changes})
+    assert observed_mode(replace(made, routing=shown), remembered) == expected

@@ -615,6 +615,22 @@ def test_facts_list_everything_that_was_observed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ({}, ""),
+        ({"named_type": "inf2.xlarge"}, ""),
+        ({"named_zone": "us-west-2a"}, ""),
+        ({"named_type": "inf2.xlarge", "named_zone": "us-west-2a"}, " inf2.xlarge in us-west-2a"),
+        ({"truncated": True}, " (and perhaps others: the message was cut)"),
+        ({"requirements_known": False}, "; its NodeClaim was never seen"),
+    ],
+)
+def test_a_fact_about_a_refusal_says_what_it_names(named: dict[str, Any], words: str) -> None:
+    """And nothing where it names nothing."""
+    assert judge(shortage(**named)).facts[0] == f"1 refused attempt(s), last 1 min ago: InsufficientInstanceCapacity{words}"
+
+
+@pytest.mark.parametrize(
     ("launch", "words"),
     [
         pytest.param(launched(NOW - 62), ("NodeClaim inf2-new launched, launched 1 min ago",), id="launched"),
@@ -622,7 +638,8 @@ def test_facts_list_everything_that_was_observed() -> None:
         pytest.param(
             launched(NOW - 62, NOW - 9, initialized=NOW - 5), ("NodeClaim inf2-new initialized, launched 1 min ago",), id="usable"
         ),
-        pytest.param(launched(NOW - 4000), (), id="long ago"),
+        pytest.param(launched(NOW - 3602), ("NodeClaim inf2-new launched, launched 1 h ago",), id="an hour ago"),
+        pytest.param(launched(NOW - 3603), (), id="longer ago"),
     ],
 )
 def test_facts_list_recent_launches(launch: Any, words: tuple[str, ...]) -> None:

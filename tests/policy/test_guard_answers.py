@@ -587,6 +587,40 @@ def test_who_serves_what_a_short_unit_cannot(unmet: float, words: str) -> None:
     assert text.endswith(words)
 
 
+def test_a_limit_that_is_passed_opens_the_absorbing_guard() -> None:
+    """However little cannot be served: users wait."""
+    made = change(snapshot(), latency=Sample(2.0, NOW))
+    words = "the ready replicas could serve the demand, but latency 2.00 s over 0.90 s"
+    assert _answer(guards.absorbed, guard_case(made, absorption=_found(unmet=0.0, spare=600.0, utilization=0.8))) == (
+        "absorbed",
+        words,
+        {},
+        None,
+    )
+
+
+def test_a_service_that_does_not_exist_holds_by_name() -> None:
+    """With its port, since that is what somebody must create."""
+    case = guard_case(snapshot(routing=routing(capacity_exists=False)), receiving=CAPACITY_TARGETS)
+    problem = "Service sd21-all (port 80) does not exist"
+    assert _answer(guards.standby, case) == ("standby", f"the receiving side is not ready: {problem}", {"problem": problem}, None)
+
+
+def test_an_unsafe_change_that_is_allowed_says_what_is_unsafe() -> None:
+    """`allowUnsafeSwitch` lets it pass, and a person still reads why it is unsafe."""
+    app = application()
+    app = replace(app, policy=replace(app.policy, allow_unsafe_switch=True))
+    case = guard_case(snapshot(app, routing=routing(standby=())), receiving=CAPACITY_TARGETS)
+    words = "no standby rule keeps sd21-all registered with the load balancer; allowed by allowUnsafeSwitch"
+    assert _answer(guards.safe, case) == ("safe", words, {}, None)
+
+
+def test_the_unit_of_the_newest_refusal_is_named() -> None:
+    """Not the one that the change is about."""
+    result = guards.quiet(guard_case(evidence={INF2: {"last_refusal_at": NOW - 300}, TRN1: {"last_refusal_at": NOW - 60}}))
+    assert (result.details["units"], result.reopens_s) == (TRN1, 540.0)
+
+
 def test_an_unknown_verification_lets_pass_and_says_so() -> None:
     """It is shown as not known, not as passed."""
     seen = Verification(Verdict.CANNOT_TELL, NOW, "AccessDenied")

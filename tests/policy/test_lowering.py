@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from controller.policy.decide import decide
 from controller.policy.memory import applied, fingerprint
-from controller.policy.model import Memory, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
 from controller.policy.plan import plan
 from controller.policy.routing import format_action
+from controller.policy.targets import stickiness
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, memory, routing, snapshot
 
 LATER = NOW + 1000
@@ -62,6 +66,27 @@ def test_the_first_sight_of_an_action_is_no_change() -> None:
     after, allowed = lowered(memory(), showing(COST_TARGETS, NOW))
     assert allowed
     assert after.changed_at is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "sticky_s", "wait_s"),
+    [
+        ({}, 0, 120.0),
+        ({"drain_s": 60.0}, 0, 60.0),
+        ({"stickiness_cost_s": 300}, 0, 300.0),
+        ({"stickiness_capacity_s": 400}, 0, 400.0),
+        ({}, 500, 500.0),
+    ],
+)
+def test_floors_sink_once_the_longest_wait_is_over(policy: dict[str, Any], sticky_s: int, wait_s: float) -> None:
+    """The drain, the stickiness of either mode, and that of the routing action before: clients of all of them must have left."""
+    seen = showing(COST_TARGETS, NOW)
+    app = replace(seen.application, policy=replace(seen.application.policy, **policy))
+    seen = replace(seen, application=app, routing=replace(seen.routing, stickiness_s=stickiness(app, Mode.COST)))
+    known = replace(decide(memory(), showing(COST_TARGETS, NOW))[0], sticky_s=sticky_s)
+    for age, allowed in ((wait_s - 1, False), (wait_s, True)):
+        changed = replace(known, changed_at=NOW - age - 5, verified_at=NOW - age)
+        assert lowered(changed, seen)[1] is allowed
 
 
 def test_an_action_that_is_taken_away_is_remembered() -> None:

@@ -95,6 +95,8 @@ def test_reads_what_the_load_balancer_controller_reads(text: str, expected: tupl
     [
         ('{"enabled":true,"durationSeconds":200}', 200),
         ('{"Enabled":true,"DurationSeconds":200}', 200),
+        ('{"enabled":true,"durationSeconds":1}', 1),
+        ('{"enabled":true,"durationSeconds":0}', 0),
         ('{"enabled":false,"durationSeconds":200}', 0),
         ('{"enabled":true}', 0),
         ('{"enabled":true,"durationSeconds":"200"}', 0),
@@ -218,3 +220,25 @@ def test_the_mode_that_an_action_shows(made: tuple[Target, ...], style: RoutingS
 def test_the_algorithm_is_read_from_the_attributes(attributes: str, algorithm: str) -> None:
     """As people write them, with spaces. ELBv2's own default is round robin."""
     assert algorithm_of(attributes) == algorithm
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, {"enabled": False}), (1, {"enabled": True, "durationSeconds": 1}), (600, {"enabled": True, "durationSeconds": 600})],
+)
+def test_stickiness_is_always_written(seconds: int, written: dict[str, object]) -> None:
+    """A missing setting does not mean "off" to the load-balancer controller."""
+    assert json.loads(format_action(A7, seconds))["forwardConfig"]["targetGroupStickinessConfig"] == written
+
+
+@pytest.mark.parametrize(("port", "read"), [("65535", 65535), ("123456", "123456"), ("http", "http"), ("x" * 253, "x" * 253)])
+def test_a_port_of_digits_is_a_number(port: str, read: int | str) -> None:
+    """Up to five of them, as ports have; a name may have digits alone only where it is longer."""
+    assert parse_action(_action(json.dumps({"serviceName": "a", "servicePort": port, "weight": 7})))[0] == (Target("a", read, 7),)
+
+
+@pytest.mark.parametrize("port", ["", "x" * 254, "A", "a b"])
+def test_what_cannot_be_a_port_is_a_problem(port: str) -> None:
+    """It is shown, so that it must not be anything."""
+    text = _action(json.dumps({"serviceName": "a", "servicePort": port, "weight": 7}))
+    assert parse_action(text) == ((), 0, "target group a has no servicePort that can exist")

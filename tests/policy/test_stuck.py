@@ -9,6 +9,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.model import Mode, Return, Snapshot, UnitMemory
+from controller.policy.stuck import lost_launches
 from tests.policy.support import INF2, change, launched, pods, proven, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
@@ -81,3 +82,52 @@ def test_an_instance_that_was_launched_and_never_became_a_node(mode: Mode, launc
     found = alerts(change(snapshot(mode=mode), pool_launches=launches), mode=mode).get(f"unjoined/{INF2}")
     assert (found is not None) == expected
     assert found is None or "check image, user data, node role and security groups of NodePool inf2" in found
+
+
+def test_the_whole_words_of_an_instance_that_never_became_a_node() -> None:
+    """The last of them by name, since its log is the youngest; how long ago it was launched, and what to check."""
+    lost = (launched(NOW - 902, claim="young"), launched(NOW - 1502, claim="old"))
+    text = alerts(change(snapshot(), pool_launches=lost), mode=Mode.COST)[f"unjoined/{INF2}"]
+    check = "check image, user data, node role and security groups of NodePool inf2"
+    assert text == f"{INF2}: 2 instance(s) were launched and never became a node, the last one 15 min ago (young): {check}"
+    text = alerts(change(snapshot(), pool_launches=lost[1:]), mode=Mode.COST)[f"unjoined/{INF2}"]
+    assert text == f"{INF2}: an instance was launched and never became a node, the last one 25 min ago (old): {check}"
+
+
+def test_every_unit_is_looked_at() -> None:
+    """A unit without trouble does not hide that of the next one."""
+    last = list(BACK.units)[-1]
+    made = change(BACK, last, pool_launches=(launched(NOW - 902),))
+    back = replace(proven(NOW - HOUR)[INF2], returned=Return.REGISTERED, returned_at=NOW - HOUR + 1)
+    units = {last: back, **proven(NOW - 2 * HOUR)}
+    found = decide(memory(Mode.CAPACITY, units=units), made)[1].alerts
+    stuck = {alert.key: alert.severity for alert in found if alert.key.startswith(("unproven/", "unjoined/"))}
+    assert stuck == {f"unproven/{INF2}": "warning", f"unjoined/{last}": "critical"}
+
+
+@pytest.mark.parametrize(
+    ("ages", "lost"),
+    [((3602,), 1), ((3603,), 0), ((602,), 1), ((), 0)],
+    ids=["within the hour", "longer ago", "ten minutes ago", "none"],
+)
+def test_instances_of_the_last_hour_count(ages: tuple[float, ...], lost: int) -> None:
+    """Seconds since the claim; it was launched two seconds later."""
+    made = change(snapshot(), pool_launches=tuple(launched(NOW - age) for age in ages))
+    assert len(lost_launches(made.units[INF2], NOW)) == lost
+
+
+def test_a_node_of_the_same_moment_is_no_later_one() -> None:
+    """Both were launched by one request: one joined, the other did not."""
+    pair = (launched(NOW - 902, claim="lost"), launched(NOW - 902, NOW - 800, claim="joined"))
+    assert [one.claim for one in lost_launches(change(snapshot(), pool_launches=pair).units[INF2], NOW)] == ["lost"]
+
+
+@pytest.mark.parametrize(("count", "short", "expected"), [(3, 2, True), (4, 2, False), (2, 1, False), (1, 1, False)])
+def test_most_units_are_more_than_half_and_more_than_one(count: int, short: int, expected: bool) -> None:
+    """Of an application with few units."""
+    app = replace(BACK.application, units=BACK.application.units[:count])
+    made = replace(BACK, application=app, units={unit.name: BACK.units[unit.name] for unit in app.units})
+    for unit in app.units[:short]:
+        made = shortage(made, unit.name)
+    found = [alert.severity for alert in decide(memory(Mode.CAPACITY), made)[1].alerts if alert.key == "mostly-short"]
+    assert found == ["critical"] * expected

@@ -59,7 +59,11 @@ def test_what_nobody_explained_ends_no_sentence_with_a_colon(verdict: Verdict, m
 def test_lists_and_numbers() -> None:
     """As people and Kubernetes metadata want them."""
     assert (text.listing(["a", "b"]), text.listing([])) == ("a, b", "nothing")
+    names = [str(number) for number in range(15)]
+    assert text.listing(names[:12]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+    assert text.listing(names) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 3 more"
     assert [text.number(value) for value in (105.0, 89.2, 999_999.0, 1_234_567.0)] == ["105", "89.2", "999999", "1234567"]
+    assert [text.number(value) for value in (1e6, 1_234_567_890_123.0, -1e6)] == ["1000000", "1.23457e+12", "-1000000"]
 
 
 @pytest.mark.parametrize(
