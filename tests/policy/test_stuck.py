@@ -94,7 +94,7 @@ def test_the_whole_words_of_an_instance_that_never_became_a_node() -> None:
     assert text == f"{INF2}: an instance was launched and never became a node, the last one 25 min ago (old): {check}"
 
 
-def test_every_unit_is_looked_at() -> None:
+def test_every_unit_is_checked() -> None:
     """A unit without trouble does not hide that of the next one."""
     last = list(BACK.units)[-1]
     made = change(BACK, last, pool_launches=(launched(NOW - 902),))
