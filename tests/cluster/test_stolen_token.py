@@ -149,7 +149,6 @@ def test_it_does_its_work(stolen: KubeSession, stack: Stack) -> None:
     written = _annotations(**{ACTION: FORWARD, MARKER: "cost"})
     _patch(stolen, INGRESSES, stack.namespace, "sd21", written)
     _patch(stolen, INGRESSES, stack.namespace, "sd21", {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", **written}, APPLY_PATCH)
-    floor = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "spec": {"minReplicaCount": 2}}
-    _patch(stolen, SCALED_OBJECTS, stack.namespace, SCALER, floor, APPLY_PATCH)
-    target = [{"op": "replace", "path": "/spec/triggers/0/metadata/targetMetricValue", "value": "89.25"}]
-    _patch(stolen, SCALED_OBJECTS, stack.namespace, SCALER, target, JSON_PATCH)
+    floor = {"op": "add", "path": "/spec/minReplicaCount", "value": 2}
+    target = {"op": "replace", "path": "/spec/triggers/0/metadata/targetMetricValue", "value": "89.25"}
+    _patch(stolen, SCALED_OBJECTS, stack.namespace, SCALER, [floor, target], JSON_PATCH)
