@@ -20,6 +20,7 @@ from controller.cli.words import (
     guard_lines,
     mode_word,
     proof_document,
+    request_lines,
     scaler_note,
     terminal_width,
     waits_document,
@@ -31,14 +32,14 @@ from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
-from controller.policy.model import Action, Mode, Plan
-from controller.policy.plan import summary
+from controller.policy.model import Mode, Plan
+from controller.policy.plan import body, requests, summary
 from controller.policy.planned import planned_verb, planned_words
 from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
 
 
-def show_plan(options: Options, application: str | None, *, as_json: bool, requests: bool) -> int:
+def show_plan(options: Options, application: str | None, *, as_json: bool, exact: bool) -> int:
     """Observes once and shows the plans; the arguments are those of the command line.
 
     Returns:
@@ -52,17 +53,17 @@ def show_plan(options: Options, application: str | None, *, as_json: bool, reque
         if as_json:
             click.echo(json.dumps(plan_document(one), sort_keys=True))
         else:
-            show(plan_lines(one, terminal_width(), requests=requests))
+            show(plan_lines(one, terminal_width(), exact=exact))
     return CHANGES if any(one.made.due for one in seen) else 0
 
 
-def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Line]:
+def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     """The plan as text for people.
 
     Args:
         seen: One observation.
         width: Columns after which lines are wrapped; requests never are.
-        requests: Whether to show the exact request below each change.
+        exact: Whether to show the exact request below the changes that it makes.
     """
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
@@ -78,10 +79,10 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     for alert in decision.alerts:
         yield from wrapped("bad", f"  {ICONS['warn']} ", f"{alert.severity}: {alert.text}", width)
     yield "plain", ""
-    yield from _changes(seen.made, width, requests=requests)
+    yield from _changes(seen.made, width, exact=exact)
     if seen.coming is not None:
         yield "title", f"Next, once the waiting guards have opened: {seen.coming.decision.verb}"
-        yield from _changes(seen.coming, width, requests=requests)
+        yield from _changes(seen.coming, width, exact=exact)
     yield "title", "Guards"
     yield from guard_lines(decision.guards, width)
     yield "plain", ""
@@ -103,9 +104,12 @@ def plan_lines(seen: Observation, width: int, *, requests: bool) -> Iterator[Lin
     yield "plain", ""
 
 
-def _changes(made: Plan, width: int, *, requests: bool) -> Iterator[Line]:
-    for action in made.actions:
-        yield from action_lines(action, exact=requests)
+def _changes(made: Plan, width: int, *, exact: bool) -> Iterator[Line]:
+    for together in requests(made.actions):
+        for action in together:
+            yield from action_lines(action)
+        if exact:
+            yield from request_lines(together)
     for words in made.refused:
         yield from wrapped("warn", f"  {ICONS['absent']} ", words, width)
     if made.actions or made.refused:
@@ -146,8 +150,8 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "waits": waits_document(next_waiting(snapshot, seen.memory)),
         "alerts": [{"severity": alert.severity, "text": alert.text} for alert in decision.alerts],
         "degraded": list(decision.degraded),
-        "actions": [action_document(action) for action in seen.made.actions],
-        "coming": None if seen.coming is None else [action_document(action) for action in seen.coming.actions],
+        "actions": list(_action_documents(seen.made)),
+        "coming": None if seen.coming is None else list(_action_documents(seen.coming)),
         "refused": list(seen.made.refused),
         **remedy_document(seen.remedy),
         **planned_document(decision.planned),
@@ -156,17 +160,19 @@ def plan_document(seen: Observation) -> dict[str, Any]:
     }
 
 
-def action_document(action: Action) -> dict[str, Any]:
-    """One action as a JSON document; `body` is the request's body, byte for byte."""
-    return {
-        "kind": action.kind,
-        "resource": action.resource,
-        "namespace": action.namespace,
-        "name": action.name,
-        "contentType": action.content_type,
-        "query": dict(action.query),
-        "body": action.body,
-        "before": action.before,
-        "after": action.after,
-        "deferred": action.deferred,
-    }
+def _action_documents(made: Plan) -> Iterator[dict[str, Any]]:
+    """Each action as a JSON document. `body` is that of its request, byte for byte: actions that go out together have the same one."""
+    for together in requests(made.actions):
+        for action in together:
+            yield {
+                "kind": action.kind,
+                "resource": action.resource,
+                "namespace": action.namespace,
+                "name": action.name,
+                "contentType": action.content_type,
+                "query": dict(action.query),
+                "body": body(together),
+                "before": action.before,
+                "after": action.after,
+                "deferred": action.deferred,
+            }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
@@ -24,6 +24,7 @@ from controller.policy.model import (
     UnitObservation,
     Verb,
 )
+from controller.policy.plan import body
 from controller.policy.routing import parse_action
 from controller.service.unit_state import unit_state
 
@@ -150,8 +151,17 @@ def waits_document(waiting: Waiting) -> dict[str, Any]:
     }
 
 
-def action_lines(action: Action, *, exact: bool) -> Iterator[Line]:
-    """One action as a diff, with the exact request if `exact`."""
+def request_lines(actions: Sequence[Action]) -> Iterator[Line]:
+    """The one request that carries out some actions, exactly as it is sent."""
+    action = actions[0]
+    query = "&".join(f"{key}={value}" for key, value in action.query)
+    yield "dim", f"      PATCH {action.resource} {action.namespace}/{action.name}?{query}"
+    yield "dim", f"      Content-Type: {action.content_type}"
+    yield "plain", f"      {body(actions)}"
+
+
+def action_lines(action: Action) -> Iterator[Line]:
+    """One action as a diff."""
     where = f"{action.namespace}/{action.name}"
     sign, later = ("-", f"   deferred: {action.deferred}") if action.deferred else ("~", "")
     match action.kind:
@@ -162,11 +172,6 @@ def action_lines(action: Action, *, exact: bool) -> Iterator[Line]:
             yield "change", f"  {sign} ScaledObject {where}   targetMetricValue {action.before or '(none)'} → {action.after}{later}"
         case _:
             yield "change", f"  {sign} ScaledObject {where}   minReplicaCount {action.before} → {action.after}{later}"
-    if exact:
-        query = "&".join(f"{key}={value}" for key, value in action.query)
-        yield "dim", f"      PATCH {action.resource} {where}?{query}"
-        yield "dim", f"      Content-Type: {action.content_type}"
-        yield "plain", f"      {action.body}"
 
 
 def _route_diff(action: Action) -> Iterator[Line]:

@@ -7,7 +7,7 @@ and sticky clients have had time to leave. Until then the lowering actions are i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from controller.policy import text
@@ -174,13 +174,25 @@ def _written(content: object) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def body(actions: Sequence[Action]) -> str:
-    """The body of the one request that carries out actions on one object: that of the only one, or all operations of their JSON patches.
-
-    The API server makes all the changes or none.
+def requests(actions: Iterable[Action]) -> list[tuple[Action, ...]]:
+    """Actions as they go out: those on one object, on the same side of the routing action, in one request. One that is deferred is alone.
 
     Args:
-        actions: In the plan's order; more than one only of a ScaledObject.
+        actions: In the plan's order.
+    """
+    found: dict[tuple[object, ...], list[Action]] = {}
+    routed = False
+    for place, action in enumerate(actions):
+        found.setdefault((routed, action.resource, action.namespace, action.name, action.deferred and place), []).append(action)
+        routed = routed or action.kind is ActionKind.ROUTE
+    return [tuple(one) for one in found.values()]
+
+
+def body(actions: Sequence[Action]) -> str:
+    """The body of one request: that of the only action, or all operations of their JSON patches. The API server makes all changes or none.
+
+    Args:
+        actions: One of `requests`; more than one only of a ScaledObject.
     """
     if len(actions) == 1:
         return actions[0].body

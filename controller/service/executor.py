@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ import structlog
 from controller.clients.calls import on_behalf_of
 from controller.errors import RemoteError, Unavailable
 from controller.policy.model import Action, ActionKind, Plan
-from controller.policy.plan import describe
+from controller.policy.plan import body, describe, requests
 from controller.ports import Applier, Leadership
 from controller.service.election import EFFECT_S
 
@@ -101,7 +101,7 @@ class Executor:
         traffic that did not move.
         """
         results: list[_Result] = []
-        for stage in _stages(plan.due):
+        for stage in _stages(requests(plan.due)):
             done = self._together(plan.application, epoch, stage)
             results += done
             moved = not any(one.error for one in done if one.action.kind is ActionKind.ROUTE)
@@ -111,20 +111,16 @@ class Executor:
         failures = tuple(Failure(one.action, one.error) for one in results if one.error is not None)
         return Outcome(applied, failures, any(one.unconfirmed for one in results))
 
-    def _together(self, application: str, epoch: int, actions: Iterable[Action]) -> list[_Result]:
-        """Runs the requests for different objects side by side."""
-        objects: dict[tuple[str, str, str], list[Action]] = {}
-        for action in actions:
-            objects.setdefault((action.resource, action.namespace, action.name), []).append(action)
-        steps = list(objects.values())
-        if self._pool is None or len(steps) == 1:
-            return [one for step in steps for one in self._one(application, epoch, step)]
-        lanes = [steps[first :: self._side_by_side] for first in range(min(len(steps), self._side_by_side))]
-        runs = [iter(run) for run in self._pool.map(lambda lane: [self._one(application, epoch, step) for step in lane], lanes)]
-        return [one for place in range(len(steps)) for one in next(runs[place % len(lanes)])]
+    def _together(self, application: str, epoch: int, stage: Sequence[Sequence[Action]]) -> list[_Result]:
+        """Sends requests for different objects side by side."""
+        if self._pool is None or len(stage) == 1:
+            return [one for request in stage for one in self._one(application, epoch, request)]
+        lanes = [stage[first :: self._side_by_side] for first in range(min(len(stage), self._side_by_side))]
+        runs = [iter(run) for run in self._pool.map(lambda lane: [self._one(application, epoch, request) for request in lane], lanes)]
+        return [one for place in range(len(stage)) for one in next(runs[place % len(lanes)])]
 
     def _one(self, application: str, epoch: int, actions: Sequence[Action]) -> list[_Result]:
-        """Sends the actions on one object."""
+        """Sends the actions of one request."""
         if self._stopping.is_set() or not self._leadership.confirm(epoch, EFFECT_S):
             for action in actions:
                 log.warning("action.not_leading", application=application, action=describe(action))
@@ -136,8 +132,9 @@ class Executor:
             for action in actions:
                 log.warning("action.failed", application=application, action=describe(action), error=str(error))
             return [_Result(action, error=error) for action in actions]
+        sent = body(actions)
         for action in actions:
-            log.info("action.applied", application=application, action=describe(action), unit=action.unit, body=action.body)
+            log.info("action.applied", application=application, action=describe(action), unit=action.unit, body=sent)
         return [_Result(action) for action in actions]
 
     def stop(self) -> None:
@@ -150,7 +147,7 @@ class Executor:
             self._pool.shutdown()
 
 
-def _stages(due: Sequence[Action]) -> Iterator[Sequence[Action]]:
-    """The actions before the routing action, that one, and those after it; all together where there is none."""
-    place = next((index for index, action in enumerate(due) if action.kind is ActionKind.ROUTE), len(due))
+def _stages(due: Sequence[Sequence[Action]]) -> Iterator[Sequence[Sequence[Action]]]:
+    """The requests before the routing action, that one, and those after it; all together where there is none."""
+    place = next((index for index, request in enumerate(due) if request[0].kind is ActionKind.ROUTE), len(due))
     return (stage for stage in (due[:place], due[place : place + 1], due[place + 1 :]) if stage)

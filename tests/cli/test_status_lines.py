@@ -113,9 +113,7 @@ def _waits(policy: PolicySettings, history: OutageHistory) -> tuple[list[str], d
     """What status and plan say of the waits, which must be the same, and the document."""
     made = snapshot(application(policy=policy))
     observation = judge(made, replace(memory(), outage_history=history))
-    lines = [
-        line for lines in (status_lines(observation, Running(), 200), plan_lines(observation, 200, requests=False)) for _, line in lines
-    ]
+    lines = [line for lines in (status_lines(observation, Running(), 200), plan_lines(observation, 200, exact=False)) for _, line in lines]
     waits = [line.split(maxsplit=1)[1] for line in lines if line.lower().lstrip().startswith("waits")]
     assert plan_document(observation)["waits"] == status_document(observation, Running())["waits"]
     return waits, plan_document(observation)["waits"]
@@ -249,7 +247,7 @@ def test_a_guard_that_passes_for_want_of_an_answer_gets_no_tick() -> None:
     made = replace(made, routing=replace(made.routing, verification=None))
     made = change(made, pool_failures=(), ready=2)
     back = replace(memory(Mode.CAPACITY), changed_at=NOW - 900, units={"sd21-inf2": UnitMemory(NOW - 5000, Cause.CAPACITY)})
-    lines = [line for _, line in plan_lines(judge(made, back), 80, requests=False)]
+    lines = [line for _, line in plan_lines(judge(made, back), 80, exact=False)]
     assert "  ? verified: cannot tell: not observed yet" in lines
 
 
@@ -273,7 +271,7 @@ def test_the_replicas_of_the_controller_are_shown(replicas: Replicas, line: str)
 def test_status_and_plan_keep_to_the_width() -> None:
     """At 80 columns, with long sentences, facts and alerts; only requests and commands may be wider."""
     observation = _suspected(latency=Sample(1.2, NOW - 30))
-    lines = [line for _, line in [*status_lines(observation, Running(), 80), *plan_lines(observation, 80, requests=False)]]
+    lines = [line for _, line in [*status_lines(observation, Running(), 80), *plan_lines(observation, 80, exact=False)]]
     assert max(map(len, lines)) <= 80
     assert any("not yet: us-west-2b" in line for line in lines)
 
@@ -298,7 +296,7 @@ def test_what_strategy_planned_would_run_is_shown() -> None:
     for seen in (counted, replace(counted, application=application())):
         observation, shown = _observed(seen, memory()), seen is counted
         telemetry.decided(seen, observation.decision, memory(), Ledger())
-        for lines in (status_lines(observation, Running(), 400), plan_lines(observation, 400, requests=False)):
+        for lines in (status_lines(observation, Running(), 400), plan_lines(observation, 400, exact=False)):
             assert any("would run" in line and "without any one family" in line for _, line in lines) is shown
         for found in (status_document(observation, Running()), plan_document(observation)):
             assert ("planned" in found) is shown

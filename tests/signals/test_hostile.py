@@ -62,7 +62,7 @@ def _texts(snapshot: Snapshot) -> Iterator[str]:
     messages += [message for message in (routed(snapshot, made.decision),) if message is not None]
     yield from (redact(plain(shown_message(message))).replace("\n", " ") for message in messages)
     seen = judge(snapshot, made.memory)
-    yield from (line for _, line in (*status_lines(seen, Running(), 80), *plan_lines(seen, 80, requests=True)))
+    yield from (line for _, line in (*status_lines(seen, Running(), 80), *plan_lines(seen, 80, exact=True)))
     status_document(seen, Running())
     plan_document(seen)
 

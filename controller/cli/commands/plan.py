@@ -12,7 +12,7 @@ from controller.cli.common import Options, common_options
 @click.command("plan")
 @click.argument("application", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
-@click.option("--show-requests", is_flag=True, help="Show the exact request below each change.")
+@click.option("--show-requests", is_flag=True, help="Show the exact request below the changes that it makes.")
 @common_options
 def plan_command(options: Options, application: str | None, *, as_json: bool, show_requests: bool) -> None:
     """Show what the controller would do now, and why.
@@ -24,4 +24,4 @@ def plan_command(options: Options, application: str | None, *, as_json: bool, sh
     """
     from controller.cli.plan import show_plan
 
-    sys.exit(show_plan(options, application, as_json=as_json, requests=show_requests))
+    sys.exit(show_plan(options, application, as_json=as_json, exact=show_requests))

@@ -30,7 +30,7 @@ def moment_lines(simulation: Simulation) -> Iterator[Line]:
         yield "warn", "There was no decision yet." if ours else "The controller is not installed: nothing decides."
         return
     yield "dim", "The last decision by then:"
-    yield from plan_lines(judge(*last), terminal_width(), requests=True)
+    yield from plan_lines(judge(*last), terminal_width(), exact=True)
 
 
 def moment_document(simulation: Simulation) -> dict[str, Any]:

@@ -257,7 +257,7 @@ def _in_full(moments: Iterator[Moment], *, as_json: bool) -> bool:
                 ("title", f"Decided again by version {__version__}, recorded by {program}"),
                 ("plain", f"recorded   {headline(moment.recorded.decided)}"),
                 ("bad", f"  could not be carried out: {moment.recorded.failed}") if moment.recorded.failed else ("plain", ""),
-                *plan_lines(seen, terminal_width(), requests=True),
+                *plan_lines(seen, terminal_width(), exact=True),
                 *(difference_lines(moment, exact=True) if moment.differences else [("good", "No difference from the recording.")]),
             ]
         )
