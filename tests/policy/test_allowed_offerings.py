@@ -129,5 +129,5 @@ def test_which_refusals_are_about_what_the_unit_may_have(changes: dict[str, Any]
     concern = _Concern(BOTH)
     assert concern.about(refusal(**changes)) is about
     for other in ({}, {"instance_types": ("c",)}, {"offerings": (("c", "x"),)}, {"zones": ("z",)}, {"capacity_types": ("spot",)}):
-        concern.about(refusal(**other))
+        assert concern.about(refusal(**other)) is _Concern(BOTH).about(refusal(**other))
         assert concern.about(refusal(claim="another", **changes)) is about

@@ -9,6 +9,7 @@ import pytest
 from controller.policy.codec import decode, encode
 from controller.policy.conclusion import conclude
 from controller.policy.contested import again_s, contested, deferred, written
+from controller.policy.decide import decide
 from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings
 from tests.policy.support import INF2, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
@@ -52,6 +53,8 @@ def test_people_are_notified_of_the_other_writer() -> None:
         "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
     )
     assert write.what.startswith("ScaledObject sd21-inf2-hpa minReplicaCount 1 to ")
+    shown = decide(kept, replace(snapshot(mode=Mode.CAPACITY), now=NOW + 200))[1].alerts
+    assert f"contested/{INF2}/floor" in {one.key for one in shown}
     third = replace(kept, scaler_writes={f"{INF2}/floor": replace(write, repeats=3)})
     assert [one.key for one in contested(third, POLICY, NOW + 200)] == [f"contested/{INF2}/floor"]
     assert not list(contested(third, POLICY, write.at + POLICY.flap_window_s))

@@ -28,6 +28,7 @@ from controller.policy.model import (
 from controller.policy.reasons import Reason
 from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change, proven
+from tests.policy.test_reservations import MOVES_AT, on_block
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, application, memory, routing, snapshot
 
 Answer = tuple[str, str, dict[str, str], float | None]
@@ -613,6 +614,13 @@ def test_an_unsafe_change_that_is_allowed_says_what_is_unsafe() -> None:
     case = guard_case(snapshot(app, routing=routing(standby=())), receiving=CAPACITY_TARGETS)
     words = "no standby rule keeps sd21-all registered with the load balancer; allowed by allowUnsafeSwitch"
     assert _answer(guards.safe, case) == ("safe", words, {}, None)
+
+
+def test_a_block_that_ends_holds_with_what_a_person_must_know() -> None:
+    """Which units, in which reservation, and until when."""
+    result = guards.lasting(guard_case(on_block(MOVES_AT)))
+    assert (result.guard, result.reason) == ("lasting", Reason.RESERVATION_ENDING)
+    assert result.details["reservation"] == "cr-1"
 
 
 def test_the_unit_of_the_newest_refusal_is_named() -> None:

@@ -58,6 +58,7 @@ def test_a_pod_waits_in_vain_unless_an_instance_for_it_is_on_its_way(launches: t
         pytest.param((1, 1, 1), 2, [2], id="as many as there are devices"),
         pytest.param((2, 2), 1, [1], id="a pod of more than there are is still one"),
         pytest.param((1, 1), 2, [], id="all of them"),
+        pytest.param((2, 2), 3, [1], id="half a pod is none"),
     ],
 )
 def test_an_instance_takes_the_pods_that_have_waited_longest(pods: tuple[int, ...], devices: int, left: list[int]) -> None:

@@ -213,6 +213,7 @@ def test_the_mode_that_an_action_shows(made: tuple[Target, ...], style: RoutingS
     [
         ("", "round_robin"),
         ("stickiness.enabled=true", "round_robin"),
+        ("load_balancing.algorithm.type=a=b", "a=b"),
         ("load_balancing.algorithm.type=least_outstanding_requests", "least_outstanding_requests"),
         ("deregistration_delay.timeout_seconds=30, load_balancing.algorithm.type = weighted_random", "weighted_random"),
     ],

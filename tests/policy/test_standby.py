@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from controller.policy.model import Backend, RoutingStyle
 from controller.policy.standby import Remedy, completed, existence, lacking, live_rule, remedy, standby_patch, standby_rule
-from tests.support.applications import CAPACITY_TARGETS, SERVICES, application, routing, snapshot
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application, routing, snapshot
 
 ALL = Backend("sd21-all", 80)
 NAMED = Backend("sd21-all", "http")
@@ -29,6 +29,7 @@ def test_a_rule_is_whole_and_one_that_no_request_reaches() -> None:
 def test_what_the_action_names_needs_no_rule_where_it_always_names_all() -> None:
     made = application(routing_style=RoutingStyle.IN_PLACE)
     assert lacking(made, routing(standby=())) == ()
+    assert lacking(made, routing(standby=SERVICES[:2], targets=COST_TARGETS[2:])) == ()
     assert lacking(made, routing(standby=(), targets=CAPACITY_TARGETS)) == tuple(unit.backend for unit in made.units)
 
 

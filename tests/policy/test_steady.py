@@ -12,12 +12,29 @@ from controller.policy.absorption import Absorption
 from controller.policy.case import Case
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.model import Mode, Override, PolicySettings, RoutingStyle, Sample, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.model import (
+    Held,
+    Memory,
+    Mode,
+    Override,
+    PolicySettings,
+    Reservation,
+    RoutingStyle,
+    Sample,
+    Shortage,
+    Snapshot,
+    Source,
+    Target,
+    Verb,
+    Verdict,
+    Verification,
+)
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.steady import _overloads_short
+from controller.policy.steady import _end_awaited, _overloads_short, _steady_reason
 from controller.policy.targets import return_targets
-from tests.policy.support import INF2, TRN1, change, returned, with_scalers
+from tests.policy.guard_cases import guard_case
+from tests.policy.support import INF2, TRN1, change, pods, proven, refused, returned, shortage, with_scalers
 from tests.support.applications import (
     CAPACITY_TARGETS,
     COST_TARGETS,
@@ -194,3 +211,129 @@ def test_a_unit_that_may_have_no_replica_keeps_none() -> None:
     for remembered in (memory(), held):
         assert decide(remembered, with_scalers(made, min_replicas=0))[1].floors[INF2] == 0
         assert decide(remembered, made)[1].floors[INF2] == 0
+
+
+WITHOUT_ONE = tuple(target for target in COST_TARGETS if target.service != SERVICES[1])
+
+
+def _without_one(**changes: Any) -> Snapshot:
+    """An action that names all Services but trn1's."""
+    return snapshot(routing=routing(targets=WITHOUT_ONE, action=format_action(WITHOUT_ONE, 0), **changes))
+
+
+def test_new_weights_say_what_changes() -> None:
+    """Of a Service that the action does not name, from 0; the rest is left out."""
+    decision = decide(memory(), _without_one())[1]
+    assert (decision.verb, decision.mode, decision.reason) == (Verb.REWEIGHT, Mode.COST, Reason.AVAILABILITY_CHANGED)
+    assert dict(decision.details) == {"change": "sd21-trn1 0 to 20"}
+    assert [one.guard for one in decision.guards] == [*ALWAYS, *REROUTE]
+    heavier = application()
+    heavier = replace(heavier, units=tuple(replace(one, weight=90) if one.name == INF2 else one for one in heavier.units))
+    changed = decide(memory(), snapshot(heavier, routing=routing(targets=COST_TARGETS)))[1]
+    assert dict(changed.details) == {"change": "sd21-inf2 40 to 90"}
+
+
+def test_new_weights_that_a_guard_holds_leave_the_mode_and_its_routing() -> None:
+    """What is held back is said, and nothing else is wanted."""
+    decision = decide(memory(), _without_one(standby=()))[1]
+    assert (decision.verb, decision.mode, decision.reason) == (Verb.HOLD, Mode.COST, Reason.UNSAFE_SWITCH)
+    assert (decision.held_back, decision.targets) == (Verb.REWEIGHT, ())
+
+
+def test_the_first_write_of_an_ingress_is_of_its_mode() -> None:
+    """Nobody undid anything; the guards of a change were asked."""
+    others = tuple(replace(target, weight=target.weight + 5) for target in COST_TARGETS)
+    decision = decide(Memory(), _drifted(marker="", targets=others, action=format_action(others, 0)))[1]
+    assert (decision.verb, decision.mode, decision.reason) == (Verb.REWEIGHT, Mode.COST, Reason.ROUTING_TAKEN_OVER)
+    assert [one.guard for one in decision.guards] == [*ALWAYS, *REROUTE]
+
+
+@pytest.mark.parametrize(("mode", "own", "other"), [(Mode.COST, 100, 200), (Mode.CAPACITY, 200, 100)])
+def test_each_mode_has_a_stickiness_of_its_own(mode: Mode, own: int, other: int) -> None:
+    """The present one is remembered by the decision: clients stick to it for that long after a change."""
+    app = application(policy=PolicySettings(stickiness_cost_s=100, stickiness_capacity_s=200))
+    targets = COST_TARGETS if mode is Mode.COST else CAPACITY_TARGETS
+    remembered = memory(mode, units=proven() if mode is Mode.CAPACITY else {})
+    for present, verb in ((own, Verb.HOLD), (other, Verb.REWEIGHT)):
+        made = snapshot(app, mode, routing=routing(mode, targets=targets, stickiness_s=present, action=format_action(targets, present)))
+        made = shortage(made) if mode is Mode.CAPACITY else made
+        decision = decide(remembered, made)[1]
+        assert (decision.verb, decision.stickiness_s, decision.sticky_s) == (verb, own, present)
+
+
+def test_an_application_file_with_fewer_steps_ends_at_its_last_step() -> None:
+    """The Ingress still says the ninth; of four steps the last is cost mode itself, so that the third is the highest."""
+    made = _at_step(3)
+    decision = decide(ON_THE_WAY, replace(made, routing=replace(made.routing, return_step=9)))[1]
+    assert decision.return_step == 3
+
+
+@pytest.mark.parametrize(
+    ("unit", "part"),
+    [
+        ({"pool_failures": (refused(),)}, "refused"),
+        ({"pool_at_limit": "limit of 8 cpu"}, "beyond the limit of its NodePool"),
+    ],
+)
+def test_a_suspicion_says_what_it_rests_on(unit: dict[str, Any], part: str) -> None:
+    """A person acts on a limit, and waits for EC2."""
+    case = _case_of(change(snapshot(), pending=pods(), desired=4, **unit))
+    suspected = {name: replace(one, shortage=Shortage.SUSPECTED if name == INF2 else one.shortage) for name, one in case.evidence.items()}
+    assert _steady_reason(replace(case, evidence=suspected)) == (Reason.SHORTAGE_SUSPECTED, {"units": INF2, "part": part})
+
+
+def _case_of(made: Snapshot) -> Case:
+    return guard_case(made, details={})
+
+
+@pytest.mark.parametrize(("nudges", "ago", "left"), [(0, 59, 1), (1, 119, 1), (2, 239, 1), (3, 480, 0)])
+def test_the_pause_before_a_nudge_doubles(nudges: int, ago: float, left: float) -> None:
+    """From the last nudge on; before the first, from the change. Until then everything is held as it is."""
+    app = application(policy=PolicySettings(nudge_s=60))
+    made = snapshot(app, Mode.CAPACITY)
+    seen = Verification(Verdict.NOT_YET, NOW, "another rule", made.routing.action, counted=COUNTED)
+    made = shortage(replace(made, routing=replace(made.routing, verification=seen)))
+    remembered = memory(
+        Mode.CAPACITY,
+        units=proven(),
+        changed_at=NOW - ago,
+        unverified_since=NOW - ago,
+        mode_since=NOW - ago,
+        nudges=nudges,
+        nudged_at=NOW - ago if nudges else None,
+    )
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.mode) == (Verb.HOLD if left else Verb.NUDGE, Mode.CAPACITY)
+    assert decision.targets == CAPACITY_TARGETS
+    if left:
+        assert decision.next_check_s == left
+
+
+def _of_block(**known: Any) -> dict[str, Any]:
+    return {"pool_held": (Held("inf2.xlarge", "cr-1", 2, block=True),), **known}
+
+
+@pytest.mark.parametrize(
+    ("present", "unit", "ec2", "waits"),
+    [
+        pytest.param(None, {}, {}, True, id="it names the unit no longer"),
+        pytest.param(0, {}, {}, True, id="it names it without weight"),
+        pytest.param(1, {}, {}, False, id="the unit still has the least traffic"),
+        pytest.param(0, {"pool_held": ()}, {}, False, id="its nodes are in no block"),
+        pytest.param(0, {"blocks": (Reservation("cr-1", "inf2.xlarge", "us-west-2a", block=True),)}, {}, False, id="the end is known"),
+        pytest.param(0, {}, {"last_ok": NOW}, False, id="EC2 has answered"),
+    ],
+)
+def test_a_unit_gets_no_traffic_back_before_the_end_of_its_block_can_be_known(
+    present: int | None, unit: dict[str, Any], ec2: dict[str, Any], *, waits: bool
+) -> None:
+    """The process before may have moved it away for that end, and this one has just started."""
+    service = SERVICES[0]
+    targets = tuple(replace(one, weight=present or 0) if one.service == service else one for one in COST_TARGETS)
+    targets = targets if present is not None else COST_TARGETS[1:]
+    made = change(snapshot(routing=routing(targets=targets, action=format_action(targets, 0))), **_of_block(**unit))
+    source = replace(Source("ec2", False, None, 900.0), **ec2)
+    case = guard_case(replace(made, sources=(*made.sources, source)))
+    assert _end_awaited(COST_TARGETS, case) is waits
+    assert not _end_awaited(tuple(one for one in COST_TARGETS if one.service != service), case)
+    assert not _end_awaited(tuple(replace(one, weight=0) if one.service == service else one for one in COST_TARGETS), case)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import _waits, decide
-from controller.policy.hold import _share_within, break_even_s, hold_s, next_waiting, patience_s, waiting
+from controller.policy.experts import Expert
+from controller.policy.hold import _learned, _share_within, break_even_s, hold_s, next_waiting, patience_s, waiting
 from controller.policy.learning import LEAST_SEEN
 from controller.policy.model import Application, Cause, HoldStrategy, OutageHistory, PolicySettings, UnitMemory
 from controller.policy.weights import price_ratio
@@ -36,7 +37,7 @@ def test_break_even_waits_say_what_was_observed_and_nothing_of_learning() -> Non
     """The policy does not ask for learned waits."""
     app, remembered = application(), memory(outage_history=_history(3))
     seen = waiting(app, WEIGHTS, UNITS, remembered)
-    assert (seen.units, seen.strategy, seen.why) == (UNITS, HoldStrategy.BREAK_EVEN, "")
+    assert (seen.units, seen.strategy, seen.rule, seen.why) == (UNITS, HoldStrategy.BREAK_EVEN, Expert.DOUBLED, "")
     assert (seen.patience_s, seen.hold_s) == (patience_s(app, WEIGHTS, UNITS, remembered), hold_s(app, WEIGHTS, UNITS, remembered))
     assert (seen.outages, seen.uptimes, seen.over_by_patience, seen.gone_by_hold) == (3, 3, 0.0, 0.0)
 
@@ -54,6 +55,9 @@ def test_learned_waits_say_why_they_are_not(count: int, exposed_cost: float, str
     app = application(policy=PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=exposed_cost))
     seen = waiting(app, WEIGHTS, UNITS, memory(outage_history=_history(count)))
     assert seen.strategy is strategy
+    choice = _learned(app, WEIGHTS, UNITS, memory(outage_history=_history(count)))
+    assert seen.rule is (choice.expert if choice is not None else Expert.DOUBLED)
+    assert (choice is not None) is (strategy is HoldStrategy.LEARNED)
     assert why in seen.why
     assert bool(seen.why) is bool(why)
 
