@@ -7,6 +7,8 @@ takes milliseconds. Here the server collects the tests once, and a process only 
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -68,6 +70,7 @@ class _Collected:
         finally:
             os.chdir(before)
         self._items = {item.nodeid: item for item in self._session.items}
+        _forget()
 
     def check(self) -> None:
         """Runs all tests without a mutant, in a process of its own: else a test that fails here would kill every mutant that it reaches.
@@ -112,3 +115,10 @@ class _Collected:
         kills = Counter(test for killed, test in (line.split("\t", 1) for line in lines) if killed == module)
         durations = state().duration_by_test
         return sorted(tests, key=lambda test: -(kills[test] + _UNTRIED) / max(durations[test], _SHORTEST_S))
+
+
+def _forget() -> None:
+    """Empties the controller's caches: what was computed while tests were collected would hide a mutant from all of them."""
+    for one in gc.get_objects():
+        if isinstance(one, functools._lru_cache_wrapper) and one.__module__.startswith("controller"):  # noqa: SLF001 - it has no public name
+            one.cache_clear()
