@@ -166,7 +166,7 @@ fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs tha
 	@touch $@
 
 .PHONY: mutation
-mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fails for each: by hand and at night (an hour; goes on where it ended; ARGS="decide", ARGS="--share 20", ARGS="--minutes 60")
+mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fails for each: by hand and at night (12 minutes on two cores; goes on where it ended; ARGS="decide", ARGS="--share 20", ARGS="--minutes 60")
 	@nice $(RUN)/python -m tools.mutation $(ARGS)
 	@$(RUN)/python -m tools.mutation_score --write
 
