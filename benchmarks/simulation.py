@@ -34,7 +34,7 @@ SEEDS, DAYS, INTERVAL_S = 200, 9.2, 240.0
 the policy's timers must request their own wake-ups."""
 
 IN_TURN: Final = "in-turn"
-"""The first seed plays the first strategy, the next seed the next one, so that each has a third of the years."""
+"""Each seed plays the strategy after that of the seed before it, so that each strategy has a third of the years."""
 
 WORLD: Final = "month"
 """Its outages are drawn by seed: what `failoverctl simulate` plays by default has one, and the same in every seed."""

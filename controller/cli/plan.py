@@ -163,6 +163,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
 def _action_documents(made: Plan) -> Iterator[dict[str, Any]]:
     """Each action as a JSON document. `body` is that of its request, byte for byte: actions that go out together have the same one."""
     for together in requests(made.actions):
+        sent = body(together)
         for action in together:
             yield {
                 "kind": action.kind,
@@ -171,7 +172,7 @@ def _action_documents(made: Plan) -> Iterator[dict[str, Any]]:
                 "name": action.name,
                 "contentType": action.content_type,
                 "query": dict(action.query),
-                "body": body(together),
+                "body": sent,
                 "before": action.before,
                 "after": action.after,
                 "deferred": action.deferred,

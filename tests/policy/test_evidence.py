@@ -810,3 +810,13 @@ def test_what_several_node_pools_lack_is_said_together(zones: tuple[str, ...], w
     judged = judge(change(made, unavailable=gauge("b")))
     assert judged.attempts == 3
     assert judged.facts[1] == words
+
+
+@pytest.mark.parametrize(("after_s", "back"), [(0, Return.NONE), (1, Return.REGISTERED)])
+def test_what_is_of_the_second_of_the_last_refusal_proves_no_return(after_s: float, back: Return) -> None:
+    """Kubernetes cuts times to whole seconds, so nobody knows which came first. Neither a launch nor what is remembered counts then."""
+    made, at = snapshot(mode=Mode.CAPACITY), NOW - 600 + after_s
+    launch = change(made, pool_launches=(launched(at, NOW - 300),))
+    assert judge(launch, memory(Mode.CAPACITY, units=proven(NOW - 600))).returned is back
+    kept = proven(NOW - 600, returned=Return.REGISTERED, returned_at=at)
+    assert judge(made, memory(Mode.CAPACITY, units=kept)).returned is back
