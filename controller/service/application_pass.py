@@ -17,7 +17,7 @@ from controller.clock import Clock, Steps
 from controller.errors import Conflict, RemoteError, StateError
 from controller.policy.conclusion import Conclusion, conclude
 from controller.policy.memory import applied
-from controller.policy.model import Alert, Application, Decision, Memory, Snapshot, Source
+from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source
 from controller.policy.moments import moved
 from controller.ports import Leadership
 from controller.service.executor import Executor, Outcome
@@ -111,19 +111,29 @@ class ApplicationPass:
         self.memory = conclusion.memory
         return Decided(conclusion, settled)
 
-    def act(self, decided: Decided) -> Acted:
-        """Carries out the plan, remembers what was written, and saves."""
+    def act(self, decided: Decided, *, others_wait: bool = False) -> Acted:
+        """Carries out the plan, remembers what was written, and saves.
+
+        Args:
+            decided: The first half of the pass.
+            others_wait: Whether many applications wait for a pass. Then a mode change writes its routing action alone, and the next pass,
+                which is due at once, does the rest, the save included. A process that dies in between leaves the same state as one that
+                dies before its save: the mode is on the Ingress.
+        """
         conclusion = decided.conclusion
         outcome = Outcome()
+        routing_alone = others_wait and _changes_mode(conclusion)
         if self._executor is not None and conclusion.plan.due:
-            outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch)
+            outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch, routing_alone=routing_alone)
         at = self._clock.now()
         self._retries.count(outcome, self._clock.monotonic())
         # The request may be sent again. If that one is rejected, the first one is still in doubt.
         self._in_doubt = None if outcome.routed else InDoubt.after(outcome, conclusion, at) or self._in_doubt
         memory = self.memory = conclusion.written(outcome.applied, at)
-        self._save(conclusion.snapshot.application, memory)
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
+        if routing_alone and outcome.routed:
+            return Acted(outcome, memory, at, written, again_s=0.0)
+        self._save(conclusion.snapshot.application, memory)
         now = self._clock.monotonic()
         stored = self._loading if self._state_problem else self._saving  # nothing is saved over what cannot be read
         tried_s = stored.left(now) if stored.times else math.inf
@@ -200,6 +210,11 @@ class ApplicationPass:
             log.warning("state.unsaved", application=application.key, error=str(error))
             self._saving.failed(self._clock.monotonic(), _retry_after_s(error))
             self._save_problem = str(error)
+
+
+def _changes_mode(conclusion: Conclusion) -> bool:
+    """Whether the plan writes a mode change now."""
+    return conclusion.decision.verb.changes_mode and any(action.kind is ActionKind.ROUTE for action in conclusion.plan.due)
 
 
 def _retry_after_s(error: RemoteError | StateError) -> float | None:

@@ -43,6 +43,9 @@ ROUND_S: Final = 0.25
 """Time between two rounds over a large fleet in which nothing changes, seconds: five passes in each."""
 WORKERS: Final = 8
 """Passes at the same time. A worker mostly waits for answers: [why eight](../../docs/decisions/0011-work-queue.md)."""
+MANY: Final = 32
+"""Applications that wait for a pass because something changed. While more do, mode changes come before everything else:
+[why](../../docs/decisions/0027-mode-changes-first.md)."""
 STUCK_PASS_S: Final = 300.0
 """A pass that lasts longer does not wait for an answer any more, because each has a deadline: the process must be restarted."""
 
@@ -209,6 +212,10 @@ class Controller:
         self._telemetry.queued.set(self._queue.waiting())
         return min(wait, self._interval_s)
 
+    def others_wait(self) -> bool:
+        """Whether more than `MANY` applications wait for a pass because something changed."""
+        return self._queue.waiting() > MANY and self._queue.changes() > MANY
+
     def round_age_s(self) -> float:
         """Seconds since the last round over the due applications ended."""
         return self._clock.monotonic() - self._last_round
@@ -282,7 +289,7 @@ class Controller:
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
         record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)
-        acted = record.passes.act(decided)
+        acted = record.passes.act(decided, others_wait=self.others_wait())
         self._count_actions(conclusion.plan, acted.outcome)
         if self._recorder is not None:
             self._recorder.offer(conclusion.before, conclusion.snapshot, conclusion.plan, acted.outcome, acted.memory, acted.at)

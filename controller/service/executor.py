@@ -92,16 +92,22 @@ class Executor:
         self._pool = ThreadPoolExecutor(side_by_side * plans, thread_name_prefix="action") if side_by_side > 1 else None
         self._stopping = threading.Event()
 
-    def execute(self, plan: Plan, epoch: int) -> Outcome:
+    def execute(self, plan: Plan, epoch: int, *, routing_alone: bool = False) -> Outcome:
         """Applies the due actions while this replica leads in `epoch`, the term in which the plan was made.
 
         Actions before the routing action run side by side, then that one, then those after it: most of a mode change is waiting for
         answers. Actions on one object go out in one request. If a floor cannot be raised, the routing action still goes out, because the
         guards found the receiving side ready as it is. A failed routing action stops everything after it: nothing may be lowered behind
         traffic that did not move.
+
+        Args:
+            plan: The plan.
+            epoch: The term.
+            routing_alone: Apply the routing action and nothing else.
         """
+        due = [action for action in plan.due if action.kind is ActionKind.ROUTE] if routing_alone else plan.due
         results: list[_Result] = []
-        for stage in _stages(requests(plan.due)):
+        for stage in _stages(requests(due)):
             done = self._together(plan.application, epoch, stage)
             results += done
             moved = not any(one.error for one in done if one.action.kind is ActionKind.ROUTE)

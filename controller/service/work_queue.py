@@ -142,6 +142,11 @@ class WorkQueue:
         with self._news:
             return self._waiting
 
+    def changes(self) -> int:
+        """The number of keys that are ready because something changed; 0 once the queue is closed."""
+        with self._news:
+            return 0 if self._closed else sum(entry.turn is not None and entry.changed is not None for entry in self._entries.values())
+
     def longest_s(self) -> float:
         """For how long the oldest of the present workers has had its key, seconds; 0 if all are idle."""
         with self._news:

@@ -136,3 +136,14 @@ def test_a_plan_of_another_term_is_not_carried_out(make: Callable[[Applier, Lead
     applier = Applier()
     assert make(applier, Leader()).execute(WHOLE, 2).unconfirmed
     assert applier.done == []
+
+
+def test_the_routing_action_can_go_alone(make: Callable[[Applier, Leader], Executor]) -> None:
+    """In a mass event the rest of the plan waits for the next pass. A plan without a routing action then does nothing."""
+    applier = Applier()
+    executor = make(applier, Leader())
+    outcome = executor.execute(WHOLE, 3, routing_alone=True)
+    assert outcome.routed
+    assert outcome.applied == WHOLE.actions[3:4]
+    assert executor.execute(plan((RAISE, "a")), 3, routing_alone=True).applied == ()
+    assert applier.done == ["route web"]

@@ -191,9 +191,9 @@ def test_what_is_no_longer_configured_is_not_acted_on(with_what: str) -> None:
     acted: list[Application] = []
     act = rounds.controller._records[app.key].passes.act
 
-    def keep(decided: Decided) -> Acted:
+    def keep(decided: Decided, *, others_wait: bool = False) -> Acted:
         acted.append(decided.conclusion.snapshot.application)
-        return act(decided)
+        return act(decided, others_wait=others_wait)
 
     rounds.controller._records[app.key].passes.act = keep  # type: ignore[method-assign]
     other = {} if with_what == "removed" else {app.key: application(action="other")}

@@ -51,6 +51,29 @@ def test_a_key_is_never_handed_out_twice_at_once_but_once_more_if_it_was_marked_
     assert drained(queue) == ["a"]
 
 
+def test_changes_that_wait_are_counted() -> None:
+    """Not what is merely due, not what a worker has, and nothing once the queue is closed."""
+    queue, clock, _ = queue_of("a", "b", "c", "d")
+    assert queue.changes() == 0
+    queue.add(["a", "b", "c"])
+    assert queue.changes() == 3
+    assert queue.take() == "a"
+    queue.add(["a"])
+    assert queue.changes() == 2, "a worker has it"
+    queue.done("a", 15.0)
+    assert queue.changes() == 3
+    for key in ("b", "c", "a"):
+        assert queue.take() == key
+        queue.done(key, 15.0)
+    clock.advance(15.0)
+    queue.promote()
+    assert (queue.waiting(), queue.changes()) == (3, 0)
+    queue.add(["a", "b"])
+    assert (queue.waiting(), queue.changes()) == (3, 2)
+    queue.close()
+    assert queue.changes() == 0
+
+
 def test_a_key_is_due_when_its_worker_said() -> None:
     """`promote` says when; before, there is nothing to do."""
     queue, clock, _ = queue_of("a", "b")

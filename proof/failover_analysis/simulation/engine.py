@@ -200,6 +200,7 @@ class Engine:
             self.restart,
             self.clock,
             self.setup.interval_s,
+            self.fault_state,
         )
 
     def _start_checker(self) -> None:

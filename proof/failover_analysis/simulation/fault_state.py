@@ -17,6 +17,7 @@ class FaultState:
         save_conflicts: Number of further saves of the memory that are refused.
         stalled: Kinds of objects whose watch delivers nothing and reports no error.
         stale_s: Age of what reads of every kind return, seconds.
+        others_wait: Whether many other applications wait for a pass of the same process.
         crash: "before" or "after": the process dies at its next action, before or after it takes effect; "": it does not.
         cloudwatch_late_s: Extra lag of CloudWatch, seconds.
         cloudwatch_absent: Whether CloudWatch publishes no new value.
@@ -41,6 +42,7 @@ class FaultState:
     save_conflicts: int = 0
     stalled: set[str] = field(default_factory=set)
     stale_s: float = 0.0
+    others_wait: bool = False
     crash: str = ""
     cloudwatch_late_s: float = 0.0
     cloudwatch_absent: bool = False

@@ -450,6 +450,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "memory-lost": Kind(_lose_memory),
     "memory-unreadable": Kind(_setting("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
     "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
+    "other-applications-wait": Kind(_setting("others_wait", True, False), 10 * _MINUTE, 6 * _HOUR, disturbs=False),
     "clock-ahead": Kind(_step(1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
     "clock-behind": Kind(_step(-1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
     # AWS.

@@ -44,11 +44,15 @@ class Scenario:
     policy: Mapping[str, Any] = field(default_factory=dict)
     or_else: tuple[tuple[Mode, ...], ...] = ()
 
+    def simulation(self) -> Simulation:
+        """One run, before it begins."""
+        made = setup(**{"application": application(policy=replace(_POLICY, **self.policy)), **self.changes})
+        return Simulation(replace(made, seconds=made.seconds + _AFTERWARDS_S), 1)
+
     def play(self, dies_at: int | None = None, side: str = "") -> tuple[Simulation, Result, Watched]:
         """One run, in which the process dies at a call."""
-        made = setup(**{"application": application(policy=replace(_POLICY, **self.policy)), **self.changes})
-        made = replace(made, seconds=made.seconds + _AFTERWARDS_S)
-        simulation = Simulation(made, 1)
+        simulation = self.simulation()
+        made = simulation.setup
         simulation.engine.calls.dies_at, simulation.engine.calls.side = dies_at, side
         watched = Watched(simulation)
         simulation.engine.observers.append(watched)
@@ -59,6 +63,9 @@ class Scenario:
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "failover": Scenario({**_SHORT, "seconds": 0.3 * HOUR}, (Mode.CAPACITY,)),
+    "failover-among-others": Scenario(
+        {**_SHORT, "seconds": 0.3 * HOUR, "faults": (fault("other-applications-wait", 0.0, 0.3),)}, (Mode.CAPACITY,)
+    ),
     "fallback": Scenario({**_BACK, "seconds": 1.0 * HOUR}, (Mode.COST,)),
     "step": Scenario({**_BACK, "seconds": 1.6 * HOUR}, (Mode.COST,), {"return_steps": 3, "return_step_s": 300.0}),
     "roll-back": Scenario(

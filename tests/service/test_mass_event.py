@@ -1,0 +1,113 @@
+"""One refusal concerns many applications: all mode changes come before the rest of any plan."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller.clock import AcceleratedClock
+from controller.policy.annotations import MARKER
+from controller.policy.codec import decode
+from controller.policy.model import Mode
+from controller.service import controller as module
+from controller.service.controller import WORKERS
+from controller.service.store import record_name
+from controller.service.wiring import Service
+from failover_harness.waiting import wait_for
+from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
+
+STATE_NAMESPACE = "failover-system"
+FIRST = "sd21"
+OTHERS = [f"z-{number:02d}" for number in range(2 * WORKERS)]  # after `sd21` in every order
+ALL = (FIRST, *OTHERS)
+FEW = 2
+"""In place of `controller.service.controller.MANY`."""
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """The application `sd21`, and others with the same units and Ingresses of their own."""
+    made = Cluster(AcceleratedClock(20))
+    for name in OTHERS:
+        ingress = copy.deepcopy(dict(made.ingress()))
+        ingress["metadata"] = {key: ingress["metadata"][key] for key in ("namespace", "annotations")} | {"name": name}
+        made.store.create("Ingress", ingress)
+    yield made
+    made.close()
+
+
+class Writes:
+    """The paths that were written, in the order in which the requests began."""
+
+    def __init__(self, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paths: list[str] = []
+        request, lock = session.request, threading.Lock()
+
+        def noted(method: str, path: str, **rest: Any) -> dict[str, Any]:
+            if method in {"PATCH", "PUT", "POST"}:
+                with lock:
+                    self.paths.append(path)
+            return request(method, path, **rest)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(session, "request", noted)
+
+    def first(self, *ends: str) -> int:
+        """The place of the first write of any of these objects."""
+        return next(place for place, path in enumerate(self.paths) if path.endswith(ends))
+
+
+def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Service, Writes]:
+    """The service over all of them, and what it writes."""
+    files = folder / "applications"
+    files.mkdir()
+    for name in ALL:
+        document = application_document()
+        document["metadata"]["name"] = document["spec"]["ingress"] = name
+        for unit in document["spec"]["units"] if name != FIRST else ():
+            del unit["scaledObject"]  # one ScaledObject has one owner
+        (files / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    session = cluster.session(folder)
+    return Service(settings_for(files), session, cluster.clock), Writes(session, monkeypatch)
+
+
+def stored_mode(cluster: Cluster, name: str) -> Mode | None:
+    """The mode in an application's stored memory."""
+    found = cluster.store.get("ConfigMap", record_name(f"{NAMESPACE}/{name}"), namespace=STATE_NAMESPACE)
+    return decode(found["data"]["memory"]).mode
+
+
+def mode(cluster: Cluster, name: str) -> str:
+    """The mode that an Ingress shows."""
+    return str(cluster.store.get("Ingress", name, namespace=NAMESPACE)["metadata"]["annotations"].get(MARKER, ""))
+
+
+@pytest.mark.parametrize("many", [pytest.param(FEW, id="mass event"), pytest.param(len(ALL), id="few at a time")])
+def test_the_traffic_of_all_moves_before_the_floors_of_any(
+    many: int, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where few wait, each plan is carried out in its own order. Either way everything is written in the end, and remembered."""
+    monkeypatch.setattr(module, "MANY", many)
+    service, writes = service_of(cluster, tmp_path, monkeypatch)
+    with running(service):
+        wait_for("the first decisions", lambda: len(service.controller.views()) == len(ALL))
+        cluster.pend("sd21-inf2", 2)
+        wait_for("stored memory of all", lambda: len(cluster.store.list("ConfigMap", namespace=STATE_NAMESPACE)) >= len(ALL))
+        writes.paths.clear()
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode of all", lambda: all(mode(cluster, name) == "capacity" for name in ALL))
+        wait_for("the floors", lambda: any(path.endswith("-hpa") for path in writes.paths))
+        wait_for("the memory of all", lambda: all(stored_mode(cluster, name) is Mode.CAPACITY for name in ALL))
+    floors, traffic = writes.first("-hpa"), writes.first(f"/ingresses/{FIRST}")
+    if many != FEW:
+        assert floors < traffic
+        return
+    moved = [path for path in writes.paths[:floors] if "/ingresses/" in path]
+    assert traffic < floors
+    assert len(moved) >= len(ALL) - WORKERS, "the others' passes had begun before"
+    assert not any("/configmaps/" in path for path in writes.paths[: writes.first(f"/ingresses/{ALL[len(ALL) - WORKERS - FEW - 1]}")])
