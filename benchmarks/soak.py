@@ -1,6 +1,6 @@
 """Whether anything of the controller grows: an hour with churn, an API server that restarts and one that hangs. See docs/benchmarks.md.
 
-``make bench-soak``; ``ARGS="--minutes 12 --applications 100"`` for a shorter one.
+``make bench-soak``; ``ARGS="--minutes 12 --applications 100"`` for a shorter one; ``--quiet`` for an hour in which nothing happens.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
@@ -28,16 +32,20 @@ from benchmarks.process import MIB, ControllerProcess
 from benchmarks.progress import progress
 from benchmarks.requests_seen import read
 from controller.clients.kube import CONFIG_MAPS
-from failover_harness.control_plane.control_plane import ControlPlane, subject
+from failover_harness.control_plane.control_plane import ControlPlane, free_ports, subject
 
-RESULT: Final = Path(__file__).parent / "results" / "soak.json"
+RESULTS: Final = Path(__file__).parent / "results"
 DOCS: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-_BEGIN: Final = "<!-- soak: written by `make bench-soak` -->"
-_END: Final = "<!-- end of soak -->"
+Fault = tuple[float, str, Callable[[], AbstractContextManager[None]]]
+"""A fault of the API server: after which share of the time, in words, and what it does."""
 GOAL: Final = 0.03
 """How far the end may be from the beginning."""
 
 _SAMPLE_S: Final = 5.0
+_SCRAPE_S: Final = 60.0  # between two scrapes of the metrics, as Prometheus' default
+_FIRST_PROBE_S: Final = 30.0  # as the Deployment's liveness probe
+_ANSWER_S: Final = 1.0  # its limit
+_SCRAPE_ANSWER_S: Final = 10.0  # Prometheus' limit
 _WARM: Final = 0.25  # of the time, before the beginning is measured: caches fill, and each status is written once more
 _PART: Final = 0.15  # of the time, of which the beginning and the end are the medians
 _AWAY_S: Final = 20.0  # the API server is killed, and hangs, for that long
@@ -61,6 +69,19 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Scrape:
+    """What the controller's metrics said at one moment.
+
+    Attributes:
+        at: Seconds since the Unix epoch.
+        kept: Objects of the cluster in memory, by kind.
+    """
+
+    at: float
+    kept: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of the table: the same figure at the beginning and at the end."""
 
@@ -72,16 +93,36 @@ class Line:
     @property
     def change(self) -> float:
         """By how much the end differs, as a share of the beginning."""
-        return (self.end - self.begin) / self.begin if self.begin else 0.0
+        return (self.end - self.begin) / self.begin if self.begin else float(self.end > 0)
 
 
-def soak(applications: int, minutes: float, say: Callable[[str], None]) -> dict[str, Any]:
+@dataclass(slots=True)
+class Observed:
+    """What was observed to the end.
+
+    Attributes:
+        samples: The process, every 5 s.
+        scrapes: Its metrics, every minute.
+        sizes: Bytes of the stored state, at the beginning and at the end.
+        asked: How often `/healthz` was asked.
+        unhealthy: When and what it answered where that was not 200.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    scrapes: list[Scrape] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    asked: int = 0
+    unhealthy: list[str] = field(default_factory=list)
+
+
+def soak(applications: int, minutes: float, say: Callable[[str], None], *, quiet: bool = False) -> dict[str, Any]:
     """Runs it.
 
     Args:
         applications: How many applications.
         minutes: How long it is observed.
         say: Prints progress.
+        quiet: Whether nothing changes, and the API server stays.
 
     Returns:
         The result as plain JSON values.
@@ -89,50 +130,79 @@ def soak(applications: int, minutes: float, say: Callable[[str], None]) -> dict[
     with ControlPlane(controllers=False) as plane, tempfile.TemporaryDirectory(prefix="failoverctl-soak-") as scratch:
         say(f"creating {applications} applications")
         members, token, settings = installation.of_a_fleet(plane, Path(scratch) / "applications", applications)
-        with ControllerProcess(settings, Path(scratch) / "controller.log") as controller, Churn(plane.patient_session(), members) as churn:
+        (port,) = free_ports(1)
+        settings, site = settings | {"FAILOVERCTL_HTTP__PORT": str(port)}, f"http://127.0.0.1:{port}"
+        churn = Churn(plane.patient_session(), members)
+        with ControllerProcess(settings, Path(scratch) / "controller.log") as controller, nullcontext() if quiet else churn:
             begun = time.time()
-            samples, sizes = _observed(plane, controller, minutes * 60, say)
-            changes = churn.changes
+            faults = () if quiet else ((0.45, "is killed", plane.killed), (0.6, "hangs", plane.frozen))
+            seen = _observed(plane, controller, site, minutes * 60, faults, say)
         audit = [one for one in read(plane.folder / "audit.log") if one.user == subject(token)]
     writes = [one.received for one in audit if one.verb in {"create", "update", "patch"} and one.resource != "leases" and one.code < 300]
     spans = _spans(begun, minutes * 60)
     lines = [
-        _line("resident memory", "MiB", samples, lambda one: one.rss_mib, spans),
-        _line("threads", "", samples, lambda one: float(one.threads), spans),
-        _line("file descriptors", "", samples, lambda one: float(one.descriptors), spans),
-        Line("stored memory and status of all applications", "KiB", sizes[0] / 1024, sizes[-1] / 1024),
+        _line("resident memory", "MiB", [(one.at, one.rss_mib) for one in seen.samples], spans),
+        _line("threads", "", [(one.at, one.threads) for one in seen.samples], spans),
+        _line("file descriptors", "", [(one.at, one.descriptors) for one in seen.samples], spans),
+        *_kept(seen.scrapes, spans),
+        Line("stored memory and status of all applications", "KiB", seen.sizes[0] / 1024, seen.sizes[-1] / 1024),
         Line("writes other than of the Lease", "an hour", *(3600 * _within(writes, span) / (span[1] - span[0]) for span in spans)),
     ]
     return {
         "applications": applications,
         "minutes": minutes,
-        "changes": changes,
+        "changes": churn.changes,
+        "asked": seen.asked,
+        "unhealthy": seen.unhealthy,
         "load": [round(one, 1) for one in os.getloadavg()],
         "lines": [{**asdict(one), "change": round(one.change, 4)} for one in lines],
     }
 
 
 def _observed(
-    plane: ControlPlane, controller: ControllerProcess, seconds: float, say: Callable[[str], None]
-) -> tuple[list[Sample], list[int]]:
-    """Samples to the end, while the API server is killed and hangs once; and the sizes of the state."""
-    process, begun = psutil.Process(controller.pid), time.time()
-    samples: list[Sample] = []
-    sizes: list[int] = []
+    plane: ControlPlane, controller: ControllerProcess, site: str, seconds: float, faults: Sequence[Fault], say: Callable[[str], None]
+) -> Observed:
+    """Observes to the end, while the faults of the API server come."""
+    process, begun, seen = psutil.Process(controller.pid), time.time(), Observed()
     first, second = _spans(begun, seconds)
-    faults = [(begun + 0.45 * seconds, "killed", plane.killed), (begun + 0.6 * seconds, "hangs", plane.frozen)]
+    left = [(begun + share * seconds, words, fault) for share, words, fault in faults]
     while (now := time.time()) < begun + seconds:
         controller.check()
-        samples.append(Sample(now, process.memory_info().rss / MIB, process.num_threads(), process.num_fds()))
-        if faults and now >= faults[0][0]:
-            _, words, fault = faults.pop(0)
+        seen.samples.append(Sample(now, process.memory_info().rss / MIB, process.num_threads(), process.num_fds()))
+        if now >= begun + _FIRST_PROBE_S:
+            seen.asked += 1
+            if problem := _unhealthy(f"{site}/healthz"):
+                seen.unhealthy.append(f"after {now - begun:.0f} s: {problem}")
+        if now >= (seen.scrapes[-1].at if seen.scrapes else begun) + _SCRAPE_S:
+            seen.scrapes.append(_scrape(f"{site}/metrics"))
+        if left and now >= left[0][0]:
+            _, words, fault = left.pop(0)
             say(f"the API server {words} for {_AWAY_S:.0f} s")
             with fault():
                 time.sleep(_AWAY_S)
-        if len(sizes) < 2 and now >= (first, second)[len(sizes)][0]:
-            sizes.append(_stored(plane))
+        if len(seen.sizes) < 2 and now >= (first, second)[len(seen.sizes)][0]:
+            seen.sizes.append(_stored(plane))
         time.sleep(_SAMPLE_S)
-    return samples, sizes
+    return seen
+
+
+def _unhealthy(url: str) -> str:
+    """Why the controller is not healthy; "" if it is."""
+    try:
+        with urllib.request.urlopen(url, timeout=_ANSWER_S) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.read(200).decode(errors='replace')}"
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _scrape(url: str) -> Scrape:
+    with urllib.request.urlopen(url, timeout=_SCRAPE_ANSWER_S) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    kept = {one.labels["kind"]: one.value for family in families if family.name == "failoverctl_kept_objects" for one in family.samples}
+    return Scrape(time.time(), kept)
 
 
 def _stored(plane: ControlPlane) -> int:
@@ -150,13 +220,21 @@ def _within(times: Sequence[float], span: tuple[float, float]) -> int:
     return sum(span[0] <= at < span[1] for at in times)
 
 
-def _line(what: str, unit: str, samples: Sequence[Sample], value: Callable[[Sample], float], spans: Sequence[tuple[float, float]]) -> Line:
-    begin, end = (statistics.median(value(one) for one in samples if start <= one.at < stop) for start, stop in spans)
+def _kept(scrapes: Sequence[Scrape], spans: Sequence[tuple[float, float]]) -> list[Line]:
+    """The objects in memory, of each kind of which there were any."""
+    kinds = {kind: None for one in scrapes for kind, count in one.kept.items() if count}
+    return [_line(f"{kind} in memory", "", [(one.at, one.kept[kind]) for one in scrapes], spans) for kind in kinds]
+
+
+def _line(what: str, unit: str, values: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]]) -> Line:
+    """The medians of the values in both spans; each value is with its time."""
+    begin, end = (statistics.median(value for at, value in values if start <= at < stop) for start, stop in spans)
     return Line(what, unit, begin, end)
 
 
 def _table(made: dict[str, Any]) -> Table:
-    table = Table(title=f"{made['applications']:,} applications, {made['minutes']:g} minutes, {made['changes']:,} changes")
+    what = f"{made['applications']:,} applications, {made['minutes']:g} minutes, {made['changes']:,} changes"
+    table = Table(title=f"{what}; {len(made['unhealthy'])} of {made['asked']:,} answers of /healthz were bad")
     table.add_column("")
     for name in ("beginning", "end", "change"):
         table.add_column(name, justify="right")
@@ -172,14 +250,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--applications", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--quiet", action="store_true", help="nothing changes, and the API server stays")
     parser.add_argument("--write", action="store_true", help="keep the result, and put the table into the docs")
     options = parser.parse_args()
-    made = soak(options.applications, options.minutes, progress())
+    made = soak(options.applications, options.minutes, progress(), quiet=options.quiet)
     table = _table(made)
     Console().print(table)
     if options.write:
-        RESULT.write_text(json.dumps(made, indent=1) + "\n")
-        put(DOCS, _BEGIN, _END, [markdown(table)])
+        name, arguments = ("quiet", ' ARGS="--quiet --applications 2000"') if options.quiet else ("soak", "")
+        (RESULTS / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n")
+        put(DOCS, f"<!-- {name}: written by `make bench-soak{arguments}` -->", f"<!-- end of {name} -->", [markdown(table)])
 
 
 if __name__ == "__main__":

@@ -291,6 +291,12 @@ MECHANICS: Final = Dashboard(
                 [Query(_led("failoverctl_degraded"))],
             ),
             Panel(
+                "Objects in memory",
+                "Objects of the cluster that a replica keeps, by kind. What grows although the cluster does not is a leak.",
+                "short",
+                [Query("max by (kind) (failoverctl_kept_objects)", "{{kind}}")],
+            ),
+            Panel(
                 "Refusals that were not understood",
                 "Refusals of Karpenter since the start that failoverctl cannot read. They count as cause unknown. Please report the text.",
                 "short",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,10 +27,13 @@ class Telemetry:
         meter: Counts API calls; None: nothing does.
         units: Whether there are series of each deployment unit. They are nearly half of the bytes. Without them, only units that are
             short have one.
+        kept: The number of objects in memory by kind; None: there is no such series.
     """
 
-    def __init__(self, meter: CallMeter | None = None, *, units: bool = True) -> None:
+    def __init__(self, meter: CallMeter | None = None, *, units: bool = True, kept: Callable[[], Mapping[str, int]] | None = None) -> None:
         self.registry = CollectorRegistry()
+        if kept is not None:
+            self.registry.register(_Kept(kept))
         app = ("application",)
         self._latest = _Latest(meter or CallMeter(), units=units)
         self.registry.register(self._latest)
@@ -84,6 +87,24 @@ class Telemetry:
             self.sink_ok.labels(one.name).set(one.ok)
             for result in ("sent", "failed", "dropped"):
                 self.sink_messages.labels(one.name, result).set(getattr(one, result))
+
+
+class _Kept(Collector):
+    """How many objects of the cluster are in memory, counted at each scrape.
+
+    Args:
+        counted: The number by kind.
+    """
+
+    def __init__(self, counted: Callable[[], Mapping[str, int]]) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Makes the metric. Called from the thread that serves HTTP."""
+        family = GaugeMetricFamily("failoverctl_kept_objects", "Objects of the cluster in memory.", labels=("kind",))
+        for kind, count in self._counted().items():
+            family.add_metric((kind,), count)
+        yield family
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, SystemClock
+from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
@@ -140,8 +141,8 @@ class Service:
         self._stop, self._wake = threading.Event(), threading.Event()
         self._publishing = threading.Lock()
         self._clients = AwsClients(settings.aws.region, session.meter)
-        self._telemetry = Telemetry(session.meter, units=settings.http.unit_metrics)
         self.view = ClusterView(clock, self._wake.set)
+        self._telemetry = Telemetry(session.meter, units=settings.http.unit_metrics, kept=self.view.kept)
         kube = settings.kubernetes
         self._leadership = self._make_leadership()
         self._lost = False  # whether people were notified that this replica lost the Lease and no other holder was seen
@@ -212,7 +213,8 @@ class Service:
 
     def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
         slack, common = self._settings.slack, self._settings.notifications
-        sinks = [EventNotifier(self._session, self._clock, self._involved), *extra, *outer_sinks(self._settings, self._clients)]
+        events = AfterModeChanges(EventNotifier(self._session, self._clock, self._involved), self._others_wait, self._clock)
+        sinks = [events, *extra, *outer_sinks(self._settings, self._clients)]
         if self._cloudwatch is not None:
             sinks.append(self._cloudwatch)
         return Dispatcher(
@@ -224,6 +226,9 @@ class Service:
             attempts=slack.attempts,
             retry_max_s=slack.retry_max_s,
         )
+
+    def _others_wait(self) -> bool:
+        return self.controller.others_wait()
 
     def _involved(self, application: str) -> Involved | None:
         namespace, _, name = application.partition("/")

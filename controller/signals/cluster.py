@@ -203,6 +203,11 @@ class ClusterView:
         self._routings: dict[tuple[str, str], tuple[_Ingress | None, Application, RoutingObservation]] = {}  # of what it was read
         self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
+    def kept(self) -> dict[str, int]:
+        """How many objects are kept in memory, by kind."""
+        with self.lock:
+            return {"ingresses": len(self._ingresses), **self.workloads.kept(), **self.karpenter.kept()}
+
     # --- the Sink of the watches ---
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:

@@ -153,6 +153,18 @@ class KarpenterView:
         self._lists = 0
         self.unparsed = 0
 
+    def kept(self) -> dict[str, int]:
+        """How many objects are kept, by kind. Of those that are gone and of events, only what later decisions need."""
+        marks = len(self._replacements) + len(self._blocked) + len(self._limited) + sum(map(len, self._unavailable.values()))
+        return {
+            "nodeclaims": len(self._live),
+            "removed nodeclaims": len(self._gone),
+            "refused nodeclaims": len(self._refused),
+            "nodepools": len(self._pools),
+            "nodeclasses": len(self._classes),
+            "events": marks,
+        }
+
     # --- what the watches deliver ---
 
     def claim(self, kind: str, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:

@@ -222,6 +222,17 @@ class WorkloadView:
         self._groups_known.discard(group)
         self._groups_absent.add(group)
 
+    def kept(self) -> dict[str, int]:
+        """How many objects are kept, by kind. Of the pods those that wait for a node or have an open readiness gate."""
+        return {
+            "pods": sum(len(pods) for kept in (self._pending, self._gates) for pods in kept.values()),
+            "deployments": len(self._deployments),
+            "endpointslices": len(self._slice_services),
+            "services": len(self._services),
+            "scaledobjects": len(self._scalers),
+            "targetgroupbindings": sum(map(len, self._bindings.values())),
+        }
+
     def names(self, resource: Resource, namespace: str | None) -> list[Key]:
         """Namespace and name of what is known of a kind, in one namespace or in all where it is None: for the comparison with a list."""
         stores: dict[str, Mapping[Key, Any]] = {

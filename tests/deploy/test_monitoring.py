@@ -35,7 +35,7 @@ def _rules() -> list[dict[str, Any]]:
 
 def _exporting() -> Telemetry:
     """Telemetry with a series of every metric."""
-    telemetry = Telemetry(meter := CallMeter())
+    telemetry = Telemetry(meter := CallMeter(), kept=lambda: {"pods": 1})
     meter.count("kubernetes")
     shot = snapshot()
     decision, account = conclude(memory(), shot).decision, Ledger(calls={"kubernetes": 1.0})

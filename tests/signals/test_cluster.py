@@ -460,6 +460,18 @@ def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
     assert not cluster.view.workloads.bindings_known
 
 
+@pytest.mark.parametrize(("resource", "obj", "what"), LISTED, ids=lambda one: getattr(one, "plural", ""))
+def test_what_is_kept_is_counted_by_kind(resource: Resource, obj: dict[str, Any], what: tuple[str, ...], cluster: Cluster) -> None:
+    """And no longer once it is gone. Of a NodeClaim, a tombstone stays; of an event, the NodeClaim that it refused."""
+    del what
+    cluster.view.listed(resource, None, [obj])
+    present = {kind: count for kind, count in cluster.view.kept().items() if count}
+    assert present == {"refused nodeclaims" if resource is EVENTS else resource.plural: 1}
+    cluster.view.listed(resource, None, [])
+    left = {kind: count for kind, count in cluster.view.kept().items() if count}
+    assert left == {EVENTS: present, NODE_CLAIMS: {"removed nodeclaims": 1}}.get(resource, {})
+
+
 # --- NodePools observed together ---
 
 
