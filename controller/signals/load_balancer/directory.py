@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,9 @@ from controller.signals.objects import text
 _KEPT: Final = 4096  # more than there are applications: one that is dropped is searched for anew in every check
 _LOAD_BALANCER_TTL_S: Final = 3600.0
 _MISSING_TTL_S: Final = 60.0  # the search for a missing load balancer pages through the whole account
+_LISTED_S: Final = 60.0
+"""How long a list of the account's load balancers serves, seconds. Where a second one is searched for within that time, more will be, as
+after a restart: a page of the list has 400 of them."""
 _LISTENER_TTL_S: Final = 300.0  # a new listener must be noticed, because it carries traffic, too
 
 
@@ -52,6 +56,9 @@ class Directory:
         self._clock = clock
         self._lock = threading.Lock()
         self._load_balancers: dict[str, _LoadBalancer] = {}  # by host name in lower case
+        self._listing = threading.Lock()  # while one thread lists all, the others wait for its answer
+        self._listed: Mapping[str, str] = {}  # ARNs by host name, "" of what is no Application Load Balancer; valid until the next
+        self._listed_until = self._searched_until = -math.inf
         self._listeners: dict[str, tuple[float, tuple[Listener, ...]]] = {}  # by load balancer
 
     def calls_needed(self, hostnames: Iterable[str]) -> int:
@@ -59,9 +66,9 @@ class Directory:
         needed, now = 0, self._clock.monotonic()
         with self._lock:
             for hostname in hostnames:
-                known = self._load_balancers.get(_host(hostname))
+                known, listed = self._load_balancers.get(_host(hostname)), now < self._listed_until and _host(hostname) in self._listed
                 until, listeners = self._listeners.get(known.arn, (0.0, ())) if known else (0.0, ())
-                needed += (known is None or known.until <= now) + (until <= now) + (len(listeners) or 1)
+                needed += (not listed and (known is None or known.until <= now)) + (until <= now) + (len(listeners) or 1)
         return needed
 
     def load_balancer(self, hostname: str, calls: Calls) -> str:
@@ -76,16 +83,41 @@ class Directory:
             known = self._load_balancers.get(key)
         if known and now < known.until:
             return known.arn
-        arn = None
-        with suppress(NotFound):  # the host name lost the name's case, or is a Network Load Balancer's: list all
-            arn = _named(calls.listing("DescribeLoadBalancers", "LoadBalancers", Names=[load_balancer_name(hostname)]), key)
-        if arn is None:
-            arn = _named(calls.listing("DescribeLoadBalancers", "LoadBalancers"), key)
+        arn = self._searched(hostname, calls)
         until = now + (_MISSING_TTL_S if arn is None else _LOAD_BALANCER_TTL_S)
         with self._lock:
             self._load_balancers[key] = _LoadBalancer(arn or "", until)
             drop_oldest(self._load_balancers, _KEPT)
         return arn or ""
+
+    def _searched(self, hostname: str, calls: Calls) -> str | None:
+        """The ARN of the load balancer with that DNS name: from the last list, by its name, or from a new list.
+
+        Returns:
+            "" if it is no Application Load Balancer, None if there is none.
+        """
+        now, key = self._clock.monotonic(), _host(hostname)
+        with self._lock:
+            alone, self._searched_until = self._searched_until <= now, now + _LISTED_S
+            current = now < self._listed_until
+            if current and key in self._listed:
+                return self._listed[key]
+        if alone or current:
+            with suppress(NotFound):  # the host name lost the name's case, or is a Network Load Balancer's
+                found = _by_host(calls.listing("DescribeLoadBalancers", "LoadBalancers", Names=[load_balancer_name(hostname)]))
+                if key in found:
+                    return found[key]
+        return self._all(calls).get(key)
+
+    def _all(self, calls: Calls) -> Mapping[str, str]:
+        """The ARNs of the account's load balancers by host name, at most a minute old."""
+        with self._listing:
+            now = self._clock.monotonic()
+            if self._listed_until <= now:
+                found = _by_host(calls.listing("DescribeLoadBalancers", "LoadBalancers"))
+                with self._lock:
+                    self._listed, self._listed_until = found, now + _LISTED_S
+            return self._listed
 
     def listeners(self, load_balancer: str, calls: Calls) -> tuple[Listener, ...]:
         """The HTTP and HTTPS listeners of a load balancer.
@@ -113,6 +145,7 @@ class Directory:
     def forget(self, hostnames: Iterable[str]) -> None:
         """Drops these load balancers and their listeners, so that the next check finds them again."""
         with self._lock:
+            self._listed_until = -math.inf
             for hostname in hostnames:
                 known = self._load_balancers.pop(_host(hostname), None)
                 if known:
@@ -140,15 +173,12 @@ def drop_oldest(kept: dict[str, Any], limit: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _named(described: Sequence[Mapping[str, Any]], hostname: str) -> str | None:
-    """The ARN of the load balancer with that DNS name; "" if it is no Application Load Balancer, None if there is none.
+def _by_host(described: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The ARNs of load balancers by host name, "" of what is no Application Load Balancer.
 
     AWS keeps the case of the name, the Ingress's status does not.
     """
-    for entry in described:
-        if _host(text(entry, "DNSName")) == hostname:
-            return text(entry, "LoadBalancerArn") if entry.get("Type") == "application" else ""
-    return None
+    return {_host(text(one, "DNSName")): text(one, "LoadBalancerArn") if one.get("Type") == "application" else "" for one in described}
 
 
 def _host(hostname: str) -> str:

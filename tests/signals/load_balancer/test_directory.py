@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from controller.clock import ManualClock
 from controller.policy.model import Verdict
-from controller.signals.load_balancer.directory import load_balancer_dimension, load_balancer_name
+from controller.signals.load_balancer.calls import Calls
+from controller.signals.load_balancer.directory import Directory, load_balancer_dimension, load_balancer_name
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import (
     DNS,
     LB,
+    NOW,
+    Clients,
     Elb,
     ask,
     refusal,
@@ -66,6 +71,69 @@ def test_a_load_balancer_that_is_missing_is_not_searched_for_on_every_tick(elb: 
         verifier.verify(ask(hostnames=("gone.example",)))
         clock.advance(6)
     assert elb.calls == ["DescribeLoadBalancers"] * 2
+
+
+def many(elb: Elb, count: int) -> Directory:
+    """A directory over an account with these load balancers, `lb-0` and so on, and two to a page."""
+    elb.page = 2
+    elb.load_balancers = [
+        {"LoadBalancerArn": f"arn-{n}", "LoadBalancerName": f"lb-{n}", "DNSName": host(n), "Type": "application"} for n in range(count)
+    ]
+    return Directory(ManualClock(NOW))
+
+
+def host(number: int) -> str:
+    """The host name of the load balancer with this number."""
+    return f"lb-{number}-1.us-west-2.elb.amazonaws.com"
+
+
+def test_several_that_are_searched_for_within_a_minute_share_a_list(elb: Elb) -> None:
+    """After a restart each of a thousand would be a call, which took the first round of verifications beyond ten minutes."""
+    directory, calls = many(elb, 5), Calls(Clients(elb))
+    assert directory.calls_needed([host(4)]) == 3, "itself, its listeners and the rules of one"
+    assert [directory.load_balancer(host(n), calls) for n in range(5)] == [f"arn-{n}" for n in range(5)]
+    assert elb.calls == ["DescribeLoadBalancers"] * (1 + 3), "the first by its name, the others from three pages"
+    assert directory.load_balancer("front-1.us-west-2.elb.amazonaws.com", calls) == ""
+    assert len(elb.calls) == 5, "one that is not in the list is asked for by name: it may be new"
+
+
+def test_a_list_serves_for_a_minute(elb: Elb) -> None:
+    """Then the first is searched for alone again; what was found stays known for an hour."""
+    clock = ManualClock(NOW)
+    many(elb, 5)
+    directory, calls = Directory(clock), Calls(Clients(elb))
+    for n in range(3):
+        directory.load_balancer(host(n), calls)
+    assert directory.calls_needed([host(3)]) == 2
+    clock.advance(61)
+    assert directory.calls_needed([host(3)]) == 3
+    elb.calls.clear()
+    assert directory.load_balancer(host(3), calls) == "arn-3"
+    assert [directory.load_balancer(host(n), calls) for n in range(3)] == ["arn-0", "arn-1", "arn-2"]
+    assert elb.calls == ["DescribeLoadBalancers"]
+
+
+def test_a_load_balancer_that_is_forgotten_is_not_found_in_an_older_list(elb: Elb) -> None:
+    """AWS said that it is gone; one with the same DNS name may take its place."""
+    directory, calls = many(elb, 3), Calls(Clients(elb))
+    for n in range(3):
+        directory.load_balancer(host(n), calls)
+    elb.load_balancers[2]["LoadBalancerArn"] = "arn-new"
+    assert directory.load_balancer(host(2), calls) == "arn-2"
+    directory.forget([host(2)])
+    assert directory.load_balancer(host(2), calls) == "arn-new"
+
+
+def test_threads_that_search_at_the_same_time_list_once(elb: Elb) -> None:
+    """One lists, and the others wait for its answer."""
+    directory, calls = many(elb, 8), Calls(Clients(elb))
+    directory.load_balancer(host(0), calls)
+    elb.calls.clear()
+    with ThreadPoolExecutor(7) as pool:
+        assert [*pool.map(lambda n: directory.load_balancer(host(n), Calls(Clients(elb))), range(1, 8))] == [
+            f"arn-{n}" for n in range(1, 8)
+        ]
+    assert elb.calls == ["DescribeLoadBalancers"] * 4
 
 
 @pytest.mark.parametrize(
