@@ -132,7 +132,9 @@ class Result:
         start_s: From the start of the process to the last application's first decision.
         mass: With one shared NodePool: from the refusal to each application's patched Ingress, ms, in ascending order.
         aws: With AWS on: see `benchmarks.aws_process.AwsUse`.
-        cpu_s: With one shared NodePool: processor seconds of the controller, the API server and etcd until the last patch.
+        rest: What was written besides the Ingresses after that refusal: distinct objects by resource.
+        rest_s: From the refusal to the last of these writes, seconds.
+        cpu_s: With one shared NodePool: processor seconds of the controller, the API server and etcd until all that is written.
     """
 
     scenario: Scenario
@@ -147,6 +149,8 @@ class Result:
     start_s: float = 0.0
     mass: list[float] = field(default_factory=list)
     aws: dict[str, Any] = field(default_factory=dict)
+    rest: dict[str, int] = field(default_factory=dict)
+    rest_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
 
 
@@ -313,16 +317,24 @@ class Bench:
         for member in members:
             if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
                 result.failed.append(f"{member.key}: no patch within {_MASS_S:.0f} s")
+        await_quiet(self._calls, _MASS_S)  # floors, stored memory and Events come last
         result.busy = stretch.end()
         result.cpu_s = {name: seconds - before[name] for name, seconds in cpu_s(controller).items()}
         seen = read(self._plane.folder / "audit.log")
         users = {name: subject(token) for name, token in self._tokens.items()}
         event = next(one for one in seen if one.user == users["bench"] and one.verb == "create" and one.resource == "events")
         first: dict[tuple[str, str], float] = {}
+        rest: dict[str, set[tuple[str, str]]] = {resource: set() for resource in ("scaledobjects", "configmaps", "events")}
         for one in seen:
-            if one.user == users["failoverctl"] and one.verb == "patch" and one.resource == "ingresses" and one.code < 300:
+            if one.user != users["failoverctl"] or one.received < event.received or one.code >= 300:
+                continue
+            if one.verb == "patch" and one.resource == "ingresses":
                 first.setdefault((one.namespace, one.name), (one.answered - event.received) * 1000)
+            elif one.verb in {"create", "patch", "update"} and one.resource in rest:
+                rest[one.resource].add((one.namespace, one.name))
+                result.rest_s = one.answered - event.received
         result.mass = sorted(first.values())
+        result.rest = {resource: len(names) for resource, names in rest.items()}
 
     def _calls(self) -> int:
         user = subject(self._tokens["failoverctl"])

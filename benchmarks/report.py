@@ -56,10 +56,16 @@ def _mass(result: Row) -> dict[str, Any]:
         "p50_s": percentile(times, 0.5),
         "p99_s": percentile(times, 0.99),
         "last_s": times[-1],
+        "rest_s": result["rest_s"],
         **{f"{name}_cpu_s": seconds for name, seconds in result["cpu_s"].items()},
         "rss_mib": result["busy"]["rss_mib"],
     }
-    counts = {"applications": result["scenario"]["applications"], "patched": len(times), "failed": result["failed"]}
+    counts = {
+        "applications": result["scenario"]["applications"],
+        "patched": len(times),
+        "failed": result["failed"],
+        "rest": result["rest"],
+    }
     return {**counts, **{key: round(value, 3) for key, value in summary.items()}}
 
 
@@ -185,7 +191,18 @@ def aws_uses(row: Row) -> tuple[str, ...]:
 
 _ELBV2: Final = frozenset({"DescribeLoadBalancers", "DescribeListeners", "DescribeRules", "DescribeTargetHealth"})
 
-_MASS: Final = ("applications", "first", "median", "p99", "last", "CPU a failover: controller", "API server", "etcd", "memory")
+_MASS: Final = (
+    "applications",
+    "first",
+    "median",
+    "p99",
+    "last",
+    "floors, memory, Events",
+    "CPU a failover: controller",
+    "API server",
+    "etcd",
+    "memory",
+)
 
 
 def mass(row: Row) -> tuple[str, ...]:
@@ -197,6 +214,7 @@ def mass(row: Row) -> tuple[str, ...]:
         f"{row['p50_s']:.1f} s",
         f"{row['p99_s']:.1f} s" + ("" if row["p99_s"] <= MASS_S else " !"),
         f"{row['last_s']:.1f} s",
+        f"{row['rest_s']:.1f} s",
         *(f"{ms:.0f} ms" for ms in each.values()),
         f"{row['rss_mib']:.0f} MiB",
     )

@@ -30,7 +30,7 @@ class PlannedCheck:
     def __init__(self, engine: Engine, truth: Truth) -> None:
         self._engine, self._truth = engine, truth
         self._written: dict[str, float] = {}  # when each unit's floor was last written
-        self._demands: deque[tuple[float, float]] = deque()
+        self._demands: deque[tuple[float, float]] = deque()  # each with its time; without those that a later one is below
         self._exposed_since: float | None = None
 
     def below_need(self, memory: Memory, snapshot: Snapshot, decision: Decision, actions: Iterable[Action]) -> str:
@@ -93,10 +93,13 @@ class PlannedCheck:
 
     def _least_demand(self, now: float) -> float:
         """The least true demand of the last while, requests per metric period."""
-        self._demands.append((now, self._truth.demand()))
+        demand = self._truth.demand()
+        while self._demands and self._demands[-1][1] >= demand:
+            self._demands.pop()
+        self._demands.append((now, demand))
         while now - self._demands[0][0] > _LASTING_S:
             self._demands.popleft()
-        return min(demand for _, demand in self._demands)
+        return self._demands[0][1]
 
     def _left(self, snapshot: Snapshot) -> Mapping[str, float]:
         """What the ready replicas carry without each family, requests per metric period."""
