@@ -458,6 +458,7 @@ def main() -> None:
     parser.add_argument("--aws", action="store_true", help="with --applications: ELBv2, CloudWatch and EC2 are on, and answer after 0.2 s")
     parser.add_argument("--churn", action="store_true", help="with --applications: pods and NodeClaims of a thousand nodes come and go")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
+    parser.add_argument("--replace", action="store_true", help="with --applications: put the row into the docs in place of the last one")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     if options.applications:
@@ -469,7 +470,7 @@ def main() -> None:
     results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
     took = time.monotonic() - begun
     document = report.document([asdict(one) for one in results], size, asdict(CheckerLatency.computed()), options.noise, took)
-    report.write(document, docs=not (options.quick or options.applications))
+    report.write(document, docs=not (options.quick or options.applications), replace=options.replace)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,22 @@ def document(results: Sequence[Row], machine: Row, source: Row, noise: float, to
     }
 
 
+def replaced(made: Row, kept: Row) -> dict[str, Any]:
+    """The rows of a run in place of those of the kept result that measured the same; they are marked.
+
+    Args:
+        made: See `document`.
+        kept: Likewise, of the last complete run.
+    """
+    new = {key: {_what(row): {**row, "alone": True} for row in made[key]} for key in ("rows", "mass")}
+    return {**kept, **{key: [new[key].get(_what(row), row) for row in kept[key]] for key in new}}
+
+
+def _what(row: Row) -> tuple[Any, ...]:
+    """What a row measured."""
+    return row["applications"], bool(row.get("aws")), bool(row.get("churn"))
+
+
 def _mass(result: Row) -> dict[str, Any]:
     """One refusal of the NodePool that all applications share."""
     times = [ms / 1000 for ms in result["mass"]]
@@ -120,7 +136,8 @@ def reached(row: Row) -> dict[str, bool]:
 
 
 def _label(row: Row) -> str:
-    return f"{row['applications']:,}" + (", AWS on" if row["aws"] else "") + (", churn" if row["churn"] else "")
+    kinds = (", AWS on" if row.get("aws") else "") + (", churn" if row.get("churn") else "")
+    return f"{row['applications']:,}{kinds}{' *' if row.get('alone') else ''}"
 
 
 _TIMES: Final = ("applications", "samples", "p50", "p99", "in patches", "writes", "bare patch p50", "p99", "without noise p50")
@@ -209,7 +226,7 @@ def mass(row: Row) -> tuple[str, ...]:
     """A row of the fourth table: one refusal for all."""
     each = {name: 1000 * row[f"{name}_cpu_s"] / max(1, row["patched"]) for name in ("controller", "kube-apiserver", "etcd")}
     return (
-        f"{row['applications']:,}" + (f" ({len(row['failed'])} failed)" if row["failed"] else ""),
+        _label(row) + (f" ({len(row['failed'])} failed)" if row["failed"] else ""),
         f"{row['first_s']:.2f} s",
         f"{row['p50_s']:.1f} s",
         f"{row['p99_s']:.1f} s" + ("" if row["p99_s"] <= MASS_S else " !"),
@@ -242,12 +259,13 @@ def _sample_sentence(source: Row) -> str:
     )
 
 
-def write(made: Mapping[str, Any], *, docs: bool) -> None:
+def write(made: Mapping[str, Any], *, docs: bool, replace: bool = False) -> None:
     """Prints the table; writes the JSON file, and with `docs` the plot and the table of docs/benchmarks.md.
 
     Args:
         made: See `document`.
         docs: Whether the run was complete.
+        replace: Whether its rows take the place of those in the result and the docs of the last complete run.
     """
     console = Console()
     for title, header, rows in _tables(made):
@@ -258,6 +276,8 @@ def write(made: Mapping[str, Any], *, docs: bool) -> None:
             table.add_row(*cells)
         console.print(table)
     console.print(_sample_sentence(made["source"]))
+    if replace:
+        made, docs = replaced(made, json.loads(RESULT.read_text())), True
     path = RESULT if docs else RESULT.with_name("react-partial.json")
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(made, indent=1) + "\n")
@@ -269,12 +289,14 @@ def write(made: Mapping[str, Any], *, docs: bool) -> None:
 
 def _document(made: Mapping[str, Any]) -> None:
     size = made["machine"]
+    alone = any(row.get("alone") for row in (*made["rows"], *made["mass"]))
     lines: list[str] = []
     for title, header, rows in _tables(made):
         lines += ["", f"{title}:", "", "| " + " | ".join(header) + " |", "|" + "---:|" * len(header)]
         lines += ["| " + " | ".join(cells) + " |" for cells in rows]
     lines += [
         "",
+        *(["\\* Measured later, in a run of its own; the rest is of one run.", ""] if alone else []),
         f"{size['cores']} cores, {size['memory_gib']:.0f} GiB of memory, Python {size['python']}; everything on one machine; "
         f"{made['took_s'] / 60:.0f} minutes. {_sample_sentence(made['source'])}",
         "",

@@ -1,7 +1,7 @@
 """Botocore's descriptions of AWS services, without what the controller never uses.
 
 A client keeps the description of its whole service for as long as it lives. That of EC2 has 700 operations, of which the controller
-calls two.
+calls two. A session keeps the endpoints of all 300 services.
 """
 
 from __future__ import annotations
@@ -14,8 +14,18 @@ from typing import Any, Final
 
 from botocore.loaders import Loader
 
-OPERATIONS: Final[Mapping[str, frozenset[str]]] = {"ec2": frozenset({"DescribeCapacityReservations", "DescribeInstanceTypeOfferings"})}
+OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
+    "cloudwatch": frozenset({"DescribeAlarms", "GetMetricData", "PutMetricAlarm", "PutMetricData"}),
+    "ec2": frozenset({"DescribeCapacityReservations", "DescribeInstanceTypeOfferings"}),
+    "elbv2": frozenset({"DescribeListeners", "DescribeLoadBalancers", "DescribeRules", "DescribeTargetHealth"}),
+}
 """The operations that are kept, of the services of which not all are. `deploy/iam/policy.json` grants the same."""
+
+CALLED: Final = ("cloudwatch", "ec2", "elbv2", "events", "pricing", "service-quotas", "sns")
+"""The services that the controller calls."""
+_OF_CREDENTIALS: Final = frozenset({"oidc", "portal.sso", "signin", "sso", "sts"})  # through these botocore gets credentials
+_ENDPOINTS: Final = _OF_CREDENTIALS | {"api.pricing", "ec2", "elasticloadbalancing", "events", "monitoring", "servicequotas", "sns"}
+"""The services whose endpoints are kept, by the name that botocore's list of endpoints has for them."""
 
 _DESCRIPTION: Final = "service-2"  # the file of a service's operations and shapes; others are small
 
@@ -34,8 +44,7 @@ class _Files:
                 content = path.read_bytes()
                 text = gzip.decompress(content) if path.suffix == ".gz" else content
                 loaded: dict[str, Any] = json.loads(text, object_pairs_hook=_undocumented)
-                kept = OPERATIONS.get(path.parent.parent.name) if path.name.startswith(_DESCRIPTION) else None
-                return loaded if kept is None else _pruned(loaded, kept)
+                return _needed(path, loaded)
         return None
 
 
@@ -46,6 +55,19 @@ def make_loader() -> Loader:
 
 def _variants(file_path: str) -> tuple[Path, ...]:
     return Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
+
+
+def _needed(path: Path, loaded: dict[str, Any]) -> dict[str, Any]:
+    """What the controller needs of a file."""
+    if path.name.startswith("endpoints."):
+        return {**loaded, "partitions": [_addressed(one) for one in loaded["partitions"]]}
+    kept = OPERATIONS.get(path.parent.parent.name) if path.name.startswith(_DESCRIPTION) else None
+    return loaded if kept is None else _pruned(loaded, kept)
+
+
+def _addressed(partition: dict[str, Any]) -> dict[str, Any]:
+    """A partition of AWS with the endpoints of the services in `_ENDPOINTS` alone."""
+    return {**partition, "services": {name: one for name, one in partition["services"].items() if name in _ENDPOINTS}}
 
 
 def _undocumented(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

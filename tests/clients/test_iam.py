@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.session import get_session
@@ -117,7 +118,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingClients]:
 
 def balanced(app: Application, view: ClusterView) -> None:
     """A load balancer, among others, that shows the cost mode of the application; the Ingress and its bindings are in view."""
-    elb = AwsClients(REGION).client("elbv2")  # of an administrator: what it calls is not the controller's
+    elb = boto3.client("elbv2", region_name=REGION)  # of an administrator: what it calls is not the controller's
     vpc, subnets = default_network(REGION)
     elb.create_load_balancer(Name="another", Subnets=subnets)
     made = elb.create_load_balancer(Name="k8s-shop-sd21", Subnets=subnets)["LoadBalancers"][0]

@@ -37,7 +37,7 @@ EXTRAS: Final = {"demo": "demo", "simulate": "analysis", "replay": "analysis"}
 """The extra that a command needs."""
 
 CALLS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "cloudwatch": ("list_metrics", {}),
+    "cloudwatch": ("describe_alarms", {}),
     "ec2": ("describe_instance_type_offerings", {"LocationType": "availability-zone"}),
     "elbv2": ("describe_load_balancers", {}),
     "events": ("list_event_buses", {}),

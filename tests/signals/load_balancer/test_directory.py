@@ -94,7 +94,7 @@ def test_several_that_are_searched_for_within_a_minute_share_a_list(elb: Elb) ->
     assert [directory.load_balancer(host(n), calls) for n in range(5)] == [f"arn-{n}" for n in range(5)]
     assert elb.calls == ["DescribeLoadBalancers"] * (1 + 3), "the first by its name, the others from three pages"
     assert directory.load_balancer("front-1.us-west-2.elb.amazonaws.com", calls) == ""
-    assert len(elb.calls) == 5, "one that is not in the list is asked for by name: it may be new"
+    assert len(elb.calls) == 5, "one that is not in the list may be new: it is searched for by its name"
 
 
 def test_a_list_serves_for_a_minute(elb: Elb) -> None:
