@@ -24,18 +24,21 @@ class Churn:
         members: The applications.
         every_s: Seconds between two rounds of changes.
         nodes: Pods, and NodeClaims, at a time. They are there when it begins.
+        rounds: Rounds in which one NodeClaim comes and goes; a pod does in each.
     """
 
-    def __init__(self, session: KubeSession, members: Sequence[Member], every_s: float = 0.5, nodes: int = 20) -> None:
+    def __init__(self, session: KubeSession, members: Sequence[Member], every_s: float = 0.5, nodes: int = 20, rounds: int = 1) -> None:
         self._session, self._members, self._rng = session, members, random.Random(20261127)
-        self._every_s, self._nodes = every_s, nodes
-        self._stop, self._there = threading.Event(), deque[str]()
+        self._every_s, self._nodes, self._rounds = every_s, nodes, rounds
+        self._stop, self._there = threading.Event(), {PODS: deque[str](), NODE_CLAIMS: deque[str]()}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.changes = 0
 
     def __enter__(self) -> Self:
         for number in range(self._nodes):
-            self._create(f"churn-0-{number:06d}", self._rng.choice(self._members))
+            name, member = f"churn-0-{number:06d}", self._rng.choice(self._members)
+            self._create_pod(name, member)
+            self._create_claim(name, member)
         self._thread.start()
         return self
 
@@ -51,22 +54,29 @@ class Churn:
                 self._change(number, self._rng.choice(self._members))
 
     def _change(self, number: int, member: Member) -> None:
-        """A pod and a NodeClaim more, an event, another annotation of an Ingress; and the oldest pod and NodeClaim less."""
-        self._create(f"churn-{number:06d}", member)
+        """A pod and perhaps a NodeClaim more, an event, another annotation of an Ingress; and the oldest pod and NodeClaim less."""
+        self._create_pod(f"churn-{number:06d}", member)
+        if number % self._rounds == 0:
+            self._create_claim(f"churn-{number:06d}", member)
+            self.changes += 1
         self._session.create(EVENTS, "default", event(number, "default", self._rng), field_manager="churn")
         annotated = json.dumps({"metadata": {"annotations": {"bench/number": str(number)}}})
         self._session.request("PATCH", INGRESSES.path(member.namespace, member.name), body=annotated, content_type=MERGE_PATCH)
-        self.changes += 4
-        while len(self._there) > 2 * self._nodes:
-            self._session.request("DELETE", self._there.popleft(), query=(("gracePeriodSeconds", "0"),))
-            self.changes += 1
+        self.changes += 3
+        for there in self._there.values():
+            while len(there) > self._nodes:
+                self._session.request("DELETE", there.popleft(), query=(("gracePeriodSeconds", "0"),))
+                self.changes += 1
 
-    def _create(self, name: str, member: Member) -> None:
-        """A pod of an application's inf2 unit, and a NodeClaim of its NodePool."""
+    def _create_pod(self, name: str, member: Member) -> None:
+        """A pod of an application's inf2 unit."""
         container = {"name": "server", "image": "server:1"}
         labels = {"app": f"{member.name}-inf2", "pod-template-hash": "5655dd594d"}
         pod = {"metadata": {"name": name, "labels": labels}, "spec": {"nodeName": name, "containers": [container]}}
         self._made(PODS, member.namespace, pod)
+
+    def _create_claim(self, name: str, member: Member) -> None:
+        """A NodeClaim of an application's NodePool."""
         reference = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
         spec = {"nodeClassRef": reference, "requirements": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}]}
         kind = {"apiVersion": NODE_CLAIMS.api_version, "kind": NODE_CLAIMS.kind}
@@ -74,4 +84,4 @@ class Churn:
 
     def _made(self, resource: Resource, namespace: str | None, body: Object) -> None:
         self._session.request("POST", resource.path(namespace), body=json.dumps(body))
-        self._there.append(resource.path(namespace, body["metadata"]["name"]))
+        self._there[resource].append(resource.path(namespace, body["metadata"]["name"]))

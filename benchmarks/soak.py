@@ -43,6 +43,7 @@ GOAL: Final = 0.03
 
 _SAMPLE_S: Final = 5.0
 _SCRAPE_S: Final = 60.0  # between two scrapes of the metrics, as Prometheus' default
+_ROUNDS: Final = 10  # of the churn, twice a second: a NodeClaim comes and goes every 5 s. Those that are gone are remembered for an hour.
 _FIRST_PROBE_S: Final = 30.0  # as the Deployment's liveness probe
 _ANSWER_S: Final = 1.0  # its limit
 _SCRAPE_ANSWER_S: Final = 10.0  # Prometheus' limit
@@ -132,7 +133,7 @@ def soak(applications: int, minutes: float, say: Callable[[str], None], *, quiet
         members, token, settings = installation.of_a_fleet(plane, Path(scratch) / "applications", applications)
         (port,) = free_ports(1)
         settings, site = settings | {"FAILOVERCTL_HTTP__PORT": str(port)}, f"http://127.0.0.1:{port}"
-        churn = Churn(plane.patient_session(), members)
+        churn = Churn(plane.patient_session(), members, rounds=_ROUNDS)
         with ControllerProcess(settings, Path(scratch) / "controller.log") as controller, nullcontext() if quiet else churn:
             begun = time.time()
             faults = () if quiet else ((0.45, "is killed", plane.killed), (0.6, "hangs", plane.frozen))
@@ -154,6 +155,7 @@ def soak(applications: int, minutes: float, say: Callable[[str], None], *, quiet
         "changes": churn.changes,
         "asked": seen.asked,
         "unhealthy": seen.unhealthy,
+        "memory_mib": [round(one.rss_mib, 1) for one in seen.samples[:: round(_SCRAPE_S / _SAMPLE_S)]],
         "load": [round(one, 1) for one in os.getloadavg()],
         "lines": [{**asdict(one), "change": round(one.change, 4)} for one in lines],
     }

@@ -17,7 +17,8 @@ SOONEST_S: Final = 60.0
 CHANGED_S: Final = 0.3
 """The same for each application of the fleet, seconds: where all differ, a thousand write 3 a second."""
 ACCOUNT_S: Final = 3.6
-"""Time for each application of the fleet between two writes that only its account needs, seconds: a thousand an hour over the fleet."""
+"""Time for each application of the fleet between two writes that only its account needs, seconds: a thousand an hour over the fleet.
+Each has a moment of its own in that period, so that they are as many at any time, however the applications began."""
 
 
 def status_of(snapshot: Snapshot, decision: Decision, ledger: Ledger) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class ApplicationStatus:
 
     def __init__(self, application: str, clock: Clock, fleet: Callable[[], int]) -> None:
         self._clock, self._fleet = clock, fleet
-        self._spread = 0.75 + zlib.crc32(application.encode()) % 512 / 1024  # or all would be due together, as they were first written
+        self._moment = zlib.crc32(application.encode()) % 1024 / 1024  # its own, as a share of a period
         self._latest: tuple[Snapshot, Decision, Ledger] | None = None
         self._stored: tuple[object, ...] = ()
         self._tried_at = -math.inf  # monotonic
@@ -131,10 +132,16 @@ class ApplicationStatus:
         """Whether the latest status is worth a write although the memory has not changed."""
         if self._latest is None:
             return False
-        age_s, share_s = self._clock.monotonic() - self._tried_at, self._spread * self._fleet()
-        if age_s < max(SOONEST_S, CHANGED_S * share_s):
+        now, fleet = self._clock.monotonic(), self._fleet()
+        least_s, period_s = max(SOONEST_S, CHANGED_S * fleet * (0.75 + self._moment / 2)), ACCOUNT_S * fleet
+        if now - self._tried_at < least_s:
             return False
-        return self._essence() != self._stored or age_s >= ACCOUNT_S * share_s
+        if self._essence() != self._stored or self._tried_at == -math.inf:
+            return True
+        if period_s <= least_s:
+            return True
+        earlier, later = (math.floor(at / period_s + self._moment) for at in (self._tried_at + least_s, now))
+        return earlier < later
 
     def text(self) -> str:
         """The latest status as JSON; "" before the first."""
