@@ -308,7 +308,18 @@ class ExternalSources:
         applications = list(applications)
         if self._metrics is not None:
             with on_behalf_of(*(one.key for one in applications)):
-                self._metrics.poll(applications, self._verifier.dimensions() if self._verifier else {})
+                self._metrics.poll(applications, self._dimensions(applications))
+
+    def _dimensions(self, applications: Iterable[Application]) -> Mapping[str, str]:
+        """CloudWatch's ``LoadBalancer`` dimension of each application, as far as known."""
+        if self._verifier is None:
+            return {}
+        known = self._verifier.dimensions()
+        return {one.key: known.get(one.key) or self._verifier.dimension_of(self._hostnames(one)) for one in applications}
+
+    def _hostnames(self, application: Application) -> tuple[str, ...]:
+        ingress = self._view.ingress(application.namespace, application.ingress)
+        return () if ingress is None else hostnames(ingress)
 
     def poll_capacity(self, applications: Iterable[Application]) -> None:
         """Polls EC2 for what is due."""

@@ -119,6 +119,13 @@ class Directory:
                     self._listed, self._listed_until = found, now + _LISTED_S
             return self._listed
 
+    def known(self, hostname: str) -> str:
+        """The ARN of the Application Load Balancer with that DNS name as far as it is known without a call, however old; else ""."""
+        key = _host(hostname)
+        with self._lock:
+            found = self._load_balancers.get(key)
+            return (found.arn if found is not None else "") or self._listed.get(key, "")
+
     def listeners(self, load_balancer: str, calls: Calls) -> tuple[Listener, ...]:
         """The HTTP and HTTPS listeners of a load balancer.
 

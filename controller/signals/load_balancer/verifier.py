@@ -184,16 +184,17 @@ class Verifier:
             each = sum(costs) / len(costs) if costs else 0.0
             return Load(len(self._records), each, self._budget.per_second)
 
-    def dimension(self, application: str) -> str | None:
-        """CloudWatch's ``LoadBalancer`` dimension of an application's load balancer; None while unknown."""
-        with self._lock:
-            record = self._records.get(application)
-            return (record.dimension or None) if record else None
-
     def dimensions(self) -> dict[str, str]:
-        """The dimension of every application for which it is known."""
+        """CloudWatch's ``LoadBalancer`` dimension of every application whose load balancer a check found."""
         with self._lock:
             return {key: record.dimension for key, record in self._records.items() if record.dimension}
+
+    def dimension_of(self, hostnames: Iterable[str]) -> str:
+        """The dimension of the load balancer with one of these DNS names; "" while it is not known.
+
+        That may be long before an application's first check: a list that another one needed has all load balancers of the account.
+        """
+        return next((load_balancer_dimension(arn) for one in hostnames if (arn := self._directory.known(one))), "")
 
     def retain(self, applications: Iterable[str]) -> None:
         """Drops every application that is not among these."""

@@ -42,7 +42,7 @@ def test_a_network_load_balancer_in_front_is_passed_over(elb: Elb, verifier: Ver
     front = "front-0123456789abcdef.elb.us-west-2.amazonaws.com"
     elb.load_balancers.append({"LoadBalancerArn": "nlb", "LoadBalancerName": "front", "DNSName": front, "Type": "network"})
     assert verifier.verify(ask(hostnames=(front, DNS))).verdict is Verdict.YES
-    assert verifier.dimension("default/sd21") == "app/K8s-sd21/0123456789abcdef"
+    assert verifier.dimensions() == {"default/sd21": "app/K8s-sd21/0123456789abcdef"}
 
 
 def test_a_listener_of_another_protocol_is_not_ours(elb: Elb, verifier: Verifier) -> None:

@@ -87,7 +87,7 @@ def test_a_mode_change_is_seen_when_the_rule_is_modified(account: Account) -> No
     clock.advance(10)
     done = subject.verify(account.request(all=1))
     assert (done.verdict, done.weights, done.healthy) == (Verdict.YES, {"all": 1}, {"all": 2})
-    assert (subject.dimension("default/sd21") or "").startswith("app/K8s-sd21/")
+    assert subject.dimensions()["default/sd21"].startswith("app/K8s-sd21/")
 
 
 def test_pages_of_one_entry_lead_to_the_same_answer(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

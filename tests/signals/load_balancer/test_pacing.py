@@ -115,7 +115,7 @@ def test_what_is_remembered_is_bounded(elb: Elb, clock: ManualClock, monkeypatch
     assert len(verifier._directory._load_balancers) <= 3
     verifier.retain(["default/app8"])
     assert verifier.dimensions() == {"default/app8": "app/K8s-sd21/0123456789abcdef"}
-    assert verifier.dimension("default/app7") is None
+    assert verifier.dimension_of([DNS]) == "app/K8s-sd21/0123456789abcdef"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -124,6 +125,31 @@ def test_a_thousand_applications_within_the_budget_that_is_advised() -> None:
     fleet.run(900.0)
     assert max(fleet.ages()) <= AGE_S + JOB_S
     assert len(fleet.elb.calls) <= 1500 * advised + 2 * JOB_S * advised + 10
+
+
+class Polled:
+    """A source of metrics that keeps which load balancers it was given."""
+
+    def __init__(self) -> None:
+        self.load_balancers: dict[str, str] = {}
+
+    def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
+        """See `controller.signals.cloudwatch.CloudWatchMetrics.poll`."""
+        self.load_balancers = {key: name for key, name in load_balancers.items() if name}
+
+
+def test_the_metrics_of_all_load_balancers_are_read_before_each_was_verified() -> None:
+    """Two that are searched for bring a list of all. The first round over a thousand applications takes nine minutes."""
+    fleet, polled = Fleet(60, per_second=1.0), Polled()
+    fleet.external._metrics = cast("Any", polled)
+    fleet.external.poll_metrics(fleet.applications)
+    assert polled.load_balancers == {}
+    fleet.run(JOB_S)
+    assert len(fleet.verifier.dimensions()) < len(fleet.applications) / 2
+    fleet.external.poll_metrics(fleet.applications)
+    assert polled.load_balancers == {one.key: f"app/k8s-{one.ingress}/0" for one in fleet.applications}
+    fleet.run(2 * AGE_S)
+    assert polled.load_balancers == fleet.verifier.dimensions()
 
 
 def test_a_mode_change_is_verified_although_the_others_wait() -> None:
