@@ -63,6 +63,11 @@ class Routing:
         old = [action for since, action in seen if since + _APPLIES_S <= time.monotonic()]
         return old[-1] if old else (seen[0][1] if seen else "")
 
+    def names(self) -> list[str]:
+        """The names of all Ingresses, in order."""
+        with self._lock:
+            return sorted(self._actions)
+
     def _run(self) -> None:
         while True:
             try:
@@ -120,7 +125,7 @@ class Answers(Front):
         if target == _PUBLISH:
             return 200, _JSON, b"{}"
         if action in self._elb:
-            return _described(action, self._elb[action](form))
+            return _described(action, *_page(self._elb[action](form), form))
         return self._forwarded(action, path, headers, body)
 
     def report(self) -> dict[str, Any]:
@@ -129,8 +134,11 @@ class Answers(Front):
             return {"calls": dict(self.counted), "verified": self.verified, "measured": self.measured}
 
     def _load_balancers(self, form: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
-        name = form["Names.member.1"]
-        return [{"LoadBalancerArn": _load_balancer(name), "DNSName": hostname(name), "LoadBalancerName": name, "Type": "application"}]
+        names = [form["Names.member.1"]] if "Names.member.1" in form else self._routing.names()
+        return [
+            {"LoadBalancerArn": _load_balancer(name), "DNSName": hostname(name), "LoadBalancerName": name, "Type": "application"}
+            for name in names
+        ]
 
     def _listeners(self, form: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
         name = form["LoadBalancerArn"].split("/")[2]
@@ -190,9 +198,16 @@ _LISTED: Final = {
 }
 
 
-def _described(action: str, found: Sequence[Mapping[str, Any]]) -> Answer:
+def _page(found: Sequence[Mapping[str, Any]], form: Mapping[str, str]) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """The page that was requested, and the marker of the next; "" after the last."""
+    start, size = int(form.get("Marker", "0")), int(form.get("PageSize", "400"))
+    return found[start : start + size], str(start + size) if start + size < len(found) else ""
+
+
+def _described(action: str, found: Sequence[Mapping[str, Any]], marker: str) -> Answer:
     """An answer of ELBv2."""
-    result = _xml({f"{action}Result": {_LISTED[action]: found}, "ResponseMetadata": {"RequestId": "benchmark"}})
+    page = {_LISTED[action]: found, **({"NextMarker": marker} if marker else {})}
+    result = _xml({f"{action}Result": page, "ResponseMetadata": {"RequestId": "benchmark"}})
     return 200, "text/xml", f'<{action}Response xmlns="{_ELB}">{result}</{action}Response>'.encode()
 
 
