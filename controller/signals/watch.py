@@ -199,6 +199,8 @@ class Watch:
                 self._clock.wait(self._stop, _backoff(self._failures))
 
     def _interrupted(self, error: RemoteError) -> None:
+        if self._stop.is_set():
+            return  # its connection was closed because it is to end
         self._failures += 1
         self._note(absent=self._health.absent, problem=str(error))  # an absent kind stays absent
         log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from controller.clients.kube import CONFIG_MAPS, PODS, KubeSession, Object, Resource, connect
 from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
@@ -327,6 +328,19 @@ def test_stopping_ends_the_thread(api: EmulatedKubeApi, start: Start) -> None:
     watching(api)
     watch.stop()
     wait_for("the end", lambda: not watch._thread.is_alive())
+
+
+def test_a_watch_that_was_stopped_says_nothing_of_its_connection(quiet: EmulatedKubeApi, start: Start) -> None:
+    """The end of the process closes it."""
+    with capture_logs() as logs:
+        watch, _ = start(quiet)
+        watching(quiet)
+        watch.stop()
+        before = watch.health()
+        quiet.drop_watches()
+        wait_for("the end", lambda: not watch._thread.is_alive())
+    assert [one["event"] for one in logs if one["event"].startswith("watch.")] == []
+    assert watch.health() == before
 
 
 # --- against a script ---
