@@ -6,20 +6,21 @@ import copy
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
-from controller.clock import AcceleratedClock
+from controller.clock import AcceleratedClock, Clock
 from controller.policy.annotations import MARKER
 from controller.policy.codec import decode
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Sample, Source
 from controller.service import controller as module
 from controller.service.controller import WORKERS
 from controller.service.store import record_name
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from tests.support.applications import seed_units
 from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
 
 STATE_NAMESPACE = "failover-system"
@@ -42,6 +43,34 @@ def cluster() -> Iterator[Cluster]:
     made.close()
 
 
+class Busy:
+    """Metrics by which every unit has more requests than its replicas carry.
+
+    Args:
+        clock: Of the values.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def poll(self, *_: object) -> None:
+        """There is nothing to poll."""
+
+    def source(self, _: str) -> Source:
+        """Fresh."""
+        return Source("cloudwatch", required=False, last_ok=self._clock.now(), budget_s=180.0)
+
+    def demand(self, *_: object) -> Sample:
+        """See `controller.signals.snapshots.Metrics`."""
+        return Sample(1000.0, self._clock.now())
+
+    def latency(self, *_: object) -> None:
+        """Not known."""
+
+    def error_ratio(self, _: object) -> None:
+        """Not known."""
+
+
 class Writes:
     """The paths that were written, in the order in which the requests began."""
 
@@ -62,7 +91,7 @@ class Writes:
         return next(place for place, path in enumerate(self.paths) if path.endswith(ends))
 
 
-def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Service, Writes]:
+def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, *, demand_known: bool) -> tuple[Service, Writes]:
     """The service over all of them, and what it writes."""
     files = folder / "applications"
     files.mkdir()
@@ -73,7 +102,10 @@ def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) 
             del unit["scaledObject"]  # one ScaledObject has one owner
         (files / f"{name}.yaml").write_text(yaml.safe_dump(document))
     session = cluster.session(folder)
-    return Service(settings_for(files), session, cluster.clock), Writes(session, monkeypatch)
+    service = Service(settings_for(files), session, cluster.clock)
+    if demand_known:
+        service._external._metrics = cast("Any", Busy(cluster.clock))
+    return service, Writes(session, monkeypatch)
 
 
 def stored_mode(cluster: Cluster, name: str) -> Mode | None:
@@ -93,7 +125,7 @@ def test_the_traffic_of_all_moves_before_the_floors_of_any(
 ) -> None:
     """Where few wait, each plan is carried out in its own order. Either way everything is written in the end, and remembered."""
     monkeypatch.setattr(module, "MANY", many)
-    service, writes = service_of(cluster, tmp_path, monkeypatch)
+    service, writes = service_of(cluster, tmp_path, monkeypatch, demand_known=True)
     with running(service):
         wait_for("the first decisions", lambda: len(service.controller.views()) == len(ALL))
         cluster.pend("sd21-inf2", 2)
@@ -111,3 +143,18 @@ def test_the_traffic_of_all_moves_before_the_floors_of_any(
     assert traffic < floors
     assert len(moved) >= len(ALL) - WORKERS, "the others' passes had begun before"
     assert not any("/configmaps/" in path for path in writes.paths[: writes.first(f"/ingresses/{ALL[len(ALL) - WORKERS - FEW - 1]}")])
+
+
+def test_no_floor_is_lost_while_the_demand_is_not_known(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They rise with the mode change and not in a later pass: so they are written with it, however many applications wait."""
+    monkeypatch.setattr(module, "MANY", FEW)
+    service, writes = service_of(cluster, tmp_path, monkeypatch, demand_known=False)
+    with running(service):
+        wait_for("the first decisions", lambda: len(service.controller.views()) == len(ALL))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode of all", lambda: all(mode(cluster, name) == "capacity" for name in ALL))
+        wait_for("the memory of all", lambda: all(stored_mode(cluster, name) is Mode.CAPACITY for name in ALL))
+    assert writes.first("-hpa") < writes.first(f"/ingresses/{FIRST}")
+    floors = {one["metadata"]["name"]: one["spec"]["minReplicaCount"] for one in cluster.store.list("ScaledObject", namespace=NAMESPACE)}
+    assert floors == dict.fromkeys((f"{unit.name}-hpa" for unit in seed_units()), 3)
