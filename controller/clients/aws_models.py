@@ -21,8 +21,6 @@ OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
 }
 """The operations that are kept, of the services of which not all are. `deploy/iam/policy.json` grants the same."""
 
-CALLED: Final = ("cloudwatch", "ec2", "elbv2", "events", "pricing", "service-quotas", "sns")
-"""The services that the controller calls."""
 _OF_CREDENTIALS: Final = frozenset({"oidc", "portal.sso", "signin", "sso", "sts"})  # through these botocore gets credentials
 _ENDPOINTS: Final = _OF_CREDENTIALS | {"api.pricing", "ec2", "elasticloadbalancing", "events", "monitoring", "servicequotas", "sns"}
 """The services whose endpoints are kept, by the name that botocore's list of endpoints has for them."""

@@ -1,4 +1,4 @@
-"""Holds messages back while many applications wait for their mode change."""
+"""Holds messages back while many applications wait for a pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from controller.clock import Clock
 from controller.ports import Message, Notifier
 
 LONGEST_S: Final = 20.0
-"""How long messages wait for mode changes at most, seconds: a thousand of these need half of it."""
+"""How long messages wait at most, seconds: a thousand mode changes need less."""
 _AGAIN_S: Final = 0.25
 
 

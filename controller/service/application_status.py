@@ -136,9 +136,7 @@ class ApplicationStatus:
         least_s, period_s = max(SOONEST_S, CHANGED_S * fleet * (0.75 + self._moment / 2)), ACCOUNT_S * fleet
         if now - self._tried_at < least_s:
             return False
-        if self._essence() != self._stored or self._tried_at == -math.inf:
-            return True
-        if period_s <= least_s:
+        if self._essence() != self._stored or period_s <= least_s:
             return True
         earlier, later = (math.floor(at / period_s + self._moment) for at in (self._tried_at + least_s, now))
         return earlier < later

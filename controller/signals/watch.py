@@ -184,13 +184,9 @@ class Watch:
                 self._failures += 1
                 if self._failures > 1:  # if every watch is expired at once, do not list without a pause
                     self._clock.wait(self._stop, _backoff(self._failures))
-            except (NotFound, Forbidden) as error:
-                if error.status == 401:  # noqa: PLR2004 - HTTP Unauthorized: the credentials, which says nothing of this kind of object
-                    self._interrupted(error)
-                else:
-                    self._missing(error)
             except RemoteError as error:
-                self._interrupted(error)
+                if not self._stop.is_set():  # else its connection was closed because it is to end
+                    self._refused(error)
             except Exception as error:  # a bug in a sink must not end the watch; it shows as staleness
                 self._version = ""
                 self._failures += 1
@@ -198,9 +194,14 @@ class Watch:
                 log.exception("watch.failed", resource=self._resource.name)
                 self._clock.wait(self._stop, _backoff(self._failures))
 
+    def _refused(self, error: RemoteError) -> None:
+        # HTTP Unauthorized is about the credentials and says nothing of this kind of object.
+        if isinstance(error, NotFound | Forbidden) and error.status != 401:  # noqa: PLR2004
+            self._missing(error)
+        else:
+            self._interrupted(error)
+
     def _interrupted(self, error: RemoteError) -> None:
-        if self._stop.is_set():
-            return  # its connection was closed because it is to end
         self._failures += 1
         self._note(absent=self._health.absent, problem=str(error))  # an absent kind stays absent
         log.info("watch.interrupted", resource=self._resource.name, namespace=self._namespace, error=str(error))

@@ -12,11 +12,10 @@ from botocore.loaders import Loader
 from botocore.regions import EndpointResolver
 
 from controller.clients.aws import AwsClients
-from controller.clients.aws_models import CALLED, OPERATIONS, make_loader
+from controller.clients.aws_models import OPERATIONS, make_loader
+from tests.clients.test_iam import PREFIXES
 
 POLICY = Path(__file__).parents[2] / "deploy" / "iam" / "policy.json"
-IAM = {"elbv2": "elasticloadbalancing"}
-"""What IAM calls a service, where that is another name."""
 
 
 def shown(shape: Any, depth: int = 12) -> Any:
@@ -28,7 +27,7 @@ def shown(shape: Any, depth: int = 12) -> Any:
     return shape.type_name, shape.serialization, list(getattr(shape, "required_members", [])), members, inside
 
 
-@pytest.mark.parametrize("service", CALLED)
+@pytest.mark.parametrize("service", PREFIXES)
 def test_what_is_kept_is_as_botocore_has_it(service: str) -> None:
     """Requests and answers of every operation, with all their shapes."""
     ours, theirs = botocore.session.Session(), botocore.session.Session()
@@ -45,7 +44,7 @@ def test_what_is_kept_is_as_botocore_has_it(service: str) -> None:
         )
 
 
-@pytest.mark.parametrize("service", [*CALLED, "sso", "sso-oidc", "sts"])
+@pytest.mark.parametrize("service", [*PREFIXES, "sso", "sso-oidc", "sts"])
 def test_every_endpoint_is_as_botocore_has_it(service: str) -> None:
     """Of what the controller calls, and of the services that give it credentials; in all regions."""
     session = botocore.session.Session()
@@ -61,7 +60,7 @@ def test_the_operations_are_those_that_iam_grants() -> None:
     """A call that is added to one is added to the other."""
     actions = [one for statement in json.loads(POLICY.read_text())["Statement"] for one in statement["Action"]]
     for service, kept in OPERATIONS.items():
-        assert kept == {one.partition(":")[2] for one in actions if one.startswith(f"{IAM.get(service, service)}:")}
+        assert kept == {one.partition(":")[2] for one in actions if one.startswith(f"{PREFIXES[service]}:")}
 
 
 def test_the_clients_use_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -10,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from controller.clock import AcceleratedClock
-from controller.policy.annotations import MARKER
 from controller.service.executor import SIDE_BY_SIDE
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
-from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
+from tests.support.cluster import NAMESPACE, Cluster, running, settings_for, write_applications
 
 SLOW = [f"a-slow-{number}" for number in range(3)]  # before `sd21` in every order
 LAST = "z-last"
@@ -56,24 +53,14 @@ class Hanging:
 def cluster() -> Iterator[Cluster]:
     """The application `sd21`, and others with the same units and Ingresses of their own."""
     made = Cluster(AcceleratedClock(20))
-    for name in (*SLOW, LAST):
-        ingress = copy.deepcopy(dict(made.ingress()))
-        ingress["metadata"] = {key: ingress["metadata"][key] for key in ("namespace", "annotations")} | {"name": name}
-        made.store.create("Ingress", ingress)
+    made.add_ingresses((*SLOW, LAST))
     yield made
     made.close()
 
 
 def service_of(cluster: Cluster, folder: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> Service:
     """The service over all of them."""
-    files = folder / "applications"
-    files.mkdir()
-    for name in ALL:
-        document = application_document()
-        document["metadata"]["name"] = document["spec"]["ingress"] = name
-        for unit in document["spec"]["units"] if name != "sd21" else ():
-            del unit["scaledObject"]  # one ScaledObject has one owner
-        (files / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    files = write_applications(folder, ALL)
     session = hanging.over(cluster.session(folder), monkeypatch)
     return Service(settings_for(files), session, cluster.clock)
 
@@ -98,12 +85,7 @@ def test_a_webhook_that_hangs_for_some_applications_delays_no_other(
             assert hanging.most == 1
         finally:
             hanging.released.set()
-        wait_for("the others", lambda: all(_mode(cluster, name) == "capacity" for name in SLOW))
-
-
-def _mode(cluster: Cluster, name: str) -> str:
-    annotations = cluster.store.get("Ingress", name, namespace=NAMESPACE)["metadata"]["annotations"]
-    return str(annotations.get(MARKER, ""))
+        wait_for("the others", lambda: all(cluster.mode(name) == "capacity" for name in SLOW))
 
 
 def _waiting(service: Service, key: str) -> int:
@@ -122,7 +104,7 @@ def test_floors_that_hang_for_one_application_leave_threads_for_the_others(
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")
         try:
-            wait_for("the others", lambda: all(_mode(cluster, name) == "capacity" for name in ALL if name != "sd21"))
+            wait_for("the others", lambda: all(cluster.mode(name) == "capacity" for name in ALL if name != "sd21"))
             assert cluster.mode() != "capacity", "its floors come before its routing action"
         finally:
             hanging.released.set()

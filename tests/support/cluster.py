@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -271,9 +272,16 @@ class Cluster:
         """The Ingress."""
         return self.store.get("Ingress", "sd21", namespace=NAMESPACE)
 
-    def mode(self) -> str:
-        """The mode marker, "" if there is none."""
-        return str(self.ingress()["metadata"]["annotations"].get(MARKER, ""))
+    def mode(self, name: str = "sd21") -> str:
+        """The mode marker of an Ingress, "" if there is none."""
+        return str(self.store.get("Ingress", name, namespace=NAMESPACE)["metadata"]["annotations"].get(MARKER, ""))
+
+    def add_ingresses(self, names: Iterable[str]) -> None:
+        """Creates further Ingresses like that of the application."""
+        for name in names:
+            ingress = copy.deepcopy(dict(self.ingress()))
+            ingress["metadata"] = {key: ingress["metadata"][key] for key in ("namespace", "annotations")} | {"name": name}
+            self.store.create("Ingress", ingress)
 
     def patches(self, resource: str = "ingresses") -> list[str]:
         """The bodies of the controller's accepted patches, oldest first."""
@@ -400,6 +408,19 @@ def running(service: Service) -> Iterator[Service]:
         assert not thread.is_alive(), "the service did not stop"
         if failure:
             raise failure[0]
+
+
+def write_applications(folder: Path, names: Iterable[str]) -> Path:
+    """Writes an application file for each name, into a new folder. All have the same units; only `sd21` has their ScaledObjects."""
+    files = folder / "applications"
+    files.mkdir()
+    for name in names:
+        document = application_document()
+        document["metadata"]["name"] = document["spec"]["ingress"] = name
+        for unit in document["spec"]["units"] if name != "sd21" else ():
+            del unit["scaledObject"]  # one ScaledObject has one owner
+        (files / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    return files
 
 
 def write_application(folder: Path, **policy: Any) -> Path:

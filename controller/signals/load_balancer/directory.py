@@ -65,8 +65,8 @@ class Directory:
         """How many calls a check of these load balancers needs for them and their rules, with refreshes; a guess for unknown ones."""
         needed, now = 0, self._clock.monotonic()
         with self._lock:
-            for hostname in hostnames:
-                known, listed = self._load_balancers.get(_host(hostname)), now < self._listed_until and _host(hostname) in self._listed
+            for key in map(_host, hostnames):
+                known, listed = self._load_balancers.get(key), now < self._listed_until and key in self._listed
                 until, listeners = self._listeners.get(known.arn, (0.0, ())) if known else (0.0, ())
                 needed += (not listed and (known is None or known.until <= now)) + (until <= now) + (len(listeners) or 1)
         return needed
