@@ -93,6 +93,7 @@ def encode(memory: Memory) -> str:
                 for name, write in memory.scaler_writes.items()
             },
             **({"found_floors": dict(memory.found_floors)} if memory.found_floors else {}),
+            **({"floors_due": sorted(memory.floors_due)} if memory.floors_due else {}),
             **_demand_history_as_json(memory.demand_history),
         },
         sort_keys=True,
@@ -147,6 +148,7 @@ def decode(text: str) -> Memory:
             scaler_writes={str(name): _scaler_write(write) for name, write in dict(raw.get("scaler_writes", {})).items()},
             demand_history=_demand_history(raw.get("demands")),
             found_floors={str(name): _count(floor) for name, floor in dict(raw.get("found_floors", {})).items()},
+            floors_due=frozenset(str(name) for name in raw.get("floors_due", [])),
         )
     except CodecError:
         raise

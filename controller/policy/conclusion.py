@@ -14,7 +14,7 @@ from controller.policy.case import soonest
 from controller.policy.cost import hourly
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.memory import applied, priced
+from controller.policy.memory import applied, floors_raised, priced
 from controller.policy.model import Action, ActionKind, Alert, Decision, Memory, Plan, Snapshot
 from controller.policy.plan import plan
 
@@ -53,7 +53,7 @@ class Conclusion:
         """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
-        return contested.written(memory, done, self.snapshot.application.policy, at)
+        return floors_raised(contested.written(memory, done, self.snapshot.application.policy, at), self.plan, done)
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:

@@ -6,7 +6,7 @@ Demand is the sum of the units' request counters over one metric period; a unit'
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Final
 
@@ -97,7 +97,9 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
 
-def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, entering: bool) -> dict[str, int]:
+def capacity_floors(
+    snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, due: Collection[str]
+) -> dict[str, int]:
     """The replica floors of capacity mode.
 
     The units that can grow share evenly what the ready replicas cannot carry, because their scalers' metrics lag by minutes. Replicas that
@@ -106,14 +108,15 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
     floor would keep the unit from scaling in.
 
     A raised floor sinks to the replicas that demand keeps in use, and stays while demand is only just carried. A lower one would remove
-    replicas that carry the demand, because round robin sends fast units less than their scalers aim at. Where demand is not known, the
-    floors rise once, with the mode change, by what the short units lack: added in every pass to what is ready, it would never end.
+    replicas that carry the demand, because round robin sends fast units less than their scalers aim at. Where demand is not known, each
+    floor rises once after a change to capacity mode, by what the short units lack. If every pass added that to what is ready, floors would
+    rise for ever.
 
     Args:
         snapshot: What is observed.
         evidence: What it proves.
         measured: Requests per metric period over all units, see `total_demand`; None where it is not known.
-        entering: Whether the mode changes to capacity mode now.
+        due: The units whose floor has not risen since the mode changed to capacity mode; see `Memory.floors_due`.
 
     Returns:
         Wanted minReplicaCount by unit.
@@ -122,7 +125,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
     throughputs = capacity_throughputs(application)
     carried = sum(evidence[name].lasting * throughput for name, throughput in throughputs.items())
     if measured is None:
-        short = [unit for unit in application.units if evidence[unit.name].short] if entering else []
+        short = [unit for unit in application.units if evidence[unit.name].short] if due else []
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)
     else:
         gap = max(0.0, measured - carried)
@@ -133,7 +136,7 @@ def capacity_floors(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], me
         judged, floor, observed = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name]
         if observed.scaler is not None and observed.scaler.floor_ours:
             floor = max(floor, _sunk(observed.scaler, observed.desired, keep))
-        if unit.name in able and gap > 0:
+        if unit.name in able and gap > 0 and (measured is not None or unit.name in due):
             floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
             enough = judged.cause is Cause.QUOTA and judged.ready >= judged.needed  # beyond a ceiling nothing needs to be probed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -11,11 +11,14 @@ from controller.policy.expected_demand import noted_demand
 from controller.policy.hold import level_after_failover
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
+    Action,
+    ActionKind,
     Decision,
     DemandHistory,
     Memory,
     Mode,
     ModeChange,
+    Plan,
     Return,
     RoutingObservation,
     Snapshot,
@@ -37,7 +40,7 @@ HOUR_S: Final = 3600.0
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
-def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "") -> Memory:
+def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units: Iterable[str] = ()) -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
     The Ingress is the truth about the mode, because one patch writes it and the routing action. A difference means that the process died
@@ -50,6 +53,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "") -> Me
         mode: What the Ingress shows; None where that is unknown, and then the mode stays as remembered.
         now: Seconds since the Unix epoch.
         writer: Who wrote the routing action last; "" where that is not known.
+        units: The application's units. Which floors were raised before the process died is not known: all are due.
     """
     memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
@@ -62,7 +66,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "") -> Me
     # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
-    return _mode_changed(changed, found, level)
+    return _mode_changed(changed, found, level, units)
 
 
 def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
@@ -201,7 +205,7 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) ->
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level)
+    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, decision.floors)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
 
@@ -215,10 +219,32 @@ def author(decision: Decision) -> str:
     return decision.details.get("by") or "a person" if decision.reason is Reason.PINNED_TO_MODE else CONTROLLER
 
 
-def _mode_changed(memory: Memory, change: ModeChange, level: int) -> Memory:
+def _mode_changed(memory: Memory, change: ModeChange, level: int, floors: Iterable[str]) -> Memory:
+    due = frozenset(floors) if change.to is Mode.CAPACITY else frozenset[str]()
     changes = (*memory.mode_changes, change)[-KEPT_MODE_CHANGES:]
     settled = replace(memory, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
-    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes)
+    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes, floors_due=due)
+
+
+def floors_raised(memory: Memory, made: Plan, done: Iterable[Action]) -> Memory:
+    """Notes which floors have been raised since the mode changed to capacity mode; see `Memory.floors_due`.
+
+    A floor is due until it is written, or until a plan finds it high enough. So one that could not be written, or that the next pass was to
+    write, is planned again, and one that another writer lowers afterwards is not.
+
+    Args:
+        memory: What is remembered.
+        made: The plan. One that decides nothing about floors settles none.
+        done: Those of its actions that were written.
+    """
+    if not memory.floors_due or not made.decision.floors:
+        return memory
+    left = _raised(made.actions) - _raised(done)
+    return replace(memory, floors_due=memory.floors_due & left)
+
+
+def _raised(actions: Iterable[Action]) -> set[str]:
+    return {action.unit for action in actions if action.kind is ActionKind.RAISE_FLOOR}
 
 
 def priced(memory: Memory, before: float, after: float) -> Memory:

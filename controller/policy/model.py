@@ -715,6 +715,7 @@ class Memory:
     scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
     demand_history: DemandHistory | None = None  # with strategy planned only
     found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors of others, from before planned floors took their place
+    floors_due: frozenset[str] = frozenset()  # units whose floor has not been raised since the mode changed to capacity mode
     sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
 
 

@@ -383,7 +383,8 @@ def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     """The floors without those that hold replicas while metrics are missing; see `_floors`."""
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
-        floors = capacity_floors(snapshot, evidence, case.figures.demand, entering=case.mode is not Mode.CAPACITY)
+        due = case.memory.floors_due if case.mode is Mode.CAPACITY else evidence.keys()
+        floors = capacity_floors(snapshot, evidence, case.figures.demand, due=due)
         return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
     forgotten, floors = missing_for_long(snapshot, case.memory), {}
     planned = {} if forgotten else planned_floors(snapshot, case.memory, evidence, case.planned)

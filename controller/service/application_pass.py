@@ -16,7 +16,6 @@ import structlog
 from controller.clock import Clock, Steps
 from controller.errors import Conflict, RemoteError, StateError
 from controller.policy.conclusion import Conclusion, conclude
-from controller.policy.demand import total_demand
 from controller.policy.memory import applied
 from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source
 from controller.policy.moments import moved
@@ -119,12 +118,11 @@ class ApplicationPass:
             decided: The first half of the pass.
             others_wait: Whether many applications wait for a pass. Then a mode change writes its routing action alone, and the next pass,
                 which is due at once, does the rest, the save included. A process that dies in between leaves the same state as one that
-                dies before its save: the mode is on the Ingress. While the demand is not known, the whole plan is carried out, because
-                floors then rise with the mode change and not in a later pass.
+                dies before its save: the mode is on the Ingress, and the floors of all units are due.
         """
         conclusion = decided.conclusion
         outcome = Outcome()
-        routing_alone = others_wait and _changes_mode(conclusion) and total_demand(conclusion.snapshot) is not None
+        routing_alone = others_wait and _changes_mode(conclusion)
         if self._executor is not None and conclusion.plan.due:
             outcome = self._executor.execute(conclusion.plan, conclusion.snapshot.epoch, routing_alone=routing_alone)
         at = self._clock.now()

@@ -85,6 +85,7 @@ memories = st.builds(
     scaler_writes=st.dictionaries(st.text(max_size=8), writes, max_size=3),
     demand_history=st.none() | demands,
     found_floors=st.dictionaries(st.text(max_size=8), counts, max_size=3),
+    floors_due=st.frozensets(st.text(max_size=8), max_size=3),
 )
 WHOLE = Memory(
     mode=Mode.CAPACITY,
@@ -110,6 +111,7 @@ WHOLE = Memory(
     scaler_writes={"inf2/floor": ScalerWrite(25.0, "26", "27", 28, "what")},
     demand_history=DemandHistory((NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0)),
     found_floors={"inf2": 37},
+    floors_due=frozenset({"inf2"}),
 )
 """A memory without a default in any field."""
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
@@ -161,6 +163,7 @@ def test_what_is_stored_is_short_and_in_order() -> None:
     text = encode(Memory())
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
     assert "found_floors" not in text
+    assert "floors_due" not in text
     assert "demands" not in text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -138,9 +138,9 @@ class TestNeededBeyondTheMaximum:
         assert decide(memory(Mode.CAPACITY), made)[1].alerts == ()
 
 
-def _floors(made: Snapshot, *, entering: bool = False, **units: Any) -> dict[str, int]:
+def _floors(made: Snapshot, *, due: Collection[str] = (), **units: Any) -> dict[str, int]:
     evidence = decide(memory(Mode.CAPACITY, units=units.get("units", {})), made)[1].evidence
-    return capacity_floors(made, evidence, total_demand(made), entering=entering)
+    return capacity_floors(made, evidence, total_demand(made), due=due)
 
 
 class TestFloors:
@@ -209,7 +209,7 @@ class TestFloors:
     def test_at_an_unknown_demand_make_room_for_the_pods_that_wait(self) -> None:
         """Two pods of inf2, 105 each, over the four others."""
         made = shortage(snapshot(mode=Mode.CAPACITY))
-        assert _floors(made, units=proven(), entering=True) == {INF2: 3, TRN1: 3, "sd21-g5-triton": 3, G6: 3, "sd21-g5-cuda": 3}
+        assert _floors(made, units=proven(), due=made.units) == {INF2: 3, TRN1: 3, "sd21-g5-triton": 3, G6: 3, "sd21-g5-cuda": 3}
 
     def test_at_an_unknown_demand_do_not_climb_with_what_became_ready(self) -> None:
         """Added to the ready replicas in every pass, what once was missing would end at the maximum, and buy all of it."""
@@ -282,7 +282,7 @@ def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:
     """They have a node on its way."""
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(), desired=4)
     evidence: dict[str, UnitEvidence] = dict(decide(memory(Mode.CAPACITY), made)[1].evidence)
-    assert set(capacity_floors(made, evidence, total_demand(made), entering=True).values()) == {1}
+    assert set(capacity_floors(made, evidence, total_demand(made), due=made.units).values()) == {1}
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_nothing_is_probed_beyond_what_is_needed() -> None:
     evidence, floors = decide(memory(Mode.CAPACITY, units=UNITS), quiet)[1].evidence, {}
     for cause in (Cause.QUOTA, Cause.CAPACITY):
         full = replace(evidence[INF2], cause=cause, returned=Return.NONE, ready=3, needed=3)
-        floors[cause] = capacity_floors(quiet, {**evidence, INF2: full}, total_demand(quiet), entering=False)[INF2]
+        floors[cause] = capacity_floors(quiet, {**evidence, INF2: full}, total_demand(quiet), due=())[INF2]
     assert floors == {Cause.QUOTA: 3, Cause.CAPACITY: 4}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from controller.clock import AcceleratedClock, Clock
 from controller.policy.codec import decode
-from controller.policy.model import Mode, Sample, Source
+from controller.policy.model import Memory, Mode, Sample, Source
 from controller.service import controller as module
 from controller.service.controller import WORKERS
 from controller.service.store import record_name
@@ -109,10 +109,15 @@ def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, 
     return service, Writes(session, monkeypatch)
 
 
-def stored_mode(cluster: Cluster, name: str) -> Mode | None:
-    """The mode in an application's stored memory."""
+def stored(cluster: Cluster, name: str) -> Memory:
+    """An application's stored memory."""
     found = cluster.store.get("ConfigMap", record_name(f"{NAMESPACE}/{name}"), namespace=STATE_NAMESPACE)
-    return decode(found["data"]["memory"]).mode
+    return decode(found["data"]["memory"])
+
+
+def floors(cluster: Cluster) -> dict[str, int]:
+    """The floor of each ScaledObject by its name."""
+    return {one["metadata"]["name"]: one["spec"]["minReplicaCount"] for one in cluster.store.list("ScaledObject", namespace=NAMESPACE)}
 
 
 @pytest.mark.parametrize("many", [pytest.param(FEW, id="mass event"), pytest.param(len(ALL), id="few at a time")])
@@ -130,19 +135,19 @@ def test_the_traffic_of_all_moves_before_the_floors_of_any(
         cluster.refuse("inf2", "inf2.xlarge")
         wait_for("capacity mode of all", lambda: all(cluster.mode(name) == "capacity" for name in ALL))
         wait_for("the floors", lambda: any(path.endswith("-hpa") for path in writes.paths))
-        wait_for("the memory of all", lambda: all(stored_mode(cluster, name) is Mode.CAPACITY for name in ALL))
-    floors, traffic = writes.first("-hpa"), writes.first(f"/ingresses/{FIRST}")
+        wait_for("the memory of all", lambda: all(stored(cluster, name).mode is Mode.CAPACITY for name in ALL))
+    raised, traffic = writes.first("-hpa"), writes.first(f"/ingresses/{FIRST}")
     if many != FEW:
-        assert floors < traffic
+        assert raised < traffic
         return
-    assert traffic < floors
-    assert writes.moved(floors) >= len(ALL) - WORKERS, "the others' passes had begun before"
+    assert traffic < raised
+    assert writes.moved(raised) >= len(ALL) - WORKERS, "the others' passes had begun before"
     saved = next(place for place, path in enumerate(writes.paths) if "/configmaps/" in path)
     assert writes.moved(saved) >= len(ALL) - WORKERS - FEW, "a pass saves once few wait; the others' have begun"
 
 
 def test_no_floor_is_lost_while_the_demand_is_not_known(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They rise with the mode change and not in a later pass: so they are written with it, however many applications wait."""
+    """They rise once after the mode change: the pass that follows it raises them, and the memory says until then that they are due."""
     monkeypatch.setattr(module, "MANY", FEW)
     service, writes = service_of(cluster, tmp_path, monkeypatch, demand_known=False)
     with running(service):
@@ -150,7 +155,7 @@ def test_no_floor_is_lost_while_the_demand_is_not_known(cluster: Cluster, tmp_pa
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")
         wait_for("capacity mode of all", lambda: all(cluster.mode(name) == "capacity" for name in ALL))
-        wait_for("the memory of all", lambda: all(stored_mode(cluster, name) is Mode.CAPACITY for name in ALL))
-    assert writes.first("-hpa") < writes.first(f"/ingresses/{FIRST}")
-    floors = {one["metadata"]["name"]: one["spec"]["minReplicaCount"] for one in cluster.store.list("ScaledObject", namespace=NAMESPACE)}
-    assert floors == dict.fromkeys((f"{unit.name}-hpa" for unit in seed_units()), 3)
+        wait_for("the memory of all", lambda: all(stored(cluster, name).mode is Mode.CAPACITY for name in ALL))
+        wait_for("the floors", lambda: floors(cluster) == dict.fromkeys((f"{unit.name}-hpa" for unit in seed_units()), 3))
+    assert writes.first(f"/ingresses/{FIRST}") < writes.first("-hpa")
+    assert not stored(cluster, FIRST).floors_due

@@ -26,6 +26,7 @@ from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
+from failover_analysis.simulation.floors_check import FloorsCheck
 from failover_analysis.simulation.planned_check import PlannedCheck
 from failover_analysis.simulation.recording import Violation
 from failover_analysis.simulation.remembered import Remembered
@@ -56,6 +57,7 @@ HARMS: Final = {
     "planned-need": "a planned floor lets replicas go that the demand needs, or sinks because metrics are missing",
     "planned-churn": "planned floors follow noise: replicas are started and stopped, and each start is paid",
     "planned-loss": "the loss of one accelerator family fails requests that planned floors should have kept replicas for",
+    "lost-floors": "the other units get the traffic of a short one, but never the replicas to serve it",
     "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
     "exception": "the controller stops deciding",
 }
@@ -96,6 +98,7 @@ class Invariants:
         self._ours_at = -math.inf
         self._shortages = ShortageCheck(engine, truth)
         self._planned = PlannedCheck(engine, truth)
+        self._floors = FloorsCheck()
         self._ignored: set[str] = set()  # units whose shortage was reported as ignored
         self.harm = 0.0
         """Requests that failed within 15 minutes of one of our changes and that the old routing would have served."""
@@ -126,6 +129,8 @@ class Invariants:
         self._shortages.observe(decision)
         if problem := self._remembered[replica.number].problem(conclusion):
             self._violated("recorded", problem)
+        if problem := self._floors.lost(conclusion):
+            self._violated("lost-floors", problem)
         if "?>" in decision.sentence or not decision.sentence:
             self._violated("explained", f"{decision.reason}: {decision.sentence}")
         if not made.due:
@@ -148,6 +153,7 @@ class Invariants:
         engine = self._engine
         if engine.lease.holder != replica.number or replica.leadership.epoch() != engine.lease.epoch:
             self._violated("one-writer", f"replica {replica.number} wrote, {engine.lease.holder} leads")
+        self._floors.acted(conclusion, action)
         override, now = engine.api.ingress.override, engine.event_queue.now
         blind = engine.fault_state.stalled or engine.fault_state.stale_s
         stopped = override.paused_until is not None and engine.clock.now() < override.paused_until

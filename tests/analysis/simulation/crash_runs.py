@@ -25,6 +25,7 @@ _POLICY: Final = PolicySettings(failover_utilization=0.0, hold_min_s=300.0, hold
 _BACK: Final[dict[str, Any]] = {"outages": (outage(0.0, 0.15),), "mode": Mode.CAPACITY, "demand": lambda _: 700.0}
 _ROLLED: Final = (Mode.CAPACITY, Mode.COST, Mode.CAPACITY)
 _SHORT: Final[dict[str, Any]] = {"outages": (outage(0.1, 9.0),), "demand": lambda at: 600 + 3000 * at / HOUR}
+_UNCOUNTED: Final = (fault("cloudwatch-throttled", 0.0, 0.45), fault("other-applications-wait", 0.19, 0.26))
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "failover": Scenario({**_SHORT, "seconds": 0.3 * HOUR}, (Mode.CAPACITY,)),
     "failover-among-others": Scenario(
         {**_SHORT, "seconds": 0.3 * HOUR, "faults": (fault("other-applications-wait", 0.0, 0.3),)}, (Mode.CAPACITY,)
+    ),
+    "failover-at-unknown-demand": Scenario(
+        {**_SHORT, "demand": lambda at: 700 if at < HOUR / 6 else 1400, "seconds": 0.36 * HOUR, "faults": _UNCOUNTED}, (Mode.CAPACITY,)
     ),
     "fallback": Scenario({**_BACK, "seconds": 1.0 * HOUR}, (Mode.COST,)),
     "step": Scenario({**_BACK, "seconds": 1.6 * HOUR}, (Mode.COST,), {"return_steps": 3, "return_step_s": 300.0}),

@@ -63,7 +63,7 @@ def _never_back(patch: Patch) -> None:
 def _forgetful(patch: Patch) -> None:
     patch.setattr(conclusion, "applied", lambda memory, decision, now: replace(memory, mode=Mode.COST))
     patch.setattr(conclusion, "priced", lambda memory, before, after: memory)
-    patch.setattr(decide_module, "adopt", lambda memory, mode, now, writer="": memory if memory.mode else replace(memory, mode=mode))
+    patch.setattr(decide_module, "adopt", lambda memory, mode, *_: memory if memory.mode else replace(memory, mode=mode))
 
 
 def _speechless(patch: Patch) -> None:
@@ -183,6 +183,11 @@ def _own_window(patch: Patch) -> None:
     patch.setattr(planned_floors, "window_s", lambda unit, scaler: unit.cold_start_s)
 
 
+def _floors_forgotten(patch: Patch) -> None:
+    """A mode change makes no floors due."""
+    patch.setattr(conclusion, "floors_raised", lambda memory, made, done: replace(memory, floors_due=frozenset()))
+
+
 def _no_loss_planned(patch: Patch) -> None:
     """A fleet without the condition on families."""
     original = planned.planned
@@ -208,6 +213,10 @@ SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
 
 AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0, failover_utilization=0.0))
 TWO_ZONES_OUT = {"outages": (outage(0.1, 3.0, zones=("us-west-2a", "us-west-2b")),), "application": AT_ONCE}
+
+# The scalers know the demand, and the controller does not.
+UNCOUNTED = fault("cloudwatch-throttled", 0.0, 3.0)
+AMONG_OTHERS = {"outages": (outage(0.1, 3.0),), "faults": (UNCOUNTED, fault("other-applications-wait", 0.05, 3.0)), "seconds": 3 * HOUR}
 
 # Late writes of an earlier term conflict by themselves. So the former leader must observe anew what has to be put right, and be faster.
 TWO_ACT = (fault("process-pauses-before-acting", 0.05, 3.0, value=0.0), fault("ingress-recreated", 0.115, 0.01))
@@ -246,6 +255,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
+    "floors that a later pass does not raise": (_floors_forgotten, AMONG_OTHERS, "lost-floors"),
     "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
     "planned floors that are given up": (_floors_dropped, PLANNED, "planned-need"),
     "planned floors that follow every sample": (_no_window, WAVES, "planned-churn"),

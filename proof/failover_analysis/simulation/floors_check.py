@@ -1,0 +1,55 @@
+"""Whether the floors that rise once after a change to capacity mode do rise, where the demand is not known: the invariant `lost-floors`."""
+
+from __future__ import annotations
+
+from controller.policy.conclusion import Conclusion
+from controller.policy.demand import capacity_floors, total_demand
+from controller.policy.model import Action, ActionKind, Mode
+
+
+class FloorsCheck:
+    """Follows the floors that a change to capacity mode makes due."""
+
+    def __init__(self) -> None:
+        self._due: set[str] = set()
+        self._written: tuple[Conclusion | None, set[str]] = None, set()  # floors raised with the last plan that raised any
+
+    def acted(self, conclusion: Conclusion, action: Action) -> None:
+        """Notes an action that took effect.
+
+        Args:
+            conclusion: Whose plan it is part of.
+            action: What was written.
+        """
+        if action.kind is ActionKind.RAISE_FLOOR:
+            if self._written[0] is not conclusion:
+                self._written = conclusion, set()
+            self._written[1].add(action.unit)
+            self._due.discard(action.unit)
+        elif action.kind is ActionKind.ROUTE and conclusion.decision.verb.changes_mode:
+            before = self._written[1] if self._written[0] is conclusion else set()
+            planned = {one.unit for one in conclusion.plan.actions if one.kind is ActionKind.RAISE_FLOOR}
+            unknown = conclusion.decision.mode is Mode.CAPACITY and total_demand(conclusion.snapshot) is None
+            self._due = planned - before if unknown else set()
+
+    def lost(self, conclusion: Conclusion) -> str:
+        """What is wrong with a plan of the leader: it does not raise a floor that is due. "" where it does, or where none is due.
+
+        None is due any longer once the demand is known, the mode has changed again, or the memory was lost; nor one that is high enough,
+        or that nobody but its operator may change.
+        """
+        snapshot, decision = conclusion.snapshot, conclusion.decision
+        if not self._due or not snapshot.leader or not decision.floors:
+            return ""
+        if decision.mode is not Mode.CAPACITY or total_demand(snapshot) is not None or conclusion.before.mode is None:
+            self._due.clear()
+            return ""
+        wanted = capacity_floors(snapshot, decision.evidence, None, due=snapshot.units.keys())
+        scalers = {name: observed.scaler for name, observed in snapshot.units.items()}
+        missing = {name for name, one in scalers.items() if one is not None and not one.paused and one.min_replicas < wanted[name]}
+        self._due &= missing
+        planned = {action.unit for action in conclusion.plan.actions if action.kind is ActionKind.RAISE_FLOOR}
+        lost = sorted(self._due - planned)
+        self._due.difference_update(lost)  # one violation of each is enough
+        words = ", ".join(f"{name} at {snapshot.units[name].desired} replicas instead of {wanted[name]}" for name in lost)
+        return f"floors that no later pass raises: {words}" if lost else ""
