@@ -107,6 +107,16 @@ class Placement:
         return _among(self, asked, tuple(further))
 
 
+def placement_of(spec: Object) -> Placement:
+    """Where the pods of a pod template may run. Equal ones are one object: a fleet has thousands of units and a few kinds of pods."""
+    return _one(Placement(instance_pins(spec), needs_of(spec)))
+
+
+@lru_cache(maxsize=4096)
+def _one(placement: Placement) -> Placement:
+    return placement
+
+
 @lru_cache(maxsize=4096)
 def _among(placement: Placement, asked: InstanceFilter, further: tuple[str, ...]) -> tuple[str, ...]:
     """`Placement.among`, cached: every pass asks it for every unit, and it goes through the catalog."""

@@ -17,7 +17,7 @@ from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler,
 from controller.policy.plan import FIELD_MANAGER
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import POOL_LABEL, ZONE_LABEL, devices
-from controller.signals.launchable import Placement, instance_pins, needs_of
+from controller.signals.launchable import Placement, placement_of
 from controller.signals.objects import (
     Object,
     behind,
@@ -70,10 +70,14 @@ class DeploymentView:
 
     desired: int
     ready: int
-    selector: Mapping[str, Any]
+    selector: tuple[tuple[str, Any], ...]
     zones: tuple[str, ...]
     instance_types: tuple[str, ...]
     placement: Placement
+
+    def selects(self, labels: Mapping[str, Any]) -> bool:
+        """Whether its selector's labels are among a pod's. One without labels selects by expressions, which are not read."""
+        return bool(self.selector) and all(label in labels and labels[label] == value for label, value in self.selector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class WorkloadView:
         known = self._pending.get(namespace, {}).get(name)
         pod = None if kind == "DELETED" else _waiting_pod(obj)
         if pod is not None:
-            self._pending.setdefault(namespace, {})[name] = pod
+            _put(self._pending.setdefault(namespace, {}), name, pod)
         elif known is not None:
             del self._pending[namespace][name]
             if not self._pending[namespace]:
@@ -138,10 +142,10 @@ class WorkloadView:
         seen = DeploymentView(
             desired=_count(dig(obj, "spec", "replicas"), 1),  # the API's default
             ready=_count(dig(obj, "status", "readyReplicas"), 0),
-            selector=mapping(obj, "spec", "selector", "matchLabels"),
+            selector=tuple((label, _shared(value)) for label, value in mapping(obj, "spec", "selector", "matchLabels").items()),
             zones=pinned_values(template, ZONE_LABEL),
             instance_types=pinned_values(template, TYPE_LABEL),
-            placement=Placement(instance_pins(template), needs_of(template)),
+            placement=placement_of(template),
         )
         return _put(self._deployments, key, seen)
 
@@ -192,10 +196,14 @@ class WorkloadView:
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
         if older or (kind == "MODIFIED" and before is None):
             return False
+        after = None if kind == "DELETED" else (text(obj, "metadata", "resourceVersion"), pack(_only_scaler(obj)))
+        if after == before:
+            return False
         self._read_scalers.pop(key, None)
-        if kind == "DELETED":
-            return self._scalers.pop(key, None) is not None
-        after = self._scalers[key] = (text(obj, "metadata", "resourceVersion"), pack(_only_scaler(obj)))
+        if after is None:
+            del self._scalers[key]
+            return True
+        self._scalers[key] = after
         return before is None or before[1] != after[1]
 
     def binding(self, group: str, kind: str, obj: Object) -> bool:
@@ -266,11 +274,7 @@ class WorkloadView:
         pod = self._pending.get(namespace, {}).get(name)
         if pod is None:
             return ()
-        selecting = [
-            one
-            for one in self._names.get(namespace, ())
-            if (view := self._deployments[namespace, one]).selector and view.selector.items() <= pod.labels.items()
-        ]
+        selecting = [one for one in self._names.get(namespace, ()) if self._deployments[namespace, one].selects(pod.labels)]
         ending = f"-{pod.labels.get(_HASH_LABEL, '')}"
         return (pod.owner.removesuffix(ending) if pod.owner else "", *selecting)
 
@@ -309,7 +313,7 @@ class WorkloadView:
         for unit in candidates:
             deployment = self._deployments.get((application.namespace, unit.deployment))
             if deployment is not None and deployment.selector:
-                if deployment.selector.items() <= pod.labels.items():
+                if deployment.selects(pod.labels):
                     return unit
             elif pod.owner == f"{unit.deployment}-{pod.labels.get(_HASH_LABEL, '')}":  # not seen, or selects by expressions only
                 return unit
@@ -386,10 +390,15 @@ class WorkloadView:
 
 
 def _put(store: dict[_K, _V], key: _K, value: _V) -> bool:
-    """Keeps a value, and says whether it is another than before."""
-    same = store.get(key) == value
+    """Keeps a value, and says whether it is another than before. Of equal ones the earlier stays: a list replaces nothing in vain."""
+    if store.get(key) == value:
+        return False
     store[key] = value
-    return not same
+    return True
+
+
+def _shared(value: object) -> object:
+    return shared(value) if isinstance(value, str) else value
 
 
 def _only_scaler(obj: Object) -> Object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -239,6 +240,20 @@ def test_a_count_of_the_wrong_type_is_the_default(value: Any, view: WorkloadView
     seen = view.deployment_of(NAMESPACE, "d")
     assert seen is not None
     assert (seen.desired, seen.ready) == (1, 0)
+
+
+def test_equal_objects_are_kept_once(view: WorkloadView) -> None:
+    """A list after an outage delivers everything anew: what is kept stays. Units of the same shape share what they ask for."""
+    template = {"spec": {"nodeSelector": {"node.kubernetes.io/instance-type": "inf2.xlarge"}}}
+    assert view.deployment("ADDED", deployment("one", template=template))
+    before = view.deployment_of(NAMESPACE, "one")
+    assert not view.deployment("ADDED", deployment("one", template=copy.deepcopy(template)))
+    view.deployment("ADDED", deployment("other", template=copy.deepcopy(template)))
+    other = view.deployment_of(NAMESPACE, "other")
+    assert before is not None
+    assert other is not None
+    assert view.deployment_of(NAMESPACE, "one") is before
+    assert other.placement is before.placement
 
 
 def test_the_templates_pins_are_read(view: WorkloadView) -> None:
