@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,15 +27,19 @@ class AwsUse:
     Attributes:
         calls_per_s: Calls a second by operation.
         verified: Applications that were verified.
-        verified_gap_s: The longest time between two verifications of one application, its start and end counting as one each, seconds.
+        verified_first_s: When the last application was verified for the first time, seconds after the start.
+        verified_gap_s: The longest time between two verifications of one application, the end counting as one, seconds.
         measured: Metrics that were read.
+        measured_first_s: When the last metric was read for the first time, likewise.
         measured_gap_s: The longest time between two reads of one metric, likewise.
     """
 
     calls_per_s: dict[str, float]
     verified: int
+    verified_first_s: float
     verified_gap_s: float
     measured: int
+    measured_first_s: float
     measured_gap_s: float
 
 
@@ -70,25 +74,33 @@ class AwsProcess:
         """What was answered, after the process has ended.
 
         Args:
-            start: Start of the interval for the gaps, seconds since the Unix epoch.
-            end: Its end.
+            start: When the controller was started, seconds since the Unix epoch.
+            end: The end of the interval for the gaps.
         """
-        verified, measured = self._report["verified"], self._report["measured"]
+        verified, measured = (_Times(self._report[name], start, end) for name in ("verified", "measured"))
         seconds = time.time() - self._began
         return AwsUse(
             calls_per_s={name: round(count / seconds, 3) for name, count in sorted(self._report["calls"].items())},
-            verified=len(verified),
-            verified_gap_s=_longest_gap(verified, start, end),
-            measured=len(measured),
-            measured_gap_s=_longest_gap(measured, start, end),
+            verified=verified.names,
+            verified_first_s=verified.first_s,
+            verified_gap_s=verified.gap_s,
+            measured=measured.names,
+            measured_first_s=measured.first_s,
+            measured_gap_s=measured.gap_s,
         )
 
 
-def _longest_gap(times: Mapping[str, Sequence[float]], start: float, end: float) -> float:
-    """The longest time without an entry of one name, seconds."""
-    return max((_gap(one, start, end) for one in times.values()), default=end - start)
+class _Times:
+    """When something was done, by name, between a start and an end.
 
+    Args:
+        times: All times by name, seconds since the Unix epoch.
+        start: Those before it do not count.
+        end: Nor do those after it.
+    """
 
-def _gap(times: Iterable[float], start: float, end: float) -> float:
-    inside = [start, *(at for at in sorted(times) if start < at < end), end]
-    return max(after - before for before, after in pairwise(inside))
+    def __init__(self, times: Mapping[str, Sequence[float]], start: float, end: float) -> None:
+        inside = [sorted(at for at in one if start < at < end) for one in times.values()]
+        self.names = len(inside)
+        self.first_s = max(((one[0] if one else end) - start for one in inside), default=end - start)
+        self.gap_s = max((after - before for one in inside for before, after in pairwise([*one, end])), default=end - start)

@@ -181,8 +181,10 @@ def uses(row: Row) -> tuple[str, ...]:
 _AWS: Final = (
     "applications",
     "verified",
+    "first within",
     "longest gap",
     "metrics",
+    "first within",
     "longest gap",
     "ELBv2",
     "CloudWatch",
@@ -199,8 +201,10 @@ def aws_uses(row: Row) -> tuple[str, ...]:
     return (
         _label(row),
         f"{use['verified']:,}",
+        f"{use['verified_first_s']:.0f} s",
         f"{use['verified_gap_s']:.0f} s",
         f"{use['measured']:,}",
+        f"{use['measured_first_s']:.0f} s",
         f"{use['measured_gap_s']:.0f} s",
         *(f"{rate:.2f} calls/s" for rate in rates.values()),
     )
