@@ -29,8 +29,8 @@ def _rows() -> Iterator[str]:
     whole = 0
     for name, scenario in SCENARIOS.items():
         simulation, _, watched = scenario.play()
-        calls = simulation.engine.calls.named[: watched.calls]
-        counts = Counter(call.split()[0] for call in calls)
+        calls = simulation.engine.calls.made[: watched.calls]
+        counts = Counter(call.name.split()[0] for call in calls)
         whole += 2 * len(calls)
         yield f"| {name} | {' | '.join(str(counts[kind]) for kind in _KINDS)} | {2 * len(calls)} |"
     yield f"| all | | | | | {whole} |"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 from controller.policy.model import Action, Memory
@@ -22,28 +23,45 @@ class Crash(Exception):
     """The process dies here."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One external call.
+
+    Attributes:
+        name: ``apply route``, ``save``, ``load``, ``confirm``.
+        process: The number of the process that makes it.
+        at: When, simulated seconds since the Unix epoch.
+    """
+
+    name: str
+    process: int
+    at: float
+
+
 @dataclass(slots=True)
 class Calls:
     """The external calls of all processes of a run, in order.
 
     Attributes:
-        named: The calls so far: ``apply route``, ``save``, ``load``, ``confirm``.
+        now: The simulated time.
+        made: The calls so far.
         dies_at: Number of the call at which the process dies, from 0; None if at none.
         side: ``before`` or ``after`` it took effect.
     """
 
-    named: list[str] = field(default_factory=list)
+    now: Callable[[], float]
+    made: list[Call] = field(default_factory=list)
     dies_at: int | None = None
     side: str = SIDES[0]
 
-    def make(self, name: str, call: Callable[[], T]) -> T:
-        """Makes a call.
+    def make(self, name: str, process: int, call: Callable[[], T]) -> T:
+        """Makes a call of a process.
 
         Raises:
             Crash: The process dies, before or after the call took effect.
         """
-        dies = len(self.named) == self.dies_at
-        self.named.append(name)
+        dies = len(self.made) == self.dies_at
+        self.made.append(Call(name, process, self.now()))
         if dies and self.side == SIDES[0]:
             raise Crash
         answer = call()
@@ -58,15 +76,16 @@ class MortalApplier:
     Args:
         applier: Applies the actions.
         calls: The calls of the run.
+        process: Its number.
     """
 
-    def __init__(self, applier: Applier, calls: Calls) -> None:
-        self._applier, self._calls = applier, calls
+    def __init__(self, applier: Applier, calls: Calls, process: int) -> None:
+        self._applier, self._calls, self._process = applier, calls, process
 
     def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""
         kinds = " and ".join(action.kind for action in actions)
-        self._calls.make(f"apply {kinds}", lambda: self._applier.apply(actions, deadline_s=deadline_s))
+        self._calls.make(f"apply {kinds}", self._process, lambda: self._applier.apply(actions, deadline_s=deadline_s))
 
 
 class MortalStore:
@@ -75,18 +94,20 @@ class MortalStore:
     Args:
         store: Holds the memory.
         calls: The calls of the run.
+        process: Its number.
     """
 
-    def __init__(self, store: StateStore, calls: Calls) -> None:
-        self._store, self._calls = store, calls
+    def __init__(self, store: StateStore, calls: Calls, process: int) -> None:
+        self._store, self._calls, self._process = store, calls, process
 
     def load(self, application: str) -> StoredMemory:
         """See `controller.ports.StateStore.load`."""
-        return self._calls.make("load", lambda: self._store.load(application))
+        return self._calls.make("load", self._process, lambda: self._store.load(application))
 
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
-        return self._calls.make("save", lambda: self._store.save(application, memory, over=over, epoch=epoch, shown=shown))
+        saved = partial(self._store.save, application, memory, over=over, epoch=epoch, shown=shown)
+        return self._calls.make("save", self._process, saved)
 
 
 class MortalLeadership:
@@ -95,10 +116,11 @@ class MortalLeadership:
     Args:
         leadership: Knows who leads.
         calls: The calls of the run.
+        process: Its number.
     """
 
-    def __init__(self, leadership: Leadership, calls: Calls) -> None:
-        self._leadership, self._calls = leadership, calls
+    def __init__(self, leadership: Leadership, calls: Calls, process: int) -> None:
+        self._leadership, self._calls, self._process = leadership, calls, process
 
     def epoch(self) -> int:
         """See `controller.ports.Leadership.epoch`."""
@@ -110,8 +132,8 @@ class MortalLeadership:
 
     def confirm(self, epoch: int, needed_s: float) -> bool:
         """See `controller.ports.Leadership.confirm`."""
-        return self._calls.make("confirm", lambda: self._leadership.confirm(epoch, needed_s))
+        return self._calls.make("confirm", self._process, lambda: self._leadership.confirm(epoch, needed_s))
 
     def outrank(self, epoch: int) -> None:
         """See `controller.ports.Leadership.outrank`."""
-        self._calls.make("outrank", lambda: self._leadership.outrank(epoch))
+        self._calls.make("outrank", self._process, lambda: self._leadership.outrank(epoch))

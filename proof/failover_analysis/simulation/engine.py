@@ -82,7 +82,7 @@ class Engine:
             self.event_queue, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.fault_state, setup.zones
         )
         self.lease, self.store = Lease(), Store(self.fault_state)
-        self.calls = Calls()
+        self.calls = Calls(lambda: self.event_queue.now)
         """The external calls of the controller's processes."""
         self.clock = WallClock(self.event_queue)
         """The wall clock of the controller's processes."""
@@ -193,9 +193,9 @@ class Engine:
             self.event_queue,
             application,
             view,
-            MortalApplier(FaultyApplier(self.api, self.fault_state), self.calls),
-            MortalStore(self.store, self.calls),
-            MortalLeadership(SimulatedLeadership(self.lease, number), self.calls),
+            MortalApplier(FaultyApplier(self.api, self.fault_state), self.calls, number),
+            MortalStore(self.store, self.calls, number),
+            MortalLeadership(SimulatedLeadership(self.lease, number), self.calls, number),
             self.observers,
             self.restart,
             self.clock,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from controller.policy.annotations import MARKER
 from controller.policy.model import Mode, PolicySettings
-from failover_analysis.simulation.crash_points import SIDES
+from failover_analysis.simulation.crash_points import Call
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.run import Simulation
@@ -58,7 +58,7 @@ class Scenario:
         watched = Watched(simulation)
         simulation.engine.observers.append(watched)
         simulation.run(until=made.start + made.seconds - _AFTERWARDS_S)
-        watched.calls = len(simulation.engine.calls.named)
+        watched.calls = len(simulation.engine.calls.made)
         return simulation, simulation.run(), watched
 
 
@@ -135,17 +135,25 @@ class Case:
     problem: str
 
 
-def cases(scenario: Scenario, only: str = "") -> tuple[list[str], list[Case]]:
+def cases(scenario: Scenario, only: str = "") -> tuple[list[Call], list[Case]]:
     """All calls of the run without a crash, and both cases of each.
+
+    A process that dies after a call, or before its next one in the same pass, does the same, so that these two cases are played once.
 
     Args:
         scenario: The run.
         only: The name of the calls at which the process dies; "": of any name.
     """
     simulation, _, watched = scenario.play()
-    calls, whole = simulation.engine.calls.named[: watched.calls], (simulation, watched)
-    dying = [(number, name) for number, name in enumerate(calls) if only in {"", name}]
-    return calls, [Case(name, number, side, _problem(scenario, whole, number, side)) for number, name in dying for side in SIDES]
+    calls, whole = simulation.engine.calls.made[: watched.calls], (simulation, watched)
+    found: dict[tuple[int, str], str] = {}
+    for number, call in reversed([*enumerate(calls)]):
+        if only in {"", call.name}:
+            next_one, before_it = calls[number + 1 : number + 2], found.get((number + 1, "before"))
+            again = before_it if next_one and (next_one[0].process, next_one[0].at) == (call.process, call.at) else None
+            found[number, "after"] = _problem(scenario, whole, number, "after") if again is None else again
+            found[number, "before"] = _problem(scenario, whole, number, "before")
+    return calls, [Case(calls[number].name, number, side, problem) for (number, side), problem in reversed(found.items())]
 
 
 def _problem(scenario: Scenario, without: tuple[Simulation, Watched], number: int, side: str) -> str:

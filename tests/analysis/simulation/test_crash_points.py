@@ -10,8 +10,10 @@ import pytest
 
 from controller.policy.model import Application, Mode
 from controller.service.application_pass import ApplicationPass, Decided
-from failover_analysis.simulation.crash_points import Calls, Crash
-from tests.analysis.simulation.crash_runs import PASSES, SCENARIOS, cases
+from failover_analysis.simulation.crash_points import SIDES, Call, Calls, Crash
+from failover_analysis.simulation.recording import Result
+from failover_analysis.simulation.run import Simulation
+from tests.analysis.simulation.crash_runs import PASSES, SCENARIOS, Scenario, Watched, cases
 from tools.reliability_docs import DOCUMENT, page
 
 
@@ -23,7 +25,7 @@ def test_the_next_leader_converges_wherever_the_process_died(name: str, record_p
     _, _, undisturbed = scenario.play()
     assert [mode for mode, _ in undisturbed.modes[1:]] == [str(mode) for mode in scenario.to]
     calls, made = cases(scenario)
-    assert {"load", "save", "confirm", "apply route"} <= set(calls)
+    assert {"load", "save", "confirm", "apply route"} <= {call.name for call in calls}
     assert len(made) == 2 * len(calls)
     record_property("crash points", f"{name}: {len(calls)} external calls, {len(made)} cases, next leader within {PASSES} passes")
     sys.stdout.write(f"{name}: {len(calls)} external calls, {len(made)} cases\n")
@@ -54,11 +56,36 @@ def test_a_call_dies_before_or_after_it_took_effect() -> None:
     """The two sides differ in nothing else."""
     done: list[str] = []
     for side in ("before", "after"):
-        calls = Calls(dies_at=1, side=side)
-        calls.make("a", lambda: done.append("first"))
+        calls = Calls(lambda: 5.0, dies_at=1, side=side)
+        calls.make("a", 1, lambda: done.append("first"))
         with pytest.raises(Crash):
-            calls.make("b", lambda side=side: done.append(side))  # type: ignore[misc]
+            calls.make("b", 2, lambda side=side: done.append(side))  # type: ignore[misc]
+        assert calls.made == [Call("a", 1, 5.0), Call("b", 2, 5.0)]
     assert done == ["first", "first", "after"]
+
+
+def test_the_same_moment_is_played_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To die after a call, or before the next one of the same pass, is one case: nothing happens in between, and both end alike."""
+    played: list[tuple[int | None, str]] = []
+    play = Scenario.play
+
+    def counted(self: Scenario, dies_at: int | None = None, side: str = "") -> tuple[Simulation, Result, Watched]:
+        played.append((dies_at, side))
+        return play(self, dies_at, side)
+
+    monkeypatch.setattr(Scenario, "play", counted)
+    calls, made = cases(SCENARIOS["pin"])
+    _, *dying = played
+    left_out = {(number, side) for number in range(len(calls)) for side in SIDES} - {*dying}
+    assert len(made) == 2 * len(calls) == len(dying) + len(left_out)
+    assert left_out
+    for number, side in left_out:
+        assert side == "after"
+        ends = [play(SCENARIOS["pin"], *where) for where in ((number, "after"), (number + 1, "before"))]
+        (one, first, seen), (other, second, noted) = ends
+        assert (first.violations, [mode for mode, _ in seen.modes]) == (second.violations, [mode for mode, _ in noted.modes])
+        assert (one.engine.api.scalers, one.engine.api.ingress) == (other.engine.api.scalers, other.engine.api.ingress)
+        assert one.engine.store.load("shop/sd21") == other.engine.store.load("shop/sd21")
 
 
 def test_the_documented_cases_are_those_of_the_code() -> None:

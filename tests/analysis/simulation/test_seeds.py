@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.policy import availability, decide, guards, memory, steady
-from controller.policy.model import Memory, Mode, Snapshot
+from controller.policy.model import Memory, Snapshot
 from failover_analysis.simulation import simulated_view
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import load
@@ -80,8 +81,8 @@ def _both_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _as_if_nothing_was_changed(patch: pytest.MonkeyPatch) -> None:
-    def adopt(before: Memory, mode: Mode | None, now: float, writer: str = "") -> Memory:
-        after = memory.adopt(before, mode, now, writer)
+    def adopt(before: Memory, *rest: Any) -> Memory:
+        after = memory.adopt(before, *rest)
         return replace(after, changed_at=None) if before.mode is None else after
 
     patch.setattr(decide, "adopt", adopt)
