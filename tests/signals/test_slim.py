@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,11 +75,26 @@ def test_a_packed_list_is_a_sequence_of_equal_objects() -> None:
     """Each access unpacks again: a caller that changes an object does not change the list."""
     listed = PackedList()
     objects = [{"metadata": {"name": name}} for name in "abc"]
+    assert list(listed) == []
     for obj in objects:
         listed.append(obj)
     assert (list(listed), listed[1], listed[1:], len(listed)) == (objects, objects[1], objects[1:], 3)
     listed[0]["metadata"]["name"] = "x"
     assert listed[0] == objects[0]
+
+
+@pytest.mark.parametrize("count", [19, 20, 21, 60])
+def test_a_long_list_is_compressed_in_groups(count: int) -> None:
+    """Every object is there once and in its place, however many fill the last group."""
+    listed = PackedList()
+    objects = [{"metadata": {"name": f"o-{number}"}} for number in range(count)]
+    for obj in objects:
+        listed.append(obj)
+    assert (len(listed), [*listed]) == (count, objects)
+    assert [listed[place] for place in range(-count, count)] == [*objects, *objects]
+    assert listed[5:-3:7] == objects[5:-3:7]
+    with pytest.raises(IndexError):
+        listed[count]
 
 
 def test_only_the_views_get_cut_objects(tmp_path: Path) -> None:
