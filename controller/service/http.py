@@ -23,11 +23,12 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from controller.clients.kube import Object
 from controller.clock import SystemClock
 from controller.errors import ConfigError
+from controller.service.telemetry import exposition
 
 Check = Callable[[], str]
 
@@ -88,7 +89,7 @@ def make_routes(
         "/healthz": checked(healthy),
         "/readyz": checked(ready),
         "/": page,
-        "/metrics": lambda _: Answer(generate_latest(registry), CONTENT_TYPE_LATEST),
+        "/metrics": lambda _: Answer(exposition(registry), CONTENT_TYPE_LATEST),
         "/status": lambda _: Answer(json.dumps(status()).encode(), "application/json"),
     }
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
 from controller.policy.memory import changes_within_an_hour
-from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Snapshot, Verdict
+from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
 
@@ -89,6 +89,34 @@ class Telemetry:
                 self.sink_messages.labels(one.name, result).set(getattr(one, result))
 
 
+def exposition(registry: CollectorRegistry) -> bytes:
+    """All metrics in Prometheus' text format.
+
+    Each metric is written by the library and dropped before the next one is made. All at once take 15 MiB at a thousand applications, which
+    the process would keep.
+
+    Args:
+        registry: Of the metrics.
+    """
+    return b"".join(generate_latest(_Only(metric)) for metric in registry.collect())
+
+
+class _Only(CollectorRegistry):
+    """A registry with one metric.
+
+    Args:
+        metric: The metric.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        """Only this one."""
+        yield self._metric
+
+
 class _Kept(Collector):
     """How many objects of the cluster are in memory, counted at each scrape.
 
@@ -150,111 +178,134 @@ class _Latest(Collector):
             self._decided.pop(application, None)
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """Makes all metrics. Called from the thread that serves HTTP."""
+        """Makes one metric after the other, so that `exposition` can write and drop each: a thousand applications have 40,000 values.
+
+        Called from the thread that serves HTTP.
+        """
         with self._lock:
-            decided = list(self._decided.items())
+            decided = list(self._decided.values())
         yield from _gauges(decided, units=self._units)
-        yield from _planned(((key, one.decision.planned) for key, one in decided), units=self._units)
-        yield from _accounts((key, one.ledger) for key, one in decided)
+        yield from _planned(decided, units=self._units)
+        yield from _accounts(decided)
         calls = CounterMetricFamily("failoverctl_api_calls", "API calls of this process, retries included.", labels=("service",))
         for service, count in self._meter.totals().items():
             calls.add_metric((service,), count)
         yield calls
 
 
-def _accounts(ledgers: Iterable[tuple[str, Ledger]]) -> Iterator[CounterMetricFamily]:
-    """What the modes cost and saved since this replica began to lead."""
-    app = ("application",)
-    seconds = CounterMetricFamily("failoverctl_mode_seconds", "Time in a mode.", labels=(*app, "mode"))
-    requests = CounterMetricFamily("failoverctl_mode_requests", "Measured requests in a mode.", labels=(*app, "mode"))
-    spend = CounterMetricFamily("failoverctl_spend_dollars", "US dollars of the replicas that have a node.", labels=app)
-    saved = CounterMetricFamily("failoverctl_saved_dollars", "US dollars that cost mode saved against capacity mode.", labels=app)
-    premium = CounterMetricFamily("failoverctl_premium_dollars", "US dollars that capacity mode cost on top of cost mode.", labels=app)
-    exposed = CounterMetricFamily("failoverctl_exposed_seconds", "Time in cost mode with a unit that is proven short.", labels=app)
-    probing = CounterMetricFamily("failoverctl_probing_seconds", "Replica-seconds of pending probes.", labels=app)
-    probes = CounterMetricFamily("failoverctl_probe_dollars", "US dollars of replicas that only a probe keeps.", labels=app)
-    words = "US dollars while strategy planned had a fleet: spent, for the weights of the file, and the optimum with hindsight."
-    compared = CounterMetricFamily("failoverctl_compared_dollars", words, labels=(*app, "of"))
+Values = Iterable[tuple[tuple[str, ...], float]]
+"""The values of a metric, each with its labels."""
+
+_APP: Final = ("application",)
+_UNIT: Final = ("application", "unit")
+_PRICE: Final = ("application", "unit", "source")
+
+
+def _gauge(name: str, what: str, labels: Sequence[str], values: Values) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"failoverctl_{name}", what, labels=labels)
+    for names, value in values:
+        family.add_metric(names, value)
+    return family
+
+
+def _counter(name: str, what: str, labels: Sequence[str], values: Values) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"failoverctl_{name}", what, labels=labels)
+    for names, value in values:
+        family.add_metric(names, value)
+    return family
+
+
+def _accounts(decided: Sequence[_Decided]) -> Iterator[CounterMetricFamily]:
+    """What the modes cost and saved since this replica began to lead; a metric is made when its turn comes, see `_Latest.collect`."""
+    of = [(one.snapshot.application.key, one.ledger) for one in decided]
+    by_mode = [(key, mode, ledger) for key, ledger in of for mode in Mode]
+    what = "Time in a mode."
+    yield _counter("mode_seconds", what, (*_APP, "mode"), (((key, mode.value), one.seconds.get(mode, 0.0)) for key, mode, one in by_mode))
+    what = "Measured requests in a mode."
+    yield _counter("mode_requests", what, (*_APP, "mode"), (((key, mode.value), one.requests.get(mode, 0.0)) for key, mode, one in by_mode))
+    what = "US dollars of the replicas that have a node."
+    yield _counter("spend_dollars", what, _APP, (((key,), ledger.spend) for key, ledger in of))
+    what = "US dollars that cost mode saved against capacity mode."
+    yield _counter("saved_dollars", what, _APP, (((key,), ledger.saved) for key, ledger in of))
+    what = "US dollars that capacity mode cost on top of cost mode."
+    yield _counter("premium_dollars", what, _APP, (((key,), ledger.premium) for key, ledger in of))
+    what = "Time in cost mode with a unit that is proven short."
+    yield _counter("exposed_seconds", what, _APP, (((key,), ledger.exposed_s) for key, ledger in of))
+    what = "Replica-seconds of pending probes."
+    yield _counter("probing_seconds", what, _APP, (((key,), ledger.probing_s) for key, ledger in of))
+    what = "US dollars of replicas that only a probe keeps."
+    yield _counter("probe_dollars", what, _APP, (((key,), ledger.probe_dollars) for key, ledger in of))
+    what = "US dollars while strategy planned had a fleet: spent, for the weights of the file, and the optimum with hindsight."
+    bills = ((key, bill) for key, ledger in of if ledger.compared_s for bill in _bills(ledger))
+    yield _counter("compared_dollars", what, (*_APP, "of"), (((key, name), dollars) for key, (name, dollars) in bills))
     what = "API calls for an application; those that serve several are shared out."
-    calls = CounterMetricFamily("failoverctl_application_api_calls", what, labels=(*app, "service"))
-    for key, ledger in ledgers:
-        for mode in Mode:
-            seconds.add_metric((key, mode.value), ledger.seconds.get(mode, 0.0))
-            requests.add_metric((key, mode.value), ledger.requests.get(mode, 0.0))
-        for family, value in ((spend, ledger.spend), (saved, ledger.saved), (premium, ledger.premium)):
-            family.add_metric((key,), value)
-        exposed.add_metric((key,), ledger.exposed_s)
-        probing.add_metric((key,), ledger.probing_s)
-        probes.add_metric((key,), ledger.probe_dollars)
-        bills = (("spent", ledger.compared_spend), ("weights", ledger.weights_spend), ("optimum", ledger.least_spend))
-        for of, dollars in bills if ledger.compared_s else ():
-            compared.add_metric((key, of), dollars)
-        for service, count in sorted(ledger.calls.items()):
-            calls.add_metric((key, service), count)
-    yield from (seconds, requests, spend, saved, premium, exposed, probing, probes, compared, calls)
+    calls = (((key, service), count) for key, ledger in of for service, count in sorted(ledger.calls.items()))
+    yield _counter("application_api_calls", what, (*_APP, "service"), calls)
 
 
-def _gauges(decided: Iterable[tuple[str, _Decided]], *, units: bool) -> Iterator[GaugeMetricFamily]:
+def _bills(ledger: Ledger) -> tuple[tuple[str, float], ...]:
+    return ("spent", ledger.compared_spend), ("weights", ledger.weights_spend), ("optimum", ledger.least_spend)
+
+
+def _gauges(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
     """The values of the last decisions. Without `units`, of the deployment units only those that are short: an alert goes by them."""
-    app = ("application",)
-    mode = GaugeMetricFamily("failoverctl_mode", "1 for the mode the application is in.", labels=(*app, "mode"))
-    unknown = GaugeMetricFamily("failoverctl_mode_unknown", "1 while the routing is not understood.", labels=app)
-    short = GaugeMetricFamily("failoverctl_unit_short", "1 while a unit's shortage is proven.", labels=(*app, "unit"))
-    ready = GaugeMetricFamily("failoverctl_unit_ready_replicas", "Ready replicas of a unit.", labels=(*app, "unit"))
-    waiting = GaugeMetricFamily("failoverctl_unit_waiting_pods", "Unschedulable pods of a unit.", labels=(*app, "unit"))
-    price = GaugeMetricFamily("failoverctl_unit_price_dollars_per_hour", "Price of a unit's replica.", labels=(*app, "unit", "source"))
-    read = GaugeMetricFamily("failoverctl_unit_price_age_seconds", "Age of a price that a source gave.", labels=(*app, "unit", "source"))
-    shown = "1: the load balancer shows the action, 0: not yet, -1: cannot tell."
-    verified = GaugeMetricFamily("failoverctl_routing_verified", shown, labels=app)
-    age = GaugeMetricFamily("failoverctl_signal_age_seconds", "Age of a source's last answer.", labels=(*app, "source"))
-    degraded = GaugeMetricFamily("failoverctl_degraded", "Sources that are absent or stale.", labels=app)
-    alerts = GaugeMetricFamily("failoverctl_alerts", "Alerts that are on.", labels=app)
-    left = GaugeMetricFamily("failoverctl_flip_budget_left", "Mode changes that the flip budget still allows.", labels=app)
-    for key, last in decided:
-        snapshot, decision = last.snapshot, last.decision
-        left.add_metric((key,), last.changes_left)
-        for one in Mode:
-            mode.add_metric((key, one.value), decision.mode is one)
-        unknown.add_metric((key,), decision.mode is None)
-        for unit, judged in decision.evidence.items():
-            if units or judged.short:
-                short.add_metric((key, unit), judged.short)
-            if units:
-                ready.add_metric((key, unit), judged.ready)
-                waiting.add_metric((key, unit), judged.demand)
-        for unit, cost in ((name, seen.price) for name, seen in snapshot.units.items() if units and seen.price is not None):
-            price.add_metric((key, unit, cost.source), cost.dollars)
-            if cost.at is not None:
-                read.add_metric((key, unit, cost.source), max(0.0, snapshot.now - cost.at))
-        seen = snapshot.routing.verification
-        verified.add_metric((key,), _VERDICTS[seen.verdict if seen else Verdict.CANNOT_TELL])
-        for source in snapshot.sources:
-            age.add_metric((key, source.name), -1.0 if source.last_ok is None else max(0.0, snapshot.now - source.last_ok))
-        degraded.add_metric((key,), len(decision.degraded))
-        alerts.add_metric((key,), len(decision.alerts))
-    yield from (mode, unknown, short, ready, waiting, price, read, verified, age, degraded, alerts, left)
+    of = [(one.snapshot.application.key, one.snapshot, one.decision) for one in decided]
+    modes = (((key, mode.value), decision.mode is mode) for key, _, decision in of for mode in Mode)
+    yield _gauge("mode", "1 for the mode the application is in.", (*_APP, "mode"), modes)
+    unknown = (((key,), decision.mode is None) for key, _, decision in of)
+    yield _gauge("mode_unknown", "1 while the routing is not understood.", _APP, unknown)
+    yield from _of_units(decided, units=units)
+    verdicts = (((key,), _VERDICTS[_verdict(snapshot)]) for key, snapshot, _ in of)
+    yield _gauge("routing_verified", "1: the load balancer shows the action, 0: not yet, -1: cannot tell.", _APP, verdicts)
+    ages = (((key, source.name), _age(snapshot, source.last_ok)) for key, snapshot, _ in of for source in snapshot.sources)
+    yield _gauge("signal_age_seconds", "Age of a source's last answer.", (*_APP, "source"), ages)
+    degraded = (((key,), len(decision.degraded)) for key, _, decision in of)
+    yield _gauge("degraded", "Sources that are absent or stale.", _APP, degraded)
+    yield _gauge("alerts", "Alerts that are on.", _APP, (((key,), len(decision.alerts)) for key, _, decision in of))
+    left = (((one.snapshot.application.key,), one.changes_left) for one in decided)
+    yield _gauge("flip_budget_left", "Mode changes that the flip budget still allows.", _APP, left)
 
 
-def _planned(decided: Iterable[tuple[str, PlannedFleet | None]], *, units: bool) -> Iterator[GaugeMetricFamily]:
+def _of_units(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
+    """The values of the deployment units; see `_gauges`."""
+    judged = [(one.snapshot.application.key, name, unit) for one in decided for name, unit in one.decision.evidence.items()]
+    short = (((key, name), unit.short) for key, name, unit in judged if units or unit.short)
+    yield _gauge("unit_short", "1 while a unit's shortage is proven.", _UNIT, short)
+    shown = judged if units else []
+    yield _gauge("unit_ready_replicas", "Ready replicas of a unit.", _UNIT, (((key, name), unit.ready) for key, name, unit in shown))
+    yield _gauge("unit_waiting_pods", "Unschedulable pods of a unit.", _UNIT, (((key, name), unit.demand) for key, name, unit in shown))
+    costs = [
+        ((one.snapshot.application.key, name, seen.price.source), one.snapshot.now, seen.price)
+        for one in decided
+        for name, seen in one.snapshot.units.items()
+        if units and seen.price is not None
+    ]
+    prices = ((names, cost.dollars) for names, _, cost in costs)
+    yield _gauge("unit_price_dollars_per_hour", "Price of a unit's replica.", _PRICE, prices)
+    ages = ((names, max(0.0, now - cost.at)) for names, now, cost in costs if cost.at is not None)
+    yield _gauge("unit_price_age_seconds", "Age of a price that a source gave.", _PRICE, ages)
+
+
+def _verdict(snapshot: Snapshot) -> Verdict:
+    seen = snapshot.routing.verification
+    return seen.verdict if seen else Verdict.CANNOT_TELL
+
+
+def _age(snapshot: Snapshot, last_ok: float | None) -> float:
+    return -1.0 if last_ok is None else max(0.0, snapshot.now - last_ok)
+
+
+def _planned(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
     """What strategy `planned` would run, of the applications that have it."""
-    app = ("application",)
-    planned = GaugeMetricFamily("failoverctl_planned_replicas", "Replicas that strategy planned would run.", labels=(*app, "unit"))
-    price = GaugeMetricFamily("failoverctl_planned_dollars_per_hour", "Price of what strategy planned would run.", labels=app)
-    expected = GaugeMetricFamily("failoverctl_expected_requests", "Requests per metric period that strategy planned expects.", labels=app)
+    of = [(one.snapshot.application.key, one.decision.planned) for one in decided if one.decision.planned is not None]
+    replicas = (((key, unit), count) for key, one in of if units for unit, count in one.fleet.replicas.items())
+    yield _gauge("planned_replicas", "Replicas that strategy planned would run.", _UNIT, replicas)
+    prices = (((key,), one.fleet.price) for key, one in of)
+    yield _gauge("planned_dollars_per_hour", "Price of what strategy planned would run.", _APP, prices)
+    expected = (((key,), one.expected) for key, one in of)
+    yield _gauge("expected_requests", "Requests per metric period that strategy planned expects.", _APP, expected)
     what = "What lately nine of ten forecasts of a like demand fell short by at most, as a share of them."
-    shortfall = GaugeMetricFamily("failoverctl_forecast_shortfall", what, labels=app)
+    yield _gauge("forecast_shortfall", what, _APP, (((key,), one.shortfall) for key, one in of if one.shortfall is not None))
     what = "Share of the expected demand that what strategy planned would run carries without a family."
-    resilience = GaugeMetricFamily("failoverctl_planned_share_without", what, labels=(*app, "family"))
-    for key, one in decided:
-        if one is None:
-            continue
-        fleet, demand = one.fleet, one.expected
-        price.add_metric((key,), fleet.price)
-        expected.add_metric((key,), demand)
-        if one.shortfall is not None:
-            shortfall.add_metric((key,), one.shortfall)
-        for unit, count in fleet.replicas.items() if units else ():
-            planned.add_metric((key, unit), count)
-        for family, left in fleet.left.items() if demand else ():
-            resilience.add_metric((key, family), left / demand)
-    yield from (planned, price, expected, shortfall, resilience)
+    shares = (((key, family), left / one.expected) for key, one in of if one.expected for family, left in one.fleet.left.items())
+    yield _gauge("planned_share_without", what, (*_APP, "family"), shares)
