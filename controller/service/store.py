@@ -72,12 +72,12 @@ class ConfigMapStore:
             return None
 
     def listed(self) -> Mapping[str, Object]:
-        """The ConfigMaps of all applications as they are now, by name. One whose labels somebody removed is missing.
+        """What `read` needs of the ConfigMaps of all applications as they are now, by name. One whose labels somebody removed is missing.
 
         Raises:
             RemoteError: The list failed, or was incomplete.
         """
-        found, _ = list_objects(self._session, CONFIG_MAPS, self._namespace, (("labelSelector", _SELECTOR),))
+        found, _ = list_objects(self._session, CONFIG_MAPS, self._namespace, (("labelSelector", _SELECTOR),), slimmed=True)
         return {name_of(one): one for one in found}
 
     def read(self, application: str, found: Object) -> StoredMemory:
