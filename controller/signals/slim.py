@@ -186,12 +186,13 @@ class PackedList(Sequence[dict[str, Any]]):
 
     def _group(self, number: int) -> list[dict[str, Any]]:
         packed = zlib.decompress(self._groups[number]) if number < len(self._groups) else _joined(self._open)
-        objects: list[dict[str, Any]] = json.loads(packed)
+        objects: list[dict[str, Any]] = unpack(packed)["items"]
         return objects
 
 
 def _joined(packed: Sequence[bytes]) -> bytes:
-    return b"[" + b",".join(packed) + b"]"
+    """Packed objects as one packed object."""
+    return b'{"items":[' + b",".join(packed) + b"]}"
 
 
 _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
