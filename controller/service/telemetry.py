@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -196,23 +196,25 @@ class _Latest(Collector):
 Values = Iterable[tuple[tuple[str, ...], float]]
 """The values of a metric, each with its labels."""
 
+_Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
+
 _APP: Final = ("application",)
 _UNIT: Final = ("application", "unit")
 _PRICE: Final = ("application", "unit", "source")
 
 
-def _gauge(name: str, what: str, labels: Sequence[str], values: Values) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"failoverctl_{name}", what, labels=labels)
+def _filled(family: _Family, values: Values) -> _Family:
     for names, value in values:
         family.add_metric(names, value)
     return family
+
+
+def _gauge(name: str, what: str, labels: Sequence[str], values: Values) -> GaugeMetricFamily:
+    return _filled(GaugeMetricFamily(f"failoverctl_{name}", what, labels=labels), values)
 
 
 def _counter(name: str, what: str, labels: Sequence[str], values: Values) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"failoverctl_{name}", what, labels=labels)
-    for names, value in values:
-        family.add_metric(names, value)
-    return family
+    return _filled(CounterMetricFamily(f"failoverctl_{name}", what, labels=labels), values)
 
 
 def _accounts(decided: Sequence[_Decided]) -> Iterator[CounterMetricFamily]:
