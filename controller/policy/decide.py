@@ -44,7 +44,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
     mode, problem = observed_mode(snapshot, memory.mode)
-    memory = adopt(memory, mode, snapshot.now, snapshot.routing.writer, [unit.name for unit in snapshot.application.units])
+    memory = adopt(memory, mode, snapshot.now, snapshot.routing.writer, snapshot.units)
     memory, figures, evidence = _judged(memory, snapshot)
     memory, fleet = _planned(memory, snapshot, figures, evidence)
     if fleet is not None and fleet.followed and figures.demand is not None:

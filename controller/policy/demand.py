@@ -125,7 +125,7 @@ def capacity_floors(
     throughputs = capacity_throughputs(application)
     carried = sum(evidence[name].lasting * throughput for name, throughput in throughputs.items())
     if measured is None:
-        short = [unit for unit in application.units if evidence[unit.name].short] if due else []
+        short = [unit for unit in application.units if evidence[unit.name].short]
         gap = sum(evidence[unit.name].demand * unit.throughput for unit in short)
     else:
         gap = max(0.0, measured - carried)

@@ -92,8 +92,8 @@ class Telemetry:
 def exposition(registry: CollectorRegistry) -> bytes:
     """All metrics in Prometheus' text format.
 
-    Each metric is written by the library and dropped before the next one is made. All at once take 15 MiB at a thousand applications, which
-    the process would keep.
+    Each metric is written by the library and dropped before the next one is made. With all at once the process kept 11 MiB more from its
+    first scrape on, at a thousand applications.
 
     Args:
         registry: Of the metrics.
@@ -129,10 +129,8 @@ class _Kept(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Makes the metric. Called from the thread that serves HTTP."""
-        family = GaugeMetricFamily("failoverctl_kept_objects", "Objects of the cluster in memory.", labels=("kind",))
-        for kind, count in self._counted().items():
-            family.add_metric((kind,), count)
-        yield family
+        counts = (((kind,), count) for kind, count in self._counted().items())
+        yield _gauge("kept_objects", "Objects of the cluster in memory.", ("kind",), counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +176,7 @@ class _Latest(Collector):
             self._decided.pop(application, None)
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """Makes one metric after the other, so that `exposition` can write and drop each: a thousand applications have 40,000 values.
+        """Makes one metric after the other, so that `exposition` can write and drop each: a thousand applications have 35,000 values.
 
         Called from the thread that serves HTTP.
         """
@@ -187,10 +185,8 @@ class _Latest(Collector):
         yield from _gauges(decided, units=self._units)
         yield from _planned(decided, units=self._units)
         yield from _accounts(decided)
-        calls = CounterMetricFamily("failoverctl_api_calls", "API calls of this process, retries included.", labels=("service",))
-        for service, count in self._meter.totals().items():
-            calls.add_metric((service,), count)
-        yield calls
+        calls = (((service,), count) for service, count in self._meter.totals().items())
+        yield _counter("api_calls", "API calls of this process, retries included.", ("service",), calls)
 
 
 Values = Iterable[tuple[tuple[str, ...], float]]

@@ -28,6 +28,7 @@ from controller.signals.objects import (
     items,
     mapping,
     name_of,
+    put,
     quantity,
     text,
 )
@@ -279,9 +280,7 @@ class KarpenterView:
             self._pools.pop(name, None)
             fewer_types = bool(self._types.pop(name, None))
         else:
-            read = _read_pool(obj)
-            if self._pools.get(name) != read:  # of equal ones the earlier stays: a list replaces nothing in vain
-                self._pools[name] = read
+            put(self._pools, name, _read_pool(obj))
         return self._changed(name) if fewer_types or self._pool_shown(name, now) != before else ()
 
     def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 
 Object = Mapping[str, Any]
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 _MAX_LABEL: Final = 63  # characters of a label's value; a longer one matches no node
 _VERSION_DIGITS: Final = 20  # of a resourceVersion, which has 64 bits
@@ -70,6 +72,14 @@ def name_of(obj: Object) -> str:
 def namespace_of(obj: Object) -> str:
     """`metadata.namespace`, "" for cluster-scoped objects."""
     return shared(text(obj, "metadata", "namespace"))
+
+
+def put(store: dict[_K, _V], key: _K, value: _V) -> bool:
+    """Keeps a value, and says whether it is another than before. Of equal ones the earlier stays: a list replaces nothing in vain."""
+    if store.get(key) == value:
+        return False
+    store[key] = value
+    return True
 
 
 def condition(obj: Object, kind: str) -> Mapping[str, Any]:

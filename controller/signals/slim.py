@@ -22,7 +22,7 @@ SCALE_IN: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior", "sca
 """Where a ScaledObject's spec says how its HPA removes replicas."""
 
 _GROUP: Final = 20  # objects that a list compresses together, and unpacks together
-_FAST: Final = 1  # zlib's fastest level: half a millisecond for a group
+_FAST: Final = 1  # zlib's fastest level: less than a millisecond for a group
 _TRIGGER: Final = ("metricName", "expression", "targetMetricValue")
 
 
@@ -119,7 +119,7 @@ def _ingress(obj: Object) -> dict[str, Any]:
 
 
 def _config_map(obj: Object) -> dict[str, Any]:
-    """The stored memory of an application, without its status, which is several times as long and not read."""
+    """The stored memory of an application, without its status, from which nothing is decided."""
     metadata = _picked(obj.get("metadata"), "name", "resourceVersion")
     return {"metadata": metadata, "data": _picked(obj.get("data"), "memory", "epoch")}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, Resource
 from controller.clock import parse_rfc3339
@@ -30,6 +30,7 @@ from controller.signals.objects import (
     name_of,
     namespace_of,
     pinned_values,
+    put,
     shared,
     text,
     version,
@@ -49,8 +50,6 @@ _MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
 _GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
 Key = tuple[str, str]
-_K = TypeVar("_K")
-_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class WorkloadView:
         known = self._pending.get(namespace, {}).get(name)
         pod = None if kind == "DELETED" else _waiting_pod(obj)
         if pod is not None:
-            _put(self._pending.setdefault(namespace, {}), name, pod)
+            put(self._pending.setdefault(namespace, {}), name, pod)
         elif known is not None:
             del self._pending[namespace][name]
             if not self._pending[namespace]:
@@ -147,7 +146,7 @@ class WorkloadView:
             instance_types=pinned_values(template, TYPE_LABEL),
             placement=placement_of(template),
         )
-        return _put(self._deployments, key, seen)
+        return put(self._deployments, key, seen)
 
     def endpoint_slice(self, kind: str, obj: Object) -> bool:
         """Takes one EndpointSlice."""
@@ -166,7 +165,7 @@ class WorkloadView:
         if kind == "DELETED":
             return changed
         self._slice_services[namespace, name] = service
-        changed = _put(self._slices.setdefault((namespace, service), {}), name, tuple(sorted(set(_ready_endpoints(obj))))) or changed
+        changed = put(self._slices.setdefault((namespace, service), {}), name, tuple(sorted(set(_ready_endpoints(obj))))) or changed
         self._count_endpoints((namespace, service))
         return changed
 
@@ -186,7 +185,7 @@ class WorkloadView:
         for port in items(obj, "spec", "ports"):
             number, name = integer(port, "port"), text(port, "name")
             ports.extend(value for value in (number, name) if value)
-        return _put(self._services, key, tuple(ports))
+        return put(self._services, key, tuple(ports))
 
     def scaled_object(self, kind: str, obj: Object) -> bool:
         """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
@@ -211,7 +210,7 @@ class WorkloadView:
         namespace, key = namespace_of(obj), (group, name_of(obj))
         bindings = self._bindings.setdefault(namespace, {})
         gone = kind == "DELETED" and bindings.pop(key, None) is not None
-        if gone or (kind != "DELETED" and _put(bindings, key, pack(slim("targetgroupbindings", obj)))):
+        if gone or (kind != "DELETED" and put(bindings, key, pack(slim("targetgroupbindings", obj)))):
             self._bindings_changed(namespace)
             return True
         return False
@@ -387,14 +386,6 @@ class WorkloadView:
         if known is None or known[0] is not obj or known[1] != unit.counter_metric:
             known = self._read_scalers[key] = (obj, unit.counter_metric, _read_scaler(unpack(obj[1]), obj[0], unit))
         return known[2]
-
-
-def _put(store: dict[_K, _V], key: _K, value: _V) -> bool:
-    """Keeps a value, and says whether it is another than before. Of equal ones the earlier stays: a list replaces nothing in vain."""
-    if store.get(key) == value:
-        return False
-    store[key] = value
-    return True
 
 
 def _shared(value: object) -> object:

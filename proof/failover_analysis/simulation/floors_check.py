@@ -28,9 +28,8 @@ class FloorsCheck:
             self._due.discard(action.unit)
         elif action.kind is ActionKind.ROUTE and conclusion.decision.verb.changes_mode:
             before = self._written[1] if self._written[0] is conclusion else set()
-            planned = {one.unit for one in conclusion.plan.actions if one.kind is ActionKind.RAISE_FLOOR}
             unknown = conclusion.decision.mode is Mode.CAPACITY and total_demand(conclusion.snapshot) is None
-            self._due = planned - before if unknown else set()
+            self._due = _raised(conclusion) - before if unknown else set()
 
     def lost(self, conclusion: Conclusion) -> str:
         """What is wrong with a plan of the leader: it does not raise a floor that is due. "" where it does, or where none is due.
@@ -45,11 +44,14 @@ class FloorsCheck:
             self._due.clear()
             return ""
         wanted = capacity_floors(snapshot, decision.evidence, None, due=snapshot.units.keys())
-        scalers = {name: observed.scaler for name, observed in snapshot.units.items()}
-        missing = {name for name, one in scalers.items() if one is not None and not one.paused and one.min_replicas < wanted[name]}
-        self._due &= missing
-        planned = {action.unit for action in conclusion.plan.actions if action.kind is ActionKind.RAISE_FLOOR}
-        lost = sorted(self._due - planned)
+        scalers = {name: seen.scaler for name, seen in snapshot.units.items() if seen.scaler is not None}
+        self._due &= {name for name, one in scalers.items() if not one.paused and one.min_replicas < wanted[name]}
+        lost = sorted(self._due - _raised(conclusion))
         self._due.difference_update(lost)  # one violation of each is enough
-        words = ", ".join(f"{name} at {snapshot.units[name].desired} replicas instead of {wanted[name]}" for name in lost)
+        words = ", ".join(f"{name} at {scalers[name].min_replicas} instead of {wanted[name]}" for name in lost)
         return f"floors that no later pass raises: {words}" if lost else ""
+
+
+def _raised(conclusion: Conclusion) -> set[str]:
+    """The units whose floor a plan raises."""
+    return {action.unit for action in conclusion.plan.actions if action.kind is ActionKind.RAISE_FLOOR}
