@@ -66,6 +66,7 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
         preview: See `controller.policy.decide.decide`.
     """
     kept, decision = decide(memory, snapshot, preview=preview)
+    kept = memory if kept == memory else kept  # so that all who hold an application's memory hold one object
     if further := tuple(alerts):
         decision = replace(decision, alerts=(*decision.alerts, *further))
     policy, now = snapshot.application.policy, snapshot.now
