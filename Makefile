@@ -133,7 +133,7 @@ bench-react: .venv/.synced-bench ## From a refused launch to the patched Ingress
 	@$(RUN)/python -m benchmarks.react $(ARGS)
 
 .PHONY: bench-soak
-bench-soak: .venv/.synced-bench ## An hour with churn and an API server that restarts: whether anything grows (ARGS="--minutes 12 --applications 100")
+bench-soak: .venv/.synced-bench ## Two hours with churn and an API server that restarts: whether anything grows (ARGS="--minutes 12 --applications 100")
 	@$(RUN)/python -m benchmarks.soak --write $(ARGS)
 
 .PHONY: bench-takeover
