@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import urllib3
 
 from controller.clients.calls import CallMeter
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
-from controller.foreign import decode, shown
+from controller.foreign import decode, decode_page, shown
 
 if TYPE_CHECKING:  # it takes half a second of CPU to import: only what connects pays for it
     from kubernetes import client as kubernetes_client
@@ -197,6 +197,7 @@ class KubeSession:
         body: str | None = None,
         content_type: str = JSON,
         deadline_s: float | None = None,
+        each: Callable[[Any], None] | None = None,
     ) -> Object:
         """Sends one request and returns the decoded answer.
 
@@ -208,6 +209,7 @@ class KubeSession:
             content_type: Of the body.
             deadline_s: When the answer is no longer of use, seconds from now. The server gets it too, as a limit for processing the
                 request. None: the session's time-outs apply.
+            each: Called with each object of a list as soon as it is decoded; the answer is then without them. None: it has them.
 
         Raises:
             RemoteError: One of its subclasses by status, see `controller.errors`.
@@ -218,7 +220,7 @@ class KubeSession:
             query = (*query, ("timeout", f"{round(deadline_s * 1000)}ms"))
         response = self._send(method, path, query, body, content_type, timeout, stream=False)
         try:
-            decoded = decode(response.data)
+            decoded = decode(response.data) if each is None else decode_page(response.data, each)
         except (ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: the answer is not JSON", status=response.status) from error
         if not isinstance(decoded, dict):

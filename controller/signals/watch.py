@@ -14,13 +14,13 @@ from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals.discovery import Discovery
-from controller.signals.objects import items, text
+from controller.signals.objects import text
 from controller.signals.slim import PackedList, slim
 
-_PAGE: Final = 100  # a decoded object takes several times the memory of its slimmed form
+_PAGE: Final = 100  # the text of a page is held twice while its objects are decoded, one after the other
 _MAX_PAGES: Final = 1000
 LISTS: Final = 2
-"""Lists that are read at the same time. The decoded answers of all kinds together were the highest memory of the whole process."""
+"""Lists that are read at the same time. What all of them hold was the highest memory of the whole process."""
 _TURN_S: Final = 10.0  # the longest wait for other lists, which may hang
 _BACKOFF_BASE_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 10.0  # bounds how long after an outage the watch stays down
@@ -92,12 +92,14 @@ def list_objects(
     """
     objects: PackedList | list[Object] = PackedList() if slimmed else []
     token, version = "", ""
+
+    def keep(obj: object) -> None:
+        if isinstance(obj, dict):
+            objects.append(slim(resource.plural, obj) if slimmed else obj)
+
     for _ in range(_MAX_PAGES):
         parameters = [*query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
-        page = session.request("GET", resource.path(namespace), query=parameters)
-        for item in items(page, "items"):
-            if isinstance(item, dict):
-                objects.append(slim(resource.plural, item) if slimmed else item)
+        page = session.request("GET", resource.path(namespace), query=parameters, each=keep)
         version, token = text(page, "metadata", "resourceVersion"), text(page, "metadata", "continue")
         if not token:
             return objects, version

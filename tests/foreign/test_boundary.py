@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from controller.catalog.loader import Source, parse_applications
 from controller.clock import LATEST, format_rfc3339, parse_rfc3339
 from controller.documents import LISTED
 from controller.errors import ConfigError
-from controller.foreign import MAX_ANNOTATION, MAX_SHOWN, MAX_VALUE, decode, shown
+from controller.foreign import MAX_ANNOTATION, MAX_SHOWN, MAX_VALUE, decode, decode_page, shown
 from controller.policy.codec import CodecError, encode
 from controller.policy.codec import decode as decode_memory
 from controller.policy.model import Memory
@@ -26,6 +27,13 @@ JSON = st.recursive(
     ),
     max_leaves=16,
 )
+
+
+def _whole(raw: bytes) -> Any:
+    """A page that was decoded one object at a time, with its objects."""
+    found: list[Any] = []
+    page = decode_page(raw, found.append)
+    return page if not isinstance(page, dict) or "items" in page else {**page, "items": found}
 
 
 def _scalars(value: Any) -> list[Any]:
@@ -72,6 +80,39 @@ def test_the_data_of_our_own_config_maps_is_unchanged() -> None:
     obj = {"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"memory": "z\n" * MAX_VALUE}}
     assert decode(json.dumps(obj).encode()) == obj
     assert len(decode(json.dumps({**obj, "kind": "Pod"}).encode())["data"]["memory"]) == MAX_VALUE
+
+
+@pytest.mark.parametrize("decoded", [decode, _whole], ids=["whole", "one at a time"])
+def test_the_data_of_our_own_config_maps_is_unchanged_in_a_list(decoded: Callable[[bytes], Any]) -> None:
+    """A list says its kind once, and its objects do not: a takeover reads all memories by one list."""
+    data = {"memory": "z\n" * MAX_VALUE}
+    assert decoded(json.dumps({"kind": "ConfigMapList", "items": [{"data": data}]}).encode())["items"] == [{"data": data}]
+    assert len(decoded(json.dumps({"kind": "PodList", "items": [{"data": data}]}).encode())["items"][0]["data"]["memory"]) == MAX_VALUE
+
+
+@given(
+    st.fixed_dictionaries({"kind": st.sampled_from(["PodList", "ConfigMapList"]), "items": JSON}, optional={"metadata": JSON, "x\n": JSON})
+    | JSON,
+    st.sampled_from([None, 1, "\t"]),
+)
+def test_one_object_at_a_time_is_decoded_as_the_whole_page_is(page: Any, indent: int | str | None) -> None:
+    """Whatever a list holds, and however it is set out."""
+    raw = json.dumps(page, indent=indent).encode()
+    expected = decode(raw)
+    assert _whole(raw) == (expected if not isinstance(expected, dict) or "items" in expected else {**expected, "items": []})
+
+
+@pytest.mark.parametrize("form", [{}, {"separators": (",", ":")}, {"indent": 2}])
+def test_a_page_that_breaks_off_or_goes_on_is_refused(form: dict[str, Any]) -> None:
+    """At every character: a page that is cut must never pass for a shorter list."""
+    raw = json.dumps({"kind": "PodList", "items": [{"a": 1}, [], "x"], "metadata": {}}, **form).encode()
+    assert _whole(raw)["items"] == [{"a": 1}, [], "x"]
+    for end in range(len(raw)):
+        with pytest.raises(ValueError, match=r".+"):
+            _whole(raw[:end])
+    for wrong in (raw + b"}", raw.replace(b"}", b"},", 1), raw.replace(b'"items"', b"1"), raw.replace(b'"items":', b'"items"')):
+        with pytest.raises(ValueError, match=r".+"):
+            _whole(wrong)
 
 
 @pytest.mark.parametrize("quoted", ['"' * 50_000, "\\" * 50_000, "a\\n" * 50_000, TEXT, "\x7f" * 9000])

@@ -17,7 +17,7 @@ from controller.cli.common import seconds
 from controller.clock import SystemClock, format_rfc3339, parse_rfc3339
 from controller.documents import check, read_documents
 from controller.errors import ConfigError, Unavailable
-from controller.foreign import decode
+from controller.foreign import decode, decode_page
 from controller.notifiers.redact import Redactor
 from controller.notifiers.slack_threads import _read
 from controller.policy.codec import CodecError
@@ -76,6 +76,19 @@ def _delivered(*kinds: str) -> Callable[[bytes], object]:
             conclude(Memory(), world.snapshot())
 
     return run
+
+
+def _page(raw: bytes) -> None:
+    """A page that passes is decoded in both ways to the same."""
+    found: list[object] = []
+    page = decode_page(raw, found.append)
+    whole = decode(raw)
+    if isinstance(page, dict) and isinstance(whole.get("items"), list):
+        assert found == whole["items"]
+
+
+def _page_of(*kinds: str) -> bytes:
+    return json.dumps({"kind": "List", "items": [obj for kind, obj in objects() if kind in kinds], "metadata": {}}).encode()
 
 
 def _ingress(raw: bytes) -> None:
@@ -153,6 +166,7 @@ _JSON: Final = (ValueError, RecursionError)
 
 TARGETS: Final[Mapping[str, Target]] = {
     "answer of the API server": Target(decode, _of("Ingress", "Pod", "NodePool", "ScaledObject"), _JSON),
+    "page of a list": Target(_page, [_page_of("Pod", "NodePool", "ScaledObject")], _JSON),
     "Ingress": Target(_ingress, _of("Ingress"), _JSON),
     "routing action": Target(lambda raw: parse_action(_text(raw)), [_ACTION]),
     "conditions of a rule": Target(_conditions, [_CONDITIONS]),

@@ -10,7 +10,9 @@ import pytest
 from controller.clients.kube import connect
 from controller.clock import ManualClock
 from controller.errors import Unavailable
-from controller.policy.model import Memory
+from controller.foreign import MAX_VALUE
+from controller.policy.codec import encode
+from controller.policy.model import Cause, Memory, UnitMemory
 from controller.ports import StoredMemory
 from controller.service.listed_store import FRESH_S, LISTS, ListedStore
 from controller.service.store import ConfigMapStore, record_name
@@ -60,6 +62,16 @@ def levels(bench: Bench) -> list[int]:
 
 def test_a_term_begins_with_one_list(bench: Bench) -> None:
     assert levels(bench) == [0, 1, 2, 3, 4]
+    assert bench.requests() == ["list"]
+
+
+def test_a_long_memory_comes_whole_out_of_the_list(bench: Bench) -> None:
+    """It is longer than any text of a stranger may be, and its list says once that it holds ConfigMaps. It was cut, and then not valid."""
+    long = Memory(units={f"unit-{number}": UnitMemory(NOW + number, Cause.CAPACITY) for number in range(200)})
+    assert len(encode(long)) > 2 * MAX_VALUE
+    bench.direct.save(KEYS[0], long, over=bench.direct.load(KEYS[0]), epoch=1)
+    bench.requests()
+    assert bench.store.load(KEYS[0]).memory == long
     assert bench.requests() == ["list"]
 
 

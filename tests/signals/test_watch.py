@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 from controller.clients.kube import CONFIG_MAPS, PODS, KubeSession, Object, Resource, connect
 from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
+from controller.foreign import decode_page
 from controller.signals import watch as watch_module
 from controller.signals.watch import LISTS, Watch, list_objects
 from failover_harness.waiting import wait_for
@@ -358,7 +360,7 @@ class Script:
         self.listed = 0
         self.stop: Callable[[], None] = lambda: None
 
-    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]]) -> Object:
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None]) -> Object:
         self.listed += 1
         answer = next(self.lists, None)
         if answer is None:
@@ -366,7 +368,7 @@ class Script:
             raise Unavailable("the script is at its end")
         if isinstance(answer, RemoteError):
             raise answer
-        return answer
+        return cast("Object", decode_page(json.dumps(answer).encode(), each))
 
     @contextmanager
     def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float) -> Iterator[Iterator[Any]]:
@@ -415,14 +417,14 @@ class Counted(Script):
 
     active, most, lock = 0, 0, threading.Lock()
 
-    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]]) -> Object:
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None]) -> Object:
         with Counted.lock:
             Counted.active += 1
             Counted.most = max(Counted.most, Counted.active)
         time.sleep(0.005)  # others may come meanwhile
         with Counted.lock:
             Counted.active -= 1
-        return super().request(method, path, query=query)
+        return super().request(method, path, query=query, each=each)
 
 
 def test_few_lists_are_read_at_the_same_time() -> None:
