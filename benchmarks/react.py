@@ -90,6 +90,7 @@ _ROWS: Final = (
     Scenario(1000, 300),
     Scenario(1000, 300, aws=True),
     Scenario(1000, 300, churn=True),
+    Scenario(1000, 300, aws=True, churn=True),
     Scenario(1000, 1000, shared=True),
 )
 FULL: Final = Plan(_ROWS, window_s=60.0, settle_s=4.0, trips=60)
@@ -458,7 +459,9 @@ def main() -> None:
     parser.add_argument("--aws", action="store_true", help="with --applications: ELBv2, CloudWatch and EC2 are on, and answer after 0.2 s")
     parser.add_argument("--churn", action="store_true", help="with --applications: pods and NodeClaims of a thousand nodes come and go")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
-    parser.add_argument("--replace", action="store_true", help="with --applications: put the row into the docs in place of the last one")
+    parser.add_argument(
+        "--replace", action="store_true", help="with --applications: put the row into the docs, in place of one that measured the same"
+    )
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     if options.applications:

@@ -49,14 +49,14 @@ def document(results: Sequence[Row], machine: Row, source: Row, noise: float, to
 
 
 def replaced(made: Row, kept: Row) -> dict[str, Any]:
-    """The rows of a run in place of those of the kept result that measured the same; they are marked.
+    """The rows of a run in place of those of the kept result that measured the same, or after all of them; they are marked.
 
     Args:
         made: See `document`.
         kept: Likewise, of the last complete run.
     """
     new = {key: {_what(row): {**row, "alone": True} for row in made[key]} for key in ("rows", "mass")}
-    return {**kept, **{key: [new[key].get(_what(row), row) for row in kept[key]] for key in new}}
+    return {**kept, **{key: list(({_what(row): row for row in kept[key]} | new[key]).values()) for key in new}}
 
 
 def _what(row: Row) -> tuple[Any, ...]:
