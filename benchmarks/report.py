@@ -78,6 +78,7 @@ def _mass(result: Row) -> dict[str, Any]:
     }
     counts = {
         "applications": result["scenario"]["applications"],
+        "aws": result["aws"],
         "patched": len(times),
         "failed": result["failed"],
         "rest": result["rest"],
