@@ -17,6 +17,7 @@ _MAX_CODES: Final = 16  # far more than one fleet request has errors
 _ANCHOR: Final = "insufficient capacity, "
 _ALL_UNAVAILABLE: Final = "all requested instance types were unavailable during launch"
 _CONFIG_TAILS: Final = {"truncating instance types": "MinValuesUnmet", "resolving nodeclass": "NodeClassUnresolved"}
+_CUT: Final = ("..", "…")  # messages of Karpenter that are cut end with two points or three
 _PLACEMENT_GROUP: Final = "limit of instances in this spread placement group"
 
 _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63}(?:\.[A-Z][A-Za-z0-9]{0,63})?): ")
@@ -106,7 +107,7 @@ def classify_refusal(message: str) -> RefusalMessage:
         message: The event's message; cut to 4 KiB.
     """
     text = message[:MAX_VALUE]
-    truncated = text.endswith(("...", "…")) or len(message) > MAX_VALUE
+    truncated = text.endswith(_CUT) or len(message) > MAX_VALUE
     _, found, tail = text.partition(_ANCHOR)
     if not found:
         return RefusalMessage(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
