@@ -98,6 +98,11 @@ class Writes:
         """The place of the first write of any of these objects."""
         return next(place for place, path in enumerate(self.paths) if path.endswith(ends))
 
+    def saved(self, name: str) -> int:
+        """The place of the first write of an application's memory after that of its Ingress: an earlier one has nothing to do with it."""
+        moved, record = self.first(f"/ingresses/{name}"), record_name(f"{NAMESPACE}/{name}")
+        return next(place for place, path in enumerate(self.paths) if place > moved and path.endswith(f"/configmaps/{record}"))
+
 
 def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, *, demand_known: bool) -> tuple[Service, Writes]:
     """The service over all of them, and what it writes."""
