@@ -20,7 +20,7 @@ from tests.analysis.simulation.support import HOUR, outage, setup
 DAY: Final = 24 * HOUR
 BEGIN: Final = 1 * HOUR
 _BUDGET_S: Final = 300.0  # how old the last word of a source may be, and CloudWatch's period and lag
-_LATE_S: Final = 30.0
+_LATE_S: Final = 120.0  # the pass that has begun
 
 Bad = Callable[[Engine, bool], None]
 
@@ -76,7 +76,7 @@ class Day:
 def _played(bad: Bad, outages: tuple[Outage, ...], more_s: float = BEGIN + DAY + 600) -> tuple[Day, Any]:
     """A day of it, from the first hour on, during outages of a unit."""
     made = setup(
-        seconds=BEGIN + DAY + 2 * HOUR, demand=lambda at: 900.0 if at < more_s else 2400.0, outages=outages, interval_s=30.0
+        seconds=BEGIN + DAY + 2 * HOUR, demand=lambda at: 900.0 if at < more_s else 2400.0, outages=outages, interval_s=120.0
     )  # fmt: skip
     simulation = Simulation(made, 1)
     engine, day = simulation.engine, Day(simulation.engine)
