@@ -46,7 +46,7 @@ _BACKOFF_MIN_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 300.0
 _REFUSED_S: Final = 600.0  # how long a query that CloudWatch refuses is left out
 _LOOKBACK_S: Final = 300.0  # at least: CloudWatch is late by one to three minutes, whatever the period
-_DUE: Final = 0.9
+_EARLY: Final = 0.1  # by what share of an interval a poll may come early: the timer's jitter must not make it wait for one more
 _MAX_VALUE: Final = 1e300
 
 
@@ -489,8 +489,9 @@ class CloudWatchPoller:
                 self._due = now + max(self._interval_s, self._backoff_s)
                 return
             self._forbidden, self._backoff_s = False, 0.0
-            # Sooner than the timer comes by: one that is a moment early must not make it wait for a whole interval more.
-            self._due = now + _DUE * self._interval_s
+            early_s = _EARLY * self._interval_s
+            in_time = now - self._due < self._interval_s  # then the next one is due when it would be if this one had not come late
+            self._due = (min(now, self._due + early_s) if in_time else now) + self._interval_s - early_s
             if answers.forbidden:
                 problem = problem or "CloudWatch forbids some of the metrics"
             elif answers.incomplete:

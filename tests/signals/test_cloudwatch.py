@@ -224,6 +224,20 @@ def test_a_timer_that_comes_a_moment_early_does_not_skip_a_minute(
     assert len(endpoint.calls) == 5
 
 
+def test_a_poll_that_comes_late_does_not_skip_the_next_one(endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock) -> None:
+    """On a busy machine a poll began eight seconds after its timer. The next one, in time again, seemed to be early, and was left out."""
+    start = clock.now()
+    for minute, late in enumerate((0.0, 8.0, 0.0, 30.0, 0.0, 50.0, 0.0)):
+        clock.advance(start + 60 * minute + late - clock.now())
+        poll(poller)
+    assert len(endpoint.calls) == 7
+    clock.advance(300)  # a pause is not made up for
+    for _ in range(60):
+        poll(poller)
+        clock.advance(1)
+    assert len(endpoint.calls) == 9
+
+
 # --- what is used -----------------------------------------------------------------------------------------------------------------------
 
 
