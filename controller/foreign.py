@@ -66,7 +66,7 @@ def decode(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def decode_page(raw: bytes, each: Callable[[Any], None]) -> Any:  # noqa: ANN401 - any JSON
-    """Decodes a page of a list like `decode`, but one object at a time: decoded whole, a page takes ten times the memory of its text.
+    """Decodes a page of a list like `decode`, but one object at a time: decoded whole, a page takes up to ten times its text.
 
     Args:
         raw: The page.
@@ -76,16 +76,20 @@ def decode_page(raw: bytes, each: Callable[[Any], None]) -> Any:  # noqa: ANN401
         The page without its objects.
 
     Raises:
-        ValueError: It is not JSON. Some objects may have been handed over by then.
+        ValueError: It is not JSON, or has its objects twice. Some may have been handed over by then.
         RecursionError: It is nested too deeply.
     """
     walk, unusual = JsonWalk(raw.decode(), _DECODER), _UNUSUAL.search(raw) is not None
     page: dict[str, Any] = {}
+    listed = False
     if not walk.passes("{"):
         return decode(raw)
     for _ in walk.parts("}"):
         key = walk.key()
+        if key == "items" and listed:
+            raise ValueError("a page with two lists of objects")
         if key == "items" and walk.passes("["):
+            listed = True
             for _ in walk.parts("]"):
                 value = walk.value()
                 each(_object(value, _kind_in(page)) if unusual else value)

@@ -17,7 +17,7 @@ _MAX_CODES: Final = 16  # far more than one fleet request has errors
 _ANCHOR: Final = "insufficient capacity, "
 _ALL_UNAVAILABLE: Final = "all requested instance types were unavailable during launch"
 _CONFIG_TAILS: Final = {"truncating instance types": "MinValuesUnmet", "resolving nodeclass": "NodeClassUnresolved"}
-_CUT: Final = ("..", "…")  # messages of Karpenter that are cut end with two points or three
+_CUT: Final = ("..", "…")  # messages of Karpenter that are cut end with two dots or three
 _PLACEMENT_GROUP: Final = "limit of instances in this spread placement group"
 
 _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63}(?:\.[A-Z][A-Za-z0-9]{0,63})?): ")

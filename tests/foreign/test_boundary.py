@@ -110,7 +110,8 @@ def test_a_page_that_breaks_off_or_goes_on_is_refused(form: dict[str, Any]) -> N
     for end in range(len(raw)):
         with pytest.raises(ValueError, match=r".+"):
             _whole(raw[:end])
-    for wrong in (raw + b"}", raw.replace(b"}", b"},", 1), raw.replace(b'"items"', b"1"), raw.replace(b'"items":', b'"items"')):
+    twice = raw.replace(b'"kind"', b'"items": [], "kind"')
+    for wrong in (twice, raw + b"}", raw.replace(b"}", b"},", 1), raw.replace(b'"items"', b"1"), raw.replace(b'"items":', b'"items"')):
         with pytest.raises(ValueError, match=r".+"):
             _whole(wrong)
 

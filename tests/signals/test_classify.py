@@ -103,7 +103,7 @@ def test_a_launch_that_is_still_tried_is_no_failure(reason: str) -> None:
 
 @pytest.mark.parametrize("end", ["..", "...", "…"])
 def test_a_message_that_is_cut_says_so_in_any_way(end: str) -> None:
-    """In the field messages end with two points as well as with three. One that is whole ends with the full stop of its sentence."""
+    """In the field messages end with two dots as well as with three. One that is whole ends with the full stop of its sentence."""
     whole = ice_message("inf2-abcde", "InsufficientInstanceCapacity: We currently do not have sufficient inf2.xlarge capacity.")
     assert not classify_refusal(whole).truncated
     assert classify_refusal(whole.removesuffix(".") + end).truncated
