@@ -50,7 +50,7 @@ _SCRAPE_ANSWER_S: Final = 10.0  # Prometheus' limit
 _LEVELS: Final = ((0.51, 0.59), (0.92, 1.0))
 """The parts of the time of which the beginning and the end are the medians. NodeClaims that are gone are remembered for an hour, so that
 of two hours the first one fills what is kept."""
-_WRITES: Final = ((0.28, 0.5), (0.78, 1.0))
+_WRITES: Final = ((0.28, 0.48), (0.78, 0.98))
 """Those in which writes are counted. The account of each application is written once an hour, at a moment of its own: of two hours these
 parts are an hour apart, and have the same ones. Neither has the writes that begin a term, one of each application, after a restart."""
 _AWAY_S: Final = 20.0  # the API server is killed, and hangs, for that long
