@@ -238,7 +238,7 @@ def mass(row: Row) -> tuple[str, ...]:
         f"{row['last_s']:.1f} s",
         f"{row['rest_s']:.1f} s",
         *(f"{ms:.0f} ms" for ms in each.values()),
-        f"{row['rss_mib']:.0f} MiB",
+        f"{row['rss_mib']:.0f} MiB" + ("" if row["rss_mib"] <= (AWS_GOALS if row.get("aws") else GOALS)["rss_mib"] else " !"),
     )
 
 
