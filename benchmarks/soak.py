@@ -52,7 +52,7 @@ _LEVELS: Final = ((0.51, 0.59), (0.92, 1.0))
 of two hours the first one fills what is kept."""
 _WRITES: Final = ((0.28, 0.48), (0.78, 0.98))
 """Those in which writes are counted. The account of each application is written once an hour, at a moment of its own: of two hours these
-parts are an hour apart, and have the same ones. Neither has the writes that begin a term, one of each application, after a restart."""
+parts are an hour apart, and have the same ones. Neither has the minutes after a fault: a new term would stamp each memory."""
 _AWAY_S: Final = 20.0  # the API server is killed, and hangs, for that long
 
 
