@@ -35,7 +35,7 @@ from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
-from controller.signals.objects import behind, event_time, name_of, namespace_of, text, version_of
+from controller.signals.objects import behind, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import LISTS, Query, Watch, WatchHealth
@@ -443,8 +443,12 @@ class ClusterView:
 
 
 def _stamp(obj: Object) -> float | None:
-    """When something was made, or an event happened, by the cluster's clock; None where it does not say."""
-    return event_time(obj) if "involvedObject" in obj else parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
+    """When the API server stored something first, by its clock; None where it does not say.
+
+    The times of an event are by the clock of the component that reports it, which may be ours, and it may wait in a queue: after a refusal
+    that concerned a thousand applications, the last of our own events were stored a minute after they had happened.
+    """
+    return parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
 
 
 @dataclass(frozen=True, slots=True)

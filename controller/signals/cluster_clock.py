@@ -1,7 +1,8 @@
 """The cluster's clock beside ours: by how much they differ, learned from the stamps of what the watches deliver.
 
 Stamps of objects and events are compared with each other, and with the time that it is by the clock that wrote them. Only what leaves the
-views is translated into our time. The API server's, the scheduler's and Karpenter's clocks count as one.
+views is translated into our time. The API server's, the scheduler's and Karpenter's clocks count as one. They are learned from the stamps
+of the API server alone: a component that reports an event stamps it with its own clock, and this controller reports some as well.
 
 A stamp that a watch delivers as it happens is as old as the delivery took. Where all of the last few are older than a delivery takes, our
 clock is ahead; where most of them lie in the future, it is behind. A list only says that the cluster's clock is no earlier than its

@@ -155,7 +155,7 @@ def test_what_auto_mode_says_of_a_pod_is_read(begin: Begin, tmp_path: Path, wher
             "karpenter.sh/nodepool In [inf2]"
         )
         for number, component in enumerate(("default-scheduler", "eks-auto-mode/compute", "somebody-else")):
-            stamp = format_rfc3339(NOW + number)
+            stamp = format_rfc3339(NOW - 2 + number)
             event = {
                 "metadata": {"name": f"{pod}.{number}", "namespace": NAMESPACE},
                 "involvedObject": {"kind": "Pod", "apiVersion": "v1", "name": pod, "namespace": NAMESPACE},
@@ -167,7 +167,7 @@ def test_what_auto_mode_says_of_a_pod_is_read(begin: Begin, tmp_path: Path, wher
             }
             cluster.store.create("Event", event)
         view, _ = begin(cluster.session(tmp_path))
-        assert view.karpenter.unavailable(NAMESPACE, pod) == (("inf2", NOW + 1),)
+        assert view.karpenter.unavailable(NAMESPACE, pod) == (("inf2", NOW - 1),)
     finally:
         cluster.close()
 

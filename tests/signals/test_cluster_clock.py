@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, PODS
@@ -150,3 +152,38 @@ def test_values_and_reports_are_as_old_as_the_cluster_says(ahead_s: float) -> No
     assert {snapshot.now - one.at for one in samples if one is not None} == {60.0}
     assert snapshot.routing.blocked == "Failed build model"
     assert cluster.view.now() == pytest.approx(T0)
+
+
+def our_event(name: str, at: float, *, stored: float) -> dict[str, Any]:
+    """An event of ours about an Ingress."""
+    return {
+        "metadata": {"name": name, "namespace": "shop", "resourceVersion": "7", "creationTimestamp": format_rfc3339(stored)},
+        "involvedObject": {"kind": "Ingress", "namespace": "shop", "name": "sd21"},
+        "reason": "ShortageProven",
+        "source": {"component": "failoverctl"},
+        "firstTimestamp": format_rfc3339(at),
+        "lastTimestamp": format_rfc3339(at),
+    }
+
+
+def test_events_that_waited_before_they_were_stored_are_no_other_clock() -> None:
+    """Of a thousand failovers at once the last event of ours was stored a minute later: every application heard of a wrong clock."""
+    cluster = Cluster()
+    cluster.refuse("inf2-aaaaa")
+    for number in range(10):
+        cluster.ours.advance(6)
+        cluster.view.changed(EVENTS, None, "ADDED", our_event(f"sd21.{number}", T0, stored=cluster.now))
+    assert cluster.view.time.skew_s == 0.0
+    assert cluster.age() == pytest.approx(60)
+
+
+@pytest.mark.parametrize("ahead_s", [420.0, -420.0])
+def test_the_clock_that_stamps_an_event_is_not_the_cluster_s(ahead_s: float) -> None:
+    """Our own events would hide a clock of ours that is wrong, and those of another replica show its clock."""
+    cluster = Cluster(ahead_s)
+    for number in range(3):
+        cluster.view.changed(EVENTS, None, "ADDED", our_event(f"sd21.{number}", cluster.ours.now(), stored=cluster.now))
+    assert cluster.view.time.skew_s == pytest.approx(ahead_s)
+    listed = Cluster()
+    listed.view.listed(EVENTS, "shop", [our_event("sd21.0", T0 + abs(ahead_s), stored=T0)])
+    assert listed.view.time.skew_s == 0.0
