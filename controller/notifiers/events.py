@@ -69,7 +69,7 @@ class EventNotifier:
         self._component = component
         self._instance = (instance or component)[:_MAX_INSTANCE]
         self._lock = threading.Lock()
-        self._posted: OrderedDict[tuple[str, ...], _Posted] = OrderedDict()
+        self._posted: OrderedDict[str, _Posted] = OrderedDict()  # by a digest of what equal events have in common
 
     takes_digests = False
     """Each Ingress shows what happened to it."""
@@ -90,10 +90,10 @@ class EventNotifier:
             return
         reason = _camel_case(message.reason) or _camel_case(message.kind.value.title())
         text = cut_bytes(sentence(view(message)), MAX_MESSAGE)
-        key = (involved.namespace, involved.name, involved.uid, reason, text)
+        same = hashlib.sha256("\0".join((involved.namespace, involved.name, involved.uid, reason, text)).encode()).hexdigest()
         with on_behalf_of(message.application):
-            if not self._counted_up(key, message.at):
-                self._create(key, involved, reason, text, message)
+            if not self._counted_up(same, involved.namespace, message.at):
+                self._create(same, involved, reason, text, message)
 
     def _involved(self, application: str) -> Involved | None:
         if not application:
@@ -105,30 +105,30 @@ class EventNotifier:
         namespace, _, name = application.partition("/")
         return Involved(namespace, name, "") if namespace and name else None
 
-    def _counted_up(self, key: tuple[str, ...], at: float) -> bool:
+    def _counted_up(self, same: str, namespace: str, at: float) -> bool:
         with self._lock:
-            posted = self._posted.get(key)
+            posted = self._posted.get(same)
         if posted is None or self._clock.monotonic() - posted.at > REPEAT_S:
             return False
         body = json.dumps({"count": posted.count + 1, "lastTimestamp": format_rfc3339(at)})
-        path = EVENTS.path(key[0], posted.name)
+        path = EVENTS.path(namespace, posted.name)
         try:
             self._session.request("PATCH", path, query=(("fieldManager", self._component),), body=body, content_type=MERGE_PATCH)
         except NotFound:  # the API server deletes events after an hour; a person may also have deleted it
             return False
         # Only after the request: a retry after a lost answer then sends the same count again.
-        self._remember(key, _Posted(posted.name, posted.count + 1, self._clock.monotonic()))
+        self._remember(same, _Posted(posted.name, posted.count + 1, self._clock.monotonic()))
         return True
 
-    def _create(self, key: tuple[str, ...], involved: Involved, reason: str, text: str, message: Message) -> None:
-        body = self._body(key, involved, reason, text, message)
+    def _create(self, same: str, involved: Involved, reason: str, text: str, message: Message) -> None:
+        body = self._body(same, involved, reason, text, message)
         # The name is made from the content. So a conflict means that an earlier attempt succeeded and its answer was lost.
         with contextlib.suppress(Conflict):
             self._session.create(EVENTS, involved.namespace, body, field_manager=self._component)
-        self._remember(key, _Posted(body["metadata"]["name"], 1, self._clock.monotonic()))
+        self._remember(same, _Posted(body["metadata"]["name"], 1, self._clock.monotonic()))
 
-    def _body(self, key: tuple[str, ...], involved: Involved, reason: str, text: str, message: Message) -> dict[str, Any]:
-        digest = hashlib.sha256("\0".join((*key, repr(message.at), self._instance)).encode()).hexdigest()[:_DIGEST]
+    def _body(self, same: str, involved: Involved, reason: str, text: str, message: Message) -> dict[str, Any]:
+        digest = hashlib.sha256("\0".join((same, repr(message.at), self._instance)).encode()).hexdigest()[:_DIGEST]
         at = format_rfc3339(message.at)
         regarding = {
             "apiVersion": INGRESSES.api_version,
@@ -158,10 +158,10 @@ class EventNotifier:
             "count": 1,
         }
 
-    def _remember(self, key: tuple[str, ...], posted: _Posted) -> None:
+    def _remember(self, same: str, posted: _Posted) -> None:
         with self._lock:
-            self._posted[key] = posted
-            self._posted.move_to_end(key)
+            self._posted[same] = posted
+            self._posted.move_to_end(same)
             if len(self._posted) > _CACHE:
                 self._posted.popitem(last=False)
 

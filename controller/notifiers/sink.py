@@ -219,18 +219,30 @@ class Sink:
     # --- this sink's own thread ---
 
     def _run(self) -> None:
-        while (item := self._take()) is not None:
-            try:
-                self._deliver(item)
-            except BaseException as error:  # noqa: BLE001 - a bug of ours must not end the thread for good
-                with self._ready:
-                    self._failed += len(parts(item.message))
-                    self._failures += 1
-                    self._last_error = self._describe(error)
-            finally:
-                with self._ready:
-                    self._in_work = 0
+        while self._deliver_next():
+            pass
         self.finished.set()
+
+    def _deliver_next(self) -> bool:
+        """Waits for an item and delivers it. Nothing keeps it afterwards: a digest may stand for a thousand messages.
+
+        Returns:
+            False once there will be no other.
+        """
+        item = self._take()
+        if item is None:
+            return False
+        try:
+            self._deliver(item)
+        except BaseException as error:  # noqa: BLE001 - a bug of ours must not end the thread for good
+            with self._ready:
+                self._failed += len(parts(item.message))
+                self._failures += 1
+                self._last_error = self._describe(error)
+        finally:
+            with self._ready:
+                self._in_work = 0
+        return True
 
     def _take(self) -> Item | None:
         with self._ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from controller.clock import ManualClock, SystemClock
 from controller.errors import Forbidden, Rejected, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.redact import MASK
-from controller.ports import MessageKind
+from controller.ports import Message, MessageKind
 from tests.notifiers.support import START, Scripted, a_message, health, idle, until
 
 Dispatch = Callable[..., Dispatcher]
@@ -221,6 +222,15 @@ def mass_event(dispatcher: Dispatcher, sink: Scripted, count: int) -> None:
         dispatcher.publish(a_message(ALERT, title=f"app-{number}: no capacity", application=name, dedup_key=name, reason="ShortageProven"))
     sink.gate.set()
     idle(dispatcher)
+
+
+def test_no_sink_keeps_what_it_has_delivered(dispatch: Dispatch) -> None:
+    """A digest of a thousand messages was kept until the next message, which may be a day later."""
+    sink = Scripted("sink")
+    dispatcher = dispatch(sink)
+    mass_event(dispatcher, sink, 40)
+    assert len(sink.rest()) == 2
+    until(lambda: not [one for one in gc.get_objects() if isinstance(one, Message) and one.application.startswith("team/app-")])
 
 
 def test_a_sink_that_takes_no_digest_gets_each_message_of_it_once(dispatch: Dispatch) -> None:

@@ -200,5 +200,5 @@ def test_a_long_ingress_name_leaves_room_for_the_digest(make: Make, api: ApiServ
 def test_the_memory_of_posted_events_is_bounded(make: Make) -> None:
     events = make()
     for number in range(520):
-        events._remember((str(number),), _Posted("sd21.0", 1, 0.0))
+        events._remember(str(number), _Posted("sd21.0", 1, 0.0))
     assert len(events._posted) == 512
