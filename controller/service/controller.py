@@ -163,6 +163,7 @@ class Controller:
                 if key not in applications or applications[key].units != old.units:
                     self._telemetry.forget(key)  # the series of a removed unit would keep an alert firing for ever
         self._meter.retain(applications)
+        self._telemetry.retain(applications)
         self._view.dirty.mark(everything=True)
 
     def applications(self) -> tuple[Application, ...]:
@@ -264,7 +265,7 @@ class Controller:
                     record.failures.succeeded()
                 except Exception:
                     log.exception("pass.failed", application=key)
-                    self._telemetry.pass_errors.labels(key).inc()
+                    self._telemetry.pass_errors.count(key)
                     record.failures.failed(self._clock.monotonic())
                     gate_s = record.failures.left(self._clock.monotonic())
             self._queue.done(key, again_s, gate_s)
@@ -323,9 +324,9 @@ class Controller:
 
     def _count_actions(self, made: Plan, outcome: Outcome) -> None:
         for action in outcome.applied:
-            self._telemetry.actions.labels(made.application, action.kind.value, "applied").inc()
+            self._telemetry.actions.count(made.application, action.kind.value, "applied")
         for failure in outcome.failures:
-            self._telemetry.actions.labels(made.application, failure.action.kind.value, "failed").inc()
+            self._telemetry.actions.count(made.application, failure.action.kind.value, "failed")
 
     def _account(self, record: _Record, conclusion: Conclusion, acted: Acted) -> None:
         calls = self._meter.take(conclusion.snapshot.application.key)
@@ -336,7 +337,7 @@ class Controller:
         """Counts the routing actions that were written to the Ingress, and yields the messages about them."""
         for one in decisions:
             if one.verb.changes_mode and one.mode is not None:
-                self._telemetry.mode_changes.labels(snapshot.application.key, one.mode.value, one.reason.value).inc()
+                self._telemetry.mode_changes.count(snapshot.application.key, one.mode.value, one.reason.value)
             message = routed(snapshot, one)
             if message is not None:
                 yield message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -16,6 +16,7 @@ from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
 from controller.policy.memory import changes_within_an_hour
 from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
+from controller.service.application_counter import ApplicationCounter
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
 
@@ -34,12 +35,14 @@ class Telemetry:
         self.registry = CollectorRegistry()
         if kept is not None:
             self.registry.register(_Kept(kept))
-        app = ("application",)
         self._latest = _Latest(meter or CallMeter(), units=units)
         self.registry.register(self._latest)
-        self.mode_changes = Counter("failoverctl_switches", "Mode changes made.", (*app, "to", "reason"), registry=self.registry)
-        self.actions = Counter("failoverctl_actions", "Actions sent.", (*app, "kind", "result"), registry=self.registry)
-        self.pass_errors = Counter("failoverctl_pass_errors", "Passes that ended in a bug.", app, registry=self.registry)
+        self.mode_changes = ApplicationCounter("failoverctl_switches", "Mode changes made.", "to", "reason")
+        self.actions = ApplicationCounter("failoverctl_actions", "Actions sent.", "kind", "result")
+        self.pass_errors = ApplicationCounter("failoverctl_pass_errors", "Passes that ended in a bug.")
+        self._counters = (self.mode_changes, self.actions, self.pass_errors)
+        for counter in self._counters:
+            self.registry.register(counter)
         self.pass_seconds = Histogram(
             "failoverctl_pass_seconds",
             "Real time of one pass over one application.",
@@ -78,8 +81,13 @@ class Telemetry:
         self._latest.put(_Decided(snapshot, decision, max(0, limit - len(changes_within_an_hour(memory, snapshot.now))), ledger))
 
     def forget(self, application: str) -> None:
-        """Drops the series of an application that was removed."""
+        """Drops what is known of an application's last decision: it was removed, or has other units."""
         self._latest.drop(application)
+
+    def retain(self, applications: Container[str]) -> None:
+        """Drops the counters of all other applications."""
+        for counter in self._counters:
+            counter.retain(applications)
 
     def sinks(self, health: Iterable[SinkHealth]) -> None:
         """Sets the health of the notifiers."""

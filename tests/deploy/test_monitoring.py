@@ -18,6 +18,7 @@ from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode, ModeChange
 from controller.policy.reasons import RESTORED, Reason
+from controller.service.application_counter import ApplicationCounter
 from controller.service.messages import _code
 from controller.service.telemetry import Telemetry
 from tests.support.applications import NOW, memory, snapshot
@@ -43,6 +44,8 @@ def _exporting() -> Telemetry:
     for one in vars(telemetry).values():
         if isinstance(one, Counter | Gauge | Histogram) and one._labelnames:
             one.labels(*one._labelnames)
+        elif isinstance(one, ApplicationCounter):
+            one.count("application", *one._labels[1:])
     return telemetry
 
 

@@ -82,3 +82,20 @@ def test_a_price_has_its_source_and_age() -> None:
     assert ("failoverctl_unit_price_age_seconds", app, "sd21-trn1", "file") not in values
     assert price_document(None) is None
     assert (price_document(prices["sd21-inf2"]) or {})["source"] == "karpenter"
+
+
+def test_counters_of_an_application_go_with_it() -> None:
+    """Those of the others stay, although their units may be others than before."""
+    telemetry = Telemetry()
+    for application in ("shop/a", "shop/b"):
+        telemetry.actions.count(application, "route", "applied")
+        telemetry.mode_changes.count(application, "cost", "ReturnProven")
+        telemetry.pass_errors.count(application)
+    telemetry.actions.count("shop/a", "route", "applied")
+    telemetry.forget("shop/a")
+    telemetry.retain({"shop/a"})
+    assert [line for line in exposition(telemetry.registry).decode().splitlines() if "shop/" in line] == [
+        'failoverctl_switches_total{application="shop/a",reason="ReturnProven",to="cost"} 1.0',
+        'failoverctl_actions_total{application="shop/a",kind="route",result="applied"} 2.0',
+        'failoverctl_pass_errors_total{application="shop/a"} 1.0',
+    ]
