@@ -85,7 +85,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_unscaled(snapshot),
         *reservation_alerts(snapshot),
         *stuck(snapshot, case.memory, evidence),
-        *contested(case.memory, snapshot.application.policy, snapshot.now),
+        *contested(case.memory, snapshot),
         *_routing(snapshot, case.memory),
     ]
     return tuple(found)

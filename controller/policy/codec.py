@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS
 from controller.policy.model import (
+    NONE_DUE,
     Cause,
     Damping,
     DemandHistory,
@@ -89,7 +90,7 @@ def encode(memory: Memory) -> str:
             "counted_since": memory.demand_known_since,
             "silent_since": memory.demand_missing_since,
             "scaler_writes": {
-                name: {"at": write.at, "before": write.before, "after": write.after, "repeats": write.repeats, "what": write.what}
+                name: {"at": write.at, "before": write.before, "after": write.after, "repeats": write.repeats}
                 for name, write in memory.scaler_writes.items()
             },
             **({"found_floors": dict(memory.found_floors)} if memory.found_floors else {}),
@@ -148,7 +149,7 @@ def decode(text: str) -> Memory:
             scaler_writes={str(name): _scaler_write(write) for name, write in dict(raw.get("scaler_writes", {})).items()},
             demand_history=_demand_history(raw.get("demands")),
             found_floors={str(name): _count(floor) for name, floor in dict(raw.get("found_floors", {})).items()},
-            floors_due=frozenset(str(name) for name in raw.get("floors_due", [])),
+            floors_due=frozenset(str(name) for name in raw.get("floors_due", [])) or NONE_DUE,
         )
     except CodecError:
         raise
@@ -191,7 +192,6 @@ def _scaler_write(raw: Mapping[str, Any]) -> ScalerWrite:
         before=str(raw["before"]),
         after=str(raw["after"]),
         repeats=_count(raw.get("repeats", 0)),
-        what=str(raw.get("what", "")),
     )
 
 

@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, PolicySettings, ScalerWrite
-from controller.policy.plan import describe
+from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.policy.plan import scaling
 
+_FLOOR: Final = "floor"
+_TARGET: Final = "target"
 _FIGHTING: Final = 3  # writes that were put back, after which people are notified
 
 
@@ -54,17 +56,29 @@ def written(memory: Memory, actions: Iterable[Action], policy: PolicySettings, n
     for action in scaling:
         known = _put_back(action, memory)
         repeats = known.repeats + 1 if known is not None and now - known.at < policy.flap_window_s else 0
-        writes[_field(action)] = ScalerWrite(now, action.before, action.after, repeats, describe(action))
+        writes[_field(action)] = ScalerWrite(now, action.before, action.after, repeats)
     return replace(memory, scaler_writes=writes)
 
 
-def contested(memory: Memory, policy: PolicySettings, now: float) -> Iterator[Alert]:
-    """Writes that were put back again and again, lately; arguments as those of `written`."""
+def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
+    """Writes that were put back again and again, lately.
+
+    Args:
+        memory: What was written before.
+        snapshot: What is observed.
+    """
     for field, write in memory.scaler_writes.items():
-        if write.repeats >= _FIGHTING and now - write.at < policy.flap_window_s:
-            words = f"{write.what} was written {write.repeats + 1} times, and each time another writer put it back"
+        if write.repeats >= _FIGHTING and snapshot.now - write.at < snapshot.application.policy.flap_window_s:
+            words = f"{_change(field, write, snapshot)} was written {write.repeats + 1} times, and each time another writer put it back"
             hint = "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
             yield Alert(f"contested/{field}", "warning", f"{words}: {hint}")
+
+
+def _change(field: str, write: ScalerWrite, snapshot: Snapshot) -> str:
+    unit, _, kind = field.rpartition("/")
+    seen = snapshot.units.get(unit)
+    name = seen.scaler.name if seen is not None and seen.scaler is not None else f"of {unit}"
+    return scaling(name, "targetMetricValue" if kind == _TARGET else "minReplicaCount", write.before, write.after)
 
 
 def _deferred(action: Action, memory: Memory, policy: PolicySettings, now: float) -> Action:
@@ -87,4 +101,4 @@ def _put_back(action: Action, memory: Memory) -> ScalerWrite | None:
 
 
 def _field(action: Action) -> str:
-    return f"{action.unit}/{'target' if action.kind is ActionKind.SET_TARGET else 'floor'}"
+    return f"{action.unit}/{_TARGET if action.kind is ActionKind.SET_TARGET else _FLOOR}"

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from controller.policy import text
@@ -20,23 +21,26 @@ from controller.policy.case import Case, soonest
 from controller.policy.memory import HOUR_S, changes_within_an_hour
 from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
-from controller.policy.reasons import Reason, fill
+from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
 from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
 Guard = Callable[[Case], GuardResult]
 
+_SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 
+
+@lru_cache(maxsize=_SHARED)
 def _pass(guard: str, words: str) -> GuardResult:
+    """The answer of a guard that passes: one object for all applications, most of which get the same ones."""
     return GuardResult(guard, None, words)
 
 
 def _hold(guard: str, reason: Reason, case: Case, *, opens_at: float | None = None, **details: str) -> GuardResult:
     """The answer of a guard that holds; `opens_at` is when time alone may open it, seconds since the Unix epoch."""
-    known = {**case.details, **details}
     reopens_s = None if opens_at is None else soonest(case.remaining(opens_at))
-    return GuardResult(guard, reason, fill(reason, known), known, reopens_s)
+    return GuardResult(guard, reason, details={**case.details, **details}, reopens_s=reopens_s)
 
 
 def until_text(until: float | None, now: float) -> str:

@@ -11,6 +11,7 @@ from controller.policy.expected_demand import noted_demand
 from controller.policy.hold import level_after_failover
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
+    NONE_DUE,
     Action,
     ActionKind,
     Decision,
@@ -220,7 +221,7 @@ def author(decision: Decision) -> str:
 
 
 def _mode_changed(memory: Memory, change: ModeChange, level: int, floors: Iterable[str]) -> Memory:
-    due = frozenset(floors) if change.to is Mode.CAPACITY else frozenset[str]()
+    due = frozenset(floors) if change.to is Mode.CAPACITY else NONE_DUE
     changes = (*memory.mode_changes, change)[-KEPT_MODE_CHANGES:]
     settled = replace(memory, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
     return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes, floors_due=due)
@@ -239,8 +240,8 @@ def floors_raised(memory: Memory, made: Plan, done: Iterable[Action]) -> Memory:
     """
     if not memory.floors_due or not made.decision.floors:
         return memory
-    left = _raised(made.actions) - _raised(done)
-    return replace(memory, floors_due=memory.floors_due & left)
+    left = memory.floors_due & (_raised(made.actions) - _raised(done))
+    return memory if left == memory.floors_due else replace(memory, floors_due=left or NONE_DUE)
 
 
 def _raised(actions: Iterable[Action]) -> set[str]:

@@ -641,7 +641,6 @@ class ScalerWrite:
     before: str
     after: str
     repeats: int = 0
-    what: str = ""  # in words, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -687,6 +686,10 @@ class SinkingFloor:
     highest: int
 
 
+NONE_DUE: Final[frozenset[str]] = frozenset()
+"""No unit's floor is due. One object for all memories: each empty set that Python makes takes 216 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
@@ -715,7 +718,7 @@ class Memory:
     scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
     demand_history: DemandHistory | None = None  # with strategy planned only
     found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors of others, from before planned floors took their place
-    floors_due: frozenset[str] = frozenset()  # units whose floor has not been raised since the mode changed to capacity mode
+    floors_due: frozenset[str] = NONE_DUE  # units whose floor has not been raised since the mode changed to capacity mode
     sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
 
 
@@ -783,8 +786,8 @@ class GuardResult:
 
     guard: str
     reason: Reason | None
-    text: str
-    details: Mapping[str, str] = field(default_factory=dict)
+    passes: str = ""  # why it passes, in words; "" of one that holds
+    details: Mapping[str, str] = field(default_factory=dict)  # of the reason
     reopens_s: float | None = None  # of a guard that holds: when time alone may open it, seconds from now; None: time alone never does
     known: bool = True
 
@@ -792,6 +795,11 @@ class GuardResult:
     def passed(self) -> bool:
         """Whether the guard passes."""
         return self.reason is None
+
+    @property
+    def text(self) -> str:
+        """Why it passes, or the reason's sentence, filled in."""
+        return self.passes if self.reason is None else fill(self.reason, self.details)
 
 
 class Verb(StrEnum):

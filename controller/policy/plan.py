@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from controller.policy import text
@@ -121,11 +122,17 @@ def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, dec
         content_type=_JSON_PATCH,
         query=(("fieldManager", FIELD_MANAGER),),
         body=_written(operations),
-        before=str(scaler.min_replicas),
-        after=str(floor),
+        before=_digits(scaler.min_replicas),
+        after=_digits(floor),
         unit=unit.name,
         deferred=_DEFERRED if lower and not decision.lowering_allowed else "",
     )
+
+
+@lru_cache(maxsize=1024)
+def _digits(replicas: int) -> str:
+    """A number of replicas as text: one text for all applications, which remember it for as long as another writer may put it back."""
+    return str(replicas)
 
 
 def _target(application: Application, unit: Unit, scaler: Scaler, target: str, decision: Decision) -> Action:
@@ -216,6 +223,11 @@ def describe(action: Action) -> str:
         case ActionKind.ROUTE:
             return f"Ingress {action.name} routing action"
         case ActionKind.SET_TARGET:
-            return f"ScaledObject {action.name} targetMetricValue {action.before or 'nothing'} to {action.after}"
+            return scaling(action.name, "targetMetricValue", action.before, action.after)
         case _:
-            return f"ScaledObject {action.name} minReplicaCount {action.before} to {action.after}"
+            return scaling(action.name, "minReplicaCount", action.before, action.after)
+
+
+def scaling(scaled_object: str, setting: str, before: str, after: str) -> str:
+    """A change of a floor or a target in words."""
+    return f"ScaledObject {scaled_object} {setting} {before or 'nothing'} to {after}"

@@ -97,7 +97,7 @@ def test_sources_without_which_a_shortage_is_seen_late_or_never(source: Source, 
 
 
 def _answers(*reasons: Reason | None) -> tuple[GuardResult, ...]:
-    return tuple(GuardResult(f"guard {place}", reason, f"text {place}") for place, reason in enumerate(reasons))
+    return tuple(GuardResult(f"guard {place}", reason, "passes", {"problem": str(place)}) for place, reason in enumerate(reasons))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_first_guard_that_holds_gives_the_alert(
         assert found == ()
     else:
         severity, place, reason = expected
-        assert found == (Alert(f"held/{reason}", severity, f"text {place}", reason),)
+        assert found == (Alert(f"held/{reason}", severity, _answers(*reasons)[place].text, reason),)
 
 
 @pytest.mark.parametrize(

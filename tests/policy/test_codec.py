@@ -49,7 +49,7 @@ changes = st.builds(
     dollars_before=st.none() | times,
     dollars_after=st.none() | times,
 )
-writes = st.builds(ScalerWrite, times, st.text(max_size=8), st.text(max_size=8), counts, st.text(max_size=8))
+writes = st.builds(ScalerWrite, times, st.text(max_size=8), st.text(max_size=8), counts)
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
 histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 amounts = st.floats(0, 1e9)
@@ -108,7 +108,7 @@ WHOLE = Memory(
     reasserted_against="argocd",
     demand_known_since=23.0,
     demand_missing_since=24.0,
-    scaler_writes={"inf2/floor": ScalerWrite(25.0, "26", "27", 28, "what")},
+    scaler_writes={"inf2/floor": ScalerWrite(25.0, "26", "27", 28)},
     demand_history=DemandHistory((NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0)),
     found_floors={"inf2": 37},
     floors_due=frozenset({"inf2"}),
@@ -349,4 +349,4 @@ def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:
 def test_a_write_of_an_earlier_version_was_not_put_back() -> None:
     """It had no counter."""
     text = _stored(scaler_writes={"sd21-inf2/floor": {"at": 1_700_000_000.0, "before": "1", "after": "2"}})
-    assert decode(text).scaler_writes == {"sd21-inf2/floor": ScalerWrite(1_700_000_000.0, "1", "2", repeats=0, what="")}
+    assert decode(text).scaler_writes == {"sd21-inf2/floor": ScalerWrite(1_700_000_000.0, "1", "2", repeats=0)}

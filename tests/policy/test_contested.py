@@ -10,7 +10,7 @@ from controller.policy.codec import decode, encode
 from controller.policy.conclusion import conclude
 from controller.policy.contested import again_s, contested, deferred, written
 from controller.policy.decide import decide
-from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings
+from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
 from tests.policy.support import INF2, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
@@ -22,6 +22,11 @@ def raising() -> Plan:
     made = snapshot(mode=Mode.CAPACITY)
     made = shortage(change(made, INF2, scaler=scaler(INF2)))
     return conclude(memory(Mode.CAPACITY), made).plan
+
+
+def seen(now: float) -> Snapshot:
+    """What is observed at a time: the unit's ScaledObject among it."""
+    return replace(change(snapshot(mode=Mode.CAPACITY), INF2, scaler=scaler(INF2)), now=now)
 
 
 def fight(seconds: int, every_s: int = 5) -> tuple[Memory, list[float]]:
@@ -45,21 +50,35 @@ def test_a_floor_that_is_put_back_is_written_after_pauses_that_double() -> None:
 def test_people_are_notified_of_the_other_writer() -> None:
     """With the object, the field and what to do; not of one that put it back once."""
     kept, _ = fight(200)
-    (alert,) = [one for one in contested(kept, POLICY, NOW + 200) if one.key == f"contested/{INF2}/floor"]
+    (alert,) = [one for one in contested(kept, seen(NOW + 200)) if one.key == f"contested/{INF2}/floor"]
     write = kept.scaler_writes[f"{INF2}/floor"]
     assert (alert.severity, write.repeats) == ("warning", 4)
     assert alert.text == (
-        f"{write.what} was written 5 times, and each time another writer put it back: "
+        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {write.after} was written 5 times, and each time another writer put it back: "
         "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
     )
-    assert write.what.startswith("ScaledObject sd21-inf2-hpa minReplicaCount 1 to ")
     shown = decide(kept, replace(snapshot(mode=Mode.CAPACITY), now=NOW + 200))[1].alerts
     assert f"contested/{INF2}/floor" in {one.key for one in shown}
     third = replace(kept, scaler_writes={f"{INF2}/floor": replace(write, repeats=3)})
-    assert [one.key for one in contested(third, POLICY, NOW + 200)] == [f"contested/{INF2}/floor"]
-    assert not list(contested(third, POLICY, write.at + POLICY.flap_window_s))
-    assert not list(contested(fight(15)[0], POLICY, NOW + 15))
-    assert not list(contested(kept, POLICY, NOW + 200 + POLICY.flap_window_s))
+    assert [one.key for one in contested(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
+    assert not list(contested(third, seen(write.at + POLICY.flap_window_s)))
+    assert not list(contested(fight(15)[0], seen(NOW + 15)))
+    assert not list(contested(kept, seen(NOW + 200 + POLICY.flap_window_s)))
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (f"{INF2}/target", f"ScaledObject of {INF2} targetMetricValue 1 to 3"),
+        ("removed/floor", "ScaledObject of removed minReplicaCount 1 to 3"),
+        ("", "ScaledObject of  minReplicaCount 1 to 3"),
+    ],
+)
+def test_a_write_whose_scaled_object_is_gone_is_named_by_its_unit(field: str, words: str) -> None:
+    """Or whose unit is gone from the application file since, or whatever else the stored memory names."""
+    kept = replace(memory(Mode.CAPACITY), scaler_writes={field: ScalerWrite(NOW, "1", "3", repeats=3)})
+    (alert,) = contested(kept, change(seen(NOW), INF2, scaler=None))
+    assert alert.text.startswith(f"{words} was written 4 times")
 
 
 @pytest.mark.parametrize("field", ["before", "after"])

@@ -49,7 +49,7 @@ def _no_leadership(patch: Patch) -> None:
 
 
 def _never(case: Case) -> GuardResult:
-    return GuardResult("never", Reason.DWELL, "never", {"mode": "x", "remaining": "x"})
+    return GuardResult("never", Reason.DWELL, details={"mode": "x", "remaining": "x"})
 
 
 def _never_over(patch: Patch) -> None:
