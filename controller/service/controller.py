@@ -10,7 +10,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -52,13 +52,22 @@ STUCK_PASS_S: Final = 300.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """What is kept of the last pass over an application."""
+
+    snapshot: Snapshot
+    decision: Decision
+    plan: Plan  # see `View.plan`
+
+
 @dataclass(slots=True)
 class _Record:
     """The state of one application between passes."""
 
     passes: ApplicationPass
     status: ApplicationStatus
-    last: Conclusion | None = None  # None: no pass yet
+    last: _Last | None = None  # None: no pass yet
     alerts: dict[str, Alert] = field(default_factory=dict)
     at: float = 0.0  # when the last pass decided, monotonic
     failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
@@ -93,7 +102,7 @@ class View:
     application: Application
     snapshot: Snapshot
     decision: Decision
-    plan: Plan
+    plan: Plan  # without its actions once the pass is over, unless it is a dry run, which carries none out; `tap` sees them
     memory: Memory
     ledger: Ledger
 
@@ -286,7 +295,7 @@ class Controller:
         _book(record, self._clock.monotonic())
         self._log_change(record.last, conclusion)
         with self._lock:
-            record.last = conclusion
+            record.last = last = _Last(conclusion.snapshot, conclusion.decision, conclusion.plan)
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
         record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)
@@ -295,6 +304,7 @@ class Controller:
         if self._recorder is not None:
             self._recorder.offer(conclusion.before, conclusion.snapshot, conclusion.plan, acted.outcome, acted.memory, acted.at)
         self._account(record, conclusion, acted)
+        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)  # so that it keeps no account of its own
         self._notify(record, conclusion, acted)
         self._count_takeover(conclusion.snapshot)
         with self._lock:
@@ -303,6 +313,9 @@ class Controller:
         if self._tap is not None:
             with self._tapping:
                 self._tap(self)
+        if self._executor is not None and last.plan.actions:  # the requests of a mode change are 5 KiB
+            with self._lock:
+                record.last = replace(last, plan=replace(last.plan, actions=()))
         return min(self._periodic_s(), acted.again_s)
 
     def _count_takeover(self, snapshot: Snapshot) -> None:
@@ -362,7 +375,7 @@ class Controller:
             for message in messages:
                 self._dispatcher.publish(message)
 
-    def _log_change(self, last: Conclusion | None, conclusion: Conclusion) -> None:
+    def _log_change(self, last: _Last | None, conclusion: Conclusion) -> None:
         """Logs a decision when its verb, reason or mode has changed."""
         decision, key = conclusion.decision, conclusion.snapshot.application.key
         dry_run = self._executor is None

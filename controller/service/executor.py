@@ -80,8 +80,8 @@ class Executor:
     Args:
         applier: Sends the actions.
         leadership: Says who may act.
-        side_by_side: Requests of one plan at the same time. 1: one after the other in the plan's order and in the caller's thread, so that
-            a simulated run is repeatable.
+        side_by_side: Requests of one plan at the same time, one of them in the caller's thread. 1: one after the other in the plan's order,
+            so that a simulated run is repeatable.
         plans: Plans that are carried out at the same time. There are threads enough for all, so that one that hangs delays no other.
     """
 
@@ -89,7 +89,8 @@ class Executor:
         self._applier = applier
         self._leadership = leadership
         self._side_by_side = side_by_side
-        self._pool = ThreadPoolExecutor(side_by_side * plans, thread_name_prefix="action") if side_by_side > 1 else None
+        others = side_by_side - 1  # besides the caller's thread
+        self._pool = ThreadPoolExecutor(others * plans, thread_name_prefix="action") if others else None
         self._stopping = threading.Event()
 
     def execute(self, plan: Plan, epoch: int, *, routing_alone: bool = False) -> Outcome:
@@ -119,11 +120,14 @@ class Executor:
 
     def _together(self, application: str, epoch: int, stage: Sequence[Sequence[Action]]) -> list[_Result]:
         """Sends requests for different objects side by side."""
-        if self._pool is None or len(stage) == 1:
-            return [one for request in stage for one in self._one(application, epoch, request)]
-        lanes = [stage[first :: self._side_by_side] for first in range(min(len(stage), self._side_by_side))]
-        runs = [iter(run) for run in self._pool.map(lambda lane: [self._one(application, epoch, request) for request in lane], lanes)]
-        return [one for place in range(len(stage)) for one in next(runs[place % len(lanes)])]
+        first, *others = (stage[start :: self._side_by_side] for start in range(min(len(stage), self._side_by_side)))
+
+        def run(lane: Sequence[Sequence[Action]]) -> list[list[_Result]]:
+            return [self._one(application, epoch, request) for request in lane]
+
+        waiting = self._pool.map(run, others) if self._pool is not None else ()
+        runs = [iter(done) for done in (run(first), *waiting)]
+        return [one for place in range(len(stage)) for one in next(runs[place % len(runs)])]
 
     def _one(self, application: str, epoch: int, actions: Sequence[Action]) -> list[_Result]:
         """Sends the actions of one request."""
