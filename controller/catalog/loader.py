@@ -6,7 +6,7 @@ An invalid file raises one `ConfigError` that lists every fault in it, each as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -85,8 +85,8 @@ def load_definitions(path: Path) -> Mapping[str, Definition]:
     return parse_sources(read_sources(path))
 
 
-def read_sources(path: Path) -> tuple[Source, ...]:
-    """Reads the bytes of a file, or of a directory's application files, without parsing them.
+def read_sources(path: Path) -> Iterator[Source]:
+    """Reads the bytes of a file, or of a directory's application files, one after the other, without parsing them.
 
     A file that cannot be read becomes a `Source` with a problem, so that the others are still checked.
 
@@ -95,7 +95,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     """
     try:
         if not path.is_dir():
-            return (read_source(path),)
+            return iter([read_source(path)])
         entries = _entries(path)
         folders = (one for one in entries if one.is_dir())
         files = [one for some in (entries, *map(_entries, folders)) for one in some if one.suffix in _SUFFIXES and not one.is_dir()]
@@ -104,7 +104,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
     if not files or len(files) > MAX_FILES:
         raise ConfigError(f"{path}: found {len(files)} application files; allowed: 1 to {MAX_FILES} files named *.yaml or *.yml")
-    return tuple(read_source(file) for file in files)
+    return map(read_source, files)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -120,7 +120,7 @@ def read_source(path: Path) -> Source:
         return Source(str(path), problem=str(error))
 
 
-def parse_sources(sources: Sequence[Source]) -> dict[str, Definition]:
+def parse_sources(sources: Iterable[Source]) -> dict[str, Definition]:
     """Parses files and checks each of them and all of them together.
 
     Returns:
@@ -132,7 +132,7 @@ def parse_sources(sources: Sequence[Source]) -> dict[str, Definition]:
     return _parsed(sources, lambda definition: definition)
 
 
-def parse_applications(sources: Sequence[Source]) -> dict[str, Application]:
+def parse_applications(sources: Iterable[Source]) -> dict[str, Application]:
     """Like `parse_sources`, but keeps only the policy's values: all definitions at once would take five times the memory.
 
     Raises:
@@ -141,7 +141,7 @@ def parse_applications(sources: Sequence[Source]) -> dict[str, Application]:
     return _parsed(sources, lambda definition: definition.model.to_policy())
 
 
-def _parsed(sources: Sequence[Source], kept: Callable[[Definition], _T]) -> dict[str, _T]:
+def _parsed(sources: Iterable[Source], kept: Callable[[Definition], _T]) -> dict[str, _T]:
     faults = ErrorText()
     claims = _Claims()
     found: dict[str, _T] = {}

@@ -37,6 +37,15 @@ class CatalogChange:
     changed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The content of the files: their digest, the sources where they are kept, and why they could not be read ("" where they were)."""
+
+    digest: str
+    sources: Sequence[Source]
+    problem: str
+
+
 class CatalogWatcher:
     """Watches one file or directory by content.
 
@@ -87,14 +96,14 @@ class CatalogWatcher:
             None if the content is the same, has the same meaning, or is changing right now. Each invalid content is reported once. A valid
             content after an error is a change even if it equals the set that runs.
         """
-        state = self._read()
-        if state is None or state[1] == self._digest:
+        content = self._changed()
+        if content is None:
             return None
-        sources, self._digest, problem = state
+        self._digest, problem = content.digest, content.problem
         new: Mapping[str, Application] = {}
         if not problem:
             try:
-                new = parse_applications(sources)
+                new = parse_applications(content.sources)
             except ConfigError as error:
                 problem = str(error)
         if problem:
@@ -113,27 +122,28 @@ class CatalogWatcher:
             changed=tuple(key for key in new if key in old and new[key] != old[key]),
         )
 
-    def _read(self) -> tuple[Sequence[Source], str, str] | None:
-        """The sources, their digest, and why they could not be read; None if they keep changing."""
-        last = ""
-        for _ in range(_STABLE_READS):
-            sources: Sequence[Source] = ()
-            problem = ""
-            try:
-                sources = read_sources(self._path)
-            except ConfigError as error:
-                problem = str(error)
-            digest = _digest(sources, problem)
-            if digest in {last, self._digest}:
-                return sources, digest, problem
-            last = digest
+    def _changed(self) -> _Content | None:
+        """The content, where it is another; None where it is the same, or keeps changing."""
+        last = self._read(keep=False).digest  # mostly it is the same: the files are read one after the other, and none is kept
+        for _ in range(_STABLE_READS - 1):
+            if last == self._digest:
+                return None
+            content = self._read(keep=True)
+            if content.digest == last:
+                return content
+            last = content.digest
         return None
 
-
-def _digest(sources: Sequence[Source], problem: str) -> str:
-    total = hashlib.sha256(problem.encode(errors="surrogateescape"))
-    for source in sources:
-        for part in (source.file.encode(errors="surrogateescape"), source.content, source.problem.encode(errors="surrogateescape")):
-            total.update(len(part).to_bytes(8, "big"))
-            total.update(part)
-    return total.hexdigest()
+    def _read(self, *, keep: bool) -> _Content:
+        total, sources, problem = hashlib.sha256(), list[Source](), ""
+        try:
+            for source in read_sources(self._path):
+                parts = (source.file.encode(errors="surrogateescape"), source.content, source.problem.encode(errors="surrogateescape"))
+                for part in parts:
+                    total.update(len(part).to_bytes(8, "big"))
+                    total.update(part)
+                sources += [source] if keep else []
+        except ConfigError as error:
+            problem = str(error)
+        total.update(problem.encode(errors="surrogateescape"))
+        return _Content(total.hexdigest(), sources, problem)

@@ -355,7 +355,11 @@ class ClusterView:
         key = (namespace_of(obj), name_of(obj))
         known = self._ingresses.get(key)
         if kind == "DELETED":
-            return known is not None and not _older(obj, known) and self._ingresses.pop(key) is not None
+            if known is None or _older(obj, known):
+                return False
+            del self._ingresses[key]
+            self._routings.pop(key, None)
+            return True
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
         if _older(obj, known) or (kind == "MODIFIED" and known is None):
             return False
@@ -363,6 +367,7 @@ class ClusterView:
         if new == known:
             return False
         self._ingresses[key] = new
+        self._routings.pop(key, None)  # it would keep the earlier state until the next pass
         return True
 
     def _ingresses_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
@@ -370,6 +375,7 @@ class ClusterView:
         there = {(namespace_of(obj), name_of(obj)) for obj in objects}
         for space, name in [key for key in self._ingresses if (namespace is None or key[0] == namespace) and key not in there]:
             del self._ingresses[space, name]
+            self._routings.pop((space, name), None)
             self.dirty.mark((resource.plural, space, name))
         for obj in objects:
             if self._ingress("ADDED", obj):

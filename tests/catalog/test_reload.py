@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_files_that_change_while_they_are_read_wait_for_the_next_poll(
 ) -> None:
     reads = iter(range(100))
 
-    def moving(path: Path) -> tuple[Source, ...]:
+    def moving(path: Path) -> Iterator[Source]:
         write(folder, "one", patienceSeconds=next(reads))
         return read_sources(path)
 
