@@ -95,7 +95,7 @@ def read_sources(path: Path) -> Iterator[Source]:
     """
     try:
         if not path.is_dir():
-            return iter([read_source(path)])
+            return map(read_source, [path])
         entries = _entries(path)
         folders = (one for one in entries if one.is_dir())
         files = [one for some in (entries, *map(_entries, folders)) for one in some if one.suffix in _SUFFIXES and not one.is_dir()]

@@ -142,7 +142,8 @@ class CatalogWatcher:
                 for part in parts:
                     total.update(len(part).to_bytes(8, "big"))
                     total.update(part)
-                sources += [source] if keep else []
+                if keep:
+                    sources.append(source)
         except ConfigError as error:
             problem = str(error)
         total.update(problem.encode(errors="surrogateescape"))

@@ -13,7 +13,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, PolicySettings, ScalerWrite, Snapshot
-from controller.policy.plan import scaling
+from controller.policy.plan import scaler_change
 
 _FLOOR: Final = "floor"
 _TARGET: Final = "target"
@@ -78,7 +78,7 @@ def _change(field: str, write: ScalerWrite, snapshot: Snapshot) -> str:
     unit, _, kind = field.rpartition("/")
     seen = snapshot.units.get(unit)
     name = seen.scaler.name if seen is not None and seen.scaler is not None else f"of {unit}"
-    return scaling(name, "targetMetricValue" if kind == _TARGET else "minReplicaCount", write.before, write.after)
+    return scaler_change(name, "targetMetricValue" if kind == _TARGET else "minReplicaCount", write.before, write.after)
 
 
 def _deferred(action: Action, memory: Memory, policy: PolicySettings, now: float) -> Action:

@@ -223,11 +223,11 @@ def describe(action: Action) -> str:
         case ActionKind.ROUTE:
             return f"Ingress {action.name} routing action"
         case ActionKind.SET_TARGET:
-            return scaling(action.name, "targetMetricValue", action.before, action.after)
+            return scaler_change(action.name, "targetMetricValue", action.before, action.after)
         case _:
-            return scaling(action.name, "minReplicaCount", action.before, action.after)
+            return scaler_change(action.name, "minReplicaCount", action.before, action.after)
 
 
-def scaling(scaled_object: str, setting: str, before: str, after: str) -> str:
+def scaler_change(scaled_object: str, setting: str, before: str, after: str) -> str:
     """A change of a floor or a target in words."""
     return f"ScaledObject {scaled_object} {setting} {before or 'nothing'} to {after}"
