@@ -169,10 +169,10 @@ class Controller:
             self._takeover.retain(applications)
             self._observer.configure(self._applications.values())
             for key, old in before.items():
-                if key not in applications or applications[key].units != old.units:
+                if key in applications and applications[key].units != old.units:
                     self._telemetry.forget(key)  # the series of a removed unit would keep an alert firing for ever
+            self._telemetry.retain(applications)
         self._meter.retain(applications)
-        self._telemetry.retain(applications)
         self._view.dirty.mark(everything=True)
 
     def applications(self) -> tuple[Application, ...]:

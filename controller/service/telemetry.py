@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,6 +17,7 @@ from controller.policy.ledger import Ledger
 from controller.policy.memory import changes_within_an_hour
 from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
 from controller.service.application_counter import ApplicationCounter
+from controller.service.metric_families import counter, gauge
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
 
@@ -37,12 +38,12 @@ class Telemetry:
             self.registry.register(_Kept(kept))
         self._latest = _Latest(meter or CallMeter(), units=units)
         self.registry.register(self._latest)
-        self.mode_changes = ApplicationCounter("failoverctl_switches", "Mode changes made.", "to", "reason")
-        self.actions = ApplicationCounter("failoverctl_actions", "Actions sent.", "kind", "result")
-        self.pass_errors = ApplicationCounter("failoverctl_pass_errors", "Passes that ended in a bug.")
+        self.mode_changes = ApplicationCounter("switches", "Mode changes made.", "to", "reason")
+        self.actions = ApplicationCounter("actions", "Actions sent.", "kind", "result")
+        self.pass_errors = ApplicationCounter("pass_errors", "Passes that ended in a bug.")
         self._counters = (self.mode_changes, self.actions, self.pass_errors)
-        for counter in self._counters:
-            self.registry.register(counter)
+        for one in self._counters:
+            self.registry.register(one)
         self.pass_seconds = Histogram(
             "failoverctl_pass_seconds",
             "Real time of one pass over one application.",
@@ -81,13 +82,14 @@ class Telemetry:
         self._latest.put(_Decided(snapshot, decision, max(0, limit - len(changes_within_an_hour(memory, snapshot.now))), ledger))
 
     def forget(self, application: str) -> None:
-        """Drops what is known of an application's last decision: it was removed, or has other units."""
+        """Drops the series of an application's last decision: it has other units now."""
         self._latest.drop(application)
 
     def retain(self, applications: Container[str]) -> None:
-        """Drops the counters of all other applications."""
-        for counter in self._counters:
-            counter.retain(applications)
+        """Drops the series of all other applications."""
+        self._latest.retain(applications)
+        for one in self._counters:
+            one.retain(applications)
 
     def sinks(self, health: Iterable[SinkHealth]) -> None:
         """Sets the health of the notifiers."""
@@ -138,7 +140,7 @@ class _Kept(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Makes the metric. Called from the thread that serves HTTP."""
         counts = (((kind,), count) for kind, count in self._counted().items())
-        yield _gauge("kept_objects", "Objects of the cluster in memory.", ("kind",), counts)
+        yield gauge("kept_objects", "Objects of the cluster in memory.", ("kind",), counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,11 @@ class _Latest(Collector):
         with self._lock:
             self._decided.pop(application, None)
 
+    def retain(self, applications: Container[str]) -> None:
+        """Forgets all other applications."""
+        with self._lock:
+            self._decided = {key: one for key, one in self._decided.items() if key in applications}
+
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """Makes one metric after the other, so that `exposition` can write and drop each: a thousand applications have 35,000 values.
 
@@ -194,31 +201,12 @@ class _Latest(Collector):
         yield from _planned(decided, units=self._units)
         yield from _accounts(decided)
         calls = (((service,), count) for service, count in self._meter.totals().items())
-        yield _counter("api_calls", "API calls of this process, retries included.", ("service",), calls)
+        yield counter("api_calls", "API calls of this process, retries included.", ("service",), calls)
 
-
-Values = Iterable[tuple[tuple[str, ...], float]]
-"""The values of a metric, each with its labels."""
-
-_Family = TypeVar("_Family", GaugeMetricFamily, CounterMetricFamily)
 
 _APP: Final = ("application",)
 _UNIT: Final = ("application", "unit")
 _PRICE: Final = ("application", "unit", "source")
-
-
-def _filled(family: _Family, values: Values) -> _Family:
-    for names, value in values:
-        family.add_metric(names, value)
-    return family
-
-
-def _gauge(name: str, what: str, labels: Sequence[str], values: Values) -> GaugeMetricFamily:
-    return _filled(GaugeMetricFamily(f"failoverctl_{name}", what, labels=labels), values)
-
-
-def _counter(name: str, what: str, labels: Sequence[str], values: Values) -> CounterMetricFamily:
-    return _filled(CounterMetricFamily(f"failoverctl_{name}", what, labels=labels), values)
 
 
 def _accounts(decided: Sequence[_Decided]) -> Iterator[CounterMetricFamily]:
@@ -226,27 +214,27 @@ def _accounts(decided: Sequence[_Decided]) -> Iterator[CounterMetricFamily]:
     of = [(one.snapshot.application.key, one.ledger) for one in decided]
     by_mode = [(key, mode, ledger) for key, ledger in of for mode in Mode]
     what = "Time in a mode."
-    yield _counter("mode_seconds", what, (*_APP, "mode"), (((key, mode.value), one.seconds.get(mode, 0.0)) for key, mode, one in by_mode))
+    yield counter("mode_seconds", what, (*_APP, "mode"), (((key, mode.value), one.seconds.get(mode, 0.0)) for key, mode, one in by_mode))
     what = "Measured requests in a mode."
-    yield _counter("mode_requests", what, (*_APP, "mode"), (((key, mode.value), one.requests.get(mode, 0.0)) for key, mode, one in by_mode))
+    yield counter("mode_requests", what, (*_APP, "mode"), (((key, mode.value), one.requests.get(mode, 0.0)) for key, mode, one in by_mode))
     what = "US dollars of the replicas that have a node."
-    yield _counter("spend_dollars", what, _APP, (((key,), ledger.spend) for key, ledger in of))
+    yield counter("spend_dollars", what, _APP, (((key,), ledger.spend) for key, ledger in of))
     what = "US dollars that cost mode saved against capacity mode."
-    yield _counter("saved_dollars", what, _APP, (((key,), ledger.saved) for key, ledger in of))
+    yield counter("saved_dollars", what, _APP, (((key,), ledger.saved) for key, ledger in of))
     what = "US dollars that capacity mode cost on top of cost mode."
-    yield _counter("premium_dollars", what, _APP, (((key,), ledger.premium) for key, ledger in of))
+    yield counter("premium_dollars", what, _APP, (((key,), ledger.premium) for key, ledger in of))
     what = "Time in cost mode with a unit that is proven short."
-    yield _counter("exposed_seconds", what, _APP, (((key,), ledger.exposed_s) for key, ledger in of))
+    yield counter("exposed_seconds", what, _APP, (((key,), ledger.exposed_s) for key, ledger in of))
     what = "Replica-seconds of pending probes."
-    yield _counter("probing_seconds", what, _APP, (((key,), ledger.probing_s) for key, ledger in of))
+    yield counter("probing_seconds", what, _APP, (((key,), ledger.probing_s) for key, ledger in of))
     what = "US dollars of replicas that only a probe keeps."
-    yield _counter("probe_dollars", what, _APP, (((key,), ledger.probe_dollars) for key, ledger in of))
+    yield counter("probe_dollars", what, _APP, (((key,), ledger.probe_dollars) for key, ledger in of))
     what = "US dollars while strategy planned had a fleet: spent, for the weights of the file, and the optimum with hindsight."
     bills = ((key, bill) for key, ledger in of if ledger.compared_s for bill in _bills(ledger))
-    yield _counter("compared_dollars", what, (*_APP, "of"), (((key, name), dollars) for key, (name, dollars) in bills))
+    yield counter("compared_dollars", what, (*_APP, "of"), (((key, name), dollars) for key, (name, dollars) in bills))
     what = "API calls for an application; those that serve several are shared out."
     calls = (((key, service), count) for key, ledger in of for service, count in sorted(ledger.calls.items()))
-    yield _counter("application_api_calls", what, (*_APP, "service"), calls)
+    yield counter("application_api_calls", what, (*_APP, "service"), calls)
 
 
 def _bills(ledger: Ledger) -> tuple[tuple[str, float], ...]:
@@ -257,29 +245,29 @@ def _gauges(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetric
     """The values of the last decisions. Without `units`, of the deployment units only those that are short: an alert goes by them."""
     of = [(one.snapshot.application.key, one.snapshot, one.decision) for one in decided]
     modes = (((key, mode.value), decision.mode is mode) for key, _, decision in of for mode in Mode)
-    yield _gauge("mode", "1 for the mode the application is in.", (*_APP, "mode"), modes)
+    yield gauge("mode", "1 for the mode the application is in.", (*_APP, "mode"), modes)
     unknown = (((key,), decision.mode is None) for key, _, decision in of)
-    yield _gauge("mode_unknown", "1 while the routing is not understood.", _APP, unknown)
+    yield gauge("mode_unknown", "1 while the routing is not understood.", _APP, unknown)
     yield from _of_units(decided, units=units)
     verdicts = (((key,), _VERDICTS[_verdict(snapshot)]) for key, snapshot, _ in of)
-    yield _gauge("routing_verified", "1: the load balancer shows the action, 0: not yet, -1: cannot tell.", _APP, verdicts)
+    yield gauge("routing_verified", "1: the load balancer shows the action, 0: not yet, -1: cannot tell.", _APP, verdicts)
     ages = (((key, source.name), _age(snapshot, source.last_ok)) for key, snapshot, _ in of for source in snapshot.sources)
-    yield _gauge("signal_age_seconds", "Age of a source's last answer.", (*_APP, "source"), ages)
+    yield gauge("signal_age_seconds", "Age of a source's last answer.", (*_APP, "source"), ages)
     degraded = (((key,), len(decision.degraded)) for key, _, decision in of)
-    yield _gauge("degraded", "Sources that are absent or stale.", _APP, degraded)
-    yield _gauge("alerts", "Alerts that are on.", _APP, (((key,), len(decision.alerts)) for key, _, decision in of))
+    yield gauge("degraded", "Sources that are absent or stale.", _APP, degraded)
+    yield gauge("alerts", "Alerts that are on.", _APP, (((key,), len(decision.alerts)) for key, _, decision in of))
     left = (((one.snapshot.application.key,), one.changes_left) for one in decided)
-    yield _gauge("flip_budget_left", "Mode changes that the flip budget still allows.", _APP, left)
+    yield gauge("flip_budget_left", "Mode changes that the flip budget still allows.", _APP, left)
 
 
 def _of_units(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
     """The values of the deployment units; see `_gauges`."""
     judged = [(one.snapshot.application.key, name, unit) for one in decided for name, unit in one.decision.evidence.items()]
     short = (((key, name), unit.short) for key, name, unit in judged if units or unit.short)
-    yield _gauge("unit_short", "1 while a unit's shortage is proven.", _UNIT, short)
+    yield gauge("unit_short", "1 while a unit's shortage is proven.", _UNIT, short)
     shown = judged if units else []
-    yield _gauge("unit_ready_replicas", "Ready replicas of a unit.", _UNIT, (((key, name), unit.ready) for key, name, unit in shown))
-    yield _gauge("unit_waiting_pods", "Unschedulable pods of a unit.", _UNIT, (((key, name), unit.demand) for key, name, unit in shown))
+    yield gauge("unit_ready_replicas", "Ready replicas of a unit.", _UNIT, (((key, name), unit.ready) for key, name, unit in shown))
+    yield gauge("unit_waiting_pods", "Unschedulable pods of a unit.", _UNIT, (((key, name), unit.demand) for key, name, unit in shown))
     costs = [
         ((one.snapshot.application.key, name, seen.price.source), one.snapshot.now, seen.price)
         for one in decided
@@ -287,9 +275,9 @@ def _of_units(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetr
         if units and seen.price is not None
     ]
     prices = ((names, cost.dollars) for names, _, cost in costs)
-    yield _gauge("unit_price_dollars_per_hour", "Price of a unit's replica.", _PRICE, prices)
+    yield gauge("unit_price_dollars_per_hour", "Price of a unit's replica.", _PRICE, prices)
     ages = ((names, max(0.0, now - cost.at)) for names, now, cost in costs if cost.at is not None)
-    yield _gauge("unit_price_age_seconds", "Age of a price that a source gave.", _PRICE, ages)
+    yield gauge("unit_price_age_seconds", "Age of a price that a source gave.", _PRICE, ages)
 
 
 def _verdict(snapshot: Snapshot) -> Verdict:
@@ -305,13 +293,13 @@ def _planned(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetri
     """What strategy `planned` would run, of the applications that have it."""
     of = [(one.snapshot.application.key, one.decision.planned) for one in decided if one.decision.planned is not None]
     replicas = (((key, unit), count) for key, one in of if units for unit, count in one.fleet.replicas.items())
-    yield _gauge("planned_replicas", "Replicas that strategy planned would run.", _UNIT, replicas)
+    yield gauge("planned_replicas", "Replicas that strategy planned would run.", _UNIT, replicas)
     prices = (((key,), one.fleet.price) for key, one in of)
-    yield _gauge("planned_dollars_per_hour", "Price of what strategy planned would run.", _APP, prices)
+    yield gauge("planned_dollars_per_hour", "Price of what strategy planned would run.", _APP, prices)
     expected = (((key,), one.expected) for key, one in of)
-    yield _gauge("expected_requests", "Requests per metric period that strategy planned expects.", _APP, expected)
+    yield gauge("expected_requests", "Requests per metric period that strategy planned expects.", _APP, expected)
     what = "What lately nine of ten forecasts of a like demand fell short by at most, as a share of them."
-    yield _gauge("forecast_shortfall", what, _APP, (((key,), one.shortfall) for key, one in of if one.shortfall is not None))
+    yield gauge("forecast_shortfall", what, _APP, (((key,), one.shortfall) for key, one in of if one.shortfall is not None))
     what = "Share of the expected demand that what strategy planned would run carries without a family."
     shares = (((key, family), left / one.expected) for key, one in of if one.expected for family, left in one.fleet.left.items())
-    yield _gauge("planned_share_without", what, (*_APP, "family"), shares)
+    yield gauge("planned_share_without", what, (*_APP, "family"), shares)

@@ -200,7 +200,7 @@ class ClusterView:
         self.time = ClusterClock(clock)
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], _Ingress] = {}
-        self._routings: dict[tuple[str, str], tuple[_Ingress | None, Application, RoutingObservation]] = {}  # of what it was read
+        self._routings: dict[tuple[str, str], tuple[Application, RoutingObservation]] = {}  # for what it was read
         self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
     def kept(self) -> dict[str, int]:
@@ -357,8 +357,7 @@ class ClusterView:
         if kind == "DELETED":
             if known is None or _older(obj, known):
                 return False
-            del self._ingresses[key]
-            self._routings.pop(key, None)
+            self._set_ingress(key, None)
             return True
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
         if _older(obj, known) or (kind == "MODIFIED" and known is None):
@@ -366,16 +365,22 @@ class ClusterView:
         new = _Ingress.of(obj)
         if new == known:
             return False
-        self._ingresses[key] = new
-        self._routings.pop(key, None)  # it would keep the earlier state until the next pass
+        self._set_ingress(key, new)
         return True
+
+    def _set_ingress(self, key: tuple[str, str], new: _Ingress | None) -> None:
+        """Replaces an Ingress, or removes it, and drops what was read of it."""
+        self._routings.pop(key, None)
+        if new is None:
+            del self._ingresses[key]
+        else:
+            self._ingresses[key] = new
 
     def _ingresses_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """Replaces the Ingresses, but none by an earlier state of itself: a list may have been read before our own write."""
         there = {(namespace_of(obj), name_of(obj)) for obj in objects}
         for space, name in [key for key in self._ingresses if (namespace is None or key[0] == namespace) and key not in there]:
-            del self._ingresses[space, name]
-            self._routings.pop((space, name), None)
+            self._set_ingress((space, name), None)
             self.dirty.mark((resource.plural, space, name))
         for obj in objects:
             if self._ingress("ADDED", obj):
@@ -413,10 +418,10 @@ class ClusterView:
         key = (application.namespace, application.ingress)
         with self.lock:
             known, read = self._ingresses.get(key), self._routings.get(key)
-            if read is None or read[0] is not known or read[1] is not application:
+            if read is None or read[0] is not application:
                 observed = observe_ingress(application, None if known is None else unpack(known.packed))
-                read = self._routings[key] = (known, application, observed)
-            return read[2]
+                read = self._routings[key] = (application, observed)
+            return read[1]
 
     def pool(self, name: str, now: float) -> PoolObservation:
         """What is known of one NodePool, computed once for each second and change: many applications may share it.

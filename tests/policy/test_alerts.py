@@ -31,7 +31,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.reasons import Reason
+from controller.policy.reasons import Reason, fill
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
@@ -121,7 +121,7 @@ def test_the_first_guard_that_holds_gives_the_alert(
         assert found == ()
     else:
         severity, place, reason = expected
-        assert found == (Alert(f"held/{reason}", severity, _answers(*reasons)[place].text, reason),)
+        assert found == (Alert(f"held/{reason}", severity, fill(reason, {"problem": str(place)}), reason),)
 
 
 @pytest.mark.parametrize(
