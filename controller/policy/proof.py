@@ -168,7 +168,7 @@ def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, n
     refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
     if not refusals:
         return ()
-    launches = _last([one for one in pool.launches if concern.allowed.suits(one)])
+    launches = last_launches([one for one in pool.launches if concern.allowed.suits(one)])
     found = [
         one
         for one in refusals
@@ -180,7 +180,7 @@ def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, n
     return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
 
 
-def _last(launches: Sequence[Launch]) -> tuple[Launch, ...]:
+def last_launches(launches: Sequence[Launch]) -> tuple[Launch, ...]:
     """The launches that can end most refusals: the one that was created last, and the one that was delivered last."""
     if not launches:
         return ()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
-from controller.policy.proof import Offering, created_after
+from controller.policy.proof import Offering
 from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
 from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
 from controller.signals.launchable import Room, Terms
@@ -32,6 +32,7 @@ from controller.signals.objects import (
     quantity,
     text,
 )
+from controller.signals.refusals import not_ended, summed_up
 
 POOL_LABEL: Final = "karpenter.sh/nodepool"
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
@@ -45,7 +46,6 @@ COMPONENTS: Final = frozenset({"karpenter", "eks-auto-mode/compute"})
 _RETENTION_S: Final = 3600.0  # the API server's default event TTL
 _REPLACEMENT_TTL_S: Final = 900.0
 _LIMIT_SAID_S: Final = 600.0  # Karpenter says it of each pod that waits at least once in five minutes
-_BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
 _MAX_REASON: Final = 64  # of a condition: a word
@@ -113,6 +113,30 @@ class _Mark:
     at: float
 
 
+class _Shown(NamedTuple):
+    """All that any observation says of one claim."""
+
+    launch: Launch | None = None
+    running: tuple[object, ...] | None = None
+    asked: tuple[object, ...] | None = None
+    create_error: tuple[object, ...] | None = None
+
+    @property
+    def launched(self) -> str:
+        """The instance type that it got; "" where it got none, or none that is known."""
+        return "" if self.launch is None else self.launch.instance_type
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A refusal, and what it was made of: there are thousands, and each new one has an observation made of all."""
+
+    refused: _RefusedClaim
+    of: _Claim | None
+    marked: _Mark | None
+    refusal: Refusal
+
+
 def _mark(marks: dict[str, _Mark], name: str, stamp: float, now: float) -> bool:
     """Keeps the newest time at which something was said of a name, and says whether it is another than before.
 
@@ -135,6 +159,7 @@ class KarpenterView:
         self._live: dict[str, _Claim] = {}
         self._gone: OrderedDict[str, _Claim] = OrderedDict()  # tombstones, the oldest first
         self._refused: dict[str, _RefusedClaim] = {}
+        self._refusals: dict[str, _Read] = {}
         self._replacements: dict[str, _Mark] = {}
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
@@ -193,9 +218,14 @@ class KarpenterView:
             _drop(self._refused_of, pool_before, name)
             self._refused_of.setdefault(claim.pool, set()).add(name)
         new_type = self._types_seen(claim)
-        if self._shown(name, now) == shown_before and not (moved and name in self._refused) and not new_type:
+        shown = self._shown(name, now)
+        if shown == shown_before and not (moved and name in self._refused) and not new_type:
             return ()
-        return self._changed(*dict.fromkeys((pool_before, claim.pool)))
+        # What a launch ends of this NodePool's refusals, it ends for all that may buy the same.
+        buying = (
+            self._pools_buying({claim.launched_type}) if shown.launched != shown_before.launched and shown.launched in self._naming else ()
+        )
+        return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying)))
 
     def _types_seen(self, claim: _Claim) -> bool:
         """Keeps the types that a claim names, and whether one of them is new. The claims of a cycle leave out what EC2 has refused."""
@@ -205,15 +235,14 @@ class KarpenterView:
             known.update(one for one in (*claim.instance_types, claim.launched_type) if one)
         return len(known) > count
 
-    def _shown(self, name: str, now: float) -> tuple[object, ...]:
-        """All that any observation says of one claim."""
+    def _shown(self, name: str, now: float) -> _Shown:
         claim, refused = self._claim(name), name in self._refused
         if claim is None:
-            return (None, None, None, None)
+            return _Shown()
         launched = claim.launched is not None and now - claim.launched <= _RETENTION_S
         counts = _has_type(claim) or (claim.launched is not None and claim.pool in self._reserved)
         live = name in self._live and counts
-        return (
+        return _Shown(
             _launch(claim) if launched else None,
             (_offering(claim), claim.reservation, claim.block) if live else None,
             (claim.instance_types, claim.zones, claim.capacity_types, claim.exact) if refused else None,
@@ -365,7 +394,7 @@ class KarpenterView:
                 self._refuse(_RefusedClaim(name, at, min(at, now), seen, refusal, order), pool)
                 if self._refused.get(name) == known:
                     return ()  # it was in a list once more
-                buying = self._pools_buying(refusal)
+                buying = self._pools_buying({instance_type for instance_type, _ in refusal.offerings})
             case "NodeClaim", "DisruptionLaunching":
                 if not _mark(self._replacements, name, at, now):
                     return ()
@@ -424,13 +453,13 @@ class KarpenterView:
         if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are found, many at once
             for old in sorted(self._refused.values(), key=lambda one: one.at)[: _MAX_FAILURES // 10]:
                 del self._refused[old.claim]
+                self._refusals.pop(old.claim, None)
                 _drop(self._refused_of, self.pool_of(old.claim), old.claim)
                 for instance_type, _ in old.refusal.offerings:
                     _drop(self._naming, instance_type, old.claim)
 
-    def _pools_buying(self, refusal: RefusalMessage) -> tuple[str, ...]:
-        """The NodePools whose requirements ask for an instance type that a refusal names."""
-        types = {instance_type for instance_type, _ in refusal.offerings}
+    def _pools_buying(self, types: Collection[str]) -> tuple[str, ...]:
+        """The NodePools whose requirements ask for one of these instance types."""
         return tuple(name for name, pool in self._pools.items() if pool.instances.restricts and any(map(pool.instances.admits, types)))
 
     def _bury(self, claim: _Claim, now: float) -> None:
@@ -485,16 +514,13 @@ class KarpenterView:
 
     def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[Refusal, ...]:
         """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
-        found = []
-        for claim in sorted({claim for one in self._named_types(name) for claim in self._naming[one]}):
+        of_pools: dict[str, list[Refusal]] = {}
+        for claim in {claim for one in self._named_types(name) for claim in self._naming[one]}:
             refused, other = self._refused[claim], self.pool_of(claim)
             if other != name and now - refused.at <= window_s:
-                refusal = self._refusal(refused, other)
-                if not any(
-                    created_after(launch, refusal) and launch.instance_type == refusal.named_type for launch in self._launches(other)
-                ):
-                    found.append(refusal)
-        return tuple(found)
+                of_pools.setdefault(other, []).append(self._refusal(refused, other))
+        standing = (one for other, some in of_pools.items() for one in summed_up(not_ended(some, self._launches(other))))
+        return tuple(sorted(standing, key=lambda one: (one.at, one.claim)))
 
     def _named_types(self, pool: str) -> list[str]:
         """The instance types that refusals name and that a NodePool asks for; none where its requirements restrict nothing."""
@@ -533,29 +559,34 @@ class KarpenterView:
         return known.pool if known is not None and known.pool else _SUFFIX.sub("", claim)
 
     def _refusal(self, refused: _RefusedClaim, pool: str) -> Refusal:
-        claim, refusal = self._claim(refused.claim), refused.refusal
-        marked = self._replacements.get(refused.claim)
-        return Refusal(
+        """What an observation says of a refused claim; the same object until something else is known of it."""
+        claim, marked, message = self._claim(refused.claim), self._replacements.get(refused.claim), refused.refusal
+        known = self._refusals.get(refused.claim)
+        if known is not None and known.refused is refused and known.of is claim and known.marked is marked and known.refusal.pool == pool:
+            return known.refusal
+        made = Refusal(
             claim=refused.claim,
             pool=pool,
             at=refused.at,
-            cause=refusal.cause,
-            codes=refusal.codes,
+            cause=message.cause,
+            codes=message.codes,
             attempt=refused.claim,
             seen=refused.seen,
             instance_types=claim.instance_types if claim else (),
             zones=claim.zones if claim else (),
             capacity_types=claim.capacity_types if claim else (),
             requirements_known=claim is not None and claim.exact,
-            truncated=refusal.truncated,
-            named_type=refusal.instance_type,
-            named_zone=refusal.zone,
-            offerings=refusal.offerings,
+            truncated=message.truncated,
+            named_type=message.instance_type,
+            named_zone=message.zone,
+            offerings=message.offerings,
             stamp=refused.stamp,
             created=claim.created if claim else None,
             order=refused.order,
             replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
         )
+        self._refusals[refused.claim] = _Read(refused, claim, marked, made)
+        return made
 
     def _stuck(self, claim: _Claim, now: float, window_s: float) -> Refusal | None:
         """A NodeClaim whose launch failed with an error outside the capacity class: no event, it lingers up to five minutes."""
@@ -587,7 +618,7 @@ class KarpenterView:
         return PoolObservation(
             name=name,
             exists=pool is not None,
-            failures=summed_up(_batched(refusals)),
+            failures=summed_up(refusals),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
             instance_types=pool.instances.types if pool is not None else (),
@@ -754,48 +785,3 @@ def _drop(index: dict[str, set[str]], pool: str, name: str) -> None:
         names.discard(name)
         if not names:
             del index[pool]
-
-
-def _batched(refusals: list[Refusal]) -> tuple[Refusal, ...]:
-    """Gives the claims of one batch one attempt: pods that wait together make several claims but one fleet call with one answer."""
-    result: list[Refusal] = []
-    newest: dict[object, Refusal] = {}  # of each answer
-    for refusal in sorted(refusals, key=lambda one: (one.at, one.claim)):
-        answer = (refusal.codes, refusal.instance_types, refusal.zones)
-        twin = newest.get(answer)
-        shared = twin is not None and refusal.at - twin.at <= _BATCH_S
-        newest[answer] = replace(refusal, attempt=twin.attempt) if twin is not None and shared else refusal
-        result.append(newest[answer])
-    return tuple(result)
-
-
-def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
-    """The refusals without those that add nothing, in their order.
-
-    Of equal ones within the time of a batch the first and the last are kept: what is concluded of them depends on when the oldest and the
-    newest was. A NodePool that many applications share has thousands, and each application would judge every one of them.
-
-    Args:
-        refusals: In the order of time.
-    """
-    batches: dict[object, list[Refusal]] = {}  # the present one of each shape
-    found: list[list[Refusal]] = []
-    for one in refusals:
-        shape = _shape(one)
-        batch = batches.get(shape)
-        if batch is None or one.at - batch[0].at > _BATCH_S:
-            batch = batches[shape] = [one]
-            found.append(batch)
-        elif len(batch) == 1:
-            batch.append(one)
-        elif (one.at, one.order) > (batch[1].at, batch[1].order):
-            batch[1] = one
-    return tuple(sorted((one for batch in found for one in batch), key=lambda one: (one.at, one.claim)))
-
-
-def _shape(one: Refusal) -> tuple[object, ...]:
-    """All of a refusal but which claim it is of, and when it was."""
-    allowed = (one.instance_types, one.zones, one.capacity_types, one.requirements_known)
-    named = (one.codes, one.truncated, one.named_type, one.named_zone, one.offerings)
-    lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
-    return one.attempt, one.cause, one.source, one.replacement, allowed, named, lasting

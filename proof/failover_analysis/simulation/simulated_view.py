@@ -33,10 +33,9 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.proof import created_after
 from controller.policy.routing import parse_action, same_routing
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
-from controller.signals.karpenter import summed_up
+from controller.signals.refusals import not_ended, summed_up
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import Claim, Pod, types_of
@@ -241,18 +240,14 @@ class SimulatedView:
         return launch if claim.created >= self._since else replace(launch, order=0)
 
     def _elsewhere(self, pool: Pool) -> tuple[Refusal, ...]:
-        """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
-        found = []
+        """As `controller.signals.karpenter.KarpenterView` has it: what failed through other NodePools of what this one may buy."""
+        found: list[Refusal] = []
         for other in self._world.karpenter.pools.values():
             if other is pool or set(other.types).isdisjoint(pool.types):
                 continue
-            launches = [self._launch(claim) for claim in other.launches]
-            for failure in map(self._failure, other.failures):
-                named = failure.named_type
-                ended = any(launch.instance_type == named and created_after(launch, failure) for launch in launches)
-                if named in pool.types and not ended:
-                    found.append(failure)
-        return tuple(found)
+            named = [self._failure(one) for one in other.failures if one.named_type in pool.types]
+            found += summed_up(not_ended(named, [self._launch(claim) for claim in other.launches]))
+        return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
 
     def _routing(self) -> RoutingObservation:
         ingress = self._world.api.ingress

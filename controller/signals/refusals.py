@@ -1,0 +1,68 @@
+"""The refusals of a NodePool, without those that add nothing.
+
+In a shortage that concerns many applications a NodePool has thousands, each of its applications judges them in every pass, and each new
+one makes the rest be read again. So all work here grows with their number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from controller.policy.model import Launch, Refusal
+from controller.policy.proof import created_after, last_launches
+
+_BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
+
+
+def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """The refusals that differ in something that counts, in the order of time.
+
+    Claims of one batch get one attempt: pods that wait together make several claims, but one fleet call with one answer. Of equal refusals
+    within the time of a batch the first and the last are kept: what is concluded of them depends on when the oldest and the newest was.
+
+    Args:
+        refusals: Of one NodePool, in any order.
+    """
+    newest: dict[object, tuple[float, str]] = {}  # of each answer: when it was last given, and its attempt
+    present: dict[object, list[tuple[Refusal, str]]] = {}  # of each shape: what is kept of the present batch
+    kept: list[list[tuple[Refusal, str]]] = []
+    for one in sorted(refusals, key=lambda refusal: (refusal.at, refusal.claim)):
+        answer = (one.codes, one.instance_types, one.zones)
+        before = newest.get(answer)
+        attempt = before[1] if before is not None and one.at - before[0] <= _BATCH_S else one.attempt
+        newest[answer] = (one.at, attempt)
+        shape = (attempt, *_shape(one))
+        batch = present.get(shape)
+        if batch is None or one.at - batch[0][0].at > _BATCH_S:
+            batch = present[shape] = [(one, attempt)]
+            kept.append(batch)
+        elif len(batch) == 1:
+            batch.append((one, attempt))
+        elif (one.at, one.order) > (batch[1][0].at, batch[1][0].order):
+            batch[1] = (one, attempt)
+    found = (one if one.attempt == attempt else replace(one, attempt=attempt) for batch in kept for one, attempt in batch)
+    return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
+
+
+def _shape(one: Refusal) -> tuple[object, ...]:
+    """All of a refusal but which claim it is of, its attempt, and when it was."""
+    allowed = (one.instance_types, one.zones, one.capacity_types, one.requirements_known)
+    named = (one.codes, one.truncated, one.named_type, one.named_zone, one.offerings)
+    lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
+    return one.cause, one.source, one.replacement, allowed, named, lasting
+
+
+def not_ended(refusals: Iterable[Refusal], launches: Sequence[Launch]) -> list[Refusal]:
+    """The refusals of a NodePool that nothing which launched there as the type that they name has ended.
+
+    Args:
+        refusals: Of one NodePool.
+        launches: Of the same.
+    """
+    by_type: dict[str, list[Launch]] = {}
+    for launch in launches:
+        by_type.setdefault(launch.instance_type, []).append(launch)
+    ending = {instance_type: last_launches(some) for instance_type, some in by_type.items()}
+    return [one for one in refusals if not any(created_after(launch, one) for launch in ending.get(one.named_type, ()))]
