@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from benchmarks.installation import SPACE
 from benchmarks.process import MIB, ControllerProcess, Usage, cpu_s
 from benchmarks.progress import progress
 from benchmarks.requests_seen import Seen, await_quiet, read
-from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, KubeSession, Object
+from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, NODE_CLAIMS, KubeSession, Object
 from controller.errors import NotFound, RemoteError
 from controller.policy.annotations import MARKER
 from controller.policy.routing import action_key
@@ -48,6 +49,7 @@ ROOT: Final = Path(__file__).parents[1]
 _START_S: Final = 240.0
 _SAMPLE_S: Final = 20.0
 _MASS_S: Final = 180.0
+_REFUSING: Final = 4  # Karpenter launches several NodeClaims at a time
 _CYCLES: Final = 3  # passes over all applications in which the idle controller is measured
 _GAP_S: Final = (0.03, 0.15)  # between two samples, uniform, so that they hit every phase of the controller's timers
 _CHURN_S: Final = 0.2  # between two rounds of changes: five pods and five NodeClaims come and go each second
@@ -65,6 +67,7 @@ class Scenario:
         shared: Whether all applications share one NodePool: one refusal fails all of them over.
         aws: Whether ELBv2, CloudWatch and EC2 are on, answered by `benchmarks.aws_answers`.
         churn: Whether pods and NodeClaims of a thousand nodes come and go meanwhile.
+        each: With `shared`: whether every application's NodeClaim is refused, and deleted, instead of the first one's alone.
     """
 
     applications: int
@@ -72,6 +75,7 @@ class Scenario:
     shared: bool = False
     aws: bool = False
     churn: bool = False
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ _ROWS: Final = (
     Scenario(1000, 300, aws=True, churn=True),
     Scenario(1000, 1000, shared=True),
     Scenario(1000, 1000, shared=True, aws=True),
+    Scenario(1000, 1000, shared=True, each=True),
 )
 FULL: Final = Plan(_ROWS, window_s=60.0, settle_s=4.0, trips=60)
 QUICK: Final = Plan((Scenario(20, 40),), window_s=15.0, settle_s=2.0, trips=30)
@@ -309,11 +314,12 @@ class Bench:
         self._collect(result, timed)
 
     def _measure_mass(self, result: Result, members: Sequence[Member], controller: ControllerProcess) -> None:
-        """One refusal of the NodePool that all share."""
+        """A refusal of the NodePool that all share, or one for each."""
         cycle_s = self._await_quiet(result.scenario)
-        self._say(f"{len(members)} application(s): one refusal for all")
+        refused = members if result.scenario.each else members[:1]
+        self._say(f"{len(members)} application(s): {len(refused)} refusal(s)")
         stretch, before = controller.stretch(), cpu_s(controller)
-        self._bench.create(EVENTS, "default", fleet.refusal(members[0]), field_manager="karpenter")
+        self._refuse(refused)
         end = time.monotonic() + _MASS_S
         for member in members:
             if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
@@ -336,6 +342,22 @@ class Bench:
                 result.rest_s = one.answered - event.received
         result.mass = sorted(first.values())
         result.rest = {resource: len(names) for resource, names in rest.items()}
+
+    def _refuse(self, members: Sequence[Member]) -> None:
+        """Karpenter's event about each application's NodeClaim, and where there are several, the end of the NodeClaim."""
+
+        def refuse(some: Sequence[Member]) -> None:
+            events, claims = self._plane.session(self._tokens["bench"]), self._plane.session()
+            for member in some:
+                events.create(EVENTS, "default", fleet.refusal(member), field_manager="karpenter")
+                if len(members) > 1:
+                    claims.request("DELETE", NODE_CLAIMS.path(None, member.claim))
+            events.close()
+            claims.close()
+
+        with ThreadPoolExecutor(_REFUSING) as pool:
+            for _ in pool.map(refuse, [members[start::_REFUSING] for start in range(_REFUSING)]):
+                pass
 
     def _await_quiet(self, scenario: Scenario) -> float:
         """Waits until the controller has nothing to write: the first verification of each application is remembered, a write each.
@@ -466,6 +488,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=10_000, help="events a minute (10000)")
     parser.add_argument("--applications", type=int, help="measure only one row with this many applications; writes no docs")
     parser.add_argument("--shared", action="store_true", help="with --applications: all share one NodePool, and one refusal is for all")
+    parser.add_argument("--each", action="store_true", help="with --shared: every application's NodeClaim is refused")
     parser.add_argument("--aws", action="store_true", help="with --applications: ELBv2, CloudWatch and EC2 are on, and answer after 0.2 s")
     parser.add_argument("--churn", action="store_true", help="with --applications: pods and NodeClaims of a thousand nodes come and go")
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
@@ -476,7 +499,7 @@ def main() -> None:
     plan = QUICK if options.quick else FULL
     if options.applications:
         samples = options.applications if options.shared else options.samples
-        chosen = (Scenario(options.applications, samples, options.shared, options.aws, options.churn),)
+        chosen = (Scenario(options.applications, samples, options.shared, options.aws, options.churn, options.each),)
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
     begun, say = time.monotonic(), progress()
     size = machine()

@@ -61,11 +61,11 @@ def replaced(made: Row, kept: Row) -> dict[str, Any]:
 
 def _what(row: Row) -> tuple[Any, ...]:
     """What a row measured."""
-    return row["applications"], bool(row.get("aws")), bool(row.get("churn"))
+    return row["applications"], bool(row.get("aws")), bool(row.get("churn")), bool(row.get("each"))
 
 
 def _mass(result: Row) -> dict[str, Any]:
-    """One refusal of the NodePool that all applications share."""
+    """A refusal of the NodePool that all applications share, or one for each."""
     times = [ms / 1000 for ms in result["mass"]]
     summary = {
         "first_s": times[0],
@@ -79,6 +79,7 @@ def _mass(result: Row) -> dict[str, Any]:
     counts = {
         "applications": result["scenario"]["applications"],
         "aws": result["aws"],
+        "each": result["scenario"]["each"],
         "patched": len(times),
         "failed": result["failed"],
         "rest": result["rest"],
@@ -142,8 +143,8 @@ def reached(row: Row) -> dict[str, bool]:
 
 
 def _label(row: Row) -> str:
-    kinds = (", AWS on" if row.get("aws") else "") + (", churn" if row.get("churn") else "")
-    return f"{row['applications']:,}{kinds}{' *' if row.get('alone') else ''}"
+    kinds = [words for key, words in (("aws", "AWS on"), ("churn", "churn"), ("each", "a refusal each")) if row.get(key)]
+    return ", ".join((f"{row['applications']:,}", *kinds)) + (" *" if row.get("alone") else "")
 
 
 _TIMES: Final = ("applications", "samples", "p50", "p99", "in patches", "writes", "bare patch p50", "p99", "without noise p50")
