@@ -53,6 +53,7 @@ _TOOLS = {
 }
 _ROOT = Path(__file__).parents[1]
 _selected = pytest.StashKey[frozenset[tiers.Tier]]()
+_found = pytest.StashKey[tiers.Tier]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -106,9 +107,12 @@ def keeps(items: Sequence[pytest.Item], selected: frozenset[tiers.Tier]) -> list
 
 
 def _tier(item: pytest.Item) -> tiers.Tier:
-    path = item.path.relative_to(_ROOT).as_posix()
-    call = getattr(item, "callspec", None)
-    return tiers.tier_of("::".join([path, *item.nodeid.split("::")[1:]]), call.params.get("server") if call else None)
+    """A test's tier, found once: pytest comes with each of thousands several times, in every worker."""
+    if _found not in item.stash:
+        path = item.path.relative_to(_ROOT).as_posix()
+        call = getattr(item, "callspec", None)
+        item.stash[_found] = tiers.tier_of("::".join([path, *item.nodeid.split("::")[1:]]), call.params.get("server") if call else None)
+    return item.stash[_found]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

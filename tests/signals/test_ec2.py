@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,8 +22,6 @@ from controller.signals.budget import CallBudget
 from controller.signals.ec2 import Ec2Poller, vcpus
 from controller.signals.price_list import PERMISSION
 from tests.support.aws import emulated_account
-
-importlib.import_module("moto.ec2.models")  # takes seconds: now, not within the time of a test
 
 NOW = 1_800_000_017.0
 PARTS = {
