@@ -22,7 +22,14 @@ MAX_SHOWN: Final = 200
 """The longest text of a stranger that is kept to be shown, characters."""
 
 MAX_VALUE: Final = 4096
-"""The longest text that is kept to be parsed, characters: that of a Karpenter event, and four times a CloudWatch expression."""
+"""The longest text that is kept to be parsed, characters: four times a CloudWatch expression."""
+
+MAX_MESSAGE: Final = 32 * 1024
+"""The longest message of an event that is kept, characters.
+
+Karpenter's `FailedScheduling` has an entry of some 150 characters for each NodePool of the cluster. The API server bounds the message of an
+event of ``v1`` only as it does any object, at 1.5 MiB; a note of ``events.k8s.io/v1`` has at most 1 KiB
+(https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/)."""
 
 MAX_ANNOTATION: Final = 16 * 1024
 """The longest annotation that is kept, characters. An action with the most target groups that AWS allows takes 1,000."""
@@ -125,9 +132,15 @@ def _object(value: object, kind: str = "") -> object:
         elif key == "metadata":
             known[key] = _metadata(item)
         else:
-            ours = key == "data" and value.get("kind", kind) == "ConfigMap"
-            known[_text(key)] = item if ours else _bounded(item, _text)
+            known[_text(key)] = _field(key, item, value.get("kind", kind))
     return known
+
+
+def _field(key: str, item: object, kind: object) -> object:
+    """One of an object's own fields, bounded as befits its kind."""
+    if (kind, key) == ("ConfigMap", "data"):
+        return item
+    return _bounded(item, _message if (kind, key) == ("Event", "message") else _text)
 
 
 def _metadata(value: object) -> object:
@@ -146,6 +159,10 @@ def _bounded(value: object, text: Callable[[str], str]) -> object:
 
 def _text(value: str) -> str:
     return shown(value, MAX_VALUE)
+
+
+def _message(value: str) -> str:
+    return shown(value, MAX_MESSAGE)
 
 
 def _annotation(value: str) -> str:

@@ -24,12 +24,13 @@ _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63
 _TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]{0,31}\.[a-z0-9-]{1,31}) capacity")
 _ZONE: Final = re.compile(r"requested \(([a-z]{2}(?:-[a-z0-9]{1,16}){1,5}-\d[a-z])\)")
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
-_UNAVAILABLE: Final = re.compile(
-    r"(?:no instance type met all requirements|no instance type has the required offering"
-    r"|had enough resources, had a required offering)[^;]*?karpenter\.sh/nodepool In \[([^\]\s]+)\]"
+_LACKING: Final = re.compile(
+    r"no instance type met all requirements|no instance type has the required offering|had enough resources, had a required offering"
 )
+_POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
 _LIMIT: Final = re.compile(
-    r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?(?:\(NodePool=([^)]+)\)|\"([^\"]+)\")"
+    r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?"
+    r"(?:\(NodePool=([^)\s]+)\)|\"([^\"\s]+)\")"
 )
 
 CODE_CAUSES: Final[dict[str, Cause]] = {
@@ -151,7 +152,7 @@ def classify_create_error(reason: str) -> RefusalMessage | None:
 
 def limited_pools(message: str) -> tuple[str, ...]:
     """The NodePools that a `FailedScheduling` message of Karpenter calls limited. Others than the pod's own must be ignored."""
-    return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message[:MAX_VALUE])))
+    return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message)))
 
 
 def unavailable_pools(message: str) -> tuple[str, ...]:
@@ -159,4 +160,11 @@ def unavailable_pools(message: str) -> tuple[str, ...]:
 
     A NodePool of which nothing at all is available is missing from the text. That a type has too few resources is another matter.
     """
-    return tuple(dict.fromkeys(_UNAVAILABLE.findall(message[:MAX_VALUE])))
+    return tuple(dict.fromkeys(pool for entry in message.split(";") if (pool := _unavailable(entry))))
+
+
+def _unavailable(entry: str) -> str:
+    """The NodePool of which one entry of the message says so; "" where it does not."""
+    lacking = _LACKING.search(entry)
+    pool = _POOL.search(entry, lacking.end()) if lacking is not None else None
+    return pool[1] if pool is not None else ""

@@ -14,7 +14,7 @@ from controller.catalog.loader import Source, parse_applications
 from controller.clock import LATEST, format_rfc3339, parse_rfc3339
 from controller.documents import LISTED
 from controller.errors import ConfigError
-from controller.foreign import MAX_ANNOTATION, MAX_SHOWN, MAX_VALUE, decode, decode_page, shown
+from controller.foreign import MAX_ANNOTATION, MAX_MESSAGE, MAX_SHOWN, MAX_VALUE, decode, decode_page, shown
 from controller.policy.codec import CodecError, encode
 from controller.policy.codec import decode as decode_memory
 from controller.policy.model import Memory
@@ -90,8 +90,23 @@ def test_the_data_of_our_own_config_maps_is_unchanged_in_a_list(decoded: Callabl
     assert len(decoded(json.dumps({"kind": "PodList", "items": [{"data": data}]}).encode())["items"][0]["data"]["memory"]) == MAX_VALUE
 
 
+@pytest.mark.parametrize("decoded", [decode, _whole], ids=["whole", "one at a time"])
+def test_the_message_of_an_event_has_a_bound_of_its_own(decoded: Callable[[bytes], Any]) -> None:
+    """Karpenter's has an entry for each NodePool of the cluster; nothing else of an event, and of no other kind, is that long."""
+    obj = {"reason": "FailedScheduling", "message": "m" * 2 * MAX_MESSAGE, "action": "a" * 2 * MAX_MESSAGE}
+    for kind, most in (("Event", MAX_MESSAGE), ("Pod", MAX_VALUE)):
+        alone, listed = (
+            decode(json.dumps({**obj, "kind": kind}).encode()),
+            decoded(json.dumps({"kind": f"{kind}List", "items": [obj]}).encode()),
+        )
+        for found in (alone, *listed["items"]):
+            assert (len(found["message"]), len(found["action"])) == (most, MAX_VALUE)
+
+
 @given(
-    st.fixed_dictionaries({"kind": st.sampled_from(["PodList", "ConfigMapList"]), "items": JSON}, optional={"metadata": JSON, "x\n": JSON})
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["PodList", "ConfigMapList", "EventList"]), "items": JSON}, optional={"metadata": JSON, "x\n": JSON}
+    )
     | JSON,
     st.sampled_from([None, 1, "\t"]),
 )

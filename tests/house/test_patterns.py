@@ -10,22 +10,19 @@ from typing import Any, Final
 import pytest
 
 import controller
-from controller.foreign import MAX_ANNOTATION, MAX_VALUE
+from controller.foreign import MAX_MESSAGE
 from tests.support.patterns import patterns, worst
 
 _FOUND: Final = patterns(controller)
-_LONG: Final = MAX_ANNOTATION
+_LONG: Final = MAX_MESSAGE
 _WORTH_COMPARING_S: Final = 0.02
 """A search that takes less is no danger, and too short to be compared."""
 _RATIO: Final = 8.0
 """Four times the text takes four times as long where a pattern is linear, and sixteen times where it is not."""
 
-_BOUNDED: Final = frozenset({"controller.signals.classify._UNAVAILABLE[0]", "controller.signals.classify._LIMIT[0]"})
-"""Patterns that search nothing longer than `MAX_VALUE`."""
-
-_WHOLE: Final = frozenset({"controller.cli.common._DURATION[0]", "controller.doctor.cluster.workload._VERSION[0]"}) | {
-    f"controller.documents.{name}[0]" for name in ("_DECIMAL", "_FLOAT", "_EXPONENT")
-}
+_WHOLE: Final = frozenset(
+    {"controller.cli.common._DURATION[0]", "controller.doctor.cluster.workload._VERSION[0]", "controller.signals.objects._QUANTITY[0]"}
+) | {f"controller.documents.{name}[0]" for name in ("_DECIMAL", "_FLOAT", "_EXPONENT")}
 """Patterns that match a whole text or its beginning, and are not searched from each of its places; that of durations reads an argument."""
 
 
@@ -66,7 +63,7 @@ def test_patterns_are_found() -> None:
 @pytest.mark.parametrize("name", _FOUND)
 def test_it_is_linear(name: str) -> None:
     """Anyone who may annotate an object may choose the text."""
-    assert quadratic(_FOUND[name], MAX_VALUE if name in _BOUNDED else _LONG, whole=name in _WHOLE) == ""
+    assert quadratic(_FOUND[name], _LONG, whole=name in _WHOLE) == ""
 
 
 @pytest.mark.parametrize("pattern", [r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.", r"(a+)+b", r"x[^;]*y"])

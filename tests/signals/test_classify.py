@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.foreign import decode
 from controller.policy.model import Cause
 from controller.signals.classify import (
     CODE_CAUSES,
@@ -14,6 +17,7 @@ from controller.signals.classify import (
     classify_create_error,
     classify_refusal,
     limited_pools,
+    unavailable_pools,
 )
 from tests.signals.samples import FLEET, ice_message, sample
 
@@ -247,6 +251,7 @@ def test_any_text_gives_an_answer(tail: str) -> None:
         assert found.codes
         assert found == classify_refusal(message)
         limited_pools(message)
+        unavailable_pools(message)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +274,24 @@ def test_several_limited_pools_in_one_text() -> None:
     """One fragment per NodePool."""
     text = "; ".join(f"all available instance types exceed limits for nodepool (NodePool={name})" for name in ("a", "b-x", "c"))
     assert limited_pools(text) == ("a", "b-x", "c")
+
+
+@pytest.mark.parametrize("others", [0, 30, 200])
+def test_the_names_behind_many_other_node_pools(others: int) -> None:
+    """The text has an entry for each NodePool of the cluster, and the pod's own may be the last: it is read as the API server sends it."""
+    pool = "karpenter.sh/nodepool"
+    entries = [f"incompatible requirements, key {pool}, {pool} In [nvidia] not in {pool} In [team-{n}-general]" for n in range(others)]
+    asked = f"requirements=karpenter.k8s.aws/instance-family In [g5], {pool} In [nvidia], resources={{}}"
+    lacking = f"no instance type has the required offering, {asked}"
+    text = "; ".join((*entries, lacking, "node limits have been exhausted for nodepool (NodePool=cpu)"))
+    message = decode(json.dumps({"kind": "Event", "message": f"Failed to schedule pod, {text}"}).encode())["message"]
+    assert (unavailable_pools(message), limited_pools(message)) == (("nvidia",), ("cpu",))
+
+
+def test_each_entry_has_a_node_pool_of_its_own() -> None:
+    """What one entry lacks says nothing of the NodePool that the next one names."""
+    assert unavailable_pools("no instance type has the required offering; requirements=karpenter.sh/nodepool In [cpu]") == ()
+    assert unavailable_pools("requirements=karpenter.sh/nodepool In [cpu], no instance type has the required offering") == ()
 
 
 @pytest.mark.parametrize(

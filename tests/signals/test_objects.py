@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from controller.signals.objects import (
     name_of,
     namespace_of,
     pinned_values,
+    quantity,
     shared,
     text,
     version,
@@ -148,3 +150,32 @@ def test_a_shared_name_does_not_outlive_its_use() -> None:
     """Pods come and go for months. A string that is never freed has a count of references that no program has."""
     name = "".join(["pod", "-", "x7k2p"])
     assert sys.getrefcount(shared(name)) < 1 << 16
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("200", "200"), (200, "200"), (0.5, "0.5"), ("+1", "1"), ("-2.5", "-2.5"), (".5", "0.5"), ("5.", "5"), ("0", "0"),
+        ("250m", "0.25"), ("3u", "0.000003"), ("3n", "0.000000003"), ("1k", "1000"), ("2M", "2000000"), ("2G", "2000000000"),
+        ("1T", "1e12"), ("1P", "1e15"), ("9E", "9e18"), ("1e3", "1000"), ("1E3", "1000"), ("12e-1", "1.2"),
+        ("1Ki", "1024"), ("785Gi", "842887331840"), ("1Mi", "1048576"), ("1Ti", "1099511627776"), ("1Pi", "1125899906842624"),
+        ("7Ei", "8070450532247928832"), ("9223372036854775807", "9223372036854775807"), ("-9223372036854775807", "-9223372036854775807"),
+    ],
+)  # fmt: skip
+def test_a_quantity(written: Any, number: str) -> None:
+    """Each suffix and each way of writing a number, up to the most that Kubernetes keeps."""
+    assert quantity(written) == Decimal(number)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None, True, [], {}, "", "m", "Gi", "x", "1x", "1 Gi", " 1", "1_000", "1K", "1ki", "1e", "1e1.5", "1Gim", "\u0661", "NaN", "-inf",
+        float("nan"), float("inf"), 1e300, pytest.param(10**5000, id="5,000 digits"), "1" * 65,
+        "9223372036854775808", "-9223372036854775808", "8Ei", "10E", "1e19", "1e99",
+        "1e399999", "1e1000000", "-9e999999999", "1e-1000000",
+    ],
+)  # fmt: skip
+def test_no_quantity(written: Any) -> None:
+    """Another type, another writing, or more than Kubernetes keeps: a sum with the last ones would take seconds, or overflow."""
+    assert quantity(written) is None
