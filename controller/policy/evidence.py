@@ -1,6 +1,6 @@
 """What the signals prove about each deployment unit: a shortage (`controller.policy.proof`), and the return of capacity.
 
-- A shortage needs a pod that waits, whose node is not on its way, and a proof for every NodePool that the pod may use.
+- A shortage needs a pod that waits, whose node is not on its way, and a proof for every NodePool that may launch for the pod.
 - A launch of a NodeClaim that was created after the last refusal is the first sign of a return.
 - No signal proves nothing, in either direction.
 """
@@ -19,6 +19,8 @@ from controller.policy.model import (
     Launch,
     Memory,
     PendingPod,
+    PolicySettings,
+    PoolObservation,
     Proof,
     Refusal,
     Return,
@@ -101,24 +103,45 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         leaving=ending,
         needed=needs,
         beyond_max=needed - needs,
-        facts=_facts(unit, observed, found, waiting, now),
+        facts=_facts(unit, observed, found, waiting, snapshot),
     )
 
 
 def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], snapshot: Snapshot) -> Finding:
-    """What is proven of the unit: of pods that may use several NodePools, each of these must be short; of the unit, some of its pods."""
+    """What is proven of the unit: where several NodePools may launch for a pod each must be short; of the unit, some of its pods."""
     policy, now = snapshot.application.policy, snapshot.now
     pools = {pool.name: pool for pool in (*observed.alternatives, observed.pool)}
     groups: dict[tuple[str, ...], list[PendingPod]] = {}
     for pod in waiting:
-        groups.setdefault(tuple(name for name in pod.pools if name in pools) or (observed.pool.name,), []).append(pod)
+        named = tuple(name for name in pod.pools if name in pools) or (observed.pool.name,)
+        launching = tuple(name for name in named if _launches_nothing(pools[name], policy, now) == "")
+        groups.setdefault(launching or named, []).append(pod)
     best: Finding | None = None
     whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
     for names, pods in (groups or {(observed.pool.name,): []}).items():
         since = _since(pods, observed) if whole else None
-        found = _weakest([examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now, since) for name in names])
+        each = {name: examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now, since) for name in names}
+        found = _weakest(each)
         best = found if best is None or _rank(found.proof) < _rank(best.proof) else best
     return best or Finding(None)
+
+
+def _launches_nothing(pool: PoolObservation, policy: PolicySettings, now: float) -> str:
+    """Why Karpenter launches nothing through a NodePool whatever EC2 has, in words; "" where it may, or nobody knows.
+
+    Through such a NodePool nothing is refused: it would never be short, and would disprove every shortage of pods that name it. That no
+    type suits it is known where Karpenter says so, and nothing that it may launch was refused or launched within an hour: a refusal makes
+    Karpenter say the same for some minutes.
+
+    Args:
+        pool: What is known of it.
+        policy: For how long what Karpenter said counts.
+        now: Seconds since the Unix epoch.
+    """
+    if not pool.exists or not pool.ready:
+        return pool.problem or "not usable"
+    says = pool.blocked_at is not None and now - pool.blocked_at <= policy.ice_window_s
+    return "no compatible instance type" if says and not (pool.failures or pool.elsewhere or pool.launches) else ""
 
 
 def _since(waiting: Sequence[PendingPod], observed: UnitObservation) -> float | None:
@@ -131,20 +154,21 @@ def _rank(proof: Proof | None) -> int:
     return len(_STRENGTH) if proof is None else _STRENGTH.index(proof)
 
 
-def _weakest(found: Sequence[Finding]) -> Finding:
-    """What several NodePools prove together of a pod that may use each: no more than the least of them."""
-    if len(found) == 1:
-        return found[0]
-    least = max(found, key=lambda one: _rank(one.proof))
-    ages = [one.age_at for one in found]
-    known = [at for at in ages if at is not None]
+def _weakest(found: Mapping[str, Finding]) -> Finding:
+    """What several NodePools, by name, prove together of a pod that each may launch for: no more than the least of them."""
+    each = [*found.values()]
+    if len(each) == 1:
+        return each[0]
+    least = max(each, key=lambda one: _rank(one.proof))
+    open_ones = tuple(name for name, one in found.items() if one.age_at is None)
     return Finding(
         least.proof,
-        tuple(refusal for one in found for refusal in one.refusals),
-        tuple(dict.fromkeys(offering for one in found for offering in one.named)),
-        tuple(dict.fromkeys(offering for one in found for offering in one.required)) if all(one.required for one in found) else (),
-        max(known) if known and len(known) == len(ages) else None,
-        tuple(dict.fromkeys(offering for one in found for offering in one.unavailable)),
+        tuple(refusal for one in each for refusal in one.refusals),
+        tuple(dict.fromkeys(offering for one in each for offering in one.named)),
+        tuple(dict.fromkeys(offering for one in each for offering in one.required)) if all(one.required for one in each) else (),
+        None if open_ones else max(one.age_at for one in each if one.age_at is not None),
+        tuple(dict.fromkeys(offering for one in each for offering in one.unavailable)),
+        open_ones,
     )
 
 
@@ -247,13 +271,15 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
         progress = f"{text.listing(named) if named else 'an offering that is not named'} refused, the zones that count are not known"
     if found.proof is not None:
         return f"{progress}; proven: {found.proof}"
+    if found.unrefused:
+        return f"{progress}; not proven while nothing is refused through NodePool {text.listing(found.unrefused)}"
     if found.age_at is None:
         return f"{progress}; no pod waits for it"
     return f"{progress}; proven at once {at_once}, else at {text.clock_time(found.age_at)}"
 
 
-def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], now: float) -> tuple[str, ...]:
-    facts, refusals = [], found.refusals
+def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], snapshot: Snapshot) -> tuple[str, ...]:
+    facts, refusals, policy, now = [], found.refusals, snapshot.application.policy, snapshot.now
     if refusals:
         last = max(refusals, key=lambda refusal: refusal.at)
         attempts = len({refusal.attempt for refusal in refusals})
@@ -270,6 +296,8 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.at_limit}")
     if observed.pool.problem:
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.problem}")
+    unable = {pool.name: _launches_nothing(pool, policy, now) for pool in observed.alternatives}
+    facts += [f"NodePool {name} can launch nothing and does not count: {why}" for name, why in unable.items() if why]
     recent = [launch for launch in observed.pool.launches if now - launch.launched <= 3600]  # noqa: PLR2004 - as long as events are kept
     if recent and not refusals:
         newest = recent[-1]

@@ -283,7 +283,7 @@ class PoolObservation:
     """What is known of one NodePool within the windows of the policy."""
 
     name: str
-    exists: bool = True
+    exists: bool = True  # False: the NodePools are known, and it is not among them
     failures: tuple[Refusal, ...] = ()
     launches: tuple[Launch, ...] = ()
     elsewhere: tuple[Refusal, ...] = ()  # refusals through other NodePools of types that this one may launch

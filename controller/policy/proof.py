@@ -93,7 +93,7 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one NodePool's signals prove about a unit.
+    """What the signals of one NodePool, or of several together, prove about a unit.
 
     Attributes:
         proof: The strongest proof, None where there is none.
@@ -102,6 +102,7 @@ class Finding:
         unavailable: The required offerings that they do not name, and that Karpenter's own metrics call unavailable.
         required: Every offering that must be named; () where the zones are not known.
         age_at: When age alone proves it if nothing changes, seconds since the Unix epoch; None where nothing is refused or nobody waits.
+        unrefused: Of several NodePools, the names of those through which nothing is refused; () of one alone.
     """
 
     proof: Proof | None
@@ -110,6 +111,7 @@ class Finding:
     required: tuple[Offering, ...] = ()
     age_at: float | None = None
     unavailable: tuple[Offering, ...] = ()
+    unrefused: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[Offering, ...]:

@@ -224,7 +224,10 @@ class ClusterView:
         What was said in events stays said; it ages by itself. Unlike an empty list, this does not say that the kind can be listed.
         """
         with self.lock:
-            self._replace(resource, namespace, [])
+            if resource.plural == "nodepools":
+                self._mark_pools(self.karpenter.pools_forgotten(self.time.now()))
+            else:
+                self._replace(resource, namespace, [])
 
     def _replace(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """Takes all objects of a kind: what is not among them is gone, but for events."""

@@ -166,6 +166,7 @@ class KarpenterView:
         self._used_then: dict[str, Mapping[str, object]] = {}  # by NodePool, what it used when Karpenter last called it limited
         self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
         self._pools: dict[str, _Pool] = {}
+        self._pools_known = False  # until they are listed, one that is not among them may exist
         self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
         self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
         self._order = 0  # grows with everything that is delivered as it happens
@@ -360,6 +361,7 @@ class KarpenterView:
         Returns:
             As `pool_changed`, of all of them.
         """
+        self._set_pools_known(known=True)
         names = {name_of(obj) for obj in listed}
         changed: list[str] = []
         for name in [name for name in self._pools if name not in names]:
@@ -367,6 +369,21 @@ class KarpenterView:
         for obj in listed:
             changed += self.pool_changed("ADDED", obj, now)
         return tuple(changed)
+
+    def pools_forgotten(self, now: float) -> tuple[str, ...]:
+        """Forgets the NodePools, because they can no longer be seen: from now on nobody knows which exist.
+
+        Returns:
+            The names of all of them.
+        """
+        changed = self.pools_listed([], now)
+        self._set_pools_known(known=False)
+        return changed
+
+    def _set_pools_known(self, *, known: bool) -> None:
+        if self._pools_known is not known:
+            self._pools_known = known
+            self._lists += 1  # of each NodePool something else is known now, also of those that are only named somewhere
 
     def event(self, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:
         """Takes one event of any kind.
@@ -492,7 +509,7 @@ class KarpenterView:
     # --- what is read ---
 
     def observation(self, name: str, now: float, window_s: float) -> PoolObservation:
-        """What is known of one NodePool; one that does not exist says so.
+        """What is known of one NodePool; one that does not exist says so, as soon as the NodePools were listed.
 
         Args:
             name: Which.
@@ -617,7 +634,7 @@ class KarpenterView:
         not_ready = pool.not_ready if pool is not None else None
         return PoolObservation(
             name=name,
-            exists=pool is not None,
+            exists=pool is not None or not self._pools_known,
             failures=summed_up(refusals),
             launches=tuple(sorted(launches, key=lambda launch: (launch.launched, launch.claim))),
             blocked_at=blocked.at if blocked is not None and now - blocked.at <= window_s else None,
@@ -626,9 +643,14 @@ class KarpenterView:
             capacity_types=pool.capacity_types if pool is not None else (),
             at_limit=self._limit(name, pool, now, window_s),
             ready=not_ready is None,
-            problem="does not exist" if pool is None else f"not ready: {not_ready}" if not_ready is not None else "",
+            problem=self._problem(pool),
             held=self._held(name),
         )
+
+    def _problem(self, pool: _Pool | None) -> str:
+        if pool is None:
+            return "does not exist" if self._pools_known else "not known"
+        return "" if pool.not_ready is None else f"not ready: {pool.not_ready}"
 
     def _held(self, name: str) -> tuple[Held, ...]:
         """The instances of a NodePool that exist, also those that are being drained; () where none of them runs in a reservation."""

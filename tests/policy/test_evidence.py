@@ -786,6 +786,49 @@ def test_pods_that_may_use_several_node_pools_are_short_where_each_is(
     assert (judged.shortage, judged.proof) == expected
 
 
+GONE = replace(spare(), exists=False, problem="does not exist")
+NOT_READY = replace(spare(), ready=False, problem="not ready: NodeClassNotReady")
+UNSUITABLE = spare(blocked_at=NOW - 50)
+LAUNCHED = launched(NOW - 900, NOW - 850, claim="spare-old", pool="spare")
+
+
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [
+        pytest.param(spare(), True, id="it may launch"),
+        pytest.param(GONE, False, id="it does not exist"),
+        pytest.param(NOT_READY, False, id="it is not ready"),
+        pytest.param(UNSUITABLE, False, id="no type suits it"),
+        pytest.param(spare(blocked_at=NOW - 361), True, id="no type suited it, long ago"),
+        pytest.param(replace(UNSUITABLE, launches=(LAUNCHED,)), True, id="it launched something"),
+        pytest.param(replace(UNSUITABLE, failures=through_spare((named("a", NOW - 900),))), True, id="something was refused through it"),
+        pytest.param(
+            replace(UNSUITABLE, elsewhere=(named("a", NOW - 900, "g5.xlarge"),)),
+            True,
+            id="what it may launch was refused through another one",
+        ),
+    ],
+)
+def test_a_node_pool_that_can_launch_nothing_disproves_nothing(other: PoolObservation, counts: bool) -> None:
+    """Karpenter passes it over, so nothing is ever refused through it: pods that name it were short for ever without a proof."""
+    made = change(snapshot(), pool_failures=THREE, pool_zones=ZONES, pending=EITHER, desired=4, ready=2, alternatives=(other,))
+    judged = judge(made)
+    assert judged.proof is (None if counts else Proof.NAMED)
+    assert any("can launch nothing and does not count" in fact for fact in judged.facts) is not counts
+    assert any("not proven while nothing is refused through NodePool spare" in fact for fact in judged.facts) is counts
+    assert not any("no pod waits for it" in fact for fact in judged.facts)
+
+
+@pytest.mark.parametrize("own", [{"pool_exists": False}, {"pool_ready": False}, {"pool_blocked_at": NOW - 50}], ids=str)
+@pytest.mark.parametrize(("other", "proof"), [(spare(through_spare(THREE)), Proof.NAMED), (GONE, None)], ids=["short", "unable too"])
+def test_the_unit_s_own_node_pool_may_be_the_one_that_launches_nothing(
+    own: dict[str, Any], other: PoolObservation, proof: Proof | None
+) -> None:
+    """What else launches for the pods decides. Where nothing does, nothing is refused, and that is no shortage."""
+    judged = judge(change(snapshot(), **own, pending=EITHER, desired=4, ready=2, alternatives=(other,)))
+    assert judged.proof is proof
+
+
 @pytest.mark.parametrize(
     ("zones", "words"),
     [

@@ -441,7 +441,10 @@ def test_versions_that_are_no_numbers_are_taken_as_they_come(odd: Any, cluster: 
 
 
 def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
-    """Pods that waited, scalers, pools: none may be decided upon once nobody can see them; what events said ages by itself."""
+    """Pods that waited, scalers: none may be decided upon once nobody can see them; what events said ages by itself.
+
+    Whether a NodePool exists nobody knows then.
+    """
     app = application()
     builder = SnapshotBuilder(cluster.view, [app])
     cluster.give("Pod", waiting_pod("p", pools=("inf2",)))
@@ -455,7 +458,7 @@ def test_absent_is_as_if_it_had_never_been_there(cluster: Cluster) -> None:
         cluster.view.absent(resource, None)
     snapshot = builder.build(app, T0, (), ExternalSignals(), leader=True, epoch=1)
     unit = snapshot.units["sd21-inf2"]
-    assert (unit.pending, unit.scaler, unit.pool.exists, snapshot.routing.exists) == ((), None, False, False)
+    assert (unit.pending, unit.scaler, unit.pool.problem, snapshot.routing.exists) == ((), None, "not known", False)
     assert len(unit.pool.failures) == 1
     assert not cluster.view.workloads.bindings_known
 

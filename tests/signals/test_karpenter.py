@@ -575,7 +575,9 @@ def test_the_time_of_an_event(fields: dict[str, Any], cluster: Cluster) -> None:
 
 
 def test_a_pool_that_does_not_exist_says_so(cluster: Cluster) -> None:
-    """Also one that was deleted, and one that a list no longer has."""
+    """Also one that was deleted, and one that a list no longer has. Before the first list nobody knows."""
+    assert (cluster.pool().exists, cluster.pool().problem) == (True, "not known")
+    cluster.view.listed(NODE_POOLS, None, [])
     assert (cluster.pool().exists, cluster.pool().problem) == (False, "does not exist")
     for gone in ("DELETED", "listed"):
         cluster.view.changed(NODE_POOLS, None, "ADDED", sample("E12"))
@@ -585,6 +587,8 @@ def test_a_pool_that_does_not_exist_says_so(cluster: Cluster) -> None:
         else:
             cluster.view.listed(NODE_POOLS, None, [])
         assert not cluster.pool().exists
+    cluster.view.absent(NODE_POOLS, None)
+    assert (cluster.pool().exists, cluster.pool().problem) == (True, "not known")
 
 
 def test_a_pool_that_is_not_ready_says_why(cluster: Cluster) -> None:

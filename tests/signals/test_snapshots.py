@@ -50,7 +50,7 @@ def test_an_empty_cluster(world: World) -> None:
     assert list(snapshot.units) == [unit.name for unit in APP.units]
     for unit in snapshot.units.values():
         assert (unit.desired, unit.ready, unit.deployment_ready, unit.endpoints_ready, unit.service_exists, unit.scaler) == (None,) * 6
-        assert (unit.pending, unit.pool.exists, unit.demand, unit.latency) == ((), False, None, None)
+        assert (unit.pending, unit.pool.problem, unit.demand, unit.latency) == ((), "not known", None, None)
     assert (snapshot.error_ratio, snapshot.routing.capacity_ready, snapshot.routing.verification) == (None, None, None)
 
 

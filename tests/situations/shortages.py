@@ -399,6 +399,13 @@ SHARED: Final = (
         short(Proof.SATURATED, 40, 120),
     ),
     Situation(
+        "either, one of no use",
+        _SHARED,
+        "The pods may use two NodePools. The type of the first is out, and EC2 sells that of the second nowhere.",
+        world(EITHER, G5, pools=EITHER_POOLS, closed=INF2_OUT, sold={"inf2.xlarge": (A, B, C), "inf2.8xlarge": (), "g5.xlarge": (A, B, C)}),
+        short(Proof.NAMED, 30, 120),
+    ),
+    Situation(
         "weight 0",
         _SHARED,
         "All zones are out for a unit with the weight 0.",
