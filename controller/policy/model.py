@@ -295,7 +295,7 @@ class PoolObservation:
     ready: bool = True
     problem: str = ""
     launchable: tuple[str, ...] = ()  # the types that it may launch for the unit's pods, as far as they are known; (): not known
-    open_family: bool = False  # it allows a whole family of which the catalog knows no type, so `launchable` may lack some
+    open_family: bool = False  # it allows types of which nobody knows, as those of a family that the catalog lacks: not in `launchable`
     beyond_limit: tuple[str, ...] = ()  # those of them that no longer fit under its limits
     held: tuple[Held, ...] = ()  # all its instances, where some of them run in a reservation; else ()
 

@@ -176,6 +176,7 @@ class KarpenterView:
         self._reserved: Counter[str] = Counter()  # by NodePool, how many instances that exist run in a reservation
         self._running: dict[str, Counter[Offering]] = {}  # by NodePool, how many instances exist of each offering
         self._types: dict[str, set[str]] = {}  # by NodePool, the types that its NodeClaims ever named
+        self._listing: set[str] = set()  # those of them of which a NodeClaim listed the types that it may be
         self._changes: dict[str, int] = {}
         self._lists = 0
         self.unparsed = 0
@@ -229,12 +230,14 @@ class KarpenterView:
         return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying)))
 
     def _types_seen(self, claim: _Claim) -> bool:
-        """Keeps the types that a claim names, and whether one of them is new. The claims of a cycle leave out what EC2 has refused."""
+        """Keeps the types that a claim names, and whether that is news. The claims of a cycle leave out what EC2 has refused."""
         known = self._types.setdefault(claim.pool, set()) if len(self._types) < _MAX_MARKS else self._types.get(claim.pool, set())
-        count = len(known)
+        count, first = len(known), claim.pool in self._types and bool(claim.instance_types) and claim.pool not in self._listing
         if count < _MAX_TYPES:
             known.update(one for one in (*claim.instance_types, claim.launched_type) if one)
-        return len(known) > count
+        if first:
+            self._listing.add(claim.pool)
+        return first or len(known) > count
 
     def _shown(self, name: str, now: float) -> _Shown:
         claim, refused = self._claim(name), name in self._refused
@@ -309,6 +312,7 @@ class KarpenterView:
         if kind == "DELETED":
             self._pools.pop(name, None)
             fewer_types = bool(self._types.pop(name, None))
+            self._listing.discard(name)
         else:
             put(self._pools, name, _read_pool(obj))
         return self._changed(name) if fewer_types or self._pool_shown(name, now) != before else ()
@@ -551,8 +555,8 @@ class KarpenterView:
     def terms(self, pool: str) -> Terms:
         """What a NodePool may launch; anything where it is not known."""
         known = self._pools.get(pool)
-        seen = tuple(sorted(self._types.get(pool, ())))
-        return Terms(known.instances, Room(_room(known)), seen) if known is not None else Terms(InstanceFilter(), Room({}), seen)
+        asked, room = (known.instances, _room(known)) if known is not None else (InstanceFilter(), {})
+        return Terms(asked, Room(room), tuple(sorted(self._types.get(pool, ()))), pool in self._listing)
 
     def running(self, pool: str) -> Mapping[Offering, int]:
         """How many instances of a NodePool exist, by type, zone and capacity type, as far as their type is known."""

@@ -164,11 +164,13 @@ class Terms:
         asked: Its requirements.
         room: What its limits leave.
         seen: The types that its NodeClaims named.
+        listed: Whether a NodeClaim was seen that lists the types that it may be.
     """
 
     asked: InstanceFilter
     room: Room
     seen: tuple[str, ...] = ()
+    listed: bool = False
 
 
 def for_unit(pool: PoolObservation, unit: Unit, placement: Placement, terms: Terms) -> PoolObservation:
@@ -184,13 +186,21 @@ def for_unit(pool: PoolObservation, unit: Unit, placement: Placement, terms: Ter
     beyond = tuple(one for one in types if terms.room.lacks(one))
     full = types and len(beyond) == len(types)
     limit = pool.at_limit or (terms.room.lacks(types[0]) if full else "")
-    return replace(pool, launchable=types, beyond_limit=beyond, at_limit=limit, open_family=_open_family(terms.asked, placement))
+    return replace(pool, launchable=types, beyond_limit=beyond, at_limit=limit, open_family=_open(terms, placement))
 
 
-def _open_family(asked: InstanceFilter, placement: Placement) -> bool:
-    """Whether a family is allowed whole of which the catalog knows no type; pods that name their types allow no others."""
-    named = asked.types or (placement.pins and all(one.types for one in placement.pins))
-    return not named and not _FAMILIES.issuperset(asked.families)
+def _open(terms: Terms, placement: Placement) -> bool:
+    """Whether the pods may be launched as types of which nobody knows.
+
+    They may not where the types are named, or are those of families that the catalog knows. Anything else, such as the maker of the GPU,
+    leaves open what only Karpenter knows, until a NodeClaim lists it: after a restart those of before are gone.
+    """
+    pins = placement.pins
+    if terms.asked.types or (pins and all(one.types for one in pins)):
+        return False
+    pinned = {family for one in pins for family in one.families} if all(one.families for one in pins) else set[str]()
+    named = [families for families in (set(terms.asked.families), pinned) if families]
+    return not any(_FAMILIES.issuperset(families) for families in named) if named else not terms.listed
 
 
 def _sizes(instance_type: str, instance: Instance) -> dict[str, Decimal]:

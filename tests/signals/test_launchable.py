@@ -133,6 +133,37 @@ def test_of_a_family_that_the_catalog_lacks_there_may_be_more(family: str, selec
     assert allowed_offerings(INF2, cluster.snapshot().units[INF2.name]).more is more
 
 
+@pytest.mark.parametrize(
+    ("asked", "selector", "listed", "more"),
+    [
+        pytest.param("karpenter.k8s.aws/instance-gpu-manufacturer", {}, False, True, id="a maker"),
+        pytest.param("karpenter.k8s.aws/instance-gpu-manufacturer", {}, True, False, id="a maker, and a claim lists the types"),
+        pytest.param("karpenter.k8s.aws/instance-category", {}, False, True, id="a category"),
+        pytest.param("karpenter.k8s.aws/instance-category", {FAMILY: "inf2"}, False, False, id="a category, and the pods name a family"),
+        pytest.param(
+            "karpenter.k8s.aws/instance-category", {FAMILY: "inf3"}, False, True, id="a category, and the pods name an unknown family"
+        ),
+        pytest.param("karpenter.k8s.aws/instance-category", {FAMILY: "inf3"}, True, True, id="nor does a claim list all of that"),
+        pytest.param("", {}, False, True, id="nothing"),
+        pytest.param("", {}, True, False, id="nothing, and a claim lists the types"),
+    ],
+)
+def test_what_names_neither_types_nor_families_is_open_until_a_claim_lists_them(
+    asked: str, selector: dict[str, str], listed: bool, more: bool
+) -> None:
+    """After a restart the claims are gone and their events are not: three refused zones of the priced type are no shortage of all types."""
+    cluster = Cluster()
+    cluster.pool(*([requirement(asked, "inf")] if asked else []))
+    cluster.deployment(selector=selector)
+    launch = node_claim("inf2-bbbbb", "inf2", T0, types=(), Launched="True")
+    launch["metadata"]["labels"]["node.kubernetes.io/instance-type"] = "inf2.xlarge"
+    cluster.give("NodeClaim", launch)
+    if listed:
+        cluster.give("NodeClaim", node_claim("inf2-aaaaa", "inf2", T0, types=("inf2.xlarge",)))
+        cluster.give("NodeClaim", node_claim("inf2-aaaaa", "inf2", T0), "DELETED")
+    assert allowed_offerings(INF2, cluster.snapshot().units[INF2.name]).more is more
+
+
 def test_what_another_maker_makes_does_not_count() -> None:
     """Pods with Neuron devices run on no GPU, whatever the NodePool allows."""
     assert Placement(needs=needs_of({"containers": container(neuron="1")})).among(InstanceFilter(families=("g5",))) == ()
