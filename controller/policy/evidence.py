@@ -286,6 +286,9 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
         cut = " (and perhaps others: the message was cut)" if last.truncated else ""
         where = f" {last.named_type} in {last.named_zone}" if last.named_type and last.named_zone else ""
         scope = "" if last.requirements_known else "; its NodeClaim was never seen"
+        scope += (
+            f"; its NodeClaim does not list all its {text.listing(one.replace('_', ' ') for one in last.inexact)}" if last.inexact else ""
+        )
         facts.append(
             f"{attempts} refused attempt(s), last {text.duration(now - last.at)} ago: {text.listing(last.codes)}{where}{cut}{scope}"
         )

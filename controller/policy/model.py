@@ -206,7 +206,8 @@ class Application:
 class Refusal:
     """A signal: Karpenter's launch of one NodeClaim failed.
 
-    `instance_types` and `zones` are those that the NodeClaim allowed; an empty tuple means that it did not restrict them. `named_type`
+    `instance_types`, `zones` and `capacity_types` are those that the NodeClaim allowed; an empty tuple means that it did not restrict them.
+    `inexact` lists those of these fields that do not say everything (`NotIn`, `Exists`); `says` is to be asked. `named_type`
     and `named_zone` are those that the (truncated) message names first, `offerings` all pairs of type and zone that it names. `attempt`
     is equal for the claims of one batch, which share one fleet call. `stamp` and `created` (of the NodeClaim; None where it was never
     observed) are of the cluster's clock, `at` and `seen` are of ours.
@@ -234,6 +235,17 @@ class Refusal:
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
     source: str = "event"  # or "create-error": from a condition of the NodeClaim, without an event
     stood_until: float | None = None  # of a create error: when it was last there, which is now while its NodeClaim exists; None: at `at`
+    inexact: tuple[str, ...] = ()
+    pool_capacity_types: tuple[str, ...] = ()  # what its NodePool may launch; () where that is not known
+
+    def says(self, *fields: str) -> bool:
+        """Whether these of its fields are all that its NodeClaim allowed."""
+        return self.requirements_known and not any(one in self.inexact for one in fields)
+
+    @property
+    def open_capacity_types(self) -> tuple[str, ...]:
+        """The capacity types that the launch may have asked for, as its NodeClaim says, else its NodePool; () where neither does."""
+        return (self.capacity_types if self.says("capacity_types") else ()) or self.pool_capacity_types
 
     @property
     def last_at(self) -> float:

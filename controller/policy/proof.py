@@ -142,7 +142,8 @@ def examine(
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
-    said = _Said(start, now, policy.ice_cache_s, (*pool.failures, *pool.elsewhere), concern)
+    elsewhere = frozenset(one.claim for one in pool.elsewhere)
+    said = _Said(start, now, policy.ice_cache_s, (*pool.failures, *pool.elsewhere), concern, elsewhere)
     by_name = _named(counting, allowed, required, said)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
@@ -227,7 +228,7 @@ class _Concern:
 
     def about(self, refusal: Refusal) -> bool:
         """Whether the refusal is about such an offering."""
-        asked = (refusal.instance_types, refusal.zones, refusal.capacity_types, refusal.requirements_known)
+        asked = (refusal.instance_types, refusal.zones, refusal.open_capacity_types)
         named = (refusal.offerings, refusal.named_type, refusal.named_zone, refusal.truncated)
         found = self._known.get((asked, named))
         if found is None:
@@ -237,7 +238,7 @@ class _Concern:
 
 def _concerned(refusal: Refusal, allowed: Allowed) -> bool:
     """Whether it is about an offering that the unit may have: the ones that it names, where it names any."""
-    asked = refusal.capacity_types if refusal.requirements_known else ()
+    asked = refusal.open_capacity_types
     if asked and allowed.capacity_types and set(asked).isdisjoint(allowed.capacity_types):
         return False  # through another NodePool: spot instances, where this one has others
     pairs = _pairs(refusal)
@@ -284,6 +285,7 @@ class _Said:
         cache_s: How long Karpenter caches a refused offering, seconds.
         met: All refusals, ended or not: a launch elsewhere ends a refusal, and takes nothing out of the cache.
         concern: Says which of them are about the unit's offerings.
+        elsewhere: The NodeClaims of those that came through other NodePools.
     """
 
     start: float | None
@@ -291,6 +293,7 @@ class _Said:
     cache_s: float
     met: Sequence[Refusal]
     concern: _Concern
+    elsewhere: frozenset[str]
 
     def cycle(self, refusals: Sequence[Refusal], at: float) -> list[Refusal]:
         """The refusals that were in the cache at some moment."""
@@ -320,22 +323,28 @@ class _Said:
 def _named(refusals: Sequence[Refusal], allowed: Allowed, required: Sequence[Offering], said: _Said) -> frozenset[Offering]:
     """The offerings that are named within one cycle."""
     kinds = tuple(dict.fromkeys(kind for _, _, kind in required))
-    return frozenset(offering for one in said.cached(refusals) for offering in named_offerings(one, allowed, kinds))
+    return frozenset(
+        offering
+        for one in said.cached(refusals)
+        for offering in named_offerings(one, allowed, kinds, elsewhere=one.claim in said.elsewhere)
+    )
 
 
-def named_offerings(refusal: Refusal, allowed: Allowed, kinds: Sequence[str]) -> Iterator[Offering]:
+def named_offerings(refusal: Refusal, allowed: Allowed, kinds: Sequence[str], *, elsewhere: bool = False) -> Iterator[Offering]:
     """What one refusal names: what its message says, or the only thing that its NodeClaim left open.
 
     Args:
         refusal: The refusal.
         allowed: What the unit may be launched as.
         kinds: The capacity types that the unit may have.
+        elsewhere: Whether it came through another NodePool: those say nothing of what it asked for then.
     """
-    kind = _asked_kind(refusal, kinds, reserved_gone=allowed.reserved is not None and _RESERVED not in kinds)
+    reserved_gone = allowed.reserved is not None and _RESERVED not in kinds
+    kind = _asked_kind(refusal, () if elsewhere else kinds, reserved_gone=reserved_gone)
     if kind is None or refusal.source == "create-error":
         return
     pairs = _pairs(refusal)
-    if not pairs and refusal.requirements_known:
+    if not pairs and refusal.says("instance_types", "zones"):
         types = [one for one in allowed.instance_types if not refusal.instance_types or one in refusal.instance_types]
         zones = refusal.zones or (allowed.zones_of(types[0]) if len(types) == 1 else ())
         single = len(types) == 1 and len(zones) == 1 and len(refusal.instance_types or types) == 1
@@ -349,16 +358,16 @@ def _asked_kind(refusal: Refusal, kinds: Sequence[str], *, reserved_gone: bool) 
 
     Args:
         refusal: The refusal of the launch.
-        kinds: The capacity types that the unit may have.
+        kinds: The capacity types that its NodePool may launch, as far as the unit may have them; () where they are not known.
         reserved_gone: Whether no reservation has a free instance for it. Karpenter then asks for the next kind.
     """
     if not _FULL_RESERVATION.isdisjoint(refusal.codes):
         return _RESERVED
-    left_open = refusal.capacity_types if refusal.requirements_known and refusal.capacity_types else kinds
+    left_open = refusal.open_capacity_types or kinds
     left_open = tuple(kind for kind in left_open if not (reserved_gone and kind == _RESERVED))
     if len(left_open) == 1:
         return left_open[0]
-    known = refusal.requirements_known and bool(refusal.capacity_types)
+    known = refusal.says("capacity_types") and bool(refusal.capacity_types)
     return next((kind for kind in _ASKED_FIRST if kind in left_open), None) if known else None
 
 
@@ -374,11 +383,12 @@ def _saturated(pool: PoolObservation, refusals: Sequence[Refusal], allowed: Allo
 def _asked_for_all(refusal: Refusal, allowed: Allowed) -> bool:
     """Whether a refusal is about everything the unit may have by its own words: all was in the cache, or the account's quota is used up."""
     by_words = ALL_UNAVAILABLE in refusal.codes or (refusal.source == "create-error" and refusal.cause is Cause.QUOTA)
-    if not by_words or not refusal.requirements_known:
+    if not by_words or not refusal.says("instance_types", "zones", "capacity_types"):
         return False
     types = not refusal.instance_types or {one for one, _ in allowed.asked_for} <= set(refusal.instance_types)
     zones = not refusal.zones or all(known and set(known) <= set(refusal.zones) for _, known in allowed.asked_for)
-    kinds = not refusal.capacity_types or set(allowed.capacity_types) <= set(refusal.capacity_types)
+    asked = refusal.open_capacity_types
+    kinds = not asked or set(allowed.capacity_types) <= set(asked)
     return types and zones and kinds
 
 

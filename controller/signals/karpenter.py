@@ -63,7 +63,7 @@ class _Claim:
     instance_types: tuple[str, ...]
     zones: tuple[str, ...]
     capacity_types: tuple[str, ...]
-    exact: bool
+    inexact: tuple[str, ...]  # those of these three that do not say everything, by the names of the fields of `Refusal`
     launched: float | None
     registered: float | None
     initialized: float | None
@@ -134,6 +134,7 @@ class _Read:
     refused: _RefusedClaim
     of: _Claim | None
     marked: _Mark | None
+    through: tuple[str, tuple[str, ...]]  # its NodePool, and the capacity types of that
     refusal: Refusal
 
 
@@ -249,7 +250,7 @@ class KarpenterView:
         return _Shown(
             _launch(claim) if launched else None,
             (_offering(claim), claim.reservation, claim.block) if live else None,
-            (claim.instance_types, claim.zones, claim.capacity_types, claim.exact) if refused else None,
+            (claim.instance_types, claim.zones, claim.capacity_types, claim.inexact) if refused else None,
             (claim.create_error, claim.create_error_at, claim.gone) if claim.create_error and not refused else None,
         )
 
@@ -308,14 +309,18 @@ class KarpenterView:
         name = name_of(obj)
         if not name:
             return ()
-        before, fewer_types = self._pool_shown(name, now), False
+        before, bound, fewer_types = self._pool_shown(name, now), self.capacity_types(name), False
         if kind == "DELETED":
             self._pools.pop(name, None)
             fewer_types = bool(self._types.pop(name, None))
             self._listing.discard(name)
         else:
             put(self._pools, name, _read_pool(obj))
-        return self._changed(name) if fewer_types or self._pool_shown(name, now) != before else ()
+        if not fewer_types and self._pool_shown(name, now) == before:
+            return ()
+        refused = self._refused_of.get(name, ()) if self.capacity_types(name) != bound else ()  # others see these refusals by them
+        buying = self._pools_buying({kind for claim in refused for kind, _ in self._refused[claim].refusal.offerings}) if refused else ()
+        return self._changed(*dict.fromkeys((name, *buying)))
 
     def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:
         """All that an observation says of a NodePool itself."""
@@ -582,8 +587,8 @@ class KarpenterView:
     def _refusal(self, refused: _RefusedClaim, pool: str) -> Refusal:
         """What an observation says of a refused claim; the same object until something else is known of it."""
         claim, marked, message = self._claim(refused.claim), self._replacements.get(refused.claim), refused.refusal
-        known = self._refusals.get(refused.claim)
-        if known is not None and known.refused is refused and known.of is claim and known.marked is marked and known.refusal.pool == pool:
+        known, through = self._refusals.get(refused.claim), (pool, self.capacity_types(pool))
+        if known is not None and known.refused is refused and known.of is claim and known.marked is marked and known.through == through:
             return known.refusal
         made = Refusal(
             claim=refused.claim,
@@ -596,7 +601,9 @@ class KarpenterView:
             instance_types=claim.instance_types if claim else (),
             zones=claim.zones if claim else (),
             capacity_types=claim.capacity_types if claim else (),
-            requirements_known=claim is not None and claim.exact,
+            requirements_known=claim is not None,
+            inexact=claim.inexact if claim else (),
+            pool_capacity_types=through[1],
             truncated=message.truncated,
             named_type=message.instance_type,
             named_zone=message.zone,
@@ -606,7 +613,7 @@ class KarpenterView:
             order=refused.order,
             replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
         )
-        self._refusals[refused.claim] = _Read(refused, claim, marked, made)
+        self._refusals[refused.claim] = _Read(refused, claim, marked, through, made)
         return made
 
     def _stuck(self, claim: _Claim, now: float, window_s: float) -> Refusal | None:
@@ -626,7 +633,8 @@ class KarpenterView:
             instance_types=claim.instance_types,
             zones=claim.zones,
             capacity_types=claim.capacity_types,
-            requirements_known=claim.exact,
+            inexact=claim.inexact,
+            pool_capacity_types=self.capacity_types(claim.pool),
             created=claim.created,
             source="create-error",
             stood_until=now if claim.gone is None else claim.gone,
@@ -708,6 +716,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
     types, exact_types = in_values(requirements, TYPE_LABEL)
     zones, exact_zones = in_values(requirements, ZONE_LABEL)
     capacity_types, exact_capacity = in_values(requirements, CAPACITY_LABEL)
+    exact = {"instance_types": exact_types, "zones": exact_zones, "capacity_types": exact_capacity}
     launched = condition(obj, "Launched")
     error = shown(text(launched, "reason"), _MAX_REASON) if text(launched, "status") == "Unknown" else ""
     failing = error if classify_create_error(error) is not None else ""
@@ -720,7 +729,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
         instance_types=types,
         zones=zones,
         capacity_types=capacity_types,
-        exact=exact_types and exact_zones and exact_capacity,
+        inexact=tuple(field for field, said in exact.items() if not said),
         launched=_since(launched, now) or (now if text(obj, "status", "providerID") else None),
         registered=_since(condition(obj, "Registered"), now),
         initialized=_since(condition(obj, "Initialized"), now),

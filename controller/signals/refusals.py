@@ -48,7 +48,7 @@ def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
 
 def _shape(one: Refusal) -> tuple[object, ...]:
     """All of a refusal but which claim it is of, its attempt, and when it was."""
-    allowed = (one.instance_types, one.zones, one.capacity_types, one.requirements_known)
+    allowed = (one.instance_types, one.zones, one.capacity_types, one.requirements_known, one.inexact, one.pool_capacity_types)
     named = (one.codes, one.truncated, one.named_type, one.named_zone, one.offerings)
     lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
     return one.cause, one.source, one.replacement, allowed, named, lasting

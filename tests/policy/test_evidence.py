@@ -71,6 +71,8 @@ THREE = (named("a"), named("b", NOW - 50), named("c", NOW - 40))
 EARLIER = (named("a", NOW - 200), named("b", NOW - 190), named("c", NOW - 180))
 LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
 
+ON_DEMAND = tuple(replace(one, requirements_known=False, pool_capacity_types=("on-demand",)) for one in THREE)
+
 
 def kinds(failures: tuple[Refusal, ...], *capacity_types: str) -> tuple[Refusal, ...]:
     """The refusals, of claims that allow these capacity types."""
@@ -153,7 +155,11 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param(
             (refused(),), {"pod_instance_types": ("inf2.24xlarge",), **BLOCKED}, NOTHING, id="pods pinned to a type outside the pool"
         ),
-        pytest.param((), {**IN_ZONES, "pool_elsewhere": THREE}, NAMED, id="through another NodePool"),
+        pytest.param((), {**IN_ZONES, "pool_elsewhere": kinds(THREE, "on-demand")}, NAMED, id="through another NodePool"),
+        pytest.param((), {**IN_ZONES, "pool_elsewhere": ON_DEMAND}, NAMED, id="through another NodePool of on-demand instances"),
+        pytest.param(
+            (), {**IN_ZONES, "pool_elsewhere": THREE}, SUSPECTED, id="through another NodePool, and nobody knows of which capacity type"
+        ),
         pytest.param(
             (), {**BLOCKED, "pool_elsewhere": THREE[:1]}, SATURATED, id="through another NodePool, and nothing of this is available"
         ),
@@ -623,6 +629,7 @@ def test_facts_list_everything_that_was_observed() -> None:
         ({"named_type": "inf2.xlarge", "named_zone": "us-west-2a"}, " inf2.xlarge in us-west-2a"),
         ({"truncated": True}, " (and perhaps others: the message was cut)"),
         ({"requirements_known": False}, "; its NodeClaim was never seen"),
+        ({"inexact": ("instance_types", "zones")}, "; its NodeClaim does not list all its instance types, zones"),
     ],
 )
 def test_a_fact_about_a_refusal_says_what_it_names(named: dict[str, Any], words: str) -> None:

@@ -425,13 +425,49 @@ def test_label_then_owner_then_name_tell_the_pool(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("operator", ["NotIn", "Exists", "DoesNotExist", "Gt", "Lt"])
-def test_requirements_that_a_list_cannot_say_are_not_known(operator: str, cluster: Cluster) -> None:
-    """`NotIn us-west-2a` leaves zones open that the claim does not name: it must not count as wide."""
+@pytest.mark.parametrize(
+    ("label", "field"),
+    [
+        ("node.kubernetes.io/instance-type", "instance_types"),
+        ("topology.kubernetes.io/zone", "zones"),
+        ("karpenter.sh/capacity-type", "capacity_types"),
+    ],
+)
+def test_requirements_that_a_list_cannot_say_are_not_known(operator: str, label: str, field: str, cluster: Cluster) -> None:
+    """`NotIn us-west-2a` leaves zones open that the claim does not name, and says nothing less of its types and capacity types."""
     obj = node_claim("inf2-aaaaa", "inf2", T0)
-    obj["spec"]["requirements"].append(requirement("topology.kubernetes.io/zone", "us-west-2a", operator=operator))
+    obj["spec"]["requirements"].append(requirement(label, "x", operator=operator))
     cluster.claim(obj)
     cluster.event(ice_event("inf2-aaaaa", T0))
-    assert [failure.requirements_known for failure in cluster.pool("inf2").failures] == [False]
+    (failure,) = cluster.pool("inf2").failures
+    assert (failure.requirements_known, failure.inexact) == (True, (field,))
+    assert [failure.says(one) for one in ("instance_types", "zones", "capacity_types")].count(False) == 1
+
+
+def node_pool(name: str, *capacity_types: str) -> dict[str, Any]:
+    """A NodePool of one type and some capacity types."""
+    asked = [requirement("node.kubernetes.io/instance-type", "inf2.xlarge"), requirement("karpenter.sh/capacity-type", *capacity_types)]
+    return {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": asked}}}}
+
+
+@pytest.mark.parametrize("zone", ["In", "NotIn"])
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_capacity_types_of_a_refused_launch_are_within_those_of_its_own_node_pool(seen: bool, zone: str, cluster: Cluster) -> None:
+    """Spot instances that another team is refused are none that a NodePool of on-demand ones lacks, also after a restart."""
+    cluster.view.changed(NODE_POOLS, None, "ADDED", node_pool("inf2", "on-demand"))
+    obj = node_claim("batch-aaaaa", "batch", T0)
+    obj["spec"]["requirements"] += [
+        requirement("topology.kubernetes.io/zone", "us-west-2a", operator=zone),
+        requirement("karpenter.sh/capacity-type", "spot"),
+    ]
+    if seen:
+        cluster.claim(obj)
+    cluster.event(ice_event("batch-aaaaa", T0))
+    (before,) = cluster.pool("inf2").elsewhere
+    assert before.open_capacity_types == (("spot",) if seen else ())
+    cluster.view.changed(NODE_POOLS, None, "ADDED", node_pool("batch", "spot"))
+    (refusal,) = cluster.pool("inf2").elsewhere
+    assert (refusal.open_capacity_types, refusal.pool_capacity_types, refusal.requirements_known) == (("spot",), ("spot",), seen)
 
 
 def test_requirements_with_nothing_in_common_are_not_wide(cluster: Cluster) -> None:
@@ -440,7 +476,7 @@ def test_requirements_with_nothing_in_common_are_not_wide(cluster: Cluster) -> N
     obj["spec"]["requirements"].append(requirement("topology.kubernetes.io/zone", "us-west-2b"))
     cluster.claim(obj)
     cluster.event(ice_event("inf2-aaaaa", T0))
-    assert [failure.requirements_known for failure in cluster.pool("inf2").failures] == [False]
+    assert [failure.inexact for failure in cluster.pool("inf2").failures] == [("zones",)]
 
 
 # --- attempts ---
