@@ -424,8 +424,9 @@ class UnitObservation:
     deployment_ready: int | None = None
     endpoints_ready: int | None = None
     service_exists: bool | None = None
-    pod_zones: tuple[str, ...] = ()  # zones and types that the Deployment's own template pins
+    pod_zones: tuple[str, ...] = ()  # zones, types and capacity types that the Deployment's own template pins
     pod_instance_types: tuple[str, ...] = ()
+    pod_capacity_types: tuple[str, ...] = ()
     demand: Sample | None = None
     latency: Sample | None = None
     scaler: Scaler | None = None

@@ -39,7 +39,10 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
     sold = observed.offered_zones
     by_type = (_narrowed(zones, sold) if one == unit.instance_type else zones for one in types)
     more = pool.open_family and not (own and unit.instance_types) and not observed.pod_instance_types
-    return Allowed(types, tuple(by_type), pool.capacity_types, observed.unavailable, free_reservations(observed), pool.beyond_limit, more)
+    kinds = pool.capacity_types
+    if observed.pod_capacity_types:
+        kinds = tuple(one for one in kinds if one in observed.pod_capacity_types) or observed.pod_capacity_types
+    return Allowed(types, tuple(by_type), kinds, observed.unavailable, free_reservations(observed), pool.beyond_limit, more)
 
 
 def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:

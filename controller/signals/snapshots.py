@@ -195,6 +195,7 @@ class SnapshotBuilder:
             service_exists=None if ports is None else unit.backend.port in ports,
             pod_zones=deployment.zones if deployment else (),
             pod_instance_types=(deployment.instance_types if deployment else ()) or _pinned(pods),
+            pod_capacity_types=deployment.capacity_types if deployment else (),
             demand=by_our_clock(external.metrics.demand(application.key, unit.name), skew) if external.metrics else None,
             latency=by_our_clock(external.metrics.latency(application.key, unit.name), skew) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),

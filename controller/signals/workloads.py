@@ -16,7 +16,7 @@ from controller.foreign import shown
 from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.signals.instance_labels import TYPE_LABEL
-from controller.signals.karpenter import POOL_LABEL, ZONE_LABEL, devices
+from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL, devices
 from controller.signals.launchable import Placement, placement_of
 from controller.signals.objects import (
     Object,
@@ -72,6 +72,7 @@ class DeploymentView:
     selector: tuple[tuple[str, Any], ...]
     zones: tuple[str, ...]
     instance_types: tuple[str, ...]
+    capacity_types: tuple[str, ...]
     placement: Placement
 
     def selects(self, labels: Mapping[str, Any]) -> bool:
@@ -144,6 +145,7 @@ class WorkloadView:
             selector=tuple((label, _shared(value)) for label, value in mapping(obj, "spec", "selector", "matchLabels").items()),
             zones=pinned_values(template, ZONE_LABEL),
             instance_types=pinned_values(template, TYPE_LABEL),
+            capacity_types=pinned_values(template, CAPACITY_LABEL),
             placement=placement_of(template),
         )
         return put(self._deployments, key, seen)

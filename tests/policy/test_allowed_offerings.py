@@ -55,6 +55,16 @@ def refusal(**changes: Any) -> Refusal:
         pytest.param({}, {"zones": ("x",)}, {"pod_zones": ("z",)}, Allowed(("inf2.xlarge",), (("z",),)), id="zones of pods alone"),
         pytest.param(
             {},
+            {"capacity_types": ("on-demand", "spot")},
+            {"pod_capacity_types": ("on-demand",)},
+            Allowed(("inf2.xlarge",), ((),), ("on-demand",)),
+            id="pods narrow capacity types",
+        ),
+        pytest.param(
+            {}, {}, {"pod_capacity_types": ("spot",)}, Allowed(("inf2.xlarge",), ((),), ("spot",)), id="capacity types of pods alone"
+        ),
+        pytest.param(
+            {},
             {"instance_types": ("inf2.xlarge", "a"), "zones": ("x", "y")},
             {"offered_zones": ("y", "z")},
             Allowed(("inf2.xlarge", "a"), (("y",), ("x", "y"))),

@@ -52,6 +52,17 @@ def test_a_pod_waits_in_vain_unless_an_instance_for_it_is_on_its_way(launches: t
 
 
 @pytest.mark.parametrize(
+    ("pinned", "left"),
+    [((), []), (("spot",), []), (("on-demand",), ["pod"]), (("on-demand", "spot"), [])],
+    ids=["not", "to it", "not to it", "to both"],
+)
+def test_an_instance_of_another_capacity_type_is_not_on_its_way_for_a_pod(pinned: tuple[str, ...], left: list[str]) -> None:
+    """Somebody else's spot instances would hide for ever that nothing is launched for pods that require on-demand ones."""
+    spot = replace(claim(), capacity_type="spot")
+    assert unmet(waiting(spot, pool_capacity_types=("on-demand", "spot"), pod_capacity_types=pinned)) == left
+
+
+@pytest.mark.parametrize(
     ("pods", "devices", "left"),
     [
         pytest.param((0, 0), 0, [1], id="nothing is known: one pod an instance, the older"),

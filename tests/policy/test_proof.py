@@ -151,6 +151,9 @@ def test_what_a_unit_may_have() -> None:
     assert not TWO.suits(launched(NOW, instance_type=LARGE, zone=A))
     assert TWO.suits(launched(NOW, zone=A))
     assert not TWO.suits(launched(NOW, zone="us-west-2c"))
+    on_demand = replace(TWO, capacity_types=("on-demand",))
+    assert [on_demand.suits(launched(NOW, capacity_type=kind)) for kind in ("", "on-demand", "spot")] == [True, True, False]
+    assert TWO.suits(launched(NOW, capacity_type="spot"))
 
 
 def _pool(*failures: Refusal, **changes: Any) -> PoolObservation:

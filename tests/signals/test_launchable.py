@@ -164,6 +164,17 @@ def test_what_names_neither_types_nor_families_is_open_until_a_claim_lists_them(
     assert allowed_offerings(INF2, cluster.snapshot().units[INF2.name]).more is more
 
 
+@pytest.mark.parametrize(
+    ("selector", "kinds"), [({}, ("on-demand", "spot")), ({"karpenter.sh/capacity-type": "on-demand"}, ("on-demand",))]
+)
+def test_pods_may_narrow_the_capacity_types_of_their_node_pool(selector: dict[str, str], kinds: tuple[str, ...]) -> None:
+    """Pods that require on-demand instances wait for these, whatever else the NodePool launches."""
+    cluster = Cluster()
+    cluster.pool(requirement("karpenter.sh/capacity-type", "spot", "on-demand"))
+    cluster.deployment(selector=selector)
+    assert allowed_offerings(INF2, cluster.snapshot().units[INF2.name]).capacity_types == kinds
+
+
 def test_what_another_maker_makes_does_not_count() -> None:
     """Pods with Neuron devices run on no GPU, whatever the NodePool allows."""
     assert Placement(needs=needs_of({"containers": container(neuron="1")})).among(InstanceFilter(families=("g5",))) == ()

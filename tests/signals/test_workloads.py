@@ -257,12 +257,16 @@ def test_equal_objects_are_kept_once(view: WorkloadView) -> None:
 
 
 def test_the_templates_pins_are_read(view: WorkloadView) -> None:
-    """Zones and instance types that the Deployment itself asks for."""
-    node_selector = {"topology.kubernetes.io/zone": "us-west-2b", "node.kubernetes.io/instance-type": "inf2.xlarge"}
+    """Zones, instance types and capacity types that the Deployment itself asks for."""
+    node_selector = {
+        "topology.kubernetes.io/zone": "us-west-2b",
+        "node.kubernetes.io/instance-type": "inf2.xlarge",
+        "karpenter.sh/capacity-type": "spot",
+    }
     view.deployment("ADDED", deployment("d", template={"spec": {"nodeSelector": node_selector}}))
     seen = view.deployment_of(NAMESPACE, "d")
     assert seen is not None
-    assert (seen.zones, seen.instance_types) == (("us-west-2b",), ("inf2.xlarge",))
+    assert (seen.zones, seen.instance_types, seen.capacity_types) == (("us-west-2b",), ("inf2.xlarge",), ("spot",))
     assert view.deployment("DELETED", deployment("d"))
     assert view.deployment_of(NAMESPACE, "d") is None
 
