@@ -180,7 +180,11 @@ TARGETS: Final[Mapping[str, Target]] = {
     "raw numbers of a tensor": Target(_numbers, [bytes(16), b"\x00\x00\x80\x7f\x00\x00\xc0\xff"], (RequestError,)),
     "gRPC message": Target(_message, [_REQUEST.SerializeToString()], (RequestError, DecodeError)),
     "chat of the OpenAI API": Target(_openai(ChatRequest), [json.dumps(_CHAT).encode()], _REFUSED),
-    "completion of the OpenAI API": Target(_openai(CompletionRequest), [json.dumps(_COMPLETION).encode()], _REFUSED),
+    "completion of the OpenAI API": Target(
+        _openai(CompletionRequest),
+        [json.dumps({**_COMPLETION, "stream": False}).encode(), json.dumps({**_COMPLETION, "prompt": "hello"}).encode()],
+        _REFUSED,
+    ),
     "request to pass on": Target(
         lambda raw: passing.read(raw, 256), [json.dumps(_CHAT).encode(), json.dumps({**_COMPLETION, "n": 2}).encode()], _REFUSED
     ),

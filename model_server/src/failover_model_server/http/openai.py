@@ -9,8 +9,9 @@ from typing import Any, cast
 import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from failover_model_server.errors import UNFORESEEN, InferenceFailed, InvalidRequest, NoSuchModel, RequestError
+from failover_model_server.errors import UNFORESEEN, InferenceFailed, NoSuchModel, RequestError
 from failover_model_server.http.openai_bodies import ChatRequest, CompletionRequest
 from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, error_event, event
 from failover_model_server.http.requests import timeout, unless_gone
@@ -107,21 +108,23 @@ async def _answer(service: Service, task: TextGeneration, request: Request, body
     seconds = timeout(request.headers)
     generations = [_Generation(service, task, call, body.stops, seconds) for call in calls]
     if body.stream:
-        if len(calls) > 1:
-            raise InvalidRequest("prompt: a stream takes one; send several requests")
-        generation = generations[0]
-        try:
-            await unless_gone(request, generation.begun())
-        except BaseException:
-            generation.cancel()
-            raise
-        return StreamingResponse(_events(generation, form, include_usage=body.include_usage), media_type=STREAM)
+        return await _streamed(request, generations[0], form, include_usage=body.include_usage)
     try:
         texts = await unless_gone(request, _all(generations))
     finally:
         for generation in generations:
             generation.cancel()
     return JSONResponse(form.whole(texts, _usage([generation.answer for generation in generations])))
+
+
+async def _streamed(request: Request, generation: "_Generation", form: _Form, *, include_usage: bool) -> Response:
+    """The stream, once it has begun: what fails before has a status of its own."""
+    try:
+        await unless_gone(request, generation.begun())
+    except BaseException:
+        generation.cancel()
+        raise
+    return _Stream(generation, form, include_usage=include_usage)
 
 
 async def _all(generations: Sequence["_Generation"]) -> list[tuple[str, str]]:
@@ -204,8 +207,23 @@ class _Generation:
         return "stop" if self._text.stopped else self.answer.finish_reason
 
 
+class _Stream(StreamingResponse):
+    """Ends the generation whatever happens to the client, which may leave before the first event."""
+
+    def __init__(self, generation: _Generation, form: _Form, *, include_usage: bool) -> None:
+        super().__init__(_events(generation, form, include_usage=include_usage), media_type=STREAM)
+        self._generation = generation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._generation.cancel()
+
+
 async def _events(generation: _Generation, form: _Form, *, include_usage: bool) -> AsyncIterator[bytes]:
-    """Server-sent events. A client that goes away closes this iterator, which ends the generation."""
+    """Server-sent events; an error on the way is the last one."""
     try:
         first = True
         async for piece in generation.pieces():
@@ -220,5 +238,3 @@ async def _events(generation: _Generation, form: _Form, *, include_usage: bool) 
     except Exception:
         log.exception("stream_failed")
         yield error_event(InferenceFailed(UNFORESEEN))
-    finally:
-        generation.cancel()

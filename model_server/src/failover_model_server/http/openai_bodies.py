@@ -95,6 +95,16 @@ class CompletionRequest(Common):
 
     prompt: Prompt | Annotated[list[Prompt], Field(min_length=1, max_length=MOST_PROMPTS)]
 
+    def check(self) -> None:
+        """Check the parameters that the model does not declare, and that a stream has one prompt.
+
+        Raises:
+            InvalidRequest: one of them would change the answer; names it.
+        """
+        super().check()
+        if self.stream and isinstance(self.prompt, list) and len(self.prompt) > 1:
+            raise InvalidRequest("prompt: a stream takes one; send several requests")
+
     def calls(self) -> list[GenerationCall]:
         """One for each prompt."""
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt

@@ -1,0 +1,73 @@
+"""The OpenAI protocol of the server itself, in this process; `pipelines/test_openai.py` asks a server with a model."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from failover_model_server import registry
+from failover_model_server.http import app
+from starlette.types import Message
+
+from tests.support.generation import MOST_TOKENS, Alphabet, Spelling
+from tests.support.service import client, echo, loaded, until
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+
+
+@pytest.fixture
+def alphabet(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Servers of the test continue texts with the alphabet; the prompts that they continued."""
+    monkeypatch.setattr(Alphabet, "ran", [])
+    monkeypatch.setattr(registry, "task", lambda _: Spelling)
+    monkeypatch.setattr(registry, "backend", lambda _: Alphabet)
+    return Alphabet.ran
+
+
+def ask(*bodies: dict[str, object] | bytes, path: str = COMPLETIONS, **settings: object) -> list[httpx.Response]:
+    """The answers to the bodies, which one server is sent one after the other."""
+
+    async def run() -> list[httpx.Response]:
+        async with loaded(echo(app="m", **settings)) as service, client(service) as http:
+            contents = [body if isinstance(body, bytes) else json.dumps({"model": "m", **body}).encode() for body in bodies]
+            return [await http.post(path, content=content) for content in contents]
+
+    return asyncio.run(run())
+
+
+def test_a_stream_of_several_prompts_is_refused_and_none_is_generated(alphabet: list[str]) -> None:
+    """The accelerator is free for the next client, whose prompt is the only one that runs."""
+    many, one = ask({"prompt": ["a", "b", "c"], "stream": True, "max_tokens": 9}, {"prompt": ["next"], "stream": True, "max_tokens": 3})
+    assert (many.status_code, "prompt: a stream takes one" in many.json()["error"]["message"]) == (400, True)
+    assert one.text.endswith("data: [DONE]\n\n")
+    assert alphabet == ["next"]
+
+
+@pytest.mark.usefixtures("alphabet")
+def test_a_client_that_leaves_before_the_first_event_ends_the_generation() -> None:
+    """The server cannot send the head of the answer: nothing of the stream was read."""
+
+    async def run() -> None:
+        async with loaded(echo(app="m")) as service:
+            asked: list[Message] = [
+                {
+                    "type": "http.request",
+                    "body": json.dumps({"model": "m", "prompt": "a", "stream": True, "max_tokens": MOST_TOKENS}).encode(),
+                }
+            ]
+
+            async def receive() -> Message:
+                if not asked:
+                    await asyncio.Event().wait()
+                return asked.pop()
+
+            async def send(message: Message) -> None:
+                raise ConnectionResetError(message["type"])
+
+            scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "scheme": "http"}
+            where = {"method": "POST", "path": COMPLETIONS, "raw_path": COMPLETIONS.encode(), "query_string": b"", "root_path": ""}
+            with pytest.raises((ConnectionResetError, ExceptionGroup)):
+                await app.make(service)({**scope, **where, "headers": []}, receive, send)
+            await until(lambda: service.in_flight == 0)
+
+    asyncio.run(run())
