@@ -7,6 +7,7 @@ import httpx
 import pytest
 from failover_model_server import registry
 from failover_model_server.http import app
+from failover_model_server.tasks.text_generation import MOST_CHARACTERS
 from starlette.types import Message
 
 from tests.support.generation import MOST_TOKENS, Alphabet, Spelling
@@ -71,3 +72,23 @@ def test_a_client_that_leaves_before_the_first_event_ends_the_generation() -> No
             await until(lambda: service.in_flight == 0)
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("alphabet")
+def test_texts_that_the_model_cannot_take_are_the_clients_mistake() -> None:
+    """Not a failure of the server, which clients would send again: too long, or half of a character."""
+    long, half, part = "a" * (MOST_CHARACTERS + 1), "\ud83d", {"type": "text", "text": "a" * MOST_CHARACTERS}
+    for prompt in (long, half, [long]):
+        assert [answer.status_code for answer in ask({"prompt": prompt, "max_tokens": 1})] == [422]
+    said: list[tuple[object, int]] = [
+        (long, 422),
+        (half, 422),
+        ([{"type": "text", "text": long}], 422),
+        ([{"type": "text", "text": half}], 422),
+        ([part, part], 400),
+    ]
+    bodies = [{"messages": [{"role": "user", "content": content}], "max_tokens": 1} for content, _ in said]
+    answers = ask(*bodies, path=CHAT)
+    assert [answer.status_code for answer in answers] == [status for _, status in said]
+    assert {answer.json()["error"]["type"] for answer in answers} == {"invalid_request_error"}
+    assert answers[-1].json()["error"]["message"] == f"content: String should have at most {MOST_CHARACTERS} characters"

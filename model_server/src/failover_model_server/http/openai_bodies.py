@@ -1,11 +1,13 @@
 """Requests of the OpenAI protocol, as far as a single model without tools can honour them; what it cannot is refused by name."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from failover_model_server.errors import InvalidRequest
-from failover_model_server.tasks.text_generation import GenerationCall, Said
+from failover_model_server.errors import InvalidRequest, in_words
+from failover_model_server.tasks.text_generation import MOST_CHARACTERS, GenerationCall, Said
 
 MOST_STOPS = 4
 """As OpenAI has it."""
@@ -30,8 +32,22 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 IGNORED = frozenset({"user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key"})
 """Parameters that change no answer."""
 
-Prompt = Annotated[str, Field(min_length=1)]
+Prompt = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
+Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS)]
+
+
+@contextlib.contextmanager
+def _taken() -> Iterator[None]:
+    """What the task does not take is the client's mistake.
+
+    Raises:
+        InvalidRequest: names it.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise InvalidRequest(in_words(error.errors(include_url=False, include_input=False))) from None
 
 
 class StreamOptions(BaseModel):
@@ -106,9 +122,14 @@ class CompletionRequest(Common):
             raise InvalidRequest("prompt: a stream takes one; send several requests")
 
     def calls(self) -> list[GenerationCall]:
-        """One for each prompt."""
+        """One for each prompt.
+
+        Raises:
+            InvalidRequest: the task does not take one of them.
+        """
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        return [self.call(prompt, self.max_tokens or USUAL_TOKENS) for prompt in prompts]
+        with _taken():
+            return [self.call(prompt, self.max_tokens or USUAL_TOKENS) for prompt in prompts]
 
 
 class Part(BaseModel):
@@ -117,7 +138,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Message(BaseModel):
@@ -126,7 +147,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="ignore")  # names of speakers
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    content: Text | list[Part]
 
     def said(self) -> Said:
         """As templates know it: they have no developers."""
@@ -141,6 +162,11 @@ class ChatRequest(Common):
     max_completion_tokens: int | None = Field(None, ge=1)
 
     def calls(self) -> list[GenerationCall]:
-        """The one."""
-        said = tuple(message.said() for message in self.messages)
-        return [self.call("-", self.max_completion_tokens or self.max_tokens, said)]
+        """The one.
+
+        Raises:
+            InvalidRequest: the parts of a message are too long together.
+        """
+        with _taken():
+            said = tuple(message.said() for message in self.messages)
+            return [self.call("-", self.max_completion_tokens or self.max_tokens, said)]

@@ -18,6 +18,8 @@ from failover_model_server.tasks.texts import Tokenizer, bucket_of, buckets_up_t
 log = structlog.get_logger()
 
 SMALLEST_OUTPUT = 16
+MOST_CHARACTERS = 200_000
+"""Of a prompt, and of what one message says."""
 WARM_TOKENS = 2
 """One from the prompt's pass and one from a step after it: both graphs have run."""
 
@@ -25,7 +27,7 @@ WARM_TOKENS = 2
 class TextGenerationRequest(Body):
     """A prompt, and how to continue it."""
 
-    prompt: str = Field(min_length=1, max_length=200_000, examples=["The capital of France is"])
+    prompt: str = Field(min_length=1, max_length=MOST_CHARACTERS, examples=["The capital of France is"])
     chat: bool = Field(False, description="Put the prompt into the model's chat template, as what the user says.")
     max_new_tokens: int | None = Field(None, ge=1, description="Most tokens to generate; the server's setting if left out.")
     temperature: float = Field(0.0, ge=0, le=10, description="0 takes the likeliest token each time.")
@@ -37,7 +39,7 @@ class Said(BaseModel):
     """A message of a conversation."""
 
     role: str = Field(min_length=1, max_length=100)
-    content: str = Field(max_length=200_000)
+    content: str = Field(max_length=MOST_CHARACTERS)
 
 
 class GenerationCall(TextGenerationRequest):
