@@ -93,3 +93,15 @@ def test_more_elements_than_the_queue_holds_are_too_many() -> None:
             assert (await infer(3)).status_code == 200
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1.5", "99", ""])
+def test_a_header_that_is_no_part_of_the_body_is_refused(length: str) -> None:
+    """The header says how many bytes are JSON; one with more digits than Python reads is the client's mistake too."""
+
+    async def run() -> None:
+        async with loaded(echo(app="text")) as service, client(service) as http:
+            answer = await http.post("/v2/models/text/infer", content=b"{}", headers={"Inference-Header-Content-Length": length})
+            assert (answer.status_code, "is no part of 2 bytes" in answer.json()["error"]) == (400, True)
+
+    asyncio.run(run())

@@ -23,6 +23,9 @@ OUTPUT = "binary_data"
 ALL_OUTPUTS = "binary_data_output"
 """Parameter of a request: answer those outputs in binary that do not say otherwise."""
 
+MOST_DIGITS = 18
+"""Of the header's value. Python reads no number of more than 4,300 digits."""
+
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
@@ -38,7 +41,7 @@ def read(model: type[BodyT], length: str | None, content: bytes) -> tuple[BodyT,
         InvalidRequest: the header, a size or raw contents are wrong.
         RequestValidationError: the JSON does not match the model.
     """
-    head = len(content) if length is None else int(length) if length.isascii() and length.isdigit() else -1
+    head = len(content) if length is None else _number(length)
     if not 0 <= head <= len(content):
         raise InvalidRequest(f"{HEADER}: {length!r} is no part of {len(content)} bytes")
     try:
@@ -59,6 +62,11 @@ def read(model: type[BodyT], length: str | None, content: bytes) -> tuple[BodyT,
     if place != len(content):
         raise InvalidRequest(f"inputs: {len(content) - place} bytes after the JSON belong to no tensor")
     return body, tensors
+
+
+def _number(text: str) -> int:
+    """The value of digits; -1 where it is none, or longer than that of any body."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else -1
 
 
 def _flat(data: Sequence[Any] | None) -> list[Any]:
