@@ -125,7 +125,9 @@ def test_errors_have_the_protocols_form(setup: Setup) -> None:
     with pytest.raises(openai.InternalServerError) as failed:
         client.completions.create(model="org/llama", prompt="hi")
     assert "secret" not in str(failed.value)
-    for content in (b"{", b"[]", b'{"n": "x"}', b"[" * 100_000):
+    wrong = (b"{", b"[]", b'{"n": "x"}', b"[" * 100_000)
+    unsayable = (b'{"prompt": "\\ud83d"}', b'{"temperature": NaN}', b'{"temperature": 1e999}')
+    for content in (*wrong, *unsayable):
         answer = httpx.post(f"{setup.url}/v1/completions", content=content, trust_env=False)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 

@@ -100,15 +100,16 @@ class Engine:
             response=str(text or ""), tokens=tokens, finish_reason=reason, seed=seed, latency=self._clock() - began
         )
 
-    async def open(self, path: str, body: object, seconds: float) -> httpx.Response:
-        """Send a request on; the answer, of which the body is still to come. Close it: that aborts what the engine is still doing.
+    async def open(self, path: str, body: bytes, seconds: float) -> httpx.Response:
+        """Send a request on, as JSON; the answer, of which the body is still to come. Close it: that aborts what the engine is still doing.
 
         Raises:
             RequestError: the engine does not answer, or not in time.
         """
         with self.answering(seconds):
             async with asyncio.timeout(seconds):
-                request = self._client.build_request("POST", path, json=body, timeout=seconds, headers={"Accept-Encoding": "identity"})
+                headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+                request = self._client.build_request("POST", path, content=body, timeout=seconds, headers=headers)
                 return await self._client.send(request, stream=True)
 
     @contextlib.contextmanager

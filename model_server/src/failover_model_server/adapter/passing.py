@@ -72,11 +72,11 @@ def routes(adapter: Adapted) -> APIRouter:
     return router
 
 
-def read(content: bytes, most_tokens: int) -> tuple[dict[str, Any], int]:
+def read(content: bytes, most_tokens: int) -> tuple[bytes, int]:
     """The body to send on, with a limit on the new tokens, and how many sequences it asks for.
 
     Raises:
-        InvalidRequest: not a JSON object, or a number is none.
+        InvalidRequest: not a JSON object, or a number is none, or not finite, or a text has half of a character.
         InputTooLarge: more new tokens than the setting allows.
     """
     try:
@@ -92,7 +92,15 @@ def read(content: bytes, most_tokens: int) -> tuple[dict[str, Any], int]:
         body["max_tokens"] = most_tokens  # else the engine fills its context
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and not all(isinstance(token, int) for token in prompt) else 1
-    return body, prompts * max(1, _number(body, "n"), _number(body, "best_of"))
+    return _encoded(body), prompts * max(1, _number(body, "n"), _number(body, "best_of"))
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    """As JSON: Python reads more than JSON can say, NaN and 1e999 and half of a surrogate pair."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("the body has a number that is not finite, or half of a character, or is too deep") from error
 
 
 def _number(body: dict[str, Any], name: str) -> int:
@@ -123,7 +131,7 @@ class _Passage:
         self._answer: httpx.Response | None = None
         self._ended = False
 
-    async def begin(self, engine: Engine, request: Request, path: str, body: dict[str, Any]) -> Response:
+    async def begin(self, engine: Engine, request: Request, path: str, body: bytes) -> Response:
         """The response, once the engine has begun to answer."""
         self._answer = await unless_gone(request, engine.open(path, body, self._seconds))
         kind = self._answer.headers.get("content-type", "application/json")
