@@ -1,5 +1,6 @@
 """vLLM's OpenAI API through the adapter, as OpenAI's own client uses it."""
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from failover_model_server.adapter.passing import read
 
 from tests.support import vllm
 from tests.support.process import ServerProcess, eventually, running
@@ -58,6 +60,27 @@ def test_completions_and_chats_are_the_engines_own(setup: Setup) -> None:
     assert client.chat.completions.create(model="org/llama", messages=SAID).choices[0].message.content == " Paris."
     assert setup.engine.bodies[-1][1]["max_tokens"] == 64
     assert setup.outcome("answered") == 2
+
+
+@pytest.mark.parametrize(
+    ("chat", "body", "most", "sent"),
+    [
+        (False, {}, 64, {"max_tokens": 16}),
+        (False, {"max_tokens": None}, 64, {"max_tokens": 16}),
+        (False, {}, 8, {"max_tokens": 8}),
+        (False, {"max_tokens": None, "max_completion_tokens": 4}, 8, {"max_tokens": 8, "max_completion_tokens": 4}),
+        (False, {"max_tokens": 0, "messages": []}, 8, {"max_tokens": 0, "messages": []}),
+        (False, {"messages": []}, 64, {"max_tokens": 16, "messages": []}),
+        (True, {}, 64, {"max_tokens": 64}),
+        (True, {"max_tokens": None, "max_completion_tokens": None}, 64, {"max_tokens": 64}),
+        (True, {"max_tokens": None, "max_completion_tokens": 4}, 64, {"max_completion_tokens": 4}),
+        (True, {"max_tokens": 0, "max_completion_tokens": 0}, 64, {"max_tokens": 64, "max_completion_tokens": 0}),
+        (True, {"temperature": None}, 64, {"max_tokens": 64, "temperature": None}),
+    ],
+)
+def test_no_request_is_without_a_limit_of_new_tokens(chat: bool, body: dict[str, Any], most: int, sent: dict[str, Any]) -> None:
+    """Null is as good as left out; a completion reads `max_tokens` alone, whatever else is in its body."""
+    assert json.loads(read(json.dumps(body).encode(), most, chat=chat)[0]) == sent
 
 
 @pytest.mark.parametrize("kind", ["completions", "chat"])

@@ -186,7 +186,9 @@ TARGETS: Final[Mapping[str, Target]] = {
         _REFUSED,
     ),
     "request to pass on": Target(
-        lambda raw: passing.read(raw, 256), [json.dumps(_CHAT).encode(), json.dumps({**_COMPLETION, "n": 2}).encode()], _REFUSED
+        lambda raw: [passing.read(raw, 256, chat=chat) for chat in (True, False)],
+        [json.dumps(_CHAT).encode(), json.dumps({**_COMPLETION, "n": 2}).encode()],
+        _REFUSED,
     ),
     "refusal of the engine": Target(
         lambda raw: refusal(400, _text(raw), show=True), [b'{"error":{"message":"wrong","code":400}}', b'{"message":"wrong"}']

@@ -25,7 +25,7 @@ from failover_model_server.errors import (
     RequestError,
     Unavailable,
 )
-from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, error_event
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, USUAL_TOKENS, error_event
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.settings import Settings
 
@@ -72,8 +72,13 @@ def routes(adapter: Adapted) -> APIRouter:
     return router
 
 
-def read(content: bytes, most_tokens: int) -> tuple[bytes, int]:
+def read(content: bytes, most_tokens: int, *, chat: bool) -> tuple[bytes, int]:
     """The body to send on, with a limit on the new tokens, and how many sequences it asks for.
+
+    Args:
+        content: the client's body.
+        most_tokens: new tokens that the setting allows.
+        chat: whether it is for chats, else for completions.
 
     Raises:
         InvalidRequest: not a JSON object, or a number is none, or not finite, or a text has half of a character.
@@ -86,10 +91,14 @@ def read(content: bytes, most_tokens: int) -> tuple[bytes, int]:
     if not isinstance(body, dict):
         raise InvalidRequest("the body is not a JSON object")
     for name in TOKENS:
+        if body.get(name, 0) is None:
+            del body[name]  # null says nothing
         if (wanted := _number(body, name)) > most_tokens:
             raise InputTooLarge(f"{name}: {wanted}; at most {most_tokens}")
-    if "messages" in body and not any(body.get(name) for name in TOKENS):
+    if chat and not any(body.get(name) for name in TOKENS):
         body["max_tokens"] = most_tokens  # else the engine fills its context
+    elif not chat and "max_tokens" not in body:
+        body["max_tokens"] = min(USUAL_TOKENS, most_tokens)
     prompt = body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and not all(isinstance(token, int) for token in prompt) else 1
     return _encoded(body), prompts * max(1, _number(body, "n"), _number(body, "best_of"))
@@ -111,7 +120,7 @@ def _number(body: dict[str, Any], name: str) -> int:
 
 
 async def _pass_on(adapter: Adapted, request: Request, path: str) -> Response:
-    body, places = read(await request.body(), adapter.settings.max_new_tokens)
+    body, places = read(await request.body(), adapter.settings.max_new_tokens, chat=path == CHAT)
     seconds = adapter.settings.seconds(timeout(request.headers))
     passage = _Passage(Place(adapter, places), time.monotonic() + seconds, seconds)
     try:

@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from failover_model_server.errors import InvalidRequest, in_words
+from failover_model_server.http.openai_protocol import USUAL_TOKENS
 from failover_model_server.tasks.text_generation import MOST_CHARACTERS, GenerationCall, Said
 
 MOST_STOPS = 4
 """As OpenAI has it."""
 MOST_PROMPTS = 64
-USUAL_TOKENS = 16
-"""Most new tokens of a completion that does not say, as OpenAI has it; a chat has the server's limit."""
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "n": (1,),
     "best_of": (1,),

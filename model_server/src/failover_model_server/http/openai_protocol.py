@@ -10,6 +10,8 @@ COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
 ROUTES = frozenset({COMPLETIONS, CHAT})
 """Those that run the model."""
+USUAL_TOKENS = 16
+"""Most new tokens of a completion that does not say, as OpenAI and vLLM have it; a chat has the server's limit."""
 STREAM = "text/event-stream"
 """Media type of a stream."""
 
