@@ -1,15 +1,17 @@
 """vLLM's OpenAI API through the adapter, as OpenAI's own client uses it."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from failover_model_server.adapter.passing import read
+from failover_model_server.adapter.passing import MOST_EVENT, read, whole_events
+from failover_model_server.errors import InferenceFailed
 
 from tests.support import vllm
 from tests.support.process import ServerProcess, eventually, running
@@ -127,6 +129,36 @@ def test_a_deadline_ends_a_stream_with_an_error(setup: Setup) -> None:
         list(setup.client.completions.create(model="org/llama", prompt="hi", stream=True, extra_headers=headers))
     eventually(lambda: setup.engine.aborted == 1)
     eventually(lambda: setup.outcome("deadline_exceeded") == 1)
+
+
+@pytest.mark.parametrize("cut", [b": nothing more\n\n", b'data: {"id":"1","object":"text_comp', b"data: {}\n", b"data"])
+def test_an_engine_that_ends_within_an_event_is_an_error_of_the_protocol(setup: Setup, cut: bytes) -> None:
+    """The error is an event of its own, not the rest of the engine's: clients can read it."""
+    setup.engine.cut = cut
+    stream = setup.client.completions.create(model="org/llama", prompt="hi", stream=True)
+    assert next(stream).choices[0].text == "w0 "
+    with pytest.raises(openai.APIError, match="the engine has ended within its answer"):
+        list(stream)
+    eventually(lambda: setup.outcome("inference_failed") == 1)
+
+
+def test_a_stream_is_passed_on_in_whole_events() -> None:
+    """Of parts that the engine sends, however they are cut; what is no event at the end of the stream is passed on too."""
+
+    async def passed(*parts: bytes) -> list[bytes]:
+        async def source() -> AsyncIterator[bytes]:
+            for part in parts:
+                yield part
+
+        return [events async for events in whole_events(source())]
+
+    for end in (b"\n\n", b"\r\n\r\n", b"\r\r"):
+        one, two = b"data: 1" + end, b"data: 2" + end
+        assert asyncio.run(passed(one + two[:4], two[4:], b"data")) == [one, two, b"data"]
+        letters = [bytes([letter]) for letter in one + two]
+        assert asyncio.run(passed(*letters)) == [one, two]
+    with pytest.raises(InferenceFailed, match="too long"):
+        asyncio.run(passed(b"a" * (MOST_EVENT + 1)))
 
 
 def test_errors_have_the_protocols_form(setup: Setup) -> None:

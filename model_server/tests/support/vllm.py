@@ -1,5 +1,6 @@
 """A fake of vLLM's server: health, models, completions, and metrics under the names of its V1 engine."""
 
+import contextlib
 import json
 import select
 import socket
@@ -42,6 +43,8 @@ class Vllm:
     """A stream waits for it after its first event."""
     linger: threading.Event | None = None
     """A stream waits for it after its last event, before it closes the connection."""
+    cut: bytes = b""
+    """A stream ends with these bytes after its first event, and with the connection."""
     aborted: int = 0
     """Completions whose client has gone before they were answered."""
     stalled: threading.Event | None = None
@@ -117,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         """One event a word, each after `pace` seconds; the request ends as an abort where the client goes."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
@@ -128,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
                 reason = "stop" if number == self.engine.words - 1 else None
                 chunk = {"id": "1", "object": "x", "created": 1, "model": self.engine.model}
                 self._event(json.dumps({**chunk, "choices": [{"index": 0, "finish_reason": reason, **said}]}))
+                if self.engine.cut:
+                    self._chunk(self.engine.cut)
+                    return
                 if number == 0 and not self._held(self.engine.rest):
                     raise ConnectionResetError("the client has gone")
             self._event("[DONE]")
@@ -137,13 +144,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.engine.finish(self.engine.seconds)
         self._held(self.engine.linger)
+        with contextlib.suppress(OSError):  # the client has had its last event
+            self._chunk(b"")
 
     def _event(self, text: str) -> None:
-        self.wfile.write(f"data: {text}\n\n".encode())
-        self.wfile.flush()
+        self._chunk(f"data: {text}\n\n".encode())
         readable, _, _ = select.select([self.connection], [], [], 0)
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise ConnectionResetError("the client has gone")
+
+    def _chunk(self, content: bytes) -> None:
+        """Of a body whose length is not known before; an empty one ends it."""
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(content), content))
+        self.wfile.flush()
 
     def _held(self, hold: threading.Event | None) -> bool:
         """Wait until the test lets go; False: the client has gone meanwhile."""

@@ -32,11 +32,13 @@ from failover_model_server.settings import Settings
 log = structlog.get_logger()
 
 _END = b"data: [DONE]"
-_TAIL = 64  # bytes of a stream that hold its last event and the line breaks after it
+_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # of an event
 MOST_ERROR = 65536
 """Bytes of an error of the engine's that are read."""
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
+MOST_EVENT = 16 * 1024 * 1024
+"""Bytes of an event of a stream."""
 TOKENS = ("max_tokens", "max_completion_tokens")
 """The first is the older name of the second."""
 
@@ -184,17 +186,16 @@ class _Passage:
             yield part
 
     async def events(self) -> AsyncIterator[bytes]:
-        """The stream; an error on the way is its last event.
+        """The stream, in whole events; an error on the way is the last one.
 
+        An event that the engine does not finish is left out: clients would read the error as the rest of it.
         A client may leave once it has the event that ends the stream, before the engine has closed its own connection: it was answered.
         """
-        last = b""
         try:
-            async for part in self.parts():
-                last = (last + part)[-_TAIL:]
-                if last.rstrip().endswith(_END):
+            async for events in whole_events(self.parts()):
+                if events.rstrip().endswith(_END):
                     self._place.outcome = ANSWERED
-                yield part
+                yield events
             self._place.outcome = ANSWERED
         except RequestError as error:
             self._place.outcome = error.code
@@ -216,6 +217,26 @@ class _Passage:
         text = (await self._whole(MOST_ERROR)).decode(errors="replace")
         log.warning("engine_refused", status=status, text=text[:500])
         return refusal(status, text, show=True)
+
+
+async def whole_events(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The parts of a stream of events, cut between events; at the end what is left.
+
+    Raises:
+        InferenceFailed: an event is longer than `MOST_EVENT`.
+    """
+    held = bytearray()
+    async for part in parts:
+        begin = max(0, len(held) - 3)  # an end may lie in two parts
+        held += part
+        whole = max(place + len(end) if (place := held.rfind(end, begin)) >= 0 else 0 for end in _ENDS)
+        if whole:
+            yield bytes(held[:whole])
+            del held[:whole]
+        if len(held) > MOST_EVENT:
+            raise InferenceFailed("an event of the engine's is too long")
+    if held:
+        yield bytes(held)
 
 
 class _Stream(StreamingResponse):
