@@ -92,3 +92,15 @@ def test_texts_that_the_model_cannot_take_are_the_clients_mistake() -> None:
     assert [answer.status_code for answer in answers] == [status for _, status in said]
     assert {answer.json()["error"]["type"] for answer in answers} == {"invalid_request_error"}
     assert answers[-1].json()["error"]["message"] == f"content: String should have at most {MOST_CHARACTERS} characters"
+
+
+@pytest.mark.usefixtures("alphabet")
+def test_what_changes_nothing_is_accepted_and_all_else_is_refused_by_name() -> None:
+    """0 is not false: a completion with `logprobs` 0 asks for the log probability of each token that was chosen."""
+    neutral: list[dict[str, object]] = [{"logprobs": False}, {"logprobs": None}, {"n": 1}, {"echo": False}, {"user": "me"}]
+    neutral += [{"tools": [], "tool_choice": "none"}, {"presence_penalty": 0.0}, {"response_format": {"type": "text"}}]
+    wrong: list[dict[str, object]] = [{"logprobs": 0}, {"logprobs": 1}, {"logprobs": True}, {"n": 2}, {"n": True}, {"tool_choice": "auto"}]
+    answers = ask(*({"prompt": "a", "max_tokens": 1, **body} for body in (*neutral, *wrong)))
+    assert [answer.status_code for answer in answers] == [200] * len(neutral) + [400] * len(wrong)
+    says = [answer.json()["error"]["message"] for answer in answers[len(neutral) :]]
+    assert says == [f"{next(iter(body))}: not supported here, or not with this value" for body in wrong]

@@ -17,13 +17,14 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "n": (1,),
     "best_of": (1,),
     "echo": (False,),
-    "logprobs": (False, 0),
+    "logprobs": (False,),  # 0 asks a completion for that of each chosen token
     "top_logprobs": (0,),
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
     "suffix": ("",),
     "tools": ([],),
+    "tool_choice": ("none",),
     "store": (False,),
     "response_format": ({"type": "text"},),
 }
@@ -34,6 +35,11 @@ IGNORED = frozenset({"user", "metadata", "service_tier", "safety_identifier", "p
 Prompt = Annotated[str, Field(min_length=1, max_length=MOST_CHARACTERS)]
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS)]
+
+
+def _neutral(name: str, value: object) -> bool:
+    """Whether a parameter has a value at which it changes nothing; to Python 0 is False."""
+    return any(value == one and isinstance(value, bool) is isinstance(one, bool) for one in NEUTRAL.get(name, ()))
 
 
 @contextlib.contextmanager
@@ -89,7 +95,7 @@ class Common(BaseModel):
             InvalidRequest: one of them would change the answer; names it.
         """
         for name, value in (self.model_extra or {}).items():
-            if value is not None and name not in IGNORED and value not in NEUTRAL.get(name, ()):
+            if value is not None and name not in IGNORED and not _neutral(name, value):
                 raise InvalidRequest(f"{name}: not supported here, or not with this value")
 
     def call(self, prompt: str, most: int | None, said: tuple[Said, ...] = ()) -> GenerationCall:
