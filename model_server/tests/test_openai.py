@@ -49,7 +49,7 @@ def test_a_client_that_leaves_before_the_first_event_ends_the_generation() -> No
     """The server cannot send the head of the answer: nothing of the stream was read."""
 
     async def run() -> None:
-        async with loaded(echo(app="m")) as service:
+        async with loaded(echo(app="m", max_new_tokens=MOST_TOKENS)) as service:
             asked: list[Message] = [
                 {
                     "type": "http.request",
@@ -104,3 +104,11 @@ def test_what_changes_nothing_is_accepted_and_all_else_is_refused_by_name() -> N
     assert [answer.status_code for answer in answers] == [200] * len(neutral) + [400] * len(wrong)
     says = [answer.json()["error"]["message"] for answer in answers[len(neutral) :]]
     assert says == [f"{next(iter(body))}: not supported here, or not with this value" for body in wrong]
+
+
+@pytest.mark.usefixtures("alphabet")
+@pytest.mark.parametrize(("most", "text"), [(20, "abcdefghijklmnop"), (4, "abcd")])
+def test_a_completion_that_names_no_number_of_tokens_is_within_the_limit(most: int, text: str) -> None:
+    """16, as OpenAI has it, or the server's setting where that is lower: the client cannot know it."""
+    answers = ask({"prompt": "a"}, {"prompt": "a", "max_tokens": None}, max_new_tokens=most)
+    assert [answer.json()["choices"][0]["text"] for answer in answers] == [text, text]

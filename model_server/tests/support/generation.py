@@ -12,7 +12,7 @@ from failover_model_server.tasks.payloads import Completion, Prompt
 from failover_model_server.tasks.text_generation import TextGeneration
 
 MOST_TOKENS = 100_000
-"""New tokens of a request: as long as any test."""
+"""New tokens that no test waits for."""
 
 
 class _Characters:
@@ -43,7 +43,7 @@ class Spelling(TextGeneration):
         self.compiled = None
         self.context = 2 * MOST_TOKENS
         self.buckets = (32, 2048)
-        self.output_buckets = (MOST_TOKENS,)
+        self.output_buckets = (self.settings.max_new_tokens,)
 
 
 class Alphabet(Backend):

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from failover_model_server.errors import UNFORESEEN, InferenceFailed, NoSuchModel, RequestError
 from failover_model_server.http.openai_bodies import ChatRequest, CompletionRequest
-from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, error_event, event
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, USUAL_TOKENS, error_event, event
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.serving.service import Service
 from failover_model_server.tasks.text_generation import GenerationAnswer, GenerationCall, TextGeneration
@@ -104,7 +104,8 @@ def _usage(answers: Sequence[GenerationAnswer]) -> dict[str, int]:
 async def _answer(service: Service, task: TextGeneration, request: Request, body: Body, form: _Form) -> Response:
     _check_name(service, body.model)
     body.check()
-    calls = body.calls()
+    usual = min(USUAL_TOKENS, service.settings.max_new_tokens)
+    calls = body.calls(usual) if isinstance(body, CompletionRequest) else body.calls()
     seconds = timeout(request.headers)
     generations = [_Generation(service, task, call, body.stops, seconds) for call in calls]
     if body.stream:

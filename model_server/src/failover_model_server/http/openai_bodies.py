@@ -126,15 +126,18 @@ class CompletionRequest(Common):
         if self.stream and isinstance(self.prompt, list) and len(self.prompt) > 1:
             raise InvalidRequest("prompt: a stream takes one; send several requests")
 
-    def calls(self) -> list[GenerationCall]:
+    def calls(self, usual: int = USUAL_TOKENS) -> list[GenerationCall]:
         """One for each prompt.
+
+        Args:
+            usual: most new tokens where the body does not say.
 
         Raises:
             InvalidRequest: the task does not take one of them.
         """
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
         with _taken():
-            return [self.call(prompt, self.max_tokens or USUAL_TOKENS) for prompt in prompts]
+            return [self.call(prompt, self.max_tokens or usual) for prompt in prompts]
 
 
 class Part(BaseModel):
