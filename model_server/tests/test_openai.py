@@ -112,3 +112,10 @@ def test_a_completion_that_names_no_number_of_tokens_is_within_the_limit(most: i
     """16, as OpenAI has it, or the server's setting where that is lower: the client cannot know it."""
     answers = ask({"prompt": "a"}, {"prompt": "a", "max_tokens": None}, max_new_tokens=most)
     assert [answer.json()["choices"][0]["text"] for answer in answers] == [text, text]
+
+
+def test_more_prompts_than_the_queue_holds_are_too_many(alphabet: list[str]) -> None:
+    """413 and how many are allowed, not 429 for ever after some of them have run; the number that the queue holds is answered."""
+    many, most = ask({"prompt": ["a", "b", "c", "d"], "max_tokens": 1}, {"prompt": ["e", "f", "g"], "max_tokens": 1}, max_queue=3)
+    assert (many.status_code, "at most 3" in many.json()["error"]["message"]) == (413, True)
+    assert (most.status_code, sorted(alphabet)) == (200, ["e", "f", "g"])

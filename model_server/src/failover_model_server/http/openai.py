@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from failover_model_server.errors import UNFORESEEN, InferenceFailed, NoSuchModel, RequestError
+from failover_model_server.errors import UNFORESEEN, InferenceFailed, InputTooLarge, NoSuchModel, RequestError
 from failover_model_server.http.openai_bodies import ChatRequest, CompletionRequest
 from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, USUAL_TOKENS, error_event, event
 from failover_model_server.http.requests import timeout, unless_gone
@@ -106,6 +106,8 @@ async def _answer(service: Service, task: TextGeneration, request: Request, body
     body.check()
     usual = min(USUAL_TOKENS, service.settings.max_new_tokens)
     calls = body.calls(usual) if isinstance(body, CompletionRequest) else body.calls()
+    if len(calls) > service.settings.max_queue:  # another try would fail the same way
+        raise InputTooLarge(f"prompt: {len(calls)} prompts; at most {service.settings.max_queue}, which is what the queue holds")
     seconds = timeout(request.headers)
     generations = [_Generation(service, task, call, body.stops, seconds) for call in calls]
     if body.stream:
