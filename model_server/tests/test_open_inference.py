@@ -50,6 +50,7 @@ def test_each_element_is_one_inference(shape: dict[str, object], path: str) -> N
         ({"inputs": [tensor(shape=[65], data=["a"] * 65)]}, 400, "at most 64"),
         ({"parameters": {"steps": 3}}, 400, "no steps"),
         ({"outputs": [{"name": "image"}]}, 400, "no image; there are response"),
+        ({"outputs": [{"name": "response"}] * 2}, 400, "outputs: one of them is there twice"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], status: int, says: str) -> None:

@@ -74,12 +74,14 @@ def outputs(task: Task[Any, Any], answers: Sequence[BaseModel], wanted: Sequence
     """The tensors of the answers; those in `wanted`, or all if it is empty.
 
     Raises:
-        InvalidRequest: there is no such output.
+        InvalidRequest: there is no such output, or one is wanted twice.
     """
     declared = {tensor.field: tensor for tensor in task.outputs}
     unknown = set(wanted) - set(declared)
     if unknown:
         raise InvalidRequest(f"outputs: no {', '.join(sorted(unknown))}; there are {', '.join(declared)}")
+    if len(set(wanted)) != len(wanted):  # each would be the whole output again
+        raise InvalidRequest("outputs: one of them is there twice")
     chosen = [declared[name] for name in wanted] or list(task.outputs)
     return [Values(tensor.field, tensor.datatype, (len(answers),), [_cell(answer, tensor) for answer in answers]) for tensor in chosen]
 
