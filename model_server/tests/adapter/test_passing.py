@@ -180,9 +180,10 @@ def test_errors_have_the_protocols_form(setup: Setup) -> None:
     with pytest.raises(openai.InternalServerError) as failed:
         client.completions.create(model="org/llama", prompt="hi")
     assert "secret" not in str(failed.value)
-    wrong = (b"{", b"[]", b'{"n": "x"}', b"[" * 100_000)
+    wrong = (b"{", b"[]", b'{"n": "x"}', b'{"n": ""}', b'{"max_tokens": false}', b"[" * 100_000)
+    long = b'{"prompt": ["a", "b"], "n": %b}' % (b"9" * 4300)
     unsayable = (b'{"prompt": "\\ud83d"}', b'{"temperature": NaN}', b'{"temperature": 1e999}')
-    for content in (*wrong, *unsayable):
+    for content in (*wrong, long, *unsayable):
         answer = httpx.post(f"{setup.url}/v1/completions", content=content, trust_env=False)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 

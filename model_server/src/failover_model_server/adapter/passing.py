@@ -39,6 +39,8 @@ MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
 MOST_EVENT = 16 * 1024 * 1024
 """Bytes of an event of a stream."""
+MOST_NUMBER = 2**63 - 1
+"""Of tokens or sequences: what is beyond is a mistake, and may have more digits than Python writes into an error."""
 TOKENS = ("max_tokens", "max_completion_tokens")
 """The first is the older name of the second."""
 
@@ -115,9 +117,11 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 
 def _number(body: dict[str, Any], name: str) -> int:
-    value = body.get(name) or 0
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidRequest(f"{name}: must be a whole number")
+    value = body.get(name)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_NUMBER:
+        raise InvalidRequest(f"{name}: must be a whole number, {MOST_NUMBER} at most")
     return value
 
 
