@@ -85,6 +85,26 @@ def test_no_request_is_without_a_limit_of_new_tokens(chat: bool, body: dict[str,
     assert json.loads(read(json.dumps(body).encode(), most, chat=chat)[0]) == sent
 
 
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        ({}, 1),
+        ({"prompt": "a"}, 1),
+        ({"prompt": []}, 1),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": ["a", "b"]}, 2),
+        ({"prompt": [[1], [2, 3]], "n": 3}, 6),
+        ({"prompt": ["a", "b"], "n": 2, "best_of": 3}, 6),
+        ({"prompt": "", "prompt_embeds": "AA=="}, 1),
+        ({"prompt_embeds": ["AA==", "AA=="]}, 2),
+        ({"prompt": ["a", "b"], "prompt_embeds": ["AA=="], "n": 2}, 6),
+    ],
+)
+def test_every_sequence_takes_a_place(body: dict[str, Any], places: int) -> None:
+    """Each prompt, as text, tokens or embeddings, is as many sequences as are wanted of it."""
+    assert read(json.dumps(body).encode(), 64, chat=False)[1] == places
+
+
 @pytest.mark.parametrize("kind", ["completions", "chat"])
 def test_a_stream_comes_piece_by_piece(setup: Setup, kind: str) -> None:
     """The engine makes the second piece only once the client has the first."""

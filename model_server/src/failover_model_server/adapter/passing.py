@@ -41,6 +41,8 @@ MOST_EVENT = 16 * 1024 * 1024
 """Bytes of an event of a stream."""
 MOST_NUMBER = 2**63 - 1
 """Of tokens or sequences: what is beyond is a mistake, and may have more digits than Python writes into an error."""
+PROMPTS = ("prompt", "prompt_embeds")
+"""Where a body has its prompts; vLLM continues those of both."""
 TOKENS = ("max_tokens", "max_completion_tokens")
 """The first is the older name of the second."""
 
@@ -103,9 +105,13 @@ def read(content: bytes, most_tokens: int, *, chat: bool) -> tuple[bytes, int]:
         body["max_tokens"] = most_tokens  # else the engine fills its context
     elif not chat and "max_tokens" not in body:
         body["max_tokens"] = min(USUAL_TOKENS, most_tokens)
-    prompt = body.get("prompt")
-    prompts = len(prompt) if isinstance(prompt, list) and not all(isinstance(token, int) for token in prompt) else 1
-    return _encoded(body), prompts * max(1, _number(body, "n"), _number(body, "best_of"))
+    prompts = sum(_prompts(body.get(name)) for name in PROMPTS)
+    return _encoded(body), max(1, prompts) * max(1, _number(body, "n"), _number(body, "best_of"))
+
+
+def _prompts(value: object) -> int:
+    """How many there are: a list is several, but for one of tokens, which is one."""
+    return len(value) if isinstance(value, list) and not all(isinstance(token, int) for token in value) else int(bool(value))
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
