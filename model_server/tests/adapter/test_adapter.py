@@ -180,6 +180,17 @@ def test_limits_are_those_of_the_server() -> None:
     _run(test, max_new_tokens=64)
 
 
+def test_json_without_a_content_type_is_json() -> None:
+    """As with the model servers: a client need not know which of them answers."""
+
+    async def test(setup: Setup) -> None:
+        setup.vllm.health = 200
+        await setup.observe()
+        assert (await setup.client.post("/gentext", content=b'{"prompt": "x"}')).status_code == 200
+
+    _run(test)
+
+
 def test_a_client_that_goes_aborts_its_request() -> None:
     """The engine sees the connection close, which is how it hears of an abort; a deadline of the client's does the same."""
 

@@ -90,6 +90,7 @@ def make(adapter: Adapter) -> FastAPI:
         version=version("failover-model-server"),
         description="In front of vLLM, whose OpenAI API is passed through.",
         redoc_url=None,
+        strict_content_type=False,  # JSON without a Content-Type is JSON
     )
     errors.install(app)
     app.include_router(_probes(adapter))
