@@ -65,6 +65,55 @@ def test_a_request_that_does_not_end_is_ended(server: ServerProcess, said: bytes
         assert everything(connection)[9:12] == answer
 
 
+LARGE = b"a" * 100_000
+"""More than a head may have."""
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"GET /health?" + LARGE + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nX-Large: " + LARGE + b"\r\n\r\n", b"431"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", b"431"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nf\r\n" + BODY + b"\r\n0\r\nX-Large: " + LARGE + b"\r\n\r\n", b""),
+    ],
+    ids=["path", "a header", "many headers", "a trailer"],
+)
+def test_a_head_that_is_too_large_is_refused(server: ServerProcess, said: bytes, answer: bytes) -> None:
+    """431 and the end of the connection; the end alone where the application has the request already."""
+    with connected(server) as connection:
+        connection.sendall(said)
+        assert everything(connection)[9:12] == answer
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET /",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX-Large: ",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nf\r\n" + BODY + b"\r\n0\r\nX-Large: ",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nf;",
+    ],
+    ids=["path", "header", "trailer", "extension of a chunk"],
+)
+def test_a_head_that_does_not_end_is_refused(said: bytes) -> None:
+    """The server does not wait for the end of what is too large already, however much time there is."""
+    with running(MODEL_SERVER_HEADER_TIMEOUT="600", MODEL_SERVER_BODY_TIMEOUT="600") as server:
+        server.until("/readiness", 200)
+        with connected(server) as connection:
+            connection.sendall(said)
+            with pytest.raises(ConnectionError):
+                connection.sendall(b"a" * 2**26)  # the kernel's buffers take a few MiB
+
+
+def test_a_large_head_within_the_limit_is_served(server: ServerProcess) -> None:
+    """Of several requests on one connection too: each counts for itself, and no body counts."""
+    head = HEAD + b"X-Large: " + b"a" * 60_000 + b"\r\nContent-Length: 100015\r\n\r\n"
+    with connected(server) as connection:
+        connection.sendall((head + b" " * 100_000 + BODY) * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert everything(connection).count(b"HTTP/1.1 200") == 3
+
+
 def test_the_second_request_of_a_connection_has_limits_too(server: ServerProcess) -> None:
     """Its first byte ends the time that a kept connection may rest."""
     with connected(server) as connection:

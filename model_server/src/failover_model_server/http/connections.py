@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import httptools
 import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -27,7 +28,10 @@ UNREAD_SECONDS = 30.0
 """A client that reads nothing of its answer for so long is gone; what a load balancer does not take in this time it never will."""
 OTHER_FILES = 256
 """File descriptors that are not HTTP connections: gRPC's, the model's files, pipes."""
+HEAD_BYTES = 64 * 1024
+"""Of a request's line, headers and trailers together. Load balancers send less; a stranger could fill the memory with them."""
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,18 @@ def limits(settings: Settings) -> Limits:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = settings.max_connections if files == resource.RLIM_INFINITY else min(settings.max_connections, max(1, files - OTHER_FILES))
     return Limits(most, settings.header_timeout, settings.body_timeout)
+
+
+class Refused(Exception):
+    """A request is so far from what a client may send that its connection ends. Raised by callbacks of the parser, to stop it.
+
+    Args:
+        answer: the last bytes that the client gets.
+    """
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class Connections:
@@ -137,6 +153,10 @@ class Connection(HttpToolsProtocol):
         """It has sent a byte."""
         self._refused = False
         """What is being read has been refused already."""
+        self._head = 0
+        """Bytes of what is being read: its line and those of its headers and trailers that are whole."""
+        self._unfinished = 0
+        """Bytes since something was whole: of a header that does not end, or of nothing that a request has."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
@@ -149,9 +169,54 @@ class Connection(HttpToolsProtocol):
         self._all.closed(self)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. End the connection where it is no request, or more than one may have."""
+        self._unset_keepalive_if_required()
+        self._unfinished += len(data)  # the callbacks begin again at 0
+        try:
+            self.parser.feed_data(data)
+            if self._unfinished > HEAD_BYTES:
+                self._end(HEAD_TOO_LARGE)
+        except httptools.HttpParserUpgrade:
+            pass  # to nothing that we speak: the request is answered as if it did not ask
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, Refused):
+                self._end(error.__context__.answer)
+            else:
+                self.send_400_response("Invalid HTTP request received.")
+
+    def _end(self, answer: bytes) -> None:
+        """Close, with these last bytes unless they would come into the middle of another answer."""
+        if not self._answering:
+            self.transport.write(answer)
+        self._limit = None
+        self.transport.close()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the path."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header or trailer."""
+        self._count(len(name) + len(value) + len(b": \r\n"))
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        """Count bytes of a head that are whole.
+
+        Raises:
+            Refused: there are too many.
+        """
+        self._unfinished = 0
+        self._head += size
+        if self._head > HEAD_BYTES:
+            raise Refused(HEAD_TOO_LARGE)
+
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self._head = self._unfinished = 0
         self._begun = True
         self._reads(self._all.limits.head_seconds)
 
@@ -176,6 +241,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body; of no use where the request has been refused."""
+        self._unfinished = 0
         if not self._refused:
             super().on_body(body)
 
