@@ -14,6 +14,7 @@ from typing import Any, cast
 import httptools
 import structlog
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -30,6 +31,10 @@ OTHER_FILES = 256
 """File descriptors that are not HTTP connections: gRPC's, the model's files, pipes."""
 HEAD_BYTES = 64 * 1024
 """Of a request's line, headers and trailers together. Load balancers send less; a stranger could fill the memory with them."""
+AHEAD = 32
+"""Requests that are read at once. No browser or load balancer sends any before it has the last answer; a stranger could send thousands with
+each packet, and whatever they ask for, nothing else would be served meanwhile."""
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -131,6 +136,24 @@ class Connections:
             self.check()
 
 
+class Flow(FlowControl):
+    """Uvicorn reads on whenever a request is answered or waits for its body. Here that waits for a condition.
+
+    Args:
+        transport: of the connection.
+        held: whether the client has to wait.
+    """
+
+    def __init__(self, transport: asyncio.Transport, held: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._held = held
+
+    def resume_reading(self) -> None:
+        """Read on, unless the client has to wait."""
+        if not self._held():
+            super().resume_reading()
+
+
 class Connection(HttpToolsProtocol):
     """One connection. Between two requests uvicorn's own keep-alive limit holds."""
 
@@ -157,10 +180,13 @@ class Connection(HttpToolsProtocol):
         """Bytes of what is being read: its line and those of its headers and trailers that are whole."""
         self._unfinished = 0
         """Bytes since something was whole: of a header that does not end, or of nothing that a request has."""
+        self._at_once = 0
+        """Requests in what has just come."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self.flow = Flow(transport, self._held)
         if not self._all.opened(self):
             transport.abort()
 
@@ -173,6 +199,7 @@ class Connection(HttpToolsProtocol):
         """Parse what came. End the connection where it is no request, or more than one may have."""
         self._unset_keepalive_if_required()
         self._unfinished += len(data)  # the callbacks begin again at 0
+        self._at_once = 0
         try:
             self.parser.feed_data(data)
             if self._unfinished > HEAD_BYTES:
@@ -180,14 +207,11 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             pass  # to nothing that we speak: the request is answered as if it did not ask
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, Refused):
-                self._end(error.__context__.answer)
-            else:
-                self.send_400_response("Invalid HTTP request received.")
+            self._end(error.__context__.answer if isinstance(error.__context__, Refused) else BAD_REQUEST)
 
     def _end(self, answer: bytes) -> None:
-        """Close, with these last bytes unless they would come into the middle of another answer."""
-        if not self._answering:
+        """Close, with these last bytes unless they would come after the last answer or in place of another."""
+        if not self._answering and not self.transport.is_closing():
             self.transport.write(answer)
         self._limit = None
         self.transport.close()
@@ -221,7 +245,14 @@ class Connection(HttpToolsProtocol):
         self._reads(self._all.limits.head_seconds)
 
     def on_headers_complete(self) -> None:
-        """A body may follow. The door may refuse the request, for which then nothing is made."""
+        """A body may follow. The door may refuse the request, for which then nothing is made.
+
+        Raises:
+            Refused: it is one too many, or comes after the last that is answered.
+        """
+        self._at_once += 1
+        if self._at_once > AHEAD or self.transport.is_closing():
+            raise Refused(BAD_REQUEST)
         self._reads(self._all.limits.body_seconds)
         if self._answering or not self._refuse():
             super().on_headers_complete()
@@ -260,8 +291,23 @@ class Connection(HttpToolsProtocol):
         """The answer is written."""
         self._since = self._all.now()  # what was sent ahead was not read meanwhile
         super().on_response_complete()
+        self.flow.resume_reading()  # once more: uvicorn takes the next request off the pipeline after it has tried
         if not self._answering:
             self._all.waits(self)
+
+    def pause_writing(self) -> None:
+        """The client leaves much of its answers unread: until it reads, no further requests are read."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It has read most."""
+        super().resume_writing()
+        self.flow.resume_reading()
+
+    def _held(self) -> bool:
+        """There are requests to answer, or answers to read, before more requests are read."""
+        return bool(self.pipeline) or self.flow.write_paused
 
     def _reads(self, limit: float) -> None:
         self._limit, self._since = limit, self._all.now()
