@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from failover_model_server.errors import Overloaded
 from failover_model_server.http.connections import AHEAD
 from starlette.types import Receive, Scope, Send
@@ -94,5 +95,77 @@ def test_who_does_not_read_its_answers_is_not_read() -> None:
         await settled()
         reading.append(wire.reading)
         assert (wire.sent.count(b"200 OK"), reading) == (1, [False, True, True])
+
+    asyncio.run(run())
+
+
+OFFER = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
+"""As Java's own client begins each request."""
+BODIES = [b"Content-Length: %d\r\n\r\n" % len(GET) + GET, b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(GET) + GET + b"\r\n0\r\n\r\n"]
+"""One that could be a request, in both framings."""
+
+
+@pytest.mark.parametrize("body", BODIES, ids=["length", "chunked"])
+def test_an_offer_to_upgrade_is_ignored(body: bytes) -> None:
+    """The body is the request's, however it comes, and the connection is kept: the same again, and one without an offer."""
+    said = (OFFER + body) * 2 + GET
+
+    async def answers(parts: list[bytes]) -> bytes:
+        wire = House(app).connect()
+        for part in parts:
+            wire.protocol.data_received(part)
+        await settled()
+        assert (wire.ended, wire.reading) == ("", True)
+        return wire.sent
+
+    async def run() -> None:
+        whole = await answers([said])
+        assert (whole.count(b"200 OK"), whole.count(GET)) == (3, 2)
+        assert await answers([said[at : at + 1] for at in range(len(said))]) == whole
+        for split in range(1, len(OFFER + body) + 1):
+            assert await answers([said[:split], said[split:]]) == whole
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        OFFER.replace(b"Upgrade,", b"Upgrade, close,") + BODIES[0] + GET,
+        OFFER.replace(b"HTTP/1.1", b"HTTP/1.0") + BODIES[0] + GET,
+    ],
+    ids=["close", "HTTP/1.0"],
+)
+def test_what_else_a_request_with_an_offer_says_holds(said: bytes) -> None:
+    """It is answered, and nothing after it."""
+
+    async def run() -> None:
+        wire = House(app).connect()
+        wire.protocol.data_received(said)
+        await settled()
+        assert (wire.sent.count(b"200 OK"), wire.sent.endswith(GET), wire.ended) == (1, True, "closed")
+
+    asyncio.run(run())
+
+
+def test_offers_count_as_requests() -> None:
+    """They are parsed twice, and counted once."""
+
+    async def run() -> None:
+        for number, ended in ((AHEAD, ""), (AHEAD + 1, "closed")):
+            wire = House(app).connect()
+            wire.protocol.data_received((OFFER + BODIES[0]) * number)
+            assert wire.ended == ended
+
+    asyncio.run(run())
+
+
+def test_a_tunnel_is_refused() -> None:
+    """The client of a proxy."""
+
+    async def run() -> None:
+        wire = House(app).connect()
+        wire.protocol.data_received(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n" + GET)
+        assert (wire.sent[9:12], wire.sent.count(b"HTTP/1.1 "), wire.ended) == (b"400", 1, "closed")
 
     asyncio.run(run())

@@ -201,13 +201,29 @@ class Connection(HttpToolsProtocol):
         self._unfinished += len(data)  # the callbacks begin again at 0
         self._at_once = 0
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
             if self._unfinished > HEAD_BYTES:
                 self._end(HEAD_TOO_LARGE)
-        except httptools.HttpParserUpgrade:
-            pass  # to nothing that we speak: the request is answered as if it did not ask
         except httptools.HttpParserError as error:
             self._end(error.__context__.answer if isinstance(error.__context__, Refused) else BAD_REQUEST)
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. An offer of another protocol than HTTP/1.1 is ignored, as RFC 9110 section 7.8 allows.
+
+        The parser expects the other protocol after the head, where the body is. A new one gets the same head without the offer.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                (end,) = offer.args
+                head = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+                kept = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+                data = b"".join([head, *kept, b"\r\n", data[end:]])
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            else:
+                return
 
     def _end(self, answer: bytes) -> None:
         """Close, with these last bytes unless they would come after the last answer or in place of another."""
@@ -248,10 +264,13 @@ class Connection(HttpToolsProtocol):
         """A body may follow. The door may refuse the request, for which then nothing is made.
 
         Raises:
-            Refused: it is one too many, or comes after the last that is answered.
+            Refused: it is one too many, comes after the last that is answered, or asks for a tunnel.
         """
+        tunnel = self.parser.get_method() == b"CONNECT"
+        if self.parser.should_upgrade() and not tunnel:
+            return  # comes again, without the offer
         self._at_once += 1
-        if self._at_once > AHEAD or self.transport.is_closing():
+        if tunnel or self._at_once > AHEAD or self.transport.is_closing():
             raise Refused(BAD_REQUEST)
         self._reads(self._all.limits.body_seconds)
         if self._answering or not self._refuse():
@@ -277,7 +296,9 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """The request is whole, unless the parser takes its body for another protocol."""
+        if self.parser.should_upgrade():
+            return
         self._limit = None
         if self._refused:
             self._refused = False
