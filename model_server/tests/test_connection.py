@@ -7,7 +7,7 @@ from failover_model_server.errors import Overloaded
 from failover_model_server.http.connections import AHEAD
 from starlette.types import Receive, Scope, Send
 
-from tests.support.connection import House
+from tests.support.connection import LIMITS, House
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -167,5 +167,37 @@ def test_a_tunnel_is_refused() -> None:
         wire = House(app).connect()
         wire.protocol.data_received(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n" + GET)
         assert (wire.sent[9:12], wire.sent.count(b"HTTP/1.1 "), wire.ended) == (b"400", 1, "closed")
+
+    asyncio.run(run())
+
+
+def test_a_connection_is_closed_for_a_newcomer_and_counts_until_it_is_gone() -> None:
+    """Each newcomer has another one closed."""
+
+    async def run() -> None:
+        house = House(app)
+        wires = [house.connect() for _ in range(LIMITS.most + 2)]
+        assert [wire.ended for wire in wires] == ["closed", "closed", "", "", ""]
+        assert len(house.all) == LIMITS.most + 2
+        for wire in wires[:2]:
+            wire.protocol.connection_lost(None)
+        assert len(house.all) == LIMITS.most
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"], ids=["kept", "closing"])
+def test_unread_answers_are_dropped_for_a_newcomer(last: bytes) -> None:
+    """A connection that is merely closed stays until its answers are read."""
+
+    async def run() -> None:
+        house = House(app)
+        wires = [house.connect() for _ in range(LIMITS.most)]
+        wires[0].stuck = True
+        for wire in wires:
+            wire.protocol.data_received(GET.replace(b"Host: x\r\n", last))
+            await settled()
+        house.connect()
+        assert wires[0].ended == "aborted"
 
     asyncio.run(run())

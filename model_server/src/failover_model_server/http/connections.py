@@ -354,8 +354,15 @@ class Connection(HttpToolsProtocol):
             self.cut_off()
 
     def cut_off(self) -> None:
-        """Close it; with a word where a request was begun and nothing of an answer is written."""
+        """Close it; with a word where a request was begun and nothing of an answer is written.
+
+        It counts until the kernel has taken that word. Where answers are unread, nothing more would ever be taken: they are dropped.
+        """
+        self._all.works(self)  # it is closed once
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+            return
         if self._begun and self._limit is not None and not self._refused and not (self._answering and self.cycle.response_started):
             self.transport.write(REQUEST_TIMEOUT)
+        self._limit = None
         self.transport.close()
-        self._all.closed(self)
