@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from failover_model_server.errors import Overloaded
-from failover_model_server.http.connections import AHEAD
+from failover_model_server.http.connections import AHEAD, UNREAD_SECONDS
 from starlette.types import Receive, Scope, Send
 
 from tests.support.connection import LIMITS, House
@@ -199,5 +199,28 @@ def test_unread_answers_are_dropped_for_a_newcomer(last: bytes) -> None:
             await settled()
         house.connect()
         assert wires[0].ended == "aborted"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"], ids=["kept", "closing"])
+def test_a_client_that_reads_slowly_is_served_and_one_that_stops_is_not(last: bytes) -> None:
+    """Ten times as long as a client may read nothing."""
+
+    async def run() -> None:
+        house = House(app)
+        wire = house.connect()
+        wire.stuck = True
+        wire.protocol.data_received(GET.replace(b"Host: x\r\n", last))
+        await settled()
+        before = wire.ended
+        for _ in range(20):
+            house.clock.seconds += UNREAD_SECONDS / 2
+            wire.unsent -= 1
+            house.all.check()
+            assert wire.ended == before
+        house.clock.seconds += UNREAD_SECONDS + 1
+        house.all.check()
+        assert (wire.unsent > 0, wire.ended) == (True, "aborted")
 
     asyncio.run(run())

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 CHECK_SECONDS = 0.5
 """Between two checks of the limits."""
 UNREAD_SECONDS = 30.0
-"""A client that reads nothing of its answer for so long is gone; what a load balancer does not take in this time it never will."""
+"""A client that reads nothing of its answer for so long is gone. One that reads slowly is not."""
 OTHER_FILES = 256
 """File descriptors that are not HTTP connections: gRPC's, the model's files, pipes."""
 HEAD_BYTES = 64 * 1024
@@ -170,8 +170,10 @@ class Connection(HttpToolsProtocol):
         self._since = connections.now()
         self._limit: float | None = connections.limits.head_seconds
         """Seconds for what is being read; None: no request is."""
-        self._unread: float | None = None
-        """Since when the client has left a part of its answer unread."""
+        self._unsent = 0
+        """Bytes that the client had not taken when last checked."""
+        self._moved = 0.0
+        """When their number changed last."""
         self._begun = False
         """It has sent a byte."""
         self._refused = False
@@ -343,12 +345,15 @@ class Connection(HttpToolsProtocol):
     def check(self) -> None:
         """Compare with the limits."""
         now = self._all.now()
-        if self.transport.get_write_buffer_size():
-            self._unread = self._unread or now
-            if now - self._unread > UNREAD_SECONDS:
+        unsent = self.transport.get_write_buffer_size()
+        if (
+            unsent != self._unsent
+        ):  # also where it grew: the client may have read less than was added, which has an end where it reads nothing
+            self._unsent, self._moved = unsent, now
+        if unsent:
+            if now - self._moved > UNREAD_SECONDS:
                 self.transport.abort()
             return
-        self._unread = None
         ahead = bool(self.pipeline) or (self._answering and not self.cycle.more_body)  # sent while an earlier one is being answered
         if self._limit is not None and now - self._since > self._limit and not ahead:
             self.cut_off()
