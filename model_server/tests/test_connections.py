@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from typing import Any
 
 import grpc
@@ -63,6 +64,19 @@ def test_a_request_that_does_not_end_is_ended(server: ServerProcess, said: bytes
     with connected(server) as connection:
         connection.sendall(said)
         assert everything(connection)[9:12] == answer
+
+
+def test_a_client_that_sends_all_of_a_body_that_is_too_large_gets_its_answer() -> None:
+    """The standard library reads nothing before; its urllib asks for the end of each connection."""
+    with running(MODEL_SERVER_MAX_BODY_BYTES="4000000") as server:
+        server.until("/readiness", 200)
+        connection = http.client.HTTPConnection("127.0.0.1", server.logged("listening")["http"], timeout=20)
+        for size, last, chunked in product((5_000_000, 20_000_000), ({}, {"Connection": "close"}), (False, True)):
+            body = b" " * size
+            connection.request("POST", "/echo", iter([body]) if chunked else body, {"Content-Type": "application/json", **last})
+            answer = connection.getresponse()
+            assert (answer.status, b"larger than 4000000 bytes" in answer.read()) == (413, True)
+        connection.close()
 
 
 LARGE = b"a" * 100_000

@@ -1,6 +1,7 @@
 """The HTTP door, without sockets."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -68,6 +69,27 @@ def test_a_wrong_request_names_the_field(body: bytes, status: int, says: str) ->
     assert "xxx" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("size", "expects", "connection"),
+    [(8 * 1000, {}, None), (9 * 1000, {}, "close"), (2000, {"expect": "100-continue"}, "close")],
+    ids=["large", "far too large", "a client that asks first"],
+)
+def test_a_body_that_is_too_large_is_read_within_bounds(size: int, expects: dict[str, str], connection: str | None) -> None:
+    """Up to eight times the limit, and not where the client waits with it: beyond, the connection cannot be used again."""
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(size // 100):
+            read += 100
+            yield b"x" * 100
+
+    headers = {"content-type": "application/json", "content-length": str(size), **expects}
+    answer = ask(echo(max_body_bytes=1000), "POST", "/echo", content=body(), headers=headers)
+    assert (answer.status_code, answer.headers.get("connection")) == (413, connection)
+    assert read <= (0 if expects else 8100)
+
+
 def test_a_body_without_length_is_cut_off() -> None:
     """A chunked body is counted while it arrives."""
 
@@ -78,7 +100,7 @@ def test_a_body_without_length_is_cut_off() -> None:
 
         async with loaded(echo(max_body_bytes=1000)) as service, client(service) as http:
             answer = await http.post("/echo", content=endless(), headers={"content-type": "application/json"})  # type: ignore[arg-type]
-            assert answer.status_code == 413
+            assert (answer.status_code, answer.headers["connection"]) == (413, "close")
 
     asyncio.run(run())
 

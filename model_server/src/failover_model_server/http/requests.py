@@ -26,6 +26,8 @@ QUIET = frozenset({"/health", "/readiness", "/ping", "/metrics", "/v2/health/liv
 PAGE = "/serve/"
 """The parts of the page: dozens of them for one visit."""
 TIMEOUT_HEADER = "X-Request-Timeout"
+READ_TIMES = 8
+"""As many times the largest body are read of one that is too large, before its connection is closed."""
 
 
 def timeout(headers: Headers) -> float | None:
@@ -128,7 +130,8 @@ class Envelope:
         """Pass the request on, with a limit on the size of its body, declared or not."""
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self._most:
-            await self._refuse(scope, receive, send)
+            closing = await self._read_on(headers, receive, 0)
+            await errors.body(scope, 413, "input_too_large", self._message, closing)(scope, receive, send)
             return
         seen = 0
 
@@ -137,11 +140,21 @@ class Envelope:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._most:
-                raise HTTPException(413, self._message)  # the one kind that passes through FastAPI's reading of the body
+                closing = await self._read_on(headers, receive, seen)
+                raise HTTPException(413, self._message, closing)  # the one kind that passes through FastAPI's reading of the body
             return message
 
         await self._app(scope, receive_some, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer without reading the body."""
-        await errors.body(scope, 413, "input_too_large", self._message, {"Connection": "close"})(scope, receive, send)
+    async def _read_on(self, headers: Headers, receive: Receive, seen: int) -> dict[str, str]:
+        """Drop the rest of a body that is too large, within bounds; what the answer's headers have to say about the connection.
+
+        Many clients read no answer before they have sent everything: a connection that is closed before is an error to them, not an answer.
+        """
+        if "expect" not in headers:  # such a client reads the answer first
+            while seen <= READ_TIMES * self._most:
+                message = await receive()
+                if not message.get("more_body"):
+                    return {}
+                seen += len(message["body"])
+        return {"Connection": "close"}
