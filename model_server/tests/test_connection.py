@@ -80,6 +80,37 @@ def test_requests_after_the_last_that_is_answered_are_not_read() -> None:
     asyncio.run(run())
 
 
+def test_a_refused_request_is_read_to_its_end() -> None:
+    """Closed before, the client would meet a reset while it sends its body, not its answer."""
+
+    async def run() -> None:
+        wire = House(app, Overloaded("full", 1.0)).connect()
+        ended = []
+        for part in (POST.replace(b"Host: x", b"Connection: close").replace(b"Length: 0", b"Length: 10"), b"12345", b"67890"):
+            wire.protocol.data_received(part)
+            ended.append((wire.sent.count(b"HTTP/1.1 429"), wire.ended))
+        assert ended == [(1, ""), (1, ""), (1, "closed")]
+
+    asyncio.run(run())
+
+
+def test_a_refused_request_whose_body_does_not_come_is_the_last() -> None:
+    """Its client waits for the answer before it sends the body. One that does not, and stops, has the time for a body."""
+
+    async def run() -> None:
+        house = House(app, Overloaded("full", 1.0))
+        large = POST.replace(b"Length: 0", b"Length: 10")
+        asks, stops = house.connect(), house.connect()
+        asks.protocol.data_received(large.replace(b"Host: x", b"Expect: 100-continue"))
+        stops.protocol.data_received(large)
+        assert (asks.ended, stops.ended) == ("closed", "")
+        house.clock.seconds += LIMITS.body_seconds + 1
+        house.all.check()
+        assert (stops.ended, stops.sent.count(b"HTTP/1.1 ")) == ("closed", 1)
+
+    asyncio.run(run())
+
+
 def test_who_does_not_read_its_answers_is_not_read() -> None:
     """Neither while a request waits for its body, nor after an answer; and again once the answers are read."""
 

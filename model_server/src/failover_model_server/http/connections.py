@@ -178,6 +178,8 @@ class Connection(HttpToolsProtocol):
         """It has sent a byte."""
         self._refused = False
         """What is being read has been refused already."""
+        self._last = False
+        """What has been refused is the last request. A client that still sends its body when the connection is closed would get no answer."""
         self._head = 0
         """Bytes of what is being read: its line and those of its headers and trailers that are whole."""
         self._unfinished = 0
@@ -286,9 +288,9 @@ class Connection(HttpToolsProtocol):
         if answer is None:
             return False
         self.transport.write(answer)
-        if not keep:
-            self.transport.close()
-        self._refused = True
+        if self.expect_100_continue:
+            self.transport.close()  # its body does not come
+        self._refused, self._last = True, not keep
         return True
 
     def on_body(self, body: bytes) -> None:
@@ -304,6 +306,8 @@ class Connection(HttpToolsProtocol):
         self._limit = None
         if self._refused:
             self._refused = False
+            if self._last:
+                self.transport.close()
             self.on_response_complete()
             return
         if self._answering:
