@@ -179,7 +179,7 @@ class Connection(HttpToolsProtocol):
         self._refused = False
         """What is being read has been refused already."""
         self._last = False
-        """What has been refused is the last request. A client that still sends its body when the connection is closed would get no answer."""
+        """What was refused is the last request. A client that still sends its body when the connection is closed would get no answer."""
         self._head = 0
         """Bytes of what is being read: its line and those of its headers and trailers that are whole."""
         self._unfinished = 0
@@ -350,9 +350,8 @@ class Connection(HttpToolsProtocol):
         """Compare with the limits."""
         now = self._all.now()
         unsent = self.transport.get_write_buffer_size()
-        if (
-            unsent != self._unsent
-        ):  # also where it grew: the client may have read less than was added, which has an end where it reads nothing
+        # Also where it grew: the client may have read less than was added. Where it reads nothing, that has an end.
+        if unsent != self._unsent:
             self._unsent, self._moved = unsent, now
         if unsent:
             if now - self._moved > UNREAD_SECONDS:
