@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from failover_model_server.errors import Overloaded
+from failover_model_server.errors import Overloaded, RequestError
 from failover_model_server.http.connections import AHEAD, UNREAD_SECONDS
 from starlette.types import Receive, Scope, Send
 
@@ -253,5 +253,42 @@ def test_a_client_that_reads_slowly_is_served_and_one_that_stops_is_not(last: by
         house.clock.seconds += UNREAD_SECONDS + 1
         house.all.check()
         assert (wire.unsent > 0, wire.ended) == (True, "aborted")
+
+    asyncio.run(run())
+
+
+async def early(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answers without the body."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("refusal", [None, Overloaded("full", 1.0)], ids=["application", "door"])
+@pytest.mark.parametrize("rest", [b"", b"garbage", b"0\r\nX: " + b"a" * 100_000 + b"\r\n"], ids=["nothing", "garbage", "a large trailer"])
+def test_no_request_has_two_answers(refusal: RequestError | None, rest: bytes) -> None:
+    """Where it is wrong, or does not end, after its answer."""
+
+    async def run() -> None:
+        house = House(early, refusal)
+        wire = house.connect()
+        wire.protocol.data_received(POST.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
+        await settled()
+        wire.protocol.data_received(rest)
+        house.clock.seconds += LIMITS.body_seconds + 1
+        house.all.check()
+        assert (wire.sent.count(b"HTTP/1.1 "), wire.ended) == (1, "closed")
+
+    asyncio.run(run())
+
+
+def test_garbage_after_an_answer_has_its_own() -> None:
+    """400, as at the beginning of a connection."""
+
+    async def run() -> None:
+        wire = House(app).connect()
+        wire.protocol.data_received(GET)
+        await settled()
+        wire.protocol.data_received(b"\0garbage")
+        assert (wire.sent.count(b"HTTP/1.1 200"), wire.sent.count(b"HTTP/1.1 400"), wire.ended) == (1, 1, "closed")
 
     asyncio.run(run())

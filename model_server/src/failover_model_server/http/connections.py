@@ -230,8 +230,8 @@ class Connection(HttpToolsProtocol):
                 return
 
     def _end(self, answer: bytes) -> None:
-        """Close, with these last bytes unless they would come after the last answer or in place of another."""
-        if not self._answering and not self.transport.is_closing():
+        """Close, with these last bytes unless they would come after the last answer, as a second one, or in place of another."""
+        if not self._answering and not self._answered and not self.transport.is_closing():
             self.transport.write(answer)
         self._limit = None
         self.transport.close()
@@ -346,6 +346,12 @@ class Connection(HttpToolsProtocol):
         """A request is being answered, whole or not."""
         return bool(self.cycle) and not self.cycle.response_complete
 
+    @property
+    def _answered(self) -> bool:
+        """What is being read has at least the beginning of its answer, which need not wait for its body."""
+        theirs = bool(self.cycle) and self.cycle.scope is self.scope
+        return self._limit is not None and (self._refused or (theirs and self.cycle.response_started))
+
     def check(self) -> None:
         """Compare with the limits."""
         now = self._all.now()
@@ -370,7 +376,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.get_write_buffer_size():
             self.transport.abort()
             return
-        if self._begun and self._limit is not None and not self._refused and not (self._answering and self.cycle.response_started):
+        if self._begun and self._limit is not None and not self._answered:
             self.transport.write(REQUEST_TIMEOUT)
         self._limit = None
         self.transport.close()
