@@ -74,10 +74,15 @@ def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
             yield Alert(f"contested/{field}", "warning", f"{words}: {hint}")
 
 
+def unit_of(field: str) -> str:
+    """The unit that a key of `Memory.scaler_writes` belongs to."""
+    return field.rpartition("/")[0]
+
+
 def _change(field: str, write: ScalerWrite, snapshot: Snapshot) -> str:
     unit, _, kind = field.rpartition("/")
-    seen = snapshot.units.get(unit)
-    name = seen.scaler.name if seen is not None and seen.scaler is not None else f"of {unit}"
+    scaler = snapshot.units[unit].scaler
+    name = scaler.name if scaler is not None else f"of {unit}"
     return scaler_change(name, "targetMetricValue" if kind == _TARGET else "minReplicaCount", write.before, write.after)
 
 

@@ -17,7 +17,7 @@ from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
-from controller.policy.memory import adopt, observe
+from controller.policy.memory import adopt, observe, of_units
 from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.planned import planned
@@ -44,7 +44,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
     mode, problem = observed_mode(snapshot, memory.mode)
-    memory = adopt(memory, mode, snapshot.now, snapshot.routing.writer, snapshot.units)
+    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, snapshot.units)
     memory, figures, evidence = _judged(memory, snapshot)
     memory, fleet = _planned(memory, snapshot, figures, evidence)
     if fleet is not None and fleet.followed and figures.demand is not None:

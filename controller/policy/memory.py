@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from controller.policy.contested import unit_of
 from controller.policy.expected_demand import noted_demand
 from controller.policy.hold import level_after_failover
 from controller.policy.missing_metrics import noticed
@@ -39,6 +40,31 @@ CONTROLLER: Final = "the controller"
 """Who made a mode change that no person asked for."""
 HOUR_S: Final = 3600.0
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
+
+
+def of_units(memory: Memory, units: Iterable[str]) -> Memory:
+    """Forgets the units that are gone from the application file: removed, or renamed.
+
+    Every pass begins with it, also one that may note nothing: a replica that does not lead reads what the leader remembered of other units,
+    and so does a leader whose sources became stale before the file changed.
+
+    Args:
+        memory: What is remembered.
+        units: The names of the application's units.
+
+    Returns:
+        The same object where nothing is remembered of other units.
+    """
+    known = frozenset(units)
+    kept = replace(
+        memory,
+        units={name: unit for name, unit in memory.units.items() if name in known},
+        scaler_writes={field: write for field, write in memory.scaler_writes.items() if unit_of(field) in known},
+        found_floors={name: floor for name, floor in memory.found_floors.items() if name in known},
+        floors_due=memory.floors_due & known or NONE_DUE,
+        sinking={name: window for name, window in memory.sinking.items() if name in known},
+    )
+    return memory if kept == memory else kept
 
 
 def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units: Iterable[str] = ()) -> Memory:
@@ -120,7 +146,7 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
         demand: Requests per metric period over all units, None where it is not known.
     """
     memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
-    units = {name: unit for name, unit in memory.units.items() if name in evidence}  # a unit may be gone from the application file
+    units = dict(memory.units)
     for name, judged in evidence.items():
         known = units.get(name)
         if judged.short and judged.last_refusal_at is not None:

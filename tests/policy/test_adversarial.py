@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from controller.policy import proof, text
+from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
     Action,
@@ -21,10 +22,13 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     Override,
+    PlannedMode,
     PolicySettings,
     Refusal,
     Return,
     Sample,
+    ScalerWrite,
+    SinkingFloor,
     Snapshot,
     Strategy,
     Verb,
@@ -301,13 +305,27 @@ class TestDeadlocks:
         assert decisions[-1].sentence == "sd21-inf2 has 2 of the 8 ready replicas that cost mode needs at the present demand"
         assert decisions[-1].held_back is Verb.FALLBACK
 
-    def test_a_unit_renamed_in_the_file_does_not_stop_every_decision(self) -> None:
-        """The memory still knows the old name."""
-        remembered = memory(Mode.CAPACITY, units={"sd21-old": proven(NOW - 9000)[INF2]})
-        decision = decide(remembered, snapshot(mode=Mode.CAPACITY))[1]
-        assert decision.verb is Verb.FALLBACK, "the controller crashes at every pass until somebody edits its memory by hand"
-        stale = replace(snapshot(mode=Mode.CAPACITY), leader=False)
-        assert decide(remembered, stale)[1].reason is Reason.NOT_LEADER
+    @pytest.mark.parametrize("strategy", Strategy)
+    @pytest.mark.parametrize("mode", Mode)
+    @pytest.mark.parametrize("observing", ["leader", "standby", "stale"])
+    def test_a_unit_renamed_in_the_file_does_not_stop_every_decision(self, strategy: Strategy, mode: Mode, observing: str) -> None:
+        """The memory still knows the old name, wherever it is keyed by one; also of a replica that may note nothing."""
+        policy = PolicySettings(strategy=strategy, planned_mode=PlannedMode.LIVE)
+        made = replace(snapshot(application(policy=policy), mode), leader=observing != "standby")
+        if observing == "stale":
+            made = replace(made, sources=tuple(replace(source, last_ok=NOW - 9000) for source in made.sources))
+        plain, old = memory(mode), "sd21-old"
+        remembered = replace(
+            plain,
+            units={old: proven(NOW - 9000)[INF2]},
+            scaler_writes={f"{old}/floor": ScalerWrite(NOW - 5, "1", "3", 5)},
+            found_floors={old: 2},
+            floors_due=frozenset({old}),
+            sinking={old: SinkingFloor(NOW - 60, 1)},
+        )
+        keyed = [one.name for one in fields(plain) if isinstance(getattr(plain, one.name), Mapping | frozenset)]
+        assert all(getattr(remembered, name) for name in keyed), "a new field of the memory that may name a unit of before"
+        assert conclude(remembered, made) == replace(conclude(plain, made), before=remembered)
 
     def test_the_flip_budget_opens_again(self) -> None:
         """It holds a failover for an hour at most, and raises an alert."""

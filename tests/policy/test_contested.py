@@ -66,19 +66,19 @@ def test_people_are_notified_of_the_other_writer() -> None:
     assert not list(contested(kept, seen(NOW + 200 + POLICY.flap_window_s)))
 
 
-@pytest.mark.parametrize(
-    ("field", "words"),
-    [
-        (f"{INF2}/target", f"ScaledObject of {INF2} targetMetricValue 1 to 3"),
-        ("removed/floor", "ScaledObject of removed minReplicaCount 1 to 3"),
-        ("", "ScaledObject of  minReplicaCount 1 to 3"),
-    ],
-)
-def test_a_write_whose_scaled_object_is_gone_is_named_by_its_unit(field: str, words: str) -> None:
-    """Or whose unit is gone from the application file since, or whatever else the stored memory names."""
-    kept = replace(memory(Mode.CAPACITY), scaler_writes={field: ScalerWrite(NOW, "1", "3", repeats=3)})
+def test_a_write_whose_scaled_object_is_gone_is_named_by_its_unit() -> None:
+    """A person deleted it since."""
+    kept = replace(memory(Mode.CAPACITY), scaler_writes={f"{INF2}/target": ScalerWrite(NOW, "1", "3", repeats=3)})
     (alert,) = contested(kept, change(seen(NOW), INF2, scaler=None))
-    assert alert.text.startswith(f"{words} was written 4 times")
+    assert alert.text.startswith(f"ScaledObject of {INF2} targetMetricValue 1 to 3 was written 4 times")
+
+
+@pytest.mark.parametrize("field", ["removed/floor", "", "/", "floor"])
+def test_a_write_to_what_is_no_unit_is_forgotten(field: str) -> None:
+    """The unit is gone from the application file since, or the stored memory names something else."""
+    kept = replace(memory(Mode.CAPACITY), scaler_writes={field: ScalerWrite(NOW, "1", "3", repeats=3)})
+    after, decision = decide(kept, seen(NOW))
+    assert (after.scaler_writes, [one.key for one in decision.alerts]) == ({}, [])
 
 
 @pytest.mark.parametrize("field", ["before", "after"])

@@ -322,7 +322,7 @@ def test_each_pass_notes_what_must_outlive_the_events(
     """The API server keeps events for an hour: what is forgotten too early ends a failover, what stays too long holds a fallback."""
     others = {TRN1: UnitMemory(NOW - 50, Cause.QUOTA, proven_at=NOW - 50)}
     kept = _observed(memory(mode, units={**others, **({} if before is None else {INF2: before})}), judged)
-    assert kept.units == ({} if after is None else {INF2: after}), "a unit that is gone from the application file is forgotten"
+    assert kept.units == {**others, **({} if after is None else {INF2: after})}, "of a unit that is not judged nothing is new"
 
 
 def test_a_proof_begins_an_outage_and_a_return_ends_it() -> None:
