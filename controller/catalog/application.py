@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Final, Literal, Self
+from enum import StrEnum
+from typing import Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -41,10 +42,12 @@ from controller.policy.model import (
     WeightStrategy,
 )
 from controller.policy.routing import MAX_TARGET_GROUPS
+from controller.policy.weights import strategy_used
 
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
 
 _DEFAULTS: Final = PolicySettings()
+_Choice = TypeVar("_Choice", bound=StrEnum)
 _WEEK_S: Final = 604_800
 
 
@@ -142,7 +145,8 @@ class UnitFile(FileModel):
         default=None,
         ge=0,
         le=999,
-        description="Explicit weight in cost mode, in AWS's range. Required for every unit if weightStrategy is explicit.",
+        description="Explicit weight in cost mode, in AWS's range. Required for every unit if strategy is two-mode and weightStrategy "
+        "explicit.",
     )
     published_cost: float | None = Field(
         default=None,
@@ -620,15 +624,21 @@ def _duplicates(units: Sequence[object], place: Place, allowed: str) -> Iterator
 
 
 def _weight_faults(spec: Mapping[str, object], units: Sequence[object]) -> Iterator[Fault]:
-    source = _dig(spec, ("policy", "weightStrategy")) or _DEFAULTS.weight_strategy.value
     weights = [_dig(unit, ("weight",)) for unit in units]
-    if source == WeightStrategy.EXPLICIT.value and _dig(spec, ("policy", "strategy")) != Strategy.ADAPTIVE.value:
+    strategy = _setting(Strategy, _dig(spec, ("policy", "strategy")), _DEFAULTS.strategy)
+    stated = _setting(WeightStrategy, _dig(spec, ("policy", "weightStrategy")), _DEFAULTS.weight_strategy)
+    if strategy and stated and strategy_used(strategy, stated) is WeightStrategy.EXPLICIT:
         for index, weight in enumerate(weights):
             if weight is None and isinstance(units[index], Mapping):
                 allowed = "an integer 0 to 999 for every unit, because policy.weightStrategy is explicit"
                 yield ("units", index, "weight"), "nothing", allowed
     if weights and all(type(weight) is int and weight == 0 for weight in weights):
         yield ("units",), "weights that are all 0", "weights of which at least one is above 0"
+
+
+def _setting(choices: type[_Choice], value: object, default: _Choice) -> _Choice | None:
+    """A setting as a file has it: the default where there is none, and None where it is no choice, which is a fault of its own."""
+    return default if value is None else next((one for one in choices if one.value == value), None)
 
 
 def _dig(value: object, place: Place) -> object:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from controller.policy.model import Application, Strategy, WeightStrategy
-from controller.policy.weights import adjusted_throughputs, base_weights, blended_cost, cost_per_request
+from controller.policy.model import Application, WeightStrategy
+from controller.policy.weights import adjusted_throughputs, base_weights, blended_cost, cost_per_request, weight_strategy
 
 WIDTH: Final = 80
 """Width of the plain text in columns, for numbers of ordinary size."""
@@ -194,8 +194,7 @@ def _weight_rows(application: Application) -> tuple[WeightRow, ...]:
     units = application.units
     equal = {unit.name: 1 for unit in units}
     round_robin = blended_cost(equal, units)
-    policy = application.policy
-    used = WeightStrategy.MERIT_ORDER if policy.strategy is Strategy.ADAPTIVE else policy.weight_strategy
+    used = weight_strategy(application)
     rows = []
     for strategy in sorted(WeightStrategy, key=lambda strategy: strategy is not WeightStrategy.READY_PROPORTIONAL):
         if strategy is WeightStrategy.EXPLICIT and any(unit.weight is None for unit in units):

@@ -32,9 +32,18 @@ _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.REA
 
 
 def weight_strategy(application: Application) -> WeightStrategy:
-    """The strategy of cost mode's weights. `adaptive` and `planned` always mean merit order over ready capacity."""
-    by_merit = application.policy.strategy is not Strategy.TWO_MODE
-    return WeightStrategy.MERIT_ORDER if by_merit else application.policy.weight_strategy
+    """The strategy of cost mode's weights; see `strategy_used`."""
+    return strategy_used(application.policy.strategy, application.policy.weight_strategy)
+
+
+def strategy_used(strategy: Strategy, stated: WeightStrategy) -> WeightStrategy:
+    """The strategy of cost mode's weights, by the two settings of a policy: only `two-mode` follows the stated one.
+
+    Args:
+        strategy: The policy's strategy. `adaptive` and `planned` always mean merit order over ready capacity.
+        stated: The policy's weight strategy.
+    """
+    return stated if strategy is Strategy.TWO_MODE else WeightStrategy.MERIT_ORDER
 
 
 def carries(application: Application, name: str) -> bool:

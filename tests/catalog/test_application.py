@@ -15,7 +15,8 @@ from controller.catalog.fields import yaml_key
 from controller.catalog.loader import load_application_file
 from controller.documents import place_text
 from controller.errors import ConfigError
-from controller.policy.model import Backend, Cause, PolicySettings, RoutingStyle, Unit
+from controller.policy.model import Backend, Cause, PolicySettings, RoutingStyle, Strategy, Unit, WeightStrategy
+from controller.policy.weights import weight_strategy
 
 SD21 = Path(__file__).parents[2] / "config" / "sd21.yaml"
 
@@ -130,16 +131,29 @@ class TestMeaning:
         put(document, place, value)
         assert read(load(tmp_path, document)) == expected
 
-    def test_units_need_no_weight_where_the_strategy_computes_them(self, tmp_path: Path, document: dict[str, Any]) -> None:
-        for unit in document["spec"]["units"]:
-            del unit["weight"]
-        document["spec"]["policy"] = {"weightStrategy": "inverse-cost"}
-        assert [unit.weight for unit in load(tmp_path, document).units] == [None, None]
-
-    def test_units_need_no_weight_where_the_strategy_is_adaptive(self, tmp_path: Path, document: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("stated", [None, *WeightStrategy])
+    @pytest.mark.parametrize("strategy", [None, *Strategy])
+    def test_units_need_a_weight_where_decisions_use_it(
+        self, tmp_path: Path, document: dict[str, Any], strategy: Strategy | None, stated: WeightStrategy | None
+    ) -> None:
+        """Only there: a file without weights was refused with strategy planned, which ignores them."""
+        policy = {"strategy": strategy and strategy.value, "weightStrategy": stated and stated.value}
+        document["spec"]["policy"] = {key: value for key, value in policy.items() if value}
+        used = weight_strategy(load(tmp_path, document))
         del document["spec"]["units"][0]["weight"]
-        document["spec"]["policy"] = {"strategy": "adaptive"}
-        assert load(tmp_path, document).units[0].weight is None
+        if used is WeightStrategy.EXPLICIT:
+            (line,) = refusal(tmp_path, document)
+            assert line.startswith("spec.units[0].weight: found nothing; allowed: an integer 0 to 999 for every unit")
+        else:
+            assert load(tmp_path, document).units[0].weight is None
+
+    @pytest.mark.parametrize("setting", ["strategy", "weightStrategy"])
+    def test_a_strategy_that_is_none_says_nothing_about_weights(self, tmp_path: Path, document: dict[str, Any], setting: str) -> None:
+        """Which weights it would need is not known; its own fault is reported."""
+        document["spec"]["policy"] = {setting: "cheapest"}
+        del document["spec"]["units"][0]["weight"]
+        (line,) = refusal(tmp_path, document)
+        assert line.startswith(f"spec.policy.{setting}: ")
 
 
 WEIGHT = ("spec", "units", 0, "weight")

@@ -11,6 +11,7 @@ import pytest
 from controller.catalog.loader import load_definitions
 from controller.catalog.tables import WIDTH, Report, weights_report
 from controller.policy.model import PolicySettings, Strategy, WeightStrategy
+from controller.policy.weights import weight_strategy
 
 SD21 = Path(__file__).parents[2] / "config" / "sd21.yaml"
 
@@ -87,6 +88,15 @@ def test_without_explicit_weights_the_other_strategies_are_shown() -> None:
     report = weights_report(application)
     assert "explicit" not in [row.strategy for row in report.weights]
     assert [row.strategy for row in report.weights if row.used] == ["merit-order"]
+
+
+@pytest.mark.parametrize("stated", WeightStrategy)
+@pytest.mark.parametrize("strategy", Strategy)
+def test_the_weights_in_use_are_those_of_the_decisions(strategy: Strategy, stated: WeightStrategy) -> None:
+    """With strategy planned the table named the explicit weights, which cost mode did not use."""
+    (definition,) = load_definitions(SD21).values()
+    application = replace(definition.model.to_policy(), policy=PolicySettings(strategy=strategy, weight_strategy=stated))
+    assert [row.strategy for row in weights_report(application).weights if row.used] == [weight_strategy(application)]
 
 
 def test_long_names_are_cut_and_not_wrapped() -> None:
