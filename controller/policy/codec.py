@@ -94,6 +94,7 @@ def encode(memory: Memory) -> str:
                 for name, write in memory.scaler_writes.items()
             },
             **({"found_floors": dict(memory.found_floors)} if memory.found_floors else {}),
+            **({"sent": memory.sent} if memory.sent else {}),
             **({"floors_due": sorted(memory.floors_due)} if memory.floors_due else {}),
             **_demand_history_as_json(memory.demand_history),
         },
@@ -133,6 +134,7 @@ def decode(text: str) -> Memory:
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
             outage_history=_outage_history(dict(raw.get("spells", {}))),
             action=str(raw.get("action", "")),
+            sent=str(raw.get("sent", "")),
             ingress=str(raw.get("ingress", "")),
             changed_at=_optional(raw.get("changed_at")),
             verified_at=_optional(raw.get("verified_at")),

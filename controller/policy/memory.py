@@ -39,6 +39,8 @@ KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an ho
 CONTROLLER: Final = "the controller"
 """Who made a mode change that no person asked for."""
 HOUR_S: Final = 3600.0
+REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
+"""Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -93,7 +95,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
     # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
-    return _mode_changed(changed, found, level, units)
+    return replace(_mode_changed(changed, found, level, units), sent="")  # a process that died may have sent another action since
 
 
 def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
@@ -214,7 +216,12 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
     written = fingerprint(format_action(decision.targets, decision.stickiness_s))
-    changed = replace(_changed(memory, now, decision.sticky_s), action=written)
+    if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
+        # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
+        # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
+        changed = memory
+    else:
+        changed = replace(_changed(memory, now, decision.sticky_s), action=written, sent=written)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:

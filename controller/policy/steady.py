@@ -12,6 +12,7 @@ from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
+from controller.policy.memory import REWRITTEN, fingerprint
 from controller.policy.metric_times import shown_s
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
@@ -19,7 +20,7 @@ from controller.policy.planned_floors import planned_floors
 from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
-from controller.policy.routing import same_routing
+from controller.policy.routing import format_action, same_routing
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
@@ -191,7 +192,11 @@ def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
 
 
 def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tuple[Reason, Mapping[str, str]]) -> Decision:
-    """The decision to write another action in the same mode, because replicas changed or somebody else wrote the present one."""
+    """The decision to write another action in the same mode, because replicas changed or somebody else wrote the present one.
+
+    Somebody has changed an action that was sent just so and that the Ingress does not show, also where the field is ours: a mutating
+    webhook changes it in our own request.
+    """
     routing = case.snapshot.routing
     answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
     if answers.held is not None:
@@ -202,7 +207,9 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
     if _never_written(case):
         return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
     if routing.foreign or not routing.action:
-        return _reasserted(mode, case, targets, answers)
+        return _reasserted(mode, case, targets, answers, routing.writer or "somebody")
+    if case.memory.sent == fingerprint(format_action(targets, stickiness(case.snapshot.application, mode))):
+        return _reasserted(mode, case, targets, answers, REWRITTEN)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
     return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
@@ -214,10 +221,10 @@ def _never_written(case: Case) -> bool:
     return bool(routing.action) and routing.foreign and not routing.marker and not memory.reasserts and not changed_now
 
 
-def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers) -> Decision:
+def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers, writer: str) -> Decision:
     """The decision to restore an action that somebody else changed or deleted, after a pause that grows each time."""
     routing, policy, memory = case.snapshot.routing, case.snapshot.application.policy, case.memory
-    details = {"mode": str(mode), "writer": routing.writer or "somebody"}
+    details = {"mode": str(mode), "writer": writer}
     pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16))
     left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + pause)
     if left > 0:

@@ -10,6 +10,7 @@ import pytest
 from controller.policy.expected_demand import noted_demand
 from controller.policy.memory import (
     KEPT_MODE_CHANGES,
+    REWRITTEN,
     adopt,
     applied,
     author,
@@ -88,7 +89,7 @@ WRITTEN = fingerprint(format_action((Target("sd21-all", 80, 1),), 0))
 def test_a_change_of_the_routing_action_must_be_shown_again_and_nothing_else_is_forgotten(before: Memory, changes: dict[str, Any]) -> None:
     """Nudges and the time of the first change that was not shown go on counting: else a roll-back would never come."""
     assert applied(before, _decision(Verb.REWEIGHT, sticky_s=30), NOW) == replace(
-        before, action=WRITTEN, changed_at=NOW, verified_at=None, **changes
+        before, action=WRITTEN, sent=WRITTEN, changed_at=NOW, verified_at=None, **changes
     )
 
 
@@ -132,6 +133,18 @@ def test_what_is_written_again_counts_against_its_writer(reason: Reason, writer:
     assert (other.reasserts, other.reasserted_at, other.reasserted_against) == (3, NOW - 60, "gitops")
 
 
+@pytest.mark.parametrize("last", ["gitops", REWRITTEN])
+@pytest.mark.parametrize("writer", ["gitops", REWRITTEN])
+def test_what_is_rewritten_on_its_way_changes_nothing_the_second_time(writer: str, last: str) -> None:
+    """Else no change would get old enough to be drained, and floors would never sink again. The first time it may stand."""
+    before = replace(SETTLED, reasserted_against=last)
+    kept = applied(before, _decision(Verb.REWEIGHT, reason=Reason.ROUTING_DRIFTED, details={"writer": writer, "mode": "cost"}), NOW)
+    same = writer == last == REWRITTEN
+    assert (kept.changed_at, kept.verified_at) == ((SETTLED.changed_at, SETTLED.verified_at) if same else (NOW, None))
+    assert (kept.action, kept.sent) == ((SETTLED.action, "") if same else (WRITTEN, WRITTEN))
+    assert (kept.reasserts, kept.reasserted_at, kept.reasserted_against) == (4, NOW, writer)
+
+
 @pytest.mark.parametrize(
     ("verb", "mode", "reason", "level", "units"),
     [
@@ -153,6 +166,7 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
         hold_level=level,
         units=WAITING.units if units else {},
         action=WRITTEN,
+        sent=WRITTEN,
         changed_at=NOW,
         unverified_since=NOW,
         nudges=0,
@@ -237,13 +251,14 @@ def test_the_mode_of_the_ingress_is_adopted(before: Memory, mode: Mode | None, e
 @pytest.mark.parametrize(("before", "mode", "level"), [(Mode.COST, Mode.CAPACITY, 0), (Mode.CAPACITY, Mode.COST, 2)])
 def test_a_mode_that_somebody_else_set_is_a_mode_change_of_now(before: Mode, mode: Mode, level: int) -> None:
     """With its writer in the history; it must be shown and drained like one of ours, and starts its own dwell."""
-    remembered = replace(SETTLED, mode=before)
+    remembered = replace(SETTLED, mode=before, sent=WRITTEN)
     found = ModeChange(NOW, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", "kubectl-edit")
     assert adopt(remembered, mode, NOW, "kubectl-edit") == replace(
         remembered,
         mode=mode,
         mode_since=NOW,
         mode_changes=(TO_COST, found),
+        sent="",
         hold_level=level,
         changed_at=NOW,
         verified_at=None,

@@ -49,6 +49,10 @@ def _fighting(stage: Stage) -> None:
     stage.cluster.at(stage.cluster.now + 20.0, lambda: _fighting(stage))
 
 
+def _rewritten(stage: Stage) -> None:
+    stage.sticky_s = 300
+
+
 def _put_back(stage: Stage) -> None:
     stage.put_back = True
 
@@ -164,6 +168,14 @@ OTHERS: Final = (
         world(closed=INF2_OUT),
         short(Proof.NAMED, 30, 40, "fighting", reason=Reason.REASSERT_BACKOFF),
         steps=((120.0, _fighting),),
+    ),
+    Situation(
+        "action rewritten on its way",
+        _OTHERS,
+        "All zones are out, and a mutating webhook makes every routing action sticky that the controller writes.",
+        world(closed=INF2_OUT),
+        short(Proof.NAMED, 30, 40, "fighting", reason=Reason.REASSERT_BACKOFF),
+        steps=((-10.0, _rewritten),),
     ),
     Situation(
         "floor put back",

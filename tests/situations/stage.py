@@ -33,7 +33,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_key, format_action
+from controller.policy.routing import action_key, format_action, parse_action
 from controller.policy.targets import capacity_targets, cost_targets
 from controller.service.application_pass import ApplicationPass
 from controller.service.executor import Executor
@@ -129,6 +129,8 @@ class Stage:
         """Kinds that are not delivered."""
         self.put_back = False
         """Whether somebody puts back every floor a few seconds after it was written."""
+        self.sticky_s = 0
+        """What a mutating webhook writes into every routing action as its stickiness, seconds; 0: there is none."""
         self.played = Played()
         self.application = application_of(situation)
         self.view = ClusterView(self.clock, lambda: None)
@@ -287,6 +289,8 @@ class Stage:
                 for name in (MARKER, RETURN_STEP, NUDGED_AT):
                     annotations.pop(name, None)
                 annotations.update(json.loads(action.body)["metadata"]["annotations"])
+                if self.sticky_s:
+                    annotations[action_key(self.application.action)] = format_action(parse_action(action.after)[0], self.sticky_s)
                 self._written_at = self.cluster.now
             case ActionKind.SET_TARGET:
                 obj["spec"]["triggers"][0]["metadata"]["targetMetricValue"] = action.after

@@ -1,0 +1,140 @@
+"""A mutating webhook rewrites the routing action in the controller's own request, so that managedFields name the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from controller.policy.decide import decide
+from controller.policy.memory import REWRITTEN, fingerprint
+from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Verb
+from controller.policy.reasons import Reason
+from controller.policy.routing import format_action, parse_action
+from tests.policy.support import World, returned, with_scalers
+from tests.support.applications import COST_TARGETS, NOW, application, memory, routing, snapshot
+
+Webhook = Callable[[str], str]
+TICKS = 180  # of 15 s: 45 minutes, within the dwell of capacity mode
+
+
+def _as_sent(action: str) -> str:
+    return action
+
+
+def _sticky(action: str) -> str:
+    return format_action(parse_action(action)[0], 300)
+
+
+def _halved(action: str) -> str:
+    """Takes half of the weight of the last target."""
+    *others, last = parse_action(action)[0]
+    return format_action((*others, replace(last, weight=max(1, last.weight // 2))), 0)
+
+
+class _Rewritten(World):
+    """A world with a webhook."""
+
+    webhook: Webhook = staticmethod(_as_sent)
+    patches = 0
+
+    def _route(self, body: str) -> None:
+        super()._route(body)
+        self.patches += 1
+        action = self.webhook(self.snapshot.routing.action)
+        targets, stickiness_s, _ = parse_action(action)
+        shown = replace(self.snapshot.routing, action=action, targets=targets, stickiness_s=stickiness_s)
+        self.snapshot = replace(self.snapshot, routing=shown)
+
+
+def _world(mode: Mode, webhook: Webhook, style: RoutingStyle = RoutingStyle.SINGLE_SERVICE) -> _Rewritten:
+    """One in which the action of a mode was just found rewritten, and floors that the controller raised may sink."""
+    made = with_scalers(snapshot(application(routing_style=style), mode), min_replicas=6)
+    world = _Rewritten(made, memory(mode))
+    world.webhook = webhook
+    for name in made.units:
+        world.unit(name, demand=Sample(50.0, NOW), ready=2, desired=2)
+    action = webhook(made.routing.action)
+    targets, stickiness_s, _ = parse_action(action)
+    world.snapshot = replace(world.snapshot, routing=replace(made.routing, action=action, targets=targets, stickiness_s=stickiness_s))
+    return world
+
+
+def _played(world: _Rewritten) -> tuple[list[Decision], int]:
+    """The decisions of 45 minutes, and how many floors were lowered in it."""
+    decisions, lowered = [], 0
+    for _ in range(TICKS):
+        for name in world.snapshot.units:
+            world.unit(name, demand=Sample(50.0, world.snapshot.now))
+        decision, made = world.tick(15)
+        decisions.append(decision)
+        lowered += sum(action.kind is ActionKind.LOWER_FLOOR for action in made.due)
+    return decisions, lowered
+
+
+@pytest.mark.parametrize(
+    ("mode", "webhook", "style"),
+    [
+        (Mode.COST, _sticky, RoutingStyle.SINGLE_SERVICE),
+        (Mode.COST, _halved, RoutingStyle.SINGLE_SERVICE),
+        (Mode.CAPACITY, _sticky, RoutingStyle.SINGLE_SERVICE),
+        (Mode.CAPACITY, _sticky, RoutingStyle.IN_PLACE),
+        (Mode.CAPACITY, _halved, RoutingStyle.IN_PLACE),
+    ],
+)
+def test_the_controller_pauses_and_notifies_people_and_floors_sink(mode: Mode, webhook: Webhook, style: RoutingStyle) -> None:
+    """It wrote in every pass, four times a minute, no floor ever sank, and no alert was raised."""
+    world = _world(mode, webhook, style=style)
+    decisions, lowered = _played(world)
+    plain = _played(_world(mode, _as_sent, style=style))[1]
+    assert world.patches <= 14, "the load balancer is changed again and again"
+    assert lowered == plain, "replicas are paid for that nobody needs"
+    (alert,) = [one for one in decisions[-1].alerts if one.key == "fighting"]
+    assert alert.text == f"the controller restored the routing action {world.memory.reasserts} times; {REWRITTEN} keeps changing it"
+    assert decisions[-1].reason is Reason.REASSERT_BACKOFF
+
+
+def test_once_the_webhook_is_gone_the_action_is_restored_and_counts_as_changed() -> None:
+    """It must be verified and drained like any other."""
+    world = _world(Mode.COST, _sticky)
+    _played(world)
+    world.webhook = _as_sent
+    while world.snapshot.routing.stickiness_s:
+        world.tick(15)
+    world.tick(15)
+    assert (world.memory.changed_at, world.snapshot.routing.targets) == (world.snapshot.now, COST_TARGETS)
+    calm, _ = _played(world)
+    assert {decision.verb for decision in calm} == {Verb.HOLD}
+
+
+def test_a_gradual_return_goes_on() -> None:
+    """Each step is written and rewritten; the way back must not wait for ever for a change that is old enough."""
+    made, remembered = returned()
+    policy = PolicySettings(return_steps=3, return_step_s=60.0)
+    world = _Rewritten(replace(made, application=application(policy=policy)), remembered)
+    world.webhook = _sticky
+    decisions = []
+    for _ in range(2 * TICKS):
+        for name in world.snapshot.units:
+            world.unit(name, demand=Sample(50.0, world.snapshot.now))
+        world.snapshot = replace(world.snapshot, error_ratio=Sample(0.0, world.snapshot.now))
+        decisions.append(world.tick(15)[0])
+    changes = [decision.verb for decision in decisions if decision.verb in {Verb.ADVANCE, Verb.FALLBACK}]
+    assert changes == [Verb.ADVANCE, Verb.ADVANCE, Verb.FALLBACK]
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        pytest.param(fingerprint(format_action(COST_TARGETS, 0)), Reason.ROUTING_DRIFTED, id="sent, and another is shown"),
+        pytest.param(fingerprint(format_action(COST_TARGETS, 60)), Reason.AVAILABILITY_CHANGED, id="another was sent"),
+        pytest.param("", Reason.AVAILABILITY_CHANGED, id="nothing is known to be sent, as in the memory of an earlier version"),
+    ],
+)
+def test_only_an_action_that_was_sent_just_so_was_put_back(sent: str, reason: Reason) -> None:
+    """New weights are written at once, whatever a webhook made of the last ones."""
+    action = format_action(COST_TARGETS, 300)
+    made = snapshot(routing=routing(action=action, stickiness_s=300))
+    decision = decide(memory(sent=sent, action=fingerprint(action)), made)[1]
+    assert (decision.verb, decision.reason) == (Verb.REWEIGHT, reason)
