@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from controller.policy.model import Application, WeightStrategy
-from controller.policy.weights import adjusted_throughputs, base_weights, blended_cost, cost_per_request, weight_strategy
+from controller.policy.model import Application, CapacityWeights, WeightStrategy
+from controller.policy.weights import adjusted_throughputs, base_weights, blended_cost, capacity_cost, cost_per_request, weight_strategy
 
 WIDTH: Final = 80
 """Width of the plain text in columns, for numbers of ordinary size."""
@@ -21,6 +21,7 @@ _SAME: Final = 0.002
 """Throughputs have four digits, so a measured cost may differ by this share."""
 
 _COLUMN_NAME: Final = 18
+_SHARING: Final = {CapacityWeights.READY: "round robin", CapacityWeights.READY_THROUGHPUT: "shares by throughput"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class WeightRow:
         strategy: Its name.
         weights: The weights by unit name.
         cost: Blended cost, US dollars per hour for each request per period.
-        saving: Share of the cost of round robin that it saves; negative if it costs more.
+        saving: Share of the cost of capacity mode that it saves; negative if it costs more.
         used: Whether the application uses it.
     """
 
@@ -95,7 +96,7 @@ class Report:
         costs: Table 1.
         throughputs: Table 2.
         target_throughput: Table 2's target, the mean of the maximum throughputs.
-        weights: Every strategy; ready-proportional, which is capacity mode's round robin, first.
+        weights: Every strategy; ready-proportional, which is round robin over all pods, first.
         merit_order: Unit names, cheapest first.
         notes: Sentences that explain surprising numbers.
     """
@@ -185,7 +186,7 @@ def weights_report(
         target_throughput=sum(unit.throughput for unit in units) / len(units),
         weights=weights,
         merit_order=tuple(row.unit for row in sorted(costs, key=lambda row: row.cost)),
-        notes=(*_notes(costs, weights), *_stale(costs, measured_costs or {})),
+        notes=(*_notes(costs, weights, application.policy.capacity_weights), *_stale(costs, measured_costs or {})),
     )
 
 
@@ -193,22 +194,22 @@ def _weight_rows(application: Application) -> tuple[WeightRow, ...]:
     """The rows of all strategies, for one ready replica per unit and no demand, because a file states neither."""
     units = application.units
     equal = {unit.name: 1 for unit in units}
-    round_robin = blended_cost(equal, units)
+    round_robin, capacity = blended_cost(equal, units), capacity_cost(application)
     used = weight_strategy(application)
     rows = []
     for strategy in sorted(WeightStrategy, key=lambda strategy: strategy is not WeightStrategy.READY_PROPORTIONAL):
         if strategy is WeightStrategy.EXPLICIT and any(unit.weight is None for unit in units):
             continue
         weights = base_weights(units, strategy, 0.0, equal)
-        # With equal numbers of replicas, ready-proportional is the round robin of capacity mode.
+        # With equal numbers of replicas, ready-proportional is round robin over all pods.
         cost = round_robin if strategy is WeightStrategy.READY_PROPORTIONAL else blended_cost(weights, units)
-        rows.append(WeightRow(strategy.value, weights, cost, 1 - cost / round_robin, strategy is used))
+        rows.append(WeightRow(strategy.value, weights, cost, 1 - cost / capacity, strategy is used))
     return tuple(rows)
 
 
-def _notes(costs: Sequence[CostRow], weights: Sequence[WeightRow]) -> list[str]:
+def _notes(costs: Sequence[CostRow], weights: Sequence[WeightRow], by: CapacityWeights) -> list[str]:
     notes = [
-        f"The weights in use cost {row.cost:.5f}, capacity mode's round robin {row.cost / (1 - row.saving):.5f}: "
+        f"The weights in use cost {row.cost:.5f}, capacity mode's {_SHARING[by]} {row.cost / (1 - row.saving):.5f}: "
         f"cost mode saves {100 * row.saving:.1f} %, capacity mode costs {1 / (1 - row.saving):.3f} times as much."
         for row in weights
         if row.used

@@ -18,7 +18,7 @@ class Hourly:
 
     Attributes:
         cost: In cost mode, by its weights.
-        capacity: In capacity mode, which shares the requests evenly.
+        capacity: In capacity mode, by the shares that it gives equally many replicas of every unit.
         measured: Whether the demand was measured; else every ready replica is taken to be fully used.
     """
 
@@ -41,7 +41,7 @@ def hourly(snapshot: Snapshot, figures: Figures) -> Hourly | None:
     if not any(weights.values()) or demand <= 0:
         return None
     cost = blended_cost(weights, units) * demand
-    return Hourly(cost, cost * price_ratio(units, weights), figures.demand is not None)
+    return Hourly(cost, cost * price_ratio(snapshot.application, weights), figures.demand is not None)
 
 
 def spend_per_hour(application: Application, evidence: Mapping[str, UnitEvidence]) -> float:

@@ -122,7 +122,7 @@ def _prices(application: Application, weights: Mapping[str, int], names: Iterabl
         return 0.0, 0.0
     chosen = set(names)
     change_s = sum(spend[unit.name] / total * unit.cold_start_s for unit in application.units if unit.name in chosen)
-    return price_ratio(application.units, weights) - 1, change_s
+    return price_ratio(application, weights) - 1, change_s
 
 
 def break_even_s(application: Application, weights: Mapping[str, int], returning: Iterable[str], level: int) -> float:

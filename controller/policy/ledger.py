@@ -131,12 +131,12 @@ def placed(observed: UnitObservation) -> int:
 def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
     """What a request costs more in capacity mode than in cost mode, US dollars per hour for each request per metric period.
 
-    The prices of Table 1 of the AWS sample, blended by the weights of cost mode, and by equal shares for round robin over all pods.
+    The prices of Table 1 of the AWS sample, blended by the weights of cost mode, and by the shares of capacity mode.
     """
     if not any(weights.values()):
         return 0.0
-    units = snapshot.application.units
-    return blended_cost(weights, units) * (price_ratio(units, weights) - 1)
+    application = snapshot.application
+    return blended_cost(weights, application.units) * (price_ratio(application, weights) - 1)
 
 
 def _probed(snapshot: Snapshot, decision: Decision) -> list[str]:

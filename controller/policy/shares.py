@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from controller.policy.availability import healthy_targets
 from controller.policy.model import Application, Snapshot
+from controller.policy.weights import capacity_shares
 
 
 def asked_shares(snapshot: Snapshot) -> dict[str, float | None]:
     """The share of each unit by the routing action of the Ingress, from 0 to 1; None where it is not known.
 
-    What goes to the capacity Service is shared evenly among the ready replicas of all units.
+    What goes to the capacity Service is shared among the ready replicas of all units, as `weights.capacity_shares` says.
     """
     ready = {unit.name: snapshot.units[unit.name].ready for unit in snapshot.application.units}
     return _shares(snapshot.application, {target.service: target.weight for target in snapshot.routing.targets}, ready)
@@ -20,8 +21,8 @@ def asked_shares(snapshot: Snapshot) -> dict[str, float | None]:
 def shown_shares(snapshot: Snapshot) -> dict[str, float | None]:
     """The share of each unit by the live rule of the load balancer, from 0 to 1; None where it is not known.
 
-    What goes to the capacity Service is shared evenly among its healthy targets. Those of each unit are known from the unit's own target
-    group, which a standby rule keeps registered.
+    What goes to the capacity Service is shared among its healthy targets, as `weights.capacity_shares` says. Those of each unit are known
+    from the unit's own target group, which a standby rule keeps registered.
     """
     seen, healthy = snapshot.routing.verification, healthy_targets(snapshot)
     targets = {unit.name: healthy.get(unit.backend.service) for unit in snapshot.application.units}
@@ -34,13 +35,12 @@ def _shares(application: Application, weights: Mapping[str, int], spread: Mappin
     if not whole:
         return dict.fromkeys(spread)
     pooled = weights.get(application.capacity.service, 0) / whole
-    known = [count for count in spread.values() if count is not None]
-    serving = sum(known)
-    found: dict[str, float | None] = {}
-    for unit in application.units:
-        own, count = weights.get(unit.backend.service, 0) / whole, spread[unit.name]
-        if not pooled:
-            found[unit.name] = own
-        else:
-            found[unit.name] = own + pooled * count / serving if count is not None and len(known) == len(spread) and serving else None
-    return found
+    own = {unit.name: weights.get(unit.backend.service, 0) / whole for unit in application.units}
+    if not pooled:
+        return {**own}
+    known = {name: count for name, count in spread.items() if count is not None}
+    parts = capacity_shares(application, known)
+    serving = sum(parts.values())
+    if len(known) < len(spread) or not serving:
+        return dict.fromkeys(own)
+    return {name: share + pooled * parts[name] / serving for name, share in own.items()}

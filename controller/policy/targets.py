@@ -9,14 +9,12 @@ from controller.policy.demand import capacity_throughputs
 from controller.policy.figures import Figures
 from controller.policy.model import (
     Application,
-    CapacityWeights,
     Mode,
     RoutingStyle,
     Target,
-    WeightStrategy,
 )
 from controller.policy.routing import MAX_TARGET_GROUPS
-from controller.policy.weights import base_weights, largest_remainder, weight_strategy
+from controller.policy.weights import base_weights, capacity_shares, largest_remainder, weight_strategy
 
 
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:
@@ -37,9 +35,8 @@ def capacity_targets(application: Application, serving: Mapping[str, int]) -> tu
 
 
 def _in_place_weights(application: Application, serving: Mapping[str, int]) -> dict[str, int]:
-    if application.policy.capacity_weights is CapacityWeights.READY or not any(serving.values()):
-        return base_weights(application.units, WeightStrategy.READY_PROPORTIONAL, None, serving)
-    return largest_remainder({unit.name: serving.get(unit.name, 0) * unit.throughput for unit in application.units})
+    shares = capacity_shares(application, serving)
+    return largest_remainder(shares if any(shares.values()) else dict.fromkeys(shares, 1.0))
 
 
 def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:

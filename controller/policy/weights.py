@@ -22,7 +22,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from controller.policy.model import Application, Strategy, Unit, WeightStrategy
+from controller.policy.model import Application, CapacityWeights, Strategy, Unit, WeightStrategy
 
 TOTAL: Final = 100
 """What derived weights add up to: percent, as people read them; an action takes 0 to 999 for each target group."""
@@ -297,20 +297,48 @@ def blended_cost(weights: Mapping[str, float], units: Iterable[Unit]) -> float:
     return float(_blended(weights, units))
 
 
-def price_ratio(units: Sequence[Unit], cost_weights: Mapping[str, float]) -> float:
-    """The price of capacity mode (round robin over equally many replicas of every unit) relative to cost mode.
+def capacity_shares(application: Application, replicas: Mapping[str, int]) -> dict[str, float]:
+    """What each unit gets in capacity mode, in proportion; with either routing style, because in-place weights imitate the one Service.
 
     Args:
-        units: The deployment units.
-        cost_weights: The weights of cost mode by unit name.
+        application: Its `capacity_weights` decide: with `ready` each replica gets as much, with `ready-throughput` each gets requests in
+            proportion to its throughput.
+        replicas: Replicas that can serve, by unit; a unit that is missing has none.
 
     Returns:
-        r; below 1 where the weights cost more than round robin, which is allowed but never pays.
+        By unit name, in the application's order; only the proportion counts.
+    """
+    by_throughput = application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
+    return {unit.name: replicas.get(unit.name, 0) * (unit.throughput if by_throughput else 1.0) for unit in application.units}
+
+
+def capacity_cost(application: Application) -> float:
+    """What a request costs on average in capacity mode with equally many replicas of every unit, in the unit of `cost_per_request`.
 
     Raises:
         ValueError: See `blended_cost`.
     """
-    return float(_blended({unit.name: 1 for unit in units}, units) / _blended(cost_weights, units))
+    return float(_capacity_cost(application))
+
+
+def price_ratio(application: Application, cost_weights: Mapping[str, float]) -> float:
+    """The price of capacity mode relative to cost mode; see `capacity_cost`.
+
+    Args:
+        application: For its units, and how its capacity mode shares the requests.
+        cost_weights: The weights of cost mode by unit name.
+
+    Returns:
+        r; below 1 where the weights cost more than capacity mode, which is allowed but never pays.
+
+    Raises:
+        ValueError: See `blended_cost`.
+    """
+    return float(_capacity_cost(application) / _blended(cost_weights, application.units))
+
+
+def _capacity_cost(application: Application) -> Fraction:
+    return _blended(capacity_shares(application, {unit.name: 1 for unit in application.units}), application.units)
 
 
 def _blended(weights: Mapping[str, float], units: Iterable[Unit]) -> Fraction:

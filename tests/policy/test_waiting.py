@@ -78,7 +78,7 @@ def test_nothing_is_learned_where_a_failover_or_a_fallback_cannot_pay() -> None:
     same = _learning()
     same = replace(same, units=tuple(replace(unit, price_per_hour=1.0, throughput=100) for unit in same.units))
     assert waiting(same, WEIGHTS, UNITS, remembered).strategy is HoldStrategy.BREAK_EVEN
-    extra = price_ratio(application().units, WEIGHTS) - 1
+    extra = price_ratio(application(), WEIGHTS) - 1
     assert waiting(_learning(exposed_cost=extra), WEIGHTS, UNITS, remembered).strategy is HoldStrategy.BREAK_EVEN
     assert waiting(_learning(exposed_cost=extra * 1.01), WEIGHTS, UNITS, remembered).strategy is HoldStrategy.LEARNED
 

@@ -288,7 +288,7 @@ class TestCosts:
         assert round(blended_cost(weights, SEED), 5) == expected
 
     def test_price_ratio_of_the_aws_sample_is_1_12_so_cost_mode_saves_10_8_percent(self) -> None:
-        ratio = price_ratio(SEED, SHIPPED)
+        ratio = price_ratio(application(units=SEED), SHIPPED)
         assert round(ratio, 3) == 1.122
         assert round(100 * (1 - 1 / ratio), 1) == 10.8
 
