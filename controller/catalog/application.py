@@ -110,13 +110,13 @@ class UnitFile(FileModel):
         "shortage of the unit.",
     )
     price_per_hour: float = Field(
-        gt=0,
+        ge=0.0001,
         le=10_000,
         description="Price of one replica on `instanceType`, US dollars per hour: the on-demand price of its share of a node. Replicas on "
         "nodes of another type cost more or less in proportion to EC2's on-demand prices, where these are known.",
     )
     throughput: float = Field(
-        gt=0,
+        ge=0.001,
         le=1e9,
         description="Requests that one replica serves per metric period at its breaking point. (The AWS sample calls it RPS, but it is "
         "the sum of the counter over one CloudWatch period.) It becomes KEDA's targetMetricValue in cost mode.",

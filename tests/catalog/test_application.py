@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import yaml
 from controller.catalog.application import ApplicationFile, PolicyFile, UnitFile
 from controller.catalog.fields import yaml_key
 from controller.catalog.loader import load_application_file
+from controller.catalog.tables import weights_report
 from controller.documents import place_text
 from controller.errors import ConfigError
-from controller.policy.model import Backend, Cause, PolicySettings, RoutingStyle, Strategy, Unit, WeightStrategy
+from controller.policy.conclusion import conclude
+from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy
 from controller.policy.weights import weight_strategy
+from tests.support.applications import NOW, memory, snapshot
 
 SD21 = Path(__file__).parents[2] / "config" / "sd21.yaml"
 
@@ -131,6 +135,24 @@ class TestMeaning:
         put(document, place, value)
         assert read(load(tmp_path, document)) == expected
 
+    @pytest.mark.parametrize("throughput", [0.001, 1e9])
+    @pytest.mark.parametrize("price", [0.0001, 10_000])
+    @pytest.mark.parametrize("strategy", Strategy)
+    def test_decisions_can_be_made_at_every_bound(
+        self, tmp_path: Path, document: dict[str, Any], strategy: Strategy, price: float, throughput: float
+    ) -> None:
+        """A throughput of 1e-300 was accepted, and every pass failed."""
+        put(document, PRICE, price)
+        put(document, THROUGHPUT, throughput)
+        document["spec"]["policy"] = {"strategy": strategy.value}
+        app = load(tmp_path, document)
+        assert weights_report(app).json()
+        assert weights_report(app).text()
+        for mode, demand in itertools.product(Mode, (0.0, 1.0, 1e12)):
+            made = snapshot(app, mode)
+            units = {name: replace(one, demand=Sample(demand, NOW)) for name, one in made.units.items()}
+            assert conclude(memory(mode), replace(made, units=units)).decision.mode is mode
+
     @pytest.mark.parametrize("stated", [None, *WeightStrategy])
     @pytest.mark.parametrize("strategy", [None, *Strategy])
     def test_units_need_a_weight_where_decisions_use_it(
@@ -159,6 +181,7 @@ class TestMeaning:
 WEIGHT = ("spec", "units", 0, "weight")
 PORT = ("spec", "units", 0, "service", "port")
 PRICE = ("spec", "units", 0, "pricePerHour")
+THROUGHPUT = ("spec", "units", 0, "throughput")
 
 
 class TestRefused:
@@ -181,10 +204,12 @@ class TestRefused:
             pytest.param(PORT, True, "found true (boolean)", id="port as a boolean"),
             pytest.param(PORT, "Http", 'found "Http" (text)', id="port name in capitals"),
             pytest.param(PORT, "a-port-name-too-long", "or the Service's port name", id="port name too long"),
-            pytest.param(PRICE, float("nan"), "found .nan (not a finite number); allowed: a number above 0 up to 10000", id="price nan"),
+            pytest.param(PRICE, float("nan"), "found .nan (not a finite number); allowed: a number 0.0001 to 10000", id="price nan"),
             pytest.param(PRICE, float("inf"), "found .inf (not a finite number)", id="price infinite"),
-            pytest.param(PRICE, 0, "found 0 (integer); allowed: a number above 0", id="price zero"),
-            pytest.param(("spec", "units", 0, "throughput"), -1, "found -1 (integer); allowed: a number above 0", id="throughput negative"),
+            pytest.param(PRICE, 0, "found 0 (integer); allowed: a number 0.0001 to 10000", id="price zero"),
+            pytest.param(PRICE, 1e-300, "found 1.0e-300 (float); allowed: a number 0.0001 to 10000", id="price too small"),
+            pytest.param(THROUGHPUT, -1, "found -1 (integer); allowed: a number 0.001 to 1000000000", id="throughput negative"),
+            pytest.param(THROUGHPUT, 5e-324, "found 5.0e-324 (float); allowed: a number 0.001 to 1000000000", id="throughput too small"),
             pytest.param(("spec", "units", 0, "latencySeconds"), True, "found true (boolean)", id="latency as a boolean"),
             pytest.param(("spec", "units", 0, "wieght"), 1, "found an unknown key; did you mean weight?", id="misspelt key"),
             pytest.param(
