@@ -99,12 +99,16 @@ def _book(record: _Record, now: float) -> None:
 class View:
     """The result of the last pass over one application, for status and tests."""
 
-    application: Application
     snapshot: Snapshot
     decision: Decision
     plan: Plan  # without its actions once the pass is over, unless it is a dry run, which carries none out; `tap` sees them
     memory: Memory
     ledger: Ledger
+
+    @property
+    def application(self) -> Application:
+        """The application as the pass found it. Until the next pass its file may have other units already."""
+        return self.snapshot.application
 
 
 class Controller:
@@ -183,8 +187,8 @@ class Controller:
         """The results of the last passes."""
         with self._lock:
             return [
-                View(application, last.snapshot, last.decision, last.plan, memory, record.ledger)
-                for key, application in self._applications.items()
+                View(last.snapshot, last.decision, last.plan, memory, record.ledger)
+                for key in self._applications
                 if (record := self._records.get(key)) is not None
                 and (last := record.last) is not None
                 and (memory := record.passes.memory) is not None

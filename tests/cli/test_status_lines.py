@@ -74,7 +74,7 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     made = snapshot()
     observation = judge(made, memory())
     account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0, "elbv2": 840.5})
-    view = View(made.application, made, observation.decision, observation.made, observation.memory, account)
+    view = View(made, observation.decision, observation.made, observation.memory, account)
     published = _published(view, {"kubernetes": 99})
     lines = [line for _, line in status_lines(observation, Running(published), 200)]
     (shown,) = [line for line in lines if "account" in line]
@@ -91,7 +91,7 @@ def test_the_bill_is_compared_with_other_fleets() -> None:
     made = snapshot()
     observation = judge(made, memory())
     account = Ledger(seconds={Mode.COST: 7200.0}, compared_s=3600.0, compared_spend=10.0, weights_spend=12.5, least_spend=8.25)
-    view = View(made.application, made, observation.decision, observation.made, observation.memory, account)
+    view = View(made, observation.decision, observation.made, observation.memory, account)
     published = _published(view)
     assert (
         "  bill of 1 h with known demand: the replicas cost $10.00, those for the weights of the application file $12.50, the optimum with "
@@ -146,7 +146,7 @@ def test_the_running_controller_says_whether_the_load_balancer_shows_the_action(
     seen = Verification(Verdict.NOT_YET, NOW, "other weights", made.routing.action, weights={"sd21-inf2": 1}, healthy={"sd21-inf2": 0})
     made = replace(made, routing=replace(made.routing, verification=seen))
     observation = judge(made, memory())
-    view = View(made.application, made, observation.decision, observation.made, observation.memory, Ledger())
+    view = View(made, observation.decision, observation.made, observation.memory, Ledger())
     published = _published(view)["applications"]["shop/sd21"]["verification"]
     shown = status_document(observation, Running())
     assert (published["verified"], published["problem"]) == ("not-yet", "other weights")

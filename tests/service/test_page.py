@@ -21,7 +21,7 @@ PROCESS = Process(NOW, "pod-a", True, 3, 1.0, False, "", (), {"kubernetes": 12})
 
 def _view(made: Snapshot, remembered: object = None) -> View:
     seen = judge(made, remembered or memory())  # type: ignore[arg-type]
-    return View(made.application, made, seen.decision, seen.made, seen.memory, Ledger())
+    return View(made, seen.decision, seen.made, seen.memory, Ledger())
 
 
 def _shown(made: Snapshot) -> Snapshot:
@@ -67,7 +67,8 @@ def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
     """Problems first; every application is reachable by a link."""
     made = snapshot()
     one = _view(made)
-    views = [replace(one, application=replace(made.application, ingress=f"app-{index:04}")) for index in range(1000)]
+    named = (replace(made.application, ingress=f"app-{index:04}") for index in range(1000))
+    views = [replace(one, snapshot=replace(made, application=app)) for app in named]
     pages = [page(views, PROCESS, number=number) for number in range(1, 1000 // PAGE_SIZE + 1)]
     assert max(len(html.encode()) for html in pages) < 100_000
     assert len({name for html in pages for name in re.findall(r"application=([^\"]+)\"", html)}) == 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from controller.service.application_pass import Acted, Decided
 from controller.service.controller import PASSES_PER_S, ROUND_S, STUCK_PASS_S, Controller
 from controller.service.executor import Executor
 from controller.service.leadership import SingleReplica
+from controller.service.page import Process, page
 from controller.service.retries import STATE_RETRY_MAX_S
 from controller.service.telemetry import Telemetry
 from controller.service.wiring import Service
@@ -29,6 +31,7 @@ from failover_analysis.simulation.fault_state import FaultState
 from tests.support.applications import NOW, application
 
 INTERVAL_S = 15.0
+PROCESS = Process(NOW, "pod-a", True, 3, 1.0, False, "", (), {})
 
 
 class Applier:
@@ -200,6 +203,19 @@ def test_what_is_no_longer_configured_is_not_acted_on(with_what: str) -> None:
     rounds.during = lambda: rounds.controller.configure(other)
     rounds.controller.run_due()
     assert acted == [*other.values()]
+
+
+def test_the_page_of_an_application_whose_units_were_renamed_shows_the_last_pass() -> None:
+    """Until the next pass, which may take as long as a hanging request. It answered 500."""
+    app = application()
+    rounds = Rounds(app)
+    rounds.controller.run_due()
+    before = page(rounds.controller.views(), PROCESS)
+    renamed = application(units=tuple(replace(unit, name=f"{unit.name}-new") for unit in app.units))
+    rounds.controller.configure({app.key: renamed})
+    assert page(rounds.controller.views(), PROCESS) == before
+    rounds.controller.run_due()
+    assert "sd21-inf2-new" in page(rounds.controller.views(), PROCESS)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def _filled(entries: list[tuple[str, Any]]) -> World:
 def _texts(snapshot: Snapshot) -> Iterator[str]:
     """Everything that one pass gives to people: status, messages, log fields, and what the commands print."""
     made = conclude(Memory(), snapshot)
-    view = View(APP, snapshot, made.decision, made.plan, made.memory, Ledger())
+    view = View(snapshot, made.decision, made.plan, made.memory, Ledger())
     yield json.dumps(
         document([view], {})["applications"][APP.key],
         ensure_ascii=False,
