@@ -58,7 +58,10 @@ def of_units(memory: Memory, units: Iterable[str]) -> Memory:
         The same object where nothing is remembered of other units.
     """
     known = frozenset(units)
-    kept = replace(
+    remembered = (memory.units, map(unit_of, memory.scaler_writes), memory.found_floors, memory.floors_due, memory.sinking)
+    if all(known.issuperset(names) for names in remembered):
+        return memory
+    return replace(
         memory,
         units={name: unit for name, unit in memory.units.items() if name in known},
         scaler_writes={field: write for field, write in memory.scaler_writes.items() if unit_of(field) in known},
@@ -66,7 +69,6 @@ def of_units(memory: Memory, units: Iterable[str]) -> Memory:
         floors_due=memory.floors_due & known or NONE_DUE,
         sinking={name: window for name, window in memory.sinking.items() if name in known},
     )
-    return memory if kept == memory else kept
 
 
 def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units: Iterable[str] = ()) -> Memory:
