@@ -25,7 +25,7 @@ from controller.service.in_doubt import InDoubt
 from controller.service.retries import STATE_RETRY_MAX_S, Backoff, Retries
 from controller.service.terms import TermRecord
 
-_UNCONFIRMED_S: Final = 1.0  # until the next pass where leadership could not be confirmed before an action
+_UNCONFIRMED_S: Final = 1.0  # until the next pass where leadership could not be confirmed before an action: a sooner one would skip it, too
 _CHECK_SLACK_S: Final = 0.01  # so that rounding does not make a pass come before the time that a decision waits for
 
 log = structlog.get_logger(__name__)
@@ -137,8 +137,11 @@ class ApplicationPass:
         now = self._clock.monotonic()
         stored = self._loading if self._state_problem else self._saving  # nothing is saved over what cannot be read
         tried_s = stored.left(now) if stored.times else math.inf
-        again_s = min(self._retries.again_s(conclusion.plan, now), _again_s(conclusion.decision, outcome), tried_s)
-        return Acted(outcome, memory, at, written, again_s)
+        # A failed action that is due again was skipped as well: without leadership, a pass that its retry asks for would come at once.
+        again_s = (
+            _UNCONFIRMED_S if outcome.unconfirmed else min(self._retries.again_s(conclusion.plan, now), _checked_s(conclusion.decision))
+        )
+        return Acted(outcome, memory, at, written, min(again_s, tried_s))
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
@@ -221,6 +224,6 @@ def _retry_after_s(error: RemoteError | StateError) -> float | None:
     return error.retry_after_s if isinstance(error, RemoteError) else None
 
 
-def _again_s(decision: Decision, outcome: Outcome) -> float:
-    wait = math.inf if decision.next_check_s is None else decision.next_check_s + _CHECK_SLACK_S
-    return min(wait, _UNCONFIRMED_S) if outcome.unconfirmed else wait
+def _checked_s(decision: Decision) -> float:
+    """Seconds until the decision is to be made again; infinite if nothing requires it."""
+    return math.inf if decision.next_check_s is None else decision.next_check_s + _CHECK_SLACK_S
