@@ -66,19 +66,20 @@ class Ledger:
         return self.exposed_s / 60
 
 
-def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: float) -> Ledger:
+def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, mode: Mode | None, seconds: float) -> Ledger:
     """The account after a stretch of time.
 
     Args:
         ledger: Before it.
         snapshot: What was observed at its start.
         decision: What was decided then.
+        mode: The mode that stood after it: some of the decision may not have been carried out. None where it was not known.
         seconds: How long it lasted; more than `LONGEST_S` counts as that.
 
     Returns:
         The same account where the time is not positive or the mode is unknown: then nothing is booked.
     """
-    mode, lasted = decision.mode, min(seconds, LONGEST_S)
+    lasted = min(seconds, LONGEST_S)
     if mode is None or not lasted > 0:
         return ledger
     application = snapshot.application
@@ -95,8 +96,8 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, seconds: floa
         saved=ledger.saved + (gain if mode is Mode.COST else 0.0),
         premium=ledger.premium + (gain if mode is Mode.CAPACITY else 0.0),
         exposed_s=ledger.exposed_s + (lasted if mode is Mode.COST and exposed else 0.0),
-        probing_s=ledger.probing_s + lasted * len(_waiting_probes(snapshot, decision)),
-        probe_dollars=ledger.probe_dollars + _kept_by_probes(snapshot, decision, figures.demand) * lasted / _HOUR_S,
+        probing_s=ledger.probing_s + lasted * len(_waiting_probes(snapshot, decision, mode)),
+        probe_dollars=ledger.probe_dollars + _kept_by_probes(snapshot, decision, mode, figures.demand) * lasted / _HOUR_S,
     )
 
 
@@ -139,19 +140,19 @@ def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
     return blended_cost(weights, application.units) * (price_ratio(application, weights) - 1)
 
 
-def _probed(snapshot: Snapshot, decision: Decision) -> list[str]:
+def _probed(snapshot: Snapshot, decision: Decision, mode: Mode) -> list[str]:
     """Units that have a canary: in capacity mode, those whose return is not proven."""
-    if decision.mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
+    if mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
         return []
     return [name for name, judged in decision.evidence.items() if probing(judged)]
 
 
-def _waiting_probes(snapshot: Snapshot, decision: Decision) -> list[str]:
+def _waiting_probes(snapshot: Snapshot, decision: Decision, mode: Mode) -> list[str]:
     """Units whose canary waits for a node."""
-    return [name for name in _probed(snapshot, decision) if snapshot.units[name].pending]
+    return [name for name in _probed(snapshot, decision, mode) if snapshot.units[name].pending]
 
 
-def _kept_by_probes(snapshot: Snapshot, decision: Decision, demand: float | None) -> float:
+def _kept_by_probes(snapshot: Snapshot, decision: Decision, mode: Mode, demand: float | None) -> float:
     """US dollars per hour of the replicas that only a canary keeps.
 
     A floor above the ready replicas keeps the scaler from removing any of them. What the scaler would ask for follows from the unit's own
@@ -160,7 +161,7 @@ def _kept_by_probes(snapshot: Snapshot, decision: Decision, demand: float | None
     if demand is None:
         return 0.0
     dollars = 0.0
-    for name in _probed(snapshot, decision):
+    for name in _probed(snapshot, decision, mode):
         unit, observed = snapshot.application.unit(name), snapshot.units[name]
         if observed.scaler is None or not observed.scaler.floor_ours:
             continue

@@ -100,6 +100,19 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
     return replace(_mode_changed(changed, found, level, units), sent="")  # a process that died may have sent another action since
 
 
+def standing_mode(memory: Memory, decision: Decision) -> Mode | None:
+    """The mode that the application is in, which a decision changes only once its routing action is written.
+
+    Args:
+        memory: What is remembered after the decision, and after what has been written of it.
+        decision: The decision.
+
+    Returns:
+        None where the routing is not understood.
+    """
+    return None if decision.mode is None else memory.mode
+
+
 def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
     """The memory after a change of the routing action that the load balancer has not shown yet.
 

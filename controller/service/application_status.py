@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
 from controller.policy.ledger import Ledger
-from controller.policy.model import Decision, PlannedFleet, Price, Snapshot
+from controller.policy.memory import standing_mode
+from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Price, Snapshot
 
 SOONEST_S: Final = 60.0
 """Shortest time between two writes of an application that only its status needs, seconds."""
@@ -21,10 +22,17 @@ ACCOUNT_S: Final = 3.6
 Each has a moment of its own in that period, so that they are as many at any time, however the applications began."""
 
 
-def status_of(snapshot: Snapshot, decision: Decision, ledger: Ledger) -> dict[str, Any]:
-    """The status of one application as plain JSON values, without what `failoverctl status` observes itself."""
+def status_of(snapshot: Snapshot, decision: Decision, mode: Mode | None, ledger: Ledger) -> dict[str, Any]:
+    """The status of one application as plain JSON values, without what `failoverctl status` observes itself.
+
+    Args:
+        snapshot: What was observed.
+        decision: What was decided.
+        mode: The mode that stands after it; None where it is not known.
+        ledger: The account.
+    """
     return {
-        "mode": str(decision.mode) if decision.mode else None,
+        "mode": str(mode) if mode else None,
         "verb": str(decision.verb),
         "reason": str(decision.reason),
         "why": decision.sentence,
@@ -128,36 +136,48 @@ class ApplicationStatus:
         """Replaces the latest status."""
         self._latest = (snapshot, decision, ledger)
 
-    def due(self) -> bool:
-        """Whether the latest status is worth a write although the memory has not changed."""
+    def due(self, memory: Memory) -> bool:
+        """Whether the latest status is worth a write although the memory has not changed.
+
+        Args:
+            memory: What is remembered after the pass.
+        """
         if self._latest is None:
             return False
         now, fleet = self._clock.monotonic(), self._fleet()
         least_s, period_s = max(SOONEST_S, CHANGED_S * fleet * (0.75 + self._moment / 2)), ACCOUNT_S * fleet
         if now - self._tried_at < least_s:
             return False
-        if self._essence() != self._stored or period_s <= least_s:
+        if self._essence(memory) != self._stored or period_s <= least_s:
             return True
         earlier, later = (math.floor(at / period_s + self._moment) for at in (self._tried_at + least_s, now))
         return earlier < later
 
-    def text(self) -> str:
-        """The latest status as JSON; "" before the first."""
-        return "" if self._latest is None else json.dumps(status_of(*self._latest), sort_keys=True)
+    def text(self, memory: Memory) -> str:
+        """The latest status as JSON; "" before the first.
 
-    def tried(self, *, written: bool) -> None:
+        Args:
+            memory: What is remembered after the pass, and stored with the status.
+        """
+        if self._latest is None:
+            return ""
+        snapshot, decision, ledger = self._latest
+        return json.dumps(status_of(snapshot, decision, standing_mode(memory, decision), ledger), sort_keys=True)
+
+    def tried(self, memory: Memory, *, written: bool) -> None:
         """Notes that the latest status was sent.
 
         Args:
+            memory: What was sent with it.
             written: Whether it is stored for certain.
         """
         self._tried_at = self._clock.monotonic()
-        self._stored = self._essence() if written else ()
+        self._stored = self._essence(memory) if written else ()
 
-    def _essence(self) -> tuple[object, ...]:
+    def _essence(self, memory: Memory) -> tuple[object, ...]:
         if self._latest is None:
             return ()
         _, decision, _ = self._latest
         alerts = tuple(alert.key for alert in decision.alerts)
         missing = tuple(source.partition(":")[0] for source in decision.degraded)  # without its error, whose words may differ each time
-        return (decision.mode, decision.verb, decision.reason, alerts, missing)
+        return (standing_mode(memory, decision), decision.verb, decision.reason, alerts, missing)

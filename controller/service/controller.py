@@ -20,7 +20,8 @@ from controller.clock import Clock
 from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
-from controller.policy.model import Alert, Application, Decision, Memory, Override, Plan, Snapshot
+from controller.policy.memory import standing_mode
+from controller.policy.model import Alert, Application, Decision, Memory, Mode, Override, Plan, Snapshot
 from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
@@ -58,6 +59,7 @@ class _Last:
 
     snapshot: Snapshot
     decision: Decision
+    mode: Mode | None  # that stands after it, as far as it was carried out by now
     plan: Plan  # see `View.plan`
 
 
@@ -91,7 +93,7 @@ def _book(record: _Record, now: float) -> None:
     """
     last = record.last
     if last is not None and last.snapshot.leader:
-        record.ledger = booked(record.ledger, last.snapshot, last.decision, now - record.at)
+        record.ledger = booked(record.ledger, last.snapshot, last.decision, last.mode, now - record.at)
     record.at = now
 
 
@@ -109,6 +111,11 @@ class View:
     def application(self) -> Application:
         """The application as the pass found it. Until the next pass its file may have other units already."""
         return self.snapshot.application
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode that the application is in; None where its routing is not understood."""
+        return standing_mode(self.memory, self.decision)
 
 
 class Controller:
@@ -298,12 +305,14 @@ class Controller:
         conclusion = decided.conclusion
         _book(record, self._clock.monotonic())
         self._log_change(record.last, conclusion)
+        before = standing_mode(conclusion.memory, conclusion.decision)
         with self._lock:
-            record.last = last = _Last(conclusion.snapshot, conclusion.decision, conclusion.plan)
+            record.last = last = _Last(conclusion.snapshot, conclusion.decision, before, conclusion.plan)
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
         record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)
         acted = record.passes.act(decided, others_wait=self.others_wait())
+        record.last = last = replace(last, mode=standing_mode(acted.memory, conclusion.decision))
         self._count_actions(conclusion.plan, acted.outcome)
         if self._recorder is not None:
             self._recorder.offer(conclusion.before, conclusion.snapshot, conclusion.plan, acted.outcome, acted.memory, acted.at)
@@ -360,16 +369,16 @@ class Controller:
                 yield message
 
     def _notify(self, record: _Record, conclusion: Conclusion, acted: Acted) -> None:
-        snapshot, decision = conclusion.snapshot, conclusion.decision
+        snapshot, decision, mode = conclusion.snapshot, conclusion.decision, standing_mode(acted.memory, conclusion.decision)
         news = [*_found(conclusion), *self._written(snapshot, acted.written)]
         if not snapshot.leader:
             record.alerts = {}  # only the leader notifies; when this replica begins to lead, it notifies of the alerts that are still on
             return
         coming = functools.partial(next_step, conclusion.memory, snapshot)
-        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, decision.mode, coming)
+        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, mode, coming)
         messages += news
         if record.override is not None:
-            messages += override_changes(snapshot, record.override, decision.mode)
+            messages += override_changes(snapshot, record.override, mode)
         record.override = snapshot.routing.override
         self.publish(messages)
 

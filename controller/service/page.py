@@ -107,7 +107,7 @@ def _list(views: Sequence[View], process: Process, number: int) -> Iterator[str]
     number = min(max(1, number), pages)
     yield f"<h1>{len(views)} application(s)</h1><p class=dim>observed {format_rfc3339(process.now)}</p>"
     # Problems first: an application with alerts, then one that holds something back, then capacity mode.
-    shown = sorted(views, key=lambda view: (-len(view.decision.alerts), view.decision.held_back is None, view.decision.mode is Mode.COST))
+    shown = sorted(views, key=lambda view: (-len(view.decision.alerts), view.decision.held_back is None, view.mode is Mode.COST))
     rows = [_list_row(view) for view in shown[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]]
     yield _table(("Application", "Mode", "Since", "Alerts", "Why"), rows, "Applications")
     if pages > 1:
@@ -116,17 +116,16 @@ def _list(views: Sequence[View], process: Process, number: int) -> Iterator[str]
 
 
 def _list_row(view: View) -> tuple[str, ...]:
-    mode, _ = observed_mode(view.snapshot, view.memory.mode)
     since = text.duration(view.snapshot.now - view.memory.mode_since) if view.memory.mode_since else ""
     link = f'<a href="/?application={quote(view.application.key, safe="")}">{escape(view.application.key)}</a>'
     alerts = len(view.decision.alerts)
     count = f"<span class=bad>✖ {alerts}</span>" if alerts else "0"
-    return link, _mode(mode), escape(since), count, escape(f"{view.decision.reason}: {view.decision.sentence}"[:200])
+    return link, _mode(view.mode), escape(since), count, escape(f"{view.decision.reason}: {view.decision.sentence}"[:200])
 
 
 def _application(view: View, *, alone: bool) -> Iterator[str]:
     snapshot, decision, memory = view.snapshot, view.decision, view.memory
-    mode, problem = observed_mode(snapshot, memory.mode)
+    mode, problem = view.mode, observed_mode(snapshot, memory.mode)[1]
     since = f" for {text.duration(snapshot.now - memory.mode_since)}" if memory.mode_since else ""
     if not alone:
         yield '<p><a href="/">all applications</a></p>'

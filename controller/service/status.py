@@ -91,7 +91,7 @@ def _sink(health: SinkHealth) -> dict[str, Any]:
 
 def _application(view: View) -> dict[str, Any]:
     seen, routing = view.snapshot.routing.verification, view.snapshot.routing
-    shown = status_of(view.snapshot, view.decision, view.ledger)
+    shown = status_of(view.snapshot, view.decision, view.mode, view.ledger)
     return {**shown, "verification": None if seen is None else _verification(seen, routing.targets)}
 
 

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.ledger import Ledger
-from controller.policy.memory import changes_within_an_hour
+from controller.policy.memory import changes_within_an_hour, standing_mode
 from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
 from controller.service.application_counter import ApplicationCounter
 from controller.service.metric_families import counter, gauge
@@ -79,7 +79,8 @@ class Telemetry:
     def decided(self, snapshot: Snapshot, decision: Decision, memory: Memory, ledger: Ledger) -> None:
         """Stores one decision, the memory after it, and the account up to it."""
         limit = snapshot.application.policy.flips_per_hour
-        self._latest.put(_Decided(snapshot, decision, max(0, limit - len(changes_within_an_hour(memory, snapshot.now))), ledger))
+        left = max(0, limit - len(changes_within_an_hour(memory, snapshot.now)))
+        self._latest.put(_Decided(snapshot, decision, standing_mode(memory, decision), left, ledger))
 
     def forget(self, application: str) -> None:
         """Drops the series of an application's last decision: it has other units now."""
@@ -150,12 +151,14 @@ class _Decided:
     Attributes:
         snapshot: What it was made from.
         decision: What was decided.
+        mode: The mode that stands after it; None where it is not known.
         changes_left: Mode changes that the flip budget allows after it.
         ledger: The account up to it.
     """
 
     snapshot: Snapshot
     decision: Decision
+    mode: Mode | None
     changes_left: int
     ledger: Ledger
 
@@ -244,9 +247,9 @@ def _bills(ledger: Ledger) -> tuple[tuple[str, float], ...]:
 def _gauges(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
     """The values of the last decisions. Without `units`, of the deployment units only those that are short: an alert goes by them."""
     of = [(one.snapshot.application.key, one.snapshot, one.decision) for one in decided]
-    modes = (((key, mode.value), decision.mode is mode) for key, _, decision in of for mode in Mode)
+    modes = (((one.snapshot.application.key, mode.value), one.mode is mode) for one in decided for mode in Mode)
     yield gauge("mode", "1 for the mode the application is in.", (*_APP, "mode"), modes)
-    unknown = (((key,), decision.mode is None) for key, _, decision in of)
+    unknown = (((one.snapshot.application.key,), one.mode is None) for one in decided)
     yield gauge("mode_unknown", "1 while the routing is not understood.", _APP, unknown)
     yield from _of_units(decided, units=units)
     verdicts = (((key,), _VERDICTS[_verdict(snapshot)]) for key, snapshot, _ in of)

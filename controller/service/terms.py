@@ -83,24 +83,25 @@ class TermRecord:
         if first and alike and stored.version:
             return
         kept = alike and stored.epoch == epoch
-        if kept and not (status is not None and self._leadership.leads() and status.due()):
+        if kept and not (status is not None and self._leadership.leads() and status.due(memory)):
             return
         if not self._leadership.confirm(epoch, EFFECT_S):
             return
         self._written_in = epoch
         try:
             stored = self._settled(stored)
-            self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch, shown=status.text() if status else "")
+            shown = status.text(memory) if status is not None else ""
+            self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch, shown=shown)
         except RemoteError as error:
             if status is not None:
-                status.tried(written=False)
+                status.tried(memory, written=False)
             if not kept or isinstance(error, Conflict):
                 raise
             self._in_doubt = True
             log.warning("status.unsaved", application=self._application, error=str(error))
             return
         if status is not None:
-            status.tried(written=True)
+            status.tried(memory, written=True)
 
     def _settled(self, stored: StoredMemory) -> StoredMemory:
         """What is stored now if the answer to a write of the status was lost. Otherwise the next memory would be refused, and forgotten."""

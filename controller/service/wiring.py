@@ -463,7 +463,7 @@ class Service:
 
     def _publish_modes(self) -> None:
         if self._cloudwatch is not None:
-            self._cloudwatch.publish_modes({view.application.key: view.decision.mode for view in self.controller.views()})
+            self._cloudwatch.publish_modes({view.application.key: view.mode for view in self.controller.views()})
 
 
 def _real_now() -> datetime:

@@ -8,6 +8,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.ledger import LONGEST_S, Ledger, booked, counted, placed
+from controller.policy.memory import standing_mode
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Scaler, Snapshot, Strategy
 from tests.policy.support import INF2, TRN1, change, pods, proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
@@ -17,7 +18,8 @@ HOURLY = 2 * (0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)
 
 def book(made: Snapshot, remembered: Memory, seconds: float = 60.0, before: Ledger | None = None) -> Ledger:
     """One stretch of time."""
-    return booked(before or Ledger(), made, decide(remembered, made)[1], seconds)
+    kept, decision = decide(remembered, made)
+    return booked(before or Ledger(), made, decision, standing_mode(kept, decision), seconds)
 
 
 def asked(made: Snapshot, requests: float = 600.0) -> Snapshot:

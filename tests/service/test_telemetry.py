@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from weakref import ReferenceType, ref
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
+from controller.clock import ManualClock
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
-from controller.policy.model import Mode, Price, PriceSource
-from controller.service.application_status import price_document
+from controller.policy.model import Mode, Override, Price, PriceSource
+from controller.service.application_status import ApplicationStatus, price_document
 from controller.service.telemetry import Telemetry, exposition
 from tests.policy.support import shortage
-from tests.support.applications import memory, snapshot
+from tests.support.applications import NOW, memory, snapshot
+
+KEY = "shop/sd21"
 
 
 def series(telemetry: Telemetry, label: str) -> dict[str, set[str]]:
@@ -37,6 +42,24 @@ def test_each_unit_has_series_by_default() -> None:
     found = series(decided(units=True), "unit")
     assert set(found) == {"failoverctl_unit_short", "failoverctl_unit_ready_replicas", "failoverctl_unit_waiting_pods"}
     assert {len(values) for values in found.values()} == {5}
+
+
+@pytest.mark.parametrize("stands", list(Mode))
+def test_the_mode_is_the_one_that_stands_until_the_change_is_written(stands: Mode) -> None:
+    """A webhook that denies every patch of the Ingress leaves the application as it is, whatever is decided."""
+    wanted = Mode.CAPACITY if stands is Mode.COST else Mode.COST
+    shot = snapshot(mode=stands)
+    shot = replace(shot, routing=replace(shot.routing, override=Override(pinned_mode=wanted)))
+    made = conclude(memory(stands), shot)
+    assert made.decision.mode is wanted
+    for written, mode in (((), stands), (made.plan.due, wanted)):
+        telemetry, after = Telemetry(), made.written(written, NOW)
+        telemetry.decided(shot, made.decision, after, Ledger())
+        values = {one: telemetry.registry.get_sample_value("failoverctl_mode", {"application": KEY, "mode": one}) for one in Mode}
+        assert values == {one: float(one is mode) for one in Mode}
+        status = ApplicationStatus(KEY, ManualClock(NOW), lambda: 1)
+        status.show(shot, made.decision, Ledger())
+        assert json.loads(status.text(after))["mode"] == mode
 
 
 def test_without_them_a_unit_that_is_short_still_has_the_one_that_its_alert_needs() -> None:

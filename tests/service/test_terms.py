@@ -259,17 +259,17 @@ def test_the_accounts_of_a_thousand_are_as_many_writes_at_any_time() -> None:
     decision = conclude(Memory(), made).decision
     for status in statuses:
         status.show(made, decision, Ledger())
-        assert status.due()
-        status.tried(written=True)
+        assert status.due(Memory())
+        status.tried(Memory(), written=True)
     counts, written = [], Counter[int]()
     for _ in range(3 * 6):
         before = written.total()
         for _ in range(12):
             clock.advance(50.0)
-            due = [number for number, status in enumerate(statuses) if status.due()]
+            due = [number for number, status in enumerate(statuses) if status.due(Memory())]
             written.update(due)
             for number in due:
-                statuses[number].tried(written=True)
+                statuses[number].tried(Memory(), written=True)
         counts.append(written.total() - before)
     assert counts[0] < 167
     assert all(130 <= count <= 200 for count in counts[1:]), counts

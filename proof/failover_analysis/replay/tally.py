@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from controller.policy.conclusion import conclude
@@ -55,13 +55,13 @@ class Course:
         self.until(snapshot.now)
         if mode is not self.mode and len(self.changes) < _MOST_CHANGES:
             self.changes.append(ModeChange(snapshot.now, mode, str(decision.reason) if decision.verb.changes_mode else ""))
-        self.mode, self._last = mode, (snapshot, replace(decision, mode=mode))
+        self.mode, self._last = mode, (snapshot, decision)
 
     def until(self, now: float) -> None:
         """Accounts for the time since the last decision."""
         if self._last is not None:
             snapshot, decision = self._last
-            self.ledger = booked(self.ledger, snapshot, decision, now - snapshot.now)
+            self.ledger = booked(self.ledger, snapshot, decision, self.mode, now - snapshot.now)
 
 
 class Tally:

@@ -7,6 +7,7 @@ from typing import Final
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
+from controller.policy.memory import standing_mode
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Verb
 from controller.policy.routing import parse_action
 from controller.service.application_pass import Acted
@@ -40,7 +41,7 @@ class Recorder:
         self.mode_changes: list[SimulatedChange] = []
         self.rows: list[Row] = []
         self._row_flow, self._row_seconds = Flow(), 0.0
-        self._booked: tuple[float, Snapshot, Decision] | None = None
+        self._booked: tuple[float, Conclusion, Memory] | None = None
         engine.observers.append(self)
         engine.mode_changed.append(self._changed_by_the_sample)
         engine.traffic.listeners.append(self._flowed)
@@ -55,9 +56,9 @@ class Recorder:
         now, snapshot, decision = self._engine.event_queue.now, conclusion.snapshot, conclusion.decision
         self.totals.passes += 1
         if self._booked is not None:
-            since, before, then = self._booked
-            self.ledger = booked(self.ledger, before, then, now - since)
-        self._booked = (now, snapshot, decision)
+            since, then, memory = self._booked
+            self.ledger = booked(self.ledger, then.snapshot, then.decision, standing_mode(memory, then.decision), now - since)
+        self._booked = (now, conclusion, conclusion.memory)
         self.last = (snapshot, conclusion.before)
         if self._measures is not None:
             self._measures.decided(snapshot, decision)
@@ -84,7 +85,9 @@ class Recorder:
 
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
-        del replica, conclusion
+        del replica
+        if self._booked is not None and self._booked[1] is conclusion:  # another process may have decided meanwhile
+            self._booked = (self._booked[0], conclusion, acted.memory)
         self.ledger = counted(self.ledger, mode_changes=sum(one.verb.changes_mode for one in acted.written))
 
     def _changed_by_the_sample(self, mode: Mode, sentence: str) -> None:

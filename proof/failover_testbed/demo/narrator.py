@@ -85,7 +85,7 @@ class Narrator:
     def tap(self, controller: Controller) -> None:
         """Prints the results of the last pass."""
         for view in controller.views():
-            self.mode = view.decision.mode
+            self.mode = view.mode
             self._accounts[view.application.key] = view.ledger
             for alert in view.decision.alerts:
                 self.alerts.setdefault(alert.key, alert)

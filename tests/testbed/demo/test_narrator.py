@@ -37,7 +37,13 @@ class Screen:
         decision: Any = SimpleNamespace(
             verb=Verb.HOLD, reason=reason, mode=Mode.COST, held_back=None, sentence="why", evidence={judged.unit: judged}, alerts=()
         )
-        parts = {"application": application(), "decision": decision, "memory": memory or Memory(), "plan": SimpleNamespace(due=())}
+        parts = {
+            "application": application(),
+            "decision": decision,
+            "mode": Mode.COST,
+            "memory": memory or Memory(),
+            "plan": SimpleNamespace(due=()),
+        }
         view = SimpleNamespace(**parts, ledger=self.ledger)
         self.narrator.tap(cast("Controller", SimpleNamespace(views=lambda: [view])))
         return list(self.lines)
