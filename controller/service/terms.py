@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from controller.errors import Conflict, RemoteError
+from controller.errors import Conflict, RemoteError, Unavailable
 from controller.policy.model import Memory
 from controller.ports import Leadership, StateStore, StoredMemory
 from controller.service.application_status import ApplicationStatus
@@ -34,7 +34,7 @@ class TermRecord:
         self._store, self._leadership, self._application, self._status = store, leadership, application, status
         self._stored: StoredMemory | None = None
         self._written_in: int | None = None  # the last term in which this process wrote, or may have written
-        self._in_doubt = False  # whether a write of the status may have been carried out although its answer was lost
+        self._sent: Memory | None = None  # the memory in doubt: the answer to its write was lost, so it is stored or it is not
         self._loaded_just_now = False  # no save since then
         self.epoch = 0
         """The term in which the memory was loaded."""
@@ -58,7 +58,7 @@ class TermRecord:
             epoch = self._leadership.epoch()
             if self._set_back(stored, epoch):
                 raise Conflict(f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin")
-        self._stored, self.epoch, self._in_doubt, self._loaded_just_now = stored, epoch, False, True
+        self._stored, self.epoch, self._sent, self._loaded_just_now = stored, epoch, None, True
         return stored.memory
 
     def save(self, memory: Memory) -> None:
@@ -82,33 +82,44 @@ class TermRecord:
         first, self._loaded_just_now = self._loaded_just_now, False
         if first and alike and stored.version:
             return
-        kept = alike and stored.epoch == epoch
+        kept = alike and stored.epoch == epoch and (self._sent is None or _alike(self._sent, stored.memory))
         if kept and not (status is not None and self._leadership.leads() and status.due(memory)):
             return
         if not self._leadership.confirm(epoch, EFFECT_S):
             return
         self._written_in = epoch
         try:
-            stored = self._settled(stored)
-            shown = status.text(memory) if status is not None else ""
-            self._stored = self._store.save(self._application, memory, over=stored, epoch=epoch, shown=shown)
+            stored = self._stored = self._settled(stored)
+            self._stored = self._write(memory, stored)
         except RemoteError as error:
             if status is not None:
                 status.tried(memory, written=False)
             if not kept or isinstance(error, Conflict):
                 raise
-            self._in_doubt = True
             log.warning("status.unsaved", application=self._application, error=str(error))
             return
         if status is not None:
             status.tried(memory, written=True)
 
     def _settled(self, stored: StoredMemory) -> StoredMemory:
-        """What is stored now if the answer to a write of the status was lost. Otherwise the next memory would be refused, and forgotten."""
-        if not self._in_doubt:
+        """What is stored now if the answer to a write was lost. Otherwise our own write would count as another's.
+
+        The next memory would be refused, and with it what was done since: a failover would be found as one made by hand.
+        """
+        if self._sent is None:
             return stored
-        found, self._in_doubt = self._store.load(self._application), False
-        return found if found.epoch == stored.epoch and _alike(found.memory, stored.memory) else stored
+        found = self._store.load(self._application)
+        ours = ((stored.memory, stored.epoch), (self._sent, self.epoch))
+        self._sent = None
+        return found if any(found.epoch == epoch and _alike(found.memory, memory) for memory, epoch in ours) else stored
+
+    def _write(self, memory: Memory, stored: StoredMemory) -> StoredMemory:
+        shown = self._status.text(memory) if self._status is not None else ""
+        try:
+            return self._store.save(self._application, memory, over=stored, epoch=self.epoch, shown=shown)
+        except Unavailable:
+            self._sent = memory
+            raise
 
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
         """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""

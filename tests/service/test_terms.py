@@ -21,7 +21,7 @@ from controller.service.terms import REFUSED_LATELY_S, TermRecord
 from tests.support.applications import NOW, memory, snapshot
 
 KEY = "shop/sd21"
-ONE, TWO = Memory(hold_level=1), Memory(hold_level=2)
+ONE, TWO, THREE = (Memory(hold_level=level) for level in (1, 2, 3))
 
 
 class Leader:
@@ -149,21 +149,53 @@ def test_without_a_later_term_nothing_is_decided() -> None:
     assert not record.current()
 
 
-def test_our_own_write_with_a_lost_answer_is_recognised() -> None:
-    """It is of our term because we wrote it: no new term, only another reading."""
+@pytest.mark.parametrize("found", [Memory(), ONE], ids=["first", "later"])
+@pytest.mark.parametrize("fails", [1, 3])
+def test_our_own_write_with_a_lost_answer_is_gone_on_from(found: Memory, fails: int) -> None:
+    """Refused as if another had written, the next memory would be lost with the mode changes in it, and found again as made by hand."""
+    shelf, leader = Shelf(), Leader(3)
+    if found != Memory():
+        shelf.record = StoredMemory(found, "7", 2)
+    record = TermRecord(shelf, leader, KEY)
+    record.load()
+    shelf.lose_answer = True
+    with pytest.raises(Unavailable):
+        record.save(TWO)
+    shelf.lose_answer, shelf.refuse = False, True
+    for level in range(fails):
+        with pytest.raises(Unavailable):
+            record.save(Memory(hold_level=10 + level))
+    shelf.refuse = False
+    record.save(THREE)
+    assert (shelf.record.memory, leader.now) == (THREE, 3)
+
+
+def test_a_write_with_a_lost_answer_is_taken_back() -> None:
+    """The memory is what it was before that write, but the stored one is not."""
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(3), KEY)
+    record.load()
+    record.save(ONE)
+    shelf.lose_answer = True
+    with pytest.raises(Unavailable):
+        record.save(TWO)
+    shelf.lose_answer = False
+    record.save(ONE)
+    assert shelf.record.memory == ONE
+
+
+def test_what_another_wrote_meanwhile_is_not_written_over() -> None:
+    """A person edits the ConfigMap after our write: it is read like any other change."""
     shelf, leader = Shelf(), Leader(3)
     record = TermRecord(shelf, leader, KEY)
     record.load()
     shelf.lose_answer = True
     with pytest.raises(Unavailable):
         record.save(ONE)
-    shelf.lose_answer = False
+    shelf.lose_answer, shelf.record = False, StoredMemory(THREE, "9", 3)
     with pytest.raises(Conflict):
         record.save(TWO)
-    assert record.load() == ONE
-    assert leader.now == 3
-    record.save(TWO)
-    assert shelf.record.memory == TWO
+    assert (record.load(), leader.now) == (THREE, 3)
 
 
 def test_a_standby_reads_without_claiming_anything() -> None:
