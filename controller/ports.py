@@ -54,6 +54,7 @@ class Message:
         incident: What the message is about, the same for all messages about it: an alert and its resolution, a failover and its fallback.
         over: Whether that is over already, so that no other message will resolve it.
         cluster: The cluster's name, "" if none is configured.
+        again: Whether it was offered before, in other words perhaps: only a sink that could not deliver that needs it.
         runbook: Where it is written what to do: a URL, or a path within the documentation; "" if nothing is to be done.
     """
 
@@ -74,6 +75,7 @@ class Message:
     incident: str = ""
     over: bool = False
     cluster: str = ""
+    again: bool = False
     runbook: str = ""
 
 

@@ -141,7 +141,8 @@ class Recent:
     the last message that people read must be true.
 
     Args:
-        window_s: How long a key counts, seconds from the message that passed. A condition that lasts is repeated once a window.
+        window_s: How long a key counts, seconds from the message that passed. For a message that is offered again it counts until another
+            kind passes: what lasts is not repeated to those who know of it.
         size: Most keys held; the oldest is forgotten first.
     """
 
@@ -154,7 +155,7 @@ class Recent:
         return len(self._seen)
 
     def repeats(self, message: Message, now: float) -> bool:
-        """Whether an equal message passed within the window. If none did, records that this one passes now.
+        """Whether an equal message passed, within the window unless it is offered again. If none did, records that this one passes now.
 
         Args:
             message: Repeats nothing if it has no `dedup_key`.
@@ -164,7 +165,9 @@ class Recent:
         if not key:
             return False
         seen = self._seen.get(key)
-        if seen is not None and seen[0] is message.kind and now - seen[1] < self._window_s:
+        if seen is not None and seen[0] is message.kind and (message.again or now - seen[1] < self._window_s):
+            if message.again:
+                self._seen.move_to_end(key)  # what lasts is the last to be forgotten
             return True
         self._seen[key] = (message.kind, now)
         self._seen.move_to_end(key)

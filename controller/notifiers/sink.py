@@ -78,7 +78,7 @@ class SinkHealth:
         sent: Messages delivered.
         failed: Messages given up after at least one attempt.
         dropped: Messages that left the queue without an attempt: it was full, or closed.
-        suppressed: Messages not queued because they repeated one within the window.
+        suppressed: Messages not queued because they repeated one within the window, or were offered again and had been sent.
         retried: Attempts beyond the first of each message.
     """
 

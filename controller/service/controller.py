@@ -21,14 +21,14 @@ from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
 from controller.policy.memory import standing_mode
-from controller.policy.model import Alert, Application, Decision, Memory, Mode, Override, Plan, Snapshot
+from controller.policy.model import Application, Decision, Memory, Mode, Override, Plan, Snapshot
 from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.application_status import ApplicationStatus
 from controller.service.executor import Executor, Outcome
 from controller.service.explanation import next_step
-from controller.service.messages import adopted, alert_changes, override_changes, routed
+from controller.service.messages import Raised, adopted, alert_changes, alerts_of_removed, override_changes, routed
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
 from controller.service.takeover import Takeover
@@ -70,7 +70,7 @@ class _Record:
     passes: ApplicationPass
     status: ApplicationStatus
     last: _Last | None = None  # None: no pass yet
-    alerts: dict[str, Alert] = field(default_factory=dict)
+    alerts: dict[str, Raised] = field(default_factory=dict)  # guarded by the controller's lock: a removal resolves them
     at: float = 0.0  # when the last pass decided, monotonic
     failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
     override: Override | None = None  # None: not observed yet
@@ -171,8 +171,10 @@ class Controller:
         self._last_round = clock.monotonic()
 
     def configure(self, applications: Mapping[str, Application]) -> None:
-        """Replaces the applications. Those that stay keep their state."""
+        """Replaces the applications. Those that stay keep their state; the alerts of those that go are resolved."""
         with self._lock:
+            for key in self._records.keys() - applications.keys():
+                self._resolve(self._records[key])
             before, self._applications = self._applications, dict(applications)
             self._all = tuple(self._applications.values())
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
@@ -185,6 +187,12 @@ class Controller:
             self._telemetry.retain(applications)
         self._meter.retain(applications)
         self._view.dirty.mark(everything=True)
+
+    def _resolve(self, record: _Record) -> None:
+        """Resolves the alerts of an application that is removed. Call it with the lock held, so that none of its passes adds another."""
+        if record.last is not None and self._leadership.leads():
+            self.publish(alerts_of_removed(record.last.snapshot, record.alerts.values(), record.last.mode, self._clock.now()))
+        record.alerts = {}
 
     def applications(self) -> tuple[Application, ...]:
         """All applications; the same tuple until they are configured anew."""
@@ -375,15 +383,17 @@ class Controller:
             record.alerts = {}  # only the leader notifies; when this replica begins to lead, it notifies of the alerts that are still on
             return
         coming = functools.partial(next_step, conclusion.memory, snapshot)
-        record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, mode, coming)
-        messages += news
+        with self._lock:
+            if self._records.get(snapshot.application.key) is record:  # otherwise it was removed, and nothing would resolve its alerts
+                record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, mode, coming)
+                self.publish(messages)
         if record.override is not None:
-            messages += override_changes(snapshot, record.override, mode)
+            news += override_changes(snapshot, record.override, mode)
         record.override = snapshot.routing.override
-        self.publish(messages)
+        self.publish(news)
 
     def publish(self, messages: Iterable[Message]) -> None:
-        """Passes messages to the dispatcher, if there is one."""
+        """Passes messages to the dispatcher, if there is one. Never blocks."""
         if self._dispatcher is not None:
             for message in messages:
                 self._dispatcher.publish(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
@@ -16,6 +16,9 @@ from controller.policy.model import Alert, Application, Decision, Mode, ModeChan
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
 from controller.signals.load_balancer.turns import Load
+
+AGAIN_S: Final = 600.0
+"""After how long an alert that is still on is offered to the sinks again, seconds: one that was down when it began learns of it then."""
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
@@ -137,28 +140,63 @@ def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An alert that is on.
+
+    Attributes:
+        alert: The alert, as it was found last.
+        offered_at: When a message about it was last offered to the sinks, seconds since the Unix epoch.
+    """
+
+    alert: Alert
+    offered_at: float
+
+    def due(self, now: float) -> bool:
+        """Whether it is to be offered again; also after the clock was set back."""
+        return not 0 <= now - self.offered_at < AGAIN_S
+
+
 def alert_changes(
-    snapshot: Snapshot, before: Mapping[str, Alert], now: Iterable[Alert], mode: Mode | None, then: Callable[[], str] = lambda: ""
-) -> tuple[dict[str, Alert], list[Message]]:
-    """The messages about a change of the set of alerts.
+    snapshot: Snapshot, before: Mapping[str, Raised], now: Iterable[Alert], mode: Mode | None, then: Callable[[], str] = lambda: ""
+) -> tuple[dict[str, Raised], list[Message]]:
+    """The messages about a change of the set of alerts, and about alerts that have been on for long.
 
     Args:
         snapshot: The application and the time.
         before: The alerts that were on, by key.
         now: The alerts that are on now.
         mode: The present mode.
-        then: Says what comes next; called only where there is a new alert.
+        then: Says what comes next; called only where an alert is to be reported.
 
     Returns:
-        The alerts that are on, by key, and the messages about new and resolved ones.
+        The alerts that are on, by key, and the messages about new and resolved ones, and about those that are to be offered again.
     """
+    at = snapshot.now
     on = {alert.key: alert for alert in now}
-    new = [alert for key, alert in on.items() if key not in before]
-    coming = then() if new else ""
-    # What comes next may end with what is wrong, which the alert says already.
-    messages = [replace(_alert(snapshot, alert, mode, resolved=False), next=coming.partition(f": {alert.text}")[0]) for alert in new]
-    messages += [_alert(snapshot, alert, mode, resolved=True) for key, alert in before.items() if key not in on]
-    return on, messages
+    said = [alert for key, alert in on.items() if key not in before or before[key].due(at)]
+    coming = then() if said else ""
+    messages = []
+    for alert in said:
+        then_ = coming.partition(f": {alert.text}")[0]  # what comes next may end with what is wrong, which the alert says already
+        messages.append(replace(_alert(snapshot, alert, mode, resolved=False), next=then_, again=alert.key in before))
+    messages += [_alert(snapshot, one.alert, mode, resolved=True) for key, one in before.items() if key not in on]
+    offered = {alert.key for alert in said}
+    return {key: Raised(alert, at if key in offered else before[key].offered_at) for key, alert in on.items()}, messages
+
+
+def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode | None, at: float) -> Iterator[Message]:
+    """The messages that resolve the alerts of an application that was removed from the application files.
+
+    Args:
+        snapshot: The last one of it.
+        before: The alerts that were on.
+        mode: Its last mode.
+        at: When it was removed, seconds since the Unix epoch.
+    """
+    for one in before:
+        words = f"the application is not configured any more; the alert said: {one.alert.text}"
+        yield replace(_alert(snapshot, one.alert, mode, resolved=True), why=words, at=at)
 
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,6 +130,22 @@ def test_a_message_repeats_another_only_within_the_window() -> None:
     assert not recent.repeats(alert, 0.0)
     assert recent.repeats(alert, 9.9)
     assert not recent.repeats(alert, 10.0), "the window counts from the first, so a lasting condition is repeated"
+
+
+def test_what_is_offered_again_passes_only_where_it_was_not_delivered() -> None:
+    """An alert that lasts for a day is one message to a receiver that works, whatever else passes meanwhile."""
+    recent = Recent(10.0, 2)
+    alert, resolved = (a_message(kind, dedup_key="k") for kind in (MessageKind.ALERT, MessageKind.RESOLVED))
+    again = replace(alert, why="in other words", again=True)
+    assert not recent.repeats(alert, 0.0)
+    for now in (9.0, 11.0, 86_400.0):
+        assert not recent.repeats(a_message(dedup_key=f"another at {now}"), now)
+        assert recent.repeats(again, now)
+    recent.forget(alert)
+    assert not recent.repeats(again, 86_401.0), "it was given up"
+    assert recent.repeats(again, 90_000.0)
+    assert not recent.repeats(resolved, 90_001.0)
+    assert not recent.repeats(again, 90_002.0), "it began anew"
 
 
 def test_a_message_without_a_key_never_repeats() -> None:

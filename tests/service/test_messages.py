@@ -9,7 +9,7 @@ import pytest
 from controller.policy.model import Alert, Mode, Override
 from controller.policy.reasons import Reason
 from controller.ports import MessageKind
-from controller.service.messages import alert_changes, override_changes
+from controller.service.messages import Raised, alert_changes, alerts_of_removed, override_changes
 from tests.support.applications import NOW, snapshot
 
 
@@ -30,6 +30,25 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
     assert came.dedup_key == f"{made.application.key}/{alert.key}"
     _, (went,) = alert_changes(made, on, [], Mode.COST)
     assert (went.kind, went.reason, went.title) == (MessageKind.RESOLVED, reason, f"sd21: {subject}")
+
+
+def test_an_alert_that_lasts_is_offered_again() -> None:
+    """Every ten minutes, with its latest words, and at once after the clock was set back. The sinks tell whether they need it."""
+    made, on, offered = snapshot(), dict[str, Raised](), list[float]()
+    for second in (*range(0, 1900, 15), 1000):
+        alert = Alert("unverified", "critical", f"for {second} s")
+        on, messages = alert_changes(replace(made, now=NOW + second), on, [alert], Mode.COST, lambda: "waits")
+        offered += [message.at - NOW for message in messages]
+        assert all((message.why, message.next, message.again) == (alert.text, "waits", second > 0) for message in messages)
+    assert offered == [0, 600, 1200, 1800, 1000]
+
+
+def test_the_alerts_of_an_application_that_is_removed_are_resolved() -> None:
+    made, alert = snapshot(), Alert("unverified", "critical", "the load balancer shows something else")
+    on, (came,) = alert_changes(made, {}, [alert], Mode.COST)
+    (went,) = alerts_of_removed(made, on.values(), Mode.COST, NOW + 60)
+    assert (went.kind, went.dedup_key, went.at) == (MessageKind.RESOLVED, came.dedup_key, NOW + 60)
+    assert went.why == "the application is not configured any more; the alert said: the load balancer shows something else"
 
 
 DRILL = Override(paused_until=NOW + 3600, paused_why="drill", paused_by="ann")

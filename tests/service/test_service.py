@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import AcceleratedClock
+from controller.clock import AcceleratedClock, SystemClock
 from controller.policy.routing import parse_action
 from controller.ports import MessageKind
 from failover_harness.waiting import wait_for
@@ -216,6 +216,19 @@ def test_karpenter_that_cannot_be_observed_is_a_critical_alert(tmp_path: Path) -
     try:
         with running(make_service(cluster, tmp_path, sinks=(collector,))):
             wait_for("the alert", lambda: any("karpenter cannot be observed" in m.why for m in collector.messages))
+    finally:
+        cluster.close()
+
+
+def test_an_application_that_is_removed_leaves_no_alert_open(tmp_path: Path) -> None:
+    """What watches it elsewhere would page for it for ever: nothing else would resolve the alert."""
+    cluster, collector = Cluster(SystemClock(), standby=False), Collector()
+    try:
+        with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+            wait_for("the alert", lambda: any(one.kind is MessageKind.ALERT for one in collector.messages))
+            service.controller.configure({})
+            opened = {one.dedup_key for one in collector.messages if one.kind is MessageKind.ALERT}
+            wait_for("the resolutions", lambda: opened <= {one.dedup_key for one in collector.messages if one.kind is MessageKind.RESOLVED})
     finally:
         cluster.close()
 
