@@ -245,7 +245,8 @@ class Refusal:
     @property
     def open_capacity_types(self) -> tuple[str, ...]:
         """The capacity types that the launch may have asked for, as its NodeClaim says, else its NodePool; () where neither does."""
-        return (self.capacity_types if self.says("capacity_types") else ()) or self.pool_capacity_types
+        said = self.requirements_known and "capacity_types" not in self.inexact
+        return (self.capacity_types if said else ()) or self.pool_capacity_types
 
     @property
     def last_at(self) -> float:

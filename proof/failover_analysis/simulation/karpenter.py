@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -255,14 +255,15 @@ class Karpenter:
 
     def _refused(self, pool: Pool, claims: list[Claim], events: list[Refusal]) -> None:
         """Records one event for each claim and deletes it."""
-        pool.failures.extend(events)
+        pool.failures.extend(replace(event, pool_capacity_types=pool.capacity_types) for event in events)
         for claim in claims:
             self._event_queue.after(REFUSED_S, partial(self._end, pool, claim))
 
     def _stuck(self, pool: Pool, claims: list[Claim]) -> None:
         """A launch failed for another reason than capacity: the claim lingers with a condition, and there is no event."""
         for claim in claims:
-            pool.failures.append(create_error(claim, claims[0].name, self._event_queue.now))
+            error = create_error(claim, claims[0].name, self._event_queue.now)
+            pool.failures.append(replace(error, pool_capacity_types=pool.capacity_types))
             self._event_queue.after(CREATE_ERROR_LIFE_S, partial(self._end, pool, claim))
         self._changed()
 

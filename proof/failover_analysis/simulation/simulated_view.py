@@ -219,7 +219,7 @@ class SimulatedView:
         limited = f"limit of nodes reached: {used} of {pool.limit}" if pool.full() else ""
         return PoolObservation(
             name=pool.name,
-            failures=summed_up(self._failure(one, pool) for one in pool.failures),
+            failures=summed_up(map(self._failure, pool.failures)),
             launches=tuple(self._launch(claim) for claim in pool.launches),
             elsewhere=self._elsewhere(pool),
             blocked_at=pool.blocked_at,
@@ -228,9 +228,8 @@ class SimulatedView:
             at_limit=limited,
         )
 
-    def _failure(self, failure: Refusal, pool: Pool) -> Refusal:
-        """A refusal through a NodePool as this replica sees it: of one from before its start the first list has the event, no NodeClaim."""
-        failure = replace(failure, pool_capacity_types=pool.capacity_types)
+    def _failure(self, failure: Refusal) -> Refusal:
+        """A refusal as this replica sees it: of one from before its start, the first list has the event and no NodeClaim."""
         if failure.at >= self._since:
             return failure
         return replace(failure, seen=failure.at, instance_types=(), capacity_types=(), requirements_known=False, order=0)
@@ -246,7 +245,7 @@ class SimulatedView:
         for other in self._world.karpenter.pools.values():
             if other is pool or set(other.types).isdisjoint(pool.types):
                 continue
-            named = [self._failure(one, other) for one in other.failures if one.named_type in pool.types]
+            named = [self._failure(one) for one in other.failures if one.named_type in pool.types]
             found += summed_up(not_ended(named, [self._launch(claim) for claim in other.launches]))
         return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
 
