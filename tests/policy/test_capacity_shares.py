@@ -66,7 +66,7 @@ def test_the_price_the_hold_and_the_account_follow_from_them(style: RoutingStyle
     assert break_even_s(app, figures.intended, [inf2.name], 0) == pytest.approx(spent / extra, rel=0.01)
     for mode in Mode:
         observed = replace(_seen(app, mode), units=made.units)
-        account = booked(Ledger(), observed, decide(memory(mode, mode_since=NOW - 10), observed)[1], 60.0)
+        account = booked(Ledger(), observed, decide(memory(mode, mode_since=NOW - 10), observed)[1], mode, 60.0)
         assert account.premium + account.saved == pytest.approx(extra / 60, rel=0.01)
 
 
