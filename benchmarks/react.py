@@ -503,10 +503,19 @@ def main() -> None:
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
     begun, say = time.monotonic(), progress()
     size = machine()
-    results = [_measured(scenario, plan, options.noise, say) for scenario in plan.scenarios]
+    results, failed = [], list[str]()
+    for scenario in plan.scenarios:
+        try:
+            results.append(_measured(scenario, plan, options.noise, say))
+        except Exception as error:  # noqa: BLE001 - an hour of other rows is not lost with it
+            failed.append(f"{scenario}: {error}")
+            say(f"a row failed: {failed[-1]}")
     took = time.monotonic() - begun
     document = report.document([asdict(one) for one in results], size, asdict(CheckerLatency.computed()), options.noise, took)
-    report.write(document, docs=not (options.quick or options.applications), replace=options.replace)
+    whole = not (options.quick or options.applications or failed)
+    report.write(document, docs=whole, replace=options.replace and not failed)
+    if failed:
+        sys.exit("\n".join(("The docs stay as they are; rows that failed can be measured with --applications … --replace.", *failed)))
 
 
 if __name__ == "__main__":
