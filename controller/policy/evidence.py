@@ -114,7 +114,7 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
     groups: dict[tuple[str, ...], list[PendingPod]] = {}
     for pod in waiting:
         named = tuple(name for name in pod.pools if name in pools) or (observed.pool.name,)
-        launching = tuple(name for name in named if _launches_nothing(pools[name], policy, now) == "")
+        launching = tuple(name for name in named if not _launches_nothing(pools[name], policy, now))
         groups.setdefault(launching or named, []).append(pod)
     best: Finding | None = None
     whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
