@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -25,24 +26,40 @@ _MASKED_KEYS: Final = frozenset({
     "aws_session_token",
 })  # fmt: skip
 
-# Every pattern is linear in the text: no nested or overlapping repetition, and no run of characters is searched from each of its places.
-# The group is kept; the rest of the match is masked.
-_PATTERNS: Final = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"(hooks\.slack(?:-gov)?\.com(?::\d+)?(?:/|%2F))[^\s\"'<>\\]+",
-        r"(/(?:services|workflows|triggers)/)T[A-Z0-9]+/[A-Z0-9]+/[A-Z0-9/]+",
-        r"()\bxox[a-z]-[A-Z0-9-]{8,}",
-        r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}",
-        r"((?:aws_?)?(?:secret_?access_?key|session_?token)[\"']?\s*[:=]\s*[\"']?)[A-Z0-9/+=]{8,}",
-        r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+",
-        r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"',]+",
-        r"(\bbearer\s+)[A-Z0-9._~+/=-]{8,}",
-        r"()\bk8s-aws-v1\.[A-Z0-9_-]{8,}",
-        # A JSON web token. It is searched from the start of a run alone: from each "eyJ" in it, 200 KiB of them take minutes.
-        r"()(?<![A-Z0-9_-])(?=[A-Z0-9_-]*eyJ[A-Z0-9_-]{8})(?>[A-Z0-9_-]+)\.(?>[A-Z0-9_-]+)\.[A-Z0-9_-]+",
-        r"(://)[^/\s?#\"'<>]+(?=@)",
-    )
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """A kind of secret.
+
+    Attributes:
+        words: Lower-case texts of which a match has at least one. Most texts have none, and finding
+            that out is a hundred times faster than the search.
+        search: Its group is kept; the rest of the match is masked.
+    """
+
+    words: tuple[str, ...]
+    search: re.Pattern[str]
+
+    @classmethod
+    def of(cls, words: str, search: str) -> _Pattern:
+        """A pattern from its words, separated by spaces, and its search, in which case and non-ASCII letters count for nothing."""
+        return cls(tuple(words.split()), re.compile(search, re.IGNORECASE | re.ASCII))
+
+
+# Every search is linear in the text: no nested or overlapping repetition, and no run of characters is searched from each of its places.
+_PATTERNS: Final = (
+    _Pattern.of("hooks.slack", r"(hooks\.slack(?:-gov)?\.com(?::\d+)?(?:/|%2F))[^\s\"'<>\\]+"),
+    _Pattern.of("/services/ /workflows/ /triggers/", r"(/(?:services|workflows|triggers)/)T[A-Z0-9]+/[A-Z0-9]+/[A-Z0-9/]+"),
+    _Pattern.of("xox", r"()\bxox[a-z]-[A-Z0-9-]{8,}"),
+    _Pattern.of("akia asia", r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
+    _Pattern.of("secret session", r"((?:aws_?)?(?:secret_?access_?key|session_?token)[\"']?\s*[:=]\s*[\"']?)[A-Z0-9/+=]{8,}"),
+    _Pattern.of("x-amz-", r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
+    _Pattern.of("authorization", r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"',]+"),
+    _Pattern.of("bearer", r"(\bbearer\s+)[A-Z0-9._~+/=-]{8,}"),
+    _Pattern.of("k8s-aws-v1.", r"()\bk8s-aws-v1\.[A-Z0-9_-]{8,}"),
+    # A JSON web token. It is searched from the start of a run alone: from each "eyJ" in it, 200 KiB of them take minutes.
+    _Pattern.of("eyj", r"()(?<![A-Z0-9_-])(?=[A-Z0-9_-]*eyJ[A-Z0-9_-]{8})(?>[A-Z0-9_-]+)\.(?>[A-Z0-9_-]+)\.[A-Z0-9_-]+"),
+    _Pattern.of("://", r"(://)[^/\s?#\"'<>]+(?=@)"),
 )
 
 
@@ -88,8 +105,10 @@ class Redactor:
         """Returns the text with every registered secret and every match of a pattern masked."""
         # Exact secrets first: a pattern that matches only part of one would leave the rest. Again at the end: see `_exact`.
         text = self._exact(text)
+        lower = text.lower()
         for pattern in _PATTERNS:
-            text = pattern.sub(rf"\g<1>{MASK}", text)
+            if any(word in lower for word in pattern.words):
+                text = pattern.search.sub(rf"\g<1>{MASK}", text)
         return self._exact(text)
 
     def document(self, text: str) -> str:
@@ -107,7 +126,7 @@ class Redactor:
         """
         if event.get("exc_info"):
             event = structlog.processors.format_exc_info(_logger, _method, event)
-        if all(value is None or isinstance(value, str | bool | int | float) for value in event.values()) and self._clean(_strings(event)):
+        if all(map(_plain, event.values())) and self._clean(_strings(event)):
             return event
         cleaned = {self(str(name)): self._value(value, str(name), 0) for name, value in event.items()}
         event.clear()
@@ -151,6 +170,13 @@ class Redactor:
         except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything
             return f"<{type(value).__name__}>"
         return value if all(self(text) == text for text in texts) else self(texts[0])
+
+
+def _plain(value: object) -> bool:
+    """Whether the value is JSON of no other parts than `_strings` knows, one level deep."""
+    if isinstance(value, list):
+        return all(item is None or isinstance(item, str | bool | int | float) for item in value)
+    return value is None or isinstance(value, str | bool | int | float)
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -8,6 +8,7 @@ import re
 import re._constants as kinds  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from types import ModuleType
 from typing import Any, Final
 
@@ -23,14 +24,25 @@ def modules(package: ModuleType) -> Iterator[ModuleType]:
 
 
 def patterns(package: ModuleType) -> dict[str, re.Pattern[Any]]:
-    """The compiled patterns among the values of the modules, alone or in a tuple, by module and name."""
+    """The compiled patterns among the values of the modules, alone or in tuples and data classes, by module and name."""
     made = {}
     for module in modules(package):
         for name, value in vars(module).items():
-            for number, one in enumerate(value if isinstance(value, tuple) else (value,)):
-                if isinstance(one, re.Pattern):
-                    made[f"{module.__name__}.{name}[{number}]"] = one
+            for number, one in enumerate(_within(value)):
+                made[f"{module.__name__}.{name}[{number}]"] = one
     return made
+
+
+def _within(value: object) -> Iterator[re.Pattern[Any]]:
+    """The patterns in a value."""
+    if isinstance(value, re.Pattern):
+        yield value
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _within(one)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _within(getattr(value, field.name))
 
 
 def worst(pattern: re.Pattern[Any], length: int) -> Iterator[str]:
