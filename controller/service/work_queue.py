@@ -39,6 +39,11 @@ class _Entry:
     urgency: float = math.inf
     turn: int | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it waits for a worker."""
+        return self.turn is not None
+
 
 class WorkQueue:
     """Keys that wait for a worker. Safe to share between threads.
@@ -58,7 +63,7 @@ class WorkQueue:
         self._timers: list[tuple[float, str]] = []  # one whose time is not its entry's `due` is out of date
         self._working: dict[str, float] = {}  # since when; also of keys that are removed meanwhile
         self._turns = count()
-        self._waiting = 0  # entries with a turn
+        self._waiting, self._changes = 0, 0  # entries that are ready; those of them that a change made ready
         self._named = math.inf  # when `promote` is to be called again
         self._closed = False
 
@@ -66,7 +71,8 @@ class WorkQueue:
         """Replaces the set of keys. New ones wait for `add`; those that are gone are not handed out any more."""
         with self._news:
             self._entries = {key: self._entries.get(key) or _Entry() for key in keys}
-            self._waiting = sum(entry.turn is not None for entry in self._entries.values())
+            ready = [entry for entry in self._entries.values() if entry.ready]
+            self._waiting, self._changes = len(ready), sum(entry.changed is not None for entry in ready)
 
     def add(self, keys: Iterable[str]) -> None:
         """Notes that something changed. Unknown keys are ignored."""
@@ -75,7 +81,9 @@ class WorkQueue:
             for key in keys:
                 entry = self._entries.get(key)
                 if entry is not None:
-                    entry.changed = now if entry.changed is None else entry.changed
+                    if entry.changed is None:
+                        entry.changed = now
+                        self._changes += entry.ready
                     self._place(key, entry, now)
             self._news.notify_all()
 
@@ -145,7 +153,7 @@ class WorkQueue:
     def changes(self) -> int:
         """The number of keys that are ready because something changed; 0 once the queue is closed."""
         with self._news:
-            return 0 if self._closed else sum(entry.turn is not None and entry.changed is not None for entry in self._entries.values())
+            return 0 if self._closed else self._changes
 
     def longest_s(self) -> float:
         """For how long the oldest of the present workers has had its key, seconds; 0 if all are idle."""
@@ -154,7 +162,7 @@ class WorkQueue:
 
     def _outdated(self, at: float, key: str) -> bool:
         entry = self._entries.get(key)
-        return entry is None or entry.due != at or entry.turn is not None or key in self._working
+        return entry is None or entry.due != at or entry.ready or key in self._working
 
     def _place(self, key: str, entry: _Entry, now: float) -> None:
         """Puts a key where it belongs: it is being worked on, it is ready, or it waits for its time."""
@@ -166,8 +174,10 @@ class WorkQueue:
             self._time(entry.due, key)
             return
         urgency = entry.changed if entry.changed is not None else entry.due + OVERTAKE_S
-        if entry.turn is None or urgency < entry.urgency:  # a change puts forward what was merely due
-            self._waiting += entry.turn is None
+        if not entry.ready or urgency < entry.urgency:  # a change puts forward what was merely due
+            if not entry.ready:
+                self._waiting += 1
+                self._changes += entry.changed is not None
             entry.urgency, entry.turn = urgency, next(self._turns)
             heapq.heappush(self._ready, (urgency, entry.turn, key))
 
@@ -184,8 +194,9 @@ class WorkQueue:
             _, turn, key = heapq.heappop(self._ready)
             entry = self._entries.get(key)
             if entry is not None and entry.turn == turn and key not in self._working:
-                entry.turn = entry.changed = None
                 self._waiting -= 1
+                self._changes -= entry.changed is not None
+                entry.turn = entry.changed = None
                 self._working[key] = self._clock.monotonic()
                 return key
         return None
