@@ -16,6 +16,7 @@ from controller.catalog.reload import CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, SystemClock
+from controller.mode_changes_first import ModeChangesFirst
 from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.dispatcher import Dispatcher
@@ -62,9 +63,24 @@ log = structlog.get_logger(__name__)
 
 
 def make_external(
-    settings: Settings, view: ClusterView, clock: Clock, clients: AwsClients, stop: threading.Event | None = None
+    settings: Settings,
+    view: ClusterView,
+    clock: Clock,
+    clients: AwsClients,
+    stop: threading.Event | None = None,
+    *,
+    busy: Callable[[], bool] = lambda: False,
 ) -> ExternalSources:
-    """Makes the pollers of the external sources that the settings enable. They end their waits when `stop` is set."""
+    """Makes the pollers of the external sources that the settings enable.
+
+    Args:
+        settings: The settings.
+        view: The view of the cluster.
+        clock: The clock.
+        clients: The AWS client factory.
+        stop: Ends their waits when set.
+        busy: Whether many applications wait for a pass: CloudWatch's poll lets them go first.
+    """
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
     # What comes in between two runs of the job must not be lost, or the rate could never be reached.
     burst = max(_ELBV2_BURST, 2 * polls.elbv2_calls_per_s * polls.verification_interval_s)
@@ -79,6 +95,7 @@ def make_external(
         interval_s=polls.cloudwatch_interval_s,
         freshness_s=freshness.cloudwatch_s,
         stop=stop,
+        before=ModeChangesFirst(busy, clock, stop),
     )
     capacity = Ec2Poller(
         clients,
@@ -155,7 +172,7 @@ class Service:
             timeout_s=kube.watch_timeout_s,
             idle_s=kube.watch_idle_s,
         )
-        self._external = make_external(settings, self.view, clock, self._clients, self._stop)
+        self._external = make_external(settings, self.view, clock, self._clients, self._stop, busy=self._others_wait)
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ListedStore(ConfigMapStore(session, kube.state_namespace), self._leadership, clock)
@@ -213,7 +230,8 @@ class Service:
 
     def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
         slack, common = self._settings.slack, self._settings.notifications
-        events = AfterModeChanges(EventNotifier(self._session, self._clock, self._involved), self._others_wait, self._clock)
+        first = ModeChangesFirst(self._others_wait, self._clock)
+        events = AfterModeChanges(EventNotifier(self._session, self._clock, self._involved), first)
         sinks = [events, *extra, *outer_sinks(self._settings, self._clients)]
         if self._cloudwatch is not None:
             sinks.append(self._cloudwatch)

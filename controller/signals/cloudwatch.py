@@ -286,6 +286,7 @@ class CloudWatchPoller:
         freshness_s: How old the last good answer may be before `source` counts as stale, seconds.
         budget: Budget of GetMetricData calls; None: a new one. A poll waits for it, for at most one interval.
         stop: Ends such a wait early when set.
+        before: Called before each call; may wait for a bounded time.
     """
 
     def __init__(
@@ -302,6 +303,7 @@ class CloudWatchPoller:
         freshness_s: float = 300.0,
         budget: CallBudget | None = None,
         stop: threading.Event | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         if lag < 0 or lookback < 1:
             raise ValueError(f"lag must not be negative and lookback at least 1, got {lag} and {lookback}")
@@ -315,6 +317,7 @@ class CloudWatchPoller:
         self._freshness_s = freshness_s
         self._budget = budget or CallBudget(1, 10, clock)
         self._stop = stop or threading.Event()
+        self._before = before
         self._lock = threading.Lock()
         self._demand: dict[tuple[str, str], Sample] = {}
         self._latency: dict[tuple[str, str], Sample] = {}
@@ -439,6 +442,7 @@ class CloudWatchPoller:
             RemoteError: CloudWatch did not answer.
             _BudgetSpentError: The call budget is spent.
         """
+        self._before()
         if not self._budget.wait(timeout_s=until - self._clock.monotonic(), stop=self._stop):
             raise _BudgetSpentError
         with self._lock:

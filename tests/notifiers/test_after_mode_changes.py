@@ -8,7 +8,8 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.errors import Unavailable
-from controller.notifiers.after_mode_changes import LONGEST_S, AfterModeChanges
+from controller.mode_changes_first import LONGEST_S, ModeChangesFirst
+from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.ports import Message
 from tests.notifiers.support import START, a_message
 
@@ -40,7 +41,8 @@ def made(busy: list[tuple[float, float]]) -> tuple[AfterModeChanges, Kept, Ticki
     """Its notifier and clock; applications wait in these spans of seconds."""
     clock = Ticking(START)
     kept = Kept(clock)
-    return AfterModeChanges(kept, lambda: any(first <= clock.now() - START < last for first, last in busy), clock), kept, clock
+    wait = ModeChangesFirst(lambda: any(first <= clock.now() - START < last for first, last in busy), clock)
+    return AfterModeChanges(kept, wait), kept, clock
 
 
 def test_a_message_waits_until_few_applications_do() -> None:

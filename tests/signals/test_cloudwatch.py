@@ -262,6 +262,21 @@ def test_how_many_of_the_newest_periods_are_ignored_can_be_set(lag: int, value: 
     assert poller.demand(KEY, "inf2") == Sample(value, MINUTE - 60 * lag)
 
 
+def test_each_call_gives_way_to_mode_changes(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """A poll over a thousand applications computes for seconds. It goes on where it stopped."""
+    endpoint.values, calls_before = {"a299-counter": {2: 7}}, list[int]()
+
+    def wait() -> None:
+        calls_before.append(len(endpoint.calls))
+        clock.advance(5.0)
+
+    poller = CloudWatchPoller(Clients(endpoint), clock, before=wait)
+    poller.poll([application(f"app{number}", unit(f"a{number}"), unit(f"b{number}")) for number in range(300)], {})
+    assert calls_before == [0, 1, 2]
+    assert [len(call["MetricDataQueries"]) for call in endpoint.calls] == [500, 500, 200]
+    assert poller.demand("default/app299", "a299") == Sample(7, MINUTE - 60)
+
+
 def test_a_counter_that_was_never_published_is_not_a_demand_of_zero(endpoint: CloudWatch, poller: CloudWatchPoller) -> None:
     """And one that fell silent ends with the window."""
     endpoint.values = {"inf2-counter": {5: 80}}
