@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
-from controller.policy.model import Action, Memory
+from controller.policy.model import Action, Alert, Memory
 
 
 class MessageKind(StrEnum):
@@ -140,11 +141,17 @@ class StoredMemory:
         memory: The policy's memory.
         version: Opaque; "" if nothing was stored yet.
         epoch: The leadership term that wrote it; 0 if nothing was stored yet.
+        alerts: The alerts that people knew of when it was written, so that they learn of those that have ended since.
     """
 
     memory: Memory
     version: str
     epoch: int
+    alerts: tuple[Alert, ...] = ()
+
+
+EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+"""Nothing is stored beside the memory."""
 
 
 class StateStore(Protocol):
@@ -158,7 +165,7 @@ class StateStore(Protocol):
             StateError: It was read but cannot be parsed.
         """
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         """Replaces `over` if that is still stored.
 
         Args:
@@ -166,7 +173,7 @@ class StateStore(Protocol):
             memory: What to store.
             over: What it replaces, as returned by `load` or `save`.
             epoch: The term of the writer.
-            shown: The application's status, for people to read; "" for none.
+            beside: What is stored beside it, by key, from which nothing is decided: the application's status and its alerts.
 
         Returns:
             What is stored now.

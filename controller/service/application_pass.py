@@ -98,6 +98,11 @@ class ApplicationPass:
         self._retries = Retries()
         self._loading, self._saving, self._save_problem = Backoff(STATE_RETRY_MAX_S), Backoff(STATE_RETRY_MAX_S), ""
 
+    @property
+    def stored_alerts(self) -> tuple[Alert, ...]:
+        """The alerts that people knew of when the memory was stored; () once it is saved again."""
+        return self._record.alerts
+
     def decide(self, application: Application) -> Decided:
         """Loads the memory if necessary, observes, settles what is in doubt, decides and plans."""
         self._load(application)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
+from controller.foreign import shown
 from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
-from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Price, Snapshot
+from controller.policy.model import Alert, Decision, Memory, Mode, PlannedFleet, Price, Snapshot
+from controller.policy.reasons import Reason
+from controller.ports import Severity
+from controller.signals.objects import text
 
 SOONEST_S: Final = 60.0
 """Shortest time between two writes of an application that only its status needs, seconds."""
@@ -20,6 +24,14 @@ CHANGED_S: Final = 0.3
 ACCOUNT_S: Final = 3.6
 """Time for each application of the fleet between two writes that only its account needs, seconds: a thousand an hour over the fleet.
 Each has a moment of its own in that period, so that they are as many at any time, however the applications began."""
+
+STATUS: Final = "status"
+"""The key of the status beside the memory."""
+ALERTS: Final = "alerts"
+"""The key of the alerts that people know of, so that the next leader can tell them of the end of one."""
+_MAX_ALERTS: Final = 100
+_MAX_ALERT: Final = 1000  # characters
+_SEVERITIES: Final = frozenset(str(one) for one in Severity)
 
 
 def status_of(snapshot: Snapshot, decision: Decision, mode: Mode | None, ledger: Ledger) -> dict[str, Any]:
@@ -113,6 +125,43 @@ def _account(ledger: Ledger) -> dict[str, Any]:
     }
 
 
+def alerts_text(alerts: Iterable[Alert]) -> str:
+    """Alerts as JSON, for `stored_alerts`."""
+    return json.dumps(
+        {
+            alert.key: {
+                "severity": alert.severity,
+                "text": alert.text,
+                **({"reason": str(alert.reason)} if alert.reason is not None else {}),
+            }
+            for alert in alerts
+        }
+    )
+
+
+def stored_alerts(stored: str) -> tuple[Alert, ...]:
+    """The alerts that people knew of when the memory was stored. What is not understood is left out: anyone may have edited it.
+
+    Args:
+        stored: See `alerts_text`; "" for none.
+    """
+    try:
+        known = json.loads(stored or "{}")
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(known, dict):
+        return ()
+    return tuple(
+        Alert(shown(key), severity, shown(text(one, "text"), _MAX_ALERT), _reason(text(one, "reason")))
+        for key, one in list(known.items())[:_MAX_ALERTS]
+        if isinstance(one, dict) and (severity := text(one, "severity")) in _SEVERITIES
+    )
+
+
+def _reason(name: str) -> Reason | None:
+    return next((one for one in Reason if one == name), None)
+
+
 class ApplicationStatus:
     """The latest status of an application, and when it is worth a write of its own. Every write of the memory carries it anyway.
 
@@ -128,13 +177,20 @@ class ApplicationStatus:
     def __init__(self, application: str, clock: Clock, fleet: Callable[[], int]) -> None:
         self._clock, self._fleet = clock, fleet
         self._moment = zlib.crc32(application.encode()) % 1024 / 1024  # its own, as a share of a period
-        self._latest: tuple[Snapshot, Decision, Ledger] | None = None
+        self._latest: tuple[Snapshot, Decision, Ledger, Mapping[str, Alert]] | None = None
         self._stored: tuple[object, ...] = ()
         self._tried_at = -math.inf  # monotonic
 
-    def show(self, snapshot: Snapshot, decision: Decision, ledger: Ledger) -> None:
-        """Replaces the latest status."""
-        self._latest = (snapshot, decision, ledger)
+    def show(self, snapshot: Snapshot, decision: Decision, ledger: Ledger, known: Iterable[Alert] = ()) -> None:
+        """Replaces the latest status.
+
+        Args:
+            snapshot: What was observed.
+            decision: What was decided.
+            ledger: The account.
+            known: The alerts that people know of, beside those of the decision.
+        """
+        self._latest = (snapshot, decision, ledger, {alert.key: alert for alert in (*known, *decision.alerts)})
 
     def due(self, memory: Memory) -> bool:
         """Whether the latest status is worth a write although the memory has not changed.
@@ -153,16 +209,17 @@ class ApplicationStatus:
         earlier, later = (math.floor(at / period_s + self._moment) for at in (self._tried_at + least_s, now))
         return earlier < later
 
-    def text(self, memory: Memory) -> str:
-        """The latest status as JSON; "" before the first.
+    def texts(self, memory: Memory) -> dict[str, str]:
+        """What is stored beside the memory, by key: the latest status and the alerts, as JSON; nothing before the first.
 
         Args:
-            memory: What is remembered after the pass, and stored with the status.
+            memory: What is remembered after the pass, and stored with them.
         """
         if self._latest is None:
-            return ""
-        snapshot, decision, ledger = self._latest
-        return json.dumps(status_of(snapshot, decision, standing_mode(memory, decision), ledger), sort_keys=True)
+            return {}
+        snapshot, decision, ledger, known = self._latest
+        status = status_of(snapshot, decision, standing_mode(memory, decision), ledger)
+        return {STATUS: json.dumps(status, sort_keys=True), ALERTS: alerts_text(known.values())}
 
     def tried(self, memory: Memory, *, written: bool) -> None:
         """Notes that the latest status was sent.
@@ -177,7 +234,6 @@ class ApplicationStatus:
     def _essence(self, memory: Memory) -> tuple[object, ...]:
         if self._latest is None:
             return ()
-        _, decision, _ = self._latest
-        alerts = tuple(alert.key for alert in decision.alerts)
+        _, decision, _, known = self._latest
         missing = tuple(source.partition(":")[0] for source in decision.degraded)  # without its error, whose words may differ each time
-        return (standing_mode(memory, decision), decision.verb, decision.reason, alerts, missing)
+        return (standing_mode(memory, decision), decision.verb, decision.reason, tuple(known), missing)

@@ -28,7 +28,7 @@ from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.application_status import ApplicationStatus
 from controller.service.executor import Executor, Outcome
 from controller.service.explanation import next_step
-from controller.service.messages import Raised, adopted, alert_changes, alerts_of_removed, override_changes, routed
+from controller.service.messages import Raised, adopted, alert_changes, alerts_of_removed, found, override_changes, routed
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
 from controller.service.takeover import Takeover
@@ -71,6 +71,7 @@ class _Record:
     status: ApplicationStatus
     last: _Last | None = None  # None: no pass yet
     alerts: dict[str, Raised] = field(default_factory=dict)  # guarded by the controller's lock: a removal resolves them
+    term: int | None = None  # the leadership term of the alerts; None before the first
     at: float = 0.0  # when the last pass decided, monotonic
     failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
     override: Override | None = None  # None: not observed yet
@@ -95,6 +96,13 @@ def _book(record: _Record, now: float) -> None:
     if last is not None and last.snapshot.leader:
         record.ledger = booked(record.ledger, last.snapshot, last.decision, last.mode, now - record.at)
     record.at = now
+
+
+def _recall(record: _Record, snapshot: Snapshot) -> None:
+    """Takes over the alerts that an earlier leader reported, once a term: it cannot report any more that one has ended."""
+    if snapshot.leader and record.term != snapshot.epoch:
+        record.alerts = {**found(record.passes.stored_alerts), **record.alerts}
+        record.term = snapshot.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,14 +326,16 @@ class Controller:
             record.last = last = _Last(conclusion.snapshot, conclusion.decision, before, conclusion.plan)
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
-        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)
+            _recall(record, conclusion.snapshot)
+        known = [one.alert for one in record.alerts.values()]
+        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger, known)
         acted = record.passes.act(decided, others_wait=self.others_wait())
         record.last = last = replace(last, mode=standing_mode(acted.memory, conclusion.decision))
         self._count_actions(conclusion.plan, acted.outcome)
         if self._recorder is not None:
             self._recorder.offer(conclusion.before, conclusion.snapshot, conclusion.plan, acted.outcome, acted.memory, acted.at)
         self._account(record, conclusion, acted)
-        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger)  # so that it keeps no account of its own
+        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger, known)  # so that it keeps no account of its own
         self._notify(record, conclusion, acted)
         self._count_takeover(conclusion.snapshot)
         with self._lock:
@@ -380,7 +390,7 @@ class Controller:
         snapshot, decision, mode = conclusion.snapshot, conclusion.decision, standing_mode(acted.memory, conclusion.decision)
         news = [*_found(conclusion), *self._written(snapshot, acted.written)]
         if not snapshot.leader:
-            record.alerts = {}  # only the leader notifies; when this replica begins to lead, it notifies of the alerts that are still on
+            record.alerts = {}  # only the leader notifies, of the alerts that the last leader stored as well
             return
         coming = functools.partial(next_step, conclusion.memory, snapshot)
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -12,7 +13,7 @@ from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError
 from controller.policy.model import Memory
-from controller.ports import Leadership, StoredMemory
+from controller.ports import EMPTY, Leadership, StoredMemory
 from controller.service.store import ConfigMapStore, record_name
 
 FRESH_S: Final = 30.0
@@ -50,9 +51,9 @@ class ListedStore:
             found = self._take(record_name(application))
         return self._store.load(application) if found is None else self._store.read(application, found)
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
-        return self._store.save(application, memory, over=over, epoch=epoch, shown=shown)
+        return self._store.save(application, memory, over=over, epoch=epoch, beside=beside)
 
     def _take(self, name: str) -> Object | None:
         """The record of that name if the list of this term has it. Begins a list if this term has none."""

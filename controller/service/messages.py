@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from controller.signals.load_balancer.turns import Load
 
 AGAIN_S: Final = 600.0
 """After how long an alert that is still on is offered to the sinks again, seconds: one that was down when it began learns of it then."""
+ENDED_S: Final = 60.0
+"""For how long an alert must have been off before people learn that it ended, seconds: one that comes and goes does not page each time."""
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
@@ -65,8 +68,13 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         fields=fields,
         mode=str(mode),
         by=author(decision),
-        incident=f"{application.key}/mode",
+        incident=_mode_incident(application.key),
     )
+
+
+def _mode_incident(application: str) -> str:
+    """What a failover begins and a fallback ends, of an application's key."""
+    return f"{application}/mode"
 
 
 def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
@@ -85,7 +93,7 @@ def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
         at=snapshot.now,
         mode=str(change.to),
         by=routing.writer,
-        incident=f"{application.key}/mode",
+        incident=_mode_incident(application.key),
     )
 
 
@@ -118,7 +126,7 @@ def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
         next="capacity mode stays; the hold before the next attempt is doubled" if taken_back else healthy,
         at=snapshot.now,
         mode=str(Mode.CAPACITY),
-        incident=f"{application.key}/mode",
+        incident=_mode_incident(application.key),
     )
 
 
@@ -142,19 +150,34 @@ def _rerouted(snapshot: Snapshot, decision: Decision) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alert that is on.
+    """An alert that people know of.
 
     Attributes:
         alert: The alert, as it was found last.
         offered_at: When a message about it was last offered to the sinks, seconds since the Unix epoch.
+        ended_at: Since when it has been off, seconds since the Unix epoch; None while it is on.
     """
 
     alert: Alert
     offered_at: float
+    ended_at: float | None = None
 
     def due(self, now: float) -> bool:
         """Whether it is to be offered again; also after the clock was set back."""
         return not 0 <= now - self.offered_at < AGAIN_S
+
+    def off(self, now: float) -> Raised:
+        """The same alert where it is off; the clock may have been set back since it ended."""
+        return self if self.ended_at is not None and self.ended_at <= now else replace(self, ended_at=now)
+
+    def over(self, now: float) -> bool:
+        """Whether it has been off for so long that people are to learn of it."""
+        return self.ended_at is not None and now - self.ended_at >= ENDED_S
+
+
+def found(alerts: Iterable[Alert]) -> dict[str, Raised]:
+    """The alerts, by key, that were on when the application's memory was stored. Those that still are, are offered at once."""
+    return {alert.key: Raised(alert, offered_at=-math.inf) for alert in alerts}
 
 
 def alert_changes(
@@ -164,13 +187,14 @@ def alert_changes(
 
     Args:
         snapshot: The application and the time.
-        before: The alerts that were on, by key.
+        before: The alerts that people know of, by key.
         now: The alerts that are on now.
         mode: The present mode.
         then: Says what comes next; called only where an alert is to be reported.
 
     Returns:
-        The alerts that are on, by key, and the messages about new and resolved ones, and about those that are to be offered again.
+        The alerts that people know of now, by key, and the messages about new ones, about those that ended, and about those that are to
+        be offered again.
     """
     at = snapshot.now
     on = {alert.key: alert for alert in now}
@@ -180,23 +204,31 @@ def alert_changes(
     for alert in said:
         then_ = coming.partition(f": {alert.text}")[0]  # what comes next may end with what is wrong, which the alert says already
         messages.append(replace(_alert(snapshot, alert, mode, resolved=False), next=then_, again=alert.key in before))
-    messages += [_alert(snapshot, one.alert, mode, resolved=True) for key, one in before.items() if key not in on]
+    off = {key: one.off(at) for key, one in before.items() if key not in on}
+    messages += [_alert(snapshot, one.alert, mode, resolved=True) for one in off.values() if one.over(at)]
     offered = {alert.key for alert in said}
-    return {key: Raised(alert, at if key in offered else before[key].offered_at) for key, alert in on.items()}, messages
+    lasting = {key: Raised(alert, at if key in offered else before[key].offered_at) for key, alert in on.items()}
+    return {**{key: one for key, one in off.items() if not one.over(at)}, **lasting}, messages
 
 
 def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode | None, at: float) -> Iterator[Message]:
-    """The messages that resolve the alerts of an application that was removed from the application files.
+    """The messages that resolve the alerts of an application that was removed from the application files, and its failover.
 
     Args:
         snapshot: The last one of it.
-        before: The alerts that were on.
+        before: The alerts that people know of.
         mode: Its last mode.
         at: When it was removed, seconds since the Unix epoch.
     """
     for one in before:
         words = f"the application is not configured any more; the alert said: {one.alert.text}"
         yield replace(_alert(snapshot, one.alert, mode, resolved=True), why=words, at=at)
+    if mode is Mode.CAPACITY:
+        key, name = snapshot.application.key, snapshot.application.name
+        words = "the application is not configured any more; its Ingress stays in capacity mode"
+        yield Message(
+            MessageKind.RESOLVED, Severity.INFO, key, "Removed", f"{name}: no longer configured", words, at, incident=_mode_incident(key)
+        )
 
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:

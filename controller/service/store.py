@@ -1,6 +1,6 @@
 """The policy's memory, in one ConfigMap per application, written with compare-and-swap and the leader's epoch.
 
-Beside it is the application's status, for people to read. Nothing is decided from it.
+Beside it are the application's status, for people to read, and the alerts that they know of. Nothing is decided from either.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from controller.policy.annotations import APPLICATION
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
-from controller.ports import StateStore, StoredMemory
+from controller.ports import EMPTY, StateStore, StoredMemory
+from controller.service.application_status import ALERTS, STATUS, stored_alerts
 from controller.service.election import EFFECT_S
 from controller.signals.objects import name_of, text
 from controller.signals.watch import list_objects
 
 _PREFIX: Final = "failoverctl-state-"
-_STATUS: Final = "status"  # the key beside `memory` and `epoch`
 _LABELS: Final = {"app.kubernetes.io/name": "failoverctl", "app.kubernetes.io/component": "state"}
 _SELECTOR: Final = ",".join(f"{name}={value}" for name, value in _LABELS.items())
 
@@ -37,7 +37,7 @@ def record_name(application: str) -> str:
 def status_in(found: Object) -> Object | None:
     """The application's status in its ConfigMap; None if there is none, or if it cannot be read."""
     try:
-        shown = json.loads(text(found, "data", _STATUS) or "null")
+        shown = json.loads(text(found, "data", STATUS) or "null")
     except (ValueError, RecursionError):
         return None
     return shown if isinstance(shown, dict) else None
@@ -88,16 +88,17 @@ class ConfigMapStore:
         """
         version = text(found, "metadata", "resourceVersion")
         try:
-            return StoredMemory(decode(text(found, "data", "memory")), version, int(text(found, "data", "epoch") or "0"))
+            memory, epoch = decode(text(found, "data", "memory")), int(text(found, "data", "epoch") or "0")
         except (CodecError, ValueError) as error:
             name = f"{self._namespace}/{record_name(application)}"
             raise StateError(f"ConfigMap {name}: {error}; delete it to start again from what the Ingress shows") from error
+        return StoredMemory(memory, version, epoch, stored_alerts(text(found, "data", ALERTS)))
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         """See `controller.ports.StateStore.save`. The server compares the version, which also stands for the epoch read with it."""
         if over.epoch > epoch:
             raise Conflict(f"state of {application} was written in epoch {over.epoch}, ours is {epoch}")
-        body, session, space = self._body(application, memory, epoch, shown), self._session, self._namespace
+        body, session, space = self._body(application, memory, epoch, beside), self._session, self._namespace
         if not over.version:
             written = session.create(CONFIG_MAPS, space, body, field_manager=FIELD_MANAGER, deadline_s=EFFECT_S)
         else:
@@ -109,7 +110,7 @@ class ConfigMapStore:
                 raise Conflict(f"state of {application} was deleted meanwhile") from error
         return StoredMemory(memory, text(written, "metadata", "resourceVersion"), epoch)
 
-    def _body(self, application: str, memory: Memory, epoch: int, shown: str) -> Object:
+    def _body(self, application: str, memory: Memory, epoch: int, beside: Mapping[str, str]) -> Object:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -119,7 +120,7 @@ class ConfigMapStore:
                 "labels": dict(_LABELS),
                 "annotations": {APPLICATION: application},
             },
-            "data": {"memory": encode(memory), "epoch": str(epoch), **({_STATUS: shown} if shown else {})},
+            "data": {"memory": encode(memory), "epoch": str(epoch), **beside},
         }
 
 
@@ -137,7 +138,7 @@ class ReadOnlyStore:
         """See `controller.ports.StateStore.load`."""
         return self._store.load(application)
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         """Stores nothing."""
-        del application, shown
+        del application, beside
         return StoredMemory(memory, over.version, epoch)

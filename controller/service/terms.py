@@ -8,8 +8,8 @@ from typing import Final
 import structlog
 
 from controller.errors import Conflict, RemoteError, Unavailable
-from controller.policy.model import Memory
-from controller.ports import Leadership, StateStore, StoredMemory
+from controller.policy.model import Alert, Memory
+from controller.ports import EMPTY, Leadership, StateStore, StoredMemory
 from controller.service.application_status import ApplicationStatus
 from controller.service.election import EFFECT_S
 
@@ -38,6 +38,11 @@ class TermRecord:
         self._loaded_just_now = False  # no save since then
         self.epoch = 0
         """The term in which the memory was loaded."""
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The alerts that people knew of when the memory was stored; () once it is saved again."""
+        return self._stored.alerts if self._stored is not None else ()
 
     def current(self) -> bool:
         """Whether the loaded memory is of the present term. In an earlier term another replica may have written since."""
@@ -114,9 +119,9 @@ class TermRecord:
         return found if any(found.epoch == epoch and _alike(found.memory, memory) for memory, epoch in ours) else stored
 
     def _write(self, memory: Memory, stored: StoredMemory) -> StoredMemory:
-        shown = self._status.text(memory) if self._status is not None else ""
+        beside = self._status.texts(memory) if self._status is not None else EMPTY
         try:
-            return self._store.save(self._application, memory, over=stored, epoch=self.epoch, shown=shown)
+            return self._store.save(self._application, memory, over=stored, epoch=self.epoch, beside=beside)
         except Unavailable:
             self._sent = memory
             raise

@@ -119,9 +119,9 @@ def _ingress(obj: Object) -> dict[str, Any]:
 
 
 def _config_map(obj: Object) -> dict[str, Any]:
-    """The stored memory of an application, without its status, from which nothing is decided."""
+    """The stored memory of an application, and the alerts beside it; without its status."""
     metadata = _picked(obj.get("metadata"), "name", "resourceVersion")
-    return {"metadata": metadata, "data": _picked(obj.get("data"), "memory", "epoch")}
+    return {"metadata": metadata, "data": _picked(obj.get("data"), "memory", "epoch", "alerts")}
 
 
 def _owners(obj: Object, *path: str) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ from controller.policy.model import (
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
+from controller.service.application_status import stored_alerts
 from controller.service.http import Answer, _Handler, _Head
 from controller.service.store import status_in
 from controller.settings import Settings
@@ -191,6 +192,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         lambda raw: _read("chat.postMessage", 200, _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']
     ),
     "stored status": Target(lambda raw: status_in({"data": {"status": _text(raw)}}), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
+    "stored alerts": Target(lambda raw: stored_alerts(_text(raw)), [b'{"max/a":{"severity":"warning","text":"b","reason":"Dwell"}}']),
     "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),
     "duration": Target(lambda raw: seconds(_text(raw)), [b"1h30m", b"90s", b"2d"], (click.BadParameter,)),
     "HTTP request": Target(_request, [b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"HEAD /status?x=1 HTTP/1.0\r\n\r\n"]),

@@ -9,7 +9,7 @@ import pytest
 from controller.policy.model import Alert, Mode, Override
 from controller.policy.reasons import Reason
 from controller.ports import MessageKind
-from controller.service.messages import Raised, alert_changes, alerts_of_removed, override_changes
+from controller.service.messages import ENDED_S, Raised, alert_changes, alerts_of_removed, found, override_changes
 from tests.support.applications import NOW, snapshot
 
 
@@ -28,8 +28,31 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
     on, (came,) = alert_changes(made, {}, [alert], Mode.COST)
     assert (came.kind, came.reason, came.title) == (MessageKind.ALERT, reason, f"sd21: {subject}")
     assert came.dedup_key == f"{made.application.key}/{alert.key}"
-    _, (went,) = alert_changes(made, on, [], Mode.COST)
+    on, said = alert_changes(made, on, [], Mode.COST)
+    assert not said
+    on, (went,) = alert_changes(replace(made, now=NOW + ENDED_S), on, [], Mode.COST)
     assert (went.kind, went.reason, went.title) == (MessageKind.RESOLVED, reason, f"sd21: {subject}")
+    assert not on
+
+
+def test_an_alert_that_comes_and_goes_is_one() -> None:
+    """On and off every 15 s: it does not page each time. It ends a minute after it was on last, or after the clock was set back."""
+    made, on, reported = snapshot(), dict[str, Raised](), list[tuple[MessageKind, float]]()
+    alert = Alert("max/sd21-inf2", "warning", "words")
+    for second in (*range(0, 300, 15), 200, *range(215, 301, 15)):
+        now = [alert] if second < 290 and not second % 30 else []
+        on, messages = alert_changes(replace(made, now=NOW + second), on, now, Mode.COST)
+        reported += [(message.kind, message.at - NOW) for message in messages]
+    assert reported == [(MessageKind.ALERT, 0), (MessageKind.RESOLVED, 260)]
+
+
+def test_alerts_of_an_earlier_leader_are_offered_again_or_end() -> None:
+    """A process that begins to lead cannot know which of them were delivered."""
+    made, alert, other = snapshot(), Alert("max/sd21-inf2", "warning", "words"), Alert("unverified", "critical", "others")
+    on, (came,) = alert_changes(made, found([alert, other]), [alert], Mode.COST)
+    assert (came.kind, came.again, came.why) == (MessageKind.ALERT, True, "words")
+    on, (went,) = alert_changes(replace(made, now=NOW + ENDED_S), on, [alert], Mode.COST)
+    assert (went.kind, went.why, list(on)) == (MessageKind.RESOLVED, "this has ended: others", [alert.key])
 
 
 def test_an_alert_that_lasts_is_offered_again() -> None:
@@ -49,6 +72,16 @@ def test_the_alerts_of_an_application_that_is_removed_are_resolved() -> None:
     (went,) = alerts_of_removed(made, on.values(), Mode.COST, NOW + 60)
     assert (went.kind, went.dedup_key, went.at) == (MessageKind.RESOLVED, came.dedup_key, NOW + 60)
     assert went.why == "the application is not configured any more; the alert said: the load balancer shows something else"
+
+
+def test_the_failover_of_an_application_that_is_removed_is_no_open_incident() -> None:
+    """No fallback will ever end it."""
+    (went,) = alerts_of_removed(snapshot(), (), Mode.CAPACITY, NOW)
+    assert (went.kind, went.incident, went.why) == (
+        MessageKind.RESOLVED,
+        "shop/sd21/mode",
+        "the application is not configured any more; its Ingress stays in capacity mode",
+    )
 
 
 DRILL = Override(paused_until=NOW + 3600, paused_why="drill", paused_by="ann")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +13,7 @@ import pytest
 from controller.clock import Clock, ManualClock
 from controller.errors import Unavailable
 from controller.policy.model import Action, Application, Memory
-from controller.ports import StoredMemory
+from controller.ports import EMPTY, StoredMemory
 from controller.service import controller as module
 from controller.service.application_pass import Acted, Decided
 from controller.service.controller import PASSES_PER_S, ROUND_S, STUCK_PASS_S, Controller
@@ -51,7 +51,7 @@ class Refusing(Store):
         super().__init__(FaultState())
         self.retry_after_s, self.tries = retry_after_s, 0
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         self.tries += 1
         raise Unavailable("429 Too Many Requests", status=429, retry_after_s=self.retry_after_s)
 

@@ -15,7 +15,7 @@ from controller.clock import ManualClock
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode, Override, Price, PriceSource
-from controller.service.application_status import ApplicationStatus, price_document
+from controller.service.application_status import STATUS, ApplicationStatus, price_document
 from controller.service.telemetry import Telemetry, exposition
 from tests.policy.support import shortage
 from tests.support.applications import NOW, memory, snapshot
@@ -59,7 +59,7 @@ def test_the_mode_is_the_one_that_stands_until_the_change_is_written(stands: Mod
         assert values == {one: float(one is mode) for one in Mode}
         status = ApplicationStatus(KEY, ManualClock(NOW), lambda: 1)
         status.show(shot, made.decision, Ledger())
-        assert json.loads(status.text(after))["mode"] == mode
+        assert json.loads(status.texts(after)[STATUS])["mode"] == mode
 
 
 def test_without_them_a_unit_that_is_short_still_has_the_one_that_its_alert_needs() -> None:

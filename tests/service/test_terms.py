@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,8 @@ from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Cause, Memory, UnitMemory
 from controller.policy.reasons import Reason
-from controller.ports import StoredMemory
-from controller.service.application_status import SOONEST_S, ApplicationStatus
+from controller.ports import EMPTY, StoredMemory
+from controller.service.application_status import SOONEST_S, STATUS, ApplicationStatus
 from controller.service.terms import REFUSED_LATELY_S, TermRecord
 from tests.support.applications import NOW, memory, snapshot
 
@@ -48,18 +49,19 @@ class Shelf:
     """A store in memory, with the compare-and-swap of the real one."""
 
     def __init__(self) -> None:
-        self.record, self.shown, self.writes = StoredMemory(Memory(), "", 0), "", 0
+        self.record, self.writes = StoredMemory(Memory(), "", 0), 0
+        self.beside: Mapping[str, str] = {}
         self.lose_answer = self.refuse = False
 
     def load(self, application: str) -> StoredMemory:
         return self.record
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         if over.epoch > epoch or over.version != self.record.version:
             raise Conflict("somebody else wrote")
         if self.refuse:
             raise Unavailable("refused")
-        self.shown, self.writes = shown, self.writes + 1
+        self.beside, self.writes = beside, self.writes + 1
         self.record = StoredMemory(memory, str(int(over.version or 0) + 1), epoch)
         if self.lose_answer:
             raise Unavailable("no answer")
@@ -250,7 +252,7 @@ class Written:
 
     def shown(self) -> dict[str, Any]:
         """The status as it is stored."""
-        found: dict[str, Any] = json.loads(self.shelf.shown)
+        found: dict[str, Any] = json.loads(self.shelf.beside[STATUS])
         return found
 
 

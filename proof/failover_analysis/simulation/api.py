@@ -18,7 +18,7 @@ from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Ove
 from controller.policy.plan import FIELD_MANAGER, body
 from controller.policy.routing import action_key
 from controller.policy.text import number
-from controller.ports import StoredMemory
+from controller.ports import EMPTY, StoredMemory
 from failover_analysis.simulation.fault_state import FaultState
 
 INGRESSES: Final = "ingresses.networking.k8s.io"
@@ -248,9 +248,9 @@ class Store:
             return StoredMemory(Memory(), "", 0)
         return StoredMemory(decode(self._text), str(self._version), self._epoch)
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
-        """See `controller.ports.StateStore.save`. Nobody reads what is shown."""
-        del shown
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
+        """See `controller.ports.StateStore.save`. Nobody reads what is beside it."""
+        del beside
         self.calls += 1
         if self._fault_state.writes_fail:
             raise Unavailable(self._fault_state.writes_fail)

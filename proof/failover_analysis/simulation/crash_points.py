@@ -6,13 +6,13 @@ process is killed. So the list of crash points is made by the code itself and gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
 from controller.policy.model import Action, Memory
-from controller.ports import Applier, Leadership, StateStore, StoredMemory
+from controller.ports import EMPTY, Applier, Leadership, StateStore, StoredMemory
 
 T = TypeVar("T")
 
@@ -104,9 +104,9 @@ class MortalStore:
         """See `controller.ports.StateStore.load`."""
         return self._calls.make("load", self._process, lambda: self._store.load(application))
 
-    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, shown: str = "") -> StoredMemory:
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         """See `controller.ports.StateStore.save`."""
-        saved = partial(self._store.save, application, memory, over=over, epoch=epoch, shown=shown)
+        saved = partial(self._store.save, application, memory, over=over, epoch=epoch, beside=beside)
         return self._calls.make("save", self._process, saved)
 
 
