@@ -151,7 +151,7 @@ def _metadata(value: object) -> object:
 
 def _bounded(value: object, text: Callable[[str], str]) -> object:
     if isinstance(value, str):
-        return text(value)
+        return value if value.isprintable() and len(value) <= MAX_VALUE else text(value)  # nearly all; every bound is at least that
     if isinstance(value, dict):
         return {_text(key): _bounded(item, text) for key, item in value.items()}
     return [_bounded(item, text) for item in value] if isinstance(value, list) else value
