@@ -16,7 +16,7 @@ from controller.foreign import shown
 from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.signals.instance_labels import TYPE_LABEL
-from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL, devices
+from controller.signals.karpenter import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.launchable import Placement, placement_of
 from controller.signals.objects import (
     Object,
@@ -37,12 +37,12 @@ from controller.signals.objects import (
     version_of,
 )
 from controller.signals.slim import GATE_PREFIX, SCALE_IN, pack, slim, unpack
+from controller.signals.waiting_pods import Selector, WaitingPod, WaitingPods, waiting_pod
 
 _BINDING_GROUPS: Final = frozenset({TARGET_GROUP_BINDINGS.group, AUTO_TARGET_GROUP_BINDINGS.group})
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
 _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
-_HASH_LABEL: Final = "pod-template-hash"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
 _NUMBER: Final = 64  # characters of a number that is written as text
 _LONGEST_SCALE_IN_S: Final = 3600  # more is refused for an HPA, and KEDA then calls its ScaledObject not ready
@@ -53,23 +53,12 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pod:
-    name: str
-    labels: Mapping[str, Any]
-    owner: str
-    pools: tuple[str, ...]
-    types: tuple[str, ...]
-    devices: int
-    unschedulable_since: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class DeploymentView:
     """What is kept of a Deployment. `selector` is its `matchLabels`."""
 
     desired: int
     ready: int
-    selector: tuple[tuple[str, Any], ...]
+    selector: Selector
     zones: tuple[str, ...]
     instance_types: tuple[str, ...]
     capacity_types: tuple[str, ...]
@@ -93,7 +82,7 @@ class WorkloadView:
     """The workloads of the applications' namespaces. Not thread-safe: `ClusterView` locks."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, dict[str, _Pod]] = {}
+        self._pending: dict[str, WaitingPods] = {}
         self._deployments: dict[Key, DeploymentView] = {}
         self._names: dict[str, set[str]] = {}  # of the Deployments, by namespace
         self._slices: dict[Key, dict[str, tuple[str, ...]]] = {}  # ready endpoints by Service and slice
@@ -115,15 +104,14 @@ class WorkloadView:
         """Takes one pod. Only those that wait for a node are kept, and the readiness gates of the others."""
         namespace, name = namespace_of(obj), name_of(obj)
         self._keep_gates(namespace, name, () if kind == "DELETED" else tuple(_open_gates(obj)))
-        known = self._pending.get(namespace, {}).get(name)
-        pod = None if kind == "DELETED" else _waiting_pod(obj)
+        pod = None if kind == "DELETED" else waiting_pod(obj)
         if pod is not None:
-            put(self._pending.setdefault(namespace, {}), name, pod)
-        elif known is not None:
-            del self._pending[namespace][name]
-            if not self._pending[namespace]:
-                del self._pending[namespace]
-        return pod != known
+            return self._pending.setdefault(namespace, WaitingPods()).put(pod)
+        waiting = self._pending.get(namespace)
+        changed = waiting is not None and waiting.remove(name)
+        if waiting is not None and not waiting:
+            del self._pending[namespace]
+        return changed
 
     def _keep_gates(self, namespace: str, name: str, gates: tuple[tuple[str, float], ...]) -> None:
         if gates:
@@ -263,7 +251,7 @@ class WorkloadView:
 
     def pools_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
         """The NodePools that a waiting pod is pinned to, () where it is not waiting or not pinned."""
-        pod = self._pending.get(namespace, {}).get(name)
+        pod = self._waiting(namespace, name)
         return pod.pools if pod is not None else ()
 
     def deployments_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
@@ -272,12 +260,15 @@ class WorkloadView:
         Returns:
             () where it is not waiting. "" is among them where nobody owns it: `pending` then checks more than Deployments.
         """
-        pod = self._pending.get(namespace, {}).get(name)
+        pod = self._waiting(namespace, name)
         if pod is None:
             return ()
         selecting = [one for one in self._names.get(namespace, ()) if self._deployments[namespace, one].selects(pod.labels)]
-        ending = f"-{pod.labels.get(_HASH_LABEL, '')}"
-        return (pod.owner.removesuffix(ending) if pod.owner else "", *selecting)
+        return (pod.deployment, *selecting)
+
+    def _waiting(self, namespace: str, name: str) -> WaitingPod | None:
+        waiting = self._pending.get(namespace)
+        return None if waiting is None else waiting.get(name)
 
     def service_of(self, resource: Resource, namespace: str, name: str) -> str:
         """The Service that an EndpointSlice or a TargetGroupBinding belongs to, "" where it is not known."""
@@ -300,7 +291,7 @@ class WorkloadView:
         """
         found: dict[str, list[PendingPod]] = {unit.name: [] for unit in application.units}
         own = {unit.node_pool for unit in application.units}
-        for pod in self._pending.get(application.namespace, {}).values():
+        for pod in self._candidates(application):
             if pod.unschedulable_since is None or (pod.pools and own.isdisjoint(pod.pools)):
                 continue
             unit = self._unit_of(pod, application, sharing)
@@ -308,7 +299,16 @@ class WorkloadView:
                 found[unit.name].append(PendingPod(pod.name, pod.unschedulable_since, pod.pools, pod.types, devices=pod.devices))
         return {name: tuple(sorted(pods, key=lambda pod: (pod.since, pod.name))) for name, pods in found.items()}
 
-    def _unit_of(self, pod: _Pod, application: Application, sharing: Mapping[str, int]) -> Unit | None:
+    def _candidates(self, application: Application) -> list[WaitingPod]:
+        """The waiting pods that may be the demand of one of the application's units."""
+        waiting = self._pending.get(application.namespace)
+        if waiting is None:
+            return []
+        names = [unit.deployment for unit in application.units]
+        known = [self._deployments.get((application.namespace, name)) for name in names]
+        return waiting.candidates((name, one.selector if one else ()) for name, one in zip(names, known, strict=True))
+
+    def _unit_of(self, pod: WaitingPod, application: Application, sharing: Mapping[str, int]) -> Unit | None:
         """The unit whose demand a pod is: by its Deployment, else as the only one whose NodePool and instance types it asks for."""
         candidates = [unit for unit in application.units if not pod.pools or unit.node_pool in pod.pools]
         for unit in candidates:
@@ -316,7 +316,7 @@ class WorkloadView:
             if deployment is not None and deployment.selector:
                 if deployment.selects(pod.labels):
                     return unit
-            elif pod.owner == f"{unit.deployment}-{pod.labels.get(_HASH_LABEL, '')}":  # not seen, or selects by expressions only
+            elif pod.is_of(unit.deployment):  # not seen, or selects by expressions only
                 return unit
         alone = [
             unit
@@ -449,33 +449,6 @@ def _open_gates(obj: Object) -> Iterator[tuple[str, float]]:
         since = parse_rfc3339(text(one, "lastTransitionTime"))
         if kind.startswith(GATE_PREFIX) and text(one, "status") == "True" and since is not None:
             yield shared(kind.partition("/")[2]), since
-
-
-def _waiting_pod(obj: Object) -> _Pod | None:
-    """A pod that has no node yet and is wanted; None for every other."""
-    spec = mapping(obj, "spec")
-    if (
-        spec.get("nodeName")
-        or spec.get("schedulingGates")
-        or dig(obj, "metadata", "deletionTimestamp")
-        or text(obj, "status", "phase") not in {"Pending", ""}
-    ):
-        return None
-    owner = next((ref for ref in items(obj, "metadata", "ownerReferences") if dig(ref, "controller") is True), None)
-    if text(owner, "kind") == "DaemonSet":
-        return None
-    scheduled = condition(obj, "PodScheduled")
-    blocked = text(scheduled, "status") == "False" and text(scheduled, "reason") == "Unschedulable"
-    since = parse_rfc3339(text(scheduled, "lastTransitionTime")) or parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
-    return _Pod(
-        name=name_of(obj),
-        labels=mapping(obj, "metadata", "labels"),
-        owner=text(owner, "name"),
-        pools=pinned_values(spec, POOL_LABEL),
-        types=pinned_values(spec, TYPE_LABEL),
-        devices=sum(devices(mapping(one, "resources", "limits")) for one in items(spec, "containers")),
-        unschedulable_since=since if blocked else None,
-    )
 
 
 def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
