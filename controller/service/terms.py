@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from controller.errors import Conflict, RemoteError, Unavailable
+from controller.errors import Conflict, RemoteError, StateError, Unavailable
 from controller.policy.model import Alert, Memory
 from controller.ports import EMPTY, Leadership, StateStore, StoredMemory
 from controller.service.application_status import ApplicationStatus
@@ -125,6 +125,23 @@ class TermRecord:
         except Unavailable:
             self._sent = memory
             raise
+        except Conflict as error:
+            touched = self._touched(stored)
+            if touched is None:
+                raise
+            self._stored = touched
+            raise Unavailable(f"{error}; its memory is as before, so that it is saved over that") from error
+
+    def _touched(self, stored: StoredMemory) -> StoredMemory | None:
+        """What is stored if somebody has changed something else of the object, as a label; None where the memory is another's, or gone.
+
+        To load it then would lose what was done since: a failover would be found as one made by hand.
+        """
+        try:
+            found = self._store.load(self._application)
+        except (RemoteError, StateError):
+            return None
+        return found if found.version and found.epoch == stored.epoch and _alike(found.memory, stored.memory) else None
 
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
         """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""

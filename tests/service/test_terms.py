@@ -200,6 +200,41 @@ def test_what_another_wrote_meanwhile_is_not_written_over() -> None:
     assert (record.load(), leader.now) == (THREE, 3)
 
 
+@pytest.mark.parametrize("times", [1, 4])
+def test_an_object_that_somebody_labels_is_saved_over(times: int) -> None:
+    """Its memory is ours. To load it would lose what was done since: our own failover would be found as one made by hand."""
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(3), KEY)
+    record.load()
+    record.save(ONE)
+    for number in range(times):
+        shelf.record = replace(shelf.record, version=f"{100 + number}")
+        with pytest.raises(Unavailable, match="saved over"):
+            record.save(TWO)
+    assert record.current()
+    record.save(TWO)
+    assert (shelf.record.memory, shelf.record.epoch) == (TWO, 3)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(StoredMemory(ONE, "9", 4), id="a later leader's"),
+        pytest.param(StoredMemory(THREE, "9", 3), id="edited"),
+        pytest.param(StoredMemory(ONE, "", 3), id="deleted, to begin again from the Ingress"),
+    ],
+)
+def test_an_object_with_another_memory_is_not(found: StoredMemory) -> None:
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(3), KEY)
+    record.load()
+    record.save(ONE)
+    shelf.record = found
+    with pytest.raises(Conflict):
+        record.save(TWO)
+    assert shelf.record is found
+
+
 def test_a_standby_reads_without_claiming_anything() -> None:
     shelf, leader = Shelf(), Leader(0)
     shelf.record, leader.sure = StoredMemory(ONE, "1", 7), False
