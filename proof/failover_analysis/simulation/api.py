@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -138,6 +139,8 @@ class KubeApi:
         if metadata.get("resourceVersion") != str(ingress.version):
             raise Conflict("the object has been modified")
         written: dict[str, str] = metadata["annotations"]
+        if self._fault_state.rewrites and self.action_key in ingress.annotations:
+            written = {**written, self.action_key: ingress.annotations[self.action_key]}
         dropped = ingress.owned - written.keys()  # an apply removes what its manager owned and no longer names
         ingress.annotations = {key: value for key, value in ingress.annotations.items() if key not in dropped} | written
         ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER
@@ -252,6 +255,13 @@ class Store:
         """See `controller.ports.StateStore.save`. Nobody reads what is beside it."""
         del beside
         self.calls += 1
+        if not self._fault_state.saves_unanswered:
+            return self._save(application, memory, over, epoch)
+        with suppress(RemoteError):
+            self._save(application, memory, over, epoch)
+        raise Unavailable(_LOST)
+
+    def _save(self, application: str, memory: Memory, over: StoredMemory, epoch: int) -> StoredMemory:
         if self._fault_state.writes_fail:
             raise Unavailable(self._fault_state.writes_fail)
         if self._fault_state.save_conflicts:

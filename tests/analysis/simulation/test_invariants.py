@@ -19,6 +19,7 @@ from controller.policy.proof import Finding
 from controller.policy.reasons import SENTENCES, Reason
 from controller.policy.routing import format_action
 from controller.service.in_doubt import InDoubt
+from controller.service.terms import TermRecord
 from failover_analysis.simulation.invariants import HARMS
 from failover_analysis.simulation.leadership import SimulatedLeadership
 from failover_analysis.simulation.run import Simulation
@@ -127,6 +128,21 @@ def _never_settled(patch: Patch) -> None:
 def _always_believed(patch: Patch) -> None:
     """A routing action without an answer counts as written."""
     patch.setattr(InDoubt, "written", lambda self, routing: True)
+
+
+def _never_saved_again(patch: Patch) -> None:
+    """A save whose answer was lost counts as one that was not carried out."""
+    patch.setattr(TermRecord, "_settled", lambda self, stored: stored)
+
+
+def _touched_for_another(patch: Patch) -> None:
+    """A stored object that somebody touched counts as another's memory."""
+    patch.setattr(TermRecord, "_touched", lambda self, stored: None)
+
+
+def _believing(patch: Patch) -> None:
+    """No action counts as sent just so before."""
+    patch.setattr(steady, "fingerprint", lambda action: "another")
 
 
 def _trusting(patch: Patch) -> None:
@@ -250,12 +266,27 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
         {**SHORT, "seconds": 2 * HOUR, "faults": (fault("api-writes-fail", 1.2, 0.3), fault("api-conflicts", 1.4, 0.5))},
         "recorded",
     ),
+    "a save without an answer that is never settled": (
+        _never_saved_again,
+        {**SHORT, "seconds": 3 * HOUR, "faults": (fault("saves-unanswered", 0.8, 0.6),)},
+        "recorded",
+    ),
+    "a memory that is dropped because its object was touched": (
+        _touched_for_another,
+        {**SHORT, "seconds": 3 * HOUR, "faults": (fault("save-conflicts", 1.0, 0.5, value=0.9),)},
+        "recorded",
+    ),
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
     "floors that a later pass does not raise": (_floors_forgotten, AMONG_OTHERS, "lost-floors"),
+    "an action that a webhook rewrites is written in every pass": (
+        _believing,
+        {**SHORT, "faults": (fault("action-rewritten", 0.05, 3.0),)},
+        "restless",
+    ),
     "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
     "planned floors that are given up": (_floors_dropped, PLANNED, "planned-need"),
     "planned floors that follow every sample": (_no_window, WAVES, "planned-churn"),
