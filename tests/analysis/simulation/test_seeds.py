@@ -11,6 +11,7 @@ import pytest
 
 from controller.policy import availability, decide, guards, memory, steady
 from controller.policy.model import Memory, Snapshot
+from controller.service.terms import TermRecord
 from failover_analysis.simulation import simulated_view
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import load
@@ -36,7 +37,9 @@ def test_what_once_broke_holds(path: Path) -> None:
 
 
 def _not_noticed(patch: pytest.MonkeyPatch) -> None:
+    """What the memory lost goes unnoticed; and it is lost where somebody touches its object, as it was when the seed was found."""
     patch.setattr(memory, "_noticed", lambda before, routing, now: before)
+    patch.setattr(TermRecord, "_touched", lambda self, stored: None)
 
 
 def _not_missed(patch: pytest.MonkeyPatch) -> None:
