@@ -53,7 +53,8 @@ class Conclusion:
         """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
-        return floors_raised(contested.written(memory, done, self.snapshot.application.policy, at), self.plan, done)
+        memory = contested.written(memory, done, self.snapshot.application.policy, at)
+        return floors_raised(memory, self.snapshot, self.plan, done)
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:

@@ -275,20 +275,23 @@ def _mode_changed(memory: Memory, change: ModeChange, level: int, floors: Iterab
     return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes, floors_due=due)
 
 
-def floors_raised(memory: Memory, made: Plan, done: Iterable[Action]) -> Memory:
+def floors_raised(memory: Memory, snapshot: Snapshot, made: Plan, done: Iterable[Action]) -> Memory:
     """Notes which floors have been raised since the mode changed to capacity mode; see `Memory.floors_due`.
 
-    A floor is due until it is written, or until a plan finds it high enough. So one that could not be written, or that the next pass was to
-    write, is planned again, and one that another writer lowers afterwards is not.
+    A floor is due until it is written, or until a plan finds it high enough. So one that could not be written, that the next pass was to
+    write, or whose ScaledObject was not there is planned again, and one that another writer lowers afterwards is not.
 
     Args:
         memory: What is remembered.
+        snapshot: What the plan was made from.
         made: The plan. One that decides nothing about floors settles none.
         done: Those of its actions that were written.
     """
     if not memory.floors_due or not made.decision.floors:
         return memory
-    left = memory.floors_due & (_raised(made.actions) - _raised(done))
+    units = snapshot.application.units
+    absent = {unit.name for unit in units if unit.scaled_object is not None and snapshot.units[unit.name].scaler is None}
+    left = memory.floors_due & ((_raised(made.actions) | absent) - _raised(done))
     return memory if left == memory.floors_due else replace(memory, floors_due=left or NONE_DUE)
 
 

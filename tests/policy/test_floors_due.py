@@ -76,6 +76,16 @@ def test_a_floor_that_is_high_enough_is_due_no_longer() -> None:
     assert _written(made).floors_due == ABLE - {G6}
 
 
+def test_a_floor_stays_due_while_its_scaled_object_is_not_there() -> None:
+    """Somebody deletes it and applies it again from Git."""
+    gone = change(_short(Mode.CAPACITY), G6, scaler=None)
+    made = conclude(_remembered(ABLE), gone)
+    assert G6 not in _raises(made)
+    after = _written(made, *ABLE)
+    assert after.floors_due == {G6}
+    assert _raises(conclude(after, _short(Mode.CAPACITY))) == {G6: RAISED}
+
+
 def test_floors_stay_due_while_nothing_is_decided_about_them() -> None:
     """A source that is stale holds everything back; the floors are as necessary afterwards."""
     stale = _short(Mode.CAPACITY)

@@ -255,7 +255,7 @@ class Store:
         """See `controller.ports.StateStore.save`. Nobody reads what is beside it."""
         del beside
         self.calls += 1
-        if not self._fault_state.saves_unanswered:
+        if not self._fault_state.saves_time_out:
             return self._save(application, memory, over, epoch)
         with suppress(RemoteError):
             self._save(application, memory, over, epoch)

@@ -15,7 +15,7 @@ class FaultState:
         writes_fail: Why every write fails; "" if writes work.
         state_unreadable: Whether the stored memory is unreadable.
         save_conflicts: Number of further saves of the memory that are refused.
-        saves_unanswered: Whether every save of the memory is carried out or refused as ever, and the caller gets a time-out.
+        saves_time_out: Whether every save of the memory is carried out or refused as ever, and the caller gets a time-out.
         stalled: Kinds of objects whose watch delivers nothing and reports no error.
         stale_s: Age of what reads of every kind return, seconds.
         rewrites: Whether a mutating webhook keeps the routing action as it is in every write of the Ingress.
@@ -42,7 +42,7 @@ class FaultState:
     writes_fail: str = ""
     state_unreadable: bool = False
     save_conflicts: int = 0
-    saves_unanswered: bool = False
+    saves_time_out: bool = False
     stalled: set[str] = field(default_factory=set)
     stale_s: float = 0.0
     rewrites: bool = False

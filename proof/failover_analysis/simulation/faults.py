@@ -450,7 +450,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "memory-lost": Kind(_lose_memory),
     "memory-unreadable": Kind(_setting("state_unreadable", True, False), _MINUTE, 30 * _MINUTE),
     "save-conflicts": Kind(_counted("save_conflicts", 4), 10 * _MINUTE, 6 * _HOUR),
-    "saves-unanswered": Kind(_setting("saves_unanswered", True, False), 5 * _MINUTE, _HOUR),
+    "saves-time-out": Kind(_setting("saves_time_out", True, False), 5 * _MINUTE, _HOUR),
     "other-applications-wait": Kind(_setting("others_wait", True, False), 10 * _MINUTE, 6 * _HOUR, disturbs=False),
     "clock-ahead": Kind(_step(1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),
     "clock-behind": Kind(_step(-1), 10 * _MINUTE, 3 * _HOUR, disturbs=False),

@@ -29,13 +29,13 @@ class FloorsCheck:
         elif action.kind is ActionKind.ROUTE and conclusion.decision.verb.changes_mode:
             before = self._written[1] if self._written[0] is conclusion else set()
             unknown = conclusion.decision.mode is Mode.CAPACITY and total_demand(conclusion.snapshot) is None
-            self._due = _raised(conclusion) - before if unknown else set()
+            self._due = (_raised(conclusion) | _absent(conclusion)) - before if unknown else set()
 
     def lost(self, conclusion: Conclusion) -> str:
         """What is wrong with a plan of the leader: it does not raise a floor that is due. "" where it does, or where none is due.
 
         None is due any longer once the demand is known, the mode has changed again, or the memory was lost; nor one that is high enough,
-        or that nobody but its operator may change.
+        or that nobody but its operator may change. One whose ScaledObject is not there is due once it is.
         """
         snapshot, decision = conclusion.snapshot, conclusion.decision
         if not self._due or not snapshot.leader or not decision.floors:
@@ -45,11 +45,17 @@ class FloorsCheck:
             return ""
         wanted = capacity_floors(snapshot, decision.evidence, None, due=snapshot.units.keys())
         scalers = {name: seen.scaler for name, seen in snapshot.units.items() if seen.scaler is not None}
-        self._due &= {name for name, one in scalers.items() if not one.paused and one.min_replicas < wanted[name]}
-        lost = sorted(self._due - _raised(conclusion))
+        self._due -= {name for name, one in scalers.items() if one.paused or one.min_replicas >= wanted[name]}
+        lost = sorted(self._due & scalers.keys() - _raised(conclusion))
         self._due.difference_update(lost)  # one violation of each is enough
         words = ", ".join(f"{name} at {scalers[name].min_replicas} instead of {wanted[name]}" for name in lost)
         return f"floors that no later pass raises: {words}" if lost else ""
+
+
+def _absent(conclusion: Conclusion) -> set[str]:
+    """The units whose ScaledObject is not there now, although they have one."""
+    snapshot = conclusion.snapshot
+    return {one.name for one in snapshot.application.units if one.scaled_object is not None and snapshot.units[one.name].scaler is None}
 
 
 def _raised(conclusion: Conclusion) -> set[str]:

@@ -201,7 +201,18 @@ def _own_window(patch: Patch) -> None:
 
 def _floors_forgotten(patch: Patch) -> None:
     """A mode change makes no floors due."""
-    patch.setattr(conclusion, "floors_raised", lambda memory, made, done: replace(memory, floors_due=frozenset()))
+    patch.setattr(conclusion, "floors_raised", lambda memory, *_: replace(memory, floors_due=frozenset()))
+
+
+def _absent_is_settled(patch: Patch) -> None:
+    """The floor of a ScaledObject that is not there is due no longer."""
+    original = memory.floors_raised
+
+    def settling(memory: Any, snapshot: Any, *rest: Any) -> Any:
+        made = original(memory, snapshot, *rest)
+        return replace(made, floors_due=made.floors_due & {name for name, one in snapshot.units.items() if one.scaler is not None})
+
+    patch.setattr(conclusion, "floors_raised", settling)
 
 
 def _no_loss_planned(patch: Patch) -> None:
@@ -268,7 +279,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "a save without an answer that is never settled": (
         _never_saved_again,
-        {**SHORT, "seconds": 3 * HOUR, "faults": (fault("saves-unanswered", 0.8, 0.6),)},
+        {**SHORT, "seconds": 3 * HOUR, "faults": (fault("saves-time-out", 0.8, 0.6),)},
         "recorded",
     ),
     "a memory that is dropped because its object was touched": (
@@ -286,6 +297,11 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
         _believing,
         {**SHORT, "faults": (fault("action-rewritten", 0.05, 3.0),)},
         "restless",
+    ),
+    "floors whose ScaledObject was not there for a while": (
+        _absent_is_settled,
+        {**AMONG_OTHERS, "faults": (UNCOUNTED, fault("scaler-missing", 0.5, 1.0, unit="sd21-trn1"))},
+        "lost-floors",
     ),
     "weights that never settle": (_restless, {"seconds": 2 * HOUR, "interval_s": 15.0}, "restless"),
     "planned floors that are given up": (_floors_dropped, PLANNED, "planned-need"),
