@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -86,10 +87,21 @@ class ApplicationPass:
         executor: Carries out plans; None for a dry run, which does not.
         leadership: Whether this replica may act.
         clock: The clock.
+        computing: Held while a pass observes and decides, which only computes. Threads that do so at once take the processor from each
+            other: [why](../../docs/decisions/0011-work-queue.md).
     """
 
-    def __init__(self, observer: Observer, record: TermRecord, executor: Executor | None, leadership: Leadership, clock: Clock) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        record: TermRecord,
+        executor: Executor | None,
+        leadership: Leadership,
+        clock: Clock,
+        computing: AbstractContextManager[object] | None = None,
+    ) -> None:
         self._observer, self._record, self._executor, self._leadership, self._clock = observer, record, executor, leadership, clock
+        self._computing = computing or nullcontext()
         self._steps = Steps(clock)
         self.memory: Memory | None = None
         """The memory; None: it must be loaded first."""
@@ -108,9 +120,10 @@ class ApplicationPass:
         self._load(application)
         self._follow_clock(application)
         further = (self._unreadable(),) if self._state_problem else ()
-        snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
-        settled = self._settle(snapshot)
-        conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts())
+        with self._computing:
+            snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
+            settled = self._settle(snapshot)
+            conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts())
         if self._retries.failed:
             conclusion = replace(conclusion, plan=self._retries.deferring(conclusion.plan, self._clock.monotonic()))
         self.memory = conclusion.memory

@@ -169,7 +169,7 @@ class Controller:
         self._interval_s, self._recorder = interval_s, recorder
         telemetry.tick_interval.set(interval_s)
         self._meter = meter or CallMeter()
-        self._lock = threading.Lock()
+        self._lock, self._computing = threading.Lock(), threading.Lock()
         self._applications: Mapping[str, Application] = {}
         self._all: tuple[Application, ...] = ()
         self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
@@ -309,7 +309,8 @@ class Controller:
     def _new_record(self, key: str) -> _Record:
         status = ApplicationStatus(key, self._clock, lambda: len(self._applications))
         stored = TermRecord(self._store, self._leadership, key, status)
-        return _Record(ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock), status)
+        passes = ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock, self._computing)
+        return _Record(passes, status)
 
     def _pass(self, application: Application, record: _Record) -> float:
         """Runs a pass.

@@ -79,7 +79,7 @@ def make_external(
         clock: The clock.
         clients: The AWS client factory.
         stop: Ends their waits when set.
-        busy: Whether many applications wait for a pass: CloudWatch's poll lets them go first.
+        busy: Whether many applications wait for a pass: CloudWatch's poll and the checks of load balancers let them go first.
     """
     aws, polls, freshness = settings.aws, settings.polls, settings.freshness
     # What comes in between two runs of the job must not be lost, or the rate could never be reached.
@@ -114,6 +114,7 @@ def make_external(
         offerings=_offerings(settings, clock),
         price_list=PriceList(clients, clock) if aws.prices_enabled else None,
         stop=stop,
+        before=ModeChangesFirst(busy, clock, stop),
     )
 
 

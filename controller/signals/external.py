@@ -160,6 +160,7 @@ class ExternalSources:
         offerings: Polls Karpenter's metrics; None: no polls.
         price_list: Polls AWS's price list; None: no polls. Karpenter's prices come first: they are also of spot instances.
         stop: Ends a round of checks early when set.
+        before: Called before each check of a load balancer; may wait for a bounded time.
     """
 
     def __init__(
@@ -172,8 +173,9 @@ class ExternalSources:
         offerings: OfferingsPoller | None = None,
         price_list: PricesPoller | None = None,
         stop: threading.Event | None = None,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
-        self._stop = stop or threading.Event()
+        self._stop, self._before = stop or threading.Event(), before
         self._view, self._verifier, self._metrics, self._capacity = view, verifier, metrics, capacity
         self._offerings, self._price_list = offerings, price_list
         sources = tuple[Quotes, ...](one for one in (offerings, price_list) if one is not None)
@@ -222,6 +224,7 @@ class ExternalSources:
         """Checks one application after the other, until the budget is spent or all are checked."""
         while True:
             with self._turn:
+                self._before()
                 one = next(order, None)
             if one is None:
                 return
