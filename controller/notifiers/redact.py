@@ -32,8 +32,8 @@ class _Pattern:
     """A kind of secret.
 
     Attributes:
-        words: Lower-case texts of which a match has at least one. Most texts have none, and finding
-            that out is a hundred times faster than the search.
+        words: Texts of which a match has at least one, as `_folded` has them. Most texts have none, and finding that out is a hundred times
+            faster than the search.
         search: Its group is kept; the rest of the match is masked.
     """
 
@@ -42,8 +42,8 @@ class _Pattern:
 
     @classmethod
     def of(cls, words: str, search: str) -> _Pattern:
-        """A pattern from its words, separated by spaces, and its search, in which case and non-ASCII letters count for nothing."""
-        return cls(tuple(words.split()), re.compile(search, re.IGNORECASE | re.ASCII))
+        """A pattern from its words, separated by spaces, and its search, in which case does not count."""
+        return cls(tuple(words.split()), re.compile(search, re.IGNORECASE))
 
 
 # Every search is linear in the text: no nested or overlapping repetition, and no run of characters is searched from each of its places.
@@ -105,9 +105,9 @@ class Redactor:
         """Returns the text with every registered secret and every match of a pattern masked."""
         # Exact secrets first: a pattern that matches only part of one would leave the rest. Again at the end: see `_exact`.
         text = self._exact(text)
-        lower = text.lower()
+        folded = _folded(text)
         for pattern in _PATTERNS:
-            if any(word in lower for word in pattern.words):
+            if any(word in folded for word in pattern.words):
                 text = pattern.search.sub(rf"\g<1>{MASK}", text)
         return self._exact(text)
 
@@ -170,6 +170,12 @@ class Redactor:
         except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything
             return f"<{type(value).__name__}>"
         return value if all(self(text) == text for text in texts) else self(texts[0])
+
+
+def _folded(text: str) -> str:
+    """The text in lower case; letters that a search without regard to case takes for ASCII's are these (`re.IGNORECASE` names them)."""
+    lower = text.lower()
+    return lower if text.isascii() else lower.replace("\u0307", "").replace("\u0131", "i").replace("\u017f", "s")
 
 
 def _plain(value: object) -> bool:

@@ -236,4 +236,4 @@ class ApplicationStatus:
             return ()
         _, decision, _, known = self._latest
         missing = tuple(source.partition(":")[0] for source in decision.degraded)  # without its error, whose words may differ each time
-        return (standing_mode(memory, decision), decision.verb, decision.reason, tuple(known), missing)
+        return (standing_mode(memory, decision), decision.verb, decision.reason, tuple(sorted(known)), missing)

@@ -28,7 +28,7 @@ from controller.service.application_pass import Acted, ApplicationPass
 from controller.service.application_status import ApplicationStatus
 from controller.service.executor import Executor, Outcome
 from controller.service.explanation import next_step
-from controller.service.messages import Raised, adopted, alert_changes, alerts_of_removed, found, override_changes, routed
+from controller.service.messages import Raised, adopted, alert_changes, alerts_of_removed, override_changes, raised_before, routed
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
 from controller.service.takeover import Takeover
@@ -101,7 +101,7 @@ def _book(record: _Record, now: float) -> None:
 def _recall(record: _Record, snapshot: Snapshot) -> None:
     """Takes over the alerts that an earlier leader reported, once a term: it cannot report any more that one has ended."""
     if snapshot.leader and record.term != snapshot.epoch:
-        record.alerts = {**found(record.passes.stored_alerts), **record.alerts}
+        record.alerts = {**raised_before(record.passes.stored_alerts), **record.alerts}
         record.term = snapshot.epoch
 
 

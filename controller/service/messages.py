@@ -175,7 +175,7 @@ class Raised:
         return self.ended_at is not None and now - self.ended_at >= ENDED_S
 
 
-def found(alerts: Iterable[Alert]) -> dict[str, Raised]:
+def raised_before(alerts: Iterable[Alert]) -> dict[str, Raised]:
     """The alerts, by key, that were on when the application's memory was stored. Those that still are, are offered at once."""
     return {alert.key: Raised(alert, offered_at=-math.inf) for alert in alerts}
 

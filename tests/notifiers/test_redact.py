@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from controller.notifiers import redact as redact_module
 from controller.notifiers.redact import MASK, MIN_SECRET, Redactor, _strings, redact, redacting_processor
 from tests.notifiers.support import PATH, TOKEN, leaks
 
@@ -42,6 +43,27 @@ def test_no_registered_secret_gets_through_as_json_or_repr_writes_it(secret: str
 @given(st.text(max_size=200))
 def test_any_text_can_be_redacted(text: str) -> None:
     assert isinstance(redact(text), str)
+
+
+_FRAGMENTS = st.sampled_from([
+    "hooks.slack.com/", "/services/T1/B2/c3", "xoxb-1234567890", "AKIA", "ABCDEFGHIJKLMNOP", "secret_access_key=", "SESSION_TOKEN: ",
+    "abcdefgh12", "X-Amz-Signature=", "authorization: ", "Bearer ", "k8s-aws-v1.", "eyJhbGciOiJ", ".", "://", "user:pw", "@", "\u00a0",
+    "\u2028", " ", "é",
+])  # fmt: skip
+_ODD = str.maketrans({"i": "\u0131", "I": "\u0130", "s": "\u017f", "k": "\u212a"})
+_CHANGES = st.sampled_from([str, str.upper, str.swapcase, lambda text: text.translate(_ODD)])
+
+
+@given(st.lists(st.tuples(_FRAGMENTS, _CHANGES), max_size=8))
+@example([("authorization: ", lambda text: text.translate(_ODD)), ("abcdefgh12", str)])
+@example([("Bearer", str), ("\u00a0", str), ("abcdefgh12", str)])
+def test_no_pattern_is_left_out_that_would_find_something(parts: list[tuple[str, Callable[[str], str]]]) -> None:
+    """A search that does not regard case takes some letters of other alphabets for ASCII's."""
+    text = "".join(change(part) for part, change in parts)
+    searched = text
+    for pattern in redact_module._PATTERNS:
+        searched = pattern.search.sub(rf"\g<1>{MASK}", searched)
+    assert Redactor()(text) == searched
 
 
 _RISKY = st.sampled_from(
