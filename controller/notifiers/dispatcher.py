@@ -89,6 +89,11 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a notification must never fail its caller
             _log.error("notifier.publish_failed", error=type(error).__name__)  # no text: it is not redacted yet
 
+    def forget(self) -> None:
+        """Forgets what was sent lately: another process may have sent something else since, so that nothing repeats it."""
+        for sink in self._sinks:
+            sink.forget()
+
     def health(self) -> tuple[SinkHealth, ...]:
         """The health of each sink, in the order of the constructor."""
         self._check()

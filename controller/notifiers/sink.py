@@ -165,6 +165,11 @@ class Sink:
             self._dropped += 1
             self._recent.forget(one)
 
+    def forget(self) -> None:
+        """Forgets which messages passed lately: the next equal ones repeat nothing."""
+        with self._ready:
+            self._recent = Recent(self._limits.dedup_window_s, _DEDUP_KEYS)
+
     def health(self) -> SinkHealth:
         """The sink's health now."""
         with self._ready:

@@ -21,6 +21,9 @@ SOONEST_S: Final = 60.0
 """Shortest time between two writes of an application that only its status needs, seconds."""
 CHANGED_S: Final = 0.3
 """The same for each application of the fleet, seconds: where all differ, a thousand write 3 a second."""
+ALERTS_SOONEST_S: Final = 5.0
+ALERTS_S: Final = 0.1
+"""The same two where the alerts that people know of differ, seconds: a process that dies before cannot leave them to the next leader."""
 ACCOUNT_S: Final = 3.6
 """Time for each application of the fleet between two writes that only its account needs, seconds: a thousand an hour over the fleet.
 Each has a moment of its own in that period, so that they are as many at any time, however the applications began."""
@@ -179,6 +182,7 @@ class ApplicationStatus:
         self._moment = zlib.crc32(application.encode()) % 1024 / 1024  # its own, as a share of a period
         self._latest: tuple[Snapshot, Decision, Ledger, Mapping[str, Alert]] | None = None
         self._stored: tuple[object, ...] = ()
+        self._stored_alerts: tuple[str, ...] = ()
         self._tried_at = -math.inf  # monotonic
 
     def show(self, snapshot: Snapshot, decision: Decision, ledger: Ledger, known: Iterable[Alert] = ()) -> None:
@@ -201,6 +205,8 @@ class ApplicationStatus:
         if self._latest is None:
             return False
         now, fleet = self._clock.monotonic(), self._fleet()
+        if self._alerts() != self._stored_alerts:
+            return now - self._tried_at >= max(ALERTS_SOONEST_S, ALERTS_S * fleet * (0.75 + self._moment / 2))
         least_s, period_s = max(SOONEST_S, CHANGED_S * fleet * (0.75 + self._moment / 2)), ACCOUNT_S * fleet
         if now - self._tried_at < least_s:
             return False
@@ -229,11 +235,14 @@ class ApplicationStatus:
             written: Whether it is stored for certain.
         """
         self._tried_at = self._clock.monotonic()
-        self._stored = self._essence(memory) if written else ()
+        self._stored, self._stored_alerts = (self._essence(memory), self._alerts()) if written else ((), self._stored_alerts)
+
+    def _alerts(self) -> tuple[str, ...]:
+        return tuple(sorted(self._latest[3])) if self._latest is not None else ()
 
     def _essence(self, memory: Memory) -> tuple[object, ...]:
         if self._latest is None:
             return ()
-        _, decision, _, known = self._latest
+        _, decision, _, _ = self._latest
         missing = tuple(source.partition(":")[0] for source in decision.degraded)  # without its error, whose words may differ each time
-        return (standing_mode(memory, decision), decision.verb, decision.reason, tuple(sorted(known)), missing)
+        return (standing_mode(memory, decision), decision.verb, decision.reason, missing)

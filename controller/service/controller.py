@@ -98,13 +98,6 @@ def _book(record: _Record, now: float) -> None:
     record.at = now
 
 
-def _recall(record: _Record, snapshot: Snapshot) -> None:
-    """Takes over the alerts that an earlier leader reported, once a term: it cannot report any more that one has ended."""
-    if snapshot.leader and record.term != snapshot.epoch:
-        record.alerts = {**raised_before(record.passes.stored_alerts), **record.alerts}
-        record.term = snapshot.epoch
-
-
 @dataclass(frozen=True, slots=True)
 class View:
     """The result of the last pass over one application, for status and tests."""
@@ -177,6 +170,7 @@ class Controller:
         self._takeover = Takeover(clock)
         self._workers = [threading.Thread(target=self._work, name=f"pass-{n}", daemon=True) for n in range(workers)]
         self._last_round = clock.monotonic()
+        self._term: int | None = None  # the last term in which this replica led; guarded by the lock
 
     def configure(self, applications: Mapping[str, Application]) -> None:
         """Replaces the applications. Those that stay keep their state; the alerts of those that go are resolved."""
@@ -327,7 +321,7 @@ class Controller:
             record.last = last = _Last(conclusion.snapshot, conclusion.decision, before, conclusion.plan)
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
-            _recall(record, conclusion.snapshot)
+            self._recall(record, conclusion.snapshot)
         known = [one.alert for one in record.alerts.values()]
         record.status.show(conclusion.snapshot, conclusion.decision, record.ledger, known)
         acted = record.passes.act(decided, others_wait=self.others_wait())
@@ -349,6 +343,18 @@ class Controller:
             with self._lock:
                 record.last = replace(last, plan=replace(last.plan, actions=()))
         return min(self._periodic_s(), acted.again_s)
+
+    def _recall(self, record: _Record, snapshot: Snapshot) -> None:
+        """Takes over the alerts that an earlier leader reported, once a term: it cannot report any more that one has ended.
+
+        What this process reported in an earlier term counts no longer: another leader may have reported something else since.
+        """
+        if not snapshot.leader or record.term == snapshot.epoch:
+            return
+        record.alerts, record.term = raised_before(record.passes.stored_alerts), snapshot.epoch
+        if self._term != snapshot.epoch and self._dispatcher is not None:
+            self._dispatcher.forget()
+        self._term = snapshot.epoch
 
     def _count_takeover(self, snapshot: Snapshot) -> None:
         if not snapshot.leader:
@@ -391,8 +397,7 @@ class Controller:
         snapshot, decision, mode = conclusion.snapshot, conclusion.decision, standing_mode(acted.memory, conclusion.decision)
         news = [*_found(conclusion), *self._written(snapshot, acted.written)]
         if not snapshot.leader:
-            record.alerts = {}  # only the leader notifies, of the alerts that the last leader stored as well
-            return
+            return  # only the leader notifies; where nobody else could lead meanwhile, it goes on with what it reported
         coming = functools.partial(next_step, conclusion.memory, snapshot)
         with self._lock:
             if self._records.get(snapshot.application.key) is record:  # otherwise it was removed, and nothing would resolve its alerts

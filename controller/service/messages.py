@@ -22,6 +22,8 @@ AGAIN_S: Final = 600.0
 """After how long an alert that is still on is offered to the sinks again, seconds: one that was down when it began learns of it then."""
 ENDED_S: Final = 60.0
 """For how long an alert must have been off before people learn that it ended, seconds: one that comes and goes does not page each time."""
+RECALLED_S: Final = 600.0
+"""The same for an alert that an earlier leader reported, seconds: this process cannot know yet what the load balancer and AWS say."""
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
@@ -154,7 +156,7 @@ class Raised:
 
     Attributes:
         alert: The alert, as it was found last.
-        offered_at: When a message about it was last offered to the sinks, seconds since the Unix epoch.
+        offered_at: When a message about it was last offered to the sinks, seconds since the Unix epoch; -infinity: by an earlier leader.
         ended_at: Since when it has been off, seconds since the Unix epoch; None while it is on.
     """
 
@@ -172,7 +174,12 @@ class Raised:
 
     def over(self, now: float) -> bool:
         """Whether it has been off for so long that people are to learn of it."""
-        return self.ended_at is not None and now - self.ended_at >= ENDED_S
+        return self.ended_at is not None and now - self.ended_at >= (RECALLED_S if self.recalled else ENDED_S)
+
+    @property
+    def recalled(self) -> bool:
+        """Whether only an earlier leader has reported it."""
+        return self.offered_at == -math.inf
 
 
 def raised_before(alerts: Iterable[Alert]) -> dict[str, Raised]:
@@ -203,7 +210,8 @@ def alert_changes(
     messages = []
     for alert in said:
         then_ = coming.partition(f": {alert.text}")[0]  # what comes next may end with what is wrong, which the alert says already
-        messages.append(replace(_alert(snapshot, alert, mode, resolved=False), next=then_, again=alert.key in before))
+        again = alert.key in before and not before[alert.key].recalled
+        messages.append(replace(_alert(snapshot, alert, mode, resolved=False), next=then_, again=again))
     off = {key: one.off(at) for key, one in before.items() if key not in on}
     messages += [_alert(snapshot, one.alert, mode, resolved=True) for one in off.values() if one.over(at)]
     offered = {alert.key for alert in said}

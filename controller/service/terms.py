@@ -95,7 +95,7 @@ class TermRecord:
         self._written_in = epoch
         try:
             stored = self._stored = self._settled(stored)
-            self._stored = self._write(memory, stored)
+            self._stored, self._sent = self._write(memory, stored), None
         except RemoteError as error:
             if status is not None:
                 status.tried(memory, written=False)
@@ -114,9 +114,12 @@ class TermRecord:
         if self._sent is None:
             return stored
         found = self._store.load(self._application)
-        ours = ((stored.memory, stored.epoch), (self._sent, self.epoch))
-        self._sent = None
-        return found if any(found.epoch == epoch and _alike(found.memory, memory) for memory, epoch in ours) else stored
+        return found if self._is_ours(found, stored) else stored
+
+    def _is_ours(self, found: StoredMemory, stored: StoredMemory) -> bool:
+        """Whether what is found is what is known to be stored, or what was sent last and may have been stored since."""
+        ours = [(stored.memory, stored.epoch), *([] if self._sent is None else [(self._sent, self.epoch)])]
+        return found.epoch <= self.epoch and any(found.epoch == epoch and _alike(found.memory, memory) for memory, epoch in ours)
 
     def _write(self, memory: Memory, stored: StoredMemory) -> StoredMemory:
         beside = self._status.texts(memory) if self._status is not None else EMPTY
@@ -136,12 +139,17 @@ class TermRecord:
         """What is stored if somebody has changed something else of the object, as a label; None where the memory is another's, or gone.
 
         To load it then would lose what was done since: a failover would be found as one made by hand.
+
+        Raises:
+            Unavailable: It could not be read, so that nobody knows. The next save tries again.
         """
         try:
             found = self._store.load(self._application)
-        except (RemoteError, StateError):
+        except StateError:
             return None
-        return found if found.version and found.epoch == stored.epoch and _alike(found.memory, stored.memory) else None
+        except RemoteError as error:
+            raise Unavailable(f"who else wrote the state of {self._application} is not known: {error}") from error
+        return found if found.version and self._is_ours(found, stored) else None
 
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
         """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""

@@ -64,6 +64,29 @@ def test_all_messages_together_wait_for_a_bounded_time_and_again_in_the_next_mas
     assert kept.at == [LONGEST_S, LONGEST_S, 190.0, 203.0]
 
 
+def test_a_fleet_that_is_always_busy_delays_by_a_quarter_at_most() -> None:
+    """A queue that is short for a moment every ten seconds does not begin a new wait each time."""
+    clock = Ticking(START)
+    wait = ModeChangesFirst(lambda: (clock.now() - START) % 10.0 > 0.3, clock)
+    for _ in range(600):
+        wait()
+        clock.advance(0.5)
+    assert clock.now() - START <= (600 * 0.5 + LONGEST_S) / (1 - 1 / 4)
+
+
+def test_an_earlier_mass_event_takes_no_wait_from_the_next() -> None:
+    """An hour later, although nobody asked in between."""
+    clock, busy = Ticking(START), [True]
+    wait = ModeChangesFirst(lambda: busy[0], clock)
+    wait()
+    assert clock.now() - START == pytest.approx(LONGEST_S, abs=0.3)
+    wait()
+    clock.advance(3600.0)
+    began = clock.now()
+    wait()
+    assert clock.now() - began == pytest.approx(LONGEST_S, abs=0.3)
+
+
 def test_an_error_is_the_notifiers_own() -> None:
     notifier, kept, _ = made([])
     kept.refuses = True

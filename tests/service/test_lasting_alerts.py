@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.clock import AcceleratedClock
-from controller.policy.model import Alert
+from controller.clock import AcceleratedClock, ManualClock
+from controller.policy.model import Alert, Application, Override, Snapshot, Source
 from controller.policy.reasons import Reason
 from controller.ports import Message, MessageKind
+from controller.service import messages
 from controller.service.application_status import ALERTS, alerts_text, stored_alerts
+from controller.service.controller import Controller
 from controller.service.store import record_name
+from controller.service.telemetry import Telemetry
+from controller.signals.cluster import ClusterView
+from failover_analysis.simulation.api import Store
+from failover_analysis.simulation.fault_state import FaultState
 from failover_harness.waiting import wait_for
+from tests.service.test_terms import Leader
+from tests.support.applications import NOW, application, routing, snapshot
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
 
 PAUSED = "failoverctl.dev/paused-until"
@@ -35,8 +44,9 @@ def _stored(cluster: Cluster) -> dict[str, Any]:
     return dict(json.loads(records[0]["data"][ALERTS])) if records else {}
 
 
-def test_an_alert_that_ends_while_no_controller_runs_is_resolved_by_the_next(tmp_path: Path) -> None:
+def test_an_alert_that_ends_while_no_controller_runs_is_resolved_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise an incident stays open wherever the alert was sent. While it lasts, the next controller sends it, and nothing else."""
+    monkeypatch.setattr(messages, "RECALLED_S", 60.0)  # three seconds of this clock
     cluster = Cluster(AcceleratedClock(20))
     try:
         _pause_until(cluster, "tomorrow")
@@ -54,6 +64,67 @@ def test_an_alert_that_ends_while_no_controller_runs_is_resolved_by_the_next(tmp
         assert not _about(third, MessageKind.ALERT)
     finally:
         cluster.close()
+
+
+class Passes:
+    """A controller over one application whose override cannot be read, or can; its leadership and its clock are set by hand."""
+
+    def __init__(self) -> None:
+        self.clock, self.leader, self.broken = ManualClock(NOW), Leader(1), True
+        self.reported: list[MessageKind] = []
+        self.forgotten = 0
+        view = ClusterView(self.clock, lambda: None)
+        itself: Any = self
+        self.controller = Controller(view, itself, Store(FaultState()), None, self.leader, itself, Telemetry(), self.clock, interval_s=15.0)
+        self.controller.configure({"shop/sd21": application()})
+
+    def configure(self, applications: object) -> None:
+        """See `ClusterObserver.configure`."""
+
+    def snapshot(self, app: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
+        """See `controller.service.application_pass.Observer.snapshot`."""
+        problem = "paused-until: found 'tomorrow'" if self.broken else ""
+        made = snapshot(app, routing=routing(override=Override(problem=problem)))
+        return replace(made, now=self.clock.now(), leader=leader, epoch=epoch, sources=())
+
+    def publish(self, message: Message) -> None:
+        """See `Dispatcher.publish`."""
+        if message.dedup_key == f"{NAMESPACE}/sd21/{KEY}" and not message.again:
+            self.reported.append(message.kind)
+
+    def forget(self) -> None:
+        """See `Dispatcher.forget`."""
+        self.forgotten += 1
+
+    def go_on(self, seconds: float) -> None:
+        """Passes for a while."""
+        for _ in range(int(seconds // 15)):
+            self.clock.advance(15.0)
+            self.controller.run_due()
+
+
+def test_an_alert_that_ends_while_nobody_can_lead_is_resolved_by_the_same_leader() -> None:
+    """The API server is away for a minute, and no other replica could take the Lease: the term goes on."""
+    passes = Passes()
+    passes.go_on(60)
+    passes.leader.sure = False
+    passes.go_on(60)
+    passes.broken, passes.leader.sure = False, True
+    passes.go_on(120)
+    assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
+
+
+def test_what_was_reported_in_an_earlier_term_counts_no_longer() -> None:
+    """Another leader may have resolved it meanwhile: this one reports it once more, and no sink takes that for a repetition."""
+    passes = Passes()
+    passes.go_on(60)
+    passes.leader.sure = False
+    passes.go_on(60)
+    assert passes.forgotten == 1
+    passes.leader.now, passes.leader.sure = 3, True
+    passes.go_on(60)
+    assert passes.reported == [MessageKind.ALERT, MessageKind.ALERT]
+    assert passes.forgotten == 2
 
 
 TWO = (Alert("held/Dwell", "warning", "words", Reason.DWELL), Alert("max/sd21-inf2", "critical", "others"))

@@ -51,10 +51,16 @@ class Shelf:
     def __init__(self) -> None:
         self.record, self.writes = StoredMemory(Memory(), "", 0), 0
         self.beside: Mapping[str, str] = {}
-        self.lose_answer = self.refuse = False
+        self.lose_answer = self.refuse = self.unreadable = False
+        self.then: StoredMemory | None = None  # what is stored right after the next read
 
     def load(self, application: str) -> StoredMemory:
-        return self.record
+        if self.unreadable:
+            raise Unavailable("503")
+        found = self.record
+        if self.then is not None:
+            self.record, self.then = self.then, None
+        return found
 
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
         if over.epoch > epoch or over.version != self.record.version:
@@ -233,6 +239,54 @@ def test_an_object_with_another_memory_is_not(found: StoredMemory) -> None:
     with pytest.raises(Conflict):
         record.save(TWO)
     assert shelf.record is found
+
+
+def test_a_label_while_the_object_cannot_be_read_drops_no_memory() -> None:
+    """Nobody knows who wrote it: the next save asks again."""
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(3), KEY)
+    record.load()
+    record.save(ONE)
+    shelf.record, shelf.unreadable = replace(shelf.record, version="100"), True
+    with pytest.raises(Unavailable, match="not known"):
+        record.save(TWO)
+    shelf.unreadable = False
+    with pytest.raises(Unavailable, match="saved over"):
+        record.save(TWO)
+    record.save(TWO)
+    assert shelf.record.memory == TWO
+
+
+def test_a_memory_of_a_later_term_is_loaded_and_not_saved_over() -> None:
+    """It was loaded while this replica did not lead, so that nothing outranked it yet."""
+    shelf, leader = Shelf(), Leader(3)
+    shelf.record, leader.sure = StoredMemory(ONE, "1", 7), False
+    record = TermRecord(shelf, leader, KEY)
+    record.load()
+    leader.sure = True
+    for _ in range(2):
+        with pytest.raises(Conflict):
+            record.save(TWO)
+    record.load()
+    record.save(TWO)
+    assert (shelf.record.memory, leader.now) == (TWO, 8)
+
+
+def test_a_write_that_lands_late_is_our_own() -> None:
+    """The answer was lost, a read still finds what was before, and then the write is carried out after all."""
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(3), KEY)
+    record.load()
+    record.save(ONE)
+    before, shelf.lose_answer = shelf.record, True
+    with pytest.raises(Unavailable):
+        record.save(TWO)
+    late, shelf.record, shelf.lose_answer = shelf.record, before, False
+    shelf.then = late
+    with pytest.raises(Unavailable, match="saved over"):
+        record.save(THREE)
+    record.save(THREE)
+    assert shelf.record.memory == THREE
 
 
 def test_a_standby_reads_without_claiming_anything() -> None:
