@@ -175,6 +175,10 @@ class Recent:
             self._seen.popitem(last=False)
         return False
 
+    def clear(self) -> None:
+        """Forgets all messages."""
+        self._seen.clear()
+
     def forget(self, message: Message) -> None:
         """Forgets a message that was not delivered, so that the next equal one passes."""
         seen = self._seen.get(message.dedup_key)

@@ -180,9 +180,7 @@ def _folded(text: str) -> str:
 
 def _plain(value: object) -> bool:
     """Whether the value is JSON of no other parts than `_strings` knows, one level deep."""
-    if isinstance(value, list):
-        return all(item is None or isinstance(item, str | bool | int | float) for item in value)
-    return value is None or isinstance(value, str | bool | int | float)
+    return all(item is None or isinstance(item, str | bool | int | float) for item in (value if isinstance(value, list) else [value]))
 
 
 def _strings(value: object) -> Iterator[str]:

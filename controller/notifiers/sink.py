@@ -168,7 +168,7 @@ class Sink:
     def forget(self) -> None:
         """Forgets which messages passed lately: the next equal ones repeat nothing."""
         with self._ready:
-            self._recent = Recent(self._limits.dedup_window_s, _DEDUP_KEYS)
+            self._recent.clear()
 
     def health(self) -> SinkHealth:
         """The sink's health now."""

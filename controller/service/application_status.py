@@ -6,6 +6,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
@@ -22,8 +23,9 @@ SOONEST_S: Final = 60.0
 CHANGED_S: Final = 0.3
 """The same for each application of the fleet, seconds: where all differ, a thousand write 3 a second."""
 ALERTS_SOONEST_S: Final = 5.0
+"""As `SOONEST_S` where the alerts that people know of differ, seconds: a process that dies before cannot leave them to the next leader."""
 ALERTS_S: Final = 0.1
-"""The same two where the alerts that people know of differ, seconds: a process that dies before cannot leave them to the next leader."""
+"""As `CHANGED_S` then, seconds: where all differ, a thousand write 10 a second."""
 ACCOUNT_S: Final = 3.6
 """Time for each application of the fleet between two writes that only its account needs, seconds: a thousand an hour over the fleet.
 Each has a moment of its own in that period, so that they are as many at any time, however the applications began."""
@@ -130,30 +132,25 @@ def _account(ledger: Ledger) -> dict[str, Any]:
 
 def alerts_text(alerts: Iterable[Alert]) -> str:
     """Alerts as JSON, for `stored_alerts`."""
-    return json.dumps(
-        {
-            alert.key: {
-                "severity": alert.severity,
-                "text": alert.text,
-                **({"reason": str(alert.reason)} if alert.reason is not None else {}),
-            }
-            for alert in alerts
-        }
-    )
+    return json.dumps({one.key: {"severity": one.severity, "text": one.text, "reason": str(one.reason or "")} for one in alerts})
+
+
+def json_object(stored: str) -> dict[str, Any] | None:
+    """The object that is stored as JSON beside a memory; None where it is none: anyone may have edited it."""
+    try:
+        found = json.loads(stored or "null")
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def stored_alerts(stored: str) -> tuple[Alert, ...]:
-    """The alerts that people knew of when the memory was stored. What is not understood is left out: anyone may have edited it.
+    """The alerts that people knew of when the memory was stored. What is not understood is left out.
 
     Args:
         stored: See `alerts_text`; "" for none.
     """
-    try:
-        known = json.loads(stored or "{}")
-    except (ValueError, RecursionError):
-        return ()
-    if not isinstance(known, dict):
-        return ()
+    known = json_object(stored) or {}
     return tuple(
         Alert(shown(key), severity, shown(text(one, "text"), _MAX_ALERT), _reason(text(one, "reason")))
         for key, one in list(known.items())[:_MAX_ALERTS]
@@ -165,11 +162,22 @@ def _reason(name: str) -> Reason | None:
     return next((one for one in Reason if one == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a status is made of, and by key the alerts that people know of."""
+
+    snapshot: Snapshot
+    decision: Decision
+    ledger: Ledger
+    alerts: Mapping[str, Alert]
+
+
 class ApplicationStatus:
     """The latest status of an application, and when it is worth a write of its own. Every write of the memory carries it anyway.
 
-    A status whose mode, verb, reason, alerts or missing sources differ from what is stored is due sooner than one that merely counts: its
-    account, and the times within sentences. Both wait the longer the larger the fleet is, so that the writes stay few at any size.
+    A status whose mode, verb, reason or missing sources differ from what is stored is due sooner than one that merely counts: its account,
+    and the times within sentences. One whose alerts differ is due sooner still. All wait the longer the larger the fleet is, so that the
+    writes stay few at any size.
 
     Args:
         application: ``namespace/ingress``.
@@ -180,7 +188,7 @@ class ApplicationStatus:
     def __init__(self, application: str, clock: Clock, fleet: Callable[[], int]) -> None:
         self._clock, self._fleet = clock, fleet
         self._moment = zlib.crc32(application.encode()) % 1024 / 1024  # its own, as a share of a period
-        self._latest: tuple[Snapshot, Decision, Ledger, Mapping[str, Alert]] | None = None
+        self._latest: _Shown | None = None
         self._stored: tuple[object, ...] = ()
         self._stored_alerts: tuple[str, ...] = ()
         self._tried_at = -math.inf  # monotonic
@@ -194,7 +202,7 @@ class ApplicationStatus:
             ledger: The account.
             known: The alerts that people know of, beside those of the decision.
         """
-        self._latest = (snapshot, decision, ledger, {alert.key: alert for alert in (*known, *decision.alerts)})
+        self._latest = _Shown(snapshot, decision, ledger, {alert.key: alert for alert in (*known, *decision.alerts)})
 
     def due(self, memory: Memory) -> bool:
         """Whether the latest status is worth a write although the memory has not changed.
@@ -223,9 +231,9 @@ class ApplicationStatus:
         """
         if self._latest is None:
             return {}
-        snapshot, decision, ledger, known = self._latest
-        status = status_of(snapshot, decision, standing_mode(memory, decision), ledger)
-        return {STATUS: json.dumps(status, sort_keys=True), ALERTS: alerts_text(known.values())}
+        latest = self._latest
+        status = status_of(latest.snapshot, latest.decision, standing_mode(memory, latest.decision), latest.ledger)
+        return {STATUS: json.dumps(status, sort_keys=True), ALERTS: alerts_text(latest.alerts.values())}
 
     def tried(self, memory: Memory, *, written: bool) -> None:
         """Notes that the latest status was sent.
@@ -235,14 +243,16 @@ class ApplicationStatus:
             written: Whether it is stored for certain.
         """
         self._tried_at = self._clock.monotonic()
-        self._stored, self._stored_alerts = (self._essence(memory), self._alerts()) if written else ((), self._stored_alerts)
+        self._stored = self._essence(memory) if written else ()
+        if written:
+            self._stored_alerts = self._alerts()
 
     def _alerts(self) -> tuple[str, ...]:
-        return tuple(sorted(self._latest[3])) if self._latest is not None else ()
+        return tuple(sorted(self._latest.alerts)) if self._latest is not None else ()
 
     def _essence(self, memory: Memory) -> tuple[object, ...]:
         if self._latest is None:
             return ()
-        _, decision, _, _ = self._latest
+        decision = self._latest.decision
         missing = tuple(source.partition(":")[0] for source in decision.degraded)  # without its error, whose words may differ each time
         return (standing_mode(memory, decision), decision.verb, decision.reason, missing)

@@ -6,7 +6,6 @@ Beside it are the application's status, for people to read, and the alerts that 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,7 +16,7 @@ from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY, StateStore, StoredMemory
-from controller.service.application_status import ALERTS, STATUS, stored_alerts
+from controller.service.application_status import ALERTS, STATUS, json_object, stored_alerts
 from controller.service.election import EFFECT_S
 from controller.signals.objects import name_of, text
 from controller.signals.watch import list_objects
@@ -36,11 +35,7 @@ def record_name(application: str) -> str:
 
 def status_in(found: Object) -> Object | None:
     """The application's status in its ConfigMap; None if there is none, or if it cannot be read."""
-    try:
-        shown = json.loads(text(found, "data", STATUS) or "null")
-    except (ValueError, RecursionError):
-        return None
-    return shown if isinstance(shown, dict) else None
+    return json_object(text(found, "data", STATUS))
 
 
 class ConfigMapStore:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from controller.clock import parse_rfc3339
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import POOL_LABEL, devices
-from controller.signals.objects import Object, condition, dig, items, mapping, name_of, pinned_values, put, text
+from controller.signals.objects import Object, condition, dig, items, mapping, name_of, pinned_values, text
 
 Selector = tuple[tuple[str, Any], ...]
 """The labels of a Deployment's selector, as `matchLabels` has them."""
@@ -105,7 +105,7 @@ class WaitingPods:
             return False
         if before is not None:
             self._forget(before)
-        put(self._pods, pod.name, pod)
+        self._pods[pod.name] = pod
         for trait in _traits(pod):
             self._with.setdefault(trait, {})[pod.name] = pod
         return True

@@ -74,6 +74,15 @@ class Shelf:
         return self.record
 
 
+def saved() -> tuple[Shelf, TermRecord]:
+    """A record of term 3 that has saved `ONE`, and where."""
+    shelf = Shelf()
+    record = TermRecord(shelf, Leader(3), KEY)
+    record.load()
+    record.save(ONE)
+    return shelf, record
+
+
 def test_the_second_save_of_a_term_stamps_what_has_not_changed() -> None:
     """So that nothing can be written any more over what an earlier leader has read. The first passes of a term write only what is new."""
     shelf = Shelf()
@@ -180,10 +189,7 @@ def test_our_own_write_with_a_lost_answer_is_gone_on_from(found: Memory, fails: 
 
 def test_a_write_with_a_lost_answer_is_taken_back() -> None:
     """The memory is what it was before that write, but the stored one is not."""
-    shelf = Shelf()
-    record = TermRecord(shelf, Leader(3), KEY)
-    record.load()
-    record.save(ONE)
+    shelf, record = saved()
     shelf.lose_answer = True
     with pytest.raises(Unavailable):
         record.save(TWO)
@@ -209,10 +215,7 @@ def test_what_another_wrote_meanwhile_is_not_written_over() -> None:
 @pytest.mark.parametrize("times", [1, 4])
 def test_an_object_that_somebody_labels_is_saved_over(times: int) -> None:
     """Its memory is ours. To load it would lose what was done since: our own failover would be found as one made by hand."""
-    shelf = Shelf()
-    record = TermRecord(shelf, Leader(3), KEY)
-    record.load()
-    record.save(ONE)
+    shelf, record = saved()
     for number in range(times):
         shelf.record = replace(shelf.record, version=f"{100 + number}")
         with pytest.raises(Unavailable, match="saved over"):
@@ -231,10 +234,7 @@ def test_an_object_that_somebody_labels_is_saved_over(times: int) -> None:
     ],
 )
 def test_an_object_with_another_memory_is_not(found: StoredMemory) -> None:
-    shelf = Shelf()
-    record = TermRecord(shelf, Leader(3), KEY)
-    record.load()
-    record.save(ONE)
+    shelf, record = saved()
     shelf.record = found
     with pytest.raises(Conflict):
         record.save(TWO)
@@ -243,10 +243,7 @@ def test_an_object_with_another_memory_is_not(found: StoredMemory) -> None:
 
 def test_a_label_while_the_object_cannot_be_read_drops_no_memory() -> None:
     """Nobody knows who wrote it: the next save asks again."""
-    shelf = Shelf()
-    record = TermRecord(shelf, Leader(3), KEY)
-    record.load()
-    record.save(ONE)
+    shelf, record = saved()
     shelf.record, shelf.unreadable = replace(shelf.record, version="100"), True
     with pytest.raises(Unavailable, match="not known"):
         record.save(TWO)
@@ -274,10 +271,7 @@ def test_a_memory_of_a_later_term_is_loaded_and_not_saved_over() -> None:
 
 def test_a_write_that_lands_late_is_our_own() -> None:
     """The answer was lost, a read still finds what was before, and then the write is carried out after all."""
-    shelf = Shelf()
-    record = TermRecord(shelf, Leader(3), KEY)
-    record.load()
-    record.save(ONE)
+    shelf, record = saved()
     before, shelf.lose_answer = shelf.record, True
     with pytest.raises(Unavailable):
         record.save(TWO)

@@ -33,8 +33,7 @@ class Remembered:
 
     def __init__(self) -> None:
         self._in_doubt: _Written | None = None
-        self._known: set[_Change] | None = None  # None until a pass that read the stored memory is over
-        self._last: ModeChange | None = None  # of those, the latest
+        self._known: tuple[ModeChange, ...] | None = None  # None until a pass that read the stored memory is over
 
     def lost(self, conclusion: Conclusion, action: Action) -> None:
         """Notes that the routing action of a mode change took effect and its answer was lost."""
@@ -44,18 +43,17 @@ class Remembered:
 
     def passed(self, conclusion: Conclusion, changes: tuple[ModeChange, ...]) -> None:
         """Notes what a pass remembers at its end."""
-        unreadable = _unreadable(conclusion)
-        self._known, self._last = (None, None) if unreadable else (_changes(changes), changes[-1] if changes else None)
+        self._known = None if _unreadable(conclusion) else changes
 
     def problem(self, conclusion: Conclusion) -> str:
         """What is wrong with the memory of a decision; "" if nothing is."""
         snapshot, changes = conclusion.snapshot, conclusion.memory.mode_changes
         if not snapshot.leader or _unreadable(conclusion):
             return ""  # this process loads its memory again
-        known, last = self._known, self._last
-        if last is not None and _essence(last) not in _changes(changes):
-            return f"the change to {last.to} ({last.reason}) is forgotten"
-        found = [] if known is None else [one for one in _changes(changes) - known if one[1] is not Reason.ROUTING_DRIFTED]
+        known, present = self._known, _changes(changes)
+        if known and _essence(known[-1]) not in present:
+            return f"the change to {known[-1].to} ({known[-1].reason}) is forgotten"
+        found = [] if known is None else [one for one in present - _changes(known) if one[1] is not Reason.ROUTING_DRIFTED]
         written, routing = self._in_doubt, snapshot.routing
         for mode, reason, _ in found:
             if written is None or written.mode is not mode:
@@ -65,9 +63,9 @@ class Remembered:
         self._in_doubt = None
         if (routing.uid, routing.action, routing.marker) != (written.uid, written.action, str(written.mode)):
             return ""  # somebody else has changed the Ingress since
-        now = changes[-1] if changes else None
-        if now is None or now.to is not written.mode or now.reason is Reason.ROUTING_DRIFTED:
-            return f"an own change to {written.mode} whose answer was lost is remembered as {now.reason if now else 'nothing'}"
+        last = changes[-1] if changes else None
+        if last is None or last.to is not written.mode or last.reason is Reason.ROUTING_DRIFTED:
+            return f"an own change to {written.mode} whose answer was lost is remembered as {last.reason if last else 'nothing'}"
         return ""
 
 
