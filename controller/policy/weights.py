@@ -75,9 +75,14 @@ def largest_remainder(shares: Mapping[str, float | Fraction], total: int = TOTAL
     """
     if total < 0:
         raise ValueError(f"total must not be negative, got {total}")
-    exact = {name: _exact(f"share of {name}", share) for name, share in shares.items()}
-    rest = {name: share for name, share in exact.items() if share > 0}
-    result = dict.fromkeys(exact, 0)
+    return dict(_rounded(tuple((name, _exact(f"share of {name}", share)) for name, share in shares.items()), total))
+
+
+@lru_cache(maxsize=4096)
+def _rounded(exact: tuple[tuple[str, Fraction], ...], total: int) -> dict[str, int]:
+    """`largest_remainder`, cached: the passes between two measurements of the demand ask for the same weights."""
+    rest = {name: share for name, share in exact if share > 0}
+    result = {name: 0 for name, _ in exact}
     if total == 0:
         return result
     if not rest:
@@ -176,8 +181,10 @@ def ready_shares(units: Sequence[Unit], strategy: WeightStrategy, demand: float 
     Returns:
         By unit name; only the proportion counts.
     """
-    known = _ready(units, ready)
-    return _merit_order(units, demand, known) if strategy is WeightStrategy.MERIT_ORDER else known
+    replicas = tuple((unit.name, ready.get(unit.name, 0)) for unit in units)
+    if strategy is not WeightStrategy.MERIT_ORDER:
+        return _ready(replicas)
+    return dict(_merit_order(tuple((unit.name, unit.price_per_hour, unit.throughput) for unit in units), demand, replicas))
 
 
 def _explicit(units: Sequence[Unit]) -> dict[str, int]:
@@ -191,18 +198,28 @@ def _explicit(units: Sequence[Unit]) -> dict[str, int]:
     return weights
 
 
-def _ready(units: Sequence[Unit], ready: Mapping[str, int]) -> dict[str, Fraction]:
+def _ready(replicas: Iterable[tuple[str, int]]) -> dict[str, Fraction]:
     """Ready replicas of every unit; one each where no unit has any."""
-    known = {unit.name: _exact(f"ready replicas of {unit.name}", ready.get(unit.name, 0)) for unit in units}
+    known = {name: _exact(f"ready replicas of {name}", count) for name, count in replicas}
     return known if any(known.values()) else dict.fromkeys(known, Fraction(1))
 
 
-def _merit_order(units: Sequence[Unit], demand: float | None, ready: Mapping[str, Fraction]) -> dict[str, Fraction]:
-    """What each unit serves when the cheapest ready capacity is used first."""
-    capacity = {unit.name: ready[unit.name] * _throughput(unit) for unit in units}
+@lru_cache(maxsize=4096)
+def _merit_order(
+    units: tuple[tuple[str, float, float], ...], demand: float | None, replicas: tuple[tuple[str, int], ...]
+) -> dict[str, Fraction]:
+    """What each unit serves when the cheapest ready capacity is used first; cached like `_rounded`.
+
+    Args:
+        units: Name, price and throughput of each.
+        demand: Requests per metric period; None where it is not known.
+        replicas: Ready replicas of each, in the same order.
+    """
+    ready, costs = _ready(replicas), {name: _cost_of(name, price, throughput) for name, price, throughput in units}
+    capacity = {name: ready[name] * _positive(f"throughput of {name}", throughput) for name, _, throughput in units}
     left = sum(capacity.values(), Fraction(0)) if demand is None else _exact("demand", demand)
     # `sorted` is stable: units of equal cost are filled in the order of the file.
-    order = [unit.name for unit in sorted(units, key=_cost) if capacity[unit.name] > 0]
+    order = [name for name in sorted(costs, key=costs.__getitem__) if capacity[name] > 0]
     served = dict.fromkeys(capacity, Fraction(0))
     if left == 0:
         return served | {order[0]: Fraction(1)}  # the next request goes to the cheapest unit that can take it
