@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
@@ -217,6 +218,13 @@ def _judged(refusal: Refusal, policy: PolicySettings, now: float, *, waited: boo
     return waited or now - refusal.seen >= policy.replacement_hold_s
 
 
+_about: Final = attrgetter(
+    *("instance_types", "zones", "capacity_types", "pool_capacity_types", "requirements_known", "inexact"),
+    *("offerings", "named_type", "named_zone", "truncated"),
+)
+"""All of a refusal that says which offerings it is about."""
+
+
 class _Concern:
     """Which refusals are about an offering that the unit may have. Hundreds of them name a few combinations: each is looked up once.
 
@@ -230,11 +238,10 @@ class _Concern:
 
     def about(self, refusal: Refusal) -> bool:
         """Whether the refusal is about such an offering."""
-        asked = (refusal.instance_types, refusal.zones, refusal.open_capacity_types)
-        named = (refusal.offerings, refusal.named_type, refusal.named_zone, refusal.truncated)
-        found = self._known.get((asked, named))
+        what = _about(refusal)
+        found = self._known.get(what)
         if found is None:
-            found = self._known[asked, named] = _concerned(refusal, self.allowed)
+            found = self._known[what] = _concerned(refusal, self.allowed)
         return found
 
 

@@ -8,12 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Final
 
 from controller.policy.model import Launch, Refusal
 from controller.policy.proof import created_after, last_launches
 
 _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
+
+
+_shape: Final = attrgetter(
+    *(
+        "cause",
+        "source",
+        "replacement",
+        "instance_types",
+        "zones",
+        "capacity_types",
+        "requirements_known",
+        "inexact",
+        "pool_capacity_types",
+    ),
+    *("codes", "truncated", "named_type", "named_zone", "offerings"),
+)
+"""All of a refusal but which claim it is of, its attempt, and when it was."""
 
 
 def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
@@ -33,7 +51,8 @@ def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
         before = newest.get(answer)
         attempt = before[1] if before is not None and one.at - before[0] <= _BATCH_S else one.attempt
         newest[answer] = (one.at, attempt)
-        shape = (attempt, *_shape(one))
+        lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
+        shape = (attempt, lasting, _shape(one))
         batch = present.get(shape)
         if batch is None or one.at - batch[0][0].at > _BATCH_S:
             batch = present[shape] = [(one, attempt)]
@@ -44,14 +63,6 @@ def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
             batch[1] = (one, attempt)
     found = (one if one.attempt == attempt else replace(one, attempt=attempt) for batch in kept for one, attempt in batch)
     return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
-
-
-def _shape(one: Refusal) -> tuple[object, ...]:
-    """All of a refusal but which claim it is of, its attempt, and when it was."""
-    allowed = (one.instance_types, one.zones, one.capacity_types, one.requirements_known, one.inexact, one.pool_capacity_types)
-    named = (one.codes, one.truncated, one.named_type, one.named_zone, one.offerings)
-    lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
-    return one.cause, one.source, one.replacement, allowed, named, lasting
 
 
 def not_ended(refusals: Iterable[Refusal], launches: Sequence[Launch]) -> list[Refusal]:
