@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -103,6 +103,23 @@ class _Pods:
     pending: tuple[PendingPod, ...]
 
 
+class _Known:
+    """Refusals that were summed up already: Karpenter says something every ten seconds, mostly about one NodePool."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[list[object], tuple[Refusal, ...]]] = {}
+
+    def get(self, name: str, read: Iterable[Sequence[object]], make: Callable[[], tuple[Refusal, ...]]) -> tuple[Refusal, ...]:
+        """What `make` returns, or returned when what it reads was the same: those lists only grow at one end and shrink at the other."""
+        ends: list[object] = [(len(some), some[0], some[-1]) if some else None for some in read]
+        known = self._of.get(name)
+        if known is not None and known[0] == ends:
+            return known[1]
+        made = make()
+        self._of[name] = (ends, made)
+        return made
+
+
 @dataclass(slots=True)
 class _View:
     """What the watch of each kind delivered last."""
@@ -130,7 +147,7 @@ class SimulatedView:
         self._newest_stamp = -math.inf  # of what was delivered
         self._to_list = set(KINDS)  # kinds whose watch has just begun or stalls: what comes next comes in a list
         self._since = world.event_queue.now
-        self._view = _View()
+        self._view, self._known = _View(), _Known()
         self._last: dict[str, float] = {}
         self._read_at: dict[str, float] = {}
         self._seen_karpenter = self._seen_workloads = -1
@@ -219,7 +236,7 @@ class SimulatedView:
         limited = f"limit of nodes reached: {used} of {pool.limit}" if pool.full() else ""
         return PoolObservation(
             name=pool.name,
-            failures=summed_up(map(self._failure, pool.failures)),
+            failures=self._known.get(f"{pool.name}/own", (pool.failures,), lambda: summed_up(map(self._failure, pool.failures))),
             launches=tuple(self._launch(claim) for claim in pool.launches),
             elsewhere=self._elsewhere(pool),
             blocked_at=pool.blocked_at,
@@ -241,13 +258,16 @@ class SimulatedView:
 
     def _elsewhere(self, pool: Pool) -> tuple[Refusal, ...]:
         """As `controller.signals.karpenter.KarpenterView` has it: what failed through other NodePools of what this one may buy."""
-        found: list[Refusal] = []
-        for other in self._world.karpenter.pools.values():
-            if other is pool or set(other.types).isdisjoint(pool.types):
-                continue
-            named = [self._failure(one) for one in other.failures if one.named_type in pool.types]
-            found += summed_up(not_ended(named, [self._launch(claim) for claim in other.launches]))
-        return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
+        others = [one for one in self._world.karpenter.pools.values() if one is not pool and not set(one.types).isdisjoint(pool.types)]
+
+        def found() -> tuple[Refusal, ...]:
+            every: list[Refusal] = []
+            for other in others:
+                named = [self._failure(one) for one in other.failures if one.named_type in pool.types]
+                every += summed_up(not_ended(named, [self._launch(claim) for claim in other.launches]))
+            return tuple(sorted(every, key=lambda one: (one.at, one.claim)))
+
+        return self._known.get(f"{pool.name}/others", [seq for one in others for seq in (one.failures, one.launches)], found)
 
     def _routing(self) -> RoutingObservation:
         ingress = self._world.api.ingress
