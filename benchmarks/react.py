@@ -39,7 +39,7 @@ from controller.policy.annotations import MARKER
 from controller.policy.routing import action_key
 from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
-from controller.signals.load_balancer.turns import AGE_S
+from controller.signals.load_balancer.turns import Load
 from controller.signals.objects import mapping, name_of, namespace_of, text
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.binaries import Unavailable
@@ -285,9 +285,9 @@ class Bench:
 
     def _measure(self, result: Result, sets: Sequence[Sequence[Member]], folder: Path, controller: ControllerProcess) -> None:
         size, left = result.scenario.applications, result.scenario.samples
-        cycle_s = self._await_quiet(result.scenario)
+        load = self._await_quiet(result.scenario)
         self._say(f"{size} application(s): idle")
-        result.idle = controller.usage(max(self._plan.window_s, _CYCLES * size / PASSES_PER_S, cycle_s))
+        result.idle = controller.usage(max(self._plan.window_s, _CYCLES * size / PASSES_PER_S, load.cycle_s))
         result.quiet_trips = [self._trip() for _ in range(self._plan.trips)]
         namespaces = sorted({member.namespace for one in sets for member in one})
         timed: list[tuple[Member, float | None, float]] = []
@@ -315,7 +315,7 @@ class Bench:
 
     def _measure_mass(self, result: Result, members: Sequence[Member], controller: ControllerProcess) -> None:
         """A refusal of the NodePool that all share, or one for each."""
-        cycle_s = self._await_quiet(result.scenario)
+        load = self._await_quiet(result.scenario)
         refused = members if result.scenario.each else members[:1]
         self._say(f"{len(members)} application(s): {len(refused)} refusal(s)")
         stretch, before = controller.stretch(), cpu_s(controller)
@@ -324,7 +324,9 @@ class Bench:
         for member in members:
             if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
                 result.failed.append(f"{member.key}: no patch within {_MASS_S:.0f} s")
-        await_quiet(self._calls, _MASS_S + cycle_s)  # floors, memory and Events come last; with AWS on, the memory of what was verified
+        await_quiet(
+            self._calls, _MASS_S + load.change_s
+        )  # floors, memory and Events come last; with AWS on, the memory of what was verified
         result.busy = stretch.end()
         result.cpu_s = {name: seconds - before[name] for name, seconds in cpu_s(controller).items()}
         seen = read(self._plane.folder / "audit.log")
@@ -359,15 +361,15 @@ class Bench:
             for _ in pool.map(refuse, [members[start::_REFUSING] for start in range(_REFUSING)]):
                 pass
 
-    def _await_quiet(self, scenario: Scenario) -> float:
+    def _await_quiet(self, scenario: Scenario) -> Load:
         """Waits until the controller has nothing to write: the first verification of each application is remembered, a write each.
 
         Returns:
-            How long the verification of all applications takes, seconds; 0 without AWS.
+            What the verifications need; nothing without AWS.
         """
-        cycle_s = min(AGE_S, scenario.applications * _CALLS_EACH / CALLS_PER_S) if scenario.aws else 0.0
-        await_quiet(self._calls, _START_S + cycle_s)
-        return cycle_s
+        load = Load(scenario.applications if scenario.aws else 0, _CALLS_EACH, CALLS_PER_S)
+        await_quiet(self._calls, _START_S + load.cycle_s)
+        return load
 
     def _calls(self) -> int:
         user = subject(self._tokens["failoverctl"])

@@ -19,6 +19,7 @@ from controller.policy.model import (
     Decision,
     Memory,
     Return,
+    RoutingObservation,
     Shortage,
     Snapshot,
     UnitEvidence,
@@ -244,13 +245,22 @@ def _unscaled(snapshot: Snapshot) -> Iterator[Alert]:
             yield Alert(f"scaler/{name}", "warning", words)
 
 
+def _in_line_s(routing: RoutingObservation, since: float) -> float:
+    """How long a change may wait for its turn to be verified, seconds; 0 once the load balancer was asked about it.
+
+    Where a thousand applications change their mode at once, the budget of ELBv2 calls reaches most of them after minutes.
+    """
+    seen = routing.present_verification
+    return routing.asked_within_s if seen is None or seen.at < since else 0.0
+
+
 def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     policy, now = snapshot.application.policy, snapshot.now
     seen = snapshot.routing.verification
     if seen is not None and seen.problem.startswith(CRITICAL):
         yield Alert("blackhole", "critical", f"the load balancer answers requests itself: {seen.problem.removeprefix(CRITICAL)}")
     since = memory.unverified_since
-    if since is not None and now - since >= policy.verify_alert_s:
+    if since is not None and now - since >= max(policy.verify_alert_s, _in_line_s(snapshot.routing, since)):
         problem = (seen.problem if seen is not None else "") or "it was not observed since"
         verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "is not known to show"
         words = f"the load balancer {verdict} the routing action written {text.duration(now - since)} ago: {problem}"

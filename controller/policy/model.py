@@ -468,7 +468,7 @@ class Verification:
     verdict: Verdict
     at: float
     problem: str = ""
-    action: str = ""  # the annotation's value that was compared
+    action: str = ""  # the annotation's value that was compared; "" where nothing can be compared
     applied: bool = False  # the rules are as the action says, whatever the health of the targets
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
@@ -549,7 +549,14 @@ class RoutingObservation:
     capacity_ready: int | None = None  # ready endpoints of the capacity Service
     capacity_exists: bool | None = None
     verification: Verification | None = None
+    asked_within_s: float = 0.0  # how long after a change the budget of ELBv2 calls may take to reach it, where that is more than a minute
     gates: Mapping[str, OpenGates] = field(default_factory=dict)  # by Service, of those that have any
+
+    @property
+    def present_verification(self) -> Verification | None:
+        """The verification of the present action; None where the load balancer has not been asked about it yet."""
+        seen = self.verification
+        return None if seen is None or seen.action not in {"", self.action} else seen
 
 
 OFFERINGS_SOURCE: Final = "karpenter-metrics"

@@ -173,8 +173,8 @@ def _traffic(view: View) -> str:
                 str(judged.needed),
             )
         )
-    seen = snapshot.routing.verification
-    verdict = "? not asked" if seen is None else _VERDICTS[seen.verdict]
+    seen = snapshot.routing.present_verification
+    verdict = "? not asked about this routing yet" if seen is None else _VERDICTS[seen.verdict]
     problem = f": {seen.problem}" if seen is not None and seen.problem else ""
     # The state comes second: a telephone shows the first columns, and the others by scrolling.
     header = ("Unit", "State", "Set", "Actual", "Healthy targets", "Ready", "Needed")

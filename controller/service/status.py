@@ -90,7 +90,7 @@ def _sink(health: SinkHealth) -> dict[str, Any]:
 
 
 def _application(view: View) -> dict[str, Any]:
-    seen, routing = view.snapshot.routing.verification, view.snapshot.routing
+    seen, routing = view.snapshot.routing.present_verification, view.snapshot.routing
     shown = status_of(view.snapshot, view.decision, view.mode, view.ledger)
     return {**shown, "verification": None if seen is None else _verification(seen, routing.targets)}
 

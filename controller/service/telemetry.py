@@ -284,7 +284,7 @@ def _of_units(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetr
 
 
 def _verdict(snapshot: Snapshot) -> Verdict:
-    seen = snapshot.routing.verification
+    seen = snapshot.routing.present_verification
     return seen.verdict if seen else Verdict.CANNOT_TELL
 
 

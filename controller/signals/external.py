@@ -18,7 +18,7 @@ from controller.policy.model import Application, RoutingObservation, Source, Tar
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest, listener_ports, live_rules
-from controller.signals.load_balancer.turns import Load, Turns, Waiting
+from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
 from controller.signals.prices import FirstKnown, Quotes
 from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
@@ -136,6 +136,14 @@ def _standby(application: Application, targets: Iterable[Target]) -> tuple[Servi
     return tuple((one.service, one.port) for one in everything if (one.service, one.port) not in serving)
 
 
+_MINUTE_S: Final = 60.0
+
+
+def _asked_within_s(load: Load) -> float:
+    """See `RoutingObservation`, in whole minutes: with each check the load is another by some seconds."""
+    return math.ceil(load.change_s / _MINUTE_S) * _MINUTE_S if load.change_s > _MINUTE_S else 0.0
+
+
 def _healthy_for_s(load: Load) -> float | None:
     """How long counts of healthy targets stay valid, seconds: for as many checks as with the usual interval; None: as long as usual."""
     return HEALTH_FRESH_S * load.cycle_s / AUDIT_S if load.cycle_s > AUDIT_S else None
@@ -184,6 +192,7 @@ class ExternalSources:
         self._verifications: dict[str, Verification] = {}
         self._asked: dict[str, _Asked] = {}
         self._changed_at: dict[str, float] = {}  # when a routing that is not verified yet was noticed, monotonic
+        self._asked_within_s = 0.0
         self._turns, self._turn = Turns(), threading.Lock()
 
     def verify(self, applications: Iterable[Application], within_s: float = math.inf) -> bool:
@@ -209,7 +218,9 @@ class ExternalSources:
         waiting = list(self._waiting(self._verifier, known.values()))
         order = self._turns.order(waiting)
         lanes = min(LANES, len(waiting))
-        verify = partial(self._verify, self._verifier, bindings, _healthy_for_s(self._verifier.load()))
+        load = self._verifier.load()
+        self._asked_within_s = _asked_within_s(load if load.applications >= len(known) else expected_load(known.values(), load.per_second))
+        verify = partial(self._verify, self._verifier, bindings, _healthy_for_s(load))
         clock = self._verifier.now
         end = clock() + within_s
         timely = iter(lambda: next(order, None) if clock() < end and not self._stop.is_set() else None, None)
@@ -274,16 +285,13 @@ class ExternalSources:
             checked = verifier.check(request)
         with self._lock:
             before = self._verifications.get(application.key)
-        if checked is None and (before is None or before.action == request.action):
-            return None  # as if nobody had asked
-        result = replace(checked or verifier.unchecked(request), action=request.action)
-        result = replace(with_known_health(result, before), healthy_for_s=healthy_for_s)
+        if checked is None:
+            return None  # as if nobody had asked: those behind it in the line are not asked either
+        result = replace(with_known_health(replace(checked, action=request.action), before), healthy_for_s=healthy_for_s)
         with self._lock:
             self._verifications[application.key] = result
         if before is None or _decides(before) != _decides(result):
             self._view.verified(application)
-        if checked is None:
-            return None
         return verifier.cost(application.key) if before is None or checked.at > before.at else 0.0
 
     def _is_current(self, application: Application, routing: RoutingObservation) -> bool:
@@ -347,7 +355,7 @@ class ExternalSources:
         """The last values for one application."""
         with self._lock:
             verification = self._verifications.get(application.key) if self._verifier is not None else _NOT_ASKED
-        return ExternalSignals(self._metrics, self._capacity, verification, self._offerings, self._prices)
+        return ExternalSignals(self._metrics, self._capacity, verification, self._asked_within_s, self._offerings, self._prices)
 
     def sources(self, application: Application) -> tuple[Source, ...]:
         """How fresh each source is for one application."""

@@ -78,6 +78,7 @@ class ExternalSignals:
     metrics: Metrics | None = None
     capacity: Capacity | None = None
     verification: Verification | None = None
+    asked_within_s: float = 0.0  # see `RoutingObservation`
     offerings: Offerings | None = None
     prices: Quotes | None = None
 
@@ -255,6 +256,7 @@ class SnapshotBuilder:
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
             bound=None if bound is None else tuple(service for service in application.services if service in bound),
             verification=seen,
+            asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
             undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),

@@ -155,6 +155,15 @@ def test_the_running_controller_says_whether_the_load_balancer_shows_the_action(
     }
 
 
+def test_the_running_controller_does_not_call_another_action_verified() -> None:
+    """What it last saw was about the action before."""
+    made = snapshot()
+    made = replace(made, routing=replace(made.routing, verification=Verification(Verdict.YES, NOW, action="another")))
+    observation = judge(made, memory())
+    view = View(made, observation.decision, observation.made, observation.memory, Ledger())
+    assert _published(view)["applications"]["shop/sd21"]["verification"] is None
+
+
 def _suspected(**unit: Any) -> Observation:
     """inf2 was refused in one zone of three."""
     failure = refused(NOW - 60, named_type="inf2.xlarge", named_zone="us-west-2a", truncated=True)

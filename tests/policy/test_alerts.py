@@ -350,6 +350,25 @@ def test_a_change_that_the_load_balancer_does_not_show(
 
 
 @pytest.mark.parametrize(
+    ("seen", "ago", "raised"),
+    [
+        pytest.param(None, 720.0, True, id="its turn has not come for longer than it may take"),
+        pytest.param(None, 719.0, False, id="its turn has not come"),
+        pytest.param(Verification(Verdict.YES, NOW, action="another"), 719.0, False, id="what was asked was about the action before"),
+        pytest.param(Verification(Verdict.NOT_YET, NOW - 720, "rule 7"), 719.0, False, id="what was asked was before the change"),
+        pytest.param(Verification(Verdict.NOT_YET, NOW, "rule 7"), 60.0, True, id="the load balancer does not show it"),
+        pytest.param(Verification(Verdict.CANNOT_TELL, NOW, "throttled"), 60.0, True, id="the load balancer was asked and did not say"),
+    ],
+)
+def test_a_change_that_the_budget_of_calls_has_not_reached_raises_no_alert(seen: Verification | None, ago: float, *, raised: bool) -> None:
+    """Of a thousand mode changes at once most are verified after minutes. An alert for each would say nothing of the load balancer."""
+    if seen is not None and not seen.action:
+        seen = replace(seen, action=routing().action)
+    made = snapshot(routing=routing(verification=seen, asked_within_s=720.0))
+    assert [one.key for one in _alerts(made, memory(unverified_since=NOW - ago)) if one.key == "unverified"] == ["unverified"] * raised
+
+
+@pytest.mark.parametrize(
     ("times", "against", "who"), [(2, "argocd", None), (3, "argocd", "argocd"), (3, "", "somebody"), (4, "", "somebody")]
 )
 def test_two_writers_that_fight_over_the_routing_action(times: int, against: str, who: str | None) -> None:

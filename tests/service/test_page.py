@@ -48,6 +48,19 @@ def test_one_application_is_shown_whole(mode: Mode) -> None:
     assert html.count("<rect ") == 3, "three bands: before, between and after the two changes"
 
 
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [(None, "✔ shows it"), ("another", "? not asked about this routing yet"), ("", "? did not say: aws.elbv2_enabled is off")],
+)
+def test_the_page_says_what_is_known_of_the_present_action(action: str | None, words: str) -> None:
+    """What the load balancer showed of the action before says nothing of it; that nobody can ask it holds for every action."""
+    made = _shown(snapshot())
+    seen = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off") if action == "" else made.routing.verification
+    assert seen is not None
+    made = replace(made, routing=replace(made.routing, verification=seen if action is None else replace(seen, action=action)))
+    assert f"load balancer {words}<" in page([_view(made)], PROCESS)
+
+
 def test_a_minute_in_capacity_mode_is_a_band_that_is_seen_above_the_long_one() -> None:
     """Also when it has just begun: it would be narrower than its mark, at the edge of the picture."""
     change = ModeChange(NOW - 60, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "")

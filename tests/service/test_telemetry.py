@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from controller.clock import ManualClock
 from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
-from controller.policy.model import Mode, Override, Price, PriceSource
+from controller.policy.model import Mode, Override, Price, PriceSource, Verdict, Verification
 from controller.service.application_status import STATUS, ApplicationStatus, price_document
 from controller.service.telemetry import Telemetry, exposition
 from tests.policy.support import shortage
@@ -60,6 +60,17 @@ def test_the_mode_is_the_one_that_stands_until_the_change_is_written(stands: Mod
         status = ApplicationStatus(KEY, ManualClock(NOW), lambda: 1)
         status.show(shot, made.decision, Ledger())
         assert json.loads(status.texts(after)[STATUS])["mode"] == mode
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["present action", "action before"])
+def test_what_the_load_balancer_showed_counts_for_the_present_action_only(asked: bool) -> None:
+    """After a change it says nothing until the load balancer is asked again: in a large fleet, after minutes."""
+    shot = snapshot()
+    seen = Verification(Verdict.YES, NOW, action=shot.routing.action if asked else "another")
+    shot = replace(shot, routing=replace(shot.routing, verification=seen))
+    made, telemetry = conclude(memory(Mode.COST), shot), Telemetry()
+    telemetry.decided(shot, made.decision, made.memory, Ledger())
+    assert telemetry.registry.get_sample_value("failoverctl_routing_verified", {"application": KEY}) == (1.0 if asked else -1.0)
 
 
 def test_without_them_a_unit_that_is_short_still_has_the_one_that_its_alert_needs() -> None:

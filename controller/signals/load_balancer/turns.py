@@ -50,6 +50,14 @@ class Load:
         return self.applications * self.calls_each / AGE_S
 
     @property
+    def change_s(self) -> float:
+        """Seconds within which the budget reaches an application that changed, even where all others changed with it.
+
+        At most what it takes in the largest fleet that the budget can serve: beyond that, `too_much` says so.
+        """
+        return min(self.cycle_s, AGE_S) / (1 - AUDITS_SHARE)
+
+    @property
     def too_much(self) -> bool:
         """Whether the budget cannot serve them."""
         return self.cycle_s > AGE_S

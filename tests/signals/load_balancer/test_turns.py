@@ -313,8 +313,44 @@ def test_a_change_that_the_budget_does_not_reach_asks_it_once(monkeypatch: pytes
     seen = fleet.external.of(app).verification
     assert (len(asked), len(fleet.elb.calls)) == (1, made)
     assert seen is not None
-    assert (seen.verdict, seen.problem) == (Verdict.CANNOT_TELL, "call budget is spent; trying again soon")
-    assert seen.action == fleet.view.routing(app).action
+    assert seen.action != fleet.view.routing(app).action, "as for those behind it, which were not asked either"
+    fleet.external.verify([app])
+    seen = fleet.external.of(app).verification
+    assert seen is not None
+    assert (seen.verdict, seen.action) == (Verdict.NOT_YET, fleet.view.routing(app).action)
+
+
+def test_where_all_change_at_once_each_is_asked_within_the_time_that_is_said() -> None:
+    """Else a thousand failovers would raise a thousand alerts about load balancers that nobody has asked yet."""
+    fleet = Fleet(100, per_second=2.0)
+    fleet.run(1800.0)
+    fleet.write(*fleet.applications, weight=7)
+    said, since = fleet.external.of(fleet.applications[0]).asked_within_s, fleet.clock.now()
+    load = fleet.external.load()
+    assert load is not None
+    assert load.cycle_s < load.change_s <= said < load.change_s + 60.0
+    fleet.run(said - JOB_S)
+    for app in fleet.applications:
+        seen = fleet.external.of(app).verification
+        assert seen is not None
+        assert (seen.at >= since, seen.action) == (True, fleet.view.routing(app).action)
+
+
+def test_a_budget_that_reaches_all_within_a_minute_delays_no_alert() -> None:
+    """Before the first round nothing is known, and a fleet that the budget cannot serve delays it no longer than one that it can."""
+    fleet = Fleet(100, per_second=20.0)
+    assert fleet.external.of(fleet.applications[0]).asked_within_s == 0.0
+    fleet.run(JOB_S)
+    assert fleet.external.of(fleet.applications[0]).asked_within_s == 0.0
+    assert Load(1000, 8.0, 0.1).change_s == Load(1, 1.0, 1 / AGE_S).change_s == 800.0
+
+
+def test_before_each_was_verified_the_load_is_that_of_all() -> None:
+    """A process that has just begun knows of the few that it has asked."""
+    fleet = Fleet(100, per_second=2.0)
+    fleet.run(JOB_S)
+    assert fleet.verifier.load().applications < 100
+    assert fleet.external.of(fleet.applications[0]).asked_within_s >= 100 * 8 / 2.0
 
 
 def test_nothing_is_verified_before_the_bindings_can_be_known() -> None:
