@@ -98,6 +98,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/deploy/test_builds.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_chart.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_dashboards.py::test_prometheus_understands_every_query"),
+    Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_no_alert_fires_about_a_healthy_installation"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_every_alert_fires_and_is_over_in_prometheus"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_prometheus_reads_the_metrics_and_likes_their_names"),
     Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),

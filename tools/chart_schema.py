@@ -25,7 +25,11 @@ _FULLNAME: Final = r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$"
 """The Service has this name: a DNS label that begins with a letter. Other objects add an ending."""
 _OWN_LABELS: Final = r"^(app\.kubernetes\.io/(name|instance|version|managed-by)|helm\.sh/chart)$"
 """What the chart itself sets: by the first the Service, the budget and the policy select the pods."""
-_OWN_VARIABLES: Final = r"^FAILOVERCTL_(APPLICATIONS|SETTINGS|KUBERNETES__STATE_NAMESPACE|SLACK__WEBHOOK_URL(_FILE)?)$"
+_OWN_VARIABLES: Final = (
+    r"^FAILOVERCTL_(APPLICATIONS|SETTINGS|KUBERNETES__(STATE_NAMESPACE|CLUSTER_WIDE|KUBECONFIG)|SLACK__(WEBHOOK_URL(_FILE)?|TOKEN_FILE|CHANNEL)"
+    r"|LEADER_ELECTION__ENABLED|HTTP__PORT)$"
+)
+"""Variables that the chart sets itself, or whose settings it renders roles, probes and the number of replicas from."""
 _STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 """Labels, annotations and node selectors: YAML's `true` and `1` are not text, and the API server would refuse them."""
 
@@ -103,9 +107,9 @@ def _properties() -> Schema:
         "fullnameOverride": _text(_FULLNAME),
         "commonLabels": _LABELS,
         "test": _closed({"enabled": _BOOLEAN}),
-        "prometheusRule": _closed({"enabled": _BOOLEAN, "labels": _STRINGS}),
-        "grafanaDashboards": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "annotations": _STRINGS}),
-        "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _STRINGS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),
+        "prometheusRule": _closed({"enabled": _BOOLEAN, "labels": _LABELS}),
+        "grafanaDashboards": _closed({"enabled": _BOOLEAN, "labels": _LABELS, "annotations": _STRINGS}),
+        "serviceMonitor": _closed({"enabled": _BOOLEAN, "labels": _LABELS, "interval": _text(r"^[0-9]+(ms|s|m|h)$", "Such as 30s.")}),
     }
 
 

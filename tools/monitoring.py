@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,17 +33,26 @@ _REGION: Final = "us-west-2"
 _HEAD: Final = "# Generated from deploy/monitoring/rules.yaml: `make docs`.\n"
 
 
-def rules(base: str) -> dict[str, Any]:
+def rules(base: str, namespace: str = "") -> dict[str, Any]:
     """The rules with the runbook of each as ``runbook_url``.
 
     Args:
         base: What comes before the page's name.
+        namespace: The installation's, which its rules are about; "": they are about every installation that is scraped.
     """
     found: dict[str, Any] = copy.deepcopy(yaml.safe_load(RULES.read_text()))
     for rule in (rule for group in found["groups"] for rule in group["rules"]):
         annotations = rule["annotations"]
         annotations["runbook_url"] = f"{base}/{annotations.pop('runbook')}.md"
+        if namespace:
+            rule["expr"] = re.sub(r"(failoverctl_[a-z_]+)(?:{([^}]*)})?", partial(_of_namespace, namespace), rule["expr"])
     return found
+
+
+def _of_namespace(namespace: str, selector: re.Match[str]) -> str:
+    """A selector of an expression, of one namespace's series alone."""
+    metric, matchers = selector.groups()
+    return f'{metric}{{namespace="{namespace}"{"," if matchers else ""}{matchers or ""}}}'
 
 
 def documents() -> dict[Path, str]:
@@ -63,7 +74,7 @@ def documents() -> dict[Path, str]:
     return {
         KUSTOMIZE / "prometheus-rule.yaml": _HEAD + _dumped(resource),
         KUSTOMIZE / "dashboards.yaml": "# Generated from tools/dashboards.py: `make docs`.\n" + _dumped(config_map),
-        CHART / "rules.yaml": _HEAD + _dumped(rules("RUNBOOKS")),
+        CHART / "rules.yaml": _HEAD + _dumped(rules("RUNBOOKS", "NAMESPACE")),
         _MONITORING / "cloudwatch.json": dumped(body(application, _REGION)),
         **{folder / name: text for name, text in shown.items() for folder in (_MONITORING, CHART)},
     }

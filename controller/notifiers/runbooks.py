@@ -43,6 +43,8 @@ _PAGES: Final[tuple[tuple[str, str], ...]] = (
     ("OtherSideShort", "capacity-is-short"),
     ("MostlyShort", "capacity-is-short"),
     ("Cause", "capacity-is-short"),
+    ("ConfigRefused", "configuration-is-refused"),
+    ("ConfigReloaded", ""),
     ("Config", "capacity-is-short"),
     ("Waiting", "capacity-is-short"),
     ("Reservation", "capacity-is-short"),
@@ -57,7 +59,7 @@ _PAGES: Final[tuple[tuple[str, str], ...]] = (
     ("Scaler", "replicas-do-not-follow"),
     ("Unhealthy", "replicas-do-not-follow"),
 )
-"""Page by the beginning of a message's reason; the first that fits."""
+"""Page by the beginning of a message's reason, "" where nothing is to be done; the first that fits."""
 
 
 def page_of(reason: str) -> str:

@@ -175,7 +175,7 @@ def _advanced(step: int, found: Triggered, case: Case, answers: guards.Answers) 
 def _degraded(snapshot: Snapshot) -> tuple[str, ...]:
     named = []
     for source in snapshot.sources:
-        if source.absent or (not source.required and source.stale(snapshot.now)):
+        if source.degraded(snapshot.now):
             state = "absent" if source.absent else "stale"
             named.append(f"{source.name} {state}" + (f": {source.problem}" if source.problem else ""))
     return tuple(named)

@@ -573,11 +573,16 @@ class Source:
     budget_s: float
     absent: bool = False  # does not exist here (no CRD, no permission, not configured)
     problem: str = ""
+    disabled: bool = False  # absent because the settings say so: named, and nothing to be alerted of
 
     @property
     def why(self) -> str:
         """`problem`, or that nobody said one: never empty, so that it can follow a colon."""
         return self.problem or "no reason is known"
+
+    def degraded(self, now: float) -> bool:
+        """Whether decisions go on without it."""
+        return self.absent or (not self.required and self.stale(now))
 
     def stale(self, now: float) -> bool:
         """Whether its last success is older than its budget, or so far in the future that a clock must have jumped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -323,6 +324,7 @@ class Service:
             ConfigError: The application files cannot be read at startup.
         """
         applications = self._catalog.start()
+        self._telemetry.config_ok.set(1)
         self.controller.configure(applications)
         self._watches.ensure(applications.values())
         if self._recorder is not None:
@@ -508,7 +510,9 @@ def cloudwatch_sink(settings: Settings, clients: AwsClients, clock: Clock) -> Cl
     wanted = settings.cloudwatch
     if not wanted.enabled:
         return None
-    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled)
+    # A period in which nothing is published would end the alarm, and the next value begin it again.
+    period_s = 60 * math.ceil(wanted.publish_interval_s / 60)
+    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled, period_s=period_s)
 
 
 def _slack(wanted: SlackSettings) -> Iterator[Notifier]:

@@ -369,7 +369,15 @@ class CloudWatchPoller:
                     last_ok = None
                 elif mine:
                     last_ok = min(self._answered[query] for query in mine)
-            return Source("cloudwatch", required=False, last_ok=last_ok, budget_s=self._freshness_s, absent=absent, problem=problem)
+            return Source(
+                "cloudwatch",
+                required=False,
+                last_ok=last_ok,
+                budget_s=self._freshness_s,
+                absent=absent,
+                problem=problem,
+                disabled=not self._enabled,
+            )
 
     # --- polling ------------------------------------------------------------------------------------------------------------------------
 

@@ -160,6 +160,7 @@ class Ec2Poller:
                 budget_s=self._freshness_s,
                 absent=absent,
                 problem=problem if self._parts else "disabled by configuration",
+                disabled=not self._parts,
             )
 
     # --- polling ------------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from controller.clients.calls import CallMeter
+from controller.clock import SystemClock
 from controller.notifiers.runbooks import _PAGES, page_of
 from controller.policy.alerts import _HELD_ALERTS
 from controller.policy.conclusion import conclude
@@ -21,7 +22,9 @@ from controller.policy.reasons import RESTORED, Reason
 from controller.service.application_counter import ApplicationCounter
 from controller.service.messages import _code
 from controller.service.telemetry import Telemetry
+from failover_harness.waiting import wait_for
 from tests.support.applications import NOW, memory, snapshot
+from tests.support.cluster import Cluster, Collector, make_service, running
 from tools import monitoring
 from tools.dashboards import DASHBOARDS
 from tools.monitoring import ROOT, RULES
@@ -52,7 +55,8 @@ def _exporting() -> Telemetry:
 def _exported() -> dict[str, frozenset[str]]:
     """The labels of every series that the controller exports, by the name of its metric.
 
-    Prometheus adds those of the target: `instance`, `namespace` and `pod`, the last two by a ServiceMonitor.
+    Prometheus adds those of the target: `instance`, `namespace` and `pod`, the last two by a ServiceMonitor; what gathers the series of
+    several clusters adds `cluster`.
     """
     found = [sample for family in _exporting().registry.collect() for sample in family.samples]
     return {sample.name: frozenset(sample.labels) for sample in found}
@@ -78,7 +82,7 @@ def _grouped(expression: str) -> set[str]:
     return {label.strip() for one in lists for label in one.split(",") if label.strip()}
 
 
-TARGET: Final = {"instance", "namespace", "pod", "le"}
+TARGET: Final = {"cluster", "instance", "namespace", "pod", "le"}
 
 
 @pytest.mark.parametrize(("where", "expression"), _queries())
@@ -113,7 +117,7 @@ def test_every_alert_has_a_runbook_a_severity_and_a_test() -> None:
 def test_every_runbook_says_what_it_is_what_to_do_and_when_it_is_over_and_is_in_use() -> None:
     """The table of contents lists each, and an alert or a message names it."""
     contents = (ROOT / "docs" / "runbooks" / "README.md").read_text()
-    used = {page for _, page in _PAGES} | {rule["annotations"]["runbook"] for rule in _rules()}
+    used = {page for _, page in _PAGES if page} | {rule["annotations"]["runbook"] for rule in _rules()}
     assert used | {"README"} == PAGES
     for page in PAGES - {"README"}:
         text = (ROOT / "docs" / "runbooks" / f"{page}.md").read_text()
@@ -136,11 +140,18 @@ KEYS: Final = (
 
 
 @pytest.mark.parametrize(
-    "reason", [*(str(reason) for reason in ALERTING), *(_code(key) for key in KEYS), "LeaseLost", "NotifierDead", "BudgetTooSmall"]
+    "reason",
+    [*(str(reason) for reason in ALERTING), *(_code(key) for key in KEYS), "LeaseLost", "NotifierDead", "BudgetTooSmall", "ConfigRefused"],
 )
 def test_every_message_that_asks_for_something_names_a_runbook(reason: str) -> None:
     """By the beginning of its reason."""
     assert page_of(reason) in PAGES
+
+
+def test_messages_about_the_configuration_are_not_taken_for_an_alert_about_ec2() -> None:
+    """The key ``config/<unit>`` is of an alert about an EC2 error that a person must repair; the beginning of its code is the same."""
+    pages = [page_of(reason) for reason in ("ConfigSd21Inf2", "ConfigRefused", "ConfigReloaded")]
+    assert pages == ["capacity-is-short", "configuration-is-refused", ""]
 
 
 def test_prometheus_reads_the_metrics_and_likes_their_names(promtool: Path) -> None:
@@ -155,3 +166,41 @@ def test_every_alert_fires_and_is_over_in_prometheus(promtool: Path, tmp_path: P
     for words in (["check", "rules", str(RULES)], ["test", "rules", str(RULES.parent / "rules_test.yaml")]):
         done = subprocess.run([promtool, *words], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_alert_fires_about_a_healthy_installation(promtool: Path, tmp_path: Path) -> None:
+    """What a controller in which nothing is wrong exports, for three hours."""
+    cluster, rules = Cluster(SystemClock()), yaml.safe_load(RULES.read_text())
+    try:
+        with running(make_service(cluster, tmp_path, sinks=(Collector(),))) as service:
+            wait_for("a decision", lambda: bool(service.controller.views()))
+            service._publish_status()  # what the job does every 15 s
+            wait_for(
+                "the mode",
+                lambda: service._telemetry.registry.get_sample_value("failoverctl_mode_unknown", {"application": "shop/sd21"}) == 0,
+            )
+            shown = [one for family in service._telemetry.registry.collect() for one in family.samples]
+    finally:
+        cluster.close()
+    assert {"failoverctl_config_ok", "failoverctl_notifier_up", "failoverctl_routing_verified"} <= {one.name for one in shown}
+    series = []
+    for one in shown:
+        labels = ",".join(f'{name}="{value}"' for name, value in {**one.labels, "instance": "a", "namespace": "failover-system"}.items())
+        values = "0+60x200" if one.name == "failoverctl_last_tick_timestamp_seconds" else f"{one.value:g}x200"
+        series.append({"series": f"{one.name}{{{labels}}}", "values": values})
+    alerts = [{"eval_time": "180m", "alertname": rule["alert"]} for group in rules["groups"] for rule in group["rules"]]
+    document = {"rule_files": [str(RULES)], "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": alerts}]}
+    (tmp_path / "healthy.yaml").write_text(yaml.safe_dump(document))
+    done = subprocess.run(
+        [promtool, "test", "rules", "healthy.yaml"], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_chart_s_rules_are_about_its_own_namespace() -> None:
+    """Two installations of the chart would alert of each other."""
+    for group in monitoring.rules("docs/runbooks", "team-a")["groups"]:
+        for rule in group["rules"]:
+            found = re.findall(r"failoverctl_[a-z_]+(\{[^}]*\})?", rule["expr"])
+            assert found, rule["alert"]
+            assert all('{namespace="team-a"' in one for one in found), rule["alert"]

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from controller.clock import AcceleratedClock
+from controller.clock import AcceleratedClock, SystemClock
 from controller.notifiers.slack import SlackNotifier
+from controller.service.wiring import cloudwatch_sink
+from controller.settings import Settings
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
 
@@ -108,3 +111,12 @@ def _sink(status: dict[str, object]) -> dict[str, object]:
     assert isinstance(sinks, list)
     found: dict[str, object] = next(one for one in sinks if one["name"] == "slack")
     return found
+
+
+@pytest.mark.parametrize(("interval_s", "period_s"), [(60.0, 60), (10.0, 60), (61.0, 120), (300.0, 300)])
+def test_the_alarm_of_the_mode_does_not_end_between_two_publications(interval_s: float, period_s: int) -> None:
+    """A period without a value would be INSUFFICIENT_DATA, and the next value an ALARM once more."""
+    settings = Settings.model_validate({"cloudwatch": {"publish_interval_s": interval_s, "alarm_enabled": True}})
+    sink = cloudwatch_sink(settings, cast("Any", None), SystemClock())
+    assert sink is not None
+    assert sink._period_s == period_s

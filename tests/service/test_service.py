@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -184,17 +185,21 @@ def test_a_broken_file_keeps_the_old_applications_running_and_says_so(cluster: C
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        accepted = partial(service._telemetry.registry.get_sample_value, "failoverctl_config_ok")
+        assert accepted() == 1
         file = tmp_path / "sd21.yaml"
         good = file.read_text()
         file.write_text(good.replace("weight: 40", "weight: 40.5"))
         wait_for("the refusal", lambda: any(m.reason == "ConfigRefused" for m in collector.messages))
         assert "weight" in service.status()["configError"]
+        assert accepted() == 0
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")
         wait_for("capacity mode with the old file", lambda: cluster.mode() == "capacity")
         file.write_text(good)
         wait_for("the reload", lambda: any(m.reason == "ConfigReloaded" for m in collector.messages))
         assert service.status()["configError"] == ""
+        assert accepted() == 1
 
 
 def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -> None:

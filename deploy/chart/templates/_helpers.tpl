@@ -15,12 +15,18 @@ app.kubernetes.io/name: failoverctl
 {{- end -}}
 
 {{- define "failoverctl.labels" -}}
-{{ include "failoverctl.selectorLabels" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
+{{- include "failoverctl.labelsWith" (list . dict) -}}
+{{- end -}}
+
+{{- /* The labels of one object: those of all, with its own in place of equal ones. YAML has no key twice. */ -}}
+{{- define "failoverctl.labelsWith" -}}
+{{- $root := index . 0 -}}
+{{ include "failoverctl.selectorLabels" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with merge (deepCopy (index . 1)) $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
