@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from controller.policy.demand import capacity_throughputs
 from controller.policy.model import Application, CapacityWeights, WeightStrategy
-from controller.policy.weights import adjusted_throughputs, base_weights, blended_cost, capacity_cost, cost_per_request, weight_strategy
+from controller.policy.weights import base_weights, blended_cost, capacity_cost, cost_per_request, weight_strategy
 
 WIDTH: Final = 80
 """Width of the plain text in columns, for numbers of ordinary size."""
@@ -58,7 +59,7 @@ class ThroughputRow:
         unit: The deployment unit.
         latency_s: Seconds, at the maximum throughput.
         max_throughput: Requests per metric period and replica; KEDA's target in cost mode.
-        adjusted_throughput: KEDA's target in capacity mode, in the same unit.
+        adjusted_throughput: KEDA's target in capacity mode, in the same unit; see `demand.capacity_throughputs`.
     """
 
     unit: str
@@ -95,7 +96,8 @@ class Report:
         period_s: Metric period of the throughput, seconds.
         costs: Table 1.
         throughputs: Table 2.
-        target_throughput: Table 2's target, the mean of the maximum throughputs.
+        capacity_weights: How capacity mode shares the requests: `CapacityWeights`.
+        target_throughput: Table 2's target, the mean of the maximum throughputs; None where capacity mode shares by throughput, without it.
         weights: Every strategy; ready-proportional, which is round robin over all pods, first.
         merit_order: Unit names, cheapest first.
         notes: Sentences that explain surprising numbers.
@@ -105,7 +107,8 @@ class Report:
     period_s: int
     costs: tuple[CostRow, ...]
     throughputs: tuple[ThroughputRow, ...]
-    target_throughput: float
+    capacity_weights: str
+    target_throughput: float | None
     weights: tuple[WeightRow, ...]
     merit_order: tuple[str, ...]
     notes: tuple[str, ...]
@@ -129,8 +132,13 @@ class Report:
                 text_columns=2,
             ),
             _table(
-                f"Table 2 - throughput per replica (target: the mean, {self.target_throughput:.1f})",
-                ("deployment unit", "latency s", "max (cost mode)", "adjusted (capacity mode)"),
+                f"Table 2 - throughput per replica ({self._target()})",
+                (
+                    "deployment unit",
+                    "latency s",
+                    "max (cost mode)",
+                    "capacity mode" if self.target_throughput is None else "adjusted (capacity mode)",
+                ),
                 [
                     (_cut(row.unit), f"{row.latency_s:.2f}", f"{row.max_throughput:.1f}", f"{row.adjusted_throughput:.1f}")
                     for row in self.throughputs
@@ -142,6 +150,11 @@ class Report:
         if self.notes:
             parts.append("\n".join(_wrapped(note, "- ") for note in self.notes))
         return "\n\n".join(parts) + "\n"
+
+    def _target(self) -> str:
+        if self.target_throughput is None:
+            return f"{self.capacity_weights}: same target in both modes"
+        return f"target: the mean, {self.target_throughput:.1f}"
 
     def _weights_text(self) -> str:
         """The table of weights. Its columns are numbered units, because five names do not fit side by side."""
@@ -176,17 +189,18 @@ def weights_report(
         CostRow(unit.name, unit.instance_type, unit.price_per_hour, unit.throughput, cost_per_request(unit), published.get(unit.name))
         for unit in units
     )
-    adjusted = adjusted_throughputs(units)
+    adjusted, by = capacity_throughputs(application), application.policy.capacity_weights
     weights = _weight_rows(application)
     return Report(
         application=application.key,
         period_s=application.metric_period_s,
         costs=costs,
         throughputs=tuple(ThroughputRow(unit.name, unit.latency_s, unit.throughput, adjusted[unit.name]) for unit in units),
-        target_throughput=sum(unit.throughput for unit in units) / len(units),
+        capacity_weights=by.value,
+        target_throughput=sum(unit.throughput for unit in units) / len(units) if by is CapacityWeights.READY else None,
         weights=weights,
         merit_order=tuple(row.unit for row in sorted(costs, key=lambda row: row.cost)),
-        notes=(*_notes(costs, weights, application.policy.capacity_weights), *_stale(costs, measured_costs or {})),
+        notes=(*_notes(costs, weights, by), *_stale(costs, measured_costs or {})),
     )
 
 

@@ -31,7 +31,8 @@ def check(options: Options, file: Path | None) -> None:
     Raises:
         ConfigError: Lists every problem with file and line.
     """
-    for key, definition in _definitions(file or options.settings().applications).items():
+    settings = options.settings()
+    for key, definition in _definitions(file or settings.applications).items():
         click.echo(f"{key}: {len(definition.model.spec.units)} units, strategy {definition.model.to_policy().policy.strategy}: good")
 
 

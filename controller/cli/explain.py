@@ -57,7 +57,7 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
     if explained.force:
         yield "plain", f"Force   {explained.force}"
         yield from wrapped("dim", "        ", explained.forced, width)
-    yield "plain", f"Stop    {explained.stop}" if "pause" in explained.stop else f"Go on   {explained.stop}"
+    yield "plain", f"{'Go on' if explained.overridden else 'Stop':8}{explained.stop}"
     yield "plain", ""
 
 

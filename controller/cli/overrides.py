@@ -14,6 +14,7 @@ from controller.cli.selection import only, select
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import RemoteError
+from controller.foreign import shown
 from controller.policy.annotations import (
     OVERRIDES,
     PAUSE_REASON,
@@ -84,8 +85,8 @@ def resume(options: Options, application: str | None) -> None:
 
 
 def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
-    """What there is to remove, in words; values as they are written."""
-    found = {key: text(annotations, key) for key in OVERRIDES}
+    """What there is to remove, in words; values as they are written, cut and on one line."""
+    found = {key: shown(text(annotations, key)) for key in OVERRIDES}
     if found[PAUSED_UNTIL]:
         yield f"removed the pause until {found[PAUSED_UNTIL]}: {reason_text(found[PAUSE_REASON], found[PAUSED_BY])}"
     if found[PINNED_MODE]:

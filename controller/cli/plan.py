@@ -88,20 +88,25 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    spend = spend_per_hour(snapshot.application, decision.evidence)
-    to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
-    change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
     if decision.planned is not None:
         yield from wrapped(
             "plain", "Planned    ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
         )
-    words = f"the ready replicas cost ${spend:.2f}/h" + (f"; the present demand needs {change} in {to} mode" if change else "")
-    yield from wrapped("plain", "Cost       ", words, width)
+    yield from wrapped("plain", "Cost       ", _cost(seen, present), width)
     yield "plain", ""
     yield from remedy_lines(application, seen.remedy)
     yield from wrapped("title", "", summary(seen.made), width)
     yield "title", "Nothing has been applied."
     yield "plain", ""
+
+
+def _cost(seen: Observation, present: Mode | None) -> str:
+    """What the replicas cost, and what the present demand would in the other mode, for people."""
+    snapshot = seen.snapshot
+    spend = spend_per_hour(snapshot.application, seen.decision.evidence)
+    to = Mode.COST if present is Mode.CAPACITY else Mode.CAPACITY
+    change = effect(snapshot, Figures.of(snapshot, seen.memory.units), to)
+    return f"the ready replicas cost ${spend:.2f}/h" + (f"; the present demand needs {change} in {to} mode" if change else "")
 
 
 def _changes(made: Plan, width: int, *, exact: bool) -> Iterator[Line]:
@@ -117,12 +122,15 @@ def _changes(made: Plan, width: int, *, exact: bool) -> Iterator[Line]:
 
 
 def plan_document(seen: Observation) -> dict[str, Any]:
-    """The plan as a JSON document."""
+    """The plan as a JSON document. `mode` is the one after the plan, `presentMode` the one before it."""
     snapshot, decision = seen.snapshot, seen.decision
+    present, _ = observed_mode(snapshot, seen.memory.mode)
     return {
         "application": snapshot.application.key,
         "observedAt": format_rfc3339(snapshot.now),
+        "strategy": snapshot.application.policy.strategy,
         "epoch": snapshot.epoch,
+        "presentMode": present,
         "mode": decision.mode,
         "verb": decision.verb,
         "wanted": decision.held_back,
@@ -155,6 +163,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "refused": list(seen.made.refused),
         **remedy_document(seen.remedy),
         **planned_document(decision.planned),
+        "cost": _cost(seen, present),
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.changes_mode,
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from controller.clients.kube import LEASES, PODS, KubeSession
+from controller.clients.kube import LEASES, PODS, KubeSession, Object
 from controller.errors import NotFound, RemoteError
 from controller.service.leadership import LEASE_NAME, pod_of
-from controller.signals.objects import condition, mapping, name_of, text
+from controller.signals.objects import condition, entries, items, mapping, name_of, text
 from controller.signals.watch import list_objects
 
 _LABEL: Final = "app.kubernetes.io/name=failoverctl"
@@ -22,12 +22,14 @@ class Replicas:
         leader: The pod that holds the Lease; "" if none does or it is not known.
         standby: Further pods that are ready, by name.
         unready: Further pods that are not.
+        dry: Pods of a dry run: they decide and log, hold no Lease, and publish nothing.
         problem: Why nothing is known; "" where it is.
     """
 
     leader: str = ""
     standby: tuple[str, ...] = ()
     unready: tuple[str, ...] = ()
+    dry: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -39,13 +41,29 @@ def read_replicas(session: KubeSession, namespace: str) -> Replicas:
         namespace: Where the controller runs.
     """
     try:
-        holder = text(session.get(LEASES, namespace, LEASE_NAME), "spec", "holderIdentity")
         pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
-    except NotFound:
-        return Replicas(problem=f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there")
+        leader = _leader(session, namespace)
     except RemoteError as error:
         return Replicas(problem=str(error))
-    leader = pod_of(holder)
-    others = [pod for pod in pods if name_of(pod) != leader and not mapping(pod, "metadata").get("deletionTimestamp")]
+    dry = tuple(sorted(name_of(pod) for pod in pods if _is_dry_run(pod)))
+    if leader is None:
+        problem = "" if dry else f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there"
+        return Replicas(dry=dry, problem=problem)
+    if dry and leader not in {name_of(pod) for pod in pods}:
+        leader = ""  # of the live controller before, which could not release its Lease
+    others = [pod for pod in pods if name_of(pod) not in {leader, *dry} and not mapping(pod, "metadata").get("deletionTimestamp")]
     ready = tuple(sorted(name_of(pod) for pod in others if text(condition(pod, "Ready"), "status") == "True"))
-    return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)))
+    return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)), dry)
+
+
+def _leader(session: KubeSession, namespace: str) -> str | None:
+    """The pod that the Lease names, "" where it names none; None without a Lease."""
+    try:
+        return pod_of(text(session.get(LEASES, namespace, LEASE_NAME), "spec", "holderIdentity"))
+    except NotFound:
+        return None
+
+
+def _is_dry_run(pod: Object) -> bool:
+    """Whether its process carries nothing out."""
+    return any("--dry-run" in items(container, "args") for container in entries(pod, "spec", "containers"))

@@ -39,7 +39,7 @@ from controller.policy.cost import price_words
 from controller.policy.decide import observed_mode
 from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
-from controller.policy.model import Application, Snapshot, Verdict
+from controller.policy.model import Application, Override, Snapshot, Verdict
 from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
@@ -344,18 +344,22 @@ def _account(ledger: Object | None, width: int) -> Iterator[Line]:
 
 
 def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
-    published = running.published
+    published, replicas = running.published, running.replicas
+    if replicas.dry:
+        words = f"dry run: {text.listing(replicas.dry)} decides and logs; it changes, notifies and publishes nothing"
+        yield from wrapped("warn", f"  {ICONS['warn']} ", words, width)
+        if not (replicas.leader or replicas.standby or replicas.unready):
+            return  # what is published, or missing, is of a controller that runs no more
     if published is None:
         yield "unknown", f"  {ICONS['unknown']} no controller has published its status here"
     else:
-        dry = ", dry run" if published.get("dryRun") else ""
         at = parse_rfc3339(str(published.get("at", "")))
         if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
             words = f"the controller has published no status since {published.get('at')}: is it running?"
             yield from wrapped("bad", f"  {ICONS['bad']} ", words, width)
-        words = f"controller {published.get('version')} epoch {published.get('epoch')}{dry}, status of {published.get('at')}"
+        words = f"controller {published.get('version')} epoch {published.get('epoch')}, status of {published.get('at')}"
         yield from wrapped("dim", "  ", words, width)
-    yield from _replicas(running.replicas, width)
+    yield from _replicas(replicas, width)
     if published is None:
         return
     if published.get("configError"):
@@ -380,6 +384,20 @@ def _replicas(replicas: Replicas, width: int) -> Iterator[Line]:
         yield from wrapped("warn", f"  {ICONS['warn']} ", f"{leads}, no other replica is ready to take over{unready}", width)
 
 
+def _override_document(override: Override, now: float) -> dict[str, Any]:
+    """The pause and the pin that hold now, as a JSON document; null where there is none."""
+    paused, pinned = override.pauses(now) and override.paused_until is not None, override.pin(now) is not None
+    return {
+        "problem": override.problem or None,
+        "pause": _held(override.paused_until, override.paused_why, override.paused_by) if paused else None,
+        "pin": {"mode": override.pinned_mode, **_held(override.pinned_until, override.pinned_why, override.pinned_by)} if pinned else None,
+    }
+
+
+def _held(until: float | None, why: str, by: str) -> dict[str, Any]:
+    return {"until": None if until is None else format_rfc3339(until), "why": why, "by": by}
+
+
 def status_document(seen: Observation, running: Running) -> dict[str, Any]:
     """The status as a JSON document."""
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
@@ -398,6 +416,9 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
         "verified": verification.verdict if verification else None,
+        "verifiedAt": format_rfc3339(verification.at) if verification else None,
+        "verificationProblem": verification.problem if verification else None,
+        "override": _override_document(snapshot.routing.override, snapshot.now),
         "healthyTargets": dict(healthy_targets(snapshot)),
         "returnStep": snapshot.routing.return_step,
         "next": next_step(memory, snapshot),
@@ -428,6 +449,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
             "leader": replicas.leader or None,
             "standby": list(replicas.standby),
             "unready": list(replicas.unready),
+            "dryRun": list(replicas.dry),
             "problem": replicas.problem or None,
         },
     }

@@ -53,7 +53,8 @@ class Explanation:
         what_if: What would come if a unit got no capacity.
         force: The command that asks for the other mode; "" where the mode is not known.
         forced: What would come of that command.
-        stop: The command that stops the controller, or lets it act again.
+        stop: The command that stops the controller, or lets it act again where it is overridden.
+        overridden: Whether a pause or a pin holds now, or an override that cannot be read.
     """
 
     mode: Mode | None
@@ -64,6 +65,7 @@ class Explanation:
     force: str
     forced: str
     stop: str
+    overridden: bool
 
 
 def next_step(memory: Memory, snapshot: Snapshot) -> str:
@@ -93,6 +95,7 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         force=_command(f"pin {other}", application) if mode is not None else "",
         forced=_outcome(pinned(memory, snapshot, other)) if mode is not None else "",
         stop=f"failoverctl resume {application.key}" if overridden else _command("pause", application),
+        overridden=overridden,
     )
 
 

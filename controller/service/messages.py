@@ -107,9 +107,11 @@ def _next(application: Application, decision: Decision) -> str:
         return "stays until the pin is lifted"
     if decision.verb is Verb.FALLBACK:
         return "once the load balancer is verified, the replicas of capacity mode are lowered"
+    least, most = text.duration(policy.hold_min_s), text.duration(policy.hold_max_s)
+    hold = least if least == most else f"{least} to {most}"
     return (
         f"back to cost mode once a node requested after the last refusal has joined, {text.duration(policy.quiet_s)} have passed without "
-        "a refusal, and the replicas are ready"
+        f"a refusal, a hold of {hold} since that return is over, and the replicas are ready"
     )
 
 

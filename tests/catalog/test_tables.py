@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.catalog.loader import load_definitions
+from controller.catalog.loader import load_application_file, load_definitions
 from controller.catalog.tables import WIDTH, Report, weights_report
-from controller.policy.model import PolicySettings, Strategy, WeightStrategy
+from controller.policy.model import CapacityWeights, Mode, PolicySettings, Strategy, WeightStrategy
+from controller.policy.targets import keda_targets
 from controller.policy.weights import weight_strategy
 
 SD21 = Path(__file__).parents[2] / "config" / "sd21.yaml"
@@ -28,7 +29,7 @@ def test_table_1_is_computed(report: Report) -> None:
 
 def test_table_2_is_computed(report: Report) -> None:
     assert [row.adjusted_throughput for row in report.throughputs] == [89.2, 89.2, 89.2, 61.0, 60.0]
-    assert round(report.target_throughput, 1) == 89.2
+    assert round(report.target_throughput or 0.0, 1) == 89.2
 
 
 def test_the_two_costs_that_the_aws_sample_prints_differently_are_explained(report: Report) -> None:
@@ -116,3 +117,14 @@ def test_a_price_or_throughput_that_changed_since_the_measurement_is_named(repor
     assert weights_report(application, definition.model.published_costs(), measured).notes[len(report.notes) :] == (
         "sd21-inf2: measured 0.00729, now 0.00722: its price or throughput has changed; measure again.",
     )
+
+
+def test_table_2_is_of_the_targets_that_the_controller_sets() -> None:
+    """Where capacity mode shares by throughput, no target sinks to the mean; `llama` is such an application."""
+    (llama,) = load_application_file(SD21.with_name("llama.yaml"))
+    assert llama.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
+    found, targets = weights_report(llama), keda_targets(llama, Mode.CAPACITY)
+    assert {row.unit: f"{row.adjusted_throughput:g}" for row in found.throughputs} == targets
+    assert (found.target_throughput, found.capacity_weights) == (None, "ready-throughput")
+    assert "Table 2 - throughput per replica (ready-throughput: same target in both modes)" in found.text()
+    assert max(map(len, found.text().splitlines())) <= WIDTH

@@ -107,3 +107,13 @@ def test_credentials_that_are_not_accepted_or_not_enough(api: EmulatedKubeApi, t
 def test_the_version_is_a_command() -> None:
     """As with kubectl and helm."""
     assert CliRunner().invoke(main, ["version"]).output.startswith(f"failoverctl {__version__}")
+
+
+@pytest.mark.parametrize("of", ["argument", "settings"])
+def test_wrong_settings_are_found_whichever_files_are_checked(of: str, tmp_path: Path) -> None:
+    """What a pod would refuse to start with must not pass in CI."""
+    settings, file = tmp_path / "settings.yaml", Path("config/sd21.yaml").resolve()
+    settings.write_text("polls: {tick_interval_s: 100000}\n")
+    words = [str(file)] if of == "argument" else ["--applications", str(file)]
+    result = CliRunner().invoke(main, ["config", "check", *words, "--settings", str(settings)])
+    assert (result.exit_code, "tick_interval_s" in result.output) == (1, True)

@@ -56,6 +56,17 @@ def test_a_pin_beside_a_pause_overwrites_neither_its_reason_nor_its_author(clust
     assert _run(cluster, tmp_path, "resume").output == "shop/sd21: there is no pause and no pin\n"
 
 
+def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_path: Path) -> None:
+    """Anyone who may annotate the Ingress wrote it."""
+    forged = "x\r\nshop/sd21: removed the pin to mode capacity" + "y" * 20_000
+    assert _run(cluster, tmp_path, "pause", "--for", "2h", "--why", "maintenance", "--by", "ann").exit_code == 0
+    (key,) = (one for one in OVERRIDES if one.endswith("pause-reason"))
+    cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {key: forged}}}, namespace=NAMESPACE, manager="kubectl")
+    output = _run(cluster, tmp_path, "resume").output
+    assert output.count("\n") == 1
+    assert len(output) < 1000
+
+
 def test_an_override_has_an_author_without_being_asked(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the API server does not say who we are, it is the local user."""
     monkeypatch.setenv("LOGNAME", "carol")

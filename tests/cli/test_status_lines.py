@@ -22,6 +22,7 @@ from controller.policy.model import (
     Memory,
     Mode,
     OutageHistory,
+    Override,
     PolicySettings,
     Sample,
     Scaler,
@@ -275,6 +276,38 @@ def test_a_guard_that_passes_for_want_of_an_answer_gets_no_tick() -> None:
 def test_the_replicas_of_the_controller_are_shown(replicas: Replicas, line: str) -> None:
     """Who leads, and whether another one could take over."""
     assert line in [shown for _, shown in status_lines(judge(snapshot(), memory()), Running(None, replicas), 80)]
+
+
+def test_a_dry_run_is_called_one_and_nothing_is_called_dead() -> None:
+    """It publishes nothing; what is there is of the live controller before it."""
+    stale = {"at": format_rfc3339(NOW - 7200), "version": "0.1.0", "epoch": 7}
+    shown: dict[bool, list[str]] = {}
+    for published in (None, stale):
+        running = Running(published, Replicas(dry=("failoverctl-abc",)))
+        shown[published is None] = [line for _, line in status_lines(judge(snapshot(), memory()), running, 160)]
+        assert status_document(judge(snapshot(), memory()), running)["replicas"]["dryRun"] == ["failoverctl-abc"]
+    assert shown[True] == shown[False]
+    assert "  ⚠ dry run: failoverctl-abc decides and logs; it changes, notifies and publishes nothing" in shown[True]
+    assert not [line for line in shown[True] if "is it running" in line or "leads" in line or "published its status" in line]
+
+
+def test_machines_read_of_overrides_and_verification_what_people_do() -> None:
+    """In `status --json`; and in `plan --json` the mode before and after it."""
+    override = Override(pinned_mode=Mode.CAPACITY, pinned_until=NOW + 3600, pinned_why="drill", pinned_by="ann")
+    made = snapshot()
+    seen = Verification(Verdict.NOT_YET, NOW - 50, "rule 3 shows the old weights", made.routing.action)
+    pinned = judge(replace(made, routing=replace(made.routing, override=override, verification=seen)), memory())
+    shown = status_document(pinned, Running())
+    planned = plan_document(judge(replace(made, routing=replace(made.routing, override=override)), memory()))
+    assert shown["override"] == {
+        "problem": None,
+        "pause": None,
+        "pin": {"mode": "capacity", "until": format_rfc3339(NOW + 3600), "why": "drill", "by": "ann"},
+    }
+    assert (shown["verificationProblem"], shown["verifiedAt"]) == ("rule 3 shows the old weights", format_rfc3339(NOW - 50))
+    assert (planned["presentMode"], planned["mode"], planned["verb"]) == ("cost", "capacity", "failover")
+    assert planned["cost"].startswith("the ready replicas cost $")
+    assert status_document(judge(snapshot(), memory()), Running())["override"] == {"problem": None, "pause": None, "pin": None}
 
 
 def test_status_and_plan_keep_to_the_width() -> None:
