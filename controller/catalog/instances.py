@@ -57,6 +57,8 @@ INSTANCES: Final[Mapping[str, Instance]] = {
     "g6.16xlarge": Instance(64, 256, 1),
     "g6.24xlarge": Instance(96, 384, 4),
     "g6.48xlarge": Instance(192, 768, 8),
+    "gr6.4xlarge": Instance(16, 128, 1),
+    "gr6.8xlarge": Instance(32, 256, 1),
     "inf2.xlarge": Instance(4, 16, 1),
     "inf2.8xlarge": Instance(32, 128, 1),
     "inf2.24xlarge": Instance(96, 384, 6),
@@ -64,7 +66,7 @@ INSTANCES: Final[Mapping[str, Instance]] = {
     "trn1.2xlarge": Instance(8, 32, 1),
     "trn1.32xlarge": Instance(128, 512, 16),
 }
-"""Every size of the four families. A test compares them with the EC2 API's answer, as moto has it."""
+"""Every size of the four families, and of gr6, which has the GPU of g6. A test compares them with the EC2 API's answer, as moto has it."""
 
 PRICES: Final[Mapping[str, float]] = {
     "g5.xlarge": 1.0060,
@@ -92,11 +94,11 @@ PRICES: Final[Mapping[str, float]] = {
 }
 """US dollars per hour on demand in us-west-2: from Table 1 of the AWS sample, and for the other sizes from EC2's price list."""
 
-GPU_NAMES: Final[Mapping[str, str]] = {"a10g": "g5", "l4": "g6"}
-"""Families by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""
+GPU_NAMES: Final[Mapping[str, tuple[str, ...]]] = {"a10g": ("g5",), "l4": ("g6", "gr6")}
+"""Families with whole GPUs by Karpenter's label ``karpenter.k8s.aws/instance-gpu-name``."""
 
 _NEURON: Final = re.compile(r"(inf|trn)\d")
-_NVIDIA: Final = re.compile(r"[gp]\d")
+_NVIDIA: Final = re.compile(r"(g|gr|p)\d")
 
 
 def family_of(instance_type: str) -> str:

@@ -88,8 +88,11 @@ class Allowed:
         return any(not zones or not self.zones_of(one) or not set(self.zones_of(one)).isdisjoint(zones) for one in types)
 
     def suits(self, launch: Launch) -> bool:
-        """Whether the unit could run on what was launched, as far as its type, zone and capacity type are known."""
-        if launch.capacity_type and self.capacity_types and launch.capacity_type not in self.capacity_types:
+        """Whether the unit could run on what was launched, as far as its type, zone and capacity type are known.
+
+        What runs in a reservation was launched because the NodePool allows it, also where it states no capacity type.
+        """
+        if launch.capacity_type and self.capacity_types and launch.capacity_type not in (*self.capacity_types, _RESERVED):
             return False
         return self.concerns((launch.instance_type,) if launch.instance_type else (), (launch.zone,) if launch.zone else ())
 

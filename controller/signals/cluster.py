@@ -7,7 +7,7 @@ concerned are decided upon again; a watch of thousands of unrelated events wakes
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +43,7 @@ from controller.signals.workloads import WorkloadView
 
 EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as NodeClaims, live here
 
+_MAX_POOLS: Final = 1_000  # NodePools whose observation is kept for the next application
 _POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after each other; no window of the policy is that fine
 
 # The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
@@ -103,6 +104,15 @@ class Dirty:
         self._pools: set[str] = set()
         self._all = False
         self._index = _Index(())
+        self._alternatives: dict[str, frozenset[str]] = {}  # by application, of those that have any
+
+    def may_use(self, application: str, pools: frozenset[str]) -> None:
+        """Notes the NodePools that an application's waiting pods name beside those of its units: what changes in one concerns it, too."""
+        with self._lock:
+            if pools:
+                self._alternatives[application] = pools
+            else:
+                self._alternatives.pop(application, None)
 
     def mark(self, *concerns: Concern, namespace: str = "", pool: str = "", everything: bool = False) -> None:
         """Notes a change and wakes the loop."""
@@ -133,7 +143,11 @@ class Dirty:
             return []
         if not self._index.of(applications):
             self._index = _Index(applications)
-        return self._index.find(concerns, namespaces, pools)
+            with self._lock:
+                known = {one.key for one in applications}
+                self._alternatives = {key: names for key, names in self._alternatives.items() if key in known}
+        also = {key for key, names in list(self._alternatives.items()) if not names.isdisjoint(pools)} if pools else set()
+        return self._index.find(concerns, namespaces, pools, also)
 
 
 class _Index:
@@ -162,9 +176,11 @@ class _Index:
             return True
         return len(mine) == len(applications) and all(one is other for one, other in zip(mine, applications, strict=True))
 
-    def find(self, concerns: Iterable[Concern], namespaces: Iterable[str], pools: Iterable[str]) -> list[Application]:
-        """The applications that depend on any of these, in their order."""
-        found: set[int] = set()
+    def find(
+        self, concerns: Iterable[Concern], namespaces: Iterable[str], pools: Iterable[str], also: Collection[str] = ()
+    ) -> list[Application]:
+        """The applications that depend on any of these, and those with the keys `also`, in their order."""
+        found = {place for place, one in enumerate(self._applications) if one.key in also} if also else set[int]()
         found.update(*(self._concerns.get(one, ()) for one in concerns))
         found.update(*(self._namespaces.get(one, ()) for one in namespaces))
         found.update(*(self._pools.get(one, ()) for one in pools))
@@ -347,6 +363,8 @@ class ClusterView:
         before = self.workloads.deployments_of_pod(namespace, name)
         if not self.workloads.pod(kind, obj):
             return
+        if not self.workloads.waits(namespace, name):
+            self.karpenter.pod_gone(namespace, name)
         deployments = {*before, *self.workloads.deployments_of_pod(namespace, name)}
         if "" in deployments:
             self.dirty.mark(namespace=namespace)  # nobody owns it: whose it is depends on every unit of the namespace
@@ -443,6 +461,8 @@ class ClusterView:
                 return known[3]
             observed = self.karpenter.observation(name, now - skew, self._window_s)
             observed = pool_by_our_clock(observed, skew) if skew else observed
+            if len(self._pools) >= _MAX_POOLS:  # names that pods listed once
+                self._pools = {one: read for one, read in self._pools.items() if 0 <= now - read[0] < _POOLS_REUSED_S}
             self._pools[name] = (now, skew, version, observed)
             return observed
 

@@ -22,6 +22,7 @@ from controller.signals.launchable import Room, Terms
 from controller.signals.objects import (
     Object,
     condition,
+    dig,
     event_component,
     event_time,
     in_values,
@@ -51,6 +52,12 @@ _MAX_FAILURES: Final = 5_000
 _MAX_REASON: Final = 64  # of a condition: a word
 _MAX_TYPES: Final = 1_000  # more than EC2 has
 _MAX_MARKS: Final = 1_000  # far more than NodePools, or than consolidation launches in an hour
+_UNSTATED: Final = ("on-demand", "spot")
+"""What Karpenter may ask for through a NodePool that requires no capacity type (`getCapacityType` in its AWS provider, which asks for spot
+first). What is reserved depends on the node class."""
+_MAX_PODS: Final = 10_000  # that wait and of which Karpenter said something
+_OF_EVERY_NODE: Final = frozenset({"cpu", "memory", "nodes", "pods", "ephemeral-storage"})
+"""Resources of which every node takes some: a limit that is just reached leaves room for none. One of accelerators does for other types."""
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
 
 
@@ -85,7 +92,8 @@ class _Claim:
 class _Pool:
     """What is kept of a NodePool.
 
-    `not_ready` is the reason of its condition, None while that does not say so. `node_class` names its node class, by API group and name.
+    `unusable` says why Karpenter launches nothing through it for pods that wait, "" where it may. `node_class` names its node class, by API
+    group and name.
     """
 
     instances: InstanceFilter
@@ -93,7 +101,7 @@ class _Pool:
     capacity_types: tuple[str, ...]
     limits: Mapping[str, object]
     used: Mapping[str, object]
-    not_ready: str | None
+    unusable: str
     node_class: tuple[str, str]
 
 
@@ -144,8 +152,8 @@ def _mark(marks: dict[str, _Mark], name: str, stamp: float, now: float) -> bool:
     A time ahead of ours counts as the moment of its first sight: delivered again with the next list, it must not keep evidence alive.
     """
     known = marks.get(name)
-    if known is not None and known.stamp == stamp:
-        return False
+    if known is not None and (known.stamp == stamp or min(stamp, now) < known.at):
+        return False  # said before, or before what was said last: a list is in no order of time
     marks[name] = _Mark(stamp, max(min(stamp, now), known.at if known else 0.0))
     if len(marks) > _MAX_MARKS:
         for old in sorted(marks, key=lambda one: marks[one].at)[: _MAX_MARKS // 10]:
@@ -164,7 +172,8 @@ class KarpenterView:
         self._replacements: dict[str, _Mark] = {}
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
-        self._used_then: dict[str, Mapping[str, object]] = {}  # by NodePool, what it used when Karpenter last called it limited
+        # By NodePool, its limits and what it used when Karpenter last called it limited, if it was known then.
+        self._limit_then: dict[str, tuple[Mapping[str, object], Mapping[str, object]]] = {}
         self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
         self._pools: dict[str, _Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
@@ -329,7 +338,7 @@ class KarpenterView:
             return ()
         limit = self._limit(name, pool, now, _LIMIT_SAID_S)
         lacking = Room(_room(pool)).lacking(pool.instances) if pool.limits else ()
-        return pool.instances, self._zones(pool), pool.capacity_types, pool.not_ready, limit, lacking
+        return pool.instances, self._zones(pool), pool.capacity_types, pool.unusable, limit, lacking
 
     def _zones(self, pool: _Pool) -> tuple[str, ...]:
         """Where a NodePool may launch: the zones that it asks for and in which its node class has a subnet; () where neither is known."""
@@ -444,7 +453,11 @@ class KarpenterView:
             return ()
         own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod and _mark(self._limited, pool, at, now)]
         for pool in own:
-            self._used_then[pool] = self._pools[pool].used if pool in self._pools else {}
+            known = self._pools.get(pool)
+            if known is not None:
+                self._limit_then[pool] = (known.limits, known.used)
+        if len(self._limit_then) > len(self._limited):
+            self._limit_then = {pool: then for pool, then in self._limit_then.items() if pool in self._limited}
         lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
         if lacking:
             pod = f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}"
@@ -454,11 +467,21 @@ class KarpenterView:
     def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> list[str]:
         marks = self._unavailable.setdefault(pod, {})
         new = [pool for pool in pools if _mark(marks, pool, at, now)]
-        if len(self._unavailable) > _MAX_MARKS:
-            newest = {one: max(mark.at for mark in found.values()) for one, found in self._unavailable.items()}
-            for old in sorted(newest, key=lambda one: newest[one])[: _MAX_MARKS // 10]:
-                del self._unavailable[old]
+        if len(self._unavailable) > _MAX_PODS:
+            self._drop_oldest_pods()
         return new
+
+    def _drop_oldest_pods(self) -> None:
+        """Drops the oldest marks of the namespace that has most of them: a large shortage of one team must not make another's forgotten."""
+        namespaces = Counter(pod.partition("/")[0] for pod in self._unavailable)
+        crowded = f"{namespaces.most_common(1)[0][0]}/"
+        newest = {pod: max(mark.at for mark in found.values()) for pod, found in self._unavailable.items() if pod.startswith(crowded)}
+        for old in sorted(newest, key=newest.__getitem__)[: max(1, len(newest) // 10)]:
+            del self._unavailable[old]
+
+    def pod_gone(self, namespace: str, pod: str) -> None:
+        """Forgets what was said of a pod that waits no more."""
+        self._unavailable.pop(f"{namespace}/{pod}", None)
 
     def unavailable(self, namespace: str, pod: str) -> tuple[tuple[str, float], ...]:
         """The NodePools that had nothing available for a pod when Karpenter last said so, and when it said so."""
@@ -467,6 +490,9 @@ class KarpenterView:
 
     def _refuse(self, new: _RefusedClaim, pool: str) -> None:
         claim, known = new.claim, self._refused.get(new.claim)
+        if known is not None:
+            self._unname(known)
+            known = known if new.at - known.at <= _RETENTION_S else None  # of a later NodeClaim: names of five random letters repeat
         if not new.refusal.parsed and known is None:
             self.unparsed += 1
         if known is not None:
@@ -481,8 +507,11 @@ class KarpenterView:
                 del self._refused[old.claim]
                 self._refusals.pop(old.claim, None)
                 _drop(self._refused_of, self.pool_of(old.claim), old.claim)
-                for instance_type, _ in old.refusal.offerings:
-                    _drop(self._naming, instance_type, old.claim)
+                self._unname(old)
+
+    def _unname(self, refused: _RefusedClaim) -> None:
+        for instance_type, _ in refused.refusal.offerings:
+            _drop(self._naming, instance_type, refused.claim)
 
     def _pools_buying(self, types: Collection[str]) -> tuple[str, ...]:
         """The NodePools whose requirements ask for one of these instance types."""
@@ -643,7 +672,6 @@ class KarpenterView:
     def _observation(self, name: str, refusals: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:
         pool = self._pools.get(name)
         blocked = self._blocked.get(name)
-        not_ready = pool.not_ready if pool is not None else None
         return PoolObservation(
             name=name,
             exists=pool is not None or not self._pools_known,
@@ -654,7 +682,7 @@ class KarpenterView:
             zones=self._zones(pool) if pool is not None else (),
             capacity_types=pool.capacity_types if pool is not None else (),
             at_limit=self._limit(name, pool, now, window_s),
-            ready=not_ready is None,
+            ready=pool is None or not pool.unusable,
             problem=self._problem(pool),
             held=self._held(name),
         )
@@ -662,7 +690,7 @@ class KarpenterView:
     def _problem(self, pool: _Pool | None) -> str:
         if pool is None:
             return "does not exist" if self._pools_known else "not known"
-        return "" if pool.not_ready is None else f"not ready: {pool.not_ready}"
+        return pool.unusable
 
     def _held(self, name: str) -> tuple[Held, ...]:
         """The instances of a NodePool that exist, also those that are being drained; () where none of them runs in a reservation."""
@@ -676,13 +704,21 @@ class KarpenterView:
         limits, used = (pool.limits, pool.used) if pool is not None else ({}, {})
         for resource, limit in limits.items():
             allowed, present = quantity(limit), quantity(used.get(resource, "0"))
-            if allowed is not None and present is not None and present >= allowed:
+            if allowed is not None and present is not None and (present > allowed or (present == allowed and resource in _OF_EVERY_NODE)):
                 return shown(f"limit of {resource} reached: {used.get(resource, '0')} of {limit}")
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
         said = self._limited.get(name)
-        fresh = said is not None and now - said.at <= min(window_s, _LIMIT_SAID_S)
-        return "at its limit for the waiting pods, Karpenter says" if fresh and not _fell(self._used_then.get(name, {}), used) else ""
+        if said is None or now - said.at > min(window_s, _LIMIT_SAID_S):
+            return ""
+        then = self._limit_then.get(name)
+        over = (then is not None and (limits != then[0] or _fell(then[1], used))) or self._launched_after(name, said.stamp)
+        return "" if over else "at its limit for the waiting pods, Karpenter says"
+
+    def _launched_after(self, pool: str, stamp: float) -> bool:
+        """Whether a NodeClaim that was created after a time got an instance: Karpenter counts one in flight as its largest type."""
+        claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
+        return any(one is not None and one.launched is not None and one.created > stamp for one in claims)
 
 
 def _fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
@@ -698,16 +734,34 @@ def _room(pool: _Pool) -> dict[str, tuple[str, str]]:
 
 def _read_pool(obj: Object) -> _Pool:
     requirements = items(obj, "spec", "template", "spec", "requirements")
-    ready, reference = condition(obj, "Ready"), mapping(obj, "spec", "template", "spec", "nodeClassRef")
+    reference = mapping(obj, "spec", "template", "spec", "nodeClassRef")
     return _Pool(
         instances=instance_filter(requirements),
         zones=in_values(requirements, ZONE_LABEL)[0],
-        capacity_types=in_values(requirements, CAPACITY_LABEL)[0],
+        capacity_types=in_values(requirements, CAPACITY_LABEL)[0] if _requires(requirements, CAPACITY_LABEL) else _UNSTATED,
         limits=mapping(obj, "spec", "limits"),
         used=mapping(obj, "status", "resources"),
-        not_ready=shown(text(ready, "reason")) if text(ready, "status") == "False" else None,
+        unusable=_unusable(obj),
         node_class=(text(reference, "group"), text(reference, "name")),
     )
+
+
+def _requires(requirements: Sequence[object], label: str) -> bool:
+    return any(text(one, "key") == label for one in requirements)
+
+
+def _unusable(obj: Object) -> str:
+    """Why Karpenter's scheduler leaves a NodePool out; "" where it does not.
+
+    It considers those whose condition Ready is True, without a number of replicas of their own, and that are not being deleted
+    (`NewScheduler` in its `provisioner.go`). Versions before 1.0 had no such condition.
+    """
+    if text(obj, "metadata", "deletionTimestamp"):
+        return "being deleted"
+    if dig(obj, "spec", "replicas") is not None:
+        return "static: it keeps its own number of nodes"
+    ready = condition(obj, "Ready")
+    return "" if text(ready, "status") in {"", "True"} else f"not ready: {shown(text(ready, 'reason'))}"
 
 
 def _read_claim(obj: Object, now: float, order: int) -> _Claim:

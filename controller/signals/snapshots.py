@@ -152,6 +152,7 @@ class SnapshotBuilder:
                 epoch=epoch,
                 clock_skew_s=skew,
             )
+            self._view.dirty.may_use(application.key, frozenset(pool.name for one in units.values() for pool in one.alternatives))
             return replace(snapshot, units=self._with_waits(snapshot))
 
     def _price(self, namespace: str, unit: Unit, quotes: Quotes | None) -> Price:

@@ -113,6 +113,11 @@ class WorkloadView:
             del self._pending[namespace]
         return changed
 
+    def waits(self, namespace: str, name: str) -> bool:
+        """Whether a pod waits for a node."""
+        waiting = self._pending.get(namespace)
+        return waiting is not None and waiting.get(name) is not None
+
     def _keep_gates(self, namespace: str, name: str, gates: tuple[tuple[str, float], ...]) -> None:
         if gates:
             self._gates.setdefault(namespace, {})[shared(name)] = gates

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.clients.kube import DEPLOYMENTS, EVENTS, PODS
 from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Snapshot, Source
 from controller.signals.cluster import ClusterView
@@ -110,3 +111,31 @@ def test_whatever_changes_a_snapshot_marks_its_application(deliveries: list[tupl
         taken = {app.key for app in view.dirty.take(apps)}
         assert {key for key in after if after[key] != before[key]} <= taken, (kind, change, obj)
         before = after
+
+
+def test_a_refusal_through_a_node_pool_that_waiting_pods_name_concerns_their_application() -> None:
+    """It may be the last one that the proof of a shortage needs; the units' own NodePools are others."""
+    apps = neighbours()
+    view = ClusterView(ManualClock(T0), lambda: None)
+    builder = SnapshotBuilder(view, apps)
+    app, unit = apps[0], apps[0].units[0]
+    deployment = {
+        "metadata": {"name": unit.deployment, "namespace": app.namespace},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": unit.deployment}}},
+    }
+    view.changed(DEPLOYMENTS, None, "ADDED", deployment)
+    pod = waiting_pod("waiting", namespace=app.namespace, labels={"app": unit.deployment}, pools=(unit.node_pool, "g5"))
+    view.changed(PODS, None, "ADDED", pod)
+
+    def build() -> Snapshot:
+        return builder.build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1)
+
+    assert [one.name for one in build().units[unit.name].alternatives] == ["g5"]
+    view.dirty.take(apps)
+    view.changed(EVENTS, None, "ADDED", ice_event("g5-aaaaa", T0))
+    assert app in view.dirty.take(apps)
+    view.changed(PODS, None, "DELETED", pod)
+    assert build().units[unit.name].alternatives == ()
+    view.dirty.take(apps)
+    view.changed(EVENTS, None, "ADDED", ice_event("g5-bbbbb", T0))
+    assert view.dirty.take(apps) == []

@@ -132,6 +132,133 @@ def test_what_karpenter_said_of_a_limit_ends(used: str, later_s: float, at_limit
     assert bool(cluster.pool().at_limit) is at_limit
 
 
+def _limited() -> Cluster:
+    """Karpenter has just said of a waiting pod that the limits of its NodePool are reached."""
+    cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", sample("E12") | {"status": {"resources": {"cpu": "192"}}})
+    cluster.view.changed(PODS, None, "ADDED", sample("E11"))
+    cluster.event(sample("E5"))
+    assert cluster.pool().at_limit
+    return cluster
+
+
+def test_a_limit_that_was_raised_is_reached_no_more() -> None:
+    """Karpenter says nothing of that."""
+    cluster, raised = _limited(), sample("E12")
+    raised["spec"]["limits"] = {"cpu": "1000"}
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", raised | {"status": {"resources": {"cpu": "192"}}})
+    assert cluster.pool().at_limit == ""
+
+
+@pytest.mark.parametrize(("created_s", "at_limit"), [(-1, True), (1, False)])
+def test_what_launches_after_it_contradicts_it(created_s: float, at_limit: bool) -> None:
+    """Karpenter counts a claim in flight as the largest type that it may become: the next of its loops may find room."""
+    cluster = _limited()
+    now = cluster.clock.now()
+    claim = node_claim("amd-neuron-inf2-zzzzz", INF2, now + created_s)
+    cluster.claim(claim)
+    assert cluster.pool().at_limit
+    cluster.clock.set(now + 5)
+    claim["status"] = {"providerID": "aws:///us-west-2a/i-1"}
+    cluster.claim(claim, "MODIFIED")
+    assert bool(cluster.pool().at_limit) is at_limit
+
+
+def test_a_list_of_events_says_nothing_anew() -> None:
+    """Two pods' events have different stamps. Once more, in any order, they must not bring a lifted limit back."""
+    cluster, first, second = _limited(), sample("E5"), sample("E5")
+    second["metadata"]["name"] = "another.18a1"
+    second |= {"lastTimestamp": "2026-08-25T10:20:20Z"}
+    cluster.clock.set(moment("2026-08-25T10:20:20Z"))
+    cluster.event(second)
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", sample("E12") | {"status": {"resources": {"cpu": "180"}}})
+    assert cluster.pool().at_limit == ""
+    cluster.clock.set(moment("2026-08-25T10:21:00Z"))
+    cluster.view.listed(EVENTS, None, [second, first])
+    cluster.view.listed(EVENTS, None, [first, second])
+    assert cluster.pool().at_limit == ""
+
+
+def test_a_refusal_of_a_name_that_was_refused_before_leaves_no_trace_of_the_first(cluster: Cluster) -> None:
+    """Names of five random letters repeat among thousands. What was left of the first one failed every pass once it was dropped."""
+    named = (
+        "with fleet error(s), InsufficientInstanceCapacity: We currently do not have sufficient {} capacity in the Availability Zone you "
+    )
+    named += "requested (us-west-2a)."
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", _pool_of("other", "g5.xlarge", "g6.xlarge"))
+    for at, kind in ((T0, "g6.xlarge"), (T0 + 1, "g5.xlarge")):
+        cluster.event(ice_event("pool-aaaaa", at, detail=named.format(kind)))
+    for number in range(karpenter._MAX_FAILURES + 1):
+        cluster.view.karpenter.event(ice_event(f"pool-{number:05}", T0 + 2 + number / 1e4), T0 + 10)
+    assert "pool-aaaaa" not in cluster.view.karpenter._refused
+    assert cluster.pool("other").elsewhere == ()
+
+
+def test_a_later_claim_of_the_same_name_is_another(cluster: Cluster) -> None:
+    """Not the one of hours ago with a new stamp: a launch in between was after that one, not after this."""
+    cluster.event(ice_event("amd-neuron-inf2-aaaaa", T0))
+    later = T0 + 2 * HOUR_S
+    cluster.clock.set(later)
+    cluster.event(ice_event("amd-neuron-inf2-aaaaa", later))
+    (failure,) = cluster.pool().failures
+    assert (failure.at, failure.seen, failure.order) == (later, later, 2)
+
+
+def _pool_of(name: str, *types: str) -> dict[str, Any]:
+    wanted = [requirement("node.kubernetes.io/instance-type", *types)]
+    return {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": wanted}}}}
+
+
+def _nothing_for(pod: str, namespace: str = "default") -> dict[str, Any]:
+    """Karpenter has nothing available for a pod."""
+    message = "Failed to schedule pod, no instance type has the required offering, requirements=karpenter.sh/nodepool In [amd-neuron-inf2]"
+    event = sample("E5") | {"message": message}
+    event["metadata"] = {"name": f"{pod}.18a1", "namespace": namespace}
+    event["involvedObject"] = {"kind": "Pod", "namespace": namespace, "name": pod}
+    return event
+
+
+def test_the_pods_of_another_namespace_make_nobody_s_mark_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Karpenter repeats itself only every five minutes."""
+    monkeypatch.setattr(karpenter, "_MAX_PODS", 50)
+    cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.event(_nothing_for("mine"))
+    cluster.clock.set(cluster.clock.now() + 1)
+    for number in range(200):
+        event = _nothing_for(f"theirs-{number}", "team-b")
+        cluster.event(event | {"lastTimestamp": "2026-08-25T10:20:01Z"})
+    assert cluster.view.karpenter.unavailable("default", "mine") != ()
+    assert len(cluster.view.karpenter._unavailable) <= 50
+
+
+def test_what_was_said_of_a_pod_goes_with_it() -> None:
+    """A pod that has got its node, or is deleted, is not short of anything."""
+    cluster, pod = Cluster(moment("2026-08-25T10:20:00Z")), sample("E11")
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    cluster.view.changed(PODS, None, "ADDED", pod)
+    cluster.event(_nothing_for(name, namespace))
+    assert cluster.view.karpenter.unavailable(namespace, name) != ()
+    cluster.view.changed(PODS, None, "DELETED", pod)
+    assert cluster.view.karpenter.unavailable(namespace, name) == ()
+
+
+@pytest.mark.parametrize(
+    ("requirements", "expected"),
+    [
+        ([], ("on-demand", "spot")),
+        ([requirement("karpenter.sh/capacity-type", "on-demand")], ("on-demand",)),
+        ([requirement("karpenter.sh/capacity-type", "spot", operator="NotIn")], ()),
+    ],
+)
+def test_a_pool_that_states_no_capacity_type_may_launch_spot(
+    requirements: list[dict[str, Any]], expected: tuple[str, ...], cluster: Cluster
+) -> None:
+    """Karpenter asks for spot first then: its refusals say nothing of on-demand instances (aws/karpenter-provider-aws#5015)."""
+    pool = {"metadata": {"name": INF2}, "spec": {"template": {"spec": {"requirements": requirements}}}}
+    cluster.view.changed(NODE_POOLS, None, "ADDED", pool)
+    assert cluster.pool().capacity_types == expected
+
+
 def test_e6_a_foreign_limit_is_ignored() -> None:
     """E6: limits are checked before the pod's requirements, so the text names pools that have nothing to do with the pod."""
     cluster = Cluster(moment("2026-08-25T10:00:20Z"))
@@ -628,8 +755,9 @@ def test_a_pool_that_does_not_exist_says_so(cluster: Cluster) -> None:
 
 
 def test_a_pool_that_is_not_ready_says_why(cluster: Cluster) -> None:
-    """Karpenter skips it; that is configuration, not capacity. Unknown is not "not ready"."""
-    for status, ready, problem in (("False", False, "not ready: NodeClassNotFound"), ("Unknown", True, ""), ("True", True, "")):
+    """Karpenter skips it; that is configuration, not capacity. Its scheduler takes those alone whose condition is True."""
+    reason = "not ready: NodeClassNotFound"
+    for status, ready, problem in (("False", False, reason), ("Unknown", False, reason), ("True", True, "")):
         obj = sample("E12")
         obj["status"]["conditions"] = [{"type": "Ready", "status": status, "reason": "NodeClassNotFound"}]
         cluster.view.changed(NODE_POOLS, None, "MODIFIED", obj)
@@ -637,8 +765,31 @@ def test_a_pool_that_is_not_ready_says_why(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "metadata", "problem"),
+    [
+        ({"replicas": 3}, {}, "static: it keeps its own number of nodes"),
+        ({"replicas": 0}, {}, "static: it keeps its own number of nodes"),
+        ({}, {"deletionTimestamp": "2026-07-01T12:00:00Z"}, "being deleted"),
+        ({}, {}, ""),
+    ],
+)
+def test_a_pool_that_the_scheduler_leaves_out_says_why(
+    spec: dict[str, Any], metadata: dict[str, Any], problem: str, cluster: Cluster
+) -> None:
+    """Nothing would ever be refused through it, so it must not disprove a shortage of pods that name it."""
+    obj = sample("E12")
+    obj["spec"].update(spec)
+    obj["metadata"].update(metadata)
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", obj)
+    assert (cluster.pool().ready, cluster.pool().problem) == (not problem, problem)
+
+
+@pytest.mark.parametrize(
     ("limits", "resources", "said"),
     [
+        ({"aws.amazon.com/neuron": "4"}, {"aws.amazon.com/neuron": "4"}, ""),
+        ({"aws.amazon.com/neuron": "0"}, {"aws.amazon.com/neuron": "0"}, ""),
+        ({"aws.amazon.com/neuron": "4"}, {"aws.amazon.com/neuron": "5"}, "limit of aws.amazon.com/neuron reached: 5 of 4"),
         ({"cpu": "200"}, {"cpu": "199999m"}, ""),
         ({"cpu": "200"}, {"cpu": "200000m"}, "limit of cpu reached: 200000m of 200"),
         ({"memory": "1Ti"}, {"memory": "1024Gi"}, "limit of memory reached: 1024Gi of 1Ti"),

@@ -87,7 +87,7 @@ def test_a_family_stands_for_every_type_that_the_pods_fit_on(selector: dict[str,
     assert set(cluster.types()) == types
 
 
-@pytest.mark.parametrize(("gpu", "families"), [("a10g", {"g5"}), ("l4", {"g6"}), ("", {"g5", "g6"})])
+@pytest.mark.parametrize(("gpu", "families"), [("a10g", {"g5"}), ("l4", {"g6", "gr6"}), ("", {"g5", "g6", "gr6"})])
 def test_of_a_pool_of_two_families_each_unit_has_its_own(gpu: str, families: set[str]) -> None:
     """As the AWS sample has it: one NodePool of A10G and L4, and pods that select by the GPU's name."""
     cluster = Cluster()

@@ -101,7 +101,7 @@ def test_a_reserved_instance_costs_what_the_file_says() -> None:
 @pytest.mark.parametrize(
     ("capacity_types", "expected"),
     [
-        pytest.param((), Price(0.8, PriceSource.KARPENTER, T0 - 60), id="not said: Karpenter launches on demand"),
+        pytest.param((), Price(FILE, PriceSource.FILE, None), id="not said: Karpenter asks for spot first"),
         pytest.param(("on-demand",), Price(0.8, PriceSource.KARPENTER, T0 - 60), id="on demand alone"),
         pytest.param(("on-demand", "spot"), Price(FILE, PriceSource.FILE, None), id="nobody knows which"),
     ],
