@@ -145,6 +145,38 @@ def test_a_bad_item_fails_alone() -> None:
     asyncio.run(run())
 
 
+def test_what_has_begun_to_answer_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller has the beginning already: it would get it twice, as a text with another in its middle and status 200."""
+
+    async def run() -> None:
+        async with Stand() as stand:
+            (backend,), parts = stand.backends, list[object]()
+
+            def failing(items: Sequence[Item], run: Run) -> Sequence[object]:
+                backend.batches.append(list(items))
+                if len(items) > 1:
+                    run.emit(0, "the beginning")
+                    raise RuntimeError("CUDA out of memory")
+                return [item.payload for item in items]
+
+            def take(part: object) -> bool:
+                parts.append(part)
+                return True
+
+            monkeypatch.setattr(backend, "run", failing)
+            begun = asyncio.create_task(stand.batcher.submit(Item("k", "x"), emit=take))
+            waits = asyncio.create_task(stand.batcher.submit(Item("k", "y")))
+            await until(lambda: stand.batcher.queued == 2)
+            stand.go()
+            failed, whole = await asyncio.gather(begun, waits, return_exceptions=True)
+            assert isinstance(failed, InferenceFailed)
+            assert str(failed) == "the model failed after it had begun to answer"
+            assert (whole, parts) == ("y", ["the beginning"])
+            assert [[item.payload for item in batch] for batch in backend.batches] == [["x", "y"], ["y"]]
+
+    asyncio.run(run())
+
+
 def test_who_has_gone_is_not_run() -> None:
     """An item whose caller was cancelled while it waited never reaches the accelerator."""
 

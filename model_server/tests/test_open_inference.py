@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from failover_model_server.errors import InvalidRequest
+from failover_model_server.serving.raw import unpack
 
 from tests.support.service import client, echo, loaded
 
@@ -104,5 +106,26 @@ def test_a_header_that_is_no_part_of_the_body_is_refused(length: str) -> None:
         async with loaded(echo(app="text")) as service, client(service) as http:
             answer = await http.post("/v2/models/text/infer", content=b"{}", headers={"Inference-Header-Content-Length": length})
             assert (answer.status_code, "is no part of 2 bytes" in answer.json()["error"]) == (400, True)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("datatype", "raw"), [("BOOL", b"\x01" * 100_000), ("BYTES", b"\x00\x00\x00\x00" * 100_000)], ids=["numbers", "empty texts"]
+)
+def test_elements_beyond_the_limit_are_not_read(datatype: str, raw: bytes) -> None:
+    """Whatever the shape says of them."""
+    with pytest.raises(InvalidRequest, match="at most 64"):
+        unpack("prompt", datatype, raw)
+
+
+def test_the_probes_answer_a_request_for_the_head() -> None:
+    """As RFC 9110 asks of every server."""
+
+    async def run() -> None:
+        async with loaded(echo(app="text")) as service, client(service) as http:
+            for path in ("/health", "/readiness", "/ping", "/v2/health/live", "/v2/health/ready"):
+                answer = await http.head(path)
+                assert (path, answer.status_code, answer.content) == (path, 200, b"")
 
     asyncio.run(run())

@@ -119,3 +119,30 @@ def test_more_prompts_than_the_queue_holds_are_too_many(alphabet: list[str]) -> 
     many, most = ask({"prompt": ["a", "b", "c", "d"], "max_tokens": 1}, {"prompt": ["e", "f", "g"], "max_tokens": 1}, max_queue=3)
     assert (many.status_code, "at most 3" in many.json()["error"]["message"]) == (413, True)
     assert (most.status_code, sorted(alphabet)) == (200, ["e", "f", "g"])
+
+
+@pytest.mark.usefixtures("alphabet")
+def test_a_conversation_is_bounded_as_a_whole() -> None:
+    """Thirty messages of the longest length would keep a tokenizer busy for all others."""
+    said = [{"role": "user", "content": "x" * (MOST_CHARACTERS // 2)}] * 3
+    (answer,) = ask({"messages": said, "max_tokens": 1}, path=CHAT)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "messages: 300000 characters together; at most 200000")
+
+
+@pytest.mark.usefixtures("alphabet")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": [0] * 100_000}]},
+        {"messages": [0] * 100_000},
+        {"messages": [{"role": "user", "content": "a"}], **{f"x{number}": 1 for number in range(10_000)}},
+        {"messages": [{"role": "user", "content": "a"}], "x" * 100_000: 1},
+        {"messages": [{"role": "user", "content": "a"}], "max_tokens": 10**4000},
+    ],
+    ids=["parts", "messages", "fields", "a long name", "a long number"],
+)
+def test_a_wrong_body_has_a_short_answer(body: dict[str, object]) -> None:
+    """However much is wrong: an error for each element took seconds and gigabytes, and named all of them."""
+    (answer,) = ask(body, path=CHAT)
+    assert answer.status_code in {400, 413, 422}
+    assert len(answer.content) < 1500

@@ -5,7 +5,11 @@ may hold paths or inputs, goes to the log alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+MOST_MESSAGE: Final = 1000
+"""Characters of a message: it may name what the client sent, which may be megabytes, and gRPC has no room for more than 16 KiB."""
+_MOST_NAME: Final = 100
 
 UNFORESEEN = "the server failed on this request"
 """The message to a client for an exception that nobody has foreseen."""
@@ -18,6 +22,9 @@ class RequestError(Exception):
     code: ClassVar[str] = "internal"
     retry_after: float | None = None
     """Seconds after which another try makes sense; sent as `Retry-After`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(cut(message))
 
 
 class InvalidRequest(RequestError):
@@ -84,6 +91,12 @@ class LoadError(Exception):
     """The model cannot be served: missing weights, an artifact compiled for another device, a wrong setting. Fatal; for operators."""
 
 
+def cut(text: str, most: int = MOST_MESSAGE) -> str:
+    """A text, shortened to `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def in_words(details: Sequence[Mapping[str, Any]]) -> str:
     """Validation errors in one sentence: the place of each and what is wrong there, without the value."""
-    return "; ".join(f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}" for detail in details[:10])
+    places = (".".join(cut(str(part), _MOST_NAME) for part in detail["loc"]) or "body" for detail in details[:10])
+    return cut("; ".join(f"{place}: {detail['msg']}" for place, detail in zip(places, details, strict=False)))

@@ -18,9 +18,6 @@ MOST_TOKENS = 100_000
 class _Characters:
     chat_template = "the contents, one after the other"
 
-    def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool) -> str:
-        return "".join(map(chr, tokens))
-
     def apply_chat_template(self, messages: Sequence[dict[str, str]], **_: object) -> str:
         return "".join(message["content"] for message in messages)
 
@@ -30,6 +27,9 @@ class _Tokenizer:
 
     def encode(self, text: str, **_: object) -> dict[str, list[int]]:
         return {"input_ids": [ord(character) for character in text]}
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(map(chr, tokens))
 
     def text_of(self, count: int) -> str:
         return "a" * count

@@ -10,9 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
-from failover_model_server.errors import InvalidRequest
+from failover_model_server.errors import InvalidRequest, cut
 from failover_model_server.serving.raw import pack, text, unpack
-from failover_model_server.serving.tensors import Values
+from failover_model_server.serving.tensors import Values, few
 
 HEADER = "Inference-Header-Content-Length"
 """How many bytes of the body are JSON; without it all are."""
@@ -43,7 +43,7 @@ def read(model: type[BodyT], length: str | None, content: bytes) -> tuple[BodyT,
     """
     head = len(content) if length is None else _number(length)
     if not 0 <= head <= len(content):
-        raise InvalidRequest(f"{HEADER}: {length!r} is no part of {len(content)} bytes")
+        raise InvalidRequest(f"{HEADER}: {cut(length or '', 100)!r} is no part of {len(content)} bytes")
     try:
         body: Any = model.model_validate_json(content[:head])
     except ValidationError as error:
@@ -52,7 +52,7 @@ def read(model: type[BodyT], length: str | None, content: bytes) -> tuple[BodyT,
     for tensor in body.inputs:
         size = tensor.parameters.get(SIZE)
         if size is None:
-            data = _flat(tensor.data)
+            data = _flat(tensor.name, tensor.data)
         elif isinstance(size, int) and 0 <= size <= len(content) - place:
             data = unpack(tensor.name, tensor.datatype, content[place : place + size])
             place += size
@@ -69,8 +69,13 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else -1
 
 
-def _flat(data: Sequence[Any] | None) -> list[Any]:
-    """The elements of data that may be nested by one level: deeper shapes are refused anyway."""
+def _flat(name: str, data: Sequence[Any] | None) -> list[Any]:
+    """The elements of data that may be nested by one level: deeper shapes are refused anyway.
+
+    Raises:
+        InvalidRequest: there are too many.
+    """
+    few(name, sum(len(row) if isinstance(row, list) else 1 for row in data or ()))
     return [cell for row in data or () for cell in (row if isinstance(row, list) else [row])]
 
 

@@ -2,29 +2,33 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from failover_model_server.http import binary
+from failover_model_server.http.probes import probe
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.lifecycle import ALIVE, State
 from failover_model_server.serving.open_inference import VERSION, ModelMetadata, check_model, infer_all, metadata
 from failover_model_server.serving.service import Service
 from failover_model_server.serving.tensors import outputs, requests
+from failover_model_server.tasks.base import MOST_FIELDS
 
 MODELS = "/v2/models/"
 """What the paths of models begin with."""
-Parameters = dict[str, str | int | float | bool]
+Parameters = Annotated[dict[str, str | int | float | bool], Field(max_length=MOST_FIELDS)]
+MOST_TENSORS: Final = 100
+"""Inputs, outputs and dimensions of a request. No task has as many."""
 
 
 class InputTensor(BaseModel):
     """A tensor of a request; its data flat or nested as its shape says."""
 
     name: str
-    shape: list[int]
+    shape: Annotated[list[int], Field(fail_fast=True, max_length=MOST_TENSORS)]
     datatype: str
     parameters: Parameters = {}
     data: list[Any] | None = None
@@ -43,8 +47,8 @@ class InferenceRequest(BaseModel):
 
     id: str | None = None
     parameters: Parameters = {}
-    inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[OutputWanted] = []
+    inputs: Annotated[list[InputTensor], Field(fail_fast=True, min_length=1, max_length=MOST_TENSORS)]
+    outputs: Annotated[list[OutputWanted], Field(fail_fast=True, max_length=MOST_TENSORS)] = []
 
 
 class OutputTensor(BaseModel):
@@ -115,13 +119,13 @@ def _server_routes(service: Service, router: APIRouter) -> None:
         """The server's metadata."""
         return ServerMetadata(version=version("failover-model-server"))
 
-    @router.get("/health/live", responses={503: {"description": "Not alive."}})
+    @probe(router, "/health/live", responses={503: {"description": "Not alive."}})
     async def live() -> JSONResponse:
         """Alive, as `/health` has it."""
         alive = service.lifecycle.state in ALIVE
         return JSONResponse({"live": alive}, 200 if alive else 503)
 
-    @router.get("/health/ready", responses={503: {"description": "Not ready."}})
+    @probe(router, "/health/ready", responses={503: {"description": "Not ready."}})
     async def ready() -> JSONResponse:
         """Ready, as `/readiness` has it."""
         is_ready = service.lifecycle.state is State.READY

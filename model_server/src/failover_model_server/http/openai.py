@@ -138,11 +138,8 @@ class _Generation:
     """One generation, whose text can be read while it is made."""
 
     def __init__(self, service: Service, task: TextGeneration, call: GenerationCall, stops: Sequence[str], seconds: float | None) -> None:
-        def decode(tokens: Sequence[int]) -> str:
-            return str(task.tokenizer.wrapped.decode(list(tokens), skip_special_tokens=True))
-
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()  # bounded by the most new tokens of a request
-        self._text = TextStream(decode, stops)
+        self._text = TextStream(task.tokenizer.decode, stops)
         self._stops = bool(stops)
         self._sent = ""
         self._task = asyncio.ensure_future(service.infer(call, seconds, self._take))

@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from failover_model_server.errors import InvalidRequest, in_words
 from failover_model_server.http.openai_protocol import USUAL_TOKENS
+from failover_model_server.tasks.base import MOST_FIELDS
 from failover_model_server.tasks.text_generation import MOST_CHARACTERS, GenerationCall, Said
 
 MOST_STOPS = 4
 """As OpenAI has it."""
 MOST_PROMPTS = 64
+MOST_PARTS: Final = 1000
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "n": (1,),
     "best_of": (1,),
@@ -94,6 +96,8 @@ class Common(BaseModel):
         Raises:
             InvalidRequest: one of them would change the answer; names it.
         """
+        if len(self.model_extra or {}) > MOST_FIELDS:
+            raise InvalidRequest(f"the body has more than {MOST_FIELDS} fields that are not known here")
         for name, value in (self.model_extra or {}).items():
             if value is not None and name not in IGNORED and not _neutral(name, value):
                 raise InvalidRequest(f"{name}: not supported here, or not with this value")
@@ -155,7 +159,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="ignore")  # names of speakers
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | list[Part]
+    content: Text | Annotated[list[Part], Field(fail_fast=True, max_length=MOST_PARTS)]
 
     def said(self) -> Said:
         """As templates know it: they have no developers."""
@@ -166,15 +170,17 @@ class Message(BaseModel):
 class ChatRequest(Common):
     """Answer a conversation."""
 
-    messages: list[Message] = Field(min_length=1, max_length=1000)
+    messages: Annotated[list[Message], Field(fail_fast=True, min_length=1, max_length=1000)]
     max_completion_tokens: int | None = Field(None, ge=1)
 
     def calls(self) -> list[GenerationCall]:
         """The one.
 
         Raises:
-            InvalidRequest: the parts of a message are too long together.
+            InvalidRequest: the parts of a message, or all messages, are too long together.
         """
         with _taken():
             said = tuple(message.said() for message in self.messages)
+            if (count := sum(len(one.content) for one in said)) > MOST_CHARACTERS:
+                raise InvalidRequest(f"messages: {count} characters together; at most {MOST_CHARACTERS}")
             return [self.call("-", self.max_completion_tokens or self.max_tokens, said)]

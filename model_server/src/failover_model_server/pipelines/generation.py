@@ -66,7 +66,7 @@ class GenerationPipeline(Pipeline):
         prompts = [item.payload for item in items if isinstance(item.payload, Prompt)]
         width = _padded_length(items[0]) if self.placement.static_shapes else max(len(prompt.tokens) for prompt in prompts)
         ids, mask = self._pad(prompts, width)
-        sampler = RowSampler(prompts, ids.device)
+        sampler, limits = RowSampler(prompts, ids.device), RowLimits(prompts, width, self.ends, run, ids.device)
         with torch.inference_mode():
             output = self.model.generate(
                 ids,
@@ -74,11 +74,11 @@ class GenerationPipeline(Pipeline):
                 do_sample=False,
                 max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
                 logits_processor=[sampler],
-                stopping_criteria=[RowLimits(prompts, width, self.ends, run, ids.device)],
+                stopping_criteria=[limits],
                 **self._cache(),
             )
         rows, broken = output[:, width:].tolist(), sampler.broken.tolist()
-        return [None if bad else self._completion(prompt, row) for prompt, row, bad in zip(prompts, rows, broken, strict=True)]
+        return [None if bad else self._completion(row[:length]) for row, length, bad in zip(rows, limits.lengths, broken, strict=True)]
 
     def _pad(self, prompts: Sequence[Prompt], width: int) -> tuple[torch.Tensor, torch.Tensor]:
         ids = torch.full((len(prompts), width), self.fill, dtype=torch.int64)
@@ -90,11 +90,10 @@ class GenerationPipeline(Pipeline):
             mask[row, place] = 1
         return ids.to(self.placement.device), mask.to(self.placement.device)
 
-    def _completion(self, prompt: Prompt, row: Sequence[int]) -> Completion:
-        """The row up to its limit or the token that ends it: what follows is padding."""
-        mine = row[: prompt.max_new_tokens]
-        end = next((place for place, token in enumerate(mine) if token in self.ends), None)
-        return Completion(tuple(mine[:end]), stopped=end is not None)
+    def _completion(self, row: Sequence[int]) -> Completion:
+        """The row up to the token that ends it: what follows is padding."""
+        end = next((place for place, token in enumerate(row) if token in self.ends), None)
+        return Completion(tuple(row[:end]), stopped=end is not None)
 
     def _cache(self) -> dict[str, Any]:
         """With static shapes a cache of the one length that holds everything: one graph for the steps, whatever the prompt."""

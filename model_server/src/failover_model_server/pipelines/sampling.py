@@ -72,6 +72,8 @@ class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not 
         self.most = [prompt.max_new_tokens for prompt in prompts]
         self.limits = torch.tensor(self.most, device=device)
         self.streamed = {row for row, prompt in enumerate(prompts) if prompt.stream}
+        self.lengths = list(self.most)
+        """New tokens of each row before those with which `generate` fills it up while others of the batch go on."""
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
         """Whether each row has ended; input_ids has shape (rows, prompt and output so far).
@@ -89,7 +91,8 @@ class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not 
             if count >= self.most[row]:
                 self.streamed.discard(row)
         self.run.step()
-        ended = self.limits <= count
-        if any(self.run.over):
-            ended |= torch.tensor(self.run.over, device=ended.device)
+        ended, over = self.limits <= count, list(self.run.over)
+        if any(over):
+            ended |= torch.tensor(over, device=ended.device)
+            self.lengths = [min(length, count) if done else length for length, done in zip(self.lengths, over, strict=True)]
         return ended

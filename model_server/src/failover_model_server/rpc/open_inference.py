@@ -13,7 +13,7 @@ from failover_model_server.rpc.messages import METHODS, OPEN_INFERENCE_SERVICE, 
 from failover_model_server.serving.open_inference import VERSION, check_model, infer_all, metadata
 from failover_model_server.serving.raw import pack, text, unpack
 from failover_model_server.serving.service import Service
-from failover_model_server.serving.tensors import Values, outputs, requests
+from failover_model_server.serving.tensors import Values, few, outputs, requests
 
 CONTENTS = {
     "BOOL": "bool_contents",
@@ -105,6 +105,8 @@ def _tensors(request: Any) -> list[Values]:
         if tensor.datatype not in CONTENTS:
             raise InvalidRequest(f"inputs: {tensor.name} is of the type {tensor.datatype!r}; allowed are {', '.join(CONTENTS)}")
         name, datatype = tensor.name, tensor.datatype
+        if not raw:
+            few(name, len(getattr(tensor.contents, CONTENTS[datatype])))
         data = unpack(name, datatype, raw[number]) if raw else list(getattr(tensor.contents, CONTENTS[datatype]))
         found.append(Values(name, datatype, tuple(tensor.shape), [text(name, cell) for cell in data]))
     return found

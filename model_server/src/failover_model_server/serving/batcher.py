@@ -307,7 +307,7 @@ class Batcher:
         self._fail([waiting], Overloaded("the answer would come after the deadline; it was not run", retry_after=self.expected_wait()))
 
     async def _answer(self, worker: Worker, batch: list[Waiting]) -> None:
-        """Run a batch; where it raises, its items one by one, once, so that a bad one fails alone."""
+        """Run a batch; where it raises, its items one by one, once, so that a bad one fails alone; not those that began to answer."""
         run = self._run_of(batch)
         try:
             outputs = await self.run(worker, [waiting.item for waiting in batch], run)
@@ -321,6 +321,7 @@ class Batcher:
             if len(batch) == 1:
                 self._fail(batch, InferenceFailed("the model failed on this input"))
                 return
+            self._fail([waiting for waiting in batch if waiting.begun], InferenceFailed("the model failed after it had begun to answer"))
             for waiting in batch:
                 if not waiting.answer.done():  # its caller may have gone away, or its deadline passed
                     await self._answer(worker, [waiting])
@@ -338,7 +339,7 @@ class Batcher:
                 loop.call_soon_threadsafe(hand_on, place, part)
 
         def hand_on(place: int, part: object) -> None:
-            taker = batch[place].emit
+            taker, batch[place].begun = batch[place].emit, True
             if taker is not None and not taker(part):
                 run.enough(place)
 

@@ -36,6 +36,8 @@ class Waiting:
     """The batch that runs it."""
     place: int = 0
     """Its place in that batch."""
+    begun: bool = False
+    """A part of its output was handed on: it cannot be run again, since the caller would get that part twice."""
 
     def leave(self) -> None:
         """The caller has gone: the batch that runs it, if there is one, need not."""

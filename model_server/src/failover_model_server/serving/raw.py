@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 
 from failover_model_server.errors import InvalidRequest
+from failover_model_server.serving.tensors import few
 
 FIXED = {"BOOL": "?", "INT64": "q", "FP32": "f", "FP64": "d"}
 """Struct codes of the types whose elements have one size."""
@@ -16,13 +17,14 @@ def unpack(name: str, datatype: str, raw: bytes) -> list[object]:
     """The elements of raw contents; texts as bytes.
 
     Raises:
-        InvalidRequest: an unknown type, or contents that end within an element; names the tensor.
+        InvalidRequest: an unknown type, contents that end within an element, or too many of them; names the tensor.
     """
     if datatype == "BYTES":
         return _texts(name, raw)
     if datatype not in FIXED:
         raise InvalidRequest(f"inputs: {name} is of the type {datatype!r}; allowed are BYTES, {', '.join(FIXED)}")
     form = struct.Struct("<" + FIXED[datatype])
+    few(name, len(raw) // form.size)
     if len(raw) % form.size:
         raise InvalidRequest(f"raw contents: {name} has {len(raw)} bytes, not a multiple of {form.size}")
     return [cell for (cell,) in form.iter_unpack(raw)]
@@ -36,6 +38,7 @@ def _texts(name: str, raw: bytes) -> list[object]:
         if end > len(raw):
             raise InvalidRequest(f"raw contents: {name} ends within an element")
         found.append(raw[place + 4 : end])
+        few(name, len(found))
         place = end
     return found
 

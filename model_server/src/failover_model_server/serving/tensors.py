@@ -58,6 +58,16 @@ def requests(task: Task[Any, Any], tensors: Sequence[Values], parameters: Mappin
         raise InvalidRequest("; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details[:10])) from None
 
 
+def few(name: str, count: int) -> None:
+    """Check the number of elements of a tensor, before they are read.
+
+    Raises:
+        InvalidRequest: there are too many.
+    """
+    if count > MOST_ELEMENTS:
+        raise InvalidRequest(f"inputs: {name} has {count} elements; at most {MOST_ELEMENTS}")
+
+
 def _check(tensor: Values, declared: Tensor) -> None:
     if tensor.datatype != declared.datatype:
         raise InvalidRequest(f"inputs: {tensor.name} is {declared.datatype}, not {tensor.datatype}")
@@ -66,8 +76,7 @@ def _check(tensor: Values, declared: Tensor) -> None:
         raise InvalidRequest(f"inputs: {tensor.name} has the shape [n] or [n, 1], not {list(shape)}")
     if math.prod(shape) != len(tensor.data):
         raise InvalidRequest(f"inputs: {tensor.name} has {len(tensor.data)} elements, its shape {math.prod(shape)}")
-    if len(tensor.data) > MOST_ELEMENTS:
-        raise InvalidRequest(f"inputs: {tensor.name} has {len(tensor.data)} elements; at most {MOST_ELEMENTS}")
+    few(tensor.name, len(tensor.data))
 
 
 def outputs(task: Task[Any, Any], answers: Sequence[BaseModel], wanted: Sequence[str]) -> list[Values]:

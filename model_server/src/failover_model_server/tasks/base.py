@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Final, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from failover_model_server.settings import Settings
 
@@ -42,10 +42,22 @@ class Item:
     """The key where shapes are free, of an item with a length: without the length that `key` has."""
 
 
+MOST_FIELDS: Final = 100
+"""Fields of a request. No task knows as many."""
+
+
 class Body(BaseModel):
     """What all requests have: a field that the task does not know is refused by name, not silently left out of account."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, sent: object) -> object:
+        """Refuses a body of thousands of fields: an error for each of them would hold up everyone for seconds."""
+        if isinstance(sent, dict) and len(sent) > MOST_FIELDS:
+            raise ValueError(f"{len(sent)} fields; at most {MOST_FIELDS}")
+        return sent
 
 
 class Answer(BaseModel):

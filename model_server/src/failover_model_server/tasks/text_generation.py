@@ -107,6 +107,8 @@ class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
     def prepare(self, request: TextGenerationRequest) -> Item:
         """Tokenize; the key is (length that the prompt is padded to, most new tokens in the batch)."""
         tokens = self._tokens(request)
+        if not tokens:
+            raise InvalidRequest("prompt: it has no tokens")
         wanted = request.max_new_tokens or min(self.output_buckets[-1], max(1, self.context - len(tokens)))
         if wanted > self.output_buckets[-1]:
             raise InputTooLarge(f"max_new_tokens: {wanted}; at most {self.output_buckets[-1]}")
@@ -141,7 +143,7 @@ class TextGeneration(Task[TextGenerationRequest, TextGenerationResponse]):
             raise InferenceFailed("the model's output is not finite")
         if not isinstance(output, Completion) or not isinstance(item.payload, Prompt):
             raise TypeError(f"expected a Completion, got {type(output).__name__}")
-        text = self.tokenizer.wrapped.decode(output.tokens, skip_special_tokens=True)
+        text = self.tokenizer.decode(output.tokens)
         reason = "stop" if output.stopped else "length"
         found = {"response": text, "tokens": len(output.tokens), "finish_reason": reason, "seed": item.payload.seed}
         if isinstance(request, GenerationCall):
