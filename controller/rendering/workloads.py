@@ -118,6 +118,8 @@ def _with_vllm(spec: Object, stack: StackFile, unit: UnitFile, profile: VllmFile
     """The pod with vLLM. The adapter keeps the server's name, port, probes and variables, so Services and counters stay the same."""
     (server,) = spec["containers"]
     variables = [one for one in server["env"] if one["name"] != vllm.TOKEN]
+    if not any(one["name"] == vllm.BODY_LIMIT["name"] for one in variables):
+        variables.append(vllm.BODY_LIMIT)
     adapter = {**server, "args": ["adapter", *unit.stack.args], "env": variables, "resources": vllm.ADAPTER_RESOURCES}
     times = {"load_s": load_s(unit, stack), "outlast_s": _end_s(stack)}
     engine = vllm.engine(unit, profile, server["resources"], region=stack.region, **times)
