@@ -143,11 +143,19 @@ class Dirty:
             return []
         if not self._index.of(applications):
             self._index = _Index(applications)
-            with self._lock:
-                known = {one.key for one in applications}
-                self._alternatives = {key: names for key, names in self._alternatives.items() if key in known}
-        also = {key for key, names in list(self._alternatives.items()) if not names.isdisjoint(pools)} if pools else set()
-        return self._index.find(concerns, namespaces, pools, also)
+            self._forget_others({one.key for one in applications})
+        return self._index.find(concerns, namespaces, pools, self._using(pools))
+
+    def _forget_others(self, applications: Collection[str]) -> None:
+        with self._lock:
+            self._alternatives = {key: names for key, names in self._alternatives.items() if key in applications}
+
+    def _using(self, pools: Collection[str]) -> set[str]:
+        """The applications whose waiting pods name one of these NodePools, and whose units do not."""
+        if not pools:
+            return set()
+        with self._lock:
+            return {key for key, names in self._alternatives.items() if not names.isdisjoint(pools)}
 
 
 class _Index:
