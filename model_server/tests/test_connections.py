@@ -217,6 +217,30 @@ def test_garbage_over_a_grpc_stream(server: ServerProcess) -> None:
     assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
 
 
+def test_clients_that_watch_the_health_lock_no_probe_out(server: ServerProcess) -> None:
+    """Their streams do not end; a quarter of the calls may be such, and the next is told so. One that leaves makes room."""
+    watch, check = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
+    with grpc.insecure_channel(server.grpc) as channel:
+        with grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)]) as crowd:
+            streams = [crowd.unary_stream(watch)(b"") for _ in range(10)]
+            assert all(next(stream) for stream in streams)
+            with pytest.raises(grpc.RpcError) as refused:
+                next(channel.unary_stream(watch)(b"", timeout=5))
+            error: Any = refused.value
+            assert (error.code(), error.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "10 streams are open; no more are taken")
+            assert channel.unary_unary(check)(b"", timeout=5)
+        eventually(lambda: bool(_first(channel.unary_stream(watch)(b"", timeout=5))))
+
+
+def _first(stream: Any) -> bytes:
+    try:
+        found: bytes = next(stream)
+    except grpc.RpcError:
+        return b""
+    stream.cancel()
+    return found
+
+
 def test_half_open_grpc_connections_end(server: ServerProcess) -> None:
     """A connection whose client never speaks HTTP/2 is closed after the time for headers."""
     with socket.create_connection(("127.0.0.1", server.logged("listening")["grpc"]), timeout=20) as connection:

@@ -250,3 +250,20 @@ def test_a_client_that_goes_away_frees_its_place(monkeypatch: pytest.MonkeyPatch
 async def _metrics(service: Service) -> str:
     async with client(service) as http:
         return (await http.get("/metrics")).text
+
+
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("GZIP", 415), ("identity", 200), ("", 200)])
+def test_a_compressed_body_is_refused_by_name(coding: str, status: int) -> None:
+    """And not called wrong JSON: a client such as tritonclient compresses where it is asked to."""
+
+    async def run() -> httpx.Response:
+        async with loaded(echo(app="text")) as service, client(service) as http:
+            return await http.post(
+                "/echo", content=b'{"prompt": "x"}', headers={"Content-Encoding": coding, "Content-Type": "application/json"}
+            )
+
+    answer = asyncio.run(run())
+    assert answer.status_code == status
+    if status != 200:
+        assert answer.json()["error"]["message"] == "Content-Encoding: send the body uncompressed"
+        assert answer.headers["accept-encoding"] == "identity"

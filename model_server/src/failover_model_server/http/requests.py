@@ -77,6 +77,10 @@ async def _gone(request: Request) -> None:
         pass
 
 
+IDENTITY = "identity"
+"""The content coding of a body that is sent as it is."""
+
+
 class Envelope:
     """Gives each request an id, refuses bodies that are too large, logs one line a request.
 
@@ -127,7 +131,14 @@ class Envelope:
                 )
 
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Pass the request on, with a limit on the size of its body, declared or not."""
+        """Pass the request on, with a limit on the size of its body, declared or not; a compressed one is refused by name."""
+        if headers.get("content-encoding", IDENTITY).strip().lower() not in {"", IDENTITY}:
+            closing = await self._read_on(headers, receive, 0)
+            wanted = {**closing, "Accept-Encoding": IDENTITY}
+            await errors.body(scope, 415, "unsupported_encoding", "Content-Encoding: send the body uncompressed", wanted)(
+                scope, receive, send
+            )
+            return
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self._most:
             closing = await self._read_on(headers, receive, 0)

@@ -26,7 +26,16 @@ Read = Callable[[bytes], Any]
 
 
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not typed
-    """Reads each message itself, and turns what a method raises into a status with a text for clients."""
+    """Reads each message itself, and turns what a method raises into a status with a text for clients.
+
+    Args:
+        watchers: streams of answers that may be open. They do not end by themselves: without a limit one client takes every call that the
+            server allows, and a probe gets none.
+    """
+
+    def __init__(self, watchers: int) -> None:
+        self._most = watchers
+        self._watching = 0
 
     async def intercept_service(
         self,
@@ -39,11 +48,23 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
             return method
         if method.response_streaming:  # Watch, which writes to the context
             return grpc.unary_stream_rpc_method_handler(
-                unary(method.unary_stream, method.request_deserializer), response_serializer=method.response_serializer
+                unary(self._watched(method.unary_stream), method.request_deserializer), response_serializer=method.response_serializer
             )
         return grpc.unary_unary_rpc_method_handler(
             unary(method.unary_unary, method.request_deserializer), response_serializer=method.response_serializer
         )
+
+    def _watched(self, answer: Any) -> Any:
+        async def counted(request: Any, context: Context) -> Any:
+            if self._watching >= self._most:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._most} streams are open; no more are taken")
+            self._watching += 1
+            try:
+                return await answer(request, context)
+            finally:
+                self._watching -= 1
+
+        return counted
 
 
 def unary(answer: Any, read: Read) -> Any:

@@ -22,6 +22,8 @@ LIVENESS = "liveness"
 READINESS = "readiness"
 STREAMS = 128
 """Calls at a time on one connection."""
+WATCHERS = 4
+"""Every fourth call may be a stream that watches the health."""
 IDLE_MS = 300_000
 """A connection without a call for so long is closed; clients open another."""
 
@@ -37,7 +39,7 @@ class RpcServer:
         self._service = service
         settings = service.settings
         self._server = grpc.aio.server(
-            interceptors=[Guard()],
+            interceptors=[Guard(max(1, settings.max_connections // WATCHERS))],
             maximum_concurrent_rpcs=settings.max_connections,
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
