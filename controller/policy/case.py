@@ -30,6 +30,7 @@ class Case:
         hold_s: The hold before a fallback, seconds.
         patience_s: How long a proven shortage is observed before a failover, seconds.
         details: Of the trigger: what fills the placeholders of its sentence.
+        saves: Whether the change is one towards cost mode that nothing urges: a fallback or its next step, a pin.
     """
 
     snapshot: Snapshot
@@ -46,6 +47,7 @@ class Case:
     hold_s: float = 0.0
     patience_s: float = 0.0
     details: Mapping[str, str] = field(default_factory=dict)
+    saves: bool = False
 
     def remaining(self, until: float) -> float:
         """Seconds until a time, 0 once it has passed."""

@@ -172,9 +172,17 @@ def _mode_change(raw: Mapping[str, Any]) -> ModeChange:
         detail=_text(raw.get("detail", "")),
         by=_text(raw.get("by", "")),
         verified_at=_optional(raw.get("verified_at")),
-        dollars_before=_optional(raw.get("dollars_before")),
-        dollars_after=_optional(raw.get("dollars_after")),
+        dollars_before=_dollars(raw.get("dollars_before")),
+        dollars_after=_dollars(raw.get("dollars_after")),
     )
+
+
+def _dollars(value: object) -> float | None:
+    """A price, for people to read: one that is impossible is left out, and stops no application."""
+    try:
+        return _optional(value)
+    except CodecError:
+        return None
 
 
 def _unit(raw: Mapping[str, Any]) -> UnitMemory:

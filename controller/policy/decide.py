@@ -25,7 +25,7 @@ from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.routing import mode_of
-from controller.policy.steady import checked_within, held_back, made, present_step, steady
+from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
 from controller.policy.targets import capacity_targets, cost_targets, return_targets
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
@@ -130,7 +130,8 @@ def _left_alone(case: Case, answers: guards.Answers) -> Decision:
 
 def _decide_in_mode(mode: Mode, case: Case) -> Decision:
     rollback_s, found = rollback_in_s(mode, case), triggered(mode, case)
-    if found is None:
+    # A step that has failed is undone before anybody asks whether the next may come: its first whole figures open that guard as well.
+    if found is None or (found.trigger is Trigger.RETURN and spoilt(mode, case)):
         return checked_within(steady(mode, case), rollback_s)
     target, verb = transition(mode, found.trigger)
     asked = _asked(target, found, case)
@@ -159,6 +160,7 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
         subject=found.subject,
         details=found.details,
         receiving=receiving,
+        saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
         hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
         patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
     )

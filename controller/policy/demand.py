@@ -14,6 +14,8 @@ from controller.policy.metric_times import fresh_s
 from controller.policy.model import Application, CapacityWeights, Cause, Sample, Scaler, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.weights import adjusted_throughputs
 
+MOST_REQUESTS: Final = 1e9
+"""More than any unit serves in a period; an application file allows no throughput beyond it. A counter with more counts something else."""
 ROOM: Final = 0.9
 """Floors may sink while demand is below this share of what the ready replicas carry; the HPA of KEDA tolerates a tenth as well."""
 
@@ -23,10 +25,10 @@ def total_demand(snapshot: Snapshot) -> float | None:
 
     Returns:
         None where no unit has a fresh sample. A unit without one, beside others that have one, counts as 0: it publishes nothing because it
-        serves nothing. A value that cannot be a count (negative, infinite, not a number) is no sample.
+        serves nothing. A value that cannot be a count of requests (negative, not a number, as large as a time stamp) is no sample.
     """
     counted = [observed.demand for observed in snapshot.units.values() if observed.demand is not None]
-    fresh = [one.value for one in counted if _fresh(snapshot, one) and 0 <= one.value < math.inf]
+    fresh = [one.value for one in counted if _fresh(snapshot, one) and 0 <= one.value < MOST_REQUESTS]
     total = sum(fresh)
     return total if fresh and total < math.inf else None
 
@@ -87,7 +89,7 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
         target = float(scaler.target) if scaler is not None else 0.0
     except ValueError:
         return 0
-    if sample is None or not _fresh(snapshot, sample) or not 0 <= sample.value < math.inf or not 0 < target < math.inf:
+    if sample is None or not _fresh(snapshot, sample) or not 0 <= sample.value < MOST_REQUESTS or not 0 < target < math.inf:
         return 0
     return math.ceil(sample.value / target - 1e-9)
 

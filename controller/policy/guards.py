@@ -257,7 +257,7 @@ def _unhealthy(case: Case, serving: Sequence[str]) -> str:
     if unseen:
         return f"no target of {text.listing(unseen)} has been seen healthy at the load balancer yet{_not_asked(case.snapshot)}"
     # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
-    for service in serving if case.mode is Mode.CAPACITY else ():
+    for service in serving if case.saves else ():
         _, ready = _endpoints(case, service)
         needed = math.ceil(case.snapshot.application.policy.healthy_share * (ready or 0))
         if healthy.get(service, needed) < needed:

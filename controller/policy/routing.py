@@ -24,6 +24,8 @@ MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 _LONGEST_NAME: Final = 253
+MOST_STICKINESS_S: Final = 604_800
+"""The longest stickiness that ELBv2 takes, seconds: a week. No client sticks for longer, whatever an action says."""
 _LIMIT: Final = 2**31
 _SHOWN: Final = 60  # characters of a value that cannot be used
 
@@ -113,7 +115,8 @@ def parse_action(text: str) -> tuple[tuple[Target, ...], int, str]:
     seconds = 0
     if isinstance(stickiness, Mapping) and stickiness.get("enabled") is True:
         duration = stickiness.get("durationseconds")
-        seconds = duration if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 and _fits(duration) else 0
+        if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 and _fits(duration):
+            seconds = min(duration, MOST_STICKINESS_S)
     return tuple(targets), seconds, ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,7 +36,7 @@ _WORTH: Final = 0.05  # of the price of a request: weights that follow the ready
 def steady(mode: Mode, case: Case) -> Decision:
     """The decision that keeps the present mode, with its routing and replicas as they should be."""
     snapshot = case.snapshot
-    problem = _spoilt(case) if present_step(mode, case) else ""
+    problem = spoilt(mode, case)
     if problem:
         return _reversed(case, problem)
     wanted = _wanted(mode, case)
@@ -82,6 +82,8 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
     """The mode's routing action now."""
     application, figures, routing, step = case.snapshot.application, case.figures, case.snapshot.routing, present_step(mode, case)
     if mode is Mode.CAPACITY:
+        if step and _step_carries(step, case):
+            return _Wanted(routing.targets)
         targets = return_targets(application, figures, step) if step else capacity_targets(application, figures.serving)
     else:
         if not figures.cost:
@@ -132,6 +134,27 @@ def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
     return any(unit.backend.service in back and unknown_ends(unit, snapshot.units[unit.name]) for unit in idle)
 
 
+def _step_carries(step: int, case: Case) -> bool:
+    """Whether the present action is of this step of a gradual fallback, and sends no unit more than it can serve.
+
+    Weights that follow the ready replicas and the demand would change with every sample, and each change would begin the step anew.
+    """
+    routing, application, figures = case.snapshot.routing, case.snapshot.application, case.figures
+    backends = {(one.service, one.port) for one in (application.capacity, *(unit.backend for unit in application.units))}
+    named = {(target.service, target.port): target.weight for target in routing.targets}
+    if not follows_ready(application) or routing.foreign or routing.return_step != step or not named.keys() <= backends:
+        return False
+    direct = {unit.name: named.get((unit.backend.service, unit.backend.port), 0) for unit in application.units}
+    whole = sum(named.values())
+    demand = None if figures.demand is None or not whole else figures.demand * sum(direct.values()) / whole
+    return carry(application, direct, figures.serving, demand)
+
+
+def _same_services(one: Iterable[Target], other: Iterable[Target]) -> bool:
+    """Whether two actions name the same Services and ports. The application file may have another port by now."""
+    return {(target.service, target.port) for target in one} == {(target.service, target.port) for target in other}
+
+
 def _young_s(case: Case) -> float:
     """How long until CloudWatch shows the effect of the last change of the routing action, seconds; 0 once it does."""
     changed_at = case.memory.changed_at
@@ -157,8 +180,7 @@ def _carried(targets: tuple[Target, ...], case: Case) -> bool:
     a serving replica, is urgent.
     """
     routing, application, figures = case.snapshot.routing, case.snapshot.application, case.figures
-    present = {target.service: target.weight for target in routing.targets}
-    if routing.foreign or present.keys() != {target.service for target in targets}:
+    if routing.foreign or not _same_services(routing.targets, targets):
         return False
     return carry(application, _by_unit(application, routing.targets), figures.serving, figures.demand)
 
@@ -234,12 +256,17 @@ def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: gu
     return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
 
-def _spoilt(case: Case) -> str:
-    """Why a gradual fallback must be reversed, "" where it must not."""
+def spoilt(mode: Mode, case: Case) -> str:
+    """Why a gradual fallback must be reversed, "" where it must not, or where none is under way.
+
+    A unit that may cause no failover may be short all along: it holds no fallback, and undoes none.
+    """
+    if not present_step(mode, case):
+        return ""
     override = case.snapshot.routing.override
     if override.pin(case.snapshot.now) is Mode.CAPACITY:
         return f"an operator pinned capacity mode: {guards.reason_text(override.pinned_why, override.pinned_by)}"
-    short = [name for name, judged in case.evidence.items() if judged.short]
+    short = [name for name, judged in case.evidence.items() if judged.short and guards.could_trip(case, name)]
     if short:
         return f"{text.listing(short)} cannot get capacity"
     receiving = tuple(name for name, weight in case.figures.cost.items() if weight > 0)

@@ -40,6 +40,7 @@ def _needed(made: Snapshot, weights: Mapping[str, int]) -> dict[str, int]:
         pytest.param((Sample(math.nan, NOW), Sample(5, NOW)), 5, id="not a number"),
         pytest.param((Sample(math.inf, NOW),), None, id="infinite"),
         pytest.param((Sample(-1, NOW),), None, id="negative"),
+        pytest.param((Sample(1.8e12, NOW), Sample(5, NOW)), 5, id="a time stamp in milliseconds"),
         pytest.param((Sample(5, math.nan),), None, id="dated by no number"),
         pytest.param((Sample(1.7e308, NOW), Sample(1.7e308, NOW)), None, id="a sum beyond all numbers"),
     ],

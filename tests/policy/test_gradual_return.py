@@ -22,6 +22,7 @@ from controller.policy.model import (
     Sample,
     Snapshot,
     Source,
+    Strategy,
     Verb,
     Verdict,
     Verification,
@@ -137,6 +138,53 @@ def test_trouble_takes_the_steps_back(changes: dict[str, Any], problem: str, the
     calm = replace(snapshot(app(), Mode.CAPACITY), now=NOW + 60)
     held = decide(replace(after, verified_at=NOW + 1, unverified_since=None), calm)[1]
     assert held.reason is then, "not tried again in the next pass"
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_the_first_whole_figures_of_a_step_judge_it(step: int) -> None:
+    """They also open the guard that waits for them: the next step, or all the traffic, must not come in that pass."""
+    remembered, made = at_step(step, ago=300)
+    fine = decide(remembered, replace(made, error_ratio=Sample(0.001, NOW)))[1]
+    assert fine.verb is (Verb.ADVANCE if step < 3 else Verb.FALLBACK)
+    for trouble in ({"error_ratio": Sample(0.4, NOW)}, {"units": change(made, latency=Sample(30.0, NOW)).units}):
+        assert decide(remembered, replace(made, **trouble))[1].verb is Verb.REVERSE
+
+
+def test_a_unit_that_may_cause_no_failover_takes_no_step_back() -> None:
+    """It may be short all along: the steps would be made and taken back every four hours, for ever."""
+    remembered, made = at_step(1, ago=300)
+    short = shortage(at=NOW - 10).units
+    units = tuple(replace(unit, weight=0) if unit.name == INF2 else unit for unit in made.application.units)
+    idle = replace(made, application=replace(made.application, units=units), units=short, error_ratio=Sample(0.001, NOW))
+    assert decide(replace(remembered, units={}), idle)[1].verb is not Verb.REVERSE
+    assert decide(remembered, replace(made, units=short))[1].verb is Verb.REVERSE
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_step_keeps_its_weights_while_they_carry(step: int) -> None:
+    """With weights that follow the demand each sample would begin it anew, and the way back would have no end."""
+    remembered, made = at_step(step, ago=60)
+    policy = replace(POLICY, strategy=Strategy.ADAPTIVE)
+    made = replace(made, application=replace(made.application, policy=policy), error_ratio=Sample(0.001, NOW))
+    calm = change(made, INF2, demand=Sample(300.0, NOW))
+    targets = return_targets(calm.application, Figures.of(calm), step)
+    calm = replace(calm, routing=replace(calm.routing, targets=targets))
+    for requests in (240.0, 300.0, 360.0):
+        decision = decide(remembered, change(calm, INF2, demand=Sample(requests, NOW)))[1]
+        assert (decision.verb, decision.targets) == (Verb.HOLD, targets)
+    gone = change(change(calm, INF2, demand=Sample(300.0, NOW)), INF2, ready=0, endpoints_ready=0)
+    assert decide(remembered, gone)[1].verb in {Verb.REWEIGHT, Verb.REVERSE}, "what it sends to nobody is urgent"
+
+
+def test_trouble_is_left_although_few_targets_are_healthy() -> None:
+    """A fallback waits for most of them, because it only saves money. To go back to capacity mode is urgent."""
+    remembered, made = at_step(2, ago=10)
+    seen = made.routing.verification
+    assert seen is not None
+    few = replace(seen, healthy={"sd21-all": 1}, counted={**COUNTED, "sd21-all": 1})
+    made = replace(made, routing=replace(made.routing, verification=few), error_ratio=Sample(0.4, NOW))
+    decision = decide(remembered, made)[1]
+    assert (decision.verb, decision.targets) == (Verb.REVERSE, CAPACITY_TARGETS)
 
 
 def test_old_figures_do_not_take_it_back() -> None:

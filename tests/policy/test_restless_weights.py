@@ -92,3 +92,12 @@ def test_whether_weights_carry_the_demand(requests: float | None, weights: dict[
     made = world(requests, 45, 55, 0, 0, 0)
     figures = Figures.of(made)
     assert carry(made.application, weights, figures.serving, figures.demand) is carried
+
+
+def test_another_port_is_another_target() -> None:
+    """The application file names it; the present weights carry the demand, but to a port that may be gone."""
+    made = world(300, 45, 55, 0, 0, 0)
+    units = tuple(replace(unit, backend=replace(unit.backend, port=8080)) for unit in made.application.units)
+    decision = decided(replace(made, application=replace(made.application, units=units)))
+    assert decision.verb is Verb.REWEIGHT
+    assert {target.port for target in decision.targets} == {8080}

@@ -243,3 +243,10 @@ def test_what_cannot_be_a_port_is_a_problem(port: str) -> None:
     """It is shown, so that it must not be anything."""
     text = _action(json.dumps({"serviceName": "a", "servicePort": port, "weight": 7}))
     assert parse_action(text) == ((), 0, "target group a has no servicePort that can exist")
+
+
+@pytest.mark.parametrize(("said", "seconds"), [(604_800, 604_800), (604_801, 604_800), (2_000_000_000, 604_800)])
+def test_no_client_sticks_longer_than_aws_allows(said: int, seconds: int) -> None:
+    """Else one strange action would keep all floors raised for decades: they sink once the clients have left."""
+    stickiness = f',"targetGroupStickinessConfig":{{"enabled":true,"durationSeconds":{said}}}'
+    assert parse_action(_action(GROUP, stickiness)) == (A7, seconds, "")
