@@ -17,7 +17,7 @@ from controller.policy.availability import HEALTH_FRESH_S, with_known_health
 from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import hostnames, observe_ingress
-from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest, listener_ports, live_rules
+from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest, group_of, listener_ports, live_rules
 from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
 from controller.signals.prices import FirstKnown, Quotes
@@ -103,7 +103,7 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         targets=routing.targets,
         stickiness_s=routing.stickiness_s,
         rules=live_rules(ingress, application.action),
-        target_groups=bound.of(application.namespace, application.ingress) if bound is not None else None,
+        target_groups=bound.of(application.namespace, application.ingress, group_of(ingress)) if bound is not None else None,
         ready=_ready(application, routing.targets, view),
         healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),

@@ -218,7 +218,7 @@ def test_garbage_over_a_grpc_stream(server: ServerProcess) -> None:
 
 
 def test_clients_that_watch_the_health_lock_no_probe_out(server: ServerProcess) -> None:
-    """Their streams do not end; a quarter of the calls may be such, and the next is told so. One that leaves makes room."""
+    """Their streams do not end; a quarter of the calls may be such, and the next is refused. One that leaves makes room."""
     watch, check = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
     with grpc.insecure_channel(server.grpc) as channel:
         with grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)]) as crowd:

@@ -32,11 +32,13 @@ class Listener:
         arn: Its ARN.
         port: Its port.
         label: For people, e.g. ``HTTPS:443``.
+        plain: Whether it takes HTTP without TLS, and so may send everyone to HTTPS.
     """
 
     arn: str
     port: int
     label: str
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Directory:
         for entry in calls.listing("DescribeListeners", "Listeners", LoadBalancerArn=load_balancer):
             arn, port, protocol = text(entry, "ListenerArn"), entry.get("Port"), text(entry, "Protocol")
             if arn and isinstance(port, int) and protocol in {"HTTP", "HTTPS"}:
-                found.append(Listener(arn, port, f"{protocol}:{port}"))
+                found.append(Listener(arn, port, f"{protocol}:{port}", protocol == "HTTP"))
         listeners = tuple(found)
         with self._lock:
             self._listeners[load_balancer] = (now + _LISTENER_TTL_S, listeners)

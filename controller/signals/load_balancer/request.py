@@ -131,7 +131,7 @@ class BoundGroups:
 
     def __init__(self, bindings: Iterable[Mapping[str, Any]]) -> None:
         self._own: dict[tuple[str, str, str], list[tuple[ServicePort, str]]] = {}  # by namespace, and by the stack's namespace and name
-        self._grouped: dict[str, list[tuple[ServicePort, str]]] = {}  # by namespace
+        self._grouped: dict[str, dict[str, list[tuple[ServicePort, str]]]] = {}  # by namespace, and by the name of the explicit group
         for binding in bindings:
             self._add(binding)
 
@@ -143,21 +143,32 @@ class BoundGroups:
         if metadata.get("deletionTimestamp") or not service or port is None or not arn:
             return
         self._own.setdefault((namespace, *stack_of(binding)), []).append(((service, port), arn))
-        if any(labels.get(f"{prefix}/stack") for prefix in _STACK_PREFIXES):
-            self._grouped.setdefault(namespace, []).append(((service, port), arn))
+        group = next((name for prefix in _STACK_PREFIXES if (name := text(labels, f"{prefix}/stack"))), "")
+        if group:
+            self._grouped.setdefault(namespace, {}).setdefault(group, []).append(((service, port), arn))
 
-    def of(self, namespace: str, ingress: str) -> dict[ServicePort, tuple[str, ...]]:
+    def of(self, namespace: str, ingress: str, group: str = "") -> dict[ServicePort, tuple[str, ...]]:
         """See `target_groups`."""
+        groups = self._grouped.get(namespace, {})
+        shared = groups.get(group) or [one for some in groups.values() for one in some]
         found: dict[ServicePort, set[str]] = {}
-        for service, arn in (*self._own.get((namespace, namespace, ingress), ()), *self._grouped.get(namespace, ())):
+        for service, arn in self._own.get((namespace, namespace, ingress)) or shared:
             found.setdefault(service, set()).add(arn)
         return {key: tuple(sorted(arns)) for key, arns in found.items()}
 
 
-def target_groups(bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str) -> dict[ServicePort, tuple[str, ...]]:
+def group_of(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kubernetes.io") -> str:
+    """The explicit IngressGroup that an Ingress names itself; "" where it names none, or its IngressClass does."""
+    return text(ingress, "metadata", "annotations", f"{prefix}/group.name")
+
+
+def target_groups(
+    bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str, group: str = ""
+) -> dict[ServicePort, tuple[str, ...]]:
     """Reads from TargetGroupBindings which target groups belong to which Service of an Ingress.
 
-    It counts the bindings of the Ingress's own stack and those of an explicit IngressGroup. In a group, two Ingresses may each have a
+    It counts the bindings of the Ingress's own stack; where it has none, those of its explicit IngressGroup, or of all groups where it is
+    not known. A target group belongs to one load balancer: that of another says nothing of ours. In a group, two Ingresses may each have a
     target group for the same Service and port. Both are returned, because our rule (found by its conditions, on our load balancer) is right
     with either: the traffic reaches the same pods. Bindings of another Ingress's stack, of no Ingress, and those that are being deleted are
     left out.
@@ -166,11 +177,12 @@ def target_groups(bindings: Iterable[Mapping[str, Any]], namespace: str, ingress
         bindings: TargetGroupBindings as plain objects.
         namespace: Of the Ingress.
         ingress: Its name.
+        group: See `group_of`.
 
     Returns:
         The ARNs, sorted, by Service and port.
     """
-    return BoundGroups(bindings).of(namespace, ingress)
+    return BoundGroups(bindings).of(namespace, ingress, group)
 
 
 def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:

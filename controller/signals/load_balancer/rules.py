@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,12 +66,50 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
 
 
 def rules_by_conditions(described: list[dict[str, Any]]) -> dict[frozenset[Condition], list[Mapping[str, Any]]]:
-    """Groups the ``Rules`` of DescribeRules by their conditions, without the listener's default rule."""
+    """Groups the ``Rules`` of DescribeRules by their conditions, without the listener's default rule; of equal ones the first wins."""
     found: dict[frozenset[Condition], list[Mapping[str, Any]]] = {}
-    for rule in described:
-        if not rule.get("IsDefault") and rule.get("Priority") != "default":
+    for rule in sorted(described, key=_priority):
+        if not _is_default(rule):
             found.setdefault(merged(conditions_of(rule.get("Conditions"))), []).append(rule)
     return found
+
+
+def that_count(rules: Sequence[Mapping[str, Any]], owners: Mapping[str, ServicePort]) -> Sequence[Mapping[str, Any]]:
+    """Of rules with equal conditions those that must be right: the first, and what is ours.
+
+    While the load-balancer controller orders its rules anew, another of them may win. One of another Ingress that never does is not ours.
+
+    Args:
+        rules: The one that wins first.
+        owners: See `owners_of`.
+    """
+    return [*rules[:1], *(rule for rule in rules[1:] if any(text(one, "TargetGroupArn") in owners for one in _groups(_last_action(rule))))]
+
+
+def only_redirects(described: list[dict[str, Any]]) -> bool:
+    """Whether a listener does nothing but send everyone to HTTPS, as ``ssl-redirect`` of any Ingress of the group makes it."""
+    return bool(described) and all(_is_default(rule) and redirects(rule) for rule in described)
+
+
+def redirects(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule sends its requests to HTTPS."""
+    action = _last_action(rule)
+    return text(action, "Type") == "redirect" and text(action, "RedirectConfig", "Protocol") == "HTTPS"
+
+
+def _priority(rule: Mapping[str, Any]) -> int:
+    said = text(rule, "Priority")
+    return int(said) if said.isascii() and said.isdigit() else sys.maxsize
+
+
+def _is_default(rule: Mapping[str, Any]) -> bool:
+    return bool(rule.get("IsDefault")) or rule.get("Priority") == "default"
+
+
+def _last_action(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a rule does with a request; authentication comes before it."""
+    actions = sorted(entries(rule, "Actions"), key=lambda action: integer(action, "Order") or 0)
+    return actions[-1] if actions else {}
 
 
 def compare(
@@ -85,8 +124,7 @@ def compare(
         owners: See `owners_of`.
         findings: Gets the problems, the live weights and the target groups with traffic.
     """
-    actions = sorted(entries(rule, "Actions"), key=lambda action: integer(action, "Order") or 0)
-    action = actions[-1] if actions else {}  # authentication actions come before it
+    action = _last_action(rule)
     kind = text(action, "Type")
     if kind == "fixed-response":
         fixed = mapping(action, "FixedResponseConfig")

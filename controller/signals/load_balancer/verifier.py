@@ -28,7 +28,17 @@ from controller.policy.model import CRITICAL, Verdict, Verification
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
 from controller.signals.load_balancer.request import CannotTellError, LiveRule, ServicePort, VerificationRequest
-from controller.signals.load_balancer.rules import Findings, compare, count_healthy, ill, owners_of, rules_by_conditions
+from controller.signals.load_balancer.rules import (
+    Findings,
+    compare,
+    count_healthy,
+    ill,
+    only_redirects,
+    owners_of,
+    redirects,
+    rules_by_conditions,
+    that_count,
+)
 from controller.signals.load_balancer.turns import Load
 
 AUDIT_S: Final = 60.0
@@ -319,13 +329,19 @@ class Verifier:
         listeners = self._directory.listeners(load_balancer, calls)
         seen: set[LiveRule] = set()
         for listener in listeners:
-            rules = rules_by_conditions(calls.listing("DescribeRules", "Rules", ListenerArn=listener.arn))
-            here = [rule for rule in request.rules if rule.conditions in rules]
+            if request.ports and listener.port not in request.ports:
+                continue  # the Ingress names its listeners: a rule there with the same conditions is another Ingress's
+            described = calls.listing("DescribeRules", "Rules", ListenerArn=listener.arn)
+            if listener.plain and only_redirects(described):
+                continue
+            rules = rules_by_conditions(described)
+            # Where a redirect to HTTPS comes first, the load-balancer controller leaves out what it would send on.
+            expected = [rule for rule in request.rules if not (listener.plain and any(map(redirects, rules.get(rule.conditions, [])[:1])))]
+            here = [rule for rule in expected if rule.conditions in rules]
             seen.update(here)
-            for rule in request.rules:
+            for rule in expected:
                 where = f"{listener.label} {rule.label}"
-                # If several rules of a listener have equal conditions, all must be right, because any of them may win.
-                for live in rules.get(rule.conditions, ()):
+                for live in that_count(rules.get(rule.conditions, []), owners):
                     compare(live, where, request, owners, findings)
                 # A listener without our rules belongs to another Ingress of the group or only redirects, unless `ports` names it.
                 if rule not in here and (here or listener.port in request.ports):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.signals.load_balancer.request import LiveRule, listener_ports, live_rules, target_groups
+from controller.signals.load_balancer.request import LiveRule, group_of, listener_ports, live_rules, target_groups
 
 PREFIX = "alb.ingress.kubernetes.io"
 
@@ -144,6 +144,16 @@ def test_in_an_explicit_group_all_target_groups_of_a_service_are_given() -> None
     """Two Ingresses of the group may have one each; the labels do not tell which is whose."""
     bindings = [binding("inf2", "b", stack="group"), binding("inf2", "a", stack="group")]
     assert target_groups(bindings, "default", "sd21") == {("inf2", 80): ("a", "b")}
+
+
+def test_a_target_group_of_another_load_balancer_is_not_ours() -> None:
+    """Its healthy targets say nothing of the target group that our rule names, which may have none."""
+    own, internal, public = binding("all", "a", **OWN), binding("all", "x", stack="internal"), binding("all", "b", stack="public")
+    assert target_groups([own, internal], "default", "sd21") == {("all", 80): ("a",)}
+    assert target_groups([internal, public], "default", "sd21", "public") == {("all", 80): ("b",)}
+    assert target_groups([internal, public], "default", "sd21") == {("all", 80): ("b", "x")}, "an IngressClass may name the group"
+    named = ingress(group__name="public")
+    assert (group_of(named), group_of(ingress())) == ("public", "")
 
 
 def _auto(arn: str, **labels: str) -> dict[str, Any]:

@@ -169,6 +169,45 @@ def test_equal_conditions_twice_must_both_be_right(elb: Elb, verifier: Verifier)
     assert verifier.verify(ask()).verdict is Verdict.NOT_YET
 
 
+def test_a_rule_of_another_ingress_that_never_wins_is_not_ours(elb: Elb, verifier: Verifier) -> None:
+    """The lower priority gets every request. What wins must be right, whosever it is."""
+    elb.only_rules().append(rule(forward({"grafana": 1}), priority="9"))
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    elb.only_rules()[-1]["Priority"] = "0"
+    assert "unknown target group" in verifier.verify(ask(action="again")).problem
+
+
+def test_equal_conditions_on_a_listener_that_the_ingress_does_not_name_are_another_s(elb: Elb, verifier: Verifier) -> None:
+    """`listen-ports`: the rules of an Ingress are on its own listeners only."""
+    elb.listen(8443, [rule(forward({"grafana": 1})), DEFAULT], protocol="HTTPS")
+    assert verifier.verify(ask(ports=frozenset({80}))).verdict is Verdict.YES
+    assert verifier.verify(ask(ports=frozenset({80, 8443}))).verdict is Verdict.NOT_YET
+    assert verifier.verify(ask()).verdict is Verdict.NOT_YET, "nobody knows whose listeners these are"
+
+
+TO_HTTPS: dict[str, Any] = {"Type": "redirect", "Order": 1, "RedirectConfig": {"Protocol": "HTTPS", "StatusCode": "HTTP_301"}}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param([rule(TO_HTTPS, priority="default", default=True)], id="ssl-redirect of another Ingress of the group"),
+        pytest.param([rule(TO_HTTPS), DEFAULT], id="a path of the Ingress that redirects, before the live one"),
+    ],
+)
+def test_a_listener_that_sends_everyone_to_https_needs_no_rule(rules: list[dict[str, Any]], elb: Elb, verifier: Verifier) -> None:
+    """The load-balancer controller leaves out what a redirect gets first. On the HTTPS listener it must be right."""
+    (listener,) = [one["ListenerArn"] for one in next(iter(elb.listeners.values()))]
+    elb.rules[listener] = rules
+    elb.listen(
+        443, [rule(TO_HTTPS, path="/other/*", priority="1"), rule(forward({"inf2": 40, "trn1": 60}), priority="2")], protocol="HTTPS"
+    )
+    ports = frozenset({80, 443})
+    assert verifier.verify(ask(ports=ports)).verdict is Verdict.YES
+    elb.rules[next(iter(elb.listeners.values()))[1]["ListenerArn"]] = [DEFAULT]
+    assert verifier.verify(ask(ports=ports, action="again")).verdict is Verdict.NOT_YET
+
+
 @pytest.mark.parametrize(
     ("states", "ready", "verdict"),
     [
