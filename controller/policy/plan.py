@@ -140,9 +140,11 @@ def _target(application: Application, unit: Unit, scaler: Scaler, target: str, d
 
     If somebody reordered the list meanwhile, the version differs and nothing is written to another trigger. The trigger's own text would
     not tell: of what a stranger wrote, line breaks are not kept.
+
+    Where the field is absent `replace` would be refused, and with it the floor in the same request.
     """
     path = f"/spec/triggers/{scaler.trigger_index}/metadata/targetMetricValue"
-    operations = [*_as_observed(scaler), {"op": "replace", "path": path, "value": target}]
+    operations = [*_as_observed(scaler), {"op": "replace" if scaler.target else "add", "path": path, "value": target}]
     return Action(
         kind=ActionKind.SET_TARGET,
         resource="scaledobjects.keda.sh",

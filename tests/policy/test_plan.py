@@ -69,6 +69,12 @@ class TestBytes:
         assert target.query == (("fieldManager", "failoverctl"),)
         assert target.body == '[{"op":"replace","path":"/spec/triggers/0/metadata/targetMetricValue","value":"89.2"}]'
 
+    def test_a_target_that_is_not_there_is_added(self) -> None:
+        """To replace it would be refused, and with it the floor in the same request."""
+        made = change(_failover(), scaler=scaler(target=""))
+        target = next(one for one in _plan(made, SHORT) if one.kind is ActionKind.SET_TARGET and one.unit == INF2)
+        assert json.loads(target.body)[-1] == {"op": "add", "path": "/spec/triggers/0/metadata/targetMetricValue", "value": "89.2"}
+
     def test_the_second_trigger_is_patched_as_the_second(self) -> None:
         """By its place, as it was observed."""
         made = change(_failover(), scaler=scaler(trigger_index=1))
