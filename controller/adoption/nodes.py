@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
-from controller.catalog.instances import INSTANCES, PRICES, Maker, family_of
+from controller.catalog.instances import INSTANCES, PRICES, Maker, accelerator_of
 from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, InstanceFilter, families, instance_filter
 from controller.signals.karpenter import POOL_LABEL
 from controller.signals.launchable import Placement, instance_pins, needs_of
@@ -101,7 +101,7 @@ def instance_type(observed: Observation, pool: str | None, deployment: Object, p
         return read(pinned[0], "the pods require it")
     if len(asked.types) == 1:
         return read(asked.types[0], f"NodePool {pool} launches no other")
-    kinds = sorted({family_of(name) for name in known})
+    kinds = sorted({accelerator_of(name) for name in known})
     if len(kinds) > 1:
         return missing(f"NodePool {pool} launches {', '.join(kinds)}, none of which its pods pin, and no pod of the unit runs")
     if known and maker is not None:

@@ -106,6 +106,12 @@ def family_of(instance_type: str) -> str:
     return instance_type.split(".", 1)[0]
 
 
+def accelerator_of(instance_type: str) -> str:
+    """The family that stands for all with the accelerator of a type: g6 for gr6, which has more memory beside the same GPU."""
+    family = family_of(instance_type)
+    return next((families[0] for families in GPU_NAMES.values() if family in families), family)
+
+
 def maker_of(instance_type: str) -> Maker | None:
     """The maker of a type's accelerators, even if `INSTANCES` does not list the type; None if it has none that is known."""
     if _NEURON.match(instance_type):

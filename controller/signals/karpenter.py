@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from controller.catalog.instances import INSTANCES, maker_of
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
@@ -57,7 +58,7 @@ _UNSTATED: Final = ("on-demand", "spot")
 first). What is reserved depends on the node class."""
 _MAX_PODS: Final = 10_000  # that wait and of which Karpenter said something
 _OF_EVERY_NODE: Final = frozenset({"cpu", "memory", "nodes", "pods", "ephemeral-storage"})
-"""Resources of which every node takes some: a limit that is just reached leaves room for none. One of accelerators does for other types."""
+"""Resources of which every node takes some. Of an accelerator's only those take some that have it."""
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
 
 
@@ -704,7 +705,9 @@ class KarpenterView:
         limits, used = (pool.limits, pool.used) if pool is not None else ({}, {})
         for resource, limit in limits.items():
             allowed, present = quantity(limit), quantity(used.get(resource, "0"))
-            if allowed is not None and present is not None and (present > allowed or (present == allowed and resource in _OF_EVERY_NODE)):
+            if allowed is None or present is None:
+                continue
+            if present > allowed or (present == allowed and _takes(pool, resource)):
                 return shown(f"limit of {resource} reached: {used.get(resource, '0')} of {limit}")
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
@@ -725,6 +728,14 @@ def _fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
     """Whether a NodePool uses less of some resource than before."""
     pairs = [(quantity(value), quantity(after.get(name, "0"))) for name, value in before.items()]
     return any(then is not None and now is not None and now < then for then, now in pairs)
+
+
+def _takes(pool: _Pool | None, resource: str) -> bool:
+    """Whether every node of a NodePool takes some of a resource, as far as its types are known. A limit just reached is full then."""
+    if resource in _OF_EVERY_NODE:
+        return True
+    types = [one for one in INSTANCES if pool is not None and pool.instances.restricts and pool.instances.admits(one)]
+    return bool(types) and all(maker is not None and maker.resource == resource for maker in map(maker_of, types))
 
 
 def _room(pool: _Pool) -> dict[str, tuple[str, str]]:

@@ -179,6 +179,15 @@ def test_a_list_of_events_says_nothing_anew() -> None:
     assert cluster.pool().at_limit == ""
 
 
+@pytest.mark.parametrize(("used", "full"), [("3", False), ("4", False), ("5", True)])
+def test_a_limit_of_accelerators_is_none_for_types_without_them(used: str, full: bool, cluster: Cluster) -> None:
+    """Karpenter leaves out the types that need more than is left. Of inf2 none is left at 4; g6 needs none."""
+    pool = _pool_of("both", "inf2.xlarge", "g6.xlarge")
+    pool["spec"]["limits"] = {"aws.amazon.com/neuron": "4"}
+    cluster.view.changed(NODE_POOLS, None, "ADDED", pool | {"status": {"resources": {"aws.amazon.com/neuron": used}}})
+    assert bool(cluster.pool("both").at_limit) is full
+
+
 def test_a_refusal_of_a_name_that_was_refused_before_leaves_no_trace_of_the_first(cluster: Cluster) -> None:
     """Names of five random letters repeat among thousands. What was left of the first one failed every pass once it was dropped."""
     named = (
@@ -788,8 +797,7 @@ def test_a_pool_that_the_scheduler_leaves_out_says_why(
     ("limits", "resources", "said"),
     [
         ({"aws.amazon.com/neuron": "4"}, {"aws.amazon.com/neuron": "4"}, ""),
-        ({"aws.amazon.com/neuron": "0"}, {"aws.amazon.com/neuron": "0"}, ""),
-        ({"aws.amazon.com/neuron": "4"}, {"aws.amazon.com/neuron": "5"}, "limit of aws.amazon.com/neuron reached: 5 of 4"),
+        ({"nvidia.com/gpu": "0"}, {"cpu": "4"}, ""),
         ({"cpu": "200"}, {"cpu": "199999m"}, ""),
         ({"cpu": "200"}, {"cpu": "200000m"}, "limit of cpu reached: 200000m of 200"),
         ({"memory": "1Ti"}, {"memory": "1024Gi"}, "limit of memory reached: 1024Gi of 1Ti"),
