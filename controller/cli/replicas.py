@@ -41,27 +41,20 @@ def read_replicas(session: KubeSession, namespace: str) -> Replicas:
         namespace: Where the controller runs.
     """
     try:
+        holder = text(session.get(LEASES, namespace, LEASE_NAME), "spec", "holderIdentity")
         pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
-        leader = _leader(session, namespace)
+    except NotFound:
+        problem = f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there, except as a dry run"
+        return Replicas(problem=problem)
     except RemoteError as error:
         return Replicas(problem=str(error))
     dry = tuple(sorted(name_of(pod) for pod in pods if _is_dry_run(pod)))
-    if leader is None:
-        problem = "" if dry else f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there"
-        return Replicas(dry=dry, problem=problem)
+    leader = pod_of(holder)
     if dry and leader not in {name_of(pod) for pod in pods}:
         leader = ""  # of the live controller before, which could not release its Lease
     others = [pod for pod in pods if name_of(pod) not in {leader, *dry} and not mapping(pod, "metadata").get("deletionTimestamp")]
     ready = tuple(sorted(name_of(pod) for pod in others if text(condition(pod, "Ready"), "status") == "True"))
     return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)), dry)
-
-
-def _leader(session: KubeSession, namespace: str) -> str | None:
-    """The pod that the Lease names, "" where it names none; None without a Lease."""
-    try:
-        return pod_of(text(session.get(LEASES, namespace, LEASE_NAME), "spec", "holderIdentity"))
-    except NotFound:
-        return None
 
 
 def _is_dry_run(pod: Object) -> bool:
