@@ -324,9 +324,8 @@ class Bench:
         for member in members:
             if self._watch.wait(member.key, max(0.0, end - time.monotonic())) is None:
                 result.failed.append(f"{member.key}: no patch within {_MASS_S:.0f} s")
-        await_quiet(
-            self._calls, _MASS_S + load.change_s
-        )  # floors, memory and Events come last; with AWS on, the memory of what was verified
+        # Floors, memory and Events come last; with AWS on, the memory of what was verified.
+        await_quiet(self._calls, _MASS_S + load.change_s)
         result.busy = stretch.end()
         result.cpu_s = {name: seconds - before[name] for name, seconds in cpu_s(controller).items()}
         seen = read(self._plane.folder / "audit.log")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.doctor.observe import Observation, group_of
+from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
-from controller.signals.load_balancer.request import is_of_auto_mode, live_rules, stack_of
+from controller.signals.load_balancer.request import group_of, is_of_auto_mode, live_rules, stack_of
 from controller.signals.objects import items, name_of, namespace_of, text
 
 _CLASS: Final = "alb"

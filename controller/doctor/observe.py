@@ -25,6 +25,7 @@ from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
+from controller.signals.load_balancer.request import group_of
 from controller.signals.objects import Object, mapping, name_of, text
 from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
@@ -222,8 +223,3 @@ def _group(session: KubeSession, application: Application, ingress: Object, near
     own = (application.namespace, application.ingress)
     others = [one for one in candidates if group_of(one) == group and (text(one, "metadata", "namespace"), name_of(one)) != own]
     return tuple(others), complete
-
-
-def group_of(ingress: Object) -> str:
-    """The explicit IngressGroup of an Ingress, "" if it has its own load balancer."""
-    return text(mapping(ingress, "metadata", "annotations"), f"{PREFIX}/group.name")

@@ -13,7 +13,7 @@ from controller.policy.model import Backend, RoutingStyle
 from controller.policy.routing import USE_ANNOTATION
 from controller.policy.standby import Remedy, lacking, needed, remedy
 from controller.signals.ingress import forwarded, routes
-from controller.signals.load_balancer.request import listener_ports, target_groups
+from controller.signals.load_balancer.request import group_of, listener_ports, target_groups
 from controller.signals.objects import items
 
 MAX_RULES: Final = 100  # AWS: rules per Application Load Balancer without the default rules; adjustable
@@ -82,7 +82,7 @@ def _other_literals(observed: Observation) -> dict[str, list[int | str]]:
 def target_group_bindings(observed: Observation) -> Iterator[Finding]:
     """The load-balancer controller has created a target group of this Ingress for every Service that its rules name."""
     application = observed.application
-    bound = target_groups(observed.bindings, application.namespace, application.ingress)
+    bound = target_groups(observed.bindings, application.namespace, application.ingress, group_of(observed.ingress))
     named = {pair for route in routes(observed.ingress) for pair in forwarded(route, observed.annotations)}
     wanted = [backend for backend in needed(application) if (backend.service, backend.port) in named]
     missing = [f"{backend.service}:{backend.port}" for backend in wanted if (backend.service, backend.port) not in bound]

@@ -71,10 +71,8 @@ def instance_filter(requirements: object) -> InstanceFilter:
 def families(requirements: object) -> tuple[str, ...]:
     """The instance families that requirements name, by family or by GPU; () if they name none, or a GPU whose families are not known."""
     gpus = values(requirements, "instance-gpu-name")
-    by_gpu = (
-        tuple(sorted({family for name in gpus for family in GPU_NAMES[name]})) if gpus and all(name in GPU_NAMES for name in gpus) else ()
-    )
-    return values(requirements, "instance-family") or by_gpu
+    by_gpu = {family for name in gpus for family in GPU_NAMES[name]} if all(name in GPU_NAMES for name in gpus) else ()
+    return values(requirements, "instance-family") or tuple(sorted(by_gpu))
 
 
 def values(requirements: object, name: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -124,6 +124,14 @@ def auto_mode(made: Healthy) -> None:
     for one in made.listed[TARGET_GROUP_BINDINGS.name]:
         labels = one["metadata"]["labels"]
         one["metadata"]["labels"] = {key.replace("ingress.k8s.aws", "ingress.eks.amazonaws.com"): value for key, value in labels.items()}
+
+
+def bound_in_groups(made: Healthy, group: str, others: Mapping[str, str]) -> None:
+    """The Ingress is in an explicit IngressGroup; so is each binding, or in the other group that is given for it by name."""
+    made.ingress["metadata"]["annotations"][f"{PREFIX}/group.name"] = group
+    for one in made.listed[TARGET_GROUP_BINDINGS.name]:
+        name = one["metadata"]["name"]
+        one["metadata"]["labels"] = {"ingress.k8s.aws/stack": others.get(name, group)}
 
 
 FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
@@ -338,6 +346,8 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "for sd21-all:80",
         lambda m: m.one(TARGET_GROUP_BINDINGS.name, "k8s-sd21-all")["metadata"].update(labels={}),
     ),
+    ("target-group-bindings", BAD, "for sd21-all:80", lambda m: bound_in_groups(m, "public", {"k8s-sd21-all": "internal"})),
+    ("target-group-bindings", OK, "target group(s)", lambda m: bound_in_groups(m, "public", {})),
     ("target-group-bindings", DUNNO, "no rule names a Service", lambda m: m.rules.clear()),
     ("quotas", BAD, "107 rules, AWS allows 100", lambda m: m.rules.extend(rule("x", {"number": 80}, path=f"/{n}") for n in range(100))),
     (
