@@ -11,12 +11,11 @@ from controller.adoption.observe import Observation
 from controller.errors import ConfigError
 from controller.policy.annotations import MARKER
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
-from controller.policy.routing import LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, action_key, algorithm_of, parse_action
+from controller.policy.routing import ATTRIBUTES, LEAST_OUTSTANDING, USE_ANNOTATION, action_key, algorithm_of, parse_action
 from controller.signals.ingress import forwarded, routes
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 
 _UNREACHABLE: Final = ".invalid"
-_ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +242,7 @@ def policy_facts(observed: Observation, routing: Routing, units: int, capacity: 
 def _algorithm(observed: Observation, service: str) -> str:
     """The algorithm of a Service's target group; the Service's own annotation overrides the Ingress's."""
     own = mapping(observed.services.get(service), "metadata", "annotations")
-    return algorithm_of(text(own, _ATTRIBUTES) or text(observed.annotations, _ATTRIBUTES))
+    return algorithm_of(text(own, ATTRIBUTES) or text(observed.annotations, ATTRIBUTES))
 
 
 def unit_weight(routing: Routing, service: str) -> Fact | None:

@@ -13,6 +13,8 @@ from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Mode, RoutingStyle
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import action_key, action_problem, mode_of, states_stickiness
+from controller.policy.targets import stickiness as asked_stickiness
+from controller.policy.targets import targets_at_rest
 from controller.signals.objects import field_owners, items, mapping, text
 
 _TOOLS: Final = {
@@ -50,7 +52,7 @@ def action(observed: Observation) -> Iterator[Finding]:
             f"{target.service}:{target.port!r} in the action is {ports[target.service]!r} in the application file: two target groups",
             "use the same port in both, and in the standby rules",
         )
-    refusal = action_problem(routing.targets)
+    refusal = action_problem(routing.targets, routing.stickiness_s, observed.sticky)
     if refusal:
         yield problem(refusal, "correct the action")
     elif not strange and not other:
@@ -58,9 +60,14 @@ def action(observed: Observation) -> Iterator[Finding]:
 
 
 def stickiness(observed: Observation) -> Iterator[Finding]:
-    """Stickiness is stated, and shorter than a mode change may take."""
-    policy, routing = observed.application.policy, observed.routing
-    good = True
+    """Stickiness is stated, fits that of the target groups, and is shorter than a mode change may take."""
+    application, routing = observed.application, observed.routing
+    policy, good = application.policy, True
+    for mode in Mode:
+        refusal = action_problem(targets_at_rest(application, mode), asked_stickiness(application, mode), observed.sticky)
+        if refusal:
+            good = False
+            yield problem(f"AWS would refuse the action of {mode} mode: {refusal}", "correct it: until then nothing changes to that mode")
     if routing.action and not routing.problem and not states_stickiness(routing.action):
         good = False
         yield warning("the action does not state targetGroupStickinessConfig", 'state it: {"enabled":false} for none')

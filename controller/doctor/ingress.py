@@ -9,7 +9,7 @@ from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
+from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
 from controller.signals.load_balancer.request import group_of, is_of_auto_mode, live_rules, stack_of
@@ -174,7 +174,7 @@ def algorithm(observed: Observation) -> Iterator[Finding]:
     if fits is wanted:
         yield ok(f"{found} on {service}, capacityWeights {wanted}")
         return
-    other = f", or annotate Service {service} with {PREFIX}/target-group-attributes: {ALGORITHM}={LEAST_OUTSTANDING}"
+    other = f", or annotate Service {service} with {ATTRIBUTES}: {ALGORITHM}={LEAST_OUTSTANDING}"
     yield warning(
         f"{found} on {service}, but capacityWeights {wanted}: KEDA's targets assume the other algorithm",
         f"set spec.policy.capacityWeights: {fits}{other if wanted is CapacityWeights.READY_THROUGHPUT else ''}",

@@ -22,7 +22,7 @@ from controller.clients.kube import (
 from controller.clock import SystemClock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application, RoutingObservation
-from controller.policy.routing import PREFIX
+from controller.policy.routing import PREFIX, keeps_clients
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.load_balancer.request import group_of
@@ -78,6 +78,11 @@ class Observation:
         """
         key = f"{PREFIX}/{name}"
         return text(mapping(self.services.get(service), "metadata", "annotations"), key) or text(self.annotations, key)
+
+    @property
+    def sticky(self) -> tuple[str, ...]:
+        """The application's Services whose target groups keep each client on one target."""
+        return tuple(one for one in self.application.services if keeps_clients(self.setting("target-group-attributes", one)))
 
     def ready(self, service: str) -> int:
         """The number of ready endpoints of a Service."""

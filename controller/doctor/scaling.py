@@ -65,7 +65,19 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
             "no planned floor sinks",
             "set behavior.scaleDown.selectPolicy to Max, and stabilizationWindowSeconds to how long replicas shall stay",
         )
-    if scaler.trigger_index is None:
+    if scaler.idle_replicas is not None:
+        yield warning(
+            f"while no trigger of ScaledObject {scaler.name} is active, KEDA runs idleReplicaCount {scaler.idle_replicas} replicas and not "
+            "minReplicaCount: the floor that a mode change raises holds nothing then",
+            "remove idleReplicaCount",
+        )
+    if scaler.formula:
+        yield warning(
+            f"ScaledObject {scaler.name} scales by the target of scalingModifiers.formula, which the controller leaves alone: in capacity "
+            "mode the replicas follow the throughput of cost mode",
+            "remove scalingModifiers, so that the trigger's targetMetricValue counts",
+        )
+    elif scaler.trigger_index is None:
         yield warning(
             f"ScaledObject {scaler.name} has no trigger on metric {unit.counter_metric or '(none named)'}: its target stays as it is",
             "set the unit's counterMetric to the trigger's metricName, or to a metric of its expression",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy import guards, planned_floors, text
+from controller.policy import found_floors, guards, planned_floors, text
 from controller.policy.absorption import absorption
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
@@ -26,7 +26,7 @@ from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.routing import mode_of
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
-from controller.policy.targets import capacity_targets, cost_targets, return_targets
+from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -62,7 +62,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
     check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot))
     if _observing(snapshot):  # not before the decision: a floor of somebody else is replaced one pass after it is remembered
-        memory = planned_floors.found(memory, snapshot)
+        memory = found_floors.noted(memory, snapshot)
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
 
 
@@ -155,11 +155,13 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     else:
         followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
         receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
+    gradual = found.trigger is Trigger.RETURN and application.policy.return_steps > 1  # the mode of its steps is capacity
     return replace(
         case,
         subject=found.subject,
         details=found.details,
         receiving=receiving,
+        sticks_s=min(stickiness(application, mode) for mode in ({target, Mode.CAPACITY} if gradual else {target})),
         saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
         hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
         patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,

@@ -144,6 +144,8 @@ def _instead(found: Absorption, case: Case) -> str:
     """Who serves what the short units cannot."""
     most = f"(at most {_percent(case.snapshot.application.policy.failover_utilization)})"
     if follows_ready(case.snapshot.application):
+        if math.isinf(found.utilization):
+            return "no replica is ready, and the demand is 0"
         return f"the ready replicas carry the whole demand, at {_percent(found.utilization)} of their throughput {most}"
     ready = sum(case.evidence[name].ready for name in case.subject)
     wanted = ready + sum(case.evidence[name].demand for name in case.subject)
@@ -205,8 +207,8 @@ def _endpoints(case: Case, service: str) -> tuple[bool | None, int | None]:
 
 
 def legal(case: Case) -> GuardResult:
-    """AWS must accept the action: at most five target groups, each once, weights 0 to 999 and one above 0."""
-    problem = action_problem(case.receiving)
+    """AWS must accept the action: at most five target groups, each once, weights 0 to 999 and one above 0, and stickiness if one has it."""
+    problem = action_problem(case.receiving, case.sticks_s, case.snapshot.routing.sticky)
     if problem:
         return _hold("legal", Reason.ACTION_REFUSED, case, problem=problem)
     return _pass("legal", f"{len(case.receiving)} target group(s), {MAX_TARGET_GROUPS} are allowed")

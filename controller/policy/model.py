@@ -356,6 +356,8 @@ class Scaler:
     trouble: str = ""  # why KEDA does not scale the unit by its metric, as its conditions say; "" where it does
     lasting: bool = False  # the trouble is more than a single failed query
     uid: str = ""  # "" only in recordings of versions that did not note it
+    idle_replicas: int | None = None  # what KEDA scales to while no trigger is active, whatever the floor; None: the floor
+    formula: bool = False  # the target of scalingModifiers.formula counts, and none of a trigger
     scale_in_s: float | None = SCALE_IN_S  # how long fewer replicas must suffice before its HPA removes some; None: it never does
 
 
@@ -551,6 +553,7 @@ class RoutingObservation:
     verification: Verification | None = None
     asked_within_s: float = 0.0  # how long after a change the budget of ELBv2 calls may take to reach it, where that is more than a minute
     gates: Mapping[str, OpenGates] = field(default_factory=dict)  # by Service, of those that have any
+    sticky: tuple[str, ...] = ()  # Services whose target groups keep each client on one target
 
     @property
     def present_verification(self) -> Verification | None:

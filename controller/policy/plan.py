@@ -104,6 +104,9 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
     if scaler.trigger_index is None:
         refused.append(f"ScaledObject {scaler.name} has no trigger on metric {unit.counter_metric}: its target is left alone")
         return
+    if scaler.formula:
+        refused.append(f"ScaledObject {scaler.name} scales by the target of its formula: those of its triggers are left alone")
+        return
     yield _target(snapshot.application, unit, scaler, target, decision)
 
 

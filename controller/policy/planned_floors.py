@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.demand import ceiling
+from controller.policy.found_floors import least, replaceable
 from controller.policy.ledger import placed
 from controller.policy.metric_times import oldest_s
 from controller.policy.model import (
@@ -36,27 +37,6 @@ _NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers
 def window_s(unit: Unit, scaler: Scaler) -> float:
     """How long fewer replicas must be planned before a unit's floor sinks, seconds; infinite where its HPA never removes replicas."""
     return math.inf if scaler.scale_in_s is None else max(scaler.scale_in_s, unit.cold_start_s)
-
-
-def found(memory: Memory, snapshot: Snapshot) -> Memory:
-    """Notes the floors that others set, before planned floors take their place: these are the least from then on.
-
-    Args:
-        memory: What is remembered.
-        snapshot: What is observed.
-
-    Returns:
-        The memory. Without planned floors it forgets a floor once somebody else has set it again.
-    """
-    live = snapshot.application.policy.plans_floors
-    kept = {}
-    for name, observed in snapshot.units.items():
-        scaler, known = observed.scaler, memory.found_floors.get(name)
-        if scaler is not None and not scaler.floor_ours:
-            known = scaler.min_replicas if live else None
-        if known is not None:
-            kept[name] = known
-    return memory if kept == memory.found_floors else replace(memory, found_floors=kept)
 
 
 def held(snapshot: Snapshot) -> str:
@@ -162,15 +142,14 @@ def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet)
     for free (the canary rule of capacity mode). Else the refusals would grow old, and the whole part of the fleet would be asked for again.
     """
     probe = unit.name in fleet.missed and snapshot.application.policy.canary
-    wanted = max(fleet.fleet.replicas[unit.name] + probe, unit.min_replicas, memory.found_floors.get(unit.name, 0))
+    wanted = max(fleet.fleet.replicas[unit.name] + probe, unit.min_replicas, least(memory, snapshot, unit))
     return min(wanted, ceiling(unit, snapshot.units[unit.name]))
 
 
 def _floor(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> int:
     wanted, present = _wanted(unit, snapshot, memory, fleet), scaler.min_replicas
     if wanted >= present:
-        # A floor that somebody else set was remembered in an earlier pass before it is replaced, so that it can come back after a crash.
-        return wanted if scaler.floor_ours or memory.found_floors.get(unit.name) == present else present
+        return wanted if replaceable(memory, scaler, unit) else present
     observed, window = snapshot.units[unit.name], memory.sinking.get(unit.name)
     if window is None:
         return present

@@ -7,7 +7,7 @@ integers, unknown keys are ignored, the last of duplicate keys wins. Writing is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from controller.policy.model import Application, Mode, RoutingStyle, Target
@@ -19,6 +19,9 @@ ALGORITHM: Final = "load_balancing.algorithm.type"
 """The attribute of a target group that decides which target gets a request."""
 LEAST_OUTSTANDING: Final = "least_outstanding_requests"
 _ROUND_ROBIN: Final = "round_robin"
+ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
+"""The annotation of an Ingress, or of one Service, with attributes of target groups. That of the Service replaces the Ingress's."""
+_STICKS: Final = "stickiness.enabled"
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
 _PORT_DIGITS: Final = 5
@@ -67,8 +70,18 @@ def format_action(targets: Iterable[Target], stickiness_s: int) -> str:
     return json.dumps(action, separators=(",", ":"))
 
 
-def action_problem(targets: Sequence[Target]) -> str:
-    """Why AWS or the load-balancer controller would refuse a forward action to these targets; "" where they would not."""
+def action_problem(targets: Sequence[Target], stickiness_s: int = 0, sticky: Collection[str] = ()) -> str:
+    """Why AWS or the load-balancer controller would refuse a forward action.
+
+    Args:
+        targets: What it forwards to.
+        stickiness_s: Its target-group stickiness in seconds, 0 for none.
+        sticky: The Services whose target groups have stickiness of their own. AWS takes none in an action with several target groups and
+            no stickiness (issue 2734 of the load-balancer controller quotes its error).
+
+    Returns:
+        "" where they would not.
+    """
     if not targets:
         return "an action needs at least one target group"
     if len(targets) > MAX_TARGET_GROUPS:
@@ -80,6 +93,12 @@ def action_problem(targets: Sequence[Target]) -> str:
             return f"weight of {target.service}: found {target.weight!r}, allowed are integers 0 to {MAX_WEIGHT}"
     if not any(target.weight for target in targets):
         return "no target group has a weight above 0"
+    stuck = sorted(target.service for target in targets if target.service in sticky)
+    if stuck and len(targets) > 1 and stickiness_s <= 0:
+        return (
+            f"the target group of {stuck[0]} has stickiness.enabled=true, which an action with several target groups needs stickiness for: "
+            f"remove it from {ATTRIBUTES}, or set stickinessCostSeconds and stickinessCapacitySeconds"
+        )
     return ""
 
 
@@ -200,5 +219,14 @@ def algorithm_of(attributes: str) -> str:
     Args:
         attributes: Its value, ``NAME=VALUE,…``; "" where there is none.
     """
+    return _attribute(attributes, ALGORITHM) or _ROUND_ROBIN
+
+
+def keeps_clients(attributes: str) -> bool:
+    """Whether a ``target-group-attributes`` annotation keeps each client on one target: stickiness within the target group."""
+    return _attribute(attributes, _STICKS) == "true"
+
+
+def _attribute(attributes: str, name: str) -> str:
     pairs = (one.partition("=") for one in attributes.split(","))
-    return next((value.strip() for name, _, value in pairs if name.strip() == ALGORITHM), _ROUND_ROBIN)
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")

@@ -12,6 +12,7 @@ from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
+from controller.policy.found_floors import least
 from controller.policy.memory import REWRITTEN, fingerprint
 from controller.policy.metric_times import shown_s
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
@@ -220,7 +221,7 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
     webhook changes it in our own request.
     """
     routing = case.snapshot.routing
-    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
+    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=stickiness(case.snapshot.application, mode)))
     if answers.held is not None:
         return held_back(made(mode, Verb.HOLD, *otherwise, case, ()), Verb.REWEIGHT, answers, case)
     old = {target.service: target.weight for target in routing.targets}
@@ -276,7 +277,8 @@ def spoilt(mode: Mode, case: Case) -> str:
 def _reversed(case: Case, problem: str) -> Decision:
     policy, step = case.snapshot.application.policy, case.snapshot.routing.return_step
     targets = capacity_targets(case.snapshot.application, case.figures.serving)
-    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets))
+    sticks_s = stickiness(case.snapshot.application, Mode.CAPACITY)
+    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=sticks_s))
     if answers.held is not None:
         kept = made(Mode.CAPACITY, Verb.HOLD, *_steady_reason(case), case, ())
         return held_back(kept, Verb.REVERSE, answers, case)
@@ -409,8 +411,11 @@ def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     loses replicas. Before a Capacity Block ends, the floors of the other units rise to what they will have to carry. With planned floors
     those of cost mode follow the cheapest fleet; where metrics are missing for long, they are as with the other strategies.
     """
-    held, found = held_replicas(case.snapshot, case.memory), case.memory.found_floors
-    return {name: max(floor, held.get(name, 0), found.get(name, 0)) for name, floor in _known_floors(mode, case, step).items()}
+    snapshot, memory, held = case.snapshot, case.memory, held_replicas(case.snapshot, case.memory)
+    return {
+        name: max(floor, held.get(name, 0), least(memory, snapshot, snapshot.application.unit(name)))
+        for name, floor in _known_floors(mode, case, step).items()
+    }
 
 
 def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:

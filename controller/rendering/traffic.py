@@ -9,14 +9,13 @@ from controller.catalog.application import ApplicationFile
 from controller.catalog.stack import StackFile
 from controller.policy.annotations import MARKER
 from controller.policy.model import Backend, CapacityWeights, Mode
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
+from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import completed, needed
 from controller.policy.targets import stickiness, targets_at_rest
 from controller.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
 
 _DEFAULT_PORT: Final = 80
 _MARGIN_S: Final = 30  # added to the longest request for registration and answers in transit
-_ATTRIBUTES: Final = f"{PREFIX}/target-group-attributes"
 
 
 def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
@@ -29,7 +28,7 @@ def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
         attributes.append(
             f"{ALGORITHM}={LEAST_OUTSTANDING}"
         )  # the replicas of one unit are alike, so its own Service needs no such setting
-    annotations = {_ATTRIBUTES: ",".join(attributes)}
+    annotations = {ATTRIBUTES: ",".join(attributes)}
     yield _service(file, application.capacity, {stack.shared_label: file.metadata.name}, annotations)
 
 
@@ -59,7 +58,7 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
         f"{PREFIX}/healthy-threshold-count": "2",
         f"{PREFIX}/unhealthy-threshold-count": "10",
         f"{PREFIX}/success-codes": "200-301",
-        _ATTRIBUTES: _deregistration(stack),
+        ATTRIBUTES: _deregistration(stack),
         f"{PREFIX}/load-balancer-attributes": f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
         action_key(application.action): format_action(targets_at_rest(application, mode), stickiness(application, mode)),
         **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),

@@ -22,7 +22,7 @@ from controller.policy.annotations import (
 )
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import USE_ANNOTATION, action_key, parse_action
+from controller.policy.routing import ATTRIBUTES, USE_ANNOTATION, action_key, keeps_clients, parse_action
 from controller.signals.objects import Object, field_owners, integer, items, mapping, text
 
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
@@ -81,6 +81,7 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         override=_override(annotations),
         return_step=_step(_string(annotations, RETURN_STEP)),
         standby=tuple(sorted(_standby(application, obj, annotations))),
+        sticky=application.services if keeps_clients(_string(annotations, ATTRIBUTES)) else (),
     )
 
 

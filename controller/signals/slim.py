@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, overload
 
+from controller.policy.routing import ATTRIBUTES
 from controller.signals.objects import Object, dig, items, mapping
 
 GATE_PREFIX: Final = "target-health."
@@ -82,16 +83,21 @@ def _endpoint_slice(obj: Object) -> dict[str, Any]:
 
 def _service(obj: Object) -> dict[str, Any]:
     ports = [_picked(one, "port", "name") for one in items(obj, "spec", "ports")]
-    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"ports": ports}}
+    stated = _picked(mapping(obj, "metadata", "annotations"), ATTRIBUTES)
+    metadata = {**_picked(obj.get("metadata"), "name", "namespace"), **({"annotations": stated} if stated else {})}
+    return {"metadata": metadata, "spec": {"ports": ports}}
 
 
 def _scaled_object(obj: Object) -> dict[str, Any]:
     triggers = [{**_picked(one, "type"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in items(obj, "spec", "triggers")]
-    spec = {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount"), "triggers": triggers}
+    spec = {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount", "idleReplicaCount"), "triggers": triggers}
+    advanced, config, behavior, down = SCALE_IN
+    kept = {name: _picked(one, "formula") for name, one in _picked(dig(obj, "spec", advanced), "scalingModifiers").items()}
     scale_in = _picked(dig(obj, "spec", *SCALE_IN), "stabilizationWindowSeconds", "selectPolicy")
     if scale_in:
-        advanced, config, behavior, down = SCALE_IN
-        spec[advanced] = {config: {behavior: {down: scale_in}}}
+        kept[config] = {behavior: {down: scale_in}}
+    if kept:
+        spec[advanced] = kept
     return {
         "metadata": {
             **_picked(obj.get("metadata"), "name", "namespace", "uid", "resourceVersion", "annotations"),

@@ -259,9 +259,15 @@ class SnapshotBuilder:
             verification=seen,
             asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
+            sticky=tuple(service for service in application.services if self._sticks(application.namespace, service, observed)),
             blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
             undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
         )
+
+    def _sticks(self, namespace: str, service: str, observed: RoutingObservation) -> bool:
+        """Whether a Service's target group keeps each client on one target: by its own annotation, or else by the Ingress's."""
+        own = self._view.workloads.keeps_clients(namespace, service)
+        return service in observed.sticky if own is None else own
 
     def _gates(self, application: Application, seen: Verification | None) -> dict[str, OpenGates]:
         """The open readiness gates by Service. The cluster's stamps are cut to whole seconds."""

@@ -15,6 +15,7 @@ from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, Unit
 from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import ATTRIBUTES, keeps_clients
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.launchable import Placement, placement_of
@@ -88,7 +89,7 @@ class WorkloadView:
         self._slices: dict[Key, dict[str, tuple[str, ...]]] = {}  # ready endpoints by Service and slice
         self._endpoints: dict[Key, int] = {}  # ready ones by Service: read for every Service in every round of verifications
         self._slice_services: dict[Key, str] = {}
-        self._services: dict[Key, tuple[int | str, ...]] = {}
+        self._services: dict[Key, tuple[tuple[int | str, ...], bool | None]] = {}
         self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
         self._read_scalers: dict[Key, tuple[tuple[str, bytes], str, Scaler]] = {}  # of what and by which metric it was read
         self._bindings: dict[str, dict[tuple[str, str], bytes]] = {}  # packed, by namespace, then by API group and name
@@ -172,7 +173,7 @@ class WorkloadView:
             self._endpoints.pop(service, None)
 
     def service(self, kind: str, obj: Object) -> bool:
-        """Takes one Service: its ports, by number and by name."""
+        """Takes one Service: its ports, by number and by name, and whether its own annotation keeps clients on their targets."""
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
             return self._services.pop(key, None) is not None
@@ -180,7 +181,8 @@ class WorkloadView:
         for port in items(obj, "spec", "ports"):
             number, name = integer(port, "port"), text(port, "name")
             ports.extend(value for value in (number, name) if value)
-        return put(self._services, key, tuple(ports))
+        attributes = mapping(obj, "metadata", "annotations").get(ATTRIBUTES)
+        return put(self._services, key, (tuple(ports), keeps_clients(attributes) if isinstance(attributes, str) else None))
 
     def scaled_object(self, kind: str, obj: Object) -> bool:
         """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
@@ -339,7 +341,13 @@ class WorkloadView:
 
     def service_ports(self, namespace: str, service: str) -> tuple[int | str, ...] | None:
         """Ports of a Service by number and name, None where it does not exist."""
-        return self._services.get((namespace, service))
+        found = self._services.get((namespace, service))
+        return None if found is None else found[0]
+
+    def keeps_clients(self, namespace: str, service: str) -> bool | None:
+        """Whether a Service's annotation keeps each client on one target of its group, None where it states no attributes."""
+        found = self._services.get((namespace, service))
+        return None if found is None else found[1]
 
     @property
     def bindings_known(self) -> bool | None:
@@ -472,6 +480,8 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         trouble=trouble,
         lasting=lasting,
         uid=text(obj, "metadata", "uid"),
+        idle_replicas=integer(obj, "spec", "idleReplicaCount"),
+        formula=bool(text(obj, "spec", "advanced", "scalingModifiers", "formula")),
         scale_in_s=read_scale_in_s(mapping(obj, "spec")),
     )
 

@@ -209,6 +209,18 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         lambda m: set_action(m, COST.replace('"servicePort":80', '"servicePort":"http"', 1)),
     ),
     ("stickiness", WARN, "does not state targetGroupStickinessConfig", without_stickiness),
+    (
+        "stickiness",
+        BAD,
+        "AWS would refuse the action of cost mode: the target group of sd21-g5-cuda has stickiness.enabled=true",
+        lambda m: m.annotations.update({f"{PREFIX}/target-group-attributes": "stickiness.enabled=true"}),
+    ),
+    (
+        "stickiness",
+        OK,
+        "stated: off",
+        lambda m: attributes(m, "stickiness.enabled=true"),  # of the capacity Service, which is alone in its action
+    ),
     ("stickiness", WARN, "clients stay on a unit for 200 s", lambda m: setattr(m, "app", policy(stickiness_cost_s=200))),
     ("stickiness", WARN, "stickiness of 30 s in capacity mode", lambda m: setattr(m, "app", policy(stickiness_capacity_s=30))),
     ("mode-marker", BAD, "says 'kost'", lambda m: m.annotations.update({MARKER: "kost"})),
@@ -387,6 +399,20 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ),
     ("scaled-objects", WARN, "has no trigger on metric sd21-inf2-counter", lambda m: trigger(m).update(metricName="other")),
     ("scaled-objects", WARN, "has no targetMetricValue in quotes", lambda m: trigger(m).update(targetMetricValue=105)),
+    (
+        "scaled-objects",
+        WARN,
+        "while no trigger of ScaledObject sd21-inf2-hpa is active, KEDA runs idleReplicaCount 0 replicas",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(idleReplicaCount=0),
+    ),
+    (
+        "scaled-objects",
+        WARN,
+        "ScaledObject sd21-inf2-hpa scales by the target of scalingModifiers.formula",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(
+            advanced={"scalingModifiers": {"formula": "queue + gpu", "target": "2"}}
+        ),
+    ),
     (
         "scaled-objects",
         WARN,

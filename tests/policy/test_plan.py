@@ -218,6 +218,12 @@ class TestLeftAlone:
         assert [action.kind for action in actions] == [ActionKind.RAISE_FLOOR]
         assert refused == ("ScaledObject sd21-inf2-hpa has no trigger on metric sd21-inf2-counter: its target is left alone",)
 
+    def test_a_scaled_object_with_a_formula(self) -> None:
+        """Its HPA has one metric, with a target of its own: what a trigger states changes nothing."""
+        actions, refused = self._refused(scaler(formula=True))
+        assert [action.kind for action in actions] == [ActionKind.RAISE_FLOOR]
+        assert refused == ("ScaledObject sd21-inf2-hpa scales by the target of its formula: those of its triggers are left alone",)
+
     def test_a_floor_that_somebody_else_set_is_raised_and_never_lowered(self) -> None:
         """An operator who holds ten replicas for a launch day means it."""
         for floor, kinds in ((9, []), (2, [ActionKind.RAISE_FLOOR])):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from controller.policy.fleet import Fleet, Needs
+from controller.policy.found_floors import noted
 from controller.policy.model import (
     Application,
     Memory,
@@ -25,7 +26,7 @@ from controller.policy.model import (
     UnitEvidence,
     Verdict,
 )
-from controller.policy.planned_floors import followed, found, held, known_everywhere, planned_floors, sinks_in_s, window_s
+from controller.policy.planned_floors import followed, held, known_everywhere, planned_floors, sinks_in_s, window_s
 from tests.policy.support import change, pods
 from tests.support.applications import NOW, application, memory, seed_units, snapshot
 
@@ -272,15 +273,17 @@ def test_floors_are_written_only_where_somebody_scales() -> None:
 
 
 def test_the_floor_of_a_person_is_remembered_while_ours_is_in_its_place() -> None:
-    """Once planned floors are switched off it comes back; forgotten, a person's least replicas would be lost."""
+    """Once ours is not needed it comes back, with any strategy; forgotten, a person's least replicas would be lost."""
     one = One(3, None, found=7)
-    assert found(one.memory(), one.seen()).found_floors == {FAST: 7}
+    assert noted(one.memory(), one.seen()).found_floors == {FAST: 7}
     gone = change(one.seen(), FAST, scaler=None)
-    assert found(one.memory(), gone).found_floors == {FAST: 7}, "perhaps only for a moment"
+    assert noted(one.memory(), gone).found_floors == {FAST: 7}, "perhaps only for a moment"
     theirs = replace(one, ours=False)
-    assert found(one.memory(), theirs.seen()).found_floors == {FAST: 8}
+    assert noted(one.memory(), theirs.seen()).found_floors == {FAST: 8}
     off = replace(theirs.seen(), application=replace(theirs.seen().application, policy=PolicySettings()))
-    assert found(one.memory(), off).found_floors == {}
+    assert noted(one.memory(), off).found_floors == {FAST: 8}
+    low = change(theirs.seen(), FAST, scaler=replace(theirs.seen().units[FAST].scaler, min_replicas=0))  # type: ignore[type-var]  # it has one
+    assert noted(one.memory(), low).found_floors == {}, "the application file asks for as many"
 
 
 def _counted(weights: Mapping[str, int], samples: Mapping[str, tuple[float, float]], ready: int = 1) -> Snapshot:

@@ -27,6 +27,7 @@ from failover_analysis.simulation.balancer import LiveRule
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.floors_check import FloorsCheck
+from failover_analysis.simulation.others_floors import OthersFloors
 from failover_analysis.simulation.planned_check import PlannedCheck
 from failover_analysis.simulation.recording import Violation
 from failover_analysis.simulation.remembered import Remembered
@@ -42,7 +43,7 @@ HARMS: Final = {
     "ready": "requests go to a group without a ready pod, and fail",
     "registered": "requests go to a target group that was just made, and fail until its targets are registered",
     "drained": "replicas that still get traffic are removed",
-    "not-ours": "a floor or a ScaledObject that a person set is overwritten",
+    "not-ours": "a floor that a person set is lowered or forgotten, or a paused ScaledObject is written to",
     "mode-changes": "traffic is moved back and forth more often than allowed",
     "dwell": "traffic is moved back before the last move could have had an effect",
     "blind": "traffic or replicas are changed because of signals that are known to be stale",
@@ -98,7 +99,7 @@ class Invariants:
         self._ours_at = -math.inf
         self._shortages = ShortageCheck(engine, truth)
         self._planned = PlannedCheck(engine, truth)
-        self._floors = FloorsCheck()
+        self._floors, self._others = FloorsCheck(), OthersFloors()
         self._ignored: set[str] = set()  # units whose shortage was reported as ignored
         self.harm = 0.0
         """Requests that failed within 15 minutes of one of our changes and that the old routing would have served."""
@@ -241,8 +242,8 @@ class Invariants:
         lowers = action.kind is ActionKind.LOWER_FLOOR or (
             action.kind is ActionKind.SET_TARGET and float(action.after) > float(action.before or "0")
         )
-        if action.kind is ActionKind.LOWER_FLOOR and not scaler.floor_ours:
-            self._violated("not-ours", f"the floor of {action.unit} was set by somebody else")
+        if problem := self._others.problem(snapshot, action, engine.memory_lost_at):
+            self._violated("not-ours", problem)
         policy = snapshot.application.policy
         if not lowers or now - engine.tampered_at < _AUDIT_S:
             return
@@ -256,6 +257,7 @@ class Invariants:
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
         self._remembered[replica.number].passed(conclusion, acted.memory.mode_changes)
+        self._others.passed(conclusion, self._engine.event_queue.now)
         snapshot, decision, memory = conclusion.snapshot, conclusion.decision, acted.memory
         held = decision.verb is Verb.HOLD and decision.mode is not None
         if held and memory.mode is not decision.mode and snapshot.leader:

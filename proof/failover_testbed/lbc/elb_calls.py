@@ -16,6 +16,7 @@ from controller.errors import Rejected, RemoteError, Unavailable
 from failover_testbed.aws.server import EmulatedAws, Network
 from failover_testbed.lbc.elb_limits import refusal
 from failover_testbed.lbc.faults import Faults, Throttle
+from failover_testbed.lbc.target_stickiness import CODE, TargetStickiness
 
 _SERVICE: Final = "operation error Elastic Load Balancing v2"
 _MODIFY_RATE: Final = (3.0, 20)  # the controller's defaults: calls per second, burst
@@ -80,6 +81,7 @@ class Calls:
         self._late: dict[str, object] = {}  # by rule ARN: the newest call that has no effect yet
         self._writes: list[Write] = []
         self._shown_late = 0
+        self._stickiness = TargetStickiness()
         self._modify, self._targets = Throttle(clock, *_MODIFY_RATE), Throttle(clock, *_TARGETS_RATE)
 
     @property
@@ -151,6 +153,8 @@ class Calls:
         self._check_throttled(operation)
         if problem := refusal(arguments):
             raise Rejected(f"{_SERVICE}: {operation}, api error ValidationError: {problem}", status=400, code="ValidationError")
+        if problem := self._stickiness.refusal(arguments):
+            raise Rejected(f"{_SERVICE}: {operation}, api error {CODE}: {problem}", status=400, code=CODE)
         lost, late_s = self._fate(operation, str(arguments.get("RuleArn", "")))
         answer: Mapping[str, Any] = {}
         if not lost and not late_s:
@@ -167,7 +171,9 @@ class Calls:
     def _send(self, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         call: Callable[..., Mapping[str, Any]] = getattr(self._aws.client("elbv2"), _method(operation))
         with translated("elbv2", operation):
-            return call(**arguments)
+            answer = call(**arguments)
+        self._stickiness.made(arguments, answer)
+        return answer
 
     def _keep_to_rate(self, operation: str) -> None:
         throttle = {"Modify": self._modify, "Regist": self._targets, "Deregi": self._targets}.get(operation[:6])

@@ -96,8 +96,14 @@ def _too_heavy(patch: Patch) -> None:
     patch.setattr(plan, "format_action", heavy)
 
 
+def _careless(patch: Patch) -> None:
+    """Floors that others have set are raised, and sink to those of the application file afterwards."""
+    patch.setattr(steady, "least", lambda *_: 0)
+
+
 def _everybodys(patch: Patch) -> None:
-    """Floors of others count as ours."""
+    """Floors of others count as ours, and are not kept."""
+    _careless(patch)
     original = plan._scaling
 
     def scaling(unit: Any, decision: Decision, snapshot: Any, refused: list[str]) -> Any:
@@ -258,6 +264,15 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "no drain": (_lowering_at_once, SHORT, "drained"),
     "floors of others": (_everybodys, {"faults": (fault("floor-raised-by-a-person", 0.2),)}, "not-ours"),
+    "a floor that is forgotten": (
+        _careless,
+        {
+            **SHORT,
+            "faults": (fault("floor-raised-by-a-person", 0.02),),
+            "demand": lambda at: 600.0 + 350.0 * at / HOUR if at < 2 * HOUR else 60.0,
+        },
+        "not-ours",
+    ),
     "no dwell": (
         _open("dwell", "hold", "quiet", "flip_budget", "ready", "verified"),
         {"outages": (outage(0.1, 0.3),), "demand": lambda at: 600.0 if at < HOUR / 6 else 1400.0, "seconds": HOUR},

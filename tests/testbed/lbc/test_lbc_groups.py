@@ -153,7 +153,7 @@ def test_a_listener_can_be_behind_the_others(tmp_path: Path) -> None:
 
 def test_health_checks_and_attributes_reach_the_target_groups_and_follow_changes(tmp_path: Path) -> None:
     algorithm = "load_balancing.algorithm.type"
-    attributes = f"{algorithm}=least_outstanding_requests,deregistration_delay.timeout_seconds=30,stickiness.enabled=true"
+    attributes = f"{algorithm}=least_outstanding_requests,deregistration_delay.timeout_seconds=30,stickiness.type=lb_cookie"
     started = {"healthcheck-path": "/health", "healthcheck-interval-seconds": "10", "target-group-attributes": attributes}
     with cluster(tmp_path, annotations={f"{PREFIX}/{name}": value for name, value in started.items()}) as subject:
 
@@ -171,7 +171,7 @@ def test_health_checks_and_attributes_reach_the_target_groups_and_follow_changes
             2,
         )
         assert described["Matcher"] == {"HttpCode": "200"}
-        assert (found[algorithm], found["stickiness.enabled"]) == ("least_outstanding_requests", "true")
+        assert (found[algorithm], found["stickiness.type"]) == ("least_outstanding_requests", "lb_cookie")
         assert found["deregistration_delay.timeout_seconds"] == "30"
         before = len(subject.lbc.writes())
         changed = {f"{PREFIX}/healthcheck-interval-seconds": "6", f"{PREFIX}/target-group-attributes": f"{algorithm}=round_robin"}
@@ -182,6 +182,28 @@ def test_health_checks_and_attributes_reach_the_target_groups_and_follow_changes
         assert (described["HealthCheckIntervalSeconds"], found[algorithm]) == (6, "round_robin")
         assert found["deregistration_delay.timeout_seconds"] == "30"  # an attribute whose annotation was removed keeps its value
         assert group("sd21-inf2")[0]["HealthCheckIntervalSeconds"] == 10
+
+
+def test_sticky_target_groups_need_rules_with_stickiness(tmp_path: Path) -> None:
+    """Issue 2734 of the load-balancer controller, in both orders: the attribute comes to the rule, and the rule to the attribute."""
+    sticky = {f"{PREFIX}/target-group-attributes": "stickiness.enabled=true"}
+
+    def refused(subject: Cluster) -> bool:
+        return any(reason == "FailedDeployModel" and "rule with group stickiness disabled" in text for _, reason, text in subject.events())
+
+    with cluster(tmp_path) as subject:
+        subject.annotate("sd21", sticky)
+        subject.settle()
+        assert refused(subject)
+    with cluster(tmp_path) as subject:
+        subject.route(CAPACITY)
+        subject.change("Service", "sd21-all", {"metadata": {"annotations": sticky}})
+        subject.settle()
+        assert not refused(subject)  # one target group: nothing is weighted
+        subject.change("Service", "sd21-trn1", {"metadata": {"annotations": sticky}})
+        subject.settle()
+        subject.route(COST)
+        assert refused(subject)
 
 
 @pytest.mark.parametrize(
