@@ -5,8 +5,8 @@ views is translated into our time. The API server's, the scheduler's and Karpent
 of the API server alone: a component that reports an event stamps it with its own clock, and this controller reports some as well.
 
 A stamp that a watch delivers as it happens is as old as the delivery took. Where all of the last few are older than a delivery takes, our
-clock is ahead; where most of them lie in the future, it is behind. A list only says that the cluster's clock is no earlier than its
-freshest stamp. A step of our own clock shows against the monotonic one.
+clock is ahead, unless they came together; where most of them lie in the future, it is behind. A list only says that the cluster's clock is
+no earlier than its freshest stamp. A step of our own clock shows against the monotonic one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from controller.policy.model import PoolObservation, Refusal, Sample
 _KEPT: Final = 5
 _ENOUGH: Final = 3  # before that a late delivery may be most of what is known
 _LATE_S: Final = 30.0  # how late a delivery may be: below it nobody can tell lateness from a clock that is behind
+_TOGETHER_S: Final = 5.0  # what comes within this time may have waited for the same connection
 _ROUNDED_S: Final = 2.0  # stamps are whole seconds, and nothing is delivered before it happens
 
 
@@ -36,18 +37,17 @@ class ClusterClock:
         self._clock = clock
         self._steps = Steps(clock)
         self._lags: deque[float] = deque(maxlen=_KEPT)
+        self._freshest: deque[float] = deque(maxlen=_KEPT)  # of each group of deliveries that came together
+        self._taken_at = 0.0  # when the last group began, monotonic
         self._ahead = 0.0  # what the freshest stamp of a list proves, 0 or below
 
     @property
     def skew_s(self) -> float:
         """How far our clock is ahead of the cluster's, seconds; negative where it is behind, 0 where no difference shows."""
         self._follow()
-        if len(self._lags) < _ENOUGH:
-            least = middle = min((self._ahead, *self._lags))
-        else:
-            least, middle = min(self._lags), median(self._lags)
-        if least > _LATE_S:
+        if len(self._freshest) >= _ENOUGH and (least := min(self._freshest)) > _LATE_S:
             return least
+        middle = median(self._lags) if len(self._lags) >= _ENOUGH else min((self._ahead, *self._lags))
         return middle if middle < -_ROUNDED_S else 0.0
 
     def now(self) -> float:
@@ -66,16 +66,31 @@ class ClusterClock:
         self._follow()
         lag = self._clock.now() - stamp
         if not listed:
-            self._lags.append(lag)
+            self._take(lag)
         elif lag < self._ahead:
             self._ahead = lag
+
+    def _take(self, lag: float) -> None:
+        """Takes how old a delivery is. Of those that come together the freshest is kept, too: a connection that hung delivers many late."""
+        now = self._clock.monotonic()
+        self._lags.append(lag)
+        if self._freshest and now - self._taken_at < _TOGETHER_S:
+            self._freshest[-1] = min(self._freshest[-1], lag)
+        else:
+            self._freshest.append(lag)
+            self._taken_at = now
 
     def _follow(self) -> None:
         """Follows a step of our own clock: the cluster's has made none."""
         stepped = self._steps.taken()
         if stepped:
-            self._lags = deque((lag + stepped for lag in self._lags or (0.0,) * _ENOUGH), maxlen=_KEPT)
+            self._lags, self._freshest = _moved(self._lags, stepped), _moved(self._freshest, stepped)
             self._ahead = min(0.0, self._ahead + stepped)
+
+
+def _moved(lags: deque[float], stepped: float) -> deque[float]:
+    """The ages of deliveries by a clock that was set. Where too few are known to tell, the clocks agreed before."""
+    return deque((lag + stepped for lag in (*(0.0,) * (_ENOUGH - len(lags)), *lags)), maxlen=_KEPT)
 
 
 def pool_by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:

@@ -23,7 +23,8 @@ class World:
     """A view to fill."""
 
     def __init__(self) -> None:
-        self.view = ClusterView(ManualClock(NOW), lambda: None)
+        self.clock = ManualClock(NOW)
+        self.view = ClusterView(self.clock, lambda: None)
 
     def give(self, kind: str, name: str, *, namespace: str = "shop", **body: Any) -> None:
         metadata = {"name": name, "namespace": namespace, **body.pop("metadata", {})}
@@ -77,6 +78,19 @@ def test_services_exist_by_their_port_literal(world: World) -> None:
     assert (found["sd21-inf2"], found["sd21-trn1"], found["sd21-g5-cuda"]) == (True, False, None)
     assert snapshot.routing.capacity_exists is False
     assert world.build(replace(APP, capacity=Backend("sd21-all", "http"))).routing.capacity_exists is True
+
+
+def test_stickiness_of_target_groups_is_the_services_own_or_else_the_ingresss(world: World) -> None:
+    """The load-balancer controller merges annotations by key: that of the Service replaces the Ingress's, also where it is empty."""
+    key = "alb.ingress.kubernetes.io/target-group-attributes"
+    world.give("Ingress", "sd21", metadata={"annotations": {key: "deregistration_delay.timeout_seconds=90, stickiness.enabled = true"}})
+    world.give("Service", "sd21-inf2", metadata={"annotations": {key: "stickiness.enabled=false"}})
+    world.give("Service", "sd21-trn1", metadata={"annotations": {key: ""}})
+    world.give("Service", "sd21-all")
+    assert world.build().routing.sticky == tuple(one for one in APP.services if one not in {"sd21-inf2", "sd21-trn1"})
+    world.give("Ingress", "sd21")
+    world.give("Service", "sd21-inf2", metadata={"annotations": {key: "stickiness.enabled=true,stickiness.lb_cookie.duration_seconds=60"}})
+    assert world.build().routing.sticky == ("sd21-inf2",)
 
 
 def test_a_missing_capacity_service_is_known_only_where_services_are_seen(world: World) -> None:
@@ -269,8 +283,9 @@ def test_reservations_are_unknown_until_ec2_is_asked_and_end_by_our_clock(world:
     """A clock that is ten minutes ahead reads the end of a block ten minutes later; one without an end has none."""
     world.give("Ingress", "sd21")
     assert world.build().units["sd21-inf2"].reservations is None
-    for _ in range(10):
-        world.view.time.delivered(NOW - 600)
+    for number in range(3):
+        world.clock.advance(10)
+        world.view.time.delivered(NOW - 600 + 10 * (number + 1))
     unit = world.build(external=ExternalSignals(capacity=Capacity())).units["sd21-inf2"]
     assert [one.ends_at for one in unit.reservations or ()] == [None]
     assert [one.ends_at for one in unit.blocks] == [NOW + 4200]
