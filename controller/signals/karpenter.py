@@ -569,13 +569,14 @@ class KarpenterView:
         return replace(self._observation(name, refusals, launches, now, window_s), elsewhere=self._elsewhere(name, now, window_s))
 
     def _elsewhere(self, name: str, now: float, window_s: float) -> tuple[Refusal, ...]:
-        """The refusals through other NodePools of what this one may buy, which nothing that launched there has ended."""
+        """The refusals through other NodePools of what this one may buy. A launch there that it may buy, too, has ended those before."""
         of_pools: dict[str, list[Refusal]] = {}
+        kinds = self.capacity_types(name)
         for claim in {claim for one in self._named_types(name) for claim in self._naming[one]}:
             refused, other = self._refused[claim], self.pool_of(claim)
             if other != name and now - refused.at <= window_s:
                 of_pools.setdefault(other, []).append(self._refusal(refused, other))
-        standing = (one for other, some in of_pools.items() for one in summed_up(not_ended(some, self._launches(other))))
+        standing = (one for other, some in of_pools.items() for one in summed_up(not_ended(some, self._launches(other, kinds))))
         return tuple(sorted(standing, key=lambda one: (one.at, one.claim)))
 
     def _named_types(self, pool: str) -> list[str]:
@@ -583,9 +584,11 @@ class KarpenterView:
         instances = self._pools[pool].instances if pool in self._pools else InstanceFilter()
         return [one for one in instances.types or self._naming if instances.restricts and one in self._naming and instances.admits(one)]
 
-    def _launches(self, pool: str) -> list[Launch]:
+    def _launches(self, pool: str, kinds: tuple[str, ...]) -> list[Launch]:
+        """The launches of a NodePool, without those of another capacity type than these; () for any."""
         claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
-        return [_launch(claim) for claim in claims if claim is not None and claim.launched is not None]
+        launches = (_launch(claim) for claim in claims if claim is not None and claim.launched is not None)
+        return [one for one in launches if not kinds or not one.capacity_type or one.capacity_type in kinds]
 
     def terms(self, pool: str) -> Terms:
         """What a NodePool may launch; anything where it is not known."""

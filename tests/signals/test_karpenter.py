@@ -998,6 +998,23 @@ def test_the_work_of_an_observation_grows_with_what_it_is_of() -> None:
     assert _calls_of_an_observation(400) <= 2.1 * _calls_of_an_observation(200)
 
 
+def test_a_spot_launch_ends_no_refusal_for_a_nodepool_of_on_demand_instances() -> None:
+    """The other NodePool may launch both: that it got a spot instance says nothing about on-demand ones."""
+    view = KarpenterView()
+    for name, kinds in (("spot", ["spot", "on-demand"]), ("on-demand", ["on-demand"]), ("either", ["spot", "on-demand"])):
+        pool = _pool(name, "inf2.xlarge")
+        asked = {"key": "karpenter.sh/capacity-type", "operator": "In", "values": kinds}
+        pool["spec"]["template"]["spec"]["requirements"].append(asked)
+        view.pool_changed("ADDED", pool, T0)
+    view.claim("ADDED", node_claim("spot-00000", "spot", T0), T0)
+    view.event(ice_event("spot-00000", T0), T0)
+    launched = launched_claim("spot-aaaaa", T0 + 5)
+    launched["metadata"]["labels"]["karpenter.sh/capacity-type"] = "spot"
+    view.claim("ADDED", launched, T0 + 10)
+    assert view.observation("on-demand", T0 + 10, HOUR_S).elsewhere
+    assert view.observation("either", T0 + 10, HOUR_S).elsewhere == ()
+
+
 def test_a_launch_is_news_for_all_that_may_buy_the_same() -> None:
     """It ends the refusals through its NodePool; nothing else that happens to it does."""
     view = _buying_the_same(3, 0)
