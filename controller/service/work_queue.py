@@ -85,7 +85,6 @@ class WorkQueue:
                         entry.changed = now
                         self._changes += entry.ready
                     self._place(key, entry, now)
-            self._news.notify_all()
 
     def promote(self) -> float:
         """Makes ready what has become due.
@@ -99,7 +98,6 @@ class WorkQueue:
                 at, key = heapq.heappop(self._timers)
                 if not self._outdated(at, key):
                     self._place(key, self._entries[key], now)
-            self._news.notify_all()
             self._named = self._timers[0][0] if self._timers else math.inf
             return max(0.0, self._named - now)
 
@@ -135,7 +133,6 @@ class WorkQueue:
             entry.due, entry.gate = now + max(again_s, gate_s), now + gate_s
             self._place(key, entry, now)
             sooner = entry.due < self._named
-            self._news.notify_all()
         if sooner:
             self._earlier()
 
@@ -165,7 +162,10 @@ class WorkQueue:
         return entry is None or entry.due != at or entry.ready or key in self._working
 
     def _place(self, key: str, entry: _Entry, now: float) -> None:
-        """Puts a key where it belongs: it is being worked on, it is ready, or it waits for its time."""
+        """Puts a key where it belongs: it is being worked on, it is ready, or it waits for its time.
+
+        A key that becomes ready wakes one worker. All of them would cost the idle controller more than the passes, twenty times a second.
+        """
         if key in self._working:
             return  # `done` places it
         if entry.changed is not None:
@@ -178,6 +178,7 @@ class WorkQueue:
             if not entry.ready:
                 self._waiting += 1
                 self._changes += entry.changed is not None
+                self._news.notify()
             entry.urgency, entry.turn = urgency, next(self._turns)
             heapq.heappush(self._ready, (urgency, entry.turn, key))
 
