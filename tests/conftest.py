@@ -14,6 +14,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from controller.clients import aws
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.binaries import (
     HELM,
@@ -128,6 +129,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             locate()
         for name in sorted(fixtures & _TOOLS.keys()):
             tool(_TOOLS[name])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checked_requests() -> Iterator[None]:
+    """Botocore checks every request to AWS against its model."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(aws, "CHECKS_REQUESTS", True)
+        yield
 
 
 @pytest.fixture(scope="session")

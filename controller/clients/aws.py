@@ -44,6 +44,9 @@ REGION_VARIABLE: Final = "AWS_REGION"
 
 CONNECT_S: Final = 2
 READ_S: Final = 5
+CHECKS_REQUESTS: Final = False
+"""Whether botocore compares each request with its model before it sends it, as AWS does behind it: of 500 metric queries that takes as long
+as all the rest of the request. Tests do."""
 ATTEMPTS: Final = 3
 
 
@@ -81,6 +84,7 @@ class AwsClients:
                     read_timeout=READ_S,
                     retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                     user_agent_extra="failoverctl",
+                    parameter_validation=CHECKS_REQUESTS,
                 )
                 with translated(service, "client"):
                     named = self._region or os.environ.get(REGION_VARIABLE) or None

@@ -46,8 +46,10 @@ _BACKOFF_MIN_S: Final = 30.0
 _BACKOFF_MAX_S: Final = 300.0
 _REFUSED_S: Final = 600.0  # how long a query that CloudWatch refuses is left out
 _LOOKBACK_S: Final = 300.0  # at least: CloudWatch is late by one to three minutes, whatever the period
+_RECENT: Final = 2  # periods that a metric may be behind and is still asked only for what comes after its last value
 _EARLY: Final = 0.1  # by what share of an interval a poll may come early: the timer's jitter must not make it wait for one more
 _MAX_VALUE: Final = 1e300
+_NEVER: Final = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,14 @@ class Window:
         settled = math.floor((now - lag * SETTLED_S) / step) * step
         return cls(start=settled - lookback * period_s, end=end, settled=settled, period_s=period_s)
 
+    def since(self, start: float) -> Window:
+        """This window from a later period on.
+
+        Args:
+            start: The start of that period; an earlier one than the window's counts as the window's.
+        """
+        return replace(self, start=max(self.start, min(start, self.settled - self.period_s)))
+
     def used(self, points: Mapping[float, float]) -> list[tuple[float, float]]:
         """The ends and values of the settled periods, newest first."""
         ends = ((start + self.period_s, value) for start, value in points.items())
@@ -323,9 +333,10 @@ class CloudWatchPoller:
         self._latency: dict[tuple[str, str], Sample] = {}
         self._error_ratio: dict[str, Sample] = {}
         self._wanted_by: dict[str, _Wanted] = {}
-        self._calls = 0
-        self._asked: dict[MetricQuery, int] = {}  # with which of these calls it was sent last
+        self._polls = self._calls = 0
+        self._asked: dict[MetricQuery, tuple[int, int]] = {}  # with which of these polls and calls it was sent last
         self._answered: dict[MetricQuery, float] = {}  # when it was answered in full last
+        self._newest: dict[MetricQuery, float] = {}  # of a unit: the end of the newest period that had a value
         self._refused: dict[MetricQuery, tuple[float, str]] = {}  # until when (monotonic) it is left out, and CloudWatch's message
         self._due = -math.inf
         self._backoff_s = 0.0
@@ -388,20 +399,25 @@ class CloudWatchPoller:
             applications: All applications; the values of others are dropped.
             load_balancers: CloudWatch's ``LoadBalancer`` dimension by application key, as far as known.
         """
-        wanted = {one.key: self._wanted(one, load_balancers.get(one.key, "")) for one in applications}
-        self._prune(wanted)
-        now = self._clock.monotonic()
+        applications, now = list(applications), self._clock.monotonic()
+        kept = self._wanted_by.keys() & {one.key for one in applications}
+        if len(kept) < len(self._wanted_by):
+            self._prune({key: self._wanted_by[key] for key in kept})
         if not self._enabled or now < self._due:
             return
+        wanted = {one.key: self._wanted(one, load_balancers.get(one.key, "")) for one in applications}
+        self._prune(wanted)
         self._refused = {query: refusal for query, refusal in self._refused.items() if refusal[0] > now}
         owners = _owners(wanted, self._refused)
         windows = {period_s: self._window(period_s) for period_s in _periods(owners)}
         answers, problem, failure = _Answers(), "", None
         try:
+            self._polls += 1
             for batch in self._batches(owners):
                 found: dict[MetricQuery, Series] = {}
+                window = windows[batch[0].period_s]
                 try:
-                    self._fetch(batch, windows[batch[0].period_s], found, now + self._interval_s)
+                    self._fetch(batch, window.since(min(self._start(query, window) for query in batch)), found, now + self._interval_s)
                 finally:  # what was answered before a failure counts
                     answers.add(found)
                     self._store({key: wanted[key] for query in found for key in owners[query]}, windows, found, answers)
@@ -436,12 +452,31 @@ class CloudWatchPoller:
             latencies[unit.name] = MetricQuery(application.metric_namespace, latency, self._latency_stat, period_s)
         return counters, latencies
 
+    def _start(self, query: MetricQuery, window: Window) -> float:
+        """The start of the oldest period that is still to be read of a query.
+
+        That is the newest one whose value is known: botocore takes most of a poll to read values, and of 13,000 metrics it would read those
+        of the five minutes before again every minute. What has no value lately may have an older one that comes late, and a load balancer's
+        ratio needs three metrics of one period, so these get the whole window.
+        """
+        newest = self._newest.get(query, -math.inf)
+        lately = newest >= window.settled - _RECENT * max(_MINUTE_S, query.period_s)
+        return newest - query.period_s if lately else window.start
+
     def _batches(self, queries: Iterable[MetricQuery]) -> list[list[MetricQuery]]:
-        """The queries in calls' worth of one period each, those that were sent longest ago first: none is left out for ever."""
-        ordered = sorted(queries, key=lambda query: self._asked.get(query, 0))
+        """The queries in calls' worth of one period each, those that were sent longest ago first: none is left out for ever.
+
+        Those of load balancers come together: they need the whole window, and nothing else in their call can do with less.
+        """
+
+        def turn(query: MetricQuery) -> tuple[int, bool, int]:
+            poll, call = self._asked.get(query, _NEVER)
+            return poll, query.namespace == _LOAD_BALANCER_NAMESPACE, call
+
+        ordered = sorted(queries, key=turn)
         by_period = ([query for query in ordered if query.period_s == period_s] for period_s in _periods(ordered))
         batches = [mine[first : first + QUERIES_A_CALL] for mine in by_period for first in range(0, len(mine), QUERIES_A_CALL)]
-        return sorted(batches, key=lambda batch: self._asked.get(batch[0], 0))
+        return sorted(batches, key=lambda batch: turn(batch[0]))
 
     def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series], until: float) -> None:
         """Queries one batch. If CloudWatch refuses it, queries its halves, so that one wrong name does not blind all applications.
@@ -455,9 +490,9 @@ class CloudWatchPoller:
             raise _BudgetSpentError
         with self._lock:
             self._calls += 1
-            self._asked.update(dict.fromkeys(queries, self._calls))
+            self._asked.update(dict.fromkeys(queries, (self._polls, self._calls)))
         try:
-            found.update(get_metric_data(self._clients, queries, window.start, window.end, self._budget))
+            found.update(get_metric_data(self._clients, queries, window.start, window.settled, self._budget))
         except Rejected as error:
             if len(queries) == 1:
                 said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {shown(str(error))}"
@@ -485,10 +520,21 @@ class CloudWatchPoller:
                 for into, queries in ((self._demand, each.counters), (self._latency, each.latencies)):
                     for unit, query in queries.items():
                         if query in found:
-                            used = windows[query.period_s].used(found[query].points)
-                            _replace(into, (key, unit), Sample(used[0][1], used[0][0]) if used else None, keep=not found[query].complete)
+                            sample, keep = self._judged(query, found[query], windows[query.period_s])
+                            _replace(into, (key, unit), sample, keep=keep)
                 if each.load_balancer and (series := answers.of_load_balancer(each.load_balancer)):
                     _replace(self._error_ratio, key, _ratio(windows[each.load_balancer[0].period_s], series), keep=False)
+
+    def _judged(self, query: MetricQuery, series: Series, window: Window) -> tuple[Sample | None, bool]:
+        """The newest settled value of a unit's metric, and whether the one before stays where there is none.
+
+        It stays while it is in the window: perhaps the query was only about what came after it.
+        """
+        used = window.used(series.points)
+        if used:
+            self._newest[query] = window.settled if used[0][0] == window.settled else used[0][0]  # most share one number
+        keep = not series.complete or self._newest.get(query, -math.inf) > window.start
+        return (Sample(used[0][1], used[0][0]) if used else None), keep
 
     def _conclude(self, now: float, answers: _Answers, failure: RemoteError | None, problem: str) -> None:
         """Records the result of the poll and when the next one is due."""
@@ -519,6 +565,7 @@ class CloudWatchPoller:
             self._wanted_by = dict(wanted)
             self._asked = {query: at for query, at in self._asked.items() if query in queries}
             self._answered = {query: at for query, at in self._answered.items() if query in queries}
+            self._newest = {query: at for query, at in self._newest.items() if query in queries}
             self._demand = {key: sample for key, sample in self._demand.items() if key in units}
             self._latency = {key: sample for key, sample in self._latency.items() if key in units}
             self._error_ratio = {key: sample for key, sample in self._error_ratio.items() if key in wanted}

@@ -73,9 +73,8 @@ class CloudWatch:
         for query in queries[first : first + self.page]:
             name = query["MetricStat"]["Metric"]["MetricName"]
             period = query["MetricStat"]["Period"]
-            points = sorted(
-                (datetime.fromtimestamp(self.base - ago * period, UTC), value) for ago, value in self.values.get(name, {}).items()
-            )
+            every = [(datetime.fromtimestamp(self.base - ago * period, UTC), value) for ago, value in self.values.get(name, {}).items()]
+            points = sorted((at, value) for at, value in every if arguments["StartTime"] <= at < arguments["EndTime"])
             pairs = list(self.order(points))
             results.append({
                 "Id": query["Id"],
@@ -143,15 +142,15 @@ def test_counters_latencies_and_the_load_balancers_counts_come_in_one_call(endpo
         ),
     }
     assert len({query["Id"] for query in call["MetricDataQueries"]}) == 7
-    assert call["EndTime"] == datetime.fromtimestamp(MINUTE, UTC)
+    assert call["EndTime"] == datetime.fromtimestamp(MINUTE - 60, UTC)
     assert call["StartTime"] == datetime.fromtimestamp(MINUTE - 6 * 60, UTC)
 
 
 def test_it_asks_for_the_minutes_that_are_over_for_aws(endpoint: CloudWatch, clock: ManualClock) -> None:
-    """A clock an hour ahead asked for an hour that has not come yet, and no demand was known."""
+    """A clock an hour ahead asked for an hour that has not come yet, and no demand was known. The last minute is not settled."""
     clock.step(3600.0)
     poll(CloudWatchPoller(Clients(endpoint), clock, now=lambda: clock.now() - 3600.0))
-    assert endpoint.calls[0]["EndTime"] == datetime.fromtimestamp(MINUTE, UTC)
+    assert endpoint.calls[0]["EndTime"] == datetime.fromtimestamp(MINUTE - 60, UTC)
 
 
 def test_names_and_statistic_can_be_given(endpoint: CloudWatch, clock: ManualClock) -> None:
@@ -186,7 +185,7 @@ def test_a_ratio_whose_counts_come_in_two_batches_is_known(endpoint: CloudWatch,
     applications = [APP, *(application(f"app{number}", unit(f"a{number}")) for number in range(100))]
     poller.poll(applications, {one.key: f"app/{one.name}/0123456789abcdef" for one in applications})
     split = [[query["MetricStat"]["Metric"]["MetricName"] for query in call["MetricDataQueries"]] for call in endpoint.calls]
-    assert (split[0][-1], split[1][:2]) == ("RequestCount", ["HTTPCode_ELB_5XX_Count", "HTTPCode_Target_5XX_Count"])
+    assert (split[0][-2:], split[1][0]) == (["RequestCount", "HTTPCode_ELB_5XX_Count"], "HTTPCode_Target_5XX_Count")
     assert {poller.error_ratio(one.key) for one in applications} == {Sample(0.15, MINUTE - 60)}
     assert poller.demand("default/app98", "a98") == Sample(7, MINUTE - 60)
 
@@ -203,7 +202,34 @@ def test_applications_with_other_periods_have_windows_of_their_own(endpoint: Clo
     """Aligned to the period: some endpoints start their periods at StartTime."""
     poller.poll([APP, application("slow", unit("slow"), period_s=300)], {})
     windows = [(call["StartTime"].timestamp(), call["EndTime"].timestamp()) for call in endpoint.calls]
-    assert windows == [(MINUTE - 360, MINUTE), (MINUTE - 1800, MINUTE)]
+    assert windows == [(MINUTE - 360, MINUTE - 60), (MINUTE - 1800, MINUTE - 300)]
+
+
+def test_known_periods_are_not_read_again(endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock) -> None:
+    """Of a thousand applications they were most of what a poll computed. A value that comes late, and an older one, are still found."""
+    apps = [application(f"app{number}", unit(f"a{number}")) for number in range(250)]
+    endpoint.values = {f"a{number}-{kind}": {2: 7, 3: 6, 4: 5} for number in range(250) for kind in ("counter", "latency")}
+    dimensions = {one.key: f"app/{one.name}/0123456789abcdef" for one in apps}
+    poller.poll(apps, dimensions)
+    clock.advance(60)
+    endpoint.base += 60
+    endpoint.calls.clear()
+    poller.poll(apps, dimensions)
+    asked = [(len(call["MetricDataQueries"]), call["EndTime"].timestamp() - call["StartTime"].timestamp()) for call in endpoint.calls]
+    assert asked == [(500, 120), (500, 300), (250, 300)]  # a load balancer's ratio needs the whole window
+    assert poller.demand(apps[0].key, "a0") == Sample(7, MINUTE)
+    endpoint.values["a0-counter"] = {4: 5}  # nothing new: the last value is still in the window
+    clock.advance(60)
+    endpoint.base += 60
+    poller.poll(apps, dimensions)
+    assert poller.demand(apps[0].key, "a0") == Sample(7, MINUTE)
+    for _ in range(5):
+        clock.advance(60)
+        endpoint.base += 60
+        endpoint.values["a0-counter"] = {}
+        poller.poll(apps, dimensions)
+    assert poller.demand(apps[0].key, "a0") is None
+    assert poller.demand(apps[1].key, "a1") == Sample(7, MINUTE + 360)
 
 
 def test_about_one_poll_a_minute_is_made(endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock) -> None:
