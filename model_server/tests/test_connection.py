@@ -1,9 +1,11 @@
 """What one client may send and leave unread."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from failover_model_server.errors import Overloaded, RequestError
+from failover_model_server.http import connections
 from failover_model_server.http.connections import AHEAD, UNREAD_SECONDS
 from starlette.types import Receive, Scope, Send
 
@@ -290,5 +292,66 @@ def test_garbage_after_an_answer_has_its_own() -> None:
         await settled()
         wire.protocol.data_received(b"\0garbage")
         assert (wire.sent.count(b"HTTP/1.1 200"), wire.sent.count(b"HTTP/1.1 400"), wire.ended) == (1, 1, "closed")
+
+    asyncio.run(run())
+
+
+def test_bodies_that_are_not_whole_have_a_bound_together() -> None:
+    """The clients that were waited for longest make room, and a body that is whole counts no more."""
+
+    async def run() -> None:
+        house = House(app, limits=replace(LIMITS, most=100))
+        begun = POST.replace(b"Content-Length: 0", b"Content-Length: %d" % LIMITS.body_bytes) + b"x" * (LIMITS.body_bytes - 1)
+        whole = house.connect()
+        whole.protocol.data_received(begun + b"x")
+        await settled()
+        wires = [house.connect() for _ in range(connections.BODIES + 4)]
+        for wire in wires:
+            wire.protocol.data_received(begun)
+        assert [wire.ended for wire in (whole, *wires)] == ["", *["closed"] * 4, *[""] * connections.BODIES]
+        assert [wire.sent[9:12] for wire in wires[:4]] == [b"408"] * 4
+        for wire in wires:
+            wire.protocol.connection_lost(None)
+        again = [house.connect() for _ in range(connections.BODIES)]
+        for wire in again:
+            wire.protocol.data_received(begun)
+        assert {wire.ended for wire in again} == {""}
+
+    asyncio.run(run())
+
+
+def test_a_body_that_is_too_large_counts_for_what_is_kept_of_it() -> None:
+    """The rest is read, so that the client reads its answer, and dropped."""
+
+    async def run() -> None:
+        house = House(app)
+        wire = house.connect()
+        wire.protocol.data_received(POST.replace(b"Content-Length: 0", b"Content-Length: 1000000"))
+        for _ in range(connections.BODIES + 1):
+            wire.protocol.data_received(b"x" * 10_000)
+            await settled()
+        assert wire.ended == ""
+
+    asyncio.run(run())
+
+
+def test_a_client_that_leaves_with_requests_behind_ends_the_one_that_runs() -> None:
+    """Uvicorn tells the one that came last, and a generation went on for nobody."""
+
+    async def run() -> None:
+        heard: list[str] = []
+
+        async def slow(_scope: Scope, receive: Receive, _send: Send) -> None:
+            while (message := await receive())["type"] != "http.disconnect":
+                pass
+            heard.append(message["type"])
+
+        wire = House(slow).connect()
+        wire.protocol.data_received(GET * 3)
+        await settled()
+        assert heard == []
+        wire.protocol.connection_lost(None)
+        await settled()
+        assert heard == ["http.disconnect"]
 
     asyncio.run(run())

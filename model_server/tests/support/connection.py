@@ -10,7 +10,7 @@ from failover_model_server.http.door import Door
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-LIMITS = Limits(most=3, head_seconds=10.0, body_seconds=30.0)
+LIMITS = Limits(most=3, head_seconds=10.0, body_seconds=30.0, body_bytes=1000)
 
 
 class Wire(asyncio.Transport):
@@ -67,11 +67,12 @@ class House:
     Args:
         app: the application.
         refusal: why its door refuses every POST; None: it does not.
+        limits: of all connections and of each.
     """
 
-    def __init__(self, app: ASGIApp, refusal: RequestError | None = None) -> None:
+    def __init__(self, app: ASGIApp, refusal: RequestError | None = None, limits: Limits = LIMITS) -> None:
         self.clock = Clock()
-        self.all = Connections(LIMITS, Door(lambda path: True, lambda seconds: refusal, lambda: False), self.clock)
+        self.all = Connections(limits, Door(lambda path: True, lambda seconds: refusal, lambda: False), self.clock)
         self._config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", lifespan="off")
         self._state = ServerState()
 

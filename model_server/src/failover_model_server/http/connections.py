@@ -1,7 +1,8 @@
 """The open connections: how many there may be, and how long each may keep the server waiting for its request or its answer's reader.
 
-A stranger can open connections, begin requests and never end them. Each wait for a client has a limit, and where there are too many
-connections the one that has kept the server waiting longest is closed, so that a probe can always connect.
+A stranger can open connections, begin requests and never end them. Each wait for a client has a limit. Where there are too many
+connections, or too much of their bodies is in memory, the one that has kept the server waiting longest is closed: a probe can always
+connect, and memory has a bound.
 """
 
 import asyncio
@@ -13,9 +14,10 @@ from typing import Any, cast
 
 import httptools
 import structlog
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from failover_model_server.http.door import Door
@@ -34,6 +36,8 @@ HEAD_BYTES = 64 * 1024
 AHEAD = 32
 """Requests that are read at once. No browser or load balancer sends any before it has the last answer; a stranger could send thousands with
 each packet, and whatever they ask for, nothing else would be served meanwhile."""
+BODIES = 32
+"""As many of the largest bodies may be in memory before they are whole, 256 MiB by default: a thousand connections could hold 8 GB."""
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -49,13 +53,15 @@ class Limits:
     """From a connection, or from the first byte of a request, to the end of its headers."""
     body_seconds: float
     """From there to the end of the body."""
+    body_bytes: int
+    """Of one body. What comes beyond is not kept."""
 
 
 def limits(settings: Settings) -> Limits:
     """The limits that the settings name; no more connections than the process may have open files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = settings.max_connections if files == resource.RLIM_INFINITY else min(settings.max_connections, max(1, files - OTHER_FILES))
-    return Limits(most, settings.header_timeout, settings.body_timeout)
+    return Limits(most, settings.header_timeout, settings.body_timeout, settings.max_body_bytes)
 
 
 class Refused(Exception):
@@ -85,6 +91,8 @@ class Connections:
         self.now = clock
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
+        self._bytes = 0
+        """Of bodies that are not whole."""
 
     def protocol(self) -> type[asyncio.Protocol]:
         """What uvicorn makes for each connection."""
@@ -118,6 +126,15 @@ class Connections:
     def works(self, connection: "Connection") -> None:
         """Its request is whole: the client waits for us."""
         self._waiting.pop(connection, None)
+
+    def holds(self, more: int) -> None:
+        """Count more bytes of bodies that are not whole, and close what has kept us waiting longest where they are too many."""
+        self._bytes += more
+        while self._bytes > BODIES * self.limits.body_bytes:
+            longest = next((connection for connection in self._waiting if connection.held), None)
+            if longest is None:
+                return
+            longest.cut_off()
 
     def closed(self, connection: "Connection") -> None:
         """It is gone."""
@@ -186,6 +203,10 @@ class Connection(HttpToolsProtocol):
         """Bytes since something was whole: of a header that does not end, or of nothing that a request has."""
         self._at_once = 0
         """Requests in what has just come."""
+        self.held = 0
+        """Bytes of a body that is not whole."""
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered. uvicorn keeps the one that came last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
@@ -195,9 +216,22 @@ class Connection(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget it, and tell the request that is being answered, also where others wait behind it."""
         self._all.closed(self)
+        self._hold(-self.held)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """A request's turn has come."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _hold(self, more: int) -> None:
+        self.held += more
+        self._all.holds(more)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. End the connection where it is no request, or more than one may have."""
@@ -298,12 +332,14 @@ class Connection(HttpToolsProtocol):
         self._unfinished = 0
         if not self._refused:
             super().on_body(body)
+            self._hold(min(len(body), self._all.limits.body_bytes - self.held))
 
     def on_message_complete(self) -> None:
         """The request is whole, unless the parser takes its body for another protocol."""
         if self.parser.should_upgrade():
             return
         self._limit = None
+        self._hold(-self.held)
         if self._refused:
             self._refused = False
             if self._last:
@@ -373,6 +409,7 @@ class Connection(HttpToolsProtocol):
         It counts until the kernel has taken that word. Where answers are unread, nothing more would ever be taken: they are dropped.
         """
         self._all.works(self)  # it is closed once
+        self._hold(-self.held)
         if self.transport.get_write_buffer_size():
             self.transport.abort()
             return
