@@ -593,6 +593,21 @@ def test_what_was_not_answered_is_not_called_fresh(endpoint: CloudWatch, clock: 
     assert [poller.source(app.key).last_ok for app in apps] == [NOW + 100] * 100 + [NOW] * 150 + [NOW + 100] * 150
 
 
+def test_no_ratio_starves_where_the_budget_ends_between_its_counts(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """Its three counts are only of use in one poll: asked for in two, they parted for good."""
+    apps = [application(f"app{n}", unit(f"unit{n}")) for n in range(334)]
+    endpoint.values, endpoint.page = {"RequestCount": {2: 90}, "HTTPCode_ELB_5XX_Count": {2: 10}}, 500
+    budget = CallBudget(0.001, 1, clock)
+    poller = CloudWatchPoller(Clients(endpoint), clock, budget=budget)
+    last: dict[str, float] = {}
+    for _ in range(40):  # one call of four each time
+        poller.poll(apps, {app.key: f"app/lb-{app.name}/0" for app in apps})
+        last |= {app.key: one.at for app in apps if (one := poller.error_ratio(app.key)) is not None}
+        clock.advance(1200)
+        endpoint.base += 1200
+    assert min(last[app.key] for app in apps) > MINUTE + 30 * 1200
+
+
 def test_an_application_that_is_gone_is_forgotten(endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock) -> None:
     """At once, not with the next poll that is due."""
     endpoint.values = {"inf2-counter": {2: 1}, "inf2-latency": {2: 1}, "RequestCount": {2: 1}}
