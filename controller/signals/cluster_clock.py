@@ -4,9 +4,10 @@ Stamps of objects and events are compared with each other, and with the time tha
 views is translated into our time. The API server's, the scheduler's and Karpenter's clocks count as one. They are learned from the stamps
 of the API server alone: a component that reports an event stamps it with its own clock, and this controller reports some as well.
 
-A stamp that a watch delivers as it happens is as old as the delivery took. Where all of the last few are older than a delivery takes, our
-clock is ahead, unless they came together; where most of them lie in the future, it is behind. A list only says that the cluster's clock is
-no earlier than its freshest stamp. A step of our own clock shows against the monotonic one.
+A stamp that a watch delivers as it happens is as old as the delivery took. Where the last few are equally old, and older than a delivery
+takes, our clock is ahead: what connections that hung deliver one after the other is the older, the later it comes. Where most lie in the
+future, it is behind. A list only says that the cluster's clock is no earlier than its freshest stamp. A step of our own clock shows against
+the monotonic one.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class ClusterClock:
     def skew_s(self) -> float:
         """How far our clock is ahead of the cluster's, seconds; negative where it is behind, 0 where no difference shows."""
         self._follow()
-        if len(self._freshest) >= _ENOUGH and (least := min(self._freshest)) > _LATE_S:
-            return least
+        groups = sorted(self._freshest)
+        if len(groups) >= _ENOUGH and groups[0] > _LATE_S and groups[_ENOUGH - 1] - groups[0] < _TOGETHER_S:
+            return groups[0]
         middle = median(self._lags) if len(self._lags) >= _ENOUGH else min((self._ahead, *self._lags))
         return middle if middle < -_ROUNDED_S else 0.0
 

@@ -6,6 +6,7 @@ old rules stay, and nothing else shows the problem.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,9 +26,18 @@ failures apart), and an application whose weights follow its replicas has more.
 
 _UNREADABLE: Final = "FailedBuildModel"  # nothing was written: no change is possible until somebody fixes an Ingress
 _UNDONE: Final = "FailedDeployModel"  # AWS refused a call, or throttled it: the controller retries, and at once with the next change
+_PASSING: Final = re.compile(
+    r"RequestError|request send failed|dial tcp|i/o timeout|deadline exceeded|handshake timeout|connection re(?:set|fused)|no such host"
+    r"|Throttl|RequestLimitExceeded|Rate exceeded|TooManyRequests|maximum number of attempts|[Ss]tatus ?[Cc]ode: 5\d\d|InternalError"
+    r"|InternalFailure|ServiceUnavailable|ExpiredToken|refresh cached credentials"
+)
+"""What AWS's SDK says where a call failed for a while. To build the rules the controller asks EC2 and ACM, too: such a failure is reported
+as a build that failed, and nothing is wrong with an Ingress (issues 2772, 4027 and 1414 of the load-balancer controller)."""
+_ABOUT_TEXT: Final = "failed to parse"  # quotes what a stranger wrote
 _SUCCEEDED: Final = "SuccessfullyReconciled"
 _KEPT: Final = 4096
 _MAX_MESSAGE: Final = 300
+_SEARCHED: Final = 4096  # characters; Kubernetes allows an event's message 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class ReconcileView:
         Returns:
             Namespace and name of the Ingress if the event is new, else None.
         """
-        reason, at = text(obj, "reason"), event_time(obj)
+        reason, at = _kind(text(obj, "reason"), text(obj, "message")), event_time(obj)
         if reason not in {_UNREADABLE, _UNDONE, _SUCCEEDED} or at is None:
             return None
         key = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
@@ -94,7 +104,7 @@ class ReconcileView:
         return self._message(_UNREADABLE, namespace, name, uid, now)
 
     def undone(self, namespace: str, name: str, uid: str, now: float) -> str:
-        """Why the controller made rules but could not apply them in AWS; arguments and result as for `blocked`."""
+        """Why AWS kept the controller from making or applying rules, for now; arguments and result as for `blocked`."""
         return self._message(_UNDONE, namespace, name, uid, now)
 
     def _message(self, reason: str, namespace: str, name: str, uid: str, now: float) -> str:
@@ -103,6 +113,12 @@ class ReconcileView:
             return ""
         believed_s = min(BELIEVED_S, OVERDUE_S + 2 * (known.at - known.since))
         return known.message if now - known.at <= believed_s else ""
+
+
+def _kind(reason: str, message: str) -> str:
+    """How an attempt ended. One that AWS did not answer while the rules were built ended as one that it did not while they were written."""
+    passing = reason == _UNREADABLE and _ABOUT_TEXT not in message and _PASSING.search(message[:_SEARCHED])
+    return _UNDONE if passing else reason
 
 
 def _since(obj: Object, at: float, reason: str, known: _Attempt | None) -> float:

@@ -72,8 +72,16 @@ def not_ended(refusals: Iterable[Refusal], launches: Sequence[Launch]) -> list[R
         refusals: Of one NodePool.
         launches: Of the same.
     """
-    by_type: dict[str, list[Launch]] = {}
+    alike: dict[tuple[str, str], list[Launch]] = {}
     for launch in launches:
-        by_type.setdefault(launch.instance_type, []).append(launch)
-    ending = {instance_type: last_launches(some) for instance_type, some in by_type.items()}
-    return [one for one in refusals if not any(created_after(launch, one) for launch in ending.get(one.named_type, ()))]
+        alike.setdefault((launch.instance_type, launch.capacity_type), []).append(launch)
+    ending: dict[str, list[Launch]] = {}
+    for (instance_type, _), some in alike.items():
+        ending.setdefault(instance_type, []).extend(last_launches(some))
+    return [one for one in refusals if not any(_ends(launch, one) for launch in ending.get(one.named_type, ()))]
+
+
+def _ends(launch: Launch, refusal: Refusal) -> bool:
+    """Whether a launch shows that what was refused can be had again."""
+    kinds = refusal.open_capacity_types
+    return created_after(launch, refusal) and not (kinds and launch.capacity_type and launch.capacity_type not in kinds)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 BREAK_S: Final = 30.0
-"""How long nobody may wait before it counts as a break: a pod that is deleted is made again, and called unschedulable, within seconds."""
+"""How long no pass may see anybody wait before it counts as a break: a pod that is deleted is made again, and called unschedulable, within
+seconds."""
 
 
 class Waits:
@@ -17,12 +18,12 @@ class Waits:
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, str], float] = {}
-        self._seen: dict[tuple[str, str], float] = {}  # when somebody waited last
+        self._nobody: dict[tuple[str, str], float] = {}  # since when none of its pods waits, as far as passes saw it
 
     def retain(self, units: Collection[tuple[str, str]]) -> None:
         """Forgets every unit but these: the application, or its unit, was removed."""
         self._since = {unit: at for unit, at in self._since.items() if unit in units}
-        self._seen = {unit: at for unit, at in self._seen.items() if unit in units}
+        self._nobody = {unit: at for unit, at in self._nobody.items() if unit in units}
 
     def since(self, unit: tuple[str, str], pods: Iterable[float], launched: Iterable[float], now: float) -> float | None:
         """Since when pods of a unit have waited, None where none does.
@@ -35,9 +36,10 @@ class Waits:
         """
         oldest = min(pods, default=None)
         if oldest is None:
+            if unit in self._since:
+                self._nobody.setdefault(unit, now)
             return None
-        known = self._since.get(unit)
-        lasts = known is not None and now - self._seen[unit] <= BREAK_S and not any(at > known for at in launched)
+        known, nobody = self._since.get(unit), self._nobody.pop(unit, now)
+        lasts = known is not None and now - nobody <= BREAK_S and not any(at > known for at in launched)
         self._since[unit] = since = min(oldest, known) if lasts and known is not None else oldest
-        self._seen[unit] = now
         return since

@@ -107,6 +107,18 @@ def test_what_comes_at_once_after_a_hang_is_no_other_clock() -> None:
     assert cluster.view.time.skew_s == 0.0
 
 
+def test_connections_that_hung_and_resume_one_after_the_other_are_no_other_clock() -> None:
+    """Each waits for its own time-out: what is the later delivered is the older."""
+    cluster = Cluster()
+    at = cluster.now
+    cluster.ours.advance(45)
+    for number in range(5):
+        cluster.view.changed(NODE_CLAIMS, None, "ADDED", node_claim(f"inf2-aaaa{number}", "inf2", at))
+        cluster.ours.advance(6)
+    cluster.ours.advance(HOUR_S)
+    assert cluster.view.time.skew_s == 0.0
+
+
 def test_one_component_with_a_wrong_clock_does_not_move_the_cluster() -> None:
     """The others outvote it."""
     cluster = Cluster()

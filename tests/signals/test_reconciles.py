@@ -37,6 +37,28 @@ def blocked(*events: dict[str, Any], now: float = NOW + 5, uid: str = "uid-1") -
 
 
 @pytest.mark.parametrize(
+    ("said", "passing"),
+    [
+        (
+            'RequestError: send request failed caused by: Post "https://ec2.us-west-2.amazonaws.com/": dial tcp: i/o timeout',
+            True,
+        ),
+        ("operation error EC2: DescribeSubnets, https response error StatusCode: 503, api error RequestLimitExceeded: Request limit", True),
+        ("ingress: shop/sd21: operation error ACM: ListCertificates, exceeded maximum number of attempts, 3, ThrottlingException", True),
+        ("ingress: other/broken: failed to parse json annotation, actions.x: dial tcp i/o timeout", False),  # a stranger's text
+        ("ingress: other/broken: no certificate found for host: x.example", False),
+        ("couldn't auto-discover subnets: unable to resolve at least one subnet", False),
+    ],
+)
+def test_what_aws_did_not_answer_blocks_nothing(said: str, passing: bool) -> None:
+    """The controller tries again, after up to 16 minutes, and at once with our next change: a failover waited for both."""
+    view, message = ReconcileView(), f"Failed build model due to {said}"
+    view.event(event(message=message))
+    found = [seen("shop", "sd21", "uid-1", NOW + 5) for seen in (view.blocked, view.undone)]
+    assert found == (["", message] if passing else [message, ""])
+
+
+@pytest.mark.parametrize(
     ("events", "expected"),
     [
         pytest.param([], "", id="nothing"),

@@ -23,8 +23,18 @@ def test_a_replaced_pod_keeps_the_age() -> None:
 def test_a_break_ends_it() -> None:
     """Nobody waited for a while."""
     waits = Waits()
+    for late, expected in ((0.0, 100.0), (1.0, 171.0 + BREAK_S)):
+        waits.since(UNIT, [100.0], [], 150.0)
+        assert waits.since(UNIT, [], [], 170.0) is None
+        assert waits.since(UNIT, [], [], 180.0) is None
+        assert waits.since(UNIT, [171.0 + BREAK_S], [], 170.0 + BREAK_S + late) == expected
+
+
+def test_passes_that_are_far_apart_are_no_break() -> None:
+    """A thousand applications have a pass each every 50 s: a pod that was replaced in between made the demand young."""
+    waits = Waits()
     waits.since(UNIT, [100.0], [], 150.0)
-    assert waits.since(UNIT, [170.0 + BREAK_S], [], 171.0 + BREAK_S) == 170.0 + BREAK_S
+    assert waits.since(UNIT, [230.0], [], 150.0 + 3 * BREAK_S) == 100.0
 
 
 def test_a_launch_ends_it() -> None:
