@@ -10,9 +10,9 @@ from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.annotations import MARKER
 from controller.policy.guards import reason_text, until_text
-from controller.policy.model import Mode, RoutingStyle
+from controller.policy.model import Application, Mode, RoutingStyle, Target
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import action_key, action_problem, mode_of, states_stickiness
+from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem, mode_of, states_stickiness
 from controller.policy.targets import stickiness as asked_stickiness
 from controller.policy.targets import targets_at_rest
 from controller.signals.objects import field_owners, items, mapping, text
@@ -63,11 +63,11 @@ def stickiness(observed: Observation) -> Iterator[Finding]:
     """Stickiness is stated, fits that of the target groups, and is shorter than a mode change may take."""
     application, routing = observed.application, observed.routing
     policy, good = application.policy, True
-    for mode in Mode:
-        refusal = action_problem(targets_at_rest(application, mode), asked_stickiness(application, mode), observed.sticky)
+    for name, targets, seconds in _actions(application):
+        refusal = action_problem(targets, seconds, observed.sticky)
         if refusal:
             good = False
-            yield problem(f"AWS would refuse the action of {mode} mode: {refusal}", "correct it: until then nothing changes to that mode")
+            yield problem(f"AWS would refuse the action of {name}: {refusal}", "correct it: until then the controller does not write it")
     if routing.action and not routing.problem and not states_stickiness(routing.action):
         good = False
         yield warning("the action does not state targetGroupStickinessConfig", 'state it: {"enabled":false} for none')
@@ -85,6 +85,16 @@ def stickiness(observed: Observation) -> Iterator[Finding]:
         )
     if good:
         yield ok(f"stated: {f'{routing.stickiness_s} s' if routing.stickiness_s else 'off'}")
+
+
+def _actions(application: Application) -> Iterator[tuple[str, tuple[Target, ...], int]]:
+    """What the controller may write: for whom it is, the targets, and the stickiness in seconds."""
+    rest = {mode: targets_at_rest(application, mode) for mode in Mode}
+    for mode, targets in rest.items():
+        yield f"{mode} mode", targets, asked_stickiness(application, mode)
+    if application.policy.return_steps > 1 and application.routing_style is RoutingStyle.SINGLE_SERVICE:
+        both = (*rest[Mode.CAPACITY], *rest[Mode.COST][: MAX_TARGET_GROUPS - 1])
+        yield "a step of the fallback", both, asked_stickiness(application, Mode.CAPACITY)
 
 
 def mode_marker(observed: Observation) -> Iterator[Finding]:

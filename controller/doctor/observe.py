@@ -76,8 +76,8 @@ class Observation:
             name: Without the prefix.
             service: For a setting of target groups: the Service, whose own annotation overrides the Ingress's.
         """
-        key = f"{PREFIX}/{name}"
-        return text(mapping(self.services.get(service), "metadata", "annotations"), key) or text(self.annotations, key)
+        key, own = f"{PREFIX}/{name}", mapping(self.services.get(service), "metadata", "annotations")
+        return text(own if key in own else self.annotations, key)
 
     @property
     def sticky(self) -> tuple[str, ...]:

@@ -58,7 +58,14 @@ def deployments(observed: Observation) -> Iterator[Finding]:
             yield problem(f"Deployment {unit.deployment} of {unit.name} does not exist", "create it, or correct the application file")
             continue
         pools = pinned_values(mapping(deployment, "spec", "template", "spec"), POOL_LABEL)
-        if pools and pools != (unit.node_pool,):
+        if not pools:
+            good = False
+            yield warning(
+                f"Deployment {unit.deployment} names no NodePool: what Karpenter launches for it through others than {unit.node_pool} is "
+                f"not observed, and disproves no shortage of {unit.name}",
+                f"add the nodeSelector {POOL_LABEL}: {unit.node_pool}",
+            )
+        elif pools != (unit.node_pool,):
             good = False
             yield warning(
                 f"Deployment {unit.deployment} is pinned to {words.listing(pools)}, the unit's nodePool is {unit.node_pool}",

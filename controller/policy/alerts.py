@@ -9,6 +9,7 @@ from controller.policy import text
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
 from controller.policy.contested import contested
+from controller.policy.demand import maximum
 from controller.policy.metric_times import fresh_s
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
@@ -136,11 +137,25 @@ def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
         yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
     elif routing.targets and not application.policy.allow_unsafe_switch:
         yield from _blind(snapshot)
+    if not cold and decision.mode is not None and not application.policy.allow_unsafe_switch:
+        yield from _unbound(snapshot)
     exists = existence(snapshot)
     absent = [f"{one.service}:{one.port}" for one in needed(application) if exists[one] is False]
     if absent:
         words = f"there is no Service with the port {text.listing(absent)}, so the controller would not route to it"
         yield Alert("unprepared/services", "warning", words)
+
+
+def _unbound(snapshot: Snapshot) -> Iterator[Alert]:
+    """Target groups that are gone although a rule names them: the load-balancer controller makes none again before the Ingress changes."""
+    routing = snapshot.routing
+    seen = routing.present_verification
+    if routing.bound is None or seen is None or seen.verdict is not Verdict.YES:
+        return  # it has perhaps not come to this Ingress yet
+    gone = [one.service for one in needed(snapshot.application) if one.service in routing.standby and one.service not in routing.bound]
+    if gone:
+        words = f"the TargetGroupBinding of {text.listing(gone)} is gone, so the controller would not change the mode"
+        yield Alert("unprepared/bindings", "warning", f"{words}: annotate the Ingress, so that the load-balancer controller makes it again")
 
 
 def _blind(snapshot: Snapshot) -> Iterator[Alert]:
@@ -187,11 +202,10 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
                 f"{name}: pods wait {waited}, NodePool {pool.name} has no compatible instance type, and EC2 refused none: check it",
             )
         else:
-            yield Alert(
-                f"silent/{name}",
-                "warning",
-                f"{name}: pods wait {waited} and Karpenter says nothing about NodePool {pool.name}: is it running?",
-            )
+            why = f"Karpenter says nothing about NodePool {pool.name}: is it running?"
+            if pool.problem:
+                why = f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}"
+            yield Alert(f"silent/{name}", "warning", f"{name}: pods wait {waited} and {why}")
 
 
 def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
@@ -216,8 +230,9 @@ def _maxima(case: Case) -> Iterator[Alert]:
         return
     for name, judged in case.evidence.items():
         if judged.beyond_max > 0:
-            wanted = judged.needed + judged.beyond_max
-            words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {judged.needed}: raise maxReplicas"
+            most = maximum(case.snapshot.application.unit(name), case.snapshot.units[name])
+            wanted = most + judged.beyond_max
+            words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {most}: raise maxReplicas"
             yield Alert(f"max/{name}", "warning", words)
 
 

@@ -61,7 +61,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
     check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot))
-    if _observing(snapshot):  # not before the decision: a floor of somebody else is replaced one pass after it is remembered
+    if _observing(snapshot):  # not before the decision: a planned floor replaces that of somebody else one pass after it is remembered
         memory = found_floors.noted(memory, snapshot)
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
 
@@ -140,7 +140,7 @@ def _decide_in_mode(mode: Mode, case: Case) -> Decision:
         return checked_within(held_back(steady(mode, case), verb, answers, case), rollback_s)
     step = present_step(mode, case) + 1
     if found.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
-        return _advanced(step, found, case, answers)
+        return checked_within(_advanced(step, found, asked, case, answers), rollback_s)
     changed = made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
     return replace(changed, flap_window_s=case.snapshot.application.policy.flap_window_s)
 
@@ -168,11 +168,17 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     )
 
 
-def _advanced(step: int, found: Triggered, case: Case, answers: guards.Answers) -> Decision:
-    """One more step of the way back to cost mode. The mode stays capacity until the last step, so that any trouble leads back to it."""
+def _advanced(step: int, found: Triggered, asked: Case, case: Case, answers: guards.Answers) -> Decision:
+    """One more step of the way back to cost mode. The mode stays capacity until the last step, so that any trouble leads back to it.
+
+    The guards have judged the action that the steps lead to. That of a step has the capacity Service beside the units'.
+    """
     application = case.snapshot.application
-    details = {**found.details, "step": str(step), "steps": str(application.policy.return_steps)}
     targets = return_targets(application, case.figures, step)
+    legal = guards.ask((guards.legal,), replace(asked, receiving=targets, sticks_s=stickiness(application, Mode.CAPACITY)))
+    if legal.held is not None:
+        return held_back(steady(Mode.CAPACITY, case), Verb.ADVANCE, legal, case)
+    details = {**found.details, "step": str(step), "steps": str(application.policy.return_steps)}
     return made(Mode.CAPACITY, Verb.ADVANCE, Reason.RETURN_STEP, details, case, targets, answers, step=step)
 
 

@@ -86,7 +86,7 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
     observed = snapshot.units[unit.name]
     sample, scaler = observed.demand, observed.scaler
     try:
-        target = float(scaler.target) if scaler is not None else 0.0
+        target = float(scaler.target) if scaler is not None and not scaler.formula else 0.0
     except ValueError:
         return 0
     if sample is None or not _fresh(snapshot, sample) or not 0 <= sample.value < MOST_REQUESTS or not 0 < target < math.inf:
@@ -94,9 +94,20 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
     return math.ceil(sample.value / target - 1e-9)
 
 
+def maximum(unit: Unit, observed: UnitObservation) -> int:
+    """The most replicas that are allowed: the application file's maximum, or its ScaledObject's where that is lower."""
+    return unit.max_replicas if observed.scaler is None else min(unit.max_replicas, observed.scaler.max_replicas)
+
+
 def ceiling(unit: Unit, observed: UnitObservation) -> int:
-    """The most replicas that the unit may have: the application file's maximum, or its ScaledObject's where that is lower."""
-    return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
+    """The most replicas that the unit may come to have.
+
+    Where its ScaledObject is paused, or the application file names none, neither the controller nor KEDA adds any: these are the replicas
+    that the Deployment asks for, where they are known. Else it is the `maximum`.
+    """
+    scaler, most = observed.scaler, maximum(unit, observed)
+    fixed = scaler.paused if scaler is not None else unit.scaled_object is None
+    return min(most, observed.desired) if fixed and observed.desired is not None else most
 
 
 def capacity_floors(
@@ -104,7 +115,8 @@ def capacity_floors(
 ) -> dict[str, int]:
     """The replica floors of capacity mode.
 
-    The units that can grow share evenly what the ready replicas cannot carry, because their scalers' metrics lag by minutes. Replicas that
+    The units that can grow share evenly what the ready replicas cannot carry, because their scalers' metrics lag by minutes. What is beyond
+    the maximum of one goes to the others. Replicas that
     a Capacity Block takes away soon carry nothing here. A unit whose capacity has not returned keeps one replica more than are ready, or
     than cost mode needs (the canary rule). While that replica is pending, Karpenter asks again every three minutes, for free. A higher
     floor would keep the unit from scaling in.
@@ -132,14 +144,14 @@ def capacity_floors(
     else:
         gap = max(0.0, measured - carried)
     keep = 1.0 if measured is None or carried <= 0 else min(1.0, measured / (ROOM * carried))
-    able = [unit.name for unit in application.units if evidence[unit.name].can_serve and not _paused(snapshot.units[unit.name])]
+    shares = _shares(gap, _rooms(snapshot, evidence, throughputs))
     floors = {}
     for unit in application.units:
         judged, floor, observed = evidence[unit.name], unit.min_replicas, snapshot.units[unit.name]
         if observed.scaler is not None and observed.scaler.floor_ours:
             floor = max(floor, _sunk(observed.scaler, observed.desired, keep))
-        if unit.name in able and gap > 0 and (measured is not None or unit.name in due):
-            floor = max(floor, judged.ready + math.ceil(gap / len(able) / throughputs[unit.name] - 1e-9))
+        if unit.name in shares and gap > 0 and (measured is not None or unit.name in due):
+            floor = max(floor, judged.ready + math.ceil(shares[unit.name] / throughputs[unit.name] - 1e-9))
         elif application.policy.canary and probing(judged):
             enough = judged.cause is Cause.QUOTA and judged.ready >= judged.needed  # beyond a ceiling nothing needs to be probed
             floor = max(floor, min(judged.ready + (not enough), judged.needed + 1))
@@ -163,9 +175,33 @@ def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
     return min(scaler.min_replicas, math.ceil(keep * desired - 1e-9))
 
 
-def _paused(observed: UnitObservation) -> bool:
-    """Whether an operator paused the ScaledObject: its floor is left alone, so the unit cannot take a part of the gap."""
-    return observed.scaler is not None and observed.scaler.paused
+def _rooms(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], throughputs: Mapping[str, float]) -> dict[str, float]:
+    """What each unit whose replicas can be raised may carry beyond its ready ones, requests per metric period.
+
+    A floor is only of use where there is a ScaledObject, as far as any is known, and one that an operator paused is left alone.
+    """
+    known, found = any(observed.scaler is not None for observed in snapshot.units.values()), {}
+    for unit in snapshot.application.units:
+        judged, observed = evidence[unit.name], snapshot.units[unit.name]
+        scaled = not observed.scaler.paused if observed.scaler is not None else not known
+        if judged.can_serve and scaled:
+            found[unit.name] = max(0, ceiling(unit, observed) - judged.ready) * throughputs[unit.name]
+    return found
+
+
+def _shares(gap: float, rooms: Mapping[str, float]) -> dict[str, float]:
+    """The gap in equal parts, none beyond a unit's room as long as another has some. What nobody has room for is left out."""
+    shares: dict[str, float] = {}
+    left, open_ = gap, dict(rooms)
+    while open_:
+        even = left / len(open_)
+        full = {name: room for name, room in open_.items() if room <= even}
+        if not full:
+            return {**shares, **dict.fromkeys(open_, even)}
+        shares |= full
+        left -= sum(full.values())
+        open_ = {name: room for name, room in open_.items() if name not in full}
+    return shares
 
 
 def probing(evidence: UnitEvidence) -> bool:

@@ -37,6 +37,9 @@ the cache drops it, ten until the next pass over the waiting pods, and the call.
 _APART_S: Final = 5.0
 """How far apart the clocks of one cluster may be. Less than the 10 s after which Karpenter asks again."""
 
+_SWEEP_S: Final = 15.0
+"""Karpenter sweeps its cache every 10 s, computes the offerings anew only then, and reports a loop later: what it says until then is of the
+refusals before."""
 _BATCH_S: Final = 2.0
 """How far apart the NodeClaims of one batch may be created."""
 
@@ -205,8 +208,8 @@ def created_after(launch: Launch, refusal: Refusal) -> bool:
     if refusal.created is not None and launch.created <= refusal.created + _BATCH_S:
         return False
     stamp = refusal.at if refusal.stamp is None else refusal.stamp
-    if launch.order and refusal.order:
-        return launch.order > refusal.order and launch.created >= stamp - _APART_S
+    if launch.order and refusal.order and abs(launch.created - stamp) <= _APART_S:
+        return launch.order > refusal.order
     return launch.created > stamp
 
 
@@ -307,9 +310,9 @@ class _Said:
     concern: _Concern
     elsewhere: frozenset[str]
 
-    def cycle(self, refusals: Sequence[Refusal], at: float) -> list[Refusal]:
-        """The refusals that were in the cache at some moment."""
-        return [one for one in refusals if 0 <= at - one.at <= self.cache_s]
+    def cycle(self, refusals: Sequence[Refusal], at: float, more_s: float = 0.0) -> list[Refusal]:
+        """The refusals that were in the cache at some moment; `more_s` is for how much longer Karpenter may still count them."""
+        return [one for one in refusals if 0 <= at - one.at <= self.cache_s + more_s]
 
     def cached(self, refusals: Sequence[Refusal]) -> list[Refusal]:
         """The refusals of one cycle, as far as they still hold."""
@@ -318,9 +321,10 @@ class _Said:
 
     def holds(self, refusals: Sequence[Refusal], at: float) -> bool:
         """Whether it still holds that everything was in the cache at some moment; not where nothing had been refused by then."""
-        if not self.cycle(refusals, at):
+        if not self.cycle(refusals, at, _SWEEP_S):
             return False
-        return self._waited(at) or self.now - min(one.at for one in self.cycle(self.met, at) if self.concern.about(one)) <= self.cache_s
+        held = [one.at for one in self.cycle(self.met, at, _SWEEP_S) if self.concern.about(one)]
+        return self._waited(at) or self.now - min(held) <= self.cache_s
 
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""

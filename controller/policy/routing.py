@@ -97,7 +97,7 @@ def action_problem(targets: Sequence[Target], stickiness_s: int = 0, sticky: Col
     if stuck and len(targets) > 1 and stickiness_s <= 0:
         return (
             f"the target group of {stuck[0]} has stickiness.enabled=true, which an action with several target groups needs stickiness for: "
-            f"remove it from {ATTRIBUTES}, or set stickinessCostSeconds and stickinessCapacitySeconds"
+            f"state stickiness.enabled=false in {ATTRIBUTES} (AWS keeps an attribute that is merely removed there)"
         )
     return ""
 
@@ -229,4 +229,4 @@ def keeps_clients(attributes: str) -> bool:
 
 def _attribute(attributes: str, name: str) -> str:
     pairs = (one.partition("=") for one in attributes.split(","))
-    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
+    return {key.strip(): value.strip() for key, _, value in pairs}.get(name, "")  # the last one counts, as with the controller's parser

@@ -452,18 +452,19 @@ class ClusterView:
                 read = self._routings[key] = (application, observed)
             return read[1]
 
-    def pool(self, name: str, now: float) -> PoolObservation:
+    def pool(self, name: str, now: float, skew: float | None = None) -> PoolObservation:
         """What is known of one NodePool, computed once for each second and change: many applications may share it.
 
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
+            skew: How far our clock is ahead of the cluster's, seconds; None: to be read, which takes as long as the rest.
 
         Returns:
             All times by our clock, but what is for comparing stamps with stamps.
         """
         with self.lock:
-            version, skew = self.karpenter.version_of(name), self.time.skew_s
+            version, skew = self.karpenter.version_of(name), self.time.skew_s if skew is None else skew
             known = self._pools.get(name)
             if known is not None and 0 <= now - known[0] < _POOLS_REUSED_S and known[1:3] == (skew, version):
                 return known[3]

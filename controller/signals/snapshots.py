@@ -138,12 +138,13 @@ class SnapshotBuilder:
             skew = self._view.time.skew_s
             prices = {unit.name: self._price(application.namespace, unit, external.prices) for unit in application.units}
             units = {
-                unit.name: self._unit(application, unit, prices[unit.name], pending[unit.name], now, external) for unit in application.units
+                unit.name: self._unit(application, unit, prices[unit.name], pending[unit.name], now, skew, external)
+                for unit in application.units
             }
             routing = self._routing(application, now - skew, sources, external)
             snapshot = Snapshot(
                 now=now,
-                application=replace(application, units=tuple(_at(unit, prices[unit.name]) for unit in application.units)),
+                application=_priced(application, prices),
                 routing=routing,
                 units=units,
                 sources=sources,
@@ -172,24 +173,30 @@ class SnapshotBuilder:
         return (*said, *price_note(unit, nodes, price.dollars), *price_words(price, now))
 
     def _unit(
-        self, application: Application, unit: Unit, price: Price, pods: tuple[PendingPod, ...], now: float, external: ExternalSignals
+        self,
+        application: Application,
+        unit: Unit,
+        price: Price,
+        pods: tuple[PendingPod, ...],
+        now: float,
+        skew: float,
+        external: ExternalSignals,
     ) -> UnitObservation:
         workloads = self._view.workloads
         deployment = workloads.deployment_of(application.namespace, unit.deployment)
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
         known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
         ports = workloads.service_ports(application.namespace, unit.backend.service)
-        skew = self._view.time.skew_s
         placement, karpenter = self._placement(application.namespace, unit), self._view.karpenter
         others = sorted({name for pod in pods for name in pod.pools} - {unit.node_pool})
         pool, *alternatives = (
-            for_unit(self._view.pool(name, now), unit, placement, karpenter.terms(name)) for name in (unit.node_pool, *others)
+            for_unit(self._view.pool(name, now, skew), unit, placement, karpenter.terms(name)) for name in (unit.node_pool, *others)
         )
         return UnitObservation(
             unit=unit.name,
             pool=pool,
             alternatives=tuple(alternatives),
-            pending=self._with_reasons(application, pods),
+            pending=self._with_reasons(application, pods, skew),
             desired=deployment.desired if deployment else None,
             ready=min(known) if known else None,
             deployment_ready=deployment.ready if deployment else None,
@@ -205,23 +212,23 @@ class SnapshotBuilder:
             notes=self._notes(unit, placement, price, now, external),
             price=price,
             unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
-            **self._reserved(unit, pool, external.capacity, now),
+            **self._reserved(unit, pool, external.capacity, now, skew),
         )
 
-    def _reserved(self, unit: Unit, pool: PoolObservation, capacity: Capacity | None, now: float) -> _Reserved:
+    def _reserved(self, unit: Unit, pool: PoolObservation, capacity: Capacity | None, now: float, skew: float) -> _Reserved:
         """What EC2 said of reservations of what the unit may be launched as. Their ends are by our clock."""
         if capacity is None:
             return _Reserved(reservations=None, blocks=())
-        types, skew = {unit.instance_type, *unit.instance_types, *pool.instance_types}, self._view.time.skew_s
+        types = {unit.instance_type, *unit.instance_types, *pool.instance_types}
         known = capacity.reservations(types)
         return _Reserved(
             reservations=None if known is None else tuple(_seen(one, skew, now) for one in known),
             blocks=tuple(_seen(one, skew, now) for one in capacity.blocks(types)),
         )
 
-    def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...]) -> tuple[PendingPod, ...]:
+    def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...], skew: float) -> tuple[PendingPod, ...]:
         """The waiting pods with what Karpenter said of each, by our clock."""
-        said, skew = self._view.karpenter.unavailable, self._view.time.skew_s
+        said = self._view.karpenter.unavailable
         return tuple(
             replace(
                 pod,
@@ -281,9 +288,12 @@ class SnapshotBuilder:
         return found
 
 
-def _at(unit: Unit, price: Price) -> Unit:
-    """The unit at its present price."""
-    return unit if price.dollars == unit.price_per_hour else replace(unit, price_per_hour=price.dollars)
+def _priced(application: Application, prices: Mapping[str, Price]) -> Application:
+    """The application with its units at their present prices; the same one where these are those of its file."""
+    units = application.units
+    if all(prices[unit.name].dollars == unit.price_per_hour for unit in units):
+        return application
+    return replace(application, units=tuple(replace(unit, price_per_hour=prices[unit.name].dollars) for unit in units))
 
 
 def _groups(application: Application, bound: Mapping[str, tuple[Binding, ...]]) -> dict[str, frozenset[str]]:

@@ -284,6 +284,12 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "Service sd21-inf2 has no port 80; it has 8080, 'web'",
         lambda m: m.one(SERVICES.name, "sd21-inf2")["spec"].update(ports=[{"port": 8080, "name": "web"}]),
     ),
+    (
+        "deployments",
+        WARN,
+        "Deployment sd21-inf2 names no NodePool",
+        lambda m: m.one(DEPLOYMENTS.name, "sd21-inf2")["spec"]["template"]["spec"].pop("nodeSelector"),
+    ),
     ("deployments", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
     (
         "deployments",

@@ -165,6 +165,25 @@ def test_targets_whose_health_nobody_can_say_are_reported_before_they_are_needed
     assert found == ((Alert("unprepared/health", "warning", f"{words}: {fix}"),) if unseen else ())
 
 
+@pytest.mark.parametrize(
+    ("changes", "policy", "raised"),
+    [
+        pytest.param({"bound": SERVICES}, {}, True, id="gone"),
+        pytest.param({"bound": SERVICES}, {"allow_unsafe_switch": True}, False, id="nobody minds"),
+        pytest.param({"bound": None}, {}, False, id="bindings cannot be listed"),
+        pytest.param({"bound": SERVICES, "verification": None}, {}, False, id="the load balancer does not show the Ingress yet"),
+    ],
+)
+def test_a_target_group_binding_that_is_gone_is_reported_before_it_is_needed(
+    changes: dict[str, Any], policy: dict[str, Any], *, raised: bool
+) -> None:
+    """The load-balancer controller does not make it again by itself (its issue 4880), and the failover was held for as long."""
+    found = _alerts(snapshot(application(policy=PolicySettings(**policy)), routing=routing(**changes)))
+    assert [one.key for one in found] == (["unprepared/bindings"] if raised else [])
+    if raised:
+        assert found[0].text.startswith("the TargetGroupBinding of sd21-all is gone, so the controller would not change the mode")
+
+
 NO_ADDRESS = "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either"
 
 
@@ -228,6 +247,14 @@ def test_pods_that_wait_without_a_word_of_karpenter(
     assert _alerts(other, **demand, **judged) == found
 
 
+def test_what_is_known_of_a_nodepool_is_said_instead_of_a_question() -> None:
+    """It was deleted, or is not ready: whether Karpenter runs is no question then."""
+    made = _waiting()
+    made = change(made, INF2, pool_problem="it is not ready: NodeClassReady")
+    (found,) = [one for one in _alerts(made, demand_since=NOW - 240) if one.key == "silent/sd21-inf2"]
+    assert found.text.endswith("and Karpenter launches nothing through NodePool inf2: it is not ready: NodeClassReady")
+
+
 @pytest.mark.parametrize(
     ("changes", "judged"),
     [
@@ -286,7 +313,7 @@ def test_a_maximum_below_what_the_demand_needs(demand: float | None, beyond: int
     """Nothing else shows it: the application neither fails over nor waits for it."""
     made = snapshot()
     for name in SERVICES:
-        made = change(made, name, demand=None if demand is None else Sample(demand, NOW))
+        made = change(made, name, demand=None if demand is None else Sample(demand, NOW), scaler=scaler(name, max_replicas=4))
     words = "sd21-inf2: cost mode needs 5 replicas at the present demand, its maximum is 4: raise maxReplicas"
     assert _alerts(made, needed=4, beyond_max=beyond) == ((Alert(f"max/{INF2}", "warning", words),) if raised else ())
 

@@ -326,6 +326,13 @@ class TestAdaptive:
         assert (decision.reason, decision.verb.changes_mode) == (Reason.SHORTAGE_ABSORBED, False)
         assert decision.sentence == "sd21-inf2 cannot get capacity (cause capacity), but cost mode sends no traffic there"
 
+    def test_nothing_ready_and_no_demand_is_no_infinite_share(self) -> None:
+        """It was "at inf % of their throughput"."""
+        made = change(shortage(snapshot(_policy(strategy=Strategy.ADAPTIVE))), TRN1, demand=Sample(0, NOW))
+        units = {name: replace(one, ready=0, deployment_ready=0, endpoints_ready=0) for name, one in made.units.items()}
+        decision = _decision(replace(made, units=units), memory(**PROVEN))
+        assert decision.sentence == "sd21-inf2 cannot get capacity (cause capacity), but no replica is ready, and the demand is 0"
+
     def test_does_not_absorb_with_nobody_else_to_carry_it(self) -> None:
         """Every unit is short: a failover is wanted, and its guard says that it gains nothing."""
         made = change(_all_short(snapshot(_policy(strategy=Strategy.ADAPTIVE))), TRN1, demand=Sample(1, NOW))

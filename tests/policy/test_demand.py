@@ -203,9 +203,24 @@ class TestFloors:
 
     def test_give_no_part_of_it_to_a_unit_whose_scaler_is_paused(self) -> None:
         """Its floor would be refused: the three that are left share all of it."""
-        made = shortage(_measured(Sample(777.2 - 178.4 + 1000, NOW), made=snapshot(mode=Mode.CAPACITY)), ready=0)
-        made = change(made, TRN1, scaler=scaler(TRN1, paused=True))
-        assert _floors(made, units=proven()) == {INF2: 1, TRN1: 1, "sd21-g5-triton": 6, G6: 8, "sd21-g5-cuda": 8}
+        made = with_scalers(snapshot(mode=Mode.CAPACITY), min_replicas=1)
+        made = shortage(_measured(Sample(777.2 - 178.4 + 1000, NOW), made=made), ready=0)
+        paused = change(made, TRN1, scaler=scaler(TRN1, paused=True))
+        expected = {INF2: 1, TRN1: 1, "sd21-g5-triton": 6, G6: 8, "sd21-g5-cuda": 8}
+        assert _floors(paused, units=proven()) == expected
+        missing = change(made, TRN1, scaler=None)  # somebody's tool has pruned it
+        assert _floors(missing, units=proven()) == expected
+
+    def test_what_is_beyond_one_maximum_goes_to_the_others(self) -> None:
+        """Two units that may not grow left a fifth of the demand to metrics that come minutes later."""
+        made = with_scalers(snapshot(mode=Mode.CAPACITY), min_replicas=1)
+        made = shortage(_measured(Sample(777.2 - 178.4 + 1000, NOW), made=made), ready=0)
+        made = change(made, TRN1, scaler=scaler(TRN1, max_replicas=2))
+        assert _floors(made, units=proven()) == {INF2: 1, TRN1: 2, "sd21-g5-triton": 6, G6: 8, "sd21-g5-cuda": 8}
+        nearly = change(made, TRN1, scaler=scaler(TRN1, max_replicas=3))
+        floors = _floors(nearly, units=proven())
+        assert floors[TRN1] == 3
+        assert floors["sd21-g5-triton"] == 6
 
     def test_at_an_unknown_demand_make_room_for_the_pods_that_wait(self) -> None:
         """Two pods of inf2, 105 each, over the four others."""
@@ -317,3 +332,21 @@ def test_only_a_unit_with_a_share_needs_an_endpoint() -> None:
     made = _measured(Sample(0.0, NOW), made=snapshot(app))
     assert _needed(made, {INF2: 40, TRN1: 0}) == {INF2: 1, **dict.fromkeys(SERVICES[1:], 0)}
     assert _needed(made, {}) == dict.fromkeys(SERVICES, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "most"),
+    [
+        pytest.param({}, True, 20, id="a ScaledObject"),
+        pytest.param({"scaler": scaler(paused=True)}, True, 3, id="one that is paused"),
+        pytest.param({"scaler": scaler(paused=True), "desired": None}, True, 20, id="a paused one, and no Deployment is known"),
+        pytest.param({"scaler": None}, True, 100, id="one that is not there: somebody may bring it back"),
+        pytest.param({"scaler": None}, False, 3, id="none is named"),
+    ],
+)
+def test_a_unit_whose_replicas_nobody_raises_is_waited_for_as_it_is(changes: dict[str, Any], most: int, *, named: bool) -> None:
+    """A fallback waited for ever for a fourth replica."""
+    made = change(snapshot(), **{"scaler": scaler(), "desired": 3, **changes})
+    unit = made.application.units[0]
+    unit = unit if named else replace(unit, scaled_object=None)
+    assert ceiling(unit, made.units[INF2]) == min(most, unit.max_replicas)

@@ -99,7 +99,8 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param(
             (refused(NOW - 4),), {"pool_blocked_at": NOW - 5}, SUSPECTED, id="nothing was available before, and it was refused since"
         ),
-        pytest.param((refused(NOW - 200),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
+        pytest.param((refused(NOW - 206),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
+        pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SATURATED, id="Karpenter has not swept its cache yet"),
         pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
         pytest.param((refused(codes=ALL),), {}, SATURATED, id="everything a launch asked for was in the cache"),
         pytest.param(

@@ -161,6 +161,7 @@ def test_an_unsafe_switch_can_be_allowed() -> None:
         pytest.param(("sd21-inf2",), (60, 0), 1, False, id="an action with stickiness"),
         pytest.param(("sd21-inf2",), (60, 0), 4, True, id="steps have the stickiness of capacity mode"),
         pytest.param(("sd21-inf2",), (60, 60), 4, False, id="steps with stickiness"),
+        pytest.param(("sd21-all",), (0, 0), 4, True, id="steps have the target group of capacity mode beside the others"),
     ],
 )
 def test_sticky_target_groups_need_an_action_with_stickiness(
@@ -173,7 +174,7 @@ def test_sticky_target_groups_need_an_action_with_stickiness(
     decision = decide(remembered, made)[1]
     if refused:
         assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.ACTION_REFUSED)
-        assert "the target group of sd21-inf2 has stickiness.enabled=true" in decision.sentence
+        assert f"the target group of {sticky[0]} has stickiness.enabled=true" in decision.sentence
     else:
         assert decision.verb is (Verb.FALLBACK if steps == 1 else Verb.ADVANCE)
 

@@ -283,7 +283,7 @@ def test_the_floor_of_a_person_is_remembered_while_ours_is_in_its_place() -> Non
     off = replace(theirs.seen(), application=replace(theirs.seen().application, policy=PolicySettings()))
     assert noted(one.memory(), off).found_floors == {FAST: 8}
     low = change(theirs.seen(), FAST, scaler=replace(theirs.seen().units[FAST].scaler, min_replicas=0))  # type: ignore[type-var]  # it has one
-    assert noted(one.memory(), low).found_floors == {}, "the application file asks for as many"
+    assert noted(one.memory(), low).found_floors == {}, "none is wanted"
 
 
 def _counted(weights: Mapping[str, int], samples: Mapping[str, tuple[float, float]], ready: int = 1) -> Snapshot:
