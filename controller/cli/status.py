@@ -37,6 +37,7 @@ from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.cost import price_words
 from controller.policy.decide import observed_mode
+from controller.policy.found_floors import standing
 from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Override, Snapshot, Verdict
@@ -226,6 +227,12 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
         yield from wrapped(
             "dim", "  planned: ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
         )
+    for name, floor in standing(seen.memory, snapshot).items():
+        scaler = snapshot.units[name].scaler
+        words = (
+            f"{name} keeps {floor} replicas, as somebody set on ScaledObject {scaler.name if scaler else ''}: set it there to change that"
+        )
+        yield from wrapped("dim", "  floor: ", words, width)
     for words in _alerts(seen, running):
         yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
     for named in decision.degraded:
@@ -437,6 +444,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
                 **proof_document(judged),
                 "returned": judged.returned,
                 "scaler": scaler_note(snapshot.units[name]) or None,
+                "floorOfOthers": standing(memory, snapshot).get(name),
                 "price": price_document(snapshot.units[name].price),
             }
             for name, judged in decision.evidence.items()

@@ -41,3 +41,13 @@ def least(memory: Memory, snapshot: Snapshot, unit: Unit) -> int:
 def replaceable(memory: Memory, scaler: Scaler, unit: Unit) -> bool:
     """Whether the present floor would be known after a crash right behind its replacement: it was remembered in an earlier pass."""
     return scaler.floor_ours or memory.found_floors.get(unit.name, 0) == scaler.min_replicas
+
+
+def standing(memory: Memory, snapshot: Snapshot) -> dict[str, int]:
+    """By unit the floors of others that ours has replaced and that are above those of the application file: nothing else shows them."""
+    found = {}
+    for unit in snapshot.application.units:
+        scaler, floor = snapshot.units[unit.name].scaler, memory.found_floors.get(unit.name, 0)
+        if scaler is not None and scaler.floor_ours and floor > unit.min_replicas:
+            found[unit.name] = floor
+    return found

@@ -55,6 +55,23 @@ def test_replicas_that_the_load_balancer_calls_unhealthy_stand_beside_the_unit()
     assert status_document(observation, Running())["healthyTargets"] == {"sd21-inf2": 0, "sd21-trn1": 2}
 
 
+@pytest.mark.parametrize(
+    ("floor", "ours", "shown"),
+    [
+        pytest.param(5, True, True, id="ours is in its place"),
+        (5, False, False),
+        pytest.param(1, True, False, id="the file asks for it too"),
+    ],
+)
+def test_a_floor_of_somebody_else_is_shown_while_ours_is_in_its_place(floor: int, *, ours: bool, shown: bool) -> None:
+    """Its field manager is ours: nobody would find out why the replicas stay."""
+    made = change(snapshot(), scaler=Scaler("sd21-inf2-hpa", "5", 8, 20, "105", 0, floor_ours=ours))
+    observation = _observed(made, replace(memory(), found_floors={"sd21-inf2": floor}))
+    words = "floor: sd21-inf2 keeps 5 replicas, as somebody set on ScaledObject sd21-inf2-hpa: set it there to change that"
+    assert (words in [line.strip() for _, line in status_lines(observation, Running(), 200)]) is shown
+    assert status_document(observation, Running())["units"]["sd21-inf2"]["floorOfOthers"] == (floor if shown else None)
+
+
 def test_a_gradual_return_is_in_the_heading() -> None:
     """The mode alone would hide that half of the traffic is back."""
     made = snapshot(application(policy=PolicySettings(return_steps=4)), Mode.CAPACITY)
