@@ -228,10 +228,8 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
             "dim", "  planned: ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
         )
     for name, floor in standing(seen.memory, snapshot).items():
-        scaler = snapshot.units[name].scaler
-        words = (
-            f"{name} keeps {floor} replicas, as somebody set on ScaledObject {scaler.name if scaler else ''}: set it there to change that"
-        )
+        scaled = snapshot.application.unit(name).scaled_object
+        words = f"{name} keeps {floor} replicas, as somebody set on ScaledObject {scaled}: set it there to change that"
         yield from wrapped("dim", "  floor: ", words, width)
     for words in _alerts(seen, running):
         yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
