@@ -199,6 +199,7 @@ def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[flo
         for refusal in observed.pool.failures:
             create_error = refusal.source == "create-error"
             waits.append((refusal.at + policy.create_error_s if create_error else refusal.seen + policy.replacement_hold_s) - now)
+    waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
     waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]
     return waits

@@ -235,10 +235,10 @@ class KarpenterView:
         if shown == shown_before and not (moved and name in self._refused) and not new_type:
             return ()
         # What a launch ends of this NodePool's refusals, it ends for all that may buy the same.
-        buying = (
-            self._pools_buying({claim.launched_type}) if shown.launched != shown_before.launched and shown.launched in self._naming else ()
-        )
-        return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying)))
+        launched = shown.launched != shown_before.launched and shown.launched in self._naming
+        buying = self._pools_buying({claim.launched_type}) if launched else ()
+        asked = moved or shown.asked != shown_before.asked  # which is a part of its refusal
+        return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying, *(self._pools_refused(name) if asked else ()))))
 
     def _types_seen(self, claim: _Claim) -> bool:
         """Keeps the types that a claim names, and whether that is news. The claims of a cycle leave out what EC2 has refused."""
@@ -434,6 +434,7 @@ class KarpenterView:
             case "NodeClaim", "DisruptionLaunching":
                 if not _mark(self._replacements, name, at, now):
                     return ()
+                buying = self._pools_refused(name)
             case "NodePool", "NoCompatibleInstanceTypes":
                 if not _mark(self._blocked, name, at, now):
                     return ()
@@ -517,6 +518,11 @@ class KarpenterView:
     def _pools_buying(self, types: Collection[str]) -> tuple[str, ...]:
         """The NodePools whose requirements ask for one of these instance types."""
         return tuple(name for name, pool in self._pools.items() if pool.instances.restricts and any(map(pool.instances.admits, types)))
+
+    def _pools_refused(self, claim: str) -> tuple[str, ...]:
+        """The NodePools that a claim's refusal concerns beside its own: they may buy what it names."""
+        refused = self._refused.get(claim)
+        return () if refused is None else self._pools_buying({instance_type for instance_type, _ in refused.refusal.offerings})
 
     def _bury(self, claim: _Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""

@@ -998,6 +998,17 @@ def test_the_work_of_an_observation_grows_with_what_it_is_of() -> None:
     assert _calls_of_an_observation(400) <= 2.1 * _calls_of_an_observation(200)
 
 
+def test_what_is_learned_of_a_refusal_is_news_for_all_that_may_buy_the_same() -> None:
+    """Of a claim that comes after its event, and of the mark of consolidation: the other NodePool shows the refusal as well."""
+    view = _buying_the_same(0, 0)
+    assert set(view.event(ice_event("spot-00000", T0), T0)) == {"spot", "on-demand"}
+    before = view.version_of("on-demand")
+    assert set(view.claim("ADDED", node_claim("spot-00000", "spot", T0), T0 + 1)) == {"spot", "on-demand"}
+    mark = {**ice_event("spot-00000", T0), "reason": "DisruptionLaunching", "message": "Launching NodeClaim: Underutilized"}
+    assert set(view.event(mark, T0 + 2)) == {"spot", "on-demand"}
+    assert view.version_of("on-demand") > before
+
+
 def test_a_spot_launch_ends_no_refusal_for_a_nodepool_of_on_demand_instances() -> None:
     """The other NodePool may launch both: that it got a spot instance says nothing about on-demand ones."""
     view = KarpenterView()
