@@ -371,7 +371,10 @@ class ClusterView:
         before = self.workloads.deployments_of_pod(namespace, name)
         if not self.workloads.pod(kind, obj):
             return
-        if not self.workloads.waits(namespace, name):
+        if self.workloads.waits(namespace, name):
+            pools = self.workloads.pools_of_pod(namespace, name)
+            self._mark_pools(self.karpenter.pod_known(namespace, name, pools, self.time.now()))
+        else:
             self.karpenter.pod_gone(namespace, name)
         deployments = {*before, *self.workloads.deployments_of_pod(namespace, name)}
         if "" in deployments:

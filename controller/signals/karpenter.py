@@ -57,6 +57,7 @@ _UNSTATED: Final = ("on-demand", "spot")
 """What Karpenter may ask for through a NodePool that requires no capacity type (`getCapacityType` in its AWS provider, which asks for spot
 first). What is reserved depends on the node class."""
 _MAX_PODS: Final = 10_000  # that wait and of which Karpenter said something
+_MAX_EARLY: Final = 1024
 _OF_EVERY_NODE: Final = frozenset({"cpu", "memory", "nodes", "pods", "ephemeral-storage"})
 """Resources of which every node takes some. Of an accelerator's only those take some that have it."""
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
@@ -173,6 +174,7 @@ class KarpenterView:
         self._replacements: dict[str, _Mark] = {}
         self._blocked: dict[str, _Mark] = {}
         self._limited: dict[str, _Mark] = {}
+        self._early: dict[str, tuple[tuple[str, ...], float]] = {}  # by pod whose NodePools are not known: limits that were named, and when
         # By NodePool, its limits and what it used when Karpenter last called it limited, if it was known then.
         self._limit_then: dict[str, tuple[Mapping[str, object], Mapping[str, object]]] = {}
         self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
@@ -194,7 +196,9 @@ class KarpenterView:
 
     def kept(self) -> dict[str, int]:
         """How many objects are kept, by kind. Of those that are gone and of events, only what later decisions need."""
-        marks = len(self._replacements) + len(self._blocked) + len(self._limited) + sum(map(len, self._unavailable.values()))
+        marks = (
+            len(self._replacements) + len(self._blocked) + len(self._limited) + len(self._early) + sum(map(len, self._unavailable.values()))
+        )
         return {
             "nodeclaims": len(self._live),
             "removed nodeclaims": len(self._gone),
@@ -453,18 +457,38 @@ class KarpenterView:
         at = event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None:
             return ()
-        own = [pool for pool in limited_pools(text(obj, "message")) if pool in pool_of_pod and _mark(self._limited, pool, at, now)]
+        pod, limited = (
+            f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}",
+            limited_pools(text(obj, "message")),
+        )
+        if limited and not pool_of_pod:
+            self._early[pod] = (tuple(limited), at)
+            while len(self._early) > _MAX_EARLY:
+                del self._early[next(iter(self._early))]
+        own = self._at_limit([pool for pool in limited if pool in pool_of_pod], at, now)
+        lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
+        if lacking:
+            lacking = self._lacking(pod, lacking, at, now)
+        return self._changed(*own, *lacking)
+
+    def pod_known(self, namespace: str, pod: str, pools: tuple[str, ...], now: float) -> tuple[str, ...]:
+        """Takes what was said of a pod's limits before its NodePools were known: pods and events are two watches.
+
+        Returns:
+            The NodePools that are newly called at their limit.
+        """
+        named, at = self._early.pop(f"{namespace}/{pod}", ((), 0.0)) if pools else ((), 0.0)
+        return self._changed(*self._at_limit([pool for pool in named if pool in pools], at, now))
+
+    def _at_limit(self, pools: Sequence[str], at: float, now: float) -> list[str]:
+        own = [pool for pool in pools if _mark(self._limited, pool, at, now)]
         for pool in own:
             known = self._pools.get(pool)
             if known is not None:
                 self._limit_then[pool] = (known.limits, known.used)
         if len(self._limit_then) > len(self._limited):
             self._limit_then = {pool: then for pool, then in self._limit_then.items() if pool in self._limited}
-        lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
-        if lacking:
-            pod = f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}"
-            lacking = self._lacking(pod, lacking, at, now)
-        return self._changed(*own, *lacking)
+        return own
 
     def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> list[str]:
         marks = self._unavailable.setdefault(pod, {})
@@ -483,6 +507,7 @@ class KarpenterView:
 
     def pod_gone(self, namespace: str, pod: str) -> None:
         """Forgets what was said of a pod that waits no more."""
+        self._early.pop(f"{namespace}/{pod}", None)
         self._unavailable.pop(f"{namespace}/{pod}", None)
 
     def unavailable(self, namespace: str, pod: str) -> tuple[tuple[str, float], ...]:

@@ -113,6 +113,15 @@ def test_e5_the_pods_own_limit() -> None:
     assert cluster.pool().at_limit == "at its limit for the waiting pods, Karpenter says"
 
 
+def test_a_limit_that_is_named_before_the_pod_is_known() -> None:
+    """After a start the list of pods may be the longer one. Karpenter repeats itself five minutes later."""
+    cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.event(sample("E5"))
+    assert cluster.pool().at_limit == ""
+    cluster.view.changed(PODS, None, "ADDED", sample("E11"))
+    assert cluster.pool().at_limit == "at its limit for the waiting pods, Karpenter says"
+
+
 @pytest.mark.parametrize(
     ("used", "later_s", "at_limit"),
     [
