@@ -56,6 +56,7 @@ _PAGES: Final[tuple[tuple[str, str], ...]] = (
     ("Unproven", "capacity-mode-lasts"),
     ("Unjoined", "nodes-do-not-join"),
     ("Max", "replicas-do-not-follow"),
+    ("Fixed", "replicas-do-not-follow"),
     ("Scaler", "replicas-do-not-follow"),
     ("Unhealthy", "replicas-do-not-follow"),
 )

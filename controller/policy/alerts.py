@@ -9,7 +9,7 @@ from controller.policy import text
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
 from controller.policy.contested import contested
-from controller.policy.demand import maximum
+from controller.policy.demand import fixed
 from controller.policy.metric_times import fresh_s
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
@@ -83,6 +83,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_waiting_unexplained(snapshot, evidence),
         *_missing_metrics(snapshot, case.memory),
         *_maxima(case),
+        *_fixed(case, decision),
         *_unhealthy(case),
         *_unscaled(snapshot),
         *reservation_alerts(snapshot),
@@ -230,10 +231,21 @@ def _maxima(case: Case) -> Iterator[Alert]:
         return
     for name, judged in case.evidence.items():
         if judged.beyond_max > 0:
-            most = maximum(case.snapshot.application.unit(name), case.snapshot.units[name])
-            wanted = most + judged.beyond_max
-            words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {most}: raise maxReplicas"
+            wanted = judged.needed + judged.beyond_max
+            words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {judged.needed}: raise maxReplicas"
             yield Alert(f"max/{name}", "warning", words)
+
+
+def _fixed(case: Case, decision: Decision) -> Iterator[Alert]:
+    """Replicas that a fallback waits for and that nothing adds: it would wait for ever, and nobody would hear of it."""
+    if decision.held_back is not Verb.FALLBACK or not any(one.reason is Reason.WAITING_FOR_READY for one in decision.guards):
+        return
+    for unit in case.snapshot.application.units:
+        judged, observed = case.evidence[unit.name], case.snapshot.units[unit.name]
+        if fixed(unit, observed) and observed.desired is not None and observed.desired < judged.needed and judged.ready < judged.needed:
+            why = f"ScaledObject {unit.scaled_object} is paused" if observed.scaler else "the application file names no ScaledObject"
+            words = f"{unit.name}: the way back to cost mode waits for {judged.needed} replicas, its Deployment asks for {observed.desired}"
+            yield Alert(f"fixed/{unit.name}", "warning", f"{words}, and {why}: set them by hand")
 
 
 def _unhealthy(case: Case) -> Iterator[Alert]:

@@ -94,20 +94,14 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
     return math.ceil(sample.value / target - 1e-9)
 
 
-def maximum(unit: Unit, observed: UnitObservation) -> int:
-    """The most replicas that are allowed: the application file's maximum, or its ScaledObject's where that is lower."""
-    return unit.max_replicas if observed.scaler is None else min(unit.max_replicas, observed.scaler.max_replicas)
-
-
 def ceiling(unit: Unit, observed: UnitObservation) -> int:
-    """The most replicas that the unit may come to have.
+    """The most replicas that the unit may have: the application file's maximum, or its ScaledObject's where that is lower."""
+    return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas
 
-    Where its ScaledObject is paused, or the application file names none, neither the controller nor KEDA adds any: these are the replicas
-    that the Deployment asks for, where they are known. Else it is the `maximum`.
-    """
-    scaler, most = observed.scaler, maximum(unit, observed)
-    fixed = scaler.paused if scaler is not None else unit.scaled_object is None
-    return min(most, observed.desired) if fixed and observed.desired is not None else most
+
+def fixed(unit: Unit, observed: UnitObservation) -> bool:
+    """Whether neither the controller nor KEDA changes the replicas: the ScaledObject is paused, or the application file names none."""
+    return observed.scaler.paused if observed.scaler is not None else unit.scaled_object is None
 
 
 def capacity_floors(

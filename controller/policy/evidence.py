@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import ceiling, maximum
+from controller.policy.demand import ceiling
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Cause,
@@ -102,7 +102,7 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         ready=ready,
         leaving=ending,
         needed=needs,
-        beyond_max=max(0, needed - maximum(unit, observed)),
+        beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, snapshot),
     )
 

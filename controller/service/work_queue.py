@@ -164,7 +164,7 @@ class WorkQueue:
     def _place(self, key: str, entry: _Entry, now: float) -> None:
         """Puts a key where it belongs: it is being worked on, it is ready, or it waits for its time.
 
-        A key that becomes ready wakes one worker. All of them would cost the idle controller more than the passes, twenty times a second.
+        A key that becomes ready wakes one worker. To wake all of them, twenty times a second, took 0.7 % of a core.
         """
         if key in self._working:
             return  # `done` places it

@@ -133,9 +133,10 @@ def test_the_manifests_have_the_same_rules() -> None:
 
 ALERTING: Final = (*_HELD_ALERTS, Reason.SHORTAGE_PROVEN, Reason.SLO_BREACHED, *RESTORED, Reason.ROLLED_BACK)
 KEYS: Final = (
-    "max/a", "cause/a/quota", "config/a", "silent/a", "silent/counters", "unhealthy/a", "scaler/a", "unprepared", "unprepared/services",
-    "unprepared/bindings", "blackhole", "unverified", "blocked", "fighting", "contested/a", "absent/karpenter", "clocks", "state-unsaved",
-    "karpenter-metrics", "mostly-short", "unproven/a", "unjoined/a", "reservation/a/b", "reservation-end/a", "reserved/a", "action-failed",
+    "max/a", "fixed/a", "cause/a/quota", "config/a", "silent/a", "silent/counters", "unhealthy/a", "scaler/a", "unprepared", "fighting",
+    "unprepared/services", "unprepared/bindings", "blackhole", "unverified", "blocked", "contested/a", "absent/karpenter", "clocks",
+    "state-unsaved", "karpenter-metrics", "mostly-short", "unproven/a", "unjoined/a", "reservation/a/b", "reservation-end/a", "reserved/a",
+    "action-failed",
 )  # fmt: skip
 
 

@@ -308,12 +308,35 @@ def test_replicas_that_are_held_for_want_of_metrics(
         assert found == (Alert("silent/counters", "warning", held),)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named", "words"),
+    [
+        pytest.param({"scaler": scaler(paused=True)}, True, "ScaledObject sd21-inf2-hpa is paused", id="paused"),
+        pytest.param({"scaler": None}, False, "the application file names no ScaledObject", id="none is named"),
+        pytest.param({"scaler": scaler()}, True, "", id="KEDA and the controller add some"),
+        pytest.param({"scaler": None}, True, "", id="it is not there, perhaps for a moment"),
+        pytest.param({"scaler": scaler(paused=True), "desired": 4}, True, "", id="they are on their way"),
+    ],
+)
+def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, Any], words: str, *, named: bool) -> None:
+    """It waited for ever, without a word."""
+    app = application()
+    first, *others = app.units
+    app = app if named else replace(app, units=(replace(first, scaled_object=None), *others))
+    made = change(snapshot(app), **{"desired": 3, **changes})
+    held = replace(HOLD, held_back=Verb.FALLBACK, guards=(GuardResult("ready", Reason.WAITING_FOR_READY),))
+    found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.key.startswith("fixed/")]
+    said = f"sd21-inf2: the way back to cost mode waits for 4 replicas, its Deployment asks for 3, and {words}: set them by hand"
+    assert found == ([Alert("fixed/sd21-inf2", "warning", said)] if words else [])
+    assert not [one for one in _alerts(made, needed=4, ready=3) if one.key.startswith("fixed/")], "nothing waits for them"
+
+
 @pytest.mark.parametrize(("demand", "beyond", "raised"), [(9.0, 1, True), (9.0, 0, False), (None, 1, False)])
 def test_a_maximum_below_what_the_demand_needs(demand: float | None, beyond: int, *, raised: bool) -> None:
     """Nothing else shows it: the application neither fails over nor waits for it."""
     made = snapshot()
     for name in SERVICES:
-        made = change(made, name, demand=None if demand is None else Sample(demand, NOW), scaler=scaler(name, max_replicas=4))
+        made = change(made, name, demand=None if demand is None else Sample(demand, NOW))
     words = "sd21-inf2: cost mode needs 5 replicas at the present demand, its maximum is 4: raise maxReplicas"
     assert _alerts(made, needed=4, beyond_max=beyond) == ((Alert(f"max/{INF2}", "warning", words),) if raised else ())
 

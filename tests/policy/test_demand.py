@@ -332,21 +332,3 @@ def test_only_a_unit_with_a_share_needs_an_endpoint() -> None:
     made = _measured(Sample(0.0, NOW), made=snapshot(app))
     assert _needed(made, {INF2: 40, TRN1: 0}) == {INF2: 1, **dict.fromkeys(SERVICES[1:], 0)}
     assert _needed(made, {}) == dict.fromkeys(SERVICES, 0)
-
-
-@pytest.mark.parametrize(
-    ("changes", "named", "most"),
-    [
-        pytest.param({}, True, 20, id="a ScaledObject"),
-        pytest.param({"scaler": scaler(paused=True)}, True, 3, id="one that is paused"),
-        pytest.param({"scaler": scaler(paused=True), "desired": None}, True, 20, id="a paused one, and no Deployment is known"),
-        pytest.param({"scaler": None}, True, 100, id="one that is not there: somebody may bring it back"),
-        pytest.param({"scaler": None}, False, 3, id="none is named"),
-    ],
-)
-def test_a_unit_whose_replicas_nobody_raises_is_waited_for_as_it_is(changes: dict[str, Any], most: int, *, named: bool) -> None:
-    """A fallback waited for ever for a fourth replica."""
-    made = change(snapshot(), **{"scaler": scaler(), "desired": 3, **changes})
-    unit = made.application.units[0]
-    unit = unit if named else replace(unit, scaled_object=None)
-    assert ceiling(unit, made.units[INF2]) == min(most, unit.max_replicas)
