@@ -65,6 +65,12 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
             "no planned floor sinks",
             "set behavior.scaleDown.selectPolicy to Max, and stabilizationWindowSeconds to how long replicas shall stay",
         )
+    if not scaler.min_replicas and not unit.min_replicas:
+        yield warning(
+            f"ScaledObject {scaler.name} may scale {unit.name} to 0: its weight is 0 then, so that its own counter stays at 0 and nothing "
+            "starts it again",
+            "set minReplicaCount, and minReplicas in the application file, to 1 or more",
+        )
     if scaler.idle_replicas is not None:
         yield warning(
             f"while no trigger of ScaledObject {scaler.name} is active, KEDA runs idleReplicaCount {scaler.idle_replicas} replicas and not "

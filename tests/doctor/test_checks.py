@@ -408,6 +408,15 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     (
         "scaled-objects",
         WARN,
+        "ScaledObject sd21-inf2-hpa may scale sd21-inf2 to 0",
+        both(
+            lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(minReplicaCount=0),
+            lambda m: setattr(m, "app", replace(m.app, units=(replace(m.app.units[0], min_replicas=0), *m.app.units[1:]))),
+        ),
+    ),
+    (
+        "scaled-objects",
+        WARN,
         "while no trigger of ScaledObject sd21-inf2-hpa is active, KEDA runs idleReplicaCount 0 replicas",
         lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(idleReplicaCount=0),
     ),
