@@ -12,7 +12,7 @@ from controller.errors import ConfigError
 from controller.policy.annotations import MARKER
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
 from controller.policy.routing import ATTRIBUTES, LEAST_OUTSTANDING, USE_ANNOTATION, action_key, algorithm_of, parse_action
-from controller.signals.ingress import forwarded, routes
+from controller.signals.ingress import forwarded, routes, target_group_setting
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
 
 _UNREACHABLE: Final = ".invalid"
@@ -240,9 +240,9 @@ def policy_facts(observed: Observation, routing: Routing, units: int, capacity: 
 
 
 def _algorithm(observed: Observation, service: str) -> str:
-    """The algorithm of a Service's target group; the Service's own annotation overrides the Ingress's."""
+    """The algorithm of a Service's target group."""
     own = mapping(observed.services.get(service), "metadata", "annotations")
-    return algorithm_of(text(own, ATTRIBUTES) or text(observed.annotations, ATTRIBUTES))
+    return algorithm_of(target_group_setting(ATTRIBUTES, own, observed.annotations))
 
 
 def unit_weight(routing: Routing, service: str) -> Fact | None:

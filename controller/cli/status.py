@@ -408,7 +408,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
     mode, problem = observed_mode(snapshot, memory.mode)
     verification, replicas = snapshot.routing.verification, running.replicas
-    asked, live = asked_shares(snapshot), shown_shares(snapshot)
+    asked, live, kept = asked_shares(snapshot), shown_shares(snapshot), standing(memory, snapshot)
     return {
         "application": snapshot.application.key,
         "observedAt": format_rfc3339(snapshot.now),
@@ -442,7 +442,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
                 **proof_document(judged),
                 "returned": judged.returned,
                 "scaler": scaler_note(snapshot.units[name]) or None,
-                "floorOfOthers": standing(memory, snapshot).get(name),
+                "floorOfOthers": kept.get(name),
                 "price": price_document(snapshot.units[name].price),
             }
             for name, judged in decision.evidence.items()

@@ -45,8 +45,8 @@ REGION_VARIABLE: Final = "AWS_REGION"
 CONNECT_S: Final = 2
 READ_S: Final = 5
 CHECKS_REQUESTS: Final = False
-"""Whether botocore compares each request with its model before it sends it, as AWS does behind it: of 500 metric queries that takes as long
-as all the rest of the request. Tests do."""
+"""Whether botocore compares each request with its model before it sends it, as AWS does behind it. Of a call of 500 metric queries that
+took 6 ms of 26. Tests do."""
 ATTEMPTS: Final = 3
 
 

@@ -24,7 +24,7 @@ from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX, keeps_clients
 from controller.signals.discovery import Discovery
-from controller.signals.ingress import observe_ingress
+from controller.signals.ingress import observe_ingress, target_group_setting
 from controller.signals.load_balancer.request import group_of
 from controller.signals.objects import Object, mapping, name_of, text
 from controller.signals.reconciles import ReconcileView
@@ -76,8 +76,8 @@ class Observation:
             name: Without the prefix.
             service: For a setting of target groups: the Service, whose own annotation overrides the Ingress's.
         """
-        key, own = f"{PREFIX}/{name}", mapping(self.services.get(service), "metadata", "annotations")
-        return text(own if key in own else self.annotations, key)
+        own = mapping(self.services.get(service), "metadata", "annotations")
+        return target_group_setting(f"{PREFIX}/{name}", own, self.annotations)
 
     @property
     def sticky(self) -> tuple[str, ...]:

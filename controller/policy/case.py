@@ -27,7 +27,7 @@ class Case:
         preview: Whether to leave out guards that only wait.
         subject: The units that the trigger is about.
         receiving: The routing action that the change leads to.
-        sticks_s: The shortest target-group stickiness of the actions on the way there, seconds.
+        sticks_s: The target-group stickiness of that action, seconds.
         hold_s: The hold before a fallback, seconds.
         patience_s: How long a proven shortage is observed before a failover, seconds.
         details: Of the trigger: what fills the placeholders of its sentence.

@@ -155,13 +155,12 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     else:
         followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
         receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
-    gradual = found.trigger is Trigger.RETURN and application.policy.return_steps > 1  # the mode of its steps is capacity
     return replace(
         case,
         subject=found.subject,
         details=found.details,
         receiving=receiving,
-        sticks_s=min(stickiness(application, mode) for mode in ({target, Mode.CAPACITY} if gradual else {target})),
+        sticks_s=stickiness(application, target),
         saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
         hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
         patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
@@ -177,7 +176,7 @@ def _advanced(step: int, found: Triggered, asked: Case, case: Case, answers: gua
     targets = return_targets(application, case.figures, step)
     legal = guards.ask((guards.legal,), replace(asked, receiving=targets, sticks_s=stickiness(application, Mode.CAPACITY)))
     if legal.held is not None:
-        return held_back(steady(Mode.CAPACITY, case), Verb.ADVANCE, legal, case)
+        return held_back(steady(Mode.CAPACITY, case), Verb.FALLBACK, legal, case)
     details = {**found.details, "step": str(step), "steps": str(application.policy.return_steps)}
     return made(Mode.CAPACITY, Verb.ADVANCE, Reason.RETURN_STEP, details, case, targets, answers, step=step)
 

@@ -33,9 +33,10 @@ def least(memory: Memory, snapshot: Snapshot, unit: Unit) -> int:
 
     The application file's maximum bounds what the controller writes, and not what others have written.
     """
-    observed, found = snapshot.units[unit.name], memory.found_floors.get(unit.name, 0)
-    theirs = observed.scaler is not None and not observed.scaler.floor_ours
-    return observed.scaler.min_replicas if observed.scaler is not None and theirs else min(found, ceiling(unit, observed))
+    observed = snapshot.units[unit.name]
+    if observed.scaler is not None and not observed.scaler.floor_ours:
+        return observed.scaler.min_replicas
+    return min(memory.found_floors.get(unit.name, 0), ceiling(unit, observed))
 
 
 def replaceable(memory: Memory, scaler: Scaler, unit: Unit) -> bool:

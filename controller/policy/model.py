@@ -747,7 +747,7 @@ class Memory:
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
     scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
     demand_history: DemandHistory | None = None  # with strategy planned only
-    found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors of others, from before planned floors took their place
+    found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors that others set last
     floors_due: frozenset[str] = NONE_DUE  # units whose floor has not been raised since the mode changed to capacity mode
     sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
 

@@ -53,7 +53,7 @@ def planned(
         figures: For the demand.
         evidence: What is proven, by unit.
         history: The demands so far, for what is expected one cold start ahead, that of the slowest unit.
-        found: Floors of others that planned floors took the place of, by unit.
+        found: Floors that others set last, by unit.
 
     Returns:
         None with another strategy, and where the demand is not known: missing metrics plan nothing.
@@ -93,7 +93,7 @@ def offered(
         snapshot: What is observed.
         demand: The present demand, requests per metric period: it bounds how far a unit may be above its scaler; None: no bound.
         evidence: What is proven, by unit.
-        found: Floors of others that planned floors took the place of, by unit.
+        found: Floors that others set last, by unit.
         refusals: Whether units that are short are held to what they have; False: as if they could grow.
 
     Returns:

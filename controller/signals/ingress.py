@@ -95,6 +95,17 @@ def hostnames(obj: Object) -> tuple[str, ...]:
     return tuple(name for entry in items(obj, "status", "loadBalancer", "ingress") if (name := text(entry, "hostname")))
 
 
+def target_group_setting(key: str, service: Mapping[str, Any], ingress: Mapping[str, Any]) -> str:
+    """A setting of a target group, "" if it is not stated: the Service's annotation replaces the Ingress's, also where it is empty.
+
+    Args:
+        key: The annotation.
+        service: The Service's annotations.
+        ingress: The Ingress's.
+    """
+    return text(service if key in service else ingress, key)
+
+
 def routes(obj: Object) -> Iterator[Route]:
     """The paths of all rules in order."""
     for index, rule in enumerate(items(obj, "spec", "rules")):

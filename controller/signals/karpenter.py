@@ -457,10 +457,8 @@ class KarpenterView:
         at = event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None:
             return ()
-        pod, limited = (
-            f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}",
-            limited_pools(text(obj, "message")),
-        )
+        pod = f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}"
+        limited = limited_pools(text(obj, "message"))
         if limited and not pool_of_pod:
             self._early[pod] = (tuple(limited), at)
             while len(self._early) > _MAX_EARLY:

@@ -96,25 +96,15 @@ def test_late_deliveries_are_no_other_clock() -> None:
     assert cluster.view.time.skew_s == 0.0
 
 
-def test_what_comes_at_once_after_a_hang_is_no_other_clock() -> None:
-    """A connection that hung delivers all that it missed: in a quiet cluster nothing fresher comes for hours."""
+@pytest.mark.parametrize(("count", "apart_s"), [pytest.param(6, 0, id="one connection"), pytest.param(5, 6, id="one after the other")])
+def test_what_comes_after_a_hang_is_no_other_clock(count: int, apart_s: float) -> None:
+    """A connection delivers all that it missed, and of several each waits for its own time-out. A quiet cluster has nothing fresher."""
     cluster = Cluster()
     at = cluster.now
     cluster.ours.advance(45)
-    for number in range(6):
+    for number in range(count):
         cluster.view.changed(NODE_CLAIMS, None, "ADDED", node_claim(f"inf2-aaaa{number}", "inf2", at))
-    cluster.ours.advance(HOUR_S)
-    assert cluster.view.time.skew_s == 0.0
-
-
-def test_connections_that_hung_and_resume_one_after_the_other_are_no_other_clock() -> None:
-    """Each waits for its own time-out: what is the later delivered is the older."""
-    cluster = Cluster()
-    at = cluster.now
-    cluster.ours.advance(45)
-    for number in range(5):
-        cluster.view.changed(NODE_CLAIMS, None, "ADDED", node_claim(f"inf2-aaaa{number}", "inf2", at))
-        cluster.ours.advance(6)
+        cluster.ours.advance(apart_s)
     cluster.ours.advance(HOUR_S)
     assert cluster.view.time.skew_s == 0.0
 
