@@ -38,10 +38,11 @@ from controller.service.work_queue import WorkQueue
 from controller.signals.cluster import ClusterView
 from controller.signals.observer import ClusterObserver
 
-PASSES_PER_S: Final = 20.0
-"""Most passes a second without a change: the waiting of a thousand applications must not keep a core busy."""
-ROUND_S: Final = 0.25
-"""Time between two rounds over a large fleet in which nothing changes, seconds: five passes in each."""
+PASSES_PER_S: Final = 1000 / 59
+"""Most passes a second without a change: the waiting of a thousand applications must not keep a core busy. Each of them still has a pass in
+every metric period of CloudWatch, a minute, with a second for the round and the pass."""
+ROUND_S: Final = 0.5
+"""Time between two rounds over a large fleet in which nothing changes, seconds: eight or nine passes in each."""
 WORKERS: Final = 8
 """Passes at the same time. A worker mostly waits for answers: [why eight](../../docs/decisions/0011-work-queue.md)."""
 MANY: Final = 32

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clock import ManualClock, SystemClock
-from controller.service.work_queue import OVERTAKE_S, WorkQueue
+from controller.service.work_queue import HELP_S, OVERTAKE_S, WorkQueue
 from failover_harness.waiting import wait_for
 from tests.support.applications import NOW
 
@@ -200,6 +200,66 @@ def test_what_becomes_ready_wakes_as_many_workers_and_never_too_few() -> None:
     queue.close()
     for worker in workers:
         worker.join(10)
+
+
+def watched(queue: WorkQueue, idle: int) -> list[int]:
+    """The workers that are woken from now on, where this many wait for a key."""
+    woken: list[int] = []
+    queue._idle = idle
+    queue._news.notify = lambda n=1: woken.append(n)  # type: ignore[method-assign]
+    return woken
+
+
+def test_what_is_merely_due_is_for_one_worker_whom_another_helps_if_it_is_held_up() -> None:
+    """Workers that share a few passes cost more than one that does them all."""
+    queue, clock, _ = queue_of(*"abcd")
+    queue.add("abcd")
+    for key in drained(queue):
+        queue.done(key, 15.0)
+    woken = watched(queue, idle=8)
+    clock.advance(15.0)
+    assert queue.promote() == pytest.approx(HELP_S)
+    assert woken == [1]
+    assert queue.take() is not None  # its worker is held up by this one
+    clock.advance(HELP_S)
+    assert queue.promote() == pytest.approx(HELP_S)
+    assert woken == [1, 1]
+    assert [queue.take(), queue.take()] != [None, None]
+    clock.advance(HELP_S)
+    assert queue.promote() == math.inf, "the last one has a worker of its own"
+    assert woken == [1, 1, 1]
+    assert queue.take() is not None
+    assert queue.promote() == math.inf
+    assert woken == [1, 1, 1], "nothing waits"
+
+
+def test_where_all_workers_are_busy_nobody_asks_for_a_round() -> None:
+    """Each takes the next key by itself."""
+    queue, clock, _ = queue_of(*"abcd")
+    queue.add("abcd")
+    for key in drained(queue):
+        queue.done(key, 15.0)
+    woken = watched(queue, idle=0)
+    clock.advance(15.0)
+    assert (queue.promote(), woken) == (math.inf, [])
+
+
+def test_a_change_wakes_one_worker_of_its_own() -> None:
+    """Also where the key was due already, so that a worker that is held up does not hold it up; and no second one in vain."""
+    queue, clock, _ = queue_of(*"abc")
+    queue.add("ab")
+    for key in drained(queue):
+        queue.done(key, 15.0)
+    woken = watched(queue, idle=8)
+    queue.add("c")
+    assert queue.promote() == 15.0
+    assert woken == [1]
+    clock.advance(15.0)
+    queue.promote()
+    assert woken == [1, 1], "for the two that are due"
+    queue.add("a")
+    assert woken == [1, 1, 1]
+    assert queue.take() == "c"
 
 
 def test_a_closed_queue_lets_its_workers_go() -> None:
