@@ -21,7 +21,9 @@ replicas have been scaled down, so both act alike; `research.split` compares the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from controller.policy.conclusion import Conclusion, conclude
@@ -198,13 +200,13 @@ class Production:
             for tick in range(run.start, run.end):
                 if tick < due and tick != run.end - 1 and not self.every_tick:
                     continue
-                seen = world.snapshot(_EPOCH + tick * trace.tick_s, since, joined)
-                made = _asked(memory, seen, trace.tick_s)
+                now = _EPOCH + tick * trace.tick_s
+                made = _asked(memory, partial(world.snapshot, outage_since=since, registered=joined), now, trace.tick_s)
                 memory, decision = made.memory, made.decision
                 due = _due(decision, tick, run, trace.tick_s)
                 if decision.verb.changes_mode and decision.mode is not None and tick + 1 < ticks:
                     changes.append(tick + 1)
-                    memory, world.mode, due = made.routed(seen.now), decision.mode, tick + 1
+                    memory, world.mode, due = made.routed(now), decision.mode, tick + 1
         return changes
 
 
@@ -218,13 +220,13 @@ def _due(decision: Decision, tick: int, run: Run, tick_s: float) -> int:
     return tick + max(1, int(decision.next_check_s // tick_s))
 
 
-def _asked(memory: Memory, seen: Snapshot, tick_s: float) -> Conclusion:
-    """The decision of one tick. It decides again on the same observation for every wait that ends within the tick."""
-    end = seen.now + tick_s
-    made = conclude(memory, seen)
+def _asked(memory: Memory, observed: Callable[[float], Snapshot], now: float, tick_s: float) -> Conclusion:
+    """The decision of one tick. It observes and decides again for every wait that ends within the tick: EC2 refuses again by then."""
+    end = now + tick_s
+    made = conclude(memory, observed(now))
     for _ in range(_ASKED_AGAIN):
         wait = made.decision.next_check_s
         if made.decision.verb.changes_mode or wait is None or made.snapshot.now + wait >= end:
             break
-        made = conclude(made.memory, replace(made.snapshot, now=made.snapshot.now + wait))
+        made = conclude(made.memory, observed(made.snapshot.now + wait))
     return made
