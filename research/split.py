@@ -219,7 +219,8 @@ class Fleet:
         for unit in self.application.units:
             ready, name = self.ready[unit.name], unit.name
             scaler = Scaler(name, "1", self.floors[name], most[name], target=number(unit.throughput))
-            counted = Sample(demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units), self.now)
+            sent = demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units)
+            counted = Sample(sent, self.now - self.delay * self.step_s)
             units[name] = UnitObservation(
                 name, PoolObservation(unit.node_pool), desired=ready + len(self.starting[name]), ready=ready, demand=counted, scaler=scaler
             )

@@ -14,7 +14,8 @@ from controller.policy.availability import availability
 from controller.policy.breach import latency_breach
 from controller.policy.figures import Figures
 from controller.policy.model import Application, Snapshot, UnitEvidence
-from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, largest_remainder, weight_strategy
+from controller.policy.rounding import largest_remainder
+from controller.policy.weights import apply_availability, base_weights, carries, follows_ready, weight_strategy
 
 _STEPS: Final = 5  # from their throughput to the policy's limit: the least load of these at which the others can serve what is missing
 

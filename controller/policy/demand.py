@@ -27,14 +27,26 @@ def total_demand(snapshot: Snapshot) -> float | None:
         None where no unit has a fresh sample. A unit without one, beside others that have one, counts as 0: it publishes nothing because it
         serves nothing. A value that cannot be a count of requests (negative, not a number, as large as a time stamp) is no sample.
     """
-    counted = [observed.demand for observed in snapshot.units.values() if observed.demand is not None]
-    fresh = [one.value for one in counted if _fresh(snapshot, one) and 0 <= one.value < MOST_REQUESTS]
-    total = sum(fresh)
-    return total if fresh and total < math.inf else None
+    counted = [one.value for one in _counted(snapshot)]
+    total = sum(counted)
+    return total if counted and total < math.inf else None
 
 
-def _fresh(snapshot: Snapshot, sample: Sample) -> bool:
-    return abs(snapshot.now - sample.at) <= fresh_s(snapshot.application.metric_period_s)
+def demand_age_s(snapshot: Snapshot) -> float:
+    """How old the demand is, seconds since the end of the period that it was counted in; 0 where none is known."""
+    return max(0.0, min((snapshot.now - one.at for one in _counted(snapshot)), default=0.0))
+
+
+def _counted(snapshot: Snapshot) -> list[Sample]:
+    """The samples of the units' counters that count."""
+    samples = (observed.demand for observed in snapshot.units.values())
+    return [one for one in samples if one is not None and _counts(snapshot, one)]
+
+
+def _counts(snapshot: Snapshot, sample: Sample) -> bool:
+    """Whether a sample is fresh, and can be a count of requests."""
+    fresh = abs(snapshot.now - sample.at) <= fresh_s(snapshot.application.metric_period_s)
+    return fresh and 0 <= sample.value < MOST_REQUESTS
 
 
 def capacity_throughputs(application: Application) -> dict[str, float]:
@@ -89,7 +101,7 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
         target = float(scaler.target) if scaler is not None and not scaler.formula else 0.0
     except ValueError:
         return 0
-    if sample is None or not _fresh(snapshot, sample) or not 0 <= sample.value < MOST_REQUESTS or not 0 < target < math.inf:
+    if sample is None or not _counts(snapshot, sample) or not 0 < target < math.inf:
         return 0
     return math.ceil(sample.value / target - 1e-9)
 

@@ -11,12 +11,12 @@ from controller.policy.availability import availability, healthy_targets, servin
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.model import Application, Snapshot
 from controller.policy.reservations import leaving
+from controller.policy.rounding import least_overload
 from controller.policy.weights import (
     apply_availability,
     base_weights,
     carries,
     follows_ready,
-    largest_remainder,
     ready_shares,
     weight_strategy,
 )
@@ -67,7 +67,7 @@ class Figures:
         if follows_ready(application):
             shares, cost = _following_ready(application, demand, serving, lasting, back - ending)
             needed, cut = needed_replicas(snapshot, shares, demand), frozenset[str]()
-            return cls(demand, healthy, serving, largest_remainder(shares), cost, cut, needed, ending)
+            return cls(demand, healthy, serving, least_overload(shares), cost, cut, needed, ending)
         intended, cost, cut = _following_availability(application, demand, serving, back - ending)
         intended = _without_ending(application, demand, lasting, intended, ending)
         return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand), ending)

@@ -13,7 +13,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.cost import dollars
-from controller.policy.demand import ceiling, needed_replicas, probing, scaler_replicas
+from controller.policy.demand import ceiling, demand_age_s, needed_replicas, probing, scaler_replicas
 from controller.policy.expected_demand import expected_demand
 from controller.policy.figures import Figures
 from controller.policy.fleet import Needs, Offer, cheapest_fleet
@@ -52,7 +52,7 @@ def planned(
         snapshot: What is observed.
         figures: For the demand.
         evidence: What is proven, by unit.
-        history: The demands so far, for what is expected one cold start ahead, that of the slowest unit.
+        history: The demands so far, for what is expected one cold start from now, that of the slowest unit, however old the metrics are.
         found: Floors that others set last, by unit.
 
     Returns:
@@ -61,7 +61,7 @@ def planned(
     policy, units = snapshot.application.policy, snapshot.application.units
     if policy.strategy is not Strategy.PLANNED or figures.demand is None:
         return None
-    ahead_s = max(unit.cold_start_s for unit in units)
+    ahead_s = max(unit.cold_start_s for unit in units) + demand_age_s(snapshot)
     expected = expected_demand(history, snapshot.now, figures.demand, ahead_s)
     most = figures.demand * (1 + policy.planned_max_above_scaler)
     demand = min(expected.demand, most)

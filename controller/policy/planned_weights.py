@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 from controller.policy.model import Application, PlannedFleet
-from controller.policy.weights import largest_remainder
+from controller.policy.rounding import least_overload
 
 
 def planned_weights(application: Application, serving: Mapping[str, int], demand: float, shown: PlannedFleet) -> dict[str, int]:
@@ -34,7 +34,7 @@ def planned_weights(application: Application, serving: Mapping[str, int], demand
         return {}
     part = min(1.0, max(0.0, demand - carried) / (together - carried)) if together > carried else 0.0
     shares = {name: own[name] + part * (ready[name] - own[name]) for name in ready}
-    return largest_remainder(shares if any(shares.values()) else ready)
+    return least_overload(shares if any(shares.values()) else ready)
 
 
 def beyond(application: Application, weights: Mapping[str, int], demand: float, shown: PlannedFleet) -> float:

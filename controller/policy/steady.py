@@ -98,7 +98,7 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
             return _Wanted(routing.targets, _young_s(case))
         if _as_written(application, figures.cost):
             return _Wanted(targets)
-    kept = not routing.foreign and close(routing.targets, targets) and not (mode is Mode.COST and _overloads_short(case))
+    kept = not routing.foreign and close(routing.targets, targets) and not (mode is Mode.COST and _overloads(targets, case))
     return _Wanted(routing.targets if kept else targets)
 
 
@@ -111,8 +111,19 @@ def _follows_noise(targets: tuple[Target, ...], case: Case) -> bool:
     return case.absorption is not None and not routing.foreign and alike(routing.targets, targets)
 
 
+def _overloads(targets: tuple[Target, ...], case: Case) -> bool:
+    """Whether the present weights send a unit more than it can serve, and those of another action would not.
+
+    Of a light unit a point of a percent may be a third of its share, so weights that are close may be far too much.
+    """
+    application, figures = case.snapshot.application, case.figures
+    if not follows_ready(application):
+        return _overloads_short(case)
+    return not _carried(targets, case) and carry(application, _by_unit(application, targets), figures.serving, figures.demand)
+
+
 def _overloads_short(case: Case) -> bool:
-    """Whether the present weights send an absorbed unit more than it can serve. Of a light unit a point of a percent may be a tenth."""
+    """Whether the present weights send an absorbed unit more than it can serve."""
     found, application = case.absorption, case.snapshot.application
     if found is None or not found.fits or not found.cut:
         return False

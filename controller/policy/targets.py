@@ -13,8 +13,9 @@ from controller.policy.model import (
     RoutingStyle,
     Target,
 )
+from controller.policy.rounding import largest_remainder, least_overload
 from controller.policy.routing import MAX_TARGET_GROUPS
-from controller.policy.weights import base_weights, capacity_shares, largest_remainder, weight_strategy
+from controller.policy.weights import base_weights, capacity_shares, weight_strategy
 
 
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:
@@ -36,7 +37,7 @@ def capacity_targets(application: Application, serving: Mapping[str, int]) -> tu
 
 def _in_place_weights(application: Application, serving: Mapping[str, int]) -> dict[str, int]:
     shares = capacity_shares(application, serving)
-    return largest_remainder(shares if any(shares.values()) else dict.fromkeys(shares, 1.0))
+    return least_overload(shares if any(shares.values()) else dict.fromkeys(shares, 1.0))
 
 
 def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
@@ -76,7 +77,7 @@ def return_targets(application: Application, figures: Figures, step: int) -> tup
         present = _in_place_weights(application, figures.serving)
         total = sum(present.values())
         mixed = {name: direct[name] + (1 - share) * present[name] / total for name in direct}
-        return cost_targets(application, largest_remainder(mixed))
+        return cost_targets(application, least_overload(mixed))
     heaviest = sorted(direct, key=lambda name: -direct[name])[: MAX_TARGET_GROUPS - 1]
     stepped = {name: direct[name] for name in direct if name in heaviest and direct[name] > 0}
     rounded = largest_remainder({"": 1 - sum(stepped.values()), **stepped})

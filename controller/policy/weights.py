@@ -9,24 +9,17 @@ Where the formulas come from:
 - ``w_i = (C_i / L_i) / sum(C / L)`` is published with it for cost mode and is **not offered**: it grows with the cost, so of two equally
   fast units the more expensive one gets more traffic. With the sample's numbers inf2, by far the cheapest, gets the least (14 %).
 - No published formula gives the weights that the sample ships (40/20/15/10/15), hence `WeightStrategy.EXPLICIT`.
-
-Rounding uses exact fractions of the decimal numbers that people wrote. So a tie is a tie on every machine, and the order breaks it, never
-the noise of binary floating point.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
 from controller.policy.model import Application, CapacityWeights, Strategy, Unit, WeightStrategy
-
-TOTAL: Final = 100
-"""What derived weights add up to: percent, as people read them; an action takes 0 to 999 for each target group."""
-
+from controller.policy.rounding import exact_fraction, largest_remainder, least_overload
 
 _FOLLOW_READY: Final = frozenset({WeightStrategy.MERIT_ORDER, WeightStrategy.READY_PROPORTIONAL})
 
@@ -54,83 +47,6 @@ def carries(application: Application, name: str) -> bool:
 def follows_ready(application: Application) -> bool:
     """Whether the weights of cost mode follow the ready replicas by themselves; with merit order they follow the demand too."""
     return weight_strategy(application) in _FOLLOW_READY
-
-
-def largest_remainder(shares: Mapping[str, float | Fraction], total: int = TOTAL) -> dict[str, int]:
-    """Rounds shares to integers that add up to `total` exactly (Hamilton's method, with a floor of 1 for what is not zero).
-
-    Every share gets its quota rounded down; what is left goes to the largest remainders, ties in the order of `shares`. A share that is not
-    zero but would round to 0 gets 1 instead, at the expense of the others: a unit that can serve must not vanish from the action by
-    rounding. Only where `total` is smaller than the number of such shares do the smallest become 0.
-
-    Args:
-        shares: What each name should get; any finite, non-negative unit of measure, only their proportion counts.
-        total: What the result adds up to; not negative.
-
-    Returns:
-        One integer a name, in the order of `shares`.
-
-    Raises:
-        ValueError: A share is negative, infinite or not a number, `total` is negative, or `total` is positive and no share is.
-    """
-    if total < 0:
-        raise ValueError(f"total must not be negative, got {total}")
-    return dict(_rounded(tuple((name, _exact(f"share of {name}", share)) for name, share in shares.items()), total))
-
-
-@lru_cache(maxsize=4096)
-def _rounded(exact: tuple[tuple[str, Fraction], ...], total: int) -> dict[str, int]:
-    """`largest_remainder`, cached: the passes between two measurements of the demand ask for the same weights."""
-    rest = {name: share for name, share in exact if share > 0}
-    result = {name: 0 for name, _ in exact}
-    if total == 0:
-        return result
-    if not rest:
-        raise ValueError(f"no share is greater than zero, so {total} cannot be divided")
-    keep_all = total >= len(rest)
-    left = total
-    while True:
-        rounded = _hamilton(rest, left)
-        lost = [name for name, weight in rounded.items() if weight == 0]
-        if not lost or not keep_all:
-            return result | rounded
-        for name in lost:
-            result[name] = 1
-            left -= 1
-            del rest[name]
-
-
-def _hamilton(shares: Mapping[str, Fraction], total: int) -> dict[str, int]:
-    """Largest-remainder rounding of positive shares, without a floor."""
-    whole = sum(shares.values(), Fraction(0))
-    quotas = {name: share * total / whole for name, share in shares.items()}
-    result = {name: math.floor(quota) for name, quota in quotas.items()}
-    # `sorted` is stable, so equal remainders keep the order of `shares`.
-    by_remainder = sorted(quotas, key=lambda name: result[name] - quotas[name])
-    for name in by_remainder[: total - sum(result.values())]:
-        result[name] += 1
-    return result
-
-
-def _exact(what: str, value: float | Fraction) -> Fraction:
-    """The number as it was written (0.15 is 15/100, not the nearest binary fraction).
-
-    Raises:
-        ValueError: It is negative, infinite or not a number.
-    """
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{what} must be finite, got {value}")
-        value = _written(value)
-    if value < 0:
-        raise ValueError(f"{what} must not be negative, got {value}")
-    return Fraction(value)
-
-
-@lru_cache(maxsize=4096)
-def _written(value: float) -> Fraction:
-    """The decimal number as a fraction. Prices and throughputs are the same in every decision, and reading them was half of its time."""
-    return Fraction(repr(value))
 
 
 def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float | None, ready: Mapping[str, int]) -> dict[str, int]:
@@ -169,7 +85,7 @@ def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float 
         case WeightStrategy.THROUGHPUT_PER_COST_LATENCY:
             return largest_remainder({unit.name: _throughput(unit) / (_cost(unit) * _latency(unit)) for unit in units})
         case WeightStrategy.MERIT_ORDER | WeightStrategy.READY_PROPORTIONAL:
-            return largest_remainder(ready_shares(units, strategy, demand, ready))
+            return least_overload(ready_shares(units, strategy, demand, ready))
 
 
 def ready_shares(units: Sequence[Unit], strategy: WeightStrategy, demand: float | None, ready: Mapping[str, int]) -> dict[str, Fraction]:
@@ -200,7 +116,7 @@ def _explicit(units: Sequence[Unit]) -> dict[str, int]:
 
 def _ready(replicas: Iterable[tuple[str, int]]) -> dict[str, Fraction]:
     """Ready replicas of every unit; one each where no unit has any."""
-    known = {name: _exact(f"ready replicas of {name}", count) for name, count in replicas}
+    known = {name: exact_fraction(f"ready replicas of {name}", count) for name, count in replicas}
     return known if any(known.values()) else dict.fromkeys(known, Fraction(1))
 
 
@@ -217,7 +133,7 @@ def _merit_order(
     """
     ready, costs = _ready(replicas), {name: _cost_of(name, price, throughput) for name, price, throughput in units}
     capacity = {name: ready[name] * _positive(f"throughput of {name}", throughput) for name, _, throughput in units}
-    left = sum(capacity.values(), Fraction(0)) if demand is None else _exact("demand", demand)
+    left = sum(capacity.values(), Fraction(0)) if demand is None else exact_fraction("demand", demand)
     # `sorted` is stable: units of equal cost are filled in the order of the file.
     order = [name for name in sorted(costs, key=costs.__getitem__) if capacity[name] > 0]
     served = dict.fromkeys(capacity, Fraction(0))
@@ -255,10 +171,10 @@ def _scaled(base: tuple[tuple[str, int], ...], availability: tuple[tuple[str, fl
     for name, weight in base:
         if name not in known:
             raise ValueError(f"availability of {name} is missing")
-        available = _exact(f"availability of {name}", known[name])
+        available = exact_fraction(f"availability of {name}", known[name])
         if available > 1:
             raise ValueError(f"availability of {name} must be 0 to 1, got {known[name]}")
-        shares[name] = _exact(f"weight of {name}", weight) * available
+        shares[name] = exact_fraction(f"weight of {name}", weight) * available
     if not any(shares.values()):
         return {}
     factors = {shares[name] / weight for name, weight in base if weight}
@@ -368,7 +284,7 @@ def _blend(weights: tuple[tuple[str, float], ...], units: tuple[tuple[str, float
     unknown = [name for name, _ in weights if name not in costs]
     if unknown:
         raise ValueError(f"no deployment unit is named {', '.join(unknown)}")
-    exact = {name: _exact(f"weight of {name}", weight) for name, weight in weights}
+    exact = {name: exact_fraction(f"weight of {name}", weight) for name, weight in weights}
     whole = sum(exact.values(), Fraction(0))
     if whole == 0:
         raise ValueError("the weights are all zero, so no traffic is split")
@@ -393,7 +309,7 @@ def _latency(unit: Unit) -> Fraction:
 
 
 def _positive(what: str, value: float) -> Fraction:
-    exact = _exact(what, value)
-    if exact == 0:
+    number = exact_fraction(what, value)
+    if number == 0:
         raise ValueError(f"{what} must be greater than zero")
-    return exact
+    return number

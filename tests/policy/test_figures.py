@@ -17,7 +17,7 @@ from controller.policy.decide import decide
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.figures import Figures
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
-from controller.policy.weights import largest_remainder
+from controller.policy.rounding import largest_remainder
 from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 

@@ -8,6 +8,7 @@ import pytest
 
 from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
+from controller.policy.expected_demand import SLOT_S, noted_demand
 from controller.policy.model import (
     Application,
     Held,
@@ -79,6 +80,20 @@ def test_a_rising_demand_replaces_no_replica() -> None:
 def test_other_strategies_plan_nothing(strategy: Strategy) -> None:
     """Nor do they compute it."""
     assert decide(memory(), _observed(_application(strategy)))[1].planned is None
+
+
+@pytest.mark.parametrize("age_s", [0.0, 180.0, -5.0])
+def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(age_s: float) -> None:
+    """CloudWatch shows the demand of minutes ago: what is requested now serves a cold start from now, not from then."""
+    app, per_s, history = _application(resilience_share=0.0, planned_max_above_scaler=10.0), 0.1, None
+    for at in range(-3 * int(SLOT_S), 0, int(SLOT_S)):
+        history = noted_demand(history, NOW + at, 1_000.0 + per_s * at)
+    seen = _observed(app, 1_000.0)
+    units = {name: replace(one, demand=Sample(200.0, NOW - age_s)) for name, one in seen.units.items()}
+    found = decide(replace(memory(), demand_history=history), replace(seen, units=units))[1].planned
+    assert found is not None
+    ahead_s = max(unit.cold_start_s for unit in app.units) + max(0.0, age_s)
+    assert found.expected == pytest.approx(1_000.0 + per_s * ahead_s, rel=0.001)
 
 
 def test_missing_metrics_plan_nothing() -> None:

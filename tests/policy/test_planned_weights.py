@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.fleet import Fleet, Needs
-from controller.policy.model import Application, PlannedFleet
+from controller.policy.model import Application, PlannedFleet, PolicySettings, Strategy, WeightStrategy
 from controller.policy.planned_weights import beyond, planned_weights
+from controller.policy.weights import base_weights
+from failover_testbed.traffic.autoscaler import Autoscaler
 from tests.support.applications import application, seed_units
 
 FAST, SLOW, OTHER = "fast", "slow", "other"
@@ -49,6 +51,20 @@ def test_weights(serving: Mapping[str, int], fleet: tuple[int, ...], demand: flo
     for scale in (0.001, 1.0, 100.0):
         found = planned_weights(_application(scale), serving, scale * demand, _fleet(*fleet))
         assert found == dict(zip(UNITS, weights, strict=True))
+
+
+def test_a_full_fleet_makes_no_scaler_start_a_replica() -> None:
+    """A weight is a hundredth of the demand: rounded up it may be a sixth more than the one replica of a small unit carries."""
+    app = application(policy=PolicySettings(strategy=Strategy.PLANNED))
+    for inf2 in range(1, 60):
+        counts = {unit.name: inf2 if unit is app.units[0] else 1 for unit in app.units}
+        demand = sum(counts[unit.name] * unit.throughput for unit in app.units)
+        fleet = replace(_fleet(0, 0, 0), fleet=replace(_fleet(0, 0, 0).fleet, replicas=counts))
+        for weights in (planned_weights(app, counts, demand, fleet), base_weights(app.units, WeightStrategy.MERIT_ORDER, demand, counts)):
+            for unit in app.units:
+                sent = demand * weights[unit.name] / 100
+                wanted = Autoscaler().replicas(0.0, sent, unit.throughput, counts[unit.name], least=1, most=100)
+                assert wanted <= counts[unit.name], (inf2, unit.name, weights)
 
 
 def test_nothing_that_can_serve_gets_no_weights() -> None:

@@ -44,6 +44,16 @@ def test_what_overloads_a_unit_is_urgent() -> None:
     assert [target.weight for target in decision.targets] == [40, 49, 11, 0, 0]
 
 
+def test_weights_that_are_close_and_overload_a_light_unit_are_not_kept() -> None:
+    """20 replicas of inf2 and one of each other unit, all full: 4 instead of 3 % send g5-cuda a fifth too much."""
+    made = world(2_441, 84, 6, 4, 3, 3, ready=20)
+    for name, (ready, sent) in {INF2: (20, 2_050), TRN1: (1, 147), "sd21-g5-triton": (1, 98), "sd21-g6-triton": (1, 73)}.items():
+        made = change(made, name, ready=ready, demand=Sample(sent, NOW))
+    made = change(made, "sd21-g5-cuda", ready=1, demand=Sample(73, NOW))
+    decision = decided(made)
+    assert (decision.verb, [target.weight for target in decision.targets]) == (Verb.REWEIGHT, [88, 5, 3, 2, 2])
+
+
 def test_a_unit_that_ceased_to_serve_is_urgent() -> None:
     """Its target group would answer 503."""
     decision = decided(world(200, 45, 55, 0, 0, 0, ready=0))

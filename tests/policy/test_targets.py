@@ -11,6 +11,7 @@ from controller.policy.figures import Figures
 from controller.policy.model import CapacityWeights, Mode, PolicySettings, RoutingStyle
 from controller.policy.routing import format_action, parse_action, states_stickiness
 from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
+from controller.policy.weights import capacity_shares
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application, snapshot
 
 POLICY = PolicySettings(stickiness_cost_s=200, stickiness_capacity_s=20, return_steps=4)
@@ -37,6 +38,18 @@ def test_in_place_without_replicas_all_units_count_alike(by: CapacityWeights) ->
     found = capacity_targets(made, dict.fromkeys(SERVICES, 0))
     assert [target.service for target in found] == list(SERVICES)
     assert {target.weight for target in found} == {20}
+
+
+@pytest.mark.parametrize("by", CapacityWeights)
+def test_in_place_no_unit_gets_a_tenth_beyond_its_share(by: CapacityWeights) -> None:
+    """Scalers tolerate a tenth. Rounded to the nearest part, a unit with one replica of many got up to a half too much."""
+    app = application(routing_style=RoutingStyle.IN_PLACE, policy=PolicySettings(capacity_weights=by))
+    for replicas in range(5, 41):
+        serving = {unit.name: replicas if number == 0 else 1 for number, unit in enumerate(app.units)}
+        shares = capacity_shares(app, serving)
+        for target in capacity_targets(app, serving):
+            name = next(unit.name for unit in app.units if unit.backend.service == target.service)
+            assert target.weight / 100 <= 1.1 * shares[name] / sum(shares.values())
 
 
 def test_in_place_a_unit_that_is_not_known_gets_nothing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +16,6 @@ from controller.policy.weights import (
     base_weights,
     blended_cost,
     cost_per_request,
-    largest_remainder,
     price_ratio,
 )
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
@@ -48,75 +46,6 @@ SHIPPED = {"inf2": 40, "trn1": 20, "g5-triton": 15, "g6-triton": 10, "g5-cuda": 
 
 no_deadline = settings(deadline=None)
 names = st.text("abcdefgh", min_size=1, max_size=4)
-positive_shares = st.dictionaries(names, st.floats(min_value=0, max_value=1e300), min_size=1, max_size=8).filter(lambda s: any(s.values()))
-
-
-class TestLargestRemainder:
-    @pytest.mark.parametrize(
-        ("shares", "total", "expected"),
-        [
-            pytest.param({"a": 1.0, "b": 1.0}, 100, {"a": 50, "b": 50}, id="equal shares"),
-            pytest.param({"a": 1.0, "b": 1.0, "c": 1.0}, 100, {"a": 34, "b": 33, "c": 33}, id="tie goes to the first"),
-            pytest.param({"c": 1.0, "b": 1.0, "a": 1.0}, 100, {"c": 34, "b": 33, "a": 33}, id="first by order, not by name"),
-            pytest.param({"a": 0.15, "b": 0.85}, 10, {"a": 2, "b": 8}, id="a decimal tie is a tie, although 0.15 + 0.85 is not in binary"),
-            pytest.param({"a": 0.85, "b": 0.15}, 10, {"a": 9, "b": 1}, id="the same tie the other way round"),
-            pytest.param({"a": 0.0, "b": 3.0}, 100, {"a": 0, "b": 100}, id="zero stays zero"),
-            pytest.param({"a": 1.0, "b": 1e9}, 100, {"a": 1, "b": 99}, id="what is not zero keeps one"),
-            pytest.param({"a": 1e-9, "b": 1e-9, "c": 1.0}, 3, {"a": 1, "b": 1, "c": 1}, id="as many as there are"),
-            pytest.param({"a": 1.0, "b": 2.0, "c": 3.0}, 2, {"a": 0, "b": 1, "c": 1}, id="fewer than there are: the smallest goes"),
-            pytest.param({"a": 5e-324, "b": 1e308}, 100, {"a": 1, "b": 99}, id="the extremes of a float"),
-            pytest.param({"a": 1.0}, 0, {"a": 0}, id="nothing to divide"),
-            pytest.param({}, 0, {}, id="nothing among nobody"),
-        ],
-    )
-    def test_rounds_as_a_person_would(self, shares: dict[str, float], total: int, expected: dict[str, int]) -> None:
-        assert largest_remainder(shares, total) == expected
-
-    @pytest.mark.parametrize(
-        ("shares", "total", "text"),
-        [
-            pytest.param({"a": math.nan}, 100, "share of a must be finite", id="nan"),
-            pytest.param({"a": math.inf}, 100, "share of a must be finite", id="infinite"),
-            pytest.param({"a": 1.0, "b": -0.1}, 100, "share of b must not be negative", id="negative"),
-            pytest.param({"a": 0.0}, 100, "no share is greater than zero", id="all zero"),
-            pytest.param({}, 1, "no share is greater than zero", id="nobody to get it"),
-            pytest.param({"a": 1.0}, -1, "total must not be negative", id="negative total"),
-        ],
-    )
-    def test_refuses_what_has_no_answer(self, shares: dict[str, float], total: int, text: str) -> None:
-        with pytest.raises(ValueError, match=text):
-            largest_remainder(shares, total)
-
-    @no_deadline
-    @given(positive_shares, st.integers(0, 999))
-    def test_adds_up_exactly_in_the_given_order_and_is_never_negative(self, shares: dict[str, float], total: int) -> None:
-        result = largest_remainder(shares, total)
-        assert list(result) == list(shares)
-        assert sum(result.values()) == total
-        assert min(result.values()) >= 0
-
-    @no_deadline
-    @given(positive_shares, st.integers(0, 999))
-    def test_gives_one_to_everything_that_is_not_zero_while_there_is_enough(self, shares: dict[str, float], total: int) -> None:
-        result = largest_remainder(shares, total)
-        lost = [name for name, share in shares.items() if share > 0 and result[name] == 0]
-        assert not lost or total < sum(share > 0 for share in shares.values())
-        assert all(result[name] == 0 for name, share in shares.items() if share == 0)
-
-    @no_deadline
-    @given(positive_shares, st.integers(0, 999))
-    def test_never_gives_less_to_a_larger_share(self, shares: dict[str, float], total: int) -> None:
-        result = largest_remainder(shares, total)
-        for one, share in shares.items():
-            for other, larger in shares.items():
-                assert not share < larger or result[one] <= result[other]
-
-    @no_deadline
-    @given(st.dictionaries(names, st.integers(1, 1000), min_size=1, max_size=6))
-    def test_stays_within_one_of_the_quota_where_no_floor_is_needed(self, shares: dict[str, int]) -> None:
-        whole, total = sum(shares.values()), 10_000
-        result = largest_remainder(shares, total)
-        assert all(abs(Fraction(share * total, whole) - result[name]) < 1 for name, share in shares.items())
 
 
 class TestBaseWeights:
