@@ -79,6 +79,7 @@ class WorkQueue:
             self._entries = {key: self._entries.get(key) or _Entry() for key in keys}
             ready = [entry for entry in self._entries.values() if entry.ready]
             self._waiting, self._changes = len(ready), sum(entry.changed is not None for entry in ready)
+            self._woken = 0  # it may have been for keys that are gone
 
     def add(self, keys: Iterable[str]) -> None:
         """Notes that something changed. Unknown keys are ignored."""

@@ -202,6 +202,15 @@ def test_what_becomes_ready_wakes_as_many_workers_and_never_too_few() -> None:
         worker.join(10)
 
 
+def at_rest(*keys: str) -> tuple[WorkQueue, ManualClock]:
+    """A queue with these keys and its clock, after a pass over each: they are due in 15 s."""
+    queue, clock, _ = queue_of(*keys)
+    queue.add(keys)
+    for key in drained(queue):
+        queue.done(key, 15.0)
+    return queue, clock
+
+
 def watched(queue: WorkQueue, idle: int) -> list[int]:
     """The workers that are woken from now on, where this many wait for a key."""
     woken: list[int] = []
@@ -212,10 +221,7 @@ def watched(queue: WorkQueue, idle: int) -> list[int]:
 
 def test_what_is_merely_due_is_for_one_worker_whom_another_helps_if_it_is_held_up() -> None:
     """Workers that share a few passes cost more than one that does them all."""
-    queue, clock, _ = queue_of(*"abcd")
-    queue.add("abcd")
-    for key in drained(queue):
-        queue.done(key, 15.0)
+    queue, clock = at_rest(*"abcd")
     woken = watched(queue, idle=8)
     clock.advance(15.0)
     assert queue.promote() == pytest.approx(HELP_S)
@@ -235,10 +241,7 @@ def test_what_is_merely_due_is_for_one_worker_whom_another_helps_if_it_is_held_u
 
 def test_where_all_workers_are_busy_nobody_asks_for_a_round() -> None:
     """Each takes the next key by itself."""
-    queue, clock, _ = queue_of(*"abcd")
-    queue.add("abcd")
-    for key in drained(queue):
-        queue.done(key, 15.0)
+    queue, clock = at_rest(*"abcd")
     woken = watched(queue, idle=0)
     clock.advance(15.0)
     assert (queue.promote(), woken) == (math.inf, [])
@@ -246,10 +249,8 @@ def test_where_all_workers_are_busy_nobody_asks_for_a_round() -> None:
 
 def test_a_change_wakes_one_worker_of_its_own() -> None:
     """Also where the key was due already, so that a worker that is held up does not hold it up; and no second one in vain."""
-    queue, clock, _ = queue_of(*"abc")
-    queue.add("ab")
-    for key in drained(queue):
-        queue.done(key, 15.0)
+    queue, clock = at_rest(*"ab")
+    queue.retain("abc")
     woken = watched(queue, idle=8)
     queue.add("c")
     assert queue.promote() == 15.0
@@ -260,6 +261,17 @@ def test_a_change_wakes_one_worker_of_its_own() -> None:
     queue.add("a")
     assert woken == [1, 1, 1]
     assert queue.take() == "c"
+
+
+def test_a_worker_that_was_woken_for_a_removed_key_leaves_the_others_one() -> None:
+    """It may have found nothing, and waits again."""
+    queue, clock = at_rest(*"ab")
+    woken = watched(queue, idle=8)
+    queue.add("b")
+    queue.retain("a")
+    clock.advance(15.0)
+    queue.promote()
+    assert woken == [1, 1]
 
 
 def test_a_closed_queue_lets_its_workers_go() -> None:
