@@ -6,7 +6,6 @@ the noise of binary floating point.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Mapping
 from fractions import Fraction
@@ -92,17 +91,13 @@ def least_overload(shares: Mapping[str, float | Fraction], total: int = TOTAL) -
 @lru_cache(maxsize=4096)
 def _jefferson(known: tuple[tuple[str, Fraction], ...], total: int) -> dict[str, int]:
     """`least_overload`, cached like `_rounded`."""
-    order = sorted(((share, name) for name, share in known if share > 0), key=lambda one: one[0], reverse=True)[:total]
-    whole, result = sum((share for share, _ in order), Fraction(0)), {name: 0 for name, _ in known}
+    shares = {name: share for name, share in known if share > 0}
+    whole, kept = sum(shares.values(), Fraction(0)), sorted(shares, key=shares.__getitem__, reverse=True)[:total]
     # Nobody gets less than the quota of what the floors leave, so only what is left after that is handed out one by one.
-    result |= {name: max(1, math.floor(share * (total - len(order)) / whole)) for share, name in order}
-    place = {name: number for number, (name, _) in enumerate(known)}
-    following = [((result[name] + 1) / share, place[name], share, name) for share, name in order]
-    heapq.heapify(following)
+    least = {name: max(1, math.floor(shares[name] * (total - len(kept)) / whole)) for name in kept}
+    result = {name: least.get(name, 0) for name, _ in known}
     for _ in range(total - sum(result.values())):
-        _, turn, share, name = following[0]
-        result[name] += 1
-        heapq.heapreplace(following, ((result[name] + 1) / share, turn, share, name))
+        result[min(shares, key=lambda name: (result[name] + 1) / shares[name])] += 1
     return result
 
 

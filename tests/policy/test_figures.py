@@ -17,7 +17,7 @@ from controller.policy.decide import decide
 from controller.policy.demand import needed_replicas, total_demand
 from controller.policy.figures import Figures
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
-from controller.policy.rounding import largest_remainder
+from controller.policy.rounding import least_overload
 from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
@@ -132,4 +132,4 @@ def test_shares_that_follow_the_ready_replicas(
     """In merit order, of 210 requests, where a replica of inf2 carries 105."""
     found = Figures.of(_ready(**ready), returning=returning)
     names = [unit.name for unit in ADAPTIVE.units]
-    assert found.intended == largest_remainder({name: float(shares.get(number, 0)) for number, name in enumerate(names)})
+    assert found.intended == least_overload({name: float(shares.get(number, 0)) for number, name in enumerate(names)})

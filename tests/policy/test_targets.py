@@ -42,7 +42,7 @@ def test_in_place_without_replicas_all_units_count_alike(by: CapacityWeights) ->
 
 @pytest.mark.parametrize("by", CapacityWeights)
 def test_in_place_no_unit_gets_a_tenth_beyond_its_share(by: CapacityWeights) -> None:
-    """Scalers tolerate a tenth. Rounded to the nearest part, a unit with one replica of many got up to a half too much."""
+    """Scalers tolerate a tenth. Rounded to the nearest part, a unit with one replica of many got up to 45 % too much."""
     app = application(routing_style=RoutingStyle.IN_PLACE, policy=PolicySettings(capacity_weights=by))
     for replicas in range(5, 41):
         serving = {unit.name: replicas if number == 0 else 1 for number, unit in enumerate(app.units)}
