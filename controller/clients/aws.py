@@ -128,14 +128,15 @@ def parsed_time(value: Any) -> datetime:  # noqa: ANN401 - any JSON, or the text
     Raises:
         ResponseParserError: It is none.
     """
-    from botocore.parsers import ResponseParserError
-    from botocore.utils import parse_timestamp
-
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
+        from botocore.utils import parse_timestamp  # not before the numbers, which come by the thousand
+
         parsed: datetime = parse_timestamp(value)
     except (OverflowError, OSError, ValueError) as error:
+        from botocore.parsers import ResponseParserError
+
         raise ResponseParserError(f"no time: {error}") from error
     return parsed
 

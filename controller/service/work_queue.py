@@ -21,7 +21,7 @@ from controller.clock import Clock
 
 OVERTAKE_S: Final = 5.0
 """By how much what changed comes before what is merely due, seconds: in a mass event the periodic passes wait, but not for ever."""
-HELP_S: Final = 0.1
+HELP_S: Final = 1.0
 """After that time another worker helps with what is merely due, seconds; and another one after each further time like it."""
 _STALE_TIMERS: Final = 8  # timers kept for each key, most of them out of date, before those are dropped
 

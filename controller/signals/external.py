@@ -104,16 +104,20 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         stickiness_s=routing.stickiness_s,
         rules=live_rules(ingress, application.action),
         target_groups=bound.of(application.namespace, application.ingress, group_of(ingress)) if bound is not None else None,
-        ready=_ready(application, routing.targets, view),
+        ready=_ready(application, _services(application, routing.targets), view),
         healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),
         ports=listener_ports(ingress),
     )
 
 
-def _ready(application: Application, targets: Iterable[Target], view: ClusterView) -> dict[str, int]:
-    """The ready endpoints of the Services that have or may get traffic, as far as known."""
-    names = dict.fromkeys((*application.services, *(one.service for one in targets)))
+def _services(application: Application, targets: Iterable[Target]) -> tuple[str, ...]:
+    """The Services that have or may get traffic."""
+    return tuple(dict.fromkeys((*application.services, *(one.service for one in targets))))
+
+
+def _ready(application: Application, names: Iterable[str], view: ClusterView) -> dict[str, int]:
+    """The ready endpoints of some Services, as far as known."""
     with view.lock:
         counts = {name: view.workloads.endpoints_ready(application.namespace, name) for name in names}
     return {service: count for service, count in counts.items() if count is not None}
@@ -127,6 +131,7 @@ class _Asked:
     routing: RoutingObservation
     bindings: tuple[bool | None, int]
     request: VerificationRequest | None
+    services: tuple[str, ...]  # that have or may get traffic
 
 
 def _standby(application: Application, targets: Iterable[Target]) -> tuple[ServicePort, ...]:
@@ -255,14 +260,16 @@ class ExternalSources:
         now = verifier.now()
         for application in applications:
             key, routing = application.key, self._view.routing(application)
-            due = verifier.due(key, _ready(application, routing.targets, self._view))
+            asked = self._current(application, routing)
+            services = asked.services if asked is not None else _services(application, routing.targets)
+            due = verifier.due(key, _ready(application, services, self._view))
             before = self._verifications.get(key)
             changed = before is not None and before.action != routing.action
             if not changed:
                 self._changed_at.pop(key, None)
             elif key not in self._changed_at:
                 self._changed_at[key] = now
-            if due <= now or changed or not self._is_current(application, routing):
+            if due <= now or changed or asked is None:
                 awaited = changed or (before is not None and before.verdict is Verdict.NOT_YET)
                 yield Waiting(key, min(due, self._changed_at.get(key, now)), awaited)
 
@@ -294,20 +301,23 @@ class ExternalSources:
             self._view.verified(application)
         return verifier.cost(application.key) if before is None or checked.at > before.at else 0.0
 
-    def _is_current(self, application: Application, routing: RoutingObservation) -> bool:
-        """Whether the last request was made of what is there now, apart from the counts of ready endpoints."""
+    def _current(self, application: Application, routing: RoutingObservation) -> _Asked | None:
+        """The last request, if it was made of what is there now, apart from the counts of ready endpoints."""
         asked, version = self._asked.get(application.key), self._view.workloads.bindings_version(application.namespace)
-        return asked is not None and asked.application is application and asked.routing is routing and asked.bindings == version
+        current = asked is not None and asked.application is application and asked.routing is routing and asked.bindings == version
+        return asked if current else None
 
     def _request(self, application: Application, bindings: Bindings) -> VerificationRequest | None:
         """What to ask ELBv2. Only the counts of ready endpoints are read anew each time."""
         routing = self._view.routing(application)
-        if self._is_current(application, routing):
-            request = self._asked[application.key].request
-            return None if request is None else replace(request, ready=_ready(application, request.targets, self._view))
+        asked = self._current(application, routing)
+        if asked is not None:
+            if asked.request is None:
+                return None
+            return replace(asked.request, ready=_ready(application, asked.services, self._view))
         version = self._view.workloads.bindings_version(application.namespace)
         request = verification_request(application, self._view, bindings)
-        self._asked[application.key] = _Asked(application, routing, version, request)
+        self._asked[application.key] = _Asked(application, routing, version, request, _services(application, routing.targets))
         return request
 
     def load(self) -> Load | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import pytest
 
@@ -31,6 +33,8 @@ from failover_analysis.simulation.fault_state import FaultState
 from tests.support.applications import NOW, application
 
 INTERVAL_S = 15.0
+FLEET: Final = 300
+CYCLE: Final = math.ceil(FLEET / PASSES_PER_S / ROUND_S)
 PROCESS = Process(NOW, "pod-a", True, 3, 1.0, False, "", (), {})
 
 
@@ -42,6 +46,21 @@ class Applier:
 
     def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         self.sent.extend(actions)
+
+
+class Stores:
+    """A store for each application."""
+
+    def __init__(self) -> None:
+        self._stores: defaultdict[str, Store] = defaultdict(lambda: Store(FaultState()))
+
+    def load(self, application: str) -> StoredMemory:
+        """See `Store.load`."""
+        return self._stores[application].load(application)
+
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
+        """See `Store.save`."""
+        return self._stores[application].save(application, memory, over=over, epoch=epoch, beside=beside)
 
 
 class Refusing(Store):
@@ -60,7 +79,7 @@ class Rounds:
     """A controller whose clock is moved by hand."""
 
     def __init__(self, *applications: Application, store: Store | None = None) -> None:
-        self.clock, self.applier, self.passes = ManualClock(NOW), Applier(), 0
+        self.clock, self.applier, self.passes = ManualClock(NOW), Applier(), Counter[str]()
         self.view = ClusterView(self.clock, lambda: None)
         external = ExternalSources(self.view, verifier=None, metrics=None, capacity=None)
         self.observer = ClusterObserver(self.view, external, lambda: (), self.clock, watch_budget_s=180.0)
@@ -70,7 +89,7 @@ class Rounds:
         self.controller = Controller(
             self.view,
             cast("ClusterObserver", self),
-            store or Store(FaultState()),
+            store or Stores(),
             executor,
             leader,
             None,
@@ -86,7 +105,7 @@ class Rounds:
 
     def snapshot(self, app: Application, **rest: Any) -> Any:
         """Observes, and lets something happen meanwhile."""
-        self.passes += 1
+        self.passes[app.key] += 1
         taken = self.observer.snapshot(app, **rest)
         self.during()
         return taken
@@ -101,22 +120,50 @@ def test_a_round_comes_within_the_interval_however_large_the_fleet(monkeypatch: 
         assert wait <= INTERVAL_S
         rounds.clock.advance(wait)
         assert rounds.controller.problem(3 * INTERVAL_S) == ""
-    assert rounds.passes == 1
+    assert rounds.passes.total() == 1
 
 
-def test_in_a_large_fleet_several_applications_are_due_in_one_round() -> None:
-    """Each round costs the main thread as much as a pass."""
-    apps = [application(name=f"app-{number:03d}", ingress=f"app-{number:03d}") for number in range(400)]
-    rounds = Rounds(*apps)
-    rounds.during = lambda: rounds.clock.advance(1 / PASSES_PER_S)  # as passes are spread after a while
+@pytest.fixture
+def fleet() -> Rounds:
+    """A fleet whose passes take turns in rounds; one application is in a namespace of its own."""
+    names = [f"app-{number:03d}" for number in range(FLEET)]
+    rounds = Rounds(*(application(name=name, ingress=name, namespace="own" if name == "app-007" else "shop") for name in names))
     rounds.controller.run_due()
-    rounds.during = lambda: None
-    begin, turns = rounds.clock.monotonic(), 0
-    while rounds.passes < 2 * len(apps):
-        rounds.clock.advance(rounds.controller.run_due())
-        turns += 1
-    assert rounds.clock.monotonic() - begin <= len(apps) / PASSES_PER_S + INTERVAL_S, "and nobody waits longer"
-    assert turns <= 3 + len(apps) / PASSES_PER_S / ROUND_S
+    assert rounds.passes.total() == len(names), "the first pass is due at once"
+    return rounds
+
+
+def test_in_a_large_fleet_applications_take_turns_in_rounds(fleet: Rounds) -> None:
+    """A pass that comes alone finds cold caches. After a change to all, the passes of all would be due at the same time for ever."""
+    sizes, begin = list[int](), fleet.clock.monotonic()
+    while len(sizes) < 3 * CYCLE:
+        assert fleet.clock.monotonic() <= begin + 3 * CYCLE * ROUND_S
+        before = fleet.passes.total()
+        fleet.clock.advance(fleet.controller.run_due())
+        sizes += [fleet.passes.total() - before] if fleet.passes.total() > before else []
+    assert max(sizes) < 2 * FLEET / CYCLE, "none has much more than its part"
+    assert set(fleet.passes.values()) == {4}, "each has one pass in a cycle"
+
+
+def test_a_pass_for_a_change_postpones_no_turn(fleet: Rounds) -> None:
+    """Each application has its turn in every cycle, so that it never misses a metric period."""
+    mine, times = "own/app-007", []
+
+    def run() -> None:
+        before = fleet.passes[mine]
+        wait = fleet.controller.run_due()
+        times.extend([fleet.clock.monotonic()] if fleet.passes[mine] > before else [])
+        fleet.clock.advance(wait)
+
+    while not times:
+        run()
+    fleet.clock.advance(0.5)
+    fleet.view.dirty.mark(namespace="own")
+    while len(times) < 3:
+        run()
+    turn, change, following = times
+    assert change - turn < CYCLE * ROUND_S / 2
+    assert following - turn == pytest.approx(CYCLE * ROUND_S)
 
 
 @pytest.mark.parametrize("moment", ["before the round", "in the round", "before the wait"])
@@ -172,10 +219,10 @@ def test_a_pass_that_ends_in_a_bug_is_run_again_after_pauses_that_double() -> No
 
     rounds.during, times = fail, []
     for second in range(70):
-        before = rounds.passes
+        before = rounds.passes.total()
         rounds.view.dirty.mark(everything=True)
         rounds.controller.run_due()
-        times += [second] * (rounds.passes - before)
+        times += [second] * (rounds.passes.total() - before)
         rounds.clock.advance(1.0)
     assert times == [0, 1, 3, 7, 15, 31, 63]
     rounds.during = lambda: None
@@ -183,7 +230,7 @@ def test_a_pass_that_ends_in_a_bug_is_run_again_after_pauses_that_double() -> No
     for _ in range(3):
         rounds.view.dirty.mark(everything=True)
         rounds.controller.run_due()
-    assert rounds.passes == len(times) + 3
+    assert rounds.passes.total() == len(times) + 3
 
 
 @pytest.mark.parametrize("with_what", ["removed", "changed"])
@@ -229,5 +276,5 @@ def test_memory_that_cannot_be_written_is_not_tried_at_every_change(retry_after_
         rounds.view.dirty.mark(everything=True)
         rounds.controller.run_due()
         rounds.clock.advance(0.25)
-    assert rounds.passes == 480
+    assert rounds.passes.total() == 480
     assert 2 <= store.tries <= most
