@@ -11,12 +11,14 @@ from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.policy.model import Mode
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
+from controller.signals.workloads import TRIGGER_TYPE
 
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"
 
 _DEFAULT_PERIOD_S: Final = 300  # KEDA's metricStatPeriod
 _DEFAULT_CEILING: Final = 100  # KEDA's maxReplicaCount
+_OF_SEVERAL: Final = "; it has other triggers on CloudWatch: enter that of the unit's requests"
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _METRIC: Final = re.compile(r'SELECT\s+\w+\(\s*"?([^")\s]+)"?\s*\)', re.IGNORECASE)
@@ -62,10 +64,11 @@ def scaling(observed: Observation, deployment: str, mode: Mode) -> Scaling:
     }
     if facts["minReplicas"].value > facts["maxReplicas"].value:
         facts["minReplicas"] = assumed(facts["maxReplicas"].value, f"{where} has a floor above its ceiling")
-    trigger = next((one for one in items(spec, "triggers") if text(one, "type") == "aws-cloudwatch"), None)
-    if trigger is None:
+    triggers = [mapping(one, "metadata") for one in items(spec, "triggers") if text(one, "type") == TRIGGER_TYPE]
+    if not triggers:
         return Scaling(facts | {"throughput": missing(f"{where} has no trigger on CloudWatch; its target would state it")})
-    return _from_trigger(facts, mapping(trigger, "metadata"), where, mode)
+    counts = [one for one in triggers if _counts_requests(one)]
+    return _from_trigger(facts, (counts or triggers)[0], where, mode, sure=len(counts) == 1 or len(triggers) == 1)
 
 
 def _scales(obj: Object, deployment: str) -> bool:
@@ -73,13 +76,19 @@ def _scales(obj: Object, deployment: str) -> bool:
     return text(target, "name") == deployment and text(target, "kind") in {"", "Deployment"}
 
 
-def _from_trigger(facts: dict[str, Fact], metadata: Object, where: str, mode: Mode) -> Scaling:
+def _counts_requests(metadata: Object) -> bool:
+    """Whether a trigger may be on a counter of requests: it sums up, which nobody does with latencies or with the length of a queue."""
+    return text(metadata, "metricStat") == "Sum" or text(metadata, "expression").upper().lstrip().startswith("SELECT SUM(")
+
+
+def _from_trigger(facts: dict[str, Fact], metadata: Object, where: str, mode: Mode, *, sure: bool) -> Scaling:
+    """The facts of a trigger; `sure`: it is the only one that may be on the unit's counter."""
     expression = text(metadata, "expression")
     counter = text(metadata, "metricName") or _group(_METRIC, expression)
     period = text(metadata, "metricStatPeriod")
     period_s = int(period) if period.isascii() and period.isdigit() else _DEFAULT_PERIOD_S
     if counter:
-        facts["counterMetric"] = read(counter, f"trigger of {where}")
+        facts["counterMetric"] = Fact(counter, f"trigger of {where}" + ("" if sure else _OF_SEVERAL), sure=sure)
     try:
         target = float(text(metadata, "targetMetricValue"))
     except ValueError:
@@ -89,7 +98,7 @@ def _from_trigger(facts: dict[str, Fact], metadata: Object, where: str, mode: Mo
     elif mode is Mode.CAPACITY:
         facts["throughput"] = assumed(target, f"target of {where}, which capacity mode may have adjusted: enter the maximum")
     else:
-        facts["throughput"] = read(target, f"target of {where}, per {period_s} s")
+        facts["throughput"] = Fact(target, f"target of {where}, per {period_s} s" + ("" if sure else _OF_SEVERAL), sure=sure)
     return Scaling(facts, text(metadata, "namespace") or _group(_SPACE, expression), counter, period_s)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.doctor.observe import Observation
-from controller.doctor.report import Finding, ok, warning
+from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
 from controller.policy.metric_times import oldest_s
-from controller.policy.model import Unit
+from controller.policy.model import Application, Scaler, Unit
 
 _MINUTE_S: Final = 60
+_KEDA_PERIOD_S: Final = 300  # its metricStatPeriod where a trigger has none
 _KEEP: Final = (
     'on each trigger `ignoreNullValues: "false"`, and on each ScaledObject `fallback: {failureThreshold: 3, replicas: 1, behavior: '
     "currentReplicasIfHigher}`"
@@ -92,4 +93,41 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
         yield warning(
             f"trigger {scaler.trigger_index} of ScaledObject {scaler.name} has no targetMetricValue in quotes",
             "write it as a string",
+        )
+    yield from _contradictions(observed.application, unit, scaler)
+
+
+def _contradictions(application: Application, unit: Unit, scaler: Scaler) -> Iterator[Finding]:
+    """Where a ScaledObject scales or counts something else than the application file says: its floor or target would be wrong."""
+    if scaler.scales and scaler.scales != unit.deployment:
+        yield problem(
+            f"ScaledObject {scaler.name} scales Deployment {scaler.scales}, and {unit.name} has Deployment {unit.deployment}",
+            "name the unit's own ScaledObject in the application file",
+        )
+    if scaler.metric is None or scaler.formula:
+        return
+    trigger = f"trigger {scaler.trigger_index} of ScaledObject {scaler.name}"
+    period_s, stated = scaler.metric.period_s or _KEDA_PERIOD_S, scaler.metric.period_s is not None
+    if period_s != application.metric_period_s:
+        left = "the controller leaves its target alone" if stated else "each target that the controller writes is wrong by that factor"
+        yield problem(
+            f"{trigger} counts requests in {period_s} s{'' if stated else ', as KEDA does where metricStatPeriod is missing'}, and the "
+            f"application file in {application.metric_period_s} s: {left}",
+            f'set metricStatPeriod to "{application.metric_period_s}"',
+        )
+    if scaler.metric.statistic.upper() not in {"SUM", ""}:
+        yield problem(
+            f"{trigger} has the {scaler.metric.statistic} of its metric, which does not grow with the requests",
+            "set metricStat to Sum, or SUM in its expression",
+        )
+    if scaler.metric.namespace and application.metric_namespace and scaler.metric.namespace != application.metric_namespace:
+        yield problem(
+            f"{trigger} reads CloudWatch namespace {scaler.metric.namespace}, and the application file names "
+            f"{application.metric_namespace}",
+            "correct the wrong one",
+        )
+    if scaler.metric.kind not in {"AverageValue", ""}:
+        yield problem(
+            f"{trigger} has metricType {scaler.metric.kind}: its target is not that of one replica",
+            "remove metricType, or set it to AverageValue",
         )

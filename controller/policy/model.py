@@ -342,6 +342,23 @@ SCALE_IN_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
+class ScalerMetric:
+    """What the trigger of a ScaledObject counts, as far as it says.
+
+    Attributes:
+        period_s: ``metricStatPeriod``, seconds; None where it says nothing.
+        statistic: ``metricStat``, or the function of the expression: ``Sum``, ``SUM``; "" where an expression has none that is understood.
+        namespace: CloudWatch's namespace; "" where it says none, as with an expression.
+        kind: ``metricType``; "" where it says nothing.
+    """
+
+    period_s: int | None = None
+    statistic: str = ""
+    namespace: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Scaler:
     """A unit's KEDA ScaledObject as observed."""
 
@@ -358,6 +375,8 @@ class Scaler:
     uid: str = ""  # "" only in recordings of versions that did not note it
     idle_replicas: int | None = None  # what KEDA scales to while no trigger is active, whatever the floor; None: the floor
     formula: bool = False  # the target of scalingModifiers.formula counts, and none of a trigger
+    metric: ScalerMetric | None = None  # what the trigger counts; None: no trigger was found, or a recording did not note it
+    scales: str = ""  # the Deployment that it scales; "" where it says none, or something else than a Deployment
     scale_in_s: float | None = SCALE_IN_S  # how long fewer replicas must suffice before its HPA removes some; None: it never does
 
 

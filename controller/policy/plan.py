@@ -107,6 +107,12 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
     if scaler.formula:
         refused.append(f"ScaledObject {scaler.name} scales by the target of its formula: those of its triggers are left alone")
         return
+    period_s, own_s = scaler.metric.period_s if scaler.metric is not None else None, snapshot.application.metric_period_s
+    if period_s not in {None, own_s}:
+        refused.append(
+            f"ScaledObject {scaler.name} counts requests in {period_s} s, and the application file in {own_s} s: its target is left alone"
+        )
+        return
     yield _target(snapshot.application, unit, scaler, target, decision)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.clients.kube import (
@@ -224,6 +224,7 @@ class ClusterView:
         self.time = ClusterClock(clock)
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], _Ingress] = {}
+        self._rewound: set[tuple[str, str | None]] = set()  # kinds and namespaces whose next list is of another past
         self._routings: dict[tuple[str, str], tuple[Application, RoutingObservation]] = {}  # for what it was read
         self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
@@ -240,7 +241,22 @@ class ClusterView:
             self.time.delivered(max((at for at in map(_stamp, objects) if at is not None), default=None), listed=True)
             if resource.plural == "targetgroupbindings":
                 self.workloads.bindings_listed(resource.group)
+            if (resource.plural, namespace) in self._rewound:
+                self._rewound.discard((resource.plural, namespace))
+                self._forget_versions(resource, namespace)
             self._replace(resource, namespace, objects)
+
+    def rewound(self, resource: Resource, namespace: str | None) -> None:
+        """See `controller.signals.watch.Sink`. Else the objects that are known would seem newer than those of the next list, for ever."""
+        with self.lock:
+            self._rewound.add((resource.plural, namespace))
+
+    def _forget_versions(self, resource: Resource, namespace: str | None) -> None:
+        if resource.plural == "ingresses":
+            kept = {key: replace(known, version=None) for key, known in self._ingresses.items() if namespace in {None, key[0]}}
+            self._ingresses |= kept
+        elif resource.plural == "scaledobjects":
+            self.workloads.forget_versions(namespace)
 
     def forgotten(self, resource: Resource, namespace: str | None) -> None:
         """Forgets the objects of a kind, in one namespace or in all where it is None: nobody would ever say that they are gone.

@@ -24,7 +24,7 @@ SCALE_IN: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior", "sca
 
 _GROUP: Final = 20  # objects that a list compresses together, and unpacks together
 _FAST: Final = 1  # zlib's fastest level: less than a millisecond for a group
-_TRIGGER: Final = ("metricName", "expression", "targetMetricValue")
+_TRIGGER: Final = ("metricName", "expression", "targetMetricValue", "metricStat", "metricStatPeriod", "namespace")
 
 
 def slim(plural: str, obj: Object) -> dict[str, Any]:
@@ -89,8 +89,12 @@ def _service(obj: Object) -> dict[str, Any]:
 
 
 def _scaled_object(obj: Object) -> dict[str, Any]:
-    triggers = [{**_picked(one, "type"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in items(obj, "spec", "triggers")]
+    found = items(obj, "spec", "triggers")
+    triggers = [{**_picked(one, "type", "metricType"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in found]
     spec = {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount", "idleReplicaCount"), "triggers": triggers}
+    scaled = _picked(dig(obj, "spec", "scaleTargetRef"), "name", "kind")
+    if scaled:
+        spec["scaleTargetRef"] = scaled
     advanced, config, behavior, down = SCALE_IN
     kept = {name: _picked(one, "formula") for name, one in _picked(dig(obj, "spec", advanced), "scalingModifiers").items()}
     scale_in = _picked(dig(obj, "spec", *SCALE_IN), "stabilizationWindowSeconds", "selectPolicy")

@@ -14,7 +14,7 @@ from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals.discovery import Discovery
-from controller.signals.objects import text
+from controller.signals.objects import behind, text, version
 from controller.signals.slim import PackedList, slim
 
 _PAGE: Final = 100  # the text of a page is held twice while its objects are decoded, one after the other
@@ -44,6 +44,9 @@ class Sink(Protocol):
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
         """A complete list, replacing everything delivered before."""
+
+    def rewound(self, resource: Resource, namespace: str | None, /) -> None:
+        """The versions of the next list are of another past: the server was restored from a backup."""
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object, /) -> None:
         """One change; `kind` is ADDED, MODIFIED or DELETED."""
@@ -149,9 +152,10 @@ class Watch:
         self._timeout_s, self._idle_s, self._absent, self._slimmed = timeout_s, idle_s, absent, slimmed
         self._discovery, self._recovered, self._turns = discovery, recovered, turns
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._lock, self._delivering = threading.Lock(), threading.Lock()
         self._health = WatchHealth(resource.name, namespace)
         self._version = ""  # resourceVersion to continue from; "" = list first
+        self._reached: int | None = None  # the highest resourceVersion delivered, also after an error; None: nothing was
         self._heard = 0.0  # when the server last sent anything, monotonic
         self._failures = 0  # since a watch last delivered something
         self._refusals = 0  # since a watch was last opened
@@ -164,8 +168,12 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks the thread to end; a blocked read ends with the process, at the latest after `idle_s`."""
-        self._stop.set()
+        """Asks the thread to end; a blocked read ends with the process, at the latest after `idle_s`.
+
+        Once this returns nothing is delivered any more: a list that took long would overwrite what a later watch delivered.
+        """
+        with self._delivering:
+            self._stop.set()
 
     def health(self) -> WatchHealth:
         """The health of the watch."""
@@ -239,20 +247,29 @@ class Watch:
     def _list(self) -> str:
         turn = self._turns is not None and self._turns.acquire(timeout=_TURN_S)
         try:
-            objects, version = list_objects(self._session, self._resource, self._namespace, self._query, slimmed=self._slimmed)
-            self._sink.listed(self._resource, self._namespace, objects)
+            objects, reached = list_objects(self._session, self._resource, self._namespace, self._query, slimmed=self._slimmed)
+            self._deliver_list(objects, version(reached))
             del objects
         finally:
             if turn and self._turns is not None:
                 self._turns.release()
-        before, silent_s = self._health, self._clock.monotonic() - self._heard
+        health, silent_s = self._health, self._clock.monotonic() - self._heard
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)
         self._delivered = True
         self._note(absent=self._health.absent)  # permission to list does not imply permission to watch
-        if self._recovered is not None and (before.last_ok is None or before.absent or silent_s > self._idle_s):
+        if self._recovered is not None and (health.last_ok is None or health.absent or silent_s > self._idle_s):
             self._recovered()
-        return version
+        return reached
+
+    def _deliver_list(self, objects: Sequence[Object], reached: int | None) -> None:
+        with self._delivering:
+            if self._stop.is_set():
+                return
+            before, self._reached = self._reached, reached
+            if behind(reached, before):  # a list is never behind a watch of the same past
+                self._sink.rewound(self._resource, self._namespace)
+            self._sink.listed(self._resource, self._namespace, objects)
 
     def _follow(self) -> bool:
         """Watches until the server ends the watch.
@@ -280,8 +297,12 @@ class Watch:
                 if kind == "ERROR":
                     raise _watch_error(self._resource, obj)
                 self._version = text(obj, "metadata", "resourceVersion") or self._version
+                self._reached = version(self._version) or self._reached
                 if kind != "BOOKMARK":
-                    self._sink.changed(self._resource, self._namespace, kind, obj)
+                    with self._delivering:
+                        if self._stop.is_set():
+                            return True
+                        self._sink.changed(self._resource, self._namespace, kind, obj)
                 heard, self._failures = True, 0
                 self._note()
         whole = self._clock.monotonic() - start >= _WHOLE * self._timeout_s

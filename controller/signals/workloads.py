@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, Resource
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, Unit
+from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, ScalerMetric, Unit
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import ATTRIBUTES, keeps_clients
 from controller.signals.instance_labels import TYPE_LABEL
@@ -45,6 +46,11 @@ _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept
 _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
+TRIGGER_TYPE: Final = "aws-cloudwatch"
+"""The type of the triggers whose target is a unit's throughput. Other triggers may have a ``metricName``, too."""
+_FUNCTION: Final = re.compile(r"\s*SELECT\s+([A-Za-z]+)\(", re.IGNORECASE)  # of CloudWatch Metrics Insights
+_DEFAULT_STATISTIC: Final = "Average"  # KEDA's
+_PERIOD: Final = re.compile(r"[0-9]{1,6}")
 _NUMBER: Final = 64  # characters of a number that is written as text
 _LONGEST_SCALE_IN_S: Final = 3600  # more is refused for an HPA, and KEDA then calls its ScaledObject not ready
 _MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
@@ -201,6 +207,10 @@ class WorkloadView:
             return True
         self._scalers[key] = after
         return before is None or before[1] != after[1]
+
+    def forget_versions(self, namespace: str | None) -> None:
+        """Lets the next state of each ScaledObject of a namespace replace the one that is known, whatever its version."""
+        self._scalers |= {key: ("", known[1]) for key, known in self._scalers.items() if namespace in {None, key[0]}}
 
     def binding(self, group: str, kind: str, obj: Object) -> bool:
         """Takes one TargetGroupBinding of one API group: EKS Auto Mode has its own."""
@@ -468,6 +478,7 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
     index, trigger = _trigger(items(obj, "spec", "triggers"), unit.counter_metric)
     annotations = mapping(obj, "metadata", "annotations")
     trouble, lasting = obj[_TROUBLE]
+    scaled = mapping(obj, "spec", "scaleTargetRef")
     return Scaler(
         name=name_of(obj),
         resource_version=version,
@@ -483,6 +494,8 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         idle_replicas=integer(obj, "spec", "idleReplicaCount"),
         formula=bool(text(obj, "spec", "advanced", "scalingModifiers", "formula")),
         scale_in_s=read_scale_in_s(mapping(obj, "spec")),
+        metric=None if index is None else _metric(trigger),
+        scales=shown(text(scaled, "name")) if text(scaled, "kind") in {"", "Deployment"} else "",
     )
 
 
@@ -501,13 +514,30 @@ def read_scale_in_s(spec: Object) -> float | None:
     return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_SCALE_IN_S else SCALE_IN_S
 
 
+def _metric(trigger: Object) -> ScalerMetric:
+    """What a trigger on CloudWatch counts."""
+    period, expression = text(trigger, "metadata", "metricStatPeriod"), text(trigger, "metadata", "expression")
+    period_s, kind = int(period) if _PERIOD.fullmatch(period) else None, shown(text(trigger, "metricType"), _NUMBER)
+    if expression:  # it has a statistic and a namespace of its own, and KEDA ignores those beside it
+        function = _FUNCTION.match(expression)
+        return _scaler_metric(period_s, shown(function[1], _NUMBER) if function else "", "", kind)
+    statistic, namespace = text(trigger, "metadata", "metricStat"), text(trigger, "metadata", "namespace")
+    return _scaler_metric(period_s, shown(statistic, _NUMBER) or _DEFAULT_STATISTIC, shown(namespace), kind)
+
+
+@lru_cache(maxsize=256)
+def _scaler_metric(period_s: int | None, statistic: str, namespace: str, kind: str) -> ScalerMetric:
+    """One object for all units whose triggers count alike."""
+    return ScalerMetric(period_s, statistic, namespace, kind)
+
+
 def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, Object]:
-    """The trigger on the unit's counter: by metric name, else by an expression that mentions it."""
+    """The CloudWatch trigger on the unit's counter: by metric name, else by an expression that mentions it."""
     whole = re.compile(rf"(?<![\w-]){re.escape(metric)}(?![\w-])")  # "a-counter" is not mentioned by "a-counter-old"
     for field, matches in (("metricName", whole.fullmatch), ("expression", whole.search)):
         for index, trigger in enumerate(triggers):
             value = text(trigger, "metadata", field)
-            if metric and value and matches(value):
+            if metric and value and text(trigger, "type") == TRIGGER_TYPE and matches(value):
                 return index, trigger
     return None, {}
 

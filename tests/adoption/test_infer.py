@@ -173,6 +173,22 @@ def test_a_kind_that_may_not_be_listed_is_named() -> None:
     assert "# throughput: ?  NOT FOUND: no ScaledObject scales the Deployment" in text
 
 
+def test_of_several_triggers_on_cloudwatch_the_one_that_sums_up_counts_the_requests() -> None:
+    """The target of a latency became the throughput, as if it had been certain."""
+    observed = hand_built_observation()
+    plain, _ = adopted(observed)
+    for one in observed.scaled_objects:
+        (own,) = one["spec"]["triggers"]
+        latency = {"type": "aws-cloudwatch", "metadata": {"metricName": "p95", "metricStat": "p95", "targetMetricValue": "0.9"}}
+        one["spec"]["triggers"] = [latency, own]
+    assert adopted(observed)[0] == plain
+    for one in observed.scaled_objects:
+        metadata = one["spec"]["triggers"][1]["metadata"]
+        metadata["expression"] = metadata["expression"].replace("SUM", "AVG")
+    text = application_text(infer(observed, None, lambda *_: (LATENCIES, "")), NOW)
+    assert "it has other triggers on CloudWatch: enter that of the unit's requests" in text
+
+
 @pytest.mark.parametrize("said", ["line\nspec:\n  units: []", "a\r\n---\nkind: Application", "# x \x85 y\u2028z"])
 def test_foreign_texts_stay_in_comments(said: str) -> None:
     """Texts of an API server, of annotations, of variables cannot add keys to the file."""

@@ -422,6 +422,42 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ),
     (
         "scaled-objects",
+        BAD,
+        "trigger 0 of ScaledObject sd21-inf2-hpa counts requests in 300 s, as KEDA does where metricStatPeriod is missing",
+        lambda m: trigger(m).pop("metricStatPeriod"),
+    ),
+    (
+        "scaled-objects",
+        BAD,
+        "counts requests in 120 s, and the application file in 60 s: the controller leaves its target alone",
+        lambda m: trigger(m).update(metricStatPeriod="120"),
+    ),
+    (
+        "scaled-objects",
+        BAD,
+        "has the Average of its metric, which does not grow with the requests",
+        lambda m: trigger(m).update(metricStat="Average"),
+    ),
+    (
+        "scaled-objects",
+        BAD,
+        "reads CloudWatch namespace other, and the application file names hw-agnostic-infer",
+        lambda m: trigger(m).update(namespace="other"),
+    ),
+    (
+        "scaled-objects",
+        BAD,
+        "has metricType Value: its target is not that of one replica",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"]["triggers"][0].update(metricType="Value"),
+    ),
+    (
+        "scaled-objects",
+        BAD,
+        "ScaledObject sd21-inf2-hpa scales Deployment other, and sd21-inf2 has Deployment sd21-inf2",
+        lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"]["scaleTargetRef"].update(name="other"),
+    ),
+    (
+        "scaled-objects",
         WARN,
         "ScaledObject sd21-inf2-hpa scales by the target of scalingModifiers.formula",
         lambda m: m.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(

@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Override, Sample, Snapshot, Verb, Verdict, Verification
+from controller.policy.model import (
+    Action,
+    ActionKind,
+    Decision,
+    Memory,
+    Mode,
+    Override,
+    Sample,
+    ScalerMetric,
+    Snapshot,
+    Verb,
+    Verdict,
+    Verification,
+)
 from controller.policy.plan import body, describe, plan, requests, summary
 from controller.policy.routing import format_action
 from tests.policy.support import INF2, TRN1, change, proven, scaler, shortage, with_scalers
@@ -223,6 +236,14 @@ class TestLeftAlone:
         actions, refused = self._refused(scaler(formula=True))
         assert [action.kind for action in actions] == [ActionKind.RAISE_FLOOR]
         assert refused == ("ScaledObject sd21-inf2-hpa scales by the target of its formula: those of its triggers are left alone",)
+
+    @pytest.mark.parametrize(("period_s", "kept"), [(300, True), (60, False), (None, False)])
+    def test_a_trigger_that_counts_another_period(self, period_s: int | None, kept: bool) -> None:
+        """The throughput is per minute: as the target of five minutes' requests it would start five times the replicas."""
+        actions, refused = self._refused(scaler(metric=ScalerMetric(period_s, "Sum")))
+        assert (ActionKind.SET_TARGET in [action.kind for action in actions]) == (not kept)
+        said = "ScaledObject sd21-inf2-hpa counts requests in 300 s, and the application file in 60 s: its target is left alone"
+        assert refused == ((said,) if kept else ())
 
     def test_a_floor_that_somebody_else_set_is_raised_and_never_lowered(self) -> None:
         """An operator who holds ten replicas for a launch day means it."""

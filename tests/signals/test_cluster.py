@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +30,7 @@ from controller.clients.kube import (
     Resource,
     connect,
 )
-from controller.clock import AcceleratedClock, ManualClock, format_rfc3339
+from controller.clock import AcceleratedClock, ManualClock, SystemClock, format_rfc3339
 from controller.policy.model import Application, Source
 from controller.signals.cluster import ClusterView, Dirty, Wanted, Watches, source_of, sources_of, wanted_lists
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -414,6 +417,28 @@ def test_a_list_from_before_does_not_undo_it_either(cluster: Cluster) -> None:
     assert version(cluster) is None
 
 
+@pytest.mark.parametrize("namespace", ["shop", None])
+def test_after_a_restore_from_a_backup_the_list_is_the_present_state(namespace: str | None, cluster: Cluster) -> None:
+    """Its versions are lower, and the uids are those of before. The view kept the state that the server had lost, deletions included."""
+    identity = {"name": "so", "namespace": "shop", "uid": "s"}
+    scaler = {"metadata": {**identity, "resourceVersion": "90"}, "spec": {"minReplicaCount": 7}}
+    restored = {"metadata": {**identity, "resourceVersion": "50"}, "spec": {"minReplicaCount": 1}}
+    unit = replace(application().units[0], scaled_object="so")
+    cluster.view.listed(INGRESSES, namespace, [ingress("90")])
+    cluster.view.listed(SCALED_OBJECTS, namespace, [scaler])
+    for resource, obj in ((INGRESSES, ingress("50", marker="restored")), (SCALED_OBJECTS, restored)):
+        cluster.view.rewound(resource, namespace)
+        cluster.view.listed(resource, namespace, [obj])
+    assert version(cluster) == "50"
+    read = cluster.view.workloads.scaler("shop", unit)
+    assert read is not None
+    assert (read.resource_version, read.min_replicas) == ("50", 1)
+    cluster.give("Ingress", ingress("49"), "MODIFIED")
+    assert version(cluster) == "50", "from here on versions count again"
+    cluster.give("Ingress", ingress("51"), "DELETED")
+    assert version(cluster) is None
+
+
 def test_another_ingress_of_the_same_name_is_another(cluster: Cluster) -> None:
     """Deleted and created anew in a restored cluster: its version may be smaller."""
     cluster.give("Ingress", ingress("10"))
@@ -641,6 +666,47 @@ def test_watches_follow_the_applications(watched: Any) -> None:
         wait_for("the end of the old watch", lambda: not old._thread.is_alive())
         watches.ensure([])
         assert {one.namespace for one in watches.health()} == {None, "default"}
+
+
+def test_a_watch_that_was_stopped_delivers_nothing_any_more() -> None:
+    """A namespace leaves the application files and comes back. The old list, which took long, overwrote the new one."""
+    served, late, name = threading.Event(), threading.Event(), application().units[0].deployment
+
+    class Session(Mock):
+        lists = 0
+
+        def request(self, _method: str, path: str, *, each: Any = None, **_: Any) -> Any:
+            if path.endswith("/deployments"):
+                Session.lists += 1
+                old = Session.lists == 1
+                if old:
+                    served.set()
+                    late.wait(20)
+                status = {"readyReplicas": 5 if old else 0}
+                each({"metadata": {"namespace": "shop", "name": name}, "spec": {"replicas": 5}, "status": status})
+            return {"metadata": {"resourceVersion": "99"}}
+
+        def stream(self, *_: Any, **__: Any) -> Any:
+            return nullcontext(iter(()))
+
+    view = ClusterView(SystemClock(), lambda: None)
+    watches = Watches(Session(), view, SystemClock(), cluster_wide=False, timeout_s=300, idle_s=90)
+    try:
+        watches.ensure([application()])
+        assert served.wait(10)
+        (old,) = (watch for wanted, watch in watches._watches.items() if wanted.resource.plural == "deployments")
+        watches.ensure([])
+        watches.ensure([application()])
+        wait_for("the new list", lambda: view.workloads.deployment_of("shop", name) is not None)
+        late.set()
+        old._thread.join(10)
+        assert not old._thread.is_alive()
+        found = view.workloads.deployment_of("shop", name)
+        assert found is not None
+        assert found.ready == 0
+    finally:
+        late.set()
+        watches.stop()
 
 
 def test_nothing_is_left_of_a_namespace_that_nobody_needs(watched: Any) -> None:

@@ -34,6 +34,7 @@ class Recorder:
     def __init__(self) -> None:
         self.lists: list[list[str]] = []
         self.changes: list[tuple[str, str]] = []
+        self.rewinds = 0
         self.absent: list[tuple[str, str | None]] = []
         self.raises: Exception | None = None
 
@@ -41,6 +42,9 @@ class Recorder:
         if self.raises is not None:
             raise self.raises
         self.lists.append([obj.get("metadata", {}).get("name", "") for obj in objects])
+
+    def rewound(self, resource: Resource, namespace: str | None, /) -> None:
+        self.rewinds += 1
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object, /) -> None:
         if self.raises is not None:
@@ -306,6 +310,7 @@ def test_a_server_that_comes_back_with_another_past(start: Start) -> None:
     with EmulatedKubeApi(bookmark_interval_s=0.05, port=port) as second:
         second.store.create("ConfigMap", config_map("restored"))
         wait_for("the new list", lambda: sink.lists[-1] == ["restored"])
+        assert sink.rewinds == 1, "its versions are lower than those before"
         watching(second)
         second.store.create("ConfigMap", config_map("next"))
         wait_for("the next change", lambda: ("ADDED", "next") in sink.changes)

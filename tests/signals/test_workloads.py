@@ -13,7 +13,7 @@ import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, ENDPOINT_SLICES, PODS, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Unit
+from controller.policy.model import Application, Backend, ScalerMetric, Unit
 from controller.signals.cluster import ClusterView
 from controller.signals.workloads import WorkloadView
 from tests.signals.samples import requirement, sample, waiting_pod
@@ -445,6 +445,38 @@ def test_a_scaler_with_kedas_defaults(view: WorkloadView) -> None:
     scaler = view.scaler(NAMESPACE, UNIT)
     assert scaler is not None
     assert (scaler.min_replicas, scaler.max_replicas, scaler.target, scaler.trigger_index, scaler.paused) == (0, 100, "", None, False)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "counts"),
+    [
+        pytest.param({}, ScalerMetric(None, "Average"), id="KEDA's defaults"),
+        pytest.param({"metricStat": "Sum", "metricStatPeriod": "60", "namespace": "own"}, ScalerMetric(60, "Sum", "own"), id="all"),
+        pytest.param({"metricStatPeriod": "1m"}, ScalerMetric(None, "Average"), id="a period that KEDA refuses"),
+        pytest.param(
+            {"expression": 'SELECT SUM("x") FROM SCHEMA("own")', "metricStat": "Average", "namespace": "no"},
+            ScalerMetric(None, "SUM"),
+            id="an expression has a statistic of its own",
+        ),
+        pytest.param({"expression": "x" * 9000}, ScalerMetric(None, ""), id="an expression of another kind"),
+    ],
+)
+def test_what_a_trigger_counts(view: WorkloadView, metadata: dict[str, str], counts: ScalerMetric) -> None:
+    """Its target is for this, whatever the application file says."""
+    view.scaled_object("ADDED", scaled_object(trigger(metricName=UNIT.counter_metric, **metadata), scaleTargetRef={"name": "sd21"}))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.metric, scaler.scales) == (counts, "sd21")
+
+
+def test_a_trigger_on_something_else_than_cloudwatch_is_not_the_units(view: WorkloadView) -> None:
+    """KEDA's Prometheus trigger may have a `metricName`, too: a target in its metadata changes nothing."""
+    other = {"type": "prometheus", "metadata": {"metricName": UNIT.counter_metric, "threshold": "5"}}
+    own = trigger(expression=f'SELECT SUM("{UNIT.counter_metric}") FROM SCHEMA("own")', targetMetricValue="105")
+    view.scaled_object("ADDED", scaled_object(other, own))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.trigger_index, scaler.target) == (1, "105")
 
 
 def _scaling_in(**behavior: Any) -> dict[str, Any]:

@@ -153,6 +153,9 @@ class LoadBalancerController:
 
     # --- what the watches deliver -------------------------------------------------------------------------------------------------------
 
+    def rewound(self, resource: Resource, namespace: str | None, /) -> None:
+        """See `controller.signals.watch.Sink`. The emulated API is never restored from a backup."""
+
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
         """See `controller.signals.watch.Sink`. It misses deletions between two lists; the emulated API delivers all of them."""
         for obj in objects:
