@@ -48,5 +48,11 @@ def listing(names: Iterable[str]) -> str:
 
 
 def number(value: float) -> str:
-    """A number as Kubernetes metadata needs it, without a trailing ``.0`` or an exponent: ``105``, ``89.2``, ``2500000``."""
-    return f"{value:.0f}" if _MILLION <= abs(value) < _MILLION**2 else f"{value:.6g}"
+    """A number as Kubernetes metadata needs it: ``105``, ``89.2``, ``0.066667``, ``2500000``.
+
+    It has six significant digits, whole numbers have all of theirs, and at most six digits follow the point. The admission policy
+    (deploy/kustomize/base/admission-policy.yaml) allows no more in a target. There is no exponent and no trailing zero.
+    """
+    if abs(value) >= _MILLION:
+        return f"{value:.0f}"
+    return f"{float(f'{value:.6g}'):.6f}".rstrip("0").rstrip(".")

@@ -63,7 +63,8 @@ def test_lists_and_numbers() -> None:
     assert text.listing(names[:12]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
     assert text.listing(names) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 3 more"
     assert [text.number(value) for value in (105.0, 89.2, 999_999.0, 1_234_567.0)] == ["105", "89.2", "999999", "1234567"]
-    assert [text.number(value) for value in (1e6, 1e12, 999_999_999_999.0, -1e6)] == ["1000000", "1e+12", "999999999999", "-1000000"]
+    assert [text.number(value) for value in (1e6, 1e12, 999_999_999_999.0)] == ["1000000", "1000000000000", "999999999999"]
+    assert [text.number(value) for value in (999_999.7, 1 / 15, 0.001, 0.0, 100.0)] == ["1000000", "0.066667", "0.001", "0", "100"]
 
 
 @pytest.mark.parametrize(
