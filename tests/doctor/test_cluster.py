@@ -318,7 +318,7 @@ FAULTS: tuple[tuple[str, Level, str, Callable[[Complete], object]], ...] = (
     ("keda", BAD, "KEDA is not installed", lambda m: m.drop("keda-operator")),
     ("keda", WARN, "KEDA is not installed", all_of(without_scaling, lambda m: m.drop("keda-operator"))),
     ("keda", BAD, "metrics server is not installed", lambda m: m.drop("keda-operator-metrics-apiserver")),
-    ("keda", BAD, "KEDA is 2.12.1; versions before 2.13.0", lambda m: image(m, "keda-operator", "ghcr.io/kedacore/keda:2.12.1")),
+    ("keda", BAD, "KEDA is 2.16.1; versions before 2.17.0", lambda m: image(m, "keda-operator", "ghcr.io/kedacore/keda:2.16.1")),
     ("keda", BAD, "it watches only web; shop has applications", lambda m: env(m, "keda-operator", WATCH_NAMESPACE="web")),
     ("keda-kinds", BAD, "scaledobjects of keda.sh/v1alpha1 are not served", lambda m: m.served.discard("scaledobjects.keda.sh")),
     ("keda-kinds", BAD, "APIService v1beta1.external.metrics.k8s.io does not exist", lambda m: m.listed.update({API_SERVICES.name: []})),

@@ -59,8 +59,8 @@ KEDA: Final = Component(
     "kedacore/keda",
     "KEDA",
     "2.20.2",
-    (2, 13, 0),
-    "do not support the podIdentity provider aws",
+    (2, 17, 0),
+    "do not know `fallback.behavior`, by which replicas stay while CloudWatch does not answer",
 )
 KEDA_METRICS: Final = Component(
     "KEDA's metrics server",
