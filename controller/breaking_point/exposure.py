@@ -13,6 +13,7 @@ from typing import Any, Final
 from controller.clients.kube import ENDPOINT_SLICES, INGRESSES, KubeSession
 from controller.errors import FailoverError, NotFound
 from controller.policy.model import Application
+from controller.signals.load_balancer.conditions import covers_host
 from controller.signals.objects import items, mapping
 from controller.signals.watch import list_objects
 
@@ -94,7 +95,7 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
     for address in addresses:
         if address in live.pods:
             return Verdict(Exposure.PRODUCTION, f"it is a pod behind Service {live.pods[address]}, which the Ingress forwards to")
-    if any(_matches(host, pattern) for pattern in _hosts(live.ingress)):
+    if any(covers_host(pattern, host) for pattern in _hosts(live.ingress)):
         return Verdict(Exposure.PRODUCTION, f"Ingress {application.key} has a rule for its host")
     for name in _balancers(live.ingress):
         with suppress(OSError):
@@ -133,11 +134,7 @@ def _service(host: str, namespace: str) -> str:
 def _hosts(ingress: Mapping[str, Any]) -> Iterator[str]:
     for rule in items(ingress, "spec", "rules"):
         if isinstance(rule, dict) and rule.get("host"):
-            yield str(rule["host"]).lower()
-
-
-def _matches(host: str, pattern: str) -> bool:
-    return host == pattern or (pattern.startswith("*.") and host.partition(".")[2] == pattern[2:])
+            yield str(rule["host"])
 
 
 def _balancers(ingress: Mapping[str, Any]) -> Iterator[str]:

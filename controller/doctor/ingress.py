@@ -12,6 +12,7 @@ from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
 from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
+from controller.signals.load_balancer.conditions import covers_host
 from controller.signals.load_balancer.request import group_of, is_of_auto_mode, live_rules, stack_of
 from controller.signals.objects import items, name_of, namespace_of, text
 
@@ -90,7 +91,7 @@ def live_rule(observed: Observation) -> Iterator[Finding]:
 
 def _covers(route: Route, other: Route) -> bool:
     """Whether every request that matches `other` matches `route` too."""
-    if route.host not in {"", other.host}:
+    if not covers_host(route.host, other.host):
         return False
     if route.path_type == "ImplementationSpecific" and route.path in _EVERY_PATH:
         return True

@@ -201,6 +201,24 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("action", BAD, "allowed are integers 0 to 999", lambda m: set_action(m, COST.replace('"weight":40', '"weight":1000'))),
     ("action", BAD, "may have 5 target groups, this one has 6", lambda m: set_action(m, SIX)),
     ("action", BAD, "forwards to a, b, c, d, e, which the application file does not name", lambda m: set_action(m, SIX)),
+    (
+        "live-rule",
+        BAD,
+        "rule 1 (sd21-inf2) takes all requests",
+        both(
+            lambda m: m.rules[0].update(host="img.example.com"),
+            lambda m: m.rules.insert(0, rule("sd21-inf2", {"number": 80}, host="*.example.com")),
+        ),
+    ),
+    (
+        "live-rule",
+        OK,
+        "rule 2 forwards",
+        both(
+            lambda m: m.rules[0].update(host="*.example.com"),
+            lambda m: m.rules.insert(0, rule("admin", {"number": 80}, host="admin.example.com")),
+        ),
+    ),
     ("action", BAD, "a Service appears twice", lambda m: set_action(m, COST.replace("sd21-trn1", "sd21-inf2"))),
     (
         "action",

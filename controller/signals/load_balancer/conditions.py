@@ -64,6 +64,20 @@ def path_patterns(path: str, kind: str, *, regex: bool) -> frozenset[str]:
     return frozenset({path})
 
 
+def covers_host(pattern: str, host: str) -> bool:
+    """Whether a rule for one host gets every request of another, as the load balancer compares them.
+
+    It ignores case, and ``*`` stands for any characters, dots among them: ``*.example.com`` gets the requests of ``a.b.example.com``, and
+    not those of ``example.com``.
+
+    Args:
+        pattern: A host as an Ingress writes it, a name or ``*.`` and a name; "" for any.
+        host: The same, or the host of a request.
+    """
+    wide, narrow = pattern.lower(), host.lower()
+    return wide in {"", narrow} or (wide.startswith("*.") and narrow.endswith(wide[1:]))
+
+
 def json_of(value: object) -> object:
     """The parsed JSON of an annotation; None if it is absent or unreadable."""
     try:
