@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.errors import ConfigError
@@ -339,6 +339,12 @@ class _Converter:
 # --- validation with texts for people ---------------------------------------------------------------------------------------------------
 
 Model = TypeVar("Model", bound=BaseModel)
+Region = Annotated[
+    str,
+    Field(pattern=r"^[a-z]{2,8}(-[a-z]+)+-[0-9]{1,2}$", json_schema_extra={"x-allowed": "an AWS region such as us-west-2"}),
+]
+"""An AWS region of any partition, eusc-de-east-1 and us-isob-east-1 among them."""
+
 Fault = tuple[Place, str, str]
 """Place (relative to the model whose validator found it), what was found, what is allowed."""
 

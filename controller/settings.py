@@ -29,6 +29,7 @@ from controller.documents import (
     Fault,
     Place,
     Problem,
+    Region,
     check,
     config_error,
     cross_field_error,
@@ -175,12 +176,7 @@ class LeaderElectionSettings(Theme):
 class AwsSettings(Theme):
     """Use of the AWS APIs. Credentials and endpoint come from the usual places of the AWS SDKs."""
 
-    region: str | None = Field(
-        default=None,
-        pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$",
-        json_schema_extra={"x-allowed": "a region such as us-west-2"},
-        description="AWS region. Unset: $AWS_REGION, the profile or the instance.",
-    )
+    region: Region | None = Field(default=None, description="AWS region. Unset: $AWS_REGION, the profile or the instance.")
     elbv2_enabled: bool = Field(
         default=True,
         description="Verify every mode change with DescribeRules and DescribeTargetHealth. Off: every mode change stays unverified, and "

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from controller.catalog.fields import DnsName, FileModel
-from controller.documents import cross_field_error, describe_value
+from controller.documents import Region, cross_field_error, describe_value
 
 _MAX_ENTRIES: Final = 50
 
@@ -127,9 +127,7 @@ class StackFile(FileModel):
             json_schema_extra={"x-allowed": "letters, digits, - and _; at most 100 characters"},
         ),
     ] = Field(description="Name of the EKS cluster; the defaults of node role and discovery tags contain it.")
-    region: Annotated[
-        str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", json_schema_extra={"x-allowed": "an AWS region such as us-west-2"})
-    ] = Field(description="AWS region of the metrics that KEDA reads.")
+    region: Region = Field(description="AWS region of the metrics that KEDA reads.")
     task: Task = Field(description="The task of the model server.")
     model: Location = Field(default="", description="The model of units that name none themselves.")
     revision: Revision = Field(

@@ -22,7 +22,7 @@ _PLACEMENT_GROUP: Final = "limit of instances in this spread placement group"
 
 _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63}(?:\.[A-Z][A-Za-z0-9]{0,63})?): ")
 _TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]{0,31}\.[a-z0-9-]{1,31}) capacity")
-_ZONE: Final = re.compile(r"requested \(([a-z]{2}(?:-[a-z0-9]{1,16}){1,5}-\d[a-z])\)")
+_ZONE: Final = re.compile(r"requested \(([a-z]{2,8}(?:-[a-z0-9]{1,16}){1,5}-\d[a-z])\)")
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
 _LACKING: Final = re.compile(
     r"no instance type met all requirements|no instance type has the required offering|had enough resources, had a required offering"

@@ -153,7 +153,7 @@ class TestErrors:
             pytest.param("polls:\n  tick_interval_s: .nan\n", "found .nan (not a finite number)", id="nan"),
             pytest.param("polls: fast\n", ":1: polls: found text; allowed: a mapping with the keys", id="text for a theme"),
             pytest.param("log:\n  level: loud\n", 'found "loud" (text); allowed: debug | info | warning | error', id="choice"),
-            pytest.param("aws: {region: Oregon}\n", "allowed: a region such as us-west-2", id="region"),
+            pytest.param("aws: {region: Oregon}\n", "allowed: an AWS region such as us-west-2", id="region"),
             pytest.param("cloudwatch: {namespace: AWS/ELB}\n", "not starting with AWS/", id="a namespace of AWS"),
             pytest.param("cloudwatch: {alarm_actions: [x]}\n", "allowed: a list of at most 5 ARNs", id="no ARN"),
             pytest.param("karpenter: {metrics_url: 'https://example.com/metrics'}\n", "whose host is a Service", id="metrics elsewhere"),

@@ -203,7 +203,10 @@ def test_what_precedes_the_anchor_does_not_matter(prefix: str) -> None:
     assert classify_refusal(f"{prefix}insufficient capacity, {FLEET}VcpuLimitExceeded: x").codes == ("VcpuLimitExceeded",)
 
 
-@pytest.mark.parametrize("zone", ["us-west-2a", "us-gov-west-1b", "us-west-2-lax-1a", "ap-southeast-4c", "eu-isoe-west-1a"])
+@pytest.mark.parametrize(
+    "zone",
+    ["us-west-2a", "us-gov-west-1b", "us-west-2-lax-1a", "ap-southeast-4c", "eu-isoe-west-1a", "eusc-de-east-1a"],
+)
 def test_zones_of_every_shape(zone: str) -> None:
     """Commercial, GovCloud, isolated and Local Zones."""
     found = refusal(
