@@ -29,6 +29,7 @@ _DEPTH_LIMIT: Final = 24
 _NODE_LIMIT: Final = 20_000  # after expansion of aliases; stops a "billion laughs" file
 _INTEGER_DIGITS: Final = 18
 _TEXT_SHOWN: Final = 60
+_KEY: Final = "[key]"  # the last step of pydantic's place where the key of a mapping is wrong
 _LINE_SHOWN: Final = 1000  # an unknown key is followed by the known ones, which take most of this
 
 LISTED: Final = 3500
@@ -411,6 +412,8 @@ def problem_texts(
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
         yield place, f"found an unknown key{guess}; allowed: {', '.join(known)}"
+    elif place[-1:] == (_KEY,) and (names := _key_schema(schema_at(schema, place[:-2]))):
+        yield place[:-1], f"found the key {describe_value(place[-2])}; allowed: {allowed_text(names)}"
     else:
         node = schema_at(schema, place)
         # A scalar in place of a mapping may be a secret at the wrong level, so only its kind is shown.
@@ -426,9 +429,20 @@ def schema_at(schema: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
     """The part of a JSON schema that describes one place; empty if the schema does not know it."""
     node = _resolved(schema, schema)
     for step in place:
-        below = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+        below = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, _value_schema(node))
         node = _resolved(schema, below)
     return node
+
+
+def _value_schema(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of the values of a mapping whose keys are free; empty for any other part."""
+    free = node.get("additionalProperties")
+    return free if isinstance(free, dict) else next(iter(node.get("patternProperties", {}).values()), {})
+
+
+def _key_schema(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of the keys of a mapping whose keys are free; empty for any other part."""
+    return {"type": "string", **node.get("propertyNames", {})} if _value_schema(node) else {}
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -466,7 +480,10 @@ def _allowed(node: Mapping[str, Any]) -> str:
         case "boolean":
             return "true or false"
         case "string":
-            return "text" if not node.get("minLength") else "text that is not empty"
+            low, high = node.get("minLength"), node.get("maxLength")
+            if high:
+                return f"text of {low} to {high} characters" if low else f"text of at most {high} characters"
+            return "text that is not empty" if low else "text"
         case "array":
             low, high = node.get("minItems", 0), node.get("maxItems")
             return f"a list of {low} to {high} entries" if high else f"a list of at least {low} entries"

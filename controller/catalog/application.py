@@ -20,6 +20,7 @@ from controller.catalog.fields import (
     FileModel,
     InstanceType,
     MetricName,
+    NodePoolName,
     Port,
     ServiceName,
     ShortText,
@@ -95,7 +96,7 @@ class UnitFile(FileModel):
     framework: ShortText = Field(default="", description="The framework it uses, such as neuron. `failoverctl render` needs it.")
     service: ServiceFile = Field(description="The unit's own Service, its target group in cost mode.")
     deployment: DnsName = Field(description="The unit's Deployment, in the Ingress's namespace; unique in the application.")
-    node_pool: DnsName = Field(description="The Karpenter NodePool that launches the unit's nodes. Units may share one.")
+    node_pool: NodePoolName = Field(description="The Karpenter NodePool that launches the unit's nodes. Units may share one.")
     instance_type: InstanceType = Field(description="EC2 instance type to which price and throughput apply.")
     instance_types: tuple[InstanceType, ...] = Field(
         default=(),

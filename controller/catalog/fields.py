@@ -40,6 +40,8 @@ def _dns(text: str, longest: int, pattern: str = _LABEL) -> Any:  # noqa: ANN401
 
 DnsLabel = Annotated[str, _dns("a DNS label", 63)]
 DnsName = Annotated[str, _dns("a DNS name", 253, rf"{_LABEL}(\.{_LABEL})*")]
+NodePoolName = Annotated[str, _dns("a DNS name", 63, rf"{_LABEL}(\.{_LABEL})*")]
+"""Shorter than other names: it is the value of a label of the nodes."""
 ServiceName = Annotated[str, _dns("a Service name", 63, "[a-z]([-a-z0-9]*[a-z0-9])?")]
 ActionName = Annotated[str, _dns("a DNS label", 55)]
 Port = Annotated[
@@ -58,6 +60,14 @@ InstanceType = Annotated[
 ]
 Zone = Annotated[
     str, Field(pattern=r"^[a-z0-9-]+$", max_length=63, json_schema_extra={"x-allowed": "an availability zone such as us-west-2a"})
+]
+QualifiedName = Annotated[
+    str,
+    Field(
+        pattern=rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$",
+        max_length=253,
+        json_schema_extra={"x-allowed": "the key of a label or an annotation, such as example.com/team"},
+    ),
 ]
 MetricName = Annotated[str, Field(max_length=255, pattern=r"^[ -~]*$", json_schema_extra={"x-allowed": "at most 255 printable characters"})]
 ShortText = Annotated[str, Field(max_length=100, json_schema_extra={"x-allowed": "text of at most 100 characters"})]

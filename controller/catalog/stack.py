@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from controller.catalog.fields import DnsName, FileModel
+from controller.catalog.fields import DnsName, FileModel, QualifiedName
 from controller.documents import Region, cross_field_error, describe_value
 
 _MAX_ENTRIES: Final = 50
@@ -28,17 +28,20 @@ Location = Annotated[
 ]
 Quantity = Annotated[
     str,
-    Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$", json_schema_extra={"x-allowed": "a quantity such as 2, 500m or 12Gi, in quotes"}),
-]
-LabelKey = Annotated[
-    str,
     Field(
-        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
-        max_length=253,
-        json_schema_extra={"x-allowed": "the key of a label"},
+        pattern=r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$",
+        max_length=30,
+        json_schema_extra={"x-allowed": "a quantity of Kubernetes such as 2, 500m or 12Gi, in quotes"},
     ),
 ]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Variable = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        max_length=100,
+        json_schema_extra={"x-allowed": "a variable's name: letters, digits and _, no digit first, at most 100 characters"},
+    ),
+]
 VariableValue = Annotated[str, Field(max_length=4096)]
 Text = Annotated[str, Field(max_length=4096)]
 TagText = Annotated[str, Field(min_length=1, max_length=256)]
@@ -83,7 +86,7 @@ class NodesFile(FileModel):
     role: Annotated[str, Field(max_length=128, pattern=r"^[\w+=,.@/-]*$", json_schema_extra={"x-allowed": "the name of an IAM role"})] = (
         Field(default="", description="IAM role of the nodes. Empty: KarpenterNodeRole-CLUSTER, as in Karpenter's guide.")
     )
-    discovery_tags: dict[Text, Text] = Field(
+    discovery_tags: dict[TagText, TagText] = Field(
         default={},
         max_length=20,
         json_schema_extra={"x-allowed": "a mapping from text to text"},
@@ -108,7 +111,7 @@ class LoadBalancerFile(FileModel):
     scheme: Literal["internet-facing", "internal"] = Field(
         default="internet-facing", description="Whether the load balancer is reachable from the internet."
     )
-    annotations: dict[Text, Text] = Field(
+    annotations: dict[QualifiedName, Text] = Field(
         default={},
         max_length=_MAX_ENTRIES,
         json_schema_extra={"x-allowed": "a mapping from text to text"},
@@ -135,7 +138,7 @@ class StackFile(FileModel):
         description="For a hub model its commit, which the model server requires. For an S3 prefix its digest, which is optional.",
     )
     images: ImagesFile = Field(default=ImagesFile(), description="The model server's images by framework.")
-    shared_label: LabelKey = Field(
+    shared_label: QualifiedName = Field(
         default="albapp",
         description="Label of the pods of all units, with the application's name as value. The capacity Service selects it. The default "
         "is that of the AWS sample.",

@@ -12,6 +12,7 @@ from controller.catalog.stack import StackFile, VllmFile
 from controller.documents import Fault, Place, describe_value
 from controller.policy.annotations import OURS
 from controller.policy.routing import PREFIX, action_key
+from controller.rendering.nodes import class_name
 from controller.rendering.parts import allowed_types
 
 COUNTER: Final = "-counter"
@@ -30,6 +31,7 @@ def faults(file: ApplicationFile) -> Iterator[Fault]:
     if stack is None:
         yield ("spec", "stack"), "nothing", "a mapping with cluster, region, task, model and images: docs/render.md"
         return
+    yield from _name(file, stack)
     yield from _annotations(file, stack)
     yield from _metrics(file)
     for index, unit in enumerate(file.spec.units):
@@ -38,6 +40,18 @@ def faults(file: ApplicationFile) -> Iterator[Fault]:
     yield from _reservations(file, stack)
     if stack.nodes.render:
         yield from _pools(file)
+
+
+def _name(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
+    """Checks that the names of the EC2NodeClasses, which follow from the application's, fit into a label of the nodes."""
+    if not stack.nodes.render:
+        return
+    name = file.metadata.name
+    made = max((class_name(file, FRAMEWORKS[one.framework]) for one in file.spec.units if one.framework in FRAMEWORKS), key=len, default="")
+    if len(made) > _LONGEST_LABEL:
+        longest = _LONGEST_LABEL - (len(made) - len(name))
+        allowed = f"at most {longest} characters: an EC2NodeClass is named {name[:5]}…{made.removeprefix(name)}, and a label holds its name"
+        yield ("metadata", "name"), describe_value(name), allowed
 
 
 def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:

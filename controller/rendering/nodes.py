@@ -32,7 +32,8 @@ def pool_zones(units: Sequence[UnitFile]) -> list[str]:
     return sorted({zone for unit in units for zone in unit.zones}) if all(unit.zones for unit in units) else []
 
 
-def _class_name(file: ApplicationFile, made_by: Maker) -> str:
+def class_name(file: ApplicationFile, made_by: Maker) -> str:
+    """The EC2NodeClass of a maker's accelerators; Karpenter labels the nodes with it."""
     return f"{file.metadata.name}-{made_by}"
 
 
@@ -68,7 +69,7 @@ def _node_class(file: ApplicationFile, stack: StackFile, made_by: Maker, units: 
         "instanceStorePolicy": "RAID0",  # models are then read from local disks, if the type has some
         "metadataOptions": {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1},
     }
-    return manifest("karpenter.k8s.aws/v1", "EC2NodeClass", _class_name(file, made_by), file, namespaced=False, spec=spec)
+    return manifest("karpenter.k8s.aws/v1", "EC2NodeClass", class_name(file, made_by), file, namespaced=False, spec=spec)
 
 
 def _node_pool(file: ApplicationFile, stack: StackFile, name: str, units: Sequence[UnitFile]) -> Object:
@@ -85,7 +86,7 @@ def _node_pool(file: ApplicationFile, stack: StackFile, name: str, units: Sequen
         *([{"key": ZONE, "operator": "In", "values": zones}] if zones else []),
     ]
     template = {
-        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": _class_name(file, made_by)},
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": class_name(file, made_by)},
         "requirements": requirements,
         "taints": [{"key": made_by.resource, "value": "true", "effect": "NoSchedule"}],
         "expireAfter": "720h",

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from tests.support.stacks import document
+from controller.rendering.faults import faults
+from tests.support.stacks import document, objects_of, parsed
 
 Place = tuple[str | int, ...]
+
+# As Kubernetes has them: apimachinery's validation of names, of the keys of labels and of their values.
+_PART: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME: Final = re.compile(rf"{_PART}(\.{_PART})*")
+_LABEL_KEY: Final = re.compile(rf"({_NAME.pattern}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_LABELS_ELSEWHERE: Final = frozenset({"NodePool", "EC2NodeClass", "Namespace", "Service"})
+"""Kinds whose name is the value of a label, of nodes or of other objects, or whose own rule is as short."""
 
 
 def _changed(changes: dict[Place, Any], name: str = "sd21") -> dict[str, Any]:
@@ -103,6 +114,26 @@ CASES = [
     ),
     pytest.param({("units", 0, "scaledObject"): "a" * 55}, "spec.units[0].scaledObject", id="a name that KEDA makes too long"),
     pytest.param({("units", 0, "deployment"): "a.b"}, "spec.units[0].deployment", id="a Deployment that is no label"),
+    pytest.param({("units", 0, "nodePool"): "p" * 64}, "spec.units[0].nodePool: found", id="a NodePool that is no label's value"),
+    pytest.param({("units", 0, "stack", "memory"): "12000000K"}, "allowed: a quantity of Kubernetes", id="thousands as nobody writes them"),
+    pytest.param({("units", 0, "stack", "memory"): "12 Gi"}, "allowed: a quantity of Kubernetes", id="a quantity with a blank"),
+    pytest.param(
+        {("stack", "nodes"): {"discoveryTags": {"team": ""}}},
+        'spec.stack.nodes.discoveryTags.team: found "" (text); allowed: text of 1 to 256 characters',
+        id="a tag without a value",
+    ),
+    pytest.param(
+        {("stack", "nodes"): {"discoveryTags": {"": "x"}}},
+        'found the key "" (text); allowed: text of 1 to 256 characters',
+        id="a tag without a key",
+    ),
+    pytest.param(
+        {("stack", "loadBalancer", "annotations"): {"alb.ingress.kubernetes.io/certificate arn": "x"}},
+        'found the key "alb.ingress.kubernetes.io/certificate arn" (text); allowed: the key of a label or an annotation',
+        id="an annotation that is no key",
+    ),
+    pytest.param({("stack", "sharedLabel"): "a..b/c"}, "spec.stack.sharedLabel: found", id="a label whose prefix is no name"),
+    pytest.param({("units", 0, "stack", "env"): {"A B": "x"}}, 'found the key "A B" (text); allowed: a variable', id="no variable's name"),
 ]
 
 
@@ -114,6 +145,53 @@ def test_it_is_refused_with_the_field_named(changes: dict[Place, Any], message: 
     assert message in output
     assert f"{tmp_path}/sd21.yaml:" in output
     assert "apiVersion" not in output
+
+
+def test_a_name_that_makes_a_label_too_long_is_refused(tmp_path: Path) -> None:
+    """Karpenter labels nodes with the name of their EC2NodeClass, which begins with the application's."""
+    values = document()
+    values["metadata"]["name"] = "s" * 57
+    code, output = _rendered(values, tmp_path)
+    assert code == 1
+    assert "metadata.name: found" in output
+    assert "allowed: at most 56 characters" in output
+    values["spec"]["stack"]["nodes"] = {"render": False}
+    assert _rendered(values, tmp_path)[0] == 0
+
+
+def test_the_longest_names_that_are_allowed_make_a_stack_that_kubernetes_accepts() -> None:
+    """Whatever is made of them: names, labels and what selects nodes."""
+    values = document()
+    values["metadata"] |= {"name": "s" * 56, "namespace": "n" * 63}
+    values["spec"] |= {"ingress": "i" * 253, "capacityService": {"name": "c" * 63, "port": 80}}
+    values["spec"]["stack"] |= {"sharedLabel": f"{'p' * 189}/{'l' * 63}"}
+    for index, unit in enumerate(values["spec"]["units"]):
+        pool = "q" if unit["nodePool"] == "amd-nvidia-a10g" else str(index)
+        unit |= {"nodePool": pool * 63, "deployment": f"{'d' * 62}{index}", "scaledObject": f"{'o' * 53}{index}"}
+        unit |= {"service": {"name": f"{'v' * 62}{index}", "port": 80}, "counterMetric": f"{'m' * 246}{index}-counter"}
+        unit |= {"latencyMetric": f"{'m' * 246}{index}-latency"}
+    model = parsed(values)
+    assert list(faults(model)) == []
+    for one in objects_of(model):
+        assert _NAME.fullmatch(one["metadata"]["name"])
+        assert len(one["metadata"]["name"]) <= (63 if one["kind"] in _LABELS_ELSEWHERE else 253)
+        for key, value in _labels(one):
+            assert _LABEL_KEY.fullmatch(key), key
+            assert _LABEL_VALUE.fullmatch(value), value
+            assert len(value) <= 63, value
+
+
+def _labels(node: Any) -> Iterator[tuple[str, str]]:
+    """Every label of an object, its templates and its selectors."""
+    if isinstance(node, dict):
+        for name, below in node.items():
+            if name in {"labels", "matchLabels", "nodeSelector", "selector"} and all(isinstance(one, str) for one in below.values()):
+                yield from below.items()
+            else:
+                yield from _labels(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from _labels(below)
 
 
 def test_a_sixth_target_group_is_refused(tmp_path: Path) -> None:
