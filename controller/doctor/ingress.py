@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.doctor.observe import Observation
+from controller.doctor.observe import CLASS_ANNOTATION, Observation, class_of
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
@@ -17,9 +17,8 @@ from controller.signals.load_balancer.request import group_of, is_of_auto_mode, 
 from controller.signals.objects import items, name_of, namespace_of, text
 
 _CLASS: Final = "alb"
-_CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
 _NOT_IN_AUTO_MODE: Final = (
-    _CLASS_ANNOTATION,
+    CLASS_ANNOTATION,
     *(f"{PREFIX}/{name}" for name in ("group.name", "waf-acl-id", "web-acl-id", "shield-advanced-protection")),
 )
 """The annotations that the EKS user guide lists as not supported there, and whose absence shows in no other way."""
@@ -39,7 +38,7 @@ def ingress(observed: Observation) -> Iterator[Finding]:
 
 def ingress_class(observed: Observation) -> Iterator[Finding]:
     """The AWS Load Balancer Controller, or EKS Auto Mode, serves it."""
-    name = text(observed.ingress, "spec", "ingressClassName") or text(observed.annotations, _CLASS_ANNOTATION)
+    name = class_of(observed.ingress)
     own = (observed.application.namespace, observed.application.ingress)
     makers = {is_of_auto_mode(binding) for binding in observed.bindings if stack_of(binding) == own}
     named = f"class {name}" if name else "no class"
@@ -131,13 +130,16 @@ def standby_reach(observed: Observation) -> Iterator[Finding]:
 
 def target_type(observed: Observation) -> Iterator[Finding]:
     """Targets are pods: `target-type: ip`."""
-    found = {backend.service: observed.setting("target-type", backend.service) for backend in needed(observed.application)}
-    others = [service for service, kind in found.items() if kind != "ip"]
-    if not others:
+    found = {backend.service: observed.target_type(backend.service) for backend in needed(observed.application)}
+    others = [service for service, kind in found.items() if kind not in {"ip", ""}]
+    silent = [service for service, kind in found.items() if not kind]
+    advice = f'annotate the Ingress with {PREFIX}/target-type: "ip"'
+    if others:
+        yield warning(f"{words.listing(sorted({found[service] for service in others}))} for {words.listing(others)}", advice)
+    if silent:
+        yield unknown(f"not stated, and no TargetGroupBinding shows it, for {words.listing(silent)}: instance is the usual default", advice)
+    if not others and not silent:
         yield ok("ip")
-        return
-    kinds = words.listing(sorted({found[service] or "not stated (instance by default)" for service in others}))
-    yield warning(f"{kinds} for {words.listing(others)}", f'annotate the Ingress with {PREFIX}/target-type: "ip"')
 
 
 def health_check(observed: Observation) -> Iterator[Finding]:
@@ -195,19 +197,27 @@ def _probes(observed: Observation) -> dict[str, set[str]]:
 
 def ingress_group(observed: Observation) -> Iterator[Finding]:
     """The load balancer belongs to this Ingress alone."""
-    group = group_of(observed.ingress)
+    group, by_class = observed.group_name, not group_of(observed.ingress)
+    if group is None:
+        yield unknown(
+            "it names no IngressGroup, and no TargetGroupBinding shows whether its IngressClass sets one",
+            "check spec.group of the IngressClassParams of its class",
+        )
+        return
     if not group:
         yield ok("a load balancer of its own")
         return
     names = words.listing(f"{namespace_of(one)}/{name_of(one)}" for one in observed.group)
     partly = "" if observed.group_complete else " (only this namespace may be listed)"
+    where = f"IngressGroup {group}{', which the IngressClass sets,' if by_class else ''}"
+    leave = "take an IngressClass whose IngressClassParams set no group" if by_class else f"remove {PREFIX}/group.name"
     if observed.group or not observed.group_complete:
         yield warning(
-            f"IngressGroup {group} is shared with {names}{partly}",
-            f"remove {PREFIX}/group.name, which creates a new load balancer and DNS name, or watch the others' events",
+            f"{where} is shared with {names}{partly}",
+            f"{leave}, which creates a new load balancer and DNS name, or watch the others' events",
         )
     else:
-        yield ok(f"IngressGroup {group} has no other Ingress")
+        yield ok(f"{where} has no other Ingress")
 
 
 def load_balancer(observed: Observation) -> Iterator[Finding]:

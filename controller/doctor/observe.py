@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from controller.clients.kube import (
     AUTO_TARGET_GROUP_BINDINGS,
@@ -25,11 +25,13 @@ from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX, keeps_clients
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress, target_group_setting
-from controller.signals.load_balancer.request import group_of
+from controller.signals.load_balancer.request import explicit_group_of, group_of, stack_of, target_groups
 from controller.signals.objects import Object, mapping, name_of, text
 from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
 from controller.signals.workloads import WorkloadView
+
+CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Observation:
         now: When it was observed, seconds since the Unix epoch.
         ingress: Its Ingress, {} if it does not exist.
         routing: The routing that the Ingress states.
+        group_name: See `group_seen`.
         group: The other Ingresses of its explicit IngressGroup.
         group_complete: Whether `group` covers every namespace; otherwise only those that may be listed.
         services: The Services of its namespace, by name.
@@ -55,6 +58,7 @@ class Observation:
     now: float
     ingress: Object
     routing: RoutingObservation
+    group_name: str | None = ""
     group: Sequence[Object] = ()
     group_complete: bool = True
     services: Mapping[str, Object] = field(default_factory=dict)
@@ -79,6 +83,21 @@ class Observation:
         own = mapping(self.services.get(service), "metadata", "annotations")
         return target_group_setting(f"{PREFIX}/{name}", own, self.annotations)
 
+    def target_type(self, service: str) -> str:
+        """What the targets of a Service are: as an annotation states it, else as its TargetGroupBindings have it.
+
+        An IngressClass may state it too, in its IngressClassParams, and the load-balancer controller has a default of its own.
+
+        Returns:
+            ``ip`` or ``instance``; "" where nothing shows it. Of several target groups the one whose targets are nodes counts.
+        """
+        if stated := self.setting("target-type", service):
+            return stated
+        found = target_groups(self.bindings, self.application.namespace, self.application.ingress, self.group_name or "")
+        ours = {arn for (name, _), arns in found.items() if name == service for arn in arns}
+        kinds = {text(one, "spec", "targetType") for one in self.bindings if text(one, "spec", "targetGroupARN") in ours}
+        return min(kinds - {""}, default="")
+
     @property
     def sticky(self) -> tuple[str, ...]:
         """The application's Services whose target groups keep each client on one target."""
@@ -87,6 +106,34 @@ class Observation:
     def ready(self, service: str) -> int:
         """The number of ready endpoints of a Service."""
         return self.workloads.endpoints_ready(self.application.namespace, service) or 0
+
+
+def class_of(ingress: Object) -> str:
+    """The IngressClass that an Ingress names, "" if it names none."""
+    return text(ingress, "spec", "ingressClassName") or text(ingress, "metadata", "annotations", CLASS_ANNOTATION)
+
+
+def group_seen(application: Application, ingress: Object, bindings: Sequence[Object]) -> str | None:
+    """The explicit IngressGroup of an Ingress: the one that it names, else the one that its target groups were made for.
+
+    An IngressClass may set the group too, in its IngressClassParams, which the Ingress does not show.
+
+    Args:
+        application: The application.
+        ingress: Its Ingress.
+        bindings: The TargetGroupBindings of its namespace.
+
+    Returns:
+        "" where it has a load balancer of its own; None where nothing shows it.
+    """
+    if named := group_of(ingress):
+        return named
+    present = [one for one in bindings if not text(one, "metadata", "deletionTimestamp")]
+    if (application.namespace, application.ingress) in map(stack_of, present):
+        return ""
+    ours = [one for one in present if text(one, "spec", "serviceRef", "name") in application.services]
+    groups = set(map(explicit_group_of, ours)) - {""}
+    return groups.pop() if len(groups) == 1 else None
 
 
 _KINDS = (SERVICES, DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS)
@@ -169,7 +216,7 @@ def _observe(session: KubeSession, application: Application, space: _Namespace, 
     unreadable = dict(space.unreadable)
     about = (("fieldSelector", f"involvedObject.kind=Ingress,involvedObject.name={application.ingress}"),)
     events = _listed(session, EVENTS, application.namespace, unreadable, about)
-    group, complete = _group(session, application, ingress, space.ingresses)
+    group, complete = _group(session, application, ingress, space)
     return assemble(application, now, ingress, {**space.listed, EVENTS.name: events}, group, unreadable, group_complete=complete)
 
 
@@ -206,6 +253,7 @@ def assemble(
         now=now,
         ingress=ingress,
         routing=observe_ingress(application, ingress or None),
+        group_name=group_seen(application, ingress, listed.get(TARGET_GROUP_BINDINGS.name, ())),
         group=group,
         group_complete=group_complete,
         services={name_of(one): one for one in listed.get(SERVICES.name, ())},
@@ -217,14 +265,21 @@ def assemble(
     )
 
 
-def _group(session: KubeSession, application: Application, ingress: Object, nearby: Sequence[Object]) -> tuple[tuple[Object, ...], bool]:
+def _group(session: KubeSession, application: Application, ingress: Object, space: _Namespace) -> tuple[tuple[Object, ...], bool]:
     """The other Ingresses of the explicit group, and whether every namespace was listed."""
-    group = group_of(ingress)
+    group = group_seen(application, ingress, space.listed[TARGET_GROUP_BINDINGS.name])
     if not group:
         return (), True
-    candidates, complete = nearby, False
+    candidates, complete = space.ingresses, False
     with suppress(Forbidden):  # the manifests grant only the application's namespace
         candidates, complete = list_objects(session, INGRESSES, None)[0], True
     own = (application.namespace, application.ingress)
-    others = [one for one in candidates if group_of(one) == group and (text(one, "metadata", "namespace"), name_of(one)) != own]
-    return tuple(others), complete
+    others = (one for one in candidates if (text(one, "metadata", "namespace"), name_of(one)) != own)
+    return tuple(one for one in others if _in_group(one, group, ingress)), complete
+
+
+def _in_group(other: Object, group: str, ingress: Object) -> bool:
+    """Whether another Ingress is in the group of ours: it names the group, or both have it from their IngressClass."""
+    if named := group_of(other):
+        return named == group
+    return not group_of(ingress) and class_of(other) == class_of(ingress)

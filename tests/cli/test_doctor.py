@@ -176,6 +176,20 @@ def test_the_group_is_reported_as_far_as_it_may_be_read(api: EmulatedKubeApi, tm
     assert "shared with shop/other (only this namespace may be listed)" in partly
 
 
+def test_the_group_of_an_ingress_class_is_that_of_its_other_ingresses(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """The class says so in its IngressClassParams; of ours only the target groups show it, of the others only their class."""
+    made = Healthy(application())
+    for one in made.listed[TARGET_GROUP_BINDINGS.name]:
+        one["metadata"]["labels"] = {"ingress.k8s.aws/stack": "web"}
+    made.create(api.store)
+    for name, kind, group in (("same-class", "alb", {}), ("by-name", "edge", {f"{PREFIX}/group.name": "web"}), ("neither", "edge", {})):
+        metadata = {"name": name, "namespace": "shop", "annotations": group}
+        api.store.create("Ingress", {"metadata": metadata, "spec": {"ingressClassName": kind, "rules": []}})
+    said = _unwrapped(run(api, tmp_path, "doctor").output)
+    assert "IngressGroup web, which the IngressClass sets, is shared with shop/by-name, shop/same-class" in said
+    assert "shop/neither" not in said
+
+
 def _unwrapped(text: str) -> str:
     return " ".join(text.split())
 
@@ -193,6 +207,7 @@ def test_a_kind_that_is_not_installed_is_reported_as_unknown(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert unknown == {
         "target-group-bindings": "targetgroupbindings.elbv2.k8s.aws is not installed",
+        "ingress-group": "it names no IngressGroup, and no TargetGroupBinding shows whether its IngressClass sets one",
         "quotas": "scaledobjects.keda.sh is not installed",
         "scaled-objects": "scaledobjects.keda.sh is not installed",
     }

@@ -92,6 +92,12 @@ def grouped(made: Healthy, *others: str, complete: bool = True) -> None:
     made.group_complete = complete
 
 
+def grouped_by_class(made: Healthy) -> None:
+    """The IngressClass puts the Ingress into a group: only its target groups show that."""
+    for one in made.listed[TARGET_GROUP_BINDINGS.name]:
+        one["metadata"]["labels"] = {"ingress.k8s.aws/stack": "shared"}
+
+
 def empty(made: Healthy, service: str) -> None:
     made.one(ENDPOINT_SLICES.name, f"{service}-x")["endpoints"] = []
 
@@ -195,12 +201,6 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("live-rule", WARN, "6 standby rule(s) precede the live rule 7", lambda m: m.rules.append(m.rules.pop(0))),
     ("live-rule", OK, "rule 2 forwards /*", lambda m: m.rules.insert(0, rule("admin", {"number": 80}, path="/admin"))),
     ("live-rule", OK, "rule 2 forwards /*", lambda m: m.rules.insert(0, rule("other", {"number": 80}, host="other.example"))),
-    ("action", BAD, "is missing: the load balancer answers every request with 503", lambda m: set_action(m, None)),
-    ("action", BAD, "the action is not JSON", lambda m: set_action(m, "{")),
-    ("action", BAD, "has weight 40.0, which is not an integer", lambda m: set_action(m, COST.replace('"weight":40', '"weight":40.0'))),
-    ("action", BAD, "allowed are integers 0 to 999", lambda m: set_action(m, COST.replace('"weight":40', '"weight":1000'))),
-    ("action", BAD, "may have 5 target groups, this one has 6", lambda m: set_action(m, SIX)),
-    ("action", BAD, "forwards to a, b, c, d, e, which the application file does not name", lambda m: set_action(m, SIX)),
     (
         "live-rule",
         BAD,
@@ -219,6 +219,12 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
             lambda m: m.rules.insert(0, rule("admin", {"number": 80}, host="admin.example.com")),
         ),
     ),
+    ("action", BAD, "is missing: the load balancer answers every request with 503", lambda m: set_action(m, None)),
+    ("action", BAD, "the action is not JSON", lambda m: set_action(m, "{")),
+    ("action", BAD, "has weight 40.0, which is not an integer", lambda m: set_action(m, COST.replace('"weight":40', '"weight":40.0'))),
+    ("action", BAD, "allowed are integers 0 to 999", lambda m: set_action(m, COST.replace('"weight":40', '"weight":1000'))),
+    ("action", BAD, "may have 5 target groups, this one has 6", lambda m: set_action(m, SIX)),
+    ("action", BAD, "forwards to a, b, c, d, e, which the application file does not name", lambda m: set_action(m, SIX)),
     ("action", BAD, "a Service appears twice", lambda m: set_action(m, COST.replace("sd21-trn1", "sd21-inf2"))),
     (
         "action",
@@ -266,7 +272,22 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("override", BAD, "cannot be read, so everything is paused", lambda m: m.annotations.update({PAUSED_UNTIL: "tomorrow"})),
     ("override", OK, "no pause", lambda m: m.annotations.update({PAUSED_UNTIL: format_rfc3339(NOW - 1)})),
     ("target-type", WARN, "instance for sd21-all", lambda m: m.annotations.update({f"{PREFIX}/target-type": "instance"})),
-    ("target-type", WARN, "not stated (instance by default)", lambda m: m.annotations.pop(f"{PREFIX}/target-type")),
+    ("target-type", OK, "ip", lambda m: m.annotations.pop(f"{PREFIX}/target-type")),
+    (
+        "target-type",
+        WARN,
+        "instance for sd21-all",
+        both(
+            lambda m: m.annotations.pop(f"{PREFIX}/target-type"),
+            lambda m: m.one(TARGET_GROUP_BINDINGS.name, "k8s-sd21-all")["spec"].update(targetType="instance"),
+        ),
+    ),
+    (
+        "target-type",
+        DUNNO,
+        "no TargetGroupBinding shows it, for sd21-all",
+        both(lambda m: m.annotations.pop(f"{PREFIX}/target-type"), lambda m: m.drop(TARGET_GROUP_BINDINGS.name, "k8s-sd21-all")),
+    ),
     ("target-type", WARN, "instance for sd21-inf2", lambda m: annotate(m, "sd21-inf2", "target-type", "instance")),
     ("health-check", WARN, "/health usually answers 200", lambda m: m.annotations.update({f"{PREFIX}/healthcheck-path": "/health"})),
     ("health-check", WARN, "sd21-inf2: /healthz usually", lambda m: annotate(m, "sd21-inf2", "healthcheck-path", "/healthz")),
@@ -276,6 +297,19 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("ingress-group", WARN, "IngressGroup web is shared with shop/a, shop/b", lambda m: grouped(m, "a", "b")),
     ("ingress-group", WARN, "only this namespace may be listed", lambda m: grouped(m, complete=False)),
     ("ingress-group", OK, "has no other Ingress", grouped),
+    ("ingress-group", OK, "IngressGroup shared, which the IngressClass sets, has no other Ingress", grouped_by_class),
+    (
+        "ingress-group",
+        WARN,
+        "IngressGroup shared, which the IngressClass sets, is shared with shop/a",
+        both(grouped_by_class, lambda m: setattr(m, "group", [ingress_of_group("a")])),
+    ),
+    (
+        "ingress-group",
+        DUNNO,
+        "no TargetGroupBinding shows whether its IngressClass sets one",
+        lambda m: m.listed.update({TARGET_GROUP_BINDINGS.name: []}),
+    ),
     ("load-balancer", BAD, "has no address", lambda m: m.ingress.pop("status")),
     (
         "load-balancer",

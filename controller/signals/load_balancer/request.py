@@ -137,13 +137,13 @@ class BoundGroups:
 
     def _add(self, binding: Mapping[str, Any]) -> None:
         metadata, spec = mapping(binding, "metadata"), mapping(binding, "spec")
-        labels, reference = mapping(metadata, "labels"), mapping(spec, "serviceRef")
+        reference = mapping(spec, "serviceRef")
         namespace, port = text(metadata, "namespace"), port_of(reference.get("port"))
         service, arn = text(reference, "name"), text(spec, "targetGroupARN")
         if metadata.get("deletionTimestamp") or not service or port is None or not arn:
             return
         self._own.setdefault((namespace, *stack_of(binding)), []).append(((service, port), arn))
-        group = next((name for prefix in _STACK_PREFIXES if (name := text(labels, f"{prefix}/stack"))), "")
+        group = explicit_group_of(binding)
         if group:
             self._grouped.setdefault(namespace, {}).setdefault(group, []).append(((service, port), arn))
 
@@ -190,6 +190,12 @@ def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:
     labels = mapping(binding, "metadata", "labels")
     stacks = ((text(labels, f"{prefix}/stack-namespace"), text(labels, f"{prefix}/stack-name")) for prefix in _STACK_PREFIXES)
     return next((one for one in stacks if any(one)), ("", ""))
+
+
+def explicit_group_of(binding: Mapping[str, Any]) -> str:
+    """The explicit IngressGroup that a TargetGroupBinding was made for; "" where it was made for one Ingress."""
+    labels = mapping(binding, "metadata", "labels")
+    return next((name for prefix in _STACK_PREFIXES if (name := text(labels, f"{prefix}/stack"))), "")
 
 
 def is_of_auto_mode(binding: Mapping[str, Any]) -> bool:
