@@ -339,13 +339,13 @@ class _Converter:
 
 # --- validation with texts for people ---------------------------------------------------------------------------------------------------
 
-Model = TypeVar("Model", bound=BaseModel)
 Region = Annotated[
     str,
     Field(pattern=r"^[a-z]{2,8}(-[a-z]+)+-[0-9]{1,2}$", json_schema_extra={"x-allowed": "an AWS region such as us-west-2"}),
 ]
 """An AWS region of any partition, eusc-de-east-1 and us-isob-east-1 among them."""
 
+Model = TypeVar("Model", bound=BaseModel)
 Fault = tuple[Place, str, str]
 """Place (relative to the model whose validator found it), what was found, what is allowed."""
 
@@ -523,15 +523,19 @@ def _hint(node: Mapping[str, Any], value: object) -> str:
     return ""
 
 
-def read_limited(path: Path) -> bytes:
+def read_limited(path: Path, what: str = "file") -> bytes:
     """Reads a file of at most `SIZE_LIMIT` bytes.
+
+    Args:
+        path: Where it is.
+        what: What it should be, for the message that it is not there.
 
     Raises:
         ConfigError: It is not there, not a regular file, not readable or too large.
     """
     try:
         if not path.is_file():
-            raise ConfigError(f"{path}: found {'something else' if path.exists() else 'no file'}; allowed: a file")
+            raise ConfigError(f"{path}: found {'something else' if path.exists() else f'no {what}'}; allowed: a {what}")
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:

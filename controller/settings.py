@@ -109,6 +109,18 @@ Arns = Annotated[tuple[str, ...], AfterValidator(_arns), Field(json_schema_extra
 _TOPIC: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
 SLACK_CHANNEL: Final = r"^(#\S{1,80}|[CDG][A-Z0-9]{2,20})$"
 _BUS: Final = r"^(arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/)?[A-Za-z0-9._/-]{1,256}$"
+SlackChannel = Annotated[
+    str,
+    Field(pattern=SLACK_CHANNEL, json_schema_extra={"x-allowed": "a channel's ID such as C0123456789, or its name with a # such as #ops"}),
+]
+TopicArn = Annotated[
+    str,
+    Field(pattern=_TOPIC, json_schema_extra={"x-allowed": "the ARN of a topic such as arn:aws:sns:us-west-2:123456789012:alerts"}),
+]
+EventBus = Annotated[
+    str,
+    Field(pattern=_BUS, json_schema_extra={"x-allowed": "the ARN of an event bus, or its name: letters, digits and . _ / -"}),
+]
 
 
 class Theme(BaseModel):
@@ -314,12 +326,15 @@ class SlackSettings(Theme):
         default=None,
         description="File with a bot's token (xoxb-…, scope chat:write), in place of a webhook. Read for each message.",
     )
-    channel: Annotated[str, Field(pattern=SLACK_CHANNEL)] | None = Field(
+    channel: SlackChannel | None = Field(
         default=None,
         description="Where the bot posts: a channel's ID (C…), or its name with a #. Invite the bot to it.",
     )
-    api_url: Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$")] = Field(
-        default="https://slack.com/api", description="Slack's Web API, without the last slash. GovSlack: https://slack-gov.com/api."
+    api_url: str = Field(
+        default="https://slack.com/api",
+        pattern=r"^https?://\S+[^/\s]$",
+        json_schema_extra={"x-allowed": "an http(s) URL without a slash at its end"},
+        description="Slack's Web API, without the last slash. GovSlack: https://slack-gov.com/api.",
     )
     timeout_s: float = Field(
         default=3, gt=0, le=60, description="Time-out of one delivery, seconds. Deliveries run on a thread of their own, never in a tick."
@@ -357,7 +372,7 @@ class WebhookSettings(Theme):
 class SnsSettings(Theme):
     """Messages to an Amazon SNS topic. Needs sns:Publish."""
 
-    topic_arn: Annotated[str, Field(pattern=_TOPIC)] | None = Field(default=None, description="ARN of the topic. Unset: nothing is sent.")
+    topic_arn: TopicArn | None = Field(default=None, description="ARN of the topic. Unset: nothing is sent.")
     message_json: bool = Field(
         default=False, description="Publish the JSON document instead of text: for queues and functions, not for people."
     )
@@ -366,9 +381,7 @@ class SnsSettings(Theme):
 class EventBridgeSettings(Theme):
     """Messages to an Amazon EventBridge bus. Needs events:PutEvents."""
 
-    bus: Annotated[str, Field(pattern=_BUS)] | None = Field(
-        default=None, description="Name or ARN of the event bus, such as default. Unset: nothing is sent."
-    )
+    bus: EventBus | None = Field(default=None, description="Name or ARN of the event bus, such as default. Unset: nothing is sent.")
 
 
 class CloudWatchNotifierSettings(Theme):
@@ -397,6 +410,7 @@ class NotificationSettings(Theme):
     runbooks: str = Field(
         default="",
         pattern=r"^(https://\S+[^/\s])?$",
+        json_schema_extra={"x-allowed": "an https:// URL without a slash at its end, or empty text"},
         description="Where you publish docs/runbooks, without the last slash. Messages link there; empty: they name the path.",
     )
     queue: int = Field(
@@ -576,7 +590,7 @@ def load_settings(path: Path | None = None, *, ignore_env: Collection[str] = ())
 def _settings_document(path: Path | None) -> Document:
     if path is None:
         return Document("settings", 0, {})
-    documents = read_documents(read_limited(path), str(path))
+    documents = read_documents(read_limited(path, "settings file"), str(path))
     if len(documents) > 1:
         raise ConfigError(f"{path}:{documents[1].line}: found a second document; allowed: one")
     return documents[0] if documents else Document(str(path), 1, {})

@@ -13,6 +13,7 @@ _NO_APPLICATION: Final = (
     "name the application files with --applications or FAILOVERCTL_APPLICATIONS; "
     "`failoverctl init --ingress NAMESPACE/NAME` writes one for an existing stack"
 )
+_NO_SETTINGS: Final = "name the settings file with --settings or FAILOVERCTL_SETTINGS; without one the defaults count"
 _NOT_AUTHENTICATED: Final = (
     "log in again (`aws sso login`), make the kubeconfig anew (`aws eks update-kubeconfig --name CLUSTER`), or choose another --context; "
     "`kubectl auth whoami` shows whether it worked"
@@ -29,6 +30,8 @@ _NO_KIND: Final = "is it the right cluster (--context)? `failoverctl doctor --cl
 def advice(error: FailoverError) -> str:
     """What to do about an error, "" where its own text says it or nothing is known."""
     match error:
+        case ConfigError() if "found no settings file" in str(error):
+            return _NO_SETTINGS
         case ConfigError() if "found no file" in str(error) or "no application file found" in str(error):
             return _NO_APPLICATION
         case Forbidden(status=status) if status == _UNAUTHORIZED:

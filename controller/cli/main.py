@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, NoReturn
 
 import click
@@ -73,6 +76,14 @@ def _package(command: str) -> str:
     return _COMMANDS[command][0].partition(".")[0]
 
 
+def _no_room(error: OSError) -> click.ClickException:
+    """Ends a command whose output has no room on its device. What standard output still holds is dropped: Python would try it again."""
+    if error.filename is None:
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+    return click.ClickException(f"{error.filename or 'standard output'}: cannot be written: {error.strerror}")
+
+
 class _Lazy(click.Group):
     """The commands of the table. What a command raises on purpose ends it with one message, here for all of them."""
 
@@ -105,6 +116,10 @@ class _Lazy(click.Group):
             raise fail_cleanly(error) from error
         except ModuleNotFoundError as error:
             _refuse(str(ctx.invoked_subcommand), error)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise _no_room(error) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

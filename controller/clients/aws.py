@@ -32,10 +32,12 @@ _MAX_ERROR_TEXT: Final = 300
 _NO_CREDENTIALS: Final = "NoCredentials"
 _NO_REGION: Final = "NoRegion"
 _NO_SSO: Final = "NoSSOSession"
+_NO_PROFILE: Final = "NoProfile"
 _UNSET: Final = {
     _NO_CREDENTIALS: "no AWS credentials: set AWS_PROFILE, or give the pods a role",
     _NO_REGION: "no AWS region: set AWS_REGION, or aws.region in the settings",
     _NO_SSO: "the AWS SSO session has expired: run `aws sso login`",
+    _NO_PROFILE: "AWS_PROFILE names no profile of the AWS configuration: `aws configure list-profiles` lists them",
 }
 """What the environment lacks, by the code that we give it: botocore raises these before it sends anything."""
 
@@ -158,6 +160,7 @@ def translated(service: str, operation: str) -> Iterator[None]:
         NoCredentialsError,
         NoRegionError,
         PartialCredentialsError,
+        ProfileNotFound,
         SSOError,
         TokenRetrievalError,
     )
@@ -169,6 +172,8 @@ def translated(service: str, operation: str) -> Iterator[None]:
         raise _translate(service, operation, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise _unset(service, operation, _NO_CREDENTIALS) from error
+    except ProfileNotFound as error:
+        raise _unset(service, operation, _NO_PROFILE) from error
     except NoRegionError as error:
         raise _unset(service, operation, _NO_REGION) from error
     except (SSOError, TokenRetrievalError) as error:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from controller.catalog.schema import DOCUMENTATION, application_schema, generated_files, main, settings_schema
+from controller.documents import schema_at
 from controller.settings import Settings, setting_places, variable_name
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,27 @@ def properties(node: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, A
 def test_generated_files_are_up_to_date(path: str) -> None:
     expected = generated_files((ROOT / DOCUMENTATION).read_text())[Path(path)]
     assert (ROOT / path).read_text() == expected, f"{path} is not what the models say; run: make schema"
+
+
+@pytest.mark.parametrize("schema", [application_schema(), settings_schema()], ids=["application", "settings"])
+def test_every_pattern_says_what_it_allows(schema: dict[str, Any]) -> None:
+    """A message that a value is wrong names what is right; "text" is not enough where a pattern decides, in a mapping's keys as well."""
+    patterns = [(place, node) for place, node in _fields(schema) if "pattern" in node]
+    assert patterns
+    assert [place for place, node in patterns if "x-allowed" not in node] == []
+    keys = [(place, node) for place, node in _fields(schema) if "patternProperties" in node]
+    assert [place for place, node in keys if "x-allowed" not in node.get("propertyNames", {})] == []
+
+
+def _fields(schema: dict[str, Any], place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
+    """Every part of a schema that holds a value, a list's entries and a mapping's values among them."""
+    node = schema_at(schema, place)
+    steps: list[str | int] = list(node.get("properties", ()))
+    steps += [0] if "items" in node else []
+    steps += ["any"] if "patternProperties" in node or isinstance(node.get("additionalProperties"), dict) else []
+    yield place, node
+    for step in steps:
+        yield from _fields(schema, (*place, step))
 
 
 @pytest.mark.parametrize("schema", [application_schema(), settings_schema()], ids=["application", "settings"])

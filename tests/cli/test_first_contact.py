@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,26 @@ def test_no_application_file(command: str, tmp_path: Path) -> None:
     """The option, the variable, and the command that writes one."""
     said = _refused(command, "--applications", str(tmp_path / "absent"))
     assert "fix: name the application files with --applications or FAILOVERCTL_APPLICATIONS; `failoverctl init" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_settings_file(command: str, tmp_path: Path) -> None:
+    """Its own option and variable, not those of application files."""
+    said = _refused(command, "--settings", str(tmp_path / "absent.yaml"), "--applications", str(write_application(tmp_path)))
+    assert "found no settings file" in said
+    assert "fix: name the settings file with --settings or FAILOVERCTL_SETTINGS" in said
+    assert "FAILOVERCTL_APPLICATIONS" not in said
+
+
+def test_output_that_finds_no_room(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk is no fault of the program: one line, and what is left in the buffer is not tried again."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as replaced:
+        replaced.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as ended:
+            main(["render", "config/sd21.yaml"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said == "Error: standard output: cannot be written: No space left on device\n"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     NoCredentialsError,
     NoRegionError,
+    ProfileNotFound,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
@@ -32,6 +33,7 @@ def _client_error(code: str, status: int) -> ClientError:
         pytest.param(_client_error("ValidationError", 400), Rejected, id="a wrong request"),
         pytest.param(NoCredentialsError(), Forbidden, id="no credentials"),
         pytest.param(NoRegionError(), Forbidden, id="no region"),
+        pytest.param(ProfileNotFound(profile="typo"), Forbidden, id="no such profile"),
         pytest.param(UnauthorizedSSOTokenError(), Forbidden, id="no SSO session"),
         pytest.param(TokenRetrievalError(provider="sso", error_msg="x"), Forbidden, id="an SSO session that cannot be renewed"),
         pytest.param(ConnectTimeoutError(endpoint_url="https://x"), Unavailable, id="no answer"),
@@ -51,6 +53,10 @@ def test_errors_are_translated(raised: Exception, expected: type[RemoteError]) -
         (_client_error("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
         (NoCredentialsError(), "no AWS credentials: set AWS_PROFILE, or give the pods a role (NoCredentials)"),
         (NoRegionError(), "no AWS region: set AWS_REGION, or aws.region in the settings (NoRegion)"),
+        (
+            ProfileNotFound(profile="typo"),
+            "AWS_PROFILE names no profile of the AWS configuration: `aws configure list-profiles` lists them (NoProfile)",
+        ),
         (UnauthorizedSSOTokenError(), "the AWS SSO session has expired: run `aws sso login` (NoSSOSession)"),
     ],
 )

@@ -188,6 +188,11 @@ class TestErrors:
             pytest.param("HTTP__PORT", "99999", 'http.port: found "99999" (text); allowed: an integer 0 to 65535', id="out of bounds"),
             pytest.param("HTTP", '{"port": 1}', "found a whole group; allowed: one variable per setting, such as", id="a whole theme"),
             pytest.param("CLOUDWATCH__ALARM_ACTIONS", "arn:x", "allowed: a JSON list", id="a list that is not JSON"),
+            pytest.param("SLACK__CHANNEL", "ops", "allowed: a channel's ID such as C0123456789, or its name with a #", id="channel"),
+            pytest.param("SLACK__API_URL", "https://slack.com/api/", "an http(s) URL without a slash at its end", id="Slack's URL"),
+            pytest.param("SNS__TOPIC_ARN", "alerts", "allowed: the ARN of a topic such as arn:aws:sns:", id="topic"),
+            pytest.param("EVENTBRIDGE__BUS", "my bus", "allowed: the ARN of an event bus, or its name", id="event bus"),
+            pytest.param("NOTIFICATIONS__RUNBOOKS", "https://x/y/", "an https:// URL without a slash at its end", id="runbooks"),
             pytest.param("AWS__EC2_ENABLED", "maybe", 'found "maybe" (text); allowed: true or false', id="neither true nor false"),
         ],
     )
@@ -205,10 +210,10 @@ class TestErrors:
         assert sorted(starts) == sorted([f"{file}:1", f"{file}:2", "FAILOVERCTL_HTTP__PORT", "FAILOVERCTL_LOG__FORMAT"])
 
     def test_a_file_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
-        assert "found no file; allowed: a file" in refusal(tmp_path / "nothing.yaml")[0]
+        assert "found no settings file; allowed: a settings file" in refusal(tmp_path / "nothing.yaml")[0]
 
     def test_a_directory_is_no_file(self, tmp_path: Path) -> None:
-        assert "found something else; allowed: a file" in refusal(tmp_path)[0]
+        assert "found something else; allowed: a settings file" in refusal(tmp_path)[0]
 
 
 class TestSecrets:
