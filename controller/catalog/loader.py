@@ -93,18 +93,27 @@ def read_sources(path: Path) -> Iterator[Source]:
     Raises:
         ConfigError: The path is neither a file nor a directory, or it contains no application file or too many.
     """
-    try:
-        if not path.is_dir():
-            return map(read_source, [path])
-        entries = _entries(path)
-        folders = (one for one in entries if one.is_dir())
-        files = [one for some in (entries, *map(_entries, folders)) for one in some if one.suffix in _SUFFIXES and not one.is_dir()]
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+    files = application_files(path)
     if not files or len(files) > MAX_FILES:
         raise ConfigError(f"{path}: found {len(files)} application files; allowed: 1 to {MAX_FILES} files named *.yaml or *.yml")
     return map(read_source, files)
+
+
+def application_files(path: Path) -> list[Path]:
+    """The files that a path stands for: those of a directory, see `load_directory`, or the path itself, whether it exists or not.
+
+    Raises:
+        ConfigError: The directory cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            return [path]
+        entries = _entries(path)
+        folders = (one for one in entries if one.is_dir())
+        return [one for some in (entries, *map(_entries, folders)) for one in some if one.suffix in _SUFFIXES and not one.is_dir()]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from error
 
 
 def _entries(folder: Path) -> list[Path]:

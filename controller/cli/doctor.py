@@ -12,6 +12,7 @@ import click
 
 from controller.catalog.gitops import ignore_snippet
 from controller.catalog.gitops_tools import GitOps
+from controller.catalog.loader import application_files
 from controller.cli.common import Options, show
 from controller.cli.remedy import manifest, remedy_document, remedy_lines
 from controller.cli.selection import choose, load_applications, open_session
@@ -24,7 +25,7 @@ from controller.doctor.cluster.checks import ClusterReport, examine_cluster
 from controller.doctor.cluster.observe import observe_cluster
 from controller.doctor.observe import Observation, observe
 from controller.doctor.report import Level, Result
-from controller.errors import ConfigError, FailoverError
+from controller.errors import FailoverError
 from controller.policy.model import Application
 from controller.settings import Settings
 
@@ -68,14 +69,10 @@ def examined(options: Options, wanted: tuple[str, ...], gitops: str | None, outp
 
 def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Application]:
     """The application files. The check of the cluster alone does without any, but an invalid file is an error there too."""
-    if not needed and not settings.applications.exists():
+    path = settings.applications
+    if not needed and not (path.exists() and application_files(path)):
         return {}
-    try:
-        return load_applications(settings)
-    except ConfigError:
-        if needed or any(settings.applications.glob("*.y*ml")) or settings.applications.is_file():
-            raise
-        return {}
+    return load_applications(settings)
 
 
 def _examined_cluster(settings: Settings, applications: Mapping[str, Application]) -> ClusterReport:

@@ -155,11 +155,16 @@ def test_the_cluster_alone_needs_no_application_file(api: EmulatedKubeApi, tmp_p
     assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 1
 
 
-def test_a_wrong_application_file_is_an_error_also_with_the_cluster_alone(api: EmulatedKubeApi, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["file", "folder", "subfolder"])
+def test_a_wrong_application_file_is_an_error_also_with_the_cluster_alone(api: EmulatedKubeApi, tmp_path: Path, where: str) -> None:
     """What it says would be silently left out."""
-    (tmp_path / "a.yaml").write_text("spec: {}\n")
+    folder = tmp_path / "applications"
+    wrong = folder / "of-a-team" / "a.yaml"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_text("spec: {}\n")
     kubeconfig = api.kubeconfig("reader", tmp_path / "reader.kubeconfig")
-    words = ["doctor", "--cluster", "--kubeconfig", str(kubeconfig), "--applications", str(tmp_path / "a.yaml")]
+    named = {"file": wrong, "folder": wrong.parent, "subfolder": folder}[where]
+    words = ["doctor", "--cluster", "--kubeconfig", str(kubeconfig), "--applications", str(named)]
     done = CliRunner().invoke(main, words, catch_exceptions=False)
     assert done.exit_code == 1
     assert "a.yaml" in done.output
