@@ -12,6 +12,10 @@ What keeps two candidates from leading at once:
 * Every write of the Lease is an update under its resourceVersion, so that only one of several writers wins.
 * A missing Lease counts as renewed just now, because its holder may not know yet that it is gone.
 * ``leaseTransitions`` grows with every change of the holder. It is the **epoch** that is stored with the state.
+* An epoch above `EPOCH_LIMIT` is nobody's count, and no candidate takes it over: the Lease has an int32, after whose largest value no term
+  can begin any more. A Lease with such an epoch counts as one that was reset. Its holder, or the next one, writes it with the epoch after
+  the last that it knows, and state of a later epoch raises that as it does after the Lease was deleted. State is fenced meanwhile as
+  always: each write names the version that was read.
 """
 
 from __future__ import annotations
@@ -30,9 +34,12 @@ CLOCK_RATIO: Final = 4.0
 EFFECT_S: Final = 2.5
 """Deadline of one effect, seconds. It fits, with a renewal before it, into the quarter of the lease duration in which a leader may act."""
 
+EPOCH_LIMIT: Final = 2_000_000_000
+"""The latest epoch that counts. No cluster reaches it by its own elections: a controller without election begins with the seconds since
+1970, 1.8 thousand million in 2027, and a new leader a second adds 32 million a year. An int32 ends at 2,147,483,647."""
+
 _JITTER: Final = 0.2  # up to a fifth longer, so that replicas do not act in step
 _AGAIN: Final = 0.1  # of `Timing.poll_s`: the wait before a retry, so that there is no tight loop
-_EPOCH_MAX: Final = 2**31 - 1  # leaseTransitions is an int32
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +125,19 @@ class Holding:
     duration_s: float
 
 
+def plausible(epoch: int) -> bool:
+    """Whether elections can have led to this epoch: otherwise somebody wrote it."""
+    return 0 <= epoch <= EPOCH_LIMIT
+
+
 def holding(lease: Mapping[str, Any]) -> Holding:
-    """Reads a Lease. A field that is absent or has a wrong type counts as absent."""
+    """Reads a Lease. A field that is absent or has a wrong type, or an epoch that is not plausible, counts as absent."""
     spec = lease.get("spec")
     spec = spec if isinstance(spec, dict) else {}
     holder, epoch, duration = spec.get("holderIdentity"), spec.get("leaseTransitions"), spec.get("leaseDurationSeconds")
     return Holding(
         holder if isinstance(holder, str) else "",
-        epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and 0 <= epoch <= _EPOCH_MAX else 0,
+        epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and plausible(epoch) else 0,
         float(duration) if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0.0,
     )
 
@@ -173,8 +185,11 @@ class Election:
         return "" if self._lease is None else holding(self._lease).holder
 
     def outrank(self, epoch: int) -> None:
-        """Makes the next write of the Lease start a later epoch than `epoch`. State of that epoch exists, so the Lease was reset."""
-        self._floor = max(self._floor, epoch)
+        """Makes the next write of the Lease start a later epoch than `epoch`. State of that epoch exists, so the Lease was reset.
+
+        Does nothing if that epoch is not plausible: it would use up the count for all applications.
+        """
+        self._floor = max(self._floor, epoch if plausible(epoch) else 0)
 
     # --- what to send -------------------------------------------------------------------------------------------------------------------
 
@@ -223,7 +238,7 @@ class Election:
             "leaseDurationSeconds": round(self.timing.lease_s),
             "acquireTime": lease["spec"].get("acquireTime", now) if lease is not None and ours else now,
             "renewTime": now,
-            "leaseTransitions": min(epoch, _EPOCH_MAX),
+            "leaseTransitions": min(epoch, EPOCH_LIMIT),
         }
         base = lease if lease is not None else {"metadata": self._metadata}
         return {**base, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}

@@ -17,12 +17,15 @@ from controller.clock import Clock, format_rfc3339
 from controller.errors import Conflict, Forbidden, NotFound, RemoteError
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import Leadership
-from controller.service.election import Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb
+from controller.service.election import Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, plausible
 
 LEASE_NAME: Final = "failoverctl"
 
 REQUEST_S: Final = 2.0
 """Deadline of one request for the Lease, seconds: two of them fit into a quarter of the lease duration."""
+_SINGLE_LATEST: Final = 1_900_000_000
+"""The latest first epoch of a process without election, as of March 2030: a clock that is decades ahead must not use up the count. A later
+process begins here as well, and then one after the epoch that it finds stored."""
 _OVERDUE_LEASES: Final = 3
 _JOIN_S: Final = 5.0
 
@@ -60,7 +63,7 @@ class SingleReplica:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._epoch = int(clock.now())
+        self._epoch = min(int(clock.now()), _SINGLE_LATEST)
 
     def epoch(self) -> int:
         """See `controller.ports.Leadership.epoch`."""
@@ -76,7 +79,7 @@ class SingleReplica:
 
     def outrank(self, epoch: int) -> None:
         """See `controller.ports.Leadership.outrank`."""
-        self._epoch = max(self._epoch, epoch + 1)
+        self._epoch = max(self._epoch, epoch + 1 if plausible(epoch + 1) else 0)
 
     def start(self) -> None:
         """Does nothing."""

@@ -17,7 +17,7 @@ from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY, StateStore, StoredMemory
 from controller.service.application_status import ALERTS, STATUS, json_object, stored_alerts
-from controller.service.election import EFFECT_S
+from controller.service.election import EFFECT_S, EPOCH_LIMIT, plausible
 from controller.signals.objects import name_of, text
 from controller.signals.watch import list_objects
 
@@ -79,11 +79,12 @@ class ConfigMapStore:
         """The memory in a ConfigMap.
 
         Raises:
-            StateError: It is not valid.
+            StateError: It is not valid, or of an epoch that no election can have led to. To begin a later one would use up the count for
+                all applications; who wrote that epoch may have written the memory as well.
         """
         version = text(found, "metadata", "resourceVersion")
         try:
-            memory, epoch = decode(text(found, "data", "memory")), int(text(found, "data", "epoch") or "0")
+            memory, epoch = decode(text(found, "data", "memory")), _epoch(text(found, "data", "epoch"))
         except (CodecError, ValueError) as error:
             name = f"{self._namespace}/{record_name(application)}"
             raise StateError(f"ConfigMap {name}: {error}; delete it to start again from what the Ingress shows") from error
@@ -117,6 +118,18 @@ class ConfigMapStore:
             },
             "data": {"memory": encode(memory), "epoch": str(epoch), **beside},
         }
+
+
+def _epoch(stored: str) -> int:
+    """The epoch of stored memory.
+
+    Raises:
+        ValueError: It is no number, or no election can have led to it.
+    """
+    epoch = int(stored or "0")
+    if not plausible(epoch):
+        raise ValueError(f"epoch {epoch} is not within 0 to {EPOCH_LIMIT}, so that no leader wrote it")
+    return epoch
 
 
 class ReadOnlyStore:

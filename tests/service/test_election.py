@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.service.election import Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, holding
+from controller.service.election import EPOCH_LIMIT, Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, holding
 
 TIMING = Timing()
 METADATA = {"name": "failoverctl", "namespace": "failover-system"}
@@ -254,6 +254,40 @@ def test_taking_over_outranks_every_epoch_that_was_seen() -> None:
     request = bench.due()
     assert request.body is not None
     assert holding(request.body).epoch == 31
+
+
+@pytest.mark.parametrize("written", [2**31 - 1, EPOCH_LIMIT + 1, -1])
+def test_an_epoch_that_no_election_led_to_is_not_taken_over(written: int) -> None:
+    """Somebody edited the Lease. After the largest int32 no term could begin any more, in any application, for good."""
+    bench = Bench()
+    bench.answer(bench.due(), Found(lease("b", epoch=30)))
+    bench.now += 1
+    bench.answer(bench.due(), Found(lease("", epoch=written)))
+    assert holding(bench.accept(bench.due())).epoch == 31, "the next one after the last that it knows"
+
+
+def test_the_holder_replaces_an_epoch_that_no_election_led_to() -> None:
+    """In its next renewal, in a term after its own: other candidates never count from what was written."""
+    bench = Bench()
+    mine = bench.lead()
+    edited = {**mine, "spec": {**mine["spec"], "leaseTransitions": 2**31 - 1}}
+    bench.now += TIMING.renew_s * 2
+    bench.answer(bench.due(), Refused())
+    bench.answer(bench.due(), Found(edited))
+    assert holding(bench.accept(bench.due(), "3")).epoch == bench.election.epoch == 6
+    again = bench.election.renewal()
+    assert again is not None
+    assert holding(bench.accept(again, "4")).epoch == 6
+
+
+def test_an_epoch_that_no_election_led_to_is_not_outranked() -> None:
+    """The state of one application must not use up the count for all."""
+    bench = Bench()
+    bench.lead()
+    bench.election.outrank(2**31 - 1)
+    renewal = bench.election.renewal()
+    assert renewal is not None
+    assert holding(bench.accept(renewal)).epoch == 5
 
 
 def test_no_answer_makes_it_ask_without_end_or_pause() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from controller.clients.kube import LEASES, KubeSession, connect
-from controller.clock import SystemClock
-from controller.service.election import EFFECT_S, Timing, holding
+from controller.clock import ManualClock, SystemClock
+from controller.service.election import EFFECT_S, EPOCH_LIMIT, Timing, holding
 from controller.service.leadership import LEASE_NAME, LeaseLeadership, SingleReplica, make_identity
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi
@@ -124,3 +124,12 @@ def test_a_single_replica_always_leads_and_can_outrank() -> None:
     alone.outrank(epoch + 5)
     assert alone.epoch() == epoch + 6
     assert not alone.confirm(epoch, 1)
+
+
+def test_a_single_replica_cannot_use_up_the_epochs() -> None:
+    """Neither with a clock that is decades ahead, nor because of state whose epoch nobody counted to."""
+    alone = SingleReplica(ManualClock(2_300_000_000.0))
+    epoch = alone.epoch()
+    assert epoch < EPOCH_LIMIT
+    alone.outrank(2**31 - 1)
+    assert alone.epoch() == epoch

@@ -16,6 +16,7 @@ from controller.policy.codec import encode
 from controller.policy.model import Cause, Memory, Mode, ModeChange, UnitMemory
 from controller.policy.reasons import Reason
 from controller.ports import StoredMemory
+from controller.service.election import EPOCH_LIMIT
 from controller.service.store import ConfigMapStore, ReadOnlyStore, record_name
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from tests.support.applications import NOW, memory
@@ -94,6 +95,16 @@ def test_a_later_epoch_refuses_an_earlier_leader(store: ConfigMapStore) -> None:
     assert store.load(KEY) == kept
     store.save(KEY, Memory(), over=kept, epoch=8)
     assert store.load(KEY).epoch == 8
+
+
+@pytest.mark.parametrize("epoch", [2**31 - 1, EPOCH_LIMIT + 1, -1])
+def test_an_epoch_that_no_election_led_to_is_an_error_of_this_record(store: ConfigMapStore, api: EmulatedKubeApi, epoch: int) -> None:
+    """To begin a later one would use up the count for all applications. The error says how to go on."""
+    kept = store.save(KEY, FULL, over=NOTHING, epoch=EPOCH_LIMIT)
+    assert store.load(KEY) == kept
+    api.store.patch("ConfigMap", NAME, {"data": {"epoch": str(epoch)}}, namespace=NAMESPACE)
+    with pytest.raises(StateError, match=f"epoch {epoch} is not within 0 to {EPOCH_LIMIT}, .* delete it to start again"):
+        store.load(KEY)
 
 
 def test_a_later_leaders_stamp_refuses_what_an_earlier_one_sends_late(store: ConfigMapStore) -> None:
