@@ -24,7 +24,8 @@ _THROTTLES: Final = frozenset({
 })  # fmt: skip
 _FORBIDDEN: Final = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "ExpiredToken", "ExpiredTokenException",
-    "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired",
+    "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired", "InvalidSignatureException",
+    "IncompleteSignature", "IncompleteSignatureException", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
 })  # fmt: skip
 _DENIED: Final = ("AccessDenied", "UnauthorizedOperation")
 _MAX_ERROR_TEXT: Final = 300
@@ -136,7 +137,7 @@ def parsed_time(value: Any) -> datetime:  # noqa: ANN401 - any JSON, or the text
         from botocore.utils import parse_timestamp  # not before the numbers, which come by the thousand
 
         parsed: datetime = parse_timestamp(value)
-    except (OverflowError, OSError, ValueError) as error:
+    except (OverflowError, OSError, RuntimeError, ValueError) as error:  # RuntimeError: botocore's of a number beyond the year 9999
         from botocore.parsers import ResponseParserError
 
         raise ResponseParserError(f"no time: {error}") from error

@@ -89,6 +89,10 @@ class Series:
     forbidden: bool = False
 
 
+_HARMLESS: Final = MetricQuery(_LOAD_BALANCER_NAMESPACE, _REQUESTS, "Sum", _MINUTE_S)
+"""A query in which nothing can be wrong. CloudWatch has no value for it, because the load balancers' have dimensions."""
+
+
 def get_metric_data(
     clients: AwsClients, queries: Sequence[MetricQuery], start: float, end: float, budget: CallBudget
 ) -> dict[MetricQuery, Series]:
@@ -338,9 +342,8 @@ class CloudWatchPoller:
         self._stop = stop or threading.Event()
         self._before = before
         self._lock = threading.Lock()
-        self._demand: dict[tuple[str, str], Sample] = {}
-        self._latency: dict[tuple[str, str], Sample] = {}
-        self._error_ratio: dict[str, Sample] = {}
+        self._samples: dict[MetricQuery, Sample] = {}  # of units, by the query that each answers: to no other it is an answer
+        self._error_ratios: dict[MetricQuery, Sample] = {}  # by the query for the load balancer's requests
         self._wanted_by: dict[str, _Wanted] = {}
         self._polls = self._calls = 0
         self._asked: dict[MetricQuery, tuple[int, int]] = {}  # with which of these polls and calls it was sent last
@@ -359,20 +362,28 @@ class CloudWatchPoller:
     def demand(self, application: str, unit: str) -> Sample | None:
         """Requests in the newest settled period of a unit; None if CloudWatch has none within the window."""
         with self._lock:
-            return self._demand.get((application, unit))
+            wanted = self._wanted_by.get(application)
+            return self._sample(wanted.counters.get(unit)) if wanted is not None else None
 
     def latency(self, application: str, unit: str) -> Sample | None:
         """Latency of a unit in the newest settled period, seconds; None if CloudWatch has none within the window."""
         with self._lock:
-            return self._latency.get((application, unit))
+            wanted = self._wanted_by.get(application)
+            return self._sample(wanted.latencies.get(unit)) if wanted is not None else None
 
     def error_ratio(self, application: str) -> Sample | None:
         """Share of the requests that ended in a 5xx, 0 to 1; None if unknown. For a shared load balancer it covers all of its requests."""
         with self._lock:
-            return self._error_ratio.get(application)
+            wanted = self._wanted_by.get(application)
+            return self._error_ratios.get(wanted.load_balancer[0]) if wanted is not None and wanted.load_balancer else None
+
+    def _sample(self, query: MetricQuery | None) -> Sample | None:
+        return self._samples.get(query) if query is not None else None
 
     def source(self, application: str = "") -> Source:
         """How fresh CloudWatch's answers are; absent while disabled, forbidden, or before the first value of any metric.
+
+        An application of which CloudWatch refuses every metric was never answered, whatever it says of others.
 
         Args:
             application: Whose; "": of anything.
@@ -384,8 +395,9 @@ class CloudWatchPoller:
             last_ok = self._last_ok
             if last_ok is not None and (wanted := self._wanted_by.get(application)) is not None:
                 # The load balancer's metrics are wanted only once it is known, which must not make the others seem old.
-                mine = [query for query in (*wanted.counters.values(), *wanted.latencies.values()) if query not in self._refused]
-                if any(query not in self._answered for query in mine):
+                every = [*wanted.counters.values(), *wanted.latencies.values()]
+                mine = [query for query in every if query not in self._refused]
+                if any(query not in self._answered for query in mine) or (every and not mine):
                     last_ok = None
                 elif mine:
                     last_ok = min(self._answered[query] for query in mine)
@@ -499,6 +511,45 @@ class CloudWatchPoller:
     def _fetch(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series], until: float) -> None:
         """Queries one batch. If CloudWatch refuses it, queries its halves, so that one wrong name does not blind all applications.
 
+        What CloudWatch says to every request, it does not say of a metric: no metric is left out for that.
+
+        Raises:
+            RemoteError: CloudWatch did not answer, or refuses every request.
+            _BudgetSpentError: The call budget is spent.
+        """
+        refusal = self._ask(queries, window, found, until)
+        if refusal is None:
+            return
+        general = self._ask([_HARMLESS], window, {}, until)
+        if general is not None:
+            raise general
+        self._narrow(queries, refusal, window, found, until)
+
+    def _narrow(
+        self, queries: Sequence[MetricQuery], refusal: Rejected, window: Window, found: dict[MetricQuery, Series], until: float
+    ) -> None:
+        """Finds the metrics because of which CloudWatch refused a batch, and queries the others.
+
+        Raises:
+            RemoteError: CloudWatch did not answer.
+            _BudgetSpentError: The call budget is spent.
+        """
+        if len(queries) == 1:
+            said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {shown(str(refusal))}"
+            self._refused[queries[0]] = (self._clock.monotonic() + _REFUSED_S, said)
+            return
+        middle = len(queries) // 2
+        for half in (queries[:middle], queries[middle:]):
+            again = self._ask(half, window, found, until)
+            if again is not None:
+                self._narrow(half, again, window, found, until)
+
+    def _ask(self, queries: Sequence[MetricQuery], window: Window, found: dict[MetricQuery, Series], until: float) -> Rejected | None:
+        """Sends one call.
+
+        Returns:
+            Why CloudWatch refuses it; None if it answered, and `found` has the series.
+
         Raises:
             RemoteError: CloudWatch did not answer.
             _BudgetSpentError: The call budget is spent.
@@ -512,13 +563,8 @@ class CloudWatchPoller:
         try:
             found.update(get_metric_data(self._clients, queries, window.start, window.settled, self._budget))
         except Rejected as error:
-            if len(queries) == 1:
-                said = f"CloudWatch refuses metric {queries[0].namespace}/{queries[0].metric}: {shown(str(error))}"
-                self._refused[queries[0]] = (self._clock.monotonic() + _REFUSED_S, said)
-                return
-            middle = len(queries) // 2
-            self._fetch(queries[:middle], window, found, until)
-            self._fetch(queries[middle:], window, found, until)
+            return error
+        return None
 
     def _store(
         self, wanted: Mapping[str, _Wanted], windows: Mapping[int, Window], found: Mapping[MetricQuery, Series], answers: _Answers
@@ -534,14 +580,14 @@ class CloudWatchPoller:
         now = self._clock.now()
         with self._lock:
             self._answered.update(dict.fromkeys((query for query, series in found.items() if series.complete or series.forbidden), now))
-            for key, each in wanted.items():
-                for into, queries in ((self._demand, each.counters), (self._latency, each.latencies)):
-                    for unit, query in queries.items():
-                        if query in found:
-                            sample, keep = self._judged(query, found[query], windows[query.period_s])
-                            _replace(into, (key, unit), sample, keep=keep)
+            for each in wanted.values():
+                for query in (*each.counters.values(), *each.latencies.values()):
+                    if query in found:
+                        sample, keep = self._judged(query, found[query], windows[query.period_s])
+                        _replace(self._samples, query, sample, keep=keep)
                 if each.load_balancer and (series := answers.of_load_balancer(each.load_balancer)):
-                    _replace(self._error_ratio, key, _ratio(windows[each.load_balancer[0].period_s], series), keep=False)
+                    requests = each.load_balancer[0]
+                    _replace(self._error_ratios, requests, _ratio(windows[requests.period_s], series), keep=False)
 
     def _judged(self, query: MetricQuery, series: Series, window: Window) -> tuple[Sample | None, bool]:
         """The newest settled value of a unit's metric, and whether the one before stays where there is none.
@@ -577,16 +623,14 @@ class CloudWatchPoller:
                 self._last_ok = self._clock.now()
 
     def _prune(self, wanted: Mapping[str, _Wanted]) -> None:
-        units = {(key, unit) for key, each in wanted.items() for unit in each.counters}
         queries = {query for each in wanted.values() for query in each.all()}
         with self._lock:
             self._wanted_by = dict(wanted)
             self._asked = {query: at for query, at in self._asked.items() if query in queries}
             self._answered = {query: at for query, at in self._answered.items() if query in queries}
             self._newest = {query: at for query, at in self._newest.items() if query in queries}
-            self._demand = {key: sample for key, sample in self._demand.items() if key in units}
-            self._latency = {key: sample for key, sample in self._latency.items() if key in units}
-            self._error_ratio = {key: sample for key, sample in self._error_ratio.items() if key in wanted}
+            self._samples = {query: sample for query, sample in self._samples.items() if query in queries}
+            self._error_ratios = {query: sample for query, sample in self._error_ratios.items() if query in queries}
 
 
 def _balancer_queries(balancer: str, period_s: int) -> tuple[MetricQuery, MetricQuery, MetricQuery]:
@@ -606,7 +650,7 @@ def _periods(queries: Iterable[MetricQuery]) -> list[int]:
     return sorted({query.period_s for query in queries})
 
 
-def _replace(into: dict[Any, Sample], key: object, sample: Sample | None, *, keep: bool) -> None:
+def _replace(into: dict[MetricQuery, Sample], key: MetricQuery, sample: Sample | None, *, keep: bool) -> None:
     """Stores the sample. Without one, drops the last unless it should be kept. An older sample never replaces a newer one."""
     last = into.get(key)
     if sample is None:

@@ -531,6 +531,58 @@ def test_one_metric_that_cloudwatch_refuses_does_not_blind_the_others(endpoint: 
     assert poller.source().problem == ""
 
 
+def test_what_every_request_gets_is_not_about_a_metric(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """No metric is left out for it, it costs two calls, and the next poll has all values again."""
+    endpoint.values = {"inf2-counter": {1: 1, 2: 1}}
+    poller = CloudWatchPoller(Clients(endpoint), clock, budget=CallBudget(1, 100, clock))
+    poll(poller)
+    made, endpoint.errors = len(endpoint.calls), [refusal("InvalidAction")] * 100
+    clock.advance(60)
+    poll(poller)
+    assert len(endpoint.calls) == made + 2
+    assert poller.source(KEY).problem == "no answer from CloudWatch (InvalidAction)"
+    endpoint.errors = []
+    endpoint.base += 60
+    clock.advance(60)
+    poll(poller)
+    assert (poller.source(KEY).problem, poller.source(KEY).last_ok) == ("", clock.now())
+
+
+def test_an_application_whose_metrics_are_all_refused_has_no_fresh_source(endpoint: CloudWatch, clock: ManualClock) -> None:
+    """Another one's answers say nothing of it."""
+    refused = application("b", unit("b"))
+    endpoint.refuses = {"b-counter", "b-latency"}
+    endpoint.values = {"inf2-counter": {2: 1}}
+    poller = CloudWatchPoller(Clients(endpoint), clock, budget=CallBudget(1, 100, clock))
+    for _ in range(2):
+        poller.poll([APP, refused], {})
+        assert poller.source(KEY).last_ok == clock.now()
+        assert poller.source(refused.key).last_ok is None
+        clock.advance(60)
+
+
+@pytest.mark.parametrize("changed", ["period", "counter", "namespace"])
+def test_a_value_answers_no_other_query(endpoint: CloudWatch, poller: CloudWatchPoller, clock: ManualClock, changed: str) -> None:
+    """The demand is counted in requests of a period: a value of another period, or of another counter, would be taken for it."""
+    new = {
+        "period": application(period_s=300),
+        "counter": application("sd21", unit("inf2", counter_metric="renamed", latency_metric="p95"), unit("trn1")),
+        "namespace": application(namespace="another"),
+    }[changed]
+    endpoint.values = {"inf2-counter": {2: 100}, "inf2-latency": {2: 0.5}, "RequestCount": {2: 7}}
+    poll(poller)
+    assert poller.demand(KEY, "inf2") == Sample(100, MINUTE - 60)
+    endpoint.values = {"inf2-counter": {3: 30}, "renamed": {3: 30}}  # older ones
+    endpoint.status = dict.fromkeys(("inf2-latency", "p95", "RequestCount"), "InternalError")
+    clock.advance(60)
+    poll(poller, new)
+    assert (found := poller.demand(KEY, "inf2")) is not None
+    assert found.value == 30
+    assert poller.latency(KEY, "inf2") is None
+    if changed == "period":
+        assert poller.error_ratio(KEY) is None
+
+
 def test_a_spent_budget_leaves_the_rest_for_the_next_poll(endpoint: CloudWatch, clock: ManualClock) -> None:
     """Half an answer is still used."""
     endpoint.values = {"inf2-counter": {2: 1}, "b-counter": {2: 1}}
@@ -614,8 +666,8 @@ def test_an_application_that_is_gone_is_forgotten(endpoint: CloudWatch, poller: 
     poll(poller)
     poll(poller, application("other"))
     assert poller.demand(KEY, "inf2") is poller.latency(KEY, "inf2") is poller.error_ratio(KEY) is None
-    assert not poller._demand
-    assert not poller._latency
+    assert not poller._samples
+    assert not poller._error_ratios
 
 
 @pytest.mark.parametrize(("lag", "lookback"), [(-1, 5), (0, 0)])
