@@ -113,7 +113,7 @@ class Verifier:
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
         self._backoff_s = 0.0
-        self._blocked_until, self._blocked_why = 0.0, ""
+        self._blocked_at, self._blocked_until, self._blocked_why = -math.inf, 0.0, ""
 
     # --- public -------------------------------------------------------------------------------------------------------------------------
 
@@ -242,14 +242,16 @@ class Verifier:
 
     def _judge(self, request: VerificationRequest, calls: Calls, findings: Findings) -> tuple[Verdict, str]:
         """Runs a check and turns its findings, or its failure, into a verdict with a text."""
+        began = self._clock.monotonic()
         try:
             self._check(request, calls, findings)
         except CannotTellError as error:
             return Verdict.CANNOT_TELL, str(error)
         except RemoteError as error:
-            return self._failed(error, request, calls)
+            return self._failed(error, request, calls, began)
         with self._lock:
-            self._backoff_s = 0.0
+            if began > self._blocked_at:  # otherwise it says nothing of what came after it began
+                self._backoff_s = 0.0
         if not findings.problems:
             return Verdict.YES, ""
         # A rule with a fixed response comes first, because it drops requests.
@@ -257,11 +259,11 @@ class Verifier:
         more = len(ordered) - _PROBLEMS_SHOWN
         return Verdict.NOT_YET, "; ".join(ordered[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
-    def _failed(self, error: RemoteError, request: VerificationRequest, calls: Calls) -> tuple[Verdict, str]:
-        """The verdict after a failed call."""
+    def _failed(self, error: RemoteError, request: VerificationRequest, calls: Calls, began: float) -> tuple[Verdict, str]:
+        """The verdict after a failed call of a check that began then, monotonic."""
         if isinstance(error, Forbidden):
             why = why_forbidden(error, f"{_IAM_SERVICE}:{calls.operation}")
-            self._block(why)
+            self._block(why, began)
             return Verdict.CANNOT_TELL, why
         if isinstance(error, NotFound):
             self._directory.forget(request.hostnames)
@@ -270,16 +272,30 @@ class Verifier:
             return Verdict.CANNOT_TELL, f"the load balancer changed while it was checked ({error.code}); trying again"
         if isinstance(error, Unavailable):
             calls.made += ATTEMPTS - 1  # botocore had retried before it gave up
-            self._block("ELBv2 did not answer")
+            left = self._block("ELBv2 did not answer", began)
             code = error.code or "time-out"
-            return Verdict.CANNOT_TELL, f"no answer to {calls.operation} ({code}); trying again in {self._backoff_s:.0f} s"
+            return Verdict.CANNOT_TELL, f"no answer to {calls.operation} ({code}); trying again in {left:.0f} s"
         return Verdict.CANNOT_TELL, f"{calls.operation} was refused: {shown(str(error))}"
 
-    def _block(self, why: str) -> None:
-        """Lets all wait: more calls would prolong a throttling, each that times out costs seconds, and IAM refuses all alike."""
+    def _block(self, why: str, began: float) -> float:
+        """Lets all wait: more calls would prolong a throttling, each that times out costs seconds, and IAM refuses all alike.
+
+        Checks that ran side by side fail of one cause, and it is one step of the back-off: those that began before the present wait change
+        nothing.
+
+        Args:
+            why: What failed, in words.
+            began: When the failed check began, monotonic.
+
+        Returns:
+            Seconds until the wait is over.
+        """
         with self._lock:
-            self._backoff_s = min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * self._backoff_s))
-            self._blocked_until, self._blocked_why = self._clock.monotonic() + self._backoff_s, why
+            now = self._clock.monotonic()
+            if began > self._blocked_at:
+                self._backoff_s = min(_BACKOFF_MAX_S, max(_BACKOFF_MIN_S, 2 * self._backoff_s))
+                self._blocked_at, self._blocked_until, self._blocked_why = now, now + self._backoff_s, why
+            return max(0.0, self._blocked_until - now)
 
     def _check(self, request: VerificationRequest, calls: Calls, findings: Findings) -> None:
         """Compares everything and adds to `findings`.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
 from controller.clock import ManualClock
@@ -20,6 +24,7 @@ from tests.signals.load_balancer.scripted_elb import (
     arn,
     ask,
     forward,
+    refusal,
 )
 
 
@@ -46,6 +51,28 @@ def test_targets_are_counted_again_when_more_pods_are_ready(elb: Elb, verifier: 
     assert second.at == NOW + 5
     clock.advance(59)
     assert verifier.verify(more) is second, "as many as were counted for"
+
+
+def test_checks_that_are_throttled_side_by_side_are_one_step_of_the_back_off(elb: Elb, clock: ManualClock) -> None:
+    """Four lanes check at the same time: one throttling is one incident, and the text names the wait that there is."""
+    lanes, inside = 4, threading.Barrier(4)
+
+    class Throttled(Elb):
+        def describe_rules(self, ListenerArn: str, Marker: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
+            inside.wait(5)
+            raise refusal("Throttling")
+
+    throttled = Throttled(listeners=elb.listeners, rules=elb.rules, health=elb.health)
+    verifier = Verifier(Clients(throttled), clock, CallBudget(1, 40, clock))
+    with ThreadPoolExecutor(lanes) as pool:
+        found = list(pool.map(lambda number: verifier.verify(ask(application=f"default/{number}")), range(lanes)))
+    assert {one.problem for one in found} == {"no answer to DescribeRules (Throttling); trying again in 5 s"}
+    clock.advance(2)
+    assert verifier.verify(ask(application="default/another")).problem == "ELBv2 did not answer; trying again in 3 s"
+    clock.advance(3)
+    elb.errors = {"DescribeRules": refusal("Throttling")}
+    verifier._clients = Clients(elb)
+    assert verifier.verify(ask()).problem.endswith("trying again in 10 s"), "a later one is a step of its own"
 
 
 def test_a_routing_that_is_not_there_yet_is_checked_every_five_seconds(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
