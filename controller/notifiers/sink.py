@@ -14,9 +14,14 @@ from controller.clock import Clock
 from controller.errors import RemoteError, Unavailable
 from controller.notifiers.backlog import Backlog, Item, Recent
 from controller.notifiers.digest import parts
+from controller.notifiers.incident import Status, status
 from controller.notifiers.redact import Redactor
 from controller.notifiers.render import one_line
 from controller.ports import Message, Notifier
+
+ENDING_TRIES: Final = 20
+"""Tries beyond `Limits.attempts` of a message that ends an incident, spread over `Limits.max_age_s`. What lasts is offered again, so that a
+sink which was down learns of it; an end happens once, and without it the incident would stay open wherever its beginning was sent."""
 
 _DEDUP_KEYS: Final = 16_384  # several alerts of each of some thousand applications
 _MAX_ERROR_TEXT: Final = 200
@@ -39,7 +44,7 @@ class Limits:
     Attributes:
         dedup_window_s: A message that repeats another within this is dropped; also the least time between two alerts about one sink.
         queue_size: Most messages that wait; a digest counts as one.
-        attempts: Most attempts per message, the first one included.
+        attempts: Most attempts per message, the first one included; `ENDING_TRIES` more for one that ends an incident.
         retry_base_s: Wait after the first failed attempt; doubles with each.
         retry_max_s: Longest such wait.
         max_age_s: No retry begins later than this after a message was published; also the longest ``Retry-After`` that is honoured.
@@ -275,7 +280,8 @@ class Sink:
         Returns:
             Whether the receiver answers: it took the message, or refused it.
         """
-        attempt = 0
+        attempt, usual = 0, self._limits.attempts
+        most = usual + (ENDING_TRIES if status(item.message) is Status.RESOLVED else 0)
         # A Retry-After in answer to the last message applies to this one too.
         if self._pause(self._not_before - self._clock.monotonic()):
             self._give_up(item, attempt)
@@ -287,9 +293,9 @@ class Sink:
                 self._delivered(item)
                 return True
             self._failed_once(item, error)
-            if not isinstance(error, Unavailable) or attempt >= self._limits.attempts:
+            if not isinstance(error, Unavailable) or attempt >= most:
                 break
-            delay = self._delay(attempt, error)
+            delay = max(self._delay(attempt, error), self._limits.max_age_s / ENDING_TRIES if attempt >= usual else 0.0)
             if self._clock.monotonic() - item.since + delay > self._limits.max_age_s or self._pause(delay):
                 break
             with self._ready:

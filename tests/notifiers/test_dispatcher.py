@@ -14,6 +14,7 @@ from controller.clock import ManualClock, SystemClock
 from controller.errors import Forbidden, Rejected, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.redact import MASK
+from controller.notifiers.sink import ENDING_TRIES
 from controller.ports import Message, MessageKind
 from tests.notifiers.support import START, Scripted, a_message, health, idle, until
 
@@ -107,6 +108,29 @@ def test_no_retry_begins_after_the_age_bound(dispatch: Dispatch) -> None:
     dispatcher.publish(a_message())
     until(lambda: health(dispatcher, "sink").failed == 1)
     assert sink.tries == 4, "at 0, 1, 3 and 7 s; the next would be at 15 s"
+
+
+@pytest.mark.parametrize("kind", [RESOLVED, MessageKind.FALLBACK])
+def test_the_end_of_an_incident_reaches_a_sink_that_is_down_for_minutes(dispatch: Dispatch, clock: ManualClock, kind: MessageKind) -> None:
+    """It is sent once: given up after the usual tries, the incident would stay open for ever. Its order is kept."""
+    sink = Scripted("sink", *(Unavailable("503") for _ in range(10)), None)
+    dispatcher = dispatch(sink, max_age_s=600.0)
+    dispatcher.publish(a_message(kind))
+    dispatcher.publish(a_message(ALERT, title="the next"))
+    assert [sink.next().kind, sink.next().kind] == [kind, ALERT]
+    assert clock.monotonic() == 1 + 2 + 8 * 30
+    idle(dispatcher)
+    assert health(dispatcher, "sink").failed == 0
+
+
+def test_the_end_of_an_incident_is_tried_until_the_age_bound(dispatch: Dispatch, clock: ManualClock) -> None:
+    """A bounded number of times: then it is lost like any other, and the next message gets its turn."""
+    sink = Scripted("sink", Unavailable("503"))
+    dispatcher = dispatch(sink, max_age_s=600.0, retry_max_s=0.0)
+    dispatcher.publish(a_message(RESOLVED))
+    until(lambda: health(dispatcher, "sink").failed == 1)
+    assert sink.tries == 3 + ENDING_TRIES
+    assert clock.monotonic() == 600
 
 
 @pytest.mark.parametrize("asked", [1e12, float("inf"), float("nan"), -5.0])
