@@ -67,6 +67,7 @@ class CatalogWatcher:
         self._applications: Mapping[str, Application] = {}
         self._digest = ""
         self._error = ""
+        self._before: tuple[str, Mapping[str, Application], str] = ("", {}, "")  # digest, applications and error before the last change
 
     @property
     def applications(self) -> Mapping[str, Application]:
@@ -99,6 +100,7 @@ class CatalogWatcher:
         content = self._changed()
         if content is None:
             return None
+        self._before = (self._digest, self._applications, self._error)
         self._digest, problem = content.digest, content.problem
         new: Mapping[str, Application] = {}
         if not problem:
@@ -121,6 +123,10 @@ class CatalogWatcher:
             removed=tuple(key for key in old if key not in new),
             changed=tuple(key for key in new if key in old and new[key] != old[key]),
         )
+
+    def undo(self) -> None:
+        """Forgets the last change: it could not be taken over, and the next poll finds it again."""
+        self._digest, self._applications, self._error = self._before
 
     def _changed(self) -> _Content | None:
         """The content, where it is another; None where it is the same, or keeps changing."""

@@ -13,7 +13,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from controller.catalog.reload import CatalogWatcher
+from controller.catalog.reload import CatalogChange, CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, SystemClock
@@ -453,9 +453,17 @@ class Service:
         self._scheduler.add_job(_logged(name, work, self._stop), trigger, id=name, next_run_time=_real_now(), **_JOB_OPTIONS)
 
     def _reload(self) -> None:
+        """Takes over a change of the application files, and starts the watches that are missing. The next job does again what fails."""
         change = self._catalog.poll()
-        if change is None:
-            return
+        if change is not None:
+            try:
+                self._take_over(change)
+            except BaseException:
+                self._catalog.undo()
+                raise
+        self._watches.ensure(self._catalog.applications.values())
+
+    def _take_over(self, change: CatalogChange) -> None:
         now = self._clock.now()
         if change.error:
             log.warning("config.refused", error=change.error)
@@ -464,11 +472,10 @@ class Service:
                 "", "ConfigRefused", "application files refused; the old ones keep running", change.error, now, Severity.WARNING
             )
         else:
-            applications = self._catalog.applications
+            applications = change.applications
+            self.controller.configure(applications)
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(1)
-            self.controller.configure(applications)
-            self._watches.ensure(applications.values())
             message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", now)
         if self._leadership.leads():  # each replica reads the files; people are notified once
             self.controller.publish([message])

@@ -102,6 +102,26 @@ def test_a_change_lists_what_was_added_removed_and_changed(watcher: CatalogWatch
     assert change.applications["default/one"].policy.patience_s == 60
 
 
+def test_a_change_that_could_not_be_taken_over_is_found_again(watcher: CatalogWatcher, folder: Path) -> None:
+    """As often as it takes, with all that was added and removed."""
+    write(folder, "three")
+    (folder / "one.yaml").unlink()
+    first = poll(watcher)
+    watcher.undo()
+    assert list(watcher.applications) == ["default/one", "default/two"]
+    second = poll(watcher)
+    assert (second.added, second.removed) == (first.added, first.removed) == (("default/three",), ("default/one",))
+    assert watcher.poll() is None
+
+
+def test_an_error_that_could_not_be_reported_is_found_again(watcher: CatalogWatcher, folder: Path) -> None:
+    (folder / "one.yaml").write_text("broken")
+    assert poll(watcher).error
+    watcher.undo()
+    assert not watcher.error
+    assert poll(watcher).error == watcher.error
+
+
 def test_a_new_comment_reports_nothing(watcher: CatalogWatcher, folder: Path) -> None:
     with (folder / "one.yaml").open("a") as file:
         file.write("# a comment\n")
