@@ -27,6 +27,8 @@ from controller.service.retries import STATE_RETRY_MAX_S, Backoff, Retries
 from controller.service.terms import TermRecord
 
 _UNCONFIRMED_S: Final = 1.0  # until the next pass where leadership could not be confirmed before an action: a sooner one would skip it, too
+_LOST_S: Final = 2.0
+"""Until the next pass after another writer was first: until then the application has no memory, and `status` and metrics do not show it."""
 _CHECK_SLACK_S: Final = 0.01  # so that rounding does not make a pass come before the time that a decision waits for
 
 log = structlog.get_logger(__name__)
@@ -151,7 +153,7 @@ class ApplicationPass:
         written = (*decided.settled, conclusion.decision) if outcome.routed else decided.settled
         if routing_alone and outcome.routed:
             return Acted(outcome, memory, at, written, again_s=0.0)
-        self._save(conclusion.snapshot.application, memory)
+        lost = self._save(conclusion.snapshot.application, memory)
         now = self._clock.monotonic()
         stored = self._loading if self._state_problem else self._saving  # nothing is saved over what cannot be read
         tried_s = stored.left(now) if stored.times else math.inf
@@ -159,7 +161,7 @@ class ApplicationPass:
         again_s = (
             _UNCONFIRMED_S if outcome.unconfirmed else min(self._retries.again_s(conclusion.plan, now), _checked_s(conclusion.decision))
         )
-        return Acted(outcome, memory, at, written, min(again_s, tried_s))
+        return Acted(outcome, memory, at, written, min(again_s, tried_s, _LOST_S if lost else math.inf))
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
@@ -217,20 +219,27 @@ class ApplicationPass:
         if self._saving.lasts:
             yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
 
-    def _save(self, application: Application, memory: Memory) -> None:
+    def _save(self, application: Application, memory: Memory) -> bool:
+        """Saves the memory.
+
+        Returns:
+            Whether another writer was first, so that it must be loaded again.
+        """
         if self._state_problem or self._saving.left(self._clock.monotonic()):
-            return
+            return False
         try:
             self._record.save(memory)
             self._saving.succeeded()
         except Conflict as error:
             log.warning("state.conflict", application=application.key, error=str(error))
             self.memory = None  # another writer was first: load its memory before the next decision
+            return True
         except (RemoteError, StateError) as error:
             # The Ingress has the change; a later pass saves the memory.
             log.warning("state.unsaved", application=application.key, error=str(error))
             self._saving.failed(self._clock.monotonic(), _retry_after_s(error))
             self._save_problem = str(error)
+        return False
 
 
 def _changes_mode(conclusion: Conclusion) -> bool:

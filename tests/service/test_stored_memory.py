@@ -38,3 +38,18 @@ def test_an_unsaved_memory_that_cannot_be_read_either_leaves_a_pause() -> None:
         again_s = passes.act(passes.decide(app)).again_s
         assert again_s > 0
         clock.advance(min(again_s, 0.5))
+
+
+def test_after_another_writer_was_first_the_next_pass_comes_soon() -> None:
+    """Until it has loaded the memory, the application is missing in status and metrics."""
+    clock, faults, lease, app = ManualClock(NOW), FaultState(), Lease(), application()
+    lease.take(1)
+    leadership = SimulatedLeadership(lease, 1)
+    passes = ApplicationPass(_Observer(), TermRecord(Store(faults), leadership, app.key), None, leadership, clock)
+    faults.save_conflicts = 1
+    again_s = passes.act(passes.decide(app)).again_s
+    assert passes.memory is None
+    assert 0 < again_s <= 5
+    clock.advance(again_s)
+    passes.act(passes.decide(app))
+    assert passes.memory is not None
