@@ -163,6 +163,15 @@ class ApplicationPass:
         )
         return Acted(outcome, memory, at, written, min(again_s, tried_s, _LOST_S if lost else math.inf))
 
+    def leave(self) -> None:
+        """Stores the memory and the latest status once more: no pass comes after.
+
+        Raises:
+            RemoteError: They could not be written.
+        """
+        if self.memory is not None and not self._state_problem:
+            self._record.save(self.memory, with_status=True)
+
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
     def _load(self, application: Application) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from controller.clients.calls import CallMeter, on_behalf_of
 from controller.clock import Clock
+from controller.errors import RemoteError, StateError, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
 from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
@@ -79,6 +80,7 @@ class _Record:
     term: int | None = None  # the leadership term of the alerts; None before the first
     at: float = 0.0  # when the last pass decided, monotonic
     failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
+    passing: bool = False  # a pass is under way, which may be about to save; guarded by the controller's lock
     override: Override | None = None  # None: not observed yet
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -180,8 +182,8 @@ class Controller:
     def configure(self, applications: Mapping[str, Application]) -> None:
         """Replaces the applications. Those that stay keep their state; the alerts of those that go are resolved."""
         with self._lock:
-            for key in self._records.keys() - applications.keys():
-                self._resolve(self._records[key])
+            gone = [record for key, record in self._records.items() if key not in applications]
+            ended = [record for record in gone if self._resolve(record) and not record.passing]
             before, self._applications = self._applications, dict(applications)
             self._all = tuple(self._applications.values())
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
@@ -194,12 +196,32 @@ class Controller:
             self._telemetry.retain(applications)
         self._meter.retain(applications)
         self._view.dirty.mark(everything=True)
+        self._forget_alerts(ended)
 
-    def _resolve(self, record: _Record) -> None:
-        """Resolves the alerts of an application that is removed. Call it with the lock held, so that none of its passes adds another."""
-        if record.last is not None and self._leadership.leads():
+    def _resolve(self, record: _Record) -> bool:
+        """Resolves the alerts of an application that is removed. Call it with the lock held, so that none of its passes adds another.
+
+        Returns:
+            Whether a message about the end of one was published.
+        """
+        leads = record.last is not None and self._leadership.leads()
+        if record.last is not None and leads:
             self.publish(alerts_of_removed(record.last.snapshot, record.alerts.values(), record.last.mode, self._clock.now()))
-        record.alerts = {}
+        ended, record.alerts = leads and bool(record.alerts), {}
+        return ended
+
+    def _forget_alerts(self, removed: Iterable[_Record]) -> None:
+        """Stores that the alerts of removed applications have ended. Otherwise they would be resolved again once one is added again."""
+        for record in removed:
+            if (last := record.last) is None:
+                continue
+            record.status.show(last.snapshot, replace(last.decision, alerts=()), record.ledger)
+            try:
+                record.passes.leave()
+            except (RemoteError, StateError) as error:
+                log.warning("state.unsaved", application=last.snapshot.application.key, error=str(error))
+                if isinstance(error, Unavailable):
+                    return  # the next one would wait as long
 
     def applications(self) -> tuple[Application, ...]:
         """All applications; the same tuple until they are configured anew."""
@@ -292,6 +314,8 @@ class Controller:
         while (key := take()) is not None:
             with self._lock:
                 application, record = self._applications.get(key), self._records.get(key)
+                if application is not None and record is not None:
+                    record.passing = True
             again_s, gate_s = self._interval_s, 0.0
             if application is not None and record is not None:
                 try:
@@ -303,6 +327,8 @@ class Controller:
                     self._telemetry.pass_errors.count(key)
                     record.failures.failed(self._clock.monotonic())
                     gate_s = record.failures.left(self._clock.monotonic())
+                finally:
+                    record.passing = False
             self._queue.done(key, again_s, gate_s)
 
     def _new_record(self, key: str) -> _Record:
@@ -352,11 +378,12 @@ class Controller:
     def _recall(self, record: _Record, snapshot: Snapshot) -> None:
         """Takes over the alerts that an earlier leader reported, once a term: it cannot report any more that one has ended.
 
-        What this process reported in an earlier term counts no longer: another leader may have reported something else since.
+        What this process reported in an earlier term counts no longer, pauses and pins included: another leader may have reported something
+        else since.
         """
         if not snapshot.leader or record.term == snapshot.epoch:
             return
-        record.alerts, record.term = raised_before(record.passes.stored_alerts), snapshot.epoch
+        record.alerts, record.term, record.override = raised_before(record.passes.stored_alerts), snapshot.epoch, None
         if self._term != snapshot.epoch and self._dispatcher is not None:
             self._dispatcher.forget()
         self._term = snapshot.epoch

@@ -12,6 +12,7 @@ from controller.policy.model import Alert, Memory
 from controller.ports import EMPTY, Leadership, StateStore, StoredMemory
 from controller.service.application_status import ApplicationStatus
 from controller.service.election import EFFECT_S
+from controller.service.store import record_name
 
 REFUSED_LATELY_S: Final = 60.0
 """By how much the stored time of a unit's last refusal may be behind, seconds. A NodePool at its limit refuses in every pass, for hours:
@@ -62,11 +63,14 @@ class TermRecord:
             self._leadership.outrank(stored.epoch)
             epoch = self._leadership.epoch()
             if self._set_back(stored, epoch):
-                raise Conflict(f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin")
+                raise Conflict(
+                    f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin; "
+                    f"if this lasts, delete its ConfigMap {record_name(self._application)} to start again from what the Ingress shows"
+                )
         self._stored, self.epoch, self._sent, self._loaded_just_now = stored, epoch, None, True
         return stored.memory
 
-    def save(self, memory: Memory) -> None:
+    def save(self, memory: Memory, *, with_status: bool = False) -> None:
         """Stores the memory if it has changed by more than a minute of refusals, and once a term: a late write of an earlier leader fails.
 
         What has not changed since it was loaded is stored by the second save of the term. In the first passes after a takeover, a write for
@@ -75,6 +79,10 @@ class TermRecord:
 
         The memory is also written when its status is due. If that fails, the failure is logged: nothing but the status is missing. Does
         nothing if this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
+
+        Args:
+            memory: What to store.
+            with_status: Whether the status is to be written as well although it is not due.
 
         Raises:
             Conflict: Another process wrote it: load it again.
@@ -85,10 +93,10 @@ class TermRecord:
             return
         alike = _alike(memory, stored.memory)
         first, self._loaded_just_now = self._loaded_just_now, False
-        if first and alike and stored.version:
+        if first and alike and stored.version and not with_status:
             return
         kept = alike and stored.epoch == epoch and (self._sent is None or _alike(self._sent, stored.memory))
-        if kept and not (status is not None and self._leadership.leads() and status.due(memory)):
+        if kept and not (status is not None and self._leadership.leads() and (with_status or status.due(memory))):
             return
         if not self._leadership.confirm(epoch, EFFECT_S):
             return
@@ -99,7 +107,7 @@ class TermRecord:
         except RemoteError as error:
             if status is not None:
                 status.tried(memory, written=False)
-            if not kept or isinstance(error, Conflict):
+            if not kept or with_status or isinstance(error, Conflict):
                 raise
             log.warning("status.unsaved", application=self._application, error=str(error))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 from controller.clock import AcceleratedClock, ManualClock
-from controller.policy.model import Alert, Application, Override, Snapshot, Source
+from controller.policy.model import Alert, Application, Memory, Override, Snapshot, Source
 from controller.policy.reasons import Reason
-from controller.ports import Message, MessageKind
+from controller.ports import EMPTY, Message, MessageKind, StoredMemory
 from controller.service import messages
 from controller.service.application_status import ALERTS, alerts_text, stored_alerts
 from controller.service.controller import Controller
@@ -69,13 +70,16 @@ def test_an_alert_that_ends_while_no_controller_runs_is_resolved_by_the_next(tmp
 class Passes:
     """A controller over one application whose override cannot be read, or can; its leadership and its clock are set by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
         self.clock, self.leader, self.broken = ManualClock(NOW), Leader(1), True
+        self.override = Override()
         self.reported: list[MessageKind] = []
+        self.overrides: list[str] = []
         self.forgotten = 0
         view = ClusterView(self.clock, lambda: None)
         itself: Any = self
-        self.controller = Controller(view, itself, Store(FaultState()), None, self.leader, itself, Telemetry(), self.clock, interval_s=15.0)
+        store = store or Store(FaultState())
+        self.controller = Controller(view, itself, store, None, self.leader, itself, Telemetry(), self.clock, interval_s=15.0)
         self.controller.configure({"shop/sd21": application()})
 
     def configure(self, applications: object) -> None:
@@ -84,13 +88,15 @@ class Passes:
     def snapshot(self, app: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""
         problem = "paused-until: found 'tomorrow'" if self.broken else ""
-        made = snapshot(app, routing=routing(override=Override(problem=problem)))
+        made = snapshot(app, routing=routing(override=replace(self.override, problem=problem)))
         return replace(made, now=self.clock.now(), leader=leader, epoch=epoch, sources=())
 
     def publish(self, message: Message) -> None:
         """See `Dispatcher.publish`."""
         if message.dedup_key == f"{NAMESPACE}/sd21/{KEY}" and not message.again:
             self.reported.append(message.kind)
+        if message.reason == "Override":
+            self.overrides.append(message.title)
 
     def forget(self) -> None:
         """See `Dispatcher.forget`."""
@@ -125,6 +131,62 @@ def test_what_was_reported_in_an_earlier_term_counts_no_longer() -> None:
     passes.go_on(60)
     assert passes.reported == [MessageKind.ALERT, MessageKind.ALERT]
     assert passes.forgotten == 2
+
+
+def test_what_was_said_of_an_override_in_an_earlier_term_counts_no_longer() -> None:
+    """Another leader has said meanwhile that it was removed."""
+    passes = Passes()
+    passes.broken = False
+    passes.go_on(30)
+    passes.override = Override(paused_until=NOW + 9e5, paused_why="drill", paused_by="ann")
+    passes.go_on(30)
+    passes.leader.sure, passes.override = False, Override()
+    passes.go_on(3600)
+    passes.leader.now, passes.leader.sure = 3, True
+    passes.go_on(60)
+    assert len(passes.overrides) == 1, "the beginning of the pause"
+
+
+class Kept(Store):
+    """A store that keeps the alerts beside the memory, as the real one does."""
+
+    beside = ""
+
+    def load(self, application: str) -> StoredMemory:
+        return replace(super().load(application), alerts=stored_alerts(self.beside))
+
+    def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:
+        stored = super().save(application, memory, over=over, epoch=epoch, beside=beside)
+        self.beside = beside.get(ALERTS, "")
+        return stored
+
+
+@pytest.mark.parametrize("after_s", [120.0, 200.0])
+def test_an_application_that_comes_back_does_not_end_its_alerts_again(after_s: float) -> None:
+    """They ended when it was removed, whatever was stored at its last pass."""
+    store = Kept(FaultState())
+    passes = Passes(store)
+    passes.go_on(after_s)
+    assert stored_alerts(store.beside)
+    passes.controller.configure({})
+    assert not stored_alerts(store.beside)
+    passes.go_on(3600)
+    passes.broken = False
+    passes.controller.configure({"shop/sd21": application()})
+    passes.go_on(1200)
+    assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
+
+
+@pytest.mark.parametrize("error", ["503", ""])
+def test_an_application_whose_end_cannot_be_stored_is_removed_all_the_same(error: str) -> None:
+    """The files are read again as always."""
+    faults = FaultState()
+    passes = Passes(Store(faults))
+    passes.go_on(120)
+    faults.writes_fail, faults.save_conflicts = error, 0 if error else 1
+    passes.controller.configure({})
+    assert not passes.controller.applications()
+    assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
 
 
 TWO = (Alert("held/Dwell", "warning", "words", Reason.DWELL), Alert("max/sd21-inf2", "critical", "others"))
