@@ -419,7 +419,7 @@ class Service:
             return
         self._telemetry.verifiable.set(load.servable)
         self._telemetry.verification_cycle.set(load.cycle_s)
-        if load.too_much != self._overloaded:
+        if load.too_much != self._overloaded and not (self._overloaded and load.too_near):
             self._overloaded = load.too_much
             log.warning("verification.load", applications=load.applications, servable=load.servable, too_much=load.too_much)
             self.controller.publish([overloaded(self._clock.now(), load)])

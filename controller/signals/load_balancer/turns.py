@@ -17,6 +17,7 @@ AGE_S: Final = 600.0
 AUDITS_SHARE: Final = 0.25
 """The least part of the calls that goes to applications without changes while changes wait, too."""
 
+_NEAR: Final = 0.9  # of `AGE_S`
 _REMEMBERED: Final = 1000.0  # calls; older ones count half
 
 
@@ -61,6 +62,11 @@ class Load:
     def too_much(self) -> bool:
         """Whether the budget cannot serve them."""
         return self.cycle_s > AGE_S
+
+    @property
+    def too_near(self) -> bool:
+        """Whether the budget hardly serves them. `too_much` changes with each check there, because each takes another number of calls."""
+        return self.cycle_s > _NEAR * AGE_S
 
     def remedy(self) -> str:
         """How to make the budget serve them, for people."""
