@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.notifiers.digest import Subject, digest, subject
+from controller.notifiers.incident import Status, status
 from controller.ports import Message, MessageKind
 
 DIGEST_FROM: Final = 10
@@ -97,6 +98,10 @@ class Backlog:
         self._entries.remove(victim)
         self._entries.append(new)
         return victim.left()
+
+    def begins(self) -> bool:
+        """Whether a message waits that begins an incident, or says that it goes on."""
+        return any(status(entry.items[0].message) is Status.OPEN for entry in self._entries)
 
     def pop(self) -> Item | None:
         """Removes and returns the oldest item; None if the queue is empty."""

@@ -293,7 +293,7 @@ class Sink:
                 self._delivered(item)
                 return True
             self._failed_once(item, error)
-            if not isinstance(error, Unavailable) or attempt >= most:
+            if not isinstance(error, Unavailable) or attempt >= most or (attempt >= usual and self._begins()):
                 break
             delay = max(self._delay(attempt, error), self._limits.max_age_s / ENDING_TRIES if attempt >= usual else 0.0)
             if self._clock.monotonic() - item.since + delay > self._limits.max_age_s or self._pause(delay):
@@ -302,6 +302,11 @@ class Sink:
                 self._retried += 1
         self._give_up(item, attempt)
         return not isinstance(error, Unavailable)
+
+    def _begins(self) -> bool:
+        """Whether a beginning waits: a receiver that cannot take one end must not keep a failover from people."""
+        with self._ready:
+            return self._backlog.begins()
 
     def _try(self, message: Message) -> BaseException | None:
         with self._ready:

@@ -116,8 +116,8 @@ def test_the_end_of_an_incident_reaches_a_sink_that_is_down_for_minutes(dispatch
     sink = Scripted("sink", *(Unavailable("503") for _ in range(10)), None)
     dispatcher = dispatch(sink, max_age_s=600.0)
     dispatcher.publish(a_message(kind))
-    dispatcher.publish(a_message(ALERT, title="the next"))
-    assert [sink.next().kind, sink.next().kind] == [kind, ALERT]
+    dispatcher.publish(a_message(RESOLVED, title="the next"))
+    assert [sink.next().kind, sink.next().title] == [kind, "the next"]
     assert clock.monotonic() == 1 + 2 + 8 * 30
     idle(dispatcher)
     assert health(dispatcher, "sink").failed == 0
@@ -131,6 +131,17 @@ def test_the_end_of_an_incident_is_tried_until_the_age_bound(dispatch: Dispatch,
     until(lambda: health(dispatcher, "sink").failed == 1)
     assert sink.tries == 3 + ENDING_TRIES
     assert clock.monotonic() == 600
+
+
+def test_a_beginning_waits_for_no_end_that_its_receiver_cannot_take(dispatch: Dispatch) -> None:
+    """A failover must not reach people ten minutes late because of one message that always ends in an error."""
+    sink = Scripted("sink", *(Unavailable("500") for _ in range(3)), None)
+    dispatcher = dispatch(sink, max_age_s=600.0)
+    dispatcher.publish(a_message(RESOLVED))
+    dispatcher.publish(a_message(MessageKind.FAILOVER, title="the next"))
+    assert sink.next().title == "the next"
+    idle(dispatcher)
+    assert health(dispatcher, "sink").failed == 1
 
 
 @pytest.mark.parametrize("asked", [1e12, float("inf"), float("nan"), -5.0])
