@@ -355,3 +355,50 @@ def test_a_client_that_leaves_with_requests_behind_ends_the_one_that_runs() -> N
         assert heard == ["http.disconnect"]
 
     asyncio.run(run())
+
+
+async def waits(_scope: Scope, receive: Receive, _send: Send) -> None:
+    """Answers nothing."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def test_who_does_not_read_its_answers_makes_room_for_a_newcomer() -> None:
+    """Also while a request of it is being answered; a client that reads again, and one that waits for us, do not."""
+
+    async def run() -> None:
+        house = House(waits)
+        works, reads, leaves = (house.connect() for _ in range(LIMITS.most))
+        for wire in (works, reads, leaves):
+            wire.protocol.data_received(GET)
+        await settled()
+        assert house.connect().ended == "aborted"
+        for wire in (reads, leaves):
+            wire.stuck, wire.unsent = True, 100_000
+            wire.protocol.pause_writing()
+        reads.protocol.resume_writing()
+        house.connect()
+        assert [wire.ended for wire in (works, reads, leaves)] == ["", "", "aborted"]
+        for wire in (works, reads, leaves):
+            wire.protocol.connection_lost(None)
+        await settled()
+
+    asyncio.run(run())
+
+
+def test_a_request_that_comes_while_answers_are_unread_does_not_hide_them() -> None:
+    """Its body was on the way already."""
+
+    async def run() -> None:
+        house = House(waits, limits=replace(LIMITS, most=1))
+        wire = house.connect()
+        wire.protocol.data_received(POST.replace(b"Length: 0", b"Length: 1"))
+        wire.stuck, wire.unsent = True, 100_000
+        wire.protocol.pause_writing()
+        wire.protocol.data_received(b"x")
+        house.connect()
+        assert wire.ended == "aborted"
+        wire.protocol.connection_lost(None)
+        await settled()
+
+    asyncio.run(run())

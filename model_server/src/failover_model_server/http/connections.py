@@ -2,7 +2,7 @@
 
 A stranger can open connections, begin requests and never end them. Each wait for a client has a limit. Where there are too many
 connections, or too much of their bodies is in memory, the one that has kept the server waiting longest is closed: a probe can always
-connect, and memory has a bound.
+connect, and memory has a bound. A client that leaves its answers unread keeps the server waiting too.
 """
 
 import asyncio
@@ -124,7 +124,7 @@ class Connections:
         self._waiting[connection] = None
 
     def works(self, connection: "Connection") -> None:
-        """Its request is whole: the client waits for us."""
+        """Its request is whole and its answers are read: the client waits for us."""
         self._waiting.pop(connection, None)
 
     def holds(self, more: int) -> None:
@@ -346,7 +346,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
             self.on_response_complete()
             return
-        if self._answering:
+        if self._answering and not self.flow.write_paused:
             self._all.works(self)
         super().on_message_complete()
 
@@ -359,14 +359,17 @@ class Connection(HttpToolsProtocol):
             self._all.waits(self)
 
     def pause_writing(self) -> None:
-        """The client leaves much of its answers unread: until it reads, no further requests are read."""
+        """The client leaves much of its answers unread: until it reads we wait for it, and read no further requests."""
         super().pause_writing()
         self.flow.pause_reading()
+        self._all.waits(self)
 
     def resume_writing(self) -> None:
         """It has read most."""
         super().resume_writing()
         self.flow.resume_reading()
+        if self._running is not None and not self._running.response_complete and not self._running.more_body:
+            self._all.works(self)
 
     def _held(self) -> bool:
         """There are requests to answer, or answers to read, before more requests are read."""
