@@ -258,6 +258,8 @@ REFUSALS = [
     pytest.param(500, "boom /secret", 500, "inference_failed", id="engine failed"),
     pytest.param(400, "maximum context length is 10", 413, "input_too_large", id="too long"),
     pytest.param(400, "no", 400, "invalid_request", id="refused"),
+    pytest.param(404, "the model 'the context length is 10' does not exist", 404, "no_such_model", id="another model"),
+    pytest.param(400, "[{'msg': 'Field required', 'input': {'a': 'the context length is 10'}}]", 400, "invalid_request", id="repeated"),
 ]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from failover_model_server.adapter.passing import MOST_EVENT, read, whole_events
+from failover_model_server.adapter.passing import MOST_EVENT, read, until_last, whole_events
+from failover_model_server.adapter.refusals import MOST_MESSAGE, refusal
 from failover_model_server.errors import InferenceFailed
 
 from tests.support import vllm
@@ -162,6 +163,54 @@ def test_an_engine_that_ends_within_an_event_is_an_error_of_the_protocol(setup: 
     eventually(lambda: setup.outcome("inference_failed") == 1)
 
 
+@pytest.mark.parametrize("after", [b"", b"data: more\n\n", b"data: {"], ids=["nothing", "an event", "a part of one"])
+def test_after_the_last_event_nothing_is_sent_and_the_request_was_answered(setup: Setup, after: bytes) -> None:
+    """Whatever the engine still sends, and where it closes the connection without the last chunk."""
+    setup.engine.cut = b"data: [DONE]\n\n" + after
+    body = {"model": "org/llama", "prompt": "hi", "stream": True}
+    answer = httpx.post(f"{setup.url}/v1/completions", json=body, timeout=20, trust_env=False)
+    assert answer.text.count("data: ") == 2
+    assert answer.text.endswith("data: [DONE]\n\n")
+    eventually(lambda: setup.outcome("answered") == 1)
+    assert setup.outcome("inference_failed") == 0
+
+
+def test_an_error_of_the_engines_within_a_stream_is_an_error_of_ours(setup: Setup) -> None:
+    """Its words, which are of its inside, go to the log; the client gets what came before, and the request has failed."""
+    failed = {"error": {"message": "EngineCore: see /secret/core.py", "type": "InternalServerError", "param": None, "code": 500}}
+    setup.engine.cut = f"data: {json.dumps(failed)}\n\ndata: [DONE]\n\n".encode()
+    stream = setup.client.completions.create(model="org/llama", prompt="hi", stream=True)
+    assert next(stream).choices[0].text == "w0 "
+    with pytest.raises(openai.APIError, match="the engine failed on this request") as error:
+        list(stream)
+    assert "secret" not in str(error.value)
+    eventually(lambda: setup.outcome("inference_failed") == 1)
+    assert setup.outcome("answered") == 0
+    assert "/secret/core.py" in setup.process.logged("engine_failed_in_stream")["text"]
+
+
+TEXT = b'data: {"choices":[{"text":"\\"error\\": [DONE]"}]}\n\n'
+ERROR = b'data: {"error":{"message":"x"}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("events", "passed", "last"),
+    [
+        (TEXT, TEXT, b""),
+        (TEXT + b'data: {"choices":[],"error":null}\n\n', TEXT + b'data: {"choices":[],"error":null}\n\n', b""),
+        (TEXT + b"data: [DONE]\n\n" + TEXT, TEXT + b"data: [DONE]\n\n", b"[DONE]"),
+        (b"data:[DONE]\r\n\r\n", b"data:[DONE]\r\n\r\n", b"[DONE]"),
+        (b": [DONE]\n\n", b": [DONE]\n\n", b""),
+        (TEXT + ERROR + b"data: [DONE]\n\n", TEXT, b'{"error":{"message":"x"}}'),
+        (TEXT + ERROR.strip(), TEXT, b'{"error":{"message":"x"}}'),
+        (b'event: error\rdata: {"error":\rdata: {"code":1}}\r\r', b"", b'{"error":\n{"code":1}}'),
+    ],
+)
+def test_the_event_that_ends_a_stream(events: bytes, passed: bytes, last: bytes) -> None:
+    """Found among others, and not in what the model says."""
+    assert until_last(events) == (passed, last)
+
+
 def test_a_stream_is_passed_on_in_whole_events() -> None:
     """Of parts that the engine sends, however they are cut; what is no event at the end of the stream is passed on too."""
 
@@ -206,6 +255,48 @@ def test_errors_have_the_protocols_form(setup: Setup) -> None:
     for content in (*wrong, long, *unsayable):
         answer = httpx.post(f"{setup.url}/v1/completions", content=content, trust_env=False)
         assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+LONG = "hello " * 50_000
+ASKED = {"messages": [{"role": "user", "content": LONG}], "stream_options": {"include_usage": True}}
+ECHOED = f"[{{'type': 'value_error', 'msg': 'Value error, stream options need a stream', 'input': {ASKED}}}]"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (ECHOED, 400, "stream options need a stream"),
+        (ECHOED.replace(LONG, "How is the maximum context length is 10 set?"), 400, "stream options need a stream"),
+        ("This model's maximum context length is 10 tokens. However, you requested 20 tokens.", 413, "longer than the model's context"),
+        ("'max_tokens' is too large: 99. This model's maximum context length is 64 tokens.", 413, "longer than the model's context"),
+        ("You passed 99 input tokens. However, the model's context length is only 64 tokens", 413, "longer than the model's context"),
+        ("The decoder prompt (length 99) is longer than the maximum model length of 64.", 413, "longer than the model's context"),
+        ("\u00e9\ud83d" * 100_000, 400, "\u00e9?"),
+    ],
+    ids=["long", "repeated", "context", "too many new tokens", "input", "prompt", "half a character"],
+)
+def test_the_engines_status_says_whose_fault_it_is(setup: Setup, error: str, status: int, says: str) -> None:
+    """Not the length of its text, and not the request that it repeats. A long text is cut."""
+    setup.engine.status, setup.engine.error = 400, error
+    answer = httpx.post(f"{setup.url}/v1/chat/completions", json={"messages": []}, timeout=20, trust_env=False)
+    said = answer.json()["error"]["message"]
+    assert (answer.status_code, says in said, len(said) <= MOST_MESSAGE) == (status, True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"error": {"message": "no \\u00e9\\n\\"', 'no \u00e9 "'),
+        ('{"object": "error", "message": "no \\u00', "no"),
+        ('{"error": {"message": "no \\x', "the engine refused this request"),
+        ('{"detail": [{"input": {"message": "the context length is 10"', "the engine refused this request"),
+        ("", "the engine refused this request"),
+    ],
+)
+def test_an_error_that_is_cut_says_how_it_begins(text: str, says: str) -> None:
+    """Where its message is at the beginning and can be read."""
+    error = refusal(400, text, show=True)
+    assert (error.status, str(error)) == (400, says)
 
 
 def test_a_flood_is_refused_and_a_drain_finishes_what_is_under_way(setup: Setup) -> None:

@@ -11,7 +11,7 @@ import httpx
 import structlog
 
 from failover_model_server.adapter import scrape
-from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
+from failover_model_server.adapter.refusals import MOST_LOGGED, RETRY_AFTER, refusal
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, Unavailable
 from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS
 from failover_model_server.settings import Settings
@@ -86,7 +86,7 @@ class Engine:
             async with asyncio.timeout(seconds):  # httpx's own is that of one wait alone
                 answer = await self._client.post(path, json=body, timeout=seconds)
         if answer.status_code != OK:
-            log.warning("engine_refused", status=answer.status_code, text=answer.text[:500])
+            log.warning("engine_refused", status=answer.status_code, text=answer.text[:MOST_LOGGED])
             raise refusal(answer.status_code, answer.text, show=False)
         try:
             found = answer.json()

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import httpx
 import structlog
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from failover_model_server.adapter.engine import OK, Engine
 from failover_model_server.adapter.place import ANSWERED, Place, Room
-from failover_model_server.adapter.refusals import RETRY_AFTER, refusal
+from failover_model_server.adapter.refusals import ENGINE_FAILED, MOST_LOGGED, RETRY_AFTER, refusal
 from failover_model_server.errors import (
     UNFORESEEN,
     DeadlineExceeded,
@@ -31,10 +32,13 @@ from failover_model_server.settings import Settings
 
 log = structlog.get_logger()
 
-_END = b"data: [DONE]"
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # of an event
+_END = re.compile(b"|".join(_ENDS))
+_DONE = b"[DONE]"
+_LAST = re.compile(rb'\[DONE\]|"error"')
+"""Is in every event that ends a stream. A text has its quotes escaped, so that few others are read closely."""
 MOST_ERROR = 65536
-"""Bytes of an error of the engine's that are read."""
+"""Bytes of an error of the engine's that are read: it may repeat the whole request, and says first what is wrong."""
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
 MOST_EVENT = 16 * 1024 * 1024
@@ -198,22 +202,32 @@ class _Passage:
     async def events(self) -> AsyncIterator[bytes]:
         """The stream, in whole events; an error on the way is the last one.
 
-        An event that the engine does not finish is left out: clients would read the error as the rest of it.
+        An event that the engine does not finish is left out: clients would read the error as the rest of it. So is an error of the
+        engine's, which says what has failed inside it.
         A client may leave once it has the event that ends the stream, before the engine has closed its own connection: it was answered.
+        What the engine sends after that event is read, so that its connection can be used again, and dropped.
         """
+        answered = False
         try:
             async for events in whole_events(self.parts()):
-                if events.rstrip().endswith(_END):
-                    self._place.outcome = ANSWERED
-                yield events
+                if answered:
+                    continue
+                passed, last = until_last(events)
+                if last == _DONE:
+                    self._place.outcome, answered = ANSWERED, True
+                if passed:
+                    yield passed
+                if last and not answered:
+                    _failed(last)
             self._place.outcome = ANSWERED
-        except RequestError as error:
+        except Exception as error:
+            if answered:
+                return
+            if not isinstance(error, RequestError):
+                log.exception("stream_failed")
+                error = InferenceFailed(UNFORESEEN)
             self._place.outcome = error.code
             yield error_event(error)
-        except Exception:
-            log.exception("stream_failed")
-            self._place.outcome = InferenceFailed.code
-            yield error_event(InferenceFailed(UNFORESEEN))
 
     async def _whole(self, most: int) -> bytes:
         content = bytearray()
@@ -224,8 +238,14 @@ class _Passage:
         return bytes(content)
 
     async def _refused(self, status: int) -> RequestError:
-        text = (await self._whole(MOST_ERROR)).decode(errors="replace")
-        log.warning("engine_refused", status=status, text=text[:500])
+        content = bytearray()
+        with contextlib.suppress(InferenceFailed):  # the status is there
+            async for part in self.parts():
+                content += part
+                if len(content) >= MOST_ERROR:
+                    break
+        text = content[:MOST_ERROR].decode(errors="replace")
+        log.warning("engine_refused", status=status, text=text[:MOST_LOGGED])
         return refusal(status, text, show=True)
 
 
@@ -247,6 +267,43 @@ async def whole_events(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise InferenceFailed("an event of the engine's is too long")
     if held:
         yield bytes(held)
+
+
+def until_last(events: bytes) -> tuple[bytes, bytes]:
+    """What of these whole events may be sent on, and the data of the one that ends the stream; empty where none of them does.
+
+    [DONE] is sent on. An error is not.
+    """
+    if not _LAST.search(events):
+        return events, b""
+    begin = 0
+    for end in (*(found.end() for found in _END.finditer(events)), len(events)):
+        lines = events[begin:end].splitlines()
+        data = b"\n".join(line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:"))
+        if data == _DONE:
+            return events[:end], data
+        if _LAST.search(data) and _is_error(data):
+            return events[:begin], data
+        begin = end
+    return events, b""
+
+
+def _failed(data: bytes) -> NoReturn:
+    """Log what the engine says of its failure.
+
+    Raises:
+        InferenceFailed: always; for the client.
+    """
+    log.warning("engine_failed_in_stream", text=data[:MOST_LOGGED].decode(errors="replace"))
+    raise InferenceFailed(ENGINE_FAILED)
+
+
+def _is_error(data: bytes) -> bool:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and bool(found.get("error"))
 
 
 class _Stream(StreamingResponse):
