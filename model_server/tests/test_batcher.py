@@ -251,3 +251,20 @@ def test_an_output_too_few_is_an_error() -> None:
             assert all(isinstance(answer, InferenceFailed) for answer in await stand.ask(numbered("aa")))
 
     asyncio.run(run())
+
+
+def test_a_failure_of_the_queue_itself_is_answered_and_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes batches any more: the caller does not wait for its deadline, and the process gets the reason to end."""
+
+    def breaks(_: int) -> None:
+        raise RuntimeError("/secret/path")
+
+    async def run() -> None:
+        async with Stand() as stand:
+            monkeypatch.setattr(stand.seen, "failed", breaks)
+            (error,) = await stand.ask([Item("a", "bad")])
+            assert isinstance(error, InferenceFailed)
+            await until(lambda: bool(stand.lost))
+            assert stand.lost == ["the background task batches-0 ended by RuntimeError; the log has the cause"]
+
+    asyncio.run(run())

@@ -12,11 +12,13 @@ import httpx
 import prometheus_client
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from failover_model_server.errors import MOST_MESSAGE
 from failover_model_server.telemetry.cloudwatch import KEPT, MOST_DATA, MOST_VALUES, CloudWatch, Interval, _calls
 from moto.server import ThreadedMotoServer
+from structlog.testing import capture_logs
 
 from tests.support.process import running
-from tests.support.service import echo
+from tests.support.service import echo, until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,19 +95,20 @@ def test_what_a_server_answered_is_in_cloudwatch(endpoint: str) -> None:
 class Broken:
     """A client whose calls fail while `down`."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or EndpointConnectionError(endpoint_url="https://monitoring")
         self.down = True
         self.taken: list[dict[str, Any]] = []
 
     def put_metric_data(self, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803 - as boto3 has it
         if self.down:
-            raise EndpointConnectionError(endpoint_url="https://monitoring")
+            raise self.error
         self.taken += MetricData
 
 
 def sink(broken: Broken) -> tuple[CloudWatch, prometheus_client.Counter]:
     dropped = prometheus_client.Counter("dropped", "x", registry=prometheus_client.CollectorRegistry())
-    return CloudWatch(echo(app="a"), broken, dropped), dropped
+    return CloudWatch(echo(app="a", cloudwatch_seconds=0.01), broken, dropped, pytest.fail), dropped
 
 
 def counted(broken: Broken) -> float:
@@ -130,6 +133,33 @@ def test_an_outage_loses_nothing_that_fits() -> None:
         assert dropped._value.get() == 0
 
     asyncio.run(run())
+
+
+UNFORESEEN = [
+    UnicodeDecodeError("utf-8", b"refus\xe9", 5, 6, "invalid continuation byte"),
+    FileNotFoundError(2, "No such file or directory", "/var/run/secrets/token"),
+    ValueError("x" * 100_000),
+]
+
+
+@pytest.mark.parametrize("error", UNFORESEEN, ids=lambda error: type(error).__name__)
+def test_whatever_a_call_raises_publishing_goes_on(error: Exception) -> None:
+    """A proxy's page that is no UTF-8, a token file that is not there yet, a long text: nothing is lost, and the log stays readable."""
+
+    async def run() -> None:
+        broken = Broken(error)
+        cloudwatch, dropped = sink(broken)
+        async with cloudwatch:
+            cloudwatch.answered(0.5)
+            await until(lambda: bool(logs))
+            broken.down = False
+            await until(lambda: counted(broken) == 1)
+        assert dropped._value.get() == 0
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert {line["event"] for line in logs} == {"cloudwatch_failed"}
+    assert all(len(line["reason"]) <= MOST_MESSAGE for line in logs)
 
 
 def test_a_long_outage_drops_the_oldest_and_says_how_many() -> None:

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from failover_model_server import background
 from failover_model_server.errors import LoadError
 from failover_model_server.http import app
 from failover_model_server.http.connections import Connections, limits
@@ -58,7 +59,11 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     metrics = Metrics()
-    sink = counters(settings, metrics.dropped)
+
+    def lost(reason: str) -> None:
+        service.fail(reason)
+
+    sink = counters(settings, metrics.dropped, lost)
     service = Service(settings, sink, metrics)
     failed = asyncio.Event()
     stopping = asyncio.Event()
@@ -75,8 +80,8 @@ async def _serve(settings: Settings) -> int:
     listener = listen(settings.host, settings.port)
     connections = Connections(limits(settings), app.door(service))
     http = HttpServer(http_config(app.make(service), settings, connections))
-    serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
-    watching = asyncio.create_task(connections.watch(), name="connections")
+    serving = background.begin(lambda: http.serve(sockets=[listener]), "http", lost)
+    watching = background.begin(connections.watch, "connections", lost)
     rpc = RpcServer(service)
     grpc_port = await rpc.start(settings.host, settings.grpc_port)
     log.info("listening", http=listener.getsockname()[1], grpc=grpc_port)
@@ -91,7 +96,8 @@ async def _serve(settings: Settings) -> int:
         idle = loading.done()
         loading.cancel()
         idle &= await service.stop(CLOSE_SECONDS)
-    _explain_exit(service)
+    if service.lifecycle.state is State.FAILED:
+        explain_exit(service.lifecycle.status.reason)
     code = 1 if failed.is_set() or wedged else 0
     if not idle:
         log.warning("exit", code=code, reason="a thread that loads or runs a batch is left behind")
@@ -153,7 +159,8 @@ async def _drain(service: Service, settings: Settings, failed: asyncio.Event) ->
             await asyncio.wait_for(failed.wait(), settings.drain_seconds)
 
 
-def _explain_exit(service: Service) -> None:
-    if service.lifecycle.state is State.FAILED and TERMINATION_LOG.exists():
+def explain_exit(reason: str) -> None:
+    """Tell Kubernetes why the process ends, where it runs in a pod."""
+    if TERMINATION_LOG.exists():
         with contextlib.suppress(OSError):
-            TERMINATION_LOG.write_text(service.lifecycle.status.reason[:4000])
+            TERMINATION_LOG.write_text(reason[:4000])

@@ -8,10 +8,11 @@ import httpx
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
+from failover_model_server import background
 from failover_model_server.adapter.app import Adapter, door, make
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.http.connections import Connections, limits
-from failover_model_server.process import HttpServer, http_config, listen
+from failover_model_server.process import HttpServer, explain_exit, http_config, listen
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
 from failover_model_server.telemetry.counters import counters
@@ -32,8 +33,15 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     registry = CollectorRegistry()
-    sink = counters(settings, Counter("model_server_cloudwatch_dropped", "Data points that were given up.", registry=registry))
     stopping = asyncio.Event()
+    failures: list[str] = []
+
+    def lost(reason: str) -> None:
+        log.error("failed", reason=reason)
+        failures.append(reason)
+        stopping.set()
+
+    sink = counters(settings, Counter("model_server_cloudwatch_dropped", "Data points that were given up.", registry=registry), lost)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     pool = httpx.Limits(max_connections=settings.max_queue + 4)
@@ -43,14 +51,15 @@ async def _serve(settings: Settings) -> int:
         listener = listen(settings.host, settings.port)
         connections = Connections(limits(settings), door(adapter))
         http = HttpServer(http_config(make(adapter), settings, connections))
-        serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
+        serving = background.begin(lambda: http.serve(sockets=[listener]), "http", lost)
         log.info("listening", http=listener.getsockname()[1], engine=settings.engine_url)
-        watching = asyncio.create_task(engine.watch(), name="engine")
-        guarding = asyncio.create_task(connections.watch(), name="connections")
+        watching = background.begin(engine.watch, "engine", lost)
+        guarding = background.begin(connections.watch, "connections", lost)
         await stopping.wait()
         adapter.draining = True
-        log.info("draining", seconds=settings.drain_seconds)
-        await asyncio.sleep(settings.drain_seconds)
+        if not failures:  # else it ends at once
+            log.info("draining", seconds=settings.drain_seconds)
+            await asyncio.sleep(settings.drain_seconds)
         http.should_exit = True
         await serving
         watching.cancel()
@@ -58,4 +67,6 @@ async def _serve(settings: Settings) -> int:
         with contextlib.suppress(asyncio.CancelledError):
             await watching
         await engine.observe()  # counts the answers since the last observation
-    return 0
+    if failures:
+        explain_exit(failures[0])
+    return 1 if failures else 0

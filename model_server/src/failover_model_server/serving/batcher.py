@@ -11,11 +11,13 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, Self
 
 import structlog
 
-from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
+from failover_model_server import background
+from failover_model_server.errors import UNFORESEEN, InferenceFailed, Overloaded, Unavailable
 from failover_model_server.run import Abandoned, Run
 from failover_model_server.serving.alike import alike
 from failover_model_server.serving.arrivals import Arrivals
@@ -117,9 +119,9 @@ class Batcher:
         """The sizes of batches."""
         return self._shape
 
-    def start(self, lost: Callable[[str], None]) -> None:
-        """Let the workers take batches. `lost` is called when a worker's context is gone."""
-        self._loops = [asyncio.create_task(self._work_on(worker, lost), name=f"batches-{worker.number}") for worker in self._workers]
+    def start(self, lost: background.Lost) -> None:
+        """Let the workers take batches. `lost` is called when a worker takes no more: its context is gone, or something has failed."""
+        self._loops = [background.begin(partial(self._work_on, worker, lost), f"batches-{worker.number}", lost) for worker in self._workers]
 
     async def stop(self) -> None:
         """Take no more batches. Batches in flight are not waited for; what waits is answered with `Unavailable`."""
@@ -218,7 +220,7 @@ class Batcher:
 
     # Batches
 
-    async def _work_on(self, worker: Worker, lost: Callable[[str], None]) -> None:
+    async def _work_on(self, worker: Worker, lost: background.Lost) -> None:
         while True:
             await self._arrived.wait()
             await self._gather()
@@ -232,6 +234,9 @@ class Batcher:
                 self._fail(batch, Unavailable("the accelerator is gone; the server restarts", retry_after=5.0))
                 lost(str(error))
                 return
+            except Exception:
+                self._fail(batch, InferenceFailed(UNFORESEEN))
+                raise
 
     async def _gather(self) -> None:
         """Wait a moment for requests that are here and being prepared: a batch that leaves without them costs them a whole batch."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from pydantic import BaseModel
 
-from failover_model_server import download, registry
+from failover_model_server import background, download, registry
 from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
@@ -132,7 +132,7 @@ class Service:
         self._advance(State.WARMING, "warming")
         batches = await warm(self.task, self._batcher, lambda what: self.lifecycle.explain(f"warming: {what}"))
         self._batcher.start(self.fail)
-        self._watching = asyncio.create_task(self._watchdog.run(), name="watchdog")
+        self._watching = background.begin(self._watchdog.run, "watchdog", self.fail)
         self._advance(State.READY, f"{batches} synthetic batches ran")
 
     def _advance(self, state: State, reason: str) -> None:

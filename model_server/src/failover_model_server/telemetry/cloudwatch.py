@@ -22,7 +22,8 @@ import botocore.exceptions
 import prometheus_client
 import structlog
 
-from failover_model_server.errors import LoadError
+from failover_model_server import background
+from failover_model_server.errors import LoadError, cut
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry.sink import Sink
 
@@ -103,14 +104,16 @@ class CloudWatch(Sink):
         settings: namespace, interval, name of the application.
         cloudwatch: a boto3 client.
         dropped: counts requests whose data points were given up.
+        lost: called when it can publish no more.
     """
 
-    def __init__(self, settings: Settings, cloudwatch: Client, dropped: prometheus_client.Counter) -> None:
+    def __init__(self, settings: Settings, cloudwatch: Client, dropped: prometheus_client.Counter, lost: background.Lost) -> None:
         self._app = settings.app
         self._namespace = settings.cloudwatch_namespace
         self._seconds = settings.cloudwatch_seconds
         self._client = cloudwatch
         self._dropped = dropped
+        self._lost = lost
         self._now = Interval()
         self._unsent: deque[tuple[datetime, Interval]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cloudwatch")
@@ -127,7 +130,7 @@ class CloudWatch(Sink):
 
     async def __aenter__(self) -> Self:
         """Begin to publish."""
-        self._publishing = asyncio.create_task(self._publish_for_ever(), name="cloudwatch")
+        self._publishing = background.begin(self._publish_for_ever, "cloudwatch", self._lost)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -161,13 +164,17 @@ class CloudWatch(Sink):
             self._unsent.popleft()
 
     def _send(self, intervals: list[tuple[datetime, Interval]]) -> int:
-        """Call CloudWatch; how many of the intervals it took, counted from the oldest."""
+        """Call CloudWatch; how many of the intervals it took, counted from the oldest.
+
+        Whatever a call raises, its interval is kept and sent again. Not only botocore's own errors come: a proxy's page that is not UTF-8
+        is a UnicodeDecodeError, and a token file that is missing for a moment a FileNotFoundError.
+        """
         sent = 0
         for count, data in _calls(self._app, intervals):
             try:
                 self._client.put_metric_data(Namespace=self._namespace, MetricData=data)
-            except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-                log.warning("cloudwatch_failed", kept=len(intervals) - sent, error=type(error).__name__, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - see above
+                log.warning("cloudwatch_failed", kept=len(intervals) - sent, error=type(error).__name__, reason=cut(str(error)))
                 break
             sent += count
         return sent

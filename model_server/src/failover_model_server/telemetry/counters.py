@@ -2,13 +2,19 @@
 
 from prometheus_client import Counter
 
+from failover_model_server.background import Lost
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry.sink import Sink
 
 
-def counters(settings: Settings, dropped: Counter) -> Sink:
-    """The sink that the settings select. `dropped` counts data points that were given up.
+def counters(settings: Settings, dropped: Counter, lost: Lost) -> Sink:
+    """The sink that the settings select.
+
+    Args:
+        settings: say whether and where requests are counted.
+        dropped: counts data points that were given up.
+        lost: called when the sink can publish no more.
 
     Raises:
         LoadError: the settings enable CloudWatch, and its library or its region is missing.
@@ -19,4 +25,4 @@ def counters(settings: Settings, dropped: Counter) -> Sink:
         from failover_model_server.telemetry.cloudwatch import CloudWatch, client
     except ImportError as error:
         raise LoadError(f"cloudwatch: {error}; install the extra, failover-model-server[aws]") from error
-    return CloudWatch(settings, client(settings), dropped)
+    return CloudWatch(settings, client(settings), dropped, lost)
