@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import ClientDisconnect
 
 from tests.support import vllm
-from tests.support.process import running
+from tests.support.process import eventually, running
 from tests.support.service import Recorder, until
 
 
@@ -413,3 +413,39 @@ def test_as_a_process_it_follows_the_engine_counts_in_cloudwatch_and_drains(clou
         Namespace="hw-agnostic-infer", MetricName="llama-g5-counter", StartTime=end - 3600, EndTime=end + 60, Period=60, Statistics=["Sum"]
     )
     assert sum(point["Sum"] for point in data["Datapoints"]) == 2
+
+
+def test_nothing_new_is_begun_once_the_adapter_ends() -> None:
+    """An engine that becomes healthy while the adapter drains is not warmed up; one that was warm is counted to the end."""
+
+    async def test(setup: Setup) -> None:
+        engine = setup.adapter.engine
+        setup.vllm.health, engine.ending = 200, True
+        await engine.observe()
+        await engine.finish()
+        assert (engine.state.ready, setup.vllm.bodies, setup.sink.latencies) == (False, [], [])
+        engine.ending = False
+        await engine.observe()
+        engine.ending = True
+        setup.vllm.finish(0.4)
+        await engine.finish()
+        assert (len(setup.vllm.bodies), len(setup.sink.latencies)) == (1, 1)
+
+    _run(test)
+
+
+@pytest.mark.slow
+def test_an_engine_that_does_not_generate_gets_no_request_at_the_exit() -> None:
+    """It is healthy by /health alone; the adapter gives its warm-up up and ends. The password of its address is in no log."""
+    with vllm.serve() as engine:
+        engine.health, engine.hold = 200, threading.Event()
+        url = engine.url.replace("://", "://user:s3cret@")
+        with running("adapter", MODEL_SERVER_ENGINE_URL=url, MODEL_SERVER_FINISH_SECONDS="1") as process:
+            process.until("/readiness", 503)
+            eventually(lambda: len(engine.bodies) == 1)
+            process.terminate()
+            assert process.ended() == 0
+            assert process.logged("listening")["engine"] == engine.url.removeprefix("http://")
+            assert "s3cret" not in "".join(process.text)
+        assert len(engine.bodies) == 1
+        engine.hold.set()

@@ -262,3 +262,20 @@ def test_nothing_is_fetched_afterwards(server: hub.Hub, tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout == "True\n"
     assert os.environ["TRANSFORMERS_OFFLINE"] == "1"
     assert server.requests == []
+
+
+@pytest.mark.slow
+def test_the_password_of_a_mirror_is_in_no_log() -> None:
+    """The hub's client warns of each call that fails, with its URL."""
+    child = """
+from failover_model_server.telemetry import logs
+logs.configure("json", "info")
+from huggingface_hub.utils import http_backoff
+try:
+    http_backoff("GET", "http://user:s3cret@127.0.0.1:9/x", max_retries=0)
+except Exception as error:
+    print(type(error).__name__)
+"""
+    ran = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
+    assert "Connect" in ran.stdout
+    assert "s3cret" not in ran.stdout + ran.stderr

@@ -48,6 +48,8 @@ class Engine:
         self._before: scrape.Totals | None = None
         self._own = 0
         self._warm = False
+        self.ending = False
+        """The adapter has got SIGTERM: nothing new is begun, no warm-up either."""
         self.model = ""
         """The engine's name of its model; empty before it has said so."""
         self.state = EngineState(ready=False, reason="the engine has not answered yet", since=clock())
@@ -67,6 +69,11 @@ class Engine:
         if (ready, reason) != (self.state.ready, self.state.reason):
             log.info("engine", ready=ready, reason=reason)
             self.state = EngineState(ready, reason, self._clock())
+
+    async def finish(self) -> None:
+        """Count what the engine has answered since the last observation, where it is the engine that was warm. Raises nothing."""
+        if self._warm:
+            await self._count()
 
     async def generate(self, request: TextGenerationRequest, timeout: float | None = None) -> TextGenerationResponse:
         """Ask the engine for a completion. A caller that is cancelled closes the connection, at which the engine aborts the request.
@@ -146,6 +153,8 @@ class Engine:
             if not self.model:
                 models = await self._client.get(MODELS, timeout=PROBE_TIMEOUT)
                 self.model = str(models.json()["data"][0]["id"])
+            if not self._warm and self.ending:
+                return False, "the adapter is ending"
             if not self._warm:
                 await self._warm_up()
         except httpx.TimeoutException:

@@ -52,11 +52,11 @@ async def _serve(settings: Settings) -> int:
         connections = Connections(limits(settings), door(adapter))
         http = HttpServer(http_config(make(adapter), settings, connections))
         serving = background.begin(lambda: http.serve(sockets=[listener]), "http", lost)
-        log.info("listening", http=listener.getsockname()[1], engine=settings.engine_url)
+        log.info("listening", http=listener.getsockname()[1], engine=client.base_url.netloc.decode())  # without a user and a password
         watching = background.begin(engine.watch, "engine", lost)
         guarding = background.begin(connections.watch, "connections", lost)
         await stopping.wait()
-        adapter.draining = True
+        adapter.draining = engine.ending = True
         if not failures:  # else it ends at once
             log.info("draining", seconds=settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
@@ -66,7 +66,7 @@ async def _serve(settings: Settings) -> int:
         guarding.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
-        await engine.observe()  # counts the answers since the last observation
+        await engine.finish()
     if failures:
         explain_exit(failures[0])
     return 1 if failures else 0

@@ -37,3 +37,5 @@ def configure(form: Literal["json", "text"], level: str) -> None:
     root.setLevel(level.upper())
     for quiet in ("httpx", "httpcore", "urllib3", "botocore"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
+    for telling in ("huggingface_hub.file_download", "huggingface_hub.utils._http"):
+        logging.getLogger(telling).setLevel(logging.ERROR)  # warnings have URLs: a mirror's with its password, or signed ones
