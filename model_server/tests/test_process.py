@@ -156,6 +156,58 @@ def test_sigterm_finishes_what_is_in_flight() -> None:
         assert [line["after"] for line in server.logs if line["event"] == "state"][-2:] == ["DRAINING", "STOPPED"]
 
 
+def _watch(channel: grpc.Channel, service: str = "") -> Any:
+    """A stream of the health, after its first answer."""
+    stream = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service), timeout=30)
+    assert next(stream).status == SERVING
+    return stream
+
+
+def test_clients_that_watch_the_health_do_not_hold_the_exit() -> None:
+    """With nothing in flight the process ends, however long a request might take; they get the last state and an error before."""
+    settings = {"MODEL_SERVER_FINISH_SECONDS": "600", "MODEL_SERVER_DRAIN_SECONDS": "0"}
+    with running(**settings) as server, grpc.insecure_channel(server.grpc) as channel:
+        server.until("/readiness", 200)
+        stream, alive = _watch(channel), _watch(channel, "liveness")
+        server.terminate()
+        assert next(stream).status == NOT_SERVING
+        for ended in (stream, alive):
+            with pytest.raises(grpc.RpcError) as error:
+                next(ended)
+            assert (error.value.code(), error.value.details()) == (grpc.StatusCode.UNAVAILABLE, "the server is ending")
+        assert server.ended() == 0
+
+
+def test_after_one_client_stops_watching_the_others_get_each_state() -> None:
+    """Both watch the same service."""
+    with running() as server, grpc.insecure_channel(server.grpc) as channel:
+        server.until("/readiness", 200)
+        leaves, stays = _watch(channel), _watch(channel)
+        leaves.cancel()
+        check(channel)
+        server.terminate()
+        assert next(stays).status == NOT_SERVING
+
+
+def test_a_long_call_survives_the_keepalive_pings_of_its_client() -> None:
+    """At a tenth of the interval that clients use, and with pings while there is no call."""
+    options = [
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    tensor = {"name": "prompt", "datatype": "BYTES", "shape": [1], "contents": {"bytes_contents": [b"a"]}}
+    with running(APP="text", ECHO_BATCH_SECONDS="7", ECHO_STEPS="70") as server, grpc.insecure_channel(server.grpc, options) as channel:
+        server.until("/readiness", 200)
+        method = METHODS["ModelInfer"]
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer", method.request.SerializeToString, method.response.FromString
+        )
+        answer = call(method.request(model_name="text", inputs=[tensor]), timeout=40)
+        assert list(answer.outputs[0].contents.bytes_contents) == [b"a"]
+
+
 def test_no_time_to_finish_is_none() -> None:
     """With FINISH_SECONDS=0 a request of ten minutes does not keep the process after the drain time."""
     with running(ECHO_BATCH_SECONDS="600", ECHO_STEPS="60000", MODEL_SERVER_FINISH_SECONDS="0") as server:

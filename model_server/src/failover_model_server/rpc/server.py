@@ -6,18 +6,17 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
+from grpc_health.v1 import health_pb2_grpc
 
+from failover_model_server import background
 from failover_model_server.lifecycle import ALIVE, State, Status
 from failover_model_server.rpc import open_inference
 from failover_model_server.rpc.guard import Guard
+from failover_model_server.rpc.health import Health
 from failover_model_server.rpc.messages import OPEN_INFERENCE_SERVICE, TORCHSERVE_SERVICE, HealthResponse
 from failover_model_server.rpc.reflection import reflect
 from failover_model_server.serving.service import Service
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 LIVENESS = "liveness"
 READINESS = "readiness"
 STREAMS = 128
@@ -26,6 +25,11 @@ WATCHERS = 4
 """Every fourth call may be a stream that watches the health."""
 IDLE_MS = 300_000
 """A connection without a call for so long is closed; clients open another."""
+PING_MS = 500
+"""A client may send a keepalive ping so often, also while it waits for an answer or has no call. gRPC's own limit is one in 5 minutes: a
+server counts those that come sooner while it sends nothing, and after the second ends the connection with "Too many pings". With it ends
+every call that takes longer than a few pings, in the middle of its batch. Clients usually ping every 10 s, and those of Go and Java cannot
+ping more often. The limit is there for a client that does nothing but ping."""
 
 
 class RpcServer:
@@ -48,9 +52,11 @@ class RpcServer:
                 ("grpc.max_allowed_incoming_connections", settings.max_connections),
                 ("grpc.max_concurrent_streams", STREAMS),
                 ("grpc.max_connection_idle_ms", IDLE_MS),
+                ("grpc.http2.min_ping_interval_without_data_ms", PING_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
-        self._health = health.HealthServicer()
+        self._health = Health()
         self._changes: asyncio.Queue[State] = asyncio.Queue()
         self._following: asyncio.Task[None] | None = None
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -69,17 +75,19 @@ class RpcServer:
             bound: int = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"gRPC: cannot listen on {address}") from error
-        await self._set(self._service.lifecycle.state)
+        await self._tell(self._service.lifecycle.state)
         self._service.lifecycle.listen(self._changed)
         await self._server.start()
-        self._following = asyncio.create_task(self._follow(), name="grpc-health")
+        self._following = background.begin(self._follow, "grpc-health", self._service.fail)
         return bound
 
     async def stop(self, within: float) -> None:
-        """Let calls in flight end for at most `within` seconds, then close."""
-        await self._server.stop(within)
+        """Let calls in flight end for at most `within` seconds, then close. Streams that watch the health end with their last state."""
         if self._following is not None:
             self._following.cancel()
+        await self._tell(self._service.lifecycle.state)
+        await self._health.end()
+        await self._server.stop(within)
 
     def _changed(self, _: Status, after: Status) -> None:
         self._changes.put_nowait(after.state)
@@ -87,13 +95,11 @@ class RpcServer:
     async def _follow(self) -> None:
         """Tell the watchers of each state, in order."""
         while True:
-            await self._set(await self._changes.get())
+            await self._tell(await self._changes.get())
 
-    async def _set(self, state: State) -> None:
-        ready = SERVING if state is State.READY else NOT_SERVING
-        for name in ("", READINESS, self._service.settings.app, OPEN_INFERENCE_SERVICE):
-            await self._health.set(name, ready)
-        await self._health.set(LIVENESS, SERVING if state in ALIVE else NOT_SERVING)
+    async def _tell(self, state: State) -> None:
+        ready = dict.fromkeys(("", READINESS, self._service.settings.app, OPEN_INFERENCE_SERVICE), state is State.READY)
+        await self._health.tell({**ready, LIVENESS: state in ALIVE})
 
     def _ping_handler(self) -> grpc.GenericRpcHandler:
         """TorchServe's Ping: the call always succeeds, the verdict is JSON text."""
