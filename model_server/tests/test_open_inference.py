@@ -5,8 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
+from failover_model_server.adapter.app import Adapter, make
+from failover_model_server.adapter.engine import Engine
 from failover_model_server.errors import InvalidRequest
 from failover_model_server.serving.raw import unpack
+from failover_model_server.settings import Settings
+from failover_model_server.telemetry.sink import Sink
+from prometheus_client import CollectorRegistry
 
 from tests.support.service import client, echo, loaded
 
@@ -120,12 +125,20 @@ def test_elements_beyond_the_limit_are_not_read(datatype: str, raw: bytes) -> No
 
 
 def test_the_probes_answer_a_request_for_the_head() -> None:
-    """As RFC 9110 asks of every server."""
+    """As RFC 9110 asks of every server: with the status of a GET. Those of the adapter too, here before its engine is ready."""
+
+    async def ask(http: httpx.AsyncClient, *statuses: tuple[str, int]) -> None:
+        for path, status in statuses:
+            answer = await http.head(path)
+            assert (path, answer.status_code, answer.content) == (path, status, b"")
+            assert (await http.get(path)).status_code == status
 
     async def run() -> None:
         async with loaded(echo(app="text")) as service, client(service) as http:
-            for path in ("/health", "/readiness", "/ping", "/v2/health/live", "/v2/health/ready"):
-                answer = await http.head(path)
-                assert (path, answer.status_code, answer.content) == (path, 200, b"")
+            await ask(http, *((path, 200) for path in ("/health", "/readiness", "/ping", "/v2/health/live", "/v2/health/ready")))
+        async with httpx.AsyncClient() as unused:
+            adapter = Adapter(Settings(), Engine(Settings(), Sink(), unused), Sink(), CollectorRegistry())
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(make(adapter)), base_url="http://adapter") as http:
+                await ask(http, ("/health", 200), ("/readiness", 503), ("/ping", 500))
 
     asyncio.run(run())

@@ -14,6 +14,7 @@ from failover_model_server.errors import Overloaded, RequestError, Unavailable
 from failover_model_server.http import errors
 from failover_model_server.http.door import Door
 from failover_model_server.http.openai_protocol import ROUTES
+from failover_model_server.http.probes import probe
 from failover_model_server.http.requests import Envelope, timeout, unless_gone
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGeneration, TextGenerationRequest, TextGenerationResponse
@@ -121,17 +122,17 @@ def _probes(adapter: Adapter) -> APIRouter:
         word = "DRAINING" if adapter.draining else "READY" if state.ready else "LOADING"
         return JSONResponse({"state": word, "reason": state.reason}, code, {"Cache-Control": "no-store"})
 
-    @router.get("/health")
+    @probe(router, "/health", {})
     async def health() -> Response:
         """The adapter itself is alive; the engine has a liveness probe of its own, /health on its port."""
         return status(200)
 
-    @router.get("/readiness", responses={503: {"description": "The engine does not serve, or we drain."}})
+    @probe(router, "/readiness", {503: {"description": "The engine does not serve, or we drain."}})
     async def readiness() -> Response:
         """For readiness and startup probes and the load balancer's health check: 200 when the engine has generated and is healthy."""
         return status(200 if adapter.ready else 503)
 
-    @router.get("/ping", responses={500: {"description": "Unhealthy."}})
+    @probe(router, "/ping", {500: {"description": "Unhealthy."}})
     async def ping() -> Response:
         """As TorchServe answers it."""
         return JSONResponse({"status": "Healthy" if adapter.ready else "Unhealthy"}, 200 if adapter.ready else 500)
