@@ -48,7 +48,6 @@ _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
 TRIGGER_TYPE: Final = "aws-cloudwatch"
 """The type of the triggers whose target is a unit's throughput. Other triggers may have a ``metricName``, too."""
-_FUNCTION: Final = re.compile(r"\s*SELECT\s+([A-Za-z]+)\(", re.IGNORECASE)  # of CloudWatch Metrics Insights
 _DEFAULT_STATISTIC: Final = "Average"  # KEDA's
 _PERIOD: Final = re.compile(r"[0-9]{1,6}")
 _NUMBER: Final = 64  # characters of a number that is written as text
@@ -519,10 +518,15 @@ def _metric(trigger: Object) -> ScalerMetric:
     period, expression = text(trigger, "metadata", "metricStatPeriod"), text(trigger, "metadata", "expression")
     period_s, kind = int(period) if _PERIOD.fullmatch(period) else None, shown(text(trigger, "metricType"), _NUMBER)
     if expression:  # it has a statistic and a namespace of its own, and KEDA ignores those beside it
-        function = _FUNCTION.match(expression)
-        return _scaler_metric(period_s, shown(function[1], _NUMBER) if function else "", "", kind)
+        return _scaler_metric(period_s, shown(_function(expression), _NUMBER), "", kind)
     statistic, namespace = text(trigger, "metadata", "metricStat"), text(trigger, "metadata", "namespace")
     return _scaler_metric(period_s, shown(statistic, _NUMBER) or _DEFAULT_STATISTIC, shown(namespace), kind)
+
+
+def _function(expression: str) -> str:
+    """The function of a query of CloudWatch Metrics Insights, ``SELECT SUM(…) FROM …``; "" of any other expression."""
+    select, function = [*expression.split(maxsplit=2), "", ""][:2]
+    return function.partition("(")[0] if select.upper() == "SELECT" and "(" in function else ""
 
 
 @lru_cache(maxsize=256)
