@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+import schemathesis.specs.openapi.object_authorization  # here, and not deep in a check: see below
 from failover_model_server.http import app
 from failover_model_server.serving.service import Service
 from failover_model_server.telemetry.sink import Sink
@@ -13,6 +14,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.support.process import ServerProcess, running
 from tests.support.service import echo
+
+# pytest parses the modules of its plugins when they are imported. Deep in Hypothesis's stack Python 3.11 sometimes fails there, with
+# "SystemError: AST constructor recursion depth mismatch" (CPython issue 106905), and a check imports that module when it first runs.
 
 # A valid request may still be refused: n_runs times n_inf is bounded, and tensors must be those of the task, which no schema says.
 ACROSS_FIELDS = positive_data_acceptance
