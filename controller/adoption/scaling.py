@@ -11,12 +11,11 @@ from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.policy.model import Mode
 from controller.signals.objects import Object, integer, items, mapping, name_of, text
-from controller.signals.workloads import TRIGGER_TYPE
+from controller.signals.workloads import DEFAULT_PERIOD_S, TRIGGER_TYPE, scaler_metric
 
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"
 
-_DEFAULT_PERIOD_S: Final = 300  # KEDA's metricStatPeriod
 _DEFAULT_CEILING: Final = 100  # KEDA's maxReplicaCount
 _OF_SEVERAL: Final = "; it has other triggers on CloudWatch: enter that of the unit's requests"
 _MINUTE_S: Final = 60
@@ -64,7 +63,7 @@ def scaling(observed: Observation, deployment: str, mode: Mode) -> Scaling:
     }
     if facts["minReplicas"].value > facts["maxReplicas"].value:
         facts["minReplicas"] = assumed(facts["maxReplicas"].value, f"{where} has a floor above its ceiling")
-    triggers = [mapping(one, "metadata") for one in items(spec, "triggers") if text(one, "type") == TRIGGER_TYPE]
+    triggers = [one for one in items(spec, "triggers") if text(one, "type") == TRIGGER_TYPE]
     if not triggers:
         return Scaling(facts | {"throughput": missing(f"{where} has no trigger on CloudWatch; its target would state it")})
     counts = [one for one in triggers if _counts_requests(one)]
@@ -76,17 +75,17 @@ def _scales(obj: Object, deployment: str) -> bool:
     return text(target, "name") == deployment and text(target, "kind") in {"", "Deployment"}
 
 
-def _counts_requests(metadata: Object) -> bool:
+def _counts_requests(trigger: Object) -> bool:
     """Whether a trigger may be on a counter of requests: it sums up, which nobody does with latencies or with the length of a queue."""
-    return text(metadata, "metricStat") == "Sum" or text(metadata, "expression").upper().lstrip().startswith("SELECT SUM(")
+    return scaler_metric(trigger).statistic.upper() == "SUM"
 
 
-def _from_trigger(facts: dict[str, Fact], metadata: Object, where: str, mode: Mode, *, sure: bool) -> Scaling:
+def _from_trigger(facts: dict[str, Fact], trigger: Object, where: str, mode: Mode, *, sure: bool) -> Scaling:
     """The facts of a trigger; `sure`: it is the only one that may be on the unit's counter."""
+    metadata = mapping(trigger, "metadata")
     expression = text(metadata, "expression")
     counter = text(metadata, "metricName") or _group(_METRIC, expression)
-    period = text(metadata, "metricStatPeriod")
-    period_s = int(period) if period.isascii() and period.isdigit() else _DEFAULT_PERIOD_S
+    period_s = scaler_metric(trigger).period_s or DEFAULT_PERIOD_S
     if counter:
         facts["counterMetric"] = Fact(counter, f"trigger of {where}" + ("" if sure else _OF_SEVERAL), sure=sure)
     try:
@@ -122,7 +121,7 @@ def metric_facts(found: list[Scaling]) -> dict[str, Fact]:
         legal = period_s % _MINUTE_S == 0 and _MINUTE_S <= period_s <= _HOUR_S
         rounded = period_s if legal else _MINUTE_S
         unfit = "" if legal else f"; the triggers' {period_s} s is no multiple of 60"
-        origin = f"metricStatPeriod of the triggers; KEDA's default is {_DEFAULT_PERIOD_S}{others}{unfit}"
+        origin = f"metricStatPeriod of the triggers; KEDA's default is {DEFAULT_PERIOD_S}{others}{unfit}"
         facts["periodSeconds"] = Fact(rounded, origin, sure=not others and legal)
     return facts
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME: Final = rf"{_LABEL}(\.{_LABEL})*"
 _PORT_NAME: Final = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_PORT: Final = 65_535
 _MAX_PORT_NAME: Final = 15
@@ -39,8 +40,8 @@ def _dns(text: str, longest: int, pattern: str = _LABEL) -> Any:  # noqa: ANN401
 
 
 DnsLabel = Annotated[str, _dns("a DNS label", 63)]
-DnsName = Annotated[str, _dns("a DNS name", 253, rf"{_LABEL}(\.{_LABEL})*")]
-NodePoolName = Annotated[str, _dns("a DNS name", 63, rf"{_LABEL}(\.{_LABEL})*")]
+DnsName = Annotated[str, _dns("a DNS name", 253, _NAME)]
+NodePoolName = Annotated[str, _dns("a DNS name", 63, _NAME)]
 """Shorter than other names: it is the value of a label of the nodes."""
 ServiceName = Annotated[str, _dns("a Service name", 63, "[a-z]([-a-z0-9]*[a-z0-9])?")]
 ActionName = Annotated[str, _dns("a DNS label", 55)]
@@ -64,7 +65,7 @@ Zone = Annotated[
 QualifiedName = Annotated[
     str,
     Field(
-        pattern=rf"^({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$",
+        pattern=rf"^({_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$",
         max_length=253,
         json_schema_extra={"x-allowed": "the key of a label or an annotation, such as example.com/team"},
     ),

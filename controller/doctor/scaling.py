@@ -10,9 +10,9 @@ from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
 from controller.policy.metric_times import oldest_s
 from controller.policy.model import Application, Scaler, Unit
+from controller.signals.workloads import DEFAULT_PERIOD_S
 
 _MINUTE_S: Final = 60
-_KEDA_PERIOD_S: Final = 300  # its metricStatPeriod where a trigger has none
 _KEEP: Final = (
     'on each trigger `ignoreNullValues: "false"`, and on each ScaledObject `fallback: {failureThreshold: 3, replicas: 1, behavior: '
     "currentReplicasIfHigher}`"
@@ -107,7 +107,7 @@ def _contradictions(application: Application, unit: Unit, scaler: Scaler) -> Ite
     if scaler.metric is None or scaler.formula:
         return
     trigger = f"trigger {scaler.trigger_index} of ScaledObject {scaler.name}"
-    period_s, stated = scaler.metric.period_s or _KEDA_PERIOD_S, scaler.metric.period_s is not None
+    period_s, stated = scaler.metric.period_s or DEFAULT_PERIOD_S, scaler.metric.period_s is not None
     if period_s != application.metric_period_s:
         left = "the controller leaves its target alone" if stated else "each target that the controller writes is wrong by that factor"
         yield problem(

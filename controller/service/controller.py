@@ -328,7 +328,8 @@ class Controller:
                     record.failures.failed(self._clock.monotonic())
                     gate_s = record.failures.left(self._clock.monotonic())
                 finally:
-                    record.passing = False
+                    with self._lock:
+                        record.passing = False
             self._queue.done(key, again_s, gate_s)
 
     def _new_record(self, key: str) -> _Record:

@@ -48,6 +48,8 @@ _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
 TRIGGER_TYPE: Final = "aws-cloudwatch"
 """The type of the triggers whose target is a unit's throughput. Other triggers may have a ``metricName``, too."""
+DEFAULT_PERIOD_S: Final = 300
+"""KEDA's ``metricStatPeriod`` where a trigger says nothing, seconds."""
 _DEFAULT_STATISTIC: Final = "Average"  # KEDA's
 _PERIOD: Final = re.compile(r"[0-9]{1,6}")
 _NUMBER: Final = 64  # characters of a number that is written as text
@@ -493,7 +495,7 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         idle_replicas=integer(obj, "spec", "idleReplicaCount"),
         formula=bool(text(obj, "spec", "advanced", "scalingModifiers", "formula")),
         scale_in_s=read_scale_in_s(mapping(obj, "spec")),
-        metric=None if index is None else _metric(trigger),
+        metric=None if index is None else scaler_metric(trigger),
         scales=shown(text(scaled, "name")) if text(scaled, "kind") in {"", "Deployment"} else "",
     )
 
@@ -513,8 +515,8 @@ def read_scale_in_s(spec: Object) -> float | None:
     return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_SCALE_IN_S else SCALE_IN_S
 
 
-def _metric(trigger: Object) -> ScalerMetric:
-    """What a trigger on CloudWatch counts."""
+def scaler_metric(trigger: Object) -> ScalerMetric:
+    """What a trigger on CloudWatch counts, as far as it says."""
     period, expression = text(trigger, "metadata", "metricStatPeriod"), text(trigger, "metadata", "expression")
     period_s, kind = int(period) if _PERIOD.fullmatch(period) else None, shown(text(trigger, "metricType"), _NUMBER)
     if expression:  # it has a statistic and a namespace of its own, and KEDA ignores those beside it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from controller.clients.kube import (
     API_SERVICES,
@@ -17,8 +16,8 @@ from controller.doctor.cluster.presence import absent, described, kinds, missing
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words
 from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
+from controller.signals.workloads import TRIGGER_TYPE
 
-_CLOUDWATCH: Final = "aws-cloudwatch"
 Reference = tuple[str, str, str]
 """Kind, namespace ("" for cluster-scoped) and name of an authentication."""
 
@@ -95,7 +94,7 @@ def _triggers(observed: ClusterObservation) -> Iterator[tuple[Object, Object]]:
     ours = {(app.namespace, unit.scaled_object) for app in observed.applications for unit in app.units if unit.scaled_object}
     for scaled in observed.objects(SCALED_OBJECTS):
         if (namespace_of(scaled), name_of(scaled)) in ours:
-            yield from ((scaled, one) for one in items(scaled, "spec", "triggers") if text(one, "type") == _CLOUDWATCH)
+            yield from ((scaled, one) for one in items(scaled, "spec", "triggers") if text(one, "type") == TRIGGER_TYPE)
 
 
 def _of_reference(observed: ClusterObservation, reference: Reference, names: list[str]) -> Iterator[Finding]:
