@@ -1,6 +1,8 @@
 """The queue and its batches: nothing is lost, nothing is answered twice, keys never mix, every wait is bounded."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -240,6 +242,30 @@ def test_a_lost_context_is_reported() -> None:
             await until(lambda: stand.lost == ["exit code -9"])
 
     asyncio.run(run())
+
+
+class Picture:
+    """An input that takes much memory."""
+
+
+def test_an_input_is_free_once_it_is_answered() -> None:
+    """Python collects circles of objects after thousands of further ones: dozens of batches of pictures would wait for that."""
+
+    async def run() -> None:
+        async with Stand() as stand:
+            gc.collect()
+            gc.disable()
+            pictures = [Picture(), Picture()]
+            alive = weakref.WeakSet(pictures)
+            await stand.ask([Item("a", payload) for payload in pictures])
+            stand.backends[0].batches.clear()
+            pictures.clear()
+            await until(lambda: not alive)
+
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
 
 
 def test_an_output_too_few_is_an_error() -> None:

@@ -334,6 +334,18 @@ class Batcher:
             for waiting, output in zip(batch, outputs, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(output)
+        finally:
+            self._forget(batch, run)
+
+    @staticmethod
+    def _forget(batch: Sequence[Waiting], run: Run) -> None:
+        """Part the items from their run, which has ended.
+
+        They refer to each other: inputs of a megabyte would stay until Python collects such circles.
+        """
+        for waiting in batch:
+            if waiting.run is run:
+                waiting.run = None
 
     def _run_of(self, batch: Sequence[Waiting]) -> Run:
         """The batch's run, which knows of each caller that goes away."""
@@ -346,7 +358,7 @@ class Batcher:
         def hand_on(place: int, part: object) -> None:
             taker, batch[place].begun = batch[place].emit, True
             if taker is not None and not taker(part):
-                run.enough(place)
+                batch[place].enough()
 
         run = Run(len(batch), self._shape.size(len(batch)), emit, max(waiting.item.work for waiting in batch))
         for place, waiting in enumerate(batch):

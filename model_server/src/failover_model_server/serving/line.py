@@ -33,7 +33,7 @@ class Waiting:
     """Came while nothing else was there: runs although it is expected to be late, since only a run shows that the estimate is too high."""
     emit: Emit | None = None
     run: Run | None = None
-    """The batch that runs it."""
+    """The batch that runs it, while it runs."""
     place: int = 0
     """Its place in that batch."""
     begun: bool = False
@@ -43,6 +43,11 @@ class Waiting:
         """The caller has gone: the batch that runs it, if there is one, need not."""
         if self.run is not None:
             self.run.leave(self.place)
+
+    def enough(self) -> None:
+        """The caller has all that it wants of the output: the batch may end this item."""
+        if self.run is not None:
+            self.run.enough(self.place)
 
 
 @dataclass(slots=True)
