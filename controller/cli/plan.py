@@ -67,7 +67,7 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     """
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
-    present, _ = observed_mode(snapshot, seen.memory.mode)
+    present, _ = observed_mode(snapshot, seen.memory)
     at = format_rfc3339(snapshot.now)
     yield "title", f"Failover plan for ingress {application.key}"
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
@@ -124,7 +124,7 @@ def _changes(made: Plan, width: int, *, exact: bool) -> Iterator[Line]:
 def plan_document(seen: Observation) -> dict[str, Any]:
     """The plan as a JSON document. `mode` is the one after the plan, `presentMode` the one before it."""
     snapshot, decision = seen.snapshot, seen.decision
-    present, _ = observed_mode(snapshot, seen.memory.mode)
+    present, _ = observed_mode(snapshot, seen.memory)
     return {
         "application": snapshot.application.key,
         "observedAt": format_rfc3339(snapshot.now),

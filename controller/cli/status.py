@@ -181,7 +181,7 @@ def change_essence(seen: Observation) -> tuple[object, ...]:
     snapshot, decision = seen.snapshot, seen.decision
     verification = snapshot.routing.verification
     return (
-        observed_mode(snapshot, seen.memory.mode)[0],
+        observed_mode(snapshot, seen.memory)[0],
         decision.reason,
         decision.held_back,
         snapshot.routing.override,
@@ -194,7 +194,7 @@ def change_essence(seen: Observation) -> tuple[object, ...]:
 def change_line(seen: Observation) -> Line:
     """The state of an application in one line, with its time."""
     snapshot, decision = seen.snapshot, seen.decision
-    mode, _ = observed_mode(snapshot, seen.memory.mode)
+    mode, _ = observed_mode(snapshot, seen.memory)
     words = f"{format_rfc3339(snapshot.now)} {snapshot.application.key} {mode_word(mode)}{_step(snapshot)}"
     style = "warn" if decision.held_back or decision.alerts else "plain"
     alerts = f" ({len(decision.alerts)} alert(s))" if decision.alerts else ""
@@ -210,7 +210,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
         width: Columns after which lines are wrapped.
     """
     snapshot, decision = seen.snapshot, seen.decision
-    mode, problem = observed_mode(snapshot, seen.memory.mode)
+    mode, problem = observed_mode(snapshot, seen.memory)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
     yield from wrapped("warn" if decision.held_back else "plain", "  ", f"{decision.reason}: {decision.sentence}", width)
@@ -406,7 +406,7 @@ def _held(until: float | None, why: str, by: str) -> dict[str, Any]:
 def status_document(seen: Observation, running: Running) -> dict[str, Any]:
     """The status as a JSON document."""
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
-    mode, problem = observed_mode(snapshot, memory.mode)
+    mode, problem = observed_mode(snapshot, memory)
     verification, replicas = snapshot.routing.verification, running.replicas
     asked, live, kept = asked_shares(snapshot), shown_shares(snapshot), standing(memory, snapshot)
     return {

@@ -98,7 +98,7 @@ def _actions(application: Application) -> Iterator[tuple[str, tuple[Target, ...]
 
 
 def mode_marker(observed: Observation) -> Iterator[Finding]:
-    """The mode is known from the marker or from the action, and the two agree."""
+    """The mode is known from the marker or from the action, the two agree, and no GitOps tool writes the marker."""
     routing = observed.routing
     shown = mode_of(observed.application, routing.targets)
     marked = {str(mode): mode for mode in Mode}.get(routing.marker)
@@ -108,7 +108,10 @@ def mode_marker(observed: Observation) -> Iterator[Finding]:
     elif marked is None and shown is None:
         yield problem("no marker, and the action is neither that of cost nor that of capacity mode", "write the action of cost mode")
     elif single and marked and shown and shown is not marked:
-        yield warning(f"the marker says {marked}, the action is that of {shown} mode", "nothing: the controller corrects the action")
+        yield warning(f"the marker says {marked}, the action is that of {shown} mode", "nothing: the controller corrects it")
+    elif any(routing.marked_by in names for names in _TOOLS.values()):
+        fix = f"take {MARKER} out of Git: only the controller writes it"
+        yield warning(f"the marker says {marked}, as {routing.marked_by} wrote it", fix)
     else:
         yield ok(f"mode {marked or shown}{'' if marked else ', from the action: the controller has not written the marker yet'}")
 

@@ -17,8 +17,8 @@ from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
-from controller.policy.memory import adopt, observe, of_units
-from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Snapshot, UnitEvidence, Verb
+from controller.policy.memory import adopt, fingerprint, observe, of_units
+from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.planned import planned
 from controller.policy.planned_weights import planned_weights
@@ -43,7 +43,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     Returns:
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
-    mode, problem = observed_mode(snapshot, memory.mode)
+    mode, problem = observed_mode(snapshot, memory)
     memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, snapshot.units)
     memory, figures, evidence = _judged(memory, snapshot)
     memory, fleet = _planned(memory, snapshot, figures, evidence)
@@ -97,22 +97,25 @@ def _planned(
     return (planned_floors.followed(memory, snapshot, fleet) if _observing(snapshot) else memory), fleet
 
 
-def observed_mode(snapshot: Snapshot, remembered: Mode | None) -> tuple[Mode | None, str]:
+def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | None, str]:
     """The mode that the Ingress shows, or None and why it is unknown.
 
     The controller writes the marker together with the action, so the marker holds the mode even after somebody else changed the action.
     Without a marker the controller has never changed the mode, and the action alone shows it. Where both were deleted, nothing is routed,
-    and the remembered mode is the one to write again.
+    and the remembered mode is the one to write again. See `_standing` for what somebody else did to a marker that was there.
 
     Args:
         snapshot: What is observed.
-        remembered: The mode that the memory knows; None where it knows none.
+        memory: What is remembered; None: nothing.
     """
-    routing, application = snapshot.routing, snapshot.application
+    routing, application, remembered = snapshot.routing, snapshot.application, memory.mode if memory is not None else None
     if not routing.exists:
         return None, "the Ingress does not exist"
     if routing.problem and routing.action:
         return None, routing.problem
+    standing = _standing(routing, memory)
+    if standing is not None:
+        return standing, ""
     if routing.marker:
         marked = {str(mode): mode for mode in Mode}.get(routing.marker)
         return marked, "" if marked else f"the mode annotation says {routing.marker!r}"
@@ -120,6 +123,22 @@ def observed_mode(snapshot: Snapshot, remembered: Mode | None) -> tuple[Mode | N
         return (remembered, "") if remembered is not None and not routing.action else (None, routing.problem)
     shown = mode_of(application, routing.targets)
     return shown, "" if shown else f"it forwards to {text.listing(target.service for target in routing.targets)}"
+
+
+def _standing(routing: RoutingObservation, memory: Memory | None) -> Mode | None:
+    """The remembered mode of an Ingress on which somebody else wrote no mode, or nothing but a mode; None where the Ingress shows it.
+
+    Nobody chooses a mode by that. Who replaces the whole Ingress by one from Git or Terraform knows no mode. Who writes the marker alone,
+    because the marker is in Git and the action is ignored there, does not move the traffic.
+
+    Args:
+        routing: The Ingress.
+        memory: What is remembered. Only of an Ingress that the controller has written it says what was there.
+    """
+    if memory is None or not memory.sent or memory.ingress != routing.uid:
+        return None
+    alone = routing.marked_by and not routing.foreign and fingerprint(routing.action) == memory.sent
+    return memory.mode if not routing.marker or (alone and routing.marker in set(Mode)) else None
 
 
 def _left_alone(case: Case, answers: guards.Answers) -> Decision:

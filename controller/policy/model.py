@@ -561,6 +561,7 @@ class RoutingObservation:
     problem: str = ""  # why the action could not be read
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
+    marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
     override: Override = field(default_factory=Override)
     return_step: int = 0  # steps of a gradual fallback that were made; 0: none is under way
     blocked: str = ""  # why the load-balancer controller cannot make rules of its Ingresses, in its words; "" where it can
@@ -573,6 +574,10 @@ class RoutingObservation:
     asked_within_s: float = 0.0  # how long after a change the budget of ELBv2 calls may take to reach it, where that is more than a minute
     gates: Mapping[str, OpenGates] = field(default_factory=dict)  # by Service, of those that have any
     sticky: tuple[str, ...] = ()  # Services whose target groups keep each client on one target
+
+    def marks(self, mode: Mode) -> bool:
+        """Whether the mode annotation says a mode, or is absent: before its first write the controller has not put it there."""
+        return self.marker in {"", str(mode)}
 
     @property
     def present_verification(self) -> Verification | None:

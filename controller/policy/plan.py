@@ -47,7 +47,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
     if not decision.targets or decision.mode is None:
         return
     same = same_routing(routing.targets, decision.targets) and routing.stickiness_s == decision.stickiness_s and not routing.problem
-    if same and decision.verb in _ONLY_DIFFERENCES:
+    if same and routing.marks(decision.mode) and decision.verb in _ONLY_DIFFERENCES:
         return
     action = format_action(decision.targets, decision.stickiness_s)
     body = {

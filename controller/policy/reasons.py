@@ -77,7 +77,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.PINNED_TO_MODE: "an operator pinned mode {mode}: {why}",
     Reason.AVAILABILITY_CHANGED: "the weights follow what can serve: {change}",
     Reason.RESERVATION_ENDS: "the nodes of Capacity Block {reservation}, which ends at {end}, are drained from {drain} on: {change}",
-    Reason.ROUTING_DRIFTED: "the routing action is not what mode {mode} asks for; last written by {writer}",
+    Reason.ROUTING_DRIFTED: "the routing action or the mode annotation is not what mode {mode} asks for; last written by {writer}",
     Reason.ROUTING_MISSING: "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
     Reason.ROUTING_TAKEN_OVER: "the controller writes the routing action for the first time: {change}",
     Reason.PREPARING_RETURN: "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves",

@@ -45,6 +45,8 @@ def steady(mode: Mode, case: Case) -> Decision:
     sticks = routing.stickiness_s == stickiness(snapshot.application, mode)
     if wanted.targets and not (same_routing(routing.targets, wanted.targets) and sticks):
         decision = _rerouted(mode, case, wanted.targets, (reason, details))
+    elif wanted.targets and not routing.marks(mode):
+        decision = _reasserted(mode, case, wanted.targets, _NOBODY_ASKED, routing.marked_by)
     elif wanted.targets and (nudge_s := _nudge_in_s(case)) < math.inf:
         decision = _nudged(mode, case, wanted.targets) if nudge_s == 0 else made(mode, Verb.HOLD, reason, details, case, wanted.targets)
         decision = checked_within(decision, nudge_s)
@@ -252,7 +254,7 @@ def _never_written(case: Case) -> bool:
     """Whether the action is still the one that the controller found on an Ingress that it has never written."""
     routing, memory = case.snapshot.routing, case.memory
     changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
-    return bool(routing.action) and routing.foreign and not routing.marker and not memory.reasserts and not changed_now
+    return bool(routing.action) and routing.foreign and not (routing.marker or memory.sent or memory.reasserts or changed_now)
 
 
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers, writer: str) -> Decision:

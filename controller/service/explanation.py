@@ -81,7 +81,7 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         snapshot: What is observed.
     """
     application = snapshot.application
-    mode, _ = observed_mode(snapshot, memory.mode)
+    mode, _ = observed_mode(snapshot, memory)
     coming = forecast(memory, snapshot)
     other = Mode.COST if mode is Mode.CAPACITY else Mode.CAPACITY
     override = snapshot.routing.override
@@ -104,7 +104,7 @@ def _command(verb: str, application: Application) -> str:
 
 
 def _next(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
-    decision, mode = coming.now, observed_mode(snapshot, memory.mode)[0]
+    decision, mode = coming.now, observed_mode(snapshot, memory)[0]
     if coming.in_s is not None:
         when = "now" if coming.in_s < 1 else f"in {text.duration(coming.in_s)}, if nothing changes"
         return f"would {_WORDS[coming.decision.verb]} {when}: {_why(coming)}"

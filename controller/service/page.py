@@ -125,7 +125,7 @@ def _list_row(view: View) -> tuple[str, ...]:
 
 def _application(view: View, *, alone: bool) -> Iterator[str]:
     snapshot, decision, memory = view.snapshot, view.decision, view.memory
-    mode, problem = view.mode, observed_mode(snapshot, memory.mode)[1]
+    mode, problem = view.mode, observed_mode(snapshot, memory)[1]
     since = f" for {text.duration(snapshot.now - memory.mode_since)}" if memory.mode_since else ""
     if not alone:
         yield '<p><a href="/">all applications</a></p>'

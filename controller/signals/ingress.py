@@ -66,7 +66,7 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
     action = raw if isinstance(raw, str) else ""
     targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
     managers = field_owners(obj, "metadata", "annotations", action_key(application.action))
-    marker = annotations.get(MARKER)
+    marker, markers = annotations.get(MARKER), field_owners(obj, "metadata", "annotations", MARKER)
     return RoutingObservation(
         exists=True,
         resource_version=text(obj, "metadata", "resourceVersion"),
@@ -78,6 +78,7 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         problem=problem,
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
+        marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
         override=_override(annotations),
         return_step=_step(_string(annotations, RETURN_STEP)),
         standby=tuple(sorted(_standby(application, obj, annotations))),

@@ -82,6 +82,13 @@ def owned_by(made: Healthy, *managers: str) -> None:
     ]
 
 
+def marked_by(made: Healthy, manager: str) -> None:
+    made.annotations[MARKER] = "cost"
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{MARKER}": {}}}}
+    written = {"manager": manager, "operation": "Apply", "time": format_rfc3339(NOW - 60), "fieldsV1": fields}
+    made.ingress["metadata"].setdefault("managedFields", []).append(written)
+
+
 def ingress_of_group(name: str, namespace: str = "shop") -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": namespace, "annotations": {f"{PREFIX}/group.name": "web"}}, "spec": {"rules": []}}
 
@@ -250,6 +257,8 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("mode-marker", BAD, "says 'kost'", lambda m: m.annotations.update({MARKER: "kost"})),
     ("mode-marker", BAD, "neither that of cost nor that of capacity", lambda m: set_action(m, format_action([Target("other", 80, 1)], 0))),
     ("mode-marker", WARN, "the marker says capacity, the action is that of cost", lambda m: m.annotations.update({MARKER: "capacity"})),
+    ("mode-marker", WARN, "the marker says cost, as argocd-controller wrote it", lambda m: marked_by(m, "argocd-controller")),
+    ("mode-marker", OK, "mode cost", lambda m: marked_by(m, "failoverctl")),
     ("field-owner", WARN, "argocd-controller resets it", lambda m: owned_by(m, "failoverctl", "argocd-controller")),
     ("field-owner", WARN, "kustomize-controller resets it", lambda m: owned_by(m, "kustomize-controller", "failoverctl")),
     ("field-owner", WARN, "failoverctl, kubectl-edit, kubectl-edit last", lambda m: owned_by(m, "failoverctl", "kubectl-edit")),

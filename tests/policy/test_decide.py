@@ -11,8 +11,9 @@ import pytest
 from controller.policy.decide import decide, observed_mode
 from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s, level_after_failover
-from controller.policy.memory import adopt, applied
+from controller.policy.memory import adopt, applied, fingerprint
 from controller.policy.model import (
+    ActionKind,
     Application,
     Cause,
     Decision,
@@ -37,9 +38,10 @@ from controller.policy.model import (
     Verification,
     WeightStrategy,
 )
+from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action
-from controller.policy.targets import cost_targets
+from controller.policy.targets import capacity_targets, cost_targets
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import (
     CAPACITY_TARGETS,
@@ -430,6 +432,72 @@ class TestDrift:
         assert decide(remembered, changed)[1].reason is Reason.ROUTING_DRIFTED
         assert decision.sentence.startswith("the controller writes the routing action for the first time: ")
         assert applied(remembered, decision, NOW).reasserts == 0
+
+    @pytest.mark.parametrize("style", RoutingStyle)
+    @pytest.mark.parametrize("mode", Mode)
+    def test_an_ingress_that_was_replaced_as_a_whole_keeps_its_mode(self, mode: Mode, style: RoutingStyle) -> None:
+        """By the one in Git, without the mode annotation, as Terraform and `kubectl replace` do it.
+
+        It is restored like any other foreign change, and counts as no mode change: these would soon spend the flip budget.
+        """
+        made = self._drifted(marker="")
+        made = replace(made, application=replace(made.application, routing_style=style))
+        remembered = memory(mode, sent="a1", action="a1", ingress="uid-1", units=proven(returned_at=None) if mode is Mode.CAPACITY else {})
+        kept, decision = decide(remembered, made)
+        assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, mode)
+        assert (kept.mode, kept.mode_changes, kept.units.keys()) == (mode, (), remembered.units.keys())
+        later = replace(made, now=NOW + 1)
+        assert decide(kept, later)[1].reason is Reason.ROUTING_DRIFTED, "also if it could not be restored at once"
+        again = decide(applied(kept, decision, NOW), later)[1]
+        assert (again.verb, again.reason, again.mode) == (Verb.HOLD, Reason.REASSERT_BACKOFF, mode)
+
+    @pytest.mark.parametrize("changes", [{"ingress": "uid-0"}, {"sent": ""}], ids=["another Ingress", "never written"])
+    def test_the_action_alone_shows_the_mode_of_an_ingress_that_the_controller_has_not_written(self, changes: dict[str, Any]) -> None:
+        """One that was created anew, or that only a dry run has observed."""
+        remembered = replace(memory(Mode.CAPACITY, sent="a1", action="a1", ingress="uid-1"), **changes)
+        assert decide(remembered, snapshot(routing=routing(marker="")))[1].mode is Mode.COST
+
+    @pytest.mark.parametrize("style", RoutingStyle)
+    @pytest.mark.parametrize(("mode", "other"), [(Mode.COST, Mode.CAPACITY), (Mode.CAPACITY, Mode.COST)])
+    def test_a_marker_that_somebody_writes_alone_chooses_no_mode(self, mode: Mode, other: Mode, style: RoutingStyle) -> None:
+        """It is in Git, and the tool ignores the action as `doctor` asks it to: the traffic would follow each sync."""
+        made = self._marked(mode, style, marker=str(other))
+        written = fingerprint(made.routing.action)
+        remembered = memory(mode, sent=written, action=written, ingress="uid-1", mode_since=NOW - 10)
+        kept, decision = decide(remembered, made)
+        assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, mode)
+        assert (kept.mode, kept.mode_changes) == (mode, ())
+        assert "last written by argocd" in decision.sentence
+        (action,) = [one for one in plan(decision, made).due if one.kind is ActionKind.ROUTE]
+        assert f'"failoverctl.dev/mode":"{mode}"' in action.body
+        again = decide(applied(kept, decision, NOW), replace(made, now=NOW + 1))[1]
+        assert (again.verb, again.reason) == (Verb.HOLD, Reason.REASSERT_BACKOFF)
+
+    @pytest.mark.parametrize(
+        ("changes", "remembers", "expected"),
+        [
+            pytest.param({"foreign": True}, {}, Mode.COST, id="with an action of the same writer: by hand"),
+            pytest.param({"marked_by": ""}, {}, Mode.COST, id="the controller wrote it before it died"),
+            pytest.param({"marker": "fast"}, {}, None, id="no mode"),
+            pytest.param({}, {"sent": "a1"}, Mode.COST, id="with another action than the controller's last one"),
+            pytest.param({}, {"ingress": "uid-0"}, Mode.COST, id="on an Ingress that was created anew"),
+        ],
+    )
+    def test_any_other_marker_shows_the_mode(self, changes: dict[str, Any], remembers: dict[str, Any], expected: Mode | None) -> None:
+        """A person who writes action and mode by hand is obeyed."""
+        made = self._marked(Mode.CAPACITY, RoutingStyle.SINGLE_SERVICE, **{"marker": "cost", **changes})
+        written = fingerprint(made.routing.action)
+        remembered = replace(memory(Mode.CAPACITY, sent=written, action=written, ingress="uid-1"), **remembers)
+        assert decide(remembered, made)[1].mode is expected
+
+    @staticmethod
+    def _marked(mode: Mode, style: RoutingStyle, **changes: Any) -> Snapshot:
+        """Nothing is wrong, but that argocd has written the mode annotation."""
+        made = snapshot(application(routing_style=style), mode)
+        targets = capacity_targets(made.application, {name: one.ready or 0 for name, one in made.units.items()})
+        targets = COST_TARGETS if mode is Mode.COST else targets
+        shown = routing(mode, targets=targets, action=format_action(targets, 0), **{"marked_by": "argocd", **changes})
+        return replace(made, routing=shown)
 
     def test_an_action_that_nobody_can_read_is_left_alone(self) -> None:
         """It may be a person's emergency measure."""
@@ -906,4 +974,4 @@ def test_the_mode_and_why_it_is_unknown(changes: dict[str, Any], remembered: Mod
     """The marker goes before the action, and memory counts only where nothing is routed."""
     made = snapshot()
     shown = replace(made.routing, **{"marker": "", **changes})
-    assert observed_mode(replace(made, routing=shown), remembered) == expected
+    assert observed_mode(replace(made, routing=shown), memory(remembered) if remembered else None) == expected

@@ -170,6 +170,22 @@ def test_who_wrote_the_action(managed: list[Any] | None, writer: str, *, foreign
     assert (seen.writer, seen.foreign) == (writer, foreign)
 
 
+@pytest.mark.parametrize(
+    ("managers", "found"),
+    [
+        (("argocd",), "argocd"),
+        (("kubectl", "argocd"), "argocd"),
+        (("failoverctl",), ""),
+        (("failoverctl", "argocd"), ""),
+        ((), ""),
+    ],
+)
+def test_who_wrote_the_mode(managers: tuple[str, ...], found: str) -> None:
+    """The last of the managers that own the annotation; nobody where we are among them: they agree with us."""
+    managed = [owns(manager, f"2026-08-25T1{hour}:00:00Z", MARKER) for hour, manager in enumerate(managers)]
+    assert observe_ingress(APP, ingress(managed=managed)).marked_by == found
+
+
 # --- overrides ---
 
 UNTIL = "2026-08-25T18:00:00Z"

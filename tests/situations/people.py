@@ -49,6 +49,16 @@ def _fighting(stage: Stage) -> None:
     stage.cluster.at(stage.cluster.now + 20.0, lambda: _fighting(stage))
 
 
+def _replacing(stage: Stage) -> None:
+    stage.replace_ingress()
+    stage.cluster.at(stage.cluster.now + 180.0, lambda: _replacing(stage))
+
+
+def _marking(stage: Stage) -> None:
+    stage.mark(Mode.COST)
+    stage.cluster.at(stage.cluster.now + 180.0, lambda: _marking(stage))
+
+
 def _rewritten(stage: Stage) -> None:
     stage.sticky_s = 300
 
@@ -168,6 +178,22 @@ OTHERS: Final = (
         world(closed=INF2_OUT),
         short(Proof.NAMED, 30, 40, "fighting", reason=Reason.REASSERT_BACKOFF),
         steps=((120.0, _fighting),),
+    ),
+    Situation(
+        "Ingress replaced again and again",
+        _OTHERS,
+        "In capacity mode somebody replaces the whole Ingress every 3 min by one with the action of cost mode and no mode annotation.",
+        world(closed=INF2_OUT),
+        short(Proof.NAMED, 30, 40, "fighting", reason=Reason.RETURN_UNPROVEN),
+        steps=((120.0, _replacing),),
+    ),
+    Situation(
+        "mode written again and again",
+        _OTHERS,
+        "In capacity mode a GitOps tool that ignores the action writes `cost` into the mode annotation every 3 min.",
+        world(closed=INF2_OUT),
+        short(Proof.NAMED, 30, 40, "fighting", reason=Reason.RETURN_UNPROVEN),
+        steps=((120.0, _marking),),
     ),
     Situation(
         "action rewritten on its way",

@@ -185,6 +185,22 @@ class Stage:
             obj["metadata"]["annotations"][MARKER] = str(mode)
         self._store(obj, manager, owns=True)
 
+    def mark(self, mode: Mode) -> None:
+        """A GitOps tool that leaves the action alone writes the mode annotation, which is in Git."""
+        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
+        obj["metadata"]["annotations"][MARKER] = str(mode)
+        time = format_rfc3339(START + self.cluster.now)
+        fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{MARKER}": {}}}}
+        ours = [one for one in obj["metadata"]["managedFields"] if one["manager"] == FIELD_MANAGER]
+        obj["metadata"]["managedFields"] = [*ours, {"manager": "argocd-controller", "time": time, "fieldsV1": fields}]
+        self._store(obj, "argocd-controller")
+
+    def replace_ingress(self) -> None:
+        """Somebody replaces the whole Ingress by the one in Git: with the action of cost mode, and without the mode annotation."""
+        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
+        obj["metadata"]["annotations"] = {action_key(self.application.action): self._action(Mode.COST)}
+        self._store(obj, "terraform", owns=True)
+
     def unroute(self) -> None:
         """Somebody deletes the routing action and the mode annotation."""
         obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
