@@ -55,6 +55,7 @@ _PAGES: Final[tuple[tuple[str, str], ...]] = (
     ("RolledBack", "load-balancer-does-not-follow"),
     ("Unproven", "capacity-mode-lasts"),
     ("Unjoined", "nodes-do-not-join"),
+    ("Unusable", "nodes-do-not-join"),
     ("Max", "replicas-do-not-follow"),
     ("Fixed", "replicas-do-not-follow"),
     ("Scaler", "replicas-do-not-follow"),

@@ -31,7 +31,7 @@ from controller.policy.quota import only_spot, quota_words
 from controller.policy.reasons import Reason
 from controller.policy.reservation_alerts import reservation_alerts
 from controller.policy.standby import existence, lacking, needed
-from controller.policy.stuck import lost_launches, stuck
+from controller.policy.stuck import lost_launches, stuck, unusable_launches
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
@@ -193,7 +193,7 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
             continue
         if judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - item.launched < policy.quiet_s for item in pool.launches):
             continue
-        if lost_launches(snapshot.units[name], now):
+        if lost_launches(snapshot.units[name], now) or unusable_launches(snapshot.application.unit(name), snapshot.units[name], now):
             continue  # Karpenter launches, and another alert says what is wrong with it
         waited = text.duration(now - judged.demand_since)
         if pool.blocked_at is not None and now - pool.blocked_at <= policy.ice_window_s:

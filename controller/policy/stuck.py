@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Alert, Launch, Memory, Mode, Return, Snapshot, UnitEvidence, UnitObservation
+from controller.policy.model import Alert, Launch, Memory, Mode, Return, Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.offerings import allowed_offerings
 from controller.policy.weights import carries
 
 UNPROVEN_S: Final = 3600.0
 """How long a return may be neither proven nor refused. With the canary Karpenter asks EC2 every three minutes."""
 
 JOINS_S: Final = 600.0
-"""How long an instance may take to join. The slowest accelerated images take half of it; Karpenter gives up after 15 minutes."""
+"""How long an instance may take to join, and its node to become usable then. The slowest accelerated images take half of it; Karpenter
+gives up after 15 minutes on one that does not join, and never on one that has joined."""
 
 _REMEMBERED_S: Final = 3600.0
 
@@ -27,6 +29,7 @@ def stuck(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidenc
         evidence: What is proven.
     """
     yield from _unjoined(snapshot)
+    yield from _unusable(snapshot)
     if memory.mode is Mode.CAPACITY:
         yield from _unproven(snapshot, memory, evidence)
         yield from _mostly_short(snapshot, evidence)
@@ -75,6 +78,43 @@ def _unjoined(snapshot: Snapshot) -> Iterator[Alert]:
         words = f"{name}: {count} launched and never became a node, the last one {text.duration(snapshot.now - last.launched)} ago"
         check = f"check image, user data, node role and security groups of NodePool {last.pool}"
         yield Alert(f"unjoined/{name}", "critical", f"{words} ({last.claim}): {check}")
+
+
+def _unusable(snapshot: Snapshot) -> Iterator[Alert]:
+    """Nodes that joined and cannot run the pods that wait for them: Karpenter counts on them, and launches nothing else."""
+    for unit in snapshot.application.units:
+        observed = snapshot.units[unit.name]
+        found = unusable_launches(unit, observed, snapshot.now)
+        if not found:
+            continue
+        last = max(found, key=lambda launch: launch.registered or 0.0)
+        joined = f"{len(found)} nodes have joined and are" if len(found) > 1 else "a node has joined and is"
+        ago = text.duration(snapshot.now - (last.registered or snapshot.now))
+        words = f"{unit.name}: {joined} not usable, the last one for {ago} ({last.claim}), while {len(observed.pending)} pod(s) wait"
+        check = "its condition Initialized says what is missing: check the device plugin and the startup taints"
+        yield Alert(f"unusable/{unit.name}", "critical", f"{words}: {check} of NodePool {last.pool}")
+
+
+def unusable_launches(unit: Unit, observed: UnitObservation, now: float) -> list[Launch]:
+    """The instances whose nodes joined and should have become usable by now, while pods of a unit wait that could run on them.
+
+    Args:
+        unit: The unit.
+        observed: What is known of it.
+        now: Seconds since the Unix epoch.
+    """
+    if not observed.pending:
+        return []
+    return [
+        one
+        for pool in (observed.pool, *observed.alternatives)
+        for one in pool.launches
+        if one.registered is not None
+        and one.initialized is None
+        and not one.gone
+        and now - one.registered >= JOINS_S
+        and allowed_offerings(unit, observed, pool).suits(one)
+    ]
 
 
 def lost_launches(observed: UnitObservation, now: float) -> list[Launch]:

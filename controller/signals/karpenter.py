@@ -258,7 +258,7 @@ class KarpenterView:
         claim, refused = self._claim(name), name in self._refused
         if claim is None:
             return _Shown()
-        launched = claim.launched is not None and now - claim.launched <= _RETENTION_S
+        launched = _is_reported(claim, now)
         counts = _has_type(claim) or (claim.launched is not None and claim.pool in self._reserved)
         live = name in self._live and counts
         return _Shown(
@@ -582,7 +582,8 @@ class KarpenterView:
         Args:
             name: Which.
             now: Seconds since the Unix epoch.
-            window_s: How old a refusal may be, seconds; launches are reported for an hour.
+            window_s: How old a refusal may be, seconds; launches are reported for an hour, and for as long as their nodes are there and
+                unusable.
         """
         known = (self._refused[claim] for claim in self._refused_of.get(name, ()))
         refusals = [self._refusal(refused, name) for refused in known if now - refused.at <= window_s]
@@ -590,7 +591,7 @@ class KarpenterView:
         for claim in (self._claim(one) for one in self._claims_of.get(name, ())):
             if claim is None:
                 continue
-            if claim.launched is not None and now - claim.launched <= _RETENTION_S:
+            if _is_reported(claim, now):
                 launches.append(_launch(claim))
             stuck = self._stuck(claim, now, window_s)
             if stuck is not None:
@@ -860,6 +861,14 @@ def _owner(obj: Object) -> str:
 def _is_reserved(claim: _Claim) -> bool:
     """Whether an instance of the claim runs in a reservation."""
     return claim.launched is not None and bool(claim.reservation)
+
+
+def _is_reported(claim: _Claim, now: float) -> bool:
+    """Whether an observation says that it was launched: for an hour, and for as long as its node has joined and is not usable."""
+    if claim.launched is None:
+        return False
+    unusable = claim.registered is not None and claim.initialized is None and claim.gone is None
+    return unusable or now - claim.launched <= _RETENTION_S
 
 
 def _offering(claim: _Claim) -> Offering:

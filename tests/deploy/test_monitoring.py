@@ -135,8 +135,8 @@ ALERTING: Final = (*_HELD_ALERTS, Reason.SHORTAGE_PROVEN, Reason.SLO_BREACHED, *
 KEYS: Final = (
     "max/a", "fixed/a", "cause/a/quota", "config/a", "silent/a", "silent/counters", "unhealthy/a", "scaler/a", "unprepared", "fighting",
     "unprepared/services", "unprepared/bindings", "blackhole", "unverified", "blocked", "contested/a", "absent/karpenter", "clocks",
-    "state-unsaved", "karpenter-metrics", "mostly-short", "unproven/a", "unjoined/a", "reservation/a/b", "reservation-end/a", "reserved/a",
-    "action-failed",
+    "state-unsaved", "karpenter-metrics", "mostly-short", "unproven/a", "unjoined/a", "unusable/a", "reservation/a/b", "reservation-end/a",
+    "reserved/a", "action-failed",
 )  # fmt: skip
 
 

@@ -458,9 +458,8 @@ def test_waiting_pods_raise_no_alert_while_a_node_is_on_its_way() -> None:
     """A Neuron node takes ten minutes; nobody should be woken for it."""
     made = change(snapshot(), pending=pods(since=NOW - 400), desired=4, pool_launches=(launched(NOW - 300),))
     assert decide(memory(), made)[1].alerts == ()
-    back = change(
-        snapshot(mode=Mode.CAPACITY), pending=pods(since=NOW - 4000), desired=4, pool_launches=(launched(NOW - 3000, NOW - 2900),)
-    )
+    there = launched(NOW - 3000, NOW - 2900, initialized=NOW - 2890)
+    back = change(snapshot(mode=Mode.CAPACITY), pending=pods(since=NOW - 4000), desired=4, pool_launches=(there,))
     assert decide(memory(Mode.CAPACITY, units=proven(NOW - 5000)), back)[1].alerts == ()
 
 

@@ -94,6 +94,39 @@ def test_the_whole_words_of_an_instance_that_never_became_a_node() -> None:
     assert text == f"{INF2}: an instance was launched and never became a node, the last one 25 min ago (old): {check}"
 
 
+@pytest.mark.parametrize(
+    ("launches", "expected"),
+    [
+        pytest.param((launched(NOW - 700, NOW - 600),), True, id="ten minutes after it joined"),
+        pytest.param((launched(NOW - 700, NOW - 599),), False, id="it may still become usable"),
+        pytest.param((launched(NOW - 9000, NOW - 8900),), True, id="for hours: Karpenter gives up on none that has joined"),
+        pytest.param((launched(NOW - 700, NOW - 650, initialized=NOW - 600),), False, id="it is usable"),
+        pytest.param((launched(NOW - 700, NOW - 600), launched(NOW - 500, NOW - 400, initialized=NOW - 300)), True, id="a later one is"),
+        pytest.param((launched(NOW - 700, NOW - 600, gone=True),), False, id="it is gone"),
+        pytest.param((launched(NOW - 700, NOW - 600, instance_type="inf2.48xlarge"),), False, id="of a type of others"),
+    ],
+)
+@pytest.mark.parametrize("mode", Mode)
+def test_a_node_that_joined_and_never_became_usable(mode: Mode, launches: tuple[Any, ...], expected: bool) -> None:
+    """A device plugin does not run: the pods wait for ever, and nothing was refused. No alert asks whether Karpenter runs."""
+    made = change(snapshot(mode=mode), pending=pods(since=NOW - 900), desired=4, pool_launches=launches)
+    found = alerts(made, mode=mode)
+    assert (f"unusable/{INF2}" in found) == expected
+    assert f"silent/{INF2}" not in found or not expected
+
+
+def test_the_whole_words_of_a_node_that_never_became_usable() -> None:
+    """The last of them by name, what waits for it, and where it says what is missing."""
+    young, old = launched(NOW - 1000, NOW - 900, claim="young"), launched(NOW - 1600, NOW - 1500, claim="old")
+    made = change(snapshot(), pending=pods(since=NOW - 1600), desired=4, pool_launches=(young, old))
+    rest = "its condition Initialized says what is missing: check the device plugin and the startup taints of NodePool inf2"
+    text = alerts(made, mode=Mode.COST)[f"unusable/{INF2}"]
+    assert text == f"{INF2}: 2 nodes have joined and are not usable, the last one for 15 min (young), while 2 pod(s) wait: {rest}"
+    text = alerts(change(made, pool_launches=(old,)), mode=Mode.COST)[f"unusable/{INF2}"]
+    assert text == f"{INF2}: a node has joined and is not usable, the last one for 25 min (old), while 2 pod(s) wait: {rest}"
+    assert alerts(change(made, pending=()), mode=Mode.COST) == {}, "nothing waits for them"
+
+
 def test_every_unit_is_checked() -> None:
     """A unit without trouble does not hide that of the next one."""
     last = list(BACK.units)[-1]

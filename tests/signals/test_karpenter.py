@@ -727,6 +727,19 @@ def test_conditions_ahead_of_our_clock_are_taken_as_now(cluster: Cluster) -> Non
     assert [launch.launched for launch in cluster.pool("inf2").launches] == [T0]
 
 
+@pytest.mark.parametrize("usable", [False, True])
+def test_a_node_that_is_not_usable_is_reported_for_as_long_as_it_is_there(usable: bool, cluster: Cluster) -> None:
+    """Karpenter counts on it for ever; of the others the last hour suffices."""
+    at = format_rfc3339(T0)
+    claim = node_claim("inf2-aaaaa", "inf2", T0, Launched=at, Registered=at, Initialized=at if usable else "")
+    claim["status"]["conditions"][2]["status"] = "True" if usable else "Unknown"
+    cluster.claim(claim)
+    cluster.clock.set(T0 + 2 * HOUR_S)
+    assert bool(cluster.pool("inf2").launches) is not usable
+    cluster.claim(claim, "DELETED")
+    assert cluster.pool("inf2").launches == ()
+
+
 def test_a_provider_id_is_a_launch(cluster: Cluster) -> None:
     """Facts §D.6: the condition or the provider's id; also without any time stamp at all."""
     cluster.claim({"metadata": {"name": "inf2-aaaaa"}, "status": {"providerID": "aws:///us-west-2b/i-1"}})

@@ -53,6 +53,8 @@ class StagedCluster(Cluster):
         """Replicas that each unit's metric asks for, whatever its floor."""
         self.stopped = False
         """Whether Karpenter does not run."""
+        self.unusable = False
+        """Whether no node that joins becomes usable: its device plugin does not run."""
         super().__init__(world, emit)
         self._tried: dict[str, float] = {}  # claims that failed with a create error, and when first
 
@@ -157,6 +159,14 @@ class StagedCluster(Cluster):
         super()._launched(claim, offering)
         if self.world.boot_s[0] > NEVER_JOINED_LIFE_S:
             self._at(self.now + NEVER_JOINED_LIFE_S, partial(self._abandon, claim))
+
+    def _step(self, claim: Claim, condition: str) -> None:
+        if not (self.unusable and condition == "Initialized"):
+            super()._step(claim, condition)
+
+    def _bind(self, claim: Claim) -> None:
+        if not self.unusable:
+            super()._bind(claim)
 
     def _abandon(self, claim: Claim) -> None:
         self._end(claim)

@@ -146,6 +146,11 @@ PROOFS: Final = (
     ),
 )
 
+
+def _without_plugin(stage: Stage) -> None:
+    stage.cluster.unusable = True
+
+
 _BOOTS: Final = "A pod waits for a node that comes"
 BOOTS: Final = (
     Situation(
@@ -169,6 +174,15 @@ BOOTS: Final = (
         world(boot_s=(5000.0, 5001.0)),
         calm(Reason.WAITING_IS_NORMAL, "unjoined/inf2"),
         length_s=1800.0,
+    ),
+    Situation(
+        "never usable",
+        _BOOTS,
+        "EC2 launches, the nodes join, and none becomes usable: no device plugin runs.",
+        world(),
+        calm(Reason.WAITING_IS_NORMAL, "unusable/inf2"),
+        steps=((-10.0, _without_plugin),),
+        length_s=6000.0,
     ),
     Situation(
         "limit by its own node",
