@@ -7,7 +7,8 @@ of the API server alone: a component that reports an event stamps it with its ow
 A stamp that a watch delivers as it happens is as old as the delivery took. Where the last few are equally old, and older than a delivery
 takes, our clock is ahead: what connections that hung deliver one after the other is the older, the later it comes. Where most lie in the
 future, it is behind. A list only says that the cluster's clock is no earlier than its freshest stamp. A step of our own clock shows against
-the monotonic one.
+the monotonic one. What is known of a clock that is ahead stays known while deliveries come late, each by another time: only one that is
+younger than that disproves it.
 """
 
 from __future__ import annotations
@@ -41,14 +42,16 @@ class ClusterClock:
         self._freshest: deque[float] = deque(maxlen=_KEPT)  # of each group of deliveries that came together
         self._taken_at = 0.0  # when the last group began, monotonic
         self._ahead = 0.0  # what the freshest stamp of a list proves, 0 or below
+        self._known = 0.0  # how far ahead ours is known to be, until something disproves it; 0: it is not
 
     @property
     def skew_s(self) -> float:
         """How far our clock is ahead of the cluster's, seconds; negative where it is behind, 0 where no difference shows."""
         self._follow()
-        groups = sorted(self._freshest)
-        if len(groups) >= _ENOUGH and groups[0] > _LATE_S and groups[_ENOUGH - 1] - groups[0] < _TOGETHER_S:
-            return groups[0]
+        return self._known or self._behind()
+
+    def _behind(self) -> float:
+        """How far our clock is behind the cluster's, as a number below 0; 0 where it is not."""
         middle = median(self._lags) if len(self._lags) >= _ENOUGH else min((self._ahead, *self._lags))
         return middle if middle < -_ROUNDED_S else 0.0
 
@@ -71,6 +74,8 @@ class ClusterClock:
             self._take(lag)
         elif lag < self._ahead:
             self._ahead = lag
+        if lag < self._known - _ROUNDED_S:  # nothing is delivered before it happens
+            self._set_known(lag)
 
     def _take(self, lag: float) -> None:
         """Takes how old a delivery is. Of those that come together the freshest is kept, too: a connection that hung delivers many late."""
@@ -81,11 +86,19 @@ class ClusterClock:
         else:
             self._freshest.append(lag)
             self._taken_at = now
+        groups = sorted(self._freshest)
+        if len(groups) >= _ENOUGH and groups[_ENOUGH - 1] - groups[0] < _TOGETHER_S:
+            self._set_known(groups[0])
+
+    def _set_known(self, ahead_s: float) -> None:
+        """Keeps by how much our clock is ahead; less than deliveries may be late is not known."""
+        self._known = ahead_s if ahead_s > _LATE_S else 0.0
 
     def _follow(self) -> None:
         """Follows a step of our own clock: the cluster's has made none."""
         stepped = self._steps.taken()
         if stepped:
+            self._set_known((self._known or self._behind()) + stepped)
             self._lags, self._freshest = _moved(self._lags, stepped), _moved(self._freshest, stepped)
             self._ahead = min(0.0, self._ahead + stepped)
 

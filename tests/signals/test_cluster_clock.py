@@ -109,6 +109,50 @@ def test_what_comes_after_a_hang_is_no_other_clock(count: int, apart_s: float) -
     assert cluster.view.time.skew_s == 0.0
 
 
+_UNEVEN = (0, 12, 1, 20, 9, 15, 0, 24)  # seconds by which deliveries are late
+
+
+def test_a_clock_that_is_known_to_be_ahead_stays_so_while_deliveries_are_late() -> None:
+    """An API server under load delivers each by another time late: for a moment all that was ever seen was seven minutes older."""
+    cluster = Cluster(420.0)
+    for number in range(3):
+        cluster.refuse(f"inf2-aaaa{number}")
+        cluster.ours.advance(10)
+    for number, late_s in enumerate(_UNEVEN):
+        cluster.refuse(f"inf2-bbbb{number}", late_s=late_s)
+        assert cluster.view.time.skew_s == pytest.approx(420, abs=3)
+        cluster.ours.advance(10)
+
+
+@pytest.mark.parametrize("step_s", [HOUR_S, 420.0])
+def test_a_step_of_our_clock_is_one_while_deliveries_are_late(step_s: float) -> None:
+    """A pod that had just begun to wait had waited for an hour, which is proof enough of a shortage."""
+    cluster = Cluster()
+    for number, late_s in enumerate(_UNEVEN):
+        cluster.refuse(f"inf2-aaaa{number}", late_s=late_s)
+        cluster.ours.advance(10)
+    cluster.ours.step(step_s)
+    for number, late_s in enumerate(_UNEVEN):
+        cluster.refuse(f"inf2-bbbb{number}", late_s=late_s)
+        assert cluster.view.time.skew_s == pytest.approx(step_s, abs=3)
+        cluster.ours.advance(10)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_is_younger_than_a_clock_allows_disproves_it(listed: bool) -> None:
+    """A machine that was suspended: to its monotonic clock no time has passed, and its other clock is right."""
+    cluster = Cluster()
+    cluster.refuse("inf2-aaaaa")
+    cluster.ours.step(HOUR_S)
+    assert cluster.view.time.skew_s == HOUR_S
+    event = ice_event("inf2-bbbbb", cluster.ours.now())
+    if listed:
+        cluster.view.listed(EVENTS, "default", [event])
+    else:
+        cluster.view.changed(EVENTS, None, "ADDED", event)
+    assert cluster.view.time.skew_s == 0.0
+
+
 def test_one_component_with_a_wrong_clock_does_not_move_the_cluster() -> None:
     """The others outvote it."""
     cluster = Cluster()
