@@ -150,6 +150,11 @@ def classify_create_error(reason: str) -> RefusalMessage | None:
     return None if cause is None else RefusalMessage(cause, (reason,), parsed=reason in CREATE_ERROR_CAUSES)
 
 
+def is_passing(reason: str) -> bool:
+    """Whether the reason of a NodeClaim's `Launched=Unknown` is trouble that passes, such as EC2's throttling: Karpenter tries again."""
+    return reason in CREATE_ERROR_CAUSES and CREATE_ERROR_CAUSES[reason] is None
+
+
 def limited_pools(message: str) -> tuple[str, ...]:
     """The NodePools that a `FailedScheduling` message of Karpenter calls limited. Others than the pod's own must be ignored."""
     return tuple(dict.fromkeys(one or other for one, other in _LIMIT.findall(message)))

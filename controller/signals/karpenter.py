@@ -17,7 +17,14 @@ from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import Offering
-from controller.signals.classify import RefusalMessage, classify_create_error, classify_refusal, limited_pools, unavailable_pools
+from controller.signals.classify import (
+    RefusalMessage,
+    classify_create_error,
+    classify_refusal,
+    is_passing,
+    limited_pools,
+    unavailable_pools,
+)
 from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
 from controller.signals.launchable import Room, Terms
 from controller.signals.objects import (
@@ -80,6 +87,7 @@ class _Claim:
     launched_zone: str
     create_error: str
     create_error_at: float | None
+    passing: str  # why its launch fails for now, "" where it does not: it says nothing of capacity
     launched_capacity: str
     order: int  # of its first delivery, 0 where that was in a list
     devices: int
@@ -130,6 +138,7 @@ class _Shown(NamedTuple):
     running: tuple[object, ...] | None = None
     asked: tuple[object, ...] | None = None
     create_error: tuple[object, ...] | None = None
+    passing: str = ""
 
     @property
     def launched(self) -> str:
@@ -266,6 +275,7 @@ class KarpenterView:
             (_offering(claim), claim.reservation, claim.block) if live else None,
             (claim.instance_types, claim.zones, claim.capacity_types, claim.inexact) if refused else None,
             (claim.create_error, claim.create_error_at, claim.gone) if claim.create_error and not refused else None,
+            claim.passing if name in self._live else "",
         )
 
     def _now_live(self, claim: _Claim) -> None:
@@ -717,14 +727,20 @@ class KarpenterView:
             capacity_types=pool.capacity_types if pool is not None else (),
             at_limit=self._limit(name, pool, now, window_s),
             ready=pool is None or not pool.unusable,
-            problem=self._problem(pool),
+            problem=self._problem(name, pool),
             held=self._held(name),
         )
 
-    def _problem(self, pool: _Pool | None) -> str:
+    def _problem(self, name: str, pool: _Pool | None) -> str:
         if pool is None:
             return "does not exist" if self._pools_known else "not known"
-        return pool.unusable
+        return pool.unusable or self._failing(name)
+
+    def _failing(self, name: str) -> str:
+        """Why the launches of a NodePool fail for now, as its newest NodeClaim says, in words; "" where none of them does."""
+        live = (self._live[one] for one in self._claims_of.get(name, ()) if one in self._live)
+        newest = max((one for one in live if one.passing), key=lambda one: (one.created, one.name), default=None)
+        return "" if newest is None else f"launches fail with {newest.passing}, and Karpenter tries again (NodeClaim {newest.name})"
 
     def _held(self, name: str) -> tuple[Held, ...]:
         """The instances of a NodePool that exist, also those that are being drained; () where none of them runs in a reservation."""
@@ -835,6 +851,7 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
         launched_zone=text(labels, ZONE_LABEL),
         create_error=failing,
         create_error_at=min(parse_rfc3339(text(launched, "lastTransitionTime")) or now, now) if failing else None,
+        passing=error if is_passing(error) else "",
         launched_capacity=text(labels, CAPACITY_LABEL),
         reservation=text(labels, RESERVATION_LABEL),
         block=text(labels, RESERVATION_TYPE_LABEL) == "capacity-block",

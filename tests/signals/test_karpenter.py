@@ -337,6 +337,21 @@ def test_e9_a_create_error_that_keeps_changing_keeps_its_first_time() -> None:
     assert failure.at == begin
 
 
+@pytest.mark.parametrize("reason", ["RequestLimitExceeded", "InternalError"])
+def test_passing_trouble_is_no_refusal_and_is_named(reason: str) -> None:
+    """People learn that Karpenter runs, and what it meets; as long as it does."""
+    cluster = Cluster(moment("2026-08-25T11:21:00Z"))
+    cluster.view.listed(NODE_POOLS, None, [{"metadata": {"name": INF2}}])
+    wakes, obj = cluster.wakes, sample("E9")
+    obj["status"]["conditions"][0]["reason"] = reason
+    cluster.claim(obj)
+    assert cluster.pool().failures == ()
+    assert cluster.pool().problem == f"launches fail with {reason}, and Karpenter tries again (NodeClaim {obj['metadata']['name']})"
+    assert cluster.wakes > wakes
+    cluster.claim(obj, "DELETED")
+    assert cluster.pool().problem == ""
+
+
 def test_e9_a_create_error_that_was_overcome_is_none() -> None:
     """The same claim launches on Karpenter's own retry."""
     cluster = Cluster(moment("2026-08-25T11:21:00Z"))
@@ -345,7 +360,7 @@ def test_e9_a_create_error_that_was_overcome_is_none() -> None:
     launched = {"type": "Launched", "status": "True", "reason": "Launched", "lastTransitionTime": "2026-08-25T11:20:50Z"}
     obj["status"] = {"providerID": "aws:///us-west-2a/i-1", "conditions": [launched]}
     cluster.claim(obj, "MODIFIED")
-    assert cluster.pool().failures == ()
+    assert (cluster.pool().failures, cluster.pool().problem) == ((), "not known")
     assert len(cluster.pool().launches) == 1
 
 

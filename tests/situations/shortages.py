@@ -260,6 +260,14 @@ CAUSES: Final = (
         create_errors={"inf2": "LaunchFailed"},
     ),
     Situation(
+        "throttled",
+        _CAUSE,
+        "EC2 throttles each launch (create error `RequestLimitExceeded`).",
+        world(),
+        calm(Reason.WAITING_IS_NORMAL, "silent/inf2"),
+        create_errors={"inf2": "RequestLimitExceeded"},
+    ),
+    Situation(
         "nothing compatible",
         _CAUSE,
         "The NodePool's requirements match no type that EC2 sells (`NoCompatibleInstanceTypes`, no refusal).",
