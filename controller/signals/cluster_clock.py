@@ -4,16 +4,17 @@ Stamps of objects and events are compared with each other, and with the time tha
 views is translated into our time. The API server's, the scheduler's and Karpenter's clocks count as one. They are learned from the stamps
 of the API server alone: a component that reports an event stamps it with its own clock, and this controller reports some as well.
 
-A stamp that a watch delivers as it happens is as old as the delivery took. Where the last few are equally old, and older than a delivery
-takes, our clock is ahead: what connections that hung deliver one after the other is the older, the later it comes. Where most lie in the
-future, it is behind. A list only says that the cluster's clock is no earlier than its freshest stamp. A step of our own clock shows against
-the monotonic one. What is known of a clock that is ahead stays known while deliveries come late, each by another time: only one that is
-younger than that disproves it.
+A stamp that a watch delivers as it happens is as old as the delivery took. Where the last few are older than a delivery takes, and about
+equally old, our clock is ahead: what connections that hung deliver one after the other is the older, the later it comes. Where most lie in
+the future, it is behind. A list only says that the cluster's clock is no earlier than its freshest stamp. A step of our own clock shows
+against the monotonic one. What is known of a clock that is ahead stays known while deliveries come late, each by another time: only one
+that is younger than that disproves it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Final
@@ -39,8 +40,7 @@ class ClusterClock:
         self._clock = clock
         self._steps = Steps(clock)
         self._lags: deque[float] = deque(maxlen=_KEPT)
-        self._freshest: deque[float] = deque(maxlen=_KEPT)  # of each group of deliveries that came together
-        self._taken_at = 0.0  # when the last group began, monotonic
+        self._freshest: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # when a group of deliveries began, monotonic; the age of one
         self._ahead = 0.0  # what the freshest stamp of a list proves, 0 or below
         self._known = 0.0  # how far ahead ours is known to be, until something disproves it; 0: it is not
 
@@ -81,14 +81,14 @@ class ClusterClock:
         """Takes how old a delivery is. Of those that come together the freshest is kept, too: a connection that hung delivers many late."""
         now = self._clock.monotonic()
         self._lags.append(lag)
-        if self._freshest and now - self._taken_at < _TOGETHER_S:
-            self._freshest[-1] = min(self._freshest[-1], lag)
+        if self._freshest and now - self._freshest[-1][0] < _TOGETHER_S:
+            at, freshest = self._freshest[-1]
+            self._freshest[-1] = at, min(freshest, lag)
         else:
-            self._freshest.append(lag)
-            self._taken_at = now
-        groups = sorted(self._freshest)
-        if len(groups) >= _ENOUGH and groups[_ENOUGH - 1] - groups[0] < _TOGETHER_S:
-            self._set_known(groups[0])
+            self._freshest.append((now, lag))
+        groups = sorted(self._freshest, key=lambda group: group[1])[:_ENOUGH]
+        if len(groups) == _ENOUGH and _equally_old(groups) and not 0 < groups[0][1] - self._known < _LATE_S:
+            self._set_known(groups[0][1])
 
     def _set_known(self, ahead_s: float) -> None:
         """Keeps by how much our clock is ahead; less than deliveries may be late is not known."""
@@ -99,8 +99,15 @@ class ClusterClock:
         stepped = self._steps.taken()
         if stepped:
             self._set_known((self._known or self._behind()) + stepped)
-            self._lags, self._freshest = _moved(self._lags, stepped), _moved(self._freshest, stepped)
+            self._lags = _moved(self._lags, stepped)
+            self._freshest = deque(((at, lag + stepped) for at, lag in self._freshest), maxlen=_KEPT)
             self._ahead = min(0.0, self._ahead + stepped)
+
+
+def _equally_old(groups: Sequence[tuple[float, float]]) -> bool:
+    """Whether deliveries, sorted by their age, differ by less than what waits for one connection, or at least grow no older with time."""
+    spread, times = groups[-1][1] - groups[0][1], [at for at, _ in groups]
+    return spread < _TOGETHER_S or (spread < _LATE_S and 2 * spread <= max(times) - min(times))
 
 
 def _moved(lags: deque[float], stepped: float) -> deque[float]:

@@ -124,6 +124,15 @@ def test_a_clock_that_is_known_to_be_ahead_stays_so_while_deliveries_are_late() 
         cluster.ours.advance(10)
 
 
+def test_a_clock_that_is_ahead_shows_while_deliveries_are_late() -> None:
+    """All refusals were older than those that count, for as long as no three deliveries came equally late."""
+    cluster = Cluster(420.0)
+    for number, late_s in enumerate((9, 20, 3, 15, 24, 9)):
+        cluster.refuse(f"inf2-aaaa{number}", late_s=late_s)
+        cluster.ours.advance(10)
+    assert 420 <= cluster.view.time.skew_s < 450
+
+
 @pytest.mark.parametrize("step_s", [HOUR_S, 420.0])
 def test_a_step_of_our_clock_is_one_while_deliveries_are_late(step_s: float) -> None:
     """A pod that had just begun to wait had waited for an hour, which is proof enough of a shortage."""
