@@ -304,7 +304,7 @@ MECHANICS: Final = Dashboard(
             ),
             Panel(
                 "Application files are accepted",
-                "No while a changed application file is refused; the controller goes on with the last good one.",
+                "No while an application file is refused; the last good set goes on, and after a restart what has no fault.",
                 "short",
                 [Query("min by (instance) (failoverctl_config_ok)", "{{instance}}")],
                 Kind.STATES,

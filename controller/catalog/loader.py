@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from controller.catalog.application import ApplicationFile, spec_faults
 from controller.documents import Document, ErrorText, Place, Problem, check, problem_lines, read_documents, read_limited
@@ -138,7 +138,7 @@ def parse_sources(sources: Iterable[Source]) -> dict[str, Definition]:
     Raises:
         ConfigError: Lists every fault in all of them.
     """
-    return _parsed(sources, lambda definition: definition)
+    return _whole(_parsed(sources, lambda definition: definition))
 
 
 def parse_applications(sources: Iterable[Source]) -> dict[str, Application]:
@@ -147,10 +147,38 @@ def parse_applications(sources: Iterable[Source]) -> dict[str, Application]:
     Raises:
         ConfigError: See `parse_sources`.
     """
-    return _parsed(sources, lambda definition: definition.model.to_policy())
+    return _whole(_parsed(sources, _to_policy))
 
 
-def _parsed(sources: Iterable[Source], kept: Callable[[Definition], _T]) -> dict[str, _T]:
+def parse_sound(sources: Iterable[Source]) -> Parsed[Application]:
+    """Like `parse_applications`, but leaves out what has a fault. Of applications that claim the same, none is without one."""
+    return _parsed(sources, _to_policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[_T]):
+    """What some files hold.
+
+    Attributes:
+        sound: The applications without a fault by key, in order.
+        error: Every fault, "" if there is none.
+    """
+
+    sound: dict[str, _T]
+    error: str
+
+
+def _whole(parsed: Parsed[_T]) -> dict[str, _T]:
+    if parsed.error:
+        raise ConfigError(parsed.error)
+    return parsed.sound
+
+
+def _to_policy(definition: Definition) -> Application:
+    return definition.model.to_policy()
+
+
+def _parsed(sources: Iterable[Source], kept: Callable[[Definition], _T]) -> Parsed[_T]:
     faults = ErrorText()
     claims = _Claims()
     found: dict[str, _T] = {}
@@ -161,13 +189,11 @@ def _parsed(sources: Iterable[Source], kept: Callable[[Definition], _T]) -> dict
             claims.take(definition)
             found[definition.model.key] = kept(definition)
     faults.add(problem_lines(claims.clashes))
-    if faults:
-        raise ConfigError(str(faults))
-    return found
+    return Parsed({key: one for key, one in found.items() if key not in claims.contested}, str(faults))
 
 
 def _parse(source: Source) -> tuple[list[Definition], list[str]]:
-    """The applications of one file, or every fault in it on a line each."""
+    """The applications of one file that have no fault of their own, and every fault of the others on a line each."""
     try:
         documents = _documents(source)
     except ConfigError as error:
@@ -181,7 +207,7 @@ def _parse(source: Source) -> tuple[list[Definition], list[str]]:
             problems += _spec_problems(document, found)
         else:
             definitions.append(Definition(model, document.outline(place for place, _, _ in _claims(model))))
-    return ([], problem_lines(problems)) if problems else (definitions, [])
+    return definitions, problem_lines(problems)
 
 
 def _documents(source: Source) -> tuple[Document, ...]:
@@ -212,18 +238,21 @@ class _Claims:
     """Finds applications that claim the same Ingress, name or ScaledObject."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[str, str, str], Document] = {}
+        self._first: dict[tuple[str, str, str], tuple[Document, str]] = {}
         self.clashes: list[Problem] = []
+        self.contested: set[str] = set()
+        """The keys of all applications with such a claim, the first ones included."""
 
     def take(self, definition: Definition) -> None:
         """Adds an application, and records a clash for each claim of an earlier one."""
-        document, namespace = definition.document, definition.model.metadata.namespace
+        document, namespace, key = definition.document, definition.model.metadata.namespace, definition.model.key
         for place, kind, name in _claims(definition.model):
-            other = self._first.setdefault((kind, namespace, name), document)
+            other, of = self._first.setdefault((kind, namespace, name), (document, key))
             if other is not document:
                 where = f"{other.file}:{other.line}"
                 text = f"found {kind} {namespace}/{name}, which the application in {where} has too; allowed: each in one application"
                 self.clashes.append(Problem(document.file, document.line_of(place), place, text))
+                self.contested |= {key, of}
 
 
 def _claims(model: ApplicationFile) -> list[tuple[Place, str, str]]:

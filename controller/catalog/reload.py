@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from controller.catalog.loader import Source, parse_applications, read_sources
+from controller.catalog.loader import Parsed, Source, parse_sound, read_sources
 from controller.clock import Clock
 from controller.errors import ConfigError
 from controller.policy.model import Application
 
 _STABLE_READS: Final = 3
+_APART_S: Final = 0.5
+"""Time between two of these reads while a set runs, seconds: what an editor or a copy has written in part is the same at once, not then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class CatalogChange:
     """The result of one poll.
 
     Attributes:
-        applications: The set to run now: the new one, or after an error the last valid one.
+        applications: The set to run now: the new one, or after an error the last one that ran.
         error: Every fault in the new files, "" if there is none.
         at: When it was found, seconds since the Unix epoch.
         added: Keys of new applications.
@@ -50,15 +53,19 @@ class CatalogWatcher:
     """Watches one file or directory by content.
 
     It compares content, not time stamps, and does not use inotify: Kubernetes swaps a mounted ConfigMap by one symbolic link, and editors
-    write files in different ways. A read during a swap could mix old and new files, so a new state counts once two reads agree on it.
+    write files in different ways. A read during a swap could mix old and new files, or end in the middle of one, so a new state counts once
+    two reads agree on it, half a second apart. A file of several documents that ends between two of them is valid, and lacks applications.
 
     All or nothing: if one file of a directory is invalid, the whole new set is refused and the old one keeps running. Taking only the
     valid files would drop the application of the invalid one, and nothing would control its Ingress. It could also apply half of a change
     across files, such as an Ingress moved from one file to another.
 
+    Where no set runs yet, as after a restart, there is nothing to keep: the applications without a fault run, so that the fault of one
+    leaves no other without a controller.
+
     Args:
         path: File or directory, see `controller.catalog.loader.load_directory`.
-        clock: For `CatalogChange.at`.
+        clock: For `CatalogChange.at`, and to wait between two reads.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -67,27 +74,35 @@ class CatalogWatcher:
         self._applications: Mapping[str, Application] = {}
         self._digest = ""
         self._error = ""
-        self._before: tuple[str, Mapping[str, Application], str] = ("", {}, "")  # digest, applications and error before the last change
+        self._partial = False
+        self._never = threading.Event()
+        # digest, applications, error and whether they are partial, before the last change
+        self._before: tuple[str, Mapping[str, Application], str, bool] = ("", {}, "", False)
 
     @property
     def applications(self) -> Mapping[str, Application]:
-        """The last valid set; empty before the first."""
+        """The set that runs; empty before the first."""
         return self._applications
 
     @property
     def error(self) -> str:
-        """Why the present files are not in use, "" if they are."""
+        """Why the present files are not in use, or not all of them; "" if they are."""
         return self._error
 
+    @property
+    def partial(self) -> bool:
+        """Whether the set that runs lacks the applications that had a fault when there was no earlier set."""
+        return self._partial
+
     def start(self) -> Mapping[str, Application]:
-        """Reads the applications for the first time. No earlier set exists yet, so an invalid file is an error.
+        """Reads the applications for the first time. `error` then says what is wrong with those that are left out.
 
         Raises:
-            ConfigError: Lists every fault.
+            ConfigError: No application is without a fault. It lists every fault.
         """
-        change = self.poll()
-        if change is not None and change.error:
-            raise ConfigError(change.error)
+        self.poll()
+        if self._error and not self._applications:
+            raise ConfigError(self._error)
         return self._applications
 
     def poll(self) -> CatalogChange | None:
@@ -100,19 +115,18 @@ class CatalogWatcher:
         content = self._changed()
         if content is None:
             return None
-        self._before = (self._digest, self._applications, self._error)
-        self._digest, problem = content.digest, content.problem
-        new: Mapping[str, Application] = {}
-        if not problem:
-            try:
-                new = parse_applications(content.sources)
-            except ConfigError as error:
-                problem = str(error)
-        if problem:
-            self._error = problem
-            return CatalogChange(self._applications, problem, self._clock.now())
+        self._before = (self._digest, self._applications, self._error, self._partial)
+        self._digest = content.digest
+        found = Parsed({}, content.problem) if content.problem else parse_sound(content.sources)
+        new = found.sound
+        if found.error:
+            self._error = found.error
+            first = () if self._applications else tuple(new)
+            if first:
+                self._applications, self._partial = new, True
+            return CatalogChange(self._applications, found.error, self._clock.now(), added=first)
         old, recovered = self._applications, bool(self._error)
-        self._applications, self._error = new, ""
+        self._applications, self._error, self._partial = new, "", False
         if new == old and not recovered:
             return None
         return CatalogChange(
@@ -126,7 +140,7 @@ class CatalogWatcher:
 
     def undo(self) -> None:
         """Forgets the last change: it could not be taken over, and the next poll finds it again."""
-        self._digest, self._applications, self._error = self._before
+        self._digest, self._applications, self._error, self._partial = self._before
 
     def _changed(self) -> _Content | None:
         """The content, where it is another; None where it is the same, or keeps changing."""
@@ -134,6 +148,8 @@ class CatalogWatcher:
         for _ in range(_STABLE_READS - 1):
             if last == self._digest:
                 return None
+            if self._applications:
+                self._clock.wait(self._never, _APART_S)
             content = self._read(keep=True)
             if content.digest == last:
                 return content

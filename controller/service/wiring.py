@@ -24,7 +24,7 @@ from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
-from controller.ports import Notifier, Severity
+from controller.ports import Message, Notifier, Severity
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
@@ -58,6 +58,7 @@ _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: 
 _STATUS_INTERVAL_S: Final = 5.0
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
 _FIRST_PASS_S: Final = 0.005  # of each application after a takeover: twice what docs/benchmarks.md measures
+_LEFT_OUT: Final = "the applications without a fault run, and nothing controls the others"
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 log = structlog.get_logger(__name__)
@@ -166,6 +167,7 @@ class Service:
         self._leadership = self._make_leadership()
         self._lost = False  # whether people were notified that this replica lost the Lease and no other holder was seen
         self._overloaded = False  # whether people were notified that the budget of ELBv2 calls is too small
+        self._untold = False  # whether people are still to be notified of the applications that the start left out
         self._watches = Watches(
             session,
             self.view,
@@ -265,6 +267,13 @@ class Service:
         return self.controller.problem(_STALLED_INTERVALS * self._settings.polls.tick_interval_s)
 
     def _ready(self) -> str:
+        """Why this replica is not ready, "" if it is. One that lacks applications acts for the rest, but must not replace one with all."""
+        if self._catalog.partial:
+            return "an application has a fault and is left out: `failoverctl status` and the log name it"
+        return self._unprepared()
+
+    def _unprepared(self) -> str:
+        """What decisions lack, "" if nothing."""
         applications = self.controller.applications()
         if not applications:
             return "no application is configured"
@@ -321,10 +330,13 @@ class Service:
         """Runs until `stop` is called. Work in progress is finished, and queued messages are delivered within the grace time.
 
         Raises:
-            ConfigError: The application files cannot be read at startup.
+            ConfigError: The application files cannot be read at startup, or each application has a fault.
         """
         applications = self._catalog.start()
-        self._telemetry.config_ok.set(1)
+        self._untold = self._catalog.partial
+        self._telemetry.config_ok.set(not self._untold)
+        if self._untold:
+            log.warning("config.refused", error=self._catalog.error)
         self.controller.configure(applications)
         self._watches.ensure(applications.values())
         if self._recorder is not None:
@@ -333,6 +345,7 @@ class Service:
         self._http.start()
         self._telemetry.leader.set(self._leadership.leads())
         self._leadership.start()
+        self._tell_of_left_out()
         log.info("service.started", applications=sorted(applications), dry_run=self._dry_run)
         try:
             self._await_first_lists()
@@ -344,7 +357,7 @@ class Service:
     def _await_first_lists(self) -> None:
         """Waits for the first lists, at most one interval: decisions without them would only raise alerts that resolve themselves."""
         end = self._clock.monotonic() + self._settings.polls.tick_interval_s
-        while self._ready() and not self._stop.is_set() and self._clock.monotonic() < end:
+        while self._unprepared() and not self._stop.is_set() and self._clock.monotonic() < end:
             self._wake.clear()
             self._clock.wait(self._wake, 0.2)
 
@@ -438,6 +451,7 @@ class Service:
             for name in self._leader_jobs():
                 self._scheduler.modify_job(name, next_run_time=first)
         self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
+        self._tell_of_left_out()
         self.controller.lead(leads=leads)
 
     def _tell_of_loss(self, *, lost: bool) -> None:
@@ -446,6 +460,12 @@ class Service:
             return
         self._lost = lost
         self.controller.publish([leadership(self._clock.now(), lost=lost)])
+
+    def _tell_of_left_out(self) -> None:
+        """Notifies once of the applications that the start left out, as soon as this replica leads."""
+        if self._untold and self._leadership.leads():
+            self._untold = False
+            self.controller.publish([_refused(self._catalog.error, self._clock.now(), left_out=True)] if self._catalog.partial else [])
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job, from now on. By default APScheduler drops a run that starts a second late; here none may be dropped."""
@@ -464,19 +484,17 @@ class Service:
         self._watches.ensure(self._catalog.applications.values())
 
     def _take_over(self, change: CatalogChange) -> None:
-        now = self._clock.now()
+        applications = change.applications
+        if change.added or not change.error:
+            self.controller.configure(applications)
         if change.error:
             log.warning("config.refused", error=change.error)
             self._telemetry.config_ok.set(0)
-            message = control(
-                "", "ConfigRefused", "application files refused; the old ones keep running", change.error, now, Severity.WARNING
-            )
+            message = _refused(change.error, self._clock.now(), left_out=bool(change.added))
         else:
-            applications = change.applications
-            self.controller.configure(applications)
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(1)
-            message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", now)
+            message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", self._clock.now())
         if self._leadership.leads():  # each replica reads the files; people are notified once
             self.controller.publish([message])
 
@@ -492,6 +510,18 @@ class Service:
     def _publish_modes(self) -> None:
         if self._cloudwatch is not None:
             self._cloudwatch.publish_modes({view.application.key: view.mode for view in self.controller.views()})
+
+
+def _refused(error: str, now: float, *, left_out: bool) -> Message:
+    """The message that application files are refused.
+
+    Args:
+        error: Every fault.
+        now: Seconds since the Unix epoch.
+        left_out: Whether the applications with a fault do not run. Otherwise the old ones do.
+    """
+    title = f"application files refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
+    return control("", "ConfigRefused", title, error, now, Severity.CRITICAL if left_out else Severity.WARNING)
 
 
 def _real_now() -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,55 @@ def test_start_reads_all_applications(watcher: CatalogWatcher) -> None:
     assert list(watcher.applications) == ["default/one", "default/two"]
 
 
-def test_start_with_a_broken_file_is_an_error_because_nothing_runs_yet(folder: Path) -> None:
+def test_start_with_a_broken_file_runs_the_others(folder: Path) -> None:
+    """A restart must not leave all applications without a controller because of one."""
     (folder / "one.yaml").write_text("broken")
-    with pytest.raises(ConfigError, match=r"one.yaml:1"):
+    started = CatalogWatcher(folder, ManualClock(NOW))
+    assert list(started.start()) == ["default/two"]
+    assert started.partial
+    assert "one.yaml:1" in started.error
+    assert started.poll() is None
+    write(folder, "one")
+    change = poll(started)
+    assert (change.error, change.added, list(change.applications)) == ("", ("default/one",), ["default/one", "default/two"])
+    assert not started.partial
+
+
+def test_start_runs_the_sound_documents_of_a_file(folder: Path) -> None:
+    """Of several in one file only that with the fault is left out."""
+    texts = [yaml.safe_dump(application("three", patienceSeconds="soon")), yaml.safe_dump(application("four"))]
+    (folder / "more.yaml").write_text("---\n".join(texts))
+    started = CatalogWatcher(folder, ManualClock(NOW))
+    assert list(started.start()) == ["default/four", "default/one", "default/two"]
+    assert started.error.startswith(f"{folder}/more.yaml:")
+
+
+def test_start_runs_none_of_two_that_claim_the_same(folder: Path) -> None:
+    """Nobody can know which of them is meant: both would write to one Ingress, and each as if the other did not."""
+    twin = application("three")
+    twin["spec"]["ingress"] = "one"
+    (folder / "three.yaml").write_text(yaml.safe_dump(twin))
+    started = CatalogWatcher(folder, ManualClock(NOW))
+    assert list(started.start()) == ["default/two"]
+    assert "found Ingress default/one" in started.error
+
+
+def test_start_where_every_application_has_a_fault_is_an_error(folder: Path) -> None:
+    """There is nothing to control."""
+    for name in ("one", "two"):
+        write(folder, name, patienceSeconds="soon")
+    with pytest.raises(ConfigError, match=r"(?s)one.yaml:.*two.yaml:"):
         CatalogWatcher(folder, ManualClock(NOW)).start()
+
+
+def test_a_partial_set_stays_as_it_is_while_files_are_wrong(folder: Path) -> None:
+    """As any other set that runs: half of a change is never applied."""
+    (folder / "one.yaml").write_text("broken")
+    started = CatalogWatcher(folder, ManualClock(NOW))
+    started.start()
+    write(folder, "three")
+    change = poll(started)
+    assert (change.added, list(change.applications), started.partial) == ((), ["default/two"], True)
 
 
 def test_start_without_files_is_an_error(tmp_path: Path) -> None:
@@ -96,7 +142,7 @@ def test_a_change_lists_what_was_added_removed_and_changed(watcher: CatalogWatch
     (folder / "two.yaml").unlink()
     change = poll(watcher)
     assert (change.added, change.removed, change.changed) == (("default/three",), ("default/two",), ("default/one",))
-    assert change.at == NOW
+    assert NOW <= change.at < NOW + 1
     assert not change.error
     assert change.applications == watcher.applications
     assert change.applications["default/one"].policy.patience_s == 60
@@ -182,6 +228,30 @@ def test_a_config_map_is_swapped_by_its_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "..data_tmp").rename(tmp_path / "..data")
     change = poll(watcher)
     assert (change.added, change.removed) == (("default/two",), ("default/one",))
+
+
+def test_a_file_that_is_half_written_is_not_taken_for_whole(folder: Path) -> None:
+    """One that ends between two documents is valid: the application behind them would lose its controller, and its alerts would end."""
+
+    class Clock(ManualClock):
+        """A clock in whose waits an editor goes on with its work."""
+
+        rest = ""
+
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            with (folder / "two.yaml").open("a") as file:
+                file.write(self.rest)
+            self.rest = ""
+            return super().wait(event, seconds)
+
+    clock = Clock(NOW)
+    watcher = CatalogWatcher(folder, clock)
+    watcher.start()
+    (folder / "one.yaml").unlink()
+    (folder / "two.yaml").write_text(yaml.safe_dump(application("one", patienceSeconds=60)))
+    clock.rest = f"---\n{yaml.safe_dump(application('two'))}"
+    change = poll(watcher)
+    assert (change.added, change.removed, change.changed) == ((), (), ("default/one",))
 
 
 def test_files_that_change_while_they_are_read_wait_for_the_next_poll(

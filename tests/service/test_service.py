@@ -202,6 +202,29 @@ def test_a_broken_file_keeps_the_old_applications_running_and_says_so(cluster: C
         assert accepted() == 1
 
 
+def test_a_restart_with_a_broken_file_controls_the_other_applications(cluster: Cluster, tmp_path: Path) -> None:
+    """One bad application must not leave all others without a controller: it is named, and a rollout stops at the replica that lacks it."""
+    collector = Collector()
+    service, file = make_service(cluster, tmp_path, sinks=(collector,)), tmp_path / "sd21.yaml"
+    good = file.read_text()
+    file.write_text(f"{good}\n---\napiVersion: failoverctl.dev/v1alpha1\nkind: Applicaton\n")
+    with running(service):
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        assert service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 0
+        assert "Applicaton" in service.status()["configError"]
+        wait_for("the refusal", lambda: any(one.reason == "ConfigRefused" for one in collector.messages))
+        assert service._ready().startswith("an application has a fault")
+        assert service._healthy() == ""
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode of the sound one", lambda: cluster.mode() == "capacity")
+        file.write_text(good)
+        wait_for("readiness", lambda: service._ready() == "")
+        assert service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 1
+    (refusal,) = [one for one in collector.messages if one.reason == "ConfigRefused"]
+    assert refusal.title == "application files refused; the applications without a fault run, and nothing controls the others"
+
+
 def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -> None:
     """The endpoints that a Deployment's probes and Prometheus use."""
     with running(make_service(cluster, tmp_path)) as service:
