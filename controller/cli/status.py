@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from controller import foreign
 from controller.cli.common import Options, show
 from controller.cli.observe import ApplicationObserver, Observation
 from controller.cli.replicas import Replicas, read_replicas
@@ -47,6 +48,8 @@ from controller.service.application_status import planned_document, price_docume
 from controller.service.explanation import next_step
 from controller.service.status import HEARTBEAT_S, read_status
 from controller.service.unit_state import unit_state
+from controller.signals import objects
+from controller.signals.objects import entries, items, mapping, number
 
 _REFRESH_S: Final = 2.0
 _DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")
@@ -237,7 +240,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
         yield from wrapped("warn", f"  {ICONS['unknown']} ", named, width)
     for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
         yield from wrapped("dim", "  ", f"{format_rfc3339(change.at)}  to {change.to}  {change.reason}: {change.detail}", width)
-    yield from _account((running.published or {}).get("applications", {}).get(snapshot.application.key, {}).get("ledger"), width)
+    yield from _account(mapping(running.published, "applications", snapshot.application.key, "ledger"), width)
     yield from _controller(running, snapshot.now, width)
     yield "plain", ""
 
@@ -248,7 +251,7 @@ def _alerts(seen: Observation, running: Running) -> list[str]:
     The controller knows of some that one observation cannot show, such as a writer that it fights. Both may have the same one, with times
     that differ: it is shown once.
     """
-    published = (running.published or {}).get("applications", {}).get(seen.snapshot.application.key, {}).get("alerts", [])
+    published = items(running.published, "applications", seen.snapshot.application.key, "alerts")
     shown = [alert.text for alert in seen.decision.alerts]
     known = {_DURATION.sub("", words) for words in shown}
     others = {_DURATION.sub("", words): words for words in reversed(published) if isinstance(words, str)}
@@ -330,22 +333,28 @@ def _routing(seen: Observation, width: int) -> Iterator[Line]:
     )
 
 
-def _account(ledger: Object | None, width: int) -> Iterator[Line]:
+def _account(ledger: Mapping[str, Any], width: int) -> Iterator[Line]:
     """What the modes cost and saved since the leading replica began to lead, by its own account."""
-    seconds = sum((ledger or {}).get("seconds", {}).values())
-    if not ledger or not seconds:
+    seconds = sum(_numbers(ledger, "seconds").values())
+    if not seconds:
         return
-    saved, premium = ledger.get("savedDollars", 0), ledger.get("premiumDollars", 0)
-    exposed, probes = ledger.get("exposedMinutes", 0), ledger.get("probeDollars", 0)
-    calls = text.listing(f"{service} {count:,.0f}" for service, count in ledger.get("calls", {}).items())
+    saved, premium, exposed, probes, changes = (
+        number(ledger, name) or 0.0 for name in ("savedDollars", "premiumDollars", "exposedMinutes", "probeDollars", "switches")
+    )
+    calls = text.listing(f"{service} {count:,.0f}" for service, count in _numbers(ledger, "calls").items())
     words = f"cost mode saved ${saved:,.2f}, failover cost ${premium:,.2f}, exposed {exposed:g} min, "
-    words += f"replicas kept by probes ${probes:,.2f}, mode changes {ledger.get('switches', 0)}; calls: {calls}"
+    words += f"replicas kept by probes ${probes:,.2f}, mode changes {changes:.0f}; calls: {calls}"
     yield from wrapped("dim", "  ", f"account of {text.duration(seconds)}: {words}", width)
-    if compared := ledger.get("compared"):
-        spent, weights, best = (compared.get(name, 0) for name in ("spendDollars", "weightsDollars", "optimumDollars"))
+    if compared := _numbers(ledger, "compared"):
+        spent, weights, best = (compared.get(name, 0.0) for name in ("spendDollars", "weightsDollars", "optimumDollars"))
         words = f"the replicas cost ${spent:,.2f}, those for the weights of the application file ${weights:,.2f}, the optimum with "
         words += f"hindsight ${best:,.2f}"
-        yield from wrapped("dim", "  ", f"bill of {text.duration(compared.get('seconds', 0))} with known demand: {words}", width)
+        yield from wrapped("dim", "  ", f"bill of {text.duration(compared.get('seconds', 0.0))} with known demand: {words}", width)
+
+
+def _numbers(ledger: Mapping[str, Any], part: str) -> dict[str, float]:
+    """The numbers of a part of the account, by name."""
+    return {name: found for name in mapping(ledger, part) if (found := number(ledger, part, name)) is not None}
 
 
 def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
@@ -358,22 +367,24 @@ def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
     if published is None:
         yield "unknown", f"  {ICONS['unknown']} no controller has published its status here"
     else:
-        at = parse_rfc3339(str(published.get("at", "")))
+        version, epoch, written = (foreign.shown(str(published.get(name))) for name in ("version", "epoch", "at"))
+        at = parse_rfc3339(written)
         if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
-            words = f"the controller has published no status since {published.get('at')}: is it running?"
+            words = f"the controller has published no status since {written}: is it running?"
             yield from wrapped("bad", f"  {ICONS['bad']} ", words, width)
-        words = f"controller {published.get('version')} epoch {published.get('epoch')}, status of {published.get('at')}"
-        yield from wrapped("dim", "  ", words, width)
+        yield from wrapped("dim", "  ", f"controller {version} epoch {epoch}, status of {written}", width)
     yield from _replicas(replicas, width)
     if published is None:
         return
-    if published.get("configError"):
-        yield from wrapped("bad", f"  {ICONS['warn']} ", f"changed application files are refused: {published['configError']}", width)
-    for sink in published.get("notifiers", []):
+    if error := objects.text(published, "configError"):
+        yield from wrapped("bad", f"  {ICONS['warn']} ", f"application files are refused: {error}", width)
+    for sink in entries(published, "notifiers"):
         style = "good" if sink.get("ok") else "bad"
-        trouble = f", last error: {sink['lastError']}" if sink.get("lastError") else ""
-        counts = f"{sink.get('sent', 0)} sent, {sink.get('failed', 0)} given up, {sink.get('queued', 0)} waiting"
-        yield from wrapped(style, f"  {ICONS[style]} ", f"notifier {sink.get('name')}: {counts}{trouble}", width)
+        name, error = (objects.text(sink, field) for field in ("name", "lastError"))
+        sent, failed, queued = (number(sink, field) or 0.0 for field in ("sent", "failed", "queued"))
+        trouble = f", last error: {error}" if error else ""
+        words = f"notifier {name}: {sent:.0f} sent, {failed:.0f} given up, {queued:.0f} waiting{trouble}"
+        yield from wrapped(style, f"  {ICONS[style]} ", words, width)
 
 
 def _replicas(replicas: Replicas, width: int) -> Iterator[Line]:

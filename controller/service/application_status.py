@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
-from controller.foreign import shown
+from controller.foreign import decode, shown
 from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
 from controller.policy.model import Alert, Decision, Memory, Mode, PlannedFleet, Price, Snapshot
@@ -136,9 +136,12 @@ def alerts_text(alerts: Iterable[Alert]) -> str:
 
 
 def json_object(stored: str) -> dict[str, Any] | None:
-    """The object that is stored as JSON beside a memory; None where it is none: anyone may have edited it."""
+    """The object that is stored as JSON in a ConfigMap; None where it is none.
+
+    Anyone may have edited it: it is bounded like an object of the API server, and its fields may be of any type.
+    """
     try:
-        found = json.loads(stored or "null")
+        found = decode((stored or "null").encode())
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

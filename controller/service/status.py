@@ -18,7 +18,8 @@ from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
-from controller.service.application_status import status_of
+from controller.service.application_status import json_object, status_of
+from controller.signals.objects import text
 
 if TYPE_CHECKING:
     from controller.service.controller import View
@@ -51,7 +52,7 @@ def process(
         epoch: The leadership term.
         leader: The identity of the leader; "" if unknown.
         dry_run: Whether nothing is applied.
-        config_error: Why a changed application file is refused; "" if none is.
+        config_error: Why an application file is refused; "" if none is.
         calls: API calls of this process since its start, by service.
     """
     return {
@@ -151,7 +152,6 @@ class StatusPublisher:
 def read_status(session: KubeSession, namespace: str) -> Object | None:
     """The published status of the process; None if there is none or it cannot be read."""
     try:
-        found = json.loads((session.get(CONFIG_MAPS, namespace, NAME).get("data") or {}).get("status", "null"))
-    except (RemoteError, ValueError, RecursionError):
+        return json_object(text(session.get(CONFIG_MAPS, namespace, NAME), "data", "status"))
+    except RemoteError:
         return None
-    return found if isinstance(found, dict) else None

@@ -68,6 +68,12 @@ def shared(name: str) -> str:
     return sys.intern(name) if _FREED else name
 
 
+def number(value: object, *path: str) -> float | None:
+    """The number at a path; None if it is anything else."""
+    found = dig(value, *path)
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
 def name_of(obj: Object) -> str:
     """`metadata.name`."""
     return shared(text(obj, "metadata", "name"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,10 +33,12 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.service.application_status import json_object
 from controller.service.controller import View
 from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused
+from tests.signals.hostile import Place, replaced
 from tests.support.applications import NOW, application, memory, snapshot
 
 
@@ -125,6 +128,37 @@ def test_the_bill_is_compared_with_other_fleets() -> None:
     assert written == [f"⚠ {one}" for one in alike], "two units, whose names differ by a number, are two alerts"
     nothing = _published(replace(view, ledger=Ledger()))
     assert not [line for _, line in status_lines(observation, Running(nothing), 200) if "account" in line]
+
+
+def _parts(value: object, place: Place = ()) -> Iterator[Place]:
+    """Every place in a document but the document itself."""
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*place, step)
+        yield from _parts(item, (*place, step))
+
+
+ESCAPES = "\x1b[2J\x1b]0;owned\x07" + "x" * 10_000
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [None, True, -1, HUGE, [], [1, None], {}, {"a": [1]}, ESCAPES, {ESCAPES: ESCAPES}, [{"name": []}]],
+    ids=lambda one: ascii(one)[:24],
+)
+def test_what_is_published_may_be_anything(evil: object) -> None:
+    """Anyone who may write ConfigMaps may have edited it, or another version wrote it: no command fails for it, or clears the screen."""
+    made = snapshot()
+    observation = judge(made, memory())
+    account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0})
+    whole = _published(View(made, observation.decision, observation.made, observation.memory, account))
+    whole["notifiers"] = [{"name": "slack", "ok": False, "lastError": "no", "sent": 1, "failed": 2, "queued": 3}]
+    for place in _parts(whole):
+        stored = json_object(json.dumps(replaced(whole, place, evil)))
+        assert stored is not None
+        for _, line in status_lines(observation, Running(stored), 200):
+            assert line.isprintable(), (place, line[:80])
+            assert len(line) < 5_000, place
 
 
 def _waits(policy: PolicySettings, history: OutageHistory) -> tuple[list[str], dict[str, object]]:
