@@ -58,9 +58,7 @@ class Calls:
         marker = ""
         for _ in range(_PAGES):
             answer = self.call(operation, PageSize=_PAGE_SIZE, **arguments, **({"Marker": marker} if marker else {}))
-            if not isinstance(answer.get(key), list):
-                raise CannotTellError(f"the answer of {operation} cannot be read: no {key}")
-            found.extend(entries(answer, key))
+            found.extend(_listed(answer, operation, key))
             following = text(answer, "NextMarker")
             if not following:
                 return found
@@ -74,6 +72,18 @@ class Calls:
 
         Raises:
             RemoteError: The call failed.
-            CannotTellError: The answer is not an object.
+            CannotTellError: The answer does not list them: that is not the same as none.
         """
-        return entries(self.call("DescribeTargetHealth", TargetGroupArn=group), "TargetHealthDescriptions")
+        operation = "DescribeTargetHealth"
+        return _listed(self.call(operation, TargetGroupArn=group), operation, "TargetHealthDescriptions")
+
+
+def _listed(answer: Mapping[str, Any], operation: str, key: str) -> list[dict[str, Any]]:
+    """The objects that an answer lists.
+
+    Raises:
+        CannotTellError: It has no list.
+    """
+    if not isinstance(answer.get(key), list):
+        raise CannotTellError(f"the answer of {operation} cannot be read: no {key}")
+    return entries(answer, key)

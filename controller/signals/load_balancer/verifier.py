@@ -371,7 +371,7 @@ class Verifier:
         for key in request.standby:
             counts = []
             for group in (request.target_groups or {}).get(key, ()):
-                with suppress(RemoteError):
+                with suppress(RemoteError, CannotTellError):
                     counts.append(count_healthy(calls.target_health(group), key[0], request)[0])
             if counts and key[0] not in findings.healthy:
                 findings.healthy[key[0]] = max(counts)

@@ -12,6 +12,7 @@ from controller.policy.model import Target, Verdict
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import (
     Elb,
+    arn,
     ask,
     refusal,
 )
@@ -30,6 +31,21 @@ def test_without_the_targets_health_the_weights_are_still_reported(elb: Elb, ver
     """What is known is kept when a later call fails."""
     elb.errors["DescribeTargetHealth"] = refusal("AccessDenied", 403)
     assert verifier.verify(ask()).weights == {"inf2": 40, "trn1": 60}
+
+
+def test_an_answer_without_a_list_of_targets_is_not_one_without_targets(elb: Elb, verifier: Verifier) -> None:
+    """Taken for none, it would take the traffic from a unit whose targets are healthy."""
+    elb.silent = {arn("inf2")}
+    result = verifier.verify(ask())
+    assert (result.verdict, result.healthy) == (Verdict.CANNOT_TELL, {})
+    assert result.problem == "the answer of DescribeTargetHealth cannot be read: no TargetHealthDescriptions"
+
+
+def test_a_standby_service_of_which_no_targets_are_listed_stays_unknown(elb: Elb, verifier: Verifier) -> None:
+    """The verdict does not need it."""
+    elb.silent = {arn("all")}
+    result = verifier.verify(ask(standby=(("all", 80),)))
+    assert (result.verdict, sorted(result.healthy)) == (Verdict.YES, ["inf2", "trn1"])
 
 
 @pytest.mark.parametrize(
