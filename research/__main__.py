@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.markdown import markdown, put
 from controller.catalog.loader import load_application_file
+from controller.errors import ConfigError
 from controller.policy.model import Application
 from research import experiments, recorded, report
 from research.experiments import BEST, Tally
@@ -115,7 +116,7 @@ def _own(path: Path, need: float, console: Console) -> int:
     """Evaluates every policy on a user's trace: on the whole unit and on each zone."""
     try:
         zones = recorded.read_csv(path, need)
-    except (recorded.BadTrace, OSError) as problem:
+    except ConfigError as problem:
         console.print(f"[bold]refused:[/bold] {problem}", markup=True, highlight=False)
         return 2
     traces = [either("any zone", zones), *zones] if len(zones) > 1 else zones

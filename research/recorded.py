@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from controller.clock import parse_rfc3339
+from controller.documents import describe_value
 from controller.policy.availability import SLACK
-from research.traces import TICK_S, Trace, sampled
+from failover_testbed.traffic.csv_rows import Line, read_lines
+from research.traces import DAY_S, TICK_S, Trace, sampled
 
 DATA: Final = Path(__file__).parents[2] / "shared" / "data"
 """Beside the checkout, not part of the project (see docs/research/evaluation.md)."""
@@ -25,8 +26,7 @@ BAMBOO: Final = {
 has the same rows in hours, with 5.980 for 21529, and names them after a day (2020-11-20 19:30 to 11-21 22:00)."""
 
 
-class BadTrace(ValueError):
-    """A file is not a valid trace; the message names the line."""
+_LONGEST_S: Final = 3_660 * DAY_S  # ten years, which no trace is: its times are in milliseconds or less, and would fill the memory
 
 
 def bamboo(name: str) -> Trace:
@@ -36,22 +36,14 @@ def bamboo(name: str) -> Trace:
     Rows before the first instance are left out, because it is unknown whether instances were requested.
 
     Raises:
-        BadTrace: The file does not match its description.
+        ConfigError: The file does not match its description.
     """
-    rows = list(_counts(DATA / name, BAMBOO[name]))
+    lines = read_lines(DATA / name)
+    rows = [(line.count(0, "time") * BAMBOO[name], line.count(1, "count")) for line in lines]
     needed = SLACK * max(count for _, count in rows)
     started = next(at for at, count in rows if count > 0)
     changes = [(at - started, count >= needed) for at, count in rows if at >= started]
     return sampled(name.removesuffix(".csv"), changes, rows[-1][0] - started)
-
-
-def _counts(path: Path, unit_s: float) -> Iterator[tuple[float, float]]:
-    """Time in seconds and count, from two columns without a header."""
-    with path.open(newline="") as file:
-        for line, row in enumerate(csv.reader(file), 1):
-            if len(row) != 2:
-                raise BadTrace(f"{path.name}:{line}: found {len(row)} column(s), wanted 2")
-            yield _number(row[0], path.name, line, "time") * unit_s, _number(row[1], path.name, line, "count")
 
 
 def read_csv(path: Path, need: float = 1.0, tick_s: float = TICK_S) -> list[Trace]:
@@ -70,48 +62,43 @@ def read_csv(path: Path, need: float = 1.0, tick_s: float = TICK_S) -> list[Trac
         A trace for each column.
 
     Raises:
-        BadTrace: The file does not have this form; the message names the line.
+        ConfigError: The file does not have this form; the message names the line.
     """
-    with path.open(newline="") as file:
-        lines = list(csv.reader(file))
-    header = [cell.strip() for cell in lines[0]] if lines else []
+    first, *lines = read_lines(path) or [Line(path, 1, ())]
+    header = [cell.strip() for cell in first.cells]
     if len(header) < 2 or header[0] != "time" or len(set(header)) < len(header):
-        raise BadTrace(f"{path.name}:1: found {','.join(header)!r}; wanted: time, and a different name for every zone")
-    rows = [_row(row, header, path.name, line) for line, row in enumerate(lines[1:], 2)]
-    for line, (earlier, later) in enumerate(pairwise(rows), 3):
+        raise first.fault(f"found {','.join(header)!r}; allowed: time, and a different name for every zone")
+    rows = [_row(line, header) for line in lines]
+    for line, (earlier, later) in zip(lines[1:], pairwise(rows), strict=False):
         if later[0] < earlier[0]:
-            raise BadTrace(f"{path.name}:{line}: its time is before that of the line above")
-    if len(rows) < 2 or rows[-1][0] - rows[0][0] < tick_s:
-        raise BadTrace(f"{path.name}:{len(lines)}: the trace is shorter than a tick of {tick_s:g} s")
+            raise line.fault("its time is before that of the line above")
+    length_s = rows[-1][0] - rows[0][0] if rows else 0.0
+    if not tick_s <= length_s <= _LONGEST_S:
+        most = _LONGEST_S / DAY_S
+        found = f"found {length_s / DAY_S:g} days, if times are in seconds"
+        raise (lines or [first])[-1].fault(f"{found}; allowed: a tick of {tick_s:g} s to {most:,.0f} days")
     start = rows[0][0]
     return [
-        sampled(zone, ((row[0] - start, row[column] >= need) for row in rows), rows[-1][0] - start, tick_s)
+        sampled(zone, ((row[0] - start, row[column] >= need) for row in rows), length_s, tick_s)
         for column, zone in enumerate(header)
         if column
     ]
 
 
-def _row(row: Sequence[str], header: Sequence[str], file: str, line: int) -> list[float]:
-    if len(row) != len(header):
-        raise BadTrace(f"{file}:{line}: found {len(row)} column(s), wanted {len(header)}")
-    return [_time(row[0], file, line), *(_number(cell, file, line, name) for cell, name in zip(row[1:], header[1:], strict=True))]
+def _row(line: Line, header: Sequence[str]) -> list[float]:
+    if len(line.cells) != len(header):
+        raise line.fault(f"found {len(line.cells)} column(s); allowed: {len(header)}")
+    return [_time(line), *(line.count(place, header[place]) for place in range(1, len(header)))]
 
 
-def _time(cell: str, file: str, line: int) -> float:
-    try:
-        return datetime.fromisoformat(cell.strip()).timestamp() if "-" in cell.strip()[1:] else _number(cell, file, line, "time")
-    except ValueError as error:
-        raise BadTrace(f"{file}:{line}: time: found {cell!r}; wanted seconds or ISO 8601") from error
-
-
-def _number(cell: str, file: str, line: int, what: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise BadTrace(f"{file}:{line}: {what}: found {cell!r}; wanted a number that is not negative")
-    return value
+def _time(line: Line) -> float:
+    """The time of a line, seconds. One of ISO 8601 without a zone is in UTC, so that it means the same on every machine."""
+    if not line.is_text(0):
+        return line.count(0, "time")
+    moment = parse_rfc3339(line.cells[0].strip())
+    if moment is None:
+        raise line.fault(f"time: found {describe_value(line.cells[0])}; allowed: seconds, or a time such as 2026-01-01T00:00:00Z")
+    return moment
 
 
 PEAK: Final = 2_960.0
@@ -135,9 +122,9 @@ def load(name: str, together: int) -> list[float]:
         together: Lines per step; a step is their mean.
 
     Raises:
-        BadTrace: The file does not match its description.
+        ConfigError: The file does not match its description.
     """
-    with (DATA / name).open(newline="") as file:
-        values = [_number(row[1], name, line, "requests") for line, row in enumerate(csv.reader(file), 1) if line > 1]
+    _, *lines = read_lines(DATA / name)
+    values = [line.count(1, "requests") for line in lines]
     steps = [sum(values[at : at + together]) / together for at in range(0, len(values) - together + 1, together)]
     return [PEAK * value / max(steps) for value in steps]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.errors import ConfigError
 from research import recorded
 from research.__main__ import main
-from research.recorded import BadTrace, bamboo, load, read_csv, wave
+from research.recorded import bamboo, load, read_csv, wave
 
 
 def write(folder: Path, text: str) -> Path:
@@ -25,9 +26,16 @@ def test_counts_become_availability(tmp_path: Path) -> None:
 
 
 def test_times_may_be_dates(tmp_path: Path) -> None:
-    """ISO 8601, with or without a zone."""
-    path = write(tmp_path, "time,a\n2026-01-01T00:00:00Z,1\n2026-01-01T01:00:00+00:00,0\n2026-01-01 02:00:00+00:00,1\n")
+    """ISO 8601; one without a zone is in UTC, whatever the machine's own is."""
+    path = write(tmp_path, "time,a\n2026-01-01T00:00:00Z,1\n2026-01-01T02:00:00+01:00,0\n2026-01-01 02:00:00,1\n")
     assert read_csv(path, tick_s=1800.0)[0].available == b"\1\1\0\0"
+
+
+def test_a_trace_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """With a byte order mark, carriage returns and an empty line at its end."""
+    path = tmp_path / "mine.csv"
+    path.write_bytes(b"\xef\xbb\xbftime,a\r\n0,1\r\n1e2,0\r\n200,1\r\n\r\n")
+    assert read_csv(path, tick_s=100.0)[0].available == b"\1\0"
 
 
 @pytest.mark.parametrize(
@@ -37,17 +45,21 @@ def test_times_may_be_dates(tmp_path: Path) -> None:
         ("when,a\n1,1\n", "mine.csv:1: found 'when,a'"),
         ("time,a,a\n1,1,1\n", "a different name"),
         ("time,a\n0,1\n500\n", "mine.csv:3: found 1 column"),
-        ("time,a\n0,1\nsoon,1\n", "mine.csv:3: time: found 'soon'"),
-        ("time,a\n0,yes\n", "mine.csv:2: a: found 'yes'"),
-        ("time,a\n0,nan\n", "mine.csv:2: a: found 'nan'"),
-        ("time,a\n0,-1\n", "mine.csv:2: a: found '-1'"),
+        ("time,a\n0,1\nsoon,1\n", 'mine.csv:3: time: found "soon"'),
+        ("time,a\n0,yes\n", 'mine.csv:2: a: found "yes"'),
+        ("time,a\n0,nan\n", 'mine.csv:2: a: found "nan"'),
+        ("time,a\n0,-1\n", 'mine.csv:2: a: found "-1"'),
         ("time,a\n500,1\n0,1\n", "mine.csv:3: its time is before"),
-        ("time,a\n0,1\n10,1\n", "mine.csv:3: the trace is shorter"),
+        ("time,a\n0,1\n10,1\n", "mine.csv:3: found 0.000115741 days"),
+        ("time,a\n0,1\n", "mine.csv:2: found 0 days"),
+        ("time,a\n1700000000000000000,1\n1700003600000000000,0\n", "mine.csv:3: found 4.16667e+07 days, if times are in seconds"),
+        ("time,a\n0,1\n1e300,0\n", "mine.csv:3: found "),
+        ("time,a\n0,1\x00\n", "mine.csv"),
     ],
 )
 def test_bad_input_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     """So that users can find the mistake in their file."""
-    with pytest.raises(BadTrace) as refused:
+    with pytest.raises(ConfigError) as refused:
         read_csv(write(tmp_path, text))
     assert said in str(refused.value)
 
@@ -61,6 +73,10 @@ def test_a_users_trace_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.argv", ["policy", "--trace", str(write(tmp_path, "time,a\n0,x\n"))])
     assert main() == 2
     assert "mine.csv:2" in capsys.readouterr().out
+    binary = tmp_path / "mine.csv"
+    binary.write_bytes(b"\x1f\x8b\x08\x00\xff\xfe")
+    assert main() == 2
+    assert "mine.csv: no CSV file in UTF-8" in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.parametrize("name", recorded.BAMBOO)

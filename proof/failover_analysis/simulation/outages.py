@@ -10,16 +10,17 @@ have longer tails: a scenario chooses `every_h`.
 
 from __future__ import annotations
 
-import csv
 import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from controller.errors import ConfigError
 from failover_testbed.capacity.ec2 import Code, Shortage
+from failover_testbed.traffic.csv_rows import Line, read_lines
 
 MEDIAN_S: Final = 32 * 60.0
 """Median outage: the middle of 23 to 42 min."""
@@ -31,7 +32,7 @@ SIBLING_SHARE: Final = 0.69
 _UP_SIGMA: Final = 1.0  # the same for a stretch with capacity; our choice
 _DIGITS: Final = 3  # milliseconds
 _MOST: Final = 100_000
-_MOST_BYTES: Final = 64 * 2**20
+_FEWEST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Trace:
     """How a trace of instances over time is read.
 
     Attributes:
-        path: CSV with a header or none; a time and one or more counts per line.
+        path: CSV with a heading or none; a time and one or more counts in each line, in the order of time.
         shortage: What the trace stands for.
         seconds_each: Seconds per time unit of the trace: 0.001 for milliseconds, 3600 for hours.
         scale: Factor on the times, to stretch or shorten the trace.
@@ -135,7 +136,7 @@ def traced(trace: Trace) -> list[Outage]:
     """Reads outages from a trace of instances: none could be had means no capacity.
 
     Raises:
-        ConfigError: The file cannot be read.
+        ConfigError: The file cannot be read, or is no such trace.
     """
     rows = _rows(trace)
     enough = max((count for _, count in rows), default=0.0) if trace.nodes else 1.0
@@ -152,25 +153,32 @@ def traced(trace: Trace) -> list[Outage]:
 
 
 def _rows(trace: Trace) -> list[tuple[float, float]]:
-    """Seconds and counts."""
-    path = trace.path
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes")
-        with path.open(newline="") as file:
-            lines = [row for row in csv.reader(file) if row]
-        place = lines[0].index(trace.column) if trace.column else 1
-        return [(float(row[0]) * trace.seconds_each * trace.scale, float(row[place])) for row in lines if _numeric(row[0])]
-    except (OSError, ValueError, IndexError) as error:
-        raise ConfigError(f"{path}: not a trace of times and counts: {error}") from error
+    """Seconds and counts, in the order of time."""
+    lines, place = read_lines(trace.path), 1
+    if lines and lines[0].is_text(0):
+        heading, *lines = lines
+        place = _place(heading, trace.column)
+    elif trace.column:
+        raise ConfigError(f"{trace.path}: found no heading; allowed: a first line that names column {trace.column}")
+    rows = [(line.count(0, "time") * trace.seconds_each * trace.scale, line.count(place, trace.column or "count")) for line in lines]
+    for line, (earlier, later) in zip(lines[1:], pairwise(rows), strict=False):
+        if later[0] < earlier[0]:
+            raise line.fault("found a time before that of the line above; allowed: lines in the order of time")
+    if len(rows) < _FEWEST:
+        raise ConfigError(
+            f"{trace.path}: found {len(rows)} line(s) of times and counts; allowed: at least {_FEWEST}, the last one is its end"
+        )
+    return rows
 
 
-def _numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _place(heading: Line, column: str) -> int:
+    """Where the column with the counts is."""
+    names = [cell.strip() for cell in heading.cells]
+    if not column:
+        return 1
+    if column not in names[1:]:
+        raise heading.fault(f"found no column {column}; allowed: {', '.join(names[1:])}")
+    return names.index(column, 1)
 
 
 def _ordered(outages: Iterable[Outage]) -> list[Outage]:

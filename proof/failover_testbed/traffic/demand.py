@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,9 @@ from pydantic import Field, model_validator
 from controller.catalog.fields import FileModel, yaml_key
 from controller.documents import cross_field_error
 from controller.errors import ConfigError
+from failover_testbed.traffic.csv_rows import read_lines
 
 _LONGEST_S: Final = 366 * 86_400
-_MOST_BYTES: Final = 64 * 2**20
 
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST_S)]
 Requests = Annotated[float, Field(ge=0, le=1e9)]
@@ -99,7 +98,7 @@ class Trace(FileModel):
     """Request counts from the last column of a CSV file, one line for each step. At its end it starts again."""
 
     file: str = Field(min_length=1, max_length=1000, description="The file, relative to the scenario.")
-    step_s: float = Field(gt=0, le=_LONGEST_S, description="Seconds for each line.")
+    step_s: float = Field(ge=0.001, le=_LONGEST_S, description="Seconds for each line.")
     peak: Requests = Field(description="Requests per metric period at the largest count; scales the trace.")
 
     def curve(self, folder: Path) -> Callable[[float], float]:
@@ -109,16 +108,11 @@ class Trace(FileModel):
             folder: The folder to which `file` is relative.
 
         Raises:
-            ConfigError: The file cannot be read, or has no count above 0.
+            ConfigError: The file cannot be read, a line has no count, or none is above 0.
         """
         path = folder / self.file
-        try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes")
-            with path.open(newline="") as file:
-                counts = [float(row[-1]) for row in csv.reader(file) if row and _counts(row[-1])]
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        lines = read_lines(path)
+        counts = [line.count(-1, "count") for line in lines[1 if lines and lines[0].is_text(-1) else 0 :]]
         most = max(counts, default=0.0)
         if most <= 0:
             raise ConfigError(f"{path}: found no count above 0 in its last column")
@@ -130,14 +124,6 @@ class Trace(FileModel):
             return left + (scaled[(int(place) + 1) % len(scaled)] - left) * part
 
         return at
-
-
-def _counts(text: str) -> bool:
-    """Whether a cell is a count and not the column's heading."""
-    try:
-        return 0 <= float(text) < math.inf
-    except ValueError:
-        return False
 
 
 class TracedDemand(Demand):

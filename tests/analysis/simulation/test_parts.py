@@ -127,6 +127,38 @@ class TestOutages:
         with pytest.raises(ConfigError, match=r"some\.csv"):
             traced(OutageTrace(tmp_path / "some.csv", INF2, 1.0, column="another"))
 
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            pytest.param("time,count\n2026-01-01T00:00:00Z,0\n2026-01-01T01:00:00Z,1\n", ':2: time: found "2026', id="times of a calendar"),
+            pytest.param("time,count\n0,1\n300,\n600,1\n", ':3: count: found ""', id="a gap"),
+            pytest.param("time,count\n0,1\n300,n/a\n600,1\n", ':3: count: found "n/a"', id="no number"),
+            pytest.param("time,count\n0,1\nnan,0\n600,1\n", ':3: time: found "nan"', id="no time"),
+            pytest.param("time,count\n0,1\n300,-1\n600,1\n", ':3: count: found "-1"', id="less than nothing"),
+            pytest.param("time,count\n0,1\n600,0\n300,1\n", ":4: found a time before", id="not in order"),
+            pytest.param("time,count\n0,1\n300\n", ":3: count: found 1 column", id="a column is missing"),
+            pytest.param("0,0\n", "found 1 line(s)", id="one line"),
+            pytest.param("", "found 0 line(s)", id="nothing"),
+            pytest.param("time;count\n0;1\n300;0\n", ':2: time: found "0;1"', id="semicolons"),
+            pytest.param("a" * 200_000, "no CSV file", id="a giant cell"),
+        ],
+    )
+    def test_a_trace_with_a_line_that_is_none_is_refused(self, tmp_path: Path, text: str, said: str) -> None:
+        """Left out unnoticed, its times would mean other ones, or no outage at all."""
+        path = tmp_path / "trace.csv"
+        path.write_text(text)
+        with pytest.raises(ConfigError) as refused:
+            traced(OutageTrace(path, INF2, 1.0))
+        assert said in str(refused.value)
+
+    def test_a_trace_of_a_spreadsheet_is_read(self, tmp_path: Path) -> None:
+        """With a byte order mark, carriage returns and an empty line at its end."""
+        path = tmp_path / "trace.csv"
+        path.write_bytes(b"\xef\xbb\xbftime,count\r\n0,0\r\n300,1\r\n\r\n")
+        assert [(one.start_s, one.end_s) for one in traced(OutageTrace(path, INF2, 1.0, column="count"))] == [(0.0, 300.0)]
+        path.write_bytes(b"\xef\xbb\xbf0,0\r\n300,1\r\n")
+        assert [(one.start_s, one.end_s) for one in traced(OutageTrace(path, INF2, 1.0))] == [(0.0, 300.0)]
+
     def test_a_trace_of_nodes_has_room_for_as_many_as_it_counts(self, tmp_path: Path) -> None:
         """Its highest count is as many as anybody asked for, and no limit."""
         path = tmp_path / "trace.csv"
@@ -178,6 +210,19 @@ class TestTrace:
         """There would be nothing to scale."""
         (tmp_path / "demand.csv").write_text("time,requests\na,0\n")
         with pytest.raises(ConfigError, match="no count above 0"):
+            Trace(file="demand.csv", step_s=10, peak=1000).curve(tmp_path)
+
+    @pytest.mark.parametrize("cell", ["", "n/a", "nan", "inf", "-1", "1_000"])
+    def test_a_line_without_a_count_is_refused(self, tmp_path: Path, cell: str) -> None:
+        """Left out unnoticed, all demand after it would come too early."""
+        (tmp_path / "demand.csv").write_text(f"time,requests\n0,50\n10,{cell}\n20,100\n")
+        with pytest.raises(ConfigError, match=r"demand\.csv:3: count: found "):
+            Trace(file="demand.csv", step_s=10, peak=1000).curve(tmp_path)
+
+    def test_what_is_no_text_is_refused(self, tmp_path: Path) -> None:
+        """A compressed trace, say."""
+        (tmp_path / "demand.csv").write_bytes(b"\x1f\x8b\x08\x00\xff\xfe")
+        with pytest.raises(ConfigError, match=r"demand\.csv: no CSV file in UTF-8"):
             Trace(file="demand.csv", step_s=10, peak=1000).curve(tmp_path)
 
     @pytest.mark.skipif(not DATA.exists(), reason="the traces live outside the project")
