@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from controller.policy.contested import known_field
 from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS
 from controller.policy.model import (
     NONE_DUE,
@@ -27,6 +28,7 @@ from controller.policy.reasons import Reason
 VERSION: Final = 1
 _MAX_TEXT: Final = 256 * 1024
 _MAX_DETAIL: Final = 2000  # the longest sentence of a reason with every name at its longest
+_MAX_NUMBER: Final = 64  # the longest number that is read off a ScaledObject, where it may be any text
 _MAX_SHOWN: Final = 60
 _LIMIT: Final = 1e12  # beyond the last time of the calendar, seconds, and far beyond any count
 _REASONS: Final = frozenset(str(reason) for reason in Reason)
@@ -148,7 +150,9 @@ def decode(text: str) -> Memory:
             reasserted_against=str(raw.get("reasserted_against", "")),
             demand_known_since=_optional(raw.get("counted_since")),
             demand_missing_since=_optional(raw.get("silent_since")),
-            scaler_writes={str(name): _scaler_write(write) for name, write in dict(raw.get("scaler_writes", {})).items()},
+            scaler_writes={
+                field: _scaler_write(write) for field, write in dict(raw.get("scaler_writes", {})).items() if known_field(str(field))
+            },
             demand_history=_demand_history(raw.get("demands")),
             found_floors={str(name): _count(floor) for name, floor in dict(raw.get("found_floors", {})).items()},
             floors_due=frozenset(str(name) for name in raw.get("floors_due", [])) or NONE_DUE,
@@ -199,8 +203,8 @@ def _unit(raw: Mapping[str, Any]) -> UnitMemory:
 def _scaler_write(raw: Mapping[str, Any]) -> ScalerWrite:
     return ScalerWrite(
         at=_number(raw["at"]),
-        before=str(raw["before"]),
-        after=str(raw["after"]),
+        before=_text(raw["before"])[:_MAX_NUMBER],
+        after=_text(raw["after"])[:_MAX_NUMBER],
         repeats=_count(raw.get("repeats", 0)),
     )
 

@@ -74,6 +74,11 @@ def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
             yield Alert(f"contested/{field}", "warning", f"{words}: {hint}")
 
 
+def known_field(field: str) -> bool:
+    """Whether a key of `Memory.scaler_writes` is one of this version's: anyone may have edited what is stored."""
+    return field.rpartition("/")[2] in {_FLOOR, _TARGET}
+
+
 def unit_of(field: str) -> str:
     """The unit that a key of `Memory.scaler_writes` belongs to."""
     return field.rpartition("/")[0]

@@ -52,6 +52,7 @@ DEFAULT_PERIOD_S: Final = 300
 """KEDA's ``metricStatPeriod`` where a trigger says nothing, seconds."""
 _DEFAULT_STATISTIC: Final = "Average"  # KEDA's
 _PERIOD: Final = re.compile(r"[0-9]{1,6}")
+_MOST_REPLICAS: Final = 2**31  # Kubernetes keeps counts of replicas in 32 bits; the memory of a larger floor could not be read again
 _NUMBER: Final = 64  # characters of a number that is written as text
 _LONGEST_SCALE_IN_S: Final = 3600  # more is refused for an HPA, and KEDA then calls its ScaledObject not ready
 _MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
@@ -549,4 +550,4 @@ def _trigger(triggers: list[Any], metric: str) -> tuple[int | None, Object]:
 
 
 def _count(value: object, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_REPLICAS else default

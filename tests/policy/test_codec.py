@@ -49,7 +49,8 @@ changes = st.builds(
     dollars_before=st.none() | times,
     dollars_after=st.none() | times,
 )
-writes = st.builds(ScalerWrite, times, st.text(max_size=8), st.text(max_size=8), counts)
+writes = st.builds(ScalerWrite, times, shown, shown, counts)
+written = st.builds("{}/{}".format, st.text(max_size=8), st.sampled_from(["floor", "target"]))
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
 histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 amounts = st.floats(0, 1e9)
@@ -83,7 +84,7 @@ memories = st.builds(
     reasserted_against=st.text(max_size=8),
     demand_known_since=st.none() | times,
     demand_missing_since=st.none() | times,
-    scaler_writes=st.dictionaries(st.text(max_size=8), writes, max_size=3),
+    scaler_writes=st.dictionaries(written, writes, max_size=3),
     demand_history=st.none() | demands,
     found_floors=st.dictionaries(st.text(max_size=8), counts, max_size=3),
     floors_due=st.frozensets(st.text(max_size=8), max_size=3),
@@ -231,6 +232,17 @@ def test_a_text_that_is_shown_has_no_control_characters_and_an_end(text: str, re
     raw[CHANGES][0] |= {"detail": text, "by": text}
     (change,) = decode(json.dumps(raw)).mode_changes
     assert (change.detail, change.by) == (read, read)
+
+
+def test_a_write_to_a_scaled_object_has_a_number_of_a_known_field() -> None:
+    """The alert about a contested field shows both. A field that a later version writes is dropped alone."""
+    raw = json.loads(encode(WHOLE))
+    evil = "\x1b[2J" + "x" * 10_000
+    raw["scaler_writes"] |= {f"inf2/{evil}": raw["scaler_writes"]["inf2/floor"], "inf2/ceiling": {}}
+    raw["scaler_writes"]["inf2/floor"] |= {"before": evil, "after": evil}
+    ((field, write),) = decode(json.dumps(raw)).scaler_writes.items()
+    assert (field, len(write.before), write.before) == ("inf2/floor", 64, write.after)
+    assert write.before.startswith("\\x1b[2Jx")
 
 
 def test_a_mode_change_of_an_earlier_version_has_neither_author_nor_prices() -> None:

@@ -537,6 +537,15 @@ def test_the_trigger_by_its_metric_name(view: WorkloadView) -> None:
     assert (scaler.min_replicas, scaler.max_replicas, scaler.target, scaler.trigger_index) == (3, 7, "94", 3)
 
 
+@pytest.mark.parametrize("count", [-1, 2**31, 10**17, None, "3", 3.0, True], ids=str)
+def test_a_number_of_replicas_that_cannot_be_one_is_none(view: WorkloadView, count: object) -> None:
+    """KEDA's defaults count then. A floor of 10**17 was remembered, and no replica could read that memory again."""
+    view.scaled_object("ADDED", scaled_object(minReplicaCount=count, maxReplicaCount=count))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.min_replicas, scaler.max_replicas) == (0, 100)
+
+
 def test_the_trigger_by_its_expression(view: WorkloadView) -> None:
     """The AWS sample's own form; the whole name must be there: "sd21-inf2-counter-old" and "my-sd21-inf2-counter" are other metrics."""
     wanted = 'SELECT SUM("sd21-inf2-counter") FROM SCHEMA("hw-agnostic-infer")'
