@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from controller.errors import ConfigError
+from controller.policy.model import Application
+from controller.policy.weights import base_weights, cost_per_request, weight_strategy
 from controller.recording.files import recording_files
 from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
 
@@ -65,6 +67,19 @@ def read(paths: Iterable[Path], unread: Callable[[Unread], None], watched: Calla
             yield recorded
 
 
+def _impossible(application: Application) -> str:
+    """Why nothing can be computed with an application, as no version takes it from a file; "" where something can."""
+    if application.metric_period_s <= 0:
+        return f"application.metric_period_s: found {application.metric_period_s}; allowed: more than 0"
+    try:
+        base_weights(application.units, weight_strategy(application), None, {})
+        for unit in application.units:
+            cost_per_request(unit)
+    except ValueError as error:
+        return f"application: {error}"
+    return ""
+
+
 def _decisions(file: Path, stream: IO[bytes], decoder: Decoder, unread: Callable[[Unread], None]) -> Iterator[Recorded]:
     number = 0
     try:
@@ -78,7 +93,11 @@ def _decisions(file: Path, stream: IO[bytes], decoder: Decoder, unread: Callable
             except LineError as error:
                 unread(Unread(str(file), number, str(error)))
                 continue
-            if recorded is not None:
-                yield recorded
+            if recorded is None:
+                continue
+            if problem := _impossible(recorded.snapshot.application):
+                unread(Unread(str(file), number, problem))
+                continue
+            yield recorded
     except (OSError, EOFError, zlib.error) as error:
         unread(Unread(str(file), 0, f"ends early after line {number}: {error}"))

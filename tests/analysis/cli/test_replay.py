@@ -10,6 +10,7 @@ import gzip
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -106,6 +107,32 @@ def test_bad_lines_are_named_and_the_rest_is_replayed() -> None:
     assert "missing.jsonl: cannot be read: No such file or directory" in result.stderr
     assert "broken.jsonl: 25 more unreadable lines" in result.stderr
     assert f"{KEY}  {whole - 1} decisions replayed, no difference" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"metric_period_s": 0}, "application.metric_period_s: found 0; allowed: more than 0"),
+        ({"units": []}, "application: no deployment units, so there is nothing to weigh"),
+        ({"price_per_hour": 0.0}, "application: price of sd21-inf2 must be greater than zero"),
+        ({"throughput": -1.0}, "application: throughput of sd21-inf2 must not be negative, got -1"),
+        ({"weight": -1}, "application: explicit weights must not be negative and not all be zero"),
+    ],
+    ids=str,
+)
+def test_an_application_that_no_version_takes_is_named(changes: dict[str, Any], problem: str) -> None:
+    """A recording that somebody edited ended the replay with a traceback, far from its line."""
+    first, *rest = gzip.decompress(RECORDING.read_bytes()).splitlines(keepends=True)
+    defined = json.loads(first)
+    whole = defined["application"]
+    whole.update(changes if changes.keys() <= whole.keys() else {})
+    for unit in whole["units"][:1]:
+        unit.update(changes if changes.keys() <= unit.keys() else {})
+    Path("edited.jsonl").write_bytes(json.dumps(defined).encode() + b"\n" + b"".join(rest))
+    result = _replay("edited.jsonl", "--what-if")
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert f"edited.jsonl:2: {problem}" in result.stderr
+    assert "no recorded decision could be read" in result.stderr
 
 
 @pytest.mark.parametrize(
