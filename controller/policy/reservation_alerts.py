@@ -28,9 +28,9 @@ def _ending(snapshot: Snapshot, unit: Unit, observed: UnitObservation) -> Iterat
         if not one.moves_at - NOTICE_S <= snapshot.now < one.ends_at:
             continue
         words = (
-            f"{unit.name}: Capacity Block {one.reservation} ends at {text.clock_time(one.ends_at)}; {one.nodes} of its {one.of_nodes} "
-            f"node(s) run in it. Karpenter drains them from {text.clock_time(one.drained_at)} on, and traffic moves at "
-            f"{text.clock_time(one.moves_at)}; extend the block, or let NodePool {observed.pool.name} launch something else by then"
+            f"{unit.name}: Capacity Block {one.reservation} ends at {text.date_time(one.ends_at)}; {one.nodes} of its {one.of_nodes} "
+            f"node(s) run in it. Karpenter drains them from {text.date_time(one.drained_at)} on, and traffic moves at "
+            f"{text.date_time(one.moves_at)}; extend the block, or let NodePool {observed.pool.name} launch something else by then"
         )
         yield Alert(f"reservation/{unit.name}/{one.reservation}", "warning", words)
 
@@ -54,7 +54,7 @@ def _exhausted(snapshot: Snapshot, unit: Unit, observed: UnitObservation) -> Ite
     zones = unit.zones or pool.zones
     if any(one.free and one.instance_type in types and (not zones or one.zone in zones) for one in observed.reservations):
         return
-    ended = [f"{one.id} ended at {text.clock_time(one.ends_at)}" for one in observed.blocks if one.ends_at and one.ends_at <= snapshot.now]
+    ended = [f"{one.id} ended at {text.date_time(one.ends_at)}" for one in observed.blocks if one.ends_at and one.ends_at <= snapshot.now]
     why = f" ({text.listing(ended)})" if ended else ""
     words = (
         f"{unit.name}: pods wait, NodePool {pool.name} launches only into reservations, and no active one has a free instance{why}: buy or "

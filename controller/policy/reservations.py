@@ -114,7 +114,7 @@ def held_words(observed: UnitObservation) -> tuple[str, ...]:
     found = []
     for one in (one for one in observed.pool.held if one.reservation):
         end = ends.get(one.reservation)
-        when = f", which ends at {text.clock_time(end)}" if end is not None else ""
+        when = f", which ends at {text.date_time(end)}" if end is not None else ""
         kind = "Capacity Block" if one.block else "reservation"
         found.append(f"NodePool {observed.pool.name}: {one.count} instance(s) in {kind} {one.reservation}{when}")
     return tuple(found)
@@ -170,6 +170,6 @@ def ending_details(snapshot: Snapshot, *, planned: bool = False) -> dict[str, st
         "units": text.listing(names),
         "replicas": str(sum(leaving(snapshot, name, planned=planned) for name in names)),
         "reservation": first.reservation,
-        "end": text.clock_time(first.ends_at),
-        "drain": text.clock_time(first.drained_at),
+        "end": text.date_time(first.ends_at),
+        "drain": text.date_time(first.drained_at),
     }

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 _MINUTE = 60
 _HOUR = 3600
 _DAY = 24 * _HOUR
+_ERA = 146_097  # days of 400 years
+_TO_MARCH_OF_YEAR_0 = 719_468  # days before the Unix epoch
 _MILLION = 1e6
 _LISTED = 12  # names; the longest name of Kubernetes has 253 characters
 
@@ -28,15 +30,37 @@ def duration(seconds: float) -> str:
 
 
 def clock_time(at: float) -> str:
-    """A time of day, ``14:06:10 UTC``.
+    """A time of day, ``14:06:10 UTC``: for what comes within the hour. See `date_time` for the rest.
+
+    Args:
+        at: Seconds since the Unix epoch.
+    """
+    return f"{_time_of_day(at)} UTC" if math.isfinite(at) else "an unknown time"
+
+
+def date_time(at: float) -> str:
+    """A date and a time, ``2026-08-25T14:06:10Z``, as everywhere else that people read one.
+
+    The day is computed from the number of days by the rule of the Gregorian calendar, because the policy imports no clock: 400 years have
+    146,097 days, and a year that begins in March has its leap day at the end.
 
     Args:
         at: Seconds since the Unix epoch.
     """
     if not math.isfinite(at):
         return "an unknown time"
+    era, day_of_era = divmod(int(at) // _DAY + _TO_MARCH_OF_YEAR_0, _ERA)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month = (5 * day_of_year + 2) // 153  # 0: March
+    day = day_of_year - (153 * month + 2) // 5 + 1
+    year = 400 * era + year_of_era + month // 10
+    return f"{year:04}-{(month + 2) % 12 + 1:02}-{day:02}T{_time_of_day(at)}Z"
+
+
+def _time_of_day(at: float) -> str:
     minutes, seconds = divmod(int(at) % _DAY, _MINUTE)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02} UTC"
+    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
 
 def listing(names: Iterable[str]) -> str:

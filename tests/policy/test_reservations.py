@@ -48,7 +48,7 @@ from controller.policy.reservations import (
     moments,
     unknown_ends,
 )
-from controller.policy.text import clock_time
+from controller.policy.text import date_time
 from tests.policy.support import G6, INF2, TRN1, change, pods, scaler
 from tests.support.applications import NOW, memory, snapshot
 
@@ -433,8 +433,8 @@ def test_the_details_of_the_first_end() -> None:
         "units": INF2,
         "replicas": "2",
         "reservation": "cr-1",
-        "end": clock_time(ENDS_AT),
-        "drain": clock_time(DRAINED_AT),
+        "end": date_time(ENDS_AT),
+        "drain": date_time(DRAINED_AT),
     }
     both = _two_blocks(MOVES_AT)
     sooner = replace(BLOCK, id="cr-0", instance_type="trn1.2xlarge", ends_at=ENDS_AT - 60)
@@ -457,8 +457,8 @@ def test_what_instances_run_in_word_for_word() -> None:
     made = change(_two_blocks(), INF2, blocks=(BLOCK,), reservations=(Reservation("cr-9", "inf2.xlarge", "us-west-2a", ends_at=ENDS_AT),))
     made = change(made, INF2, pool_held=(*made.units[INF2].pool.held[1:3], Held("inf2.xlarge", "cr-9", 4), Held("inf2.xlarge", "cr-8", 1)))
     assert held_words(made.units[INF2]) == (
-        f"NodePool inf2: 2 instance(s) in Capacity Block cr-1, which ends at {clock_time(ENDS_AT)}",
-        f"NodePool inf2: 4 instance(s) in reservation cr-9, which ends at {clock_time(ENDS_AT)}",
+        f"NodePool inf2: 2 instance(s) in Capacity Block cr-1, which ends at {date_time(ENDS_AT)}",
+        f"NodePool inf2: 4 instance(s) in reservation cr-9, which ends at {date_time(ENDS_AT)}",
         "NodePool inf2: 1 instance(s) in reservation cr-8",
     )
     assert held_words(change(made, INF2, reservations=None).units[INF2])[1] == "NodePool inf2: 4 instance(s) in reservation cr-9"
@@ -486,8 +486,8 @@ def test_whether_the_answer_of_ec2_is_awaited(source: Source, *, waits: bool) ->
 def test_the_notice_of_an_end_word_for_word(now: float, *, warned: bool) -> None:
     """A day is the time to buy another block; after its end the notice would hide others."""
     words = (
-        f"sd21-inf2: Capacity Block cr-1 ends at {clock_time(ENDS_AT)}; 2 of its 6 node(s) run in it. Karpenter drains them from "
-        f"{clock_time(DRAINED_AT)} on, and traffic moves at {clock_time(MOVES_AT)}; extend the block, or let NodePool inf2 launch "
+        f"sd21-inf2: Capacity Block cr-1 ends at {date_time(ENDS_AT)}; 2 of its 6 node(s) run in it. Karpenter drains them from "
+        f"{date_time(DRAINED_AT)} on, and traffic moves at {date_time(MOVES_AT)}; extend the block, or let NodePool inf2 launch "
         "something else by then"
     )
     found = [one for one in reservation_alerts(_two_blocks(now)) if one.key.endswith("/cr-1")]
@@ -538,7 +538,7 @@ def test_the_alert_of_a_pool_without_room_word_for_word(changes: dict[str, Any],
     if why is None:
         assert found == []
     else:
-        text = words.format(why=why.format(end=clock_time(ENDS_AT), now=clock_time(ENDS_AT + 60)))
+        text = words.format(why=why.format(end=date_time(ENDS_AT), now=date_time(ENDS_AT + 60)))
         assert found == [Alert("reserved/sd21-inf2", "critical", text)]
 
 

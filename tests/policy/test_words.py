@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from controller.clock import LATEST, format_rfc3339
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import decide
@@ -34,6 +38,19 @@ from tests.support.applications import NOW, application, memory, routing, snapsh
 def test_durations_have_at_most_two_units(seconds: float, words: str) -> None:
     """More would be noise."""
     assert text.duration(seconds) == words
+
+
+@given(at=st.floats(0, LATEST))
+@example(at=951_782_400.0)
+@example(at=4_107_542_400.0)
+def test_a_date_is_that_of_the_calendar(at: float) -> None:
+    """Leap days and centuries included; the policy computes it by itself."""
+    assert text.date_time(at) == format_rfc3339(at)
+
+
+def test_a_time_that_is_none() -> None:
+    """AWS may say anything."""
+    assert {text.date_time(at) for at in (math.inf, math.nan)} == {text.clock_time(math.inf)} == {"an unknown time"}
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
