@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from controller.clock import Clock
+from controller.errors import RemoteError
 from controller.notifiers.backlog import Item
 from controller.notifiers.redact import DEFAULT, Redactor
 from controller.notifiers.sink import Change, Limits, Sink, SinkHealth
@@ -90,6 +91,12 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a notification must never fail its caller
             _log.error("notifier.publish_failed", error=type(error).__name__)  # no text: it is not redacted yet
 
+    def beside(self, name: str, error: RemoteError | None) -> None:
+        """Notes how other work with the receiver of one sink went; see `Sink.beside`."""
+        for sink in self._sinks:
+            if sink.name == name:
+                sink.beside(error)
+
     def forget(self) -> None:
         """Forgets what was sent lately: another process may have sent something else since, so that nothing repeats it."""
         for sink in self._sinks:
@@ -136,7 +143,7 @@ class Dispatcher:
             application="",
             reason=SINK_DEAD if died else SINK_WORKS,
             title=f"notifications: {name} does not deliver" if died else f"notifications: {name} delivers again",
-            why=error if died else f"a message was delivered; the last failure was: {error}",
+            why=error if died else f"the last failure was: {error}",
             next=f"every new message is tried on {name} again; mode changes are not affected" if died else "",
             at=self._clock.now(),
             dedup_key=f"notifier:{name}",

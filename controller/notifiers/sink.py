@@ -74,7 +74,7 @@ class SinkHealth:
 
     Attributes:
         name: The sink's name.
-        ok: Whether its last attempt delivered (or it made none yet) and no attempt hangs.
+        ok: Whether its last attempt delivered (or it made none yet), no attempt hangs, and its other work succeeded last.
         dead: Whether it failed too often in a row, gave up a message or hangs, and has delivered nothing since.
         last_ok_at: When it last delivered, seconds since the Unix epoch; None: never.
         last_error: Its last failure, redacted and short; kept after it recovers, "" if it never failed.
@@ -145,6 +145,7 @@ class Sink:
         self._last_ok_at: float | None = None
         self._last_error = ""
         self._failures = self._sent = self._failed = self._dropped = self._suppressed = self._retried = 0
+        self._beside_failures = 0  # in a row, of the receiver's other work
         self._thread = threading.Thread(target=self._run, name=f"notifier-{self.name}", daemon=True)
         self._thread.start()
 
@@ -181,7 +182,7 @@ class Sink:
             hang = self._hang()
             return SinkHealth(
                 name=self.name,
-                ok=not (self._dead or self._failures or hang),
+                ok=not (self._dead or self._failures or self._beside_failures or hang),
                 dead=self._dead,
                 last_ok_at=self._last_ok_at,
                 last_error=hang or self._last_error,
@@ -203,6 +204,23 @@ class Sink:
             self._last_error = hang
             self._dead = True
             change = self._to_announce()
+        self._report(change)
+
+    def beside(self, error: RemoteError | None) -> None:
+        """Notes how other work with the same receiver went, which is no message: publishing the mode of every application.
+
+        Args:
+            error: Why it failed; None: it succeeded.
+        """
+        with self._ready:
+            if error is not None:
+                self._beside_failures += 1
+                self._last_error = self._describe(error)
+                lasts = not isinstance(error, Unavailable) or self._beside_failures >= self._limits.dead_after
+                change = self._to_announce() if lasts else None
+            else:
+                failed, self._beside_failures = self._beside_failures, 0
+                change = self._recovered() if failed and not self._failures else None
         self._report(change)
 
     def drain(self) -> None:
@@ -342,9 +360,8 @@ class Sink:
             self._failures = 0
             self._dead = False
             self._last_ok_at = self._clock.now()
-            recovered = self._announced
-            self._announced = False
-        self._report(Change.RECOVERED if recovered else None)
+            change = None if self._beside_failures else self._recovered()
+        self._report(change)
 
     def _failed_once(self, item: Item, error: BaseException) -> None:
         text = self._describe(error)
@@ -375,7 +392,7 @@ class Sink:
         _log.warning("notifier.gave_up", sink=self.name, kind=item.message.kind.value, attempts=attempts, error=error)
         self._report(change)
 
-    # --- helpers; the first two are called with the lock held ---
+    # --- helpers; the first three are called with the lock held ---
 
     def _hang(self) -> str:
         lasts = 0.0 if self._try_since is None else self._clock.monotonic() - self._try_since
@@ -388,6 +405,10 @@ class Sink:
         self._announced = True
         self._announced_at = now
         return Change.DIED
+
+    def _recovered(self) -> Change | None:
+        announced, self._announced = self._announced, False
+        return Change.RECOVERED if announced else None
 
     def _report(self, change: Change | None) -> None:
         """Logs and announces a change. Call it without the lock: it takes the locks of the other sinks in turn."""

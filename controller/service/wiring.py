@@ -17,6 +17,7 @@ from controller.catalog.reload import CatalogChange, CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, SystemClock
+from controller.errors import RemoteError
 from controller.mode_changes_first import ModeChangesFirst
 from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.notifiers.cloudwatch import CloudWatchNotifier
@@ -508,8 +509,15 @@ class Service:
                 self._publisher.publish(self._about())
 
     def _publish_modes(self) -> None:
-        if self._cloudwatch is not None:
+        """Publishes the mode of every application, and notes a failure as one of the sink: no message may come for days to show it."""
+        if self._cloudwatch is None or self._dispatcher is None:
+            return
+        problem = None
+        try:
             self._cloudwatch.publish_modes({view.application.key: view.mode for view in self.controller.views()})
+        except RemoteError as error:
+            problem = error
+        self._dispatcher.beside(self._cloudwatch.name, problem)
 
 
 def _refused(error: str, now: float, *, left_out: bool) -> Message:

@@ -351,6 +351,42 @@ def test_a_failed_alert_about_another_sink_raises_no_alert_about_this_one(dispat
     assert first.tries == 3, "only when a message of its own fails"
 
 
+def test_work_beside_the_messages_that_fails_shows_in_health_and_the_others_are_notified(dispatch: Dispatch) -> None:
+    """For days no message may come that would show that CloudWatch takes no metrics, or that no alarm could be created."""
+    metrics, other = Scripted("metrics"), Scripted("other")
+    dispatcher = dispatch(metrics, other, dead_after=3)
+    for _ in range(2):
+        dispatcher.beside("metrics", Forbidden("PutMetricAlarm: AccessDenied"))
+    found = health(dispatcher, "metrics")
+    assert (found.ok, found.last_error) == (False, "PutMetricAlarm: AccessDenied")
+    notified = other.next()
+    assert (notified.kind, notified.reason, notified.why) == (ALERT, "NotifierDead", "PutMetricAlarm: AccessDenied")
+    dispatcher.publish(a_message())
+    metrics.next()
+    idle(dispatcher)
+    assert not health(dispatcher, "metrics").ok, "a message that arrives makes no alarm"
+    dispatcher.beside("metrics", None)
+    assert health(dispatcher, "metrics").ok
+    assert [other.next().kind for _ in range(2)] == [MessageKind.FAILOVER, RESOLVED]
+    idle(dispatcher)
+    assert not other.rest()
+
+
+def test_one_time_out_beside_the_messages_notifies_nobody(dispatch: Dispatch) -> None:
+    """The next heartbeat comes within a minute."""
+    metrics, other = Scripted("metrics"), Scripted("other")
+    dispatcher = dispatch(metrics, other, dead_after=2)
+    dispatcher.beside("metrics", Unavailable("time-out"))
+    assert not health(dispatcher, "metrics").ok
+    dispatcher.beside("metrics", None)
+    assert health(dispatcher, "metrics").ok
+    idle(dispatcher)
+    assert not other.rest()
+    for _ in range(2):
+        dispatcher.beside("metrics", Unavailable("time-out"))
+    assert other.next().kind is ALERT
+
+
 def test_secrets_are_masked_in_what_is_sent_and_in_health(dispatch: Dispatch) -> None:
     hook = "https://hooks.slack.com/services/T00/B00/abcdefghijkl"
     good, bad = Scripted("good"), Scripted("bad", ValueError(f"cannot reach {hook}\nsecond line {'x' * 500}"))

@@ -106,10 +106,30 @@ def _metrics(port: int) -> str:
     return text
 
 
-def _sink(status: dict[str, object]) -> dict[str, object]:
+def test_metrics_that_cloudwatch_does_not_take_show_in_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick beside the sink would stay until a message comes, which may take months."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cluster, collector = Cluster(SystemClock()), Collector()
+    try:
+        with running(
+            make_service(cluster, tmp_path, sinks=(collector,), cloudwatch={"enabled": True, "publish_interval_s": 10})
+        ) as service:
+            wait_for("the trouble in the status", lambda: not _sink(service.status(), "cloudwatch")["ok"])
+            shown = _sink(service.status(), "cloudwatch")
+            wait_for("the other sink", lambda: any(m.title == "notifications: cloudwatch does not deliver" for m in collector.messages))
+    finally:
+        cluster.close()
+    assert (shown["sent"], shown["failed"]) == (0, 0)
+    assert "no AWS credentials" in str(shown["lastError"])
+
+
+def _sink(status: dict[str, object], name: str = "slack") -> dict[str, object]:
     sinks = status["notifiers"]
     assert isinstance(sinks, list)
-    found: dict[str, object] = next(one for one in sinks if one["name"] == "slack")
+    found: dict[str, object] = next(one for one in sinks if one["name"] == name)
     return found
 
 
