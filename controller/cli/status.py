@@ -39,13 +39,13 @@ from controller.policy.availability import healthy_targets
 from controller.policy.cost import price_words
 from controller.policy.decide import observed_mode
 from controller.policy.found_floors import standing
-from controller.policy.guards import reason_text
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Override, Snapshot, Verdict
 from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
+from controller.service.override_words import pause_words, pin_words
 from controller.service.status import HEARTBEAT_S, read_status
 from controller.service.unit_state import unit_state
 from controller.signals import objects
@@ -268,16 +268,9 @@ def _override(seen: Observation, width: int) -> Iterator[Line]:
     if override.problem:
         yield from wrapped("bad", f"  {ICONS['warn']} ", f"override cannot be read, so everything is paused: {override.problem}", width)
     if override.pauses(now):
-        yield from wrapped(
-            "warn", "  ॥ ", f"PAUSED {_until(override.paused_until)}: {reason_text(override.paused_why, override.paused_by)}", width
-        )
+        yield from wrapped("warn", "  ॥ ", f"PAUSED {pause_words(override)}", width)
     if override.pin(now) is not None:
-        words = f"PINNED to {override.pinned_mode} {_until(override.pinned_until)}: {reason_text(override.pinned_why, override.pinned_by)}"
-        yield from wrapped("warn", "  ॥ ", words, width)
-
-
-def _until(until: float | None) -> str:
-    return "until it is lifted" if until is None or until == float("inf") else f"until {format_rfc3339(until)}"
+        yield from wrapped("warn", "  ॥ ", f"PINNED {pin_words(override)}", width)
 
 
 def _table(seen: Observation, width: int) -> Iterator[Line]:

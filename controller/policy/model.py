@@ -8,7 +8,7 @@ Tuples, not lists: what a decision was made from cannot change afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -545,6 +545,13 @@ class Override:
     def pin(self, now: float) -> Mode | None:
         """The mode that a pin asks for at `now` (seconds since the Unix epoch); None without one, or after its end."""
         return None if self.pinned_until is not None and now >= self.pinned_until else self.pinned_mode
+
+    def standing(self, now: float) -> Override:
+        """The same without a pause and a pin that have ended at `now` (seconds since the Unix epoch): their annotations may stay."""
+        left = self if self.pauses(now) else replace(self, paused_until=None, paused_why="", paused_by="")
+        if self.pin(now) is None:
+            left = replace(left, pinned_mode=None, pinned_until=None, pinned_why="", pinned_by="")
+        return left
 
 
 @dataclass(frozen=True, slots=True)

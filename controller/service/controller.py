@@ -31,7 +31,16 @@ from controller.service.application_status import ApplicationStatus
 from controller.service.executor import Executor, Outcome
 from controller.service.explanation import next_step
 from controller.service.fair_lock import FairLock
-from controller.service.messages import Raised, adopted, alert_changes, alerts_of_removed, override_changes, raised_before, routed
+from controller.service.messages import (
+    Raised,
+    adopted,
+    alert_changes,
+    alerts_of_removed,
+    override_changes,
+    raised_before,
+    readable_override,
+    routed,
+)
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
 from controller.service.takeover import Takeover
@@ -81,7 +90,7 @@ class _Record:
     at: float = 0.0  # when the last pass decided, monotonic
     failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
     passing: bool = False  # a pass is under way, which may be about to save; guarded by the controller's lock
-    override: Override | None = None  # None: not observed yet
+    override: Override | None = None  # that stood when it was readable last; None: not observed yet
     ledger: Ledger = field(default_factory=Ledger)
 
 
@@ -442,9 +451,11 @@ class Controller:
             if self._records.get(snapshot.application.key) is record:  # otherwise it was removed, and nothing would resolve its alerts
                 record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, mode, coming)
                 self.publish(messages)
-        if record.override is not None:
-            news += override_changes(snapshot, record.override, mode)
-        record.override = snapshot.routing.override
+        override = readable_override(snapshot)
+        if override is not None:
+            if record.override is not None:
+                news += override_changes(snapshot, record.override, override, mode)
+            record.override = override
         self.publish(news)
 
     def publish(self, messages: Iterable[Message]) -> None:

@@ -11,11 +11,12 @@ from typing import Final
 from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.figures import Figures
-from controller.policy.guards import reason_text, until_text
+from controller.policy.guards import reason_text
 from controller.policy.memory import author
 from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
+from controller.service.override_words import until_when
 from controller.signals.load_balancer.turns import Load
 
 AGAIN_S: Final = 600.0
@@ -267,44 +268,59 @@ def control(application: str, reason: str, title: str, why: str, at: float, seve
     return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
 
 
-def override_changes(snapshot: Snapshot, before: Override, mode: Mode | None) -> Iterator[Message]:
-    """The messages about a pause and a pin that a person set, changed or removed, each on its own.
+def readable_override(snapshot: Snapshot) -> Override | None:
+    """The override that stands, without a pause and a pin that have ended; None where it is not known.
+
+    It is not known without an Ingress, and where an annotation cannot be read, which counts as a pause and has an alert of its own.
+    """
+    found = snapshot.routing.override
+    return None if found.problem or not snapshot.routing.exists else found.standing(snapshot.now)
+
+
+def override_changes(snapshot: Snapshot, before: Override, now: Override, mode: Mode | None) -> Iterator[Message]:
+    """The messages about a pause and a pin that a person set, changed or removed, or that ended, each on its own.
 
     Args:
         snapshot: What is observed.
-        before: The override that the last pass observed.
+        before: The override that stood when it was readable last, see `readable_override`.
+        now: The override that stands now.
         mode: The present mode; None where it is not known.
     """
-    yield from (replace(message, mode=str(mode or "")) for message in _override_changes(snapshot, before))
+    yield from (replace(message, mode=str(mode or "")) for message in _override_changes(snapshot, before, now))
 
 
-def _override_changes(snapshot: Snapshot, before: Override) -> Iterator[Message]:
-    now = snapshot.routing.override
+def _override_changes(snapshot: Snapshot, before: Override, now: Override) -> Iterator[Message]:
     if (now.paused_until, now.paused_why, now.paused_by) != (before.paused_until, before.paused_why, before.paused_by):
-        yield _paused(snapshot, before)
+        yield _paused(snapshot, before, now)
     pin = (now.pinned_mode, now.pinned_until, now.pinned_why, now.pinned_by)
     if pin != (before.pinned_mode, before.pinned_until, before.pinned_why, before.pinned_by):
-        yield _pinned(snapshot, before)
+        yield _pinned(snapshot, before, now)
 
 
-def _paused(snapshot: Snapshot, before: Override) -> Message:
-    now, key = snapshot.routing.override, snapshot.application.key
+def _paused(snapshot: Snapshot, before: Override, now: Override) -> Message:
+    key = snapshot.application.key
     if now.paused_until is None:
         was = reason_text(before.paused_why, before.paused_by)
-        return _override(snapshot, "the pause was removed", f"it said: {was}", "the controller acts again")
+        return _override(snapshot, f"the pause {_over(before.paused_until, snapshot.now)}", f"it said: {was}", "the controller acts again")
     words = reason_text(now.paused_why, now.paused_by)
-    until = until_text(now.paused_until, snapshot.now)
-    return _override(snapshot, f"paused until {until}", words, f"nothing changes until then; to end it: failoverctl resume {key}")
+    then = f"nothing changes until then; to end it: failoverctl resume {key}"
+    return _override(snapshot, f"paused {until_when(now.paused_until)}", words, then)
 
 
-def _pinned(snapshot: Snapshot, before: Override) -> Message:
-    now, key = snapshot.routing.override, snapshot.application.key
+def _pinned(snapshot: Snapshot, before: Override, now: Override) -> Message:
+    key = snapshot.application.key
     if now.pinned_mode is None:
         was = reason_text(before.pinned_why, before.pinned_by)
-        return _override(snapshot, f"the pin to {before.pinned_mode} mode was removed", f"it said: {was}", "the guards decide again")
-    until = until_text(now.pinned_until, snapshot.now)
+        what = f"the pin to {before.pinned_mode} mode {_over(before.pinned_until, snapshot.now)}"
+        return _override(snapshot, what, f"it said: {was}", "the guards decide again")
     words = reason_text(now.pinned_why, now.pinned_by)
-    return _override(snapshot, f"pinned to {now.pinned_mode} mode until {until}", words, f"to end it: failoverctl resume {key}")
+    what = f"pinned to {now.pinned_mode} mode {until_when(now.pinned_until)}"
+    return _override(snapshot, what, words, f"to end it: failoverctl resume {key}")
+
+
+def _over(until: float | None, now: float) -> str:
+    """How an override went: by its own end, or by a person."""
+    return "has ended" if until is not None and until <= now else "was removed"
 
 
 def _override(snapshot: Snapshot, what: str, why: str, then: str) -> Message:

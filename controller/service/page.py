@@ -22,12 +22,12 @@ from controller.policy.availability import healthy_targets
 from controller.policy.cost import hourly, spend_per_hour
 from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
-from controller.policy.guards import reason_text
 from controller.policy.model import Mode, ModeChange, Verdict
 from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.controller import View
 from controller.service.explanation import next_step
+from controller.service.override_words import pause_words, pin_words
 from controller.service.page_style import CSS
 from controller.service.unit_state import unit_state
 
@@ -148,9 +148,9 @@ def _application(view: View, *, alone: bool) -> Iterator[str]:
 def _override(view: View) -> Iterator[str]:
     override, now = view.snapshot.routing.override, view.snapshot.now
     if override.pauses(now):
-        yield f"<p class=warn>॥ Paused: {escape(reason_text(override.paused_why, override.paused_by))}</p>"
+        yield f"<p class=warn>॥ Paused {escape(pause_words(override))}</p>"
     if override.pin(now) is not None:
-        yield f"<p class=warn>॥ Pinned to {override.pinned_mode}: {escape(reason_text(override.pinned_why, override.pinned_by))}</p>"
+        yield f"<p class=warn>॥ Pinned {escape(pin_words(override))}</p>"
 
 
 def _traffic(view: View) -> str:

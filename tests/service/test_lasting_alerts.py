@@ -147,6 +147,34 @@ def test_what_was_said_of_an_override_in_an_earlier_term_counts_no_longer() -> N
     assert len(passes.overrides) == 1, "the beginning of the pause"
 
 
+def test_people_hear_that_a_pause_ended_by_itself() -> None:
+    """Its annotations stay on the Ingress, so that nothing there changes; from then on the controller acts again."""
+    passes = Passes()
+    passes.broken = False
+    passes.go_on(30)
+    passes.override = Override(paused_until=NOW + 90, paused_why="drill", paused_by="ann")
+    passes.go_on(600)
+    assert [title.partition(" until")[0] for title in passes.overrides] == ["sd21: paused", "sd21: the pause has ended"]
+    passes.override = Override()
+    passes.go_on(60)
+    assert len(passes.overrides) == 2, "that somebody cleared what had ended is no news"
+
+
+def test_a_pause_that_becomes_unreadable_was_not_removed() -> None:
+    """It still counts as one, and has an alert. What stands once it can be read again is compared with what stood before."""
+    passes = Passes()
+    passes.broken = False
+    passes.go_on(30)
+    passes.override = Override(paused_until=NOW + 9e5, paused_why="drill", paused_by="ann")
+    passes.go_on(30)
+    passes.override, passes.broken = Override(), True
+    passes.go_on(60)
+    assert len(passes.overrides) == 1, "the beginning of the pause"
+    passes.broken = False
+    passes.go_on(60)
+    assert passes.overrides[1:] == ["sd21: the pause was removed"]
+
+
 class Kept(Store):
     """A store that keeps the alerts beside the memory, as the real one does."""
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from controller.clock import format_rfc3339
 from controller.policy.model import Alert, Mode, Override
 from controller.policy.reasons import Reason
 from controller.ports import MessageKind
-from controller.service.messages import ENDED_S, RECALLED_S, Raised, alert_changes, alerts_of_removed, override_changes, raised_before
+from controller.service.messages import (
+    ENDED_S,
+    RECALLED_S,
+    Raised,
+    alert_changes,
+    alerts_of_removed,
+    override_changes,
+    raised_before,
+    readable_override,
+)
 from tests.support.applications import NOW, snapshot
 
 
@@ -97,8 +109,14 @@ BOTH = replace(DRILL, pinned_mode=Mode.CAPACITY, pinned_until=NOW + 7200, pinned
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [
-        pytest.param(Override(), DRILL, [("sd21: paused until 1 h from now", "drill (ann)")], id="a pause"),
-        pytest.param(DRILL, BOTH, [("sd21: pinned to capacity mode until 2 h from now", "load test (bob)")], id="a pin beside it"),
+        pytest.param(Override(), DRILL, [(f"sd21: paused until {format_rfc3339(NOW + 3600)}", "drill (ann)")], id="a pause"),
+        pytest.param(Override(), replace(DRILL, paused_until=math.inf), [("sd21: paused until it is lifted", "drill (ann)")], id="no end"),
+        pytest.param(
+            DRILL,
+            BOTH,
+            [(f"sd21: pinned to capacity mode until {format_rfc3339(NOW + 7200)}", "load test (bob)")],
+            id="a pin beside it",
+        ),
         pytest.param(
             BOTH,
             Override(),
@@ -109,11 +127,15 @@ BOTH = replace(DRILL, pinned_mode=Mode.CAPACITY, pinned_until=NOW + 7200, pinned
             id="both are removed",
         ),
         pytest.param(
-            Override(),
-            Override(problem="x: found 'y'"),
-            [],
-            id="unreadable, which has an alert of its own",
+            replace(BOTH, paused_until=NOW, pinned_until=NOW - 1),
+            replace(BOTH, paused_until=NOW, pinned_until=NOW - 1),
+            [
+                ("sd21: the pause has ended", "it said: drill (ann)"),
+                ("sd21: the pin to capacity mode has ended", "it said: load test (bob)"),
+            ],
+            id="both have ended, and their annotations stay",
         ),
+        pytest.param(Override(), replace(DRILL, paused_until=NOW - 1), [], id="a pause that had ended when it came"),
         pytest.param(DRILL, DRILL, [], id="nothing new"),
     ],
 )
@@ -121,7 +143,16 @@ def test_each_override_is_announced_with_its_own_reason_and_author(before: Overr
     """Never with the reason of a decision."""
     made = snapshot()
     made = replace(made, routing=replace(made.routing, override=now))
-    assert [(message.title, message.why) for message in override_changes(made, before, Mode.COST)] == said
+    readable = readable_override(made)
+    assert readable is not None
+    assert [(message.title, message.why) for message in override_changes(made, before, readable, Mode.COST)] == said
+
+
+@pytest.mark.parametrize("gone", [{"exists": False, "override": Override()}, {"override": Override(problem="x: found 'y'")}])
+def test_what_cannot_be_read_removes_no_override(gone: dict[str, Any]) -> None:
+    """Without an Ingress nothing says what stands, and what is unreadable counts as a pause."""
+    made = snapshot()
+    assert readable_override(replace(made, routing=replace(made.routing, **gone))) is None
 
 
 def test_a_new_alert_says_what_comes_next_and_nobody_asks_without_one() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from controller.cli.observe import judge
+from controller.clock import format_rfc3339
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verdict, Verification
 from controller.policy.reasons import Reason
@@ -87,6 +88,15 @@ def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
     assert len({name for html in pages for name in re.findall(r"application=([^\"]+)\"", html)}) == 1000
     assert page(views, PROCESS, number=10**5) == pages[-1]
     assert "<h1>shop/app-0007</h1>" in page(views, PROCESS, wanted="shop/app-0007")
+
+
+def test_an_override_is_shown_with_its_end() -> None:
+    """People on call must see when the controller acts again."""
+    override = Override(NOW + 60, "drill", "ann", Mode.COST, None, "budget", "bob")
+    made = _shown(snapshot())
+    html = page([_view(replace(made, routing=replace(made.routing, override=override)))], PROCESS)
+    assert f"॥ Paused until {format_rfc3339(NOW + 60)}: drill (ann)" in html
+    assert "॥ Pinned to cost until it is lifted: budget (bob)" in html
 
 
 def test_nothing_of_others_becomes_markup_and_nothing_comes_from_elsewhere() -> None:
