@@ -84,7 +84,7 @@ def show_status(options: Options, application: str | None, *, watch: bool, as_js
     screen = Screen()
     try:
         selection = select(options, application)
-        shown = _Shown(selection, screen, as_json=as_json, watch=watch, lasting=watch or until is not None)
+        shown = _Shown(selection, screen, clock, as_json=as_json, watch=watch, lasting=watch or until is not None)
         _follow(ApplicationObserver(selection, clock), selection.chosen, shown, clock, until=until, timeout_s=timeout_s)
     except KeyboardInterrupt:
         return 0 if until is None else _INTERRUPTED
@@ -126,13 +126,14 @@ class _Shown:
     Args:
         selection: The connection, and where the controller runs, for what it published.
         screen: The terminal.
+        clock: Tells whether the Lease has run out.
         as_json: Whether to write JSON.
         watch: Whether to redraw, if there is a terminal.
         lasting: Whether there is more than one observation.
     """
 
-    def __init__(self, selection: Selection, screen: Screen, *, as_json: bool, watch: bool, lasting: bool) -> None:
-        self.lasting = lasting
+    def __init__(self, selection: Selection, screen: Screen, clock: Clock, *, as_json: bool, watch: bool, lasting: bool) -> None:
+        self.lasting, self._clock = lasting, clock
         self._session, self._namespace = selection.session, selection.settings.kubernetes.state_namespace
         self._screen, self._json = screen, as_json
         self._redraw = watch and not as_json and sys.stdout.isatty()
@@ -145,7 +146,7 @@ class _Shown:
                 self._changes.draw(one.snapshot.application.key, change_essence(one), change_line(one))
             return
         published = read_status(self._session, self._namespace)
-        replicas = read_replicas(self._session, self._namespace)
+        replicas = read_replicas(self._session, self._namespace, self._clock.now())
         if self._json:
             for one in observations:
                 click.echo(json.dumps(status_document(one, running_for(one, published, replicas)), sort_keys=True))
@@ -386,11 +387,15 @@ def _replicas(replicas: Replicas, width: int) -> Iterator[Line]:
         yield from wrapped("unknown", f"  {ICONS['unknown']} ", f"replicas of the controller: {replicas.problem}", width)
         return
     leads = f"{replicas.leader} leads" if replicas.leader else "no replica leads"
+    if replicas.lapsed is not None:
+        leads += f" ({replicas.lapsed.holder} renewed the Lease last at {format_rfc3339(replicas.lapsed.renewed_at)})"
     if replicas.standby:
-        yield from wrapped("good" if replicas.leader else "bad", "  ", f"{leads}, standby {text.listing(replicas.standby)}", width)
+        words = f"{leads}, standby {text.listing(replicas.standby)}"
     else:
         unready = f"; not ready: {text.listing(replicas.unready)}" if replicas.unready else ""
-        yield from wrapped("warn", f"  {ICONS['warn']} ", f"{leads}, no other replica is ready to take over{unready}", width)
+        words = f"{leads}, no other replica is ready to take over{unready}"
+    style = "bad" if not replicas.leader else "good" if replicas.standby else "warn"
+    yield from wrapped(style, "  " if style == "good" else f"  {ICONS[style]} ", words, width)
 
 
 def _override_document(override: Override, now: float) -> dict[str, Any]:
@@ -461,5 +466,8 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
             "unready": list(replicas.unready),
             "dryRun": list(replicas.dry),
             "problem": replicas.problem or None,
+            "leaseLapsed": None
+            if replicas.lapsed is None
+            else {"holder": replicas.lapsed.holder, "renewedAt": format_rfc3339(replicas.lapsed.renewed_at)},
         },
     }

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
-from controller.cli.replicas import Replicas
+from controller.cli.replicas import Lapsed, Replicas
 from controller.cli.status import Running, change_essence, change_line, status_document, status_lines
 from controller.clock import format_rfc3339
 from controller.policy.conclusion import conclude
@@ -321,12 +321,17 @@ def test_a_guard_that_passes_for_want_of_an_answer_gets_no_tick() -> None:
             "  ⚠ pod-a leads, no other replica is ready to take over; not ready: pod-b",
             id="one is ready",
         ),
+        pytest.param(
+            Replicas("", ("pod-b",), lapsed=Lapsed("pod-a", NOW - 300)),
+            f"  ✖ no replica leads (pod-a renewed the Lease last at {format_rfc3339(NOW - 300)}), standby pod-b",
+            id="a Lease that ran out",
+        ),
         pytest.param(Replicas(problem="403 Forbidden"), "  ? replicas of the controller: 403 Forbidden", id="not allowed"),
     ],
 )
 def test_the_replicas_of_the_controller_are_shown(replicas: Replicas, line: str) -> None:
     """Who leads, and whether another one could take over."""
-    assert line in [shown for _, shown in status_lines(judge(snapshot(), memory()), Running(None, replicas), 80)]
+    assert line in [shown for _, shown in status_lines(judge(snapshot(), memory()), Running(None, replicas), 120)]
 
 
 def test_a_dry_run_is_called_one_and_nothing_is_called_dead() -> None:
