@@ -64,12 +64,20 @@ class ApplicationObserver:
     def observe(self, chosen: Sequence[Application]) -> dict[str, Observation]:
         """Observes these applications; they share one observation of the cluster.
 
+        The Ingress and the memory are read seconds apart. Where the controller changed the mode in between, the two contradict each other
+        as if somebody had changed it by hand: then all of it is observed once more.
+
         Returns:
             The observations by key.
 
         Raises:
             RemoteError: The API server gave no usable answer at all.
         """
+        found, contradict = self._observe(chosen)
+        return self._observe(chosen)[0] if contradict else found
+
+    def _observe(self, chosen: Sequence[Application]) -> tuple[dict[str, Observation], bool]:
+        """The observations, and whether the mode of an Ingress is another one than the controller remembers."""
         settings, clock = self._settings, self._clock
         health = observe_once(self._session, self._view, clock, chosen, cluster_wide=settings.kubernetes.cluster_wide)
         self._external.verify(chosen)
@@ -79,12 +87,14 @@ class ApplicationObserver:
         self._external.poll_prices(chosen)
         observer = ClusterObserver(self._view, self._external, lambda: health, clock, watch_budget_s=settings.freshness.watch_s)
         observer.configure(self._applications)
-        found = {}
+        found, contradict = {}, False
         for application in chosen:
             stored, published, further = _stored(self._store, application.key)
             snapshot = observer.snapshot(application, leader=True, epoch=stored.epoch, further=further)
-            found[application.key] = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=published)
-        return found
+            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=published)
+            contradict = contradict or (stored.memory.mode is not None and seen.memory.mode is not stored.memory.mode)
+            found[application.key] = seen
+        return found, contradict
 
     def _remedy(self, snapshot: Snapshot) -> Remedy:
         application = snapshot.application

@@ -11,9 +11,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
+from controller.clients.kube import Object
 from controller.clock import SystemClock
+from controller.policy.annotations import MARKER
+from controller.policy.model import Memory, Mode, ModeChange, Target
+from controller.policy.reasons import Reason
+from controller.policy.routing import format_action
+from controller.ports import StoredMemory
+from controller.service.store import ConfigMapStore
 from failover_harness.waiting import wait_for
-from tests.support.cluster import NAMESPACE, Cluster, make_service, running, write_application
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running, write_application
 
 ENVIRONMENT = {
     "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
@@ -110,6 +117,28 @@ def test_a_pause_holds_everything_until_it_is_lifted(cluster: Cluster, tmp_path:
         assert cluster.mode() == ""
         assert _run(cluster, tmp_path, "resume", token="controller").exit_code == 0
         wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+
+
+def test_a_mode_change_between_two_reads_is_not_one_by_hand(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Ingress is read some seconds before the memory, and the controller changes the mode just then: nobody has edited anything."""
+    write_application(tmp_path)
+    now = SystemClock().now()
+    made = ModeChange(now, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "sd21-inf2 cannot get capacity")
+    kept = Memory(mode=Mode.CAPACITY, mode_since=now, changed_at=now, mode_changes=(made,))
+    session = cluster.session(tmp_path, "controller")
+    ConfigMapStore(session, "failover-system").save(f"{NAMESPACE}/sd21", kept, over=StoredMemory(Memory(), "", 0), epoch=1)
+    read = ConfigMapStore.found
+
+    def found(store: ConfigMapStore, application: str) -> Object | None:
+        if not cluster.mode():
+            annotations = {MARKER: "capacity", ACTION: format_action((Target("sd21-all", 80, 1),), 0)}
+            cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": annotations}}, namespace=NAMESPACE)
+        return read(store, application)
+
+    monkeypatch.setattr(ConfigMapStore, "found", found)
+    document = json.loads(_run(cluster, tmp_path, "status", "--json").stdout)
+    assert document["mode"] == "capacity"
+    assert [one["reason"] for one in document["flips"]] == ["ShortageProven"]
 
 
 def test_status_shows_units_history_and_notifiers(cluster: Cluster, tmp_path: Path) -> None:
