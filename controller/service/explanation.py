@@ -6,7 +6,7 @@ The same words in `failoverctl explain`, `status`, messages and on the page. The
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.policy import text
 from controller.policy.decide import observed_mode
@@ -93,7 +93,7 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         holding=tuple(_held(coming.now)),
         what_if=tuple(_what_if(memory, snapshot)) if mode is Mode.COST else (),
         force=_command(f"pin {other}", application) if mode is not None else "",
-        forced=_outcome(pinned(memory, snapshot, other)) if mode is not None else "",
+        forced=_forced(memory, snapshot, other) if mode is not None else "",
         stop=f"failoverctl resume {application.key}" if overridden else _command("pause", application),
         overridden=overridden,
     )
@@ -103,13 +103,21 @@ def _command(verb: str, application: Application) -> str:
     return f'failoverctl {verb} {application.key} --for 1h --why "…"'
 
 
+def _forced(memory: Memory, snapshot: Snapshot, mode: Mode) -> str:
+    """What would come of a pin to a mode. A pause beside it stays."""
+    outcome, override = _outcome(pinned(memory, snapshot, mode)), snapshot.routing.override
+    if override.problem or override.pauses(snapshot.now):
+        return f"does nothing while paused; without the pause it {outcome}"
+    return outcome
+
+
 def _next(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
     decision, mode = coming.now, observed_mode(snapshot, memory)[0]
     if coming.in_s is not None:
         when = "now" if coming.in_s < 1 else f"in {text.duration(coming.in_s)}, if nothing changes"
         return f"would {_WORDS[coming.decision.verb]} {when}: {_why(coming)}"
     if decision.held_back is not None:
-        return f"would {_WORDS.get(decision.held_back, str(decision.held_back))}, but {_first(_held(decision), decision.sentence)}"
+        return f"would {_WORDS.get(decision.held_back, str(decision.held_back))}, but {_first(_lasting(coming), decision.sentence)}"
     if mode is None or any(not guard.passed for guard in decision.guards):
         return f"changes nothing: {decision.sentence}"
     return f"stays in {mode} mode: {decision.sentence}"
@@ -158,6 +166,17 @@ def _in(seconds: float) -> str:
 def _held(decision: Decision) -> Iterator[str]:
     """What the guards that hold say."""
     return (f"{guard.text} ({guard.guard})" for guard in decision.guards if not guard.passed)
+
+
+def _lasting(coming: Forecast) -> Iterator[str]:
+    """What the guards that hold say, without those that time alone opens while another one goes on holding."""
+    last = (
+        {guard.guard for guard in coming.decision.guards if not guard.passed}
+        if coming.decision.held_back is coming.now.held_back
+        else set()
+    )
+    lasting = tuple(guard for guard in coming.now.guards if not guard.passed and guard.guard in last)
+    return _held(replace(coming.now, guards=lasting or coming.now.guards))
 
 
 def _first(sentences: Iterable[str], otherwise: str) -> str:

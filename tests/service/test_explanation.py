@@ -75,6 +75,26 @@ def test_why_not_is_said_before_it_comes_to_it() -> None:
     assert "no standby rule keeps sd21-all registered" in explained.forced
 
 
+def test_what_time_does_not_change_is_said_first() -> None:
+    """The patience is over in half a minute, and then nothing comes all the same."""
+    short = change(snapshot(PATIENT), pool_failures=(refused(NOW - 60),), pool_blocked_at=NOW - 5, pending=pods(), desired=4)
+    held = replace(short, routing=replace(short.routing, standby=()))
+    guards = [one.guard for one in judge(held, memory()).decision.guards if not one.passed]
+    assert guards[0] == "patience", guards
+    assert next_step(memory(), short).startswith("would fail over to capacity mode in 30 s")
+    assert next_step(memory(), held).startswith(
+        "would fail over to capacity mode, but the mode change would drop requests: no standby rule"
+    )
+
+
+@pytest.mark.parametrize("override", [Override(paused_until=NOW + 900), Override(problem="x: found 'y'")], ids=["paused", "unreadable"])
+def test_a_pin_does_nothing_during_a_pause(override: Override) -> None:
+    """`failoverctl pin` leaves a pause as it is."""
+    made = snapshot()
+    forced = explain(memory(), replace(made, routing=replace(made.routing, override=override))).forced
+    assert forced == "does nothing while paused; without the pause it would fail over to capacity mode at once"
+
+
 def test_the_commands_fit_the_state() -> None:
     """Force asks for the other mode; what is paused is resumed."""
     assert explain(memory(), snapshot()).force == 'failoverctl pin capacity shop/sd21 --for 1h --why "…"'
