@@ -160,10 +160,10 @@ def _settings(given: Given, unit: Unit) -> Settings:
         raise ConfigError(f"{text}: at its breaking point it would count as failing its users; raise that first, or use --no-write")
     if given.accelerator_metrics and given.accelerator_cloudwatch:
         raise ConfigError("--accelerator-metrics and --accelerator-cloudwatch: found both; allowed: one of them")
-    step_s = seconds(given.step)
+    step_s = seconds(given.step, "--step")
     return Settings(
         Limits(limit_s, given.max_errors, given.max_accelerator),
-        Bounds(given.max_steps, seconds(given.max_time), given.max_requests, given.max_rate),
+        Bounds(given.max_steps, seconds(given.max_time, "--max-time"), given.max_requests, given.max_rate),
         step_s=max(step_s, CLOUDWATCH_STEP_S) if given.accelerator_cloudwatch else step_s,
         start=given.start_rate,
     )

@@ -87,18 +87,22 @@ def common_options(command: _F) -> _F:
     return wrapper  # type: ignore[return-value]
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str) -> float:
     """Parses a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``.
+
+    Args:
+        text: What was given.
+        option: The option that it was given with, for the error.
 
     Raises:
         click.BadParameter: It is no duration.
     """
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
-        raise click.BadParameter(f"found {text!r}; allowed: a duration such as 90s, 30m, 2h or 1h30m")
+        raise click.BadParameter(f"found {text!r}; allowed: a duration such as 90s, 30m, 2h or 1h30m", param_hint=option)
     total = float(sum(int(number) * _SECONDS[unit] for number, unit in parts))
     if not 0 < total <= _LONGEST_S:
-        raise click.BadParameter(f"found {text!r}; allowed: more than 0 and at most a year")
+        raise click.BadParameter(f"found {text!r}; allowed: more than 0 and at most a year", param_hint=option)
     return total
 
 
@@ -109,7 +113,7 @@ def reason_given(text: str) -> str:
         click.BadParameter: The reason is empty.
     """
     if not text.strip():
-        raise click.BadParameter("--why: found nothing; allowed: a reason in words")
+        raise click.BadParameter("found nothing; allowed: a reason in words", param_hint="--why")
     return text.strip()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,9 @@ class _Lazy(click.Group):
         return resolved
 
     def invoke(self, ctx: click.Context) -> object:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # an icon that the terminal's encoding lacks must not end a command
         try:
             return super().invoke(ctx)
         except FailoverError as error:

@@ -87,7 +87,7 @@ def show_status(options: Options, application: str | None, *, watch: bool, as_js
         shown = _Shown(selection, screen, clock, as_json=as_json, watch=watch, lasting=watch or until is not None)
         _follow(ApplicationObserver(selection, clock), selection.chosen, shown, clock, until=until, timeout_s=timeout_s)
     except KeyboardInterrupt:
-        return 0 if until is None else _INTERRUPTED
+        return 0 if watch and until is None else _INTERRUPTED  # what watches is meant to be ended so; anything else has not shown all
     finally:
         screen.close()
     return 0

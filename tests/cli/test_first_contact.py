@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from controller import __version__
 from controller.cli.main import main
+from controller.cli.observe import ApplicationObserver
 from controller.clock import SystemClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support.cluster import write_application
@@ -91,6 +93,42 @@ def test_output_that_finds_no_room(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert said == "Error: standard output: cannot be written: No space left on device\n"
 
 
+def test_an_encoding_without_icons_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as Windows' of a pipe, or that of an old terminal: what it lacks is a question mark."""
+    written = io.BytesIO()
+    with monkeypatch.context() as replaced:
+        replaced.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+        with pytest.raises(SystemExit) as ended:
+            main(["config", "check", "config/sd21.yaml", "--help"])
+        sys.stdout.write("✔ →")
+        sys.stdout.flush()
+    assert ended.value.code == 0
+    assert written.getvalue().endswith(b"? ?")
+
+
+@pytest.mark.parametrize("command", [("render",), ("weights",), ("breaking-point",)])
+def test_a_file_that_is_not_there_is_the_argument_that_was_given(command: tuple[str, ...]) -> None:
+    """These commands have no option --applications, which the advice of the others names."""
+    words = ("sd21-inf2", "--url", "http://x") if command[0] == "breaking-point" else ()
+    said = _refused(command[0], "config/absent.yaml", *words)
+    assert "Invalid value for 'FILE': Path 'config/absent.yaml' does not exist." in said
+    assert "--applications" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("pause", "--why", "x", "--for", "5x"), "--for"),
+        (("pin", "cost", "--why", "x", "--for", "0s"), "--for"),
+        (("history", "--since", "400d"), "--since"),
+        (("pause", "--why", " "), "--why"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_option(words: tuple[str, ...], option: str) -> None:
+    """Where a command has several, people must know which."""
+    assert f"Invalid value for {option}: found " in _refused(*words)
+
+
 @pytest.mark.parametrize(
     ("user", "problem", "fix"),
     [
@@ -123,6 +161,20 @@ def test_credentials_that_are_not_accepted_or_not_enough(api: EmulatedKubeApi, t
     said = _refused("doctor", "sd21", "--kubeconfig", kubeconfig, "--applications", str(write_application(tmp_path)))
     assert problem in said
     assert f"fix: {fix}" in said
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 130), (("--json",), 130), (("--until", "cost"), 130), (("--watch",), 0)])
+def test_a_status_that_is_interrupted_is_no_success(
+    words: tuple[str, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script must not take nothing for an answer. What only watches is ended so by everybody."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ApplicationObserver, "observe", interrupted)
+    common = ("--kubeconfig", _kubeconfig(tmp_path, {"token": "x"}), "--applications", str(write_application(tmp_path)))
+    assert CliRunner().invoke(main, ["status", *common, *words]).exit_code == code
 
 
 def test_the_version_is_a_command() -> None:

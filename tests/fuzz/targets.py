@@ -194,7 +194,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "stored status": Target(lambda raw: status_in({"data": {"status": _text(raw)}}), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
     "stored alerts": Target(lambda raw: stored_alerts(_text(raw)), [b'{"max/a":{"severity":"warning","text":"b","reason":"Dwell"}}']),
     "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),
-    "duration": Target(lambda raw: seconds(_text(raw)), [b"1h30m", b"90s", b"2d"], (click.BadParameter,)),
+    "duration": Target(lambda raw: seconds(_text(raw), "--for"), [b"1h30m", b"90s", b"2d"], (click.BadParameter,)),
     "HTTP request": Target(_request, [b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"HEAD /status?x=1 HTTP/1.0\r\n\r\n"]),
     "document with secrets": Target(_redacted, [_LINE, b'{"authorization":"Bearer abcdefgh12345","url":"https://a:b@c/"}'], _JSON),
 }

@@ -10,7 +10,7 @@ import click
 
 
 @click.command("breaking-point")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.argument("unit")
 @click.option("--url", required=True, help="Where one replica of the unit answers: an http or https URL.")
 @click.option("--method", default="", help="HTTP method. Default: POST with --body, else GET.")

@@ -10,7 +10,7 @@ from controller.cli.common import Options, common_options
 
 
 @click.command("weights")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application.")
 def weights_command(file: Path, *, as_json: bool) -> None:
     """Print Tables 1 and 2 of the AWS sample for an application file, and the weights of every strategy."""

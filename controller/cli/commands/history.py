@@ -24,7 +24,7 @@ def history_command(options: Options, application: str | None, since: str | None
 
     The newest come first. The controller remembers the last 50 of each application.
     """
-    since_s = None if since is None else seconds(since)
+    since_s = None if since is None else seconds(since, "--since")
     from controller.cli.history import show_history
 
     show_history(options, application, since_s, as_json=output == "json")

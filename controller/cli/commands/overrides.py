@@ -22,7 +22,7 @@ def pause_command(options: Options, application: str | None, duration: str, why:
     The controller still watches signals and sends alerts; it leaves routing and replicas exactly as they are. A pin beside the pause stays,
     with its own end and reason.
     """
-    duration_s, why = seconds(duration), reason_given(why)
+    duration_s, why = seconds(duration, "--for"), reason_given(why)
     from controller.cli.overrides import pause
 
     pause(options, application, duration_s, why, by)
@@ -41,7 +41,7 @@ def pin_command(options: Options, mode: str, application: str | None, duration: 
     The mode change still needs a receiving side that is ready and safe: `failoverctl explain` says whether it is. A pause beside the pin
     stays, with its own end and reason; until it ends, the pin does nothing.
     """
-    duration_s, why = seconds(duration), reason_given(why)
+    duration_s, why = seconds(duration, "--for"), reason_given(why)
     from controller.cli.overrides import pin
 
     pin(options, mode, application, duration_s, why, by)
