@@ -111,6 +111,7 @@ class ApplicationPass:
         self._in_doubt: InDoubt | None = None
         self._retries = Retries()
         self._loading, self._saving, self._save_problem = Backoff(STATE_RETRY_MAX_S), Backoff(STATE_RETRY_MAX_S), ""
+        self._behind = False  # whether the leader has changed the mode since this replica, which stands by, loaded the memory
 
     @property
     def stored_alerts(self) -> tuple[Alert, ...]:
@@ -129,6 +130,7 @@ class ApplicationPass:
         if self._retries.failed:
             conclusion = replace(conclusion, plan=self._retries.deferring(conclusion.plan, self._clock.monotonic()))
         self.memory = conclusion.memory
+        self._behind = not snapshot.leader and conclusion.memory.mode is not conclusion.before.mode
         return Decided(conclusion, settled)
 
     def act(self, decided: Decided, *, others_wait: bool = False) -> Acted:
@@ -175,8 +177,12 @@ class ApplicationPass:
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 
     def _load(self, application: Application) -> None:
-        """Loads the memory once a term, after a conflict, and with growing pauses while it is unreadable."""
-        if self.memory is not None and not self._state_problem and self._record.current():
+        """Loads the memory once a term, after a conflict, and with growing pauses while it is unreadable.
+
+        A replica that stands by loads it again in the pass after the one in which it found another mode: the leader has saved by then why
+        it changed the mode, which the page of this one shows, too.
+        """
+        if self.memory is not None and not self._state_problem and self._record.current() and not self._behind:
             return
         if self._state_problem and self._loading.left(self._clock.monotonic()):
             return

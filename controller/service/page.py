@@ -27,6 +27,7 @@ from controller.policy.planned import planned_verb, planned_words
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.controller import View
 from controller.service.explanation import next_step
+from controller.service.leadership import pod_of
 from controller.service.override_words import pause_words, pin_words
 from controller.service.page_style import CSS
 from controller.service.unit_state import unit_state
@@ -96,10 +97,21 @@ def page(views: Sequence[View], process: Process, *, wanted: str = "", number: i
         title, parts = chosen.application.key, [*_application(chosen, alone=len(ordered) == 1)]
     else:
         title, parts = "Applications", [*_list(ordered, process, number)]
-    body = "".join([*parts, *_process(process)])
+    body = "".join([*_role(process), *parts, *_process(process)])
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="{REFRESH_S}">'
     head += f"<title>{escape(title)} · failoverctl</title><style>{CSS}</style>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+
+
+def _role(process: Process) -> Iterator[str]:
+    """What one must know first of a replica that does not act."""
+    if process.dry_run:
+        yield "<p class=warn>⚠ Dry run: it decides and logs; it changes, notifies and publishes nothing.</p>"
+    elif not process.leads:
+        leader = pod_of(process.leader)
+        words = "⚠ This replica stands by: it asks AWS nothing, so that demand, latency and the load balancer are missing below. "
+        words += f"The page of the one that leads: kubectl port-forward pod/{leader} 8080" if leader else "No replica leads."
+        yield f"<p class=warn>{escape(words)}</p>"
 
 
 def _list(views: Sequence[View], process: Process, number: int) -> Iterator[str]:

@@ -90,6 +90,28 @@ def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
     assert "<h1>shop/app-0007</h1>" in page(views, PROCESS, wanted="shop/app-0007")
 
 
+@pytest.mark.parametrize(
+    ("process", "first"),
+    [
+        pytest.param(
+            replace(PROCESS, dry_run=True), "⚠ Dry run: it decides and logs; it changes, notifies and publishes nothing.", id="dry run"
+        ),
+        pytest.param(
+            replace(PROCESS, leads=False, leader="failoverctl-abc_1234"),
+            "⚠ This replica stands by: it asks AWS nothing, so that demand, latency and the load balancer are missing below. The page of "
+            "the one that leads: kubectl port-forward pod/failoverctl-abc 8080",
+            id="a standby",
+        ),
+        pytest.param(replace(PROCESS, leads=False), "load balancer are missing below. No replica leads.", id="nobody leads"),
+    ],
+)
+def test_a_replica_that_does_not_act_says_so_first(process: Process, first: str) -> None:
+    """What follows would be taken for the state of the application."""
+    html = page([_view(_shown(snapshot()))], process)
+    assert 0 < html.index(first) < html.index("<h1>")
+    assert first not in page([_view(_shown(snapshot()))], PROCESS)
+
+
 def test_an_override_is_shown_with_its_end() -> None:
     """People on call must see when the controller acts again."""
     override = Override(NOW + 60, "drill", "ann", Mode.COST, None, "budget", "bob")

@@ -37,6 +37,11 @@ def _leads(service: Service) -> bool:
     return service._leadership.leads() and bool(service.controller.views()) and service.controller.views()[0].decision.reason != "NotLeader"
 
 
+def _reasons(service: Service) -> list[str]:
+    """Why the modes changed, as its page shows it."""
+    return [str(one.reason) for one in service.controller.views()[0].memory.mode_changes]
+
+
 def _epochs(cluster: Cluster) -> list[str]:
     maps = cluster.store.list("ConfigMap", namespace=SYSTEM)
     return [one["data"]["epoch"] for one in maps if "epoch" in one["data"]]
@@ -56,6 +61,7 @@ def test_one_acts_and_the_other_takes_over_where_it_stopped(cluster: Cluster, tm
             wait_for("the message", lambda: any(one.reason == "ShortageProven" for one in second.messages))
             wait_for("the standby sees it", lambda: str(other.controller.views()[0].decision.mode) == "capacity")
             assert str(other.controller.views()[0].decision.reason) == "NotLeader"
+            wait_for("why, as the leader remembers it", lambda: _reasons(other) == ["ShortageProven"])
             assert first.messages == [], "the standby is silent"
             patches = len(cluster.patches())
             standby.stop()
