@@ -13,7 +13,7 @@ from controller.policy.cost import effect, spend_per_hour
 from controller.policy.figures import Figures
 from controller.policy.guards import reason_text
 from controller.policy.memory import author
-from controller.policy.model import Alert, Application, Decision, Mode, ModeChange, Override, Snapshot, Verb
+from controller.policy.model import Alert, Decision, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
 from controller.service.override_words import until_when
@@ -66,7 +66,7 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         title=f"{application.name}: {_title(decision, mode)}",
         why=decision.sentence,
         cost=effect(snapshot, Figures.of(snapshot, decision.evidence), mode),
-        next=_next(application, decision),
+        next=_next(snapshot, decision),
         at=snapshot.now,
         fields=fields,
         mode=str(mode),
@@ -100,12 +100,12 @@ def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
     )
 
 
-def _next(application: Application, decision: Decision) -> str:
-    policy = application.policy
+def _next(snapshot: Snapshot, decision: Decision) -> str:
+    policy = snapshot.application.policy
     if decision.verb is Verb.ROLLBACK:
         return "the guards decide again; the flip budget limits the attempts"
     if decision.reason is Reason.PINNED_TO_MODE:
-        return "stays until the pin is lifted"
+        return f"stays {until_when(snapshot.routing.override.pinned_until)}; then the guards decide again"
     if decision.verb is Verb.FALLBACK:
         return "once the load balancer is verified, the replicas of capacity mode are lowered"
     least, most = text.duration(policy.hold_min_s), text.duration(policy.hold_max_s)

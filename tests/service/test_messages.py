@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.clock import format_rfc3339
+from controller.policy.decide import decide
 from controller.policy.model import Alert, Mode, Override
 from controller.policy.reasons import Reason
 from controller.ports import MessageKind
@@ -21,8 +22,9 @@ from controller.service.messages import (
     override_changes,
     raised_before,
     readable_override,
+    routed,
 )
-from tests.support.applications import NOW, snapshot
+from tests.support.applications import NOW, memory, snapshot
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,24 @@ def test_each_override_is_announced_with_its_own_reason_and_author(before: Overr
     readable = readable_override(made)
     assert readable is not None
     assert [(message.title, message.why) for message in override_changes(made, before, readable, Mode.COST)] == said
+
+
+@pytest.mark.parametrize(
+    ("until", "then"),
+    [
+        (NOW + 3600, f"stays until {format_rfc3339(NOW + 3600)}; then the guards decide again"),
+        (None, "stays until it is lifted; then the guards decide again"),
+    ],
+)
+def test_a_mode_change_by_a_pin_says_how_long_it_stays(until: float | None, then: str) -> None:
+    """A pin of an hour does not wait for anybody to lift it."""
+    made = snapshot()
+    made = replace(
+        made, routing=replace(made.routing, override=Override(pinned_mode=Mode.CAPACITY, pinned_until=until, pinned_why="drill"))
+    )
+    message = routed(made, decide(memory(), made)[1])
+    assert message is not None
+    assert (message.title, message.next) == ("sd21: pinned to capacity mode by an operator", then)
 
 
 @pytest.mark.parametrize("gone", [{"exists": False, "override": Override()}, {"override": Override(problem="x: found 'y'")}])
