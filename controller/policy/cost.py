@@ -68,7 +68,8 @@ def effect(snapshot: Snapshot, figures: Figures, to: Mode) -> str:
 
 def dollars(before: float, after: float) -> str:
     """A change of price in words: ``$3.10/h → $4.85/h (+56 %)``."""
-    share = f" ({(after / before - 1) * 100:+.0f} %)" if before > 0 else ""
+    percent = round((after / before - 1) * 100) if before > 0 else None
+    share = "" if percent is None else f" ({percent:+d} %)" if percent else " (0 %)"
     return f"${before:,.2f}/h → ${after:,.2f}/h{share}"
 
 

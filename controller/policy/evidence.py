@@ -304,9 +304,9 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
     recent = [launch for launch in observed.pool.launches if now - launch.launched <= 3600]  # noqa: PLR2004 - as long as events are kept
     if recent and not refusals:
         newest = recent[-1]
-        state = "initialized" if newest.initialized else "registered" if newest.registered else "launched"
+        state = "initialized, " if newest.initialized else "registered, " if newest.registered else ""
         others = f" ({len(recent)} launches in the last hour)" if len(recent) > 1 else ""
-        facts.append(f"NodeClaim {newest.claim} {state}, launched {text.duration(now - newest.launched)} ago{others}")
+        facts.append(f"NodeClaim {newest.claim} {state}launched {text.duration(now - newest.launched)} ago{others}")
     if waiting:
         facts.append(f"{len(waiting)} pod(s) unschedulable, the oldest for {text.duration(now - min(p.since for p in waiting))}")
     if observed.demand is not None:

@@ -641,12 +641,12 @@ def test_a_fact_about_a_refusal_says_what_it_names(named: dict[str, Any], words:
 @pytest.mark.parametrize(
     ("launch", "words"),
     [
-        pytest.param(launched(NOW - 62), ("NodeClaim inf2-new launched, launched 1 min ago",), id="launched"),
+        pytest.param(launched(NOW - 62), ("NodeClaim inf2-new launched 1 min ago",), id="launched"),
         pytest.param(launched(NOW - 62, NOW - 9), ("NodeClaim inf2-new registered, launched 1 min ago",), id="registered"),
         pytest.param(
             launched(NOW - 62, NOW - 9, initialized=NOW - 5), ("NodeClaim inf2-new initialized, launched 1 min ago",), id="usable"
         ),
-        pytest.param(launched(NOW - 3602), ("NodeClaim inf2-new launched, launched 1 h ago",), id="an hour ago"),
+        pytest.param(launched(NOW - 3602), ("NodeClaim inf2-new launched 1 h ago",), id="an hour ago"),
         pytest.param(launched(NOW - 3603), (), id="longer ago"),
     ],
 )
@@ -724,7 +724,7 @@ def test_what_only_karpenters_metrics_say_is_kept_apart() -> None:
 def test_facts_list_many_launches_in_one_line() -> None:
     """A scale-up launches dozens; the newest and their number are enough."""
     made = change(snapshot(), pool_launches=(launched(NOW - 900), launched(NOW - 62)))
-    assert judge(made).facts == ("NodeClaim inf2-new launched, launched 1 min ago (2 launches in the last hour)",)
+    assert judge(made).facts == ("NodeClaim inf2-new launched 1 min ago (2 launches in the last hour)",)
 
 
 def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
