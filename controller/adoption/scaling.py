@@ -10,7 +10,8 @@ from typing import Final
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.policy.model import Mode
-from controller.signals.objects import Object, integer, items, mapping, name_of, text
+from controller.policy.plan import FIELD_MANAGER
+from controller.signals.objects import Object, field_owners, integer, items, mapping, name_of, text
 from controller.signals.workloads import DEFAULT_PERIOD_S, TRIGGER_TYPE, scaler_metric
 
 COUNTER: Final = "-counter"
@@ -58,7 +59,7 @@ def scaling(observed: Observation, deployment: str, mode: Mode) -> Scaling:
     where = f"ScaledObject {name}"
     facts = {
         "scaledObject": Fact(name, f"it scales {deployment}{more}", sure=not more),
-        "minReplicas": read(integer(spec, "minReplicaCount") or 0, where),
+        "minReplicas": _floor(obj, where),
         "maxReplicas": read(integer(spec, "maxReplicaCount") or _DEFAULT_CEILING, where),
     }
     if facts["minReplicas"].value > facts["maxReplicas"].value:
@@ -68,6 +69,14 @@ def scaling(observed: Observation, deployment: str, mode: Mode) -> Scaling:
         return Scaling(facts | {"throughput": missing(f"{where} has no trigger on CloudWatch; its target would state it")})
     counts = [one for one in triggers if _counts_requests(one)]
     return _from_trigger(facts, (counts or triggers)[0], where, mode, sure=len(counts) == 1 or len(triggers) == 1)
+
+
+def _floor(obj: Object, where: str) -> Fact:
+    """The floor. One that the controller has raised for capacity mode, or for the cheapest fleet, would stay for ever in the file."""
+    floor = integer(obj, "spec", "minReplicaCount") or 0
+    if FIELD_MANAGER in field_owners(obj, "spec", "minReplicaCount"):
+        return assumed(floor, f"{where}, whose floor the controller has written: enter that of normal operation")
+    return read(floor, where)
 
 
 def _scales(obj: Object, deployment: str) -> bool:

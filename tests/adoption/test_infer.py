@@ -164,6 +164,16 @@ def test_without_a_capacity_service_it_describes_how_to_create_one() -> None:
     assert "give the pods of all units a common label" in adopted(observed)[0]
 
 
+def test_a_floor_that_the_controller_wrote_is_to_be_checked() -> None:
+    """In capacity mode it is several times that of normal operation: taken for it, those replicas would be paid for ever."""
+    observed = hand_built_observation()
+    owned = {"manager": "failoverctl", "fieldsV1": {"f:spec": {"f:minReplicaCount": {}}}}
+    raised = [{**one, "metadata": {**one["metadata"], "managedFields": [owned]}} for one in observed.scaled_objects]
+    assert "whose floor the controller has written: enter that of normal operation" in adopted(replace(observed, scaled_objects=raised))[0]
+    assert "minReplicas of " in " ".join(unsure(infer(replace(observed, scaled_objects=raised), None, lambda *_: (LATENCIES, "")))[1])
+    assert "minReplicas of " not in " ".join(unsure(infer(observed, None, lambda *_: (LATENCIES, "")))[1])
+
+
 def test_a_kind_that_may_not_be_listed_is_named() -> None:
     """With the consequences."""
     observed = replace(hand_built_observation(), scaled_objects=[], unreadable={"scaledobjects.keda.sh": "403 forbidden"})
