@@ -5,6 +5,7 @@ The same words in `failoverctl explain`, `status`, messages and on the page. The
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -146,10 +147,13 @@ def _sooner(memory: Memory, snapshot: Snapshot, coming: Forecast) -> str:
 
 
 def _what_if(memory: Memory, snapshot: Snapshot) -> Iterator[WhatIf]:
-    answers: dict[str, list[str]] = {}
+    answers: dict[str, dict[str, str]] = {}  # of units whose answers differ in their names alone
     for unit in snapshot.application.units:
-        answers.setdefault(_outcome(refused_everywhere(memory, snapshot, unit.name)), []).append(unit.name)
-    yield from (WhatIf(tuple(units), answer) for answer, units in answers.items())
+        answer = _outcome(refused_everywhere(memory, snapshot, unit.name))
+        nameless = re.sub(rf"(?<![\w-]){re.escape(unit.name)}(?![\w-])", "it", answer)
+        answers.setdefault(nameless, {})[unit.name] = answer
+    for nameless, units in answers.items():
+        yield WhatIf(tuple(units), nameless if len(units) > 1 else next(iter(units.values())))
 
 
 def _outcome(coming: Forecast) -> str:

@@ -95,6 +95,14 @@ def test_a_pin_does_nothing_during_a_pause(override: Override) -> None:
     assert forced == "does nothing while paused; without the pause it would fail over to capacity mode at once"
 
 
+def test_units_whose_answers_differ_in_the_name_alone_are_one_line() -> None:
+    """Five paragraphs that say the same of five units hide the one that differs."""
+    made = snapshot(application(policy=PolicySettings(trip_causes=frozenset({Cause.QUOTA}))))
+    (one,) = explain(memory(), made).what_if
+    assert one.units == tuple(unit.name for unit in made.application.units)
+    assert one.answer.startswith("would not change the mode: it cannot get capacity, but cause capacity may not lead to a failover")
+
+
 def test_the_commands_fit_the_state() -> None:
     """Force asks for the other mode; what is paused is resumed."""
     assert explain(memory(), snapshot()).force == 'failoverctl pin capacity shop/sd21 --for 1h --why "…"'
