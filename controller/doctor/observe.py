@@ -20,6 +20,7 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.clock import SystemClock
+from controller.doctor.report import NOT_INSTALLED
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX, keeps_clients
@@ -205,7 +206,7 @@ def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable
     try:
         return list_objects(session, resource, namespace, query)[0]
     except NotFound:
-        unreadable[resource.name] = f"{resource.name} is not installed"
+        unreadable[resource.name] = f"{resource.name} {NOT_INSTALLED}"
     except RemoteError as error:
         unreadable[resource.name] = str(error)
     return ()

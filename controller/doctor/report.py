@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from controller.clients.kube import Resource
 
 S = TypeVar("S")
+
+NOT_INSTALLED: Final = "is not installed"
+"""How the reason ends why a kind could not be listed that the API server does not know."""
 
 
 class Level(StrEnum):
@@ -91,9 +94,18 @@ class Check(Generic[S]):
         """
         reasons = dict.fromkeys(unreadable[one.name] for one in self.needs if one.name in unreadable)
         if reasons:
-            yield unknown("; ".join(reasons), "install it, or grant `list` on it: see docs/permissions.md")
+            yield unknown("; ".join(reasons), _readable(reasons))
         else:
             yield from self.examine(observed)
+
+
+def _readable(reasons: Collection[str]) -> str:
+    """What makes kinds readable: nobody can install what exists and may not be listed."""
+    absent = [reason for reason in reasons if reason.endswith(NOT_INSTALLED)]
+    install, grant = "install it: see docs/install.md", "grant `list` on it: see docs/permissions.md"
+    if absent and len(absent) < len(reasons):
+        return f"{install}; for the rest {grant}"
+    return install if absent else grant
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from controller.clients.kube import (
 from controller.doctor.cluster.account import Account
 from controller.doctor.cluster.components import Component
 from controller.doctor.cluster.workload import Workload, find
+from controller.doctor.report import NOT_INSTALLED
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application, Unit
 from controller.signals.objects import Object, items, name_of, text
@@ -174,7 +175,9 @@ def _listed(session: KubeSession, resource: Resource, namespace: str | None, unr
 
 
 def _reason(error: RemoteError, resource: Resource) -> str:
-    """Why a kind cannot be listed; short if a permission is missing."""
+    """Why a kind cannot be listed; short if a permission is missing, or the kind."""
+    if isinstance(error, NotFound):
+        return f"{resource.name} {NOT_INSTALLED}"
     return f"{resource.name} may not be listed with these credentials" if isinstance(error, Forbidden) else str(error)
 
 
