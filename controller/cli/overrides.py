@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
@@ -27,7 +28,9 @@ from controller.policy.annotations import (
 )
 from controller.policy.guards import reason_text
 from controller.policy.model import Application
-from controller.policy.routing import action_key
+from controller.service.override_words import pause_words
+from controller.service.status import overdue, read_status
+from controller.signals.ingress import observe_ingress
 from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
@@ -48,8 +51,8 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
         FailoverError: It cannot be written.
     """
     until = format_rfc3339(SystemClock().now() + duration_s)
-    key, author, _ = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
-    click.echo(f"{key}: paused until {until}: {reason_text(why, author)}")
+    written = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
+    click.echo(f"{written.application.key}: paused until {until}: {reason_text(why, written.author)}")
 
 
 def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str | None) -> None:
@@ -58,15 +61,28 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
     Raises:
         FailoverError: It cannot be written.
     """
-    until = format_rfc3339(SystemClock().now() + duration_s)
+    now = SystemClock().now()
+    until = format_rfc3339(now + duration_s)
     wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: why}
-    key, author, routed = _annotate(options, application, wanted, PINNED_BY, by)
-    click.echo(f"{key}: pinned to mode {mode} until {until}: {reason_text(why, author)}")
-    if not routed:
-        click.echo(
-            "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
-        )
-        click.echo("the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action.")
+    written = _annotate(options, application, wanted, PINNED_BY, by)
+    click.echo(f"{written.application.key}: pinned to mode {mode} until {until}: {reason_text(why, written.author)}")
+    for line in _what_a_pin_waits_for(written, now):
+        click.echo(line)
+
+
+def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
+    """Why nothing comes of the pin as things are: who pins a mode counts on the mode change."""
+    routing = observe_ingress(written.application, written.ingress)
+    if not routing.action:
+        yield "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
+        yield "the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action."
+    if routing.override.problem:
+        yield f"The pin does nothing yet: an override cannot be read, which counts as a pause: {routing.override.problem}"
+    elif routing.override.pauses(now):
+        yield f"The pin does nothing yet: paused {pause_words(routing.override)}. `failoverctl resume` removes both; pin again after it."
+    published = read_status(written.session, written.state_namespace)
+    if published is not None and overdue(published, now):
+        yield f"The pin does nothing yet: the controller has published no status since {published.get('at')}. Is it running?"
 
 
 def resume(options: Options, application: str | None) -> None:
@@ -75,7 +91,8 @@ def resume(options: Options, application: str | None) -> None:
     Raises:
         FailoverError: They cannot be removed.
     """
-    chosen, session = _opened(options, application)
+    selection = select(options, application)
+    chosen, session = only(selection.chosen), selection.session
     path = INGRESSES.path(chosen.namespace, chosen.ingress)
     lifted = list(_present(mapping(session.request("GET", path), "metadata", "annotations")))
     if lifted:
@@ -96,19 +113,32 @@ def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
         yield "removed what was left of an override"
 
 
-def _annotate(
-    options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None
-) -> tuple[str, str, bool]:
-    """Writes an override with its author; returns the application's key, the author, and whether its Ingress has a routing action."""
-    chosen, session = _opened(options, wanted)
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """An override that was written.
+
+    Attributes:
+        application: Of which application.
+        ingress: Its Ingress after it.
+        author: Who set it.
+        session: Connection to the API server.
+        state_namespace: Where the controller keeps its state.
+    """
+
+    application: Application
+    ingress: Object
+    author: str
+    session: KubeSession
+    state_namespace: str
+
+
+def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None) -> _Written:
+    """Writes an override with its author."""
+    selection = select(options, wanted)
+    chosen, session = only(selection.chosen), selection.session
     author = by.strip() if by and by.strip() else _author(session)
     after = _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
-    return chosen.key, author, action_key(chosen.action) in mapping(after, "metadata", "annotations")
-
-
-def _opened(options: Options, wanted: str | None) -> tuple[Application, KubeSession]:
-    selection = select(options, wanted)
-    return only(selection.chosen), selection.session
+    return _Written(chosen, after, author, session, selection.settings.kubernetes.state_namespace)
 
 
 def _author(session: KubeSession) -> str:

@@ -31,7 +31,7 @@ from controller.cli.words import (
     wrapped,
 )
 from controller.clients.kube import Object
-from controller.clock import Clock, SystemClock, format_rfc3339, parse_rfc3339
+from controller.clock import Clock, SystemClock, format_rfc3339
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
@@ -46,7 +46,7 @@ from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
 from controller.service.override_words import pause_words, pin_words
-from controller.service.status import HEARTBEAT_S, read_status
+from controller.service.status import overdue, read_status
 from controller.service.unit_state import unit_state
 from controller.signals import objects
 from controller.signals.objects import entries, items, mapping, number
@@ -54,7 +54,6 @@ from controller.signals.objects import entries, items, mapping, number
 _REFRESH_S: Final = 2.0
 _DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")
 _SHOWN_CHANGES: Final = 3
-_SILENT_HEARTBEATS: Final = 3
 _INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 
@@ -362,8 +361,7 @@ def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
         yield "unknown", f"  {ICONS['unknown']} no controller has published its status here"
     else:
         version, epoch, written = (foreign.shown(str(published.get(name))) for name in ("version", "epoch", "at"))
-        at = parse_rfc3339(written)
-        if at is None or now - at > _SILENT_HEARTBEATS * HEARTBEAT_S:
+        if overdue(published, now):
             words = f"the controller has published no status since {written}: is it running?"
             yield from wrapped("bad", f"  {ICONS['bad']} ", words, width)
         yield from wrapped("dim", "  ", f"controller {version} epoch {epoch}, status of {written}", width)

@@ -13,7 +13,7 @@ import structlog
 
 from controller import __version__
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
-from controller.clock import Clock, format_rfc3339
+from controller.clock import Clock, format_rfc3339, parse_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.model import Target, Verification
@@ -30,6 +30,9 @@ PUBLISH_S: Final = 3.0
 
 HEARTBEAT_S: Final = 60.0
 """Longest time between two writes of the status while the controller runs, seconds."""
+
+OVERDUE_S: Final = 3 * HEARTBEAT_S
+"""A status that is older than this, in seconds, is of a controller that runs no more."""
 
 log = structlog.get_logger(__name__)
 
@@ -147,6 +150,17 @@ class StatusPublisher:
             log.warning("status.unsaved", error=str(error))
             return
         self._written, self._written_at = essence, self._clock.monotonic()
+
+
+def overdue(published: Object, now: float) -> bool:
+    """Whether a status is so old that its controller has ended.
+
+    Args:
+        published: See `read_status`.
+        now: Seconds since the Unix epoch.
+    """
+    at = parse_rfc3339(str(published.get("at", "")))
+    return at is None or now - at > OVERDUE_S
 
 
 def read_status(session: KubeSession, namespace: str) -> Object | None:

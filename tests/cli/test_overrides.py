@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
-from controller.clock import SystemClock
+from controller.clock import SystemClock, format_rfc3339
 from controller.policy.annotations import OVERRIDES
 from tests.support.cluster import NAMESPACE, Cluster, write_application
 
@@ -42,6 +43,8 @@ def test_a_pin_beside_a_pause_overwrites_neither_its_reason_nor_its_author(clust
     result = _run(cluster, tmp_path, "pin", "capacity", "--why", "load test", "--by", "bob")
     assert "pinned to mode capacity until" in result.output
     assert "load test (bob)" in result.output
+    assert "The pin does nothing yet: paused until 20" in result.output
+    assert ": maintenance (ann). `failoverctl resume` removes both; pin again after it." in result.output
     assert _overrides(cluster) == {
         "pause-reason": "maintenance",
         "paused-by": "ann",
@@ -54,6 +57,28 @@ def test_a_pin_beside_a_pause_overwrites_neither_its_reason_nor_its_author(clust
     assert [line.rpartition(": ")[2] for line in lines] == ["maintenance (ann)", "load test (bob)"]
     assert _overrides(cluster) == {}
     assert _run(cluster, tmp_path, "resume").output == "shop/sd21: there is no pause and no pin\n"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "says"), [(None, False), (30.0, False), (400.0, True)], ids=["nothing published", "it runs", "it has ended"]
+)
+def test_a_pin_that_nobody_carries_out_says_so(cluster: Cluster, tmp_path: Path, age_s: float | None, *, says: bool) -> None:
+    """Who forces a failover must not wait for a controller that does not run."""
+    if age_s is not None:
+        status = json.dumps({"at": format_rfc3339(SystemClock().now() - age_s)})
+        stored = {"metadata": {"name": "failoverctl-status", "namespace": "failover-system"}, "data": {"status": status}}
+        cluster.store.create("ConfigMap", stored)
+    lines = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()
+    assert len(lines) == 1 + says, lines
+    assert ("the controller has published no status since 20" in lines[-1]) is says
+
+
+def test_a_pin_beside_an_override_that_cannot_be_read_says_that_nothing_comes_of_it(cluster: Cluster, tmp_path: Path) -> None:
+    """It counts as a pause."""
+    (key,) = (one for one in OVERRIDES if one.endswith("paused-until"))
+    cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {key: "tomorrow"}}}, namespace=NAMESPACE, manager="kubectl")
+    output = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output
+    assert "The pin does nothing yet: an override cannot be read, which counts as a pause: failoverctl.dev/paused-until: found" in output
 
 
 def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_path: Path) -> None:
