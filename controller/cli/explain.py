@@ -11,7 +11,7 @@ import click
 
 from controller.cli.common import Options, show
 from controller.cli.observe import Observation, observed
-from controller.cli.words import ICONS, Line, mode_word, terminal_width, wrapped
+from controller.cli.words import ICONS, Line, credentials_note, mode_word, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy import text
 from controller.service.explanation import Explanation, explain
@@ -42,6 +42,8 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
     snapshot, decision = seen.snapshot, seen.decision
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(explained.mode)}{since}   {snapshot.application.key}"
+    if note := credentials_note(snapshot, seen.published):
+        yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
     yield from wrapped("plain", "Now     ", f"{decision.reason}: {decision.sentence}", width)
     yield from wrapped("plain", "Next    ", explained.next, width)
     if explained.sooner:

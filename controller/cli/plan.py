@@ -15,6 +15,7 @@ from controller.cli.words import (
     ICONS,
     Line,
     action_lines,
+    credentials_note,
     decision_lines,
     evidence_lines,
     guard_lines,
@@ -71,6 +72,8 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     at = format_rfc3339(snapshot.now)
     yield "title", f"Failover plan for ingress {application.key}"
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
+    if note := credentials_note(snapshot, seen.published):
+        yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
     yield "plain", ""
     yield "title", "Evidence"
     yield from evidence_lines(snapshot, decision, width)

@@ -22,6 +22,7 @@ from controller.cli.words import (
     ICONS,
     Line,
     age,
+    credentials_note,
     mode_word,
     proof_document,
     scaler_note,
@@ -219,6 +220,8 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from wrapped("warn" if decision.held_back else "plain", "  ", f"{decision.reason}: {decision.sentence}", width)
     if problem:
         yield from wrapped("bad", f"  {ICONS['bad']} ", problem, width)
+    if note := credentials_note(snapshot, seen.published):
+        yield from wrapped("unknown", f"  {ICONS['unknown']} ", note, width)
     yield from _override(seen, width)
     yield "plain", ""
     yield from _table(seen, width)

@@ -23,6 +23,7 @@ from controller.policy.model import (
     UnitEvidence,
     UnitObservation,
     Verb,
+    Verdict,
 )
 from controller.policy.plan import body
 from controller.policy.routing import parse_action
@@ -47,6 +48,22 @@ def wrapped(style: str, start: str, words: str, width: int) -> Iterator[Line]:
     indent, kept = " " * len(start), _UNIT.sub("\u00a0", words)
     lines = textwrap.wrap(kept, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     yield from ((style, line.replace("\u00a0", " ")) for line in lines or [start.rstrip()])
+
+
+def credentials_note(snapshot: Snapshot, published: Mapping[str, Any] | None) -> str:
+    """That a command does not see the load balancer where the controller perhaps does; "" where it sees it, or no controller has run.
+
+    Args:
+        snapshot: What was observed with the credentials of the person who runs the command.
+        published: The application's status as the controller stored it; None if there is none.
+    """
+    seen = snapshot.routing.verification
+    if published is None or seen is None or seen.verdict is not Verdict.CANNOT_TELL:
+        return ""
+    return (
+        f"the load balancer cannot be asked from here ({seen.why}). The controller asks with credentials and settings of its own: what it "
+        "decides may differ from what is said here"
+    )
 
 
 def mode_word(mode: Mode | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from controller.cli.explain import explanation_lines
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.replicas import Lapsed, Replicas
@@ -35,6 +36,7 @@ from controller.policy.model import (
 )
 from controller.service.application_status import json_object
 from controller.service.controller import View
+from controller.service.explanation import explain
 from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused
@@ -332,6 +334,30 @@ def test_a_guard_that_passes_for_want_of_an_answer_gets_no_tick() -> None:
 def test_the_replicas_of_the_controller_are_shown(replicas: Replicas, line: str) -> None:
     """Who leads, and whether another one could take over."""
     assert line in [shown for _, shown in status_lines(judge(snapshot(), memory()), Running(None, replicas), 120)]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "published", "noted"),
+    [
+        pytest.param(Verdict.CANNOT_TELL, {"reason": "DemandMet"}, True, id="the controller may see it"),
+        pytest.param(Verdict.CANNOT_TELL, None, False, id="no controller"),
+        pytest.param(Verdict.YES, {"reason": "DemandMet"}, False, id="it is seen"),
+    ],
+)
+def test_what_a_person_may_not_ask_is_not_what_the_controller_does_not_know(
+    verdict: Verdict, published: dict[str, Any] | None, *, noted: bool
+) -> None:
+    """Without AWS credentials on a laptop everything says that no mode change would come, and advises allowUnsafeSwitch."""
+    made = snapshot()
+    seen = Verification(verdict, NOW, "no AWS credentials", made.routing.action)
+    found = replace(judge(replace(made, routing=replace(made.routing, verification=seen)), memory()), published=published)
+    words = "the load balancer cannot be asked from here (no AWS credentials). The controller asks with credentials and settings of its own"
+    shown = (
+        status_lines(found, Running(), 200),
+        plan_lines(found, 200, exact=False),
+        explanation_lines(found, explain(found.memory, found.snapshot), 200),
+    )
+    assert [any(words in line for _, line in lines) for lines in shown] == [noted] * 3
 
 
 def test_a_dry_run_is_called_one_and_nothing_is_called_dead() -> None:
