@@ -26,9 +26,12 @@ class Screen:
         self._begun = False
 
     def draw(self, lines: Iterable[Line]) -> None:
-        """Draws the lines over what was drawn before; lines below the end of the terminal are left out."""
-        height = shutil.get_terminal_size().lines
-        shown = list(lines)
+        """Draws the lines over what was drawn before; what is beyond the edges of the terminal is left out.
+
+        A line that the terminal wraps takes two of its lines, and the next drawing would begin above the first.
+        """
+        width, height = shutil.get_terminal_size()
+        shown = [(style, text[:width]) for style, text in lines]
         if len(shown) >= height:
             shown = [*shown[: max(0, height - 2)], ("dim", f"… {len(shown) - height + 2} more line(s)")]
         text = "".join(f"{styled(line)}{_CLEAR_LINE}\n" for line in shown)
