@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from controller.catalog.application import PolicyFile
 from controller.catalog.fields import DnsLabel, DnsName, FileModel, InstanceType, Zone
@@ -36,6 +36,19 @@ _Model = TypeVar("_Model", bound=FileModel)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def _a_second(value: float) -> float:
+    if 0 < value < 1:
+        raise ValueError("less than a second")
+    return value
+
+
+_MOST_S: Final = _MOST_DAYS * _DAY_S
+Pace = Annotated[
+    float,
+    AfterValidator(_a_second),
+    Field(ge=0, le=_MOST_S, json_schema_extra={"x-allowed": f"0, or a number 1 to {_MOST_S:.0f}"}),
+]
+"""Seconds between what is done again and again. With a millionth of one a run would not end."""
 CapacityType = Annotated[str, Field(pattern=r"^(spot|on-demand)$")]
 _CapacityTypes = Annotated[tuple[CapacityType, ...], Field(max_length=2)]
 
@@ -50,7 +63,7 @@ class OutageFile(FileModel):
     code: Code = Field(default=Code.CAPACITY, description="The error that EC2 answers with.")
     capacity_types: _CapacityTypes = Field(default=(), description="Capacity types. Empty: all.")
     left: int = Field(default=0, ge=0, le=10_000, description="How many nodes each offering still gives.")
-    every_s: Seconds = Field(default=0, description="After how many seconds each offering gives one more node. 0: never.")
+    every_s: Pace = Field(default=0, description="After how many seconds each offering gives one more node. 0: never.")
     most: int | None = Field(default=None, ge=0, le=10_000, description="How many nodes of each offering may run; replaces left.")
 
     @model_validator(mode="after")
@@ -159,7 +172,7 @@ class SimulationFile(FileModel):
     )
     interval_s: float = Field(default=15, ge=1, le=300, description="Longest time between two passes, seconds, as polls.tick_interval_s.")
     algorithm: Algorithm = Field(default=Algorithm.ROUND_ROBIN, description="How the target groups choose a target.")
-    row_s: float = Field(default=300, ge=0, le=_DAY_S, description="Seconds per row of the timeline. 0: no timeline.")
+    row_s: Pace = Field(default=300, description="Seconds per row of the timeline. 0: no timeline.")
     outages: tuple[OutageFile, ...] = Field(default=(), max_length=10_000, description="When EC2 has no capacity.")
     drawn: DrawnFile | None = Field(default=None, description="Further outages, drawn from the seed.")
     traces: tuple[TraceFile, ...] = Field(default=(), max_length=20, description="Further outages, from files.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from controller.errors import ConfigError
 from controller.policy.conclusion import Conclusion
@@ -328,6 +329,16 @@ class TestFile:
         lines = [line for line in path.read_text().splitlines() if not line.startswith(key)]
         path.write_text("\n".join([*lines, wrong]))
         with pytest.raises(ConfigError):
+            load(path)
+
+    @pytest.mark.parametrize(
+        "wrong", ["rowSeconds: 0.000001", "outages: [{fromSeconds: 0, toSeconds: 800, everySeconds: 0.000001}]"], ids=lambda one: one[:10]
+    )
+    def test_what_would_be_done_a_million_times_a_second_is_refused(self, path: Path, wrong: str) -> None:
+        """The run would not end, or be called a fault of the simulation."""
+        whole = {**yaml.safe_load(path.read_text()), **yaml.safe_load(wrong)}
+        path.write_text(yaml.safe_dump(whole))
+        with pytest.raises(ConfigError, match=r"Seconds: found 1.0e-06 \(float\); allowed: 0, or a number 1 to 31622400"):
             load(path)
 
     @pytest.mark.skipif(not DATA.exists(), reason="the traces live outside the project")
