@@ -32,6 +32,7 @@ from failover_harness.control_plane.binaries import (
 from failover_harness.control_plane.control_plane import ControlPlane
 from tests import tiers
 from tests.support import closing
+from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
 # A profile of the person who runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)

@@ -110,6 +110,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_switch.py"),
     Place(Tier.INTEGRATION, "tests/harness/election/"),
     Place(Tier.INTEGRATION, "tests/house/test_closing.py"),
+    Place(Tier.INTEGRATION, "tests/house/test_rerun.py"),
     Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
     Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
+
 SEEDS = {"APP", "DEVICE", "MODEL_ID", "COMPILED_MODEL_ID", "NODEPOOL", "POD_NAME", "MAX_NEW_TOKENS"}
 
 TORCH = find_spec("torch") is not None
