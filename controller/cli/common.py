@@ -87,6 +87,28 @@ def common_options(command: _F) -> _F:
     return wrapper  # type: ignore[return-value]
 
 
+def output_option(meaning: str, *further: str) -> Callable[[_F], _F]:
+    """Adds `-o json`, as kubectl has it, and `--json`, which is the same. The command gets the form of its output as `output`.
+
+    Args:
+        meaning: What the forms are, for the help.
+        further: Names of forms beside text and json.
+    """
+
+    def decorate(command: _F) -> _F:
+        @click.option("--json", "as_json", is_flag=True, help="The same as -o json.")
+        @click.option("--output", "-o", type=click.Choice(["text", "json", *further]), help=f"{meaning} [default: text]")
+        @functools.wraps(command)
+        def wrapper(*args: Any, as_json: bool, output: str | None, **kwargs: Any) -> Any:  # noqa: ANN401 - passed through
+            if as_json and output not in {None, "json"}:
+                raise click.UsageError(f"--json: found -o {output} too; allowed: one of them")
+            return command(*args, output="json" if as_json else output or "text", **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
 def seconds(text: str, option: str) -> float:
     """Parses a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``.
 

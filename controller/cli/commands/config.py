@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from controller.cli.common import Options, common_options
+from controller.cli.common import Options, common_options, output_option
 
 
 @click.command("weights")
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application.")
-def weights_command(file: Path, *, as_json: bool) -> None:
+@output_option("json: one document per application, one per line.")
+def weights_command(file: Path, output: str) -> None:
     """Print Tables 1 and 2 of the AWS sample for an application file, and the weights of every strategy."""
     from controller.cli.config import show_weights
 
-    show_weights(file, as_json=as_json)
+    show_weights(file, as_json=output == "json")
 
 
 @click.group("config")

@@ -7,7 +7,7 @@ import sys
 import click
 
 from controller.catalog.gitops_tools import GitOps
-from controller.cli.common import Options, common_options
+from controller.cli.common import Options, common_options, output_option
 
 
 @click.command("doctor")
@@ -16,14 +16,9 @@ from controller.cli.common import Options, common_options
 @click.option(
     "--gitops", type=click.Choice([str(tool) for tool in GitOps]), help="Print what the tool must ignore, as YAML; needs no cluster."
 )
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="json: one document for the cluster and for each application, one a line. "
-    "yaml: only the Ingresses that lack standby rules, with them.",
+@output_option(
+    "json: one document for the cluster and for each application, one a line. yaml: only the Ingresses that lack standby rules, with them.",
+    "yaml",
 )
 @common_options
 def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None, output: str, *, only_cluster: bool) -> None:

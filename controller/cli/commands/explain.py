@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from controller.cli.common import Options, common_options
+from controller.cli.common import Options, common_options, output_option
 
 
 @click.command("explain")
 @click.argument("application", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
+@output_option("json: one document per application, one per line.")
 @common_options
-def explain_command(options: Options, application: str | None, *, as_json: bool) -> None:
+def explain_command(options: Options, application: str | None, output: str) -> None:
     """Show what would make the controller change the mode, when, and what would hold it.
 
     Observes once, and asks the controller's own decision about the future: if nothing but time passed, and if a unit got no capacity from
@@ -19,4 +19,4 @@ def explain_command(options: Options, application: str | None, *, as_json: bool)
     """
     from controller.cli.explain import show_explanation
 
-    show_explanation(options, application, as_json=as_json)
+    show_explanation(options, application, as_json=output == "json")

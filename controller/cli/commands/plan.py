@@ -6,15 +6,15 @@ import sys
 
 import click
 
-from controller.cli.common import Options, common_options
+from controller.cli.common import Options, common_options, output_option
 
 
 @click.command("plan")
 @click.argument("application", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
+@output_option("json: one document per application, one per line.")
 @click.option("--show-requests", is_flag=True, help="Show the exact request below the changes that it makes.")
 @common_options
-def plan_command(options: Options, application: str | None, *, as_json: bool, show_requests: bool) -> None:
+def plan_command(options: Options, application: str | None, output: str, *, show_requests: bool) -> None:
     """Show what the controller would do now, and why.
 
     The command reads the cluster once, decides as the running controller would, and prints decision, reasons, evidence with ages, guards
@@ -24,4 +24,4 @@ def plan_command(options: Options, application: str | None, *, as_json: bool, sh
     """
     from controller.cli.plan import show_plan
 
-    sys.exit(show_plan(options, application, as_json=as_json, exact=show_requests))
+    sys.exit(show_plan(options, application, as_json=output == "json", exact=show_requests))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from controller.cli.common import Options, common_options
+from controller.cli.common import Options, common_options, output_option
 from controller.policy.names import Mode
 
 
@@ -15,7 +15,7 @@ from controller.policy.names import Mode
 @click.option(
     "--watch", is_flag=True, help="Redraw in place every two seconds until Ctrl-C; without a terminal, print a line for each change."
 )
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per application, one per line.")
+@output_option("json: one document per application, one per line.")
 @click.option(
     "--until",
     type=click.Choice([str(mode) for mode in Mode]),
@@ -25,7 +25,7 @@ from controller.policy.names import Mode
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Longest wait for --until, seconds."
 )
 @common_options
-def status_command(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> None:
+def status_command(options: Options, application: str | None, output: str, until: str | None, timeout_s: float, *, watch: bool) -> None:
     """Show mode, set and actual weights, replicas, evidence, history, overrides and notifiers.
 
     SET is the share of the requests that the Ingress asks for, ACTUAL the one that the load balancer shows. NEED counts the ready replicas
@@ -33,4 +33,4 @@ def status_command(options: Options, application: str | None, *, watch: bool, as
     """
     from controller.cli.status import show_status
 
-    sys.exit(show_status(options, application, watch=watch, as_json=as_json, until=until, timeout_s=timeout_s))
+    sys.exit(show_status(options, application, watch=watch, as_json=output == "json", until=until, timeout_s=timeout_s))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from controller.cli.common import Time
+from controller.cli.common import Time, output_option
 
 
 @click.command("replay")
@@ -27,9 +27,9 @@ from controller.cli.common import Time
 @click.option("--until", "end", type=Time(), help="Leave out decisions after this time.")
 @click.option("--at", type=Time(), help="Show the last decision up to this time in full, as plan does.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON document per difference and per application, one per line.")
+@output_option("json: one document per difference and per application, one per line.")
 @click.option("--exact/--no-exact", default=False, help="Show the bodies of the requests that differ.")
-def replay_command(**options: Any) -> None:  # noqa: ANN401 - checked by click, typed by replay
+def replay_command(output: str, **options: Any) -> None:  # noqa: ANN401 - checked by click, typed by replay
     """Decide recorded moments again, and show what this version, or another policy, decides differently.
 
     FILE is a recording of `run` (settings recording.*), compressed or not, or a folder of recordings. The command reads nothing else and
@@ -40,4 +40,4 @@ def replay_command(**options: Any) -> None:  # noqa: ANN401 - checked by click, 
     """
     from failover_analysis.cli.replay import replay
 
-    sys.exit(replay(**options))
+    sys.exit(replay(as_json=output == "json", **options))

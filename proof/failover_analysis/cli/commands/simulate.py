@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from controller.cli.common import Time
+from controller.cli.common import Time, output_option
 from failover_analysis.cli.limits import MOST_RUNS
 from failover_analysis.report.built_in_policies import NAMES
 
@@ -30,13 +30,13 @@ from failover_analysis.report.built_in_policies import NAMES
               " holdMinSeconds=300,3600. For the sensitivity table of a report.")  # fmt: skip
 @click.option("--interval", type=click.FloatRange(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes, at most one per core. Default: one per core.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON, without the timeline.")
+@output_option("json: the results, without the timeline.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
 @click.option("--at", type=Time(), help="Stop at this time and show the last decision in full, as plan does.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the timelines (CSV) and all results (JSON).")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the first seed's world to a file instead of simulating it.")
 @click.option("--list", "names_only", is_flag=True, help="List the simulations in the package.")
-def simulate_command(**options: Any) -> None:  # noqa: ANN401 - checked by click, typed by simulate
+def simulate_command(output: str, **options: Any) -> None:  # noqa: ANN401 - checked by click, typed by simulate
     """Simulate SCENARIO (a name or a file) in virtual time, with the production decision core.
 
     The same seed gives the same run, byte for byte, with the same digest. The exit code is 1 if an invariant did not hold; the output has
@@ -44,4 +44,4 @@ def simulate_command(**options: Any) -> None:  # noqa: ANN401 - checked by click
     """
     from failover_analysis.cli.simulate import simulate
 
-    sys.exit(simulate(**options))
+    sys.exit(simulate(as_json=output == "json", **options))

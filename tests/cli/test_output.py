@@ -1,0 +1,50 @@
+"""`-o json`, as kubectl has it, and `--json` are the same, for every command that writes JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from controller.cli.main import main
+
+_FILE: Final = str(Path(__file__).parents[2] / "config" / "sd21.yaml")
+
+
+def _commands() -> dict[str, click.Command]:
+    with click.Context(main) as context:
+        named = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    return {name: command for name, command in named.items() if command is not None}
+
+
+def _options(command: click.Command) -> set[str]:
+    return {name for option in command.params for name in option.opts}
+
+
+def test_every_command_with_json_takes_both() -> None:
+    found = {name for name, command in _commands().items() if "--json" in _options(command)}
+    assert found >= {"doctor", "explain", "history", "plan", "replay", "simulate", "status", "weights"}
+    assert all({"-o", "--output"} <= _options(_commands()[name]) for name in found)
+
+
+def test_they_write_the_same() -> None:
+    written = [CliRunner().invoke(main, ["weights", _FILE, *words]) for words in (("--json",), ("-o", "json"), ("--json", "-o", "json"))]
+    assert {one.exit_code for one in written} == {0}
+    assert len({one.stdout for one in written}) == 1
+    assert json.loads(written[0].stdout)
+
+
+def test_text_is_what_is_written_without_either() -> None:
+    written = [CliRunner().invoke(main, ["weights", _FILE, *words]).stdout for words in ((), ("-o", "text"))]
+    assert written[0] == written[1]
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(written[0])
+
+
+def test_two_forms_at_once_are_refused() -> None:
+    result = CliRunner().invoke(main, ["weights", _FILE, "--json", "-o", "text"])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (1, "Error: --json: found -o text too; allowed: one of them")
