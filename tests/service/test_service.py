@@ -220,7 +220,7 @@ def test_a_restart_with_a_broken_file_controls_the_other_applications(cluster: C
         wait_for("capacity mode of the sound one", lambda: cluster.mode() == "capacity")
         file.write_text(good)
         wait_for("readiness", lambda: service._ready() == "")
-        assert service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 1
+        wait_for("the metric", lambda: service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 1)
     (refusal,) = [one for one in collector.messages if one.reason == "ConfigRefused"]
     assert refusal.title == "application files refused; the applications without a fault run, and nothing controls the others"
 

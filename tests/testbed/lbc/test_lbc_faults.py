@@ -161,7 +161,10 @@ def test_a_lost_rule_in_a_naive_mode_change_leaves_a_rule_on_what_was_emptied(tm
         subject.annotate("sd21", {KEY: COST})
         wait_for("its targets are gone", lambda: subject.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"] == [])
         wait_for("the retry fixes it", lambda: subject.weights() == OLD)
-        assert any(reason == "FailedDeployModel" and "ResourceInUse" in text for _, reason, text in subject.events())
+        wait_for(
+            "the event",
+            lambda: any(reason == "FailedDeployModel" and "ResourceInUse" in text for _, reason, text in subject.events()),
+        )
 
 
 class TestQueue:
