@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,6 +112,7 @@ class Observed:
         sizes: Bytes of the stored state, at the beginning and at the end.
         asked: How often `/healthz` was asked.
         unhealthy: When and what it answered where that was not 200.
+        without_answer: When the metrics could not be read, and why.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -118,6 +120,7 @@ class Observed:
     sizes: list[int] = field(default_factory=list)
     asked: int = 0
     unhealthy: list[str] = field(default_factory=list)
+    without_answer: list[str] = field(default_factory=list)
 
 
 def soak(applications: int, minutes: float, say: Callable[[str], None], *, quiet: bool = False) -> dict[str, Any]:
@@ -159,6 +162,8 @@ def soak(applications: int, minutes: float, say: Callable[[str], None], *, quiet
         "changes": churn.changes,
         "asked": seen.asked,
         "unhealthy": seen.unhealthy,
+        "scraped": len(seen.scrapes) + len(seen.without_answer),
+        "without_answer": seen.without_answer,
         "memory_mib": [round(one.rss_mib, 1) for one in seen.samples[:: round(_SCRAPE_S / _SAMPLE_S)]],
         "load": [round(one, 1) for one in os.getloadavg()],
         "lines": [{**asdict(one), "change": round(one.change, 4)} for one in lines],
@@ -172,6 +177,7 @@ def _observed(
     process, begun, seen = psutil.Process(controller.pid), time.time(), Observed()
     first, second = _spans(begun, seconds, _LEVELS)
     left = [(begun + share * seconds, words, fault) for share, words, fault in faults]
+    scraped_at = begun
     while (now := time.time()) < begun + seconds:
         controller.check()
         seen.samples.append(Sample(now, process.memory_info().rss / MIB, process.num_threads(), process.num_fds()))
@@ -179,8 +185,12 @@ def _observed(
             seen.asked += 1
             if problem := _unhealthy(f"{site}/healthz"):
                 seen.unhealthy.append(f"after {now - begun:.0f} s: {problem}")
-        if now >= (seen.scrapes[-1].at if seen.scrapes else begun) + _SCRAPE_S:
-            seen.scrapes.append(_scrape(f"{site}/metrics"))
+        if now >= scraped_at + _SCRAPE_S:
+            scraped_at = now
+            try:
+                seen.scrapes.append(_scrape(f"{site}/metrics"))
+            except (OSError, HTTPException) as error:  # as Prometheus, which notes a gap and goes on
+                seen.without_answer.append(f"after {now - begun:.0f} s: {error}")
         if left and now >= left[0][0]:
             _, words, fault = left.pop(0)
             say(f"the API server {words} for {_AWAY_S:.0f} s")
@@ -205,6 +215,11 @@ def _unhealthy(url: str) -> str:
 
 
 def _scrape(url: str) -> Scrape:
+    """What the metrics say.
+
+    Raises:
+        OSError: There was no answer within Prometheus' limit.
+    """
     with urllib.request.urlopen(url, timeout=_SCRAPE_ANSWER_S) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     kept = {one.labels["kind"]: one.value for family in families if family.name == "failoverctl_kept_objects" for one in family.samples}
@@ -240,7 +255,8 @@ def _line(what: str, unit: str, values: Sequence[tuple[float, float]], spans: Se
 
 def _table(made: dict[str, Any]) -> Table:
     what = f"{made['applications']:,} applications, {made['minutes']:g} minutes, {made['changes']:,} changes"
-    table = Table(title=f"{what}; {len(made['unhealthy'])} of {made['asked']:,} answers of /healthz were bad")
+    bad = f"{len(made['unhealthy'])} of {made['asked']:,} answers of /healthz were bad"
+    table = Table(title=f"{what}; {bad}, {len(made['without_answer'])} of {made['scraped']:,} scrapes had no answer")
     table.add_column("")
     for name in ("beginning", "end", "change"):
         table.add_column(name, justify="right")
