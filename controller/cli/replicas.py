@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,9 +62,10 @@ def read_replicas(session: KubeSession, namespace: str, now: float) -> Replicas:
     """
     try:
         lease = session.get(LEASES, namespace, LEASE_NAME)
-        pods = _pods(session, namespace)
-    except NotFound:
-        return _without_lease(session, namespace)
+        pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
+    except NotFound:  # no pods are listed then: the manifests of a dry run do not grant it
+        problem = f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there, except as a dry run"
+        return Replicas(problem=problem)
     except RemoteError as error:
         return Replicas(problem=str(error))
     dry = tuple(sorted(name_of(pod) for pod in pods if _is_dry_run(pod)))
@@ -77,20 +77,6 @@ def read_replicas(session: KubeSession, namespace: str, now: float) -> Replicas:
     others = [pod for pod in pods if name_of(pod) not in {leader, *dry} and not mapping(pod, "metadata").get("deletionTimestamp")]
     ready = tuple(sorted(name_of(pod) for pod in others if text(condition(pod, "Ready"), "status") == "True"))
     return Replicas(leader, ready, tuple(sorted(name_of(pod) for pod in others if name_of(pod) not in ready)), dry, lapsed=lapsed)
-
-
-def _pods(session: KubeSession, namespace: str) -> Sequence[Object]:
-    return list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))[0]
-
-
-def _without_lease(session: KubeSession, namespace: str) -> Replicas:
-    """A dry run needs no Lease. Who reads the status of one may perhaps not list its pods, and then the words have to do."""
-    problem = f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there, except as a dry run"
-    try:
-        dry = tuple(sorted(name_of(pod) for pod in _pods(session, namespace) if _is_dry_run(pod)))
-    except RemoteError:
-        dry = ()
-    return Replicas(dry=dry, problem="" if dry else problem)
 
 
 def _lapsed(lease: Object, now: float) -> Lapsed | None:
