@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from controller.clock import parse_rfc3339
 from controller.documents import describe_value
 from controller.policy.availability import SLACK
-from failover_testbed.traffic.csv_rows import Line, read_lines
+from failover_testbed.traffic.csv_rows import Line, out_of_order, read_lines
 from research.traces import DAY_S, TICK_S, Trace, sampled
 
 DATA: Final = Path(__file__).parents[2] / "shared" / "data"
@@ -69,9 +68,8 @@ def read_csv(path: Path, need: float = 1.0, tick_s: float = TICK_S) -> list[Trac
     if len(header) < 2 or header[0] != "time" or len(set(header)) < len(header):
         raise first.fault(f"found {','.join(header)!r}; allowed: time, and a different name for every zone")
     rows = [_row(line, header) for line in lines]
-    for line, (earlier, later) in zip(lines[1:], pairwise(rows), strict=False):
-        if later[0] < earlier[0]:
-            raise line.fault("its time is before that of the line above")
+    if line := out_of_order(lines, [row[0] for row in rows]):
+        raise line.fault("its time is before that of the line above")
     length_s = rows[-1][0] - rows[0][0] if rows else 0.0
     if not tick_s <= length_s <= _LONGEST_S:
         most = _LONGEST_S / DAY_S

@@ -14,13 +14,12 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from controller.errors import ConfigError
 from failover_testbed.capacity.ec2 import Code, Shortage
-from failover_testbed.traffic.csv_rows import Line, read_lines
+from failover_testbed.traffic.csv_rows import Line, out_of_order, read_lines
 
 MEDIAN_S: Final = 32 * 60.0
 """Median outage: the middle of 23 to 42 min."""
@@ -161,9 +160,8 @@ def _rows(trace: Trace) -> list[tuple[float, float]]:
     elif trace.column:
         raise ConfigError(f"{trace.path}: found no heading; allowed: a first line that names column {trace.column}")
     rows = [(line.count(0, "time") * trace.seconds_each * trace.scale, line.count(place, trace.column or "count")) for line in lines]
-    for line, (earlier, later) in zip(lines[1:], pairwise(rows), strict=False):
-        if later[0] < earlier[0]:
-            raise line.fault("found a time before that of the line above; allowed: lines in the order of time")
+    if line := out_of_order(lines, [at for at, _ in rows]):
+        raise line.fault("found a time before that of the line above; allowed: lines in the order of time")
     if len(rows) < _FEWEST:
         raise ConfigError(
             f"{trace.path}: found {len(rows)} line(s) of times and counts; allowed: at least {_FEWEST}, the last one is its end"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +73,16 @@ def read_lines(path: Path) -> list[Line]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: no CSV file in UTF-8: {error}") from error
+
+
+def out_of_order(lines: Sequence[Line], times: Sequence[float]) -> Line | None:
+    """The first line whose time is before that of the line above; None where there is none.
+
+    Args:
+        lines: Each with a time.
+        times: Theirs, in any unit.
+    """
+    return next((line for line, (earlier, later) in zip(lines[1:], pairwise(times), strict=False) if later < earlier), None)
 
 
 def _number(text: str) -> float | None:
