@@ -1,9 +1,15 @@
-"""A plugin of pytest that writes down which tests each target of the Makefile selects, of all that were collected."""
+"""A plugin of pytest that writes down which tests each target of the Makefile selects, of all that were collected.
+
+It collects as `make test` does on a fresh machine: without the packages that only benchmarks install.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +20,16 @@ from tests import tiers
 VARIABLE: Final = "FAILOVERCTL_TEST_SELECTED"
 """The environment variable that names the file to write."""
 
+_PYPROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
+
 _skipped: list[str] = []
+
+
+def pytest_configure() -> None:
+    """Blocks the imports of the bench group, which some other target may have installed here."""
+    for requirement in tomllib.loads(_PYPROJECT.read_text())["dependency-groups"]["bench"]:
+        module = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        sys.modules[module] = None  # type: ignore[assignment]  # how Python itself marks a module that cannot be imported
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
