@@ -36,6 +36,8 @@ from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
 # A profile of the person who runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
+# moto would make 1,300 machine images with each account, a quarter of a second; the tests that need them say so (`EmulatedAws`).
+os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 
 # No test asserts a duration: a slow machine must not make a property false.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -42,8 +42,8 @@ def steps(request: pytest.FixtureRequest) -> Iterator[Steps]:
 
 @pytest.fixture
 def aws() -> Iterator[EmulatedAws]:
-    """An emulated account for one test."""
-    with EmulatedAws() as account:
+    """An emulated account for one test, with machine images for Karpenter."""
+    with EmulatedAws(machine_images=True) as account:
         yield account
 
 

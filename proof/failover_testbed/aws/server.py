@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,6 +25,7 @@ REGION: Final = "us-west-2"
 ACCOUNT: Final = "123456789012"
 ZONES: Final = (f"{REGION}a", f"{REGION}b", f"{REGION}c")
 
+_IMAGES: Final = "MOTO_EC2_LOAD_DEFAULT_AMIS"
 _KEY_ID: Final = "emulated"
 _KEY: Final = "emulated"  # moto takes any
 _STOP_S: Final = 5.0
@@ -49,14 +51,16 @@ class EmulatedAws:
 
     Args:
         clock: Time of the first checks; the system clock with None.
+        machine_images: Whether the account can see moto's 1,300 machine images, which instances are started from. Making them takes a
+            quarter of a second each time an account is made.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, machine_images: bool = False) -> None:
         self.target_health: HealthSource | None = None
         self.checks = FirstChecks(SystemClock() if clock is None else clock)
         self._patches = ElbPatches(self.checks, lambda: self.target_health)
+        self._machine_images = machine_images
         self._lock = threading.Lock()
-        self._session: Any = None
         self._clients: dict[str, Any] = {}
         self._server: Any = None
         self._thread: threading.Thread | None = None
@@ -118,7 +122,7 @@ class EmulatedAws:
                 "  install it with: pip install 'mixed-accelerator-failover[demo]'"
             ) from error
         try:
-            with _without_profile():
+            with _environment(machine_images=self._machine_images):
                 _reset()
                 self._network = _make_network()
             self._patches.install()
@@ -144,20 +148,16 @@ class EmulatedAws:
             self._thread.join(_STOP_S)
         self._server = self._thread = self._network = None
         self._patches.restore()
-        _reset()
+        with _environment(machine_images=False):
+            _reset()
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time; they have no static type
         """A boto client for the fakes, e.g. of ``elbv2``; safe to share between threads."""
         from botocore.config import Config
-        from botocore.session import Session
 
         with self._lock:
-            if self._session is None:
-                # Ignores the user's profile and files: a profile that does not exist would be an error.
-                hidden = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-                self._session = Session(session_vars=hidden | {"credentials_file": (None, None, os.devnull, None)})
             if service not in self._clients:
-                self._clients[service] = self._session.create_client(
+                self._clients[service] = _session().create_client(
                     service,
                     region_name=REGION,
                     endpoint_url=self.endpoint,
@@ -222,15 +222,31 @@ def _reset() -> None:
     moto_api_backend.reset()
 
 
+@cache
+def _session() -> Any:  # noqa: ANN401 - see `EmulatedAws.client`
+    """The process's session: each one parses the services' models again.
+
+    It ignores the user's profile and files, because a profile that does not exist would be an error.
+    """
+    from botocore.session import Session
+
+    hidden = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+    return Session(session_vars=hidden | {"credentials_file": (None, None, os.devnull, None)})
+
+
 @contextmanager
-def _without_profile() -> Iterator[None]:
-    """Hides the user's AWS profile while moto creates its boto3 session, which fails if the profile does not exist."""
-    profile = os.environ.pop("AWS_PROFILE", None)
+def _environment(*, machine_images: bool) -> Iterator[None]:
+    """What moto reads while it makes an account: whether to make images, and no AWS profile: one that does not exist is an error."""
+    names = ("AWS_PROFILE", _IMAGES)
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    if not machine_images:
+        os.environ[_IMAGES] = "false"
     try:
         yield
     finally:
-        if profile is not None:
-            os.environ["AWS_PROFILE"] = profile
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def _make_network() -> Network:

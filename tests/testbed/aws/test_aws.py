@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -44,6 +45,15 @@ def test_a_profile_of_the_user_does_not_matter(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_PROFILE", "one-that-does-not-exist")
     with EmulatedAws() as aws:
         assert aws.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+
+
+def test_only_who_asks_for_machine_images_has_some() -> None:
+    """Whatever the environment says, which is as it was afterwards."""
+    before = dict(os.environ)
+    for wanted in (True, False):
+        with EmulatedAws(machine_images=wanted) as aws:
+            assert bool(aws.client("ec2").describe_images(Owners=["amazon"])["Images"]) is wanted
+    assert dict(os.environ) == before
 
 
 def test_every_start_is_a_new_account() -> None:
