@@ -2,7 +2,8 @@
 
 import http.client
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import product
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = {"MODEL_SERVER_HEADER_TIMEOUT": "0.5", "MODEL_SERVER_BODY_TIMEOUT": "0.5"}
 BODY = b'{"prompt": "x"}'
+CHECK = "/grpc.health.v1.Health/Check"
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
@@ -197,7 +199,7 @@ def server_running(server: ServerProcess) -> float:
     [
         "/inference.GRPCInferenceService/ModelInfer",
         "/inference.GRPCInferenceService/ModelReady",
-        "/grpc.health.v1.Health/Check",
+        CHECK,
         "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping",
     ],
 )
@@ -219,9 +221,9 @@ def test_garbage_over_a_grpc_stream(server: ServerProcess) -> None:
 
 def test_clients_that_watch_the_health_lock_no_probe_out(server: ServerProcess) -> None:
     """Their streams do not end; a quarter of the calls may be such, and the next is refused. One that leaves makes room."""
-    watch, check = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
+    watch, check = "/grpc.health.v1.Health/Watch", CHECK
     with grpc.insecure_channel(server.grpc) as channel:
-        with grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)]) as crowd:
+        with _crowd(server) as crowd:
             streams = [crowd.unary_stream(watch)(b"") for _ in range(10)]
             assert all(next(stream) for stream in streams)
             with pytest.raises(grpc.RpcError) as refused:
@@ -230,6 +232,59 @@ def test_clients_that_watch_the_health_lock_no_probe_out(server: ServerProcess) 
             assert (error.code(), error.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "10 streams are open; no more are taken")
             assert channel.unary_unary(check)(b"", timeout=5)
         eventually(lambda: bool(_first(channel.unary_stream(watch)(b"", timeout=5))))
+
+
+def test_conversations_over_grpc_lock_no_probe_out(server: ServerProcess) -> None:
+    """Reflection reads until its client ends the stream: such streams are among those of which a quarter of the calls may be."""
+    reflect = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    with grpc.insecure_channel(server.grpc) as channel, _crowd(server) as crowd, _waiting() as nothing:
+        streams = [crowd.stream_stream(reflect)(nothing()) for _ in range(40)]
+        eventually(lambda: sum(map(_done, streams)) == 30)
+        assert {stream.code() for stream in streams if stream.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert channel.unary_unary(CHECK)(b"", timeout=5)
+
+
+@pytest.mark.parametrize("method", [CHECK, "/grpc.health.v1.Health/Watch", "/inference.GRPCInferenceService/ModelInfer"])
+def test_grpc_calls_without_a_message_lock_no_probe_out(server: ServerProcess, method: str) -> None:
+    """Each ends after the time for a body, and the one that has waited longest before that where they are too many."""
+    with grpc.insecure_channel(server.grpc) as channel, _crowd(server) as crowd, _waiting() as nothing:
+        calls = [crowd.stream_stream(method)(nothing()) for _ in range(45)]
+        assert channel.unary_unary(CHECK)(b"", timeout=5)
+        eventually(lambda: all(map(_done, calls)))
+        ends = {(call.code(), call.details()) for call in calls}
+        assert ends == {(grpc.StatusCode.DEADLINE_EXCEEDED, "the message did not come in time")}
+        assert channel.unary_unary(CHECK)(b"", timeout=5)
+
+
+def test_a_grpc_call_that_ends_without_its_message(server: ServerProcess) -> None:
+    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.stream_unary(CHECK)(iter(()), timeout=5)
+    error: Any = refused.value
+    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "the message cannot be read")
+
+
+def _crowd(server: ServerProcess) -> grpc.Channel:
+    """A channel with a connection of its own."""
+    return grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)])
+
+
+def _done(call: Any) -> bool:
+    return bool(call.done())
+
+
+@contextmanager
+def _waiting() -> Iterator[Callable[[], Iterator[bytes]]]:
+    """Makes requests of streams that bring nothing until the end."""
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait()
+        yield from ()
+
+    try:
+        yield nothing
+    finally:
+        over.set()
 
 
 def _first(stream: Any) -> bytes:

@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     header_timeout: float = Field(
         default=10.0, gt=0, description="Seconds for the headers of a request, then 408; and for the handshake of a gRPC connection."
     )
-    body_timeout: float = Field(default=30.0, gt=0, description="Seconds for its body; then 408.")
+    body_timeout: float = Field(default=30.0, gt=0, description="Seconds for its body; then 408. Also for the message of a gRPC call.")
 
     # Limits of a request
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="Bytes of a request body.")

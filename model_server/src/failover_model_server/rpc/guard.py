@@ -1,6 +1,11 @@
-"""What every gRPC method has: errors without internals. gRPC's own texts name classes, of messages and of exceptions."""
+"""What every gRPC method has: limits of what its client may take, and errors without internals.
 
-from collections.abc import Awaitable, Callable
+gRPC's own texts name classes, of messages and of exceptions. And it has no limit for a call whose message does not come: such calls could
+take every one that the server allows, and a probe got none.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -21,6 +26,7 @@ CODES = {
 }
 """gRPC's code for each of our HTTP statuses; INTERNAL for the rest."""
 UNREADABLE = "the message cannot be read"
+NOT_COME = "the message did not come in time"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Read = Callable[[bytes], Any]
 
@@ -29,13 +35,18 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
     """Reads each message itself, and turns what a method raises into a status with a text for clients.
 
     Args:
-        watchers: streams of answers that may be open. They do not end by themselves: without a limit one client takes every call that the
-            server allows, and a probe gets none.
+        share: as many calls may be streams, which do not end by themselves, and as many others may wait for their messages. Beyond it a
+            stream is refused, and the call ends that has waited longest for its message: one client cannot take every call that the server
+            allows, and a probe always gets one.
+        message_seconds: from the beginning of a call to the end of its message.
     """
 
-    def __init__(self, watchers: int) -> None:
-        self._most = watchers
-        self._watching = 0
+    def __init__(self, share: int, message_seconds: float) -> None:
+        self._share = share
+        self._seconds = message_seconds
+        self._streams = 0
+        self._unread: dict[asyncio.Timeout, None] = {}
+        """The limits of the calls whose messages have not come, oldest first."""
 
     async def intercept_service(
         self,
@@ -44,27 +55,77 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc is not ty
     ) -> grpc.RpcMethodHandler:
         """Wrap the method that was called."""
         method = await continuation(handler_call_details)
-        if method is None or method.request_streaming:  # an unknown one, or reflection's, whose errors are messages of its own
+        if method is None:  # an unknown one
             return method
-        if method.response_streaming:  # Watch, which writes to the context
-            return grpc.unary_stream_rpc_method_handler(
-                unary(self._watched(method.unary_stream), method.request_deserializer), response_serializer=method.response_serializer
+        if method.request_streaming:  # reflection's, whose errors are messages of its own
+            return grpc.stream_stream_rpc_method_handler(
+                self._conversation(method.stream_stream), method.request_deserializer, method.response_serializer
             )
-        return grpc.unary_unary_rpc_method_handler(
-            unary(method.unary_unary, method.request_deserializer), response_serializer=method.response_serializer
+        # To a client a call of one message is the same as one of a stream that has one. Only of a stream the method itself reads it.
+        answer = self._watched(method.unary_stream) if method.response_streaming else method.unary_unary
+        return grpc.stream_stream_rpc_method_handler(
+            self._read_first(unary(answer, method.request_deserializer)), response_serializer=method.response_serializer
         )
+
+    def _read_first(self, answer: Callable[[bytes, Context], Awaitable[Any]]) -> Any:
+        async def read(_: object, context: Context) -> None:
+            answered = await answer(await self._message(context), context)
+            if answered is not None:
+                await context.write(answered)
+
+        return read
+
+    async def _message(self, context: Context) -> bytes:
+        """The message of a call, once it is whole; ends the call where it does not come."""
+        message: Any = grpc.aio.EOF
+        try:
+            async with asyncio.timeout(self._seconds) as limit:
+                self._waits(limit)
+                try:
+                    message = await context.read()
+                finally:
+                    self._unread.pop(limit, None)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, NOT_COME)
+        if message is grpc.aio.EOF:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, UNREADABLE)
+        return bytes(message)
+
+    def _waits(self, limit: asyncio.Timeout) -> None:
+        """Note that a call waits for its message, and end the one that has waited longest where they are too many."""
+        if len(self._unread) >= self._share:
+            longest = next(iter(self._unread))
+            del self._unread[longest]
+            if not longest.expired():  # else it ends anyway
+                longest.reschedule(0.0)
+        self._unread[limit] = None
 
     def _watched(self, answer: Any) -> Any:
         async def counted(request: Any, context: Context) -> Any:
-            if self._watching >= self._most:
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._most} streams are open; no more are taken")
-            self._watching += 1
+            await self._begin_stream(context)
             try:
                 return await answer(request, context)
             finally:
-                self._watching -= 1
+                self._streams -= 1
 
         return counted
+
+    def _conversation(self, answer: Any) -> Any:
+        async def counted(requests: Any, context: Context) -> AsyncIterator[Any]:
+            await self._begin_stream(context)
+            try:
+                async for response in answer(requests, context):
+                    yield response
+            finally:
+                self._streams -= 1
+
+        return counted
+
+    async def _begin_stream(self, context: Context) -> None:
+        """Count a stream, or refuse it."""
+        if self._streams >= self._share:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{self._share} streams are open; no more are taken")
+        self._streams += 1
 
 
 def unary(answer: Any, read: Read) -> Any:

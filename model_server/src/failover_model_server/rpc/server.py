@@ -21,8 +21,8 @@ LIVENESS = "liveness"
 READINESS = "readiness"
 STREAMS = 128
 """Calls at a time on one connection."""
-WATCHERS = 4
-"""Every fourth call may be a stream that watches the health."""
+SHARE = 4
+"""Every fourth call may be a stream, as those that watch the health, and every fourth may wait for its message."""
 IDLE_MS = 300_000
 """A connection without a call for so long is closed; clients open another."""
 PING_MS = 500
@@ -43,7 +43,7 @@ class RpcServer:
         self._service = service
         settings = service.settings
         self._server = grpc.aio.server(
-            interceptors=[Guard(max(1, settings.max_connections // WATCHERS))],
+            interceptors=[Guard(max(1, settings.max_connections // SHARE), settings.body_timeout)],
             maximum_concurrent_rpcs=settings.max_connections,
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
