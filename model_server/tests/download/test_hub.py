@@ -1,5 +1,6 @@
 """Fetching from the hub, with its own client against a fake of its server."""
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -91,6 +92,20 @@ def test_a_file_that_is_always_wrong_is_given_up(server: hub.Hub, tmp_path: Path
     with pytest.raises(LoadError, match=rf"gave up on {path} after 5 tries: its sha256 is not that of the source"):
         download.fetch(_settings(server, tmp_path), _ignore)
     assert not list(tmp_path.rglob(manifest.FILE))
+
+
+def test_a_record_in_the_repository_is_not_that_of_the_directory(tmp_path: Path) -> None:
+    """A directory that was fetched may be uploaded as it is. Its record says nothing of a copy that is not whole, or of one that is."""
+    record = {"schema": 1, "source": "x", "revision": "x", "variant": "", "compiled": False, "bytes_total": 0, "files": []}
+    with hub.serve(REPOSITORY, models.transformers() | {manifest.FILE: json.dumps(record).encode()}) as server:
+        server.corrupt["model.safetensors"] = 5
+        with pytest.raises(LoadError, match=r"gave up on model\.safetensors"):
+            download.fetch(_settings(server, tmp_path), _ignore)
+        directory = download.fetch(_settings(server, tmp_path), _ignore)
+        assert (directory / "model.safetensors").read_bytes() == server.files["model.safetensors"]
+        server.requests.clear()
+        assert download.fetch(_settings(server, tmp_path), _ignore) == directory
+        assert server.requests == []
 
 
 def test_a_busy_hub_is_asked_again(server: hub.Hub, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from failover_model_server.download import weights
+from failover_model_server.download import manifest, weights
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.errors import LoadError
 
@@ -79,13 +79,15 @@ def make_plan(
         LoadError: a file that is needed is not there; names it.
     """
     files = tuple(sorted(files, key=lambda file: file.path))
-    names = {file.path for file in files}
+    # Our own record of a directory came with a copy of it. As a file of the model it would stand in the place of the record of this one.
+    offered = tuple(file for file in files if file.name != manifest.FILE)
+    names = {file.path for file in offered}
     if compiled:
-        kind, chosen = Kind.COMPILED, _compiled(files)
+        kind, chosen = Kind.COMPILED, _compiled(offered)
     elif MODEL_INDEX in names:
-        kind, chosen = Kind.DIFFUSERS, _diffusers(files, variant, model_index)
+        kind, chosen = Kind.DIFFUSERS, _diffusers(offered, variant, model_index)
     elif "config.json" in names:
-        kind, chosen = Kind.TRANSFORMERS, _transformers(files, variant)
+        kind, chosen = Kind.TRANSFORMERS, _transformers(offered, variant)
     else:
         raise LoadError("model: neither config.json nor model_index.json is there, so this is no model of transformers or diffusers")
     left = tuple((file, _why(file, kind)) for file in files if file not in chosen)
