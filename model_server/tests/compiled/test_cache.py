@@ -1,7 +1,9 @@
 """Compile caches: found for the same key, refused for another, kept for the next pod."""
 
+import errno
 import json
 import os
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 import structlog
 from failover_model_server.compiled import cache
 from failover_model_server.compiled.key import CacheKey, from_json
+from failover_model_server.compiled.shelf import DirectoryShelf
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
 from moto.server import ThreadedMotoServer
@@ -168,6 +171,70 @@ def test_a_place_that_cannot_be_written_stops_no_ready_server(tmp_path: Path) ->
         prepared = cache.prepare(settings, KEY)
         cache.keep(settings, prepared)
     assert any(entry["event"] == "compile_cache.not_kept" for entry in logs)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes no key, and half of what is copied."""
+
+    def writes(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def copies(source: Path, to: Path) -> None:
+        to.write_bytes(source.read_bytes()[:10])
+        writes(to)
+
+    monkeypatch.setattr(Path, "write_text", writes)
+    monkeypatch.setattr(shutil, "copyfile", copies)
+
+
+def test_a_full_disk_stops_no_server(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """It compiles, and serves; where a cache is required the reason is named. Nothing is left that would fill the disk further."""
+    shelf = tmp_path / "shelf"
+    _compile(_settings(tmp_path / "first", str(shelf)))
+    request.getfixturevalue("full")
+    with structlog.testing.capture_logs() as logs:
+        prepared = cache.prepare(_settings(tmp_path / "second", str(shelf)), KEY)
+        cache.keep(_settings(tmp_path / "second", str(shelf)), prepared)
+    assert not prepared.warm
+    assert [entry["event"] for entry in logs] == ["compile_cache.not_used", "compile_cache.prepared", "compile_cache.not_kept"]
+    with pytest.raises(LoadError, match="No space left on device"):
+        DirectoryShelf(shelf).put("x", shelf / f"{KEY.digest}.json")
+    assert {path.suffix for path in shelf.iterdir()} == {".json", ".gz"}
+
+
+def test_a_disk_that_is_full_while_an_archive_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a required cache the message names the reason."""
+    _compile(_settings(tmp_path / "first", str(tmp_path / "shelf")))
+
+    def writes(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", writes)
+    assert not cache.prepare(_settings(tmp_path / "second", str(tmp_path / "shelf")), KEY).warm
+    with pytest.raises(LoadError, match="No space left on device"):
+        cache.prepare(_settings(tmp_path / "third", str(tmp_path / "shelf"), compile_cache_required=True), KEY)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_processes_that_share_a_directory_may_fill_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
+    """What another has put there is used if it is whole, and stays; else this one compiles."""
+    settings = _settings(tmp_path / "second", str(tmp_path / "shelf"))
+    _compile(_settings(tmp_path / "first", str(tmp_path / "shelf")))
+    removes = shutil.rmtree
+
+    def outrun(directory: Path, **_: object) -> None:
+        removes(directory, ignore_errors=True)
+        if directory == settings.cache_dir / "compiled" / KEY.digest:
+            (directory / "inductor").mkdir(parents=True)
+            (directory / "inductor" / "kernel.py").write_text("theirs")
+            if whole:
+                (directory / cache.KEY).write_text(KEY.to_json())
+
+    monkeypatch.setattr(shutil, "rmtree", outrun)
+    prepared = cache.prepare(settings, KEY)
+    assert prepared.warm is whole
+    assert (prepared.directory / "inductor" / "kernel.py").read_text() == "theirs"
 
 
 def test_a_required_cache_needs_a_place(tmp_path: Path) -> None:

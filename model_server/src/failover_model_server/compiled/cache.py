@@ -66,10 +66,10 @@ def keep(settings: Settings, cache: CompileCache) -> None:
 
     A cache that cannot be kept does not stop a server that is ready: it is logged.
     """
-    (cache.directory / KEY).write_text(cache.key.to_json(), encoding="utf-8")
-    if not (settings.compile_cache and settings.compile_cache_save) or cache.warm:
-        return
     try:
+        (cache.directory / KEY).write_text(cache.key.to_json(), encoding="utf-8")
+        if not (settings.compile_cache and settings.compile_cache_save) or cache.warm:
+            return
         shelf = open_shelf(settings.compile_cache)
         with tempfile.TemporaryDirectory() as temporary:
             archive = Path(temporary) / "cache.tar.gz"
@@ -93,9 +93,11 @@ def _of_this_key(directory: Path, key: CacheKey) -> bool:
 def _fetch(shelf: Shelf, key: CacheKey, directory: Path, *, required: bool) -> bool:
     try:
         _unpack(shelf, key, _label(shelf, key), directory)
-    except LoadError as error:
+    except (LoadError, OSError) as error:
+        if _of_this_key(directory, key):  # such a process was faster by a moment
+            return True
         if required:
-            raise
+            raise error if isinstance(error, LoadError) else LoadError(f"compile_cache: {directory}: {error.strerror or error}") from error
         # It is a cache: without it the server compiles. What is wrong is said all the same.
         log.warning("compile_cache.not_used", key=key.digest, at=shelf.name, cause=str(error))
         return False
@@ -128,8 +130,9 @@ def _unpack(shelf: Shelf, key: CacheKey, label: bytes, directory: Path) -> None:
         unpacked = Path(temporary) / "cache"
         _extract(archive, unpacked, where)
         (unpacked / KEY).write_text(key.to_json(), encoding="utf-8")
-        shutil.rmtree(directory, ignore_errors=True)
-        unpacked.replace(directory)
+        if not _of_this_key(directory, key):  # a process that shares it may use the one that it has put there meanwhile
+            shutil.rmtree(directory, ignore_errors=True)
+            unpacked.replace(directory)
 
 
 def _extract(archive: Path, into: Path, where: str) -> None:

@@ -1,5 +1,6 @@
 """Where compile caches are kept: a directory that pods share, or an S3 prefix."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,12 +86,14 @@ class DirectoryShelf:
 
     def put(self, name: str, path: Path) -> None:
         """Copy a file into it: pods of one scale-up may do so at once, and the last one wins."""
+        part = self._directory / f".{name}.{path.stat().st_ino}.part"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            part = self._directory / f".{name}.{path.stat().st_ino}.part"
             shutil.copyfile(path, part)
             part.replace(self._directory / name)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()  # else every start would leave one more on a volume that is full
             raise LoadError(f"compile_cache: {self._directory / name}: {error.strerror}") from error
 
     def put_text(self, name: str, text: str) -> None:
