@@ -16,6 +16,7 @@ import pytest
 from failover_model_server.download import manifest
 
 from tests.support import hub, models
+from tests.support.process import running
 
 
 def _until(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -97,3 +98,18 @@ def test_a_model_that_cannot_be_had_ends_the_process_with_its_reason(tmp_path: P
     content = {path: data for path, data in models.transformers().items() if path != "model.safetensors"}
     with hub.serve("org/model", content) as running, _server(running.url, tmp_path) as (process, _):
         assert process.wait(30) == 1
+
+
+def test_a_load_that_takes_too_long_ends_the_process_in_the_middle_of_a_download(tmp_path: Path) -> None:
+    """The thread that fetches cannot be ended. The process does not wait for it: for this hub that would be a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {
+            "MODEL_SERVER_MODEL": "hf://org/model",
+            "MODEL_SERVER_REVISION": hub.COMMIT,
+            "MODEL_SERVER_HUB_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "MODEL_SERVER_CACHE_DIR": str(tmp_path),
+            "MODEL_SERVER_LOAD_TIMEOUT": "2",
+        }
+        with running(**environment) as server:
+            assert server.ended() == 1
+            assert server.logged("failed")["reason"] == "not ready after 2 s (load_timeout), while fetching hf://org/model"

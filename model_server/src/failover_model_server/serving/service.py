@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -76,6 +76,9 @@ class Service:
         self._counters = counters
         self._clock = clock
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="prepare")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._loads: list[Future[Any]] = []
+        """What was begun on the loader's thread. It goes on where the load is given up: no thread can be ended from outside."""
         self._batcher: Batcher | None = None
         self._watchdog: Watchdog | None = None
         self._workers: list[Worker] = []
@@ -109,9 +112,9 @@ class Service:
 
     async def _load(self) -> None:
         self._advance(State.DOWNLOADING, f"fetching {self.settings.model or 'nothing'}")
-        directory = await asyncio.to_thread(prepare, self.settings, self._progress(asyncio.get_running_loop()))
+        directory = await self._blocking(prepare, self.settings, self._progress(asyncio.get_running_loop()))
         self._advance(State.LOADING, f"loading on {self.settings.backend}")
-        await asyncio.to_thread(self.task.load, directory)
+        await self._blocking(self.task.load, directory)
         self._workers = self._make_workers()
         loaded = await _all([worker.load(directory, self.task) for worker in self._workers])
         self.loaded = loaded[0]
@@ -134,6 +137,12 @@ class Service:
         self._batcher.start(self.fail)
         self._watching = background.begin(self._watchdog.run, "watchdog", self.fail)
         self._advance(State.READY, f"{batches} synthetic batches ran")
+
+    def _blocking(self, call: Callable[..., T], *args: object) -> Awaitable[T]:
+        """Run a part of the load that blocks."""
+        running = self._loader.submit(call, *args)
+        self._loads.append(running)
+        return asyncio.wrap_future(running)
 
     def _advance(self, state: State, reason: str) -> None:
         if self.lifecycle.state is State.DRAINING:
@@ -176,17 +185,18 @@ class Service:
             self.lifecycle.to(State.DRAINING, "SIGTERM")
 
     async def stop(self, within: float) -> bool:
-        """Close everything; False where a worker's thread is stuck and the process must end without it."""
+        """Close everything; False where a thread of a worker or of the load is stuck and the process must end without it."""
         self.drain()
         if self._watching is not None:
             self._watching.cancel()
         if self._batcher is not None:
             await self._batcher.stop()
         closed = await asyncio.gather(*(worker.close(within) for worker in self._workers))
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._loader):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self.lifecycle.state is not State.FAILED:
             self.lifecycle.to(State.STOPPED, "everything in flight has ended")
-        return all(closed)
+        return all(closed) and all(load.done() for load in self._loads)
 
     # Requests
 
