@@ -9,7 +9,7 @@ import pytest
 from failover_model_server import registry
 from failover_model_server.backends.base import Backend, Context, Loaded
 from failover_model_server.backends.echo import EchoBackend
-from failover_model_server.errors import LoadError
+from failover_model_server.errors import LoadError, Unavailable
 from failover_model_server.lifecycle import State
 from failover_model_server.run import Run
 from failover_model_server.serving.service import Service
@@ -132,6 +132,19 @@ def test_a_process_that_dies_fails_the_server(monkeypatch: pytest.MonkeyPatch) -
                 await service.infer(EchoRequest(prompt="please die"))
             await until(lambda: service.lifecycle.state is State.FAILED)
             assert "exit code 9" in service.lifecycle.status.reason
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_a_process_that_dies_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other worker takes it: it would wait for its deadline, and the exit of the failed server for it."""
+    monkeypatch.setattr(EchoBackend, "contexts", classmethod(lambda *arguments: two(*arguments)[:1]))
+
+    async def run() -> None:
+        async with loaded(echo(batch_buckets="1", request_timeout=10)) as service:
+            asked = [service.infer(EchoRequest(prompt=prompt)) for prompt in ("please die", "next", "last")]
+            for error in await asyncio.gather(*asked, return_exceptions=True):
+                assert isinstance(error, Unavailable)
 
     asyncio.run(run())
 

@@ -37,6 +37,9 @@ LONGEST_GATHER = 0.005
 """Seconds, however long batches take."""
 LONGEST_RETRY_AFTER = 60.0
 """Seconds; the longest wait that is announced to a client."""
+GONE = "the accelerator is gone; the server restarts"
+RETRY_ELSEWHERE = 5.0
+"""Seconds, for what a server cannot run that is about to end."""
 OVERDUE_SHARE = 0.1
 """A batch that runs longer than expected is taken to need this part of its time so far once more."""
 
@@ -88,6 +91,10 @@ class Batcher:
         self._arrived = asyncio.Event()
         self._prepared = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._taking = 0
+        """Workers that take batches."""
+        self._over: Unavailable | None = None
+        """Why none does any more."""
         self._batch_seconds = 0.0
         self._finish_seconds = 0.0
         self._work = 1.0
@@ -125,10 +132,15 @@ class Batcher:
 
     async def stop(self) -> None:
         """Take no more batches. Batches in flight are not waited for; what waits is answered with `Unavailable`."""
+        self._end(Unavailable("the server has stopped", retry_after=1.0))
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        self._fail(list(self._line), Unavailable("the server has stopped", retry_after=1.0))
+
+    def _end(self, why: Unavailable) -> None:
+        """Answer what waits, and what still comes: nobody takes it."""
+        self._over = self._over or why
+        self._fail(list(self._line), self._over)
 
     # Admission
 
@@ -208,6 +220,8 @@ class Batcher:
         Raises:
             RequestError: why there is no output.
         """
+        if self._over is not None:
+            raise self._over
         patience = self._patience(deadline, self._clock())
         waiting = Waiting(item, asyncio.get_running_loop().create_future(), deadline, patience, probe, emit)
         self._line.add(waiting)
@@ -221,6 +235,15 @@ class Batcher:
     # Batches
 
     async def _work_on(self, worker: Worker, lost: background.Lost) -> None:
+        self._taking += 1
+        try:
+            await self._take_batches(worker, lost)
+        finally:
+            self._taking -= 1
+            if not self._taking:
+                self._end(Unavailable(GONE, retry_after=RETRY_ELSEWHERE))
+
+    async def _take_batches(self, worker: Worker, lost: background.Lost) -> None:
         while True:
             await self._arrived.wait()
             await self._gather()
@@ -231,7 +254,7 @@ class Batcher:
             try:
                 await self._answer(worker, batch)
             except WorkerLost as error:
-                self._fail(batch, Unavailable("the accelerator is gone; the server restarts", retry_after=5.0))
+                self._fail(batch, Unavailable(GONE, retry_after=RETRY_ELSEWHERE))
                 lost(str(error))
                 return
             except Exception:
