@@ -91,6 +91,41 @@ def test_ready_means_that_the_engine_has_generated() -> None:
     _run(test)
 
 
+DEEP = httpx.Response(200, text="[" * 100_000)
+ODD = [
+    ("/v1/models", httpx.Response(401, json={"error": "Unauthorized"}), "the engine says 401 to /v1/models"),
+    ("/v1/models", httpx.Response(307, headers={"Location": "https://x/"}), "the engine says 307 to /v1/models"),
+    ("/v1/models", httpx.Response(200, json={"data": []}), "the engine's answer to /v1/models was not understood"),
+    ("/v1/models", DEEP, "the engine's answer to /v1/models was not understood"),
+    ("/metrics", httpx.Response(404, text="no metrics"), "the engine says 404 to /metrics"),
+    ("/metrics", httpx.Response(200, text="other_total 1"), "the engine's answer to /metrics was not understood"),
+    ("/v1/completions", httpx.Response(500, json={"error": {"message": "x"}}), "the engine says 500 to /v1/completions"),
+    ("/v1/completions", httpx.Response(200, json={"choices": [None]}), "the engine's answer to /v1/completions was not understood"),
+    ("/v1/completions", DEEP, "the engine's answer to /v1/completions was not understood"),
+    ("/v1/completions", httpx.Response(200, json={"choices": [{"text": ""}]}), "the engine does not generate"),
+]
+
+
+@pytest.mark.parametrize(("path", "odd", "reason"), ODD)
+def test_an_engine_that_answers_oddly_is_not_ready_and_the_reason_says_how(path: str, odd: httpx.Response, reason: str) -> None:
+    """Whatever it answers, the adapter goes on to watch it: an exception would end the process."""
+    usual = {
+        "/health": httpx.Response(200),
+        "/v1/models": httpx.Response(200, json={"data": [{"id": "org/llama"}]}),
+        "/metrics": httpx.Response(200, text="# TYPE vllm:request_success counter\nvllm:request_success_total 0\n"),
+        "/v1/completions": httpx.Response(200, json={"choices": [{"text": " Paris."}]}),
+    }
+
+    async def run() -> tuple[bool, str]:
+        answers = httpx.MockTransport(lambda request: (usual | {path: odd})[request.url.path])
+        async with httpx.AsyncClient(transport=answers, base_url="http://engine") as client:
+            engine = Engine(Settings(), Recorder(), client)
+            await engine.observe()
+            return engine.state.ready, engine.state.reason
+
+    assert asyncio.run(run()) == (False, reason)
+
+
 def test_a_model_that_ends_the_warm_up_at_once_is_ready() -> None:
     """An end token is an answer: nothing came since the model had nothing to say, and it said so."""
 

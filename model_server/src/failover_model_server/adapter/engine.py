@@ -12,7 +12,7 @@ import structlog
 
 from failover_model_server.adapter import scrape
 from failover_model_server.adapter.refusals import MOST_LOGGED, RETRY_AFTER, refusal
-from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, Unavailable
+from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, Unavailable, cut
 from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
@@ -23,6 +23,8 @@ PROBE_TIMEOUT = 3.0
 INTERVAL = 2.0
 """Seconds between two observations."""
 OK = 200
+ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading an answer raises that is not as vLLM's are."""
 
 log = structlog.get_logger()
 
@@ -35,6 +37,10 @@ class EngineState:
     reason: str
     since: float
     """Seconds on the monotonic clock."""
+
+
+class NotAsExpected(Exception):
+    """The engine answers, and not as vLLM does when it serves. The text says what it does; anybody who can reach a probe sees it."""
 
 
 class Engine:
@@ -100,7 +106,7 @@ class Engine:
             choice, usage = found["choices"][0], found["usage"]
             text = choice["message"]["content"] if request.chat else choice["text"]
             reason, tokens = str(choice["finish_reason"]), int(usage["completion_tokens"])
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except ODD as error:
             log.exception("engine_answer_not_understood")
             raise InferenceFailed("the engine's answer was not understood") from error
         return TextGenerationResponse(
@@ -152,30 +158,34 @@ class Engine:
                 return False, f"the engine says {health.status_code} to /health"
             if not self.model:
                 models = await self._client.get(MODELS, timeout=PROBE_TIMEOUT)
-                self.model = str(models.json()["data"][0]["id"])
+                with _understanding(models, MODELS):
+                    self.model = str(models.json()["data"][0]["id"])
             if not self._warm and self.ending:
                 return False, "the adapter is ending"
             if not self._warm:
                 await self._warm_up()
         except httpx.TimeoutException:
             return False, "the engine does not answer in time"  # busy, not another engine: what it counts goes on
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+        except (httpx.HTTPError, NotAsExpected) as error:
             self.model, self._warm = "", False  # it may come back with another model
-            return False, f"the engine does not answer yet ({type(error).__name__})"
+            return False, str(error) if isinstance(error, NotAsExpected) else f"the engine does not answer yet ({type(error).__name__})"
         return True, f"serves {self.model}"
 
     async def _warm_up(self) -> None:
         """One real request, not counted: /health says that the engine runs, not that it generates."""
         if self._before is None:  # what it answered before we came nobody knows
             metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
-            self._before = scrape.parse(metrics.text)
+            with _understanding(metrics, "/metrics"):
+                self._before = scrape.parse(metrics.text)
         body = {"model": self.model, "prompt": "Hello", "max_tokens": 2, "temperature": 0.0}
         answer = await self._client.post(COMPLETIONS, json=body, timeout=self._settings.request_timeout)
         if answer.status_code == OK:
             self._own += 1
-        choice = answer.json()["choices"][0] if answer.status_code == OK else {}
-        if not (choice.get("text") or choice.get("finish_reason") == "stop"):  # a model may end a text at once
-            raise ValueError("the engine does not generate")
+        with _understanding(answer, COMPLETIONS):
+            choice = answer.json()["choices"][0]
+            generated = choice.get("text") or choice.get("finish_reason") == "stop"  # a model may end a text at once
+        if not generated:
+            raise NotAsExpected("the engine does not generate")
         self._warm = True
 
     async def _count(self) -> None:
@@ -190,3 +200,19 @@ class Engine:
         for seconds in answered[own:]:  # in ascending order: a warm-up of two tokens is among the shortest
             self._sink.answered(seconds)
         self._before = self.totals
+
+
+@contextlib.contextmanager
+def _understanding(answer: httpx.Response, path: str) -> Iterator[None]:
+    """Read an answer of the engine's.
+
+    Raises:
+        NotAsExpected: it is an error, or what reads it raised.
+    """
+    if answer.status_code != OK:
+        raise NotAsExpected(f"the engine says {answer.status_code} to {path}")
+    try:
+        yield
+    except ODD as error:
+        log.warning("engine_answer_not_understood", path=path, error=type(error).__name__, reason=cut(str(error)))
+        raise NotAsExpected(f"the engine's answer to {path} was not understood") from error
