@@ -184,6 +184,7 @@ class Controller:
         self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
         self._queue, self._tap, self._tapping = WorkQueue(clock, wake), tap, threading.Lock()
         self._takeover = Takeover(clock)
+        self._written_in: dict[str, int] = {}  # see `TermRecord`; of every application that there was, which is a name each
         self._workers = [threading.Thread(target=self._work, name=f"pass-{n}", daemon=True) for n in range(workers)]
         self._last_round = clock.monotonic()
         self._term: int | None = None  # the last term in which this replica led; guarded by the lock
@@ -343,7 +344,7 @@ class Controller:
 
     def _new_record(self, key: str) -> _Record:
         status = ApplicationStatus(key, self._clock, lambda: len(self._applications))
-        stored = TermRecord(self._store, self._leadership, key, status)
+        stored = TermRecord(self._store, self._leadership, key, status, self._written_in)
         passes = ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock, self._computing)
         return _Record(passes, status)
 

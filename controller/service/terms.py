@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Final
 
@@ -29,12 +30,22 @@ class TermRecord:
         leadership: Says who may write.
         application: ``namespace/ingress``.
         status: What is stored beside the memory for people to read; None: nothing.
+        written: By application, the last term in which this process wrote its memory, or may have written it. The records of a process
+            share it: an application that is removed and added again gets another record, and what is stored is still our own. None: this
+            is the only record.
     """
 
-    def __init__(self, store: StateStore, leadership: Leadership, application: str, status: ApplicationStatus | None = None) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        leadership: Leadership,
+        application: str,
+        status: ApplicationStatus | None = None,
+        written: MutableMapping[str, int] | None = None,
+    ) -> None:
         self._store, self._leadership, self._application, self._status = store, leadership, application, status
         self._stored: StoredMemory | None = None
-        self._written_in: int | None = None  # the last term in which this process wrote, or may have written
+        self._written: MutableMapping[str, int] = {} if written is None else written
         self._sent: Memory | None = None  # the memory in doubt: the answer to its write was lost, so it is stored or it is not
         self._loaded_just_now = False  # no save since then
         self.epoch = 0
@@ -100,7 +111,7 @@ class TermRecord:
             return
         if not self._leadership.confirm(epoch, EFFECT_S):
             return
-        self._written_in = epoch
+        self._written[self._application] = epoch
         try:
             stored = self._stored = self._settled(stored)
             self._stored, self._sent = self._write(memory, stored), None
@@ -161,7 +172,8 @@ class TermRecord:
 
     def _set_back(self, stored: StoredMemory, epoch: int) -> bool:
         """Whether the state is of a term that should precede ours: only a deleted or edited Lease explains that."""
-        return stored.epoch > epoch or (stored.epoch == epoch and stored.version != "" and self._written_in != epoch)
+        ours = not stored.version or self._written.get(self._application) == epoch
+        return stored.epoch > epoch or (stored.epoch == epoch and not ours)
 
 
 def _alike(memory: Memory, stored: Memory) -> bool:

@@ -205,6 +205,17 @@ def test_an_application_that_comes_back_does_not_end_its_alerts_again(after_s: f
     assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
 
 
+def test_an_application_that_comes_back_begins_no_term() -> None:
+    """A term is of all applications: each would be loaded again, and its alerts reported once more."""
+    passes = Passes()
+    passes.go_on(60)
+    passes.controller.configure({})
+    passes.controller.configure({"shop/sd21": application()})
+    passes.go_on(60)
+    assert passes.leader.now == 1
+    assert passes.forgotten == 1, "sinks still know what they have delivered"
+
+
 @pytest.mark.parametrize("error", ["503", ""])
 def test_an_application_whose_end_cannot_be_stored_is_removed_all_the_same(error: str) -> None:
     """The files are read again as always."""

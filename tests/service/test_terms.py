@@ -156,6 +156,17 @@ def test_a_term_that_does_not_come_after_the_stored_one_is_replaced(stored: int)
     assert shelf.record.epoch == stored + 1
 
 
+@pytest.mark.parametrize("another", ["", "shop/sd22"], ids=["ours", "another's"])
+def test_a_second_record_of_a_process_knows_what_the_first_has_written(another: str) -> None:
+    """The application was removed and added again. Of one that this process never wrote, the same term is another leader's."""
+    shelf, leader, written = Shelf(), Leader(3), dict[str, int]()
+    first = TermRecord(shelf, leader, KEY, written=written)
+    first.load()
+    first.save(ONE)
+    assert TermRecord(shelf, leader, another or KEY, written=written).load() == ONE
+    assert leader.now == (4 if another else 3)
+
+
 def test_without_a_later_term_nothing_is_decided() -> None:
     """The renewal failed: the state counts as unreadable until it succeeds."""
     shelf, leader = Shelf(), Leader(3)
