@@ -28,6 +28,7 @@ from controller.policy.annotations import (
 )
 from controller.policy.guards import reason_text
 from controller.policy.model import Application
+from controller.policy.routing import unused_action
 from controller.service.override_words import pause_words
 from controller.service.status import overdue, read_status
 from controller.signals.ingress import observe_ingress
@@ -73,7 +74,9 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
 def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     """Why nothing comes of the pin as things are: who pins a mode counts on the mode change."""
     routing = observe_ingress(written.application, written.ingress)
-    if not routing.action:
+    if problem := unused_action(written.application.action, routing.instead):
+        yield f"The pin does nothing yet: {problem}."
+    elif not routing.action:
         yield "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
         yield "the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action."
     if routing.override.problem:

@@ -12,7 +12,7 @@ from controller.policy.annotations import MARKER
 from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem, mode_of, states_stickiness
+from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem, mode_of, states_stickiness, unused_action
 from controller.policy.targets import stickiness as asked_stickiness
 from controller.policy.targets import targets_at_rest
 from controller.signals.objects import field_owners, items, mapping, text
@@ -30,9 +30,13 @@ _TRACKS: Final = {
 
 
 def action(observed: Observation) -> Iterator[Finding]:
-    """The action exists, can be read, and forwards to at most five Services of the application with legal weights."""
+    """The rules use the action, it can be read, and it forwards to at most five Services of the application with legal weights."""
     application, routing = observed.application, observed.routing
     key = action_key(application.action)
+    if unused := unused_action(application.action, routing.instead):
+        what, _, fix = unused.partition(": ")
+        yield problem(what, fix)
+        return
     if not routing.action:
         yield problem(f"annotation {key} is missing: the load balancer answers every request with 503", "add the action of cost mode")
         return

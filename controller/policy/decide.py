@@ -24,7 +24,7 @@ from controller.policy.planned import planned
 from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
-from controller.policy.routing import mode_of
+from controller.policy.routing import mode_of, unused_action
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
 from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
@@ -104,6 +104,9 @@ def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | Non
     Without a marker the controller has never changed the mode, and the action alone shows it. Where both were deleted, nothing is routed,
     and the remembered mode is the one to write again. See `_standing` for what somebody else did to a marker that was there.
 
+    An action that no rule uses is left alone, although others are used: a name that was mistyped in the application file is the likely
+    cause. To write it would remove the former action, which the rule still uses, and every request would get a 503.
+
     Args:
         snapshot: What is observed.
         memory: What is remembered; None: nothing.
@@ -111,6 +114,8 @@ def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | Non
     routing, application, remembered = snapshot.routing, snapshot.application, memory.mode if memory is not None else None
     if not routing.exists:
         return None, "the Ingress does not exist"
+    if routing.instead:
+        return None, unused_action(application.action, routing.instead)
     if routing.problem and routing.action:
         return None, routing.problem
     standing = _standing(routing, memory)

@@ -566,6 +566,7 @@ class RoutingObservation:
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0  # 0 = disabled
     problem: str = ""  # why the action could not be read
+    instead: tuple[str, ...] = ()  # the actions that the rules use, where none uses the application's; () where one does, or none uses any
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known

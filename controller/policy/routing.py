@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from controller.policy.model import Application, Mode, RoutingStyle, Target
+from controller.policy.text import listing
 
 PREFIX: Final = "alb.ingress.kubernetes.io"
 USE_ANNOTATION: Final = "use-annotation"
@@ -36,6 +37,19 @@ _SHOWN: Final = 60  # characters of a value that cannot be used
 def action_key(action: str) -> str:
     """The annotation that holds the action."""
     return f"{PREFIX}/actions.{action}"
+
+
+def unused_action(action: str, instead: Sequence[str]) -> str:
+    """What is wrong where the rules of an Ingress use other actions, and how to correct it; "" where they do not.
+
+    Args:
+        action: That of the application file.
+        instead: See `RoutingObservation.instead`.
+    """
+    if not instead:
+        return ""
+    fix = "correct spec.action of the application file, or the backend of the rule"
+    return f"no rule of the Ingress uses the action {action}, its rules use {listing(instead)}: {fix}"
 
 
 def format_action(targets: Iterable[Target], stickiness_s: int) -> str:

@@ -76,6 +76,7 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         targets=targets,
         stickiness_s=stickiness,
         problem=problem,
+        instead=() if application.action in (used := _used(obj)) else used,
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
@@ -124,6 +125,14 @@ def forwarded(route: Route, annotations: Mapping[str, Any]) -> Iterator[tuple[st
     value = annotations.get(action_key(route.service))
     for target in parse_action(value)[0] if isinstance(value, str) else ():
         yield target.service, target.port
+
+
+def _used(obj: Object) -> tuple[str, ...]:
+    """The actions that the rules of an Ingress and its default backend use."""
+    default = mapping(obj, "spec", "defaultBackend", "service")
+    named = [route.service for route in routes(obj) if route.port == USE_ANNOTATION]
+    named += [text(default, "name")] if text(default, "port", "name") == USE_ANNOTATION else []
+    return tuple(dict.fromkeys(map(shown, named)))
 
 
 def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:

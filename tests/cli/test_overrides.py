@@ -81,6 +81,14 @@ def test_a_pin_beside_an_override_that_cannot_be_read_says_that_nothing_comes_of
     assert "The pin does nothing yet: an override cannot be read, which counts as a pause: failoverctl.dev/paused-until: found" in output
 
 
+def test_a_pin_of_an_action_that_no_rule_uses_says_how_to_correct_it(cluster: Cluster, tmp_path: Path) -> None:
+    rules = cluster.store.get("Ingress", "sd21", namespace=NAMESPACE)["spec"]["rules"]
+    rules[0]["http"]["paths"][0]["backend"]["service"]["name"] = "weighted"
+    cluster.store.patch("Ingress", "sd21", {"spec": {"rules": rules}}, namespace=NAMESPACE)
+    output = _run(cluster, tmp_path, "pin", "capacity", "--why", "test").output
+    assert "The pin does nothing yet: no rule of the Ingress uses the action weighted-routing, its rules use weighted: correct " in output
+
+
 def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_path: Path) -> None:
     """Anyone who may annotate the Ingress wrote it."""
     forged = "x\r\nshop/sd21: removed the pin to mode capacity" + "y" * 20_000

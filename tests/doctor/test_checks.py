@@ -227,6 +227,12 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         ),
     ),
     ("action", BAD, "is missing: the load balancer answers every request with 503", lambda m: set_action(m, None)),
+    (
+        "action",
+        BAD,
+        "no rule of the Ingress uses the action weighted-routing, its rules use weighted",
+        lambda m: m.rules.__setitem__(0, rule("weighted", {"name": "use-annotation"})),
+    ),
     ("action", BAD, "the action is not JSON", lambda m: set_action(m, "{")),
     ("action", BAD, "has weight 40.0, which is not an integer", lambda m: set_action(m, COST.replace('"weight":40', '"weight":40.0'))),
     ("action", BAD, "allowed are integers 0 to 999", lambda m: set_action(m, COST.replace('"weight":40', '"weight":1000'))),

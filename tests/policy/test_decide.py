@@ -504,6 +504,16 @@ class TestDrift:
         made = self._drifted(targets=(), problem="the action is not JSON", action="{")
         assert _result(made) == (Verb.HOLD, Reason.ROUTING_UNKNOWN)
 
+    def test_an_action_that_no_rule_uses_is_left_alone(self) -> None:
+        """It was mistyped in the application file: to write it would remove the former one, which the rule still uses."""
+        made = self._drifted(targets=(), problem="the action annotation is missing", action="", instead=("weighted-routng",))
+        decision = decide(memory(), made)[1]
+        assert (decision.verb, decision.reason, decision.floors) == (Verb.HOLD, Reason.ROUTING_UNKNOWN, {})
+        assert decision.sentence == (
+            "the routing action of shop/sd21 is neither cost nor capacity mode: no rule of the Ingress uses the action weighted-routing, "
+            "its rules use weighted-routng: correct spec.action of the application file, or the backend of the rule"
+        )
+
     def test_an_ingress_without_action_and_marker_is_left_alone(self) -> None:
         """The controller has never routed it."""
         made = self._drifted(targets=(), problem="it has no routing action", action="", marker="")

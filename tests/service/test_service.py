@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.clock import AcceleratedClock, SystemClock
+from controller.policy.model import Mode
 from controller.policy.routing import parse_action
 from controller.ports import MessageKind
 from failover_harness.waiting import wait_for
@@ -200,6 +201,23 @@ def test_a_broken_file_keeps_the_old_applications_running_and_says_so(cluster: C
         wait_for("the reload", lambda: any(m.reason == "ConfigReloaded" for m in collector.messages))
         assert service.status()["configError"] == ""
         assert accepted() == 1
+
+
+def test_an_action_with_another_name_does_not_take_the_one_that_the_rule_uses(cluster: Cluster, tmp_path: Path) -> None:
+    """Of an action that is mistyped in the application file. An apply removes the annotations that it does not name any more."""
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        file = tmp_path / "sd21.yaml"
+        file.write_text(file.read_text().replace("action: weighted-routing", "action: weighted-routng"))
+        wait_for("the alert", lambda: any(m.reason == "RoutingUnknown" for m in collector.messages))
+        assert _services(cluster) == ["sd21-all"]
+        file.write_text(file.read_text().replace("action: weighted-routng", "action: weighted-routing"))
+        wait_for("the mode again", lambda: service.controller.views()[0].mode is Mode.CAPACITY)
+    assert len(cluster.patches()) == 1
 
 
 def test_a_restart_with_a_broken_file_controls_the_other_applications(cluster: Cluster, tmp_path: Path) -> None:

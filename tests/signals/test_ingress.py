@@ -135,6 +135,26 @@ def test_another_port_literal_in_an_action_does_not_count() -> None:
     assert seen.standby == ("sd21-inf2",)
 
 
+OTHER, REDIRECT = (rule(name, {"name": "use-annotation"}) for name in ("other", "ssl-redirect"))
+DEFAULT = {"service": {"name": "weighted-routing", "port": {"name": "use-annotation"}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "instead"),
+    [
+        ({"rules": [REDIRECT, LIVE]}, ()),
+        ({"rules": [OTHER], "defaultBackend": DEFAULT}, ()),
+        ({"rules": [rule("web", 80)]}, ()),
+        ({}, ()),
+        ({"rules": [REDIRECT, OTHER, OTHER]}, ("ssl-redirect", "other")),
+        ({"rules": [rule("weighted-routing", 80), OTHER]}, ("other",)),
+    ],
+    ids=["a rule", "the default backend", "no action at all", "no rule", "others alone", "a Service of the action's name"],
+)
+def test_which_actions_the_rules_use_instead(spec: dict[str, Any], instead: tuple[str, ...]) -> None:
+    assert observe_ingress(APP, {**ingress(), "spec": spec}).instead == instead
+
+
 @pytest.mark.parametrize("action", ["", "{", None, 5])
 def test_a_standby_action_that_cannot_be_read_keeps_nothing(action: Any) -> None:
     """Missing, broken or of the wrong type."""
