@@ -229,11 +229,13 @@ def _unsafe(case: Case) -> str:
     observed = case.snapshot.routing
     if not observed.action:
         return ""  # nothing is routed now: the load balancer answers every request with a 503
-    serving = [target.service for target in case.receiving if target.weight > 0]
-    warm = set(observed.standby) | {target.service for target in observed.targets}
-    cold = [service for service in serving if service not in warm]
+    receiving = [target for target in case.receiving if target.weight > 0]
+    warm = {(target.service, target.port) for target in observed.targets}
+    cold = [one for one in receiving if one.service not in observed.standby and (one.service, one.port) not in warm]
     if cold:
-        return f"no standby rule keeps {text.listing(cold)} registered with the load balancer"
+        groups = text.listing(_target_group(one, observed.targets) for one in cold)
+        return f"no standby rule keeps {groups} registered with the load balancer"
+    serving = [target.service for target in receiving]
     named, application = {target.service for target in case.receiving}, case.snapshot.application
     ours = set(application.services)
     left = [
@@ -245,6 +247,14 @@ def _unsafe(case: Case) -> str:
     if unbound:
         return f"the load balancer has no target group for {text.listing(unbound)} yet"
     return _unhealthy(case, serving)
+
+
+def _target_group(wanted: Target, present: Sequence[Target]) -> str:
+    """A target group in words: by its Service, and by its port where the present action names another: 80 and "http" are two groups."""
+    port = next((target.port for target in present if target.service == wanted.service), wanted.port)
+    if port == wanted.port:
+        return wanted.service
+    return f"port {wanted.port} of {wanted.service} (the action names {port}, another target group)"
 
 
 def _unhealthy(case: Case, serving: Sequence[str]) -> str:

@@ -187,6 +187,11 @@ class Application:
         """The Services that its actions name: the one over all pods, then the units'."""
         return (self.capacity.service, *(unit.backend.service for unit in self.units))
 
+    @property
+    def ports(self) -> dict[str, int | str]:
+        """The port of each of them, as the application file writes it."""
+        return {one.service: one.port for one in (self.capacity, *(unit.backend for unit in self.units))}
+
     def unit(self, name: str) -> Unit:
         """The unit of that name.
 

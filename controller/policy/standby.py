@@ -33,10 +33,9 @@ def lacking(application: Application, routing: RoutingObservation) -> tuple[Back
         routing: The Ingress. With the in-place style the action itself keeps the units registered, because it always names all of them.
             With the single-service style a mode change drops what the action names now.
     """
-    kept = set(routing.standby)
-    if application.routing_style is RoutingStyle.IN_PLACE:
-        kept |= {target.service for target in routing.targets}
-    return tuple(backend for backend in needed(application) if backend.service not in kept)
+    in_place = application.routing_style is RoutingStyle.IN_PLACE
+    named = {Backend(target.service, target.port) for target in routing.targets} if in_place else set[Backend]()
+    return tuple(backend for backend in needed(application) if backend.service not in routing.standby and backend not in named)
 
 
 def live_rule(action: str) -> Rule:

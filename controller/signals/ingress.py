@@ -137,9 +137,7 @@ def _used(obj: Object) -> tuple[str, ...]:
 
 def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:
     """Services that other rules of this Ingress forward to with the same port as written: another form makes another target group."""
-    ports = {unit.backend.service: unit.backend.port for unit in application.units} | {
-        application.capacity.service: application.capacity.port
-    }
+    ports = application.ports
     for route in routes(obj):
         if route.service != application.action:
             yield from (service for service, port in forwarded(route, annotations) if ports.get(service) == port)

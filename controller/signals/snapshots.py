@@ -262,7 +262,7 @@ class SnapshotBuilder:
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
             capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
-            bound=None if bound is None else tuple(service for service in application.services if service in bound),
+            bound=None if bound is None else _bound(application, bound),
             verification=seen,
             asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
@@ -294,6 +294,12 @@ def _priced(application: Application, prices: Mapping[str, Price]) -> Applicatio
     if all(prices[unit.name].dollars == unit.price_per_hour for unit in units):
         return application
     return replace(application, units=tuple(replace(unit, price_per_hour=prices[unit.name].dollars) for unit in units))
+
+
+def _bound(application: Application, bound: Mapping[str, tuple[Binding, ...]]) -> tuple[str, ...]:
+    """The application's Services that have a target group for the port that its file names: another port is another group."""
+    ports = application.ports
+    return tuple(service for service in application.services if any(one.port == ports[service] for one in bound.get(service, ())))
 
 
 def _groups(application: Application, bound: Mapping[str, tuple[Binding, ...]]) -> dict[str, frozenset[str]]:

@@ -20,6 +20,7 @@ from controller.policy.routing import ATTRIBUTES, keeps_clients
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.karpenter import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.launchable import Placement, placement_of
+from controller.signals.load_balancer.request import port_of
 from controller.signals.objects import (
     Object,
     behind,
@@ -83,6 +84,7 @@ class Binding:
     """What is kept at hand of a target group binding. `created` is by the cluster's clock, 0 where it does not say."""
 
     name: str
+    port: int | str | None
     target_group: str
     created: float
 
@@ -381,7 +383,8 @@ class WorkloadView:
             found: dict[str, list[Binding]] = {}
             for obj in self.bindings(namespace):
                 made = parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or 0.0
-                binding = Binding(shared(name_of(obj)), text(obj, "spec", "targetGroupARN"), made)
+                port = port_of(dig(obj, "spec", "serviceRef", "port"))
+                binding = Binding(shared(name_of(obj)), port, text(obj, "spec", "targetGroupARN"), made)
                 found.setdefault(text(obj, "spec", "serviceRef", "name"), []).append(binding)
             known = self._bound[namespace] = {service: tuple(found[service]) for service in sorted(found) if service}
         return known

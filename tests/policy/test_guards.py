@@ -25,6 +25,7 @@ from controller.policy.model import (
     Shortage,
     Snapshot,
     Source,
+    Target,
     UnitMemory,
     Verdict,
     Verification,
@@ -244,6 +245,14 @@ def test_standby_in_place_asks_the_units_even_for_the_capacity_service() -> None
     [
         pytest.param({}, False, PASS, "", id="a standby rule keeps it registered"),
         pytest.param({"standby": ()}, False, Reason.UNSAFE_SWITCH, "no standby rule keeps sd21-all registered", id="nothing does"),
+        pytest.param(
+            {"standby": (), "targets": (Target("sd21-all", "http", 1),)},
+            False,
+            Reason.UNSAFE_SWITCH,
+            "no standby rule keeps port 80 of sd21-all (the action names http, another target group) registered with the load balancer",
+            id="the action does, by another port",
+        ),
+        pytest.param({"standby": (), "targets": (Target("sd21-all", 80, 1),)}, False, PASS, "", id="the action does"),
         pytest.param({"standby": ()}, True, PASS, "allowed by allowUnsafeSwitch", id="nothing does, and the operator accepts it"),
         pytest.param({"bound": None}, False, PASS, "", id="bindings cannot be seen"),
         pytest.param({"bound": SERVICES}, False, Reason.UNSAFE_SWITCH, "has no target group for sd21-all yet", id="not bound yet"),

@@ -30,6 +30,8 @@ def test_what_the_action_names_needs_no_rule_where_it_always_names_all() -> None
     made = application(routing_style=RoutingStyle.IN_PLACE)
     assert lacking(made, routing(standby=())) == ()
     assert lacking(made, routing(standby=SERVICES[:2], targets=COST_TARGETS[2:])) == ()
+    other = tuple(replace(target, port="http") for target in COST_TARGETS[:1])
+    assert lacking(made, routing(standby=SERVICES[2:], targets=(*other, *COST_TARGETS[1:]))) == (made.units[0].backend,)
     assert lacking(made, routing(standby=(), targets=CAPACITY_TARGETS)) == tuple(unit.backend for unit in made.units)
 
 

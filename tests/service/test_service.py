@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from controller.clock import AcceleratedClock, SystemClock
 from controller.policy.model import Mode
@@ -218,6 +219,32 @@ def test_an_action_with_another_name_does_not_take_the_one_that_the_rule_uses(cl
         file.write_text(file.read_text().replace("action: weighted-routng", "action: weighted-routing"))
         wait_for("the mode again", lambda: service.controller.views()[0].mode is Mode.CAPACITY)
     assert len(cluster.patches()) == 1
+
+
+def test_another_port_of_a_service_waits_for_its_target_group(cluster: Cluster, tmp_path: Path) -> None:
+    """80 and http are two target groups: the other one is empty until a rule names it."""
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        file = tmp_path / "sd21.yaml"
+        document = yaml.safe_load(file.read_text())
+        document["spec"]["capacityService"]["port"] = "http"
+        file.write_text(yaml.safe_dump(document))
+        wait_for("the alert", lambda: any("no standby rule keeps port http of sd21-all" in m.why for m in collector.messages))
+        assert len(cluster.patches()) == 1
+        rules = cluster.store.get("Ingress", "sd21", namespace=NAMESPACE)["spec"]["rules"]
+        rules[-1]["http"]["paths"][0]["backend"]["service"]["port"] = {"name": "http"}
+        cluster.store.patch("Ingress", "sd21", {"spec": {"rules": rules}}, namespace=NAMESPACE)
+        wait_for("the next reason", lambda: "no target group for sd21-all yet" in service.controller.views()[0].decision.sentence)
+        assert len(cluster.patches()) == 1
+        binding = cluster.store.get("TargetGroupBinding", "k8s-sd21-all", namespace=NAMESPACE)
+        binding["spec"]["serviceRef"]["port"] = "http"
+        metadata = {"name": "k8s-sd21-all-http", "namespace": NAMESPACE, "labels": binding["metadata"]["labels"]}
+        cluster.store.create("TargetGroupBinding", {"metadata": metadata, "spec": binding["spec"]})
+        wait_for("the port in the action", lambda: len(cluster.patches()) == 2)
 
 
 def test_a_restart_with_a_broken_file_controls_the_other_applications(cluster: Cluster, tmp_path: Path) -> None:

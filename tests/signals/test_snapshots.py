@@ -122,7 +122,8 @@ def test_bound_services(world: World) -> None:
     )
     for name, service, namespace in found:
         world.give("TargetGroupBinding", name, namespace=namespace, spec={"serviceRef": {"name": service, "port": 80}})
-    assert world.build().routing.bound == ("sd21-all", "sd21-trn1")
+    world.give("TargetGroupBinding", "f", namespace="shop", spec={"serviceRef": {"name": "sd21-g5-cuda", "port": "http"}})
+    assert world.build().routing.bound == ("sd21-all", "sd21-trn1"), "another port is another target group"
     assert world.build(sources=()).routing.bound is None
 
 
