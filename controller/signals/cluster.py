@@ -335,8 +335,14 @@ class ClusterView:
             self._workload_changed(resource, "ADDED", obj)
 
     def wrote(self, resource: Resource, obj: Object) -> None:
-        """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again."""
-        self.changed(resource, None, "MODIFIED", obj)
+        """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again.
+
+        An Ingress that was deleted and created again before the answer came stays: nothing would say again what the new one is.
+        """
+        with self.lock:
+            known = self._ingresses.get((namespace_of(obj), name_of(obj))) if resource is INGRESSES else None
+            if known is None or known.uid == text(obj, "metadata", "uid"):
+                self.changed(resource, None, "MODIFIED", obj)
 
     def absent(self, resource: Resource, namespace: str | None) -> None:
         """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""

@@ -454,6 +454,17 @@ def test_an_answer_that_a_deletion_overtook_brings_nothing_back(cluster: Cluster
     assert version(cluster) is None
 
 
+def test_an_answer_that_a_new_ingress_overtook_does_not_replace_it(cluster: Cluster) -> None:
+    """Nothing would deliver the new one again before it changes, and each write of ours would be refused: its uid is another."""
+    cluster.give("Ingress", ingress("9"))
+    cluster.give("Ingress", ingress("11"), "DELETED")
+    cluster.give("Ingress", ingress("12", uid="other"))
+    cluster.view.wrote(INGRESSES, ingress("10"))
+    assert version(cluster) == "12"
+    cluster.view.wrote(INGRESSES, ingress("13", uid="other"))
+    assert version(cluster) == "13"
+
+
 @pytest.mark.parametrize("odd", ["", "abc", "²", "1.5", "9" * 5000, None, 7])
 def test_versions_that_are_no_numbers_are_taken_as_they_come(odd: Any, cluster: Cluster) -> None:
     """They are opaque by contract."""
