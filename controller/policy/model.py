@@ -572,6 +572,7 @@ class RoutingObservation:
     stickiness_s: int = 0  # 0 = disabled
     problem: str = ""  # why the action could not be read
     instead: tuple[str, ...] = ()  # the actions that the rules use, where none uses the application's; () where one does, or none uses any
+    kept: tuple[tuple[str, str], ...] = ()  # annotations of further actions that rules use and we wrote: a write without them removes them
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known

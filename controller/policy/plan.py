@@ -59,7 +59,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
             # The version detects other writers, the uid a deleted Ingress: an apply would create it anew.
             "uid": routing.uid,
             "resourceVersion": routing.resource_version,
-            "annotations": {action_key(application.action): action, **_bookkeeping(decision, snapshot.now)},
+            "annotations": {**dict(routing.kept), action_key(application.action): action, **_bookkeeping(decision, snapshot.now)},
         },
     }
     yield Action(

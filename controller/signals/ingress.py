@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,7 +76,8 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         targets=targets,
         stickiness_s=stickiness,
         problem=problem,
-        instead=() if application.action in (used := _used(obj)) else used,
+        instead=() if application.action in (used := _used(obj)) else tuple(map(shown, used)),
+        kept=tuple(_kept(obj, annotations, [name for name in used if name != application.action])),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
@@ -132,7 +133,16 @@ def _used(obj: Object) -> tuple[str, ...]:
     default = mapping(obj, "spec", "defaultBackend", "service")
     named = [route.service for route in routes(obj) if route.port == USE_ANNOTATION]
     named += [text(default, "name")] if text(default, "port", "name") == USE_ANNOTATION else []
-    return tuple(dict.fromkeys(map(shown, named)))
+    return tuple(dict.fromkeys(named))
+
+
+def _kept(obj: Object, annotations: Mapping[str, Any], used: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The annotations of those actions that we wrote: the application file named another one then."""
+    for key in map(action_key, used):
+        if FIELD_MANAGER in field_owners(obj, "metadata", "annotations", key):
+            value = _string(annotations, key)
+            if value.isprintable() and parse_action(value)[0]:
+                yield key, value
 
 
 def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:

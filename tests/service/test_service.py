@@ -13,7 +13,7 @@ import yaml
 
 from controller.clock import AcceleratedClock, SystemClock
 from controller.policy.model import Mode
-from controller.policy.routing import parse_action
+from controller.policy.routing import action_key, parse_action
 from controller.ports import MessageKind
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
@@ -245,6 +245,29 @@ def test_another_port_of_a_service_waits_for_its_target_group(cluster: Cluster, 
         metadata = {"name": "k8s-sd21-all-http", "namespace": NAMESPACE, "labels": binding["metadata"]["labels"]}
         cluster.store.create("TargetGroupBinding", {"metadata": metadata, "spec": binding["spec"]})
         wait_for("the port in the action", lambda: len(cluster.patches()) == 2)
+
+
+def test_an_action_that_a_rule_still_uses_stays_where_the_file_names_another(cluster: Cluster, tmp_path: Path) -> None:
+    """Traffic moves to a rule with the new name before the old rule goes: until then both are answered."""
+    key = action_key("weighted-routing-2")
+    policy = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
+    with running(make_service(cluster, tmp_path, policy=policy)) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        live, *rules = cluster.ingress()["spec"]["rules"]
+        new = json.loads(json.dumps(live).replace("weighted-routing", "weighted-routing-2").replace('"/"', '"/v2"'))
+        cluster.store.patch("Ingress", "sd21", {"spec": {"rules": [live, new, *rules]}}, namespace=NAMESPACE)
+        file = tmp_path / "sd21.yaml"
+        file.write_text(file.read_text().replace("action: weighted-routing", "action: weighted-routing-2"))
+        wait_for("the action with the new name", lambda: key in cluster.ingress()["metadata"]["annotations"])
+        assert _services(cluster) == ["sd21-all"]
+        cluster.store.patch("Ingress", "sd21", {"spec": {"rules": [new, *rules]}}, namespace=NAMESPACE)
+        cluster.launch("inf2", "inf2.xlarge")
+        cluster.schedule_all("sd21-inf2")
+        wait_for("cost mode", lambda: cluster.mode() == "cost")
+    assert ACTION not in cluster.ingress()["metadata"]["annotations"]
 
 
 def test_a_restart_with_a_broken_file_controls_the_other_applications(cluster: Cluster, tmp_path: Path) -> None:

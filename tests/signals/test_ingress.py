@@ -171,6 +171,19 @@ def owns(manager: str, time: str, annotation: str = ACTION) -> dict[str, Any]:
     return {"manager": manager, "time": time, "fieldsV1": {"f:metadata": {"f:annotations": {f"f:{annotation}": {}}}}}
 
 
+def test_which_other_actions_a_write_goes_on_naming() -> None:
+    """Those that rules use and we wrote, as they are; what others wrote stays without us."""
+    former, written = action_key("other"), format_action(COST_TARGETS, 0)
+    ours = [owns("failoverctl", "2026-08-25T10:00:00Z", former), owns("failoverctl", "2026-08-25T10:00:00Z", action_key("gone"))]
+    annotations = {former: written, action_key("gone"): written, action_key("ssl-redirect"): written}
+    assert observe_ingress(APP, ingress(OTHER, REDIRECT, managed=ours, annotations=annotations)).kept == ((former, written),)
+    assert (
+        observe_ingress(APP, ingress(OTHER, managed=[owns("argocd", "2026-08-25T10:00:00Z", former)], annotations=annotations)).kept == ()
+    )
+    for broken in ("{", None, 5, f"{written}\n"):
+        assert observe_ingress(APP, ingress(OTHER, managed=ours, annotations={former: broken})).kept == ()
+
+
 @pytest.mark.parametrize(
     ("managed", "writer", "foreign"),
     [
