@@ -14,7 +14,7 @@ from controller.cli.common import Options
 from controller.cli.selection import only, select
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
-from controller.errors import RemoteError
+from controller.errors import Conflict, RemoteError
 from controller.foreign import shown
 from controller.policy.annotations import (
     OVERRIDES,
@@ -35,6 +35,7 @@ from controller.signals.ingress import observe_ingress
 from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
+_TRIES: Final = 5
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -96,12 +97,30 @@ def resume(options: Options, application: str | None) -> None:
     """
     selection = select(options, application)
     chosen, session = only(selection.chosen), selection.session
-    path = INGRESSES.path(chosen.namespace, chosen.ingress)
-    lifted = list(_present(mapping(session.request("GET", path), "metadata", "annotations")))
-    if lifted:
-        _patch(session, path, dict.fromkeys(OVERRIDES))
-    for words in lifted or ["there is no pause and no pin"]:
+    removed = _remove(session, INGRESSES.path(chosen.namespace, chosen.ingress), _TRIES)
+    for words in removed or ["there is no pause and no pin"]:
         click.echo(f"{chosen.key}: {words}")
+
+
+def _remove(session: KubeSession, path: str, tries: int) -> list[str]:
+    """Removes what it has read and nothing newer: a pause that somebody has just written is named, or stays.
+
+    Returns:
+        What was removed, in words.
+
+    Raises:
+        Conflict: Others wrote to the Ingress after each of the tries had read it.
+    """
+    found = session.request("GET", path)
+    removed = list(_present(mapping(found, "metadata", "annotations")))
+    if removed:
+        try:
+            _patch(session, path, dict.fromkeys(OVERRIDES), text(found, "metadata", "resourceVersion"))
+        except Conflict:
+            if tries == 1:
+                raise
+            return _remove(session, path, tries - 1)
+    return removed
 
 
 def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
@@ -161,7 +180,12 @@ def _local_user() -> str:
         return ""
 
 
-def _patch(session: KubeSession, path: str, annotations: Mapping[str, str | None]) -> Object:
-    """Sets annotations; None removes one, no matter who wrote it. Returns the Ingress after it."""
-    body = json.dumps({"metadata": {"annotations": dict(annotations)}})
+def _patch(session: KubeSession, path: str, annotations: Mapping[str, str | None], version: str = "") -> Object:
+    """Sets annotations; None removes one, no matter who wrote it. Returns the Ingress after it.
+
+    Raises:
+        Conflict: The Ingress is no longer of that version.
+    """
+    metadata = {"annotations": dict(annotations), **({"resourceVersion": version} if version else {})}
+    body = json.dumps({"metadata": metadata})
     return session.request("PATCH", path, query=(("fieldManager", _MANAGER),), body=body, content_type=MERGE_PATCH)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
+from controller.clients.kube import KubeSession
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy.annotations import OVERRIDES
 from tests.support.cluster import NAMESPACE, Cluster, write_application
@@ -87,6 +88,29 @@ def test_a_pin_of_an_action_that_no_rule_uses_says_how_to_correct_it(cluster: Cl
     cluster.store.patch("Ingress", "sd21", {"spec": {"rules": rules}}, namespace=NAMESPACE)
     output = _run(cluster, tmp_path, "pin", "capacity", "--why", "test").output
     assert "The pin does nothing yet: no rule of the Ingress uses the action weighted-routing, its rules use weighted: correct " in output
+
+
+def test_resume_names_also_what_was_written_while_it_ran(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's pause may come between its read and its write. It never removes what it has not read, and gives up in the end."""
+    assert _run(cluster, tmp_path, "pause", "--for", "2h", "--why", "maintenance", "--by", "ann").exit_code == 0
+    request, theirs = KubeSession.request, iter(["surge", *[f"surge {number}" for number in range(9)]])
+
+    def overtaken(self: KubeSession, verb: str, *args: Any, **kwargs: Any) -> Any:
+        if verb == "PATCH" and (why := next(theirs, "")) in expected:
+            pause = {"failoverctl.dev/pause-reason": why, "failoverctl.dev/paused-by": "bob"}
+            cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": pause}}, namespace=NAMESPACE)
+        return request(self, verb, *args, **kwargs)
+
+    monkeypatch.setattr(KubeSession, "request", overtaken)
+    expected = {"surge"}
+    assert _run(cluster, tmp_path, "resume").output.endswith(": surge (bob)\n")
+    assert _overrides(cluster) == {}
+    assert _run(cluster, tmp_path, "pause", "--for", "2h", "--why", "maintenance", "--by", "ann").exit_code == 0
+    expected = {f"surge {number}" for number in range(9)}
+    failed = _run(cluster, tmp_path, "resume")
+    assert failed.exit_code == 1
+    assert "has been modified" in failed.output
+    assert _overrides(cluster)["paused-by"] == "bob"
 
 
 def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_path: Path) -> None:
