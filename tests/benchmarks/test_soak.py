@@ -26,6 +26,7 @@ def site() -> Iterator[str]:
             if self.path == "/metrics" and not hung.is_set():
                 hung.set()
                 over.wait()
+                return  # the client has gone
             self.send_response(200)
             self.end_headers()
             self.wfile.write(_METRICS if self.path == "/metrics" else b"ok")

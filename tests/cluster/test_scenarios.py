@@ -86,9 +86,14 @@ def _reason(service: Service) -> str:
     return str(service.controller.views()[0].decision.reason)
 
 
-def _wait_for_the_refusal(service: Service) -> None:
-    """Waits until the controller has seen it, so that the end of the API server does not overtake the watch."""
-    wait_for("the refusal", lambda: any(unit.pool.failures for unit in service.controller.views()[0].snapshot.units.values()))
+def _wait_for_the_shortage(service: Service) -> None:
+    """Waits until the controller has seen all that proves it, so that the end of the API server overtakes none of the watches."""
+
+    def seen() -> bool:
+        pools = [unit.pool for unit in service.controller.views()[0].snapshot.units.values()]
+        return any(pool.failures and pool.blocked_at is not None for pool in pools)
+
+    wait_for("the shortage", seen)
 
 
 # --- two writers --------------------------------------------------------------------------------------------------------------------------
@@ -130,7 +135,7 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
     """Killed for a minute between the refusal and the decision: the failover follows once it is back, exactly once."""
     with stack.controller(policy={"replacementHoldSeconds": HOLD_S}) as service:
         stack.shortage()
-        _wait_for_the_refusal(service)
+        _wait_for_the_shortage(service)
         with stack.plane.killed():
             time.sleep(OUTAGE_S)
             decided, healthy = _reason(service), service._healthy()
@@ -148,7 +153,7 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
     settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
     with stack.controller(policy={"replacementHoldSeconds": HOLD_S}, **settings) as service:
         stack.shortage()
-        _wait_for_the_refusal(service)
+        _wait_for_the_shortage(service)
         with stack.plane.frozen():
             time.sleep(OUTAGE_S)
             decided, ready = _reason(service), service._ready()
