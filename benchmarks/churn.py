@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ class Churn:
     Args:
         session: An administrator's.
         members: The applications.
-        every_s: Seconds between two rounds of changes.
+        every_s: Seconds between the beginnings of two rounds of changes.
         nodes: Pods, and NodeClaims, at a time. They are there when it begins.
         rounds: Rounds in which one NodeClaim comes and goes; a pod does in each.
     """
@@ -47,8 +48,9 @@ class Churn:
         self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        number = 0
-        while not self._stop.wait(self._every_s):
+        """Rounds at fixed times, late ones made up for: what is remembered of the last hour depends on no other work of the machine."""
+        begun, number = time.monotonic(), 0
+        while not self._stop.wait(max(0.0, begun + (number + 1) * self._every_s - time.monotonic())):
             number += 1
             with suppress(RemoteError):  # while the API server is away
                 self._change(number, self._rng.choice(self._members))

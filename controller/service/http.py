@@ -35,7 +35,10 @@ Check = Callable[[], str]
 _STOP_S: Final = 2.0
 _POLL_S: Final = 0.05  # how often the server checks deadlines, and whether it is to stop
 _REQUEST_S: Final = 5.0
-"""Longest time of a request from its connection to the last byte of its answer, seconds."""
+"""Longest time from a connection until its request is answered by a thread, seconds."""
+_SEND_S: Final = 5.0
+"""Longest time in which a client may take its answer, seconds. Making the answer has no limit: on a busy machine `/metrics` of 1,000
+applications takes more than five seconds, and Prometheus waits for ten."""
 _OPEN: Final = 256  # connections whose request has not arrived; one more closes the oldest of them
 _BACKLOG: Final = 128
 _LONGEST_QUERY: Final = 2048
@@ -178,8 +181,10 @@ class HttpServer:
         (self._probes if probe else self._others).handle(connection, lambda: self._handle(connection, head))
 
     def _handle(self, connection: socket.socket, head: _Head) -> None:
+        if head.until <= self._clock.monotonic():
+            return  # no thread was free for so long that the client has probably gone
         try:
-            _Handler(connection, head, self._routes, self._clock)
+            _Handler(connection, head, self._routes)
         except OSError:
             log.debug("http.interrupted", exc_info=True)  # the client disconnected, or did not take the answer in time
 
@@ -192,7 +197,7 @@ class HttpServer:
 
 @dataclass(slots=True)
 class _Head:
-    """What has arrived of a request, and until when its answer must have been sent, by the monotonic clock."""
+    """What has arrived of a request, and until when a thread must have taken it, by the monotonic clock."""
 
     until: float
     received: bytes = b""
@@ -242,8 +247,8 @@ class _Threads:
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request whose head has arrived."""
 
-    def __init__(self, connection: socket.socket, head: _Head, routes: Routes, clock: SystemClock) -> None:
-        self._connection, self._until, self._routes, self._clock = connection, head.until, routes, clock
+    def __init__(self, connection: socket.socket, head: _Head, routes: Routes) -> None:
+        self._connection, self._routes = connection, routes
         self.rfile = BytesIO(head.received)  # all that is read of it
         self.wfile = BytesIO()
         self.client_address = ("", 0)
@@ -253,11 +258,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: bytes) -> None:
         """Sends an answer; a socket's time-out counts for all of it."""
-        left_s = self._until - self._clock.monotonic()
-        if left_s > 0:
-            self._connection.settimeout(left_s)
-            self._connection.sendall(answer)
-            self._connection.shutdown(socket.SHUT_WR)
+        self._connection.settimeout(_SEND_S)
+        self._connection.sendall(answer)
+        self._connection.shutdown(socket.SHUT_WR)
 
     def do_GET(self) -> None:
         self._answer(with_content=True)

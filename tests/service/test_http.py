@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from controller.errors import ConfigError
+from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
 
 
@@ -123,6 +124,17 @@ def test_a_request_that_never_ends_is_closed(server: HttpServer) -> None:
         over.set()
         dripping.join()
         slow[0].close()
+
+
+def test_an_answer_that_took_long_to_make_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine took more than five seconds for the metrics of 1,000 applications, and they were thrown away."""
+    monkeypatch.setattr(http_server, "_REQUEST_S", 0.5)
+    server = HttpServer({"/metrics": lambda _: Answer(b"late" if threading.Event().wait(1.0) else b"metrics")}, "127.0.0.1", 0)
+    server.start()
+    try:
+        assert _ask(server, "/metrics") == (200, b"metrics")
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("head", [b"\r\n\r\n", b"GET\r\n\r\n", b"\xff \xff \xff\r\n\r\n", b"GET /healthz HTTP/9.9\r\n\r\n", b"A" * 20_000])
