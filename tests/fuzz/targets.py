@@ -124,7 +124,7 @@ def _request(raw: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         routes: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {"/healthz": lambda _query: Answer(b"ok", code=HTTPStatus.OK)}
-        _Handler(ours, _Head(SystemClock().monotonic() + 5.0, raw), routes, SystemClock())
+        _Handler(ours, _Head(SystemClock().monotonic() + 5.0, raw), routes)
 
 
 def _redacted(raw: bytes) -> None:
