@@ -36,6 +36,7 @@ from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
 _TRIES: Final = 5
+"""How often `resume` reads and writes an Ingress to which others write meanwhile."""
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 

@@ -20,6 +20,9 @@ from failover_testbed.kube_api import Identity
 from tests.support.applications import SERVICES
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, auto_binding, make_service, running
 
+SHORT_WAITS = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
+"""A policy that falls back soon."""
+
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
@@ -29,6 +32,13 @@ def cluster() -> Iterator[Cluster]:
     made.close()
 
 
+def _fail_over(cluster: Cluster) -> None:
+    """inf2 runs out while pods wait for it, and the controller fails over."""
+    cluster.pend("sd21-inf2", 2)
+    cluster.refuse("inf2", "inf2.xlarge")
+    wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+
+
 def _services(cluster: Cluster) -> list[str]:
     return [target.service for target in parse_action(cluster.ingress()["metadata"]["annotations"][ACTION])[0]]
 
@@ -36,12 +46,9 @@ def _services(cluster: Cluster) -> list[str]:
 def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(cluster: Cluster, tmp_path: Path) -> None:
     """The main job: one patch to capacity mode, KEDA raised, people notified; one patch back once everything is proven."""
     collector = Collector()
-    policy = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
-    with running(make_service(cluster, tmp_path, policy=policy, sinks=(collector,))) as service:
+    with running(make_service(cluster, tmp_path, policy=SHORT_WAITS, sinks=(collector,))) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
-        cluster.pend("sd21-inf2", 2)
-        cluster.refuse("inf2", "inf2.xlarge")
-        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        _fail_over(cluster)
         assert _services(cluster) == ["sd21-all"]
         wait_for("KEDA's adjusted target", lambda: _target(cluster, "sd21-inf2") == "89.2")
         cluster.launch("inf2", "inf2.xlarge")
@@ -78,9 +85,7 @@ def test_a_restart_in_either_mode_switches_nothing(cluster: Cluster, tmp_path: P
     with running(make_service(cluster, tmp_path)) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         if mode == "capacity":
-            cluster.pend("sd21-inf2", 2)
-            cluster.refuse("inf2", "inf2.xlarge")
-            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+            _fail_over(cluster)
     before = cluster.ingress()["metadata"]["annotations"][ACTION]
     count = len(cluster.patches())
     with running(make_service(cluster, tmp_path)) as service:
@@ -143,9 +148,7 @@ def test_on_auto_mode_it_fails_over_and_lacks_nothing(tmp_path: Path) -> None:
         with running(make_service(cluster, tmp_path)) as service:
             wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
             assert not [text for text in service.controller.views()[0].decision.degraded if "target-group-bindings" in text]
-            cluster.pend("sd21-inf2", 2)
-            cluster.refuse("inf2", "inf2.xlarge")
-            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+            _fail_over(cluster)
     finally:
         cluster.close()
     paths = [record.access.path for record in cluster.api.audit.records() if record.user == "controller"]
@@ -158,9 +161,7 @@ def test_without_keda_it_still_switches(tmp_path: Path) -> None:
     try:
         with running(make_service(cluster, tmp_path)) as service:
             wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
-            cluster.pend("sd21-inf2", 2)
-            cluster.refuse("inf2", "inf2.xlarge")
-            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+            _fail_over(cluster)
             assert any("was not found" in text for text in service.controller.views()[0].plan.refused)
     finally:
         cluster.close()
@@ -171,9 +172,7 @@ def test_a_foreign_change_is_restored_and_reported(cluster: Cluster, tmp_path: P
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
-        cluster.pend("sd21-inf2", 2)
-        cluster.refuse("inf2", "inf2.xlarge")
-        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        _fail_over(cluster)
         wrong = '{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"sd21-inf2","servicePort":80}]}}'
         cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {ACTION: wrong}}}, namespace=NAMESPACE, manager="argocd")
         wait_for("the right action", lambda: _services(cluster) == ["sd21-all"])
@@ -209,9 +208,7 @@ def test_an_action_with_another_name_does_not_take_the_one_that_the_rule_uses(cl
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
-        cluster.pend("sd21-inf2", 2)
-        cluster.refuse("inf2", "inf2.xlarge")
-        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        _fail_over(cluster)
         file = tmp_path / "sd21.yaml"
         file.write_text(file.read_text().replace("action: weighted-routing", "action: weighted-routng"))
         wait_for("the alert", lambda: any(m.reason == "RoutingUnknown" for m in collector.messages))
@@ -226,9 +223,7 @@ def test_another_port_of_a_service_waits_for_its_target_group(cluster: Cluster, 
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
-        cluster.pend("sd21-inf2", 2)
-        cluster.refuse("inf2", "inf2.xlarge")
-        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        _fail_over(cluster)
         file = tmp_path / "sd21.yaml"
         document = yaml.safe_load(file.read_text())
         document["spec"]["capacityService"]["port"] = "http"
@@ -250,12 +245,9 @@ def test_another_port_of_a_service_waits_for_its_target_group(cluster: Cluster, 
 def test_an_action_that_a_rule_still_uses_stays_where_the_file_names_another(cluster: Cluster, tmp_path: Path) -> None:
     """Traffic moves to a rule with the new name before the old rule goes: until then both are answered."""
     key = action_key("weighted-routing-2")
-    policy = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
-    with running(make_service(cluster, tmp_path, policy=policy)) as service:
+    with running(make_service(cluster, tmp_path, policy=SHORT_WAITS)) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
-        cluster.pend("sd21-inf2", 2)
-        cluster.refuse("inf2", "inf2.xlarge")
-        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        _fail_over(cluster)
         live, *rules = cluster.ingress()["spec"]["rules"]
         new = json.loads(json.dumps(live).replace("weighted-routing", "weighted-routing-2").replace('"/"', '"/v2"'))
         cluster.store.patch("Ingress", "sd21", {"spec": {"rules": [live, new, *rules]}}, namespace=NAMESPACE)

@@ -236,7 +236,7 @@ def _session() -> Any:  # noqa: ANN401 - see `EmulatedAws.client`
 
 @contextmanager
 def _environment(*, machine_images: bool) -> Iterator[None]:
-    """What moto reads while it makes an account: whether to make images, and no AWS profile: one that does not exist is an error."""
+    """Sets what moto reads while it makes an account: whether to make images, and no AWS profile: one that is missing is an error."""
     names = ("AWS_PROFILE", _IMAGES)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     if not machine_images:
