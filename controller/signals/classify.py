@@ -24,9 +24,7 @@ _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63
 _TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]{0,31}\.[a-z0-9-]{1,31}) capacity")
 _ZONE: Final = re.compile(r"requested \(([a-z]{2,8}(?:-[a-z0-9]{1,16}){1,5}-\d[a-z])\)")
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
-_LACKING: Final = re.compile(
-    r"no instance type met all requirements|no instance type has the required offering|had enough resources, had a required offering"
-)
+_LACKING: Final = "no instance type "  # begins each of the eleven sentences in which Karpenter filters the types of a NodePool for a pod
 _POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
 _LIMIT: Final = re.compile(
     r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?"
@@ -161,15 +159,18 @@ def limited_pools(message: str) -> tuple[str, ...]:
 
 
 def unavailable_pools(message: str) -> tuple[str, ...]:
-    """The NodePools of which a `FailedScheduling` message says that no instance type that suits the pod has an available offering.
+    """The NodePools of which a `FailedScheduling` message says that no instance type that is available suits the pod.
 
-    A NodePool of which nothing at all is available is missing from the text. That a type has too few resources is another matter.
+    Which of the pod's needs the sentence names depends on the types that are left, because those of which nothing is available are left
+    out first: "no instance type has enough resources" where the only size with enough accelerators is refused. So each of the sentences
+    says the same, and only a refusal before it tells a shortage from a pod that would fit nowhere. Versions 1.0 to 1.4 name the NodePool
+    before the needs, later ones after them. A NodePool of which nothing at all is available is missing from the text.
     """
     return tuple(dict.fromkeys(pool for entry in message.split(";") if (pool := _unavailable(entry))))
 
 
 def _unavailable(entry: str) -> str:
     """The NodePool of which one entry of the message says so; "" where it does not."""
-    lacking = _LACKING.search(entry)
-    pool = _POOL.search(entry, lacking.end()) if lacking is not None else None
+    lacking = entry.find(_LACKING)
+    pool = _POOL.search(entry, lacking) if lacking >= 0 else None
     return pool[1] if pool is not None else ""

@@ -297,6 +297,50 @@ def test_each_entry_has_a_node_pool_of_its_own() -> None:
     assert unavailable_pools("requirements=karpenter.sh/nodepool In [cpu], no instance type has the required offering") == ()
 
 
+FILTERED = (
+    "no instance type met the scheduling requirements or had enough resources or had a required offering",
+    "no instance type met the scheduling requirements or had enough resources",
+    "no instance type met the scheduling requirements or had a required offering",
+    "no instance type had enough resources or had a required offering",
+    "no instance type met all requirements",
+    "no instance type has enough resources",
+    "no instance type has the required offering",
+    "no instance type which met the scheduling requirements and had enough resources, had a required offering",
+    "no instance type which had enough resources and the required offering met the scheduling requirements",
+    "no instance type which met the scheduling requirements and the required offering had the required resources",
+    "no instance type met the requirements/resources/offering tuple",
+)
+"""Every sentence in which Karpenter filters the types of a NodePool for a pod."""
+OTHER = "incompatible requirements, key karpenter.sh/nodepool, karpenter.sh/nodepool In [nvidia] not in karpenter.sh/nodepool In [cpu]"
+
+
+@pytest.mark.parametrize("why", FILTERED)
+def test_nothing_that_is_available_suits_the_pod(why: str) -> None:
+    """Which need is named depends on the types that are left: with the only large size refused, it is that of the resources."""
+    asked = "karpenter.sh/capacity-type In [on-demand spot], karpenter.sh/nodepool In [nvidia]"
+    since_1_5 = f'{why}, requirements={asked}, resources={{"nvidia.com/gpu":"4"}}'
+    before = 'incompatible with nodepool "nvidia", daemonset overhead={"cpu":"1"}, no instance type satisfied resources {"cpu":"4"}'
+    before += f" and requirements {asked} ({why})"
+    for entry in (since_1_5, before):
+        assert unavailable_pools(f"Failed to schedule pod, {OTHER}; {entry}") == ("nvidia",)
+        assert unavailable_pools(f"Failed to schedule pod, {entry}; {OTHER}") == ("nvidia",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        OTHER,
+        "nodepool requirements filtered out all available instance types",
+        "did not tolerate taint (taint=k=v:NoSchedule)",
+        "unsatisfiable topology constraint for pod anti-affinity, key=kubernetes.io/hostname, karpenter.sh/nodepool In [nvidia]",
+        "all available instance types exceed limits for nodepool (NodePool=nvidia)",
+    ],
+)
+def test_what_says_nothing_of_what_is_available(text: str) -> None:
+    """Taints, topology, limits and pins are about the pod or the NodePool, not about EC2."""
+    assert unavailable_pools(f"Failed to schedule pod, {text}") == ()
+
+
 @pytest.mark.parametrize(
     "text",
     [
