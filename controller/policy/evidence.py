@@ -274,7 +274,8 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
     if found.unrefused:
         return f"{progress}; not proven while nothing is refused through NodePool {text.listing(found.unrefused)}"
     if found.age_at is None:
-        return f"{progress}; no pod waits for it"
+        replaced = observed.pending and all(one.replacement for one in found.refusals)
+        return f"{progress}; proven at once {at_once}" if replaced else f"{progress}; no pod waits for it"
     return f"{progress}; proven at once {at_once}, else at {text.clock_time(found.age_at)}"
 
 

@@ -110,7 +110,8 @@ class Finding:
         named: The required offerings that they name within one cycle.
         unavailable: The required offerings that they do not name, and that Karpenter's own metrics call unavailable.
         required: Every offering that must be named; () where the zones are not known.
-        age_at: When age alone proves it if nothing changes, seconds since the Unix epoch; None where nothing is refused or nobody waits.
+        age_at: When age alone proves it if nothing changes, seconds since the Unix epoch; None where nothing is refused, or only to
+            replacements, or nobody waits.
         unrefused: Of several NodePools, the names of those through which nothing is refused; () of one alone.
     """
 
@@ -142,10 +143,11 @@ def examine(
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
     """
     concern = _Concern(allowed)
-    unended = _unended(pool, concern, policy, now, waited=bool(waiting))
-    refusals = tuple(one for one in unended if now - one.last_at <= policy.ice_window_s)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
-    age_at = _age_at(unended, start, policy) if refusals or pool.at_limit else None
+    unended = _unended(pool, concern, policy, now, start)
+    refusals = tuple(one for one in unended if now - one.last_at <= policy.ice_window_s)
+    ageing = bool(pool.at_limit) or not all(one.replacement for one in refusals)
+    age_at = _age_at([one for one in unended if not one.replacement], start, policy) if ageing else None
     by_age = age_at is not None and now >= age_at
     if not refusals:  # nothing is saturated or named
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
@@ -166,7 +168,7 @@ def examine(
     return Finding(proof, refusals, named, required, age_at, unavailable)
 
 
-def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, *, waited: bool) -> tuple[Refusal, ...]:
+def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, start: float | None) -> tuple[Refusal, ...]:
     """The refusals of the unit's offerings, however old, that no launch has ended, the oldest first.
 
     Args:
@@ -174,9 +176,10 @@ def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, n
         concern: Says which of them are about the unit's offerings.
         policy: For the windows.
         now: Seconds since the Unix epoch.
-        waited: Whether pods of the unit wait. Where none does, a refusal through another NodePool is none of its business, and one of its
-            own waits for the mark that says whether consolidation asked.
+        start: Since when pods of the unit have waited; None where none does. Then a refusal through another NodePool is none of its
+            business, and one of its own waits for the mark that says whether consolidation asked.
     """
+    waited = start is not None
     refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
     if not refusals:
         return ()
@@ -184,7 +187,7 @@ def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, n
     found = [
         one
         for one in refusals
-        if not one.replacement
+        if (not one.replacement or _asked_for_both(one, policy, now, start))
         and _judged(one, policy, now, waited=waited)
         and concern.about(one)
         and not any(created_after(launch, one) for launch in launches)
@@ -222,6 +225,16 @@ def _judged(refusal: Refusal, policy: PolicySettings, now: float, *, waited: boo
     if refusal.source == "create-error":
         return now - refusal.at >= policy.create_error_s
     return waited or now - refusal.seen >= policy.replacement_hold_s
+
+
+def _asked_for_both(replacement: Refusal, policy: PolicySettings, now: float, start: float | None) -> bool:
+    """Whether what was refused to a replacement was refused to pods that waited for the same as well.
+
+    The first to ask after a cycle of the cache is refused, and Karpenter does not ask a second time. Where that is the replacement of a
+    drifted node in every cycle, nothing is ever refused to the pods. So it counts once they have waited for longer than one. It proves
+    nothing by age: replacements are refused all the time, and pods may wait for something else.
+    """
+    return start is not None and start <= replacement.at and now - start >= policy.hard_demand_s
 
 
 _about: Final = attrgetter(

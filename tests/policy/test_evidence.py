@@ -305,6 +305,33 @@ def test_part_of_a_proof_becomes_one_when_demand_outlives_a_cache_cycle(
     assert _case(failures, age=age, **unit) == expected
 
 
+@pytest.mark.parametrize(
+    ("at", "age", "expected"),
+    [
+        pytest.param(NOW - 60, 239, NOTHING, id="pods may ask yet"),
+        pytest.param(NOW - 60, 240, SATURATED, id="they have waited for longer than a cycle"),
+        pytest.param(NOW - 240, 240, SATURATED, id="since they began to wait"),
+        pytest.param(NOW - 241, 240, NOTHING, id="before they waited"),
+    ],
+)
+def test_what_replacements_are_refused_counts_once_pods_have_waited_for_a_cycle(
+    at: float, age: float, expected: tuple[Shortage, Proof | None]
+) -> None:
+    """Drift asks first in every cycle, and so nothing was ever refused to the pods that wait for the same: a shortage that nobody saw."""
+    assert _case((refused(at, replacement=True),), age=age, pool_blocked_at=NOW - 50) == expected
+
+
+def test_what_replacements_are_refused_proves_nothing_by_age() -> None:
+    """Consolidation is refused in one zone now and then, and a pod waits for a volume: neither is a shortage, nor are both."""
+    made = change(snapshot(), pool_failures=(named("a", NOW - 300, replacement=True),), pending=pods(since=NOW - 900), desired=4, ready=2)
+    judged = judge(change(made, pool_zones=ZONES))
+    assert (judged.shortage, judged.proof, judged.age_at) == (Shortage.SUSPECTED, None, None)
+    assert judged.facts[1] == "1 of 3 zones refused (us-west-2a); proven at once if us-west-2b, us-west-2c refuse"
+    assert _case(tuple(replace(one, replacement=True) for one in THREE), age=900, pool_zones=ZONES) == NAMED
+    both = (named("a", NOW - 300, replacement=True), named("b", NOW - 220))
+    assert _case(both, age=900, pool_zones=ZONES) == AGE
+
+
 def test_a_capacity_type_that_the_unit_cannot_have_says_nothing() -> None:
     """Another team's spot instances are refused for hours; this NodePool has on-demand ones, and waits for something else."""
     elsewhere = kinds((refused(NOW - 250, pool="other"),), "spot")
