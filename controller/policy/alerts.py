@@ -23,7 +23,9 @@ from controller.policy.model import (
     RoutingObservation,
     Shortage,
     Snapshot,
+    Unit,
     UnitEvidence,
+    UnitObservation,
     Verb,
     Verdict,
 )
@@ -242,10 +244,28 @@ def _fixed(case: Case, decision: Decision) -> Iterator[Alert]:
         return
     for unit in case.snapshot.application.units:
         judged, observed = case.evidence[unit.name], case.snapshot.units[unit.name]
-        if fixed(unit, observed) and observed.desired is not None and observed.desired < judged.needed and judged.ready < judged.needed:
-            why = f"ScaledObject {unit.scaled_object} is paused" if observed.scaler else "the application file names no ScaledObject"
-            words = f"{unit.name}: the way back to cost mode waits for {judged.needed} replicas, its Deployment asks for {observed.desired}"
-            yield Alert(f"fixed/{unit.name}", "warning", f"{words}, and {why}: set them by hand")
+        why, asked = _unscalable(unit, observed, case.snapshot), observed.desired
+        if judged.ready >= judged.needed or (asked is not None and asked >= judged.needed):
+            continue
+        words = f"{unit.name}: the way back to cost mode waits for {judged.needed} replicas"
+        if why and asked is not None:
+            yield Alert(f"fixed/{unit.name}", "warning", f"{words}, its Deployment asks for {asked}, and {why}: set them by hand")
+        elif asked is None and _seen(case.snapshot, "workloads"):
+            words += f", and Deployment {unit.deployment} does not exist"
+            yield Alert(f"fixed/{unit.name}", "warning", f"{words}: create it, or remove the unit from the application file")
+
+
+def _unscalable(unit: Unit, observed: UnitObservation, snapshot: Snapshot) -> str:
+    """Why nothing changes the number of a unit's replicas, in words; "" where something does, or nobody knows."""
+    if fixed(unit, observed):
+        return f"ScaledObject {unit.scaled_object} is paused" if observed.scaler else "the application file names no ScaledObject"
+    missing = observed.scaler is None and _seen(snapshot, "keda")
+    return f"ScaledObject {unit.scaled_object} does not exist" if missing else ""
+
+
+def _seen(snapshot: Snapshot, name: str) -> bool:
+    """Whether what a source does not show is known not to exist: it has been listed."""
+    return any(one.name == name and one.last_ok is not None and not one.absent for one in snapshot.sources)
 
 
 def _unhealthy(case: Case) -> Iterator[Alert]:

@@ -331,6 +331,36 @@ def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, 
     assert not [one for one in _alerts(made, needed=4, ready=3) if one.key.startswith("fixed/")], "nothing waits for them"
 
 
+@pytest.mark.parametrize(
+    ("source", "changes", "words"),
+    [
+        pytest.param(
+            Source("keda", False, NOW, 180.0),
+            {"desired": 3},
+            ", its Deployment asks for 3, and ScaledObject sd21-inf2-hpa does not exist: set them by hand",
+            id="its ScaledObject is gone",
+        ),
+        pytest.param(Source("keda", False, NOW, 180.0), {"desired": 4}, "", id="and its replicas are on their way"),
+        pytest.param(Source("keda", False, None, 180.0), {"desired": 3}, "", id="nobody has listed any yet"),
+        pytest.param(Source("keda", False, NOW, 180.0, absent=True), {"desired": 3}, "", id="nobody may list any"),
+        pytest.param(
+            Source("ec2", False, NOW, 180.0),
+            {"desired": None},
+            ", and Deployment sd21-inf2 does not exist: create it, or remove the unit from the application file",
+            id="its Deployment is gone",
+        ),
+    ],
+)
+def test_what_a_fallback_waits_for_and_is_not_there(source: Source, changes: dict[str, Any], words: str) -> None:
+    """Nothing adds the replicas, so capacity mode would go on for ever."""
+    made = change(snapshot(), scaler=None, **changes)
+    made = replace(made, sources=(*made.sources, source))
+    held = replace(HOLD, held_back=Verb.FALLBACK, guards=(GuardResult("ready", Reason.WAITING_FOR_READY),))
+    found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.key.startswith("fixed/")]
+    said = f"sd21-inf2: the way back to cost mode waits for 4 replicas{words}"
+    assert found == ([Alert("fixed/sd21-inf2", "warning", said)] if words else [])
+
+
 @pytest.mark.parametrize(("demand", "beyond", "raised"), [(9.0, 1, True), (9.0, 0, False), (None, 1, False)])
 def test_a_maximum_below_what_the_demand_needs(demand: float | None, beyond: int, *, raised: bool) -> None:
     """Nothing else shows it: the application neither fails over nor waits for it."""
