@@ -265,7 +265,8 @@ class Launch:
 
     `created` is the cluster's clock, `asked_at` the same moment by ours, never after it was first seen (None: as `created`).
     `order` counts as in `Refusal`. `devices` is the number of accelerators that its pods request together, 0 where that is not known.
-    `gone` says that the NodeClaim does not exist any more, or is being deleted.
+    `gone` says that the NodeClaim does not exist any more, or is being deleted; `unjoined_at` is when its deletion began, of one whose
+    instance has never joined.
     """
 
     claim: str
@@ -281,6 +282,7 @@ class Launch:
     devices: int = 0
     gone: bool = False
     asked_at: float | None = None
+    unjoined_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +325,8 @@ class PendingPod:
     """A pod that the scheduler calls Unschedulable, and since when.
 
     `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` lists the NodePools in
-    which Karpenter found no available offering for it, and when. `devices` is the number of accelerators that it requests.
+    which Karpenter found no available offering for it, and when. `devices` is the number of accelerators that it requests. `unplaced_at` is
+    when Karpenter last found no place for it at all, which includes every instance that was on its way by then; None: it has said nothing.
     """
 
     name: str
@@ -332,6 +335,7 @@ class PendingPod:
     instance_types: tuple[str, ...] = ()
     unavailable: tuple[tuple[str, float], ...] = ()
     devices: int = 0
+    unplaced_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ ON_THE_WAY_S: Final = 900.0
 BINDS_S: Final = 10.0
 """How long the scheduler may take to bind a pod to a node that has become usable: until then the node is still on its way for it."""
 
+_PASS_S: Final = 2.0
+"""How much later than what Karpenter says of the pods of one pass it may create the NodeClaims for the others of them, by whole seconds."""
+
 
 def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservation | None = None) -> Allowed:
     """What the unit may be launched as: the application file, else the NodePool, narrowed by what the Deployment's pods require.
@@ -65,7 +68,7 @@ def unmet_pods(snapshot: Snapshot) -> dict[str, tuple[PendingPod, ...]]:
     """The pods that wait although replicas are missing and no instance for them is on its way, by unit.
 
     A surge pod of a rollout waits too, but nobody misses it. An instance that was launched takes the pods that have waited longest, of any
-    unit: several may share a NodePool.
+    unit: several may share a NodePool. It takes none for which Karpenter has found no place since: it is for another application's, then.
 
     Args:
         snapshot: What is observed.
@@ -112,6 +115,12 @@ def _coming(launch: Launch, now: float) -> bool:
 
 def _suits(launch: Launch, unit: Unit, observed: UnitObservation, pod: PendingPod) -> bool:
     pools = {pool.name: pool for pool in (observed.pool, *observed.alternatives)}
-    if launch.pool not in (pod.pools or (unit.node_pool,)) or launch.pool not in pools:
+    if launch.pool not in (pod.pools or (unit.node_pool,)) or launch.pool not in pools or _passed_over(launch, pod):
         return False
     return allowed_offerings(unit, observed, pools[launch.pool]).suits(launch)
+
+
+def _passed_over(launch: Launch, pod: PendingPod) -> bool:
+    """Whether Karpenter found no place for a pod when the instance was already on its way, or in the pass that asked for it."""
+    asked_at = launch.created if launch.asked_at is None else launch.asked_at
+    return pod.unplaced_at is not None and pod.unplaced_at >= asked_at - _PASS_S

@@ -19,6 +19,10 @@ gives up after 15 minutes on one that does not join, and never on one that has j
 
 _REMEMBERED_S: Final = 3600.0
 
+_REPEATED: Final = 2
+"""How many instances must be gone before they could join, while pods wait for them, to mean something: EC2 ends each at its start where it
+may not use the key of its disk. One may have been interrupted, or was needed no more."""
+
 
 def stuck(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
     """What a person must know because it does not end by itself, with what to do.
@@ -128,5 +132,12 @@ def lost_launches(observed: UnitObservation, now: float) -> list[Launch]:
     lost = [
         one for one in launches if one.registered is None and one.initialized is None and JOINS_S <= now - one.launched <= _REMEMBERED_S
     ]
+    if not observed.pending or sum(map(_cut_short, lost)) < _REPEATED:
+        lost = [one for one in lost if not _cut_short(one)]
     last = max((one.launched for one in lost), default=0.0)
     return [] if any(one.registered is not None and one.launched > last for one in launches) else lost
+
+
+def _cut_short(launch: Launch) -> bool:
+    """Whether an instance was gone before it had to have joined."""
+    return launch.unjoined_at is not None and launch.unjoined_at - launch.launched < JOINS_S

@@ -362,10 +362,12 @@ class ClusterView:
                 self.dirty.mark((INGRESSES.plural, *ingress))
         elif kind == "Pod":
             pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
-            pools = self.workloads.pools_of_pod(*pod)
+            pools, unplaced_at = self.workloads.pools_of_pod(*pod), self.karpenter.unplaced_at(*pod)
             said = self.karpenter.pod_event(obj, pools, now)
             for pool in {*said, *pools} if said else ():
                 self.dirty.mark(pool=pool)
+            if self.karpenter.unplaced_at(*pod) != unplaced_at:  # that concerns nobody else
+                self._mark_deployments(pod[0], self.workloads.deployments_of_pod(*pod))
         else:
             for pool in self.karpenter.event(obj, now, listed=listed):
                 self.dirty.mark(pool=pool)
@@ -398,7 +400,10 @@ class ClusterView:
             self._mark_pools(self.karpenter.pod_known(namespace, name, pools, self.time.now()))
         else:
             self.karpenter.pod_gone(namespace, name)
-        deployments = {*before, *self.workloads.deployments_of_pod(namespace, name)}
+        self._mark_deployments(namespace, {*before, *self.workloads.deployments_of_pod(namespace, name)})
+
+    def _mark_deployments(self, namespace: str, deployments: Collection[str]) -> None:
+        """Notes a change of a pod that may be of one of these Deployments."""
         if "" in deployments:
             self.dirty.mark(namespace=namespace)  # nobody owns it: whose it is depends on every unit of the namespace
         else:

@@ -129,6 +129,7 @@ def pool_by_our_clock(pool: PoolObservation, skew_s: float) -> PoolObservation:
             registered=shifted(one.registered, skew_s),
             initialized=shifted(one.initialized, skew_s),
             asked_at=shifted(one.asked_at, skew_s),
+            unjoined_at=shifted(one.unjoined_at, skew_s),
         )
         for one in pool.launches
     )

@@ -65,6 +65,7 @@ _UNSTATED: Final = ("on-demand", "spot")
 first). What is reserved depends on the node class."""
 _MAX_PODS: Final = 10_000  # that wait and of which Karpenter said something
 _MAX_EARLY: Final = 1024
+_ANYWHERE: Final = ""  # is no name of a NodePool
 _OF_EVERY_NODE: Final = frozenset({"cpu", "memory", "nodes", "pods", "ephemeral-storage"})
 """Resources of which every node takes some. Of an accelerator's only those take some that have it."""
 _SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
@@ -91,7 +92,7 @@ class _Claim:
     launched_capacity: str
     order: int  # of its first delivery, 0 where that was in a list
     devices: int
-    leaving: bool  # it is being deleted
+    leaving: float | None  # since when it is being deleted; None: it is not
     seen: float  # when it was first delivered
     gone: float | None = None  # when its deletion was seen
     reservation: str = ""  # the capacity reservation that it runs in, "" for none
@@ -186,7 +187,7 @@ class KarpenterView:
         self._early: dict[str, tuple[tuple[str, ...], float]] = {}  # by pod whose NodePools are not known: limits that were named, and when
         # By NodePool, its limits and what it used when Karpenter last called it limited, if it was known then.
         self._limit_then: dict[str, tuple[Mapping[str, object], Mapping[str, object]]] = {}
-        self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool
+        self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool; `_ANYWHERE`: of the pod itself
         self._pools: dict[str, _Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
         self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
@@ -475,9 +476,8 @@ class KarpenterView:
                 del self._early[next(iter(self._early))]
         own = self._at_limit([pool for pool in limited if pool in pool_of_pod], at, now)
         lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
-        if lacking:
-            lacking = self._lacking(pod, lacking, at, now)
-        return self._changed(*own, *lacking)
+        new = self._lacking(pod, (_ANYWHERE, *lacking), at, now)
+        return self._changed(*own, *(pool for pool in new if pool != _ANYWHERE))
 
     def pod_known(self, namespace: str, pod: str, pools: tuple[str, ...], now: float) -> tuple[str, ...]:
         """Takes what was said of a pod's limits before its NodePools were known: pods and events are two watches.
@@ -521,7 +521,12 @@ class KarpenterView:
     def unavailable(self, namespace: str, pod: str) -> tuple[tuple[str, float], ...]:
         """The NodePools that had nothing available for a pod when Karpenter last said so, and when it said so."""
         found = self._unavailable.get(f"{namespace}/{pod}", {})
-        return tuple((pool, mark.at) for pool, mark in found.items())
+        return tuple((pool, mark.at) for pool, mark in found.items() if pool != _ANYWHERE)
+
+    def unplaced_at(self, namespace: str, pod: str) -> float | None:
+        """When Karpenter last found no place for a pod, None where it has not said so."""
+        mark = self._unavailable.get(f"{namespace}/{pod}", {}).get(_ANYWHERE)
+        return None if mark is None else mark.at
 
     def _refuse(self, new: _RefusedClaim, pool: str) -> None:
         claim, known = new.claim, self._refused.get(new.claim)
@@ -857,9 +862,15 @@ def _read_claim(obj: Object, now: float, order: int) -> _Claim:
         block=text(labels, RESERVATION_TYPE_LABEL) == "capacity-block",
         order=order,
         devices=devices(mapping(obj, "spec", "resources", "requests")),
-        leaving=bool(text(obj, "metadata", "deletionTimestamp")),
+        leaving=_leaving(obj, now),
         seen=now,
     )
+
+
+def _leaving(obj: Object, now: float) -> float | None:
+    """Since when an object is being deleted, None where it is not."""
+    deleted = text(obj, "metadata", "deletionTimestamp")
+    return min(parse_rfc3339(deleted) or now, now) if deleted else None
 
 
 def devices(requests: Mapping[str, object]) -> int:
@@ -932,8 +943,9 @@ def _launch(claim: _Claim) -> Launch:
         capacity_type=claim.launched_capacity,
         order=claim.order,
         devices=claim.devices,
-        gone=claim.leaving or claim.gone is not None,
+        gone=claim.leaving is not None or claim.gone is not None,
         asked_at=min(claim.created, claim.seen),
+        unjoined_at=None if claim.registered is not None else claim.gone if claim.leaving is None else claim.leaving,
     )
 
 

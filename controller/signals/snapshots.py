@@ -28,7 +28,7 @@ from controller.policy.offerings import unmet_pods
 from controller.policy.proof import Offering
 from controller.policy.reservations import drained_at
 from controller.signals.cluster import ClusterView
-from controller.signals.cluster_clock import by_our_clock
+from controller.signals.cluster_clock import by_our_clock, shifted
 from controller.signals.launchable import Placement, for_unit, placed_on, price_note
 from controller.signals.prices import Quotes, priced
 from controller.signals.waits import Waits
@@ -228,12 +228,13 @@ class SnapshotBuilder:
 
     def _with_reasons(self, application: Application, pods: tuple[PendingPod, ...], skew: float) -> tuple[PendingPod, ...]:
         """The waiting pods with what Karpenter said of each, by our clock."""
-        said = self._view.karpenter.unavailable
+        karpenter, namespace = self._view.karpenter, application.namespace
         return tuple(
             replace(
                 pod,
                 since=pod.since + skew,
-                unavailable=tuple((pool, at + skew) for pool, at in said(application.namespace, pod.name)),
+                unavailable=tuple((pool, at + skew) for pool, at in karpenter.unavailable(namespace, pod.name)),
+                unplaced_at=shifted(karpenter.unplaced_at(namespace, pod.name), skew),
             )
             for pod in pods
         )

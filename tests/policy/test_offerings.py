@@ -52,6 +52,30 @@ def test_a_pod_waits_in_vain_unless_an_instance_for_it_is_on_its_way(launches: t
 
 
 @pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        pytest.param(None, [], id="nothing"),
+        pytest.param(NOW - 65, [], id="before its NodeClaim was created"),
+        pytest.param(NOW - 64, ["pod"], id="in the pass that created it"),
+        pytest.param(NOW - 30, ["pod"], id="since"),
+    ],
+)
+@pytest.mark.parametrize("asked_at", [None, NOW - 62])
+def test_an_instance_is_for_no_pod_for_which_karpenter_found_no_place_since(
+    said: float | None, left: list[str], asked_at: float | None
+) -> None:
+    """It is another application's, or of pods that nobody here knows: else their nodes would hide our shortage for as long as they boot."""
+    pod, launch = PendingPod("pod", NOW - 90, unplaced_at=said), claim(NOW - 60, asked_at=asked_at)
+    assert unmet(waiting(launch, pods=(pod,))) == left
+
+
+def test_of_two_pods_the_one_that_found_a_place_has_it() -> None:
+    """The older one has none, as Karpenter said of it alone."""
+    pods = (PendingPod("older", NOW - 120, unplaced_at=NOW - 30), PendingPod("younger", NOW - 90))
+    assert unmet(waiting(claim(), pods=pods)) == ["older"]
+
+
+@pytest.mark.parametrize(
     ("pinned", "left"),
     [((), []), (("spot",), []), (("on-demand",), ["pod"]), (("on-demand", "spot"), [])],
     ids=["not", "to it", "not to it", "to both"],

@@ -149,6 +149,25 @@ def test_instances_of_the_last_hour_count(ages: tuple[float, ...], lost: int) ->
     assert len(lost_launches(made.units[INF2], NOW)) == lost
 
 
+@pytest.mark.parametrize(
+    ("after", "waits", "lost"),
+    [
+        pytest.param((120,), True, 0, id="one that was interrupted as it booted"),
+        pytest.param((120, 130), False, 0, id="two that were needed no more"),
+        pytest.param((120, 130), True, 2, id="two, and pods still wait: EC2 ends each at its start"),
+        pytest.param((598,), False, 0, id="just before it should have joined"),
+        pytest.param((600,), False, 1, id="one that had its time"),
+        pytest.param((900, 120), False, 1, id="one that had its time, and one that had not"),
+    ],
+)
+def test_an_instance_that_was_gone_before_it_could_join(after: tuple[float, ...], waits: bool, lost: int) -> None:
+    """Seconds between the launch and the end of the NodeClaim. It sent people to image and user data at night, when nothing was wrong."""
+    ages = [2000 - 100 * number for number in range(len(after))]
+    launches = tuple(launched(NOW - age, gone=True, unjoined_at=NOW - age + 2 + end) for age, end in zip(ages, after, strict=True))
+    made = change(snapshot(), pool_launches=launches, pending=pods() if waits else ())
+    assert len(lost_launches(made.units[INF2], NOW)) == lost
+
+
 def test_a_node_of_the_same_moment_is_no_later_one() -> None:
     """Both were launched by one request: one joined, the other did not."""
     pair = (launched(NOW - 902, claim="lost"), launched(NOW - 902, NOW - 800, claim="joined"))

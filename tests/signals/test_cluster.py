@@ -177,6 +177,26 @@ def test_what_karpenter_says_of_a_pod_marks_the_pools_that_it_names(pinned: bool
     assert cluster.take(*fleet(3)) == ["shop-0001/sd21"]
 
 
+def test_that_karpenter_has_no_place_for_a_pod_wakes_its_own_application_once(cluster: Cluster) -> None:
+    """In a shortage of a thousand applications on one NodePool it is said of every pod: each must not wake all of them."""
+    apps = [replace(one, units=tuple(replace(unit, node_pool="all") for unit in one.units)) for one in fleet(3)]
+    pod = waiting_pod("pod-1", namespace="shop-0001", owner="sd21-inf2-abc", labels={"pod-template-hash": "abc"}, pools=("all",))
+    cluster.give("Pod", pod)
+    cluster.take(*apps)
+    event = {
+        "metadata": {"name": "pod-1.1", "namespace": "shop-0001"},
+        "involvedObject": {"kind": "Pod", "name": "pod-1", "namespace": "shop-0001"},
+        "reason": "FailedScheduling",
+        "message": "Failed to schedule pod, did not tolerate taint (taint=a=b:NoSchedule)",
+        "source": {"component": "karpenter"},
+        "lastTimestamp": "2026-08-25T10:00:00Z",
+    }
+    cluster.give("Event", event)
+    assert cluster.take(*apps) == ["shop-0001/sd21"]
+    cluster.give("Event", event, "MODIFIED")
+    assert cluster.take(*apps) == []
+
+
 SERVED = {"kubernetes.io/service-name": "sd21-inf2"}
 # One object of each kind that shop-0001/sd21 depends on: name, and what else says whose it is.
 WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -374,6 +374,25 @@ def test_e10_recovery() -> None:
     assert (launch.instance_type, launch.zone) == ("inf2.xlarge", "us-west-2b")
 
 
+@pytest.mark.parametrize("deletion", [True, False], ids=["its deletion is seen", "it is missing in a list"])
+def test_when_an_instance_that_never_joined_was_given_up(*, deletion: bool) -> None:
+    """One that joined has no such time: its node was there."""
+    cluster = Cluster(moment("2026-08-25T12:05:00Z"))
+    claim = sample("E10")
+    claim["status"]["conditions"] = [one for one in claim["status"]["conditions"] if one["type"] == "Launched"]
+    cluster.claim(claim)
+    assert [launch.unjoined_at for launch in cluster.pool().launches] == [None]
+    if deletion:
+        claim["metadata"]["deletionTimestamp"] = "2026-08-25T12:02:00Z"
+        cluster.claim(claim, "MODIFIED")
+        assert [launch.unjoined_at for launch in cluster.pool().launches] == [moment("2026-08-25T12:02:00Z")]
+        cluster.claim(claim, "DELETED")
+    else:
+        cluster.view.listed(NODE_CLAIMS, None, [])
+    left = moment("2026-08-25T12:02:00Z") if deletion else moment("2026-08-25T12:05:00Z")
+    assert [(launch.gone, launch.unjoined_at) for launch in cluster.pool().launches] == [(True, left)]
+
+
 def test_e10_that_loses_its_conditions_was_launched_all_the_same() -> None:
     """A claim on its way out may lose its conditions; what it once reached stays true."""
     cluster = Cluster(moment("2026-08-25T12:05:00Z"))

@@ -150,6 +150,21 @@ def test_a_pod_whose_node_is_on_its_way_makes_no_other_demand_older(world: World
     assert unit.waiting_since == NOW - 20
 
 
+def test_a_node_for_the_pods_of_another_application_hides_no_shortage(world: World) -> None:
+    """Both wait for one NodePool, and EC2 gives one instance. Karpenter says which pod has no place, and names no NodePool by that."""
+    claim = node_claim("inf2-aaaaa", "inf2", NOW - 95, Launched=format_rfc3339(NOW - 90))
+    world.view.changed(KINDS["NodeClaim"], None, "ADDED", claim)
+    world.view.changed(KINDS["Pod"], None, "ADDED", waiting_pod("ours", pools=("inf2",), since=format_rfc3339(NOW - 80)))
+    assert world.build().units["sd21-inf2"].waiting_since is None
+    about = {"kind": "Pod", "name": "ours", "namespace": "shop"}
+    said: dict[str, Any] = {"involvedObject": about, "reason": "FailedScheduling", "source": {"component": "karpenter"}}
+    other = "incompatible requirements, key karpenter.sh/nodepool, karpenter.sh/nodepool In [inf2] not in karpenter.sh/nodepool In [trn1]"
+    said |= {"message": f"Failed to schedule pod, {other}", "lastTimestamp": format_rfc3339(NOW - 40)}
+    world.give("Event", "ours.1", **said)
+    unit = world.build().units["sd21-inf2"]
+    assert (unit.waiting_since, [pod.unplaced_at for pod in unit.pending], unit.pending[0].unavailable) == (NOW - 80, [NOW - 40], ())
+
+
 def test_pools_are_each_units_own(world: World) -> None:
     """Two units on one pool see the same of it, the others nothing of it."""
     world.view.changed(KINDS["NodeClaim"], None, "ADDED", node_claim("g5-aaaaa", "g5", NOW))
