@@ -205,10 +205,23 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
                 f"{name}: pods wait {waited}, NodePool {pool.name} has no compatible instance type, and EC2 refused none: check it",
             )
         else:
-            why = f"Karpenter says nothing about NodePool {pool.name}: is it running?"
-            if pool.problem:
-                why = f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}"
-            yield Alert(f"silent/{name}", "warning", f"{name}: pods wait {waited} and {why}")
+            yield Alert(f"silent/{name}", "warning", f"{name}: pods wait {waited} and {_why_nothing(snapshot, name)}")
+
+
+def _why_nothing(snapshot: Snapshot, name: str) -> str:
+    """Why nothing is launched for the pods of a unit, in words, as far as Karpenter says it.
+
+    It says of each pod that it has no place for, whatever the reason: a taint, a volume's zone, an affinity.
+    """
+    observed, policy = snapshot.units[name], snapshot.application.policy
+    pool = observed.pool
+    if pool.problem:
+        return f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}"
+    said = [pod for pod in observed.pending if pod.unplaced_at is not None and snapshot.now - pod.unplaced_at <= policy.ice_window_s]
+    if said:
+        why = "its event FailedScheduling says why (kubectl describe pod)"
+        return f"Karpenter has no place for {said[0].name}, and EC2 refused none: {why}"
+    return f"Karpenter says nothing about NodePool {pool.name}: is it running?"
 
 
 def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:

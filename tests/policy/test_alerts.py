@@ -217,6 +217,7 @@ def _waiting(**changes: Any) -> Snapshot:
 
 
 SILENT = "sd21-inf2: pods wait 4 min and Karpenter says nothing about NodePool inf2: is it running?"
+UNPLACED = "sd21-inf2: pods wait 4 min and Karpenter has no place for pod-0, and EC2 refused none: its event FailedScheduling says why"
 CONFIG = "sd21-inf2: pods wait 4 min, NodePool inf2 has no compatible instance type, and EC2 refused none: check it"
 
 
@@ -230,6 +231,18 @@ CONFIG = "sd21-inf2: pods wait 4 min, NodePool inf2 has no compatible instance t
         pytest.param({}, {"returned": Return.REGISTERED}, None, id="a node has joined"),
         pytest.param({}, {"returned": Return.REPLICAS_READY}, ("silent", SILENT), id="replicas that ran say nothing of these"),
         pytest.param({"pool_launches": (launched(NOW - 601),)}, {}, None, id="launched lately"),
+        pytest.param(
+            {"pending": tuple(replace(pod, unplaced_at=NOW - 360) for pod in pods(since=NOW - 240))},
+            {},
+            ("silent", f"{UNPLACED} (kubectl describe pod)"),
+            id="it says of the pods why they wait, such as a taint",
+        ),
+        pytest.param(
+            {"pending": tuple(replace(pod, unplaced_at=NOW - 361) for pod in pods(since=NOW - 240))},
+            {},
+            ("silent", SILENT),
+            id="it said so of the pods, and nothing since",
+        ),
         pytest.param({"pool_blocked_at": NOW - 360}, {}, ("config", CONFIG), id="no compatible type"),
         pytest.param({"pool_blocked_at": NOW - 361}, {}, ("silent", SILENT), id="no compatible type, long ago"),
     ],
