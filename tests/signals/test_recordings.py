@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,25 @@ def test_a_shortage_is_proven_with_the_observation_that_proves_it(
     assert list(found) == ["sd21-inf2"]
     assert earliest <= found["sd21-inf2"] <= latest
     assert next(step for step in steps if step.decision.evidence["sd21-inf2"].short).decision.evidence["sd21-inf2"].proof is proof
+
+
+def _of_another_application(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
+    """The stream, in which only the pod inf2-0 is ours: the others are in another namespace, and have the same NodePool."""
+    about = obj["involvedObject"] if kind == "Event" else obj["metadata"]
+    if kind not in {"Pod", "Event"} or about.get("name") not in {"inf2-1", "inf2-2"}:
+        return obj
+    moved = {**obj, "metadata": {**obj["metadata"], "namespace": "other"}}
+    return {**moved, "involvedObject": {**about, "namespace": "other"}} if kind == "Event" else moved
+
+
+def test_the_node_of_another_application_hides_no_shortage() -> None:
+    """Of three pods in one NodePool one gets a node, and it is not ours: Karpenter says so with the third refusal's cycle."""
+    app, of = application(namespace="default"), _of_another_application
+    steps = replay(recording("partial"), app, act=False, until=70, prepare=lambda view: _ingress(view, app), zones=ZONES, seen_as=of)
+    found = _short(steps)
+    assert list(found) == ["sd21-inf2"]
+    assert 32.8 <= found["sd21-inf2"] <= 33.5
+    assert [pod.name for pod in steps[-1].snapshot.units["sd21-inf2"].pending] == ["inf2-0"]
 
 
 def test_a_suspicion_names_its_zone_and_what_is_missing() -> None:
