@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from controller.policy import text
@@ -19,7 +19,6 @@ from controller.policy.model import (
     Launch,
     Memory,
     PendingPod,
-    PolicySettings,
     PoolObservation,
     Proof,
     Refusal,
@@ -109,12 +108,12 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
 
 def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], snapshot: Snapshot) -> Finding:
     """What is proven of the unit: where several NodePools may launch for a pod each must be short; of the unit, some of its pods."""
-    policy, now = snapshot.application.policy, snapshot.now
+    policy, now, without = snapshot.application.policy, snapshot.now, _Without(unit, observed, snapshot)
     pools = {pool.name: pool for pool in (*observed.alternatives, observed.pool)}
     groups: dict[tuple[str, ...], list[PendingPod]] = {}
     for pod in waiting:
         named = tuple(name for name in pod.pools if name in pools) or (observed.pool.name,)
-        launching = tuple(name for name in named if not _launches_nothing(pools[name], policy, now))
+        launching = tuple(name for name in named if not without.why(pools[name], (pod,)))
         groups.setdefault(launching or named, []).append(pod)
     best: Finding | None = None
     whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
@@ -126,22 +125,40 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
     return best or Finding(None)
 
 
-def _launches_nothing(pool: PoolObservation, policy: PolicySettings, now: float) -> str:
-    """Why Karpenter launches nothing through a NodePool whatever EC2 has, in words; "" where it may, or nobody knows.
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """Which NodePools launch nothing for the pods of a unit whatever EC2 has.
 
     Through such a NodePool nothing is refused: it would never be short, and would disprove every shortage of pods that name it. That no
-    type suits it is known where Karpenter says so, and nothing that it may launch was refused or launched within an hour: a refusal makes
-    Karpenter say the same for some minutes.
-
-    Args:
-        pool: What is known of it.
-        policy: For how long what Karpenter said counts.
-        now: Seconds since the Unix epoch.
+    type suits it, or suits a pod, is known where Karpenter says so, and nothing that it may launch, or that the pod could run on, was
+    refused or launched within an hour: a refusal makes Karpenter say the same for some minutes.
     """
-    if not pool.exists or not pool.ready:
-        return pool.problem or "not usable"
-    says = pool.blocked_at is not None and now - pool.blocked_at <= policy.ice_window_s
-    return "no compatible instance type" if says and not (pool.failures or pool.elsewhere or pool.launches) else ""
+
+    unit: Unit
+    observed: UnitObservation
+    snapshot: Snapshot
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def why(self, pool: PoolObservation, pods: Sequence[PendingPod]) -> str:
+        """Why a NodePool launches nothing for one of some pods, in words; "" where it may, or nobody knows."""
+        if not pool.exists or not pool.ready:
+            return pool.problem or "not usable"
+        if self._lately(pool.blocked_at) and not (pool.failures or pool.elsewhere or pool.launches):
+            return "no compatible instance type"
+        says = any(name == pool.name and self._lately(at) for pod in pods for name, at in pod.unavailable)
+        return "no instance type that suits the pods" if says and not self._tried(pool) else ""
+
+    def _lately(self, at: float | None) -> bool:
+        return at is not None and self.snapshot.now - at <= self.snapshot.application.policy.ice_window_s
+
+    def _tried(self, pool: PoolObservation) -> bool:
+        """Whether something that the unit's pods could run on was refused or launched through the NodePool: the same for each pod."""
+        known = self._known.get(pool.name)
+        if known is None:
+            allowed = allowed_offerings(self.unit, self.observed, pool)
+            refused = any(allowed.concerns(one.instance_types, one.zones) for one in (*pool.failures, *pool.elsewhere))
+            known = self._known[pool.name] = refused or any(map(allowed.suits, pool.launches))
+        return known
 
 
 def _since(waiting: Sequence[PendingPod], observed: UnitObservation) -> float | None:
@@ -280,7 +297,7 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
 
 
 def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], snapshot: Snapshot) -> tuple[str, ...]:
-    facts, refusals, policy, now = [], found.refusals, snapshot.application.policy, snapshot.now
+    facts, refusals, now = [], found.refusals, snapshot.now
     if refusals:
         last = max(refusals, key=lambda refusal: refusal.at)
         attempts = len({refusal.attempt for refusal in refusals})
@@ -300,7 +317,8 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.at_limit}")
     if observed.pool.problem:
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.problem}")
-    unable = {pool.name: _launches_nothing(pool, policy, now) for pool in observed.alternatives}
+    without = _Without(unit, observed, snapshot)
+    unable = {pool.name: without.why(pool, waiting) for pool in observed.alternatives}
     facts += [f"NodePool {name} can launch nothing and does not count: {why}" for name, why in unable.items() if why]
     recent = [launch for launch in observed.pool.launches if now - launch.launched <= 3600]  # noqa: PLR2004 - as long as events are kept
     if recent and not refusals:

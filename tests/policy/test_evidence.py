@@ -854,6 +854,35 @@ def test_a_node_pool_that_can_launch_nothing_disproves_nothing(other: PoolObserv
     assert not any("no pod waits for it" in fact for fact in judged.facts)
 
 
+@pytest.mark.parametrize(
+    ("said", "other", "counts"),
+    [
+        pytest.param(("spare", NOW - 360), spare(), False, id="none of its types suits them"),
+        pytest.param(("spare", NOW - 361), spare(), True, id="said long ago"),
+        pytest.param(("inf2", NOW - 50), spare(), True, id="said of the other NodePool"),
+        pytest.param(
+            ("spare", NOW - 50),
+            replace(spare(), launches=(replace(LAUNCHED, instance_type="g6.xlarge"),)),
+            False,
+            id="it launched what others run on",
+        ),
+        pytest.param(("spare", NOW - 50), replace(spare(), launches=(LAUNCHED,)), True, id="they could run on what it launched"),
+        pytest.param(("spare", NOW - 50), spare(through_spare((named("a", NOW - 900),))), True, id="what they could have was refused"),
+        pytest.param(
+            ("spare", NOW - 50), spare(through_spare((named("a", NOW - 900, "g6.xlarge"),))), False, id="what others could have was refused"
+        ),
+    ],
+)
+def test_a_node_pool_that_suits_none_of_the_pods_disproves_nothing(said: tuple[str, float], other: PoolObservation, counts: bool) -> None:
+    """Other pods may use it, so Karpenter does not call it empty; of these pods it says that none of its types suits them."""
+    waiting = tuple(replace(pod, unavailable=(said,)) for pod in EITHER)
+    made = change(snapshot(), pool_failures=THREE, pool_zones=ZONES, pending=waiting, desired=4, ready=2, alternatives=(other,))
+    judged = judge(change(made, pod_instance_types=("inf2.xlarge",)))
+    assert judged.proof is (None if counts else Proof.NAMED)
+    unable = [fact for fact in judged.facts if "can launch nothing and does not count: no instance type that suits the pods" in fact]
+    assert bool(unable) is not counts
+
+
 @pytest.mark.parametrize("own", [{"pool_exists": False}, {"pool_ready": False}, {"pool_blocked_at": NOW - 50}], ids=str)
 @pytest.mark.parametrize(("other", "proof"), [(spare(through_spare(THREE)), Proof.NAMED), (GONE, None)], ids=["short", "unable too"])
 def test_the_unit_s_own_node_pool_may_be_the_one_that_launches_nothing(
