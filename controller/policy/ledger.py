@@ -39,7 +39,8 @@ class Ledger:
         calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were reported. A call for several
             applications is divided among them.
         compared_s: Observed time in which strategy `planned` had a fleet, because the demand was known, seconds.
-        compared_spend: US dollars of the replicas that had a node in that time.
+        compared_spend: US dollars of the replicas that had a node in that time. This and the next two are without what a capacity
+            reservation pays whether it is used or not.
         weights_spend: US dollars that the whole replicas for the weights of the application file would have cost in that time.
         least_spend: US dollars that the cheapest whole replicas for the demand of each moment would have cost in that time: the optimum
             with hindsight, which pays neither headroom nor starts nor for the loss of a family.

@@ -913,7 +913,7 @@ class PlannedFleet:
             None while too few can be judged.
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
-        present: Price of the replicas that have a node now, US dollars per hour.
+        present: Price of the replicas that have a node now, US dollars per hour. None here counts what a reservation pays.
         weighted: Price of the whole replicas that the weights of the application file need at the present demand, US dollars per hour.
         least: Price of the cheapest whole replicas for the present demand, without headroom, forecast, a loss that is planned for and
             starts to pay, US dollars per hour: the optimum with hindsight.

@@ -7,7 +7,7 @@ family count as one family: whichever of them vanishes, all its units are taken 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -68,7 +68,7 @@ def planned(
     # What forecasts lately fell short by is headroom, too: only the greater of both counts.
     needs = Needs(max(demand, min(expected.point, most) * (1 + policy.planned_headroom)), demand * policy.resilience_share)
     offers = offered(snapshot, figures.demand, evidence, found or {})
-    present = sum(unit.price_per_hour * placed(snapshot.units[unit.name]) for unit in units)
+    present = _bill(offers, {unit.name: placed(snapshot.units[unit.name]) for unit in units})
     fleet = cheapest_fleet(offers, needs)
     missed = _missed(snapshot, figures.demand, evidence, found or {}, needs) if policy.plans_floors else frozenset()
     return PlannedFleet(
@@ -77,7 +77,7 @@ def planned(
         needs=needs,
         fleet=fleet,
         present=present,
-        weighted=_weighted(snapshot, figures.demand),
+        weighted=_bill(offers, _weighted(snapshot, figures.demand)),
         least=_least(snapshot, figures.demand, evidence, found or {}),
         live=policy.plans_floors,
         missed=missed,
@@ -203,8 +203,13 @@ def _least(snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidenc
     return cheapest_fleet([replace(offer, start=0.0, stop=0.0) for offer in offers], Needs(demand, 0.0)).price
 
 
-def _weighted(snapshot: Snapshot, demand: float) -> float:
-    """The price of the whole replicas that the weights of the application file need at a demand, US dollars per hour.
+def _bill(offers: Sequence[Offer], replicas: Mapping[str, int]) -> float:
+    """The price of replicas as that of a fleet is counted, US dollars per hour: without what a reservation pays already."""
+    return sum(offer.price * max(0, replicas[offer.name] - offer.paid) for offer in offers)
+
+
+def _weighted(snapshot: Snapshot, demand: float) -> dict[str, int]:
+    """The whole replicas that the weights of the application file need at a demand, by unit.
 
     Weights that depend on what is ready are those of units that have all their replicas. Where a weight is missing, merit order counts.
     """
@@ -213,8 +218,7 @@ def _weighted(snapshot: Snapshot, demand: float) -> float:
     if strategy is WeightStrategy.EXPLICIT and any(unit.weight is None for unit in units):
         strategy = WeightStrategy.MERIT_ORDER
     weights = base_weights(units, strategy, demand, {unit.name: unit.max_replicas for unit in units})
-    needed = needed_replicas(snapshot, weights, demand)
-    return sum(unit.price_per_hour * needed[unit.name] for unit in units)
+    return needed_replicas(snapshot, weights, demand)
 
 
 def _missed(

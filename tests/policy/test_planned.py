@@ -166,6 +166,25 @@ def test_a_reservation_costs_nothing_until_it_is_full() -> None:
     )
 
 
+def test_bills_are_compared_without_what_a_reservation_pays() -> None:
+    """Two replicas in a reservation that carry the demand: the fleet is what runs, so nothing is to be saved."""
+    seen = _observed(_application(resilience_share=0.0), 180.0)
+    app = replace(seen.application, units=tuple(replace(unit, min_replicas=0) for unit in seen.application.units))
+    units = {
+        name: replace(one, ready=2, desired=2) if name == TRN1 else replace(one, ready=0, desired=0) for name, one in seen.units.items()
+    }
+    units = {name: replace(one, scaler=Scaler(name, "1", 0, 100, target="90")) for name, one in units.items()}
+    inside = (Held("trn1.2xlarge", "cr-1", 2),)
+    full = (Reservation("cr-1", "trn1.2xlarge", "us-west-2a", free=0, total=2),)
+    seen = change(replace(seen, application=app, units=units), TRN1, pool_held=inside, reservations=full)
+    found = _planned(seen)
+    assert {name: count for name, count in found.fleet.replicas.items() if count} == {TRN1: 2}
+    assert (found.present, found.fleet.price, found.least) == (0.0, 0.0, 0.0)
+    free = _planned(change(seen, TRN1, pool_held=(), reservations=()))
+    assert free.present == pytest.approx(2 * 1.3438)
+    assert found.weighted == pytest.approx(free.weighted - 1.3438), "the weights of the file need one of them"
+
+
 def test_capacity_mode_shows_it_too() -> None:
     """What it would run does not depend on the mode."""
     assert decide(memory(Mode.CAPACITY), replace(_observed(_application()), routing=snapshot(mode=Mode.CAPACITY).routing))[1].planned
