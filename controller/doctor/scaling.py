@@ -64,7 +64,8 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
         yield warning(
             f"the HPA of ScaledObject {scaler.name} never removes replicas (selectPolicy: Disabled): those that a failover adds stay, and "
             "no planned floor sinks",
-            "set behavior.scaleDown.selectPolicy to Max, and stabilizationWindowSeconds to how long replicas shall stay",
+            "remove its annotation autoscaling.keda.sh/paused-scale-in if it has it; else set behavior.scaleDown.selectPolicy to Max, and "
+            "stabilizationWindowSeconds to how long replicas shall stay",
         )
     if not scaler.min_replicas and not unit.min_replicas:
         yield warning(

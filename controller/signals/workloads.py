@@ -47,6 +47,7 @@ _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept
 _TROUBLE: Final = "trouble"  # likewise: what KEDA says of it
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _PAUSED: Final = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas", "autoscaling.keda.sh/paused-scale-out")
+_SCALE_IN_PAUSED: Final = "autoscaling.keda.sh/paused-scale-in"
 TRIGGER_TYPE: Final = "aws-cloudwatch"
 """The type of the triggers whose target is a unit's throughput. Other triggers may have a ``metricName``, too."""
 DEFAULT_PERIOD_S: Final = 300
@@ -431,7 +432,7 @@ def _only_scaler(obj: Object) -> Object:
     kept["metadata"] = {
         "name": metadata.get("name"),
         "uid": metadata.get("uid"),
-        "annotations": {name: annotations[name] for name in _PAUSED if name in annotations},
+        "annotations": {name: annotations[name] for name in (*_PAUSED, _SCALE_IN_PAUSED) if name in annotations},
     }
     del kept["status"]
     return {**kept, _FLOOR_OWNERS: owners, _TROUBLE: _trouble(obj)}
@@ -456,7 +457,12 @@ def _trouble(obj: Object) -> tuple[str, bool]:
 def paused(annotations: Mapping[str, Any]) -> bool:
     """Whether a ScaledObject's annotations keep KEDA from adding replicas, as it reads them."""
     everything, replicas, growth = _PAUSED
-    return replicas in annotations or any(str(annotations.get(one, "false")) not in _GO_FALSE for one in (everything, growth))
+    return replicas in annotations or _says(annotations, everything) or _says(annotations, growth)
+
+
+def _says(annotations: Mapping[str, Any], name: str) -> bool:
+    """Whether KEDA takes an annotation for true."""
+    return str(annotations.get(name, "false")) not in _GO_FALSE
 
 
 def _ready_endpoints(obj: Object) -> Iterator[str]:
@@ -498,22 +504,23 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         uid=text(obj, "metadata", "uid"),
         idle_replicas=integer(obj, "spec", "idleReplicaCount"),
         formula=bool(text(obj, "spec", "advanced", "scalingModifiers", "formula")),
-        scale_in_s=read_scale_in_s(mapping(obj, "spec")),
+        scale_in_s=read_scale_in_s(obj),
         metric=None if index is None else scaler_metric(trigger),
         scales=shown(text(scaled, "name")) if text(scaled, "kind") in {"", "Deployment"} else "",
     )
 
 
-def read_scale_in_s(spec: Object) -> float | None:
+def read_scale_in_s(scaled_object: Object) -> float | None:
     """How long a ScaledObject's HPA waits before it removes replicas, seconds; None where it never does.
 
-    Its `policies` are left to the HPA: they bound how many replicas go in a while, also where a floor sank.
+    Its `policies` are left to the HPA: they bound how many replicas go in a while, also where a floor sank. While scale-in is paused, KEDA
+    makes an HPA with `selectPolicy: Disabled`, whatever the ScaledObject says.
 
     Args:
-        spec: Of the ScaledObject. A value that Kubernetes refuses for an HPA counts as none.
+        scaled_object: The ScaledObject. A value that Kubernetes refuses for an HPA counts as none.
     """
-    behavior = mapping(spec, *SCALE_IN)
-    if text(behavior, "selectPolicy") == "Disabled":
+    behavior = mapping(scaled_object, "spec", *SCALE_IN)
+    if text(behavior, "selectPolicy") == "Disabled" or _says(mapping(scaled_object, "metadata", "annotations"), _SCALE_IN_PAUSED):
         return None
     seconds = integer(behavior, "stabilizationWindowSeconds")
     return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_SCALE_IN_S else SCALE_IN_S

@@ -507,6 +507,16 @@ def test_how_long_the_hpa_waits_before_it_removes_replicas(view: WorkloadView, a
     assert scaler.scale_in_s == seconds
 
 
+@pytest.mark.parametrize(("value", "seconds"), [("true", None), ("yes", None), ("false", 600.0), ("0", 600.0)])
+def test_while_scale_in_is_paused_the_hpa_removes_nothing(view: WorkloadView, value: str, seconds: float | None) -> None:
+    """KEDA disables scale-in in the HPA that it makes, in any spelling but false."""
+    annotations = {"autoscaling.keda.sh/paused-scale-in": value}
+    view.scaled_object("ADDED", scaled_object(annotations=annotations, advanced=_scaling_in(stabilizationWindowSeconds=600)))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.scale_in_s, scaler.paused) == (seconds, False)
+
+
 def test_another_window_is_a_change(view: WorkloadView) -> None:
     """The next pass must know of it."""
     view.scaled_object("ADDED", scaled_object())

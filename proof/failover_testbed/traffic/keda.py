@@ -62,7 +62,7 @@ class Keda:
             return
         counter = self._traffic[application.key].counter(unit.name)
         autoscaler, may_grow = self._autoscalers[application.namespace, unit.name], not paused(annotations)
-        scale_in_s = read_scale_in_s(scaler["spec"])
+        scale_in_s = read_scale_in_s(scaler)
         wanted = autoscaler.replicas(now, counter, target, present, least=least, most=most, may_grow=may_grow, scale_in_s=scale_in_s)
         self._set(application, unit, wanted, present)
 

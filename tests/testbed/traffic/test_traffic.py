@@ -248,6 +248,16 @@ class TestKeda:
             self.after(made, subject, keda, 10_000)
         assert self.after(made, subject, keda, 10_000) == wanted
 
+    @pytest.mark.parametrize(("value", "wanted"), [("true", 20), ("false", 1)])
+    def test_nothing_goes_where_scale_in_is_paused(self, value: str, wanted: int) -> None:
+        """The HPA is still there, and adds replicas."""
+        made, subject, keda = self.start()
+        named = {"autoscaling.keda.sh/paused-scale-in": value}
+        made.store.patch("ScaledObject", "sd21-inf2-hpa", {"metadata": {"annotations": named}, "spec": {"maxReplicaCount": 20}})
+        for _ in range(3):
+            self.after(made, subject, keda, 10_000)
+        assert [self.after(made, subject, keda, 100, 60) for _ in range(6)] == [20, 20, 20, 20, 20, wanted]
+
     def test_a_floor_counts_where_growth_is_paused(self) -> None:
         """The HPA is still there, and its floor goes before its behavior."""
         made, subject, keda = self.start()
