@@ -94,7 +94,10 @@ def needed_replicas(snapshot: Snapshot, shares: Mapping[str, int | Fraction], me
 
 
 def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
-    """What the unit's scaler asks for by its own requests, ``ceil(requests / target)``: 0 without a fresh sample or a usable target."""
+    """What the unit's scaler asks for by its own requests, ``ceil(requests / target)``: 0 without a fresh sample or a usable target.
+
+    A trigger that counts in another period than the application file has a target for that period.
+    """
     observed = snapshot.units[unit.name]
     sample, scaler = observed.demand, observed.scaler
     try:
@@ -103,7 +106,10 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
         return 0
     if sample is None or not _counts(snapshot, sample) or not 0 < target < math.inf:
         return 0
-    return math.ceil(sample.value / target - 1e-9)
+    own_s = snapshot.application.metric_period_s
+    period_s = scaler.metric.period_s if scaler is not None and scaler.metric is not None else None
+    asked = sample.value * (period_s or own_s) / own_s / target
+    return math.ceil(asked - 1e-9) if asked < math.inf else 0
 
 
 def ceiling(unit: Unit, observed: UnitObservation) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.demand import assumed_demand, capacity_floors, ceiling, needed_replicas, probing, scaler_replicas, total_demand
-from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, Snapshot, Unit, UnitEvidence
+from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, ScalerMetric, Snapshot, Unit, UnitEvidence
 from tests.policy.support import G6, INF2, TRN1, change, judge, launched, pods, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
@@ -317,6 +317,7 @@ def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:
         pytest.param(Sample(210.0, NOW), "many", 0, id="a target in words"),
         pytest.param(Sample(210.0, NOW), "0", 0, id="a target of 0"),
         pytest.param(Sample(210.0, NOW), "inf", 0, id="an infinite target"),
+        pytest.param(Sample(210.0, NOW), "5e-324", 0, id="a target of almost nothing"),
         pytest.param(Sample(210.0, NOW), None, 0, id="no ScaledObject"),
     ],
 )
@@ -324,6 +325,14 @@ def test_what_a_scaler_asks_for(sample: Sample | None, target: str | None, repli
     """Planned fleets are bounded by it, and the cost of canaries is measured by it: a wrong one is paid, or holds a fleet too small."""
     made = change(snapshot(), demand=sample, scaler=None if target is None else scaler(target=target))
     assert scaler_replicas(made, seed_units()[0]) == replicas
+
+
+@pytest.mark.parametrize(("period_s", "target"), [(None, "105"), (60, "105"), (300, "525"), (30, "52.5")])
+def test_what_a_scaler_asks_for_by_a_trigger_with_another_period(period_s: int | None, target: str) -> None:
+    """Its target is one for that period. Read as requests a minute, 525 would be a fifth of the replicas that KEDA asks for."""
+    metric = ScalerMetric(period_s, "Sum", "", "")
+    made = change(snapshot(), demand=Sample(1_000.0, NOW), scaler=scaler(target=target, metric=metric))
+    assert scaler_replicas(made, seed_units()[0]) == 10
 
 
 def test_only_a_unit_with_a_share_needs_an_endpoint() -> None:
