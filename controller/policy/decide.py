@@ -17,6 +17,7 @@ from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
+from controller.policy.known_demand import known_in_part
 from controller.policy.memory import adopt, fingerprint, observe, of_units
 from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
@@ -47,8 +48,9 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, snapshot.units)
     memory, figures, evidence = _judged(memory, snapshot)
     memory, fleet = _planned(memory, snapshot, figures, evidence)
-    if fleet is not None and fleet.followed and figures.demand is not None:
-        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, figures.demand, fleet))
+    if fleet is not None and fleet.followed:
+        demand = None if known_in_part(snapshot) else figures.demand
+        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, demand, fleet))
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:
         figures = replace(figures, cost=absorbed.weights, cut=figures.cut | absorbed.cut)

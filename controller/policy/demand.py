@@ -40,11 +40,11 @@ def demand_age_s(snapshot: Snapshot) -> float:
 def _counted(snapshot: Snapshot) -> list[Sample]:
     """The samples of the units' counters that count."""
     samples = (observed.demand for observed in snapshot.units.values())
-    return [one for one in samples if one is not None and _counts(snapshot, one)]
+    return [one for one in samples if one is not None and counts(snapshot, one)]
 
 
-def _counts(snapshot: Snapshot, sample: Sample) -> bool:
-    """Whether a sample is fresh, and can be a count of requests."""
+def counts(snapshot: Snapshot, sample: Sample) -> bool:
+    """Whether a sample of a unit's counter is fresh, and can be a count of requests."""
     fresh = abs(snapshot.now - sample.at) <= fresh_s(snapshot.application.metric_period_s)
     return fresh and 0 <= sample.value < MOST_REQUESTS
 
@@ -104,7 +104,7 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
         target = float(scaler.target) if scaler is not None and not scaler.formula else 0.0
     except ValueError:
         return 0
-    if sample is None or not _counts(snapshot, sample) or not 0 < target < math.inf:
+    if sample is None or not counts(snapshot, sample) or not 0 < target < math.inf:
         return 0
     own_s = snapshot.application.metric_period_s
     period_s = scaler.metric.period_s if scaler is not None and scaler.metric is not None else None

@@ -9,6 +9,7 @@ from typing import Self
 
 from controller.policy.availability import availability, healthy_targets, serving_replicas
 from controller.policy.demand import needed_replicas, total_demand
+from controller.policy.known_demand import known_in_part
 from controller.policy.model import Application, Snapshot
 from controller.policy.reservations import leaving
 from controller.policy.rounding import least_overload
@@ -65,7 +66,9 @@ class Figures:
         lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) if gone[name] else count for name, count in serving.items()}
         ending = frozenset(name for name, count in gone.items() if count)
         if follows_ready(application):
-            shares, cost = _following_ready(application, demand, serving, lasting, back - ending)
+            known = _known_replicas(application, serving)
+            shares = _intended_shares(application, demand, known, lasting, back - ending)
+            cost = _following_ready(application, None if known_in_part(snapshot) else demand, known)
             needed, cut = needed_replicas(snapshot, shares, demand), frozenset[str]()
             return cls(demand, healthy, serving, least_overload(shares), cost, cut, needed, ending)
         intended, cost, cut = _following_availability(application, demand, serving, back - ending)
@@ -77,18 +80,28 @@ _Weights = tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]
 """The intended weights, those of cost mode, and the units that are cut."""
 
 
-def _following_ready(
-    application: Application, demand: float | None, serving: Mapping[str, int], lasting: Mapping[str, int], back: Collection[str]
-) -> tuple[Mapping[str, Fraction], Mapping[str, int]]:
-    """The intended shares and the weights of cost mode, where both follow the ready replicas, so that no unit is cut.
+def _known_replicas(application: Application, serving: Mapping[str, int]) -> dict[str, int]:
+    """The replicas that can serve; a unit of which nothing is known counts as one replica."""
+    return {unit.name: serving.get(unit.name, 1) for unit in application.units}
 
-    A unit of which nothing is known counts as one replica. The intended shares are not rounded, see `weights.ready_shares`.
-    """
-    units, strategy = application.units, weight_strategy(application)
-    known = {unit.name: serving.get(unit.name, 1) for unit in units}
+
+def _intended_shares(
+    application: Application, demand: float | None, known: Mapping[str, int], lasting: Mapping[str, int], back: Collection[str]
+) -> Mapping[str, Fraction]:
+    """The intended shares where they follow the ready replicas, so that no unit is cut; not rounded, see `weights.ready_shares`."""
     planned = {name: max(lasting.get(name, count), 1 if name in back else 0) for name, count in known.items()}
-    cost = base_weights(units, strategy, demand, known) if any(known.values()) else {}
-    return ready_shares(units, strategy, demand, planned), cost
+    return ready_shares(application.units, weight_strategy(application), demand, planned)
+
+
+def _following_ready(application: Application, demand: float | None, known: Mapping[str, int]) -> Mapping[str, int]:
+    """The weights of cost mode where they follow the ready replicas.
+
+    Args:
+        application: The application.
+        demand: Requests per metric period; None where they may be more than is known: else the cheapest replicas for a part would get all.
+        known: See `_known_replicas`.
+    """
+    return base_weights(application.units, weight_strategy(application), demand, known) if any(known.values()) else {}
 
 
 def _without_ending(

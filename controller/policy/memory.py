@@ -10,6 +10,7 @@ from typing import Final
 from controller.policy.contested import unit_of
 from controller.policy.expected_demand import noted_demand
 from controller.policy.hold import level_after_failover
+from controller.policy.known_demand import known_in_part
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     NONE_DUE,
@@ -181,10 +182,15 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
 
 
 def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:
-    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing."""
+    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing.
+
+    Where a counter is missing, what the others count would be learned as a fall of the demand.
+    """
     if snapshot.application.policy.strategy is not Strategy.PLANNED:
         return None
-    return memory.demand_history if demand is None else noted_demand(memory.demand_history, snapshot.now, demand)
+    if demand is None or known_in_part(snapshot):
+        return memory.demand_history
+    return noted_demand(memory.demand_history, snapshot.now, demand)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:

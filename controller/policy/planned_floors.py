@@ -15,8 +15,8 @@ from typing import Final
 
 from controller.policy.demand import ceiling
 from controller.policy.found_floors import least, replaceable
+from controller.policy.known_demand import known_everywhere
 from controller.policy.ledger import placed
-from controller.policy.metric_times import oldest_s
 from controller.policy.model import (
     Memory,
     PlannedFleet,
@@ -29,8 +29,6 @@ from controller.policy.model import (
 )
 from controller.policy.planned import families, refused
 
-_LATE_S: Final = 120.0  # beyond the oldest that a sample is in ordinary times: it is late, and shows no fall of the demand
-_SURE: Final = 10.0  # requests a period: that many are expected where a counter without a value means missing metrics (e^-10 by chance)
 _NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers
 
 
@@ -48,23 +46,6 @@ def held(snapshot: Snapshot) -> str:
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
         return "the load balancer cannot be read, and no floor could sink again" + (f" ({seen.why})" if seen is not None else "")
     return ""
-
-
-def known_everywhere(snapshot: Snapshot) -> bool:
-    """Whether each unit that must have served requests has a counter that is not late. Else the demand may be more than is known."""
-    units, counted = {unit.backend.service: unit.name for unit in snapshot.application.units}, {}
-    period = snapshot.application.metric_period_s
-    weights = {units[one.service]: one.weight for one in snapshot.routing.targets if one.service in units and one.weight > 0}
-    for name in weights:
-        sample = snapshot.units[name].demand
-        if sample is not None and abs(snapshot.now - sample.at) <= oldest_s(period) + _LATE_S:
-            counted[name] = sample.value
-    whole, shown = sum(weights.values()), sum(weights[name] for name in counted)
-    if not shown:
-        return False
-    demand = sum(counted.values()) * whole / shown
-    missing = (name for name in weights.keys() - counted.keys() if snapshot.units[name].ready)
-    return all(demand * weights[name] / whole < _SURE for name in missing)
 
 
 def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> Memory:

@@ -13,7 +13,7 @@ from controller.policy.model import Application, PlannedFleet
 from controller.policy.rounding import least_overload
 
 
-def planned_weights(application: Application, serving: Mapping[str, int], demand: float, shown: PlannedFleet) -> dict[str, int]:
+def planned_weights(application: Application, serving: Mapping[str, int], demand: float | None, shown: PlannedFleet) -> dict[str, int]:
     """The weights that share the demand among the fleet's replicas that can serve.
 
     Where these do not carry the demand, the others that can serve carry the rest, each with the same share of its throughput.
@@ -21,7 +21,7 @@ def planned_weights(application: Application, serving: Mapping[str, int], demand
     Args:
         application: The application.
         serving: Replicas that can serve, by unit.
-        demand: Requests per metric period.
+        demand: Requests per metric period; None where they may be more than is known: then all that can serve carry them.
         shown: The fleet.
 
     Returns:
@@ -32,7 +32,8 @@ def planned_weights(application: Application, serving: Mapping[str, int], demand
     carried, together = sum(own.values()), sum(ready.values())
     if together <= 0:
         return {}
-    part = min(1.0, max(0.0, demand - carried) / (together - carried)) if together > carried else 0.0
+    rest = math.inf if demand is None else max(0.0, demand - carried)
+    part = min(1.0, rest / (together - carried)) if together > carried else 0.0
     shares = {name: own[name] + part * (ready[name] - own[name]) for name in ready}
     return least_overload(shares if any(shares.values()) else ready)
 

@@ -343,7 +343,10 @@ class TestAdaptive:
     def test_fills_the_cheapest_ready_capacity_first(self) -> None:
         """Merit order, whatever weights the file has."""
         app = _policy(strategy=Strategy.ADAPTIVE, weight_strategy=WeightStrategy.EXPLICIT)
-        weights = Figures.of(change(snapshot(app), TRN1, demand=Sample(105, NOW))).cost
+        made = snapshot(app)
+        for name in made.units:
+            made = change(made, name, demand=Sample(105 if name == TRN1 else 0, NOW))
+        weights = Figures.of(made).cost
         assert weights == {INF2: 100, TRN1: 0, "sd21-g5-triton": 0, G6: 0, "sd21-g5-cuda": 0}
 
     def test_gives_nothing_to_units_where_none_is_ready(self) -> None:

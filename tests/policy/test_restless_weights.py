@@ -22,7 +22,11 @@ def world(requests: float | None, *weights: int, ready: int = 2) -> Snapshot:
     targets = tuple(Target(name, 80, weight) for name, weight in zip(SERVICES, weights, strict=True))
     made = replace(made, routing=replace(made.routing, targets=targets, action=format_action(targets, 0)))
     made = change(made, INF2, ready=ready)
-    return made if requests is None else change(made, INF2, demand=Sample(requests, NOW))
+    if requests is None:
+        return made
+    for name, weight in zip(SERVICES, weights, strict=True):
+        made = change(made, name, demand=Sample(requests * weight / sum(weights), NOW))
+    return made
 
 
 def decided(made: Snapshot, changed_s: float = 60) -> Decision:

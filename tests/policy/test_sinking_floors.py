@@ -10,6 +10,7 @@ import pytest
 
 from controller.policy.fleet import Fleet, Needs
 from controller.policy.found_floors import noted
+from controller.policy.known_demand import known_everywhere
 from controller.policy.model import (
     Application,
     Memory,
@@ -26,7 +27,7 @@ from controller.policy.model import (
     UnitEvidence,
     Verdict,
 )
-from controller.policy.planned_floors import followed, held, known_everywhere, planned_floors, sinks_in_s, window_s
+from controller.policy.planned_floors import followed, held, planned_floors, sinks_in_s, window_s
 from tests.policy.support import change, pods
 from tests.support.applications import NOW, application, memory, seed_units, snapshot
 
