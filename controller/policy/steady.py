@@ -13,6 +13,7 @@ from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.found_floors import least
+from controller.policy.known_demand import metrics_awaited
 from controller.policy.memory import REWRITTEN, fingerprint
 from controller.policy.metric_times import shown_s
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
@@ -92,7 +93,7 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if not figures.cost:
             return _Wanted(())
         targets = cost_targets(application, figures.cost)
-        if _end_awaited(targets, case):
+        if _end_awaited(targets, case) or _only_unknown(targets, case):
             return _Wanted(routing.targets)
         if _young_s(case) > 0 and (_only_gives_back(targets, case) or _follows_noise(targets, case)):
             return _Wanted(routing.targets, _young_s(case))
@@ -148,6 +149,24 @@ def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
     return any(unit.backend.service in back and unknown_ends(unit, snapshot.units[unit.name]) for unit in idle)
 
 
+def _demand_awaited(case: Case) -> bool:
+    """Whether the demand is about to be known: a process that has just started has not heard CloudWatch yet."""
+    return case.figures.demand is None and metrics_awaited(case.snapshot)
+
+
+def _only_unknown(targets: tuple[Target, ...], case: Case) -> bool:
+    """Whether nothing is wrong with the present action but that the demand is not known yet.
+
+    Without a demand all that is ready would get a part, also what is expensive, until the next change is due.
+    """
+    routing, application = case.snapshot.routing, case.snapshot.application
+    if not follows_ready(application) or routing.foreign or not _demand_awaited(case):
+        return False
+    if not _same_services(routing.targets, targets):
+        return False
+    return carry(application, _by_unit(application, routing.targets), case.figures.serving, 0.0)
+
+
 def _step_carries(step: int, case: Case) -> bool:
     """Whether the present action is of this step of a gradual fallback, and sends no unit more than it can serve.
 
@@ -160,7 +179,8 @@ def _step_carries(step: int, case: Case) -> bool:
         return False
     direct = {unit.name: named.get((unit.backend.service, unit.backend.port), 0) for unit in application.units}
     whole = sum(named.values())
-    demand = None if figures.demand is None or not whole else figures.demand * sum(direct.values()) / whole
+    known = 0.0 if _demand_awaited(case) else figures.demand
+    demand = None if known is None or not whole else known * sum(direct.values()) / whole
     return carry(application, direct, figures.serving, demand)
 
 

@@ -176,6 +176,18 @@ def test_a_step_keeps_its_weights_while_they_carry(step: int) -> None:
     assert decide(remembered, gone)[1].verb in {Verb.REWEIGHT, Verb.REVERSE}, "what it sends to nobody is urgent"
 
 
+def test_a_step_keeps_its_weights_while_a_new_process_has_not_heard_cloudwatch() -> None:
+    """Each restart would begin the step anew."""
+    remembered, made = at_step(1, ago=60)
+    policy = replace(POLICY, strategy=Strategy.ADAPTIVE)
+    calm = change(replace(made, application=replace(made.application, policy=policy)), INF2, demand=Sample(300.0, NOW))
+    targets = return_targets(calm.application, Figures.of(calm), 1)
+    unasked = Source("cloudwatch", required=False, last_ok=None, budget_s=300.0)
+    begun = replace(change(calm, INF2, demand=None), routing=replace(calm.routing, targets=targets), sources=(*calm.sources, unasked))
+    decision = decide(remembered, begun)[1]
+    assert (decision.verb, decision.targets) == (Verb.HOLD, targets)
+
+
 def test_trouble_is_left_although_few_targets_are_healthy() -> None:
     """A fallback waits for most of them, because it only saves money. To go back to capacity mode is urgent."""
     remembered, made = at_step(2, ago=10)
