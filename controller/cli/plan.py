@@ -35,7 +35,7 @@ from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Mode, Plan
 from controller.policy.plan import body, requests, summary
-from controller.policy.planned import planned_verb, planned_words
+from controller.policy.planned_sentence import planned_sentence
 from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
 
@@ -91,10 +91,8 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    if decision.planned is not None:
-        yield from wrapped(
-            "plain", "Planned    ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
-        )
+    if planned := planned_sentence(decision, snapshot):
+        yield from wrapped("plain", "Planned    ", planned, width)
     yield from wrapped("plain", "Cost       ", _cost(seen, present), width)
     yield "plain", ""
     yield from remedy_lines(application, seen.remedy)

@@ -42,7 +42,7 @@ from controller.policy.decide import observed_mode
 from controller.policy.found_floors import standing
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Override, Snapshot, Verdict
-from controller.policy.planned import planned_verb, planned_words
+from controller.policy.planned_sentence import planned_sentence
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
@@ -229,10 +229,8 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _routing(seen, width)
     yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    if decision.planned is not None:
-        yield from wrapped(
-            "dim", "  planned: ", f"{planned_verb(decision.planned)} {planned_words(decision.planned, decision.evidence)}", width
-        )
+    if planned := planned_sentence(decision, snapshot):
+        yield from wrapped("dim", "  planned: ", planned, width)
     for name, floor in standing(seen.memory, snapshot).items():
         scaled = snapshot.application.unit(name).scaled_object
         words = f"{name} keeps {floor} replicas, as somebody set on ScaledObject {scaled}: set it there to change that"

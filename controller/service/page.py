@@ -23,7 +23,7 @@ from controller.policy.cost import hourly, spend_per_hour
 from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.model import Mode, ModeChange, Verdict
-from controller.policy.planned import planned_verb, planned_words
+from controller.policy.planned_sentence import planned_sentence
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.controller import View
 from controller.service.explanation import next_step
@@ -262,9 +262,8 @@ def _price(view: View) -> Iterator[str]:
             (f"All in capacity mode, for {what}", f"${prices.capacity:,.2f}/h"),
         ]
     if view.decision.planned is not None:
-        planned = view.decision.planned
-        words = f"{planned_verb(planned)} {planned_words(planned, view.decision.evidence)}"
-        rows.append(("What strategy planned does", f"${planned.fleet.price:,.2f}/h: {words}"))
+        words = planned_sentence(view.decision, view.snapshot)
+        rows.append(("What strategy planned does", f"${view.decision.planned.fleet.price:,.2f}/h: {words}"))
     yield "<h2>Price</h2>" + _table(("What", "US dollars"), [(escape(what), escape(value)) for what, value in rows], "Price by the hour")
 
 
