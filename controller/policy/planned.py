@@ -22,6 +22,7 @@ from controller.policy.metric_times import shown_s
 from controller.policy.model import (
     DemandHistory,
     PlannedFleet,
+    Reservation,
     Scaler,
     Shortage,
     Snapshot,
@@ -31,12 +32,16 @@ from controller.policy.model import (
     UnitObservation,
     WeightStrategy,
 )
+from controller.policy.offerings import allowed_offerings
 from controller.policy.reservations import usable_types
 from controller.policy.weights import base_weights, cost_per_request
 
 PAYS_OFF_S: Final = 3600.0
 """Within which time a replica that takes the place of another must pay for its start and for the time until the other has gone, seconds.
 An hour, so that with ten minutes for either it replaces one only where it is at least 29 % cheaper for the same throughput."""
+
+_SPOT: Final = "spot"
+_RESERVED: Final = "reserved"
 
 
 def planned(
@@ -244,6 +249,18 @@ def families(snapshot: Snapshot) -> dict[str, str]:
     return {name: next(text.listing(sorted(group)) for group in groups if group & kinds) for name, kinds in used.items()}
 
 
+def _open_to(unit: Unit, observed: UnitObservation) -> list[Reservation]:
+    """The reservations that take launches for a unit without being named: EC2 fills them with on-demand instances of their type and zone.
+
+    Where spot instances are allowed Karpenter asks for one first, unless it may ask for a reserved one.
+    """
+    types, allowed = usable_types(unit, observed), allowed_offerings(unit, observed)
+    if _SPOT in allowed.capacity_types and _RESERVED not in allowed.capacity_types:
+        return []
+    known = (one for one in observed.reservations or () if one.instance_type in types and not (one.targeted or one.block))
+    return [one for one in known if allowed.concerns((one.instance_type,), (one.zone,))]
+
+
 def _paid(snapshot: Snapshot) -> dict[str, int]:
     """Replicas that run, or could run, in a capacity reservation, by unit.
 
@@ -255,7 +272,8 @@ def _paid(snapshot: Snapshot) -> dict[str, int]:
         observed = snapshot.units[unit.name]
         types, room = usable_types(unit, observed), 0
         inside = {one.reservation: one.count for one in observed.pool.held if one.reservation and one.instance_type in types}
-        free = {one.id: one.free for one in observed.reservations or () if one.id in inside or not (one.targeted or one.block)}
+        open_ = _open_to(unit, observed)
+        free = {one.id: one.free for one in observed.reservations or () if one.id in inside or one in open_}
         for name in (inside.keys() | free.keys()) - counted:
             room += inside.get(name, 0) + free.get(name, 0)
         counted |= inside.keys() | free.keys()

@@ -148,6 +148,26 @@ def test_replicas_that_a_reservation_pays(held: tuple[Held, ...], reservations: 
     assert [offer.paid for offer in found] == [paid, 0]
 
 
+@pytest.mark.parametrize(
+    ("seen", "reservation", "paid"),
+    [
+        pytest.param({"pool_zones": ("us-west-2a", "us-west-2b")}, {}, 4, id="in a zone of the NodePool"),
+        pytest.param({"pool_zones": ("us-west-2b",)}, {}, 0, id="in another zone"),
+        pytest.param({"pod_zones": ("us-west-2b",)}, {}, 0, id="in a zone that the pods may not use"),
+        pytest.param({"pool_capacity_types": ("on-demand",)}, {}, 4, id="on demand"),
+        pytest.param({"pool_capacity_types": ("spot",)}, {}, 0, id="spot instances fill no reservation"),
+        pytest.param({"pool_capacity_types": ("spot", "on-demand")}, {}, 0, id="Karpenter asks for spot first"),
+        pytest.param({"pool_capacity_types": ("reserved", "spot")}, {}, 4, id="and for what is reserved before that"),
+        pytest.param({"pool_instance_types": ("inf2.xlarge", "g5.xlarge")}, {"instance_type": "g5.xlarge"}, 0, id="of another unit's type"),
+        pytest.param({"pool_zones": ("us-west-2b",), "pool_held": (Held("inf2.xlarge", "cr-1", 1),)}, {}, 5, id="some run in it"),
+    ],
+)
+def test_an_open_reservation_pays_only_what_may_be_launched_into_it(seen: dict[str, Any], reservation: dict[str, Any], paid: int) -> None:
+    """EC2 lists the reservations of the account. A fleet that counts on one that it cannot use is paid in full."""
+    made = _seen(_application(), reservations=(_reservation("cr-1", 4, **reservation),), **seen)
+    assert [offer.paid for offer in offered(made, DEMAND, _evidence(), {})] == [paid, 0]
+
+
 def test_a_reservation_of_two_units_is_counted_once() -> None:
     """By the one with the cheaper throughput; what only the other may use stays the other's."""
     app = _application()
