@@ -12,6 +12,7 @@ from typing import Final
 
 from controller.policy.demand import probing, scaler_replicas
 from controller.policy.figures import Figures
+from controller.policy.known_demand import known_in_part
 from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitObservation
 from controller.policy.weights import blended_cost, price_ratio
 
@@ -38,7 +39,7 @@ class Ledger:
         mode_changes: Mode changes that were made.
         calls: API calls by service (``kubernetes``, ``elbv2``, ``cloudwatch``, ``ec2``), as far as they were reported. A call for several
             applications is divided among them.
-        compared_s: Observed time in which strategy `planned` had a fleet, because the demand was known, seconds.
+        compared_s: Observed time in which strategy `planned` had a fleet, because the demand was known, all of it, seconds.
         compared_spend: US dollars of the replicas that had a node in that time. This and the next two are without what a capacity
             reservation pays whether it is used or not.
         weights_spend: US dollars that the whole replicas for the weights of the application file would have cost in that time.
@@ -90,7 +91,7 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, mode: Mode | 
     gain = _gain(snapshot, figures.intended) * served * application.metric_period_s / _HOUR_S
     exposed = any(judged.short and figures.intended.get(name, 0) > 0 for name, judged in decision.evidence.items())
     return replace(
-        _compared(ledger, decision.planned, lasted),
+        _compared(ledger, None if known_in_part(snapshot) else decision.planned, lasted),
         seconds={**ledger.seconds, mode: ledger.seconds.get(mode, 0.0) + lasted},
         requests={**ledger.requests, mode: ledger.requests.get(mode, 0.0) + served},
         spend=ledger.spend + spend * lasted / _HOUR_S,

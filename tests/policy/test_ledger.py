@@ -104,7 +104,7 @@ def test_what_was_spent_is_compared_with_other_fleets() -> None:
     planning = application(policy=PolicySettings(strategy=Strategy.PLANNED))
     made = asked(snapshot(planning))
     for name in made.units:
-        made = change(made, name, scaler=Scaler(name, "1", 1, 100, "100"))
+        made = change(made, name, scaler=Scaler(name, "1", 1, 100, "100"), demand=Sample(120.0, NOW))
     ledger = Ledger()
     for _ in range(60):
         ledger = book(made, memory(), before=ledger)
@@ -114,6 +114,15 @@ def test_what_was_spent_is_compared_with_other_fleets() -> None:
     assert ledger.weights_spend == pytest.approx(3 * 0.7582 + 1.3438 + 1.0060 + 0.8048 + 2 * 1.0060)
     # One replica of each carries 446; two more of inf2 carry the rest.
     assert ledger.least_spend == pytest.approx(3 * 0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)
+
+
+def test_nothing_is_compared_while_a_counter_is_missing() -> None:
+    """The optimum would be that of a part of the demand, and the bill that of all of it."""
+    made = snapshot(application(policy=PolicySettings(strategy=Strategy.PLANNED)))
+    for name in made.units:
+        made = change(made, name, demand=Sample(120.0, NOW))
+    assert book(made, memory()).compared_s == 60
+    assert book(change(made, INF2, demand=None), memory()).compared_s == 0
 
 
 def test_nothing_is_compared_without_a_fleet() -> None:
