@@ -98,16 +98,29 @@ def _deferred(action: Action, memory: Memory, policy: PolicySettings, now: float
 
 def _left(action: Action, memory: Memory, policy: PolicySettings, now: float) -> float:
     known = _put_back(action, memory)
-    if known is None or now < known.at:  # a clock that was set back must not make the pause longer
+    if known is None or now < known.at or _urgent(action, known):  # a clock that was set back must not make the pause longer
         return 0.0
     pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(known.repeats, 16))
     return max(0.0, known.at + pause - now)
 
 
 def _put_back(action: Action, memory: Memory) -> ScalerWrite | None:
-    """Our last write of the same field, where the field shows again what that write replaced."""
+    """Our last write of the same field, where the field shows again what that write replaced.
+
+    What is to be written now may differ: floors follow the demand, and another writer puts each of them back.
+    """
     known = memory.scaler_writes.get(_field(action)) if action.kind is not ActionKind.ROUTE else None
-    return known if known is not None and (known.before, known.after) == (action.before, action.after) else None
+    return known if known is not None and known.before == action.before else None
+
+
+def _urgent(action: Action, known: ScalerWrite) -> bool:
+    """Whether more replicas are asked for than by our last write, or another target: that waits for no other writer."""
+    if action.kind is ActionKind.SET_TARGET:
+        return action.after != known.after
+    try:
+        return int(action.after) > int(known.after)
+    except ValueError:  # anyone may have edited what is stored
+        return True
 
 
 def _field(action: Action) -> str:

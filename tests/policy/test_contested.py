@@ -94,6 +94,27 @@ def test_another_value_is_written_at_once(field: str) -> None:
     assert deferred(changed, kept, POLICY, NOW + 201).due == changed.due
 
 
+def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
+    """Each is another one, but the fight is the same: more is written at once, and the rest after pauses that grow, with an alert."""
+    kept, times, plan = memory(Mode.CAPACITY), [], raising()
+    for t in range(0, 3600, 30):
+        asked = str(7 + (t // 60) % 3)
+        changed = replace(plan, actions=tuple(replace(one, after=asked) for one in plan.actions if one.kind is ActionKind.RAISE_FLOOR))
+        due = deferred(changed, kept, POLICY, NOW + t).due
+        kept = written(kept, due, POLICY, NOW + t)
+        times += [t] * bool(due)
+    assert times[:4] == [0, 30, 60, 120]
+    assert len(times) < 20
+    assert f"contested/{INF2}/floor" in {one.key for one in contested(kept, seen(NOW + 3600))}
+
+
+def test_a_stored_write_that_is_no_number_makes_nothing_wait() -> None:
+    """Anyone may edit what is stored."""
+    kept = replace(memory(Mode.CAPACITY), scaler_writes={f"{INF2}/floor": ScalerWrite(NOW, "1", "many", repeats=5)})
+    plan = raising()
+    assert deferred(plan, kept, POLICY, NOW + 1).due == plan.due
+
+
 def test_a_write_that_waits_says_so_and_when_it_is_due() -> None:
     """In the plan that people see, and for the next pass."""
     kept, times = fight(200)
