@@ -73,7 +73,7 @@ def planned(
     # What forecasts lately fell short by is headroom, too: only the greater of both counts.
     needs = Needs(max(demand, min(expected.point, most) * (1 + policy.planned_headroom)), demand * policy.resilience_share)
     offers = offered(snapshot, figures.demand, evidence, found or {})
-    present = _bill(offers, {unit.name: placed(snapshot.units[unit.name]) for unit in units})
+    present = _bill(units, {unit.name: placed(snapshot.units[unit.name]) for unit in units}, _paid(snapshot, free=False))
     fleet = cheapest_fleet(offers, needs)
     missed = _missed(snapshot, figures.demand, evidence, found or {}, needs) if policy.plans_floors else frozenset()
     return PlannedFleet(
@@ -82,7 +82,7 @@ def planned(
         needs=needs,
         fleet=fleet,
         present=present,
-        weighted=_bill(offers, _weighted(snapshot, figures.demand)),
+        weighted=_bill(units, _weighted(snapshot, figures.demand), _paid(snapshot)),
         least=_least(snapshot, figures.demand, evidence, found or {}),
         live=policy.plans_floors,
         missed=missed,
@@ -208,9 +208,9 @@ def _least(snapshot: Snapshot, demand: float, evidence: Mapping[str, UnitEvidenc
     return cheapest_fleet([replace(offer, start=0.0, stop=0.0) for offer in offers], Needs(demand, 0.0)).price
 
 
-def _bill(offers: Sequence[Offer], replicas: Mapping[str, int]) -> float:
+def _bill(units: Sequence[Unit], replicas: Mapping[str, int], paid: Mapping[str, int]) -> float:
     """The price of replicas as that of a fleet is counted, US dollars per hour: without what a reservation pays already."""
-    return sum(offer.price * max(0, replicas[offer.name] - offer.paid) for offer in offers)
+    return sum(unit.price_per_hour * max(0, replicas[unit.name] - paid[unit.name]) for unit in units)
 
 
 def _weighted(snapshot: Snapshot, demand: float) -> dict[str, int]:
@@ -261,8 +261,8 @@ def _open_to(unit: Unit, observed: UnitObservation) -> list[Reservation]:
     return [one for one in known if allowed.concerns((one.instance_type,), (one.zone,))]
 
 
-def _paid(snapshot: Snapshot) -> dict[str, int]:
-    """Replicas that run, or could run, in a capacity reservation, by unit.
+def _paid(snapshot: Snapshot, *, free: bool = True) -> dict[str, int]:
+    """Replicas that run in a capacity reservation, and with `free` those that could, by unit.
 
     Where several units may use the same reservation, the one with the cheapest throughput counts as the one that fills it.
     """
@@ -272,10 +272,11 @@ def _paid(snapshot: Snapshot) -> dict[str, int]:
         observed = snapshot.units[unit.name]
         types, room = usable_types(unit, observed), 0
         inside = {one.reservation: one.count for one in observed.pool.held if one.reservation and one.instance_type in types}
-        open_ = _open_to(unit, observed)
-        free = {one.id: one.free for one in observed.reservations or () if one.id in inside or one in open_}
-        for name in (inside.keys() | free.keys()) - counted:
-            room += inside.get(name, 0) + free.get(name, 0)
-        counted |= inside.keys() | free.keys()
+        known = observed.reservations or () if free else ()
+        open_ = _open_to(unit, observed) if known else ()
+        left = {one.id: one.free for one in known if one.id in inside or one in open_}
+        for name in (inside.keys() | left.keys()) - counted:
+            room += inside.get(name, 0) + left.get(name, 0)
+        counted |= inside.keys() | left.keys()
         paid[unit.name] = room
     return paid

@@ -183,6 +183,8 @@ def test_bills_are_compared_without_what_a_reservation_pays() -> None:
     free = _planned(change(seen, TRN1, pool_held=(), reservations=()))
     assert free.present == pytest.approx(2 * 1.3438)
     assert found.weighted == pytest.approx(free.weighted - 1.3438), "the weights of the file need one of them"
+    beside = change(seen, TRN1, pool_held=(), reservations=(replace(full[0], free=2),))
+    assert _planned(beside).present == free.present, "what is free pays nothing that runs elsewhere"
 
 
 def test_capacity_mode_shows_it_too() -> None:
