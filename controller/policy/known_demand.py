@@ -28,22 +28,34 @@ def without_counter(snapshot: Snapshot) -> tuple[str, ...] | None:
 
 
 def known_in_part(snapshot: Snapshot) -> bool:
-    """Whether some units have a counter, and one that must have served requests has none: the demand is more than is known."""
-    return bool(_without(snapshot, fresh_s(snapshot.application.metric_period_s)))
+    """Whether some units have a counter, and one that must have served requests has none: the demand is more than is known.
+
+    Where only units that get no requests have one, nothing is known of those that get them.
+    """
+    missing = _without(snapshot, fresh_s(snapshot.application.metric_period_s))
+    if missing is not None:
+        return bool(missing)
+    samples = (observed.demand for observed in snapshot.units.values())
+    return bool(_weights(snapshot)) and any(one is not None and counts(snapshot, one) for one in samples)
+
+
+def _weights(snapshot: Snapshot) -> dict[str, int]:
+    """The weight of each unit that the routing action names, without those that get no requests. The single Service names none."""
+    units = {unit.backend.service: unit.name for unit in snapshot.application.units}
+    return {units[one.service]: one.weight for one in snapshot.routing.targets if one.service in units and one.weight > 0}
 
 
 def _without(snapshot: Snapshot, longest_s: float) -> tuple[str, ...] | None:
     """The units that must have served requests and have no counter, in the order of the action.
 
     Args:
-        snapshot: What is observed. The routing action says what each unit gets; the single Service of capacity mode does not.
+        snapshot: What is observed.
         longest_s: How old the value of a counter may be, seconds.
 
     Returns:
         None where no unit that the action names has a counter.
     """
-    units, counted = {unit.backend.service: unit.name for unit in snapshot.application.units}, {}
-    weights = {units[one.service]: one.weight for one in snapshot.routing.targets if one.service in units and one.weight > 0}
+    weights, counted = _weights(snapshot), {}
     for name in weights:
         sample = snapshot.units[name].demand
         if sample is not None and counts(snapshot, sample) and abs(snapshot.now - sample.at) <= longest_s:

@@ -8,7 +8,7 @@ import pytest
 
 from controller.policy.conclusion import conclude
 from controller.policy.expected_demand import SLOT_S
-from controller.policy.known_demand import known_everywhere
+from controller.policy.known_demand import known_everywhere, known_in_part
 from controller.policy.model import Application, Memory, Mode, PolicySettings, Sample, Snapshot, Strategy, Verb
 from controller.policy.routing import format_action
 from tests.policy.support import change
@@ -81,6 +81,20 @@ def test_a_missing_counter_teaches_the_forecast_nothing() -> None:
     noted = conclude(kept, seen).memory.demand_history
     assert noted is not None
     assert noted.recent[-1].demand == pytest.approx(3_000.0)
+
+
+def test_counters_of_units_that_get_nothing_say_nothing_of_the_one_that_gets_all() -> None:
+    """The only unit with traffic lost its counter; the others go on counting none."""
+    kept, seen = as_written(live(resilience_share=0.0), 700.0)
+    first, *others = seen.routing.targets
+    targets = (replace(first, weight=100), *(replace(one, weight=0) for one in others))
+    alone = replace(seen, routing=replace(seen.routing, targets=targets, action=format_action(targets, 0)))
+    for name in alone.units:
+        alone = change(alone, name, demand=None if name == INF2 else Sample(0.0, LATER - 60))
+    assert known_in_part(alone)
+    assert conclude(kept, alone).memory.demand_history == kept.demand_history
+    assert not known_in_part(change(alone, INF2, demand=Sample(700.0, LATER - 60)))
+    assert not known_in_part(without(alone, *alone.units)), "then nothing is known"
 
 
 def test_capacity_mode_notes_demands_too() -> None:
