@@ -114,7 +114,7 @@ def _put_back(action: Action, memory: Memory) -> ScalerWrite | None:
 
 
 def _urgent(action: Action, known: ScalerWrite) -> bool:
-    """Whether more replicas are asked for than by our last write, or another target: that waits for no other writer."""
+    """Whether it asks for more replicas than our last write, or for another target: that waits for no other writer."""
     if action.kind is ActionKind.SET_TARGET:
         return action.after != known.after
     try:
