@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.clients.calls import CallMeter
+from controller.clock import Clock, SystemClock
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import shown
 
@@ -51,6 +53,8 @@ CHECKS_REQUESTS: Final = False
 """Whether botocore compares each request with its model before it sends it, as AWS does behind it. Of a call of 500 metric queries that
 took 6 ms of 26. Tests do."""
 ATTEMPTS: Final = 3
+_SOUGHT_S: Final = 10.0
+"""How long credentials that were not found are not sought again, seconds: where no metadata service answers, a search takes two."""
 
 
 class AwsClients:
@@ -59,13 +63,15 @@ class AwsClients:
     Args:
         region: AWS region; None: from the environment or the instance.
         meter: Counts every request, retries included; None: no counting.
+        clock: Times the searches for credentials; None: the machine's.
     """
 
-    def __init__(self, region: str | None = None, meter: CallMeter | None = None) -> None:
-        self._region, self._meter = region, meter
+    def __init__(self, region: str | None = None, meter: CallMeter | None = None, clock: Clock | None = None) -> None:
+        self._region, self._meter, self._clock = region, meter, clock or SystemClock()
         self._clients: dict[tuple[str, str | None], Any] = {}
         self._lock = threading.Lock()  # clients may be shared between threads, the session that makes them may not
         self._session: boto3.session.Session | None = None
+        self._unfound_until = -math.inf  # when credentials are sought again, monotonic
 
     # botocore makes its clients at run time; they have no static type
     def client(self, service: str, region: str | None = None) -> Any:  # noqa: ANN401
@@ -92,6 +98,8 @@ class AwsClients:
                 with translated(service, "client"):
                     named = self._region or os.environ.get(REGION_VARIABLE) or None
                     self._session = self._session or _session(named)
+                    if region or self._session.region_name:  # without one botocore says what is missing
+                        self._require_credentials(self._session, service)
                     client = self._session.client(service, region_name=region, config=config)
                     client.meta.events.register("before-send", partial(self._count, service))
                     self._clients[service, region] = client
@@ -101,6 +109,20 @@ class AwsClients:
         """The region of the clients that were made without another one; "" where none was made, or none is configured."""
         with self._lock:
             return "" if self._session is None else self._session.region_name or ""
+
+    def _require_credentials(self, session: boto3.session.Session, service: str) -> None:
+        """Makes sure that there are credentials before a client is made. A client that is made without stays without.
+
+        An instance's metadata service may not answer for a moment, as while its node starts: the next search may find them.
+
+        Raises:
+            Forbidden: None were found now, or a moment ago.
+        """
+        if self._clock.monotonic() >= self._unfound_until:
+            if session.get_credentials() is not None:
+                return
+            self._unfound_until = self._clock.monotonic() + _SOUGHT_S
+        raise _unset(service, "client", _NO_CREDENTIALS)
 
     def _count(self, service: str, **_: object) -> None:
         """Counts an attempt. Botocore calls it first, and would take a return value for the service's answer."""

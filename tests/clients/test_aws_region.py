@@ -20,6 +20,8 @@ def test_the_region(setting: str | None, variables: dict[str, str], region: str,
     """The setting, $AWS_REGION, then what boto3 finds."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert AwsClients(setting).client("sts").meta.region_name == region
