@@ -617,8 +617,9 @@ class Watches:
     def ensure(self, applications: Iterable[Application]) -> None:
         """Starts the watches that these applications need and stops those that nobody needs any more."""
         wanted = wanted_lists(applications, cluster_wide=self._cluster_wide)
+        needed = frozenset(wanted)
         with self._lock:
-            for one in [one for one in self._watches if one not in wanted]:
+            for one in [one for one in self._watches if one not in needed]:
                 self._watches.pop(one).stop()
                 if one.namespace is not None:
                     self._view.forgotten(one.resource, one.namespace)

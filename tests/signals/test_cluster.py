@@ -740,6 +740,25 @@ def test_a_watch_that_was_stopped_delivers_nothing_any_more() -> None:
         watches.stop()
 
 
+def test_what_is_watched_is_not_searched_for_in_all_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 200 namespaces that took half a second, after every check of the files, and no pass could be made meanwhile."""
+    monkeypatch.setattr("controller.signals.cluster.Watch", Mock())
+    watches = Watches(Mock(), ClusterView(SystemClock(), lambda: None), SystemClock(), cluster_wide=False, timeout_s=300, idle_s=90)
+    applications = [application(namespace=f"team-{number}") for number in range(50)]
+    compared = 0
+
+    def equal(self: Wanted, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        mine, others = ((one.resource, one.namespace, one.query) for one in (self, other) if isinstance(one, Wanted))
+        return mine == others
+
+    watches.ensure(applications)
+    monkeypatch.setattr(Wanted, "__eq__", equal)
+    watches.ensure(applications)
+    assert len(watches.health()) < compared < 5 * len(watches.health())
+
+
 def test_nothing_is_left_of_a_namespace_that_nobody_needs(watched: Any) -> None:
     """Its watches end, so that nobody would ever say that its objects are gone."""
     with EmulatedKubeApi(bookmark_interval_s=0.05) as api:
