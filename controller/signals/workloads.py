@@ -106,7 +106,8 @@ class WorkloadView:
         self._bindings: dict[str, dict[tuple[str, str], bytes]] = {}  # packed, by namespace, then by API group and name
         self._bound: dict[str, dict[str, tuple[Binding, ...]]] = {}  # by namespace and Service, until a binding changes
         self._gates: dict[str, dict[str, tuple[tuple[str, float], ...]]] = {}  # open ones by namespace and pod: binding, and since when
-        self._binding_versions: dict[str, int] = {}  # by namespace
+        self._binding_versions: dict[str, int] = {}  # by namespace that has any
+        self._binding_changes = 0  # in all namespaces: no version comes twice
         self._groups_known: set[str] = set()  # the API groups whose bindings could be listed
         self._groups_absent: set[str] = set()  # those whose bindings could not; of the others nothing has been heard yet
 
@@ -140,7 +141,10 @@ class WorkloadView:
         """Takes one Deployment."""
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
-            self._names.get(key[0], set()).discard(key[1])
+            names = self._names.get(key[0], set())
+            names.discard(key[1])
+            if not names:  # a cluster may have thousands of namespaces a day
+                self._names.pop(key[0], None)
             return self._deployments.pop(key, None) is not None
         self._names.setdefault(key[0], set()).add(key[1])
         template = mapping(obj, "spec", "template", "spec")
@@ -220,16 +224,20 @@ class WorkloadView:
     def binding(self, group: str, kind: str, obj: Object) -> bool:
         """Takes one TargetGroupBinding of one API group: EKS Auto Mode has its own."""
         namespace, key = namespace_of(obj), (group, name_of(obj))
-        bindings = self._bindings.setdefault(namespace, {})
-        gone = kind == "DELETED" and bindings.pop(key, None) is not None
-        if gone or (kind != "DELETED" and put(bindings, key, pack(slim("targetgroupbindings", obj)))):
+        if kind == "DELETED":
+            changed = self._bindings.get(namespace, {}).pop(key, None) is not None
+        else:
+            changed = put(self._bindings.setdefault(namespace, {}), key, pack(slim("targetgroupbindings", obj)))
+        if changed:
             self._bindings_changed(namespace)
-            return True
-        return False
+        return changed
 
     def _bindings_changed(self, namespace: str) -> None:
         self._bound.pop(namespace, None)
-        self._binding_versions[namespace] = self._binding_versions.get(namespace, 0) + 1
+        self._binding_changes += 1
+        self._binding_versions[namespace] = self._binding_changes
+        if not self._bindings[namespace]:  # as before the first: its version is that of a namespace without any
+            del self._bindings[namespace], self._binding_versions[namespace]
 
     def bindings_listed(self, group: str) -> None:
         """Notes that one API group's TargetGroupBindings can be listed."""

@@ -348,6 +348,35 @@ def test_nothing_is_left_of_what_went(view: WorkloadView) -> None:
     assert (view._pending, view._slices, view._slice_services, view._services) == ({}, {}, {}, {})
 
 
+def test_no_kind_leaves_anything_of_a_namespace_that_went(view: WorkloadView) -> None:
+    """600 bytes were left of each namespace that ever had a Deployment and a TargetGroupBinding."""
+    metadata = {"metadata": {"name": "x", "namespace": "preview"}}
+    takes = (
+        view.pod,
+        view.deployment,
+        view.endpoint_slice,
+        view.service,
+        view.scaled_object,
+        partial(view.binding, LBC),
+        partial(view.binding, AUTO),
+    )
+    for take in takes:
+        for kind in ("ADDED", "DELETED", "DELETED"):
+            take(kind, {**metadata, "spec": {}})
+    assert {name: kept for name, kept in vars(view).items() if isinstance(kept, dict) and kept} == {}
+
+
+def test_a_version_of_bindings_comes_twice_only_where_there_are_none(view: WorkloadView) -> None:
+    """What was read of others is read again, also where all of them went in between."""
+    without, seen = view.bindings_version("preview"), set()
+    for _ in range(3):
+        view.binding(LBC, "ADDED", _binding("b", "preview"))
+        seen.add(view.bindings_version("preview"))
+        view.binding(LBC, "DELETED", _binding("b", "preview"))
+        assert view.bindings_version("preview") == without
+    assert len(seen - {without}) == 3
+
+
 # --- Services, bindings, scalers ---
 
 
