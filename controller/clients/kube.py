@@ -8,6 +8,7 @@ Bodies are sent byte for byte as given, so that the bytes of a plan are the byte
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -43,6 +44,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 
+_NO_LISTENER: Final = frozenset({None, errno.ECONNREFUSED})
 _SERVICE: Final = "kubernetes"  # name in the call meter
 _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
@@ -302,8 +304,10 @@ class KubeSession:
 
     def _unreachable(self, method: str, path: str, error: Exception) -> Unavailable:
         """That no answer came, in words; the exception's own text repeats the URL and more."""
-        name = type(error).__name__
+        name, cause = type(error).__name__, error.__cause__
         words = f"{self.host}: {UNREACHABLE[name]}" if name in UNREACHABLE else name
+        if isinstance(error, urllib3.exceptions.NewConnectionError) and isinstance(cause, OSError) and cause.errno not in _NO_LISTENER:
+            words = f"{self.host}: no connection ({shown(cause.strerror or type(cause).__name__)})"  # as this machine says it
         return Unavailable(f"{method} {path}: {words}", code=name)
 
     def _headers(self, method: str, path: str, content_type: str | None) -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -25,6 +29,7 @@ from controller.clients.kube import (
     JSON_PATCH,
     NODE_CLAIMS,
     RESOURCES,
+    UNREACHABLE,
     KubeSession,
     Resource,
     connect,
@@ -250,6 +255,23 @@ def test_a_server_that_does_not_exist(session: KubeSession) -> None:
             gone.request("GET", "/x")
         assert caught.value.status == 0
         assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ECONNREFUSED, "the connection is refused"),
+        (errno.EMFILE, "no connection (Too many open files)"),
+        (errno.EHOSTUNREACH, "no connection (No route to host)"),
+    ],
+)
+def test_a_connection_that_is_not_made_says_why(number: int, words: str, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not each of them is refused: a process may have no file descriptor left."""
+    failing = Mock(side_effect=OSError(number, os.strerror(number)))
+    monkeypatch.setattr("urllib3.util.connection.create_connection", failing)
+    with pytest.raises(Unavailable, match=re.escape(f"{session.host}: {words}")) as caught:
+        session.request("GET", "/x")
+    assert caught.value.code in UNREACHABLE
 
 
 def test_time_outs_are_the_settings() -> None:
