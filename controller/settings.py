@@ -45,6 +45,8 @@ from controller.errors import ConfigError
 ENV_PREFIX: Final = "FAILOVERCTL_"
 ENV_DELIMITER: Final = "__"
 SETTINGS_VARIABLE: Final = "FAILOVERCTL_SETTINGS"
+LONGEST_LEASE_S: Final = 300
+"""The longest `lease_duration_s`, seconds."""
 _NAMED: Final[set[str]] = set()  # the variables of this process that standard error has named
 
 # Kubernetes puts these into every pod of a namespace that has a Service named failoverctl (unless enableServiceLinks is false).
@@ -180,7 +182,7 @@ class LeaderElectionSettings(Theme):
     lease_duration_s: int = Field(
         default=15,
         ge=12,
-        le=300,
+        le=LONGEST_LEASE_S,
         description="How long a replica waits without a renewal of the Lease before it takes over, seconds. Bounds the gap after a crash.",
     )
 

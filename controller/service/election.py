@@ -16,6 +16,8 @@ What keeps two candidates from leading at once:
   can begin any more. A Lease with such an epoch counts as one that was reset. Its holder, or the next one, writes it with the epoch after
   the last that it knows, and state of a later epoch raises that as it does after the Lease was deleted. State is fenced meanwhile as
   always: each write names the version that was read.
+* A duration that no setting allows is nobody's either: it counts as the longest one. Otherwise a number that somebody mistyped would keep
+  every candidate from leading for years.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from controller.settings import LONGEST_LEASE_S
 
 Object = dict[str, Any]
 
@@ -117,7 +121,7 @@ class Holding:
     Attributes:
         holder: Identity of the holder; "" if the Lease was released or never held.
         epoch: ``leaseTransitions``.
-        duration_s: ``leaseDurationSeconds``.
+        duration_s: ``leaseDurationSeconds``, at most the longest that the settings allow.
     """
 
     holder: str
@@ -138,7 +142,7 @@ def holding(lease: Mapping[str, Any]) -> Holding:
     return Holding(
         holder if isinstance(holder, str) else "",
         epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and plausible(epoch) else 0,
-        float(duration) if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0.0,
+        float(min(duration, LONGEST_LEASE_S)) if isinstance(duration, int) and not isinstance(duration, bool) and duration > 0 else 0.0,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.service.election import EPOCH_LIMIT, Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, holding
+from controller.settings import LONGEST_LEASE_S
 
 TIMING = Timing()
 METADATA = {"name": "failoverctl", "namespace": "failover-system"}
@@ -106,6 +107,20 @@ def test_a_longer_duration_of_the_holders_is_honoured() -> None:
         request = bench.due()
         assert request.verb is Verb.GET
         bench.answer(request, Found(lease("b", duration=60)))
+
+
+def test_a_duration_that_no_setting_allows_keeps_nobody_from_leading() -> None:
+    """Somebody edited the Lease of a holder that is gone: a number that was mistyped was waited for, for years."""
+    bench = Bench()
+    start = bench.now
+    while bench.now < start + 400:
+        request = bench.due()
+        if request.verb is Verb.UPDATE:
+            break
+        bench.answer(request, Found(lease("b", duration=2**31 - 1)))
+    else:
+        raise AssertionError("never taken")
+    assert bench.now >= start + LONGEST_LEASE_S
 
 
 def test_the_holder_trusts_itself_for_a_quarter_of_the_duration_from_sending() -> None:
