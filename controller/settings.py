@@ -442,9 +442,9 @@ class HttpSettings(Theme):
     """The status page, health checks and metrics. Read-only."""
 
     host: str = Field(
-        default="0.0.0.0",  # noqa: S104 - the kubelet probes the pod's own address
+        default="::",
         min_length=1,
-        description="Address to listen on. All addresses by default, because the kubelet probes the pod's address.",
+        description="Address to listen on. All addresses by default, IPv4 and IPv6, because the kubelet probes the pod's address.",
     )
     port: int = Field(default=8080, ge=0, le=65_535, description="TCP port to listen on; 0: any free one.")
     unit_metrics: bool = Field(

@@ -26,12 +26,13 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from controller.clients.kube import Object
-from controller.clock import SystemClock
+from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
 from controller.service.telemetry import exposition
 
 Check = Callable[[], str]
 
+_ALL: Final = "::"
 _STOP_S: Final = 2.0
 _POLL_S: Final = 0.05  # how often the server checks deadlines, and whether it is to stop
 _REQUEST_S: Final = 5.0
@@ -97,12 +98,27 @@ def make_routes(
     }
 
 
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address.
+
+    A pod has an address of one family or of both, by its cluster, and a machine may lack IPv6.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    if host != _ALL:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG)
+    if socket.has_dualstack_ipv6():
+        return socket.create_server((host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=_BACKLOG)
+
+
 class HttpServer:
     """Serves routes.
 
     Args:
         routes: The routes.
-        host: Address to listen on.
+        host: Address to listen on; ``::`` for all, IPv4 and IPv6.
         port: TCP port; 0 for any free one.
 
     Raises:
@@ -110,11 +126,13 @@ class HttpServer:
     """
 
     def __init__(self, routes: Routes, host: str, port: int) -> None:
-        self._routes, self._clock = routes, SystemClock()
+        self._routes = routes
+        self._clock: Clock = SystemClock()
         try:
-            self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG)
+            self._listener = _listening(host, port)
         except OSError as error:
-            raise ConfigError(f"http.host, http.port: cannot listen on {host}:{port}: {error.strerror}; choose a free address") from error
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise ConfigError(f"http.host, http.port: cannot listen on {where}: {error.strerror}; choose a free address") from error
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._stop = threading.Event()
@@ -152,13 +170,16 @@ class HttpServer:
                 self._drop(connection)
 
     def _accept(self) -> None:
-        with suppress(OSError):  # the client has left again, or this process has no file descriptor left
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            if len(self._heads) >= _OPEN:
-                self._drop(next(iter(self._heads)))
-            self._heads[connection] = _Head(self._clock.monotonic() + _REQUEST_S)
-            self._selector.register(connection, selectors.EVENT_READ)
+        except OSError:  # the client has left again; or this process has no file descriptor left, and the client waits on
+            self._clock.wait(self._stop, _POLL_S)
+            return
+        connection.setblocking(False)
+        if len(self._heads) >= _OPEN:
+            self._drop(next(iter(self._heads)))
+        self._heads[connection] = _Head(self._clock.monotonic() + _REQUEST_S)
+        self._selector.register(connection, selectors.EVENT_READ)
 
     def _read(self, connection: socket.socket) -> None:
         head = self._heads[connection]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from controller.clock import ManualClock
 from controller.errors import ConfigError
 from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
+from controller.settings import Settings
 
 
 def _fail() -> dict[str, object]:
@@ -111,6 +115,17 @@ def test_no_other_client_fails_a_probe(count: int, first: bytes) -> None:
         server.stop()
 
 
+def test_a_process_without_file_descriptors_does_not_spin() -> None:
+    """The client that cannot be accepted stays in the backlog: the server tried again at once, for ever, and took a whole core."""
+    server, clock = HttpServer({}, "127.0.0.1", 0), ManualClock(0.0)
+    with closing(server._listener):
+        server._clock = clock
+        server._listener = Mock(accept=Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        for _ in range(3):
+            server._accept()
+    assert clock.monotonic() == pytest.approx(3 * http_server._POLL_S)
+
+
 def test_a_request_that_never_ends_is_closed(server: HttpServer) -> None:
     """A byte now and then does not prolong it: the deadline is that of the whole request."""
     over, slow = threading.Event(), _connected(server, 1, b"GET /healthz HTTP/1.1\r\nX-Slow: ")
@@ -148,7 +163,38 @@ def test_garbage_is_answered_or_closed(server: HttpServer, head: bytes) -> None:
     assert _ask(server, "/healthz") == (200, b"ok")
 
 
+def test_by_default_it_listens_on_the_addresses_of_both_families() -> None:
+    """The pods of an IPv6 cluster of EKS have no IPv4 address: the kubelet's probes were refused, and it restarted them for ever."""
+    server = HttpServer({"/healthz": lambda _: Answer(b"ok")}, Settings().http.host, 0)
+    server.start()
+    try:
+        for address in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            with closing(http.client.HTTPConnection(address, server.port, timeout=10)) as connection:
+                connection.request("GET", "/healthz")
+                assert connection.getresponse().status == 200
+    finally:
+        server.stop()
+
+
+def test_a_machine_without_ipv6_is_listened_on_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``ipv6.disable=1``."""
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    server = HttpServer({"/healthz": lambda _: Answer(b"ok")}, Settings().http.host, 0)
+    server.start()
+    try:
+        assert _ask(server, "/healthz") == (200, b"ok")
+    finally:
+        server.stop()
+
+
 def test_an_address_that_is_taken_is_a_configuration_error(server: HttpServer) -> None:
     """It says which, and what to do."""
     with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{server.port}"):
         HttpServer({}, "127.0.0.1", server.port)
+
+
+def test_the_error_about_all_addresses_names_them_as_urls_do() -> None:
+    """Not as ``:::8080``."""
+    taken = HttpServer({}, Settings().http.host, 0)
+    with closing(taken._listener), pytest.raises(ConfigError, match=rf"cannot listen on \[::\]:{taken.port}: "):
+        HttpServer({}, Settings().http.host, taken.port)
