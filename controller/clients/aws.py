@@ -32,6 +32,14 @@ _FORBIDDEN: Final = frozenset({
 _DENIED: Final = ("AccessDenied", "UnauthorizedOperation")
 _MAX_ERROR_TEXT: Final = 300
 
+_OF_CREDENTIALS: Final = {
+    "AssumeRoleWithWebIdentity": "its trust policy must name this cluster's OIDC provider, the namespace and the ServiceAccount",
+    "AssumeRole": "its trust policy must name who assumes it",
+    "GetRoleCredentials": "the SSO session does not have it",
+}
+"""The calls with which botocore gets credentials, before and between those that it is to make; and what to see to where one is refused."""
+_NOT_RENEWED: Final = "CredentialsNotRenewed"
+
 _NO_CREDENTIALS: Final = "NoCredentials"
 _NO_REGION: Final = "NoRegion"
 _NO_SSO: Final = "NoSSOSession"
@@ -203,6 +211,8 @@ def translated(service: str, operation: str) -> Iterator[None]:
         raise _unset(service, operation, _NO_SSO) from error
     except (BotoCoreError, ResponseParserError) as error:  # the latter if the answer is not from AWS, such as a proxy's HTML page
         raise Unavailable(f"{service} {operation}: {type(error).__name__}", code=type(error).__name__) from error
+    except (OSError, RuntimeError) as error:  # a token's file that is being replaced; credentials that have expired before they come
+        raise Unavailable(f"{service} {operation}: no credentials: {shown(str(error), _MAX_ERROR_TEXT)}", code=_NOT_RENEWED) from error
 
 
 def why_forbidden(error: Forbidden, permission: str) -> str:
@@ -212,6 +222,9 @@ def why_forbidden(error: Forbidden, permission: str) -> str:
         error: What `translated` raised.
         permission: The IAM action of the call, e.g. ``cloudwatch:GetMetricData``.
     """
+    call, _, said = error.code.rpartition(": ")
+    if call in _OF_CREDENTIALS:
+        return f"AWS gives us no credentials: {call} of our role is refused ({said}); {_OF_CREDENTIALS[call]}"
     if error.code.startswith(_DENIED):
         return f"IAM does not allow {permission}"
     return f"{_UNSET.get(error.code, 'AWS does not accept our credentials')} ({error.code})"
@@ -226,8 +239,11 @@ def _translate(service: str, operation: str, error: ClientError) -> RemoteError:
     code, text = shown(str(body.get("Code", ""))), shown(str(body.get("Message", "")), _MAX_ERROR_TEXT)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     kind: type[RemoteError]
+    call = str(error.operation_name)
     if code in _THROTTLES or status >= 500:  # noqa: PLR2004
         kind = Unavailable
+    elif call in _OF_CREDENTIALS:  # whatever is wrong with it, the call itself was not made
+        kind, code = Forbidden, f"{call}: {code}"
     elif code in _FORBIDDEN:
         kind = Forbidden
     elif code.endswith(("NotFound", "NotFoundException")) or code in {"NoSuchResourceException", "ResourceNotFound"}:

@@ -13,6 +13,8 @@ import pytest
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.errors import Forbidden
+from controller.signals.cloudwatch import CloudWatchPoller
+from tests.support.applications import application
 
 CREDENTIALS = (
     b'{"Code": "Success", "AccessKeyId": "AK", "SecretAccessKey": "testing", "Token": "testing", "Expiration": "2999-01-01T00:00:00Z"}'
@@ -80,6 +82,16 @@ def test_credentials_that_come_later_are_used(metadata: MetadataService) -> None
     client = clients.client("sts")
     assert clients.client("sts") is client
     assert "X-Amz-Credential=AK%2F" in client.generate_presigned_url("get_caller_identity")
+
+
+def test_a_token_that_is_being_replaced_is_no_bug(metadata: MetadataService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Botocore passes on that there is no such file. No poll recorded why it had no answer, and the next did the same."""
+    assert not metadata.answers
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/failoverctl")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    poller = CloudWatchPoller(AwsClients("eu-central-1"), ManualClock(0.0))
+    poller.poll([application()], {})
+    assert poller.source().problem == "no answer from CloudWatch (CredentialsNotRenewed)"
 
 
 def test_they_are_sought_at_most_every_ten_seconds(metadata: MetadataService) -> None:

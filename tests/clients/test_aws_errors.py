@@ -18,8 +18,11 @@ from controller.clients.aws import translated, why_forbidden
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 
 
-def _client_error(code: str, status: int) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": "words"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Operation")
+def _client_error(code: str, status: int, operation: str = "Operation") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "words"}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
+
+
+WEB_IDENTITY = "AssumeRoleWithWebIdentity"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,10 @@ def _client_error(code: str, status: int) -> ClientError:
         pytest.param(TokenRetrievalError(provider="sso", error_msg="x"), Forbidden, id="an SSO session that cannot be renewed"),
         pytest.param(ConnectTimeoutError(endpoint_url="https://x"), Unavailable, id="no answer"),
         pytest.param(ResponseParserError("not XML"), Unavailable, id="a proxy's HTML page"),
+        pytest.param(_client_error("InvalidIdentityToken", 400, WEB_IDENTITY), Forbidden, id="a role that cannot be assumed"),
+        pytest.param(_client_error("Throttling", 400, WEB_IDENTITY), Unavailable, id="a role that cannot be assumed now"),
+        pytest.param(FileNotFoundError(2, "No such file", "token"), Unavailable, id="a token's file that is being replaced"),
+        pytest.param(RuntimeError("the refreshed credentials are still expired"), Unavailable, id="credentials that have expired"),
     ],
 )
 def test_errors_are_translated(raised: Exception, expected: type[RemoteError]) -> None:
@@ -56,6 +63,11 @@ def test_errors_are_translated(raised: Exception, expected: type[RemoteError]) -
     [
         (_client_error("AccessDeniedException", 403), "IAM does not allow ec2:DescribeInstances"),
         (_client_error("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
+        (
+            _client_error("AccessDenied", 403, WEB_IDENTITY),
+            "AWS gives us no credentials: AssumeRoleWithWebIdentity of our role is refused (AccessDenied); "
+            "its trust policy must name this cluster's OIDC provider, the namespace and the ServiceAccount",
+        ),
         (NoCredentialsError(), "no AWS credentials: set AWS_PROFILE, or give the pods a role (NoCredentials)"),
         (NoRegionError(), "no AWS region: set AWS_REGION, or aws.region in the settings (NoRegion)"),
         (
