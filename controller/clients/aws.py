@@ -20,10 +20,13 @@ if TYPE_CHECKING:  # boto3 takes half a second of CPU to import: only what asks 
     import boto3
     from botocore.exceptions import ClientError
 
-_THROTTLES: Final = frozenset({
-    "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "RequestThrottled",
-    "SlowDown", "BandwidthLimitExceeded", "LimitExceededException", "RequestThrottledException", "TransactionInProgressException",
+_BUSY: Final = frozenset({
+    "RequestLimitExceeded", "TooManyRequestsException", "SlowDown", "BandwidthLimitExceeded", "LimitExceededException",
+    "TransactionInProgressException",
 })  # fmt: skip
+_THROTTL: Final = "Throttl"
+"""What the other codes of a request that came too soon have in common: Throttling, Throttled and KMSThrottling of SNS, and more."""
+_AGAIN: Final = frozenset({408, 429})  # HTTP statuses that ask for a later request, whatever the code
 _FORBIDDEN: Final = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "ExpiredToken", "ExpiredTokenException",
     "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired", "InvalidSignatureException",
@@ -240,7 +243,7 @@ def _translate(service: str, operation: str, error: ClientError) -> RemoteError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     kind: type[RemoteError]
     call = str(error.operation_name)
-    if code in _THROTTLES or status >= 500:  # noqa: PLR2004
+    if code in _BUSY or _THROTTL in code or status in _AGAIN or status >= 500:  # noqa: PLR2004
         kind = Unavailable
     elif call in _OF_CREDENTIALS:  # whatever is wrong with it, the call itself was not made
         kind, code = Forbidden, f"{call}: {code}"

@@ -29,6 +29,10 @@ WEB_IDENTITY = "AssumeRoleWithWebIdentity"
     ("raised", "expected"),
     [
         pytest.param(_client_error("Throttling", 400), Unavailable, id="throttled"),
+        pytest.param(_client_error("Throttled", 429), Unavailable, id="throttled, as SNS says it"),
+        pytest.param(_client_error("KMSThrottling", 400), Unavailable, id="throttled by KMS behind it"),
+        pytest.param(_client_error("PriorRequestNotComplete", 429), Unavailable, id="a code that only its status explains"),
+        pytest.param(_client_error("SlowDown", 400), Unavailable, id="throttled in other words"),
         pytest.param(_client_error("InternalError", 500), Unavailable, id="a failure of theirs"),
         pytest.param(_client_error("AccessDenied", 403), Forbidden, id="not permitted"),
         pytest.param(_client_error("ExpiredToken", 403), Forbidden, id="an expired token"),
