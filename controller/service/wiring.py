@@ -16,7 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from controller.catalog.reload import CatalogChange, CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
-from controller.clock import Clock, SystemClock
+from controller.clock import Clock, Steps, SystemClock
 from controller.errors import RemoteError
 from controller.mode_changes_first import ModeChangesFirst
 from controller.notifiers.after_mode_changes import AfterModeChanges
@@ -210,6 +210,7 @@ class Service:
         self._catalog = CatalogWatcher(settings.applications, clock)
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
+        self._steps = Steps(SystemClock())  # of the clock by which the scheduler runs
         self._http = HttpServer(
             make_routes(self._telemetry.registry, healthy=self._healthy, ready=self._ready, status=self.status, page=self._page),
             settings.http.host,
@@ -366,8 +367,18 @@ class Service:
         while not self._stop.is_set():
             self._wake.clear()
             wait = self.controller.run_due()
+            self._follow_clock()
             if not self._stop.is_set():  # a stop that came between the two had its wake-up cleared
                 self._clock.wait(self._wake, wait)
+
+    def _follow_clock(self) -> None:
+        """Runs every job now if the machine's clock was set. Where it was set back, the scheduler would wait for as long as that."""
+        seconds = self._steps.taken()
+        if not seconds:
+            return
+        log.warning("scheduler.clock_stepped", seconds=round(seconds, 1))
+        for job in self._scheduler.get_jobs():
+            self._scheduler.modify_job(job.id, next_run_time=_real_now())
 
     def _shut_down(self) -> None:
         log.info("service.stopping")

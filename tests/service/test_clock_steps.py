@@ -1,13 +1,22 @@
-"""The wall clock is set while the service runs: passes stay due when they were."""
+"""The wall clock is set while the service runs: passes and jobs stay due when they were."""
 
 from __future__ import annotations
 
+import threading
+import time
+from datetime import datetime, tzinfo
+from typing import Self
+from unittest.mock import Mock
+
 import pytest
 
-from controller.clock import ManualClock, Steps
+from controller.clients.calls import CallMeter
+from controller.clock import ManualClock, Steps, SystemClock
 from controller.service.controller import Controller
 from controller.service.leadership import SingleReplica
 from controller.service.telemetry import Telemetry
+from controller.service.wiring import Service
+from controller.settings import Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from controller.signals.observer import ClusterObserver
@@ -63,3 +72,41 @@ def test_no_pass_waits_for_a_wall_clock(seconds: float) -> None:
     clock.advance(INTERVAL_S)
     controller.run_due()
     assert controller.views()[0].snapshot.now == NOW + seconds + INTERVAL_S + 1.0
+
+
+class _Set(datetime):
+    """The machine's wall clock, which somebody sets."""
+
+    ahead_s = 0.0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(time.time() + cls.ahead_s, tz)
+
+
+@pytest.mark.parametrize("steps", [[-3600.0], [3600.0], [-3600.0, 0.0]], ids=["back", "ahead", "back, and right again"])
+def test_no_job_waits_for_a_wall_clock(steps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """APScheduler runs by it: a clock that was set back an hour stopped every check, poll and reload for an hour."""
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", _Set)
+    monkeypatch.setattr(_Set, "ahead_s", 0.0)
+    monkeypatch.setattr(SystemClock, "now", lambda _: time.time() + _Set.ahead_s)
+    settings = Settings.model_validate({"http": {"host": "127.0.0.1", "port": 0}})
+    service, ran = Service(settings, Mock(meter=CallMeter()), SystemClock(), dry_run=True), threading.Event()
+    service.controller = Mock(run_due=lambda: 0.02)
+    loop = threading.Thread(target=service._loop)
+    try:
+        service._every("job", 0.02, ran.set)
+        service._scheduler.start()
+        loop.start()
+        assert ran.wait(20)
+        for ahead_s in steps:
+            _Set.ahead_s = ahead_s
+            time.sleep(0.1)  # in which the scheduler finds that nothing is due
+            for _ in range(3):
+                ran.clear()
+                assert ran.wait(20)
+    finally:
+        service.stop()
+        loop.join()
+        service._scheduler.shutdown(wait=False)
+        service._http.stop()
