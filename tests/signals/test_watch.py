@@ -494,6 +494,42 @@ def test_a_list_whose_continuation_expired_begins_again() -> None:
     assert (sink.lists, script.opened[0]["resourceVersion"]) == ([["a", "b"]], "12")
 
 
+def test_a_page_that_is_turned_away_is_requested_again() -> None:
+    """Begun anew for each 429, a list of fifty pages hardly ever came to its end while the API server was busy."""
+    busy = Unavailable("busy", status=429, retry_after_s=7.0)
+    pages = [page("10", "a", more="2"), busy, busy, page("10", "b", more="3"), busy, page("10", "c")]
+    _, sink, script, clock = run(pages, [[BOOKMARK]])
+    assert (sink.lists, script.listed) == ([["a", "b", "c"]], len(pages))
+    assert clock.monotonic() >= 3 * 7.0
+
+
+def test_a_list_begins_again_where_a_page_stays_turned_away() -> None:
+    """Within bounds, and its objects are none of the next list's."""
+    busy = [Unavailable("busy", status=503)] * watch_module._PAGE_TRIES
+    _, sink, _, _ = run([page("10", "a", more="2"), *busy, page("11", "b")], [[BOOKMARK]])
+    assert sink.lists == [["b"]]
+
+
+def test_a_page_that_broke_off_is_not_read_twice() -> None:
+    """Some of its objects may have been taken."""
+    for broken in (Unavailable("not JSON", status=200), Unavailable("the connection broke")):
+        _, sink, _, _ = run([page("10", "a", more="2"), broken, page("11", "a", "b")], [[BOOKMARK]])
+        assert sink.lists == [["a", "b"]]
+
+
+def test_a_watch_that_is_stopped_waits_for_no_page() -> None:
+    """The pause ends with it, and nothing is delivered."""
+    script, sink, clock = (
+        Script([page("10", "a", more="2"), Unavailable("busy", status=429), page("10", "b")], []),
+        Recorder(),
+        ManualClock(0.0),
+    )
+    watch = Watch(cast("KubeSession", script), PODS, "shop", sink, clock)
+    clock.wait = lambda event, _: event.set() or True  # type: ignore[func-returns-value,method-assign]
+    watch._run()
+    assert (sink.lists, script.listed) == ([], 2)
+
+
 @pytest.mark.parametrize(("asked", "at_least", "at_most"), [(7.0, 7.0, 8.0), (0.0, 0.5, 1.5), (99_999.0, 30.0, 31.0), (None, 0.5, 1.5)])
 def test_retry_after_is_respected_within_reason(asked: float | None, at_least: float, at_most: float) -> None:
     """No sooner than asked, and no later than the longest pause of our own."""
