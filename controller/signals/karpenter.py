@@ -573,6 +573,9 @@ class KarpenterView:
         """Drops a tombstone. A refusal of that claim stays; its pool can then only be read off the claim's name."""
         del self._gone[claim.name]
         self._unlink(claim)
+        if self._pools_known and claim.pool not in self._pools and claim.pool not in self._claims_of:
+            self._types.pop(claim.pool, None)  # the NodePool was deleted before its last claim, which named its types once more
+            self._listing.discard(claim.pool)
         if claim.name in self._refused:
             _drop(self._refused_of, claim.pool, claim.name)
             self._refused_of.setdefault(self.pool_of(claim.name), set()).add(claim.name)

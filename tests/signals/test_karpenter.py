@@ -1137,3 +1137,22 @@ def test_what_is_concluded_of_the_sum_is_concluded_of_all(
         assert (one.age_at is None) == (other.age_at is None)
         assert abs((one.age_at or 0.0) - (other.age_at or 0.0)) <= 2.0
         assert one.proof == other.proof or abs(T0 + asked - (one.age_at or 0.0)) <= 2.0
+
+
+def test_node_pools_that_are_gone_use_up_no_room_for_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NodePool is deleted before its NodeClaims, which name its types once more: after a thousand of them none was known of a new one."""
+    monkeypatch.setattr(karpenter, "_MAX_MARKS", 20)
+    view, now = KarpenterView(), T0
+    view.pools_listed([], now)
+    for number in range(50):
+        pool = {"metadata": {"name": f"job-{number}"}, "spec": {}}
+        claim = node_claim(f"job-{number}-abcde", f"job-{number}", now)
+        view.pool_changed("ADDED", pool, now)
+        view.claim("ADDED", claim, now)
+        view.pool_changed("DELETED", pool, now)
+        view.claim("DELETED", claim, now)
+        now += HOUR_S / 10
+    view.pool_changed("ADDED", {"metadata": {"name": "new"}, "spec": {}}, now)
+    view.claim("ADDED", node_claim("new-abcde", "new", now, types=("g6.xlarge",)), now)
+    assert (view.terms("new").seen, view.terms("new").listed) == (("g6.xlarge",), True)
+    assert len(view._types) == len(view._listing) < 20
