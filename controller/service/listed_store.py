@@ -18,6 +18,9 @@ from controller.service.store import ConfigMapStore, record_name
 
 FRESH_S: Final = 30.0
 """How long after its beginning a list is used, seconds. Eight workers have passed over a thousand applications long before."""
+PAUSE_S: Final = 2.0
+"""How long the list waits before it requests a page again that was turned away, seconds: the other workers wait with it. Where the server
+asks for more, each application reads its own record."""
 LISTS: Final = 4
 """Lists within `FRESH_S` at most. Where the Lease was reset, each application may begin another term."""
 
@@ -40,6 +43,7 @@ class ListedStore:
 
     def __init__(self, store: ConfigMapStore, leadership: Leadership, clock: Clock) -> None:
         self._store, self._leadership, self._clock = store, leadership, clock
+        self._never = threading.Event()
         self._lock = threading.Lock()  # held while listing: the other workers need the same list
         self._term: int | None = None
         self._records: dict[str, Object] = {}
@@ -68,7 +72,10 @@ class ListedStore:
 
     def _list(self) -> dict[str, Object]:
         try:
-            return dict(self._store.listed())
+            return dict(self._store.listed(self._pause))
         except RemoteError as error:  # each application reads its own record, and holds if that fails too
             log.warning("state.unlisted", error=str(error))
             return {}
+
+    def _pause(self, seconds: float) -> bool:
+        return seconds > PAUSE_S or self._clock.wait(self._never, seconds)

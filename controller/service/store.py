@@ -6,7 +6,7 @@ Beside it are the application's status, for people to read, and the alerts that 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
@@ -66,13 +66,17 @@ class ConfigMapStore:
         except NotFound:
             return None
 
-    def listed(self) -> Mapping[str, Object]:
+    def listed(self, pause: Callable[[float], bool] | None = None) -> Mapping[str, Object]:
         """What `read` needs of the ConfigMaps of all applications as they are now, by name. One whose labels somebody removed is missing.
+
+        Args:
+            pause: See `controller.signals.watch.list_objects`.
 
         Raises:
             RemoteError: The list failed, or was incomplete.
         """
-        found, _ = list_objects(self._session, CONFIG_MAPS, self._namespace, (("labelSelector", _SELECTOR),), slimmed=True)
+        selected = (("labelSelector", _SELECTOR),)
+        found, _ = list_objects(self._session, CONFIG_MAPS, self._namespace, selected, slimmed=True, pause=pause)
         return {name_of(one): one for one in found}
 
     def read(self, application: str, found: Object) -> StoredMemory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,29 @@ def test_without_the_list_each_record_is_read_alone(bench: Bench) -> None:
     with pytest.raises(Unavailable):
         bench.store.load(KEYS[0])
     assert bench.requests() == ["list", *["get"] * 6]
+
+
+@pytest.mark.parametrize(
+    ("asked", "requests"),
+    [
+        pytest.param("1", ["list"] * 4, id="for a moment"),
+        pytest.param("30", [*["list"] * 2, *["get"] * 5], id="for longer"),
+    ],
+)
+def test_a_page_that_is_turned_away(bench: Bench, asked: str, requests: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A takeover is when the API server is busy: one 429 made a request of each application out of ten pages."""
+    monkeypatch.setattr("controller.signals.watch._PAGE", 2)
+    session, failing = bench.direct._session, iter([asked])
+    request = session.request
+
+    def turned_away_once(method: str, path: str, *, query: Any = (), **others: Any) -> Any:
+        if "continue" in dict(query) and (after := next(failing, None)):
+            bench.api.fail_next(1, status=429, retry_after_s=int(after))
+        return request(method, path, query=query, **others)
+
+    monkeypatch.setattr(session, "request", turned_away_once)
+    assert levels(bench) == [0, 1, 2, 3, 4]
+    assert bench.requests() == requests
 
 
 def test_terms_that_follow_each_other_do_not_make_a_list_each(bench: Bench) -> None:
