@@ -31,7 +31,10 @@ _FORBIDDEN: Final = frozenset({
     "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "ExpiredToken", "ExpiredTokenException",
     "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "RequestExpired", "InvalidSignatureException",
     "IncompleteSignature", "IncompleteSignatureException", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
+    "RequestTimeTooSkewed",
 })  # fmt: skip
+_BY_TIME: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})
+"""What AWS says of a signature that is more than five minutes from its own time, and of one that was made with a wrong key."""
 _DENIED: Final = ("AccessDenied", "UnauthorizedOperation")
 _MAX_ERROR_TEXT: Final = 300
 
@@ -230,6 +233,8 @@ def why_forbidden(error: Forbidden, permission: str) -> str:
         return f"AWS gives us no credentials: {call} of our role is refused ({said}); {_OF_CREDENTIALS[call]}"
     if error.code.startswith(_DENIED):
         return f"IAM does not allow {permission}"
+    if error.code in _BY_TIME:
+        return f"AWS does not accept our signature: this machine's clock, or the secret key, is wrong ({error.code})"
     return f"{_UNSET.get(error.code, 'AWS does not accept our credentials')} ({error.code})"
 
 

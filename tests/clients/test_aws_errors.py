@@ -66,6 +66,10 @@ def test_errors_are_translated(raised: Exception, expected: type[RemoteError]) -
     ("raised", "says"),
     [
         (_client_error("AccessDeniedException", 403), "IAM does not allow ec2:DescribeInstances"),
+        (
+            _client_error("SignatureDoesNotMatch", 403),
+            "AWS does not accept our signature: this machine's clock, or the secret key, is wrong (SignatureDoesNotMatch)",
+        ),
         (_client_error("ExpiredToken", 403), "AWS does not accept our credentials (ExpiredToken)"),
         (
             _client_error("AccessDenied", 403, WEB_IDENTITY),
