@@ -35,6 +35,7 @@ from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
+from controller.signals.list_turns import ListTurns
 from controller.signals.objects import behind, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
@@ -612,7 +613,7 @@ class Watches:
         self._lock = threading.Lock()
         self._watches: dict[Wanted, Watch] = {}
         self._discovery = Discovery(session, clock)
-        self._turns = threading.BoundedSemaphore(LISTS)
+        self._turns = ListTurns(LISTS)
 
     def ensure(self, applications: Iterable[Application]) -> None:
         """Starts the watches that these applications need and stops those that nobody needs any more."""

@@ -15,6 +15,7 @@ from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.signals.discovery import Discovery
+from controller.signals.list_turns import ListTurns
 from controller.signals.objects import behind, text, version
 from controller.signals.slim import PackedList, slim
 
@@ -25,7 +26,6 @@ LISTS: Final = 2
 _PAGE_TRIES: Final = 5
 """How often a page but the first is requested while the server has no time for it. Begun anew each time, a list of 5,000 pods, which has 50
 pages, took nine minutes where 8 % of the requests were turned away."""
-_TURN_S: Final = 10.0  # the longest wait for other lists, which may hang
 _BACKOFF_BASE_S: Final = 0.5
 _BACKOFF_MAX_S: Final = 10.0  # bounds how long after an outage the watch stays down
 _RETRY_AFTER_MAX_S: Final = 30.0
@@ -162,7 +162,7 @@ class Watch:
         slimmed: See `list_objects`.
         recovered: Called after the first list, and after one that ends a time in which nothing was received or the kind was absent.
         discovery: Asked whether the kind is served, before the first list of a kind that many clusters lack; None: it is listed at once.
-        turns: Bounds the lists that are read at the same time; None: nothing does.
+        turns: Bound the lists that are read at the same time; None: nothing does.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Watch:
         slimmed: bool = False,
         discovery: Discovery | None = None,
         recovered: Callable[[], None] | None = None,
-        turns: threading.Semaphore | None = None,
+        turns: ListTurns | None = None,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
@@ -279,7 +279,7 @@ class Watch:
             self._health = replace(self._health, absent=False)
 
     def _list(self) -> str:
-        turn = self._turns is not None and self._turns.acquire(timeout=_TURN_S)
+        turn = self._turns is not None and self._turns.take()
         try:
             objects, reached = list_objects(
                 self._session,
@@ -293,7 +293,7 @@ class Watch:
             del objects
         finally:
             if turn and self._turns is not None:
-                self._turns.release()
+                self._turns.give_back()
         health, silent_s = self._health, self._clock.monotonic() - self._heard
         with self._lock:
             self._health = replace(self._health, relists=self._health.relists + 1)

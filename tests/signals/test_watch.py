@@ -20,6 +20,7 @@ from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
 from controller.foreign import decode_page
 from controller.signals import watch as watch_module
+from controller.signals.list_turns import ListTurns
 from controller.signals.watch import LISTS, Watch, list_objects
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
@@ -434,7 +435,7 @@ class Counted(Script):
 
 def test_few_lists_are_read_at_the_same_time() -> None:
     """The decoded answers of all kinds together were the highest memory of the process. A list that hangs holds nobody up for ever."""
-    turns, sink = threading.BoundedSemaphore(LISTS), Recorder()
+    turns, sink = ListTurns(LISTS), Recorder()
     watches = []
     for _ in range(4 * LISTS):
         script = Counted([page("10", "a", more="2"), page("10", "b")], [])
@@ -447,7 +448,7 @@ def test_few_lists_are_read_at_the_same_time() -> None:
         one.join()
     assert Counted.most <= LISTS
     assert [watch.health().relists for watch in watches] == [1] * len(watches)
-    assert turns.acquire(blocking=False), "each gave its turn back"
+    assert all(turns.take() for _ in range(LISTS)), "each gave its turn back"
 
 
 def test_that_a_connection_opens_says_nothing() -> None:
@@ -497,7 +498,7 @@ def test_a_list_whose_continuation_expired_begins_again() -> None:
 def test_a_page_that_is_turned_away_is_requested_again() -> None:
     """Begun anew for each 429, a list of fifty pages hardly ever came to its end while the API server was busy."""
     busy = Unavailable("busy", status=429, retry_after_s=7.0)
-    pages = [page("10", "a", more="2"), busy, busy, page("10", "b", more="3"), busy, page("10", "c")]
+    pages: list[Answer] = [page("10", "a", more="2"), busy, busy, page("10", "b", more="3"), busy, page("10", "c")]
     _, sink, script, clock = run(pages, [[BOOKMARK]])
     assert (sink.lists, script.listed) == ([["a", "b", "c"]], len(pages))
     assert clock.monotonic() >= 3 * 7.0
@@ -517,16 +518,18 @@ def test_a_page_that_broke_off_is_not_read_twice() -> None:
         assert sink.lists == [["a", "b"]]
 
 
+class Stopping(ManualClock):
+    """A clock in whose waits something is stopped."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        event.set()
+        return super().wait(event, seconds)
+
+
 def test_a_watch_that_is_stopped_waits_for_no_page() -> None:
     """The pause ends with it, and nothing is delivered."""
-    script, sink, clock = (
-        Script([page("10", "a", more="2"), Unavailable("busy", status=429), page("10", "b")], []),
-        Recorder(),
-        ManualClock(0.0),
-    )
-    watch = Watch(cast("KubeSession", script), PODS, "shop", sink, clock)
-    clock.wait = lambda event, _: event.set() or True  # type: ignore[func-returns-value,method-assign]
-    watch._run()
+    script, sink = Script([page("10", "a", more="2"), Unavailable("busy", status=429), page("10", "b")], []), Recorder()
+    Watch(cast("KubeSession", script), PODS, "shop", sink, Stopping(0.0))._run()
     assert (sink.lists, script.listed) == ([], 2)
 
 
