@@ -60,6 +60,7 @@ _PAGES: Final[tuple[tuple[str, str], ...]] = (
     ("Fixed", "replicas-do-not-follow"),
     ("Scaler", "replicas-do-not-follow"),
     ("Unhealthy", "replicas-do-not-follow"),
+    ("Left", "replicas-do-not-follow"),
 )
 """Page by the beginning of a message's reason, "" where nothing is to be done; the first that fits."""
 

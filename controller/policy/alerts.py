@@ -10,6 +10,7 @@ from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
 from controller.policy.contested import contested
 from controller.policy.demand import fixed
+from controller.policy.left_floors import left
 from controller.policy.metric_times import fresh_s
 from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
@@ -88,6 +89,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         *_fixed(case, decision),
         *_unhealthy(case),
         *_unscaled(snapshot),
+        *left(case.memory, snapshot),
         *reservation_alerts(snapshot),
         *stuck(snapshot, case.memory, evidence),
         *contested(case.memory, snapshot),

@@ -13,6 +13,7 @@ from controller.policy.model import (
     Cause,
     Damping,
     DemandHistory,
+    FloorBefore,
     Memory,
     Mode,
     ModeChange,
@@ -98,6 +99,7 @@ def encode(memory: Memory) -> str:
             **({"found_floors": dict(memory.found_floors)} if memory.found_floors else {}),
             **({"sent": memory.sent} if memory.sent else {}),
             **({"floors_due": sorted(memory.floors_due)} if memory.floors_due else {}),
+            **_floors_before_as_json(memory.floors_before),
             **_demand_history_as_json(memory.demand_history),
         },
         sort_keys=True,
@@ -156,6 +158,7 @@ def decode(text: str) -> Memory:
             demand_history=_demand_history(raw.get("demands")),
             found_floors={str(name): _count(floor) for name, floor in dict(raw.get("found_floors", {})).items()},
             floors_due=frozenset(str(name) for name in raw.get("floors_due", [])) or NONE_DUE,
+            floors_before={str(name): _floor_before(one) for name, one in dict(raw.get("floors_before", {})).items()},
         )
     except CodecError:
         raise
@@ -209,6 +212,11 @@ def _scaler_write(raw: Mapping[str, Any]) -> ScalerWrite:
     )
 
 
+def _floor_before(raw: Sequence[object]) -> FloorBefore:
+    least, found = raw
+    return FloorBefore(_count(least), _count(found))
+
+
 def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
     return OutageHistory(
         short=raw.get("short") is True,
@@ -216,6 +224,11 @@ def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
         outages_s=tuple(_duration(one) for one in raw.get("outages_s", [])),
         uptimes_s=tuple(_duration(one) for one in raw.get("uptimes_s", [])),
     )
+
+
+def _floors_before_as_json(floors: Mapping[str, FloorBefore]) -> dict[str, Any]:
+    """The key ``floors_before``; nothing where none is raised."""
+    return {"floors_before": {name: [one.least, one.found] for name, one in floors.items()}} if floors else {}
 
 
 def _demand_history_as_json(history: DemandHistory | None) -> dict[str, Any]:

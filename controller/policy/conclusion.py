@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.policy import contested
+from controller.policy import contested, left_floors
 from controller.policy.case import soonest
 from controller.policy.cost import hourly
 from controller.policy.decide import decide
@@ -54,7 +54,7 @@ class Conclusion:
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
         memory = contested.written(memory, done, self.snapshot.application.policy, at)
-        return floors_raised(memory, self.snapshot, self.plan, done)
+        return floors_raised(left_floors.raised(memory, self.snapshot, done), self.snapshot, self.plan, done)
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy import found_floors, guards, planned_floors, text
+from controller.policy import found_floors, guards, left_floors, planned_floors, text
 from controller.policy.absorption import absorption
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
@@ -46,6 +46,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     """
     mode, problem = observed_mode(snapshot, memory)
     memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, snapshot.units)
+    memory = left_floors.found_again(memory, snapshot)
     memory, figures, evidence = _judged(memory, snapshot)
     memory, fleet = _planned(memory, snapshot, figures, evidence)
     if fleet is not None and fleet.followed:
@@ -64,7 +65,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
     check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot))
     if _observing(snapshot):  # not before the decision: a planned floor replaces that of somebody else one pass after it is remembered
-        memory = found_floors.noted(memory, snapshot)
+        memory = left_floors.noted(found_floors.noted(memory, snapshot), snapshot)
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
 
 

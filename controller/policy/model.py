@@ -647,6 +647,7 @@ class Snapshot:
     leader: bool = True
     epoch: int = 0
     clock_skew_s: float = 0.0  # how far our clock is ahead of the cluster's; the times above are by ours
+    left: Mapping[str, int] | None = None  # floors of ours on ScaledObjects that no application names, by name; None: not known
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------
@@ -757,6 +758,19 @@ class SinkingFloor:
     highest: int
 
 
+@dataclass(frozen=True, slots=True)
+class FloorBefore:
+    """What a floor that the controller has raised is to sink to again: the file's, or somebody else's that was there (0: none)."""
+
+    least: int
+    found: int = 0
+
+    @property
+    def floor(self) -> int:
+        """The higher of the two."""
+        return max(self.least, self.found)
+
+
 NONE_DUE: Final[frozenset[str]] = frozenset()
 """No unit's floor is due. One object for all memories: each empty set that Python makes takes 216 bytes."""
 
@@ -791,6 +805,7 @@ class Memory:
     demand_history: DemandHistory | None = None  # with strategy planned only
     found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors that others set last
     floors_due: frozenset[str] = NONE_DUE  # units whose floor has not been raised since the mode changed to capacity mode
+    floors_before: Mapping[str, FloorBefore] = field(default_factory=dict)  # by ScaledObject: those whose floor is ours and raised
     sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
 
 

@@ -38,6 +38,7 @@ from controller.service.messages import (
     alerts_of_removed,
     override_changes,
     raised_before,
+    raised_floors_of_removed,
     readable_override,
     routed,
 )
@@ -193,7 +194,7 @@ class Controller:
         """Replaces the applications. Those that stay keep their state; the alerts of those that go are resolved."""
         with self._lock:
             gone = [record for key, record in self._records.items() if key not in applications]
-            ended = [record for record in gone if self._resolve(record) and not record.passing]
+            ended = [record for record in gone if self._resolve(record, applications) and not record.passing]
             before, self._applications = self._applications, dict(applications)
             self._all = tuple(self._applications.values())
             self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
@@ -208,15 +209,23 @@ class Controller:
         self._view.dirty.mark(everything=True)
         self._forget_alerts(ended)
 
-    def _resolve(self, record: _Record) -> bool:
+    def _resolve(self, record: _Record, applications: Mapping[str, Application]) -> bool:
         """Resolves the alerts of an application that is removed. Call it with the lock held, so that none of its passes adds another.
+
+        Args:
+            record: The application's.
+            applications: Those that there are without it.
 
         Returns:
             Whether a message about the end of one was published.
         """
         leads = record.last is not None and self._leadership.leads()
         if record.last is not None and leads:
-            self.publish(alerts_of_removed(record.last.snapshot, record.alerts.values(), record.last.mode, self._clock.now()))
+            last, at, namespace = record.last, self._clock.now(), record.last.snapshot.application.namespace
+            self.publish(alerts_of_removed(last.snapshot, record.alerts.values(), last.mode, at))
+            units = (unit for one in applications.values() if one.namespace == namespace for unit in one.units)
+            named = {unit.scaled_object for unit in units if unit.scaled_object}
+            self.publish(raised_floors_of_removed(last.snapshot.application, record.passes.memory or Memory(), named, at))
         ended, record.alerts = leads and bool(record.alerts), {}
         return ended
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,8 +12,9 @@ from controller.policy import text
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.figures import Figures
 from controller.policy.guards import reason_text
+from controller.policy.left_floors import lowered
 from controller.policy.memory import author
-from controller.policy.model import Alert, Decision, Mode, ModeChange, Override, Snapshot, Verb
+from controller.policy.model import Alert, Application, Decision, Memory, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
 from controller.service.override_words import until_when
@@ -240,6 +241,25 @@ def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode |
         yield Message(
             MessageKind.RESOLVED, Severity.INFO, key, "Removed", f"{name}: no longer configured", words, at, incident=_mode_incident(key)
         )
+
+
+def raised_floors_of_removed(application: Application, memory: Memory, named: Collection[str], at: float) -> Iterator[Message]:
+    """The message about the raised floors of an application that was removed from the application files: nothing lowers them any more.
+
+    Args:
+        application: As it was last.
+        memory: The last one of it.
+        named: The ScaledObjects of its namespace that other applications name: these sink.
+        at: When it was removed, seconds since the Unix epoch.
+    """
+    raised = {name: before.floor for name, before in sorted(memory.floors_before.items()) if name not in named}
+    if not raised:
+        return
+    floors = text.listing(f"{name} (before: {floor})" for name, floor in raised.items())
+    words = f"the application is not configured any more, so nothing lowers the minReplicaCount that the controller raised: {floors}"
+    then = "; ".join(lowered(application.namespace, name, floor) for name, floor in raised.items())
+    made = control(application.key, "LeftRemoved", f"{application.name}: floors stay raised", words, at, Severity.WARNING)
+    yield replace(made, next=f"if these pods are not needed, run: {then}")
 
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:

@@ -507,13 +507,15 @@ class ClusterView:
             return observed
 
     def retain(self, applications: Iterable[Application]) -> None:
-        """Forgets what was read of NodePools and Ingresses for the sake of other applications than these."""
+        """Forgets what was read of NodePools and Ingresses for the sake of other applications than these, and notes their ScaledObjects."""
         applications = list(applications)
         names = {unit.node_pool for one in applications for unit in one.units}
         keys = {(one.namespace, one.ingress) for one in applications}
         with self.lock:
             self._routings = {key: read for key, read in self._routings.items() if key in keys}
             self._pools = {name: known for name, known in self._pools.items() if name in names}
+            units = ((one.namespace, unit.scaled_object) for one in applications for unit in one.units)
+            self.workloads.name_scalers((namespace, name) for namespace, name in units if name)
 
 
 def _stamp(obj: Object) -> float | None:

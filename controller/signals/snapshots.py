@@ -152,9 +152,15 @@ class SnapshotBuilder:
                 leader=leader,
                 epoch=epoch,
                 clock_skew_s=skew,
+                left=self._left(application.namespace, sources),
             )
             self._view.dirty.may_use(application.key, frozenset(pool.name for one in units.values() for pool in one.alternatives))
             return replace(snapshot, units=self._with_waits(snapshot))
+
+    def _left(self, namespace: str, sources: tuple[Source, ...]) -> dict[str, int] | None:
+        """See `Snapshot.left`."""
+        known = any(source.name == "keda" and not source.absent and source.last_ok is not None for source in sources)
+        return self._view.workloads.left_floors(namespace) if known else None
 
     def _price(self, namespace: str, unit: Unit, quotes: Quotes | None) -> Price:
         deployment, karpenter = self._view.workloads.deployment_of(namespace, unit.deployment), self._view.karpenter

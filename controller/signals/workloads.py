@@ -6,7 +6,7 @@ What takes a change reports whether anything that decisions depend on is differe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -102,6 +102,8 @@ class WorkloadView:
         self._slice_services: dict[Key, str] = {}
         self._services: dict[Key, tuple[tuple[int | str, ...], bool | None]] = {}
         self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
+        self._named_scalers: frozenset[Key] = frozenset()  # by the applications' units
+        self._left_floors: dict[str, dict[str, int]] = {}  # by namespace and name: floors of ours on ScaledObjects that no unit names
         self._read_scalers: dict[Key, tuple[tuple[str, bytes], str, Scaler]] = {}  # of what and by which metric it was read
         self._bindings: dict[str, dict[tuple[str, str], bytes]] = {}  # packed, by namespace, then by API group and name
         self._bound: dict[str, dict[str, tuple[Binding, ...]]] = {}  # by namespace and Service, until a binding changes
@@ -207,15 +209,31 @@ class WorkloadView:
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
         if older or (kind == "MODIFIED" and before is None):
             return False
-        after = None if kind == "DELETED" else (text(obj, "metadata", "resourceVersion"), pack(_only_scaler(obj)))
+        only = {} if kind == "DELETED" else _only_scaler(obj)
+        after = (text(obj, "metadata", "resourceVersion"), pack(only)) if only else None
         if after == before:
             return False
+        self._keep_left_floor(key, only)
         self._read_scalers.pop(key, None)
         if after is None:
             del self._scalers[key]
             return True
         self._scalers[key] = after
         return before is None or before[1] != after[1]
+
+    def name_scalers(self, named: Iterable[Key]) -> None:
+        """Notes which ScaledObjects the applications' units name."""
+        self._named_scalers, self._left_floors = frozenset(named), {}
+        for key in self._scalers.keys() - self._named_scalers:
+            self._keep_left_floor(key, unpack(self._scalers[key][1]))
+
+    def _keep_left_floor(self, key: Key, only: Object) -> None:
+        """Keeps the floor of a ScaledObject that no unit names, if it is ours; `only` is empty for one that is gone."""
+        namespace, name = key
+        if key not in self._named_scalers and only and _floor_ours(only):
+            self._left_floors.setdefault(namespace, {})[name] = _floor_of(only)
+        elif self._left_floors.get(namespace, {}).pop(name, None) is not None and not self._left_floors[namespace]:
+            del self._left_floors[namespace]
 
     def forget_versions(self, namespace: str | None) -> None:
         """Lets the next state of each ScaledObject of a namespace replace the one that is known, whatever its version."""
@@ -426,6 +444,19 @@ class WorkloadView:
             known = self._read_scalers[key] = (obj, unit.counter_metric, _read_scaler(unpack(obj[1]), obj[0], unit))
         return known[2]
 
+    def left_floors(self, namespace: str) -> dict[str, int]:
+        """The floors of ours on the ScaledObjects of a namespace that no unit names, by name."""
+        return dict(self._left_floors.get(namespace, {}))
+
+
+def _floor_ours(only: Object) -> bool:
+    """Whether we wrote the floor of a ScaledObject as it is kept."""
+    return FIELD_MANAGER in items(only, _FLOOR_OWNERS)
+
+
+def _floor_of(only: Object) -> int:
+    return _count(dig(only, "spec", "minReplicaCount"), 0)  # KEDA's default
+
 
 def _shared(value: object) -> object:
     return shared(value) if isinstance(value, str) else value
@@ -501,11 +532,11 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
     return Scaler(
         name=name_of(obj),
         resource_version=version,
-        min_replicas=_count(dig(obj, "spec", "minReplicaCount"), 0),  # KEDA's default
+        min_replicas=_floor_of(obj),
         max_replicas=_count(dig(obj, "spec", "maxReplicaCount"), 100),  # KEDA's default
         target=shown(text(trigger, "metadata", "targetMetricValue"), _NUMBER),
         trigger_index=index,
-        floor_ours=FIELD_MANAGER in items(obj, _FLOOR_OWNERS),
+        floor_ours=_floor_ours(obj),
         paused=paused(annotations),
         trouble=trouble,
         lasting=lasting,

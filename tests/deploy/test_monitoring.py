@@ -136,7 +136,7 @@ KEYS: Final = (
     "max/a", "fixed/a", "cause/a/quota", "config/a", "silent/a", "silent/counters", "unhealthy/a", "scaler/a", "unprepared", "fighting",
     "unprepared/services", "unprepared/bindings", "blackhole", "unverified", "blocked", "contested/a", "absent/karpenter", "clocks",
     "state-unsaved", "karpenter-metrics", "mostly-short", "unproven/a", "unjoined/a", "unusable/a", "reservation/a/b", "reservation-end/a",
-    "reserved/a", "action-failed",
+    "reserved/a", "action-failed", "left/a",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from controller.policy.model import (
     ActionKind,
     Cause,
     Decision,
+    FloorBefore,
     Launch,
     Memory,
     Mode,
@@ -314,7 +315,7 @@ class TestDeadlocks:
         made = replace(snapshot(application(policy=policy), mode), leader=observing != "standby")
         if observing == "stale":
             made = replace(made, sources=tuple(replace(source, last_ok=NOW - 9000) for source in made.sources))
-        plain, old = memory(mode), "sd21-old"
+        plain, old = memory(mode, floors_before={"sd21-old-hpa": FloorBefore(1)}), "sd21-old"  # by ScaledObject, which may be still there
         remembered = replace(
             plain,
             units={old: proven(NOW - 9000)[INF2]},

@@ -19,6 +19,7 @@ from controller.policy.model import (
     Cause,
     Damping,
     DemandHistory,
+    FloorBefore,
     Memory,
     Mode,
     ModeChange,
@@ -88,6 +89,7 @@ memories = st.builds(
     demand_history=st.none() | demands,
     found_floors=st.dictionaries(st.text(max_size=8), counts, max_size=3),
     floors_due=st.frozensets(st.text(max_size=8), max_size=3),
+    floors_before=st.dictionaries(st.text(max_size=8), st.builds(FloorBefore, counts, counts), max_size=3),
 )
 WHOLE = Memory(
     mode=Mode.CAPACITY,
@@ -115,6 +117,7 @@ WHOLE = Memory(
     demand_history=DemandHistory((NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0)),
     found_floors={"inf2": 37},
     floors_due=frozenset({"inf2"}),
+    floors_before={"inf2-hpa": FloorBefore(2, 37)},
 )
 """A memory without a default in any field."""
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)

@@ -308,6 +308,52 @@ def test_karpenter_that_cannot_be_observed_is_a_critical_alert(tmp_path: Path) -
         cluster.close()
 
 
+def _floors(cluster: Cluster) -> dict[str, int]:
+    """The raised floors by unit."""
+    found = {name: cluster.store.get("ScaledObject", f"{name}-hpa", namespace=NAMESPACE)["spec"]["minReplicaCount"] for name in SERVICES}
+    return {name: floor for name, floor in found.items() if floor > 1}
+
+
+def test_a_unit_that_is_removed_with_a_raised_floor_is_reported_until_somebody_lowers_it(cluster: Cluster, tmp_path: Path) -> None:
+    """Also after a restart, when no application file says any more what the floor was."""
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        _fail_over(cluster)
+        wait_for("a raised floor", lambda: bool(_floors(cluster)))
+        unit, floor = next(iter(_floors(cluster).items()))
+        file = tmp_path / "sd21.yaml"
+        document = yaml.safe_load(file.read_text())
+        document["spec"]["units"] = [one for one in document["spec"]["units"] if one["name"] != unit]
+        file.write_text(yaml.safe_dump(document))
+        words = f"ScaledObject {unit}-hpa keeps the minReplicaCount {floor} that the controller raised from 1"
+        wait_for("the alert", lambda: any(words in one.why for one in collector.messages))
+    assert _floors(cluster)[unit] == floor, "it is left alone"
+    collector = Collector()
+    service = make_service(cluster, tmp_path, sinks=(collector,))
+    file.write_text(yaml.safe_dump(document))
+    with running(service):
+        wait_for("the alert after a restart", lambda: any(words in one.why for one in collector.messages))
+        patch = {"spec": {"minReplicaCount": 1}}
+        cluster.store.patch("ScaledObject", f"{unit}-hpa", patch, namespace=NAMESPACE, manager="kubectl-patch")
+        wait_for("its end", lambda: not [one for one in service.controller.views()[0].decision.alerts if one.key.startswith("left/")])
+
+
+def test_an_application_that_is_removed_names_the_floors_that_stay_raised(cluster: Cluster, tmp_path: Path) -> None:
+    """Nothing lowers them any more. Those that another application names are its own."""
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        _fail_over(cluster)
+        wait_for("a raised floor", lambda: bool(_floors(cluster)))
+        service.controller.configure({})
+        wait_for("the message", lambda: any(one.title == "sd21: floors stay raised" for one in collector.messages))
+    (said,) = [one for one in collector.messages if one.title == "sd21: floors stay raised"]
+    for unit in _floors(cluster):
+        assert f"{unit}-hpa (before: 1)" in said.why
+        assert f"kubectl -n {NAMESPACE} patch scaledobject {unit}-hpa " in said.next
+
+
 def test_an_application_that_is_removed_leaves_no_alert_open(tmp_path: Path) -> None:
     """What watches it elsewhere would page for it for ever: nothing else would resolve the alert."""
     cluster, collector = Cluster(SystemClock(), standby=False), Collector()

@@ -101,6 +101,29 @@ def test_a_missing_capacity_service_is_known_only_where_services_are_seen(world:
     assert [world.build(sources=(source,)).routing.capacity_exists for source in (absent, never)] == [None, None]
 
 
+def _floor(manager: str, floor: int) -> dict[str, Any]:
+    """A ScaledObject whose floor somebody has set."""
+    owned = {"manager": manager, "time": "2026-08-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:minReplicaCount": {}}}}
+    return {"metadata": {"managedFields": [owned]}, "spec": {"minReplicaCount": floor}}
+
+
+def test_floors_of_ours_that_no_unit_names_are_known_by_scaled_object(world: World) -> None:
+    """Of the application's namespace; not those that another application names, nor those of other writers."""
+    keda, own = Source("keda", False, NOW, 180.0), APP.units[0].scaled_object or ""
+    for name, manager in (("gone", "failoverctl"), ("theirs", "argocd"), (own, "failoverctl")):
+        world.give("ScaledObject", name, **_floor(manager, 6))
+    world.give("ScaledObject", "elsewhere", namespace="other", **_floor("failoverctl", 6))
+    assert world.build(sources=(keda,)).left == {"gone": 6}
+    unnamed = replace(APP, units=APP.units[1:])
+    assert world.build(unnamed, (keda,)).left == {"gone": 6, own: 6}, "it was known before its unit was removed"
+    world.give("ScaledObject", "gone", **_floor("kubectl-patch", 2))
+    assert world.build(unnamed, (keda,)).left == {own: 6}
+    world.view.changed(KINDS["ScaledObject"], None, "DELETED", {"metadata": {"name": own, "namespace": "shop"}})
+    assert world.build(unnamed, (keda,)).left == {}
+    for source in (replace(keda, absent=True), replace(keda, last_ok=None)):
+        assert world.build(sources=(source,)).left is None, "not known"
+
+
 @pytest.mark.parametrize(
     "spec", [None, [], "x", {}, {"serviceRef": None}, {"serviceRef": []}, {"serviceRef": {}}, {"serviceRef": {"name": 5}}]
 )
