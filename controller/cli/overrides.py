@@ -16,6 +16,7 @@ from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import Conflict, RemoteError
 from controller.foreign import shown
+from controller.notifiers.redact import redact
 from controller.policy.annotations import (
     OVERRIDES,
     PAUSE_REASON,
@@ -29,6 +30,7 @@ from controller.policy.annotations import (
 from controller.policy.guards import reason_text
 from controller.policy.model import Application
 from controller.policy.routing import unused_action
+from controller.service.configured import absence, remedy
 from controller.service.override_words import pause_words
 from controller.service.status import overdue, read_status
 from controller.signals.ingress import observe_ingress
@@ -86,8 +88,13 @@ def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     elif routing.override.pauses(now):
         yield f"The pin does nothing yet: paused {pause_words(routing.override)}. `failoverctl resume` removes both; pin again after it."
     published = read_status(written.session, written.state_namespace)
-    if published is not None and overdue(published, now):
-        yield f"The pin does nothing yet: the controller has published no status since {published.get('at')}. Is it running?"
+    status = published.status
+    if published.problem:
+        yield f"Whether a controller carries it out is not known: {redact(published.problem)}"
+    elif status is not None and overdue(status, now):
+        yield f"The pin does nothing yet: the controller has published no status since {shown(str(status.get('at')))}. Is it running?"
+    elif status is not None and (apart := absence(status, written.application)):
+        yield f"The pin does nothing yet: {apart}; {remedy(status)}."
 
 
 def resume(options: Options, application: str | None) -> None:

@@ -45,9 +45,11 @@ from controller.policy.model import Application, Override, Snapshot, Verdict
 from controller.policy.planned_sentence import planned_sentence
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
+from controller.service.configured import KEY as CONFIGURED
+from controller.service.configured import difference, remedy
 from controller.service.explanation import next_step
 from controller.service.override_words import pause_words, pin_words
-from controller.service.status import overdue, read_status
+from controller.service.status import Published, overdue, read_status
 from controller.service.unit_state import unit_state
 from controller.signals import objects
 from controller.signals.objects import entries, items, mapping, number
@@ -65,10 +67,14 @@ class Running:
     Attributes:
         published: The status of the process that it published last, with that of the application; None if there is none.
         replicas: Its replicas.
+        unread: Why what it published cannot be read; "" where it can, or where there is nothing.
+        difference: Why it does not run the application as its file is read here; "" where it does, or may.
     """
 
     published: Object | None = None
     replicas: Replicas = field(default_factory=lambda: Replicas(problem="not asked"))
+    unread: str = ""
+    difference: str = ""
 
 
 def show_status(options: Options, application: str | None, *, watch: bool, as_json: bool, until: str | None, timeout_s: float) -> int:
@@ -133,7 +139,7 @@ class _Shown:
     """
 
     def __init__(self, selection: Selection, screen: Screen, clock: Clock, *, as_json: bool, watch: bool, lasting: bool) -> None:
-        self.lasting, self._clock = lasting, clock
+        self.lasting, self._clock, self._files = lasting, clock, selection.applications
         self._session, self._namespace = selection.session, selection.settings.kubernetes.state_namespace
         self._screen, self._json = screen, as_json
         self._redraw = watch and not as_json and sys.stdout.isatty()
@@ -147,11 +153,12 @@ class _Shown:
             return
         published = read_status(self._session, self._namespace)
         replicas = read_replicas(self._session, self._namespace, self._clock.now())
+        about = [(one, running_for(one, published, replicas, self._files[one.snapshot.application.key])) for one in observations]
         if self._json:
-            for one in observations:
-                click.echo(json.dumps(status_document(one, running_for(one, published, replicas)), sort_keys=True))
+            for one, running in about:
+                click.echo(json.dumps(status_document(one, running), sort_keys=True))
             return
-        lines = [line for one in observations for line in status_lines(one, running_for(one, published, replicas), terminal_width())]
+        lines = [line for one, running in about for line in status_lines(one, running, terminal_width())]
         if self._redraw:
             self._screen.draw(lines)
         else:
@@ -166,18 +173,22 @@ class _Shown:
             self._changes.draw("", problem, line)
 
 
-def running_for(seen: Observation, published: Object | None, replicas: Replicas) -> Running:
+def running_for(seen: Observation, published: Published, replicas: Replicas, file: Application) -> Running:
     """What is known of the running controller and of one application.
 
     Args:
         seen: An observation of the application.
-        published: The status of the process; None if there is none.
+        published: What the controller has published of its process.
         replicas: The replicas of the controller.
+        file: The application with the prices of its file.
     """
-    if published is None:
-        return Running(None, replicas)
-    shown = {} if seen.published is None else {seen.snapshot.application.key: seen.published}
-    return Running({**published, "applications": shown}, replicas)
+    status = published.status
+    if status is None:
+        return Running(None, replicas, published.problem)
+    apart = "" if overdue(status, seen.snapshot.now) else difference(status, file)
+    shown = {} if seen.published is None else {file.key: seen.published}
+    about = {name: value for name, value in status.items() if name != CONFIGURED}  # a thousand others may be there
+    return Running({**about, "applications": shown}, replicas, difference=f"{apart}; {remedy(status)}" if apart else "")
 
 
 def change_essence(seen: Observation) -> tuple[object, ...]:
@@ -359,7 +370,8 @@ def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
         if not (replicas.leader or replicas.standby or replicas.unready):
             return  # what is published, or missing, is of a controller that runs no more
     if published is None:
-        yield "unknown", f"  {ICONS['unknown']} no controller has published its status here"
+        words = f"its status cannot be read: {running.unread}" if running.unread else "no controller has published its status here"
+        yield from wrapped("unknown", f"  {ICONS['unknown']} ", words, width)
     else:
         version, epoch, written = (foreign.shown(str(published.get(name))) for name in ("version", "epoch", "at"))
         if overdue(published, now):
@@ -369,6 +381,8 @@ def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
     yield from _replicas(replicas, width)
     if published is None:
         return
+    if running.difference:
+        yield from wrapped("bad", f"  {ICONS['bad']} ", running.difference, width)
     if error := objects.text(published, "configError"):
         yield from wrapped("bad", f"  {ICONS['warn']} ", f"application files are refused: {error}", width)
     for sink in entries(published, "notifiers"):
@@ -459,6 +473,8 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "alerts": _alerts(seen, running),
         "degraded": list(decision.degraded),
         "controller": running.published,
+        "controllerUnread": running.unread or None,
+        "controllerDifference": running.difference or None,
         "replicas": {
             "leader": replicas.leader or None,
             "standby": list(replicas.standby),

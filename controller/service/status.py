@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -18,7 +19,9 @@ from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
+from controller.ports import EMPTY
 from controller.service.application_status import json_object, status_of
+from controller.service.configured import KEY
 from controller.signals.objects import text
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ def process(
     dry_run: bool,
     config_error: str,
     calls: Mapping[str, int],
+    configured: Mapping[str, str] = EMPTY,
 ) -> Object:
     """The status of the process, without its applications, as plain JSON values.
 
@@ -57,6 +61,7 @@ def process(
         dry_run: Whether nothing is applied.
         config_error: Why an application file is refused; "" if none is.
         calls: API calls of this process since its start, by service.
+        configured: See `controller.service.configured`.
     """
     return {
         "version": __version__,
@@ -66,6 +71,7 @@ def process(
         "dryRun": dry_run,
         "configError": config_error,
         "calls": dict(calls),
+        KEY: dict(configured),
         "notifiers": [_sink(one) for one in sinks],
     }
 
@@ -156,16 +162,33 @@ def overdue(published: Object, now: float) -> bool:
     """Whether a status is so old that its controller has ended.
 
     Args:
-        published: See `read_status`.
+        published: The status of the process, see `Published`.
         now: Seconds since the Unix epoch.
     """
     at = parse_rfc3339(str(published.get("at", "")))
     return at is None or now - at > OVERDUE_S
 
 
-def read_status(session: KubeSession, namespace: str) -> Object | None:
-    """The published status of the process; None if there is none or it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the controller has published of its process.
+
+    Attributes:
+        status: See `process`; None if there is none or it cannot be read.
+        problem: Why it cannot be read; "" where it can, or where there is none.
+    """
+
+    status: Object | None = None
+    problem: str = ""
+
+
+def read_status(session: KubeSession, namespace: str) -> Published:
+    """Reads the published status of the process."""
     try:
-        return json_object(text(session.get(CONFIG_MAPS, namespace, NAME), "data", "status"))
-    except RemoteError:
-        return None
+        found = session.get(CONFIG_MAPS, namespace, NAME)
+    except NotFound:
+        return Published()
+    except RemoteError as error:
+        return Published(problem=str(error))
+    status = json_object(text(found, "data", "status"))
+    return Published(status, "" if status is not None else f"ConfigMap {namespace}/{NAME}: its key status is no JSON object")

@@ -26,6 +26,7 @@ from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
 from controller.ports import Message, Notifier, Severity
+from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
@@ -208,6 +209,7 @@ class Service:
             tap=tap,
         )
         self._catalog = CatalogWatcher(settings.applications, clock)
+        self._configured = Configured()
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._steps = Steps(SystemClock())  # of the clock by which the scheduler runs
@@ -297,6 +299,7 @@ class Service:
             dry_run=self._dry_run,
             config_error=self._catalog.error,
             calls=self._session.meter.totals(),
+            configured=self._configured.of(self.controller.applications()),
         )
 
     def _page(self, query: Query) -> Answer:

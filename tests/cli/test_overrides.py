@@ -14,6 +14,7 @@ from controller.cli.main import main
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy.annotations import OVERRIDES
+from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, write_application
 
 
@@ -72,6 +73,43 @@ def test_a_pin_that_nobody_carries_out_says_so(cluster: Cluster, tmp_path: Path,
     lines = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()
     assert len(lines) == 1 + says, lines
     assert ("the controller has published no status since 20" in lines[-1]) is says
+
+
+def test_a_pin_of_an_application_that_the_controller_was_not_given_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    """It runs, and reads other files: nothing would ever come of it."""
+    _publish(cluster, configured={"shop/other": "0123456789ab"})
+    line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
+    assert line.startswith(
+        "The pin does nothing yet: the controller does not run shop/sd21: no application file that it uses names it (it "
+    )
+    assert "(it runs shop/other); give it the file" in line
+    _publish(cluster, configured={"shop/sd21": "another content"}, configError="a fault")
+    assert len(_run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()) == 1, "a pin is carried out all the same"
+    _publish(cluster, configured={}, configError="a fault")
+    line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
+    assert "(it runs none); it refuses the files that it has" in line
+
+
+def _publish(cluster: Cluster, **status: Any) -> None:
+    """What a controller that runs has published."""
+    document = json.dumps({"at": format_rfc3339(SystemClock().now()), **status})
+    metadata = {"name": "failoverctl-status", "namespace": "failover-system"}
+    if cluster.store.list("ConfigMap", namespace="failover-system"):
+        cluster.store.patch("ConfigMap", metadata["name"], {"data": {"status": document}}, namespace=metadata["namespace"])
+    else:
+        cluster.store.create("ConfigMap", {"metadata": metadata, "data": {"status": document}})
+
+
+def test_a_pin_says_where_it_may_not_read_whether_a_controller_runs(tmp_path: Path) -> None:
+    """The permission to patch an Ingress comes without the one to read the controller's namespace."""
+    identity = Identity("controller", deny=lambda access: access.resource == "configmaps")
+    cluster = Cluster(SystemClock(), identity=identity)
+    try:
+        lines = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()
+    finally:
+        cluster.close()
+    assert lines[-1].startswith("Whether a controller carries it out is not known: ")
+    assert "403" in lines[-1]
 
 
 def test_a_pin_beside_an_override_that_cannot_be_read_says_that_nothing_comes_of_it(cluster: Cluster, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
@@ -20,7 +21,8 @@ from controller.policy.routing import format_action
 from controller.ports import StoredMemory
 from controller.service.store import ConfigMapStore
 from failover_harness.waiting import wait_for
-from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running, write_application
+from failover_testbed.kube_api import Identity
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, application_document, make_service, running, write_application
 
 ENVIRONMENT = {
     "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
@@ -161,6 +163,48 @@ def test_status_shows_units_history_and_notifiers(cluster: Cluster, tmp_path: Pa
     assert list(shown) == ["shop/sd21"], "of the application alone, however many there are"
     assert shown["shop/sd21"]["mode"] == "capacity"
     assert shown["shop/sd21"]["ledger"]["seconds"], "and its account"
+
+
+def test_status_says_where_the_controller_runs_other_files_than_are_read_here(cluster: Cluster, tmp_path: Path) -> None:
+    """An application that it was never given, or one by another content: everything else shown is what it would do with this file."""
+    cluster.add_ingresses(["sd22"])
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    document = application_document()
+
+    def shown() -> tuple[str, str | None]:
+        (mine / "sd21.yaml").write_text(yaml.safe_dump(document))
+        found = json.loads(_run(cluster, mine, "status", "--json").stdout)
+        assert "configured" not in found["controller"], "there may be a thousand"
+        return " ".join(_run(cluster, mine, "status").output.split()), found["controllerDifference"]
+
+    with running(make_service(cluster, tmp_path)):
+        wait_for("the published status", lambda: "notifier events" in _run(cluster, tmp_path, "status").output)
+        assert shown()[1] is None
+        document["spec"]["policy"]["patienceSeconds"] = 1
+        text, difference = shown()
+        assert difference is not None
+        assert difference.startswith("the controller runs shop/sd21 by another content of its file than is read here; ")
+        assert f"✖ {difference}" in text
+        document["metadata"]["name"] = document["spec"]["ingress"] = "sd22"
+        text, difference = shown()
+        assert difference is not None
+        assert difference.startswith(
+            "the controller does not run shop/sd22: no application file that it uses names it (it runs shop/sd21); "
+        )
+        assert f"✖ {difference}" in text
+
+
+def test_status_says_why_what_the_controller_published_cannot_be_read(tmp_path: Path) -> None:
+    """Without the permission it runs all the same."""
+    cluster = Cluster(SystemClock(), identity=Identity("controller", deny=lambda access: access.resource == "configmaps"))
+    try:
+        write_application(tmp_path)
+        text = " ".join(_run(cluster, tmp_path, "status", token="controller").output.split())
+    finally:
+        cluster.close()
+    assert "? its status cannot be read: " in text
+    assert "no controller has published" not in text
 
 
 def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_path: Path) -> None:
