@@ -38,13 +38,17 @@ class RemoteError(FailoverError):
         status: HTTP status, 0 if there was no answer.
         code: The service's own error code or reason, "" if it stated none.
         retry_after_s: Seconds the service asked us to wait, None if it did not ask.
+        causes: What exactly was refused, in the API server's words for machines, such as ``NamespaceTerminating``.
     """
 
-    def __init__(self, message: str, *, status: int = 0, code: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, code: str = "", retry_after_s: float | None = None, causes: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+        self.causes = causes
 
 
 class Unavailable(RemoteError):

@@ -49,6 +49,7 @@ _SERVICE: Final = "kubernetes"  # name in the call meter
 _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
 _MAX_CODE: Final = 64
+_MAX_CAUSES: Final = 16
 _LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
 
 Object = dict[str, Any]
@@ -328,10 +329,12 @@ class KubeSession:
 def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_type: str) -> RemoteError:
     """Translates an error answer into a `RemoteError`. Its text is cut, and never contains the request's headers."""
     reason, text = "", response.data.decode(errors="replace") if response.data else ""
+    causes: tuple[str, ...] = ()
     try:
         status = decode(response.data or b"")
         reason, text = str(status.get("reason", "")), str(status.get("message", text))
-    except (ValueError, AttributeError, RecursionError):
+        causes = tuple(shown(str(one.get("reason", "")), _MAX_CODE) for one in status["details"]["causes"][:_MAX_CAUSES])
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         pass
     kind: type[RemoteError]
     match response.status:
@@ -356,6 +359,7 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_t
         status=response.status,
         code=shown(reason, _MAX_CODE),
         retry_after_s=_seconds(response.headers.get("Retry-After")),
+        causes=causes,
     )
 
 

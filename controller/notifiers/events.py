@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -15,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from controller.clients.calls import on_behalf_of
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, KubeSession
 from controller.clock import Clock, format_rfc3339
-from controller.errors import Conflict, NotFound
+from controller.errors import Conflict, Forbidden, NotFound
 from controller.notifiers.render import cut_bytes, sentence, view
 from controller.ports import Message, Severity
 
@@ -28,6 +27,7 @@ _MAX_INSTANCE: Final = 128
 _MAX_NAME: Final = 253
 _DIGEST: Final = 16
 _CACHE: Final = 512
+_TERMINATING: Final = "NamespaceTerminating"  # the API server's cause of a refusal in a namespace that is being deleted
 
 
 class Involved(NamedTuple):
@@ -82,6 +82,8 @@ class EventNotifier:
     def send(self, message: Message) -> None:
         """Posts one event. Skips a message about the controller itself, which has no object to attach an event to.
 
+        Where the namespace is gone or is being deleted, nobody can post an event: that is no failure.
+
         Raises:
             RemoteError: See `controller.errors`.
         """
@@ -122,9 +124,16 @@ class EventNotifier:
 
     def _create(self, same: str, involved: Involved, reason: str, text: str, message: Message) -> None:
         body = self._body(same, involved, reason, text, message)
-        # The name is made from the content. So a conflict means that an earlier attempt succeeded and its answer was lost.
-        with contextlib.suppress(Conflict):
+        try:
             self._session.create(EVENTS, involved.namespace, body, field_manager=self._component)
+        except Conflict:
+            pass  # the name is made from the content: an earlier attempt succeeded, and its answer was lost
+        except NotFound:
+            return  # the namespace is gone, and whatever was in it
+        except Forbidden as error:
+            if _TERMINATING in error.causes:
+                return  # the namespace is being deleted, so that it takes nothing new
+            raise
         self._remember(same, _Posted(body["metadata"]["name"], 1, self._clock.monotonic()))
 
     def _body(self, same: str, involved: Involved, reason: str, text: str, message: Message) -> dict[str, Any]:

@@ -164,6 +164,39 @@ def test_a_refusal_is_passed_on(make: Make, api: ApiServer) -> None:
         make().send(a_message())
 
 
+_LIFECYCLE: dict[str, Any] = {
+    "reason": "Forbidden",
+    "message": 'events "a" is forbidden: unable to create new content in namespace default because it is being terminated',
+    "details": {"name": "a", "kind": "events", "causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]},
+}
+"""What the API server's admission plugin NamespaceLifecycle answers."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer(403, json.dumps(_LIFECYCLE)), id="being deleted"),
+        pytest.param(Answer(404, json.dumps({"reason": "NotFound", "message": 'namespaces "default" not found'})), id="gone"),
+    ],
+)
+def test_a_namespace_that_goes_is_no_failure_of_the_sink(make: Make, api: ApiServer, answer: Answer) -> None:
+    """Everybody would learn that Events do not arrive, because somebody has deleted an application. One that comes back gets its event."""
+    events = make()
+    api.fail_next = answer
+    events.send(a_message())
+    assert not api.events
+    events.send(a_message())
+    assert api.only["count"] == 1
+
+
+@pytest.mark.parametrize("details", [None, [], "x", {}, {"causes": None}, {"causes": {}}, {"causes": ["x"]}, {"causes": [{"reason": "x"}]}])
+def test_any_other_refusal_stays_one(make: Make, api: ApiServer, details: Any) -> None:
+    """Whatever the answer says beside it."""
+    api.fail_next = Answer(403, json.dumps({**_LIFECYCLE, "details": details}))
+    with pytest.raises(Forbidden):
+        make().send(a_message())
+
+
 def test_a_message_about_the_controller_has_no_object_and_is_skipped(make: Make, api: ApiServer) -> None:
     make().send(a_message(application=""))
     assert api.receiver.requests == []
