@@ -46,6 +46,8 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
         yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
     yield from wrapped("plain", "Now     ", f"{decision.reason}: {decision.sentence}", width)
     yield from wrapped("plain", "Next    ", explained.next, width)
+    for sentence in explained.blind:
+        yield from wrapped("bad", "Blind   ", f"{ICONS['bad']} {sentence}", width)
     if explained.sooner:
         yield from wrapped("plain", "Sooner  ", explained.sooner, width)
     for index, sentence in enumerate(explained.holding):
@@ -69,4 +71,12 @@ def explanation_document(seen: Observation, explained: Explanation) -> dict[str,
     at = {"application": snapshot.application.key, "observedAt": format_rfc3339(snapshot.now)}
     found = asdict(explained)
     what_if = [{"units": list(one["units"]), "answer": one["answer"]} for one in found.pop("what_if")]
-    return {**at, "reason": decision.reason, "why": decision.sentence, "whatIf": what_if, **found, "holding": list(explained.holding)}
+    return {
+        **at,
+        "reason": decision.reason,
+        "why": decision.sentence,
+        "whatIf": what_if,
+        **found,
+        "blind": list(explained.blind),
+        "holding": list(explained.holding),
+    }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from controller.policy import text
 from controller.policy.decide import observed_mode
 from controller.policy.forecast import Forecast, forecast, pinned, refused_everywhere
-from controller.policy.model import Application, Decision, Memory, Mode, Proof, Shortage, Snapshot, Verb
+from controller.policy.model import Application, Decision, Memory, Mode, Proof, Shortage, Snapshot, Source, Verb
 from controller.policy.reasons import Reason
 
 _WORDS = {
@@ -49,6 +49,7 @@ class Explanation:
     Attributes:
         mode: The present mode; None where it is not known.
         next: What comes next and when, in one sentence.
+        blind: What cannot be observed at all, so that no shortage is seen, each a sentence.
         sooner: What would bring it forward; "" where nothing is known to.
         holding: What holds a mode change now, each a sentence.
         what_if: What would come if a unit got no capacity.
@@ -60,6 +61,7 @@ class Explanation:
 
     mode: Mode | None
     next: str
+    blind: tuple[str, ...]
     sooner: str
     holding: tuple[str, ...]
     what_if: tuple[WhatIf, ...]
@@ -90,6 +92,7 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
     return Explanation(
         mode=mode,
         next=_next(coming, memory, snapshot),
+        blind=tuple(f"{source.name} cannot be observed, so no shortage is seen: {source.why}" for source in _unseen(snapshot)),
         sooner=_sooner(memory, snapshot, coming),
         holding=tuple(_held(coming.now)),
         what_if=tuple(_what_if(memory, snapshot)) if mode is Mode.COST else (),
@@ -146,7 +149,16 @@ def _sooner(memory: Memory, snapshot: Snapshot, coming: Forecast) -> str:
     return ""
 
 
+def _unseen(snapshot: Snapshot) -> list[Source]:
+    """The sources without which no shortage can be proven, and that do not exist here."""
+    return [source for source in snapshot.sources if source.required and source.absent]
+
+
 def _what_if(memory: Memory, snapshot: Snapshot) -> Iterator[WhatIf]:
+    if unseen := _unseen(snapshot):
+        every = tuple(unit.name for unit in snapshot.application.units)
+        yield WhatIf(every, f"would not be noticed, because {text.listing(source.name for source in unseen)} cannot be observed")
+        return
     answers: dict[str, dict[str, str]] = {}  # of units whose answers differ in their names alone
     for unit in snapshot.application.units:
         answer = _outcome(refused_everywhere(memory, snapshot, unit.name))

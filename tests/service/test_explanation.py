@@ -8,7 +8,7 @@ import pytest
 
 from controller.cli.explain import explanation_document, explanation_lines
 from controller.cli.observe import judge
-from controller.policy.model import Cause, Memory, Mode, Override, PolicySettings, RoutingObservation, Snapshot, UnitMemory
+from controller.policy.model import Cause, Memory, Mode, Override, PolicySettings, RoutingObservation, Snapshot, Source, UnitMemory
 from controller.service.explanation import explain, next_step
 from tests.policy.support import INF2, change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
@@ -101,6 +101,21 @@ def test_units_whose_answers_differ_in_the_name_alone_are_one_line() -> None:
     (one,) = explain(memory(), made).what_if
     assert one.units == tuple(unit.name for unit in made.application.units)
     assert one.answer.startswith("would not change the mode: it cannot get capacity, but cause capacity may not lead to a failover")
+
+
+@pytest.mark.parametrize(("required", "blind"), [(True, True), (False, False)])
+def test_what_cannot_be_observed_promises_no_failover(*, required: bool, blind: bool) -> None:
+    """On a quiet day somebody asks what would come at night: nothing, where Karpenter's refusals may not be read."""
+    made = snapshot()
+    made = replace(made, sources=(*made.sources, Source("claims", required, None, 180.0, absent=True, problem="403 Forbidden")))
+    explained = explain(memory(), made)
+    sentence = "claims cannot be observed, so no shortage is seen: 403 Forbidden"
+    assert explained.blind == ((sentence,) if blind else ())
+    answers = [one.answer for one in explained.what_if]
+    assert (answers == ["would not be noticed, because claims cannot be observed"]) is blind
+    lines = [line for _, line in explanation_lines(judge(made, memory()), explained, 200)]
+    assert (f"Blind   ✖ {sentence}" in lines) is blind
+    assert explanation_document(judge(made, memory()), explained)["blind"] == list(explained.blind)
 
 
 def test_the_commands_fit_the_state() -> None:
