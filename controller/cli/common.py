@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -34,9 +35,25 @@ class Time(click.ParamType[float]):
         return at
 
 
+class Number(click.FloatRange):
+    """A number within a range. Every comparison with NaN is false, so that click takes it for one of every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
+        """Reads a number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"found {value!r}; allowed: a number {self.min:g} to {self.max:g}", param, ctx)
+        return number
+
+
+MAX_REASON: Final = 500
+"""The longest reason that the controller keeps of an override, characters."""
+MAX_AUTHOR: Final = 200
+"""The longest author that it keeps."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DURATION: Final = re.compile(r"(\d{1,9})\s*(s|m|h|d)")
-_LONGEST_S: Final = 366 * 86_400
+LONGEST_S: Final = 366 * 86_400
+"""The longest time that an option takes, seconds."""
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -123,20 +140,48 @@ def seconds(text: str, option: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
         raise click.BadParameter(f"found {text!r}; allowed: a duration such as 90s, 30m, 2h or 1h30m", param_hint=option)
     total = float(sum(int(number) * _SECONDS[unit] for number, unit in parts))
-    if not 0 < total <= _LONGEST_S:
+    if not 0 < total <= LONGEST_S:
         raise click.BadParameter(f"found {text!r}; allowed: more than 0 and at most a year", param_hint=option)
     return total
+
+
+def words_given(text: str, option: str, most: int) -> str:
+    """What an operator says, on one line and without control and format characters: a terminal obeys them, and others read them later.
+
+    Args:
+        text: What was given.
+        option: The option that it was given with, for the error.
+        most: The longest that the controller keeps, characters.
+
+    Raises:
+        click.BadParameter: It is longer.
+    """
+    from controller.foreign import shown
+
+    if len(text) > most:
+        raise click.BadParameter(f"found {len(text)} characters; allowed: at most {most}", param_hint=option)
+    return " ".join(shown(text, most).split())
+
+
+def author_given(text: str | None) -> str:
+    """Checks an author's name; "" where none is given.
+
+    Raises:
+        click.BadParameter: It is too long.
+    """
+    return words_given(text or "", "--by", MAX_AUTHOR)
 
 
 def reason_given(text: str) -> str:
     """Checks an operator's reason.
 
     Raises:
-        click.BadParameter: The reason is empty.
+        click.BadParameter: The reason is empty, or too long.
     """
-    if not text.strip():
+    words = words_given(text, "--why", MAX_REASON)
+    if not words:
         raise click.BadParameter("found nothing; allowed: a reason in words", param_hint="--why")
-    return text.strip()
+    return words
 
 
 def fail_cleanly(error: FailoverError) -> click.ClickException:

@@ -42,7 +42,7 @@ _TRIES: Final = 5
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
-def pause(options: Options, application: str | None, duration_s: float, why: str, by: str | None) -> None:
+def pause(options: Options, application: str | None, duration_s: float, why: str, by: str) -> None:
     """Writes a pause.
 
     Args:
@@ -50,7 +50,7 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
         application: ``namespace/ingress`` or a name; None: the only one.
         duration_s: How long, seconds.
         why: The operator's reason.
-        by: The author; None: as the API server knows them.
+        by: The author; "": as the API server knows them.
 
     Raises:
         FailoverError: It cannot be written.
@@ -60,7 +60,7 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
     click.echo(f"{written.application.key}: paused until {until}: {reason_text(why, written.author)}")
 
 
-def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str | None) -> None:
+def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str) -> None:
     """Writes a pin to a mode; the other arguments are those of `pause`.
 
     Raises:
@@ -162,11 +162,11 @@ class _Written:
     state_namespace: str
 
 
-def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str | None) -> _Written:
+def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str) -> _Written:
     """Writes an override with its author."""
     selection = select(options, wanted)
     chosen, session = only(selection.chosen), selection.session
-    author = by.strip() if by and by.strip() else _author(session)
+    author = by or _author(session)
     after = _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
     return _Written(chosen, after, author, session, selection.settings.kubernetes.state_namespace)
 

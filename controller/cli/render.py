@@ -40,6 +40,8 @@ def load(path: Path) -> ApplicationFile:
     Raises:
         ConfigError: Lists everything that prevents that, each with file, line and field.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: found a folder; allowed: a file with one application")
     definitions = list(load_definitions(path).values())
     if len(definitions) != 1:
         raise ConfigError(f"{path}: found {len(definitions)} applications; allowed: a file with one")

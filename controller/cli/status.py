@@ -333,9 +333,8 @@ def _routing(seen: Observation, width: int) -> Iterator[Line]:
         Verdict.CANNOT_TELL: "did not say whether it shows the routing action",
     }
     problem = f": {verification.problem}" if verification.problem else ""
-    yield from wrapped(
-        style, f"  {ICONS[style]} ", f"load balancer {words[verification.verdict]}{problem} ({age(verification.at, now)})", width
-    )
+    asked = f" ({age(verification.at, now)})" if verification.at else ""  # 0: it was not asked at all
+    yield from wrapped(style, f"  {ICONS[style]} ", f"load balancer {words[verification.verdict]}{problem}{asked}", width)
 
 
 def _account(ledger: Mapping[str, Any], width: int) -> Iterator[Line]:
@@ -443,7 +442,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
         "verified": verification.verdict if verification else None,
-        "verifiedAt": format_rfc3339(verification.at) if verification else None,
+        "verifiedAt": format_rfc3339(verification.at) if verification and verification.at else None,
         "verificationProblem": verification.problem if verification else None,
         "override": _override_document(snapshot.routing.override, snapshot.now),
         "healthyTargets": dict(healthy_targets(snapshot)),

@@ -8,6 +8,7 @@ Bodies are sent byte for byte as given, so that the bytes of a plan are the byte
 
 from __future__ import annotations
 
+import binascii
 import errno
 import json
 import logging
@@ -393,12 +394,29 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
                 kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
     except Exception as error:  # for a broken file the package raises various errors, such as YAML, type and base64 errors
         raise ConfigError(
-            f"no Kubernetes API server: {error}\n  fix: name a kubeconfig with KUBECONFIG or --kubeconfig, and one of its contexts with "
-            "--context (`kubectl config get-contexts`), or run inside a cluster"
+            f"no Kubernetes API server: {_where(kubeconfig)}: {_unusable(error)}\n"
+            "  fix: name a kubeconfig with KUBECONFIG or --kubeconfig, and one of its contexts with --context "
+            "(`kubectl config get-contexts`), or run inside a cluster"
         ) from error
     if plugin.said:
         raise ConfigError(f"the kubeconfig's credential plugin failed: {plugin.said}\n  fix: {plugin.fix}")
     return KubeSession(configuration, connect_s=connect_s, read_s=read_s)
+
+
+def _where(kubeconfig: str | None) -> str:
+    """The kubeconfig files that are read."""
+    return "kubeconfig " + (kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
+
+
+def _unusable(error: Exception) -> str:
+    """What is wrong with them, in words: of a value that is no mapping or no base64 the package repeats Python's own error."""
+    match error:
+        case binascii.Error():
+            return "found text that is no base64 in a field whose name ends with -data"
+        case TypeError() | AttributeError():
+            return "found something else; allowed: a mapping with clusters, users, contexts and current-context"
+        case _:
+            return " ".join(str(error).replace("Invalid kube-config file. No configuration found.", "found no file").split())
 
 
 class _PluginErrors(logging.Handler):

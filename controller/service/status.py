@@ -109,7 +109,7 @@ def _verification(seen: Verification, wanted: Iterable[Target]) -> dict[str, Any
     """Whether the load balancer shows the routing action, as far as known. The keys are those of `failoverctl status --json`."""
     return {
         "verified": str(seen.verdict),
-        "at": format_rfc3339(seen.at),
+        "at": format_rfc3339(seen.at) if seen.at else None,  # 0: the load balancer was not asked at all
         "problem": seen.problem,
         "weights": {target.service: target.weight for target in wanted},
         "actualWeights": dict(seen.weights),

@@ -162,6 +162,22 @@ def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_pa
     assert len(output) < 1000
 
 
+def test_a_reason_and_an_author_are_written_on_one_line(cluster: Cluster, tmp_path: Path) -> None:
+    """A terminal obeys control characters, and a mark of the writing direction reorders what stands beside it."""
+    words = ("pause", "--why", "drill\nat \x1b[31mnoon\u202e", "--by", "a\tnn")
+    assert _run(cluster, tmp_path, *words).output.endswith(": drill at [31mnoon (a nn)\n")
+    assert _overrides(cluster) == {"pause-reason": "drill at [31mnoon", "paused-by": "a nn"}
+
+
+@pytest.mark.parametrize(("option", "most"), [("--why", 500), ("--by", 200)])
+def test_a_reason_and_an_author_are_no_longer_than_what_is_shown(cluster: Cluster, tmp_path: Path, option: str, most: int) -> None:
+    words = {"--why": "x", "--by": "y", option: "z" * (most + 1)}
+    result = _run(cluster, tmp_path, "pin", "cost", *(word for pair in words.items() for word in pair))
+    assert result.exit_code == 1
+    assert f"Invalid value for {option}: found {most + 1} characters; allowed: at most {most}" in result.output
+    assert _overrides(cluster) == {}
+
+
 def test_an_override_has_an_author_without_being_asked(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the API server does not say who we are, it is the local user."""
     monkeypatch.setenv("LOGNAME", "carol")

@@ -174,7 +174,7 @@ def test_status_says_where_the_controller_runs_other_files_than_are_read_here(cl
 
     def shown() -> tuple[str, str | None]:
         (mine / "sd21.yaml").write_text(yaml.safe_dump(document))
-        found = json.loads(_run(cluster, mine, "status", "--json").stdout)
+        found = json.loads(_run(cluster, mine, "status", "--json").stdout.splitlines()[-1])  # before it the service of this process may log
         assert "configured" not in found["controller"], "there may be a thousand"
         return " ".join(_run(cluster, mine, "status").output.split()), found["controllerDifference"]
 
@@ -260,6 +260,8 @@ def test_an_unknown_application_is_an_error_that_names_those_there_are(cluster: 
         pytest.param(("pause", "--for", "0s", "--why", "x"), id="no time at all"),
         pytest.param(("pause", "--for", "99999999d", "--why", "x"), id="longer than a year"),
         pytest.param(("pause", "--for", "1h", "--why", " "), id="no reason"),
+        pytest.param(("status", "--until", "capacity", "--timeout", "nan"), id="no number: it would wait for ever"),
+        pytest.param(("status", "--until", "capacity", "--timeout", "inf"), id="no end"),
     ],
 )
 def test_wrong_usage_exits_with_one(cluster: Cluster, tmp_path: Path, words: tuple[str, ...]) -> None:

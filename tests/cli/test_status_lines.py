@@ -293,6 +293,18 @@ def test_set_and_actual_shares_are_shown_in_both_modes() -> None:
     assert (units["sd21-inf2"]["share"], units["sd21-inf2"]["actualShare"]) == (0.2, 0.0)
 
 
+def test_a_load_balancer_that_is_never_asked_was_not_asked_in_1970() -> None:
+    """With aws.elbv2_enabled off."""
+    made = snapshot()
+    seen = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off")
+    observation = judge(replace(made, routing=replace(made.routing, verification=seen)), memory())
+    (line,) = [line for _, line in status_lines(observation, Running(), 200) if "load balancer" in line]
+    assert line == "  ? load balancer did not say whether it shows the routing action: aws.elbv2_enabled is off"
+    assert status_document(observation, Running())["verifiedAt"] is None
+    view = View(observation.snapshot, observation.decision, observation.made, observation.memory, Ledger())
+    assert _published(view)["applications"]["shop/sd21"]["verification"]["at"] is None
+
+
 @pytest.mark.parametrize(
     ("verdict", "icon"), [(Verdict.YES, "✔"), (Verdict.NOT_YET, "⚠"), (Verdict.CANNOT_TELL, "?"), (None, "?")], ids=str
 )

@@ -512,6 +512,35 @@ def test_a_kubeconfig_that_cannot_be_used_says_what_to_do(content: str | None, t
         connect(kubeconfig=str(path))
 
 
+_CLUSTER = "{name: c, cluster: {server: 'https://127.0.0.1:1', certificate-authority-data: x}}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "found no file"),
+        ("text", "allowed: a mapping with clusters, users, contexts and current-context"),
+        ("clusters: [\nx", "line 2, column 2"),
+        (
+            f"current-context: c\nclusters: [{_CLUSTER}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
+            "contexts: [{name: c, context: {cluster: c, user: u}}]\n",
+            "no base64 in a field whose name ends with -data",
+        ),
+    ],
+)
+def test_an_error_names_the_kubeconfig_and_what_is_wrong_on_one_line(content: str | None, words: str, tmp_path: Path) -> None:
+    """The package repeats Python's own errors, and names no file where there is none."""
+    path = tmp_path / "kubeconfig"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        connect(kubeconfig=str(path))
+    line, fix = str(caught.value).splitlines()
+    assert line.startswith(f"no Kubernetes API server: kubeconfig {path}: ")
+    assert words in line
+    assert fix.startswith("  fix: ")
+
+
 def test_a_context_that_does_not_exist(tmp_path: Path) -> None:
     """It is a configuration error too."""
     with EmulatedKubeApi() as api:

@@ -79,6 +79,14 @@ def test_rendering_again_deletes_files_that_are_no_longer_rendered(tmp_path: Pat
     assert {one["spec"]["replicas"] for one in objects_of(parsed(values)) if one["kind"] == "Deployment"} == {1}
 
 
+def test_a_folder_is_no_application_file(tmp_path: Path) -> None:
+    """Also with one application in it: the lines of a fault are those of a file."""
+    (tmp_path / "sd21.yaml").write_text(application_file("sd21").read_text())
+    result = CliRunner().invoke(main, ["render", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "found a folder; allowed: a file with one application" in result.output
+
+
 def test_a_file_that_render_did_not_write_is_not_overwritten(tmp_path: Path) -> None:
     """Then nothing is written at all."""
     (tmp_path / "40-ingress.yaml").write_text("mine\n")

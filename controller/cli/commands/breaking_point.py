@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from controller.cli.common import Number
+
 
 @click.command("breaking-point")
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
@@ -20,21 +22,19 @@ import click
 @click.option("--body", type=click.Path(path_type=Path), help="File to send as the body.")
 @click.option("--application", help="NAMESPACE/INGRESS or name, if several applications have a unit of that name.")
 @click.option("--replicas", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Replicas behind the URL.")
-@click.option("--latency-limit", type=click.FloatRange(0.001, 3600), help="p95 in seconds. Default: the unit's latencyLimitSeconds.")
-@click.option("--max-errors", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share of requests not answered 2xx.")
-@click.option(
-    "--max-accelerator", type=click.FloatRange(0.01, 1), default=0.8, show_default=True, help="Highest use of the busiest accelerator."
-)
+@click.option("--latency-limit", type=Number(0.001, 3600), help="p95 in seconds. Default: the unit's latencyLimitSeconds.")
+@click.option("--max-errors", type=Number(0, 1), default=0.01, show_default=True, help="Share of requests not answered 2xx.")
+@click.option("--max-accelerator", type=Number(0.01, 1), default=0.8, show_default=True, help="Highest use of the busiest accelerator.")
 @click.option("--accelerator-metrics", help="URL of an exporter: neuron-monitor, dcgm-exporter. Without one the use is unknown.")
 @click.option("--accelerator-cloudwatch", help="NAMESPACE/METRIC, such as ContainerInsights/pod_gpu_utilization, in percent.")
 @click.option("--accelerator-match", multiple=True, help="NAME=VALUE: a label of the exporter's series, or a dimension of CloudWatch's.")
-@click.option("--start-rate", type=click.FloatRange(0.001, 1e6), help="Requests/s. Default: half the rate of single requests.")
-@click.option("--max-rate", type=click.FloatRange(0.001, 1e6), default=10_000, show_default=True, help="Highest rate, requests/s.")
+@click.option("--start-rate", type=Number(0.001, 1e6), help="Requests/s. Default: half the rate of single requests.")
+@click.option("--max-rate", type=Number(0.001, 1e6), default=10_000, show_default=True, help="Highest rate, requests/s.")
 @click.option("--step", default="15s", show_default=True, help="Length of a step; up to eight times as long for a slow unit.")
 @click.option("--max-time", default="1h", show_default=True, help="Longest time in total.")
 @click.option("--max-steps", type=click.IntRange(1, 1000), default=40, show_default=True, help="Maximum number of steps.")
 @click.option("--max-requests", type=click.IntRange(1, 100_000_000), default=500_000, show_default=True, help="Maximum number of requests.")
-@click.option("--timeout", type=click.FloatRange(0.01, 3600), help="Time-out of a request, seconds. Default: five times the latency limit.")
+@click.option("--timeout", type=Number(0.01, 3600), help="Time-out of a request, seconds. Default: five times the latency limit.")
 @click.option("--load-tool", type=click.Path(path_type=Path), help="The program vegeta. Default: the one on the PATH.")
 @click.option("--write/--no-write", default=True, show_default=True, help="Write throughput, latency and cost into FILE.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="SVG, PNG or PDF. Default: breaking-point-UNIT.svg.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from controller.cli.common import Options, common_options, reason_given, seconds
+from controller.cli.common import Options, author_given, common_options, reason_given, seconds
 from controller.policy.names import Mode
 
 _BY = click.option("--by", help="Your name, shown with the reason; default: the user that the API server knows you as.")
@@ -22,7 +22,7 @@ def pause_command(options: Options, application: str | None, duration: str, why:
     The controller still watches signals and sends alerts; it leaves routing and replicas exactly as they are. A pin beside the pause stays,
     with its own end and reason.
     """
-    duration_s, why = seconds(duration, "--for"), reason_given(why)
+    duration_s, why, by = seconds(duration, "--for"), reason_given(why), author_given(by)
     from controller.cli.overrides import pause
 
     pause(options, application, duration_s, why, by)
@@ -41,7 +41,7 @@ def pin_command(options: Options, mode: str, application: str | None, duration: 
     The mode change still needs a receiving side that is ready and safe: `failoverctl explain` says whether it is. A pause beside the pin
     stays, with its own end and reason; until it ends, the pin does nothing.
     """
-    duration_s, why = seconds(duration, "--for"), reason_given(why)
+    duration_s, why, by = seconds(duration, "--for"), reason_given(why), author_given(by)
     from controller.cli.overrides import pin
 
     pin(options, mode, application, duration_s, why, by)

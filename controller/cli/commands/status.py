@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from controller.cli.common import Options, common_options, output_option
+from controller.cli.common import LONGEST_S, Number, Options, common_options, output_option
 from controller.policy.names import Mode
 
 
@@ -22,7 +22,12 @@ from controller.policy.names import Mode
     help="Wait for this mode, printing a line for each change; exit with 1 if --timeout passes first.",
 )
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Longest wait for --until, seconds."
+    "--timeout",
+    "timeout_s",
+    type=Number(1, LONGEST_S),
+    default=300.0,
+    show_default=True,
+    help="Longest wait for --until, seconds.",
 )
 @common_options
 def status_command(options: Options, application: str | None, output: str, until: str | None, timeout_s: float, *, watch: bool) -> None:

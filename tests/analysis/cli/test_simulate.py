@@ -178,6 +178,7 @@ def test_a_moment_is_the_same_in_json(world: Path) -> None:
     [
         (("--report", "out.pdf"), "allowed: a name that ends with .html, .htm, .md, .json"),
         (("--report", "nowhere/out.html"), "a folder that exists"),
+        (("--days", "nan"), "found 'nan'; allowed: a number 0.01 to 366"),
         (
             ("--policy", "bogus"),
             "planned, learned, always-cost, always-capacity, none, sample, or a .yaml file",

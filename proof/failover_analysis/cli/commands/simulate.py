@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from controller.cli.common import Time, output_option
+from controller.cli.common import Number, Time, output_option
 from failover_analysis.cli.limits import MOST_RUNS
 from failover_analysis.report.built_in_policies import NAMES
 
@@ -17,7 +17,7 @@ from failover_analysis.report.built_in_policies import NAMES
 @click.argument("scenario", required=False)
 @click.option("--seed", type=click.IntRange(0, 2**31), help="The seed, or the first of several. Default: the file's seed.")
 @click.option("--seeds", type=click.IntRange(1, MOST_RUNS), default=1, show_default=True, help="Number of seeds.")
-@click.option("--days", type=click.FloatRange(0.01, 366), help="Length of the run, days. Default: the file's.")
+@click.option("--days", type=Number(0.01, 366), help="Length of the run, days. Default: the file's.")
 @click.option("--faults", type=click.Choice(["none", "random"]), help="Whether to inject random faults. Default: as the file says.")
 @click.option(
     "--policy",
@@ -28,7 +28,7 @@ from failover_analysis.report.built_in_policies import NAMES
 @click.option("--set", "changes", multiple=True, help="FIELD=VALUE: sets a field of every policy, such as patienceSeconds=60.")
 @click.option("--sweep", "sweeps", multiple=True, help="FIELD=VALUE,VALUE: runs the first policy with each value of a field, such as"
               " holdMinSeconds=300,3600. For the sensitivity table of a report.")  # fmt: skip
-@click.option("--interval", type=click.FloatRange(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
+@click.option("--interval", type=Number(1, 300), help="Longest time between two passes, seconds. Default: the file's.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes, at most one per core. Default: one per core.")
 @output_option("json: the results, without the timeline.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: FILE.html, FILE.md, FILE.json.")
