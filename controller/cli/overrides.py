@@ -58,6 +58,8 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
     until = format_rfc3339(SystemClock().now() + duration_s)
     written = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
     click.echo(f"{written.application.key}: paused until {until}: {reason_text(why, written.author)}")
+    if before := written.before.get(PAUSED_UNTIL):
+        click.echo(f"It replaces the pause until {before}: {_reason(written.before, PAUSE_REASON, PAUSED_BY)}")
 
 
 def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str) -> None:
@@ -71,6 +73,8 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
     wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: why}
     written = _annotate(options, application, wanted, PINNED_BY, by)
     click.echo(f"{written.application.key}: pinned to mode {mode} until {until}: {reason_text(why, written.author)}")
+    if before := written.before.get(PINNED_MODE):
+        click.echo(f"It replaces the pin to mode {before}{_until(written.before)}: {_reason(written.before, PIN_REASON, PINNED_BY)}")
     for line in _what_a_pin_waits_for(written, now):
         click.echo(line)
 
@@ -133,14 +137,27 @@ def _remove(session: KubeSession, path: str, tries: int) -> list[str]:
 
 def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
     """What there is to remove, in words; values as they are written, cut and on one line."""
-    found = {key: shown(text(annotations, key)) for key in OVERRIDES}
+    found = _read(annotations)
     if found[PAUSED_UNTIL]:
-        yield f"removed the pause until {found[PAUSED_UNTIL]}: {reason_text(found[PAUSE_REASON], found[PAUSED_BY])}"
+        yield f"removed the pause until {found[PAUSED_UNTIL]}: {_reason(found, PAUSE_REASON, PAUSED_BY)}"
     if found[PINNED_MODE]:
-        until = f" until {found[PINNED_UNTIL]}" if found[PINNED_UNTIL] else ""
-        yield f"removed the pin to mode {found[PINNED_MODE]}{until}: {reason_text(found[PIN_REASON], found[PINNED_BY])}"
+        yield f"removed the pin to mode {found[PINNED_MODE]}{_until(found)}: {_reason(found, PIN_REASON, PINNED_BY)}"
     if any(found.values()) and not found[PAUSED_UNTIL] and not found[PINNED_MODE]:
         yield "removed what was left of an override"
+
+
+def _read(annotations: Mapping[str, Any]) -> dict[str, str]:
+    """Every annotation of an override, "" where it is not there."""
+    return {key: shown(text(annotations, key)) for key in OVERRIDES}
+
+
+def _reason(found: Mapping[str, str], why: str, by: str) -> str:
+    return reason_text(found[why], found[by])
+
+
+def _until(found: Mapping[str, str]) -> str:
+    """Until when a pin holds; "" for one without an end."""
+    return f" until {found[PINNED_UNTIL]}" if found[PINNED_UNTIL] else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +167,7 @@ class _Written:
     Attributes:
         application: Of which application.
         ingress: Its Ingress after it.
+        before: The annotations of overrides before it; none where they could not be read.
         author: Who set it.
         session: Connection to the API server.
         state_namespace: Where the controller keeps its state.
@@ -157,6 +175,7 @@ class _Written:
 
     application: Application
     ingress: Object
+    before: Mapping[str, str]
     author: str
     session: KubeSession
     state_namespace: str
@@ -167,8 +186,18 @@ def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, st
     selection = select(options, wanted)
     chosen, session = only(selection.chosen), selection.session
     author = by or _author(session)
-    after = _patch(session, INGRESSES.path(chosen.namespace, chosen.ingress), {**annotations, author_key: author})
-    return _Written(chosen, after, author, session, selection.settings.kubernetes.state_namespace)
+    path = INGRESSES.path(chosen.namespace, chosen.ingress)
+    before = _before(session, path)
+    after = _patch(session, path, {**annotations, author_key: author})
+    return _Written(chosen, after, before, author, session, selection.settings.kubernetes.state_namespace)
+
+
+def _before(session: KubeSession, path: str) -> Mapping[str, str]:
+    """The annotations of overrides that a write replaces: somebody else may have set one a moment ago."""
+    try:
+        return _read(mapping(session.request("GET", path), "metadata", "annotations"))
+    except RemoteError:
+        return {}  # the permission to write it may come without the one to read it
 
 
 def _author(session: KubeSession) -> str:

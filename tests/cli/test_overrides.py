@@ -84,7 +84,7 @@ def test_a_pin_of_an_application_that_the_controller_was_not_given_says_so(clust
     )
     assert "(it runs shop/other); give it the file" in line
     _publish(cluster, configured={"shop/sd21": "another content"}, configError="a fault")
-    assert len(_run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()) == 1, "a pin is carried out all the same"
+    assert "nothing yet" not in _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output, "it is carried out all the same"
     _publish(cluster, configured={}, configError="a fault")
     line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
     assert "(it runs none); it refuses the files that it has" in line
@@ -160,6 +160,18 @@ def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_pa
     output = _run(cluster, tmp_path, "resume").output
     assert output.count("\n") == 1
     assert len(output) < 1000
+
+
+def test_an_override_says_whose_it_replaces(cluster: Cluster, tmp_path: Path) -> None:
+    """Two people act at once in a bad night: the second must learn of the first."""
+    assert len(_run(cluster, tmp_path, "pin", "cost", "--why", "too expensive", "--by", "ann").output.splitlines()) == 1
+    line = _run(cluster, tmp_path, "pin", "capacity", "--why", "users wait", "--by", "bob").output.splitlines()[1]
+    assert line.startswith("It replaces the pin to mode cost until 20")
+    assert line.endswith(": too expensive (ann)")
+    assert len(_run(cluster, tmp_path, "pause", "--why", "drill", "--by", "ann").output.splitlines()) == 1, "a pin stays beside it"
+    line = _run(cluster, tmp_path, "pause", "--why", "works", "--by", "bob").output.splitlines()[1]
+    assert line.startswith("It replaces the pause until 20")
+    assert line.endswith(": drill (ann)")
 
 
 def test_a_reason_and_an_author_are_written_on_one_line(cluster: Cluster, tmp_path: Path) -> None:
