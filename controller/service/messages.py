@@ -213,7 +213,7 @@ def alert_changes(
     coming = then() if said else ""
     messages = []
     for alert in said:
-        then_ = coming.partition(f": {alert.text}")[0]  # what comes next may end with what is wrong, which the alert says already
+        then_ = _without(coming, alert.text)
         again = alert.key in before and not before[alert.key].recalled
         messages.append(replace(_alert(snapshot, alert, mode, resolved=False), next=then_, again=again))
     off = {key: one.off(at) for key, one in before.items() if key not in on}
@@ -221,6 +221,14 @@ def alert_changes(
     offered = {alert.key for alert in said}
     lasting = {key: Raised(alert, at if key in offered else before[key].offered_at) for key, alert in on.items()}
     return {**{key: one for key, one in off.items() if not one.over(at)}, **lasting}, messages
+
+
+def _without(coming: str, said: str) -> str:
+    """What comes next, without what the alert says already: why it comes, or what holds it."""
+    comes, held, guard = coming.partition(f", but {said}")
+    if held:
+        return f"{comes}, but {f'the guard {name}' if (name := guard.strip(' ()')) else 'this'} holds it back"
+    return coming.partition(f": {said}")[0]
 
 
 def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode | None, at: float) -> Iterator[Message]:

@@ -195,3 +195,11 @@ def test_what_comes_next_does_not_say_the_alert_once_more() -> None:
     alert = Alert("held/OverrideUnreadable", "critical", "an override cannot be read")
     _, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, lambda: "changes nothing: an override cannot be read")
     assert came.next == "changes nothing"
+
+
+@pytest.mark.parametrize(("ends", "holds"), [(" (absorbed)", "the guard absorbed"), ("", "this")])
+def test_what_holds_a_mode_change_is_said_once(ends: str, holds: str) -> None:
+    """The alert says it; what comes next names the guard."""
+    alert = Alert("held/ShortageAbsorbed", "warning", "inf2 cannot get capacity, but the ready replicas carry the demand")
+    _, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, lambda: f"would fail over to capacity mode, but {alert.text}{ends}")
+    assert came.next == f"would fail over to capacity mode, but {holds} holds it back"
