@@ -11,7 +11,7 @@ from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle, Unit
 from controller.policy.standby import needed
-from controller.signals.karpenter import POOL_LABEL
+from controller.signals.node_labels import POOL_LABEL
 from controller.signals.objects import Object, integer, items, mapping, pinned_values, text
 
 

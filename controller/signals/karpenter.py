@@ -6,14 +6,11 @@ server keeps events. An event and its NodeClaim arrive in either order; therefor
 
 from __future__ import annotations
 
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from controller.catalog.instances import INSTANCES, maker_of
-from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import Offering
@@ -21,21 +18,29 @@ from controller.signals.classify import (
     RefusalMessage,
     classify_create_error,
     classify_refusal,
-    is_passing,
     limited_pools,
     unavailable_pools,
 )
-from controller.signals.instance_labels import TYPE_LABEL, InstanceFilter, instance_filter
+from controller.signals.instance_labels import InstanceFilter
 from controller.signals.launchable import Room, Terms
+from controller.signals.node_claims import (
+    RETENTION_S,
+    Claim,
+    has_type,
+    is_reported,
+    is_reserved,
+    launch_of,
+    never_less,
+    offering_of,
+    pool_in_name,
+    read_claim,
+)
+from controller.signals.node_pools import Pool, fell, read_pool, room_of, takes
 from controller.signals.objects import (
     Object,
-    condition,
-    dig,
     event_component,
     event_time,
-    in_values,
     items,
-    mapping,
     name_of,
     put,
     quantity,
@@ -43,77 +48,18 @@ from controller.signals.objects import (
 )
 from controller.signals.refusals import not_ended, summed_up
 
-POOL_LABEL: Final = "karpenter.sh/nodepool"
-ZONE_LABEL: Final = "topology.kubernetes.io/zone"
-CAPACITY_LABEL: Final = "karpenter.sh/capacity-type"
-RESERVATION_LABEL: Final = "karpenter.k8s.aws/capacity-reservation-id"
-RESERVATION_TYPE_LABEL: Final = "karpenter.k8s.aws/capacity-reservation-type"
-
 COMPONENTS: Final = frozenset({"karpenter", "eks-auto-mode/compute"})
 """The names under which Karpenter reports events: one's own installation, and that of EKS Auto Mode (docs/research/auto-mode.md)."""
 
-_RETENTION_S: Final = 3600.0  # the API server's default event TTL
 _REPLACEMENT_TTL_S: Final = 900.0
 _LIMIT_SAID_S: Final = 600.0  # Karpenter says it of each pod that waits at least once in five minutes
 _MAX_CLAIMS: Final = 20_000
 _MAX_FAILURES: Final = 5_000
-_MAX_REASON: Final = 64  # of a condition: a word
 _MAX_TYPES: Final = 1_000  # more than EC2 has
 _MAX_MARKS: Final = 1_000  # far more than NodePools, or than consolidation launches in an hour
-_UNSTATED: Final = ("on-demand", "spot")
-"""What Karpenter may ask for through a NodePool that requires no capacity type (`getCapacityType` in its AWS provider, which asks for spot
-first). What is reserved depends on the node class."""
 _MAX_PODS: Final = 10_000  # that wait and of which Karpenter said something
 _MAX_EARLY: Final = 1024
 _ANYWHERE: Final = ""  # is no name of a NodePool
-_OF_EVERY_NODE: Final = frozenset({"cpu", "memory", "nodes", "pods", "ephemeral-storage"})
-"""Resources of which every node takes some. Of an accelerator's only those take some that have it."""
-_SUFFIX: Final = re.compile(r"-[a-z0-9]{5}$")
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    name: str
-    uid: str
-    pool: str
-    created: float
-    instance_types: tuple[str, ...]
-    zones: tuple[str, ...]
-    capacity_types: tuple[str, ...]
-    inexact: tuple[str, ...]  # those of these three that do not say everything, by the names of the fields of `Refusal`
-    launched: float | None
-    registered: float | None
-    initialized: float | None
-    launched_type: str
-    launched_zone: str
-    create_error: str
-    create_error_at: float | None
-    passing: str  # why its launch fails for now, "" where it does not: it says nothing of capacity
-    launched_capacity: str
-    order: int  # of its first delivery, 0 where that was in a list
-    devices: int
-    leaving: float | None  # since when it is being deleted; None: it is not
-    seen: float  # when it was first delivered
-    gone: float | None = None  # when its deletion was seen
-    reservation: str = ""  # the capacity reservation that it runs in, "" for none
-    block: bool = False  # which is a Capacity Block
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """What is kept of a NodePool.
-
-    `unusable` says why Karpenter launches nothing through it for pods that wait, "" where it may. `node_class` names its node class, by API
-    group and name.
-    """
-
-    instances: InstanceFilter
-    zones: tuple[str, ...]
-    capacity_types: tuple[str, ...]
-    limits: Mapping[str, object]
-    used: Mapping[str, object]
-    unusable: str
-    node_class: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +98,7 @@ class _Read:
     """A refusal, and what it was made of: there are thousands, and each new one has an observation made of all."""
 
     refused: _RefusedClaim
-    of: _Claim | None
+    of: Claim | None
     marked: _Mark | None
     through: tuple[str, tuple[str, ...]]  # its NodePool, and the capacity types of that
     refusal: Refusal
@@ -177,8 +123,8 @@ class KarpenterView:
     """NodeClaims, NodePools and Karpenter's events, kept as far as decisions need them. Not thread-safe: `ClusterView` locks."""
 
     def __init__(self) -> None:
-        self._live: dict[str, _Claim] = {}
-        self._gone: OrderedDict[str, _Claim] = OrderedDict()  # tombstones, the oldest first
+        self._live: dict[str, Claim] = {}
+        self._gone: OrderedDict[str, Claim] = OrderedDict()  # tombstones, the oldest first
         self._refused: dict[str, _RefusedClaim] = {}
         self._refusals: dict[str, _Read] = {}
         self._replacements: dict[str, _Mark] = {}
@@ -188,7 +134,7 @@ class KarpenterView:
         # By NodePool, its limits and what it used when Karpenter last called it limited, if it was known then.
         self._limit_then: dict[str, tuple[Mapping[str, object], Mapping[str, object]]] = {}
         self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool; `_ANYWHERE`: of the pod itself
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
         self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
         self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
@@ -229,13 +175,13 @@ class KarpenterView:
         name = name_of(obj)
         if not name:
             return ()
-        claim = _read_claim(obj, now, 0 if listed else self._next())
+        claim = read_claim(obj, now, 0 if listed else self._next())
         pool_before, shown_before = self.pool_of(name), self._shown(name, now)
         before = self._no_longer_live(name) or self._gone.pop(name, None)
         if before is not None:
             self._unlink(before)
             if before.uid == claim.uid or not (before.uid and claim.uid):
-                claim = _never_less(before, claim)
+                claim = never_less(before, claim)
         if kind == "DELETED":
             self._bury(claim, now)
         else:
@@ -254,7 +200,7 @@ class KarpenterView:
         asked = moved or shown.asked != shown_before.asked  # which is a part of its refusal
         return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying, *(self._pools_refused(name) if asked else ()))))
 
-    def _types_seen(self, claim: _Claim) -> bool:
+    def _types_seen(self, claim: Claim) -> bool:
         """Keeps the types that a claim names, and whether that is news. The claims of a cycle leave out what EC2 has refused."""
         known = self._types.setdefault(claim.pool, set()) if len(self._types) < _MAX_MARKS else self._types.get(claim.pool, set())
         count, first = len(known), claim.pool in self._types and bool(claim.instance_types) and claim.pool not in self._listing
@@ -268,37 +214,37 @@ class KarpenterView:
         claim, refused = self._claim(name), name in self._refused
         if claim is None:
             return _Shown()
-        launched = _is_reported(claim, now)
-        counts = _has_type(claim) or (claim.launched is not None and claim.pool in self._reserved)
+        launched = is_reported(claim, now)
+        counts = has_type(claim) or (claim.launched is not None and claim.pool in self._reserved)
         live = name in self._live and counts
         return _Shown(
-            _launch(claim) if launched else None,
-            (_offering(claim), claim.reservation, claim.block) if live else None,
+            launch_of(claim) if launched else None,
+            (offering_of(claim), claim.reservation, claim.block) if live else None,
             (claim.instance_types, claim.zones, claim.capacity_types, claim.inexact) if refused else None,
             (claim.create_error, claim.create_error_at, claim.gone) if claim.create_error and not refused else None,
             claim.passing if name in self._live else "",
         )
 
-    def _now_live(self, claim: _Claim) -> None:
+    def _now_live(self, claim: Claim) -> None:
         self._live[claim.name] = claim
         self._claims_of.setdefault(claim.pool, set()).add(claim.name)
-        if _is_reserved(claim):
+        if is_reserved(claim):
             self._reserved[claim.pool] += 1
-        if _has_type(claim):
-            self._running.setdefault(claim.pool, Counter())[_offering(claim)] += 1
+        if has_type(claim):
+            self._running.setdefault(claim.pool, Counter())[offering_of(claim)] += 1
 
-    def _no_longer_live(self, name: str) -> _Claim | None:
+    def _no_longer_live(self, name: str) -> Claim | None:
         """Takes a claim out of those that exist; None where it is not among them. It stays among the names of its NodePool."""
         claim = self._live.pop(name, None)
-        if claim is not None and _is_reserved(claim):
+        if claim is not None and is_reserved(claim):
             self._reserved[claim.pool] -= 1
             if not self._reserved[claim.pool]:
                 del self._reserved[claim.pool]
-        if claim is not None and _has_type(claim):
+        if claim is not None and has_type(claim):
             nodes = self._running[claim.pool]
-            nodes[_offering(claim)] -= 1
-            if not nodes[_offering(claim)]:
-                del nodes[_offering(claim)]
+            nodes[offering_of(claim)] -= 1
+            if not nodes[offering_of(claim)]:
+                del nodes[offering_of(claim)]
             if not nodes:
                 del self._running[claim.pool]
         return claim
@@ -340,7 +286,7 @@ class KarpenterView:
             fewer_types = bool(self._types.pop(name, None))
             self._listing.discard(name)
         else:
-            put(self._pools, name, _read_pool(obj))
+            put(self._pools, name, read_pool(obj))
         if not fewer_types and self._pool_shown(name, now) == before:
             return ()
         refused = self._refused_of.get(name, ()) if self.capacity_types(name) != bound else ()  # others see these refusals by them
@@ -353,10 +299,10 @@ class KarpenterView:
         if pool is None:
             return ()
         limit = self._limit(name, pool, now, _LIMIT_SAID_S)
-        lacking = Room(_room(pool)).lacking(pool.instances) if pool.limits else ()
+        lacking = Room(room_of(pool)).lacking(pool.instances) if pool.limits else ()
         return pool.instances, self._zones(pool), pool.capacity_types, pool.unusable, limit, lacking
 
-    def _zones(self, pool: _Pool) -> tuple[str, ...]:
+    def _zones(self, pool: Pool) -> tuple[str, ...]:
         """Where a NodePool may launch: the zones that it asks for and in which its node class has a subnet; () where neither is known."""
         subnets = self._classes.get(pool.node_class, ())
         return tuple(zone for zone in pool.zones if zone in subnets) or pool.zones or subnets
@@ -432,7 +378,7 @@ class KarpenterView:
         """
         kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
         at = event_time(obj)
-        if not name or at is None or now - at > _RETENTION_S:
+        if not name or at is None or now - at > RETENTION_S:
             return ()
         pool = self.pool_of(name) if kind == "NodeClaim" else name
         buying: tuple[str, ...] = ()
@@ -532,7 +478,7 @@ class KarpenterView:
         claim, known = new.claim, self._refused.get(new.claim)
         if known is not None:
             self._unname(known)
-            known = known if new.at - known.at <= _RETENTION_S else None  # of a later NodeClaim: names of five random letters repeat
+            known = known if new.at - known.at <= RETENTION_S else None  # of a later NodeClaim: names of five random letters repeat
         if not new.refusal.parsed and known is None:
             self.unparsed += 1
         if known is not None:
@@ -562,14 +508,14 @@ class KarpenterView:
         refused = self._refused.get(claim)
         return () if refused is None else self._pools_buying({instance_type for instance_type, _ in refused.refusal.offerings})
 
-    def _bury(self, claim: _Claim, now: float) -> None:
+    def _bury(self, claim: Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
         self._gone[claim.name] = replace(claim, gone=now)
         self._claims_of.setdefault(claim.pool, set()).add(claim.name)
-        while len(self._gone) > _MAX_CLAIMS or now - (next(iter(self._gone.values())).gone or now) > _RETENTION_S:
+        while len(self._gone) > _MAX_CLAIMS or now - (next(iter(self._gone.values())).gone or now) > RETENTION_S:
             self._forget(next(iter(self._gone.values())))
 
-    def _forget(self, claim: _Claim) -> None:
+    def _forget(self, claim: Claim) -> None:
         """Drops a tombstone. A refusal of that claim stays; its pool can then only be read off the claim's name."""
         del self._gone[claim.name]
         self._unlink(claim)
@@ -581,7 +527,7 @@ class KarpenterView:
             self._refused_of.setdefault(self.pool_of(claim.name), set()).add(claim.name)
         self._changed(claim.pool, self.pool_of(claim.name))
 
-    def _unlink(self, claim: _Claim) -> None:
+    def _unlink(self, claim: Claim) -> None:
         _drop(self._claims_of, claim.pool, claim.name)
 
     def _changed(self, *pools: str) -> tuple[str, ...]:
@@ -609,8 +555,8 @@ class KarpenterView:
         for claim in (self._claim(one) for one in self._claims_of.get(name, ())):
             if claim is None:
                 continue
-            if _is_reported(claim, now):
-                launches.append(_launch(claim))
+            if is_reported(claim, now):
+                launches.append(launch_of(claim))
             stuck = self._stuck(claim, now, window_s)
             if stuck is not None:
                 refusals.append(stuck)
@@ -635,13 +581,13 @@ class KarpenterView:
     def _launches(self, pool: str, kinds: tuple[str, ...]) -> list[Launch]:
         """The launches of a NodePool, without those of another capacity type than these; () for any."""
         claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
-        launches = (_launch(claim) for claim in claims if claim is not None and claim.launched is not None)
+        launches = (launch_of(claim) for claim in claims if claim is not None and claim.launched is not None)
         return [one for one in launches if not kinds or not one.capacity_type or one.capacity_type in kinds]
 
     def terms(self, pool: str) -> Terms:
         """What a NodePool may launch; anything where it is not known."""
         known = self._pools.get(pool)
-        asked, room = (known.instances, _room(known)) if known is not None else (InstanceFilter(), {})
+        asked, room = (known.instances, room_of(known)) if known is not None else (InstanceFilter(), {})
         return Terms(asked, Room(room), tuple(sorted(self._types.get(pool, ()))), pool in self._listing)
 
     def running(self, pool: str) -> Mapping[Offering, int]:
@@ -657,13 +603,13 @@ class KarpenterView:
         """Grows with every change of what is known of a NodePool."""
         return self._lists, self._changes.get(pool, 0)
 
-    def _claim(self, name: str) -> _Claim | None:
+    def _claim(self, name: str) -> Claim | None:
         return self._live.get(name) or self._gone.get(name)
 
     def pool_of(self, claim: str) -> str:
         """The NodePool of a NodeClaim; from its name where the claim itself was never seen."""
         known = self._claim(claim)
-        return known.pool if known is not None and known.pool else _SUFFIX.sub("", claim)
+        return known.pool if known is not None and known.pool else pool_in_name(claim)
 
     def _refusal(self, refused: _RefusedClaim, pool: str) -> Refusal:
         """What an observation says of a refused claim; the same object until something else is known of it."""
@@ -697,7 +643,7 @@ class KarpenterView:
         self._refusals[refused.claim] = _Read(refused, claim, marked, through, made)
         return made
 
-    def _stuck(self, claim: _Claim, now: float, window_s: float) -> Refusal | None:
+    def _stuck(self, claim: Claim, now: float, window_s: float) -> Refusal | None:
         """A NodeClaim whose launch failed with an error outside the capacity class: no event, it lingers up to five minutes."""
         if claim.launched is not None or claim.name in self._refused or claim.create_error_at is None:
             return None
@@ -739,7 +685,7 @@ class KarpenterView:
             held=self._held(name),
         )
 
-    def _problem(self, name: str, pool: _Pool | None) -> str:
+    def _problem(self, name: str, pool: Pool | None) -> str:
         if pool is None:
             return "does not exist" if self._pools_known else "not known"
         return pool.unusable or self._failing(name)
@@ -758,13 +704,13 @@ class KarpenterView:
         found = Counter((one.launched_type, one.reservation, one.block) for one in claims if one.launched is not None)
         return tuple(Held(kind, reservation, count, block) for (kind, reservation, block), count in sorted(found.items()))
 
-    def _limit(self, name: str, pool: _Pool | None, now: float, window_s: float) -> str:
+    def _limit(self, name: str, pool: Pool | None, now: float, window_s: float) -> str:
         limits, used = (pool.limits, pool.used) if pool is not None else ({}, {})
         for resource, limit in limits.items():
             allowed, present = quantity(limit), quantity(used.get(resource, "0"))
             if allowed is None or present is None:
                 continue
-            if present > allowed or (present == allowed and _takes(pool, resource)):
+            if present > allowed or (present == allowed and takes(pool, resource)):
                 return shown(f"limit of {resource} reached: {used.get(resource, '0')} of {limit}")
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
@@ -772,184 +718,13 @@ class KarpenterView:
         if said is None or now - said.at > min(window_s, _LIMIT_SAID_S):
             return ""
         then = self._limit_then.get(name)
-        over = (then is not None and (limits != then[0] or _fell(then[1], used))) or self._launched_after(name, said.stamp)
+        over = (then is not None and (limits != then[0] or fell(then[1], used))) or self._launched_after(name, said.stamp)
         return "" if over else "at its limit for the waiting pods, Karpenter says"
 
     def _launched_after(self, pool: str, stamp: float) -> bool:
         """Whether a NodeClaim that was created after a time got an instance: Karpenter counts one in flight as its largest type."""
         claims = (self._claim(one) for one in self._claims_of.get(pool, ()))
         return any(one is not None and one.launched is not None and one.created > stamp for one in claims)
-
-
-def _fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
-    """Whether a NodePool uses less of some resource than before."""
-    pairs = [(quantity(value), quantity(after.get(name, "0"))) for name, value in before.items()]
-    return any(then is not None and now is not None and now < then for then, now in pairs)
-
-
-def _takes(pool: _Pool | None, resource: str) -> bool:
-    """Whether every node of a NodePool takes some of a resource, as far as its types are known. A limit just reached is full then."""
-    if resource in _OF_EVERY_NODE:
-        return True
-    types = [one for one in INSTANCES if pool is not None and pool.instances.restricts and pool.instances.admits(one)]
-    return bool(types) and all(maker is not None and maker.resource == resource for maker in map(maker_of, types))
-
-
-def _room(pool: _Pool) -> dict[str, tuple[str, str]]:
-    """By resource, the limit of a NodePool and what its nodes take."""
-    return {name: (shown(str(limit)), shown(str(pool.used.get(name, "0")))) for name, limit in pool.limits.items()}
-
-
-def _read_pool(obj: Object) -> _Pool:
-    requirements = items(obj, "spec", "template", "spec", "requirements")
-    reference = mapping(obj, "spec", "template", "spec", "nodeClassRef")
-    return _Pool(
-        instances=instance_filter(requirements),
-        zones=in_values(requirements, ZONE_LABEL)[0],
-        capacity_types=in_values(requirements, CAPACITY_LABEL)[0] if _requires(requirements, CAPACITY_LABEL) else _UNSTATED,
-        limits=mapping(obj, "spec", "limits"),
-        used=mapping(obj, "status", "resources"),
-        unusable=_unusable(obj),
-        node_class=(text(reference, "group"), text(reference, "name")),
-    )
-
-
-def _requires(requirements: Sequence[object], label: str) -> bool:
-    return any(text(one, "key") == label for one in requirements)
-
-
-def _unusable(obj: Object) -> str:
-    """Why Karpenter's scheduler leaves a NodePool out; "" where it does not.
-
-    It considers those whose condition Ready is True, without a number of replicas of their own, and that are not being deleted
-    (`NewScheduler` in its `provisioner.go`). Versions before 1.0 had no such condition.
-    """
-    if text(obj, "metadata", "deletionTimestamp"):
-        return "being deleted"
-    if dig(obj, "spec", "replicas") is not None:
-        return "static: it keeps its own number of nodes"
-    ready = condition(obj, "Ready")
-    return "" if text(ready, "status") in {"", "True"} else f"not ready: {shown(text(ready, 'reason'))}"
-
-
-def _read_claim(obj: Object, now: float, order: int) -> _Claim:
-    labels = mapping(obj, "metadata", "labels")
-    requirements = items(obj, "spec", "requirements")
-    types, exact_types = in_values(requirements, TYPE_LABEL)
-    zones, exact_zones = in_values(requirements, ZONE_LABEL)
-    capacity_types, exact_capacity = in_values(requirements, CAPACITY_LABEL)
-    exact = {"instance_types": exact_types, "zones": exact_zones, "capacity_types": exact_capacity}
-    launched = condition(obj, "Launched")
-    error = shown(text(launched, "reason"), _MAX_REASON) if text(launched, "status") == "Unknown" else ""
-    failing = error if classify_create_error(error) is not None else ""
-    name = name_of(obj)
-    return _Claim(
-        name=name,
-        uid=text(obj, "metadata", "uid"),
-        pool=text(labels, POOL_LABEL) or _owner(obj) or _SUFFIX.sub("", name),
-        created=parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or now,
-        instance_types=types,
-        zones=zones,
-        capacity_types=capacity_types,
-        inexact=tuple(field for field, said in exact.items() if not said),
-        launched=_since(launched, now) or (now if text(obj, "status", "providerID") else None),
-        registered=_since(condition(obj, "Registered"), now),
-        initialized=_since(condition(obj, "Initialized"), now),
-        launched_type=text(labels, TYPE_LABEL),
-        launched_zone=text(labels, ZONE_LABEL),
-        create_error=failing,
-        create_error_at=min(parse_rfc3339(text(launched, "lastTransitionTime")) or now, now) if failing else None,
-        passing=error if is_passing(error) else "",
-        launched_capacity=text(labels, CAPACITY_LABEL),
-        reservation=text(labels, RESERVATION_LABEL),
-        block=text(labels, RESERVATION_TYPE_LABEL) == "capacity-block",
-        order=order,
-        devices=devices(mapping(obj, "spec", "resources", "requests")),
-        leaving=_leaving(obj, now),
-        seen=now,
-    )
-
-
-def _leaving(obj: Object, now: float) -> float | None:
-    """Since when an object is being deleted, None where it is not."""
-    deleted = text(obj, "metadata", "deletionTimestamp")
-    return min(parse_rfc3339(deleted) or now, now) if deleted else None
-
-
-def devices(requests: Mapping[str, object]) -> int:
-    """How many accelerators something asks for: of the resources that device plugins name, the largest count; 0 where there is none."""
-    counts = [quantity(value) for name, value in requests.items() if "/" in name]
-    return max((int(count) for count in counts if count is not None and count > 0), default=0)
-
-
-def _owner(obj: Object) -> str:
-    for owner in items(obj, "metadata", "ownerReferences"):
-        if text(owner, "kind") == "NodePool":
-            return text(owner, "name")
-    return ""
-
-
-def _is_reserved(claim: _Claim) -> bool:
-    """Whether an instance of the claim runs in a reservation."""
-    return claim.launched is not None and bool(claim.reservation)
-
-
-def _is_reported(claim: _Claim, now: float) -> bool:
-    """Whether an observation says that it was launched: for an hour, and for as long as its node has joined and is not usable."""
-    if claim.launched is None:
-        return False
-    unusable = claim.registered is not None and claim.initialized is None and claim.gone is None
-    return unusable or now - claim.launched <= _RETENTION_S
-
-
-def _offering(claim: _Claim) -> Offering:
-    """What its instance was launched as."""
-    return claim.launched_type, claim.launched_zone, claim.launched_capacity
-
-
-def _has_type(claim: _Claim) -> bool:
-    """Whether an instance of the claim exists whose type is known."""
-    return claim.launched is not None and bool(claim.launched_type)
-
-
-def _since(entry: Mapping[str, object], now: float) -> float | None:
-    """Since when a condition is true, None where it is not."""
-    return min(parse_rfc3339(text(entry, "lastTransitionTime")) or now, now) if text(entry, "status") == "True" else None
-
-
-def _never_less(before: _Claim, after: _Claim) -> _Claim:
-    """A claim on its way out may lose conditions; what it once reached stays true. The first sight of each step keeps its time."""
-    return replace(
-        after,
-        created=min(before.created, after.created),
-        order=before.order,
-        seen=before.seen,
-        launched=before.launched if before.launched is not None else after.launched,
-        registered=before.registered if before.registered is not None else after.registered,
-        initialized=before.initialized if before.initialized is not None else after.initialized,
-        create_error=after.create_error or before.create_error,
-        create_error_at=before.create_error_at if before.create_error_at is not None else after.create_error_at,
-    )
-
-
-def _launch(claim: _Claim) -> Launch:
-    assert claim.launched is not None  # noqa: S101 - the caller checked
-    return Launch(
-        claim=claim.name,
-        pool=claim.pool,
-        created=claim.created,
-        launched=claim.launched,
-        registered=claim.registered,
-        initialized=claim.initialized,
-        instance_type=claim.launched_type,
-        zone=claim.launched_zone,
-        capacity_type=claim.launched_capacity,
-        order=claim.order,
-        devices=claim.devices,
-        gone=claim.leaving is not None or claim.gone is not None,
-        asked_at=min(claim.created, claim.seen),
-        unjoined_at=None if claim.registered is not None else claim.gone if claim.leaving is None else claim.leaving,
-    )
 
 
 def _drop(index: dict[str, set[str]], pool: str, name: str) -> None:

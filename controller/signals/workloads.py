@@ -18,9 +18,9 @@ from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler,
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import ATTRIBUTES, keeps_clients
 from controller.signals.instance_labels import TYPE_LABEL
-from controller.signals.karpenter import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.launchable import Placement, placement_of
 from controller.signals.load_balancer.request import port_of
+from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.objects import (
     Object,
     behind,

@@ -11,7 +11,7 @@ from controller.doctor.cluster.presence import absent, described, runs, stopped
 from controller.doctor.cluster.workload import tolerates
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
 from controller.policy import text as words
-from controller.signals.karpenter import POOL_LABEL
+from controller.signals.node_labels import POOL_LABEL
 from controller.signals.objects import Object, condition, items, mapping, name_of, text
 
 _NVIDIA = ("nvidia.com/gpu",)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from controller.clock import format_rfc3339
 from controller.signals.instance_labels import DOMAINS, TYPE_LABEL
-from controller.signals.karpenter import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
+from controller.signals.node_labels import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
 from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Offering, event_message
