@@ -169,7 +169,7 @@ def test_a_pass_for_a_change_postpones_no_turn(fleet: Rounds) -> None:
 @pytest.mark.parametrize("moment", ["before the round", "in the round", "before the wait"])
 def test_a_stop_at_any_moment_ends_the_loop(moment: str) -> None:
     """A signal may come between any two steps. One whose wake-up was cleared made the process wait for an interval."""
-    service = cast("Service", SimpleNamespace(_stop=threading.Event(), _wake=threading.Event()))
+    service = cast("Service", SimpleNamespace(_stop=threading.Event(), _wake=threading.Event(), _follow_clock=lambda: None))
     waited: list[bool] = []
 
     def at(now: str) -> None:
