@@ -74,6 +74,40 @@ def test_a_client_that_leaves_before_the_first_event_ends_the_generation() -> No
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("ending", [{"max_tokens": 3}, {"max_tokens": 2000, "stop": ["d"]}], ids=["limit", "stop"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_does_not_wait_for_longer_ones_in_its_batch(alphabet: list[str], ending: dict[str, object], stream: bool) -> None:
+    """It is whole when its own text ends; what shares the batch goes on, and is answered as if it were alone."""
+
+    async def run() -> None:
+        async with loaded(echo(app="m", max_new_tokens=2000, batch_buckets="2")) as service, client(service) as http:
+
+            async def post(prompt: str, body: dict[str, object]) -> httpx.Response:
+                return await http.post(COMPLETIONS, json={"model": "m", "prompt": prompt, **body}, timeout=None)
+
+            before = asyncio.create_task(post("before", {"max_tokens": 100}))
+            await until(lambda: alphabet == ["before"])
+            usage = {"stream_options": {"include_usage": True}} if stream else {}
+            both = [
+                asyncio.create_task(post("long", {"max_tokens": 2000})),
+                asyncio.create_task(post("short", {**ending, **usage, "stream": stream})),
+            ]
+            long, short = both
+            answer = await short
+            assert not long.done()
+            assert (await before).status_code == 200
+            assert sorted(alphabet[1:]) == ["long", "short"]
+            events = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line and not line.endswith("[DONE]")] if stream else []
+            choices = [choice for event in events or [answer.json()] for choice in event["choices"]]
+            assert "".join(choice["text"] for choice in choices) == "abc"
+            assert choices[-1]["finish_reason"] == ("stop" if "stop" in ending else "length")
+            assert (events or [answer.json()])[-1]["usage"]["completion_tokens"] >= 3
+            assert service._workers[0].in_flight is not None
+            assert (await long).json()["choices"][0]["text"] == "".join(chr(ord("a") + number % 26) for number in range(2000))
+
+    asyncio.run(run())
+
+
 @pytest.mark.usefixtures("alphabet")
 def test_texts_that_the_model_cannot_take_are_the_clients_mistake() -> None:
     """Not a failure of the server, which clients would send again: too long, or half of a character."""

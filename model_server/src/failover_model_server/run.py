@@ -12,14 +12,14 @@ class Abandoned(Exception):
 
 
 def _drop(place: int, part: object) -> None:
-    """For a batch whose callers want whole outputs alone."""
+    """For a batch whose callers want whole outputs alone, and all at its end."""
 
 
 class Run:
     """What a backend and the server tell each other while a batch runs.
 
-    The event loop calls `leave` and `enough`; the backend's thread calls `step` and `emit`, and reads `over`. Each attribute has one
-    writing thread.
+    The event loop calls `leave`, `enough` and `answered`; the backend's thread calls `step`, `emit` and `finish`, and reads `over`. Each
+    attribute has one writing thread.
 
     Args:
         waiting: items that somebody waits for; they come first in the batch.
@@ -27,6 +27,7 @@ class Run:
         emit: takes (place in the batch, part of its output), on the backend's thread; must not block or raise.
         work: the most `Item.work` of the batch.
         clock: monotonic seconds.
+        finish: takes (place in the batch, its whole output), as `emit` does.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Run:
         emit: Callable[[int, object], None] = _drop,
         work: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        finish: Callable[[int, object], None] = _drop,
     ) -> None:
         self.over = [False] * waiting + [True] * (size - waiting)
         """Whether the item in this place may end early: its caller has gone or has enough, or it only fills the batch up."""
@@ -43,6 +45,8 @@ class Run:
         self.work = work
         self.emit = emit
         """Hands on a part of an output, as a token, before the whole is there."""
+        self.finish = finish
+        """Hands on the whole output of an item that has ended before the batch. The batch's own outputs have it too."""
         self.steps = 0
         """Steps reported so far."""
         self.gaps: list[float] = []
@@ -67,6 +71,10 @@ class Run:
     def enough(self, place: int) -> None:
         """The caller has all that it wants of this item, and waits for its output: a stop sequence has come."""
         self.over[place] = True
+
+    def answered(self, place: int) -> None:
+        """The caller of this item has its whole output."""
+        self._left[place] = True
 
     @property
     def left(self) -> Sequence[bool]:

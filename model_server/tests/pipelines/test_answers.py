@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from failover_model_server.run import Run
 
 from tests.pipelines.models import MAKERS
 from tests.pipelines.serving import REQUESTS, Serving, pixels
@@ -145,6 +146,28 @@ def test_greedy_text_is_that_of_generate(name: str, model: Model) -> None:
         new = expected[0, inputs["input_ids"].shape[1] :]
         text = tokenizer.decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert serving.answer({"prompt": prompt, "max_new_tokens": 9})[0].response == text
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_text_is_whole_when_it_ends_not_when_its_batch_does(static: bool, model: Model) -> None:
+    """At its limit of tokens or where its caller has enough; the batch goes on to the end of the longest, with the same outputs."""
+    serving = Serving("llama", model("llama"), static_shapes=static)
+    items = serving.prepare([{"prompt": prompt, "max_new_tokens": most} for prompt, most in (("abc", 3), ("the film", 12), ("a", 12))])
+    alone: list[Any] = [serving.backend.run([item], Run(1, 1))[0] for item in items]
+    found: dict[int, tuple[int, Any]] = {}
+
+    class Stepping(Run):
+        def step(self) -> None:
+            super().step()
+            if self.steps == 5:
+                self.enough(2)
+
+    run = Stepping(3, 3, finish=lambda place, output: found.update({place: (run.steps, output)}))
+    outputs: list[Any] = list(serving.backend.run(items, run))
+    assert [found[place][1] for place in range(3)] == outputs
+    assert outputs[:2] == alone[:2]
+    assert outputs[2].tokens == alone[2].tokens[:6]
+    assert {place: steps for place, (steps, _) in found.items()} == {0: 3, 1: 12, 2: 6}
 
 
 def test_a_picture_is_that_of_diffusers(model: Model) -> None:

@@ -59,6 +59,7 @@ class Alphabet(Backend):
         prompts = [item.payload for item in items if isinstance(item.payload, Prompt)]
         self.ran.extend("".join(map(chr, prompt.tokens)) for prompt in prompts)
         made: list[list[int]] = [[] for _ in prompts]
+        going = set(range(len(prompts)))
         for step in range(max(prompt.max_new_tokens for prompt in prompts)):
             time.sleep(0.001)
             for place, prompt in enumerate(prompts):
@@ -67,6 +68,9 @@ class Alphabet(Backend):
                     if prompt.stream:
                         run.emit(place, made[place][-1])
             run.step()
+            for place in [place for place in going if run.over[place] or step + 1 >= prompts[place].max_new_tokens]:
+                going.discard(place)
+                run.finish(place, Completion(tuple(made[place]), stopped=False))
         return [Completion(tuple(tokens), stopped=False) for tokens in made]
 
     def warmed(self) -> None:

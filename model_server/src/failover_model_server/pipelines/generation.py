@@ -14,7 +14,7 @@ from failover_model_server.pipelines.sampling import RowLimits, RowSampler
 from failover_model_server.pipelines.weights import load_weights
 from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
-from failover_model_server.tasks.payloads import Completion, Prompt
+from failover_model_server.tasks.payloads import Prompt
 from failover_model_server.tasks.text_generation import TextGeneration
 
 
@@ -66,7 +66,8 @@ class GenerationPipeline(Pipeline):
         prompts = [item.payload for item in items if isinstance(item.payload, Prompt)]
         width = _padded_length(items[0]) if self.placement.static_shapes else max(len(prompt.tokens) for prompt in prompts)
         ids, mask = self._pad(prompts, width)
-        sampler, limits = RowSampler(prompts, ids.device), RowLimits(prompts, width, self.ends, run, ids.device)
+        sampler = RowSampler(prompts, ids.device)
+        limits = RowLimits(prompts, width, self.ends, run, sampler.broken)
         with torch.inference_mode():
             output = self.model.generate(
                 ids,
@@ -77,8 +78,8 @@ class GenerationPipeline(Pipeline):
                 stopping_criteria=[limits],
                 **self._cache(),
             )
-        rows, broken = output[:, width:].tolist(), sampler.broken.tolist()
-        return [None if bad else self._completion(row[:length]) for row, length, bad in zip(rows, limits.lengths, broken, strict=True)]
+        limits.end(output)
+        return limits.completions
 
     def _pad(self, prompts: Sequence[Prompt], width: int) -> tuple[torch.Tensor, torch.Tensor]:
         ids = torch.full((len(prompts), width), self.fill, dtype=torch.int64)
@@ -89,11 +90,6 @@ class GenerationPipeline(Pipeline):
             ids[row, place] = torch.tensor(prompt.tokens)
             mask[row, place] = 1
         return ids.to(self.placement.device), mask.to(self.placement.device)
-
-    def _completion(self, row: Sequence[int]) -> Completion:
-        """The row up to the token that ends it: what follows is padding."""
-        end = next((place for place, token in enumerate(row) if token in self.ends), None)
-        return Completion(tuple(row[:end]), stopped=end is not None)
 
     def _cache(self) -> dict[str, Any]:
         """With static shapes a cache of the one length that holds everything: one graph for the steps, whatever the prompt."""

@@ -11,7 +11,7 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
 from failover_model_server.run import Run
-from failover_model_server.tasks.payloads import Prompt
+from failover_model_server.tasks.payloads import Completion, Prompt
 
 SMALLEST = torch.finfo(torch.float32).tiny
 """Instead of the 0 that `rand` may give, whose logarithm is infinite."""
@@ -55,25 +55,27 @@ def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Ends each row at its own limit of new tokens, or when it needs no more; reports each step and hands on its tokens.
+    """Ends each row at its own end: a token that ends the text, its limit of new tokens, or that it needs no more. Reports each step.
+
+    It hands on the tokens of rows that are streamed, and each row as a whole once it has ended: `generate` goes on until all have.
 
     Args:
         prompts: of the rows.
         width: that they are padded to.
         ends: tokens that end a text; they are not handed on.
         run: of the batch.
-        device: of the limits.
+        broken: whether each row has had logits that were no numbers; another writes it.
     """
 
-    def __init__(self, prompts: Sequence[Prompt], width: int, ends: Sequence[int], run: Run, device: torch.device) -> None:
+    def __init__(self, prompts: Sequence[Prompt], width: int, ends: Sequence[int], run: Run, broken: torch.Tensor) -> None:
+        self.prompts = prompts
         self.width = width
-        self.ends = ends
+        self.ends = frozenset(ends)
         self.run = run
-        self.most = [prompt.max_new_tokens for prompt in prompts]
-        self.limits = torch.tensor(self.most, device=device)
-        self.streamed = {row for row, prompt in enumerate(prompts) if prompt.stream}
-        self.lengths = list(self.most)
-        """New tokens of each row before those with which `generate` fills it up while others of the batch go on."""
+        self.broken = broken
+        self.going = set(range(len(prompts)))
+        self.completions: list[Completion | None] = [None] * len(prompts)
+        """Of the rows that have ended; None where the logits were no numbers."""
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
         """Whether each row has ended; input_ids has shape (rows, prompt and output so far).
@@ -81,18 +83,25 @@ class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not 
         Raises:
             Abandoned: nobody waits for any row.
         """
+        newest, over = input_ids[:, -1].tolist(), list(self.run.over)
+        for row in self.going:
+            if self.prompts[row].stream and not (newest[row] in self.ends or over[row]):
+                self.run.emit(row, newest[row])
+        self.run.step()  # before the rows: once the last is answered, nobody waits
         count = input_ids.shape[1] - self.width
-        for row in list(self.streamed):
-            token = int(input_ids[row, -1])
-            if token in self.ends or self.run.over[row]:
-                self.streamed.discard(row)
-                continue
-            self.run.emit(row, token)
-            if count >= self.most[row]:
-                self.streamed.discard(row)
-        self.run.step()
-        ended, over = self.limits <= count, list(self.run.over)
-        if any(over):
-            ended |= torch.tensor(over, device=ended.device)
-            self.lengths = [min(length, count) if done else length for length, done in zip(self.lengths, over, strict=True)]
-        return ended
+        for row in sorted(self.going):
+            if newest[row] in self.ends or over[row] or count >= self.prompts[row].max_new_tokens:
+                self._end(row, input_ids)
+                self.run.finish(row, self.completions[row])
+        return torch.tensor([row not in self.going for row in range(len(self.prompts))], device=input_ids.device)
+
+    def end(self, output: torch.Tensor) -> None:
+        """The batch has ended, and with it the rows that were going on."""
+        for row in sorted(self.going):
+            self._end(row, output)
+
+    def _end(self, row: int, ids: torch.Tensor) -> None:
+        self.going.discard(row)
+        tokens = ids[row, self.width :].tolist()
+        stopped = bool(tokens) and tokens[-1] in self.ends
+        self.completions[row] = None if self.broken[row] else Completion(tuple(tokens[:-1] if stopped else tokens), stopped)

@@ -355,8 +355,7 @@ class Batcher:
                     await self._answer(worker, [waiting])
         else:
             for waiting, output in zip(batch, outputs, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(output)
+                waiting.end(output)
         finally:
             self._forget(batch, run)
 
@@ -383,7 +382,12 @@ class Batcher:
             if taker is not None and not taker(part):
                 batch[place].enough()
 
-        run = Run(len(batch), self._shape.size(len(batch)), emit, max(waiting.item.work for waiting in batch))
+        def finish(place: int, output: object) -> None:
+            if place < len(batch):
+                loop.call_soon_threadsafe(batch[place].end, output)
+
+        work = max(waiting.item.work for waiting in batch)
+        run = Run(len(batch), self._shape.size(len(batch)), emit, work, finish=finish)
         for place, waiting in enumerate(batch):
             waiting.run, waiting.place = run, place
             if waiting.answer.done():

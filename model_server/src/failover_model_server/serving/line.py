@@ -39,6 +39,15 @@ class Waiting:
     begun: bool = False
     """A part of its output was handed on: it cannot be run again, since the caller would get that part twice."""
 
+    def end(self, output: object) -> None:
+        """Its output is whole. The batch may go on for others, as if the caller waited: what has been answered did not end it early."""
+        if self.answer.done():  # its caller has gone, or has the output already
+            return
+        self.answer.set_result(output)
+        if self.run is not None:
+            self.run.answered(self.place)
+            self.run = None
+
     def leave(self) -> None:
         """The caller has gone: the batch that runs it, if there is one, need not."""
         if self.run is not None:

@@ -74,7 +74,7 @@ class RemoteBackend(Backend):
         raise LoadError(value) if outcome == "load_error" else RuntimeError(value)
 
     def _result(self, run: Run | None) -> tuple[str, Any]:
-        """The last message of a call; those before it are steps and parts of `run`."""
+        """The last message of a call; those before it are steps, parts and whole outputs of `run`."""
         known: dict[str, list[bool]] = {"leave": list(run.over), "enough": list(run.over)} if run else {}
         while True:
             if run:
@@ -88,6 +88,8 @@ class RemoteBackend(Backend):
                 run.moved()
             elif run and kind == "part":
                 run.emit(*value)
+            elif run and kind == "whole":
+                run.finish(*value)
             else:
                 return kind, value
 
@@ -103,7 +105,13 @@ class ChildRun(Run):
     """A batch's run in the child: what it reports goes to the parent, which says who has gone."""
 
     def __init__(self, pipe: Connection, over: Sequence[bool], work: float) -> None:
-        super().__init__(len(over), len(over), lambda place, part: pipe.send(("part", (place, part))), work)
+        super().__init__(
+            len(over),
+            len(over),
+            lambda place, part: pipe.send(("part", (place, part))),
+            work,
+            finish=lambda place, output: pipe.send(("whole", (place, output))),
+        )
         for place, ended in enumerate(over):
             if ended:
                 self.leave(place)
