@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Sequence
 
 import httpx
 import pytest
 from failover_model_server import registry
 from failover_model_server.http import app
+from failover_model_server.run import Run
+from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.text_generation import MOST_CHARACTERS
 from starlette.types import Message
 
@@ -104,6 +108,30 @@ def test_an_answer_does_not_wait_for_longer_ones_in_its_batch(alphabet: list[str
             assert (events or [answer.json()])[-1]["usage"]["completion_tokens"] >= 3
             assert service._workers[0].in_flight is not None
             assert (await long).json()["choices"][0]["text"] == "".join(chr(ord("a") + number % 26) for number in range(2000))
+
+    asyncio.run(run())
+
+
+def test_texts_that_end_with_their_stop_sequence_say_how_long_texts_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all clients send one, nothing else does: the server refused all but one at a time for what its warm-up had made it expect."""
+
+    class SlowToBegin(Alphabet):
+        def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
+            time.sleep(0.05)
+            return super().run(items, run)
+
+    monkeypatch.setattr(registry, "task", lambda _: Spelling)
+    monkeypatch.setattr(registry, "backend", lambda _: SlowToBegin)
+
+    async def run() -> None:
+        async with loaded(echo(app="m", max_new_tokens=1000, batch_buckets="1", request_timeout=10)) as service, client(service) as http:
+
+            async def post() -> int:
+                body = {"model": "m", "prompt": "a", "max_tokens": 1000, "stop": ["d"]}
+                return (await http.post(COMPLETIONS, json=body)).status_code
+
+            assert [await post() for _ in range(4)] == [200] * 4
+            assert await asyncio.gather(*(post() for _ in range(4))) == [200] * 4
 
     asyncio.run(run())
 

@@ -42,6 +42,8 @@ class Run:
         self.over = [False] * waiting + [True] * (size - waiting)
         """Whether the item in this place may end early: its caller has gone or has enough, or it only fills the batch up."""
         self._left = list(self.over)
+        self.cut_short = False
+        """A caller has gone before the end: the batch may have taken less time than it would have. Where a text ends is no such reason."""
         self.work = work
         self.emit = emit
         """Hands on a part of an output, as a token, before the whole is there."""
@@ -66,7 +68,7 @@ class Run:
 
     def leave(self, place: int) -> None:
         """Nobody waits for the item in this place any more."""
-        self.over[place] = self._left[place] = True
+        self.over[place] = self._left[place] = self.cut_short = True
 
     def enough(self, place: int) -> None:
         """The caller has all that it wants of this item, and waits for its output: a stop sequence has come."""

@@ -68,8 +68,11 @@ class Alphabet(Backend):
                     if prompt.stream:
                         run.emit(place, made[place][-1])
             run.step()
-            for place in [place for place in going if run.over[place] or step + 1 >= prompts[place].max_new_tokens]:
-                going.discard(place)
+            ended = [place for place in going if run.over[place] or step + 1 >= prompts[place].max_new_tokens]
+            going.difference_update(ended)
+            if not going:
+                break
+            for place in ended:
                 run.finish(place, Completion(tuple(made[place]), stopped=False))
         return [Completion(tuple(tokens), stopped=False) for tokens in made]
 

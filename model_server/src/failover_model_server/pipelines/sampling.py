@@ -57,7 +57,8 @@ def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
     """Ends each row at its own end: a token that ends the text, its limit of new tokens, or that it needs no more. Reports each step.
 
-    It hands on the tokens of rows that are streamed, and each row as a whole once it has ended: `generate` goes on until all have.
+    It hands on the tokens of rows that are streamed, and each row as a whole that has ended before the others: `generate` goes on until all
+    have ended.
 
     Args:
         prompts: of the rows.
@@ -83,16 +84,18 @@ class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is not 
         Raises:
             Abandoned: nobody waits for any row.
         """
-        newest, over = input_ids[:, -1].tolist(), list(self.run.over)
+        newest, over, ended = input_ids[:, -1].tolist(), list(self.run.over), list[int]()
         for row in self.going:
             if self.prompts[row].stream and not (newest[row] in self.ends or over[row]):
                 self.run.emit(row, newest[row])
-        self.run.step()  # before the rows: once the last is answered, nobody waits
+        self.run.step()
         count = input_ids.shape[1] - self.width
         for row in sorted(self.going):
             if newest[row] in self.ends or over[row] or count >= self.prompts[row].max_new_tokens:
                 self._end(row, input_ids)
-                self.run.finish(row, self.completions[row])
+                ended.append(row)
+        for row in ended if self.going else ():  # else the batch ends with them
+            self.run.finish(row, self.completions[row])
         return torch.tensor([row not in self.going for row in range(len(self.prompts))], device=input_ids.device)
 
     def end(self, output: torch.Tensor) -> None:

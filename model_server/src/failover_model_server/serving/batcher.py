@@ -407,7 +407,7 @@ class Batcher:
             self._running -= len(items)
             del self._ends[worker.number]
         seconds = self._clock() - began
-        if not any(run.over[: len(items)]):  # else it may have ended early
+        if not run.cut_short:
             self._pace.ran(size, work, seconds)
             self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
             self._work += (work - self._work) * SMOOTHING
