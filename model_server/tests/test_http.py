@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from failover_model_server.backends.echo import FAIL
+from failover_model_server.errors import Overloaded
+from failover_model_server.http.door import Door
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
@@ -110,6 +112,21 @@ def test_a_wrong_deadline_is_refused(value: str) -> None:
     """The client's deadline is a positive number of seconds."""
     answer = ask(echo(), "POST", "/echo", json={"prompt": "x"}, headers={"X-Request-Timeout": value})
     assert answer.status_code == 400
+
+
+def test_a_path_that_ends_in_a_slash_is_the_same_path() -> None:
+    """It is answered, and refused under load. A redirect would name http://, where a prompt goes in the clear or nobody listens."""
+
+    async def run() -> None:
+        async with loaded(echo()) as service, client(service) as http:
+            assert (await http.post("/echo/", json={"prompt": "x"})).json()["response"] == "x"
+            answers = [await http.get(path) for path in ("/readiness/", "/v2/", "/v2/models/model/", "/")]
+            assert [answer.status_code for answer in answers] == [200] * 4
+        door = Door({b"/echo"}.__contains__, lambda _: Overloaded("full", retry_after=2.0), lambda: False)
+        for path in (b"/echo", b"/echo/", b"/echo/?a=b"):
+            assert (door.refuse(b"POST", path, [], [], keep=True) or b"").startswith(b"HTTP/1.1 429 ")
+
+    asyncio.run(run())
 
 
 def test_a_deadline_that_passes_is_504(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class Door:
             usual: headers that every answer has.
             keep: whether the connection stays open.
         """
-        path = path.partition(b"?")[0]
+        path = path.partition(b"?")[0].removesuffix(b"/")
         if method != b"POST" or not self._guards(path):
             return None
         values = dict(head)

@@ -84,6 +84,8 @@ IDENTITY = "identity"
 class Envelope:
     """Gives each request an id, refuses bodies that are too large, logs one line a request.
 
+    A path may end in a slash: Starlette would redirect it, to http:// where a load balancer in front speaks https.
+
     An ASGI middleware. The id is the client's `X-Request-Id` where that is short and harmless; it is sent back.
 
     Args:
@@ -103,6 +105,8 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if not scope["path"].startswith(PAGE):
+            scope["path"] = scope["path"].removesuffix("/") or "/"
         headers = Headers(scope=scope)
         theirs = headers.get("x-request-id", "")
         scope["request_id"] = theirs if SAFE_ID.fullmatch(theirs) else secrets.token_hex(8)
