@@ -58,6 +58,9 @@ def test_completions_and_chats_are_the_engines_own(setup: Setup) -> None:
     """Bodies go through as they are, but for the limit of new tokens."""
     client = setup.client
     assert [model.id for model in client.models.list()] == ["org/llama"]
+    assert client.models.retrieve("org/llama").owned_by == "vllm"
+    with pytest.raises(openai.NotFoundError, match="no such model here; there is org/llama"):
+        client.models.retrieve("org/other")
     assert client.completions.create(model="org/llama", prompt="hi", max_tokens=3, logprobs=2).choices[0].text == " Paris."
     assert setup.engine.bodies[-1] == ("/v1/completions", {"model": "org/llama", "prompt": "hi", "max_tokens": 3, "logprobs": 2})
     assert client.chat.completions.create(model="org/llama", messages=SAID).choices[0].message.content == " Paris."

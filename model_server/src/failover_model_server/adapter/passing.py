@@ -23,6 +23,7 @@ from failover_model_server.errors import (
     InferenceFailed,
     InputTooLarge,
     InvalidRequest,
+    NoSuchModel,
     RequestError,
     Unavailable,
 )
@@ -62,12 +63,23 @@ def routes(adapter: Adapted) -> APIRouter:
     """The engine's model, completions and chats; what else vLLM has under `/v1` is not passed through."""
     router = APIRouter(tags=["openai"])
 
+    def described() -> dict[str, Any]:
+        if not adapter.engine.model:
+            raise Unavailable(adapter.engine.state.reason, RETRY_AFTER)
+        return {"id": adapter.engine.model, "object": "model", "created": 0, "owned_by": "vllm"}
+
     @router.get(MODELS)
     async def models() -> JSONResponse:
         """The engine's model, under the name that requests use."""
-        if not adapter.engine.model:
-            raise Unavailable(adapter.engine.state.reason, RETRY_AFTER)
-        return JSONResponse({"object": "list", "data": [{"id": adapter.engine.model, "object": "model", "created": 0, "owned_by": "vllm"}]})
+        return JSONResponse({"object": "list", "data": [described()]})
+
+    @router.get(f"{MODELS}/{{name:path}}")
+    async def model(name: str) -> JSONResponse:
+        """The model of this name, which may have slashes; vLLM has no such route."""
+        found = described()
+        if name != found["id"]:
+            raise NoSuchModel(f"there is no such model here; there is {found['id']}")
+        return JSONResponse(found)
 
     @router.post(COMPLETIONS)
     async def completions(request: Request) -> Response:
