@@ -58,6 +58,13 @@ def test_each_element_is_one_inference(shape: dict[str, object], path: str) -> N
         ({"parameters": {"steps": 3}}, 400, "no steps"),
         ({"outputs": [{"name": "image"}]}, 400, "no image; there are response"),
         ({"outputs": [{"name": "response"}] * 2}, 400, "outputs: one of them is there twice"),
+        ({"outputs": [{"name": "response", "parameters": {"classification": 3}}]}, 400, "outputs: response: classification is not"),
+        (
+            {"outputs": [{"name": "response", "parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 9}}]},
+            400,
+            "outputs: response: shared_memory_region is not supported here",
+        ),
+        ({"inputs": [tensor(data=None, parameters={"shared_memory_region": "r"})]}, 400, "inputs: prompt: shared_memory_region is not"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, object], status: int, says: str) -> None:

@@ -99,11 +99,15 @@ def test_the_open_inference_protocol_over_grpc() -> None:
         assert rpc(channel, "ModelMetadata", name="text").inputs[0].name == "prompt"
         assert rpc(channel, "ModelReady", name="text").ready
         assert rpc(channel, "ServerLive").live
+        best = {"name": "response", "parameters": {"classification": {"int64_param": 3}}}
+        elsewhere = {"shared_memory_region": {"string_param": "r"}}
         for fields, code in (
             ({"model_name": "other", "inputs": [typed]}, grpc.StatusCode.NOT_FOUND),
             ({"model_name": "text", "inputs": [{**typed, "name": "x"}]}, grpc.StatusCode.INVALID_ARGUMENT),
             ({"model_name": "text", "inputs": [raw], "raw_input_contents": [b"\x09\x00\x00\x00hi"]}, grpc.StatusCode.INVALID_ARGUMENT),
             ({"model_name": "text", "inputs": [raw], "raw_input_contents": [b"\x01\x00\x00\x00\xff"]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"model_name": "text", "inputs": [typed], "outputs": [best]}, grpc.StatusCode.INVALID_ARGUMENT),
+            ({"model_name": "text", "inputs": [{**raw, "parameters": elsewhere}]}, grpc.StatusCode.INVALID_ARGUMENT),
             ({"model_name": "text", "inputs": [typed], "parameters": {"steps": {"int64_param": 3}}}, grpc.StatusCode.INVALID_ARGUMENT),
         ):
             with pytest.raises(grpc.RpcError) as refused:

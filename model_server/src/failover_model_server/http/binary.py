@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from failover_model_server.errors import InvalidRequest, cut
 from failover_model_server.serving.raw import pack, text, unpack
-from failover_model_server.serving.tensors import Values, few
+from failover_model_server.serving.tensors import Values, few, refuse_elsewhere
 
 HEADER = "Inference-Header-Content-Length"
 """How many bytes of the body are JSON; without it all are."""
@@ -50,6 +50,7 @@ def read(model: type[BodyT], length: str | None, content: bytes) -> tuple[BodyT,
         raise RequestValidationError(error.errors(include_url=False, include_input=False, include_context=False)) from None
     tensors, place = [], head
     for tensor in body.inputs:
+        refuse_elsewhere("inputs", tensor.name, tensor.parameters)
         size = tensor.parameters.get(SIZE)
         if size is None:
             data = _flat(tensor.name, tensor.data)

@@ -14,7 +14,7 @@ from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.lifecycle import ALIVE, State
 from failover_model_server.serving.open_inference import VERSION, ModelMetadata, check_model, infer_all, metadata
 from failover_model_server.serving.service import Service
-from failover_model_server.serving.tensors import outputs, requests
+from failover_model_server.serving.tensors import outputs, refuse_elsewhere, requests
 from failover_model_server.tasks.base import MOST_FIELDS
 
 MODELS = "/v2/models/"
@@ -165,6 +165,8 @@ def _model_routes(service: Service, router: APIRouter) -> None:
 
 async def _infer(service: Service, request: Request) -> Response:
     body, tensors = binary.read(InferenceRequest, request.headers.get(binary.HEADER), await request.body())
+    for one in body.outputs:
+        refuse_elsewhere("outputs", one.name, one.parameters)
     wanted = [one.name for one in body.outputs]
     outputs(service.task, [], wanted)  # refuse an unknown output before the model runs
     shared = {name: value for name, value in body.parameters.items() if name != binary.ALL_OUTPUTS}

@@ -13,7 +13,7 @@ from failover_model_server.rpc.messages import METHODS, OPEN_INFERENCE_SERVICE, 
 from failover_model_server.serving.open_inference import VERSION, check_model, infer_all, metadata
 from failover_model_server.serving.raw import pack, text, unpack
 from failover_model_server.serving.service import Service
-from failover_model_server.serving.tensors import Values, few, outputs, requests
+from failover_model_server.serving.tensors import Values, few, outputs, refuse_elsewhere, requests
 
 CONTENTS = {
     "BOOL": "bool_contents",
@@ -73,6 +73,8 @@ class _Answers:
     async def model_infer(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         check_model(self._service, request.model_name, request.model_version)
         task = self._service.task
+        for one in request.outputs:
+            refuse_elsewhere("outputs", one.name, one.parameters)
         wanted = [one.name for one in request.outputs]
         outputs(task, [], wanted)  # refuse an unknown output before the model runs
         shared = {
@@ -102,6 +104,7 @@ def _tensors(request: Any) -> list[Values]:
         raise InvalidRequest(f"raw_input_contents: {len(raw)} for {len(request.inputs)} inputs")
     found = []
     for number, tensor in enumerate(request.inputs):
+        refuse_elsewhere("inputs", tensor.name, tensor.parameters)
         if tensor.datatype not in CONTENTS:
             raise InvalidRequest(f"inputs: {tensor.name} is of the type {tensor.datatype!r}; allowed are {', '.join(CONTENTS)}")
         name, datatype = tensor.name, tensor.datatype

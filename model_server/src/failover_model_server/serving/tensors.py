@@ -5,7 +5,7 @@ Both its HTTP and its gRPC form end here. The specification is at https://github
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from failover_model_server.tasks.base import Task, Tensor
 
 MOST_ELEMENTS = 64
 """Requests in one call; each takes a place in the queue."""
+ELSEWHERE = frozenset({"classification", "shared_memory_region"})
+"""Parameters of a tensor that change what a client reads as the answer; others, as the `content_type` of MLServer's clients, do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,22 @@ def requests(task: Task[Any, Any], tensors: Sequence[Values], parameters: Mappin
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
         raise InvalidRequest("; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in details[:10])) from None
+
+
+def refuse_elsewhere(where: str, name: str, parameters: Iterable[str]) -> None:
+    """Check that a tensor is in the message itself, as it is.
+
+    Args:
+        where: "inputs" or "outputs".
+        name: of the tensor.
+        parameters: names of the tensor's.
+
+    Raises:
+        InvalidRequest: Triton's extensions would have it in shared memory, or its best classes instead of it. A client that asks for one
+            takes what it finds there for the answer.
+    """
+    for parameter in sorted(ELSEWHERE.intersection(parameters)):
+        raise InvalidRequest(f"{where}: {name}: {parameter} is not supported here")
 
 
 def few(name: str, count: int) -> None:
