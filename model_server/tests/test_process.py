@@ -304,6 +304,18 @@ def test_a_port_in_use_is_reported() -> None:
         assert "Address already in use" in "".join(server.text)
 
 
+@pytest.mark.parametrize("dual", [True, False], ids=["with IPv6", "without IPv6"])
+def test_every_address_is_of_both_families(dual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pods of an IPv6 cluster have no IPv4 address, and the kubelet's probes come to the pod's own."""
+    if dual and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: dual)
+    with listen("::", 0) as listener:
+        for address in ("127.0.0.1", "::1") if dual else ("127.0.0.1",):
+            with socket.create_connection((address, listener.getsockname()[1])):
+                pass
+
+
 def test_answers_do_not_wait_for_acknowledgements() -> None:
     """Connections are without Nagle's algorithm: with it headers and body of an answer are 40 ms apart."""
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):

@@ -36,6 +36,8 @@ LOCK_SECONDS = 0.0005
 Python's own 5 ms, an event loop that is busy with refusals would hold each of them up for so long."""
 CLOSE_SECONDS = 5.0
 """For a worker to close its backend."""
+EVERYWHERE = "::"
+"""Every address of the machine, of IPv4 and IPv6."""
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes reads the reason of an exit; there only in a pod."""
 
@@ -109,11 +111,16 @@ async def _serve(settings: Settings) -> int:
 def listen(host: str, port: int) -> socket.socket:
     """Bind the socket here rather than in uvicorn, so that a port in use ends the process with a reason and the choice for port 0 is known.
 
+    ``::`` is every address, of IPv4 as well: a pod has an address of one family or of both, by its cluster, and a machine may lack IPv6.
+
     Raises:
         OSError: the address is in use or not ours.
     """
+    dual = host == EVERYWHERE and socket.has_dualstack_ipv6()
+    if host == EVERYWHERE and not dual:
+        host = ""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
+    listener = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=dual)
     # Connections inherit it. asyncio sets it on sockets of its own only, and without it every answer waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

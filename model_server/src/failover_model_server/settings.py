@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     pod_name: str = Field(default="", validation_alias=_or_seed("pod_name", "POD_NAME"), description="Name of the pod, for logs.")
 
     # Where it listens
-    host: str = Field(default="0.0.0.0", description="Address of both ports.")  # noqa: S104 - a container is reached from outside
+    host: str = Field(default="::", description="Address of both ports; `::` is every address, IPv4 and IPv6.")
     port: int = Field(default=8000, ge=0, le=65535, description="HTTP; 0 takes a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC; 0 takes a free one.")
     grpc_reflection: bool = Field(default=True, description="Describe the gRPC services to clients that ask, such as grpcurl.")
