@@ -54,7 +54,7 @@ class Conclusion:
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
         memory = contested.written(memory, done, self.snapshot.application.policy, at)
-        return floors_raised(left_floors.raised(memory, self.snapshot, done), self.snapshot, self.plan, done)
+        return floors_raised(left_floors.written(memory, self.snapshot, done), self.snapshot, self.plan, done)
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:

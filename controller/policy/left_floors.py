@@ -54,17 +54,25 @@ def noted(memory: Memory, snapshot: Snapshot) -> Memory:
     return memory if kept == memory.floors_before else replace(memory, floors_before=kept)
 
 
-def raised(memory: Memory, snapshot: Snapshot, done: Iterable[Action]) -> Memory:
+def written(memory: Memory, snapshot: Snapshot, done: Iterable[Action]) -> Memory:
     """The memory with what the floors were before that have just been raised: the unit may be gone before the next pass.
+
+    What has just sunk to its former floor is forgotten with the same write, and not by one more after the next pass.
 
     Args:
         memory: What is remembered.
         snapshot: What the plan was made from.
         done: The actions that were written.
     """
-    application = snapshot.application
-    now = {action.name: _before(application.unit(action.unit), memory) for action in done if action.kind is ActionKind.RAISE_FLOOR}
-    return replace(memory, floors_before={**memory.floors_before, **now}) if now else memory
+    floors = dict(memory.floors_before)
+    for action in done:
+        if action.kind in {ActionKind.RAISE_FLOOR, ActionKind.LOWER_FLOOR}:
+            before = _before(snapshot.application.unit(action.unit), memory)
+            if action.kind is ActionKind.RAISE_FLOOR or int(action.after) > before.floor:
+                floors[action.name] = before
+            else:
+                floors.pop(action.name, None)
+    return memory if floors == memory.floors_before else replace(memory, floors_before=floors)
 
 
 def left(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:

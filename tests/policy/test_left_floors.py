@@ -10,7 +10,7 @@ import pytest
 from controller.policy.codec import decode, encode
 from controller.policy.conclusion import conclude
 from controller.policy.left_floors import PREFIX
-from controller.policy.model import ActionKind, Alert, Application, FloorBefore, Memory, Mode, Scaler, Snapshot
+from controller.policy.model import Action, ActionKind, Alert, Application, FloorBefore, Memory, Mode, Scaler, Snapshot
 from tests.support.applications import SERVICES, application, memory, snapshot
 
 GONE = SERVICES[-1]
@@ -106,3 +106,12 @@ def test_nothing_is_remembered_of_a_floor_that_is_not_raised() -> None:
     made = conclude(memory(), replace(_seen(_app(), FILE), left={OTHER: 9}))
     assert not made.memory.floors_before
     assert "floors_before" not in encode(made.memory)
+
+
+@pytest.mark.parametrize(("floor", "kept"), [(FILE, {}), (RAISED - 1, {OTHER: FloorBefore(FILE)})])
+def test_what_has_sunk_is_forgotten_with_the_write(floor: int, kept: Mapping[str, FloorBefore]) -> None:
+    """The next pass would save the memory once more for it."""
+    made = conclude(_raised(), _seen(_app()))
+    kind, scaled = ActionKind.LOWER_FLOOR, "scaledobjects.keda.sh"
+    lowered = Action(kind, scaled, "shop", OTHER, "", (), "", str(RAISED), str(floor), unit=GONE)
+    assert {name: one for name, one in made.written([lowered], 0.0).floors_before.items() if name == OTHER} == kept
