@@ -17,7 +17,6 @@ from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.hold import hold_s, patience_s
-from controller.policy.known_demand import known_in_part
 from controller.policy.memory import adopt, fingerprint, observe, of_units
 from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
@@ -50,8 +49,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     memory, figures, evidence = _judged(memory, snapshot)
     memory, fleet = _planned(memory, snapshot, figures, evidence)
     if fleet is not None and fleet.followed:
-        demand = None if known_in_part(snapshot) else figures.demand
-        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, demand, fleet))
+        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, figures.whole_demand, fleet))
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:
         figures = replace(figures, cost=absorbed.weights, cut=figures.cut | absorbed.cut)
@@ -79,7 +77,7 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
     evidence = assess(snapshot, memory, figures.needed)
     if not _observing(snapshot):
         return memory, figures, evidence
-    after = observe(memory, snapshot, evidence, figures.demand)
+    after = observe(memory, snapshot, evidence, figures.demand, in_part=figures.whole_demand is None)
     if after.units.keys() == memory.units.keys() or rounds == 1:
         return after, figures, evidence
     return _judged(after, snapshot, rounds - 1)

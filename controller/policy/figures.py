@@ -38,6 +38,7 @@ class Figures:
         cut: Units that get less than their base weight, but more than 0, because too few of their replicas can serve.
         needed: The ready replicas that the intended weights need at the present demand, by unit; before rounding, where they follow ready
             replicas.
+        whole_demand: The demand; None also where a counter without a value may hide a part of it. See `known_demand.known_in_part`.
     """
 
     demand: float | None
@@ -48,6 +49,7 @@ class Figures:
     cut: frozenset[str]
     needed: Mapping[str, int]
     ending: frozenset[str] = frozenset()
+    whole_demand: float | None = None
 
     @classmethod
     def of(cls, snapshot: Snapshot, returning: Iterable[str] = ()) -> Self:
@@ -61,6 +63,7 @@ class Figures:
             ValueError: The units' weights, prices or throughputs are impossible; see `weights.base_weights`.
         """
         application, demand, healthy = snapshot.application, total_demand(snapshot), healthy_targets(snapshot)
+        whole = None if demand is None or known_in_part(snapshot) else demand
         serving, back = serving_replicas(snapshot, healthy), frozenset(returning)
         gone = {name: leaving(snapshot, name, planned=True) if carries(application, name) else 0 for name in serving}
         lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) if gone[name] else count for name, count in serving.items()}
@@ -68,12 +71,12 @@ class Figures:
         if follows_ready(application):
             known = _known_replicas(application, serving)
             shares = _intended_shares(application, demand, known, lasting, back - ending)
-            cost = _following_ready(application, None if known_in_part(snapshot) else demand, known)
+            cost = _following_ready(application, whole, known)
             needed, cut = needed_replicas(snapshot, shares, demand), frozenset[str]()
-            return cls(demand, healthy, serving, least_overload(shares), cost, cut, needed, ending)
+            return cls(demand, healthy, serving, least_overload(shares), cost, cut, needed, ending, whole)
         intended, cost, cut = _following_availability(application, demand, serving, back - ending)
         intended = _without_ending(application, demand, lasting, intended, ending)
-        return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand), ending)
+        return cls(demand, healthy, serving, intended, cost, cut, needed_replicas(snapshot, intended, demand), ending, whole)
 
 
 _Weights = tuple[Mapping[str, int], Mapping[str, int], frozenset[str]]

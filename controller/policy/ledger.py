@@ -12,7 +12,6 @@ from typing import Final
 
 from controller.policy.demand import probing, scaler_replicas
 from controller.policy.figures import Figures
-from controller.policy.known_demand import known_in_part
 from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitObservation
 from controller.policy.weights import blended_cost, price_ratio
 
@@ -91,7 +90,7 @@ def booked(ledger: Ledger, snapshot: Snapshot, decision: Decision, mode: Mode | 
     gain = _gain(snapshot, figures.intended) * served * application.metric_period_s / _HOUR_S
     exposed = any(judged.short and figures.intended.get(name, 0) > 0 for name, judged in decision.evidence.items())
     return replace(
-        _compared(ledger, None if known_in_part(snapshot) else decision.planned, lasted),
+        _compared(ledger, None if figures.whole_demand is None else decision.planned, lasted),
         seconds={**ledger.seconds, mode: ledger.seconds.get(mode, 0.0) + lasted},
         requests={**ledger.requests, mode: ledger.requests.get(mode, 0.0) + served},
         spend=ledger.spend + spend * lasted / _HOUR_S,

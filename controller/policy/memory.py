@@ -10,7 +10,6 @@ from typing import Final
 from controller.policy.contested import unit_of
 from controller.policy.expected_demand import noted_demand
 from controller.policy.hold import level_after_failover
-from controller.policy.known_demand import known_in_part
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     NONE_DUE,
@@ -152,7 +151,9 @@ def fingerprint(action: str) -> str:
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
 
 
-def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
+def observe(
+    memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None, *, in_part: bool = False
+) -> Memory:
     """Notes what must outlive the signals: refusals, the first verification of a change, missing metrics.
 
     The API server keeps events for an hour only.
@@ -162,6 +163,7 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
         snapshot: What is observed.
         evidence: What it proves, by unit.
         demand: Requests per metric period over all units, None where it is not known.
+        in_part: Whether a part of it may be missing, which would be learned as a fall of the demand.
     """
     memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
     units = dict(memory.units)
@@ -177,20 +179,15 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    history, demands = noted(memory.outage_history, units, snapshot.now), _demands(memory, snapshot, demand)
+    history, demands = noted(memory.outage_history, units, snapshot.now), _demands(memory, snapshot, None if in_part else demand)
     return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history, demand_history=demands), snapshot)
 
 
 def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:
-    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing.
-
-    Where a counter is missing, what the others count would be learned as a fall of the demand.
-    """
+    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing."""
     if snapshot.application.policy.strategy is not Strategy.PLANNED:
         return None
-    if demand is None or known_in_part(snapshot):
-        return memory.demand_history
-    return noted_demand(memory.demand_history, snapshot.now, demand)
+    return memory.demand_history if demand is None else noted_demand(memory.demand_history, snapshot.now, demand)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
