@@ -29,7 +29,7 @@ class EncoderPipeline(Pipeline):
         """One pass over the batch; float32 outputs by name for each item."""
         payloads = [item.payload for item in items if isinstance(item.payload, Tensors)]
         width = self._width(items, payloads)
-        inputs = {name: self._tensor([_padded(payload, name, width) for payload in payloads]) for name in payloads[0].values}
+        inputs = {name: self._tensor(_stacked(payloads, name, width)) for name in payloads[0].values}
         with torch.inference_mode():
             result = self.model(**inputs)
             arrays = {name: result[name].float().cpu().numpy() for name in self.outputs}
@@ -43,8 +43,8 @@ class EncoderPipeline(Pipeline):
             return items[0].key
         return max(len(values) for payload in payloads for values in payload.values.values())
 
-    def _tensor(self, rows: Sequence[Any]) -> torch.Tensor:
-        tensor = torch.from_numpy(np.stack(rows))
+    def _tensor(self, stacked: Any) -> torch.Tensor:
+        tensor = torch.from_numpy(stacked)
         dtype = self.placement.dtype if tensor.is_floating_point() else None
         return tensor.to(device=self.placement.device, dtype=dtype)
 
@@ -53,11 +53,16 @@ class EncoderPipeline(Pipeline):
         self.model.forward = compiled(self.model.forward)
 
 
-def _padded(payload: Tensors, name: str, width: int) -> Any:
-    values = payload.values[name]
-    if payload.fill is None:
-        return values
-    return np.pad(values, (0, width - len(values)), constant_values=payload.fill[name])
+def _stacked(payloads: Sequence[Tensors], name: str, width: int) -> Any:
+    """One input of every item in an array; those of different lengths are filled up to the width."""
+    rows = [payload.values[name] for payload in payloads]
+    fill = payloads[0].fill
+    if fill is None:
+        return np.stack(rows)
+    stacked = np.full((len(rows), width), fill[name], dtype=rows[0].dtype)
+    for filled, row in zip(stacked, rows, strict=True):
+        filled[: len(row)] = row
+    return stacked
 
 
 def text_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:
