@@ -78,7 +78,7 @@ def _beside(python: Path, folder: Path, *, quick: bool) -> None:
         SystemExit: A request failed.
     """
     theirs, started = SERVER / ".venv-beside" / "bin" / "python", time.monotonic()
-    compared = beside.measure(python, theirs, folder, rounds=1 if quick else 3, requests=2 if quick else 4)
+    compared = beside.measure(python, theirs, folder, rounds=1 if quick else 5, requests=2 if quick else 12)
     if sum(one.load.failed for servers in compared.values() for one in servers.values()):
         raise SystemExit(_FAILED)
     found = {work: {name: asdict(one) for name, one in servers.items()} for work, servers in compared.items()}
