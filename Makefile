@@ -38,10 +38,14 @@ env: $(STAMP) ## Make the virtual environment from the lock file
 demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in about a minute
 	@$(RUN)/failoverctl demo $(ARGS)
 
-# Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time.
+# Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time (docs/decisions/0029).
 .PHONY: test
-test: $(STAMP) ## All tests that need nothing but package registries
-	@$(RUN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+test: $(STAMP) ## The tests that need nothing but package registries, without test-simulation
+	@$(RUN)/python -m pytest -n 5 --dist worksteal $(ARGS)
+
+.PHONY: test-simulation
+test-simulation: $(STAMP) ## Whole simulated runs: days, each crash point, each broken core
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier simulation $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
@@ -82,7 +86,7 @@ test-model-server: $(MS_STAMP) $(STAMP) ## Tests of the model server: the core, 
 	@cd model_server && .venv/bin/python -m pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-clients
 	@$(MAKE) --no-print-directory test-pipelines
-	@$(RUN)/python -m pytest tests/breaking_point/test_model_server.py
+	@$(RUN)/python -m pytest --tier model-server
 
 .PHONY: env-pipelines
 env-pipelines: $(MS_GENERATIONS) ## Make both environments of the model server's pipelines
@@ -214,7 +218,7 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 
 .PHONY: coverage
 coverage: $(STAMP) ## Tests with branch coverage
-	@$(RUN)/python -m pytest -n 4 --dist worksteal --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier unit,integration,simulation --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/

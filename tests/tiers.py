@@ -21,11 +21,15 @@ class Tier(StrEnum):
     UNIT = "unit"
     """This process, for at most a few seconds."""
     INTEGRATION = "integration"
-    """Servers, processes, long recordings or whole simulated runs of its own; still nothing but package registries."""
+    """Servers, processes or long recordings of its own; still nothing but package registries."""
+    SIMULATION = "simulation"
+    """Whole simulated runs: days, each crash point, each broken core. Minutes of computing, and nothing but package registries."""
     CLUSTER = "cluster"
     """The real control plane of proof/failover_harness/control_plane."""
     WORLD = "world"
     """The real Karpenter, KEDA or load-balancer controller on that control plane."""
+    MODEL_SERVER = "model-server"
+    """The environment of the model server, with gigabytes of libraries."""
     IMAGE = "image"
     """Images that it builds and runs: root, and the programs of proof/failover_harness/images."""
 
@@ -36,17 +40,19 @@ DEFAULT: Final = (Tier.UNIT, Tier.INTEGRATION)
 TARGETS: Final[Mapping[str, tuple[Tier, ...]]] = {
     "test": DEFAULT,
     "test-unit": (Tier.UNIT,),
+    "test-simulation": (Tier.SIMULATION,),
     "test-cluster": (Tier.CLUSTER,),
     "test-world": (Tier.WORLD,),
+    "test-model-server": (Tier.MODEL_SERVER,),
     "test-image": (Tier.IMAGE,),
-    "coverage": DEFAULT,
+    "coverage": (*DEFAULT, Tier.SIMULATION),
 }
 """The targets of the Makefile that run a tier."""
 
 ON_REAL: Final = frozenset({Tier.CLUSTER, Tier.WORLD, Tier.IMAGE})
 """The tiers with tests on the real control plane, whose programs must be there before the first of them."""
 
-TIMEOUT_S: Final[Mapping[Tier, float]] = {Tier.CLUSTER: 300.0, Tier.WORLD: 600.0, Tier.IMAGE: 1800.0}
+TIMEOUT_S: Final[Mapping[Tier, float]] = {Tier.CLUSTER: 300.0, Tier.WORLD: 600.0, Tier.MODEL_SERVER: 600.0, Tier.IMAGE: 1800.0}
 """Seconds that a test may take, where the default of pyproject.toml is too short; a test's own `timeout` mark comes first."""
 
 
@@ -72,24 +78,26 @@ class Place:
 PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/adoption/test_command.py"),
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
-    Place(Tier.INTEGRATION, "tests/analysis/fuzz/"),
-    Place(Tier.INTEGRATION, "tests/analysis/report/test_golden.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/report/test_simulated.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_aws_sample.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_block.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_capacity.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_clocks.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_crash_points.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_experiments.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_fail_static.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_invariants.py::test_a_broken_core_is_caught"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_runs.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_sample_day.py"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
-    Place(Tier.INTEGRATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
+    Place(Tier.SIMULATION, "tests/analysis/cli/test_progress.py"),
+    Place(Tier.SIMULATION, "tests/analysis/cli/test_simulate.py"),
+    Place(Tier.SIMULATION, "tests/analysis/fuzz/"),
+    Place(Tier.SIMULATION, "tests/analysis/report/test_golden.py"),
+    Place(Tier.SIMULATION, "tests/analysis/report/test_simulated.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_aws_sample.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_block.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_capacity.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_clocks.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_crash_points.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_experiments.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_fail_static.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_invariants.py::test_a_broken_core_is_caught"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_runs.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_sample_day.py"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.INTEGRATION, "tests/benchmarks/test_soak.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_accelerator.py"),
-    Place(Tier.INTEGRATION, "tests/breaking_point/test_model_server.py"),
+    Place(Tier.MODEL_SERVER, "tests/breaking_point/test_model_server.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_run.py"),
     Place(Tier.INTEGRATION, "tests/cli/"),
@@ -117,17 +125,18 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_the_installation_of_an_image_runs"),
     Place(Tier.INTEGRATION, "tests/notifiers/"),
-    Place(Tier.INTEGRATION, "tests/research/test_policies_on_outages.py"),
+    Place(Tier.SIMULATION, "tests/research/test_policies_on_outages.py"),
     Place(Tier.INTEGRATION, "tests/service/"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_turns.py"),
+    Place(Tier.SIMULATION, "tests/signals/load_balancer/test_turns.py::test_a_thousand_applications_within_the_budget_that_is_advised"),
     Place(Tier.INTEGRATION, "tests/signals/test_auto_mode.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cloudwatch_moto.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_cluster.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_concerns.py::test_whatever_changes_a_snapshot_marks_its_application"),
     Place(Tier.INTEGRATION, "tests/signals/test_ec2.py"),
-    Place(Tier.INTEGRATION, "tests/signals/test_garbage_for_a_day.py"),
+    Place(Tier.SIMULATION, "tests/signals/test_garbage_for_a_day.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_hostile.py::test_each_field_alone"),
     Place(Tier.INTEGRATION, "tests/signals/test_karpenter_metrics.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_once.py"),
@@ -155,7 +164,6 @@ WAITING: Final = (
     "tests/world/test_load_balancer.py::test_an_unreported_success_does_not_block_a_mode_change_for_long",
     "tests/testbed/demo/test_demo.py",
     "tests/harness/dataplane/test_late_rules.py",
-    "tests/breaking_point/test_model_server.py",
     "tests/breaking_point/test_real.py",
     "tests/service/test_two_replicas.py",
 )
@@ -169,7 +177,9 @@ def waiting(nodeid: str) -> int | None:
 
 
 def spread(tests: Sequence[T], place: Callable[[T], int | None], workers: int) -> list[T]:
-    """The tests in an order in which each worker's share begins with some of those that wait.
+    """The tests in an order in which some workers begin with those that wait, so that none of these is left for the end.
+
+    Where most tests wait, every worker begins with some; else half of the workers do, and the others keep the processors busy meanwhile.
 
     Args:
         tests: All of them, in any order.
@@ -179,8 +189,14 @@ def spread(tests: Sequence[T], place: Callable[[T], int | None], workers: int) -
     places = {index: found for index, one in enumerate(tests) if (found := place(one)) is not None}
     first = [tests[index] for index in sorted(places, key=places.__getitem__)]
     rest = [one for index, one in enumerate(tests) if index not in places]
-    starts = [len(rest) * worker // workers for worker in range(workers + 1)]
-    return [one for worker in range(workers) for one in (*first[worker::workers], *rest[starts[worker] : starts[worker + 1]])]
+    begin = workers if len(first) > len(rest) else min(workers, max(2, (workers + 1) // 2))
+    ends = [len(rest) * (worker + 1) // workers for worker in range(workers)]
+    starts = [0, *ends]
+    return [
+        one
+        for worker in range(workers)
+        for one in (*(first[worker::begin] if worker < begin else ()), *rest[starts[worker] : ends[worker]])
+    ]
 
 
 def tier_of(nodeid: str, server: object = None) -> Tier:

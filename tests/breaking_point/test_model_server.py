@@ -15,7 +15,6 @@ from failover_harness.model_servers.measuring import Quiet, measure
 from failover_harness.model_servers.own_model_server import BODY, python, serving_bert
 
 
-@pytest.mark.timeout(600)
 def test_the_breaking_point_of_our_own_model_server_is_found(vegeta: Path, tmp_path: Path) -> None:
     """It answers until its queue is full, then 429: something ends the climb, and it recovers after every step."""
     interpreter = python()

@@ -18,8 +18,6 @@ from tests.tiers import DEFAULT, PLACES, TARGETS, WAITING, Tier, selection, spre
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
-# Tests that belong to the model server, named by their file: they need its environment.
-OTHERS = {"test-model-server": "tests/breaking_point/test_model_server.py"}
 
 
 def _commands() -> dict[str, list[str]]:
@@ -45,8 +43,7 @@ def _tier_arguments(arguments: list[str]) -> list[str]:
 def test_each_target_of_the_makefile_selects_the_tiers_of_the_table() -> None:
     """And nothing else selects tests: a `-m`, a `-k` or a path could let another tier in, or leave tests out."""
     commands = _commands()
-    assert commands.keys() == TARGETS.keys() | OTHERS.keys()
-    assert {target: commands[target] for target in OTHERS} == {target: [path] for target, path in OTHERS.items()}
+    assert commands.keys() == TARGETS.keys()
     for target, expected in TARGETS.items():
         tier = _tier_arguments(commands[target])
         assert selection(tier[1] if tier else ",".join(DEFAULT)) == frozenset(expected), target
@@ -94,6 +91,13 @@ def test_every_worker_begins_with_some_of_what_waits() -> None:
     assert spread("ab", places.get, 4) == ["a", "b"]
 
 
+def test_half_of_the_workers_compute_while_the_others_wait() -> None:
+    """Unless most tests wait."""
+    places = {"X": 0, "Y": 1, "Z": 2}
+    assert spread("aXbcYdeZ", places.get, 4) == list("XZaYbcde")
+    assert spread("XYaZ", places.get, 4) == list("XYZa")
+
+
 def test_what_waits_is_found_by_its_name() -> None:
     """A file or one test of it, with any parameters; each name is one of today's."""
     for path, _, test in (one.partition("::") for one in WAITING):
@@ -106,17 +110,16 @@ def test_what_waits_is_found_by_its_name() -> None:
 @pytest.mark.timeout(300)
 def test_no_tier_leaks_into_another() -> None:
     """Each target selects what the table says, of what pytest itself collects."""
-    commands = _commands()
-    assert _tier_arguments(commands["coverage"]) == _tier_arguments(commands["test"])
     collected = _collected()
-    assert collected["test"] == collected["coverage"]
-    unit, cluster, world, image = (collected[target] for target in ("test-unit", "test-cluster", "test-world", "test-image"))
-    integration = collected["test"] - unit
+    assert collected["coverage"] == collected["test"] | collected["test-simulation"]
+    alone = [{*targets} for targets in TARGETS.values() if len(targets) == 1]
+    assert sorted(one for tier in alone for one in tier) == sorted({*Tier} - {Tier.INTEGRATION})
+    unit, integration = collected["test-unit"], collected["test"] - collected["test-unit"]
     assert unit < collected["test"]
-    for one, other in combinations((unit, integration, cluster, world, image), 2):
+    of_tiers = {tier: collected[target] for target, (tier, *others) in TARGETS.items() if not others} | {Tier.INTEGRATION: integration}
+    for one, other in combinations(of_tiers.values(), 2):
         assert one & other == set()
-    assert sorted({test.split("::", 1)[0] for test in unit | integration | cluster | world | image} ^ set(FILES)) == []
-    of_tiers = {Tier.UNIT: unit, Tier.INTEGRATION: integration, Tier.CLUSTER: cluster, Tier.WORLD: world, Tier.IMAGE: image}
+    assert sorted({test.split("::", 1)[0] for tests in of_tiers.values() for test in tests} ^ set(FILES)) == []
     for expected, tests in of_tiers.items():
         assert [test for test in tests if expected not in tiers_of(test.split("::", 1)[0])] == []
 
