@@ -23,6 +23,7 @@ from controller.clock import SystemClock
 from failover_testbed.aws.server import EmulatedAws
 from tests.clients.test_iam import PREFIXES
 from tests.support.cluster import Cluster, write_application
+from tests.support.made_once import made_once
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -125,7 +126,11 @@ def _allowed_in_the_context() -> set[str]:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """What the image holds under `HOME`."""
-    folder = tmp_path_factory.mktemp("image")
+    return Installed(made_once(tmp_path_factory, "image", _built) / "failoverctl")
+
+
+def _built(folder: Path) -> None:
+    """Follows the build stage."""
     source, home = folder / "src", folder / "failoverctl"
     source.mkdir()
     path = f"{Path(uv()).parent}{os.pathsep}{os.environ['PATH']}"
@@ -149,7 +154,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
                 shutil.copytree(ROOT / file, source / target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / file, source / target)
-    return Installed(home)
 
 
 def test_the_image_holds_the_controller_alone(image: Installed) -> None:
@@ -300,8 +304,11 @@ def test_the_help_names_every_command(image: Installed) -> None:
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheels that `make build` makes, by the name of the distribution."""
-    folder = tmp_path_factory.mktemp("dist")
-    succeeds(uv(), "build", "--quiet", "--all-packages", "--wheel", "--out-dir", folder, cwd=ROOT)
+
+    def build(folder: Path) -> None:
+        succeeds(uv(), "build", "--quiet", "--all-packages", "--wheel", "--out-dir", folder, cwd=ROOT)
+
+    folder = made_once(tmp_path_factory, "wheels", build)
     return {path.name.partition("-")[0]: path for path in folder.glob("*.whl")}
 
 
