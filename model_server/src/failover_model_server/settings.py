@@ -85,7 +85,7 @@ class Settings(BaseSettings):
         description="Expected seconds that a request may wait for its batch, else 429. 0: its deadline alone decides.",
     )
     threads: int = Field(
-        default=0, ge=0, le=64, description="Threads that prepare requests and finish responses; 0: one for each processor, at most 4."
+        default=0, ge=0, le=64, description="Threads that prepare requests and finish responses; 0: one for each processor, 2 to 4."
     )
     request_timeout: float = Field(default=60.0, gt=0, description="Longest time of a request, seconds.")
 

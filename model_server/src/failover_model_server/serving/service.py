@@ -36,9 +36,9 @@ RETRY_WHILE_LOADING = 10.0
 RESERVE = 0.1
 """Part of a request's time that the queue does not plan with: the client's began before the request was read, and lasts until it has read
 the answer. A request that is planned to the last millisecond comes late."""
-MOST_THREADS = 4
-"""For requests and responses, unless the settings say how many. More than the processors only take Python's lock from each other, and from
-the model."""
+FEWEST_THREADS, MOST_THREADS = 2, 4
+"""For requests and responses, unless the settings say how many: one for each processor. More only take Python's lock from each other, and
+from the model; with a single one everybody would wait for the largest picture."""
 RETRY_ELSEWHERE = 1.0
 """Seconds while draining or stopped: another pod answers at once."""
 
@@ -79,7 +79,8 @@ class Service:
         self._backend = registry.backend(settings.backend)
         self._counters = counters
         self._clock = clock
-        self._threads = ThreadPoolExecutor(settings.threads or min(MOST_THREADS, processors()), thread_name_prefix="prepare")
+        threads = settings.threads or min(MOST_THREADS, max(FEWEST_THREADS, processors()))
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loads: list[Future[Any]] = []
         """What was begun on the loader's thread. It goes on where the load is given up: no thread can be ended from outside."""
