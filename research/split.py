@@ -3,7 +3,8 @@
 The cheapest split within the units' capacity is a linear program, whose optimum no controller can beat. Production's weights cost more for
 four reasons: each unit has a whole number of replicas, at least one; weights follow *ready* replicas; a new replica serves only after its
 cold start; and KEDA's HPA tolerates a tenth, and keeps what it recommended in the last five minutes. The tables show
-each effect separately.
+each effect separately. With planned floors the HPA waits before it adds replicas, as its ScaledObject is rendered
+(`controller.rendering.scaling`).
 
 The tables know the demand of the present step at once, but for one: there all that is decided, by the controller and by KEDA, follows the
 metrics of `DELAY_S` ago.
@@ -43,6 +44,7 @@ from controller.policy.planned import families, planned
 from controller.policy.planned_weights import planned_weights
 from controller.policy.text import number
 from controller.policy.weights import cost_per_request
+from controller.rendering.scaling import PLANNED_SCALE_OUT_S
 from failover_testbed.traffic.autoscaler import Autoscaler
 from research.traces import Trace
 
@@ -201,9 +203,10 @@ class Fleet:
         """The HPA sets the replicas, several times a step."""
         asked = present = self.ready[unit.name] + len(self.starting[unit.name])
         least, times = min(most, max(self.floors[unit.name], unit.min_replicas)), max(1, round(self.step_s / HPA_S))
+        waits_s = float(PLANNED_SCALE_OUT_S) if self.application.policy.plans_floors else 0.0
         for poll in range(times):
             at = self.now + poll * self.step_s / times
-            asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most)
+            asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most, scale_out_s=waits_s)
         if asked > present:
             self.starting[unit.name] += [max(1, math.ceil(COLD_START_S / self.step_s))] * (asked - present)
         elif asked < present:

@@ -13,6 +13,13 @@ from controller.rendering.parts import Object, manifest
 
 _LONGEST_STABILIZATION_S: Final = 3600  # of a HorizontalPodAutoscaler
 
+PLANNED_SCALE_OUT_S: Final = 180
+"""How long a HorizontalPodAutoscaler waits before it adds replicas beyond planned floors, seconds.
+
+Until CloudWatch has shown the controller what it has shown KEDA, and the floors have followed. Else every unit would grow for what the
+cheapest one is to carry (docs/decisions/0030-scalers-wait-for-planned-floors.md).
+"""
+
 
 def scaling(file: ApplicationFile, stack: StackFile, mode: Mode) -> Iterator[Object]:
     """The TriggerAuthentication and the ScaledObjects for one mode; nothing if no unit names a ScaledObject."""
@@ -28,15 +35,17 @@ def scaling(file: ApplicationFile, stack: StackFile, mode: Mode) -> Iterator[Obj
 
 
 def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name: str, target: str, authentication: str) -> Object:
-    slow_down = {"scaleDown": {"stabilizationWindowSeconds": min(_LONGEST_STABILIZATION_S, round(unit.cold_start_s))}}
+    # A removed replica takes a cold start to return.
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": min(_LONGEST_STABILIZATION_S, round(unit.cold_start_s))}}
+    if file.to_policy().policy.plans_floors:
+        behavior["scaleUp"] = {"stabilizationWindowSeconds": PLANNED_SCALE_OUT_S}
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.deployment},
         "minReplicaCount": unit.min_replicas,
         "maxReplicaCount": unit.max_replicas,
         # While CloudWatch does not answer, KEDA removes no replica.
         "fallback": {"failureThreshold": 3, "replicas": max(1, unit.min_replicas), "behavior": "currentReplicasIfHigher"},
-        # A removed replica takes a cold start to return.
-        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": slow_down}},
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
         "triggers": [_trigger(file, stack, unit, target, authentication)],
     }
     return manifest("keda.sh/v1alpha1", "ScaledObject", name, file, spec=spec)

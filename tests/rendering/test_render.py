@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,24 @@ def test_scaled_objects_have_the_targets_of_each_mode() -> None:
         found = [one["spec"]["triggers"][0]["metadata"] for one in example("sd21", mode) if one["kind"] == "ScaledObject"]
         assert [one["targetMetricValue"] for one in found] == wanted
         assert all(isinstance(value, str) for one in found for value in one.values()), "KEDA takes text only"
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        pytest.param({}, None, id="two-mode"),
+        pytest.param({"strategy": "adaptive"}, None, id="adaptive"),
+        pytest.param({"strategy": "planned"}, None, id="planned and only shown"),
+        pytest.param({"strategy": "planned", "plannedMode": "live"}, {"stabilizationWindowSeconds": 180}, id="planned"),
+    ],
+)
+def test_scalers_wait_for_planned_floors(policy: dict[str, str], wanted: dict[str, int] | None) -> None:
+    """Before they add replicas of their own; where no floors are planned nothing would come instead."""
+    values = document()
+    values["spec"].setdefault("policy", {}).update(policy)
+    found = [one["spec"]["advanced"] for one in objects_of(parsed(values)) if one["kind"] == "ScaledObject"]
+    assert len(found) == len(values["spec"]["units"])
+    assert {json.dumps(one["horizontalPodAutoscalerConfig"]["behavior"].get("scaleUp")) for one in found} == {json.dumps(wanted)}
 
 
 def test_replicas_are_left_to_keda() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.policy.model import Application, Unit
+from controller.signals.objects import integer, mapping
 from controller.signals.workloads import paused, read_scale_in_s
 from failover_testbed.cluster.world import World
 from failover_testbed.traffic.autoscaler import Autoscaler
@@ -20,6 +21,7 @@ INTERVAL_S: Final = 15.0
 _FIXED: Final = "autoscaling.keda.sh/paused-replicas"
 _NO_GROWTH: Final = "autoscaling.keda.sh/paused-scale-out"
 _MANAGER: Final = "kube-controller-manager"
+_SCALE_OUT: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleUp")
 
 
 class Keda:
@@ -62,8 +64,17 @@ class Keda:
             return
         counter = self._traffic[application.key].counter(unit.name)
         autoscaler, may_grow = self._autoscalers[application.namespace, unit.name], not paused(annotations)
-        scale_in_s = read_scale_in_s(scaler)
-        wanted = autoscaler.replicas(now, counter, target, present, least=least, most=most, may_grow=may_grow, scale_in_s=scale_in_s)
+        wanted = autoscaler.replicas(
+            now,
+            counter,
+            target,
+            present,
+            least=least,
+            most=most,
+            may_grow=may_grow,
+            scale_in_s=read_scale_in_s(scaler),
+            scale_out_s=_scale_out_s(scaler),
+        )
         self._set(application, unit, wanted, present)
 
     def _set(self, application: Application, unit: Unit, wanted: int, present: int) -> None:
@@ -74,6 +85,11 @@ class Keda:
     def remember(self, application: Application, unit: Unit, replicas: int) -> None:
         """Records the replicas at the start as a recommendation, so that nothing shrinks in the first five minutes."""
         self._autoscalers[application.namespace, unit.name].remember(self._world.now(), replicas)
+
+
+def _scale_out_s(scaler: Mapping[str, Any]) -> float:
+    """How long the HPA of a ScaledObject waits before it adds replicas, seconds."""
+    return float(integer(mapping(scaler, "spec", *_SCALE_OUT), "stabilizationWindowSeconds") or 0)
 
 
 def _bounds(scaler: Mapping[str, Any], unit: Unit) -> tuple[int, int, float]:

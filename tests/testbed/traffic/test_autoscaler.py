@@ -39,6 +39,30 @@ def test_shrinks_by_the_window_of_its_scaled_object() -> None:
         assert subject.replicas(SCALE_IN_S + 1, 300, 100, 8, least=1, most=100, scale_in_s=seconds) == replicas
 
 
+def test_grows_only_once_the_window_has_forgotten_the_lower_recommendation() -> None:
+    """`behavior.scaleUp.stabilizationWindowSeconds`: a burst that is shorter starts nothing, and of a longer one the lowest part counts."""
+    subject = Autoscaler()
+    recommended = [(0, 200, 2), (60, 900, 2), (120, 200, 2), (180, 900, 2), (300, 700, 2), (301, 900, 6), (400, 900, 7), (481, 900, 9)]
+    present = 2
+    for at, total, replicas in recommended:
+        present = subject.replicas(at, total, 100, present, least=1, most=100, scale_out_s=180.0)
+        assert present == replicas, at
+
+
+def test_without_a_window_it_grows_at_once() -> None:
+    """Kubernetes' default for growing."""
+    subject = Autoscaler()
+    assert subject.replicas(0, 200, 100, 2, least=1, most=100) == 2
+    assert subject.replicas(1, 500, 100, 2, least=1, most=100) == 5
+
+
+def test_a_floor_waits_for_no_window() -> None:
+    """KEDA's minReplicaCount is no recommendation."""
+    subject = Autoscaler()
+    subject.replicas(0, 200, 100, 2, least=1, most=100, scale_out_s=180.0)
+    assert subject.replicas(15, 900, 100, 2, least=6, most=100, scale_out_s=180.0) == 6
+
+
 def test_the_floor_holds_at_once() -> None:
     """A raised minimum is no recommendation from the metric: neither policy nor window applies."""
     assert Autoscaler().replicas(0, 100, 100, 1, least=9, most=100) == 9

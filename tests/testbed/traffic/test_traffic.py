@@ -218,6 +218,13 @@ class TestKeda:
         assert self.after(made, subject, keda, 316) == 4
         assert [self.after(made, subject, keda, 100, 60) for _ in range(6)] == [4, 4, 4, 4, 4, 1]
 
+    def test_up_after_the_window_of_the_scaled_object(self) -> None:
+        """Of its HPA: `behavior.scaleUp.stabilizationWindowSeconds`."""
+        made, subject, keda = self.start()
+        advanced = {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 180}}}}
+        made.store.patch("ScaledObject", "sd21-inf2-hpa", {"spec": {"advanced": advanced}})
+        assert [self.after(made, subject, keda, 316, 60) for _ in range(4)] == [2, 2, 2, 4]
+
     def test_present_bounds_and_target_count(self) -> None:
         made, subject, keda = self.start()
         made.store.patch("ScaledObject", "sd21-inf2-hpa", {"spec": {"minReplicaCount": 5}})
