@@ -93,7 +93,7 @@ _SCALED_OBJECT: Final = _struct(
         "idleReplicaCount": _INTEGER,
         "pollingInterval": _INTEGER,
         "cooldownPeriod": _INTEGER,
-        "advanced": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "advanced": _struct({"scalingModifiers": _struct({"formula": _STRING, "target": _STRING})}) | _ANYTHING,
         "fallback": _struct({"failureThreshold": _INTEGER, "replicas": _INTEGER, "behavior": _STRING}, "failureThreshold", "replicas"),
         "triggers": _list(
             _struct(
