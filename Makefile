@@ -55,9 +55,10 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; seven minutes)
 	@$(RUN)/python -m failover_harness.control_plane.binaries helm promtool vegeta >/dev/null
 
+# Its tests mostly wait for controllers. Each worker has a control plane of its own.
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
-	@$(RUN)/python -m pytest --tier cluster $(ARGS)
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier cluster $(ARGS)
 
 # Its tests mostly wait for controllers: more of them than cores run at a time. Each worker has a control plane and an account of its own.
 .PHONY: test-world
