@@ -1,12 +1,12 @@
 """How long batches take, learned from those that ran: what admission and Retry-After are computed from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from failover_model_server.serving.least_squares import LeastSquares
 
 FORGETTING = 0.9
 """Weight of everything before when a batch is added: the last ten or so decide."""
-SPREAD = 0.05
-"""Standard deviation of the work, as a part of its mean, below which no slope is fitted: it would be noise."""
 FEW = 3.0
 """Weight up to which an estimate is replaced by a batch that takes less than half of it: those before compiled, or met cold caches."""
 MARGIN = 2.0
@@ -15,34 +15,25 @@ MARGIN = 2.0
 
 @dataclass(slots=True)
 class _Fit:
-    """seconds = base + slope * work, fitted by least squares whose weights decay; neither part is negative."""
+    """seconds = base + slope * work; neither part is negative."""
 
-    weight: float = 0.0
-    work: float = 0.0
-    seconds: float = 0.0
-    squares: float = 0.0
-    products: float = 0.0
+    line: LeastSquares = field(default_factory=lambda: LeastSquares(FORGETTING))
     deviation: float = 0.0
 
     def add(self, work: float, seconds: float) -> None:
-        if self.weight and self.weight <= FEW and seconds < self.at(work) / 2:
-            self.weight = self.work = self.seconds = self.squares = self.products = self.deviation = 0.0
-        error = abs(seconds - self.at(work)) if self.weight else 0.0
+        if self.line.weight and self.line.weight <= FEW and seconds < self.at(work) / 2:
+            self.line, self.deviation = LeastSquares(FORGETTING), 0.0
+        error = abs(seconds - self.at(work)) if self.line.weight else 0.0
         self.deviation += (error - self.deviation) * (1 - FORGETTING)
-        self.weight = self.weight * FORGETTING + 1
-        self.work = self.work * FORGETTING + work
-        self.seconds = self.seconds * FORGETTING + seconds
-        self.squares = self.squares * FORGETTING + work * work
-        self.products = self.products * FORGETTING + work * seconds
+        self.line.add(work, seconds)
 
     def at(self, work: float) -> float:
-        mean, seconds = self.work / self.weight, self.seconds / self.weight
-        variance = self.squares / self.weight - mean * mean
-        if variance <= (SPREAD * mean) ** 2:
+        slope = self.line.slope()
+        mean, seconds = self.line.means()
+        if slope is None:
             return seconds * work / mean if mean else seconds
-        slope = max(0.0, (self.products / self.weight - mean * seconds) / variance)
-        base = seconds - slope * mean
-        return base + slope * work if base >= 0 else seconds * work / mean
+        base = seconds - max(0.0, slope) * mean
+        return base + max(0.0, slope) * work if base >= 0 else seconds * work / mean
 
 
 class Pace:
