@@ -56,7 +56,7 @@ _DEFAULT_STATISTIC: Final = "Average"  # KEDA's
 _PERIOD: Final = re.compile(r"[0-9]{1,6}")
 _MOST_REPLICAS: Final = 2**31  # Kubernetes keeps counts of replicas in 32 bits; the memory of a larger floor could not be read again
 _NUMBER: Final = 64  # characters of a number that is written as text
-_LONGEST_SCALE_IN_S: Final = 3600  # more is refused for an HPA, and KEDA then calls its ScaledObject not ready
+_LONGEST_WINDOW_S: Final = 3600  # more is refused for an HPA, and KEDA then calls its ScaledObject not ready
 _MESSAGE: Final = 300  # of a condition; `kubectl describe` shows the rest
 _GO_FALSE: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # what KEDA reads as "not paused"; anything else pauses
 
@@ -561,8 +561,18 @@ def read_scale_in_s(scaled_object: Object) -> float | None:
     behavior = mapping(scaled_object, "spec", *SCALE_IN)
     if text(behavior, "selectPolicy") == "Disabled" or _says(mapping(scaled_object, "metadata", "annotations"), _SCALE_IN_PAUSED):
         return None
-    seconds = integer(behavior, "stabilizationWindowSeconds")
-    return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_SCALE_IN_S else SCALE_IN_S
+    return read_window_s(behavior, SCALE_IN_S)
+
+
+def read_window_s(rules: Object, default: float) -> float:
+    """How long an HPA waits before it follows a recommendation, seconds.
+
+    Args:
+        rules: Of `scaleUp` or `scaleDown`. A value that Kubernetes refuses for an HPA counts as none.
+        default: Where they say nothing.
+    """
+    seconds = integer(rules, "stabilizationWindowSeconds")
+    return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_WINDOW_S else default
 
 
 def scaler_metric(trigger: Object) -> ScalerMetric:

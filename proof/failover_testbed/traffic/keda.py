@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.policy.model import Application, Unit
-from controller.signals.objects import integer, mapping
-from controller.signals.workloads import paused, read_scale_in_s
+from controller.signals.objects import mapping
+from controller.signals.workloads import paused, read_scale_in_s, read_window_s
 from failover_testbed.cluster.world import World
 from failover_testbed.traffic.autoscaler import Autoscaler
 from failover_testbed.traffic.requests import Traffic
@@ -73,7 +73,7 @@ class Keda:
             most=most,
             may_grow=may_grow,
             scale_in_s=read_scale_in_s(scaler),
-            scale_out_s=_scale_out_s(scaler),
+            scale_out_s=read_window_s(mapping(scaler, "spec", *_SCALE_OUT), 0.0),
         )
         self._set(application, unit, wanted, present)
 
@@ -85,11 +85,6 @@ class Keda:
     def remember(self, application: Application, unit: Unit, replicas: int) -> None:
         """Records the replicas at the start as a recommendation, so that nothing shrinks in the first five minutes."""
         self._autoscalers[application.namespace, unit.name].remember(self._world.now(), replicas)
-
-
-def _scale_out_s(scaler: Mapping[str, Any]) -> float:
-    """How long the HPA of a ScaledObject waits before it adds replicas, seconds."""
-    return float(integer(mapping(scaler, "spec", *_SCALE_OUT), "stabilizationWindowSeconds") or 0)
 
 
 def _bounds(scaler: Mapping[str, Any], unit: Unit) -> tuple[int, int, float]:

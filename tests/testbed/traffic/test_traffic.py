@@ -225,6 +225,14 @@ class TestKeda:
         made.store.patch("ScaledObject", "sd21-inf2-hpa", {"spec": {"advanced": advanced}})
         assert [self.after(made, subject, keda, 316, 60) for _ in range(4)] == [2, 2, 2, 4]
 
+    @pytest.mark.parametrize("seconds", [-1, 3601])
+    def test_a_window_that_kubernetes_refuses_is_none(self, seconds: int) -> None:
+        """As with `scaleDown`."""
+        made, subject, keda = self.start()
+        advanced = {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": seconds}}}}
+        made.store.patch("ScaledObject", "sd21-inf2-hpa", {"spec": {"advanced": advanced}})
+        assert self.after(made, subject, keda, 316) == 4
+
     def test_present_bounds_and_target_count(self) -> None:
         made, subject, keda = self.start()
         made.store.patch("ScaledObject", "sd21-inf2-hpa", {"spec": {"minReplicaCount": 5}})
