@@ -190,13 +190,9 @@ def spread(tests: Sequence[T], place: Callable[[T], int | None], workers: int) -
     first = [tests[index] for index in sorted(places, key=places.__getitem__)]
     rest = [one for index, one in enumerate(tests) if index not in places]
     begin = workers if len(first) > len(rest) else min(workers, max(2, (workers + 1) // 2))
-    ends = [len(rest) * (worker + 1) // workers for worker in range(workers)]
-    starts = [0, *ends]
-    return [
-        one
-        for worker in range(workers)
-        for one in (*(first[worker::begin] if worker < begin else ()), *rest[starts[worker] : ends[worker]])
-    ]
+    shares = [first[worker::begin] for worker in range(begin)] + [[]] * (workers - begin)
+    starts = [len(rest) * worker // workers for worker in range(workers + 1)]
+    return [one for worker in range(workers) for one in (*shares[worker], *rest[starts[worker] : starts[worker + 1]])]
 
 
 def tier_of(nodeid: str, server: object = None) -> Tier:

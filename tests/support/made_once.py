@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,10 +28,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            attempt = 0
-            while (folder := shared / f"{name}-{attempt}").exists():
-                attempt += 1
-            folder.mkdir()
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=shared))
             make(folder)
             done.write_text(folder.name)
     return shared / done.read_text()
