@@ -44,9 +44,9 @@ class Observer:
 class Played:
     """A queue in front of one worker whose batches take `base + item * size` seconds, on a clock that jumps from event to event."""
 
-    def __init__(self, base: float, item: float, *, static: bool = False) -> None:
+    def __init__(self, base: float, item: float, *, static: bool = False, packed: bool = False) -> None:
         self.now = 0.0
-        self.shape = Shape(BUCKETS, static)
+        self.shape = Shape(BUCKETS, static, packed)
         self._base, self._item = base, item
         self.observer = Observer()
         self.batcher = Batcher([cast("Any", object())], self.shape, 64, self.observer, clock=lambda: self.now)

@@ -29,6 +29,8 @@ class Loaded:
     """Batch sizes the loaded model can run, where it is compiled for some; empty: any, the settings or the task decide."""
     static_shapes: bool = False
     """Only the sizes in `batch_buckets` run without a new compilation: the server pads each batch to one of them."""
+    packed: bool = False
+    """Items of several lengths share a batch without padding."""
     details: Mapping[str, str] = field(default_factory=dict)
     """Versions, dtype, artifact: for the log and the model's metadata."""
 

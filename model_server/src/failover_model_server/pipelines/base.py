@@ -23,6 +23,11 @@ class Placement:
     static_shapes: bool = False
     """Pad to the shape in an item's key, also where the device does not need it."""
 
+    @property
+    def packs(self) -> bool:
+        """Whether texts are packed where the model can: on a processor. A GPU would start as many kernels a layer as there are texts."""
+        return self.device.type == "cpu" and not self.static_shapes
+
 
 def on_host(*, static_shapes: bool = False) -> Placement:
     """For models that take their inputs from the host's memory as float32, whatever runs them: Neuron's."""
@@ -31,6 +36,9 @@ def on_host(*, static_shapes: bool = False) -> Placement:
 
 class Pipeline(ABC):
     """Runs batches of one task. Called on one thread, one batch at a time."""
+
+    packed: bool = False
+    """Items of several lengths share a batch without padding: it takes a time in proportion to all its work."""
 
     @abstractmethod
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:

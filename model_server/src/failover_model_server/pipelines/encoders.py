@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
+from failover_model_server.pipelines.packing import Row, pack
 from failover_model_server.pipelines.weights import load_weights
 from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
@@ -20,18 +21,20 @@ LOGITS_AND_BOXES = ("logits", "pred_boxes")
 class EncoderPipeline(Pipeline):
     """Stacks the inputs of the items, calls the model, and takes its outputs apart."""
 
-    def __init__(self, model: Any, outputs: tuple[str, ...], placement: Placement) -> None:
+    def __init__(self, model: Any, outputs: tuple[str, ...], placement: Placement, *, packed: bool = False) -> None:
         self.model = model
         self.outputs = outputs
         self.placement = placement
+        self.packed = packed
 
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """One pass over the batch; float32 outputs by name for each item."""
         payloads = [item.payload for item in items if isinstance(item.payload, Tensors)]
         width = self._width(items, payloads)
         inputs = {name: self._tensor(_stacked(payloads, name, width)) for name in payloads[0].values}
+        row = {"packed": Row.of(inputs["attention_mask"])} if self.packed else {}
         with torch.inference_mode():
-            result = self.model(**inputs)
+            result = self.model(**inputs, **row)
             arrays = {name: result[name].float().cpu().numpy() for name in self.outputs}
         return [Tensors({name: array[row] for name, array in arrays.items()}) for row in range(len(items))]
 
@@ -69,7 +72,8 @@ def text_classification(directory: Path, placement: Placement, _task: object) ->
     """BERT and its kin."""
     from transformers import AutoModelForSequenceClassification
 
-    return EncoderPipeline(_place(AutoModelForSequenceClassification, directory, placement), LOGITS, placement)
+    model = _place(AutoModelForSequenceClassification, directory, placement)
+    return EncoderPipeline(model, LOGITS, placement, packed=placement.packs and pack(model, LOGITS))
 
 
 def image_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:

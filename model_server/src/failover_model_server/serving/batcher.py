@@ -85,7 +85,7 @@ class Batcher:
         self._longest = longest
         self._observer = observer
         self._clock = clock
-        self._pace = Pace()
+        self._pace = Pace(packed=shape.packed)
         self._overhead = Overhead()
         self._arrivals = Arrivals()
         self._line = Line(shape, self._pace, self._arrivals)
@@ -295,10 +295,10 @@ class Batcher:
     def _grown(self, group: Sequence[Waiting], now: float) -> tuple[list[Waiting], float]:
         """The first item and those that go with it best and make it together; and the seconds of this batch."""
         batch: list[Waiting] = []
-        seconds = work = 0.0
+        seconds = 0.0
         slack, most = math.inf, self._shape.buckets[-1]
-        for waiting in group if self._shape.static else alike(group, most, self._overhead.length):
-            work = max(work, waiting.item.work)
+        for waiting in group if self._shape.by_age else alike(group, most, self._overhead.length):
+            work = self._shape.work([one.item.work for one in (*batch, waiting)])
             slack = min(slack, self._left(waiting, now))
             most = most if waiting.probe else min(most, self._line.largest(work, waiting.patience))
             longer = self._pace.expects(self._shape.size(min(len(batch) + 1, self._shape.buckets[-1])), work)
@@ -388,7 +388,7 @@ class Batcher:
             if place < len(batch):
                 loop.call_soon_threadsafe(batch[place].end, output)
 
-        work = max(waiting.item.work for waiting in batch)
+        work = self._shape.work([waiting.item.work for waiting in batch])
         run = Run(len(batch), self._shape.size(len(batch)), emit, work, finish=finish)
         for place, waiting in enumerate(batch):
             waiting.run, waiting.place = run, place
@@ -398,7 +398,7 @@ class Batcher:
 
     async def run(self, worker: Worker, items: Sequence[Item], run: Run | None = None) -> list[object]:
         """Run items of one key as one batch on a worker: the path of every batch, synthetic ones included."""
-        size, work = self._shape.size(len(items)), max(item.work for item in items)
+        size, work = self._shape.size(len(items)), self._shape.work([item.work for item in items])
         run = run or Run(len(items), size, work=work)
         began = self._clock()
         self._ends[worker.number] = began, self._pace.expects(size, work)
@@ -411,7 +411,8 @@ class Batcher:
         seconds = self._clock() - began
         if not run.cut_short:
             self._pace.ran(size, work, seconds)
-            if all(item.work == item.length for item in items):  # reading is all there is to do: the padded length takes the time
+            # Where reading is all that there is to do, the padded length takes the time.
+            if not self._shape.by_age and all(item.work == item.length for item in items):
                 self._overhead.ran(size * work, seconds)
             self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
             self._work += (work - self._work) * SMOOTHING

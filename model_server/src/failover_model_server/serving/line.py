@@ -114,7 +114,7 @@ class Line:
         """The oldest item and those behind it with the same key: two batches, or all where they are chosen by length. The line has one."""
         oldest = next(iter(self._all))
         items = self._groups[self.key(oldest.item)].items
-        most = 2 * self._shape.buckets[-1] if self._shape.static or oldest.item.length is None else None
+        most = 2 * self._shape.buckets[-1] if self._shape.by_age or oldest.item.length is None else None
         return list(itertools.islice(items, most))
 
     def seconds(self, coming: int = 0) -> float:
@@ -145,9 +145,9 @@ class Line:
         before = (len(group.items) if group else 0) + coming
         promised = self._pace.promises
         others = sum(self._batches(len(other.items), other.mean, promised) for name, other in self._groups.items() if name != key)
-        most = max(work, group.mean) if group else work
-        largest = self.largest(most, patience)
-        batch = promised(self._shape.size(largest), most)
+        each = self._shape.work([*[group.mean] * min(before, self._shape.buckets[-1]), work]) if group else work
+        largest = self.largest(each, patience)
+        batch = promised(self._shape.size(largest), each)
         return others + before // largest * batch, batch
 
     def largest(self, work: float, patience: float) -> int:
@@ -157,7 +157,7 @@ class Line:
         requests come so often that more are answered: then those make it who come while the one before it ends.
 
         Args:
-            work: the most of its items.
+            work: what `Shape.work` gives for its items.
             patience: the item's, in seconds.
         """
         sizes = self._shape.buckets if self._shape.static else range(1, self._shape.buckets[-1] + 1)

@@ -41,9 +41,13 @@ class Pace:
 
     Work is what `Item.work` says: batches of one size take a fixed time and a time proportional to it. Sizes are few: those of the
     buckets, or every number up to the largest.
+
+    Args:
+        packed: batches of all sizes take one fixed time and a time proportional to all their work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, packed: bool = False) -> None:
+        self._packed = packed
         self._fits: dict[int, _Fit] = {}
 
     def ran(self, size: int, work: float, seconds: float) -> None:
@@ -51,20 +55,27 @@ class Pace:
 
         Args:
             size: items in it, padding included.
-            work: the most work of any of its items.
+            work: what `Shape.work` gives for its items.
             seconds: how long it took.
         """
+        size, work = self._key(size, work)
         self._fits.setdefault(size, _Fit()).add(work, seconds)
 
     def expects(self, size: int, work: float) -> float:
         """Mean seconds of such a batch; 0 before any has run."""
+        size, work = self._key(size, work)
         fit, share = self._nearest(size)
         return fit.at(work) * share if fit else 0.0
 
     def promises(self, size: int, work: float) -> float:
         """Seconds within which such a batch ends nearly always; 0 before any has run."""
+        size, work = self._key(size, work)
         fit, share = self._nearest(size)
         return (fit.at(work) + MARGIN * fit.deviation) * share if fit else 0.0
+
+    def _key(self, size: int, work: float) -> tuple[int, float]:
+        """The size that the fit is of, and the work in it."""
+        return (1, size * work) if self._packed else (size, work)
 
     def _nearest(self, size: int) -> tuple[_Fit | None, float]:
         """The fit of this size; else of the next larger one, as it is; else of the largest, in proportion."""

@@ -130,6 +130,7 @@ class Service:
             workers=len(loaded),
             buckets=shape.buckets,
             static=shape.static,
+            packed=shape.packed,
             details=self.loaded.details,
         )
         self._watchdog = Watchdog(self.lifecycle, self._workers, self.settings.wedge_seconds)
@@ -165,7 +166,7 @@ class Service:
 
     def _shape(self, loaded: Loaded) -> Shape:
         buckets = loaded.batch_buckets or self.settings.batch_buckets or self.task.batch_buckets
-        return Shape(buckets, loaded.static_shapes or self.settings.static_shapes)
+        return Shape(buckets, loaded.static_shapes or self.settings.static_shapes, loaded.packed)
 
     def _progress(self, loop: asyncio.AbstractEventLoop) -> download.Progress:
         def tell(here: int, total: int) -> None:
