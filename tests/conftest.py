@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -113,10 +114,16 @@ def keeps(items: Sequence[pytest.Item], selected: frozenset[tiers.Tier]) -> list
 def _tier(item: pytest.Item) -> tiers.Tier:
     """A test's tier, found once: pytest comes with each of thousands several times, in every worker."""
     if _found not in item.stash:
-        path = item.path.relative_to(_ROOT).as_posix()
+        path = _place(item.path)
         call = getattr(item, "callspec", None)
         item.stash[_found] = tiers.tier_of("::".join([path, *item.nodeid.split("::")[1:]]), call.params.get("server") if call else None)
     return item.stash[_found]
+
+
+@cache  # hundreds of tests are in the same file
+def _place(path: Path) -> str:
+    """A file's path in the repository."""
+    return path.relative_to(_ROOT).as_posix()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -50,11 +50,11 @@ def test_the_kin_of_bert_pack(kind: str) -> None:
     made = tiny(kind)
     texts = [torch.randint(5, 60, (1, length)) for length in (9, 2, 30, 9, 17)]
     expected = [answer(made, text) for text in texts]
-    assert pack(made, ["logits"])
+    assert pack(made)
     padded = torch.nn.utils.rnn.pad_sequence([text[0] for text in texts], batch_first=True, padding_value=made.config.pad_token_id)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(text[0]) for text in texts], batch_first=True)
     with torch.inference_mode():
-        logits = made(input_ids=padded, attention_mask=mask, packed=Row.of(mask)).logits
+        logits = made(input_ids=padded, attention_mask=mask, packed=Row.of([text.shape[1] for text in texts], made.device)).logits
     for row, alone in zip(logits, expected, strict=True):
         torch.testing.assert_close(row, alone, rtol=1e-3, atol=1e-4)
 
@@ -96,6 +96,20 @@ def test_a_model_whose_texts_would_see_each_other_is_padded(model: Model, monkey
         assert_same(found, alone)
 
 
+@pytest.mark.skipif(OWN_ATTENTION, reason="transformers 4")
+def test_a_model_that_does_not_hand_the_row_on_is_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where its texts are so short, or its attention so weak, that the states hardly differ."""
+    into_a_row = packing._into_a_row
+
+    def lost(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        changed = into_a_row(module, args, kwargs)
+        return changed and (changed[0], {**changed[1], "packed": None})
+
+    monkeypatch.setattr(packing, "_into_a_row", lost)
+    monkeypatch.setattr(packing, "TOLERANCE", float("inf"))
+    assert not pack(tiny("Bert"))
+
+
 @pytest.mark.skipif(not OWN_ATTENTION, reason="transformers 5 packs")
 def test_transformers_4_pads(model: Model) -> None:
     """Its BERT has attention of its own."""
@@ -105,7 +119,7 @@ def test_transformers_4_pads(model: Model) -> None:
 def test_a_model_without_an_encoder_is_padded() -> None:
     """A decoder, whose tokens see those before them, is left as it is."""
     config = transformers.LlamaConfig(**SMALL, num_key_value_heads=4, pad_token_id=1)
-    assert not pack(transformers.LlamaForSequenceClassification(config).eval(), ["logits"])
+    assert not pack(transformers.LlamaForSequenceClassification(config).eval())
 
 
 @pytest.mark.parametrize("settings", [{"static_shapes": True}, {"torch_device": "meta"}])
@@ -119,7 +133,8 @@ def test_static_shapes_and_other_devices_pad(settings: dict[str, Any], model: Mo
 
 def test_a_batch_of_one_length_is_no_row() -> None:
     """There is nothing to leave out."""
-    assert Row.of(torch.ones(3, 7, dtype=torch.long)) is None
-    row = Row.of(torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    assert Row.of([7, 7, 7], torch.device("cpu")) is None
+    row = Row.of([2, 3], torch.device("cpu"))
     assert row is not None
     assert row.lengths == [2, 3]
+    assert row.kept.tolist() == [[True, True, False], [True, True, True]]

@@ -32,7 +32,7 @@ class EncoderPipeline(Pipeline):
         payloads = [item.payload for item in items if isinstance(item.payload, Tensors)]
         width = self._width(items, payloads)
         inputs = {name: self._tensor(_stacked(payloads, name, width)) for name in payloads[0].values}
-        row = {"packed": Row.of(inputs["attention_mask"])} if self.packed else {}
+        row = {"packed": Row.of([_length(payload) for payload in payloads], self.placement.device)} if self.packed else {}
         with torch.inference_mode():
             result = self.model(**inputs, **row)
             arrays = {name: result[name].float().cpu().numpy() for name in self.outputs}
@@ -44,7 +44,7 @@ class EncoderPipeline(Pipeline):
             return 0
         if self.placement.static_shapes and isinstance(items[0].key, int):
             return items[0].key
-        return max(len(values) for payload in payloads for values in payload.values.values())
+        return max(_length(payload) for payload in payloads)
 
     def _tensor(self, stacked: Any) -> torch.Tensor:
         tensor = torch.from_numpy(stacked)
@@ -54,6 +54,11 @@ class EncoderPipeline(Pipeline):
     def compile(self, compiled: Compile) -> None:
         """The whole model is one graph."""
         self.model.forward = compiled(self.model.forward)
+
+
+def _length(payload: Tensors) -> int:
+    """Of its inputs, which all are as long, where lengths differ between items."""
+    return len(next(iter(payload.values.values())))
 
 
 def _stacked(payloads: Sequence[Tensors], name: str, width: int) -> Any:
@@ -73,7 +78,7 @@ def text_classification(directory: Path, placement: Placement, _task: object) ->
     from transformers import AutoModelForSequenceClassification
 
     model = _place(AutoModelForSequenceClassification, directory, placement)
-    return EncoderPipeline(model, LOGITS, placement, packed=placement.packs and pack(model, LOGITS))
+    return EncoderPipeline(model, LOGITS, placement, packed=placement.packs and pack(model))
 
 
 def image_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:
