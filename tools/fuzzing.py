@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import random
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from tools.fuzz_inputs import mutated
@@ -72,8 +76,15 @@ def fuzz(target: Target, seed: str, *, seconds: float = float("inf"), executions
     return found
 
 
-def main(targets: Mapping[str, Target]) -> int:
+_targets: dict[str, Target] = {}  # of a process that runs them: they hold functions, which cannot be sent to it
+
+
+def main(targets: Mapping[str, Target], arguments: Sequence[str] | None = None) -> int:
     """Runs those that the command line names, or all, and prints one line for each.
+
+    Args:
+        targets: By name.
+        arguments: Of the command line; None: those of this process.
 
     Returns:
         1 where one raised what it may not, with the input.
@@ -81,15 +92,21 @@ def main(targets: Mapping[str, Target]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0, help="time for each target")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats a run")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="targets that run at a time")
     parser.add_argument("targets", nargs="*", help="names of targets; none: all")
-    options = parser.parse_args()
-    failed = False
+    options = parser.parse_args(arguments)
+    names, failed = options.targets or list(targets), False
     sys.stdout.write(f"seed {options.seed}\n")
-    for name in options.targets or targets:
-        found = fuzz(targets[name], f"{options.seed}/{name}", seconds=options.seconds)
-        sys.stdout.write(f"{name:<32} {found.executions:>9,} executions, {found.refused:>9,} refused, {len(found.errors)} errors\n")
-        sys.stdout.flush()
-        for error, raw in found.errors.items():
-            failed = True
-            sys.stdout.write(f"  {error}\n  input: {raw[:2000]!r}\n")
+    forked = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(options.processes, forked, _targets.update, (targets,)) as pool:
+        for name, found in zip(names, pool.map(partial(_run, options.seed, options.seconds), names), strict=True):
+            sys.stdout.write(f"{name:<32} {found.executions:>9,} executions, {found.refused:>9,} refused, {len(found.errors)} errors\n")
+            sys.stdout.flush()
+            for error, raw in found.errors.items():
+                failed = True
+                sys.stdout.write(f"  {error}\n  input: {raw[:2000]!r}\n")
     return int(failed)
+
+
+def _run(seed: int, seconds: float, name: str) -> Found:
+    return fuzz(_targets[name], f"{seed}/{name}", seconds=seconds)
