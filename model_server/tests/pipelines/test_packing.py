@@ -50,7 +50,7 @@ def test_the_kin_of_bert_pack(kind: str) -> None:
     made = tiny(kind)
     texts = [torch.randint(5, 60, (1, length)) for length in (9, 2, 30, 9, 17)]
     expected = [answer(made, text) for text in texts]
-    assert pack(made)
+    assert pack(made) == ""
     padded = torch.nn.utils.rnn.pad_sequence([text[0] for text in texts], batch_first=True, padding_value=made.config.pad_token_id)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(text[0]) for text in texts], batch_first=True)
     with torch.inference_mode():
@@ -88,6 +88,7 @@ def test_a_model_whose_texts_would_see_each_other_is_padded(model: Model, monkey
     monkeypatch.setattr(packing, "_attend", over_all)
     serving = Serving("bert", model("bert"))
     assert not serving.loaded.packed
+    assert OWN_ATTENTION or "the states differ by" in serving.loaded.details["padded"]
     pipeline: Any = vars(serving.backend)["pipeline"]
     wrapped = pipeline.model
     assert wrapped.config._attn_implementation == "sdpa"
@@ -107,19 +108,21 @@ def test_a_model_that_does_not_hand_the_row_on_is_padded(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(packing, "_into_a_row", lost)
     monkeypatch.setattr(packing, "TOLERANCE", float("inf"))
-    assert not pack(tiny("Bert"))
+    assert pack(tiny("Bert")) == "0 of 2 layers were given the row"
 
 
 @pytest.mark.skipif(not OWN_ATTENTION, reason="transformers 5 packs")
 def test_transformers_4_pads(model: Model) -> None:
     """Its BERT has attention of its own."""
-    assert not Serving("bert", model("bert")).loaded.packed
+    loaded = Serving("bert", model("bert")).loaded
+    assert not loaded.packed
+    assert loaded.details["padded"]
 
 
 def test_a_model_without_an_encoder_is_padded() -> None:
     """A decoder, whose tokens see those before them, is left as it is."""
     config = transformers.LlamaConfig(**SMALL, num_key_value_heads=4, pad_token_id=1)
-    assert not pack(transformers.LlamaForSequenceClassification(config).eval())
+    assert pack(transformers.LlamaForSequenceClassification(config).eval()) == "it has no encoder"
 
 
 @pytest.mark.parametrize("settings", [{"static_shapes": True}, {"torch_device": "meta"}])

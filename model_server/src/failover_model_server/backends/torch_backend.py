@@ -37,6 +37,8 @@ class TorchBackend(PipelineBackend):
         placement = Placement(device, self.dtype(device, task.name), static)
         self.pipeline = build(model, placement, task)
         details = {"dtype": str(placement.dtype).removeprefix("torch."), **{name: version(name) for name in LIBRARIES}}
+        if self.pipeline.padded:
+            details["padded"] = self.pipeline.padded
         return Loaded(device=self.describe(device), static_shapes=static, packed=self.pipeline.packed, details=details)
 
     def device(self) -> "torch.device":

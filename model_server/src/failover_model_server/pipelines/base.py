@@ -39,6 +39,8 @@ class Pipeline(ABC):
 
     packed: bool = False
     """Items of several lengths share a batch without padding: it takes a time in proportion to all its work."""
+    padded: str = ""
+    """Why they are padded, where they need not be."""
 
     @abstractmethod
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:

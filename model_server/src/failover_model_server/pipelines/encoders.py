@@ -21,11 +21,10 @@ LOGITS_AND_BOXES = ("logits", "pred_boxes")
 class EncoderPipeline(Pipeline):
     """Stacks the inputs of the items, calls the model, and takes its outputs apart."""
 
-    def __init__(self, model: Any, outputs: tuple[str, ...], placement: Placement, *, packed: bool = False) -> None:
+    def __init__(self, model: Any, outputs: tuple[str, ...], placement: Placement) -> None:
         self.model = model
         self.outputs = outputs
         self.placement = placement
-        self.packed = packed
 
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
         """One pass over the batch; float32 outputs by name for each item."""
@@ -78,7 +77,11 @@ def text_classification(directory: Path, placement: Placement, _task: object) ->
     from transformers import AutoModelForSequenceClassification
 
     model = _place(AutoModelForSequenceClassification, directory, placement)
-    return EncoderPipeline(model, LOGITS, placement, packed=placement.packs and pack(model))
+    made = EncoderPipeline(model, LOGITS, placement)
+    if placement.packs:
+        made.padded = pack(model)
+        made.packed = not made.padded
+    return made
 
 
 def image_classification(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 import torch
-
-log = structlog.get_logger(__name__)
 
 NAME = "packed"
 """Of the attention here, in transformers' registry. It builds no mask for an attention that it does not know."""
@@ -21,6 +18,8 @@ TRIED = (3, 7, 5)
 """Lengths of the texts on which packing is tried."""
 TOLERANCE = 0.05
 """Largest difference of the states of a text from those of the text alone, as a part of these: more than bfloat16 loses."""
+LONGEST_REASON = 200
+"""Characters of why a model cannot, which may be another library's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Row:
         return cls(torch.arange(width, device=device) < torch.tensor(lengths, device=device)[:, None], list(lengths))
 
 
-def pack(model: Any) -> bool:
+def pack(model: Any) -> str:
     """Make a model take `packed`, a `Row` or None, instead of an attention mask that it heeds.
 
     Whether a model can is tried, not known by its name: each layer's attention must be given the row, and the states of packed texts must
@@ -50,11 +49,11 @@ def pack(model: Any) -> bool:
         model: of transformers.
 
     Returns:
-        Whether it can. It is as it was where it cannot, as with transformers 4, whose BERT has attention of its own.
+        "" where it can; else why not, and it is as it was: with transformers 4 BERT has attention of its own.
     """
     encoder = next((found for name in ENCODERS if isinstance(found := getattr(model.base_model, name, None), torch.nn.Module)), None)
     if encoder is None:
-        return False
+        return "it has no encoder"
     texts = _texts(model)
     alone = [_states(model, encoder, [text], {})[0] for text in texts]
     before = model.config._attn_implementation  # noqa: SLF001 - it has no public name
@@ -63,13 +62,12 @@ def pack(model: Any) -> bool:
         reason = _tried(model, encoder, texts, alone)
     except Exception as error:  # noqa: BLE001 - a model that was not written for it may raise anything
         reason = f"{type(error).__name__}: {error}"
-    if not reason:
-        return True
-    for hook in hooks:
-        hook.remove()
-    model.set_attn_implementation(before)
-    log.info("texts are padded", reason=reason[:200])
-    return False
+    if reason:
+        for hook in hooks:
+            hook.remove()
+        if model.config._attn_implementation != before:  # noqa: SLF001
+            model.set_attn_implementation(before)
+    return reason[:LONGEST_REASON]
 
 
 def _tried(model: Any, encoder: torch.nn.Module, texts: Sequence[torch.Tensor], alone: Sequence[torch.Tensor]) -> str:
@@ -82,6 +80,7 @@ def _tried(model: Any, encoder: torch.nn.Module, texts: Sequence[torch.Tensor], 
         given.append(kwargs.get("packed") is row)
         return _attend(*args, **kwargs)
 
+    _states(model, encoder, texts[:1], {"packed": None})  # raises in a model that takes no such argument, before anything is changed
     AttentionInterface.register(NAME, noticed)
     model.set_attn_implementation(NAME)
     together = _states(model, encoder, texts, {"packed": row})
