@@ -125,6 +125,21 @@ def test_a_model_without_an_encoder_is_padded() -> None:
     assert pack(transformers.LlamaForSequenceClassification(config).eval()) == "it has no encoder"
 
 
+@pytest.mark.parametrize("failure", [ValueError("all texts must end with </s>"), RuntimeError("no kernel")])
+def test_a_model_that_fails_on_the_trial_is_served_as_before(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some models want more of a text than that it has tokens; nothing of the attempt is left."""
+    made = tiny("Bert")
+
+    def fails(**_: Any) -> None:
+        raise failure
+
+    with monkeypatch.context() as patched:
+        patched.setattr(made, "forward", fails)
+        assert pack(made) == f"{type(failure).__name__}: {failure}"
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in made.modules())
+    assert len(answer(made, torch.tensor([[5, 6, 7]]))) == 2
+
+
 @pytest.mark.parametrize("settings", [{"static_shapes": True}, {"torch_device": "meta"}])
 def test_static_shapes_and_other_devices_pad(settings: dict[str, Any], model: Model) -> None:
     """Graphs are compiled for padded texts, and a GPU would start a kernel for each text of each layer."""

@@ -54,12 +54,10 @@ def pack(model: Any) -> str:
     encoder = next((found for name in ENCODERS if isinstance(found := getattr(model.base_model, name, None), torch.nn.Module)), None)
     if encoder is None:
         return "it has no encoder"
-    texts = _texts(model)
-    alone = [_states(model, encoder, [text], {})[0] for text in texts]
     before = model.config._attn_implementation  # noqa: SLF001 - it has no public name
     hooks = [encoder.register_forward_pre_hook(_into_a_row, with_kwargs=True), encoder.register_forward_hook(_out_of_it, with_kwargs=True)]
     try:
-        reason = _tried(model, encoder, texts, alone)
+        reason = _tried(model, encoder)
     except Exception as error:  # noqa: BLE001 - a model that was not written for it may raise anything
         reason = f"{type(error).__name__}: {error}"
     if reason:
@@ -70,10 +68,12 @@ def pack(model: Any) -> str:
     return reason[:LONGEST_REASON]
 
 
-def _tried(model: Any, encoder: torch.nn.Module, texts: Sequence[torch.Tensor], alone: Sequence[torch.Tensor]) -> str:
+def _tried(model: Any, encoder: torch.nn.Module) -> str:
     """Why the model does not take packed texts; "" where it does."""
     from transformers import AttentionInterface
 
+    texts = _texts(model)
+    alone = [_states(model, encoder, [text], {})[0] for text in texts]
     row, given = Row.of(TRIED, model.device), list[bool]()
 
     def noticed(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
@@ -87,8 +87,8 @@ def _tried(model: Any, encoder: torch.nn.Module, texts: Sequence[torch.Tensor], 
     AttentionInterface.register(NAME, _attend)
     if len(given) != model.config.num_hidden_layers or not all(given):
         return f"{sum(given)} of {model.config.num_hidden_layers} layers were given the row"
-    apart = max(float((one - own[: len(one)]).norm() / one.norm()) for one, own in zip(alone, together, strict=True))
-    return "" if apart <= TOLERANCE else f"the states differ by {apart:.1%}"
+    apart = [float((one - own[: len(one)]).norm() / one.norm()) for one, own in zip(alone, together, strict=True)]
+    return "" if all(each <= TOLERANCE for each in apart) else f"the states differ by {', '.join(f'{each:.1%}' for each in apart)}"
 
 
 def _texts(model: Any) -> list[torch.Tensor]:
