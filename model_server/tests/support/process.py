@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -78,13 +78,14 @@ class ServerProcess:
         return f"127.0.0.1:{self.logged('listening')['grpc']}"
 
     def until(self, path: str, status: int, patience: float = PATIENCE) -> httpx.Response:
-        """Ask until the status comes."""
+        """Ask until the status comes. On a busy machine a server that loads may leave a question unanswered for seconds."""
         deadline = time.monotonic() + patience
         answer = None
         while time.monotonic() < deadline:
-            answer = httpx.get(self.url + path)
-            if answer.status_code == status:
-                return answer
+            with suppress(httpx.TimeoutException):
+                answer = httpx.get(self.url + path)
+                if answer.status_code == status:
+                    return answer
             time.sleep(0.02)
         raise AssertionError(f"{path} answered {answer}, not {status}; the log:\n{''.join(self.text)}")
 
