@@ -162,7 +162,7 @@ fuzz-proof: $(STAMP) ## 2,000 random worlds in which EC2 answers as in the field
 	@timeout 1800 $(RUN)/python -m failover_analysis.fuzz --processes 2 $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs that are nearly right, a minute each (20 minutes on 2 cores; ARGS="--seconds 5")
+fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs that are nearly right, a minute each (25 minutes on 2 cores; ARGS="--seconds 5")
 	@$(RUN)/python -m tests.fuzz $(ARGS)
 	@cd model_server && PYTHONPATH=.. .venv/bin/python -m tests.fuzz $(ARGS)
 

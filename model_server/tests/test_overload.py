@@ -60,6 +60,10 @@ class Played:
         """Seconds of a batch."""
         return self._base + self._item * self.shape.size(items)
 
+    def lasts(self, batch: list[Waiting]) -> float:
+        """Seconds of the batch of these."""
+        return self.takes(len(batch))
+
     @property
     def best(self) -> float:
         """Items a second without deadlines."""
@@ -80,7 +84,7 @@ class Played:
             return
         self.batcher._ends.clear()
         if batch := self.batcher._take():
-            seconds = self.takes(len(batch))
+            seconds = self.lasts(batch)
             self.sizes.append(len(batch))
             self.batcher._ends[0] = self.now, seconds
             self.free = self.now + seconds

@@ -73,16 +73,8 @@ class Mixed(Played):
         self.taken += 1
         self.batcher._line.add(Waiting(item, answer, self.now + DEADLINE, DEADLINE, probe))
 
-    def work(self) -> None:
-        if self.now < self.free:
-            return
-        self.batcher._ends.clear()
-        if batch := self.batcher._take():
-            seconds = self._base + self._item * sum(waiting.item.work for waiting in batch)
-            self.batcher._ends[0] = self.now, seconds
-            self.free = self.now + seconds
-            self.good += sum(waiting.deadline >= self.free for waiting in batch)
-            self.missed += sum(waiting.deadline < self.free for waiting in batch)
+    def lasts(self, batch: list[Waiting]) -> float:
+        return float(self._base + self._item * sum(waiting.item.work for waiting in batch))
 
 
 @pytest.mark.parametrize("factor", [1, 3, 20])

@@ -25,7 +25,7 @@ class Run:
         waiting: items that somebody waits for; they come first in the batch.
         size: items in the batch, those that only fill it up included.
         emit: takes (place in the batch, part of its output), on the backend's thread; must not block or raise.
-        work: the most `Item.work` of the batch.
+        work: what `Shape.work` gives for the batch.
         clock: monotonic seconds.
         finish: takes (place in the batch, its whole output), as `emit` does.
     """

@@ -8,7 +8,9 @@ import pytest
 import torch
 import transformers
 from failover_model_server.pipelines import packing
+from failover_model_server.pipelines.base import Placement
 from failover_model_server.pipelines.packing import Row, pack
+from failover_model_server.run import Run
 
 from tests.pipelines.serving import Serving
 from tests.pipelines.test_answers import assert_same
@@ -34,8 +36,6 @@ def test_packed_texts_are_answered_as_each_alone(model: Model) -> None:
 
 def together(serving: Serving, texts: list[str]) -> list[Any]:
     """The answers to texts of one batch, as the server runs it: the padded length in their keys does not matter."""
-    from failover_model_server.run import Run
-
     requests = [{"prompt": text} for text in texts]
     items = serving.prepare(requests)
     outputs = serving.backend.run(items, Run(len(items), len(items)))
@@ -140,13 +140,10 @@ def test_a_model_that_fails_on_the_trial_is_served_as_before(failure: Exception,
     assert len(answer(made, torch.tensor([[5, 6, 7]]))) == 2
 
 
-@pytest.mark.parametrize("settings", [{"static_shapes": True}, {"torch_device": "meta"}])
-def test_static_shapes_and_other_devices_pad(settings: dict[str, Any], model: Model) -> None:
+@pytest.mark.parametrize(("device", "static"), [("cpu", True), ("meta", False)])
+def test_static_shapes_and_other_devices_pad(device: str, static: bool) -> None:
     """Graphs are compiled for padded texts, and a GPU would start a kernel for each text of each layer."""
-    from failover_model_server.pipelines.base import Placement
-
-    device = torch.device(settings.get("torch_device", "cpu"))
-    assert not Placement(device, torch.float32, bool(settings.get("static_shapes"))).packs
+    assert not Placement(torch.device(device), torch.float32, static).packs
 
 
 def test_a_batch_of_one_length_is_no_row() -> None:

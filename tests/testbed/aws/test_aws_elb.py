@@ -114,10 +114,8 @@ def test_rules_change_places_in_one_call(account: Account) -> None:
 
 
 def test_moto_is_what_it_was_afterwards() -> None:
-    from moto.elbv2.models import (
-        ELBv2Backend,
-        FakeTargetGroup,
-    )  # reads the models of all services: nobody who collects the tests waits for that
+    # It reads the models of all services: nobody who collects the tests needs to wait for that.
+    from moto.elbv2.models import ELBv2Backend, FakeTargetGroup
 
     names = [(FakeTargetGroup, "health_for"), (FakeTargetGroup, "register"), (ELBv2Backend, "modify_rule")]
     before = [getattr(owner, name) for owner, name in names]

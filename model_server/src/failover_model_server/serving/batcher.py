@@ -398,8 +398,9 @@ class Batcher:
 
     async def run(self, worker: Worker, items: Sequence[Item], run: Run | None = None) -> list[object]:
         """Run items of one key as one batch on a worker: the path of every batch, synthetic ones included."""
-        size, work = self._shape.size(len(items)), self._shape.work([item.work for item in items])
-        run = run or Run(len(items), size, work=work)
+        size = self._shape.size(len(items))
+        run = run or Run(len(items), size, work=self._shape.work([item.work for item in items]))
+        work = run.work
         began = self._clock()
         self._ends[worker.number] = began, self._pace.expects(size, work)
         self._running += len(items)

@@ -35,7 +35,7 @@ class Item:
     """What the backend understands; private to task and backend."""
     work: float = 1.0
     """How much there is to do, in a unit of the task's own: denoising steps, most new tokens, tokens read. A batch takes a fixed time and
-    a time proportional to the most work of its items, which is how the server expects times that it has not seen."""
+    a time proportional to the most work of its items, or to all of it where they are not padded: that is what the server expects."""
     length: int | None = None
     """Where items of several lengths are padded to the longest of their batch: this one's."""
     free: Hashable | None = None
