@@ -78,7 +78,7 @@ class ServerProcess:
         return f"127.0.0.1:{self.logged('listening')['grpc']}"
 
     def until(self, path: str, status: int, patience: float = PATIENCE) -> httpx.Response:
-        """Ask until the status comes. On a busy machine a server that loads may leave a question unanswered for seconds."""
+        """Ask until the status comes. On a busy machine a server that loads may not answer for seconds."""
         deadline = time.monotonic() + patience
         answer = None
         while time.monotonic() < deadline:
