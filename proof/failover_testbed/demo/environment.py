@@ -34,6 +34,7 @@ from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.roles import CONTROLLER, LOAD_BALANCER_CONTROLLER
 from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
+from failover_testbed.demo.clock import PacedClock
 from failover_testbed.demo.player import Facts, Player, Progress
 from failover_testbed.demo.scenario import Scenario
 from failover_testbed.karpenter.controller import Karpenter
@@ -75,7 +76,7 @@ class Environment:
 
     Args:
         scenario: The scenario to play.
-        clock: The scenario's time; `AcceleratedClock(scenario.file.factor)` in the demo.
+        clock: The scenario's time; `PacedClock(scenario.file.factor)` in the demo.
         lag_s: Seconds of the clock before the load-balancer controller acts on a change.
     """
 
@@ -162,7 +163,8 @@ class Environment:
         except BaseException:
             lbc.stop()
             raise
-        player = Player(self.scenario.file, world, workloads, karpenter, traffic, publishers, keda, lbc, self.finished)
+        paced = self._clock if isinstance(self._clock, PacedClock) else None
+        player = Player(self.scenario.file, world, workloads, karpenter, traffic, publishers, keda, lbc, self.finished, paced)
         return _Parts(session, lbc, player)
 
     def _create(self, world: World, workloads: Workloads, karpenter: Karpenter, replicas: Mapping[str, Mapping[str, int]]) -> None:

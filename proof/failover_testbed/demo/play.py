@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from controller.clients.kube import connect
-from controller.clock import AcceleratedClock, SystemClock
+from controller.clock import SystemClock
 from controller.errors import FailoverError
 from controller.policy import text
 from controller.service.wiring import Service
 from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
+from failover_testbed.demo.clock import PacedClock
 from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.narrator import Emit, Narrator, progress_line
 from failover_testbed.demo.scenario import Scenario
@@ -27,6 +28,7 @@ from failover_testbed.demo.verdict import Check, judge
 _PROGRESS_S: Final = 3.0  # real seconds between two lines of progress
 _POLL_S: Final = 0.2
 _JOIN_S: Final = 30.0
+_HELD_S: Final = 5.0  # real seconds that the clock must have waited for it to be worth a line
 
 
 def demo_settings(applications: Path, record: Path | None = None) -> Settings:
@@ -71,7 +73,7 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
     Raises:
         FailoverError: The environment or the controller could not be started, or the controller failed.
     """
-    clock = AcceleratedClock(scenario.file.factor)
+    clock = PacedClock(scenario.file.factor)
     narrator = Narrator(emit, clock)
     with environment_variables({}), Environment(scenario, clock) as environment, environment_variables(environment.environment()):
         settings = demo_settings(scenario.applications_path, record)
@@ -85,6 +87,9 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
             _follow(environment, narrator, thread, stop)
             facts = environment.facts()
             narrator.bill()
+            if clock.held_s > _HELD_S:
+                held = text.duration(clock.held_s)
+                narrator.say("dim", f"this machine cannot play {scenario.file.factor:g} times as fast: the clock waited {held} for it")
         finally:
             service.stop()
             thread.join(timeout=_JOIN_S)

@@ -14,6 +14,7 @@ from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
+from failover_testbed.demo.clock import PacedClock
 from failover_testbed.demo.scenario import EventFile, InterruptionFile, LimitFile, ScenarioFile
 from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.lbc.controller import LoadBalancerController
@@ -149,6 +150,7 @@ class Player:
         keda: The fake KEDA.
         lbc: The fake load-balancer controller, whose writes are counted.
         finished: Set when the scenario is over or cannot continue.
+        paced: The clock of `world` if it waits for the player; None if time goes on without it.
     """
 
     def __init__(
@@ -162,10 +164,11 @@ class Player:
         keda: Keda,
         lbc: LoadBalancerController,
         finished: threading.Event,
+        paced: PacedClock | None = None,
     ) -> None:
         self._file, self._world, self._workloads, self._karpenter = file, world, workloads, karpenter
         self._traffic, self._publishers, self._keda, self._lbc = dict(traffic), list(publishers), keda, lbc
-        self._finished = finished
+        self._finished, self._paced = finished, paced
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._events = sorted(file.events, key=lambda event: event.at_s)
@@ -225,11 +228,15 @@ class Player:
                 self._step(min(elapsed, self._file.duration_s))
                 if elapsed >= self._file.duration_s:
                     break
+                if self._paced is not None:
+                    self._paced.stepped()
                 self._world.clock.wait(self._stop, TICK_S)
         except Exception as error:  # a bug in the player must end the demo with a message, not hang it
             log.exception("scenario.failed", scenario=self._file.name)
             self._problem = f"{type(error).__name__}: {error}"
         finally:
+            if self._paced is not None:
+                self._paced.release()
             self._finished.set()
 
     def _step(self, elapsed: float) -> None:
