@@ -14,6 +14,7 @@ from controller.policy.model import (
     Damping,
     DemandHistory,
     FloorBefore,
+    Margins,
     Memory,
     Mode,
     ModeChange,
@@ -238,7 +239,8 @@ def _demand_history_as_json(history: DemandHistory | None) -> dict[str, Any]:
     recent = [[one.at, one.demand, one.forecast] for one in history.recent]
     outcomes = [[one.forecast, one.demand] for one in history.outcomes]
     damping = [history.damping.lasted, history.damping.squares]
-    return {"demands": {"recent": recent, "outcomes": outcomes, "season": history.season, "damping": damping}}
+    margins = [history.margins.losses, history.margins.bounds]
+    return {"demands": {"recent": recent, "outcomes": outcomes, "season": history.season, "damping": damping, "margins": margins}}
 
 
 def _demand_history(raw: object) -> DemandHistory | None:
@@ -252,12 +254,23 @@ def _demand_history(raw: object) -> DemandHistory | None:
         outcomes=tuple(Outcome(_above_zero(forecast), _duration(demand)) for forecast, demand in raw.get("outcomes", [])[-KEPT_OUTCOMES:]),
         season=tuple(None if one is None else _duration(one) for one in raw["season"]),
         damping=_damping(raw.get("damping", (0.0, 0.0))),
+        margins=_margins(raw.get("margins", ((0.0, 0.0), None))),
     )
 
 
 def _damping(raw: Sequence[object]) -> Damping:
     lasted, squares = raw
     return Damping(_number(lasted), _duration(squares))
+
+
+def _margins(raw: Sequence[Sequence[object] | None]) -> Margins:
+    losses, bounds = raw
+    return Margins(_pair(losses or ()), None if bounds is None else _pair(bounds))
+
+
+def _pair(raw: Sequence[object]) -> tuple[float, float]:
+    first, second = raw
+    return _duration(first), _duration(second)
 
 
 def _above_zero(value: object) -> float:

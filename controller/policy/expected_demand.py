@@ -2,9 +2,16 @@
 
 Additive season and damped trend, as in the methods of Holt (1957), Winters (1960) and Gardner and McKenzie (1985), with a season of a day:
 what a sample of the demand is above the season's value of that time of day goes on as it is, plus its trend. How much of a trend lasts is
-learned from how much of each lasted so far (least squares, the older the less). On top comes what forecasts of a like demand lately fell
-short by: the nearest neighbours, because a service with few requests at night is wrong by another share than one with many by day. Without
-history it is the present demand. It is never below the present demand: replicas go when the demand has gone, not before.
+learned from how much of each lasted so far (least squares, the older the less).
+
+A margin makes it the demand that nine of ten such forecasts are enough for, "such" being the nearest neighbours: a service with few
+requests at night is wrong by another share than one with many by day. There are two margins. One is the share by which those forecasts
+fell short. It follows a demand that grows beyond all that was seen. The other is the demand that came after them. It knows that bursts
+end. Both estimate the same quantile, so that one loss judges them, the quantile's own (Koenker and Bassett, 1978), on what each said before
+the outcome was known (Dawid, 1984). The better one counts.
+
+Without history the present demand is expected. What the ready replicas serve of it is always expected: they go when the demand has gone,
+not before.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.model import Damping, DemandHistory, NotedDemand, Outcome
+from controller.policy.model import Damping, DemandHistory, Margins, NotedDemand, Outcome
 
 SLOT_S: Final = 900.0
 """How often a demand is noted, seconds. A quarter of an hour: 96 values describe a day, and the memory is stored no more often for it."""
@@ -36,9 +43,9 @@ RECENT: Final = 2
 """Demands that are kept one by one: the newer may be too young for a trend."""
 
 QUANTILE: Final = 0.9
-"""How often a forecast with the margin for its own errors should be enough."""
+"""How often a forecast with its margin should be enough."""
 
-_LASTS: Final = 1 - 1 / KEPT_OUTCOMES  # of what is learned about trends, from slot to slot: as long as outcomes are kept
+_LASTS: Final = 1 - 1 / KEPT_OUTCOMES  # of what is learned about trends and margins, from slot to slot: as long as outcomes are kept
 _WEIGHT: Final = 0.3  # of a new day in the season's value of a slot: the last three days make up two thirds of it
 _MOST_ERROR: Final = 1.0  # one doubling without warning says nothing about the next
 _DAY_S: Final = SLOT_S * SLOTS
@@ -50,9 +57,9 @@ class Expected:
 
     Attributes:
         demand: With the margin.
-        point: Without it.
-        shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; None while too few can
-            be judged.
+        point: Without it, and at most `demand`.
+        shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them, below 0 where nine of ten
+            were too high; None while too few can be judged.
     """
 
     demand: float
@@ -60,7 +67,7 @@ class Expected:
     shortfall: float | None
 
 
-def expected_demand(history: DemandHistory | None, now: float, demand: float, ahead_s: float) -> Expected:
+def expected_demand(history: DemandHistory | None, now: float, demand: float, ahead_s: float, served: float | None = None) -> Expected:
     """The demand that is expected some time ahead.
 
     Args:
@@ -68,12 +75,19 @@ def expected_demand(history: DemandHistory | None, now: float, demand: float, ah
         now: Seconds since the Unix epoch.
         demand: The present demand, requests per metric period.
         ahead_s: How far ahead, seconds.
+        served: What the ready replicas serve of the present demand, which is the least that is expected; None: all of it.
     """
     if history is None:
         return Expected(demand, demand, None)
     point = _point(history, now, demand, ahead_s)
-    shortfall = _shortfall(history.outcomes, point)
-    return Expected(point * (1 + (shortfall or 0.0)), point, shortfall)
+    if len(history.outcomes) < LEAST_OUTCOMES:
+        return Expected(point, point, None)
+    share, after = _fell_short(history.outcomes, point)
+    bound, (by_share, by_demand) = point * (1 + share), history.margins.losses
+    if by_demand < by_share:
+        bound, share = after, after / point - 1 if point > 0 else 0.0
+    with_margin = max(bound, demand if served is None else min(demand, served))
+    return Expected(with_margin, min(point, with_margin), share)
 
 
 def noted_demand(history: DemandHistory | None, now: float, demand: float) -> DemandHistory:
@@ -91,8 +105,25 @@ def noted_demand(history: DemandHistory | None, now: float, demand: float) -> De
     outcomes = known.outcomes
     if last is not None and _next(last.at, now) and (forecast := round(last.forecast, 3)) > 0:
         outcomes = (*outcomes, Outcome(forecast, round(demand, 3)))[-KEPT_OUTCOMES:]
-    noted = (*known.recent, NotedDemand(now, demand, _point(known, now, demand, SLOT_S)))
-    return DemandHistory(noted[-RECENT:], outcomes, _blended(known.season, noted[:-RECENT]), _learned(known, now, demand))
+    point = _point(known, now, demand, SLOT_S)
+    noted = (*known.recent, NotedDemand(now, demand, point))
+    losses = _losses(known.margins, demand) if last is not None and _next(last.at, now) else known.margins.losses
+    margins = Margins(losses, _bounds(outcomes, point) if len(outcomes) >= LEAST_OUTCOMES else None)
+    return DemandHistory(noted[-RECENT:], outcomes, _blended(known.season, noted[:-RECENT]), _learned(known, now, demand), margins)
+
+
+def _losses(margins: Margins, demand: float) -> tuple[float, float]:
+    """What each margin has lost on average, the older the less, once the demand is known of which it said something."""
+    if margins.bounds is None:
+        return margins.losses
+    judged = zip(margins.losses, margins.bounds, strict=True)
+    by_share, by_demand = (_LASTS * lost + (1 - _LASTS) * _loss(demand - bound) for lost, bound in judged)
+    return round(by_share, 6), round(by_demand, 6)
+
+
+def _loss(lacking: float) -> float:
+    """The loss of a quantile: a request too few costs nine times as much as one too many (Koenker and Bassett, 1978)."""
+    return max(QUANTILE * lacking, (QUANTILE - 1) * lacking)
 
 
 def _next(earlier: float, later: float) -> bool:
@@ -150,9 +181,9 @@ def _lasting_s(damping: Damping, ahead_s: float) -> float:
     """For how long the present trend would have to go on undamped to come as far as it comes in that time, seconds.
 
     Its factor φ is that of a slot: after h slots a damped trend has come as far as an undamped one in φ + φ² + … + φʰ (Gardner and
-    McKenzie, 1985, equation 4). Nothing is known of trends at first, and they are taken to go on; one doubling counts as much as that.
+    McKenzie, 1985, equation 4). Nothing is known of trends at first, and they are taken to end; one doubling counts as much as that.
     """
-    factor = min(1.0, max(0.0, (damping.lasted + 1) / (damping.squares + 1)))
+    factor = min(1.0, max(0.0, damping.lasted / (damping.squares + 1)))
     slots = int(ahead_s // SLOT_S)
     whole = sum(factor**slot for slot in range(1, slots + 1))
     return whole * SLOT_S + factor ** (slots + 1) * (ahead_s - slots * SLOT_S)
@@ -173,10 +204,19 @@ def _usual(season: Sequence[float | None], at: float) -> float | None:
     return first + (second - first) * (at % SLOT_S) / SLOT_S
 
 
-def _shortfall(outcomes: Sequence[Outcome], point: float) -> float | None:
-    """The margin for a forecast, as a share of it; None while too few can be judged."""
-    if len(outcomes) < LEAST_OUTCOMES:
-        return None
+def _bounds(outcomes: Sequence[Outcome], point: float) -> tuple[float, float]:
+    """A forecast with either margin, requests per period."""
+    share, after = _fell_short(outcomes, point)
+    return round(point * (1 + share), 3), after
+
+
+def _fell_short(outcomes: Sequence[Outcome], point: float) -> tuple[float, float]:
+    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the demand that at most came after them."""
     near = sorted(outcomes, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
-    errors = sorted(min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near)
-    return errors[math.ceil(QUANTILE * len(errors)) - 1]
+    share = _quantile([min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near])
+    return share, _quantile([one.demand for one in near])
+
+
+def _quantile(values: Sequence[float]) -> float:
+    """The least of the values that `QUANTILE` of them are not above."""
+    return sorted(values)[math.ceil(QUANTILE * len(values)) - 1]

@@ -741,6 +741,14 @@ class Damping:
 
 
 @dataclass(frozen=True, slots=True)
+class Margins:
+    """How good the two margins of forecasts were lately, see `controller.policy.expected_demand`: by shares, and by demands."""
+
+    losses: tuple[float, float] = (0.0, 0.0)  # of each on average, the older the less, requests per metric period
+    bounds: tuple[float, float] | None = None  # what each said of the next slot, likewise; None while too few outcomes are known
+
+
+@dataclass(frozen=True, slots=True)
 class DemandHistory:
     """The demands that forecasts follow from, see `controller.policy.expected_demand`. Of bounded size."""
 
@@ -748,6 +756,7 @@ class DemandHistory:
     outcomes: tuple[Outcome, ...] = ()  # the newest last
     season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
     damping: Damping = Damping()
+    margins: Margins = Margins()
 
 
 @dataclass(frozen=True, slots=True)
@@ -925,7 +934,7 @@ class PlannedFleet:
     Attributes:
         expected: The demand that it is planned for, requests per metric period.
         shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; it is part of `expected`.
-            None while too few can be judged.
+            Below 0 where nine of ten were too high; None while too few can be judged.
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour. None here counts what a reservation pays.

@@ -67,7 +67,8 @@ def planned(
     if policy.strategy is not Strategy.PLANNED or figures.demand is None:
         return None
     ahead_s = max(unit.cold_start_s for unit in units) + demand_age_s(snapshot)
-    expected = expected_demand(history, snapshot.now, figures.demand, ahead_s)
+    served = sum((snapshot.units[unit.name].ready or 0) * unit.throughput for unit in units)
+    expected = expected_demand(history, snapshot.now, figures.demand, ahead_s, served)
     most = figures.demand * (1 + policy.planned_max_above_scaler)
     demand = min(expected.demand, most)
     # What forecasts lately fell short by is headroom, too: only the greater of both counts.
@@ -158,8 +159,7 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
     """
     counts = ", ".join(f"{count} {name}" + _instead(count, evidence[name].ready) for name, count in shown.fleet.replicas.items())
     price = dollars(shown.present, shown.fleet.price)
-    errors = "" if shown.shortfall is None else f" (nine of ten such forecasts lately fell short by at most {shown.shortfall:.0%})"
-    words = f"{counts} for {shown.expected:,.0f} requests a period{errors}: {price}"
+    words = f"{counts} for {shown.expected:,.0f} requests a period{_errors(shown.shortfall)}: {price}"
     if shown.fleet.carried < shown.needs.demand * (1 - 1e-9):
         words += (
             f"; no more may be had within the limits, and it carries {shown.fleet.carried:,.0f} of {shown.needs.demand:,.0f} with headroom"
@@ -168,6 +168,13 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
         return words + "".join(f"; without {name} it carries {share:.0%} of the demand" for name, share in shown.exposed.items())
     least = min(shown.fleet.left.values())
     return words + (f"; without any one family it carries at least {least / shown.expected:.0%} of the demand" if shown.expected else "")
+
+
+def _errors(shortfall: float | None) -> str:
+    if shortfall is None:
+        return ""
+    were = f"were too high by at least {-shortfall:.0%}" if shortfall < 0 else f"fell short by at most {shortfall:.0%}"
+    return f" (nine of ten such forecasts lately {were})"
 
 
 def planned_verb(shown: PlannedFleet) -> str:

@@ -301,7 +301,7 @@ def _planned(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetri
     yield gauge("planned_dollars_per_hour", "Price of what strategy planned would run.", _APP, prices)
     expected = (((key,), one.expected) for key, one in of)
     yield gauge("expected_requests", "Requests per metric period that strategy planned expects.", _APP, expected)
-    what = "What lately nine of ten forecasts of a like demand fell short by at most, as a share of them."
+    what = "What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; below 0 where they were too high."
     yield gauge("forecast_shortfall", what, _APP, (((key,), one.shortfall) for key, one in of if one.shortfall is not None))
     what = "Share of the expected demand that what strategy planned would run carries without a family."
     shares = (((key, family), left / one.expected) for key, one in of if one.expected for family, left in one.fleet.left.items())

@@ -20,6 +20,7 @@ from controller.policy.model import (
     Damping,
     DemandHistory,
     FloorBefore,
+    Margins,
     Memory,
     Mode,
     ModeChange,
@@ -55,12 +56,14 @@ written = st.builds("{}/{}".format, st.text(max_size=8), st.sampled_from(["floor
 durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
 histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 amounts = st.floats(0, 1e9)
+pairs = st.tuples(amounts, amounts)
 demands = st.builds(
     DemandHistory,
     recent=st.lists(st.builds(NotedDemand, times, amounts, amounts), max_size=RECENT).map(tuple),
     outcomes=st.lists(st.builds(Outcome, st.floats(0.001, 1e9), amounts), max_size=KEPT_OUTCOMES).map(tuple),
     season=st.lists(st.none() | amounts, min_size=SLOTS, max_size=SLOTS).map(tuple),
     damping=st.builds(Damping, st.floats(-64, 64), st.floats(0, 64)),
+    margins=st.builds(Margins, pairs, st.none() | pairs),
 )
 memories = st.builds(
     Memory,
@@ -114,7 +117,9 @@ WHOLE = Memory(
     demand_known_since=23.0,
     demand_missing_since=24.0,
     scaler_writes={"inf2/floor": ScalerWrite(25.0, "26", "27", 28)},
-    demand_history=DemandHistory((NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0)),
+    demand_history=DemandHistory(
+        (NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0), Margins((37.0, 38.0), (39.0, 40.0))
+    ),
     found_floors={"inf2": 37},
     floors_due=frozenset({"inf2"}),
     floors_before={"inf2-hpa": FloorBefore(2, 37)},
@@ -150,9 +155,9 @@ def test_a_memory_without_any_field_is_that_of_a_first_start() -> None:
     """Every field that an earlier version lacked has its default."""
     assert decode('{"version":1}') == Memory()
     raw = json.loads(encode(WHOLE))
-    del raw["demands"]["damping"]
+    del raw["demands"]["damping"], raw["demands"]["margins"]
     assert WHOLE.demand_history is not None
-    undamped = replace(WHOLE.demand_history, damping=Damping(0.0, 0.0))
+    undamped = replace(WHOLE.demand_history, damping=Damping(0.0, 0.0), margins=Margins((0.0, 0.0), None))
     assert decode(json.dumps(raw | {"spells": {}})) == replace(WHOLE, outage_history=OutageHistory(), demand_history=undamped)
 
 
@@ -273,7 +278,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @quick
-@given(demands, st.sampled_from(["recent", "outcomes", "season", "damping"]), anything)
+@given(demands, st.sampled_from(["recent", "outcomes", "season", "damping", "margins"]), anything)
 def test_any_value_in_a_history_of_demands_is_read_or_refused(demand_history: DemandHistory, field: str, value: Any) -> None:
     """Nor does any value make forecasts of it fail."""
     raw = json.loads(encode(Memory(demand_history=demand_history)))

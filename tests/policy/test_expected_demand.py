@@ -24,11 +24,13 @@ from controller.policy.expected_demand import (
     expected_demand,
     noted_demand,
 )
-from controller.policy.model import Damping, DemandHistory, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
+from controller.policy.model import Damping, DemandHistory, Margins, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
 from tests.support.applications import NOW, application, memory, snapshot
 
 DAY_S = SLOTS * SLOT_S
 COLD_S = 600.0
+LASTING = Damping(1e9, 1e9)
+"""Trends have always gone on."""
 
 
 def seen(demand: Callable[[float], float], times: Iterable[float]) -> DemandHistory:
@@ -60,7 +62,7 @@ def test_without_history_it_is_the_present_demand() -> None:
 
 def test_what_rises_goes_on() -> None:
     """A line is continued, from a sample of at least half a slot ago."""
-    rising = seen(lambda at: at / 10, every(60.0, 0.05))
+    rising = replace(seen(lambda at: at / 10, every(60.0, 0.05)), damping=LASTING)
     now = 0.05 * DAY_S
     assert expected_demand(rising, now, now / 10, COLD_S).point == pytest.approx((now + COLD_S) / 10)
 
@@ -235,7 +237,7 @@ NOTHING = (None,) * SLOTS
 def test_a_trend_goes_on(before: dict[int, float], expected: float) -> None:
     """Of 200 requests now, 900 s ahead. From a wrong sample the fleet grows for a spike, or too late for a rise."""
     recent = tuple(NotedDemand(NOW - ago, demand, 0.0) for ago, demand in before.items())
-    found = expected_demand(DemandHistory(recent, (), NOTHING), NOW, 200.0, 900.0)
+    found = expected_demand(DemandHistory(recent, (), NOTHING, LASTING), NOW, 200.0, 900.0)
     assert found == Expected(pytest.approx(expected), pytest.approx(expected), None)  # type: ignore[arg-type]  # equal to floats
 
 
@@ -260,7 +262,8 @@ def test_what_is_usual_at_this_time_of_day(season: dict[int, float], slot: float
     """Of 1,000 requests now, one slot ahead. With another day's hour the fleet is ready for the wrong demand every day."""
     now = MIDNIGHT + slot * SLOT_S
     recent = () if before is None else (NotedDemand(now - SLOT_S, before, 0.0),)
-    assert expected_demand(DemandHistory(recent, (), _season(season)), now, 1_000.0, SLOT_S).point == pytest.approx(expected)
+    history = DemandHistory(recent, (), _season(season), LASTING)
+    assert expected_demand(history, now, 1_000.0, SLOT_S).point == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("count", "shortfall"), [(7, None), (8, 0.07), (10, 0.08), (11, 0.09), (20, 0.17)])
@@ -287,8 +290,8 @@ def test_the_whole_history_after_a_demand(forecast: float, later_s: float, outco
     at = MIDNIGHT + 10 * SLOT_S
     first, last = NotedDemand(at - SLOT_S, 80.0, 90.0), NotedDemand(at, 100.0, forecast)
     found = noted_demand(DemandHistory((first, last), (Outcome(90.0, 99.0),), _season({9: 40.0})), at + later_s, 150.0)
-    # The demand rose by 50 in a slot, and goes on to do so: nothing was known of trends when it was forecast.
-    noted = NotedDemand(at + later_s, 150.0, 200.0 if later_s > 0 else 150.0)
+    # The demand rose by 50 in a slot, and is not taken to go on: nothing was known of trends when it was forecast.
+    noted = NotedDemand(at + later_s, 150.0, 150.0)
     season = _season({9: 40 + 0.3 * 40})  # the first demand is recent no more
     # It had risen by a fifth of 100 in the slot before, and rose by half of it in this one.
     damping = Damping(pytest.approx(0.2 * 0.5), pytest.approx(0.2 * 0.2)) if later_s > 0 else Damping()  # type: ignore[arg-type]
@@ -310,13 +313,14 @@ RISING = (NotedDemand(NOW - SLOT_S, 100.0, 0.0),)
 @pytest.mark.parametrize(
     ("damping", "slots", "rise"),
     [
-        pytest.param(Damping(), 1.0, 1.0, id="nothing is known: it goes on"),
-        pytest.param(Damping(3.0, 3.0), 2.0, 2.0, id="trends go on"),
+        pytest.param(Damping(), 1.0, 0.0, id="nothing is known: it ends"),
+        pytest.param(Damping(3.0, 3.0), 1.0, 0.75, id="trends go on, and one was supposed to end"),
+        pytest.param(LASTING, 2.0, 2.0, id="trends go on"),
         pytest.param(Damping(9.0, 3.0), 2.0, 2.0, id="they even grow, which says nothing about this one"),
-        pytest.param(Damping(1.0, 3.0), 1.0, 0.5, id="half of a trend lasts, with the doubling that was supposed"),
-        pytest.param(Damping(1.0, 3.0), 0.5, 0.25, id="within a slot it is a line"),
-        pytest.param(Damping(1.0, 3.0), 2.0, 0.75, id="half, and half of that"),
-        pytest.param(Damping(1.0, 3.0), 2.5, 0.8125, id="and half of an eighth"),
+        pytest.param(Damping(2.0, 3.0), 1.0, 0.5, id="half of a trend lasts, with the doubling that was supposed to end"),
+        pytest.param(Damping(2.0, 3.0), 0.5, 0.25, id="within a slot it is a line"),
+        pytest.param(Damping(2.0, 3.0), 2.0, 0.75, id="half, and half of that"),
+        pytest.param(Damping(2.0, 3.0), 2.5, 0.8125, id="and half of an eighth"),
         pytest.param(Damping(-1.0, 3.0), 2.0, 0.0, id="what rises falls"),
         pytest.param(Damping(-4.0, 3.0), 2.0, 0.0, id="and by more"),
         pytest.param(Damping(0.0, 1.0), 0.0, 0.0, id="now"),
@@ -372,3 +376,75 @@ def test_bursts_teach_that_trends_do_not_last() -> None:
     assert bursts.damping.lasted < 0
     rising = seen(lambda at: 1_000 - 900 * math.cos(2 * math.pi * at / DAY_S), every(SLOT_S, 0.9))
     assert rising.damping.lasted > 0.5 * rising.damping.squares
+
+
+FELL = tuple(Outcome(100.0, after) for after in (20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 130.0, 150.0))
+"""Of ten forecasts of 100, nine were followed by at most 130 and fell short by at most three tenths."""
+
+
+@pytest.mark.parametrize(
+    ("losses", "present", "served", "expected"),
+    [
+        pytest.param((1.0, 1.0), 200.0, 0.0, Expected(260.0, 200.0, 0.3), id="equally good: by shares"),
+        pytest.param((1.0, 2.0), 200.0, 0.0, Expected(260.0, 200.0, 0.3), id="by shares"),
+        pytest.param((2.0, 1.0), 200.0, 0.0, Expected(130.0, 130.0, -0.35), id="by demands: the burst will be over"),
+        pytest.param((2.0, 1.0), 200.0, 150.0, Expected(150.0, 150.0, -0.35), id="what serves it stays"),
+        pytest.param((2.0, 1.0), 200.0, 900.0, Expected(200.0, 200.0, -0.35), id="all of it is served"),
+        pytest.param((2.0, 1.0), 200.0, None, Expected(200.0, 200.0, -0.35), id="nothing is said of what is ready"),
+        pytest.param((2.0, 1.0), 50.0, 0.0, Expected(130.0, 50.0, 1.6), id="by demands: a burst may come"),
+        pytest.param((2.0, 1.0), 0.0, 0.0, Expected(130.0, 0.0, 0.0), id="of nothing there is no share"),
+    ],
+)
+def test_the_margin_that_was_better_lately_counts(
+    losses: tuple[float, float], present: float, served: float | None, expected: Expected
+) -> None:
+    """A load of bursts is no more likely to burst because it does; a load that grows goes beyond all that was seen."""
+    found = expected_demand(DemandHistory((), FELL, NOTHING, margins=Margins(losses)), NOW, present, 900.0, served)
+    assert (found.demand, found.point, found.shortfall) == pytest.approx((expected.demand, expected.point, expected.shortfall))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "losses"),
+    [
+        pytest.param((150.0, 150.0), (63.0, 126.0), id="exactly enough: nothing is lost"),
+        pytest.param((790.0, 214.0), (64.0, 126.1), id="a request too many costs a tenth"),
+        pytest.param((86.0, 22.0), (63.9, 127.8), id="a request too few costs nine tenths"),
+        pytest.param(None, (64.0, 128.0), id="nothing was said"),
+    ],
+)
+def test_a_margin_is_judged_once_the_demand_is_known(bounds: tuple[float, float] | None, losses: tuple[float, float]) -> None:
+    """By what it said before. The latest loss is a 64th of the average: without one, 64 and 128 are 63 and 126 a slot later."""
+    last = NotedDemand(MIDNIGHT, 100.0, 100.0)
+    history = DemandHistory((last,), (), NOTHING, margins=Margins((64.0, 128.0), bounds))
+    assert noted_demand(history, MIDNIGHT + SLOT_S, 150.0).margins == Margins(pytest.approx(losses), None)  # type: ignore[arg-type]  # equal to floats
+    late = noted_demand(history, MIDNIGHT + 2 * SLOT_S, 150.0).margins
+    assert late.losses == (64.0, 128.0), "a slot was missed: it is another time than the one that was spoken of"
+
+
+def test_each_margin_says_something_of_the_next_slot() -> None:
+    """With the outcome that has just become known: its forecast of 100 was followed by 50."""
+    history = DemandHistory((NotedDemand(MIDNIGHT, 100.0, 100.0),), FELL, NOTHING)
+    assert noted_demand(history, MIDNIGHT + SLOT_S, 50.0).margins.bounds == (65.0, 130.0)
+    few = DemandHistory((NotedDemand(MIDNIGHT, 100.0, 100.0),), FELL[: LEAST_OUTCOMES - 2], NOTHING)
+    assert noted_demand(few, MIDNIGHT + SLOT_S, 50.0).margins.bounds is None
+
+
+def _grown(at: float) -> float:
+    """Twice as much each day."""
+    return 100.0 * 2 ** (at / DAY_S)
+
+
+def _bursts(at: float) -> float:
+    """A slot of eleven has five times the demand, each day another one."""
+    return 500.0 if at % (11 * SLOT_S) < SLOT_S else 100.0
+
+
+@pytest.mark.parametrize(("demand", "by_demands"), [(_grown, False), (_bursts, True)])
+def test_the_load_decides_which_margin_is_better(demand: Callable[[float], float], by_demands: bool) -> None:
+    """Without a parameter: the better one has lost less."""
+    days = 22 * 11 / SLOTS  # at its end a burst begins
+    history, now = seen(demand, every(300.0, days)), days * DAY_S
+    by_share, by_demand = history.margins.losses
+    assert (by_demand < by_share) is by_demands
+    found = expected_demand(history, now, demand(now), SLOT_S, served=0.0)
+    assert (found.demand < demand(now)) is by_demands

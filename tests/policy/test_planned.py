@@ -11,6 +11,7 @@ from controller.policy.decide import decide
 from controller.policy.expected_demand import SLOT_S, noted_demand
 from controller.policy.model import (
     Application,
+    Damping,
     Held,
     Mode,
     PlannedFleet,
@@ -88,6 +89,8 @@ def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(
     app, per_s, history = _application(resilience_share=0.0, planned_max_above_scaler=10.0), 0.1, None
     for at in range(-3 * int(SLOT_S), 0, int(SLOT_S)):
         history = noted_demand(history, NOW + at, 1_000.0 + per_s * at)
+    assert history is not None
+    history = replace(history, damping=Damping(1e9, 1e9))  # trends have always gone on
     seen = _observed(app, 1_000.0)
     units = {name: replace(one, demand=Sample(200.0, NOW - age_s)) for name, one in seen.units.items()}
     found = decide(replace(memory(), demand_history=history), replace(seen, units=units))[1].planned

@@ -13,6 +13,7 @@ from controller.policy.figures import Figures
 from controller.policy.fleet import Fleet, Needs, Offer
 from controller.policy.model import (
     Application,
+    Damping,
     DemandHistory,
     Held,
     NotedDemand,
@@ -258,7 +259,8 @@ def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
     app = _application(planned_headroom=0.0, resilience_share=0.0)
     app = replace(app, units=tuple(replace(unit, cold_start_s=900.0 if unit.name == CUDA else 450.0) for unit in app.units))
     seen = _seen(app)
-    rising = DemandHistory((NotedDemand(NOW - 900, 400.0, 400.0),), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS)
+    lasting = Damping(1e9, 1e9)
+    rising = DemandHistory((NotedDemand(NOW - 900, 400.0, 400.0),), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS, lasting)
     figures = replace(Figures.of(seen), demand=500.0)
     shown = planned(seen, figures, _evidence(), rising)
     assert shown is not None
@@ -312,6 +314,13 @@ def _shown(replicas: Mapping[str, int], carried: float, left: Mapping[str, float
             "no more may be had within the limits, and it carries 524 of 525 with headroom"
             "; without inf2 it carries 40% of the demand; without g5 it carries 20% of the demand",
             id="too little",
+        ),
+        pytest.param(
+            _shown({INF2: 5, CUDA: 2}, 525.0, {"inf2": 200.0, "g5": 405.0}, shortfall=-0.25),
+            "5 sd21-inf2 (2 ready), 2 sd21-g5-cuda for 500 requests a period "
+            "(nine of ten such forecasts lately were too high by at least 25%): "
+            "$4.00/h → $4.80/h (+20 %); without any one family it carries at least 40% of the demand",
+            id="forecasts are too high",
         ),
         pytest.param(
             _shown({INF2: 2}, 210.0, {"inf2": 0.0}, expected=0.0, needs=Needs(0.0, 0.0)),
