@@ -211,7 +211,7 @@ def _bounds(outcomes: Sequence[Outcome], point: float) -> tuple[float, float]:
 
 
 def _fell_short(outcomes: Sequence[Outcome], point: float) -> tuple[float, float]:
-    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the demand that at most came after them."""
+    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the most that came after those nine."""
     near = sorted(outcomes, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
     share = _quantile([min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near])
     return share, _quantile([one.demand for one in near])
