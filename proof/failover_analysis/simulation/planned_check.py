@@ -34,7 +34,10 @@ class PlannedCheck:
         self._exposed_since: float | None = None
 
     def below_need(self, memory: Memory, snapshot: Snapshot, decision: Decision, actions: Iterable[Action]) -> str:
-        """What is wrong with the floors of a plan; "" where the replicas that they keep carry the demand, or as much as all did before."""
+        """What is wrong with the floors of a plan; "" where the replicas that they keep carry the demand, or as much as all did before.
+
+        A floor may sink to the ready replicas of its unit and lets none go: those that wait for a node carry nothing.
+        """
         lowered = {one.unit: int(one.after) for one in actions if one.kind is ActionKind.LOWER_FLOOR}
         if not lowered or not _followed(snapshot, decision):
             return ""
@@ -42,14 +45,15 @@ class PlannedCheck:
         if demand is None:
             lasting = missing is not None and snapshot.now - missing >= HELD_S
             return "" if lasting else f"the floor of {', '.join(sorted(lowered))} sinks while the demand is not known"
-        kept = had = 0.0
+        kept = before = had = 0.0
         for unit in snapshot.application.units:
             observed = snapshot.units[unit.name]
             ready, scaler = observed.ready or 0, observed.scaler
             floor = lowered.get(unit.name, scaler.min_replicas if scaler is not None else ready)
             had += ready * unit.throughput
             kept += min(ready, max(floor, decision.floors.get(unit.name, 0))) * unit.throughput
-        if kept >= min(demand, had) * (1 - _NEAR):
+            before += min(ready, scaler.min_replicas if scaler is not None else ready) * unit.throughput
+        if kept >= min(demand, had, before) * (1 - _NEAR):
             return ""
         return f"floors keep replicas for {kept:.0f} of {demand:.0f} requests, and {had:.0f} could be served"
 
