@@ -22,7 +22,7 @@ from benchmarks.markdown import markdown, put
 from controller.catalog.loader import load_application_file
 from controller.errors import ConfigError
 from controller.policy.model import Application
-from research import experiments, recorded, report
+from research import experiments, made_up, recorded, report
 from research.experiments import BEST, Tally
 from research.fit import FITTED, over_zones
 from research.outages import DAYS, TEST_SEEDS, TRAIN_SEEDS, region
@@ -197,6 +197,9 @@ def _bills(size: Size) -> tuple[dict[str, Bill], list[str]]:
         bills[f"{name}, no outages"] = compared(application, demand, well, 100)
         bills[f"{name}, outages"] = compared(application, demand, out, 100)
         bills[f"{name}, outages, 12 replicas a unit"] = compared(application, demand, out, 12)
+    for name, demand in made_up.loads(size.steps).items():
+        well = {pool: Trace(pool, bytes([1]) * len(demand), made_up.STEP_S) for pool in pools}
+        bills[f"made up: {name}"] = compared(application, demand, well, 100)
     return bills, missing
 
 
