@@ -387,6 +387,7 @@ class Scaler:
     metric: ScalerMetric | None = None  # what the trigger counts; None: no trigger was found, or a recording did not note it
     scales: str = ""  # the Deployment that it scales; "" where it says none, or something else than a Deployment
     scale_in_s: float | None = SCALE_IN_S  # how long fewer replicas must suffice before its HPA removes some; None: it never does
+    scale_out_s: float = 0.0  # how long more replicas must be asked for before its HPA adds some
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,11 @@ from typing import Final
 from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.stack import StackFile
 from controller.policy.model import Mode
+from controller.policy.planned_floors import SCALE_OUT_S
 from controller.policy.targets import keda_targets
 from controller.rendering.parts import Object, manifest
 
 _LONGEST_STABILIZATION_S: Final = 3600  # of a HorizontalPodAutoscaler
-
-PLANNED_SCALE_OUT_S: Final = 180
-"""How long a HorizontalPodAutoscaler waits before it adds replicas beyond planned floors, seconds.
-
-Until CloudWatch has shown the controller what it has shown KEDA, and the floors have followed. Else every unit would grow for what the
-cheapest one is to carry (docs/decisions/0030-scalers-wait-for-planned-floors.md).
-"""
 
 
 def scaling(file: ApplicationFile, stack: StackFile, mode: Mode) -> Iterator[Object]:
@@ -38,7 +32,7 @@ def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name
     # A removed replica takes a cold start to return.
     behavior = {"scaleDown": {"stabilizationWindowSeconds": min(_LONGEST_STABILIZATION_S, round(unit.cold_start_s))}}
     if file.to_policy().policy.plans_floors:
-        behavior["scaleUp"] = {"stabilizationWindowSeconds": PLANNED_SCALE_OUT_S}
+        behavior["scaleUp"] = {"stabilizationWindowSeconds": SCALE_OUT_S}
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.deployment},
         "minReplicaCount": unit.min_replicas,

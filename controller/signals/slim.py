@@ -19,8 +19,12 @@ GATE_PREFIX: Final = "target-health."
 where the domain is ``elbv2.k8s.aws``, or that of EKS Auto Mode."""
 
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
-SCALE_IN: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleDown")
-"""Where a ScaledObject's spec says how its HPA removes replicas."""
+BEHAVIOR: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior")
+"""Where a ScaledObject's spec says how its HPA adds and removes replicas."""
+
+SCALE_IN: Final = "scaleDown"
+SCALE_OUT: Final = "scaleUp"
+_WINDOW: Final = "stabilizationWindowSeconds"
 
 _GROUP: Final = 20  # objects that a list compresses together, and unpacks together
 _FAST: Final = 1  # zlib's fastest level: less than a millisecond for a group
@@ -95,11 +99,11 @@ def _scaled_object(obj: Object) -> dict[str, Any]:
     scaled = _picked(dig(obj, "spec", "scaleTargetRef"), "name", "kind")
     if scaled:
         spec["scaleTargetRef"] = scaled
-    advanced, config, behavior, down = SCALE_IN
+    advanced, config, behavior = BEHAVIOR
     kept = {name: _picked(one, "formula") for name, one in _picked(dig(obj, "spec", advanced), "scalingModifiers").items()}
-    scale_in = _picked(dig(obj, "spec", *SCALE_IN), "stabilizationWindowSeconds", "selectPolicy")
-    if scale_in:
-        kept[config] = {behavior: {down: scale_in}}
+    read = ((SCALE_IN, (_WINDOW, "selectPolicy")), (SCALE_OUT, (_WINDOW,)))
+    if rules := {name: one for name, fields in read if (one := _picked(dig(obj, "spec", *BEHAVIOR, name), *fields))}:
+        kept[config] = {behavior: rules}
     if kept:
         spec[advanced] = kept
     return {

@@ -39,7 +39,7 @@ from controller.signals.objects import (
     version,
     version_of,
 )
-from controller.signals.slim import GATE_PREFIX, SCALE_IN, pack, slim, unpack
+from controller.signals.slim import BEHAVIOR, GATE_PREFIX, SCALE_IN, SCALE_OUT, pack, slim, unpack
 from controller.signals.waiting_pods import Selector, WaitingPod, WaitingPods, waiting_pod
 
 _BINDING_GROUPS: Final = frozenset({TARGET_GROUP_BINDINGS.group, AUTO_TARGET_GROUP_BINDINGS.group})
@@ -544,6 +544,7 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         idle_replicas=integer(obj, "spec", "idleReplicaCount"),
         formula=bool(text(obj, "spec", "advanced", "scalingModifiers", "formula")),
         scale_in_s=read_scale_in_s(obj),
+        scale_out_s=read_scale_out_s(obj),
         metric=None if index is None else scaler_metric(trigger),
         scales=shown(text(scaled, "name")) if text(scaled, "kind") in {"", "Deployment"} else "",
     )
@@ -558,19 +559,22 @@ def read_scale_in_s(scaled_object: Object) -> float | None:
     Args:
         scaled_object: The ScaledObject. A value that Kubernetes refuses for an HPA counts as none.
     """
-    behavior = mapping(scaled_object, "spec", *SCALE_IN)
-    if text(behavior, "selectPolicy") == "Disabled" or _says(mapping(scaled_object, "metadata", "annotations"), _SCALE_IN_PAUSED):
+    rules = mapping(scaled_object, "spec", *BEHAVIOR, SCALE_IN)
+    if text(rules, "selectPolicy") == "Disabled" or _says(mapping(scaled_object, "metadata", "annotations"), _SCALE_IN_PAUSED):
         return None
-    return read_window_s(behavior, SCALE_IN_S)
+    return _window_s(rules, SCALE_IN_S)
 
 
-def read_window_s(rules: Object, default: float) -> float:
-    """How long an HPA waits before it follows a recommendation, seconds.
+def read_scale_out_s(scaled_object: Object) -> float:
+    """How long a ScaledObject's HPA waits before it adds replicas, seconds; by default it does not.
 
     Args:
-        rules: Of `scaleUp` or `scaleDown`. A value that Kubernetes refuses for an HPA counts as none.
-        default: Where they say nothing.
+        scaled_object: The ScaledObject. A value that Kubernetes refuses for an HPA counts as none.
     """
+    return _window_s(mapping(scaled_object, "spec", *BEHAVIOR, SCALE_OUT), 0.0)
+
+
+def _window_s(rules: Object, default: float) -> float:
     seconds = integer(rules, "stabilizationWindowSeconds")
     return float(seconds) if seconds is not None and 0 <= seconds <= _LONGEST_WINDOW_S else default
 

@@ -14,7 +14,7 @@ from controller.clock import format_rfc3339
 from controller.doctor.checks import CHECKS, examine
 from controller.doctor.report import Level, Result
 from controller.policy.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PINNED_MODE
-from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Target
+from controller.policy.model import Application, CapacityWeights, Mode, PlannedMode, PolicySettings, RoutingStyle, Strategy, Target
 from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from tests.support.applications import COST_TARGETS, NOW, application
@@ -539,7 +539,24 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
             advanced={"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}}
         ),
     ),
+    (
+        "scaled-objects",
+        WARN,
+        "the HPA of ScaledObject sd21-inf2-hpa adds replicas after 60 s: while those that planned floors ask for start",
+        lambda m: planned_floors(m, 60),
+    ),
+    ("scaled-objects", OK, "sd21-inf2-hpa", lambda m: planned_floors(m, 180)),
 )
+
+
+def planned_floors(made: Healthy, window_s: int) -> None:
+    """The floors follow the cheapest fleet, and every HPA waits before it adds replicas."""
+    made.app = replace(made.app, policy=replace(made.app.policy, strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE))
+    for unit in made.app.units:
+        behavior = {"scaleUp": {"stabilizationWindowSeconds": window_s}}
+        made.one(SCALED_OBJECTS.name, str(unit.scaled_object))["spec"]["advanced"] = {
+            "horizontalPodAutoscalerConfig": {"behavior": behavior}
+        }
 
 
 def annotate(made: Healthy, service: str, name: str, value: str) -> None:

@@ -536,6 +536,24 @@ def test_how_long_the_hpa_waits_before_it_removes_replicas(view: WorkloadView, a
     assert scaler.scale_in_s == seconds
 
 
+@pytest.mark.parametrize(
+    ("rules", "seconds"),
+    [
+        pytest.param({}, 0.0, id="the HPA's default"),
+        pytest.param({"stabilizationWindowSeconds": 180}, 180.0, id="as rendered for planned floors"),
+        pytest.param({"stabilizationWindowSeconds": 3601}, 0.0, id="more than an HPA may have"),
+        pytest.param({"stabilizationWindowSeconds": "180"}, 0.0, id="a string"),
+    ],
+)
+def test_how_long_the_hpa_waits_before_it_adds_replicas(view: WorkloadView, rules: dict[str, Any], seconds: float) -> None:
+    """Apart from how long it waits before it removes some."""
+    behavior = {"scaleUp": rules, "scaleDown": {"stabilizationWindowSeconds": 600}}
+    view.scaled_object("ADDED", scaled_object(advanced={"horizontalPodAutoscalerConfig": {"behavior": behavior}}))
+    scaler = view.scaler(NAMESPACE, UNIT)
+    assert scaler is not None
+    assert (scaler.scale_in_s, scaler.scale_out_s) == (600.0, seconds)
+
+
 @pytest.mark.parametrize(("value", "seconds"), [("true", None), ("yes", None), ("false", 600.0), ("0", 600.0)])
 def test_while_scale_in_is_paused_the_hpa_removes_nothing(view: WorkloadView, value: str, seconds: float | None) -> None:
     """KEDA disables scale-in in the HPA that it makes, in any spelling but false."""

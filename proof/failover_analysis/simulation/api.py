@@ -75,6 +75,7 @@ class ScalerObject:
     paused: bool = False
     exists: bool = True
     scale_in_s: float | None = SCALE_IN_S  # of its HPA; None: it never removes replicas
+    scale_out_s: float = 0.0  # likewise, for adding replicas
 
     @property
     def uid(self) -> str:

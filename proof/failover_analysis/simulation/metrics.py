@@ -126,6 +126,7 @@ class Keda:
             least=scaler.floor,
             most=scaler.most,
             scale_in_s=scaler.scale_in_s,
+            scale_out_s=scaler.scale_out_s,
         )
         if wanted != pods.desired:
             self._advanced()

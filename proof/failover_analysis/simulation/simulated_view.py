@@ -219,6 +219,7 @@ class SimulatedView:
                     paused=one.paused,
                     uid=one.uid,
                     scale_in_s=one.scale_in_s,
+                    scale_out_s=one.scale_out_s,
                 )
                 for name, one in world.api.scalers.items()
                 if one.exists

@@ -8,6 +8,7 @@ from typing import Final
 
 from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
+from controller.policy.planned_floors import SCALE_OUT_S
 from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
@@ -147,17 +148,21 @@ def scaled_object(application: Application, unit: Unit, target: float) -> Object
         },
         "authenticationRef": {"name": AUTHENTICATION},
     }
+    spec = {
+        "scaleTargetRef": {"name": unit.deployment},
+        "minReplicaCount": unit.min_replicas,
+        "maxReplicaCount": unit.max_replicas,
+        "pollingInterval": 15,
+        "triggers": [trigger],
+    }
+    if application.policy.plans_floors:  # as `render` writes it
+        behavior = {"scaleUp": {"stabilizationWindowSeconds": SCALE_OUT_S}}
+        spec["advanced"] = {"horizontalPodAutoscalerConfig": {"behavior": behavior}}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
         "metadata": {"name": unit.scaled_object, "namespace": application.namespace},
-        "spec": {
-            "scaleTargetRef": {"name": unit.deployment},
-            "minReplicaCount": unit.min_replicas,
-            "maxReplicaCount": unit.max_replicas,
-            "pollingInterval": 15,
-            "triggers": [trigger],
-        },
+        "spec": spec,
     }
 
 

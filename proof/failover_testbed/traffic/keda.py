@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.policy.model import Application, Unit
-from controller.signals.objects import mapping
-from controller.signals.workloads import paused, read_scale_in_s, read_window_s
+from controller.signals.workloads import paused, read_scale_in_s, read_scale_out_s
 from failover_testbed.cluster.world import World
 from failover_testbed.traffic.autoscaler import Autoscaler
 from failover_testbed.traffic.requests import Traffic
@@ -21,7 +20,6 @@ INTERVAL_S: Final = 15.0
 _FIXED: Final = "autoscaling.keda.sh/paused-replicas"
 _NO_GROWTH: Final = "autoscaling.keda.sh/paused-scale-out"
 _MANAGER: Final = "kube-controller-manager"
-_SCALE_OUT: Final = ("advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleUp")
 
 
 class Keda:
@@ -73,7 +71,7 @@ class Keda:
             most=most,
             may_grow=may_grow,
             scale_in_s=read_scale_in_s(scaler),
-            scale_out_s=read_window_s(mapping(scaler, "spec", *_SCALE_OUT), 0.0),
+            scale_out_s=read_scale_out_s(scaler),
         )
         self._set(application, unit, wanted, present)
 
