@@ -61,14 +61,15 @@ class AcceleratedClock:
     Args:
         factor: How many seconds of this clock pass in one real second; at least 1.
         start: Its wall-clock time at construction, seconds since the Unix epoch; None for the machine's own.
+        machine: The machine's clock; None: `SystemClock`.
     """
 
-    def __init__(self, factor: float, start: float | None = None) -> None:
+    def __init__(self, factor: float, start: float | None = None, machine: Clock | None = None) -> None:
         if factor < 1:
             raise ValueError(f"factor must be at least 1, got {factor}")
-        self._factor = factor
-        self._real_start = time.monotonic()
-        self._start = time.time() if start is None else start
+        self._factor, self._machine = factor, SystemClock() if machine is None else machine
+        self._real_start = self._machine.monotonic()
+        self._start = self._machine.now() if start is None else start
 
     def now(self) -> float:
         """See `Clock.now`."""
@@ -76,7 +77,7 @@ class AcceleratedClock:
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
-        return (time.monotonic() - self._real_start) * self._factor
+        return (self._machine.monotonic() - self._real_start) * self._factor
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """See `Clock.wait`."""

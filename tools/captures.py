@@ -49,9 +49,10 @@ _SETTLE_S: Final = 45.0  # of the scenario, after a mode change: time for the lo
 
 _BOOT: Final = """
 import controller.clock as clocks
+machine = clocks.SystemClock()
 class Shared(clocks.AcceleratedClock):
     def __init__(self):
-        super().__init__({factor}, {start})
+        super().__init__({factor}, {start}, machine)
         self._real_start = {real_start}
 clocks.SystemClock = Shared
 from controller.cli.main import main
