@@ -80,9 +80,10 @@ def expected_demand(history: DemandHistory | None, now: float, demand: float, ah
     if history is None:
         return Expected(demand, demand, None)
     point = _point(history, now, demand, ahead_s)
-    if len(history.outcomes) < LEAST_OUTCOMES:
+    fell_short = _fell_short(history.outcomes, point)
+    if fell_short is None:
         return Expected(point, point, None)
-    share, after = _fell_short(history.outcomes, point)
+    share, after = fell_short
     bound, (by_share, by_demand) = point * (1 + share), history.margins.losses
     if by_demand < by_share:
         bound, share = after, after / point - 1 if point > 0 else 0.0
@@ -102,13 +103,13 @@ def noted_demand(history: DemandHistory | None, now: float, demand: float) -> De
     last = known.recent[-1] if known.recent else None
     if last is not None and last.at // SLOT_S == now // SLOT_S:
         return known
-    outcomes = known.outcomes
-    if last is not None and _next(last.at, now) and (forecast := round(last.forecast, 3)) > 0:
-        outcomes = (*outcomes, Outcome(forecast, round(demand, 3)))[-KEPT_OUTCOMES:]
+    outcomes, losses = known.outcomes, known.margins.losses
+    if last is not None and _next(last.at, now):
+        losses = _losses(known.margins, demand)
+        if (forecast := round(last.forecast, 3)) > 0:
+            outcomes = (*outcomes, Outcome(forecast, round(demand, 3)))[-KEPT_OUTCOMES:]
     point = _point(known, now, demand, SLOT_S)
-    noted = (*known.recent, NotedDemand(now, demand, point))
-    losses = _losses(known.margins, demand) if last is not None and _next(last.at, now) else known.margins.losses
-    margins = Margins(losses, _bounds(outcomes, point) if len(outcomes) >= LEAST_OUTCOMES else None)
+    noted, margins = (*known.recent, NotedDemand(now, demand, point)), Margins(losses, _bounds(outcomes, point))
     return DemandHistory(noted[-RECENT:], outcomes, _blended(known.season, noted[:-RECENT]), _learned(known, now, demand), margins)
 
 
@@ -204,14 +205,22 @@ def _usual(season: Sequence[float | None], at: float) -> float | None:
     return first + (second - first) * (at % SLOT_S) / SLOT_S
 
 
-def _bounds(outcomes: Sequence[Outcome], point: float) -> tuple[float, float]:
-    """A forecast with either margin, requests per period."""
-    share, after = _fell_short(outcomes, point)
+def _bounds(outcomes: Sequence[Outcome], point: float) -> tuple[float, float] | None:
+    """A forecast with either margin, requests per period; None while too few can be judged."""
+    fell_short = _fell_short(outcomes, point)
+    if fell_short is None:
+        return None
+    share, after = fell_short
     return round(point * (1 + share), 3), after
 
 
-def _fell_short(outcomes: Sequence[Outcome], point: float) -> tuple[float, float]:
-    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the most that came after those nine."""
+def _fell_short(outcomes: Sequence[Outcome], point: float) -> tuple[float, float] | None:
+    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the most that came after those nine.
+
+    None while too few can be judged.
+    """
+    if len(outcomes) < LEAST_OUTCOMES:
+        return None
     near = sorted(outcomes, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
     share = _quantile([min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near])
     return share, _quantile([one.demand for one in near])
