@@ -202,7 +202,7 @@ class Fleet:
         """The HPA sets the replicas, several times a step."""
         asked = present = self.ready[unit.name] + len(self.starting[unit.name])
         least, times = min(most, max(self.floors[unit.name], unit.min_replicas)), max(1, round(self.step_s / HPA_S))
-        waits_s = float(planned_floors.SCALE_OUT_S) if self.application.policy.plans_floors else 0.0
+        waits_s = float(planned_floors.scale_out_s(self.application.policy))
         for poll in range(times):
             at = self.now + poll * self.step_s / times
             asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most, scale_out_s=waits_s)

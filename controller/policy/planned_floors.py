@@ -20,6 +20,7 @@ from controller.policy.ledger import placed
 from controller.policy.model import (
     Memory,
     PlannedFleet,
+    PolicySettings,
     Scaler,
     SinkingFloor,
     Snapshot,
@@ -37,6 +38,11 @@ cheapest one is to carry (docs/decisions/0030-scalers-wait-for-planned-floors.md
 """
 
 _NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers
+
+
+def scale_out_s(policy: PolicySettings) -> int:
+    """How long the HPAs of an application should wait before they add replicas, seconds; 0 where floors are not planned."""
+    return SCALE_OUT_S if policy.plans_floors else 0
 
 
 def window_s(unit: Unit, scaler: Scaler) -> float:

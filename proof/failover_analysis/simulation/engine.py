@@ -10,7 +10,7 @@ from typing import Final
 
 from controller.policy.demand import capacity_throughputs
 from controller.policy.model import SCALE_IN_S, Application, Mode, Target
-from controller.policy.planned_floors import SCALE_OUT_S
+from controller.policy.planned_floors import scale_out_s
 from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets
 from controller.policy.text import number
@@ -140,7 +140,6 @@ class Engine:
         # The counts give every replica the load that capacity mode intends.
         share = {unit.name: throughputs[unit.name] if capacity else float(weights[unit.name]) for unit in application.units}
         whole = sum(share.values())
-        scale_out_s = float(SCALE_OUT_S) if application.policy.plans_floors else 0.0  # as `render` writes it
         for unit in application.units:
             asked = throughputs[unit.name] if capacity else unit.throughput
             wanted = math.ceil(demand * share[unit.name] / whole / asked - 1e-9)
@@ -148,7 +147,7 @@ class Engine:
             if unit.name in self.api.scalers:
                 scaler = self.api.scalers[unit.name]
                 scaler.target, scaler.scale_in_s = number(asked), self.setup.scale_in_s.get(unit.name, SCALE_IN_S)
-                scaler.scale_out_s = scale_out_s
+                scaler.scale_out_s = float(scale_out_s(application.policy))  # as `render` writes it
         self.balancer.attach(self.workloads.units)
         self.api.ingress.override = self.setup.override
 

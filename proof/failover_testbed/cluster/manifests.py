@@ -8,7 +8,7 @@ from typing import Final
 
 from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
-from controller.policy.planned_floors import SCALE_OUT_S
+from controller.policy.planned_floors import scale_out_s
 from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
 from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
@@ -155,8 +155,8 @@ def scaled_object(application: Application, unit: Unit, target: float) -> Object
         "pollingInterval": 15,
         "triggers": [trigger],
     }
-    if application.policy.plans_floors:  # as `render` writes it
-        behavior = {"scaleUp": {"stabilizationWindowSeconds": SCALE_OUT_S}}
+    if waits_s := scale_out_s(application.policy):  # as `render` writes it
+        behavior = {"scaleUp": {"stabilizationWindowSeconds": waits_s}}
         spec["advanced"] = {"horizontalPodAutoscalerConfig": {"behavior": behavior}}
     return {
         "apiVersion": "keda.sh/v1alpha1",
