@@ -90,7 +90,7 @@ class _Record:
     term: int | None = None  # the leadership term of the alerts; None before the first
     at: float = 0.0  # when the last pass decided, monotonic
     failures: Backoff = field(default_factory=Backoff)  # passes that ended in a bug
-    passing: bool = False  # a pass is under way, which may be about to save; guarded by the controller's lock
+    passing: bool = False  # a pass is under way; guarded by the controller's lock
     override: Override | None = None  # that stood when it was readable last; None: not observed yet
     ledger: Ledger = field(default_factory=Ledger)
 
@@ -183,6 +183,7 @@ class Controller:
         self._applications: Mapping[str, Application] = {}
         self._all: tuple[Application, ...] = ()
         self._records: Mapping[str, _Record] = {}  # same keys and order as `_applications`; both are replaced, never changed in place
+        self._leaving: dict[str, _Record] = {}  # of those that were removed during a pass; guarded by the lock
         self._queue, self._tap, self._tapping = WorkQueue(clock, wake), tap, threading.Lock()
         self._takeover = Takeover(clock)
         self._written_in: dict[str, int] = {}  # see `TermRecord`; of every application that there was, which is a name each
@@ -191,13 +192,18 @@ class Controller:
         self._term: int | None = None  # the last term in which this replica led; guarded by the lock
 
     def configure(self, applications: Mapping[str, Application]) -> None:
-        """Replaces the applications. Those that stay keep their state; the alerts of those that go are resolved."""
+        """Replaces the applications. Those that stay keep their state.
+
+        The alerts of those that go are resolved, at once or when the pass that is under way has ended: until then it may raise floors.
+        """
         with self._lock:
             gone = [record for key, record in self._records.items() if key not in applications]
-            ended = [record for record in gone if self._resolve(record, applications) and not record.passing]
             before, self._applications = self._applications, dict(applications)
             self._all = tuple(self._applications.values())
-            self._records = {key: self._records.get(key) or self._new_record(key) for key in applications}
+            known = {**self._leaving, **self._records}
+            self._records = {key: known.get(key) or self._new_record(key) for key in applications}
+            self._leaving = {key: record for key, record in known.items() if record.passing and key not in applications}
+            ended = [record for record in gone if not record.passing and self._resolve(record)]
             self._queue.retain(applications)
             self._takeover.retain(applications)
             self._observer.configure(self._applications.values())
@@ -209,21 +215,19 @@ class Controller:
         self._view.dirty.mark(everything=True)
         self._forget_alerts(ended)
 
-    def _resolve(self, record: _Record, applications: Mapping[str, Application]) -> bool:
-        """Resolves the alerts of an application that is removed. Call it with the lock held, so that none of its passes adds another.
+    def _resolve(self, record: _Record) -> bool:
+        """Resolves the alerts of an application that was removed, and names its floors that stay raised.
 
-        Args:
-            record: The application's.
-            applications: Those that there are without it.
+        Call it with the lock held and no pass over the application under way, so that none adds another.
 
         Returns:
-            Whether a message about the end of one was published.
+            Whether a message about the end of an alert was published.
         """
         leads = record.last is not None and self._leadership.leads()
         if record.last is not None and leads:
             last, at, namespace = record.last, self._clock.now(), record.last.snapshot.application.namespace
             self.publish(alerts_of_removed(last.snapshot, record.alerts.values(), last.mode, at))
-            units = (unit for one in applications.values() if one.namespace == namespace for unit in one.units)
+            units = (unit for one in self._all if one.namespace == namespace for unit in one.units)
             named = {unit.scaled_object for unit in units if unit.scaled_object}
             self.publish(raised_floors_of_removed(last.snapshot.application, record.passes.memory or Memory(), named, at))
         ended, record.alerts = leads and bool(record.alerts), {}
@@ -338,18 +342,26 @@ class Controller:
             again_s, gate_s = self._interval_s, 0.0
             if application is not None and record is not None:
                 try:
-                    with on_behalf_of(key), self._telemetry.pass_seconds.time():
-                        again_s = self._pass(application, record)
+                    try:
+                        with on_behalf_of(key), self._telemetry.pass_seconds.time():
+                            again_s = self._pass(application, record)
+                    finally:
+                        self._passed(key, record)
                     record.failures.succeeded()
                 except Exception:
                     log.exception("pass.failed", application=key)
                     self._telemetry.pass_errors.count(key)
                     record.failures.failed(self._clock.monotonic())
                     gate_s = record.failures.left(self._clock.monotonic())
-                finally:
-                    with self._lock:
-                        record.passing = False
             self._queue.done(key, again_s, gate_s)
+
+    def _passed(self, key: str, record: _Record) -> None:
+        """Notes that a pass is over, and does what `configure` left to its end if the application was removed meanwhile."""
+        with self._lock:
+            record.passing = False
+            leaves = self._leaving.pop(key, None) is not None and self._resolve(record)
+        if leaves:
+            self._forget_alerts([record])
 
     def _new_record(self, key: str) -> _Record:
         status = ApplicationStatus(key, self._clock, lambda: len(self._applications))

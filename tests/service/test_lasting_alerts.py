@@ -76,6 +76,7 @@ class Passes:
         self.reported: list[MessageKind] = []
         self.overrides: list[str] = []
         self.forgotten = 0
+        self.meanwhile: list[Mapping[str, Application]] = []  # the applications are these, one after the other, during the next pass
         view = ClusterView(self.clock, lambda: None)
         itself: Any = self
         store = store or Store(FaultState())
@@ -88,6 +89,8 @@ class Passes:
     def snapshot(self, app: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""
         problem = "paused-until: found 'tomorrow'" if self.broken else ""
+        while self.meanwhile:
+            self.controller.configure(self.meanwhile.pop(0))
         made = snapshot(app, routing=routing(override=replace(self.override, problem=problem)))
         return replace(made, now=self.clock.now(), leader=leader, epoch=epoch, sources=())
 
@@ -203,6 +206,38 @@ def test_an_application_that_comes_back_does_not_end_its_alerts_again(after_s: f
     passes.controller.configure({"shop/sd21": application()})
     passes.go_on(1200)
     assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
+
+
+def test_an_application_that_is_removed_during_a_pass_ends_its_alerts_after_it() -> None:
+    """The pass stores the alerts that people know of. They must not be resolved again once the application comes back."""
+    store = Kept(FaultState())
+    passes = Passes(store)
+    passes.go_on(120)
+    passes.meanwhile = [{}]
+    passes.go_on(30)
+    assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
+    assert not stored_alerts(store.beside)
+
+
+def test_an_application_that_is_removed_and_comes_back_during_a_pass_keeps_its_state() -> None:
+    """Nothing has ended: its alert is neither resolved nor sent again."""
+    passes = Passes()
+    passes.go_on(120)
+    passes.meanwhile = [{}, {"shop/sd21": application()}]
+    passes.go_on(120)
+    assert passes.reported == [MessageKind.ALERT]
+    passes.broken = False
+    passes.go_on(120)
+    assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
+
+
+def test_an_application_that_is_removed_during_its_first_pass_is_removed_all_the_same() -> None:
+    """Nothing was reported of it."""
+    passes = Passes()
+    passes.meanwhile = [{}]
+    passes.go_on(60)
+    assert not passes.controller.applications()
+    assert passes.reported == []
 
 
 def test_an_application_that_comes_back_begins_no_term() -> None:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from controller.clock import AcceleratedClock, SystemClock
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Plan
 from controller.policy.routing import action_key, parse_action
 from controller.ports import MessageKind
+from controller.service.executor import Executor, Outcome
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.applications import SERVICES
@@ -352,6 +353,26 @@ def test_an_application_that_is_removed_names_the_floors_that_stay_raised(cluste
     for unit in _floors(cluster):
         assert f"{unit}-hpa (before: 1)" in said.why
         assert f"kubectl -n {NAMESPACE} patch scaledobject {unit}-hpa " in said.next
+
+
+def test_floors_that_the_pass_raises_in_which_an_application_is_removed_are_named_too(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server has them before the controller knows that it does."""
+    collector, written = Collector(), Executor.execute
+    with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
+
+        def execute(self: Executor, plan: Plan, epoch: int, *, routing_alone: bool = False) -> Outcome:
+            outcome = written(self, plan, epoch, routing_alone=routing_alone)
+            if _floors(cluster):
+                service.controller.configure({})
+            return outcome
+
+        monkeypatch.setattr(Executor, "execute", execute)
+        wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
+        _fail_over(cluster)
+        wait_for("the message", lambda: any(one.title == "sd21: floors stay raised" for one in collector.messages))
+    assert [one.kind for one in collector.messages if one.reason == "ShortageProven"] == [MessageKind.FAILOVER]
 
 
 def test_an_application_that_is_removed_leaves_no_alert_open(tmp_path: Path) -> None:
