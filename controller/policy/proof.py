@@ -144,10 +144,10 @@ def examine(
     """
     concern = _Concern(allowed)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
-    unended = _unended(pool, concern, policy, now, start)
-    refusals = tuple(one for one in unended if now - one.last_at <= policy.ice_window_s)
+    standing = _Standing(pool, concern, policy, now, start)
+    refusals = standing.recent()
     ageing = bool(pool.at_limit) or not all(one.replacement for one in refusals)
-    age_at = _age_at([one for one in unended if not one.replacement], start, policy) if ageing else None
+    age_at = _age_at(standing.first_at(refusals, start), start, policy) if ageing and start is not None else None
     by_age = age_at is not None and now >= age_at
     if not refusals:  # nothing is saturated or named
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
@@ -168,8 +168,10 @@ def examine(
     return Finding(proof, refusals, named, required, age_at, unavailable)
 
 
-def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, start: float | None) -> tuple[Refusal, ...]:
-    """The refusals of the unit's offerings, however old, that no launch has ended, the oldest first.
+class _Standing:
+    """The refusals of the unit's offerings that no launch has ended.
+
+    In a shortage that lasts there are hundreds. All that is concluded follows from the recent ones and the oldest; no others are judged.
 
     Args:
         pool: What is known of its NodePool.
@@ -179,20 +181,42 @@ def _unended(pool: PoolObservation, concern: _Concern, policy: PolicySettings, n
         start: Since when pods of the unit have waited; None where none does. Then a refusal through another NodePool is none of its
             business, and one of its own waits for the mark that says whether consolidation asked.
     """
-    waited = start is not None
-    refusals = (*pool.failures, *(pool.elsewhere if waited else ()))
-    if not refusals:
-        return ()
-    launches = last_launches([one for one in pool.launches if concern.allowed.suits(one)])
-    found = [
-        one
-        for one in refusals
-        if (not one.replacement or _asked_for_both(one, policy, now, start))
-        and _judged(one, policy, now, waited=waited)
-        and concern.about(one)
-        and not any(created_after(launch, one) for launch in launches)
-    ]
-    return tuple(sorted(found, key=lambda one: (one.at, one.claim)))
+
+    def __init__(self, pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, start: float | None) -> None:
+        self._concern, self._policy, self._now, self._start = concern, policy, now, start
+        self._young, self._old = list[Refusal](), list[Refusal]()
+        for one in (*pool.failures, *(pool.elsewhere if start is not None else ())):
+            (self._young if now - one.last_at <= policy.ice_window_s else self._old).append(one)
+        suit = [one for one in pool.launches if concern.allowed.suits(one)] if self._young or self._old else []
+        self._launches = last_launches(suit)
+
+    def recent(self) -> tuple[Refusal, ...]:
+        """Those that are young enough to count, the oldest first."""
+        return tuple(sorted(filter(self._stands, self._young), key=lambda one: (one.at, one.claim)))
+
+    def first_at(self, recent: Sequence[Refusal], start: float) -> float | None:
+        """When the first was made to pods that wait now, however old it is; None where none was.
+
+        Else the first of them would always be a new one. A refusal that was in Karpenter's cache when they began to wait is theirs as well.
+
+        Args:
+            recent: What `recent` returned.
+            start: Since when they have waited.
+        """
+        since = start - self._policy.ice_cache_s
+        older = sorted((one for one in self._old if one.at >= since and not one.replacement), key=_at)
+        first = next(filter(self._stands, older), None)
+        own = [one.at for one in (*recent, first) if one is not None and one.at >= since and not one.replacement]
+        return min(own, default=None)
+
+    def _stands(self, one: Refusal) -> bool:
+        policy, now, start = self._policy, self._now, self._start
+        return (
+            (not one.replacement or _asked_for_both(one, policy, now, start))
+            and _judged(one, policy, now, waited=start is not None)
+            and self._concern.about(one)
+            and not any(created_after(launch, one) for launch in self._launches)
+        )
 
 
 def last_launches(launches: Sequence[Launch]) -> tuple[Launch, ...]:
@@ -237,6 +261,7 @@ def _asked_for_both(replacement: Refusal, policy: PolicySettings, now: float, st
     return start is not None and start <= replacement.at and now - start >= policy.hard_demand_s
 
 
+_at: Final = attrgetter("at")
 _about: Final = attrgetter(
     *("instance_types", "zones", "capacity_types", "pool_capacity_types", "requirements_known", "inexact"),
     *("offerings", "named_type", "named_zone", "truncated"),
@@ -421,16 +446,13 @@ def _asked_for_all(refusal: Refusal, allowed: Allowed) -> bool:
     return types and zones and kinds
 
 
-def _age_at(refusals: Sequence[Refusal], since: float | None, policy: PolicySettings) -> float | None:
-    """When age alone proves it; None where nobody waits.
+def _age_at(first_at: float | None, since: float, policy: PolicySettings) -> float:
+    """When age alone proves it.
 
     Args:
-        refusals: Those that no launch has ended, also those that are too old to stand: else the first of them would always be a new one.
-        since: Since when pods have waited.
+        first_at: When the first refusal to pods that wait now was made; None where none was.
+        since: Since when they have waited.
         policy: For the times.
     """
-    if since is None:
-        return None
-    first = min((one.at for one in refusals if one.at >= since - policy.ice_cache_s), default=None)
     old_at = since + policy.hard_demand_s
-    return old_at if first is None else max(old_at, first + policy.ice_cache_s + RETRY_S)
+    return old_at if first_at is None else max(old_at, first_at + policy.ice_cache_s + RETRY_S)
