@@ -162,6 +162,7 @@ class _Search:
         ]
         self.steps = sorted(steps)
         self.throughputs = [offer.throughput for offer in self.offers]
+        self._expensive_first = sorted(range(len(self.offers)), key=lambda index: -self.offers[index].price)
         self._costs: list[dict[int, float]] = [{} for _ in self.offers]
         self._best, self._cost = everything, self._price(everything)
 
@@ -173,8 +174,9 @@ class _Search:
         queue, number = [(bound, 0, root, point)], 0
         while queue and number < nodes and queue[0][0] < self._cost - _NEAR * max(1.0, self._cost):
             _, _, bounds, point = heapq.heappop(queue)
-            at = max(range(len(point)), key=lambda index: abs(point[index] - round(point[index])))
-            if abs(point[at] - round(point[at])) < _NEAR * max(1.0, point[at]):
+            apart = [abs(count - round(count)) for count in point]
+            at = apart.index(max(apart))
+            if apart[at] < _NEAR * max(1.0, point[at]):
                 continue  # whole already: `_try` has counted it
             for low, high in ((bounds[at][0], math.floor(point[at])), (math.ceil(point[at]), bounds[at][1])):
                 narrower = (*bounds[:at], (low, high), *bounds[at + 1 :])
@@ -210,22 +212,27 @@ class _Search:
         total = sum(by_family)
         return total, [total - part for part in by_family]
 
-    def _meets(self, counts: Sequence[int]) -> bool:
-        total, left = self._carried(counts)
-        slack = self.slack
-        return total >= self._demand - slack and all(rest >= need - slack for rest, need in zip(left, self.without, strict=True))
-
     def _try(self, point: Sequence[float], bounds: Bounds) -> None:
         """Rounds up, which breaks no need, and takes away what is not needed, the most expensive first. Keeps it where it is the best."""
         counts = [math.ceil(value - 1e-7) for value in point]
-        if not self._meets(counts):
+        total, left = self._carried(counts)
+        spare = total - self._demand + self.slack
+        spares = [rest - need + self.slack for rest, need in zip(left, self.without, strict=True)]
+        if min([spare, *spares]) < 0:
             return  # it misses by what the 1e-7 took away: that unit is not whole, and the branches at it follow
-        for index in sorted(range(len(counts)), key=lambda index: -self.offers[index].price):
-            while counts[index] > bounds[index][0]:
-                counts[index] -= 1
-                if not self._meets(counts):
-                    counts[index] += 1
-                    break
+        for index in self._expensive_first:
+            free, throughput, own = spare, self.throughputs[index], self.family[index]
+            for family, some in enumerate(spares):
+                if some < free and family != own:  # without a family its own replicas are not missed
+                    free = some
+            gone = counts[index] - bounds[index][0]
+            if free < gone * throughput:
+                gone = int(free / throughput)
+            if gone:
+                taken = gone * throughput
+                counts[index] -= gone
+                spare -= taken
+                spares = [some if family == own else some - taken for family, some in enumerate(spares)]
         cost = self._price(counts)
         if cost < self._cost - _NEAR * max(1.0, self._cost):
             self._best, self._cost = counts, cost

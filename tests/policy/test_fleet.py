@@ -183,6 +183,12 @@ def test_no_unit_carries_nothing() -> None:
     assert found == Fleet({}, 0.0, 0.0, 0.0, 0.0, {}, short=True)
 
 
+def test_a_replica_that_carries_next_to_nothing_goes() -> None:
+    """However many times its throughput what can be spared is: more than any float."""
+    offers = Offer("a", "x", 5e-324, 1.0, 0, 5), Offer("b", "y", 100.0, 2.0, 0, 5)
+    assert cheapest_fleet(offers, Needs(100.0, 0.0)).replicas == {"a": 0, "b": 1}
+
+
 @pytest.mark.parametrize(
     ("needs", "short"),
     [
