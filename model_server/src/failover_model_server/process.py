@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from failover_model_server import background
 from failover_model_server.errors import LoadError
+from failover_model_server.heap import limit_heap
 from failover_model_server.http import app
 from failover_model_server.http.connections import Connections, limits
 from failover_model_server.lifecycle import State, Status
@@ -57,6 +58,7 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Does not return where a thread hangs: the process ends here then."""
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(LOCK_SECONDS)
+    limit_heap()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
