@@ -35,6 +35,8 @@ from tests import tiers
 from tests.support import closing
 from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
+gc.disable()  # until all tests are collected: to go through thousands of them again and again takes a fifth of that time
+
 # A profile of the person who runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
 # moto would make 1,300 machine images with each account, a quarter of a second; the tests that need them say so (`EmulatedAws`).
@@ -128,6 +130,7 @@ def _place(path: Path) -> str:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
+    gc.enable()
     if session.config.option.collectonly:
         return
     gc.freeze()  # modules and thousands of tests stay to the end: no collection of garbage need go through them
