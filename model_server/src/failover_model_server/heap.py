@@ -13,7 +13,8 @@ M_MMAP_THRESHOLD: Final = -3
 """Parameters of mallopt(3), as in glibc's malloc.h."""
 MAPPED_BYTES: Final = 2 << 20
 """From this size on a block is mapped, and goes back to the system once it is freed. With MiniLM on texts of 6 to 200 tokens and 32 clients
-a server took 605 and 610 MiB instead of 708 and 732, and answered as many texts. With 2.5 MiB it took 654, with 3.5 or 4 about 690."""
+a server took 605 to 668 MiB in four runs, and 708 and 732 without in two of them; it answered as many texts. With 2.5 MiB it took 654, with
+3.5 or 4 about 690."""
 KEPT_BYTES: Final = 16 << 20
 """How much that is free at the heap's end is kept. It needs a value: setting one of the two ends glibc's own choice of both."""
 CHOSEN: Final = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
