@@ -44,13 +44,13 @@ class Observer:
 class Played:
     """A queue in front of one worker whose batches take `base + item * size` seconds, on a clock that jumps from event to event."""
 
-    def __init__(self, base: float, item: float, *, static: bool = False, packed: bool = False) -> None:
+    def __init__(self, base: float, item: float, *, static: bool = False, packed: bool = False, buckets: tuple[int, ...] = BUCKETS) -> None:
         self.now = 0.0
-        self.shape = Shape(BUCKETS, static, packed)
+        self.shape = Shape(buckets, static, packed)
         self._base, self._item = base, item
         self.observer = Observer()
         self.batcher = Batcher([cast("Any", object())], self.shape, 64, self.observer, clock=lambda: self.now)
-        for size in BUCKETS:
+        for size in buckets:
             self.batcher._pace.ran(size, 1.0, self.takes(size))
         self.good = self.missed = self.taken = 0
         self.free = 0.0
@@ -67,7 +67,7 @@ class Played:
     @property
     def best(self) -> float:
         """Items a second without deadlines."""
-        return BUCKETS[-1] / self.takes(BUCKETS[-1])
+        return self.shape.buckets[-1] / self.takes(self.shape.buckets[-1])
 
     def arrive(self, answer: "asyncio.Future[object]") -> None:
         probe = self.batcher.idle

@@ -5,7 +5,8 @@ import random
 
 import pytest
 from failover_model_server.errors import Overloaded
-from failover_model_server.serving.line import Waiting
+from failover_model_server.serving.arrivals import Arrivals
+from failover_model_server.serving.line import Line, Waiting
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.tasks.base import Item
@@ -51,16 +52,16 @@ def test_batches_of_all_sizes_teach_one_line() -> None:
 class Mixed(Played):
     """Texts of 6 to 200 tokens, the logarithm uniform, whose batches take `base + item * tokens` seconds."""
 
-    def __init__(self, base: float, item: float) -> None:
-        super().__init__(base, item, packed=True)
+    def __init__(self, base: float, item: float, buckets: tuple[int, ...] = BUCKETS) -> None:
+        super().__init__(base, item, packed=True, buckets=buckets)
         drawn = random.Random(5)
         self.lengths = [round(6 * (200 / 6) ** drawn.random()) for _ in range(1000)]
         self.came = 0
 
     @property
     def best(self) -> float:
-        mean = sum(self.lengths) / len(self.lengths)
-        return float(BUCKETS[-1] / (self._base + self._item * BUCKETS[-1] * mean))
+        mean, most = sum(self.lengths) / len(self.lengths), self.shape.buckets[-1]
+        return float(most / (self._base + self._item * most * mean))
 
     def arrive(self, answer: "asyncio.Future[object]") -> None:
         item, probe = text(self.lengths[self.came % len(self.lengths)]), self.batcher.idle
@@ -78,16 +79,19 @@ class Mixed(Played):
 
 
 @pytest.mark.parametrize("factor", [1, 3, 20])
+@pytest.mark.parametrize(("buckets", "late"), [(BUCKETS, 0.1), ((*BUCKETS, 16), 0.2)], ids=["8", "16"])
 @pytest.mark.parametrize(("base", "item"), [(0.01, 0.0002), (0.02, 0.0005), (0.02, 0.001)])
-def test_the_capacity_is_used_by_texts_of_all_lengths(factor: float, base: float, item: float) -> None:
+def test_the_capacity_is_used_by_texts_of_all_lengths(
+    factor: float, buckets: tuple[int, ...], late: float, base: float, item: float
+) -> None:
     """Nearly all that the worker could answer without deadlines, and nothing late.
 
-    Few that were admitted become too late: nobody knows how long the texts before them in their batch will be.
+    Few that were admitted become too late: nobody knows how long the other texts of their batch will be, and a larger one has more.
     """
-    played = Mixed(base, item)
+    played = Mixed(base, item, buckets)
     played.play(played.best * factor, SECONDS)
     assert played.missed == 0
-    assert played.observer.too_late <= 0.1 * played.taken
+    assert played.observer.too_late <= late * played.taken
     assert played.good / SECONDS >= 0.9 * played.best, played.good / SECONDS / played.best
 
 
@@ -100,3 +104,15 @@ def test_a_long_text_among_short_ones_is_not_refused_for_its_length() -> None:
     played.batcher.admit(0.4, text(200))  # padded it would be 8 * 200 tokens, 0.81 s
     with pytest.raises(Overloaded):
         played.batcher.admit(0.15, text(200))
+
+
+def test_a_long_text_counts_whole_in_the_batch_that_it_joins() -> None:
+    """Sixteen short texts wait, and half of a patience of 0.5 s is enough for ten texts: its batch has nine of them and itself."""
+    pace = Pace(packed=True)
+    for tokens in (100.0, 500.0):
+        pace.ran(1, tokens, 0.01 + 0.001 * tokens)
+    line = Line(Shape((*BUCKETS, 16), static=False, packed=True), pace, Arrivals())
+    for _ in range(16):
+        line.add(Waiting(text(10), gone()))
+    before, batch = line.joining("any", 200.0, 0, 0.5)
+    assert batch == before == pace.promises(10, (9 * 10 + 200) / 10)

@@ -145,10 +145,13 @@ class Line:
         before = (len(group.items) if group else 0) + coming
         promised = self._pace.promises
         others = sum(self._batches(len(other.items), other.mean, promised) for name, other in self._groups.items() if name != key)
-        each = self._shape.work([*[group.mean] * min(before, self._shape.buckets[-1]), work]) if group else work
-        largest = self.largest(each, patience)
-        batch = promised(self._shape.size(largest), each)
+        largest = self.largest(self._among(group, before, self._shape.buckets[-1], work), patience)
+        batch = promised(self._shape.size(largest), self._among(group, before, largest, work))
         return others + before // largest * batch, batch
+
+    def _among(self, group: _Group | None, before: int, size: int, work: float) -> float:
+        """What `Shape.work` gives for a batch of that size with one more item, whose work is given, behind those before it."""
+        return self._shape.work([*[group.mean] * min(before, size - 1), work]) if group else work
 
     def largest(self, work: float, patience: float) -> int:
         """Items of the largest batch that an item joins.
