@@ -20,6 +20,7 @@ from failover_model_server.errors import LoadError
 from failover_model_server.heap import limit_heap
 from failover_model_server.http import app
 from failover_model_server.http.connections import Connections, limits
+from failover_model_server.kernel_cache import limit_kernels
 from failover_model_server.lifecycle import State, Status
 from failover_model_server.rpc.server import RpcServer
 from failover_model_server.serving.service import Service
@@ -59,6 +60,7 @@ def serve(settings: Settings) -> int:
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(LOCK_SECONDS)
     limit_heap()
+    limit_kernels()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 

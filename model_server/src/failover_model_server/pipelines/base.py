@@ -28,6 +28,11 @@ class Placement:
         """Whether texts are packed where the model can: on a processor. A GPU would start as many kernels a layer as there are texts."""
         return self.device.type == "cpu" and not self.static_shapes
 
+    @property
+    def prepacks(self) -> bool:
+        """Whether weights are laid out for oneDNN: on a processor, of float32, where nothing is compiled."""
+        return self.packs and self.dtype is torch.float32
+
 
 def on_host(*, static_shapes: bool = False) -> Placement:
     """For models that take their inputs from the host's memory as float32, whatever runs them: Neuron's."""

@@ -9,7 +9,7 @@ import torch
 
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.packing import Row, pack
-from failover_model_server.pipelines.weights import load_weights
+from failover_model_server.pipelines.weights import load_model
 from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.payloads import Tensors
@@ -76,7 +76,7 @@ def text_classification(directory: Path, placement: Placement, _task: object) ->
     """BERT and its kin."""
     from transformers import AutoModelForSequenceClassification
 
-    model = _place(AutoModelForSequenceClassification, directory, placement)
+    model = load_model(AutoModelForSequenceClassification, directory, placement)
     made = EncoderPipeline(model, LOGITS, placement)
     if placement.packs:
         made.padded = pack(model)
@@ -88,17 +88,11 @@ def image_classification(directory: Path, placement: Placement, _task: object) -
     """ViT."""
     from transformers import AutoModelForImageClassification
 
-    return EncoderPipeline(_place(AutoModelForImageClassification, directory, placement), LOGITS, placement)
+    return EncoderPipeline(load_model(AutoModelForImageClassification, directory, placement), LOGITS, placement)
 
 
 def object_detection(directory: Path, placement: Placement, _task: object) -> EncoderPipeline:
     """YOLOS."""
     from transformers import AutoModelForObjectDetection
 
-    return EncoderPipeline(_place(AutoModelForObjectDetection, directory, placement), LOGITS_AND_BOXES, placement)
-
-
-def _place(loader: Any, directory: Path, placement: Placement) -> Any:
-    return load_weights(
-        "the model", loader, directory, trust_remote_code=False, dtype=placement.dtype, device_map={"": str(placement.device)}
-    )
+    return EncoderPipeline(load_model(AutoModelForObjectDetection, directory, placement), LOGITS_AND_BOXES, placement)

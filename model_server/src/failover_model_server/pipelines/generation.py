@@ -11,7 +11,7 @@ import torch
 from failover_model_server.errors import LoadError
 from failover_model_server.pipelines.base import Compile, Pipeline, Placement
 from failover_model_server.pipelines.sampling import RowLimits, RowSampler
-from failover_model_server.pipelines.weights import load_weights
+from failover_model_server.pipelines.weights import load_model
 from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item
 from failover_model_server.tasks.payloads import Prompt
@@ -114,9 +114,7 @@ def text_generation(directory: Path, placement: Placement, task: object) -> Gene
     """Llama, Mistral and other decoders that transformers knows without code of the checkpoint's own."""
     from transformers import AutoModelForCausalLM
 
-    model = load_weights(
-        "the model", AutoModelForCausalLM, directory, trust_remote_code=False, dtype=placement.dtype, device_map={"": str(placement.device)}
-    )
+    model = load_model(AutoModelForCausalLM, directory, placement)
     if not model.can_generate():
         raise LoadError(f"the model of {directory}: it cannot generate text")
     return GenerationPipeline(model, placement, task.longest if isinstance(task, TextGeneration) else 0)

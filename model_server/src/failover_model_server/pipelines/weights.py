@@ -4,8 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from failover_model_server.errors import LoadError
+from failover_model_server.pipelines.base import Placement
+from failover_model_server.pipelines.prepacked import prepack
 from failover_model_server.tasks.loading import loading
+
+log = structlog.get_logger()
 
 NAMES_SHOWN = 3
 FATAL = ("missing_keys", "mismatched_keys", "error_msgs", "conversion_errors")
@@ -26,6 +32,19 @@ def load_weights(what: str, loader: Any, directory: Path, **options: Any) -> Any
         )
     _refuse_gaps(what, directory, info)
     return model.eval()
+
+
+def load_model(loader: Any, directory: Path, placement: Placement) -> Any:
+    """A model of transformers, placed, with its weights laid out for the processor where it runs on one.
+
+    Raises:
+        LoadError: as `load_weights`.
+    """
+    device = {"": str(placement.device)}
+    model = load_weights("the model", loader, directory, trust_remote_code=False, dtype=placement.dtype, device_map=device)
+    if placement.prepacks and (reason := prepack(model)):
+        log.warning("weights_not_prepacked", reason=reason)
+    return model
 
 
 def variant_of(directory: Path) -> str | None:
