@@ -113,6 +113,14 @@ test-clients: model_server/.venv-clients/.synced ## The default calls of tritonc
 	@cd model_server && .venv-clients/bin/python -m pytest tests/clients/test_triton.py $(ARGS)
 	@cd model_server && .venv-clients/bin/python -m pytest tests/clients/test_kserve.py $(ARGS)
 
+model_server/.venv-vllm/.synced: model_server/pyproject.toml model_server/tests/vllm/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/model_server/.venv-vllm $(UV) --project model_server/tests/vllm sync --quiet --frozen
+	@touch $@
+
+.PHONY: test-vllm
+test-vllm: model_server/.venv-vllm/.synced ## The adapter against vLLM itself, in its build for processors (x86-64; a minute)
+	@cd model_server && .venv-vllm/bin/python -m pytest -m engine tests/adapter/test_real_vllm.py $(ARGS)
+
 .PHONY: test-model-server-real
 test-model-server-real: model_server/.venv-real/.synced ## Slow tests of the model server's answers: real weights, and models trained here
 	@cd model_server && .venv-real/bin/python -m pytest -m real -rP tests/pipelines $(ARGS)

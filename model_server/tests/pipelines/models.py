@@ -82,7 +82,14 @@ def mistral(out: Path) -> None:
     _decoder(out, MistralConfig, MistralForCausalLM, sliding_window=None)
 
 
-def _decoder(out: Path, config: Any, model: Any, **options: Any) -> None:
+def long_llama(out: Path, context: int) -> None:
+    """The same for longer texts, with heads as wide as vLLM's kernels want them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    _decoder(out, LlamaConfig, LlamaForCausalLM, context=context, head_dim=64)
+
+
+def _decoder(out: Path, config: Any, model: Any, *, context: int = 256, **options: Any) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import GenerationConfig
 
@@ -105,7 +112,7 @@ def _decoder(out: Path, config: Any, model: Any, **options: Any) -> None:
             "unk_token": "<unk>",
             "pad_token": "</s>",
             "padding_side": "left",
-            "model_max_length": 256,
+            "model_max_length": context,
             "chat_template": template,
         },
     )
@@ -119,7 +126,7 @@ def _decoder(out: Path, config: Any, model: Any, **options: Any) -> None:
             num_attention_heads=4,
             initializer_range=0.2,
             num_key_value_heads=2,
-            max_position_embeddings=256,
+            max_position_embeddings=context,
             bos_token_id=1,
             eos_token_id=2,
             pad_token_id=2,
