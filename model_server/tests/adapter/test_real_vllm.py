@@ -88,10 +88,8 @@ def _wait(started: subprocess.Popen[bytes], url: str, log: Path) -> None:
 class Setup:
     engine: str
     process: ServerProcess
-
-    @property
-    def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.process.url}/v1", api_key="none", max_retries=0, timeout=60)
+    client: openai.OpenAI
+    """Of the adapter."""
 
     @property
     def running(self) -> float:
@@ -120,21 +118,28 @@ def setup(engine: str) -> Iterator[Setup]:
     """An adapter that is ready, in front of it."""
     with running("adapter", MODEL_SERVER_ENGINE_URL=engine, MODEL_SERVER_MAX_NEW_TOKENS=str(MOST), MODEL_SERVER_MAX_QUEUE="8") as process:
         process.until("/readiness", 200)
-        yield Setup(engine, process)
+        with _client(process.url) as client:
+            yield Setup(engine, process, client)
+
+
+def _client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=60)
 
 
 def test_openais_client_gets_what_vllm_says(setup: Setup) -> None:
     """Through the adapter as from vLLM itself: models, completions, chats, usage, log probabilities, stop sequences."""
-    client, direct = setup.client, openai.OpenAI(base_url=f"{setup.engine}/v1", api_key="none", timeout=60)
+    client = setup.client
     assert [model.id for model in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).owned_by == "vllm"
     asked: Any = {"model": MODEL, "prompt": "a film", "max_tokens": 12, "temperature": 0, "logprobs": 2, "extra_body": GO_ON}
-    said, own = client.completions.create(**asked), direct.completions.create(**asked)
+    chat: Any = {"model": MODEL, "messages": SAID, "max_tokens": 12, "temperature": 0.8, "seed": 5, "extra_body": GO_ON}
+    with _client(setup.engine) as direct:
+        own, own_chat = direct.completions.create(**asked), direct.chat.completions.create(**chat)
+    said = client.completions.create(**asked)
     assert said.choices == own.choices
     assert said.usage == own.usage
     assert (said.usage and said.usage.completion_tokens, said.choices[0].finish_reason) == (12, "length")
-    chat: Any = {"model": MODEL, "messages": SAID, "max_tokens": 12, "temperature": 0.8, "seed": 5, "extra_body": GO_ON}
-    assert client.chat.completions.create(**chat).choices == direct.chat.completions.create(**chat).choices
+    assert client.chat.completions.create(**chat).choices == own_chat.choices
     first = said.choices[0].text[3]
     stopped = client.completions.create(model=MODEL, prompt="a film", max_tokens=12, temperature=0, stop=first, extra_body=GO_ON)
     assert stopped.choices[0].finish_reason == "stop"
