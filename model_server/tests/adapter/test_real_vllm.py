@@ -162,7 +162,7 @@ def test_a_stream_is_in_pieces_what_comes_at_once(setup: Setup, kind: str) -> No
     usage, before = None, setup.generated
     for piece in stream:
         if not texts:
-            assert setup.generated - before < 200
+            assert setup.generated - before < 400  # it has not made all of it
         usage = piece.usage or usage
         texts += [(one.delta.content or "") if kind == "chat" else one.text for one in piece.choices]
     assert "".join(texts) == whole
