@@ -113,7 +113,7 @@ test-clients: model_server/.venv-clients/.synced ## The default calls of tritonc
 	@cd model_server && .venv-clients/bin/python -m pytest tests/clients/test_triton.py $(ARGS)
 	@cd model_server && .venv-clients/bin/python -m pytest tests/clients/test_kserve.py $(ARGS)
 
-model_server/.venv-vllm/.synced: model_server/pyproject.toml model_server/tests/vllm/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+model_server/.venv-vllm/.synced: model_server/pyproject.toml model_server/tests/vllm/pyproject.toml model_server/tests/vllm/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/model_server/.venv-vllm $(UV) --project model_server/tests/vllm sync --quiet --frozen
 	@touch $@
 

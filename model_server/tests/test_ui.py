@@ -37,21 +37,13 @@ def page(server: ServerProcess) -> Iterator[Any]:
         browser.close()
 
 
-def count(server: ServerProcess, outcome: str) -> float:
-    """Requests with this outcome."""
-    for line in httpx.get(f"{server.url}/metrics").text.splitlines():
-        if line.startswith(f'model_server_requests_total{{outcome="{outcome}"}}'):
-            return float(line.split()[-1])
-    return 0.0
-
-
 def test_the_page_asks_the_same_queue(server: ServerProcess, page: Any) -> None:
     """What a person types is answered on the page, and counted like every other request."""
-    before = count(server, "ok")
+    before = server.outcome("ok")
     page.get_by_label("prompt").fill("hello")
     page.get_by_role("button", name="Run").click()
     page.wait_for_function("document.querySelectorAll('textarea')[1].value === 'hello'")
-    assert count(server, "ok") == before + 1
+    assert server.outcome("ok") == before + 1
 
 
 def test_a_refusal_is_shown_in_words(server: ServerProcess, page: Any) -> None:

@@ -35,13 +35,8 @@ class Setup:
     def client(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=20)
 
-    def metric(self, line: str) -> float:
-        """The value of a line of /metrics."""
-        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
-        return next((float(found.rsplit(" ", 1)[1]) for found in text.splitlines() if found.startswith(line)), 0.0)
-
     def outcome(self, name: str) -> float:
-        return self.metric(f'model_server_requests_total{{outcome="{name}"}}')
+        return self.process.outcome(name)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_models_answer_as_without(name: str, model: Model, monkeypatch: pytest.M
     pipeline: Any = vars(serving.backend)["pipeline"]
     layers = [module for module in pipeline.model.modules() if isinstance(module, (Prepacked, torch.nn.Linear))]
     assert sum(isinstance(layer, Prepacked) for layer in layers) >= 0.8 * len(layers)
-    monkeypatch.setattr(prepacked, "_tried", lambda _: "not wanted")
+    monkeypatch.setattr(prepacked, "_tried", lambda: "not wanted")
     with capture_logs() as logs:
         plain = Serving(name, model(name))
     assert [line["reason"] for line in logs if line["event"] == "weights_not_prepacked"] == ["not wanted"]

@@ -96,6 +96,12 @@ class ServerProcess:
             time.sleep(0.02)
         raise AssertionError(f"{path} answered {answer}, not {status}; the log:\n{''.join(self.text)}")
 
+    def outcome(self, name: str) -> float:
+        """Requests with this outcome, as `/metrics` counts them."""
+        line = f'model_server_requests_total{{outcome="{name}"}} '
+        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        return next((float(found.removeprefix(line)) for found in text.splitlines() if found.startswith(line)), 0.0)
+
     def terminate(self) -> None:
         """SIGTERM, as the kubelet sends it."""
         self._process.send_signal(signal.SIGTERM)

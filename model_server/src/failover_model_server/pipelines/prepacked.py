@@ -6,7 +6,6 @@ frozen model. They have no public name, so that they are tried before they are u
 """
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,7 +46,7 @@ def prepack(model: torch.nn.Module) -> str:
     Returns:
         "" where they work here; else why not, and the model is as it was.
     """
-    if reason := _tried(Prepacked):
+    if reason := _tried():
         return reason
     owners = Counter(tensor.data_ptr() for module in model.modules() for tensor in module.parameters(recurse=False))
     for parent in list(model.modules()):
@@ -57,14 +56,14 @@ def prepack(model: torch.nn.Module) -> str:
     return ""
 
 
-def _tried(layer: Callable[[torch.nn.Linear], torch.nn.Module]) -> str:
-    """Why a layer made so does not what a linear one does; "" where it does."""
+def _tried() -> str:
+    """Why a prepacked layer cannot stand for a linear one here; "" where it can."""
     rows, inputs, outputs = TRIED
     linear = torch.nn.Linear(inputs, outputs)
     values: Any = torch.linspace(-3, 3, rows * inputs).reshape(1, rows, inputs)
     try:
         with torch.inference_mode():
-            apart = float((layer(linear)(values) - linear(values)).abs().max())
+            apart = float((Prepacked(linear)(values) - linear(values)).abs().max())
     except (AttributeError, RuntimeError, TypeError) as error:  # an operator that is not there, or takes other arguments
         return cut(f"{type(error).__name__}: {error}")
     return "" if apart <= TOLERANCE else f"the outputs differ by {apart:.1e}"
