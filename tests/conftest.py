@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
@@ -89,9 +89,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if reads(collection_path.relative_to(_ROOT).as_posix(), config.stash[_selected]) else True
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Each worker begins to collect elsewhere: what Python has not yet compiled, one compiles, and the others find it compiled."""
+    report = yield
+    if report.passed and isinstance(collector, pytest.Directory):
+        report.result = tiers.rotated(report.result, *_worker(collector.config))
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Keeps the tests of the selected tiers, each with its tier's time-out; those that wait begin first."""
+    items.sort(key=lambda item: item.path)  # the order that every worker agrees on, wherever it began to collect
+    yield
     selected = config.stash[_selected]
     kept = keeps(items, selected)
     for item in kept:
@@ -99,8 +110,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(tiers.TIMEOUT_S[tier]))
     if left_out := [item for item in items if _tier(item) not in selected]:
         config.hook.pytest_deselected(items=left_out)
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    _, workers = _worker(config)
     items[:] = tiers.spread(kept, lambda item: tiers.waiting(item.nodeid), workers) if workers > 1 else kept
+
+
+def _worker(config: pytest.Config) -> tuple[int, int]:
+    """Which worker of xdist this process is, from 0, and of how many; (0, 1) where it is none."""
+    mine = getattr(config, "workerinput", None)
+    return (0, 1) if mine is None else (int(mine["workerid"].removeprefix("gw")), mine["workercount"])
 
 
 def reads(path: str, selected: frozenset[tiers.Tier]) -> bool:

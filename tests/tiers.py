@@ -162,12 +162,26 @@ WAITING: Final = (
     "tests/world/test_keda.py::test_a_unit_without_capacity_is_left_and_returned_to_on_proof",
     "tests/world/test_world.py::test_a_unit_without_capacity_is_left_and_returned_to_on_proof",
     "tests/world/test_load_balancer.py::test_an_unreported_success_does_not_block_a_mode_change_for_long",
+    "tests/breaking_point/test_real.py::test_the_knee_of_a_real_server_is_found",
     "tests/testbed/demo/test_demo.py",
     "tests/harness/dataplane/test_late_rules.py",
-    "tests/breaking_point/test_real.py",
+    "tests/breaking_point/test_real.py::test_a_person_s_run_writes_the_file_and_prints_the_tables",
     "tests/service/test_two_replicas.py",
+    "tests/service/test_steps_and_nudges.py",
+    "tests/service/test_recording.py",
+    "tests/service/test_service.py::test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return",
+    "tests/service/test_service.py::test_an_action_that_a_rule_still_uses_stays_where_the_file_names_another",
+    "tests/harness/dataplane/test_switch.py",
+    "tests/breaking_point/test_real.py",
+    "tests/service/test_notifiers_in_service.py",
+    "tests/service/test_lost_answers.py",
+    "tests/contract/test_watches.py",
+    "tests/harness/dataplane/test_alb.py",
 )
-"""Files, and tests (`file::test`), that wait for minutes, the longest first: each worker begins with some, or the last runs alone."""
+"""Files, and tests (`file::test`), that mostly wait, the longest first.
+
+Some workers begin with them while the others compute. Left to chance they come together, and the processors are idle for that time.
+"""
 
 
 def waiting(nodeid: str) -> int | None:
@@ -193,6 +207,12 @@ def spread(tests: Sequence[T], place: Callable[[T], int | None], workers: int) -
     shares = [first[worker::begin] for worker in range(begin)] + [[]] * (workers - begin)
     starts = [len(rest) * worker // workers for worker in range(workers + 1)]
     return [one for worker in range(workers) for one in (*shares[worker], *rest[starts[worker] : starts[worker + 1]])]
+
+
+def rotated(things: Sequence[T], worker: int, workers: int) -> list[T]:
+    """All of them in the same order, beginning at another place for each worker: 0 for the first of `workers`."""
+    begin = len(things) * worker // workers
+    return [*things[begin:], *things[:begin]]
 
 
 def tier_of(nodeid: str, server: object = None) -> Tier:

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -229,6 +230,7 @@ def test_a_use_of_aws_that_is_off_needs_no_permission(clients: RecordingClients)
 # --- the code --------------------------------------------------------------------------------------------------------------------------
 
 
+@cache
 def sources() -> list[tuple[Path, ast.Module]]:
     """The controller's code."""
     root = ROOT / "controller"

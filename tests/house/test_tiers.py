@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.selected import VARIABLE
-from tests.tiers import DEFAULT, PLACES, TARGETS, WAITING, Tier, selection, spread, tier_of, tiers_of, waiting
+from tests.tiers import DEFAULT, PLACES, TARGETS, WAITING, Tier, rotated, selection, spread, tier_of, tiers_of, waiting
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py"))
@@ -96,6 +96,13 @@ def test_half_of_the_workers_compute_while_the_others_wait() -> None:
     places = {"X": 0, "Y": 1, "Z": 2}
     assert spread("aXbcYdeZ", places.get, 4) == list("XZaYbcde")
     assert spread("XYaZ", places.get, 4) == list("XYZa")
+
+
+def test_each_worker_begins_to_collect_elsewhere() -> None:
+    """With all of them, so that nothing is lost."""
+    assert [rotated("abcde", worker, 2) for worker in (0, 1)] == [list("abcde"), list("cdeab")]
+    assert rotated("abc", 0, 1) == list("abc")
+    assert [rotated("a", worker, 3) for worker in range(3)] == [["a"]] * 3
 
 
 def test_what_waits_is_found_by_its_name() -> None:
