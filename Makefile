@@ -41,7 +41,7 @@ demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in abou
 # Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time (docs/decisions/0029).
 .PHONY: test
 test: $(STAMP) ## The tests that need nothing but package registries, without test-simulation
-	@$(RUN)/python -m pytest -n 5 --dist worksteal $(ARGS)
+	@$(RUN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
 .PHONY: test-simulation
 test-simulation: $(STAMP) ## Whole simulated runs: days, each crash point, each broken core

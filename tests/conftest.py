@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from controller.clients import aws
@@ -41,6 +42,11 @@ gc.disable()  # until all tests are collected: to go through thousands of them a
 os.environ.pop("AWS_PROFILE", None)
 # moto would make 1,300 machine images with each account, a quarter of a second; the tests that need them say so (`EmulatedAws`).
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+
+# As in production, without structlog's default for developers, whose colourful tracebacks with all variables take a second each.
+structlog.configure(
+    processors=[structlog.stdlib.add_log_level, structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer()]
+)
 
 # No test asserts a duration: a slow machine must not make a property false.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

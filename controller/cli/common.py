@@ -69,11 +69,16 @@ class Options:
     def settings(self) -> Settings:
         """The settings. Options take precedence over the environment, and that over the file.
 
+        A command that needs them works with what logs. From here to its end only errors are logged, and not into its output.
+
         Raises:
             ConfigError: A setting is wrong.
         """
+        from controller.service.logs import only_errors
         from controller.settings import load_settings
 
+        if (command := click.get_current_context(silent=True)) is not None:
+            command.find_root().with_resource(only_errors())
         settings = load_settings(self.settings_file)
         kube = {name: value for name, value in (("kubeconfig", self.kubeconfig), ("context", self.context)) if value is not None}
         changes: dict[str, Any] = {"kubernetes": settings.kubernetes.model_copy(update=kube)} if kube else {}

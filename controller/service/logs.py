@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -19,19 +21,8 @@ def configure_logging(settings: LogSettings) -> None:
         settings: Level and format.
     """
     level = logging.getLevelNamesMapping()[settings.level.value.upper()]
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-        redacting_processor,
-    ]
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.format is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    shared = _processors()
+    renderer = structlog.processors.JSONRenderer() if settings.format is LogFormat.JSON else _for_people()
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -45,6 +36,36 @@ def configure_logging(settings: LogSettings) -> None:
     root.setLevel(logging.WARNING)
     # A job is skipped by design while its last run goes on. Jobs log their own failures.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def only_errors() -> Iterator[None]:
+    """Within, a command logs what nobody expects, to standard error: what it prints is its output. structlog's default goes to that."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[*_processors(), _for_people()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _processors() -> list[Any]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redacting_processor,
+    ]
+
+
+def _for_people() -> Any:  # noqa: ANN401 - structlog's renderers have no common type
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 
 
 def _plain(logger: Any, method: str, event: Any) -> Any:  # noqa: ANN401 - structlog's processor signature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,19 @@ def _remembers(cluster: Cluster) -> bool:
 
 def _count(shown: dict[str, Any], resource: str) -> int:
     return len({a["name"] for a in shown["coming"] if a["resource"] == resource and not a["deferred"]})
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_what_is_logged_is_no_part_of_the_output(command: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Karpenter's metrics cannot be reached from where a person works. The document says so, and it is all of standard output."""
+    write_application(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        monkeypatch.setenv("FAILOVERCTL_KARPENTER__METRICS_URL", f"http://127.0.0.1:{closed.getsockname()[1]}/metrics")
+    result = _run(cluster, tmp_path, command, "--json")
+    assert result.exit_code == 0, result.output
+    json.loads(result.stdout)
+    assert "refused" in result.stdout
+    assert result.stderr == ""
 
 
 def test_plan_with_changes_exits_with_two_and_shows_the_exact_request(cluster: Cluster, tmp_path: Path) -> None:
