@@ -69,7 +69,7 @@ class Options:
     def settings(self) -> Settings:
         """The settings. Options take precedence over the environment, and that over the file.
 
-        A command that needs them works with what logs. From here to its end only errors are logged, and not into its output.
+        A command that needs settings runs code that logs. From here to its end only errors are logged, and not into its output.
 
         Raises:
             ConfigError: A setting is wrong.
