@@ -58,7 +58,7 @@ _PROMPT: Final = " ".join(
 def main() -> None:
     """Measures and prints; writes the results and the document unless the run is a quick one."""
     wanted = argparse.ArgumentParser(description=__doc__)
-    wanted.add_argument("--quick", action="store_true", help="a minute: a smoke test")
+    wanted.add_argument("--quick", action="store_true", help="some minutes: a smoke test")
     wanted.add_argument("--only", choices=["alone", "beside"], help="alone: without LitServe; beside: only beside it")
     given = wanted.parse_args()
     python = SERVER / ".venv-libraries-5" / "bin" / "python"
