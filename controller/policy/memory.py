@@ -97,7 +97,8 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
     # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
-    return replace(_mode_changed(changed, found, level, units), sent="")  # a process that died may have sent another action since
+    # A process that died may have sent another action since.
+    return replace(_mode_changed(changed, found, level, units), sent="", replaced="")
 
 
 def standing_mode(memory: Memory, decision: Decision) -> Mode | None:
@@ -239,7 +240,8 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
         # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
         changed = memory
     else:
-        changed = replace(_changed(memory, now, decision.sticky_s), action=written, sent=written)
+        changed = replace(_changed(memory, now, decision.sticky_s), action=written)
+    changed = replace(changed, sent=written, replaced=memory.action)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:

@@ -797,6 +797,7 @@ class Memory:
     outage_history: OutageHistory = field(default_factory=OutageHistory)
     action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
     sent: str = ""  # fingerprint of the routing action that we last wrote, as it was sent; "": none, or not known
+    replaced: str = ""  # fingerprint of the action that the Ingress showed before that; "": none, or not known
     ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it

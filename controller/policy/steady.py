@@ -264,10 +264,20 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
         return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
     if routing.foreign or not routing.action:
         return _reasserted(mode, case, targets, answers, routing.writer or "somebody")
-    if case.memory.sent == fingerprint(format_action(targets, stickiness(case.snapshot.application, mode))):
+    same_again = case.memory.sent == fingerprint(format_action(targets, stickiness(case.snapshot.application, mode)))
+    if same_again or _without_effect(case):
         return _reasserted(mode, case, targets, answers, REWRITTEN)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
     return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
+
+
+def _without_effect(case: Case) -> bool:
+    """Whether the Ingress still shows the action that the last one was to replace.
+
+    Weights that follow the demand differ with every sample. None would ever be sent again just so, and each would be written in vain.
+    """
+    shown, memory = fingerprint(case.snapshot.routing.action), case.memory
+    return memory.replaced == shown != memory.sent
 
 
 def _never_written(case: Case) -> bool:

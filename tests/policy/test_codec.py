@@ -103,6 +103,7 @@ WHOLE = Memory(
     outage_history=OutageHistory(short=True, since=11.0, outages_s=(12.0,), uptimes_s=(13.0,)),
     action="action",
     sent="sent",
+    replaced="replaced",
     ingress="uid",
     changed_at=14.0,
     verified_at=15.0,

@@ -9,11 +9,11 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.memory import REWRITTEN, fingerprint
-from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Verb
+from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Verb
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action, parse_action
 from tests.policy.support import World, returned, with_scalers
-from tests.support.applications import COST_TARGETS, NOW, application, memory, routing, snapshot
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, application, memory, routing, snapshot
 
 Webhook = Callable[[str], str]
 TICKS = 180  # of 15 s: 45 minutes, within the dwell of capacity mode
@@ -106,6 +106,38 @@ def test_once_the_webhook_is_gone_the_action_is_restored_and_counts_as_changed()
     assert (world.memory.changed_at, world.snapshot.routing.targets) == (world.snapshot.now, COST_TARGETS)
     calm, _ = _played(world)
     assert {decision.verb for decision in calm} == {Verb.HOLD}
+
+
+def _capacity(_: str) -> str:
+    return format_action(CAPACITY_TARGETS, 0)
+
+
+def _with_samples(world: _Rewritten, ticks: int) -> list[Decision]:
+    """The decisions of some ticks with another demand in each, so that the weights that follow it differ as well."""
+    decisions = []
+    for tick in range(ticks):
+        for name in world.snapshot.units:
+            world.unit(name, demand=Sample(50.0 + 15 * (tick % 5), world.snapshot.now))
+        decisions.append(world.tick(15)[0])
+    return decisions
+
+
+def test_weights_that_follow_each_sample_wait_like_the_same_action_sent_again() -> None:
+    """Each was sent, twice a minute, because it was not the one that had been rewritten."""
+    adaptive = application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))
+    world = _Rewritten(with_scalers(snapshot(adaptive, Mode.COST), min_replicas=6), memory(Mode.COST))
+    world.webhook = _capacity
+    shown = replace(world.snapshot.routing, action=_capacity(""), targets=CAPACITY_TARGETS)
+    world.snapshot = replace(world.snapshot, routing=shown)
+    for name in world.snapshot.units:
+        world.unit(name, demand=Sample(50.0, NOW), ready=2, desired=2)
+    decisions = _with_samples(world, TICKS)
+    assert world.patches <= 14
+    assert {one.reason for one in decisions} == {Reason.AVAILABILITY_CHANGED, Reason.ROUTING_DRIFTED, Reason.REASSERT_BACKOFF}
+    world.webhook = _as_sent
+    while world.snapshot.routing.targets == CAPACITY_TARGETS:
+        _with_samples(world, 1)
+    assert Reason.REASSERT_BACKOFF not in {one.reason for one in _with_samples(world, TICKS)}, "what is sent is shown: nobody rewrites it"
 
 
 def test_a_gradual_return_goes_on() -> None:

@@ -151,6 +151,11 @@ def _believing(patch: Patch) -> None:
     patch.setattr(steady, "fingerprint", lambda action: "another")
 
 
+def _anew(patch: Patch) -> None:
+    """Only the same action sent again waits."""
+    patch.setattr(steady, "_without_effect", lambda case: False)
+
+
 def _trusting(patch: Patch) -> None:
     """A target group in which nobody has seen a healthy target counts as healthy."""
     patch.setattr(guards, "_unhealthy", lambda case, serving: "")
@@ -244,6 +249,14 @@ SLOW = {
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
 
+# In cost mode with the action of capacity mode, which no weights are close to.
+REWRITTEN = {
+    **SHORT,
+    "application": replace(application(), policy=PolicySettings(strategy=Strategy.ADAPTIVE, failover_utilization=0.0)),
+    "demand": lambda at: 1200.0 + 350.0 * math.sin(at / 150.0),
+    "faults": (fault("action-rewritten", 0.5, 4.0),),
+}
+
 AT_ONCE = replace(application(), policy=replace(application().policy, patience_s=0.0, failover_utilization=0.0))
 TWO_ZONES_OUT = {"outages": (outage(0.1, 3.0, zones=("us-west-2a", "us-west-2b")),), "application": AT_ONCE}
 
@@ -311,6 +324,11 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "an action that a webhook rewrites is written in every pass": (
         _believing,
         {**SHORT, "faults": (fault("action-rewritten", 0.05, 3.0),)},
+        "restless",
+    ),
+    "weights that a webhook rewrites are written with every sample": (
+        _anew,
+        REWRITTEN,
         "restless",
     ),
     "floors whose ScaledObject was not there for a while": (
