@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
+from urllib.request import getproxies
 
 import urllib3
 
@@ -52,6 +53,7 @@ _MAX_ERROR_TEXT: Final = 500
 _MAX_CODE: Final = 64
 _MAX_CAUSES: Final = 16
 _LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
+_THIS_MACHINE: Final = "localhost,127.0.0.0/8,::1"
 
 Object = dict[str, Any]
 
@@ -400,7 +402,25 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
         ) from error
     if plugin.said:
         raise ConfigError(f"the kubeconfig's credential plugin failed: {plugin.said}\n  fix: {plugin.fix}")
-    return KubeSession(configuration, connect_s=connect_s, read_s=read_s)
+    _choose_proxy(configuration)
+    try:
+        return KubeSession(configuration, connect_s=connect_s, read_s=read_s)
+    except (urllib3.exceptions.HTTPError, ValueError, ImportError) as error:  # none of them by its text, which may show a password
+        why = "SOCKS needs the package PySocks" if isinstance(error, ImportError) else "allowed: a URL such as http://proxy.example:3128"
+        raise ConfigError(
+            f"no Kubernetes API server: the proxy cannot be used; {why}\n"
+            "  fix: HTTPS_PROXY, or proxy-url in the kubeconfig; NO_PROXY names hosts that are reached without it"
+        ) from None
+
+
+def _choose_proxy(configuration: kubernetes_client.Configuration) -> None:
+    """Takes a proxy of the environment as kubectl does: it may have no scheme, and nothing on this machine is reached through it.
+
+    These are the rules of Go's golang.org/x/net/http/httpproxy. A proxy that the kubeconfig names is left alone.
+    """
+    if (proxy := configuration.proxy) and proxy in getproxies().values():
+        configuration.no_proxy = f"{configuration.no_proxy or ''},{_THIS_MACHINE}"
+        configuration.proxy = proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _where(kubeconfig: str | None) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -549,20 +549,24 @@ def test_a_context_that_does_not_exist(tmp_path: Path) -> None:
             connect(kubeconfig=str(path), context="nowhere")
 
 
-def test_a_host_with_a_path_is_kept(server: Server, tmp_path: Path) -> None:
-    """Rancher and other proxies serve clusters under a path."""
-    server.answer(200, "{}")
-    path = tmp_path / "k"
+def kubeconfig(folder: Path, url: str, **cluster: str) -> str:
+    """A kubeconfig of a server with a token."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": server.url + "/k8s/clusters/c-1/"}}],
+        "clusters": [{"name": "c", "cluster": {"server": url, **cluster}}],
         "users": [{"name": "u", "user": {"token": SECRET}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     }
-    path.write_text(yaml.safe_dump(config))
-    connect(kubeconfig=str(path)).request("GET", "/api/v1/pods")
+    (folder / "k").write_text(yaml.safe_dump(config))
+    return str(folder / "k")
+
+
+def test_a_host_with_a_path_is_kept(server: Server, tmp_path: Path) -> None:
+    """Rancher and other proxies serve clusters under a path."""
+    server.answer(200, "{}")
+    connect(kubeconfig=kubeconfig(tmp_path, f"{server.url}/k8s/clusters/c-1/")).request("GET", "/api/v1/pods")
     assert server.asked[0][1] == "/k8s/clusters/c-1/api/v1/pods"
     assert sent_credentials(server) == [f"Bearer {SECRET}"]
 
@@ -580,3 +584,68 @@ def test_in_a_cluster_the_service_account_is_used(tmp_path: Path, monkeypatch: p
     session = connect()
     assert session.host == "https://10.0.0.1:443"
     assert session._headers("GET", "/x", None)["Authorization"] == f"bearer {SECRET}"
+
+
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets the proxies of the environment, and no others."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def given(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return given
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_of_the_environment_is_used_as_by_kubectl(
+    scheme: str, server: Server, proxies: Callable[..., None], tmp_path: Path
+) -> None:
+    """Go takes one without a scheme, too; NO_PROXY excepts hosts."""
+    proxies(HTTP_PROXY=server.url.replace("http://", scheme), NO_PROXY="other.invalid")
+    connect(kubeconfig=kubeconfig(tmp_path, "http://api.invalid")).request("GET", "/version")
+    assert [path for _, path, _, _ in server.asked] == ["http://api.invalid/version"]
+    with pytest.raises(Unavailable):
+        connect(kubeconfig=kubeconfig(tmp_path, "http://other.invalid")).request("GET", "/version")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_not_reached_through_a_proxy_of_the_environment(
+    host: str, server: Server, proxies: Callable[..., None], tmp_path: Path
+) -> None:
+    """Go does not, either: else no local cluster, and no demo, would run behind a proxy."""
+    proxies(HTTP_PROXY="http://127.0.0.1:1")
+    connect(kubeconfig=kubeconfig(tmp_path, server.url.replace("127.0.0.1", host))).request("GET", "/version")
+    assert [path for _, path, _, _ in server.asked] == ["/version"]
+
+
+def test_a_proxy_of_the_kubeconfig_is_used_for_this_machine_as_well(server: Server, proxies: Callable[..., None], tmp_path: Path) -> None:
+    """It may be a tunnel, for which 127.0.0.1 is another machine."""
+    proxies()
+    connect(kubeconfig=kubeconfig(tmp_path, "http://127.0.0.1:1", **{"proxy-url": server.url})).request("GET", "/version")
+    assert [path for _, path, _, _ in server.asked] == ["http://127.0.0.1:1/version"]
+
+
+@pytest.mark.filterwarnings("ignore:SOCKS support in urllib3")
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("ftp://me:secret@proxy.example", "allowed: a URL such as http://proxy.example:3128"),
+        ("http://me:secret@proxy.example:none", "allowed: a URL such as http://proxy.example:3128"),
+        ("socks5://me:secret@proxy.example:1080", "SOCKS needs the package PySocks"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_a_mistake_that_shows_no_password(
+    proxy: str, words: str, proxies: Callable[..., None], tmp_path: Path
+) -> None:
+    """Wherever it is named."""
+    for cluster in ({}, {"proxy-url": proxy}):
+        proxies(HTTPS_PROXY="" if cluster else proxy)
+        with pytest.raises(ConfigError) as caught:
+            connect(kubeconfig=kubeconfig(tmp_path, "https://api.invalid", **cluster))
+        assert words in str(caught.value)
+        assert "secret" not in str(caught.value)
+        assert "fix: HTTPS_PROXY, or proxy-url in the kubeconfig" in str(caught.value)
