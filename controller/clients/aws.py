@@ -18,6 +18,7 @@ from controller.foreign import shown
 
 if TYPE_CHECKING:  # boto3 takes half a second of CPU to import: only what asks AWS pays for it
     import boto3
+    from botocore.config import Config
     from botocore.exceptions import ClientError
 
 _BUSY: Final = frozenset({
@@ -50,13 +51,17 @@ _NO_CREDENTIALS: Final = "NoCredentials"
 _NO_REGION: Final = "NoRegion"
 _NO_SSO: Final = "NoSSOSession"
 _NO_PROFILE: Final = "NoProfile"
+_BAD_REGION: Final = "InvalidRegion"
+_BAD_ENDPOINT: Final = "InvalidEndpoint"
 _UNSET: Final = {
     _NO_CREDENTIALS: "no AWS credentials: set AWS_PROFILE, or give the pods a role",
     _NO_REGION: "no AWS region: set AWS_REGION, or aws.region in the settings",
     _NO_SSO: "the AWS SSO session has expired: run `aws sso login`",
     _NO_PROFILE: "AWS_PROFILE names no profile of the AWS configuration: `aws configure list-profiles` lists them",
+    _BAD_REGION: "AWS_REGION, or aws.region in the settings, is no name of a region",
+    _BAD_ENDPOINT: "AWS_ENDPOINT_URL, or that of one service, is no URL",
 }
-"""What the environment lacks, by the code that we give it: botocore raises these before it sends anything."""
+"""What is missing or wrong in the environment, by the code that we give it: botocore raises these before it sends anything."""
 
 REGION_VARIABLE: Final = "AWS_REGION"
 """Kubernetes and every other AWS SDK set and read it; boto3 reads AWS_DEFAULT_REGION alone."""
@@ -96,7 +101,7 @@ class AwsClients:
             region: Another region than that of the application, for services that answer in few regions; None: that one.
 
         Raises:
-            RemoteError: No region or no credentials are configured.
+            RemoteError: No region or no credentials are configured, or botocore cannot use what is.
         """
         from botocore.config import Config
 
@@ -114,7 +119,7 @@ class AwsClients:
                     self._session = self._session or _session(named)
                     if region or self._session.region_name:  # without one botocore says what is missing
                         self._require_credentials(self._session, service)
-                    client = self._session.client(service, region_name=region, config=config)
+                    client = _made(self._session, service, region, config)
                     client.meta.events.register("before-send", partial(self._count, service))
                     self._clients[service, region] = client
             return self._clients[service, region]
@@ -142,6 +147,17 @@ class AwsClients:
         """Counts an attempt. Botocore calls it first, and would take a return value for the service's answer."""
         if self._meter is not None:
             self._meter.count(service)
+
+
+def _made(session: boto3.session.Session, service: str, region: str | None, config: Config) -> Any:  # noqa: ANN401 - see `AwsClients.client`
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return session.client(service, region_name=region, config=config)
+    except BotoCoreError:
+        raise  # some are a ValueError, too
+    except ValueError as error:  # the only one that botocore raises as it is
+        raise _unset(service, "client", _BAD_ENDPOINT) from error
 
 
 def _session(region: str | None) -> boto3.session.Session:
@@ -194,6 +210,7 @@ def translated(service: str, operation: str) -> Iterator[None]:
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
+        InvalidRegionError,
         NoCredentialsError,
         NoRegionError,
         PartialCredentialsError,
@@ -213,6 +230,8 @@ def translated(service: str, operation: str) -> Iterator[None]:
         raise _unset(service, operation, _NO_PROFILE) from error
     except NoRegionError as error:
         raise _unset(service, operation, _NO_REGION) from error
+    except InvalidRegionError as error:
+        raise _unset(service, operation, _BAD_REGION) from error
     except (SSOError, TokenRetrievalError) as error:
         raise _unset(service, operation, _NO_SSO) from error
     except (BotoCoreError, ResponseParserError) as error:  # the latter if the answer is not from AWS, such as a proxy's HTML page
