@@ -32,6 +32,7 @@ from failover_harness.control_plane.binaries import (
     tool,
 )
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_testbed.loopback import unproxied
 from tests import tiers
 from tests.support import closing
 from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
@@ -40,6 +41,7 @@ gc.disable()  # until all tests are collected: to go through thousands of them a
 
 # A profile of the person who runs the tests must not get between them and the emulated AWS.
 os.environ.pop("AWS_PROFILE", None)
+os.environ.update(unproxied())  # nor their proxy before the servers that tests start
 # moto would make 1,300 machine images with each account, a quarter of a second; the tests that need them say so (`EmulatedAws`).
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 

@@ -11,6 +11,10 @@ SEEDS = {"APP", "DEVICE", "MODEL_ID", "COMPILED_MODEL_ID", "NODEPOOL", "POD_NAME
 
 TORCH = find_spec("torch") is not None
 CLIENTS = find_spec("tritonclient") is not None
+# A proxy of the machine must not stand before the servers that tests start. Python reads the second name first.
+for excepted in ("NO_PROXY", "no_proxy"):
+    os.environ[excepted] = ",".join(filter(None, (os.environ.get(excepted), "127.0.0.1,localhost")))
+
 collect_ignore = [*([] if TORCH else ["pipelines"]), *([] if CLIENTS else ["clients"])]
 
 

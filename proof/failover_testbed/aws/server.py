@@ -20,6 +20,7 @@ from controller.clients.aws import ATTEMPTS, CONNECT_S
 from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
 from failover_testbed.aws.elb_patches import ElbPatches, FirstChecks, HealthSource
+from failover_testbed.loopback import unproxied
 
 REGION: Final = "us-west-2"
 ACCOUNT: Final = "123456789012"
@@ -89,7 +90,7 @@ class EmulatedAws:
         return self._network
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that make every AWS SDK use this account only.
+        """Environment variables that make every AWS SDK use this account only, without a proxy.
 
         The caller must also remove ``AWS_PROFILE`` from the environment.
         """
@@ -103,7 +104,7 @@ class EmulatedAws:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
+        } | unproxied()
 
     def start(self) -> None:
         """Serves an account that contains only a VPC, on a daemon thread.
@@ -168,6 +169,7 @@ class EmulatedAws:
                         read_timeout=_READ_S,
                         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
                         user_agent_extra="emulated-lbc",
+                        proxies={},
                     ),
                 )
             return self._clients[service]

@@ -31,6 +31,19 @@ def test_the_environment_leads_the_production_clients_to_it(aws: EmulatedAws, mo
     assert set(aws.network.subnets) == set(ZONES)
 
 
+def test_a_proxy_of_the_environment_is_between_nobody_and_it(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the fakes nor the production clients; what the environment excepts besides stays excepted."""
+    for name in ("NO_PROXY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "corp.example")
+    assert aws.client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    for name, value in aws.environment().items():
+        monkeypatch.setenv(name, value)
+    assert AwsClients().client("elbv2").describe_load_balancers()["LoadBalancers"] == []
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "corp.example,127.0.0.1,localhost"
+
+
 def test_it_is_silent_and_says_what_it_cannot(aws: EmulatedAws, capfd: pytest.CaptureFixture[str]) -> None:
     elb = aws.client("elbv2")
     elb.describe_load_balancers()
