@@ -122,6 +122,8 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/house/test_rerun.py"),
     Place(Tier.INTEGRATION, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
     Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
+    Place(Tier.INTEGRATION, "tests/house/test_words.py::test_words_that_are_gone_stay_gone"),
+    Place(Tier.INTEGRATION, "tests/policy/test_enumeration.py"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_sigterm_reaches_the_command_behind_the_entry_point"),
     Place(Tier.INTEGRATION, "tests/images/test_images.py::test_the_installation_of_an_image_runs"),
     Place(Tier.INTEGRATION, "tests/notifiers/"),
