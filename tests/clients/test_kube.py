@@ -37,6 +37,7 @@ from controller.clients.kube import (
 from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from failover_testbed.kube_api import EmulatedKubeApi
+from tests.support.proxies import without_proxies
 
 SECRET = "tok-8f3e2d1c-secret"
 
@@ -589,9 +590,7 @@ def test_in_a_cluster_the_service_account_is_used(tmp_path: Path, monkeypatch: p
 @pytest.fixture
 def proxies(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the proxies of the environment, and no others."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_proxies(monkeypatch)
 
     def given(**variables: str) -> None:
         for name, value in variables.items():

@@ -11,14 +11,13 @@ from controller.clock import ManualClock
 from controller.notifiers.dispatcher import Dispatcher
 from controller.ports import Notifier
 from tests.notifiers.support import START
+from tests.support.proxies import without_proxies
 
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the machine's proxy out of connections to loopback."""
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    without_proxies(monkeypatch)
 
 
 @pytest.fixture
