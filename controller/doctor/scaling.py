@@ -10,7 +10,7 @@ from controller.doctor.report import Finding, ok, problem, warning
 from controller.policy import text as words
 from controller.policy.metric_times import oldest_s
 from controller.policy.model import Application, Scaler, Unit
-from controller.policy.planned_floors import scale_out_s
+from controller.policy.strategies import scale_out_s
 from controller.signals.workloads import DEFAULT_PERIOD_S
 
 _MINUTE_S: Final = 60

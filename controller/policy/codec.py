@@ -6,21 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from controller.policy.contested import known_field
-from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS
+from controller.policy.fleet.expected import KEPT_OUTCOMES, RECENT, SLOTS
+from controller.policy.fleet.values import Damping, DemandHistory, Margins, NotedDemand, Outcome
 from controller.policy.model import (
-    NONE_DUE,
     Cause,
-    Damping,
-    DemandHistory,
-    FloorBefore,
-    Margins,
+    FloorMemory,
     Memory,
     Mode,
     ModeChange,
-    NotedDemand,
     OutageHistory,
-    Outcome,
     Return,
     ScalerWrite,
     UnitMemory,
@@ -42,7 +36,7 @@ class CodecError(ValueError):
 
 
 def encode(memory: Memory) -> str:
-    """Writes a memory, without `Memory.sinking`; equal memories give equal text."""
+    """Writes a memory, without `FloorMemory.sinking`; equal memories give equal text."""
     return json.dumps(
         {
             "version": VERSION,
@@ -93,15 +87,9 @@ def encode(memory: Memory) -> str:
             "reasserted_against": memory.reasserted_against,
             "counted_since": memory.demand_known_since,
             "silent_since": memory.demand_missing_since,
-            "scaler_writes": {
-                name: {"at": write.at, "before": write.before, "after": write.after, "repeats": write.repeats}
-                for name, write in memory.scaler_writes.items()
-            },
-            **({"found_floors": dict(memory.found_floors)} if memory.found_floors else {}),
+            "floors": {name: told for name, one in memory.floors.items() if (told := _floor_as_json(one))},
             **({"sent": memory.sent} if memory.sent else {}),
             **({"replaced": memory.replaced} if memory.replaced else {}),
-            **({"floors_due": sorted(memory.floors_due)} if memory.floors_due else {}),
-            **_floors_before_as_json(memory.floors_before),
             **_demand_history_as_json(memory.demand_history),
         },
         sort_keys=True,
@@ -155,13 +143,8 @@ def decode(text: str) -> Memory:
             reasserted_against=str(raw.get("reasserted_against", "")),
             demand_known_since=_optional(raw.get("counted_since")),
             demand_missing_since=_optional(raw.get("silent_since")),
-            scaler_writes={
-                field: _scaler_write(write) for field, write in dict(raw.get("scaler_writes", {})).items() if known_field(str(field))
-            },
             demand_history=_demand_history(raw.get("demands")),
-            found_floors={str(name): _count(floor) for name, floor in dict(raw.get("found_floors", {})).items()},
-            floors_due=frozenset(str(name) for name in raw.get("floors_due", [])) or NONE_DUE,
-            floors_before={str(name): _floor_before(one) for name, one in dict(raw.get("floors_before", {})).items()},
+            floors={str(name): _floor(one) for name, one in _floors(raw).items()},
         )
     except CodecError:
         raise
@@ -215,9 +198,33 @@ def _scaler_write(raw: Mapping[str, Any]) -> ScalerWrite:
     )
 
 
-def _floor_before(raw: Sequence[object]) -> FloorBefore:
-    least, found = raw
-    return FloorBefore(_count(least), _count(found))
+def _floors(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored of each ScaledObject. The version before stored by ScaledObject only what each raised floor had replaced."""
+    before = ({"raised_from": least, "found": found} for least, found in dict(raw.get("floors_before", {})).values())
+    return dict(raw["floors"] if "floors" in raw else zip(raw.get("floors_before", {}), before, strict=True))
+
+
+def _floor_as_json(known: FloorMemory) -> dict[str, Any]:
+    """What is stored of a ScaledObject; {} where that is nothing."""
+    writes = {name: write for name, write in (("floor", known.floor), ("target", known.target)) if write is not None}
+    said = {
+        "found": known.found or None,
+        "raised_from": known.raised_from,
+        "due": known.due or None,
+        **{name: {"at": one.at, "before": one.before, "after": one.after, "repeats": one.repeats} for name, one in writes.items()},
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _floor(raw: Mapping[str, Any]) -> FloorMemory:
+    raised_from, floor, target = raw.get("raised_from"), raw.get("floor"), raw.get("target")
+    return FloorMemory(
+        found=_count(raw.get("found", 0)),
+        raised_from=None if raised_from is None else _count(raised_from),
+        due=raw.get("due") is True,
+        floor=None if floor is None else _scaler_write(floor),
+        target=None if target is None else _scaler_write(target),
+    )
 
 
 def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
@@ -227,11 +234,6 @@ def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
         outages_s=tuple(_duration(one) for one in raw.get("outages_s", [])),
         uptimes_s=tuple(_duration(one) for one in raw.get("uptimes_s", [])),
     )
-
-
-def _floors_before_as_json(floors: Mapping[str, FloorBefore]) -> dict[str, Any]:
-    """The key ``floors_before``; nothing where none is raised."""
-    return {"floors_before": {name: [one.least, one.found] for name, one in floors.items()}} if floors else {}
 
 
 def _demand_history_as_json(history: DemandHistory | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.stack import StackFile
 from controller.policy.model import Mode
-from controller.policy.planned_floors import scale_out_s
+from controller.policy.strategies import scale_out_s
 from controller.policy.targets import keda_targets
 from controller.rendering.parts import Object, manifest
 

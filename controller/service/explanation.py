@@ -13,7 +13,7 @@ from controller.policy import text
 from controller.policy.decide import observed_mode
 from controller.policy.forecast import Forecast, forecast, pinned, refused_everywhere
 from controller.policy.model import Application, Decision, Memory, Mode, Proof, Shortage, Snapshot, Source, Verb
-from controller.policy.reasons import Reason
+from controller.policy.reasons import ClaimReason, Reason
 
 _WORDS = {
     Verb.FAILOVER: "fail over to capacity mode",
@@ -51,6 +51,7 @@ class Explanation:
         next: What comes next and when, in one sentence.
         blind: What cannot be observed at all, so that no shortage is seen, each a sentence.
         sooner: What would bring it forward; "" where nothing is known to.
+        floors: The floors that are not the application file's, each with its unit, replicas and why.
         holding: What holds a mode change now, each a sentence.
         what_if: What would come if a unit got no capacity.
         force: The command that asks for the other mode; "" where the mode is not known.
@@ -63,6 +64,7 @@ class Explanation:
     next: str
     blind: tuple[str, ...]
     sooner: str
+    floors: tuple[str, ...]
     holding: tuple[str, ...]
     what_if: tuple[WhatIf, ...]
     force: str
@@ -94,6 +96,7 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         next=_next(coming, memory, snapshot),
         blind=tuple(f"{source.name} cannot be observed, so no shortage is seen: {source.why}" for source in _unseen(snapshot)),
         sooner=_sooner(memory, snapshot, coming),
+        floors=tuple(floors_text(coming.now)),
         holding=tuple(_held(coming.now)),
         what_if=tuple(_what_if(memory, snapshot)) if mode is Mode.COST else (),
         force=_command(f"pin {other}", application) if mode is not None else "",
@@ -101,6 +104,11 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         stop=f"failoverctl resume {application.key}" if overridden else _command("pause", application),
         overridden=overridden,
     )
+
+
+def floors_text(decision: Decision) -> Iterator[str]:
+    """The floors that are not the application file's, each with its unit, replicas and why."""
+    return (f"{name} {claim.text}" for name, claim in decision.floors.items() if claim.reason is not ClaimReason.FILE)
 
 
 def _command(verb: str, application: Application) -> str:

@@ -24,18 +24,9 @@ from controller.policy.codec import CodecError
 from controller.policy.codec import decode as decode_memory
 from controller.policy.codec import encode as encode_memory
 from controller.policy.conclusion import conclude
-from controller.policy.expected_demand import SLOTS
-from controller.policy.model import (
-    Damping,
-    DemandHistory,
-    Memory,
-    Mode,
-    ModeChange,
-    NotedDemand,
-    OutageHistory,
-    Outcome,
-    ScalerWrite,
-)
+from controller.policy.fleet.expected import SLOTS
+from controller.policy.fleet.values import Damping, DemandHistory, NotedDemand, Outcome
+from controller.policy.model import FloorMemory, Memory, Mode, ModeChange, OutageHistory, ScalerWrite
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
@@ -148,7 +139,7 @@ _MEMORY: Final = memory(
     mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),),
     units=proven(),
     outage_history=OutageHistory(short=True, since=NOW, outages_s=(900.0,), uptimes_s=(3_600.0,)),
-    scaler_writes={"inf2": ScalerWrite(NOW, "1", "3", 2)},
+    floors={"inf2-hpa": FloorMemory(2, 1, due=True, floor=ScalerWrite(NOW, "1", "3", 2), target=ScalerWrite(NOW, "5", "7", 0))},
     demand_history=DemandHistory(
         (NotedDemand(NOW, 100.0, 120.0),), (Outcome(100.0, 110.0),), (None, 5.0) * (SLOTS // 2), Damping(-0.5, 2.0)
     ),

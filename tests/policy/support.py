@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.codec import decode, encode
 from controller.policy.decide import decide
+from controller.policy.demand import total_demand
+from controller.policy.floors import asked, capacity_claims, highest
 from controller.policy.memory import applied
 from controller.policy.model import (
     ActionKind,
     Cause,
+    Claim,
     Decision,
     Launch,
     Memory,
@@ -90,6 +94,17 @@ def scaler(unit: str = INF2, **changes: Any) -> Scaler:
     return replace(made, **changes)
 
 
+def replicas(floors: Mapping[str, Claim]) -> dict[str, int]:
+    """The floors by unit, whoever claims them."""
+    return {name: claim.replicas for name, claim in floors.items()}
+
+
+def capacity_floors(made: Snapshot, evidence: Mapping[str, UnitEvidence], due: Collection[str] = ()) -> dict[str, int]:
+    """The floors of capacity mode at the measured demand, without those that others set."""
+    claims = capacity_claims(made, evidence, total_demand(made), due=due)
+    return replicas(highest(made, (*asked(made.application), *claims)))
+
+
 def judge(made: Snapshot, remembered: Memory | None = None, unit: str = INF2) -> UnitEvidence:
     """What is proven of one unit."""
     return decide(remembered or memory(), made)[1].evidence[unit]
@@ -134,7 +149,7 @@ class World:
         for action in made.due:
             if action.kind is ActionKind.ROUTE:
                 self._route(action.body)
-                self.memory = applied(self.memory, decision, now)
+                self.memory = applied(self.memory, decision, now, seen.application.scaled_objects)
             elif action.kind is ActionKind.SET_TARGET:
                 self._scale(action.unit, target=action.after)
             else:

@@ -11,8 +11,9 @@ from controller.policy.case import Case
 from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
-from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
+from controller.policy.fleet.expected import noted_demand
+from controller.policy.fleet.planned import planned
 from controller.policy.model import (
     ActionKind,
     Mode,
@@ -27,7 +28,6 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.planned import planned
 from controller.policy.reasons import Reason
 from controller.policy.steady import _worthwhile
 from controller.policy.targets import cost_targets
@@ -122,8 +122,8 @@ def test_what_strategy_planned_would_run_follows_the_demand_of_earlier_days() ->
     kept, decision = decide(memory(demand_history=history), made)
     figures = Figures.of(made)
     evidence = assess(made, kept, figures.needed)
-    assert decision.planned == planned(made, figures, evidence, kept.demand_history)
-    assert decision.planned != planned(made, figures, evidence, None)
+    assert decision.planned == planned(made, figures, evidence, kept)
+    assert decision.planned != planned(made, figures, evidence, replace(kept, demand_history=None))
 
 
 def test_a_pass_that_finds_a_shortage_decides_as_the_next_one() -> None:

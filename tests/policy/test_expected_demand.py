@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.decide import decide
-from controller.policy.expected_demand import (
+from controller.policy.fleet.expected import (
     ALIKE,
     KEPT_OUTCOMES,
     LEAST_OUTCOMES,
@@ -24,7 +24,8 @@ from controller.policy.expected_demand import (
     expected_demand,
     noted_demand,
 )
-from controller.policy.model import Damping, DemandHistory, Margins, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
+from controller.policy.fleet.values import Damping, DemandHistory, Margins, NotedDemand, Outcome
+from controller.policy.model import Memory, PolicySettings, Sample, Strategy
 from tests.support.applications import NOW, application, memory, snapshot
 
 DAY_S = SLOTS * SLOT_S

@@ -8,13 +8,13 @@ import pytest
 
 from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
-from controller.policy.expected_demand import SLOT_S, noted_demand
+from controller.policy.fleet.expected import SLOT_S, noted_demand
+from controller.policy.fleet.values import Damping, PlannedFleet
+from controller.policy.fleet.words import planned_words
 from controller.policy.model import (
     Application,
-    Damping,
     Held,
     Mode,
-    PlannedFleet,
     PolicySettings,
     Reservation,
     Sample,
@@ -23,7 +23,6 @@ from controller.policy.model import (
     Strategy,
     UnitObservation,
 )
-from controller.policy.planned import planned_words
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller.policy.codec import encode
 from controller.policy.decide import decide
 from controller.policy.demand import ceiling, scaler_replicas, total_demand
-from controller.policy.missing_metrics import HELD_S
+from controller.policy.floors import HELD_S
 from controller.policy.model import (
     ActionKind,
     Cause,

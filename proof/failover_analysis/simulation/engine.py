@@ -10,8 +10,8 @@ from typing import Final
 
 from controller.policy.demand import capacity_throughputs
 from controller.policy.model import SCALE_IN_S, Application, Mode, Target
-from controller.policy.planned_floors import scale_out_s
 from controller.policy.routing import format_action
+from controller.policy.strategies import scale_out_s
 from controller.policy.targets import cost_targets
 from controller.policy.text import number
 from controller.policy.weights import base_weights, weight_strategy

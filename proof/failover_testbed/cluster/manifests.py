@@ -8,9 +8,9 @@ from typing import Final
 
 from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
-from controller.policy.planned_floors import scale_out_s
 from controller.policy.routing import PREFIX, action_key, format_action
 from controller.policy.standby import live_rule, standby_rule
+from controller.policy.strategies import scale_out_s
 from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
 from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Object, machine
 
