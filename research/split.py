@@ -43,7 +43,7 @@ from controller.policy.model import (
     UnitEvidence,
     UnitObservation,
 )
-from controller.policy.strategies import scale_out_s
+from controller.policy.strategies import part_of
 from controller.policy.text import number
 from controller.policy.weights import cost_per_request
 from failover_testbed.traffic.autoscaler import Autoscaler
@@ -204,7 +204,7 @@ class Fleet:
         """The HPA sets the replicas, several times a step."""
         asked = present = self.ready[unit.name] + len(self.starting[unit.name])
         least, times = min(most, max(self.floors[unit.name], unit.min_replicas)), max(1, round(self.step_s / HPA_S))
-        waits_s = float(scale_out_s(self.application.policy))
+        waits_s = float(part_of(self.application.policy).scale_out_s(self.application.policy))
         for poll in range(times):
             at = self.now + poll * self.step_s / times
             asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most, scale_out_s=waits_s)

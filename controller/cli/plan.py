@@ -91,7 +91,7 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    if words := part_of(snapshot.application.policy.strategy).sentence(decision, snapshot):
+    if words := part_of(snapshot.application.policy).sentence(decision, snapshot):
         yield from wrapped("plain", "Planned    ", words, width)
     for words in floors_text(decision):
         yield from wrapped("plain", "Floor      ", words, width)
@@ -166,7 +166,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "coming": None if seen.coming is None else list(_action_documents(seen.coming)),
         "refused": list(seen.made.refused),
         **remedy_document(seen.remedy),
-        **part_of(snapshot.application.policy.strategy).document(decision),
+        **part_of(snapshot.application.policy).document(decision),
         "cost": _cost(seen, present),
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.changes_mode,

@@ -239,7 +239,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _routing(seen, width)
     yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    if words := part_of(snapshot.application.policy.strategy).sentence(decision, snapshot):
+    if words := part_of(snapshot.application.policy).sentence(decision, snapshot):
         yield from wrapped("dim", "  planned: ", words, width)
     for words in floors_text(decision):
         yield from wrapped("dim", "  floor: ", words, width)
@@ -446,7 +446,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "returnStep": snapshot.routing.return_step,
         "next": next_step(memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, memory)),
-        **part_of(snapshot.application.policy.strategy).document(decision),
+        **part_of(snapshot.application.policy).document(decision),
         "units": {
             name: {
                 "share": asked[name],

@@ -46,8 +46,8 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     application, remembers = snapshot.application, _observing(snapshot)
     memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, application.scaled_objects)
     memory, figures, evidence = _judged(memory, snapshot)
-    strategy = part_of(application.policy.strategy)
-    memory, shown = strategy.observed(memory, snapshot, figures, evidence, remembers=remembers)
+    strategy = part_of(application.policy)
+    memory, shown = strategy.observed(memory, snapshot, figures, evidence, remembers)
     figures = replace(figures, cost=strategy.weights(snapshot, figures, shown))
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:

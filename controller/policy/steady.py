@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.policy import floors, floors_before, guards, text
+from controller.policy import floors, guards, text
 from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
@@ -219,7 +219,7 @@ def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
     """Whether an action for the same units saves enough to be worth a change."""
     application = case.snapshot.application
     old, new = _by_unit(application, case.snapshot.routing.targets), _by_unit(application, targets)
-    if saved := part_of(application.policy.strategy).saved(case, old, new):
+    if saved := part_of(application.policy).saved(case, old, new):
         return saved[0] > _WORTH * saved[1]
     return blended_cost(old, application.units) > (1 + _WORTH) * blended_cost(new, application.units)
 
@@ -422,8 +422,6 @@ def made(
     application, routing = case.snapshot.application, case.snapshot.routing
     step = present_step(mode, case) if step is None else step
     lowering_s = math.inf if verb.changes_mode or verb in {Verb.ADVANCE, Verb.REVERSE} else _lowering_in_s(case)
-    claims = floors.floors(mode, case, step, part_of(application.policy.strategy).claims(case))
-    assert floors_before.agree(mode, case, step, claims), claims  # noqa: S101 - for one commit
     return Decision(
         verb=verb,
         mode=mode,
@@ -435,7 +433,7 @@ def made(
         stickiness_s=stickiness(application, mode),
         return_step=step,
         sticky_s=routing.stickiness_s,
-        floors=claims,
+        floors=floors.floors(mode, case, step, part_of(application.policy).claims(case)),
         keda_targets=keda_targets(application, mode),
         lowering_allowed=lowering_s == 0,
         next_check_s=soonest(lowering_s, case.remaining(floors.held_until(case.snapshot, case.memory))),

@@ -1,62 +1,40 @@
 """The part of a strategy in a decision: it may see something in the snapshot, claim replicas in cost mode, and choose the weights there."""
 
-# ruff: noqa: ARG002 - the part that adds nothing needs no argument
-
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from controller.policy.case import Case
 from controller.policy.figures import Figures
 from controller.policy.fleet import PlannedFleet
-from controller.policy.floors import as_stored
 from controller.policy.model import Claim, Decision, Memory, PolicySettings, Snapshot, UnitEvidence
 
+Weights = Mapping[str, int]
+"""By unit."""
 
+
+@dataclass(frozen=True, slots=True)
 class StrategyPart:
-    """The part of a strategy that leaves all to the modes. Other strategies override some of it."""
+    """The functions of a strategy; the defaults leave all to the modes.
 
-    def observed(
-        self, memory: Memory, snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence], *, remembers: bool
-    ) -> tuple[Memory, PlannedFleet | None]:
-        """The memory after an observation, and what the strategy shows; this one forgets what another strategy remembered.
+    Attributes:
+        observed: The memory after an observation, and what the strategy shows; the last argument says whether the memory may change.
+        weights: The weights of cost mode.
+        claims: Claims that say in cost mode how far the raised floors of some units sink.
+        saved: What other weights save beside the present, and what is paid, US dollars per hour; None where the price of a request says it.
+        waits_s: Seconds until each moment at which time alone may change a claim.
+        scale_out_s: How long HPAs should wait before they add replicas, seconds.
+        sentence: What the strategy does now, for people; "" where it does nothing of its own.
+        document: The same as a part of a JSON document.
+    """
 
-        Args:
-            memory: What is remembered.
-            snapshot: What is observed.
-            figures: What follows from it.
-            evidence: What is proven, by unit.
-            remembers: Whether the observation may change the memory.
-        """
-        memory = as_stored(memory) if remembers else memory
-        return (replace(memory, demand_history=None) if remembers and memory.demand_history else memory), None
-
-    def weights(self, snapshot: Snapshot, figures: Figures, shown: PlannedFleet | None) -> Mapping[str, int]:
-        """The weights of cost mode, by unit."""
-        return figures.cost
-
-    def claims(self, case: Case) -> Iterable[Claim]:
-        """The claims that say in cost mode how far the raised floors of some units sink."""
-        return ()
-
-    def saved(self, case: Case, old: Mapping[str, int], new: Mapping[str, int]) -> tuple[float, float] | None:
-        """What other weights save, and what is paid, US dollars per hour; None where the price of a request says it."""
-        return None
-
-    def waits_s(self, memory: Memory, snapshot: Snapshot) -> Iterable[float]:
-        """Seconds until each moment at which time alone may change a claim."""
-        return ()
-
-    def scale_out_s(self, policy: PolicySettings) -> int:
-        """How long the HPAs of an application should wait before they add replicas, seconds."""
-        return 0
-
-    def sentence(self, decision: Decision, snapshot: Snapshot) -> str:
-        """What the strategy does now, for people; "" where it does nothing of its own."""
-        return ""
-
-    def document(self, decision: Decision) -> Mapping[str, Any]:
-        """The same as a part of a JSON document."""
-        return {}
+    observed: Callable[[Memory, Snapshot, Figures, Mapping[str, UnitEvidence], bool], tuple[Memory, PlannedFleet | None]]
+    weights: Callable[[Snapshot, Figures, PlannedFleet | None], Weights] = lambda _, figures, __: figures.cost
+    claims: Callable[[Case], Iterable[Claim]] = lambda _: ()
+    saved: Callable[[Case, Weights, Weights], tuple[float, float] | None] = lambda *_: None
+    waits_s: Callable[[Memory, Snapshot], Iterable[float]] = lambda *_: ()
+    scale_out_s: Callable[[PolicySettings], int] = lambda _: 0
+    sentence: Callable[[Decision, Snapshot], str] = lambda *_: ""
+    document: Callable[[Decision], Mapping[str, Any]] = lambda _: {}

@@ -59,7 +59,7 @@ def status_of(snapshot: Snapshot, decision: Decision, mode: Mode | None, ledger:
         "degraded": list(decision.degraded),
         "ledger": _account(ledger),
         **_prices(snapshot),
-        **part_of(snapshot.application.policy.strategy).document(decision),
+        **part_of(snapshot.application.policy).document(decision),
     }
 
 

@@ -262,7 +262,7 @@ def _price(view: View) -> Iterator[str]:
             (f"All in cost mode, for {what}", f"${prices.cost:,.2f}/h"),
             (f"All in capacity mode, for {what}", f"${prices.capacity:,.2f}/h"),
         ]
-    if words := part_of(view.snapshot.application.policy.strategy).sentence(view.decision, view.snapshot):
+    if words := part_of(view.snapshot.application.policy).sentence(view.decision, view.snapshot):
         rows.append(("The strategy", words))
     yield "<h2>Price</h2>" + _table(("What", "US dollars"), [(escape(what), escape(value)) for what, value in rows], "Price by the hour")
 
