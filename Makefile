@@ -220,6 +220,10 @@ lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both dist
 	@$(RUN)/hadolint Dockerfile deploy/images/*.Dockerfile
 	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
+.PHONY: house
+house: $(STAMP) ## How much of the code a reader must hold: sizes, settings, and what runs for one refusal
+	@$(RUN)/python -m tools.house
+
 .PHONY: format
 format: $(STAMP) ## Format the code and fix what can be fixed
 	@$(RUN)/ruff check --fix
