@@ -26,7 +26,7 @@ from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.routing import mode_of, unused_action
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
-from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -180,13 +180,14 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     else:
         followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
         receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
+        receiving = receiving if found.trigger is Trigger.RETURN else existing(receiving, case.snapshot)  # a return can wait for a Service
     return replace(
         case,
         subject=found.subject,
         details=found.details,
         receiving=receiving,
         sticks_s=stickiness(application, target),
-        saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
+        saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
         hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
         patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
     )

@@ -13,6 +13,7 @@ from controller.policy.experts import Bounds, Choice, Expert, chosen
 from controller.policy.figures import Figures
 from controller.policy.learning import LEAST_SEEN, Stakes
 from controller.policy.model import Application, HoldStrategy, Memory, Mode, Snapshot
+from controller.policy.reasons import Reason
 from controller.policy.weights import cost_per_request, price_ratio
 
 
@@ -148,6 +149,10 @@ def break_even_s(application: Application, weights: Mapping[str, int], returning
 
 
 def level_after_failover(memory: Memory, now: float, flap_window_s: float) -> int:
-    """The doubling level once a failover happens at `now`: one more if the last fallback was within the flap window, else none."""
-    last_fallback = max((change.at for change in memory.mode_changes if change.to is Mode.COST), default=None)
+    """The doubling level once a failover happens at `now`: one more if the last fallback was within the flap window, else none.
+
+    Traffic that left a Service with nothing behind it was no fallback: it said nothing of capacity.
+    """
+    fallbacks = (one.at for one in memory.mode_changes if one.to is Mode.COST and one.reason is not Reason.NOTHING_ANSWERS)
+    last_fallback = max(fallbacks, default=None)
     return memory.hold_level + 1 if last_fallback is not None and now - last_fallback < flap_window_s else 0

@@ -23,7 +23,7 @@ from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
 from controller.policy.routing import format_action, same_routing
-from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, return_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
 
@@ -89,10 +89,11 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if step and _step_carries(step, case):
             return _Wanted(routing.targets)
         targets = return_targets(application, figures, step) if step else capacity_targets(application, figures.serving)
+        targets = existing(targets, case.snapshot)
     else:
         if not figures.cost:
             return _Wanted(())
-        targets = cost_targets(application, figures.cost)
+        targets = existing(cost_targets(application, figures.cost), case.snapshot)
         if _end_awaited(targets, case) or _only_unknown(targets, case):
             return _Wanted(routing.targets)
         if _young_s(case) > 0 and (_only_gives_back(targets, case) or _follows_noise(targets, case)):
@@ -231,7 +232,7 @@ def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
 
 def _by_unit(application: Application, targets: tuple[Target, ...]) -> dict[str, int]:
     weights = {target.service: target.weight for target in targets}
-    return {unit.name: weights[unit.backend.service] for unit in application.units}
+    return {unit.name: weights.get(unit.backend.service, 0) for unit in application.units}
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:

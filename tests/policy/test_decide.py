@@ -268,16 +268,15 @@ class TestInCostMode:
     def test_with_nothing_ready_at_all_the_routing_is_left_alone(self) -> None:
         """No unit could take the traffic."""
         made = snapshot()
-        made = replace(made, units={name: replace(observed, ready=0) for name, observed in made.units.items()})
+        made = replace(made, units={name: replace(observed, ready=0, deployment_ready=0) for name, observed in made.units.items()})
         decision = _decision(made)
         assert (decision.verb, decision.targets) == (Verb.HOLD, ())
 
-    def test_a_reweight_to_a_service_that_is_missing_is_held_back(self) -> None:
-        """One missing Service in the action is a 503 for every user of the Ingress."""
-        made = change(change(snapshot(), ready=0), TRN1, service_exists=False)
-        decision = _decision(made)
-        assert (decision.verb, decision.reason, decision.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
-        assert decision.targets == ()
+    def test_a_reweight_names_no_service_that_is_missing(self) -> None:
+        """The load-balancer controller would build no rule of such an action, so that no change would reach the traffic."""
+        decision = _decision(change(change(snapshot(), ready=0), TRN1, service_exists=False))
+        assert (decision.verb, decision.reason) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED)
+        assert TRN1 not in {target.service for target in decision.targets}
 
     def test_weights_follow_while_a_failover_is_held_back_and_its_alert_stays(self) -> None:
         """The reason is that of the re-weight; the alert about the held failover must not come and go with it."""

@@ -38,6 +38,12 @@ class Truth:
         engine = self._engine
         return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
 
+    def only_services_deleted(self) -> bool:
+        """Whether Services are deleted, and nothing else but capacity has been wrong for at least `SETTLE_S`."""
+        engine = self._engine
+        others = [plan for plan in engine.active.values() if not plan.name.endswith("-service-deleted")]
+        return bool(engine.fault_state.deleted) and not others and engine.event_queue.now - engine.last_fault >= SETTLE_S
+
     def undisturbed_s(self) -> float:
         """How long nothing has been wrong but capacity and the controller's clock, seconds; 0 while a fault of another kind lasts."""
         engine = self._engine

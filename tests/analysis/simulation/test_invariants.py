@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, evidence, guards, memory, plan, planned, planned_floors, proof, steady
+from controller.policy import conclusion, evidence, guards, memory, plan, planned, planned_floors, proof, steady, triggers
 from controller.policy import decide as decide_module
 from controller.policy.case import Case
 from controller.policy.figures import Figures
@@ -55,6 +55,10 @@ def _never(case: Case) -> GuardResult:
 
 def _never_over(patch: Patch) -> None:
     patch.setattr(guards, "FAILOVER", (*guards.FAILOVER, _never))
+
+
+def _content(patch: Patch) -> None:
+    patch.setattr(triggers, "nothing_answers", lambda *_: "")
 
 
 def _never_back(patch: Patch) -> None:
@@ -248,6 +252,11 @@ SLOW = {
 }
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
+SERVICE_DELETED = {
+    "seconds": 3 * HOUR,
+    "outages": (outage(0.25, 3),),
+    "faults": (fault("capacity-service-deleted", 1.5, 0.5, value=0.75),),
+}
 
 # In cost mode with the action of capacity mode, which no weights are close to.
 REWRITTEN = {
@@ -317,6 +326,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
+    "traffic that stays where nothing is": (_content, SERVICE_DELETED, "unanswered"),
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
