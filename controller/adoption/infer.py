@@ -12,9 +12,9 @@ from controller.adoption.observe import Observation
 from controller.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
 from controller.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
 from controller.adoption.units import deployment_of, unit
+from controller.objects import field_owners, name_of, namespace_of
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import MAX_TARGET_GROUPS, action_key
-from controller.signals.objects import field_owners, name_of, namespace_of
 
 Measure = Callable[[str, int, Iterable[tuple[str, str]]], tuple[Mapping[str, Busiest], str]]
 """Queries CloudWatch for a namespace, a period in seconds, and each unit's counter and latency metric; see

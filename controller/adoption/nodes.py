@@ -9,10 +9,10 @@ from typing import Any, Final
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
 from controller.catalog.instances import INSTANCES, PRICES, Maker, accelerator_of
+from controller.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
 from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, InstanceFilter, families, instance_filter
 from controller.signals.launchable import Placement, instance_pins, needs_of
 from controller.signals.node_labels import POOL_LABEL
-from controller.signals.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
 
 _WELL_KNOWN: Final = ("kubernetes.io", "karpenter.sh", *DOMAINS)
 """Domains of labels that the launched instance determines."""

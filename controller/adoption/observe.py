@@ -18,7 +18,7 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.errors import ConfigError, NotFound, RemoteError
-from controller.signals.objects import Object, mapping, name_of
+from controller.objects import Object, mapping, name_of
 from controller.signals.watch import list_objects
 
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 from controller.adoption.facts import Fact, assumed, read
 from controller.adoption.observe import Observation
 from controller.errors import ConfigError
+from controller.objects import Object, integer, items, mapping, name_of, text
 from controller.policy.annotations import MARKER
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
 from controller.policy.routing import ATTRIBUTES, LEAST_OUTSTANDING, USE_ANNOTATION, action_key, algorithm_of, parse_action
 from controller.signals.ingress import forwarded, routes, target_group_setting
-from controller.signals.objects import Object, integer, items, mapping, name_of, text
 
 _UNREACHABLE: Final = ".invalid"
 

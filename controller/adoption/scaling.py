@@ -9,9 +9,9 @@ from typing import Final
 
 from controller.adoption.facts import Fact, assumed, missing, read
 from controller.adoption.observe import Observation
+from controller.objects import Object, field_owners, integer, items, mapping, name_of, text
 from controller.policy.model import Mode
 from controller.policy.plan import FIELD_MANAGER
-from controller.signals.objects import Object, field_owners, integer, items, mapping, name_of, text
 from controller.signals.workloads import DEFAULT_PERIOD_S, TRIGGER_TYPE, scaler_metric
 
 COUNTER: Final = "-counter"

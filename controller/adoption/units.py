@@ -13,7 +13,7 @@ from controller.adoption.routing import Routing, selected, unit_weight
 from controller.adoption.scaling import Scaling, latency_metric, scaling
 from controller.catalog.instances import FRAMEWORKS, Maker, family_of
 from controller.clock import parse_rfc3339
-from controller.signals.objects import Object, condition, dig, items, mapping, text
+from controller.objects import Object, condition, dig, items, mapping, text
 
 _SEED_BACKENDS: Final = {"xla": "neuron"}
 _LIMIT_S: Final = 0.9  # of the application file

@@ -22,8 +22,8 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, KubeSession
 from controller.clock import SystemClock
 from controller.errors import ConfigError, Forbidden
+from controller.objects import name_of, namespace_of
 from controller.settings import Settings
-from controller.signals.objects import name_of, namespace_of
 from controller.signals.watch import list_objects
 
 _SHOWN: Final = "the new file"

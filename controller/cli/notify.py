@@ -15,10 +15,10 @@ from controller.errors import RemoteError
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import redact
 from controller.notifiers.runbooks import Context
+from controller.objects import text
 from controller.policy.model import Application
 from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.service.wiring import cloudwatch_sink, outer_sinks
-from controller.signals.objects import text
 
 _OPTIONAL: Final = ("slack", "webhook", "sns", "eventbridge", "cloudwatch")
 """The names of the sinks that settings turn on."""

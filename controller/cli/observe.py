@@ -11,6 +11,7 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
+from controller.objects import items
 from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
 from controller.policy.standby import Remedy, existence, remedy
@@ -18,7 +19,6 @@ from controller.ports import StoredMemory
 from controller.service.store import ConfigMapStore, status_in
 from controller.service.wiring import make_external
 from controller.signals.cluster import ClusterView
-from controller.signals.objects import items
 from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
 

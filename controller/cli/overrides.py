@@ -17,6 +17,7 @@ from controller.clock import SystemClock, format_rfc3339
 from controller.errors import Conflict, RemoteError
 from controller.foreign import shown
 from controller.notifiers.redact import redact
+from controller.objects import mapping, text
 from controller.policy.annotations import (
     OVERRIDES,
     PAUSE_REASON,
@@ -34,7 +35,6 @@ from controller.service.configured import absence, remedy
 from controller.service.override_words import pause_words
 from controller.service.status import overdue, read_status
 from controller.signals.ingress import observe_ingress
-from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
 _TRIES: Final = 5

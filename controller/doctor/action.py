@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
+from controller.objects import field_owners, items, mapping, text
 from controller.policy import text as words
 from controller.policy.annotations import MARKER
 from controller.policy.guards import reason_text, until_text
@@ -15,7 +16,6 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem, mode_of, states_stickiness, unused_action
 from controller.policy.targets import stickiness as asked_stickiness
 from controller.policy.targets import targets_at_rest
-from controller.signals.objects import field_owners, items, mapping, text
 
 _TOOLS: Final = {
     "argocd": ("argocd-controller", "argocd-application-controller", "argocd-server"),

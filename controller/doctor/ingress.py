@@ -7,6 +7,7 @@ from typing import Final
 
 from controller.doctor.observe import CLASS_ANNOTATION, Observation, class_of
 from controller.doctor.report import Finding, ok, problem, unknown, warning
+from controller.objects import items, name_of, namespace_of, text
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
 from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
@@ -14,7 +15,6 @@ from controller.policy.standby import HOST_SUFFIX, needed
 from controller.signals.ingress import Route, forwarded, hostnames, routes
 from controller.signals.load_balancer.conditions import covers_host
 from controller.signals.load_balancer.request import group_of, is_of_auto_mode, live_rules, stack_of
-from controller.signals.objects import items, name_of, namespace_of, text
 
 _CLASS: Final = "alb"
 _NOT_IN_AUTO_MODE: Final = (

@@ -22,12 +22,12 @@ from controller.clients.kube import (
 from controller.clock import SystemClock
 from controller.doctor.report import NOT_INSTALLED
 from controller.errors import Forbidden, NotFound, RemoteError
+from controller.objects import Object, mapping, name_of, text
 from controller.policy.model import Application, RoutingObservation
 from controller.policy.routing import PREFIX, keeps_clients
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress, target_group_setting
 from controller.signals.load_balancer.request import explicit_group_of, group_of, stack_of, target_groups
-from controller.signals.objects import Object, mapping, name_of, text
 from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
 from controller.signals.workloads import WorkloadView

@@ -8,11 +8,11 @@ from typing import Any
 from controller.clients.kube import SERVICES
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, ok, problem, warning
+from controller.objects import Object, integer, items, mapping, pinned_values, text
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle, Unit
 from controller.policy.standby import needed
 from controller.signals.node_labels import POOL_LABEL
-from controller.signals.objects import Object, integer, items, mapping, pinned_values, text
 
 
 def services(observed: Observation) -> Iterator[Finding]:

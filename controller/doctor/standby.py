@@ -8,13 +8,13 @@ from typing import Final
 from controller.doctor import services
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
+from controller.objects import items
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle
 from controller.policy.routing import USE_ANNOTATION
 from controller.policy.standby import Remedy, lacking, needed, remedy
 from controller.signals.ingress import forwarded, routes
 from controller.signals.load_balancer.request import group_of, listener_ports, target_groups
-from controller.signals.objects import items
 
 MAX_RULES: Final = 100  # AWS: rules per Application Load Balancer without the default rules; adjustable
 MAX_GROUPS: Final = 100  # AWS: target groups per Application Load Balancer; not adjustable

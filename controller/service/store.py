@@ -11,6 +11,7 @@ from typing import Final
 
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
 from controller.errors import Conflict, NotFound, StateError
+from controller.objects import name_of, text
 from controller.policy.annotations import APPLICATION
 from controller.policy.codec import CodecError, decode, encode
 from controller.policy.model import Memory
@@ -18,7 +19,6 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY, StateStore, StoredMemory
 from controller.service.application_status import ALERTS, STATUS, json_object, stored_alerts
 from controller.service.election import EFFECT_S, EPOCH_LIMIT, plausible
-from controller.signals.objects import name_of, text
 from controller.signals.watch import list_objects
 
 _PREFIX: Final = "failoverctl-state-"

@@ -25,6 +25,7 @@ from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
+from controller.objects import text
 from controller.ports import Message, Notifier, Severity
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
@@ -48,7 +49,6 @@ from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
 from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
-from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 from controller.signals.price_list import PriceList
 

@@ -30,13 +30,13 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.clock import Clock, parse_rfc3339
+from controller.objects import behind, name_of, namespace_of, text, version_of
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
 from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
 from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
 from controller.signals.list_turns import ListTurns
-from controller.signals.objects import behind, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import LISTS, Query, Watch, WatchHealth

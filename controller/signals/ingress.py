@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
+from controller.objects import Object, field_owners, integer, items, mapping, text
 from controller.policy.annotations import (
     MARKER,
     PAUSE_REASON,
@@ -23,7 +24,6 @@ from controller.policy.annotations import (
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import ATTRIBUTES, USE_ANNOTATION, action_key, keeps_clients, parse_action
-from controller.signals.objects import Object, field_owners, integer, items, mapping, text
 
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"

@@ -21,7 +21,7 @@ _RATIO: Final = 8.0
 """Four times the text takes four times as long where a pattern is linear, and sixteen times where it is not."""
 
 _WHOLE: Final = frozenset(
-    {"controller.cli.common._DURATION[0]", "controller.doctor.cluster.workload._VERSION[0]", "controller.signals.objects._QUANTITY[0]"}
+    {"controller.cli.common._DURATION[0]", "controller.doctor.cluster.workload._VERSION[0]", "controller.objects._QUANTITY[0]"}
 ) | {f"controller.documents.{name}[0]" for name in ("_DECIMAL", "_FLOAT", "_EXPONENT")}
 """Patterns that match a whole text or its beginning, and are not searched from each of its places; that of durations reads an argument."""
 

@@ -13,13 +13,13 @@ from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
 from controller.clock import ManualClock
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import decode
+from controller.objects import field_owners
 from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
 from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from controller.service.kube_applier import KubeApplier
 from controller.signals.cluster import ClusterView
 from controller.signals.ingress import observe_ingress
-from controller.signals.objects import field_owners
 from controller.signals.workloads import WorkloadView
 from tests.support.applications import CAPACITY_TARGETS, NOW, application, snapshot
 from tests.support.cluster import ACTION, NAMESPACE, Cluster

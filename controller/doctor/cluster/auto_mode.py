@@ -8,9 +8,9 @@ from controller.clients.kube import AUTO_NODE_CLASSES, NODE_POOLS
 from controller.doctor.cluster.observe import AUTO_MODE, ClusterObservation
 from controller.doctor.report import Finding, ok, problem, unknown, warning
 from controller.foreign import shown
+from controller.objects import Object, condition, entries, mapping, name_of, text
 from controller.policy import text as words
 from controller.signals.instance_labels import DOMAINS
-from controller.signals.objects import Object, condition, entries, mapping, name_of, text
 
 
 def auto_mode(observed: ClusterObservation) -> Iterator[Finding]:

@@ -10,9 +10,9 @@ from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.cluster.presence import absent, described, runs, stopped
 from controller.doctor.cluster.workload import tolerates
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
+from controller.objects import Object, condition, items, mapping, name_of, text
 from controller.policy import text as words
 from controller.signals.node_labels import POOL_LABEL
-from controller.signals.objects import Object, condition, items, mapping, name_of, text
 
 _NVIDIA = ("nvidia.com/gpu",)
 _NEURON = ("aws.amazon.com/neuron", "aws.amazon.com/neuroncore", "aws.amazon.com/neurondevice")

@@ -14,8 +14,8 @@ from controller.doctor.cluster.components import KEDA, KEDA_METRICS, step
 from controller.doctor.cluster.observe import METRICS_API, ClusterObservation
 from controller.doctor.cluster.presence import absent, described, kinds, missing_altogether, runs, stopped
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
+from controller.objects import Object, items, mapping, name_of, namespace_of, text
 from controller.policy import text as words
-from controller.signals.objects import Object, items, mapping, name_of, namespace_of, text
 from controller.signals.workloads import TRIGGER_TYPE
 
 Reference = tuple[str, str, str]

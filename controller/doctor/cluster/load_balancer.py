@@ -10,9 +10,9 @@ from controller.doctor.cluster.components import LOAD_BALANCER_CONTROLLER, step
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.cluster.presence import deployed, kinds, missing_altogether
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
+from controller.objects import mapping, name_of, text
 from controller.policy import text as words
 from controller.signals.load_balancer.turns import expected_load
-from controller.signals.objects import mapping, name_of, text
 
 CLASS_CONTROLLER: Final = "ingress.k8s.aws/alb"
 AUTO_CLASS_CONTROLLER: Final = "eks.amazonaws.com/alb"

@@ -30,8 +30,8 @@ from controller.doctor.cluster.components import Component
 from controller.doctor.cluster.workload import Workload, find
 from controller.doctor.report import NOT_INSTALLED
 from controller.errors import Forbidden, NotFound, RemoteError
+from controller.objects import Object, items, name_of, text
 from controller.policy.model import Application, Unit
-from controller.signals.objects import Object, items, name_of, text
 from controller.signals.watch import list_objects
 
 KINDS: Final = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES, TARGET_GROUP_BINDINGS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS)

@@ -17,10 +17,10 @@ from controller.doctor.cluster.components import KARPENTER, step
 from controller.doctor.cluster.observe import ClusterObservation
 from controller.doctor.cluster.workload import older
 from controller.doctor.report import Finding, ok, problem, unknown, warning
+from controller.objects import Object, in_values, items, mapping, name_of, text
 from controller.policy.model import Reservation
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
-from controller.signals.objects import Object, in_values, items, mapping, name_of, text
 
 GATE: Final = "ReservedCapacity"
 _GATE_VALUE: Final = "settings.featureGates.reservedCapacity"

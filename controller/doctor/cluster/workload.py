@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.doctor.cluster.components import Component, Version
-from controller.signals.objects import Object, integer, items, mapping, name_of, namespace_of, text
+from controller.objects import Object, integer, items, mapping, name_of, namespace_of, text
 
 _NAME_LABEL: Final = "app.kubernetes.io/name"
 _VERSION_LABEL: Final = "app.kubernetes.io/version"

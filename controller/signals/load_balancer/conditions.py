@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from controller.signals.objects import entries, items, mapping, text
+from controller.objects import entries, items, mapping, text
 
 Condition = tuple[str, frozenset[str]]
 """One condition of a rule: its field (for a header, with its name) and the values, one of which must match."""

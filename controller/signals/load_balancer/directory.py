@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from controller.clock import Clock
 from controller.errors import NotFound
+from controller.objects import text
 from controller.signals.load_balancer.calls import Calls
-from controller.signals.objects import text
 
 _KEPT: Final = 4096  # more than there are applications: one that is dropped is searched for anew in every check
 _LOAD_BALANCER_TTL_S: Final = 3600.0

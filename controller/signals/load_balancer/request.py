@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from controller.objects import entries, integer, mapping, text
 from controller.policy.model import Target
 from controller.signals.load_balancer.conditions import Condition, conditions_of, json_of, merged, path_patterns
-from controller.signals.objects import entries, integer, mapping, text
 
 ServicePort = tuple[str, int | str]
 """A Service and its port as an action names it: 80 and "http" make two different target groups."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.signals.objects import (
+from controller.objects import (
     behind,
     condition,
     dig,
