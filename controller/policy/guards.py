@@ -452,7 +452,7 @@ MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified, step)
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
-UNANSWERED: Sequence[Guard] = (pinned, *MODE_CHANGE)
+NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
 """Nothing can be lost: neither proof nor dwell nor budget."""
 REROUTE: Sequence[Guard] = (legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""

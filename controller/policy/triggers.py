@@ -52,7 +52,8 @@ def triggered(mode: Mode, case: Case) -> Triggered | None:
     if pin is not None and pin is not mode:
         return _pin(pin, case)
     if gone := nothing_answers(mode, case.snapshot, case.figures, case.memory.changed_at):
-        return Triggered(Trigger.UNANSWERED, Reason.NOTHING_ANSWERS, (), {"gone": gone, "mode": str(mode)}, tuple(guards.UNANSWERED))
+        details = {"gone": gone, "mode": str(mode)}
+        return Triggered(Trigger.NOTHING_BEHIND, Reason.NOTHING_ANSWERS, (), details, tuple(guards.NOTHING_BEHIND))
     if rollback_in_s(mode, case) == 0:
         return _rollback(mode, case)
     return _shortage(case) if mode is Mode.COST else _return(case)

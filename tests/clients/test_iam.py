@@ -232,9 +232,8 @@ def test_a_use_of_aws_that_is_off_needs_no_permission(clients: RecordingClients)
 
 @cache
 def sources() -> list[tuple[Path, ast.Module]]:
-    """The controller's code."""
-    root = ROOT / "controller"
-    paths = sorted(path for path in root.rglob("*.py"))
+    """The code that asks AWS: the controller's, and that of setting up."""
+    paths = sorted(path for folder in ("controller", "setup") for path in (ROOT / folder).rglob("*.py"))
     return [(path, ast.parse(path.read_text())) for path in paths]
 
 

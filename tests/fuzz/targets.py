@@ -11,7 +11,6 @@ from typing import Final
 
 import click
 
-from controller.breaking_point.accelerator import _parsed
 from controller.catalog.loader import Source, parse_applications
 from controller.cli.common import seconds
 from controller.clock import SystemClock, format_rfc3339, parse_rfc3339
@@ -49,6 +48,7 @@ from controller.signals.karpenter_metrics import parse as parse_metrics
 from controller.signals.load_balancer.conditions import conditions_of, json_of, merged
 from controller.signals.load_balancer.rules import rules_by_conditions
 from controller.signals.price_list import hourly_price
+from failover_setup.breaking_point.accelerator import _parsed
 from tests.policy.support import proven
 from tests.signals.hostile import APP, World, objects
 from tests.signals.samples import ICE, ice_message

@@ -16,7 +16,8 @@ def test_no_other_module_writes_a_key_of_ours() -> None:
     owner = ROOT / "controller/policy/annotations.py"
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
-        for path in sorted((ROOT / "controller").rglob("*.py"))
+        for folder in ("controller", "setup")
+        for path in sorted((ROOT / folder).rglob("*.py"))
         if path != owner
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(OURS) and node.value != API_VERSION

@@ -59,7 +59,7 @@ ELSEWHERE: dict[Reason, str] = {
 }
 """Reasons that the dimensions below do not reach, and the test that does."""
 
-ELSEWHERE_TRANSITIONS = {(mode, trigger) for mode in Mode for trigger in (Trigger.UNVERIFIED, Trigger.UNANSWERED)}
+ELSEWHERE_TRANSITIONS = {(mode, trigger) for mode in Mode for trigger in (Trigger.UNVERIFIED, Trigger.NOTHING_BEHIND)}
 """Those of test_rollback.py, off by default, and of test_nothing_answers.py."""
 
 SAMPLE = Sample(300, NOW)
@@ -202,7 +202,7 @@ def _check_transition(before: Memory, made: Snapshot, after: Memory, decision: D
     if decision.reason is Reason.PINNED_TO_MODE:
         trigger = Trigger.PIN_COST if pin is Mode.COST else Trigger.PIN_CAPACITY
     elif decision.reason is Reason.NOTHING_ANSWERS:
-        trigger = Trigger.UNANSWERED
+        trigger = Trigger.NOTHING_BEHIND
     else:
         assert pin is None, "an automatic change against an operator's pin"
         trigger = Trigger.SHORTAGE if mode is Mode.COST else Trigger.RETURN
