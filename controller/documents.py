@@ -492,7 +492,8 @@ def _allowed(node: Mapping[str, Any]) -> str:
             low, high = node.get("minItems", 0), node.get("maxItems")
             return f"a list of {low} to {high} entries" if high else f"a list of at least {low} entries"
         case _:
-            return f"a mapping with the keys {', '.join(sorted(node.get('properties', {})))}"
+            keys = ", ".join(sorted(node.get("properties", {})))
+            return f"a mapping with the keys {keys}" if keys else "a mapping"
 
 
 def _range(node: Mapping[str, Any]) -> str:

@@ -23,10 +23,10 @@ from typing import Any, Final
 
 import structlog
 
-from controller.catalog.application import ApplicationFile
 from controller.documents import Place, schema_at
 from controller.policy.conclusion import Conclusion, conclude
 from controller.settings import Settings
+from failover_setup.application import ApplicationFile
 from tools import walk
 from tools.policy_docs import guard_table
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from controller.catalog.application import ApplicationFile
 from controller.documents import Place, allowed_text, place_text, schema_at
 from controller.settings import Settings, variable_name
+from failover_setup.application import ApplicationFile
 
 SCHEMA_FOLDER: Final = Path("config/schema")
 DOCUMENTATION: Final = Path("docs/configuration.md")

@@ -19,6 +19,7 @@ from controller.errors import ConfigError
 from controller.policy.conclusion import conclude
 from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy
 from controller.policy.weights import weight_strategy
+from failover_setup.application import load_definitions
 from failover_setup.tables import weights_report
 from tests.support.applications import NOW, memory, snapshot
 
@@ -97,6 +98,19 @@ class TestDefaults:
     def test_every_value_of_a_unit_can_be_written(self) -> None:
         ours = (set(UnitFile.model_fields) - {"service", "published_cost", "measured", "stack"}) | {"backend"}
         assert ours == {field.name for field in fields(Unit)}
+
+    @pytest.mark.parametrize("place", [("spec", "stack"), ("spec", "units", 0, "stack"), ("spec", "units", 0, "measured")])
+    def test_sections_of_setting_up_are_checked_by_its_commands_alone(
+        self, tmp_path: Path, document: dict[str, Any], place: tuple[str | int, ...]
+    ) -> None:
+        """A controller that serves traffic must not refuse a file because of what it never reads."""
+        sound = load(tmp_path, document)
+        put(document, place, {"typo": 1})
+        assert load(tmp_path, document) == sound
+        with pytest.raises(ConfigError, match="found an unknown key; allowed: "):
+            load_definitions(tmp_path)
+        put(document, place, "a text")
+        assert any("found text; allowed: a mapping" in line and "keys" not in line for line in refusal(tmp_path, document))
 
     def test_a_unit_that_is_not_complete_has_the_policys_own_defaults(self, tmp_path: Path, document: dict[str, Any]) -> None:
         unit = load(tmp_path, document).units[0]

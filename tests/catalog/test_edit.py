@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.catalog.application import MeasuredFile
-from controller.catalog.loader import load_definitions
 from controller.errors import ConfigError
+from failover_setup.application import MeasuredFile, load_definitions
 from failover_setup.breaking_point.edit import Measured, check_writable, edited, write_measured
 
 SEED = Path("config/sd21.yaml")

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import yaml
 
-from controller.catalog.application import ApplicationFile
 from controller.policy.model import Mode
+from failover_setup.application import ApplicationFile
 from failover_setup.cli.render import load
 from failover_setup.rendering.parts import Object
 from failover_setup.rendering.render import stack_objects

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from controller.catalog.application import MeasuredFile
 from controller.catalog.fields import yaml_key
-from controller.catalog.loader import Definition, Source, parse_sources, read_source
+from controller.catalog.loader import Definition, Source, read_source
 from controller.errors import ConfigError
+from failover_setup.application import ApplicationFile, MeasuredFile, parse_sources
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -166,7 +166,7 @@ def _yaml(text: str) -> YAML:
     return yaml
 
 
-def _others(definitions: Mapping[str, Definition], application: str, unit: str) -> dict[str, Any]:
+def _others(definitions: Mapping[str, Definition[ApplicationFile]], application: str, unit: str) -> dict[str, Any]:
     """All values of a file except the edited ones."""
     values = {key: definition.model.model_dump() for key, definition in definitions.items()}
     for one in values[application]["spec"]["units"]:

@@ -12,8 +12,7 @@ from typing import Final
 
 import click
 
-from controller.catalog.application import MeasuredFile
-from controller.catalog.loader import Definition, load_definitions
+from controller.catalog.loader import Definition
 from controller.cli.common import Options, seconds, show
 from controller.cli.progress import ProgressLine
 from controller.cli.selection import open_session
@@ -21,6 +20,7 @@ from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import ConfigError
 from controller.policy.model import Application, Unit
+from failover_setup.application import ApplicationFile, MeasuredFile, load_definitions
 from failover_setup.breaking_point import plot
 from failover_setup.breaking_point.accelerator import CLOUDWATCH_STEP_S, REFRESHED_S, CloudWatchUse, ExporterUse
 from failover_setup.breaking_point.edit import Measured, check_writable, write_measured
@@ -128,7 +128,7 @@ def measure(given: Given) -> int:
     return 0 if found else INTERRUPTED if outcome.ending is Ending.INTERRUPTED else 1
 
 
-def _definition(given: Given) -> Definition:
+def _definition(given: Given) -> Definition[ApplicationFile]:
     """Finds the application that has the unit.
 
     Raises:
@@ -265,7 +265,7 @@ def _say(text: str, style: str = "plain") -> None:
     show([(style, text)])
 
 
-def _result(given: Given, definition: Definition, unit: Unit, measured: Measured) -> None:
+def _result(given: Given, definition: Definition[ApplicationFile], unit: Unit, measured: Measured) -> None:
     """Writes the numbers, and prints the resulting weights.
 
     Raises:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from controller.catalog.loader import Definition, load_definitions
+from controller.catalog.loader import Definition
 from controller.cli.common import Options
 from controller.errors import ConfigError
+from failover_setup.application import ApplicationFile, load_definitions
 from failover_setup.tables import weights_report
 
 
@@ -36,7 +37,7 @@ def check(options: Options, file: Path | None) -> None:
         click.echo(f"{key}: {len(definition.model.spec.units)} units, strategy {definition.model.to_policy().policy.strategy}: good")
 
 
-def _definitions(path: Path) -> Mapping[str, Definition]:
+def _definitions(path: Path) -> Mapping[str, Definition[ApplicationFile]]:
     definitions = load_definitions(path)
     if not definitions:
         raise ConfigError(f"{path}: no application file found")

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from controller.catalog.loader import Source, parse_sources
+from controller.catalog.loader import Source
 from controller.cli.common import CHANGES, Options
 from controller.cli.selection import open_session
 from controller.clients.aws import AwsClients
@@ -25,6 +25,7 @@ from failover_setup.adoption.measured import Busiest, busiest
 from failover_setup.adoption.observe import observe
 from failover_setup.adoption.routing import forwards
 from failover_setup.adoption.write import application_text, unsure_counts
+from failover_setup.application import parse_sources
 
 _SHOWN: Final = "the new file"
 _CANDIDATES: Final = 20

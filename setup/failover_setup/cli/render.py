@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from controller.catalog.application import ApplicationFile
-from controller.catalog.loader import load_definitions, read_source
+from controller.catalog.loader import read_source
 from controller.documents import Problem, config_error, read_documents
 from controller.errors import ConfigError
 from controller.policy.model import Mode
+from failover_setup.application import ApplicationFile, load_definitions
 from failover_setup.rendering.faults import faults
 from failover_setup.rendering.render import FILES, MARK, stack_files, stack_objects
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
-from controller.catalog.stack import StackFile, VllmFile
 from controller.documents import Fault, Place, describe_value
 from controller.policy.annotations import OURS
 from controller.policy.routing import PREFIX, action_key
+from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.nodes import class_name
 from failover_setup.rendering.parts import allowed_types
+from failover_setup.stack import StackFile, VllmFile
 
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import Maker
-from controller.catalog.stack import StackFile
+from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.parts import ARCHITECTURE, CAPACITY_TYPE, INSTANCE_TYPE, ZONE, Object, allowed_types, maker, manifest
+from failover_setup.stack import StackFile
 
 _ROOT_DEVICES: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 """The device that holds container images; Bottlerocket has a separate volume for them."""

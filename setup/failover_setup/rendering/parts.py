@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Instance, Maker
+from failover_setup.application import ApplicationFile, UnitFile
 
 Object = dict[str, Any]
 

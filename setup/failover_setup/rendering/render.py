@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import yaml
 
-from controller.catalog.application import ApplicationFile
-from controller.catalog.stack import StackFile
 from controller.policy.model import Mode
+from failover_setup.application import ApplicationFile
 from failover_setup.rendering.nodes import nodes
 from failover_setup.rendering.parts import Object
 from failover_setup.rendering.scaling import scaling
 from failover_setup.rendering.traffic import ingress, services
 from failover_setup.rendering.workloads import namespace, workloads
+from failover_setup.stack import StackFile
 
 FILES: Final = ("00-namespace.yaml", "10-nodes.yaml", "20-workloads.yaml", "30-services.yaml", "40-ingress.yaml", "50-scaling.yaml")
 """The files of a stack in the order in which to apply them, which is the order of their names."""

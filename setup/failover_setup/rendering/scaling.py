@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.catalog.application import ApplicationFile, UnitFile
-from controller.catalog.stack import StackFile
 from controller.policy.model import Mode
 from controller.policy.planned_floors import scale_out_s
 from controller.policy.targets import keda_targets
+from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.parts import Object, manifest
+from failover_setup.stack import StackFile
 
 _LONGEST_STABILIZATION_S: Final = 3600  # of a HorizontalPodAutoscaler
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from controller.catalog.application import ApplicationFile
-from controller.catalog.stack import StackFile
 from controller.policy.annotations import MARKER
 from controller.policy.model import Backend, CapacityWeights, Mode
 from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, action_key, format_action
 from controller.policy.standby import completed, needed
 from controller.policy.targets import stickiness, targets_at_rest
+from failover_setup.application import ApplicationFile
 from failover_setup.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
+from failover_setup.stack import StackFile
 
 _DEFAULT_PORT: Final = 80
 _MARGIN_S: Final = 30  # added to the longest request for registration and answers in transit

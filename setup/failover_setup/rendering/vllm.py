@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from controller.catalog.application import UnitFile
 from controller.catalog.instances import Maker
-from controller.catalog.stack import VllmFile
+from failover_setup.application import UnitFile
 from failover_setup.rendering.parts import CACHE, HEALTH, PROBE_S, RESTRICTED, Object, maker
+from failover_setup.stack import VllmFile
 
 ENGINE_PORT: Final = 8001
 """vLLM's port, the adapter's default."""

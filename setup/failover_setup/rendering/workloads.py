@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
-from controller.catalog.application import ApplicationFile, UnitFile
-from controller.catalog.stack import StackFile, VllmFile
+from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering import vllm
 from failover_setup.rendering.faults import COUNTER, image_of, model_of
 from failover_setup.rendering.nodes import pool_types, pool_zones
@@ -30,6 +29,7 @@ from failover_setup.rendering.parts import (
     manifest,
     unit_selector,
 )
+from failover_setup.stack import StackFile, VllmFile
 
 READINESS_GATES: Final = "elbv2.k8s.aws/pod-readiness-gate-inject"
 

@@ -1,7 +1,4 @@
-"""The part of an application file that only `failoverctl render` reads: the pods and nodes of the stack.
-
-`run` and `plan` check the form of its values, but use none of them.
-"""
+"""The part of an application file that only `failoverctl render` reads: the pods and nodes of the stack."""
 
 from __future__ import annotations
 
