@@ -179,7 +179,7 @@ class Production:
     """A policy of `PolicySettings`.
 
     Attributes:
-        policy: Its settings; `exposed_cost` becomes the P of the prices, which only the learned hold uses.
+        policy: Its settings.
         every_tick: Whether to decide at every tick instead of only when the result may change; for the test that compares both.
     """
 
@@ -188,7 +188,7 @@ class Production:
 
     def __call__(self, trace: Trace, prices: Prices) -> list[int]:
         """The mode changes on a trace; see `rules.Play`."""
-        subject = application(prices, replace(self.policy, exposed_cost=prices.exposed))
+        subject = application(prices, self.policy)
         world, memory = _World(subject, trace.tick_s), Memory(mode=Mode.COST, mode_since=_EPOCH - 86_400)
         changes: list[int] = []
         ticks, joined = len(trace.available), None

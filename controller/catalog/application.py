@@ -34,7 +34,6 @@ from controller.policy.model import (
     Backend,
     CapacityWeights,
     Cause,
-    HoldStrategy,
     PlannedMode,
     PolicySettings,
     RoutingStyle,
@@ -303,19 +302,6 @@ class PolicyFile(FileModel):
         ge=1,
         le=60,
         description="Most mode changes in an hour. More would indicate a fault that mode changes do not fix.",
-    )
-    hold_strategy: HoldStrategy = Field(
-        default=_DEFAULTS.hold_strategy,
-        description="break-even: hold until the extra price of capacity mode equals the cost of a mode change. learned: follow the rule "
-        "that would have cost least in the last 64 shortages: at once, break-even, doubled after flaps, or the waits learned from them; "
-        "break-even until eight shortages are known.",
-    )
-    exposed_cost: float = Field(
-        default=_DEFAULTS.exposed_cost,
-        gt=0,
-        le=10_000,
-        description="With holdStrategy learned: the penalty for time in cost mode without a unit's capacity, as a multiple of the "
-        "fleet's spend in that time. 20: such an hour counts like the bill of 20 hours.",
     )
     hold_min_s: float = Field(
         default=_DEFAULTS.hold_min_s,

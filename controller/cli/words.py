@@ -17,7 +17,6 @@ from controller.policy.model import (
     ActionKind,
     Decision,
     GuardResult,
-    HoldStrategy,
     Mode,
     Snapshot,
     UnitEvidence,
@@ -139,32 +138,16 @@ def guard_lines(results: tuple[GuardResult, ...], width: int) -> Iterator[Line]:
 
 
 def waits_text(waiting: Waiting) -> str:
-    """The waits before the next mode change, and what past shortages have taught."""
-    waits = f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)}"
-    words = f"{waiting.strategy}: {waits} ({text.listing(waiting.units)})"
-    if waiting.why:
-        return f"{words}; {waiting.why}"
-    if waiting.strategy is HoldStrategy.LEARNED:
-        words += f"; by the rule {waiting.rule}"
-        over, gone = waiting.over_by_patience or 0.0, waiting.gone_by_hold or 0.0
-        words += f"; {over:.0%} of {waiting.outages} shortages were over by that patience, "
-        words += f"{gone:.0%} of {waiting.uptimes} stretches between them by that hold"
-    return words
+    """The waits before the next mode change."""
+    return f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)} ({text.listing(waiting.units)})"
 
 
 def waits_document(waiting: Waiting) -> dict[str, Any]:
     """The same as a JSON document."""
     return {
         "units": list(waiting.units),
-        "strategy": waiting.strategy,
-        "rule": waiting.rule,
-        "whyNotLearned": waiting.why or None,
         "patienceSeconds": waiting.patience_s,
         "holdSeconds": waiting.hold_s,
-        "shortagesSeen": waiting.outages,
-        "stretchesBetweenSeen": waiting.uptimes,
-        "shortagesOverByPatience": waiting.over_by_patience,
-        "stretchesOverByHold": waiting.gone_by_hold,
     }
 
 

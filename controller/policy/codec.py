@@ -19,7 +19,6 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     NotedDemand,
-    OutageHistory,
     Outcome,
     Return,
     ScalerWrite,
@@ -72,12 +71,6 @@ def encode(memory: Memory) -> str:
                     "returned_at": unit.returned_at,
                 }
                 for name, unit in memory.units.items()
-            },
-            "spells": {
-                "short": memory.outage_history.short,
-                "since": memory.outage_history.since,
-                "outages_s": memory.outage_history.outages_s,
-                "uptimes_s": memory.outage_history.uptimes_s,
             },
             "action": memory.action,
             "ingress": memory.ingress,
@@ -138,7 +131,6 @@ def decode(text: str) -> Memory:
             ),
             hold_level=_count(raw.get("hold_level", 0)),
             units={str(name): _unit(unit) for name, unit in dict(raw.get("units", {})).items()},
-            outage_history=_outage_history(dict(raw.get("spells", {}))),
             action=str(raw.get("action", "")),
             sent=str(raw.get("sent", "")),
             replaced=str(raw.get("replaced", "")),
@@ -218,15 +210,6 @@ def _scaler_write(raw: Mapping[str, Any]) -> ScalerWrite:
 def _floor_before(raw: Sequence[object]) -> FloorBefore:
     least, found = raw
     return FloorBefore(_count(least), _count(found))
-
-
-def _outage_history(raw: Mapping[str, Any]) -> OutageHistory:
-    return OutageHistory(
-        short=raw.get("short") is True,
-        since=_optional(raw.get("since")),
-        outages_s=tuple(_duration(one) for one in raw.get("outages_s", [])),
-        uptimes_s=tuple(_duration(one) for one in raw.get("uptimes_s", [])),
-    )
 
 
 def _floors_before_as_json(floors: Mapping[str, FloorBefore]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
-from controller.policy.hold import hold_s, patience_s
+from controller.policy.hold import break_even_s
 from controller.policy.memory import adopt, fingerprint, observe, of_units
 from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
@@ -188,8 +188,7 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
         receiving=receiving,
         sticks_s=stickiness(application, target),
         saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
-        hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
-        patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
+        hold_s=break_even_s(application, weights, found.subject, case.memory.hold_level) if guards.hold in found.guards else 0.0,
     )
 
 

@@ -170,7 +170,7 @@ def patience(case: Case) -> GuardResult:
     """How long a proven shortage is observed before it is acted on."""
     remembered = [case.memory.units[name] for name in case.subject if name in case.memory.units]
     proven_at = min((unit.proven_at for unit in remembered if unit.proven_at is not None), default=case.snapshot.now)
-    until = proven_at + case.patience_s
+    until = proven_at + case.snapshot.application.policy.patience_s
     if (left := case.remaining(until)) > 0:
         return _hold("patience", Reason.PATIENCE, case, opens_at=until, remaining=text.duration(left))
     return _pass("patience", f"proven for {text.duration(case.snapshot.now - proven_at)}")

@@ -31,7 +31,6 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.moments import none_ahead
-from controller.policy.outage_history import noted
 from controller.policy.reasons import RESTORED, Reason
 from controller.policy.routing import format_action
 
@@ -180,8 +179,8 @@ def observe(
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    history, demands = noted(memory.outage_history, units, snapshot.now), _demands(memory, snapshot, None if in_part else demand)
-    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history, demand_history=demands), snapshot)
+    demands = _demands(memory, snapshot, None if in_part else demand)
+    return _calmed(replace(_verified(memory, snapshot), units=units, demand_history=demands), snapshot)
 
 
 def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:

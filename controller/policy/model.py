@@ -57,13 +57,6 @@ OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
 """Metadata of a setting that no other strategy uses."""
 
 
-class HoldStrategy(StrEnum):
-    """What the waits before a mode change follow from: prices and the cold start alone, or past shortages as well."""
-
-    BREAK_EVEN = "break-even"
-    LEARNED = "learned"
-
-
 class WeightStrategy(StrEnum):
     """Where a unit's base weight in cost mode comes from."""
 
@@ -130,8 +123,6 @@ class PolicySettings:
     dwell_cost_s: float = 60.0
     dwell_capacity_s: float = 600.0
     flips_per_hour: int = 4
-    hold_strategy: HoldStrategy = HoldStrategy.BREAK_EVEN
-    exposed_cost: float = 20.0
     hold_min_s: float = 300.0
     hold_max_s: float = 14_400.0
     flap_window_s: float = 7_200.0
@@ -694,19 +685,6 @@ class ModeChange:
 
 
 @dataclass(frozen=True, slots=True)
-class OutageHistory:
-    """How long shortages lasted, and how long capacity stayed between them: the learned waits follow from it.
-
-    The application is short while any of its units is proven short and not yet proven back.
-    """
-
-    short: bool = False
-    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, so it will not count
-    outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
-    uptimes_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ScalerWrite:
     """Our last write of a floor or a target: what it replaced, and how often it had been put back before."""
 
@@ -794,7 +772,6 @@ class Memory:
     mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    outage_history: OutageHistory = field(default_factory=OutageHistory)
     action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
     sent: str = ""  # fingerprint of the routing action that we last wrote, as it was sent; "": none, or not known
     replaced: str = ""  # fingerprint of the action that the Ingress showed before that; "": none, or not known

@@ -32,7 +32,6 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     NotedDemand,
-    OutageHistory,
     Outcome,
     ScalerWrite,
 )
@@ -147,7 +146,6 @@ _DEFINITION, _LINE = _recording()
 _MEMORY: Final = memory(
     mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),),
     units=proven(),
-    outage_history=OutageHistory(short=True, since=NOW, outages_s=(900.0,), uptimes_s=(3_600.0,)),
     scaler_writes={"inf2": ScalerWrite(NOW, "1", "3", 2)},
     demand_history=DemandHistory(
         (NotedDemand(NOW, 100.0, 120.0),), (Outcome(100.0, 110.0),), (None, 5.0) * (SLOTS // 2), Damping(-0.5, 2.0)

@@ -25,7 +25,6 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     NotedDemand,
-    OutageHistory,
     Outcome,
     Return,
     ScalerWrite,
@@ -53,8 +52,6 @@ changes = st.builds(
 )
 writes = st.builds(ScalerWrite, times, shown, shown, counts)
 written = st.builds("{}/{}".format, st.text(max_size=8), st.sampled_from(["floor", "target"]))
-durations = st.lists(st.floats(0, 1e9), max_size=3).map(tuple)
-histories = st.builds(OutageHistory, st.booleans(), st.none() | times, durations, durations)
 amounts = st.floats(0, 1e9)
 pairs = st.tuples(amounts, amounts)
 demands = st.builds(
@@ -72,7 +69,6 @@ memories = st.builds(
     mode_changes=st.lists(changes, max_size=3).map(tuple),
     hold_level=counts,
     units=st.dictionaries(st.text(max_size=8), units, max_size=3),
-    outage_history=histories,
     action=st.text(max_size=8),
     sent=st.text(max_size=8),
     ingress=st.text(max_size=8),
@@ -100,7 +96,6 @@ WHOLE = Memory(
     mode_changes=(ModeChange(2.0, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "detail", "by", 3.0, 4.0, 5.0),),
     hold_level=6,
     units={"inf2": UnitMemory(7.0, Cause.QUOTA, 8, 9.0, Return.REGISTERED, 10.0)},
-    outage_history=OutageHistory(short=True, since=11.0, outages_s=(12.0,), uptimes_s=(13.0,)),
     action="action",
     sent="sent",
     replaced="replaced",
@@ -159,7 +154,7 @@ def test_a_memory_without_any_field_is_that_of_a_first_start() -> None:
     del raw["demands"]["damping"], raw["demands"]["margins"]
     assert WHOLE.demand_history is not None
     undamped = replace(WHOLE.demand_history, damping=Damping(0.0, 0.0), margins=Margins((0.0, 0.0), None))
-    assert decode(json.dumps(raw | {"spells": {}})) == replace(WHOLE, outage_history=OutageHistory(), demand_history=undamped)
+    assert decode(json.dumps(raw)) == replace(WHOLE, demand_history=undamped)
 
 
 @pytest.mark.parametrize(("verified_at", "since"), [(None, 14.0), (15.0, None)])
@@ -188,7 +183,6 @@ def test_what_is_stored_is_short_and_in_order() -> None:
         ({"mode_since": -1e12}, "stored state has -1000000000000.0 where a time belongs"),
         ({"hold_level": -1}, "stored state has -1 where a count belongs"),
         ({"hold_level": 10**12}, "stored state has 1000000000000 where a count belongs"),
-        ({"spells": {"outages_s": [-1.0]}}, "stored state has -1.0 where a duration belongs"),
         ({"mode": "fast"}, "stored state has an impossible value: ValueError(\"'fast' is not a valid Mode\")"),
     ],
 )
@@ -357,7 +351,15 @@ def test_what_cannot_be_right_is_refused(text: str) -> None:
 
 def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defaults() -> None:
     """A version can then read what the previous or the next one wrote."""
-    text = _stored(**{"later": 1, "mode_since": "absent", CHANGES: "absent", "units": {"a": {**UNIT, "later": 2}}})
+    text = _stored(
+        **{
+            "later": 1,
+            "spells": {"short": True, "outages_s": [1.0]},
+            "mode_since": "absent",
+            CHANGES: "absent",
+            "units": {"a": {**UNIT, "later": 2}},
+        }
+    )
     assert decode(text) == Memory(mode=Mode.COST, units={"a": UnitMemory(1.0, Cause.CAPACITY)})
 
 

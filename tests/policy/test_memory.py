@@ -25,7 +25,6 @@ from controller.policy.model import (
     Memory,
     Mode,
     ModeChange,
-    OutageHistory,
     PolicySettings,
     Proof,
     Return,
@@ -339,15 +338,6 @@ def test_each_pass_notes_what_must_outlive_the_events(
     others = {TRN1: UnitMemory(NOW - 50, Cause.QUOTA, proven_at=NOW - 50)}
     kept = _observed(memory(mode, units={**others, **({} if before is None else {INF2: before})}), judged)
     assert kept.units == {**others, **({} if after is None else {INF2: after})}, "of a unit that is not judged nothing is new"
-
-
-def test_a_proof_begins_an_outage_and_a_return_ends_it() -> None:
-    """The learned waits follow from how long outages last."""
-    begun = _observed(memory(outage_history=OutageHistory(since=NOW - 500)), SHORT)
-    assert begun.outage_history == OutageHistory(short=True, since=NOW, uptimes_s=(500.0,))
-    back = _judged(returned=Return.REGISTERED, returned_at=NOW)
-    over = _observed(replace(begun, mode=Mode.CAPACITY), back, made=replace(snapshot(), now=NOW + 70))
-    assert over.outage_history == OutageHistory(since=NOW + 70, outages_s=(70.0,), uptimes_s=(500.0,))
 
 
 @pytest.mark.parametrize("strategy", Strategy)
