@@ -40,6 +40,7 @@ CONTROLLER: Final = "the controller"
 HOUR_S: Final = 3600.0
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
+_MOST_DOLLARS: Final = 1e9  # of an hour: beyond it prices, or the demand, are in error, and what is stored must stay readable
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -306,4 +307,5 @@ def _raised(actions: Iterable[Action]) -> set[str]:
 def priced(memory: Memory, before: float, after: float) -> Memory:
     """Notes what the last mode change does to the price, US dollars per hour."""
     changes = memory.mode_changes
-    return replace(memory, mode_changes=(*changes[:-1], replace(changes[-1], dollars_before=before, dollars_after=after)))
+    shown = replace(changes[-1], dollars_before=min(before, _MOST_DOLLARS), dollars_after=min(after, _MOST_DOLLARS))
+    return replace(memory, mode_changes=(*changes[:-1], shown))

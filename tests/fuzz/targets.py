@@ -19,9 +19,6 @@ from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode, decode_page
 from controller.notifiers.redact import Redactor
 from controller.notifiers.slack_threads import _read
-from controller.policy.codec import CodecError
-from controller.policy.codec import decode as decode_memory
-from controller.policy.codec import encode as encode_memory
 from controller.policy.conclusion import conclude
 from controller.policy.expected_demand import SLOTS
 from controller.policy.model import (
@@ -37,6 +34,9 @@ from controller.policy.model import (
 from controller.policy.reasons import Reason
 from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
+from controller.recording.stored import CodecError
+from controller.recording.stored import decode as decode_memory
+from controller.recording.stored import encode as encode_memory
 from controller.service.application_status import stored_alerts
 from controller.service.http import Answer, _Handler, _Head
 from controller.service.store import status_in

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from controller.policy.annotations import MARKER, RETURN_STEP
-from controller.policy.codec import decode, encode
 from controller.policy.decide import decide
 from controller.policy.memory import applied
 from controller.policy.model import (
@@ -31,6 +30,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import plan
 from controller.policy.routing import action_key, parse_action
+from controller.recording.stored import decode, encode
 from tests.support.applications import COUNTED, NOW, memory, snapshot
 
 INF2 = "sd21-inf2"

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.codec import decode, encode
 from controller.policy.conclusion import conclude
 from controller.policy.left_floors import PREFIX
 from controller.policy.model import Action, ActionKind, Alert, Application, FloorBefore, Memory, Mode, Scaler, Snapshot
+from controller.recording.stored import decode, encode
 from tests.support.applications import SERVICES, application, memory, snapshot
 
 GONE = SERVICES[-1]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.codec import decode, encode
 from controller.policy.conclusion import Conclusion, conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
@@ -30,6 +29,7 @@ from controller.policy.model import (
 )
 from controller.policy.planned import planned_verb
 from controller.policy.planned_floors import window_s
+from controller.recording.stored import decode, encode
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 

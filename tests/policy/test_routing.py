@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.policy.model import Mode, RoutingStyle, Target
 from controller.policy.routing import MAX_TARGET_GROUPS, action_key, algorithm_of, format_action, mode_of, parse_action, same_routing
-from tests.policy.test_codec import anything
+from tests.recording.test_stored import anything
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 
 names = st.text("abc-", min_size=1, max_size=8)
