@@ -13,8 +13,9 @@ from controller.adoption.routing import Routing, capacity_service, explained, po
 from controller.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
 from controller.adoption.units import deployment_of, unit
 from controller.objects import field_owners, name_of, namespace_of
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key
+from controller.routing.names import action_key
 
 Measure = Callable[[str, int, Iterable[tuple[str, str]]], tuple[Mapping[str, Busiest], str]]
 """Queries CloudWatch for a namespace, a period in seconds, and each unit's counter and latency metric; see

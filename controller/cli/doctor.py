@@ -27,6 +27,7 @@ from controller.doctor.observe import Observation, observe
 from controller.doctor.report import Level, Result
 from controller.errors import FailoverError
 from controller.policy.model import Application
+from controller.routing.kinds import routing_port
 from controller.settings import Settings
 
 PROBLEMS: Final = 2  # as `plan`: 0 nothing to do, 1 error, 2 there is something to be done
@@ -131,7 +132,8 @@ def report_lines(report: Report, width: int) -> Iterator[Line]:
         width: Columns after which lines are wrapped; a command that can be copied never is.
     """
     observed = report.observed
-    yield "title", f"Doctor for ingress {observed.application.key}"
+    kind = routing_port(observed.application).resource.kind.lower()
+    yield "title", f"Doctor for {kind} {observed.application.key}"
     yield "dim", f"observed {format_rfc3339(observed.now)} · routing style {observed.application.routing_style}"
     yield from _findings_lines(report, width)
     yield from remedy_lines(observed.application, report.remedy)

@@ -13,7 +13,7 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED
 from controller.doctor import action, ingress, scaling, services, standby
 from controller.doctor.observe import Observation
 from controller.doctor.report import Check, Result
-from controller.policy.standby import Remedy
+from controller.routing.port import Remedy
 
 CHECKS: Final[tuple[Check[Observation], ...]] = (
     Check(ingress.ingress, "Every mode change is a change of this one object.", of_ingress=False),

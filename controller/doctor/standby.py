@@ -8,13 +8,14 @@ from typing import Final
 from controller.doctor import services
 from controller.doctor.observe import Observation
 from controller.doctor.report import Finding, Level, ok, problem, unknown, warning
-from controller.objects import items
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle
-from controller.policy.routing import USE_ANNOTATION
-from controller.policy.standby import Remedy, lacking, needed, remedy
-from controller.signals.ingress import forwarded, routes
-from controller.signals.load_balancer.request import group_of, listener_ports, target_groups
+from controller.policy.standby import lacking, needed
+from controller.routing.ingress.read import forwarded, group_of, listener_ports, routes
+from controller.routing.kinds import routing_port
+from controller.routing.names import USE_ANNOTATION
+from controller.routing.port import Remedy
+from controller.signals.load_balancer.request import target_groups
 
 MAX_RULES: Final = 100  # AWS: rules per Application Load Balancer without the default rules; adjustable
 MAX_GROUPS: Final = 100  # AWS: target groups per Application Load Balancer; not adjustable
@@ -51,7 +52,7 @@ def remedy_of(observed: Observation) -> Remedy:
     """Which standby rules the Ingress lacks, and which of them may be added now."""
     application = observed.application
     exists = {backend: services.exists(observed, backend) for backend in needed(application)}
-    return remedy(application, observed.routing, items(observed.ingress, "spec", "rules"), exists)
+    return routing_port(application).remedy(application, observed.routing, observed.ingress, exists)
 
 
 def rule_services(observed: Observation) -> Iterator[Finding]:

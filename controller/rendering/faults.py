@@ -10,10 +10,10 @@ from controller.catalog.application import ApplicationFile, UnitFile
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
 from controller.catalog.stack import StackFile, VllmFile
 from controller.documents import Fault, Place, describe_value
-from controller.policy.annotations import OURS
-from controller.policy.routing import PREFIX, action_key
 from controller.rendering.nodes import class_name
 from controller.rendering.parts import allowed_types
+from controller.routing.annotations import OURS
+from controller.routing.names import action_key
 
 COUNTER: Final = "-counter"
 LATENCY: Final = "-latency"
@@ -62,7 +62,7 @@ def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
             yield (
                 place,
                 "a key that the controller writes",
-                f"other annotations; {PREFIX}/actions.{file.spec.action} follows from the units",
+                f"other annotations; {ours} follows from the units",
             )
 
 

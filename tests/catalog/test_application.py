@@ -17,9 +17,9 @@ from controller.catalog.loader import load_application_file
 from controller.catalog.tables import weights_report
 from controller.documents import place_text
 from controller.errors import ConfigError
-from controller.policy.conclusion import conclude
 from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy
 from controller.policy.weights import weight_strategy
+from controller.routing.conclusion import conclude
 from tests.support.applications import NOW, memory, snapshot
 
 SD21 = Path(__file__).parents[2] / "config" / "sd21.yaml"

@@ -17,9 +17,9 @@ from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateEr
 from controller.policy.codec import decode, encode
 from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Override, Unit
 from controller.policy.plan import FIELD_MANAGER, body
-from controller.policy.routing import action_key
 from controller.policy.text import number
 from controller.ports import EMPTY, StoredMemory
+from controller.routing.names import action_key
 from failover_analysis.simulation.fault_state import FaultState
 
 INGRESSES: Final = "ingresses.networking.k8s.io"

@@ -12,7 +12,6 @@ from controller.policy import text
 from controller.policy.ledger import Ledger
 from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Shortage, UnitEvidence, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import parse_action
 from controller.ports import Message
 from controller.service.controller import Controller, View
 from failover_testbed.demo.player import Progress
@@ -179,7 +178,7 @@ def written(actions: Sequence[Action]) -> Iterator[str]:
             yield f"ScaledObjects, {field}: " + ", ".join(f"{one.name} {one.before or 'nothing'} to {one.after}" for one in changed)
     for one in actions:
         if one.kind is ActionKind.ROUTE:
-            weights = ", ".join(f"{target.service} {target.weight}" for target in parse_action(one.after)[0])
+            weights = ", ".join(f"{target.service} {target.weight}" for target in (one.route.targets if one.route else ()))
             yield f"Ingress {one.name}, weights of its routing action: {weights}"
 
 

@@ -10,7 +10,9 @@ from typing import Any, Final
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, field_owners, integer, items, mapping, text
-from controller.policy.annotations import (
+from controller.policy.model import Application, Mode, Override, RoutingObservation
+from controller.policy.plan import FIELD_MANAGER
+from controller.routing.annotations import (
     MARKER,
     PAUSE_REASON,
     PAUSED_BY,
@@ -21,9 +23,7 @@ from controller.policy.annotations import (
     PINNED_UNTIL,
     RETURN_STEP,
 )
-from controller.policy.model import Application, Mode, Override, RoutingObservation
-from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import ATTRIBUTES, USE_ANNOTATION, action_key, keeps_clients, parse_action
+from tests.support.old_routing import ATTRIBUTES, USE_ANNOTATION, action_key, keeps_clients, parse_action
 
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"
