@@ -25,7 +25,8 @@ from controller.errors import Forbidden, NotFound, RemoteError
 from controller.objects import Object, mapping, name_of, text
 from controller.policy.model import Application, RoutingObservation
 from controller.routing.attributes import keeps_clients
-from controller.routing.ingress.read import group_of, observe_ingress, target_group_setting
+from controller.routing.ingress.read import group_of, target_group_setting
+from controller.routing.kinds import routing_port
 from controller.routing.names import setting
 from controller.signals.discovery import Discovery
 from controller.signals.load_balancer.request import explicit_group_of, stack_of, target_groups
@@ -254,7 +255,7 @@ def assemble(
         application=application,
         now=now,
         ingress=ingress,
-        routing=observe_ingress(application, ingress or None),
+        routing=routing_port(application).observe(application, ingress or None),
         group_name=group_seen(application, ingress, listed.get(TARGET_GROUP_BINDINGS.name, ())),
         group=group,
         group_complete=group_complete,

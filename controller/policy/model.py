@@ -1002,22 +1002,11 @@ class ActionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RouteChange:
-    """What a routing action writes, in one request with the mode."""
-
-    mode: Mode
-    targets: tuple[Target, ...]
-    stickiness_s: int
-    return_step: int = 0  # the step of a gradual fallback that the targets belong to
-    nudged_at: float | None = None  # of a nudge: its time, which alone differs from what is there
-
-
-@dataclass(frozen=True, slots=True)
 class Action:
     """One change, as a request to the Kubernetes API. Its `body` is sent as it is, or joined to that of another action on the same object.
 
-    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is). The policy plans a routing action as
-    values, without a request: `controller.routing.conclusion` adds it.
+    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is). The policy plans a routing action
+    without its request, which `controller.routing.conclusion` adds: it writes the values of the decision.
     """
 
     kind: ActionKind
@@ -1032,12 +1021,7 @@ class Action:
     body: str = ""
     unit: str = ""
     deferred: str = ""
-    route: RouteChange | None = None
-
-    @property
-    def mode(self) -> Mode | None:
-        """Of a routing action: the mode that the same request writes."""
-        return None if self.route is None else self.route.mode
+    mode: Mode | None = None  # of a routing action: the mode that the same request writes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from controller.policy.forward_action import same_routing
-from controller.policy.model import Action, ActionKind, Application, Decision, Plan, RouteChange, Scaler, Snapshot, Unit, Verb
+from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
 
 FIELD_MANAGER: Final = "failoverctl"
 
@@ -47,19 +47,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
     same = same_routing(routing.targets, decision.targets) and routing.stickiness_s == decision.stickiness_s and not routing.problem
     if same and routing.marks(decision.mode) and decision.verb in _ONLY_DIFFERENCES:
         return
-    yield Action(
-        kind=ActionKind.ROUTE,
-        namespace=application.namespace,
-        name=application.route.name,
-        before=routing.action,
-        route=RouteChange(
-            decision.mode,
-            decision.targets,
-            decision.stickiness_s,
-            decision.return_step,
-            snapshot.now if decision.verb is Verb.NUDGE else None,
-        ),
-    )
+    yield Action(ActionKind.ROUTE, application.namespace, application.route.name, before=routing.action, mode=decision.mode)
 
 
 def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[str]) -> Iterator[Action]:

@@ -11,33 +11,28 @@ from dataclasses import replace
 
 from controller.policy import conclusion
 from controller.policy.conclusion import Conclusion
-from controller.policy.model import Action, Alert, Memory, Plan, Snapshot
+from controller.policy.model import Alert, Memory, Plan, Snapshot
 from controller.routing.kinds import routing_port
-from controller.routing.port import RoutingPort
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:
     """Decides, plans what the decision asks for, and writes the requests; arguments as those of `controller.policy.conclusion.conclude`."""
     made = conclusion.conclude(memory, snapshot, alerts=alerts, preview=preview)
-    return made if made.plan.routing is None else replace(made, plan=exact(made.plan, snapshot))
+    return replace(made, plan=exact(made.plan, snapshot))
 
 
 def exact(made: Plan, snapshot: Snapshot) -> Plan:
-    """The plan whose routing action is the request that writes it.
+    """The plan whose routing action, if it has any, is the request that writes it.
 
     Args:
         made: As the policy made it.
         snapshot: What it was made from.
     """
-    port = routing_port(snapshot.application)
-    return replace(made, actions=tuple(_exact(action, port, snapshot) for action in made.actions))
-
-
-def _exact(action: Action, port: RoutingPort, snapshot: Snapshot) -> Action:
-    if action.route is None:
-        return action
-    sent = port.request(snapshot.application, snapshot.routing, action.route)
-    return replace(
+    port, action = routing_port(snapshot.application), made.routing
+    if action is None:
+        return made
+    sent = port.request(snapshot.application, snapshot.routing, made.decision, snapshot.now)
+    whole = replace(
         action,
         resource=port.resource.name,
         object_kind=port.resource.kind,
@@ -46,3 +41,4 @@ def _exact(action: Action, port: RoutingPort, snapshot: Snapshot) -> Action:
         body=sent.body,
         after=sent.action,
     )
+    return replace(made, actions=tuple(whole if one is action else one for one in made.actions))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.policy.model import Action, Application
-from controller.routing.ingress.adapter import IngressPort
+from controller.routing.ingress import adapter as ingress
 from controller.routing.port import RoutingPort
 
-KINDS: Final[Mapping[str, RoutingPort]] = {"ingress": IngressPort()}
+KINDS: Final[Mapping[str, RoutingPort]] = {"ingress": ingress}
 """By the kind that `Application.route` names."""
 DEFAULT: Final = KINDS["ingress"]
 """Of an application whose file names no kind."""

@@ -10,7 +10,7 @@ from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, field_owners, mapping, text
 from controller.policy import text as words
-from controller.policy.model import Mode, Override, RouteChange, RoutingObservation
+from controller.policy.model import Decision, Mode, Override, RoutingObservation, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing.annotations import (
     MARKER,
@@ -46,13 +46,13 @@ def marked(obj: Object) -> RoutingObservation:
     )
 
 
-def written(change: RouteChange) -> dict[str, str]:
+def written(decision: Decision, now: float) -> dict[str, str]:
     """The annotations beside a routing action. A write removes those that it does not name, so the next change ends a step or a nudge."""
-    found = {MARKER: str(change.mode)}
-    if change.return_step:
-        found[RETURN_STEP] = str(change.return_step)
-    if change.nudged_at is not None:
-        found[NUDGED_AT] = words.number(change.nudged_at)
+    found = {MARKER: str(decision.mode)}
+    if decision.return_step:
+        found[RETURN_STEP] = str(decision.return_step)
+    if decision.verb is Verb.NUDGE:
+        found[NUDGED_AT] = words.number(now)
     return found
 
 

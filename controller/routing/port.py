@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from controller.clients.kube import Resource
 from controller.objects import Object
-from controller.policy.model import Application, Backend, RouteChange, RoutingObservation, Target
+from controller.policy.model import Application, Backend, Decision, RoutingObservation, Target
 from controller.routing.conditions import Condition
 
 
@@ -77,7 +77,7 @@ class Request:
 
 
 class RoutingPort(Protocol):
-    """One kind of routing object. Its functions are pure: no I/O, no clock."""
+    """One kind of routing object: a module with these functions. They are pure: no I/O, no clock."""
 
     @property
     def resource(self) -> Resource:
@@ -91,21 +91,19 @@ class RoutingPort(Protocol):
             obj: The object; None if it does not exist.
         """
 
-    def hostnames(self, obj: Object) -> tuple[str, ...]:
-        """The DNS names of the load balancer that serves the object."""
-
     def asked(self, application: Application, obj: Object) -> Asked:
         """Where the load balancer must show the application's routing action."""
 
-    def request(self, application: Application, routing: RoutingObservation, change: RouteChange) -> Request:
-        """The exact request that writes a routing action and the mode, both or neither.
+    def request(self, application: Application, routing: RoutingObservation, decision: Decision, now: float) -> Request:
+        """The exact request that writes a decision's routing action and its mode, both or neither.
 
         The API server refuses it where the object is not the observed one any more: deleted, created again, or changed by somebody.
 
         Args:
             application: The application.
             routing: The object as observed.
-            change: What to write.
+            decision: What to write.
+            now: When it was decided, seconds since the Unix epoch.
 
         Raises:
             ValueError: AWS or the load-balancer controller would refuse the action.

@@ -340,7 +340,7 @@ class ExternalSources:
 
     def _hostnames(self, application: Application) -> tuple[str, ...]:
         obj = self._view.routing_object(application.namespace, application.route.name)
-        return () if obj is None else routing_port(application).hostnames(obj)
+        return () if obj is None else routing_port(application).asked(application, obj).hostnames
 
     def poll_capacity(self, applications: Iterable[Application]) -> None:
         """Polls EC2 for what is due."""

@@ -39,7 +39,7 @@ from controller.recording.lines import Decoder, LineError, Recorded, decided, de
 from controller.routing.conclusion import conclude
 from controller.routing.conditions import conditions_of, json_of, merged
 from controller.routing.ingress.action import format_action, parse_action
-from controller.routing.ingress.read import observe_ingress
+from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.application_status import stored_alerts
 from controller.service.http import Answer, _Handler, _Head
 from controller.service.store import status_in

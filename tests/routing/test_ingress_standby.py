@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from controller.policy.model import Backend
-from controller.routing.ingress.standby import completed, live_rule, remedy, standby_patch, standby_rule
+from controller.routing.ingress.standby import Rule, completed, live_rule, remedy, standby_patch, standby_rule
 from controller.routing.port import Remedy
 from tests.support.applications import application, routing
 
 ALL = Backend("sd21-all", 80)
 NAMED = Backend("sd21-all", "http")
 LIVE = live_rule("weighted-routing")
+
+
+def _ingress(*rules: Rule) -> dict[str, Any]:
+    return {"spec": {"rules": list(rules)}}
 
 
 def test_a_rule_has_the_port_as_the_action_names_it() -> None:
@@ -49,14 +53,14 @@ def test_no_rule_is_added_for_what_does_not_exist_or_is_not_known() -> None:
     made = application()
     first, second, *rest = (ALL, *(unit.backend for unit in made.units))
     exists = {first: True, second: False, **dict.fromkeys(rest)}
-    found = remedy(made, routing(standby=()), [LIVE], exists)
+    found = remedy(made, routing(standby=()), _ingress(LIVE), exists)
     assert found == Remedy(
         rules=(LIVE, standby_rule(first)),
         patch=({"op": "add", "path": "/spec/rules/-", "value": standby_rule(first)},),
         absent=(second,),
         unknown=tuple(rest),
     )
-    nothing = remedy(made, routing(standby=()), [LIVE], dict.fromkeys(exists, False))
+    nothing = remedy(made, routing(standby=()), _ingress(LIVE), dict.fromkeys(exists, False))
     assert (nothing.rules, nothing.patch) == ((LIVE,), ())
 
 
@@ -65,9 +69,9 @@ def test_an_ingress_without_rules_is_left_alone_while_no_service_exists() -> Non
     made = application(action="own-action")
     exists = {ALL: True, **{unit.backend: False for unit in made.units}}
     live = live_rule("own-action")
-    found = remedy(made, routing(standby=()), [], exists)
+    found = remedy(made, routing(standby=()), _ingress(), exists)
     assert (found.rules, found.patch) == (
         (live, standby_rule(ALL)),
         ({"op": "add", "path": "/spec/rules", "value": [live, standby_rule(ALL)]},),
     )
-    assert remedy(made, routing(standby=()), [], dict.fromkeys(exists, False)).patch == ()
+    assert remedy(made, routing(standby=()), _ingress(), dict.fromkeys(exists, False)).patch == ()

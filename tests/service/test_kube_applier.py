@@ -16,7 +16,7 @@ from controller.foreign import decode
 from controller.objects import field_owners
 from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
 from controller.policy.reasons import Reason
-from controller.routing.ingress.read import observe_ingress
+from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.kube_applier import KubeApplier
 from controller.signals.cluster import ClusterView
 from controller.signals.workloads import WorkloadView

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import Conflict, Forbidden, RemoteError, Unavailable
-from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, RouteChange
+from controller.policy.model import Action, ActionKind, Memory, Mode, Plan
 from controller.routing.conclusion import conclude
 from controller.service.executor import Failure, Outcome
 from controller.service.retries import RETRY_AFTER_MAX_S, RETRY_MAX_S, Retries
@@ -19,8 +19,7 @@ HANGS = Unavailable("no answer within 2.5 s")
 
 def action(kind: ActionKind, name: str, after: str = "1", mode: Mode | None = None) -> Action:
     """One action; only what tells two requests apart matters."""
-    route = None if mode is None else RouteChange(mode, (), 0)
-    return Action(kind, "shop", name, "0", after, "objects", content_type="application/json", body="{}", route=route)
+    return Action(kind, "shop", name, "0", after, "objects", content_type="application/json", body="{}", mode=mode)
 
 
 def plan(*actions: Action) -> Plan:

@@ -10,7 +10,7 @@ from controller.policy.model import Action, Application, Decision, Plan, Routing
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing import conclusion
 from controller.routing.annotations import MARKER, NUDGED_AT, RETURN_STEP
-from controller.routing.ingress.adapter import IngressPort
+from controller.routing.ingress import adapter, read
 from tests.support import old_ingress
 from tests.support.old_routing import action_key, format_action
 
@@ -42,7 +42,7 @@ def _same(action: Action, decision: Decision, snapshot: Snapshot) -> None:
 
 def compare() -> None:
     """From now on every plan and every reading in this process is compared with the former code."""
-    exact, observe = conclusion.exact, IngressPort.observe
+    exact, observe = conclusion.exact, read.observe
 
     def plan(made: Plan, snapshot: Snapshot) -> Plan:
         found = exact(made, snapshot)
@@ -50,10 +50,11 @@ def compare() -> None:
             _same(found.routing, made.decision, snapshot)
         return found
 
-    def read(port: IngressPort, application: Application, obj: Object | None) -> RoutingObservation:
-        found = observe(port, application, obj)
+    def seen(application: Application, obj: Object | None) -> RoutingObservation:
+        found = observe(application, obj)
         assert found == old_ingress.observe_ingress(application, obj)
         return found
 
     conclusion.exact = plan
-    IngressPort.observe = read  # type: ignore[method-assign, assignment]
+    read.observe = seen
+    vars(adapter)["observe"] = seen

@@ -15,7 +15,7 @@ from controller.routing.conditions import Condition, conditions_of, json_of, mer
 from controller.routing.ingress.action import parse_action
 from controller.routing.marks import marked
 from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION, action_key, setting
-from controller.routing.port import LiveRule
+from controller.routing.port import Asked, LiveRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Route:
     port: int | str
 
 
-def observe_ingress(application: Application, obj: Object | None) -> RoutingObservation:
+def observe(application: Application, obj: Object | None) -> RoutingObservation:
     """Reads an Ingress. Fields that come from other objects keep their defaults.
 
     Args:
@@ -66,6 +66,11 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         standby=tuple(sorted(_standby(application, obj, annotations))),
         sticky=application.services if keeps_clients(text(annotations, ATTRIBUTES)) else (),
     )
+
+
+def asked(application: Application, obj: Object) -> Asked:
+    """Where the load balancer must show the action, see `RoutingPort.asked`."""
+    return Asked(hostnames(obj), live_rules(obj, application.action), listener_ports(obj), group_of(obj))
 
 
 def hostnames(obj: Object) -> tuple[str, ...]:

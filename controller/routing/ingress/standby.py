@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from controller.objects import Object, items
 from controller.policy.model import Application, Backend, RoutingObservation
 from controller.policy.standby import lacking
 from controller.routing.names import UNREACHABLE, USE_ANNOTATION
@@ -55,7 +56,7 @@ def completed(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) ->
     return made
 
 
-def remedy(application: Application, routing: RoutingObservation, rules: Sequence[Rule], exists: Mapping[Backend, bool | None]) -> Remedy:
+def remedy(application: Application, routing: RoutingObservation, obj: Object, exists: Mapping[Backend, bool | None]) -> Remedy:
     """Which standby rules to add.
 
     A rule for a Service or port that does not exist is never added: the load-balancer controller then cannot build the rules of any
@@ -64,10 +65,10 @@ def remedy(application: Application, routing: RoutingObservation, rules: Sequenc
     Args:
         application: The application.
         routing: Its Ingress.
-        rules: The present ``spec.rules``.
+        obj: The Ingress as a plain object.
         exists: Whether each backend exists, see `controller.policy.standby.existence`; None where that is not known.
     """
-    missing = lacking(application, routing)
+    missing, rules = lacking(application, routing), items(obj, "spec", "rules")
     addable = [backend for backend in missing if exists.get(backend)]
     return Remedy(
         rules=tuple(completed(application.action, rules, addable)),
