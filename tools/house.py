@@ -25,7 +25,8 @@ import structlog
 
 from controller.catalog.application import ApplicationFile
 from controller.documents import Place, schema_at
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
+from controller.routing.conclusion import conclude
 from controller.settings import Settings
 from tools import walk
 from tools.policy_docs import guard_table

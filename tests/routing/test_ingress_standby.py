@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from controller.policy.model import Backend
 from controller.routing.ingress.standby import Rule, completed, live_rule, remedy, standby_patch, standby_rule
 from controller.routing.port import Remedy
