@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.model import (
     Application,
     Backend,
@@ -49,8 +49,9 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.proof import ALL_UNAVAILABLE
-from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets, targets_at_rest
+from controller.routing.conclusion import conclude
+from controller.routing.ingress.action import format_action
 from research.traces import Run, Trace
 from research.two_state import Prices
 

@@ -24,7 +24,8 @@ from typing import Any, Final
 import structlog
 
 from controller.documents import Place, schema_at
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
+from controller.routing.conclusion import conclude
 from controller.settings import Settings
 from failover_setup.application import ApplicationFile
 from tools import walk

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from controller.clock import format_rfc3339
 from controller.policy import text
-from controller.policy.annotations import MARKER
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
@@ -25,7 +24,8 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.plan import body
-from controller.policy.routing import parse_action
+from controller.routing.annotations import MARKER
+from controller.routing.kinds import port_of_action
 from controller.service.unit_state import unit_state
 
 Line = tuple[str, str]
@@ -166,7 +166,7 @@ def action_lines(action: Action) -> Iterator[Line]:
     sign, later = ("-", f"   deferred: {action.deferred}") if action.deferred else ("~", "")
     match action.kind:
         case ActionKind.ROUTE:
-            yield "change", f"  {sign} Ingress {where}   routing action{later}"
+            yield "change", f"  {sign} {action.object_kind} {where}   routing action{later}"
             yield from _route_diff(action)
         case ActionKind.SET_TARGET:
             yield "change", f"  {sign} ScaledObject {where}   targetMetricValue {action.before or '(none)'} → {action.after}{later}"
@@ -175,8 +175,9 @@ def action_lines(action: Action) -> Iterator[Line]:
 
 
 def _route_diff(action: Action) -> Iterator[Line]:
-    before, sticky_before, problem = parse_action(action.before) if action.before else ((), 0, "")
-    after, sticky_after, _ = parse_action(action.after)
+    read = port_of_action(action).read
+    before, sticky_before, problem = read(action.before) if action.before else ((), 0, "")
+    after, sticky_after, _ = read(action.after)
     old = {(t.service, t.port): t.weight for t in before}
     new = {(t.service, t.port): t.weight for t in after}
     if problem:

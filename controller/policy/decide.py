@@ -16,15 +16,15 @@ from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
+from controller.policy.forward_action import mode_of, unused_action
 from controller.policy.hold import break_even_s
-from controller.policy.memory import adopt, fingerprint, observe, of_units
+from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.planned import planned
 from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
-from controller.policy.routing import mode_of, unused_action
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
 from controller.policy.targets import capacity_targets, cost_targets, existing, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
@@ -143,7 +143,7 @@ def _standing(routing: RoutingObservation, memory: Memory | None) -> Mode | None
     """
     if memory is None or not memory.sent or memory.ingress != routing.uid:
         return None
-    alone = routing.marked_by and not routing.foreign and fingerprint(routing.action) == memory.sent
+    alone = routing.marked_by and not routing.foreign and sent_as(routing.targets, routing.stickiness_s) == memory.sent
     return memory.mode if not routing.marker or (alone and routing.marker in set(Mode)) else None
 
 

@@ -19,12 +19,12 @@ from controller.policy.availability import known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.emptiness import empty, endpoints
+from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem
 from controller.policy.memory import HOUR_S, changes_within_an_hour
 from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
-from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
 Guard = Callable[[Case], GuardResult]

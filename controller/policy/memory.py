@@ -25,6 +25,7 @@ from controller.policy.model import (
     RoutingObservation,
     Snapshot,
     Strategy,
+    Target,
     UnitEvidence,
     UnitMemory,
     Verb,
@@ -32,7 +33,6 @@ from controller.policy.model import (
 )
 from controller.policy.moments import none_ahead
 from controller.policy.reasons import RESTORED, Reason
-from controller.policy.routing import format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 CONTROLLER: Final = "the controller"
@@ -152,6 +152,11 @@ def fingerprint(action: str) -> str:
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
 
 
+def sent_as(targets: Iterable[Target], stickiness_s: int) -> str:
+    """The fingerprint of a routing action by its values, however it is written."""
+    return fingerprint(repr((tuple((target.service, target.port, target.weight) for target in targets), stickiness_s)))
+
+
 def observe(
     memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None, *, in_part: bool = False
 ) -> Memory:
@@ -224,24 +229,26 @@ def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
 
-def applied(memory: Memory, decision: Decision, now: float) -> Memory:
+def applied(memory: Memory, decision: Decision, now: float, action: str) -> Memory:
     """Notes that the decision's routing patch was accepted by the API server.
 
     Args:
         memory: The memory that the decision was made with.
         decision: What was applied.
         now: When, seconds since the Unix epoch.
+        action: The routing action as it was written, see `Action.after`.
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    written = fingerprint(format_action(decision.targets, decision.stickiness_s))
+    written = fingerprint(action)
     if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
         # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
         # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
         changed = memory
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)
-    changed = replace(changed, sent=written, replaced=memory.action)
+    sent = sent_as(decision.targets, decision.stickiness_s)
+    changed = replace(changed, sent=sent, replaced="" if memory.action == written else memory.action)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.verb is Verb.REVERSE:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.policy.fleet import Fleet, Needs
 from controller.policy.names import Mode as Mode  # noqa: PLC0414 - given on: the policy's values are imported from here
@@ -153,6 +153,13 @@ class PolicySettings:
         return self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
 
 
+class Route(NamedTuple):
+    """An application's routing object: its kind, as `controller.routing.kinds` lists it, and its name."""
+
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """One Ingress and its deployment units."""
@@ -172,6 +179,11 @@ class Application:
     def key(self) -> str:
         """``namespace/ingress``: unique over all applications."""
         return f"{self.namespace}/{self.ingress}"
+
+    @property
+    def route(self) -> Route:
+        """The object that routes its requests."""
+        return Route("ingress", self.ingress)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -490,7 +502,7 @@ class Verification:
     verdict: Verdict
     at: float
     problem: str = ""
-    action: str = ""  # the annotation's value that was compared; "" where nothing can be compared
+    action: str = ""  # `RoutingObservation.action` that was compared; "" where nothing can be compared
     applied: bool = False  # the rules are as the action says, whatever the health of the targets
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
@@ -563,12 +575,12 @@ class RoutingObservation:
     resource_version: str = ""
     uid: str = ""
     marker: str = ""  # value of our mode annotation, "" where absent
-    action: str = ""  # the action annotation's value, byte for byte
+    action: str = ""  # the routing action as it is written there, byte for byte: only the routing port reads it
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0  # 0 = disabled
     problem: str = ""  # why the action could not be read
     instead: tuple[str, ...] = ()  # the actions that the rules use, where none uses the application's; () where one does, or none uses any
-    kept: tuple[tuple[str, str], ...] = ()  # annotations of further actions that rules use and we wrote: a write without them removes them
+    kept: tuple[tuple[str, str], ...] = ()  # further fields that we wrote and rules use: a write without them removes them
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
@@ -772,9 +784,9 @@ class Memory:
     mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
-    sent: str = ""  # fingerprint of the routing action that we last wrote, as it was sent; "": none, or not known
-    replaced: str = ""  # fingerprint of the action that the Ingress showed before that; "": none, or not known
+    action: str = ""  # fingerprint of the routing action that the times below belong to, as it is written; "": none observed yet
+    sent: str = ""  # fingerprint of the targets and the stickiness that we last wrote; "": none, or not known
+    replaced: str = ""  # fingerprint of the action that this replaced, as it was written; "": none, the same one, or not known
     ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
@@ -993,21 +1005,23 @@ class ActionKind(StrEnum):
 class Action:
     """One change, as a request to the Kubernetes API. Its `body` is sent as it is, or joined to that of another action on the same object.
 
-    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
+    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is). The policy plans a routing action
+    without its request, which `controller.routing.conclusion` adds: it writes the values of the decision.
     """
 
     kind: ActionKind
-    resource: str  # "ingresses.networking.k8s.io" or "scaledobjects.keda.sh"
     namespace: str
     name: str
-    content_type: str
-    query: tuple[tuple[str, str], ...]
-    body: str
     before: str
-    after: str
+    after: str = ""  # of a routing action: as `RoutingObservation.action` shows it once it is written
+    resource: str = ""  # as RBAC names it: "scaledobjects.keda.sh"
+    object_kind: str = ""  # as people name it: "ScaledObject"
+    content_type: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    body: str = ""
     unit: str = ""
     deferred: str = ""
-    mode: Mode | None = None  # of a routing action: the mode that the same patch writes
+    mode: Mode | None = None  # of a routing action: the mode that the same request writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -1023,3 +1037,8 @@ class Plan:
     def due(self) -> tuple[Action, ...]:
         """The actions that are to be applied now, in order."""
         return tuple(action for action in self.actions if not action.deferred)
+
+    @property
+    def routing(self) -> Action | None:
+        """The routing action; None in a plan that leaves the routing as it is."""
+        return next((action for action in self.actions if action.kind is ActionKind.ROUTE), None)

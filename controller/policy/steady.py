@@ -12,9 +12,10 @@ from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
+from controller.policy.forward_action import same_routing
 from controller.policy.found_floors import least
 from controller.policy.known_demand import metrics_awaited
-from controller.policy.memory import REWRITTEN, fingerprint
+from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.metric_times import shown_s
 from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
@@ -22,7 +23,6 @@ from controller.policy.planned_floors import planned_floors
 from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
-from controller.policy.routing import format_action, same_routing
 from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, return_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
@@ -265,7 +265,7 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
         return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
     if routing.foreign or not routing.action:
         return _reasserted(mode, case, targets, answers, routing.writer or "somebody")
-    same_again = case.memory.sent == fingerprint(format_action(targets, stickiness(case.snapshot.application, mode)))
+    same_again = case.memory.sent == sent_as(targets, stickiness(case.snapshot.application, mode))
     if same_again or _without_effect(case):
         return _reasserted(mode, case, targets, answers, REWRITTEN)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
@@ -277,8 +277,7 @@ def _without_effect(case: Case) -> bool:
 
     Weights that follow the demand differ with every sample. None would ever be sent again just so, and each would be written in vain.
     """
-    shown, memory = fingerprint(case.snapshot.routing.action), case.memory
-    return memory.replaced == shown != memory.sent
+    return case.memory.replaced == fingerprint(case.snapshot.routing.action)
 
 
 def _never_written(case: Case) -> bool:

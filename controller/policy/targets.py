@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from controller.policy import text
 from controller.policy.demand import capacity_throughputs
 from controller.policy.figures import Figures
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Mode,
@@ -15,7 +16,6 @@ from controller.policy.model import (
     Target,
 )
 from controller.policy.rounding import largest_remainder, least_overload
-from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.weights import base_weights, capacity_shares, weight_strategy
 
 

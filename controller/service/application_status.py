@@ -183,7 +183,7 @@ class ApplicationStatus:
     writes stay few at any size.
 
     Args:
-        application: ``namespace/ingress``.
+        application: The application's key.
         clock: The clock.
         fleet: The number of applications.
     """

@@ -264,7 +264,7 @@ class SnapshotBuilder:
         return (False if "services" in listed else None) if ports is None else backend.port in ports
 
     def _routing(self, application: Application, now: float, listed: frozenset[str], external: ExternalSignals) -> RoutingObservation:
-        """What the Ingress says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
+        """What the routing object says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
         observed = self._view.routing(application)
         workloads = self._view.workloads
         capacity = application.capacity
@@ -279,12 +279,12 @@ class SnapshotBuilder:
             asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
             sticky=tuple(service for service in application.services if self._sticks(application.namespace, service, observed)),
-            blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
-            undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
+            blocked=self._view.reconciles.blocked(application.namespace, application.route.name, observed.uid, now),
+            undone=self._view.reconciles.undone(application.namespace, application.route.name, observed.uid, now),
         )
 
     def _sticks(self, namespace: str, service: str, observed: RoutingObservation) -> bool:
-        """Whether a Service's target group keeps each client on one target: by its own annotation, or else by the Ingress's."""
+        """Whether a Service's target group keeps each client on one target: by its own annotation, or else by the routing object's."""
         own = self._view.workloads.keeps_clients(namespace, service)
         return service in observed.sticky if own is None else own
 

@@ -34,7 +34,8 @@ from controller.objects import (
 )
 from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, ScalerMetric, Unit
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import ATTRIBUTES, keeps_clients
+from controller.routing.attributes import keeps_clients
+from controller.routing.names import ATTRIBUTES
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.launchable import Placement, placement_of
 from controller.signals.load_balancer.request import port_of

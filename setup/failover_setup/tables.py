@@ -92,7 +92,7 @@ class Report:
     """The output of ``failoverctl weights`` for one application.
 
     Attributes:
-        application: ``namespace/ingress``.
+        application: The application's key.
         period_s: Metric period of the throughput, seconds.
         costs: Table 1.
         throughputs: Table 2.

@@ -16,9 +16,9 @@ from controller.catalog.fields import yaml_key
 from controller.catalog.loader import load_application_file
 from controller.documents import place_text
 from controller.errors import ConfigError
-from controller.policy.conclusion import conclude
 from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy
 from controller.policy.weights import weight_strategy
+from controller.routing.conclusion import conclude
 from failover_setup.application import load_definitions
 from failover_setup.tables import weights_report
 from tests.support.applications import NOW, memory, snapshot

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from controller.cli.main import main
 from controller.clients.kube import APPLY_PATCH, INGRESSES, JSON_PATCH, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS, connect
 from controller.clock import SystemClock
-from controller.policy.routing import PREFIX, action_key
+from controller.routing.names import PREFIX, action_key
 from failover_setup.cli.doctor import report_document, report_lines
 from failover_setup.doctor.checks import CHECKS, examine
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity

@@ -16,7 +16,6 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.replicas import Lapsed, Replicas
 from controller.cli.status import Running, change_essence, change_line, status_document, status_lines
 from controller.clock import format_rfc3339
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import (
     Cause,
@@ -32,6 +31,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.routing.conclusion import conclude
 from controller.service.application_status import json_object
 from controller.service.controller import View
 from controller.service.explanation import explain

@@ -21,8 +21,9 @@ from controller.clock import ManualClock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
 from controller.policy.model import Application, Mode, Target, Verdict
-from controller.policy.routing import action_key, format_action
 from controller.ports import Message, MessageKind, Severity
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView

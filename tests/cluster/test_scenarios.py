@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from controller.clients.kube import INGRESSES
 from controller.errors import Conflict, Unavailable
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
 from tests.cluster.processes import run_controller

@@ -19,7 +19,6 @@ from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode, decode_page
 from controller.notifiers.redact import Redactor
 from controller.notifiers.slack_threads import _read
-from controller.policy.conclusion import conclude
 from controller.policy.expected_demand import SLOTS
 from controller.policy.model import (
     Damping,
@@ -32,20 +31,21 @@ from controller.policy.model import (
     ScalerWrite,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
 from controller.recording.stored import CodecError
 from controller.recording.stored import decode as decode_memory
 from controller.recording.stored import encode as encode_memory
+from controller.routing.conclusion import conclude
+from controller.routing.conditions import conditions_of, json_of, merged
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.application_status import stored_alerts
 from controller.service.http import Answer, _Handler, _Head
 from controller.service.store import status_in
 from controller.settings import Settings
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
-from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableError
 from controller.signals.karpenter_metrics import parse as parse_metrics
-from controller.signals.load_balancer.conditions import conditions_of, json_of, merged
 from controller.signals.load_balancer.rules import rules_by_conditions
 from controller.signals.price_list import hourly_price
 from failover_setup.breaking_point.accelerator import _parsed

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.contested import again_s, contested, deferred, written
 from controller.policy.decide import decide
 from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
 from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 

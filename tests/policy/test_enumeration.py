@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.forward_action import MAX_TARGET_GROUPS, MAX_WEIGHT
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -31,10 +31,8 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.modes import TRANSITIONS, Trigger, transition
-from controller.policy.plan import plan
 from controller.policy.reasons import SENTENCES, Reason
-from controller.policy.routing import MAX_TARGET_GROUPS, MAX_WEIGHT
-from tests.policy.support import INF2, TRN1, change, pods, proven, refused, scaler, shortage, with_scalers
+from tests.policy.support import INF2, TRN1, applied, change, plan, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ELSEWHERE: dict[Reason, str] = {

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.memory import applied
 from controller.policy.model import (
     Cause,
     Decision,
@@ -25,6 +24,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
+from tests.policy.support import applied
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ALL = "sd21-all"

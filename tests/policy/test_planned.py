@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.expected_demand import SLOT_S, noted_demand
 from controller.policy.model import (
@@ -24,6 +23,7 @@ from controller.policy.model import (
     UnitObservation,
 )
 from controller.policy.planned import planned_words
+from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 

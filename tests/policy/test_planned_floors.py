@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.decide import decide
 from controller.policy.model import (
     SCALE_IN_S,
@@ -30,6 +30,7 @@ from controller.policy.model import (
 from controller.policy.planned import planned_verb
 from controller.policy.planned_floors import window_s
 from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 

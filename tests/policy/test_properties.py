@@ -29,11 +29,10 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
 from controller.recording.stored import encode
-from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
+from controller.routing.ingress.action import format_action
+from tests.policy.support import INF2, World, launched, plan, pods, refused, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 # Short times, so that a few dozen steps contain several mode changes.

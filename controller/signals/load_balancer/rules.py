@@ -11,7 +11,7 @@ from typing import Any
 from controller.foreign import shown
 from controller.objects import entries, integer, mapping, text
 from controller.policy.model import CRITICAL
-from controller.signals.load_balancer.conditions import Condition, conditions_of, merged
+from controller.routing.conditions import Condition, conditions_of, merged
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
 
 

@@ -25,9 +25,10 @@ from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
 from controller.foreign import shown
 from controller.policy.model import CRITICAL, Verdict, Verification
+from controller.routing.port import LiveRule
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
-from controller.signals.load_balancer.request import CannotTellError, LiveRule, ServicePort, VerificationRequest
+from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest
 from controller.signals.load_balancer.rules import (
     Findings,
     compare,

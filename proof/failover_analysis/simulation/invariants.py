@@ -16,11 +16,12 @@ from typing import Final
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.figures import Figures
+from controller.policy.forward_action import action_problem, same_routing
 from controller.policy.hold import break_even_s
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_problem, parse_action, same_routing
+from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule

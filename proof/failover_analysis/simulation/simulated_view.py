@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Final
 
 from controller.clock import Clock
-from controller.policy.annotations import MARKER, RETURN_STEP
 from controller.policy.availability import of_these_groups, with_known_health
+from controller.policy.forward_action import same_routing
 from controller.policy.model import (
     Application,
     Launch,
@@ -33,7 +33,8 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import parse_action, same_routing
+from controller.routing.annotations import MARKER, RETURN_STEP
+from controller.routing.ingress.action import parse_action
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from controller.signals.refusals import not_ended, summed_up
 from failover_analysis.simulation.api import KubeApi

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from controller.objects import field_owners, name_of, namespace_of
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key
+from controller.routing.names import action_key
 from failover_setup.adoption.facts import Fact, Stack, assumed, read
 from failover_setup.adoption.measured import Busiest
 from failover_setup.adoption.observe import Observation

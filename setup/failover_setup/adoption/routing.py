@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from controller.errors import ConfigError
 from controller.objects import Object, integer, items, mapping, name_of, text
-from controller.policy.annotations import MARKER
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
-from controller.policy.routing import ATTRIBUTES, LEAST_OUTSTANDING, USE_ANNOTATION, action_key, algorithm_of, parse_action
-from controller.signals.ingress import forwarded, routes, target_group_setting
+from controller.routing.annotations import MARKER
+from controller.routing.attributes import LEAST_OUTSTANDING, algorithm_of
+from controller.routing.ingress.action import parse_action
+from controller.routing.ingress.read import forwarded, routes, target_group_setting
+from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION, action_key
 from failover_setup.adoption.facts import Fact, assumed, read
 from failover_setup.adoption.observe import Observation
-
-_UNREACHABLE: Final = ".invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def forwards(ingress: Object) -> bool:
 
 def _live_actions(ingress: Object) -> list[str]:
     """The names of the actions of its rules, each once."""
-    live = (route for route in routes(ingress) if route.port == USE_ANNOTATION and not route.host.endswith(_UNREACHABLE))
+    live = (route for route in routes(ingress) if route.port == USE_ANNOTATION and not route.host.endswith(UNREACHABLE))
     return list(dict.fromkeys(route.service for route in live))
 
 

@@ -47,7 +47,7 @@ def check_writable(path: Path, application: str, unit: str) -> None:
 
     Args:
         path: The application file.
-        application: ``namespace/ingress``.
+        application: The application's key.
         unit: The unit's name.
 
     Raises:
@@ -65,7 +65,7 @@ def write_measured(path: Path, application: str, unit: str, measured: Measured) 
 
     Args:
         path: The application file. It is read anew, so edits made during the measurement stay.
-        application: ``namespace/ingress``.
+        application: The application's key.
         unit: The unit's name.
         measured: The numbers to write.
 

@@ -14,7 +14,7 @@ from controller.clients.kube import ENDPOINT_SLICES, INGRESSES, KubeSession
 from controller.errors import FailoverError, NotFound
 from controller.objects import items, mapping
 from controller.policy.model import Application
-from controller.signals.load_balancer.conditions import covers_host
+from controller.routing.conditions import covers_host
 from controller.signals.watch import list_objects
 
 _CLUSTER_SUFFIXES: Final = ("svc", "svc.cluster.local")

@@ -19,6 +19,7 @@ from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.model import Application
+from controller.routing.kinds import routing_port
 from controller.settings import Settings
 from failover_setup.doctor.checks import Report, examine
 from failover_setup.doctor.cluster.account import Account, read_account
@@ -131,7 +132,8 @@ def report_lines(report: Report, width: int) -> Iterator[Line]:
         width: Columns after which lines are wrapped; a command that can be copied never is.
     """
     observed = report.observed
-    yield "title", f"Doctor for ingress {observed.application.key}"
+    kind = routing_port(observed.application).resource.kind.lower()
+    yield "title", f"Doctor for {kind} {observed.application.key}"
     yield "dim", f"observed {format_rfc3339(observed.now)} · routing style {observed.application.routing_style}"
     yield from _findings_lines(report, width)
     yield from remedy_lines(observed.application, report.remedy)

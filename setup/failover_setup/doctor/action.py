@@ -7,13 +7,15 @@ from typing import Final
 
 from controller.objects import field_owners, items, mapping, text
 from controller.policy import text as words
-from controller.policy.annotations import MARKER
+from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, unused_action
 from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem, mode_of, states_stickiness, unused_action
 from controller.policy.targets import stickiness as asked_stickiness
 from controller.policy.targets import targets_at_rest
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import states_stickiness
+from controller.routing.names import action_key
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, unknown, warning
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
-from controller.policy.standby import Remedy
+from controller.routing.port import Remedy
 from failover_setup.doctor import action, ingress, scaling, services, standby
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Check, Result

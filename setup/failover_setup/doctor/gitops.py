@@ -8,7 +8,7 @@ from typing import Any, Final
 import yaml
 
 from controller.policy.model import Application, Unit
-from controller.policy.routing import action_key
+from controller.routing.kinds import routing_port
 from failover_setup.doctor.gitops_tools import GitOps
 
 _FLOOR: Final = "/spec/minReplicaCount"
@@ -34,11 +34,6 @@ def _comment(text: str) -> str:
     return "".join(f"# {line}\n" if line else "#\n" for line in text.splitlines())
 
 
-def _action_pointer(application: Application) -> str:
-    """JSON pointer to the routing action, in which "/" within a key is written ~1."""
-    return "/metadata/annotations/" + action_key(application.action).replace("~", "~0").replace("/", "~1")
-
-
 def _scaled(application: Application) -> Iterator[tuple[Unit, str]]:
     """The units whose scaling the controller sets, and the ScaledObjects' names."""
     yield from ((unit, unit.scaled_object) for unit in application.units if unit.scaled_object)
@@ -53,8 +48,9 @@ change by hand."""
 
 
 def _argocd(application: Application) -> Iterator[tuple[str, dict[str, Any]]]:
-    pointers = {"jsonPointers": [_action_pointer(application)]}
-    ignored = [_argocd_object(application, "networking.k8s.io", "Ingress", application.ingress) | pointers]
+    port, name = routing_port(application), application.route.name
+    pointers = {"jsonPointers": [port.owned(application)]}
+    ignored = [_argocd_object(application, port.resource.group, port.resource.kind, name) | pointers]
     for unit, name in _scaled(application):
         entry = _argocd_object(application, "keda.sh", "ScaledObject", name) | {"jsonPointers": [_FLOOR]}
         if unit.counter_metric:
@@ -81,7 +77,8 @@ The ScaledObject could not be read; correct the index if it is another."""
 
 
 def _flux(application: Application, places: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
-    ignored = [_flux_rule(application, "Ingress", application.ingress, [_action_pointer(application)])]
+    port = routing_port(application)
+    ignored = [_flux_rule(application, port.resource.kind, application.route.name, [port.owned(application)])]
     assumed = []
     for unit, name in _scaled(application):
         paths = [_FLOOR]

@@ -8,18 +8,20 @@ from typing import Final
 from controller.objects import items, name_of, namespace_of, text
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
-from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, USE_ANNOTATION, algorithm_of
-from controller.policy.standby import HOST_SUFFIX, needed
-from controller.signals.ingress import Route, forwarded, hostnames, routes
-from controller.signals.load_balancer.conditions import covers_host
-from controller.signals.load_balancer.request import group_of, is_of_auto_mode, live_rules, stack_of
+from controller.policy.standby import needed
+from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING, algorithm_of
+from controller.routing.conditions import covers_host
+from controller.routing.ingress.read import Route, forwarded, group_of, hostnames, live_rules, routes
+from controller.routing.ingress.standby import HOST_SUFFIX
+from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION, setting
+from controller.signals.load_balancer.request import is_of_auto_mode, stack_of
 from failover_setup.doctor.observe import CLASS_ANNOTATION, Observation, class_of
 from failover_setup.doctor.report import Finding, ok, problem, unknown, warning
 
 _CLASS: Final = "alb"
 _NOT_IN_AUTO_MODE: Final = (
     CLASS_ANNOTATION,
-    *(f"{PREFIX}/{name}" for name in ("group.name", "waf-acl-id", "web-acl-id", "shield-advanced-protection")),
+    *map(setting, ("group.name", "waf-acl-id", "web-acl-id", "shield-advanced-protection")),
 )
 """The annotations that the EKS user guide lists as not supported there, and whose absence shows in no other way."""
 _ALIVE: Final = frozenset({"/health", "/healthz", "/live", "/livez"})  # answered as soon as the process runs
@@ -62,7 +64,7 @@ def live_rule(observed: Observation) -> Iterator[Finding]:
     """A rule forwards to the action, and precedes the standby rules and every rule that would take its requests."""
     action, all_routes = observed.application.action, list(routes(observed.ingress))
     named = [route for route in all_routes if route.service == action]
-    live = [route for route in named if route.port == USE_ANNOTATION and not route.host.endswith(".invalid")]
+    live = [route for route in named if route.port == USE_ANNOTATION and not route.host.endswith(UNREACHABLE)]
     if not live:
         backend = f"backend: {{service: {{name: {action}, port: {{name: {USE_ANNOTATION}}}}}}}"
         fault = f"its port is {named[0].port!r}, not {USE_ANNOTATION}" if named else f"no rule has the backend {action}"
@@ -114,7 +116,7 @@ def standby_reach(observed: Observation) -> Iterator[Finding]:
         for route in all_routes
         if route.service != application.action
         and any(service in services for service, _ in forwarded(route, observed.annotations))
-        and not route.host.endswith(".invalid")
+        and not route.host.endswith(UNREACHABLE)
         and not _conditional(observed, route)
         and not any(one.rule < route.rule and _covers(one, route) for one in live)
     ]
@@ -133,7 +135,7 @@ def target_type(observed: Observation) -> Iterator[Finding]:
     found = {backend.service: observed.target_type(backend.service) for backend in needed(observed.application)}
     others = [service for service, kind in found.items() if kind not in {"ip", ""}]
     silent = [service for service, kind in found.items() if not kind]
-    advice = f'annotate the Ingress with {PREFIX}/target-type: "ip"'
+    advice = f'annotate the Ingress with {setting("target-type")}: "ip"'
     if others:
         yield warning(f"{words.listing(sorted({found[service] for service in others}))} for {words.listing(others)}", advice)
     if silent:
@@ -146,7 +148,7 @@ def health_check(observed: Observation) -> Iterator[Finding]:
     """The load balancer checks the model server's readiness, not its liveness."""
     probes = {service: paths for service, paths in _probes(observed).items() if paths}
     known = set().union(*probes.values()) - _ALIVE if probes else set()
-    advice = f'annotate the Ingress with {PREFIX}/healthcheck-path: "{known.pop() if len(known) == 1 else _READINESS}"'
+    advice = f'annotate the Ingress with {setting("healthcheck-path")}: "{known.pop() if len(known) == 1 else _READINESS}"'
     by_path: dict[str, list[str]] = {}
     for backend in needed(observed.application):
         by_path.setdefault(observed.setting("healthcheck-path", backend.service), []).append(backend.service)
@@ -210,7 +212,7 @@ def ingress_group(observed: Observation) -> Iterator[Finding]:
     names = words.listing(f"{namespace_of(one)}/{name_of(one)}" for one in observed.group)
     partly = "" if observed.group_complete else " (only this namespace may be listed)"
     where = f"IngressGroup {group}{', which the IngressClass sets,' if by_class else ''}"
-    leave = "take an IngressClass whose IngressClassParams set no group" if by_class else f"remove {PREFIX}/group.name"
+    leave = "take an IngressClass whose IngressClassParams set no group" if by_class else f"remove {setting('group.name')}"
     if observed.group or not observed.group_complete:
         yield warning(
             f"{where} is shared with {names}{partly}",

@@ -23,10 +23,12 @@ from controller.clock import SystemClock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.objects import Object, mapping, name_of, text
 from controller.policy.model import Application, RoutingObservation
-from controller.policy.routing import PREFIX, keeps_clients
+from controller.routing.attributes import keeps_clients
+from controller.routing.ingress.read import group_of, target_group_setting
+from controller.routing.kinds import routing_port
+from controller.routing.names import setting
 from controller.signals.discovery import Discovery
-from controller.signals.ingress import observe_ingress, target_group_setting
-from controller.signals.load_balancer.request import explicit_group_of, group_of, stack_of, target_groups
+from controller.signals.load_balancer.request import explicit_group_of, stack_of, target_groups
 from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
 from controller.signals.workloads import WorkloadView
@@ -82,7 +84,7 @@ class Observation:
             service: For a setting of target groups: the Service, whose own annotation overrides the Ingress's.
         """
         own = mapping(self.services.get(service), "metadata", "annotations")
-        return target_group_setting(f"{PREFIX}/{name}", own, self.annotations)
+        return target_group_setting(setting(name), own, self.annotations)
 
     def target_type(self, service: str) -> str:
         """What the targets of a Service are: as an annotation states it, else as its TargetGroupBindings have it.
@@ -253,7 +255,7 @@ def assemble(
         application=application,
         now=now,
         ingress=ingress,
-        routing=observe_ingress(application, ingress or None),
+        routing=routing_port(application).observe(application, ingress or None),
         group_name=group_seen(application, ingress, listed.get(TARGET_GROUP_BINDINGS.name, ())),
         group=group,
         group_complete=group_complete,

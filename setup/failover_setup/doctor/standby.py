@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.objects import items
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle
-from controller.policy.routing import USE_ANNOTATION
-from controller.policy.standby import Remedy, lacking, needed, remedy
-from controller.signals.ingress import forwarded, routes
-from controller.signals.load_balancer.request import group_of, listener_ports, target_groups
+from controller.policy.standby import lacking, needed
+from controller.routing.ingress.read import forwarded, group_of, listener_ports, routes
+from controller.routing.kinds import routing_port
+from controller.routing.names import USE_ANNOTATION
+from controller.routing.port import Remedy
+from controller.signals.load_balancer.request import target_groups
 from failover_setup.doctor import services
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, Level, ok, problem, unknown, warning
@@ -51,7 +52,7 @@ def remedy_of(observed: Observation) -> Remedy:
     """Which standby rules the Ingress lacks, and which of them may be added now."""
     application = observed.application
     exists = {backend: services.exists(observed, backend) for backend in needed(application)}
-    return remedy(application, observed.routing, items(observed.ingress, "spec", "rules"), exists)
+    return routing_port(application).remedy(application, observed.routing, observed.ingress, exists)
 
 
 def rule_services(observed: Observation) -> Iterator[Finding]:

@@ -8,8 +8,8 @@ from typing import Final
 
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
 from controller.documents import Fault, Place, describe_value
-from controller.policy.annotations import OURS
-from controller.policy.routing import PREFIX, action_key
+from controller.routing.annotations import OURS
+from controller.routing.names import action_key
 from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.nodes import class_name
 from failover_setup.rendering.parts import allowed_types
@@ -62,7 +62,7 @@ def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
             yield (
                 place,
                 "a key that the controller writes",
-                f"other annotations; {PREFIX}/actions.{file.spec.action} follows from the units",
+                f"other annotations; {ours} follows from the units",
             )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from controller.policy.annotations import MARKER
 from controller.policy.model import Backend, CapacityWeights, Mode
-from controller.policy.routing import ALGORITHM, ATTRIBUTES, LEAST_OUTSTANDING, PREFIX, action_key, format_action
-from controller.policy.standby import completed, needed
+from controller.policy.standby import needed
 from controller.policy.targets import stickiness, targets_at_rest
+from controller.routing.annotations import MARKER
+from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
+from controller.routing.ingress.action import format_action
+from controller.routing.ingress.standby import completed
+from controller.routing.names import ATTRIBUTES, action_key, setting
 from failover_setup.application import ApplicationFile
 from failover_setup.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
 from failover_setup.stack import StackFile
@@ -49,17 +52,17 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
     """
     application = file.to_policy()
     annotations = {
-        f"{PREFIX}/scheme": stack.load_balancer.scheme,
-        f"{PREFIX}/target-type": "ip",
+        setting("scheme"): stack.load_balancer.scheme,
+        setting("target-type"): "ip",
         # The AWS sample uses /health, which answers while the model still loads.
-        f"{PREFIX}/healthcheck-path": READINESS,
-        f"{PREFIX}/healthcheck-interval-seconds": "10",
-        f"{PREFIX}/healthcheck-timeout-seconds": "9",
-        f"{PREFIX}/healthy-threshold-count": "2",
-        f"{PREFIX}/unhealthy-threshold-count": "10",
-        f"{PREFIX}/success-codes": "200-301",
+        setting("healthcheck-path"): READINESS,
+        setting("healthcheck-interval-seconds"): "10",
+        setting("healthcheck-timeout-seconds"): "9",
+        setting("healthy-threshold-count"): "2",
+        setting("unhealthy-threshold-count"): "10",
+        setting("success-codes"): "200-301",
         ATTRIBUTES: _deregistration(stack),
-        f"{PREFIX}/load-balancer-attributes": f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
+        setting("load-balancer-attributes"): f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
         action_key(application.action): format_action(targets_at_rest(application, mode), stickiness(application, mode)),
         **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
         **stack.load_balancer.annotations,

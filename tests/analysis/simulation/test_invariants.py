@@ -17,7 +17,7 @@ from controller.policy.figures import Figures
 from controller.policy.model import Decision, GuardResult, Mode, PlannedMode, PolicySettings, Proof, Strategy, Target
 from controller.policy.proof import Finding
 from controller.policy.reasons import SENTENCES, Reason
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.invariants import HARMS
@@ -152,7 +152,8 @@ def _touched_for_another(patch: Patch) -> None:
 
 def _believing(patch: Patch) -> None:
     """No action counts as sent just so before."""
-    patch.setattr(steady, "fingerprint", lambda action: "another")
+    patch.setattr(steady, "sent_as", lambda targets, stickiness_s: "another")
+    patch.setattr(steady, "_without_effect", lambda case: False)
 
 
 def _anew(patch: Patch) -> None:

@@ -1,34 +1,21 @@
-"""Reads an Ingress: routing action, mode marker, standby rules, overrides, last writer."""
+"""Reads an Ingress: routing action, standby rules, last writer, and where the load balancer must show the action."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
-from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.objects import Object, field_owners, integer, items, mapping, text
-from controller.policy.annotations import (
-    MARKER,
-    PAUSE_REASON,
-    PAUSED_BY,
-    PAUSED_UNTIL,
-    PIN_REASON,
-    PINNED_BY,
-    PINNED_MODE,
-    PINNED_UNTIL,
-    RETURN_STEP,
-)
-from controller.policy.model import Application, Mode, Override, RoutingObservation
+from controller.objects import Object, entries, field_owners, integer, items, mapping, text
+from controller.policy.model import Application, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import ATTRIBUTES, USE_ANNOTATION, action_key, keeps_clients, parse_action
-
-_MAX_REASON: Final = 500  # characters: an operator's sentence or two
-FOREVER: Final = "forever"
-
-_STEP_DIGITS: Final = 3
+from controller.routing.attributes import keeps_clients
+from controller.routing.conditions import Condition, conditions_of, json_of, merged, path_patterns
+from controller.routing.ingress.action import parse_action
+from controller.routing.marks import marked
+from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION, action_key, setting
+from controller.routing.port import Asked, LiveRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +39,7 @@ class Route:
     port: int | str
 
 
-def observe_ingress(application: Application, obj: Object | None) -> RoutingObservation:
+def observe(application: Application, obj: Object | None) -> RoutingObservation:
     """Reads an Ingress. Fields that come from other objects keep their defaults.
 
     Args:
@@ -62,35 +49,28 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
     if obj is None:
         return RoutingObservation(exists=False)
     annotations = mapping(obj, "metadata", "annotations")
-    raw = annotations.get(action_key(application.action))
-    action = raw if isinstance(raw, str) else ""
+    action = text(annotations, action_key(application.action))
     targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
     managers = field_owners(obj, "metadata", "annotations", action_key(application.action))
-    marker, markers = annotations.get(MARKER), field_owners(obj, "metadata", "annotations", MARKER)
-    return RoutingObservation(
-        exists=True,
-        resource_version=text(obj, "metadata", "resourceVersion"),
-        uid=text(obj, "metadata", "uid"),
-        marker=shown(marker) if isinstance(marker, str) else "",
+    used = _used(obj)
+    return replace(
+        marked(obj),
         action=action,
         targets=targets,
         stickiness_s=stickiness,
         problem=problem,
-        instead=() if application.action in (used := _used(obj)) else tuple(map(shown, used)),
+        instead=() if application.action in used else tuple(map(shown, used)),
         kept=tuple(_kept(obj, annotations, [name for name in used if name != application.action])),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
-        marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
-        override=_override(annotations),
-        return_step=_step(_string(annotations, RETURN_STEP)),
         standby=tuple(sorted(_standby(application, obj, annotations))),
-        sticky=application.services if keeps_clients(_string(annotations, ATTRIBUTES)) else (),
+        sticky=application.services if keeps_clients(text(annotations, ATTRIBUTES)) else (),
     )
 
 
-def _step(value: str) -> int:
-    """The step of a gradual fallback. An invalid number counts as none: capacity mode is restored, and the way back begins again."""
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= _STEP_DIGITS else 0
+def asked(application: Application, obj: Object) -> Asked:
+    """Where the load balancer must show the action, see `RoutingPort.asked`."""
+    return Asked(hostnames(obj), live_rules(obj, application.action), listener_ports(obj), group_of(obj))
 
 
 def hostnames(obj: Object) -> tuple[str, ...]:
@@ -140,7 +120,7 @@ def _kept(obj: Object, annotations: Mapping[str, Any], used: Iterable[str]) -> I
     """The annotations of those actions that we wrote: the application file named another one then."""
     for key in map(action_key, used):
         if FIELD_MANAGER in field_owners(obj, "metadata", "annotations", key):
-            value = _string(annotations, key)
+            value = text(annotations, key)
             if value.isprintable() and parse_action(value)[0]:
                 yield key, value
 
@@ -153,34 +133,51 @@ def _standby(application: Application, obj: Object, annotations: Mapping[str, An
             yield from (service for service, port in forwarded(route, annotations) if ports.get(service) == port)
 
 
-def _override(annotations: Mapping[str, Any]) -> Override:
-    paused, pinned, until = (shown(_string(annotations, key)) for key in (PAUSED_UNTIL, PINNED_MODE, PINNED_UNTIL))
-    problems = []
-    paused_until = _moment(paused)
-    if paused and paused_until is None:
-        problems.append(f"{PAUSED_UNTIL}: found {paused!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
-    mode = {str(mode): mode for mode in Mode}.get(pinned)
-    if pinned and mode is None:
-        problems.append(f"{PINNED_MODE}: found {pinned!r}, allowed: {', '.join(Mode)}")
-    pinned_until = _moment(until)
-    if until and pinned_until is None:
-        problems.append(f"{PINNED_UNTIL}: found {until!r}, allowed: a time such as 2026-01-31T18:00:00Z, or {FOREVER}")
-    return Override(
-        paused_until=paused_until,
-        paused_why=shown(_string(annotations, PAUSE_REASON), _MAX_REASON),
-        paused_by=shown(_string(annotations, PAUSED_BY)),
-        pinned_mode=mode,
-        pinned_until=pinned_until,
-        pinned_why=shown(_string(annotations, PIN_REASON), _MAX_REASON),
-        pinned_by=shown(_string(annotations, PINNED_BY)),
-        problem="; ".join(problems),
-    )
+def live_rules(ingress: Object, action: str) -> tuple[LiveRule, ...]:
+    """The rules that the load-balancer controller makes for one action of an Ingress.
+
+    Paths become patterns as there: ``Prefix /a`` is ``/a`` and ``/a/*``, ``Prefix /`` is ``/*``, other types stay as written. Hosts under
+    ``.invalid`` are standby rules, which no request can reach.
+
+    Args:
+        ingress: The Ingress as a plain object.
+        action: The action's name, which the Ingress has in place of a Service's.
+
+    Returns:
+        One for each host and path that uses the action, without duplicates.
+    """
+    annotations = mapping(ingress, "metadata", "annotations")
+    extra = conditions_of(json_of(annotations.get(setting(f"conditions.{action}"))))
+    regex = text(annotations, setting("use-regex-path-match")).lower() == "true"
+    found: dict[frozenset[Condition], LiveRule] = {}
+    for route in routes(ingress):
+        host = route.host.lower()
+        if (route.service, route.port) != (action, USE_ANNOTATION) or host.endswith(UNREACHABLE):
+            continue
+        patterns = path_patterns(route.path, route.path_type, regex=regex)
+        conditions = merged([*extra, ("host-header", frozenset({host} if host else ())), ("path-pattern", patterns)])
+        conditions = conditions or frozenset({("path-pattern", frozenset({"/*"}))})
+        found[conditions] = LiveRule(conditions, " ".join(filter(None, (host, *sorted(patterns)))) or "/*")
+    return tuple(found.values())
 
 
-def _string(annotations: Mapping[str, Any], key: str) -> str:
-    value = annotations.get(key)
-    return value if isinstance(value, str) else ""
+def listener_ports(ingress: Object) -> frozenset[int]:
+    """The listeners that must have the rules of an Ingress, as far as the Ingress itself says.
+
+    Returns:
+        The ports of ``listen-ports``, without the plain HTTP ones if ``ssl-redirect`` turns those into mere redirects. Empty if the
+        annotation is absent or unreadable: then the IngressClass or the certificates decide.
+    """
+    annotations = mapping(ingress, "metadata", "annotations")
+    redirect = bool(text(annotations, setting("ssl-redirect")))
+    ports: set[int] = set()
+    for entry in entries(json_of(annotations.get(setting("listen-ports")))):
+        for protocol, port in entry.items():
+            if (number := integer(port)) is not None and (protocol == "HTTPS" or (protocol == "HTTP" and not redirect)):
+                ports.add(number)
+    return frozenset(ports)
 
 
-def _moment(value: str) -> float | None:
-    return math.inf if value == FOREVER else parse_rfc3339(value)
+def group_of(ingress: Object) -> str:
+    """The explicit IngressGroup that an Ingress names itself; "" where it names none, or its IngressClass does."""
+    return text(ingress, "metadata", "annotations", setting("group.name"))

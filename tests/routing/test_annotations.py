@@ -6,14 +6,14 @@ import ast
 from pathlib import Path
 
 from controller.catalog.application import API_VERSION
-from controller.policy.annotations import OURS
+from controller.routing.annotations import OURS
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_no_other_module_writes_a_key_of_ours() -> None:
     """A key that two modules name could be changed in one of them only."""
-    owner = ROOT / "controller/policy/annotations.py"
+    owner = ROOT / "controller/routing/annotations.py"
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
         for folder in ("controller", "setup")

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.policy.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Mode, Override, Target
-from controller.policy.routing import action_key, format_action
-from controller.signals.ingress import hostnames, observe_ingress
+from controller.routing.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.ingress.action import format_action
+from controller.routing.ingress.read import hostnames
+from controller.routing.ingress.read import observe as observe_ingress
+from controller.routing.names import action_key
 from tests.signals.samples import moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application
 
