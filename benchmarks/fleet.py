@@ -32,7 +32,8 @@ from controller.clients.kube import (
 )
 from controller.clock import format_rfc3339
 from controller.policy.model import Target
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 
 STATE_NAMESPACE: Final = "failover-system"
 ACTION: Final = "weighted-routing"

@@ -1,7 +1,7 @@
 """The application file: one Ingress, its deployment units and the policy, as a person writes them.
 
 Keys are camelCase, as in every Kubernetes manifest. The description of each field states its unit and the reason for its default;
-``docs/configuration.md`` and ``config/schema/application.schema.json`` are generated from here.
+What only commands of setting up read is a `Section`: they check it, and the controller does not.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from controller.catalog.fields import (
     MetricName,
     NodePoolName,
     Port,
+    Section,
     ServiceName,
     ShortText,
     Zone,
     yaml_key,
 )
-from controller.catalog.stack import StackFile, UnitStackFile
 from controller.documents import Fault, Place, cross_field_error, describe_value
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Backend,
     CapacityWeights,
     Cause,
-    HoldStrategy,
     PlannedMode,
     PolicySettings,
     RoutingStyle,
@@ -42,7 +42,6 @@ from controller.policy.model import (
     Unit,
     WeightStrategy,
 )
-from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.weights import strategy_used
 
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
@@ -64,27 +63,6 @@ class ServiceFile(FileModel):
     def to_policy(self) -> Backend:
         """Converts it to the policy's value."""
         return Backend(self.name, self.port)
-
-
-class MeasuredFile(FileModel):
-    """The record of a measurement by `failoverctl breaking-point`. Information for people; no decision uses it."""
-
-    at: str = Field(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
-        json_schema_extra={"x-allowed": "a time such as 2026-11-25T10:00:00Z"},
-        description="Time of the measurement, UTC.",
-    )
-    cost: float = Field(
-        gt=0,
-        le=1e6,
-        description="pricePerHour divided by the measured throughput, US dollars per hour per request per period. `failoverctl weights` "
-        "reports units whose price or throughput has changed since.",
-    )
-    latency_limit_s: float = Field(gt=0, le=3600, description="Limit of the p95 latency in the measurement, seconds.")
-    limited_by: ShortText = Field(description="The limit that a higher rate exceeded: latency, plateau, errors or accelerator.")
-    accelerator_use: float | None = Field(
-        default=None, ge=0, le=1, description="Utilisation of the busiest accelerator at the breaking point, 0 to 1. Unset: unknown."
-    )
 
 
 class UnitFile(FileModel):
@@ -125,7 +103,7 @@ class UnitFile(FileModel):
     latency_s: float = Field(
         gt=0, le=3600, description="Latency at that throughput, seconds; `failoverctl breaking-point` writes the 95th percentile."
     )
-    measured: MeasuredFile | None = Field(
+    measured: Section | None = Field(
         default=None, description="How throughput and latency were measured; `failoverctl breaking-point` writes it."
     )
     latency_limit_s: float = Field(
@@ -172,7 +150,7 @@ class UnitFile(FileModel):
     latency_metric: MetricName = Field(
         default="", description="CloudWatch metric of the unit's latency, seconds. Empty: its latency is unknown."
     )
-    stack: UnitStackFile = Field(default=UnitStackFile(), description="Fields of the unit that only `failoverctl render` reads.")
+    stack: Section = Field(default={}, description="Fields of the unit that only `failoverctl render` reads.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -303,19 +281,6 @@ class PolicyFile(FileModel):
         ge=1,
         le=60,
         description="Most mode changes in an hour. More would indicate a fault that mode changes do not fix.",
-    )
-    hold_strategy: HoldStrategy = Field(
-        default=_DEFAULTS.hold_strategy,
-        description="break-even: hold until the extra price of capacity mode equals the cost of a mode change. learned: follow the rule "
-        "that would have cost least in the last 64 shortages: at once, break-even, doubled after flaps, or the waits learned from them; "
-        "break-even until eight shortages are known.",
-    )
-    exposed_cost: float = Field(
-        default=_DEFAULTS.exposed_cost,
-        gt=0,
-        le=10_000,
-        description="With holdStrategy learned: the penalty for time in cost mode without a unit's capacity, as a multiple of the "
-        "fleet's spend in that time. 20: such an hour counts like the bill of 20 hours.",
     )
     hold_min_s: float = Field(
         default=_DEFAULTS.hold_min_s,
@@ -521,7 +486,7 @@ class SpecFile(FileModel):
         "an action.",
     )
     policy: PolicyFile = Field(default=PolicyFile(), description="Settings of the decisions.")
-    stack: StackFile | None = Field(
+    stack: Section | None = Field(
         default=None,
         description="Fields that only `failoverctl render` reads: images, models, node classes. Omit it if you build the stack otherwise.",
     )
@@ -553,14 +518,6 @@ class ApplicationFile(FileModel):
     def key(self) -> str:
         """``namespace/ingress``, as `controller.policy.model.Application.key`."""
         return f"{self.metadata.namespace}/{self.spec.ingress}"
-
-    def published_costs(self) -> dict[str, float]:
-        """The published cost by unit name, for the units that state one."""
-        return {unit.name: unit.published_cost for unit in self.spec.units if unit.published_cost is not None}
-
-    def measured_costs(self) -> dict[str, float]:
-        """The measured cost by unit name, for the units that were measured."""
-        return {unit.name: unit.measured.cost for unit in self.spec.units if unit.measured is not None}
 
     def to_policy(self) -> Application:
         """Converts it to the policy's value."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from controller import foreign
+from controller import foreign, objects
 from controller.cli.common import Options, show
 from controller.cli.observe import ApplicationObserver, Observation
 from controller.cli.replicas import Replicas, read_replicas
@@ -35,6 +35,7 @@ from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
+from controller.objects import entries, items, mapping, number
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.cost import price_words
@@ -50,8 +51,6 @@ from controller.service.explanation import floors_text, next_step
 from controller.service.override_words import pause_words, pin_words
 from controller.service.status import Published, overdue, read_status
 from controller.service.unit_state import unit_state
-from controller.signals import objects
-from controller.signals.objects import entries, items, mapping, number
 
 _REFRESH_S: Final = 2.0
 _DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")

@@ -115,6 +115,9 @@ def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str
         if unit.backend.service in out - healthy.keys():
             found[unit.name] = 0
             continue
+        if snapshot.units[unit.name].service_exists is False:
+            found[unit.name] = 0
+            continue
         counts = [count for count in (snapshot.units[unit.name].ready, healthy.get(unit.backend.service)) if count is not None]
         if counts:
             found[unit.name] = max(0, min(counts) - leaving(snapshot, unit.name))

@@ -1,7 +1,7 @@
 """What follows from one memory and one snapshot: the decision, its plan and the memory to keep.
 
-`decide` and `plan` are composed here and nowhere else: the service, the commands `plan` and `status`, the simulation, replay and research
-all call `conclude`.
+`decide` and `plan` are composed here and nowhere else. All but the policy call `controller.routing.conclusion.conclude`, which makes the
+plan's routing action an exact request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Conclusion:
         before: The memory that it was made with.
         snapshot: What it was made from.
         decision: What is decided.
-        plan: The actions that bring it about, with the exact requests.
+        plan: The actions that bring it about.
         memory: The memory to keep as long as the plan's routing action has not been written.
     """
 
@@ -43,7 +43,9 @@ class Conclusion:
         Args:
             at: When it was written, seconds since the Unix epoch.
         """
-        memory, mode = applied(self.memory, self.decision, at, self.snapshot.application.scaled_objects), self.decision.mode
+        action, mode = self.plan.routing, self.decision.mode
+        written = "" if action is None else action.after
+        memory = applied(self.memory, self.decision, at, written, self.snapshot.application.scaled_objects)
         if not self.decision.verb.changes_mode or mode is None:
             return memory
         prices = hourly(self.snapshot, Figures.of(self.snapshot, self.decision.evidence))

@@ -16,16 +16,16 @@ from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
-from controller.policy.hold import hold_s, patience_s
-from controller.policy.memory import adopt, fingerprint, observe, of_units
+from controller.policy.forward_action import mode_of, unused_action
+from controller.policy.hold import break_even_s
+from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
-from controller.policy.routing import mode_of, unused_action
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
 from controller.policy.strategies import part_of
-from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -131,7 +131,7 @@ def _standing(routing: RoutingObservation, memory: Memory | None) -> Mode | None
     """
     if memory is None or not memory.sent or memory.ingress != routing.uid:
         return None
-    alone = routing.marked_by and not routing.foreign and fingerprint(routing.action) == memory.sent
+    alone = routing.marked_by and not routing.foreign and sent_as(routing.targets, routing.stickiness_s) == memory.sent
     return memory.mode if not routing.marker or (alone and routing.marker in set(Mode)) else None
 
 
@@ -168,15 +168,15 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     else:
         followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
         receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
+        receiving = receiving if found.trigger is Trigger.RETURN else existing(receiving, case.snapshot)  # a return can wait for a Service
     return replace(
         case,
         subject=found.subject,
         details=found.details,
         receiving=receiving,
         sticks_s=stickiness(application, target),
-        saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
-        hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
-        patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
+        saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
+        hold_s=break_even_s(application, weights, found.subject, case.memory.hold_level) if guards.hold in found.guards else 0.0,
     )
 
 

@@ -17,15 +17,14 @@ from controller.policy.model import (
     Return,
     RoutingObservation,
     Snapshot,
+    Target,
     UnitEvidence,
     UnitMemory,
     Verb,
     Verdict,
 )
 from controller.policy.moments import none_ahead
-from controller.policy.outage_history import noted
 from controller.policy.reasons import RESTORED, Reason
-from controller.policy.routing import format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 CONTROLLER: Final = "the controller"
@@ -33,6 +32,7 @@ CONTROLLER: Final = "the controller"
 HOUR_S: Final = 3600.0
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
+_MOST_DOLLARS: Final = 1e9  # of an hour: beyond it prices, or the demand, are in error, and what is stored must stay readable
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -136,6 +136,11 @@ def fingerprint(action: str) -> str:
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
 
 
+def sent_as(targets: Iterable[Target], stickiness_s: int) -> str:
+    """The fingerprint of a routing action by its values, however it is written."""
+    return fingerprint(repr((tuple((target.service, target.port, target.weight) for target in targets), stickiness_s)))
+
+
 def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
     """Notes what must outlive the signals: refusals, the first verification of a change, missing metrics.
 
@@ -161,8 +166,7 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    history = noted(memory.outage_history, units, snapshot.now)
-    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history), snapshot)
+    return _calmed(replace(_verified(memory, snapshot), units=units), snapshot)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -198,25 +202,27 @@ def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
 
-def applied(memory: Memory, decision: Decision, now: float, scaled_objects: Iterable[str] = ()) -> Memory:
+def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_objects: Iterable[str] = ()) -> Memory:
     """Notes that the decision's routing patch was accepted by the API server.
 
     Args:
         memory: The memory that the decision was made with.
         decision: What was applied.
         now: When, seconds since the Unix epoch.
+        action: The routing action as it was written, see `Action.after`.
         scaled_objects: Those whose floors a change to capacity mode makes due.
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    written = fingerprint(format_action(decision.targets, decision.stickiness_s))
+    written = fingerprint(action)
     if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
         # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
         # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
         changed = memory
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)
-    changed = replace(changed, sent=written, replaced=memory.action)
+    sent = sent_as(decision.targets, decision.stickiness_s)
+    changed = replace(changed, sent=sent, replaced="" if memory.action == written else memory.action)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now, scaled_objects)
     if decision.verb is Verb.REVERSE:
@@ -258,4 +264,5 @@ def _mode_changed(memory: Memory, change: ModeChange, level: int, scaled_objects
 def priced(memory: Memory, before: float, after: float) -> Memory:
     """Notes what the last mode change does to the price, US dollars per hour."""
     changes = memory.mode_changes
-    return replace(memory, mode_changes=(*changes[:-1], replace(changes[-1], dollars_before=before, dollars_after=after)))
+    shown = replace(changes[-1], dollars_before=min(before, _MOST_DOLLARS), dollars_after=min(after, _MOST_DOLLARS))
+    return replace(memory, mode_changes=(*changes[:-1], shown))

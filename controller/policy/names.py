@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Mode(StrEnum):
-    """How the Ingress forwards: by cost weights to each unit's Service, or to one Service over all pods."""
+    """How requests are forwarded: by cost weights to each unit's Service, or to one Service over all pods."""
 
     COST = "cost"
     CAPACITY = "capacity"

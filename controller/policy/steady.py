@@ -11,15 +11,15 @@ from controller.policy import floors, guards, text
 from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
+from controller.policy.forward_action import same_routing
 from controller.policy.known_demand import metrics_awaited
-from controller.policy.memory import REWRITTEN, fingerprint
+from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.metric_times import shown_s
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
-from controller.policy.routing import format_action, same_routing
 from controller.policy.strategies import part_of
-from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, return_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
 
@@ -85,10 +85,11 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if step and _step_carries(step, case):
             return _Wanted(routing.targets)
         targets = return_targets(application, figures, step) if step else capacity_targets(application, figures.serving)
+        targets = existing(targets, case.snapshot)
     else:
         if not figures.cost:
             return _Wanted(())
-        targets = cost_targets(application, figures.cost)
+        targets = existing(cost_targets(application, figures.cost), case.snapshot)
         if _end_awaited(targets, case) or _only_unknown(targets, case):
             return _Wanted(routing.targets)
         if _young_s(case) > 0 and (_only_gives_back(targets, case) or _follows_noise(targets, case)):
@@ -226,7 +227,7 @@ def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
 
 def _by_unit(application: Application, targets: tuple[Target, ...]) -> dict[str, int]:
     weights = {target.service: target.weight for target in targets}
-    return {unit.name: weights[unit.backend.service] for unit in application.units}
+    return {unit.name: weights.get(unit.backend.service, 0) for unit in application.units}
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:
@@ -259,7 +260,7 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
         return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
     if routing.foreign or not routing.action:
         return _reasserted(mode, case, targets, answers, routing.writer or "somebody")
-    same_again = case.memory.sent == fingerprint(format_action(targets, stickiness(case.snapshot.application, mode)))
+    same_again = case.memory.sent == sent_as(targets, stickiness(case.snapshot.application, mode))
     if same_again or _without_effect(case):
         return _reasserted(mode, case, targets, answers, REWRITTEN)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
@@ -271,8 +272,7 @@ def _without_effect(case: Case) -> bool:
 
     Weights that follow the demand differ with every sample. None would ever be sent again just so, and each would be written in vain.
     """
-    shown, memory = fingerprint(case.snapshot.routing.action), case.memory
-    return memory.replaced == shown != memory.sent
+    return case.memory.replaced == fingerprint(case.snapshot.routing.action)
 
 
 def _never_written(case: Case) -> bool:

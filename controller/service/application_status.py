@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
 from controller.foreign import decode, shown
+from controller.objects import text
 from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
 from controller.policy.model import Alert, Claim, Decision, Memory, Mode, Price, Snapshot
 from controller.policy.reasons import CLAIMS, Reason
 from controller.policy.strategies import part_of
 from controller.ports import Severity
-from controller.signals.objects import text
 
 SOONEST_S: Final = 60.0
 """Shortest time between two writes of an application that only its status needs, seconds."""
@@ -170,7 +170,7 @@ class ApplicationStatus:
     writes stay few at any size.
 
     Args:
-        application: ``namespace/ingress``.
+        application: The application's key.
         clock: The clock.
         fleet: The number of applications.
     """

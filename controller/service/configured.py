@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
 
+from controller import objects
 from controller.clients.kube import Object
 from controller.foreign import shown
 from controller.policy import text
 from controller.policy.model import Application
-from controller.signals import objects
 
 KEY: Final = "configured"
 """The key of the published status: fingerprints by application."""

@@ -17,12 +17,12 @@ from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
 from controller.clock import Clock, format_rfc3339, parse_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
+from controller.objects import text
 from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY
 from controller.service.application_status import json_object, status_of
 from controller.service.configured import KEY
-from controller.signals.objects import text
 
 if TYPE_CHECKING:
     from controller.service.controller import View

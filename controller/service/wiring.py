@@ -25,7 +25,9 @@ from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
+from controller.objects import text
 from controller.ports import Message, Notifier, Severity
+from controller.routing.kinds import DEFAULT, routing_port
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
@@ -48,7 +50,6 @@ from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
 from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
-from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 from controller.signals.price_list import PriceList
 
@@ -256,12 +257,13 @@ class Service:
     def _others_wait(self) -> bool:
         return self.controller.others_wait()
 
-    def _involved(self, application: str) -> Involved | None:
+    def _involved(self, application: str) -> Involved:
+        known = next((one for one in self.controller.applications() if one.key == application), None)
+        resource = (DEFAULT if known is None else routing_port(known)).resource
         namespace, _, name = application.partition("/")
-        ingress = self.view.ingress(namespace, name)
-        if ingress is None:
-            return None
-        return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
+        # A routing object that does not exist is itself worth an event: `kubectl get events` shows it.
+        obj = self.view.routing_object(namespace, name)
+        return Involved(resource, namespace, name, text(obj, "metadata", "uid"), text(obj, "metadata", "resourceVersion"))
 
     # --- health -------------------------------------------------------------------------------------------------------------------------
 

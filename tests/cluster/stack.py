@@ -35,10 +35,10 @@ from controller.clients.kube import (
 )
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import NotFound, RemoteError
-from controller.policy.annotations import MARKER
 from controller.policy.model import Unit
-from controller.policy.routing import parse_action
 from controller.ports import Notifier
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import parse_action
 from controller.service.store import record_name
 from controller.service.wiring import Service
 from failover_harness.control_plane.audit import UNKNOWN, Entry

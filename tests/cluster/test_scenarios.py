@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from controller.clients.kube import INGRESSES
 from controller.errors import Conflict, Unavailable
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
 from tests.cluster.processes import run_controller
@@ -39,7 +39,7 @@ def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(
         wait_for("cost mode", lambda: stack.mode() == "cost")
         assert stack.action() == COST
         wait_for("the event", lambda: "ReturnProven" in dict(stack.events()))
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 2)
     assert [one.code for one in stack.writes("ingresses")] == [200, 200]
     assert [one for one in stack.audit() if one.code in {401, 403}] == []
 
@@ -67,7 +67,7 @@ def test_a_restart_changes_no_mode_and_keeps_the_memory(stack: Stack, mode: str,
             wait_for("capacity mode", lambda: stack.mode() == "capacity")
             wait_for("the targets of every unit", lambda: len(stack.writes("scaledobjects")) >= 5)
         wait_for("the memory", lambda: stack.memory()["mode"] == mode)
-        wait_for("the memory of the mode change", lambda: len(stack.memory()["flips"]) == (mode == "capacity"))
+        wait_for("the memory of the mode change", lambda: len(stack.memory().get("mode_changes", [])) == (mode == "capacity"))
         first.end(ends_with)
     action, memory, begin = stack.action(), stack.memory(), moment()
     with run_controller(stack) as second:
@@ -78,7 +78,7 @@ def test_a_restart_changes_no_mode_and_keeps_the_memory(stack: Stack, mode: str,
         assert second.application()["mode"] == mode
     assert stack.action() == action
     assert stack.writes(since=begin) == []
-    assert stack.memory()["flips"] == memory["flips"]
+    assert stack.memory().get("mode_changes", []) == memory.get("mode_changes", [])
     assert stack.memory()["mode_since"] == memory["mode_since"]
 
 
@@ -140,7 +140,7 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
             time.sleep(OUTAGE_S)
             decided, healthy = _reason(service), service._healthy()
         wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
     assert decided == "ShortageProven"
     assert healthy == ""
@@ -158,7 +158,7 @@ def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack:
             time.sleep(OUTAGE_S)
             decided, ready = _reason(service), service._ready()
         wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
         wait_for("readiness", lambda: service._ready() == "")
     assert decided == "SignalsStale"
@@ -209,9 +209,9 @@ def test_a_mode_change_whose_answer_is_lost_is_remembered_and_reported(stack: St
     with stack.controller(session=session):
         stack.shortage()
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
     assert lost
-    assert stack.memory()["flips"][0]["reason"] == "ShortageProven"
+    assert stack.memory().get("mode_changes", [])[0]["reason"] == "ShortageProven"
     assert stack.routings() == [CAPACITY]
 
 
@@ -221,7 +221,7 @@ def test_after_a_compaction_everything_is_listed_anew_and_acted_upon(stack: Stac
         stack.shortage()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
         refused_at = int(time.time())
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
         lists = _lists(service)
         proxy.block()
         # A list has no order and its stamps are whole seconds: a claim of the same second would not count as later. Karpenter waits 10 s.
@@ -316,4 +316,4 @@ def test_an_ingress_that_is_deleted_between_decision_and_patch(stack: Stack, mon
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
     assert stack.ingress()["metadata"]["uid"] != seen[0]
     assert [one.code for one in stack.writes("ingresses")] == [409, 200]
-    assert len(stack.memory()["flips"]) == 1
+    assert len(stack.memory().get("mode_changes", [])) == 1

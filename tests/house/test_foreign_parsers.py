@@ -50,7 +50,7 @@ def _unhandled(tree: ast.AST) -> Iterator[tuple[int, set[str]]]:
     return visit(tree, set())
 
 
-@pytest.mark.parametrize("folder", ["controller", "model_server/src"])
+@pytest.mark.parametrize("folder", ["controller", "setup", "model_server/src"])
 def test_all_that_a_parser_raises_is_handled_where_it_is_called(folder: str) -> None:
     """One that was not let a scrape that was cut off end the watch of an engine."""
     found = {

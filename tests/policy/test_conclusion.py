@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
-from controller.policy.memory import applied
 from controller.policy.model import ActionKind, Alert, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
-from tests.policy.support import G6, INF2, TRN1, change, proven, returned, scaler, shortage, with_scalers
+from controller.routing.conclusion import conclude
+from tests.policy.support import G6, INF2, TRN1, applied, change, proven, returned, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 HASTY = application(policy=PolicySettings(patience_s=0.0))

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.floors import again_s, contested, deferred, written
 from controller.policy.model import Action, ActionKind, FloorMemory, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, TRN1, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 

@@ -8,7 +8,6 @@ import pytest
 
 from controller.policy import guards
 from controller.policy.case import Case
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
@@ -31,6 +30,7 @@ from controller.policy.model import (
 from controller.policy.reasons import Reason
 from controller.policy.steady import _worthwhile
 from controller.policy.targets import cost_targets
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, proven, returned, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.forecast import HORIZON_S, _refused, forecast, later, pinned, refused_everywhere
 from controller.policy.model import (
     Cause,
@@ -27,6 +26,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, launched, pods, refused, returned
 from tests.support.applications import NOW, application, memory, snapshot
 

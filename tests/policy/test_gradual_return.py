@@ -10,7 +10,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.memory import applied
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Decision,
@@ -28,9 +28,8 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.targets import return_targets
-from tests.policy.support import INF2, World, change, refused, returned, shortage, with_scalers
+from tests.policy.support import INF2, World, applied, change, refused, returned, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COUNTED, NOW, SERVICES, application, memory, snapshot
 
 POLICY = PolicySettings(return_steps=4, return_step_s=120)

@@ -512,14 +512,14 @@ def _stepping(errors: Sample | None = None, source: Source | None = None, **reme
         ),
         pytest.param(
             guards.patience,
-            guard_case(memory=memory(units=proven(NOW - 25)), patience_s=20.0),
+            guard_case(memory=memory(units=proven(NOW - 25))),
             ("patience", "proven for 25 s", {}, None),
             id="proven for long enough",
         ),
         pytest.param(
             guards.patience,
-            guard_case(memory=memory(units=proven(NOW - 5)), patience_s=20.0),
-            ("patience", "shortage of sd21-inf2 is proven; waiting 15 s more before acting on it", {"remaining": "15 s"}, 15.0),
+            guard_case(memory=memory(units=proven(NOW - 5))),
+            ("patience", "shortage of sd21-inf2 is proven; waiting 5 s more before acting on it", {"remaining": "5 s"}, 5.0),
             id="proven just now",
         ),
         pytest.param(

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.decide import decide
-from controller.policy.memory import applied
 from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_key
 from controller.policy.steady import MAX_NUDGES
-from tests.policy.support import proven, shortage
+from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.names import action_key
+from tests.policy.support import applied, plan, proven, shortage
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.fleet.expected import SLOT_S, noted_demand
 from controller.policy.fleet.values import Damping, PlannedFleet
@@ -23,6 +22,7 @@ from controller.policy.model import (
     Strategy,
     UnitObservation,
 )
+from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.decide import decide
 from controller.policy.fleet.floors import window_s
 from controller.policy.fleet.words import planned_verb
@@ -32,6 +31,8 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 

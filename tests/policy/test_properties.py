@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.codec import encode
 from controller.policy.decide import decide
 from controller.policy.demand import ceiling, scaler_replicas, total_demand
 from controller.policy.floors import HELD_S
@@ -30,10 +29,10 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
-from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
+from controller.recording.stored import encode
+from controller.routing.ingress.action import format_action
+from tests.policy.support import INF2, World, launched, plan, pods, refused, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 # Short times, so that a few dozen steps contain several mode changes.

@@ -30,9 +30,9 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
 from controller.policy.steady import _end_awaited, _overloads_short, _steady_reason
 from controller.policy.targets import return_targets
+from controller.routing.ingress.action import format_action
 from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change, pods, proven, refused, returned, shortage, with_scalers
 from tests.support.applications import (

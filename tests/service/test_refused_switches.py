@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from controller.cli.main import main
 from controller.clock import SystemClock, format_rfc3339
-from controller.policy.routing import action_key
+from controller.routing.names import action_key
 from failover_harness.waiting import wait_for
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running
 

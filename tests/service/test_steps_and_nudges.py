@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from controller.clock import AcceleratedClock
-from controller.policy.annotations import MARKER, NUDGED_AT, RETURN_STEP
 from controller.policy.model import Verdict, Verification
+from controller.routing.annotations import MARKER, NUDGED_AT, RETURN_STEP
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import ExternalSignals
 from failover_harness.waiting import wait_for

@@ -13,9 +13,10 @@ import yaml
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
-from controller.policy.annotations import MARKER
-from controller.policy.routing import action_key, format_action
 from controller.ports import Message, Notifier
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.service.wiring import Service
 from controller.settings import Settings
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity

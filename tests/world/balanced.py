@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, PODS, TARGET_GROUP_BINDINGS, KubeSession
 from controller.errors import NotFound
 from controller.policy.model import Verdict
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from controller.service.wiring import Service
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.controllers.balancing import BalancingFront

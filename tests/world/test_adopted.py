@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from controller.policy.model import Mode, Verdict
-from controller.policy.routing import parse_action
+from controller.routing.ingress.action import parse_action
 from controller.service.wiring import Service
 from failover_harness.controllers.fleets import QUOTA
 from failover_harness.waiting import wait_for

@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
-from controller.policy.annotations import NUDGED_AT, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend, Mode, Verdict
-from controller.policy.routing import parse_action
-from controller.policy.standby import standby_rule
-from controller.signals.ingress import FOREVER, hostnames
+from controller.routing.annotations import NUDGED_AT, PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.ingress.action import parse_action
+from controller.routing.ingress.read import hostnames
+from controller.routing.ingress.standby import standby_rule
+from controller.routing.marks import FOREVER
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl

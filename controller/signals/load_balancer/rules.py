@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.foreign import shown
+from controller.objects import entries, integer, mapping, text
 from controller.policy.model import CRITICAL
-from controller.signals.load_balancer.conditions import Condition, conditions_of, merged
+from controller.routing.conditions import Condition, conditions_of, merged
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
-from controller.signals.objects import entries, integer, mapping, text
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class Findings:
         problems: One sentence each.
         serving: Service by target group ARN, for target groups with traffic.
         applied: Whether every rule is as the request says.
+        unbound: Whether a target of the action has no target group.
     """
 
     weights: dict[str, int] = field(default_factory=dict)
@@ -34,12 +35,18 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     serving: dict[str, str] = field(default_factory=dict)
     applied: bool = False
+    unbound: bool = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether requests are lost now or soon: a target group is missing, or a rule answers by itself."""
+        return self.unbound or any(problem.startswith(CRITICAL) for problem in self.problems)
 
 
-def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, ServicePort] | None:
-    """Service and port by target group ARN; None, with a problem in `findings`, if a target of the action has no target group yet.
+def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, ServicePort]:
+    """Service and port by target group ARN. `findings` gets a problem for each target of the action that has no target group.
 
-    The target groups of other Services are included, so that a finding can name what the rule still does.
+    The target groups of other Services are included, so that a finding can name where the rule still sends its requests.
 
     Raises:
         CannotTellError: The request cannot be answered.
@@ -55,6 +62,7 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
         key = (target.service, port_of(target.port) or 0)
         arns = request.target_groups.get(key, ())
         if not arns:
+            findings.unbound = True
             findings.problems.append(f"Service {target.service}:{target.port} has no target group yet")
         for arn in arns:
             if owners.setdefault(arn, key) != key:
@@ -62,7 +70,7 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
     for key, arns in request.target_groups.items():
         for arn in arns:
             owners.setdefault(arn, key)
-    return None if findings.problems else owners
+    return owners
 
 
 def rules_by_conditions(described: list[dict[str, Any]]) -> dict[frozenset[Condition], list[Mapping[str, Any]]]:

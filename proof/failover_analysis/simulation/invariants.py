@@ -16,11 +16,12 @@ from typing import Final
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.figures import Figures
+from controller.policy.forward_action import action_problem, same_routing
 from controller.policy.hold import break_even_s
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_problem, parse_action, same_routing
+from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
@@ -53,6 +54,7 @@ HARMS: Final = {
     "recorded": "a mode change is forgotten, or one that was never made is remembered, so that the limits on further ones are wrong",
     "mode-change-harm": "requests fail that would have been served with the old routing",
     "late-failover": "requests fail although another unit could serve them",
+    "nothing-behind": "every request fails although the other mode has healthy replicas",
     "late-fallback": "capacity returned long ago, and the more expensive mode goes on",
     "truth": "traffic moves to the more expensive mode for nothing, or stays where capacity is really missing",
     "planned-need": "a planned floor lets replicas go that the demand needs, or sinks because metrics are missing",
@@ -68,6 +70,7 @@ MOST: Final = 20
 """Number of violations after which a run ends."""
 
 _SLACK_S: Final = 60.0  # of liveness: the watches' lag, one interval, one retry of Karpenter's batch
+_NOTHING_BEHIND_S: Final = 15.0  # one pass, and one check of the load balancer that counts the other side's targets
 _RETRY_S: Final = 13.0  # Karpenter's retry after a refusal, and its fleet call
 _RETURN_SLACK_S: Final = 2700.0  # of a fallback: the canary's node, then replicas that grow with the demand
 _WATCHED_S: Final = 900.0  # how long the effect of a change of the live rule is compared with the old rule
@@ -95,6 +98,7 @@ class Invariants:
         self._mode_since = -math.inf
         self._short_since: float | None = None
         self._back_since: float | None = None
+        self._nothing_behind_since: float | None = None
         self._before: tuple[LiveRule, float] | None = None  # the rule before our last change, and until when it is compared
         self._ours_at = -math.inf
         self._shortages = ShortageCheck(engine, truth)
@@ -263,6 +267,7 @@ class Invariants:
         if held and memory.mode is not decision.mode and snapshot.leader:
             self._violated("recorded", f"the Ingress shows {decision.mode}, the memory has {memory.mode}")
         self._failover_due(snapshot, decision)
+        self._leaves_nothing_behind(decision)
         self._shortage_ignored(decision)
         self._fallback_due(snapshot, decision, memory)
         if problem := self._planned.exposed(snapshot, decision):
@@ -281,6 +286,22 @@ class Invariants:
         if now - since > bound:
             self._violated("late-failover", f"short for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._short_since = now + _HOUR_S  # one violation is enough
+
+    def _leaves_nothing_behind(self, decision: Decision) -> None:
+        """The Ingress must not go on naming only Services that do not exist while those of the other mode have healthy targets."""
+        engine, now = self._engine, self._engine.event_queue.now
+        targets, deleted = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.fault_state.deleted
+        gone = bool(deleted) and all(target.service in deleted for target in targets if target.weight > 0)
+        others = [one for one in engine.application.services if one not in {target.service for target in targets}]
+        override = engine.api.ingress.override
+        free = self._truth.only_services_deleted() and override.paused_until is None and override.pinned_mode is None
+        if not (gone and free and any(map(engine.balancer.healthy, others))):
+            self._nothing_behind_since = None
+            return
+        since = self._nothing_behind_since = now if self._nothing_behind_since is None else self._nothing_behind_since
+        if now - since > _NOTHING_BEHIND_S:
+            self._violated("nothing-behind", f"nothing behind the routing for {now - since:.0f} s: {decision.sentence}")
+            self._nothing_behind_since = now + _HOUR_S
 
     def _asking_s(self) -> float:
         """How long Karpenter may need to be refused everything that a unit may have: nothing proves a shortage before, but age."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from controller.errors import ConfigError
-from controller.policy.conclusion import conclude
 from controller.policy.model import ActionKind, Application, Memory, Mode, PolicySettings, Snapshot, Verb
 from controller.recording.lines import Recorded, Request, decided
+from controller.routing.conclusion import conclude
 from failover_analysis.replay.change import changed_to
 from failover_analysis.replay.rerun import Moment, same_inputs, what_if
 from failover_analysis.replay.tally import ModeChange, Tally

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, evidence, guards, memory, plan, proof, steady
+from controller.policy import conclusion, evidence, guards, memory, plan, proof, steady, triggers
 from controller.policy import decide as decide_module
 from controller.policy import floors as floors_room
 from controller.policy.case import Case
 from controller.policy.figures import Figures
 from controller.policy.fleet import floors as fleet_floors
+from controller.policy.fleet import planned as fleet_planned
 from controller.policy.fleet import strategy as fleet_strategy
 from controller.policy.floors import kept, made_due, written
 from controller.policy.model import (
@@ -33,7 +34,7 @@ from controller.policy.model import (
 )
 from controller.policy.proof import Finding
 from controller.policy.reasons import SENTENCES, Reason
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.invariants import HARMS
@@ -71,6 +72,10 @@ def _never(case: Case) -> GuardResult:
 
 def _never_over(patch: Patch) -> None:
     patch.setattr(guards, "FAILOVER", (*guards.FAILOVER, _never))
+
+
+def _content(patch: Patch) -> None:
+    patch.setattr(triggers, "nothing_answers", lambda *_: "")
 
 
 def _never_back(patch: Patch) -> None:
@@ -164,7 +169,8 @@ def _touched_for_another(patch: Patch) -> None:
 
 def _believing(patch: Patch) -> None:
     """No action counts as sent just so before."""
-    patch.setattr(steady, "fingerprint", lambda action: "another")
+    patch.setattr(steady, "sent_as", lambda targets, stickiness_s: "another")
+    patch.setattr(steady, "_without_effect", lambda case: False)
 
 
 def _anew(patch: Patch) -> None:
@@ -206,7 +212,7 @@ def _never_proven(patch: Patch) -> None:
 
 def _floors_dropped(patch: Patch) -> None:
     """Planned floors that are given up after a while."""
-    turn, original = [0], fleet_strategy.planned_claims
+    turn, original = [0], fleet_floors.planned_claims
 
     def dropping(snapshot: Any, *rest: Any) -> tuple[Claim, ...]:
         turn[0] += 1
@@ -244,7 +250,7 @@ def _absent_is_settled(patch: Patch) -> None:
 
 def _no_loss_planned(patch: Patch) -> None:
     """A fleet without the condition on families."""
-    original = fleet_strategy.planned
+    original = fleet_planned.planned
 
     def without(snapshot: Any, *rest: Any) -> Any:
         policy = replace(snapshot.application.policy, resilience_share=0.0)
@@ -264,6 +270,11 @@ SLOW = {
 }
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
+SERVICE_DELETED = {
+    "seconds": 3 * HOUR,
+    "outages": (outage(0.25, 3),),
+    "faults": (fault("capacity-service-deleted", 1.5, 0.5, value=0.75),),
+}
 
 # In cost mode with the action of capacity mode, which no weights are close to.
 REWRITTEN = {
@@ -333,6 +344,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
+    "traffic that stays where nothing is": (_content, SERVICE_DELETED, "nothing-behind"),
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),

@@ -12,7 +12,7 @@ from benchmarks.switch.plan import SINGLE, Lane
 from controller.catalog.loader import load_application_file
 from controller.clients.kube import connect
 from controller.clock import SystemClock
-from controller.policy.annotations import MARKER
+from controller.routing.annotations import MARKER
 from controller.service.wiring import Service
 from failover_harness.dataplane.applications import application_file
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster, Member
