@@ -58,7 +58,7 @@ class Mutant:
 
     Attributes:
         name: mutmut's name of it.
-        module: The module of `controller/policy`.
+        module: The module of `controller/policy`, with its room: ``fleet/search``.
         status: What became of it.
     """
 
@@ -85,9 +85,14 @@ class Mutant:
 
 def mutants() -> Iterator[Mutant]:
     """All mutants of the last run, by module."""
-    for path in sorted((RUN / "mutants" / "controller" / "policy").glob("*.meta")):
+    folder = RUN / "mutants" / "controller" / "policy"
+    for path in sorted(folder.rglob("*.meta")):
         for name, code in json.loads(path.read_text())["exit_code_by_key"].items():
-            yield Mutant(name, path.name.removesuffix(".py.meta"), Status.OPEN if code is None else _STATUS.get(code, Status.OPEN))
+            yield Mutant(
+                name,
+                path.relative_to(folder).as_posix().removesuffix(".py.meta"),
+                Status.OPEN if code is None else _STATUS.get(code, Status.OPEN),
+            )
 
 
 def table(found: Sequence[Mutant]) -> Iterator[str]:
