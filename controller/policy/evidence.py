@@ -62,7 +62,7 @@ def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dic
 def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: int) -> UnitEvidence:
     now, observed = snapshot.now, snapshot.units[unit.name]
     remembered = memory.units.get(unit.name)
-    found = _examined(unit, observed, waiting, snapshot)
+    found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot)
     proof, refusals, at_limit = found.proof, found.refusals, bool(observed.pool.at_limit)
     shortage = Shortage.NONE
     if waiting and proof is not None:
@@ -104,6 +104,11 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, snapshot),
     )
+
+
+def _silent(observed: UnitObservation, waiting: tuple[PendingPod, ...]) -> bool:
+    """Whether there is nothing to judge: nobody waits, and nothing was refused through any NodePool."""
+    return not waiting and not any(pool.failures or pool.elsewhere for pool in (observed.pool, *observed.alternatives))
 
 
 def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], snapshot: Snapshot) -> Finding:
