@@ -13,8 +13,8 @@ KNOW_THE_TEXT = {
     "controller.routing.ingress.read",
     "controller.routing.names",
 }
-SAY_INGRESS = 61
-"""Files. A file that is added says "routing object" or belongs to the adapter."""
+SAY_INGRESS = 60
+"""The most files. A new file says "routing object", or belongs to the adapter."""
 SET_UP = ("adoption", "doctor", "rendering")
 """Parts that a person runs once, and that check or write an Ingress as such."""
 
@@ -26,7 +26,7 @@ def test_four_files_know_the_text_of_an_action() -> None:
 
 def test_no_more_files_say_ingress() -> None:
     """Lower the number with each file that needs to know the kind no longer."""
-    assert sum(house.says_ingress(one) for one in SOURCES) == SAY_INGRESS
+    assert sum(house.says_ingress(one) for one in SOURCES) <= SAY_INGRESS
 
 
 def test_what_runs_reaches_the_adapter_through_the_port_alone() -> None:
