@@ -54,7 +54,7 @@ class Conclusion:
         """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
-        memory = contested.written(memory, done, self.snapshot.application.policy, at)
+        memory = contested.written(memory, done, at)
         return floors_raised(left_floors.written(memory, self.snapshot, done), self.snapshot, self.plan, done)
 
 
@@ -71,10 +71,9 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
     kept = memory if kept == memory else kept  # so that all who hold an application's memory hold one object
     if further := tuple(alerts):
         decision = replace(decision, alerts=(*decision.alerts, *further))
-    policy, now = snapshot.application.policy, snapshot.now
-    made = plan(decision, snapshot)
+    now, made = snapshot.now, plan(decision, snapshot)
     if kept.scaler_writes:
-        made = contested.deferred(made, kept, policy, now)
-        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, policy, now)))
+        made = contested.deferred(made, kept, now)
+        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, now)))
         made = replace(made, decision=decision)
     return Conclusion(memory, snapshot, decision, made, kept)
