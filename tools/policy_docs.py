@@ -11,7 +11,7 @@ from controller.policy import guards
 from controller.policy.alerts import _HELD_ALERTS
 from controller.policy.model import Mode
 from controller.policy.modes import TRANSITIONS
-from controller.policy.reasons import SENTENCES, Reason
+from controller.policy.reasons import CLAIMS, SENTENCES, Reason
 from tools.generated import replaced
 from tools.policy_times import causes, times
 
@@ -73,13 +73,24 @@ def guard_table() -> str:
     return "\n".join(lines)
 
 
+def claim_table() -> str:
+    """The claims on replicas, and how each is shown."""
+    return "\n".join(["| claim | why |", "|---|---|", *(f"| `{claim}` | {sentence} |" for claim, sentence in CLAIMS.items())])
+
+
 def decision(present: str) -> str:
     """docs/decision.md with its generated parts replaced.
 
     Raises:
         ValueError: A part's markers are missing.
     """
-    for name, body in (("states", states()), ("guards", guard_table()), ("causes", causes()), ("times", times())):
+    for name, body in (
+        ("states", states()),
+        ("guards", guard_table()),
+        ("claims", claim_table()),
+        ("causes", causes()),
+        ("times", times()),
+    ):
         present = replaced("docs/decision.md", present, name, body)
     return present
 

@@ -10,11 +10,11 @@ from controller.catalog.fields import yaml_key
 from controller.policy import (
     alerts,
     availability,
+    floors,
     guards,
     hold,
     karpenter_times,
     metric_times,
-    missing_metrics,
     offerings,
     proof,
     steady,
@@ -57,7 +57,7 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
         "longer than a minute",
     ),
     (availability.HEALTH_FRESH_S, "how old the load balancer's count of healthy targets may be"),
-    (missing_metrics.HELD_S, "how long replicas are held while no counter has a value"),
+    (floors.HELD_S, "how long replicas are held while no counter has a value"),
     (metric_times.believed_s(_PERIOD_S), "how long the demand must be known again before that ends; likewise"),
 )
 """Times that are no settings, and what they are for."""

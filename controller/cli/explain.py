@@ -48,6 +48,8 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
     yield from wrapped("plain", "Next    ", explained.next, width)
     for sentence in explained.blind:
         yield from wrapped("bad", "Blind   ", f"{ICONS['bad']} {sentence}", width)
+    for index, words in enumerate(explained.floors):
+        yield from wrapped("plain", "Floors  " if index == 0 else "        ", words, width)
     if explained.sooner:
         yield from wrapped("plain", "Sooner  ", explained.sooner, width)
     for index, sentence in enumerate(explained.holding):
@@ -78,5 +80,6 @@ def explanation_document(seen: Observation, explained: Explanation) -> dict[str,
         "whatIf": what_if,
         **found,
         "blind": list(explained.blind),
+        "floors": list(explained.floors),
         "holding": list(explained.holding),
     }

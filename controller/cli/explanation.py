@@ -13,7 +13,7 @@ from controller.policy import text
 from controller.policy.decide import observed_mode
 from controller.policy.forecast import Forecast, forecast, pinned, refused_everywhere
 from controller.policy.model import Application, Memory, Mode, Shortage, Snapshot, Source
-from controller.service.explanation import WORDS, first, held, next_of
+from controller.service.explanation import WORDS, first, floors_text, held, next_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Explanation:
         next: What comes next and when, in one sentence.
         blind: What cannot be observed at all, so that no shortage is seen, each a sentence.
         sooner: What would bring it forward; "" where nothing is known to.
+        floors: The floors that are not the application file's, each with its unit, replicas and why.
         holding: What holds a mode change now, each a sentence.
         what_if: What would come if a unit got no capacity.
         force: The command that asks for the other mode; "" where the mode is not known.
@@ -50,6 +51,7 @@ class Explanation:
     next: str
     blind: tuple[str, ...]
     sooner: str
+    floors: tuple[str, ...]
     holding: tuple[str, ...]
     what_if: tuple[WhatIf, ...]
     force: str
@@ -76,6 +78,7 @@ def explain(memory: Memory, snapshot: Snapshot) -> Explanation:
         next=next_of(coming, memory, snapshot),
         blind=tuple(f"{source.name} cannot be observed, so no shortage is seen: {source.why}" for source in _unseen(snapshot)),
         sooner=_sooner(memory, snapshot, coming),
+        floors=tuple(floors_text(coming.now)),
         holding=tuple(held(coming.now)),
         what_if=tuple(_what_if(memory, snapshot)) if mode is Mode.COST else (),
         force=_command(f"pin {other}", application) if mode is not None else "",

@@ -8,12 +8,10 @@ from typing import Final
 from controller.policy import text
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
-from controller.policy.contested import contested
 from controller.policy.demand import fixed
+from controller.policy.floors import contested, held_claims, held_until, highest, left
 from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_WINDOW_S
-from controller.policy.left_floors import left
 from controller.policy.metric_times import fresh_s
-from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import (
     CRITICAL,
     OFFERINGS_SOURCE,
@@ -236,8 +234,8 @@ def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
     newest = max((one.demand.at for one in snapshot.units.values() if one.demand is not None), default=since - fresh_s(period_s))
     if snapshot.now - newest < fresh_s(period_s) + period_s:
         return
-    held = held_replicas(snapshot, memory)
-    if any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
+    held = highest(snapshot, held_claims(snapshot, memory))
+    if any(claim.replicas > snapshot.application.unit(name).min_replicas for name, claim in held.items()):
         waited, left = text.duration(snapshot.now - newest), text.duration(held_until(snapshot, memory) - snapshot.now)
         words = f"no counter of any unit has a value from the last {waited}; KEDA takes that for no demand, so replicas are held for {left}"
         yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from controller.policy.absorption import Absorption
 from controller.policy.figures import Figures
-from controller.policy.model import Memory, Mode, PlannedFleet, Snapshot, Target, UnitEvidence
+from controller.policy.fleet import PlannedFleet
+from controller.policy.model import Memory, Mode, Snapshot, Target, UnitEvidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from controller.policy import contested, left_floors
+from controller.policy import floors
 from controller.policy.case import soonest
 from controller.policy.cost import hourly
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.memory import applied, floors_raised, priced
+from controller.policy.memory import applied, priced
 from controller.policy.model import Action, ActionKind, Alert, Decision, Memory, Plan, Snapshot
 from controller.policy.plan import plan
 
@@ -44,7 +44,8 @@ class Conclusion:
             at: When it was written, seconds since the Unix epoch.
         """
         action, mode = self.plan.routing, self.decision.mode
-        memory = applied(self.memory, self.decision, at, "" if action is None else action.after)
+        written = "" if action is None else action.after
+        memory = applied(self.memory, self.decision, at, written, self.snapshot.application.scaled_objects)
         if not self.decision.verb.changes_mode or mode is None:
             return memory
         prices = hourly(self.snapshot, Figures.of(self.snapshot, self.decision.evidence))
@@ -54,8 +55,7 @@ class Conclusion:
         """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
-        memory = contested.written(memory, done, at)
-        return floors_raised(left_floors.written(memory, self.snapshot, done), self.snapshot, self.plan, done)
+        return floors.written(memory, self.snapshot, self.plan, done, at)
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:
@@ -72,8 +72,8 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
     if further := tuple(alerts):
         decision = replace(decision, alerts=(*decision.alerts, *further))
     now, made = snapshot.now, plan(decision, snapshot)
-    if kept.scaler_writes:
-        made = contested.deferred(made, kept, now)
-        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, now)))
+    if kept.floors:
+        made = floors.deferred(made, kept, now)
+        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *floors.again_s(made, kept, now)))
         made = replace(made, decision=decision)
     return Conclusion(memory, snapshot, decision, made, kept)

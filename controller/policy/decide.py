@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy import found_floors, guards, left_floors, planned_floors, text
+from controller.policy import floors, guards, text
 from controller.policy.absorption import absorption
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
@@ -20,13 +20,12 @@ from controller.policy.forward_action import mode_of, unused_action
 from controller.policy.hold import break_even_s
 from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
 from controller.policy.memory import adopt, observe, of_units, sent_as
-from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
+from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
-from controller.policy.planned import planned
-from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
+from controller.policy.strategies import part_of
 from controller.policy.targets import capacity_targets, cost_targets, existing, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
@@ -45,16 +44,16 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
     mode, problem = observed_mode(snapshot, memory)
-    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, snapshot.units)
-    memory = left_floors.found_again(memory, snapshot)
+    application, remembers = snapshot.application, _observing(snapshot)
+    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, application.scaled_objects)
     memory, figures, evidence = _judged(memory, snapshot)
-    memory, fleet = _planned(memory, snapshot, figures, evidence)
-    if fleet is not None and fleet.followed:
-        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, figures.whole_demand, fleet))
+    strategy = part_of(application.policy)
+    memory, shown = strategy.observed(memory, snapshot, figures, evidence, remembers)
+    figures = replace(figures, cost=strategy.weights(snapshot, figures, shown))
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:
         figures = replace(figures, cost=absorbed.weights, cut=figures.cut | absorbed.cut)
-    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, fleet, preview)
+    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, shown, preview)
     always = guards.ask(guards.ALWAYS, case)
     if mode is None or always.held is not None:
         decision = _left_alone(case, always)
@@ -62,10 +61,9 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
-    check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot))
-    if _observing(snapshot):  # not before the decision: a planned floor replaces that of somebody else one pass after it is remembered
-        memory = left_floors.noted(found_floors.noted(memory, snapshot), snapshot)
-    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
+    check_s = soonest(check_s, *strategy.waits_s(memory, snapshot))
+    memory = floors.noted(memory, snapshot) if remembers else memory
+    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=shown)
 
 
 def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:
@@ -78,7 +76,7 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
     evidence = assess(snapshot, memory, figures.needed)
     if not _observing(snapshot):
         return memory, figures, evidence
-    after = observe(memory, snapshot, evidence, figures.demand, in_part=figures.whole_demand is None)
+    after = observe(memory, snapshot, evidence, figures.demand)
     if after.units.keys() == memory.units.keys() or rounds == 1:
         return after, figures, evidence
     return _judged(after, snapshot, rounds - 1)
@@ -87,16 +85,6 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
 def _observing(snapshot: Snapshot) -> bool:
     """Whether what the snapshot shows is to be remembered: by the leader, and while no required source is stale."""
     return snapshot.leader and not any(source.required and source.stale(snapshot.now) for source in snapshot.sources)
-
-
-def _planned(
-    memory: Memory, snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence]
-) -> tuple[Memory, PlannedFleet | None]:
-    """What strategy `planned` runs, or would run, and the memory with what its floors wait for."""
-    fleet = planned(snapshot, figures, evidence, memory.demand_history, memory.found_floors)
-    if fleet is not None and fleet.live:
-        fleet = replace(fleet, held=planned_floors.held(snapshot))
-    return (planned_floors.followed(memory, snapshot, fleet) if _observing(snapshot) else memory), fleet
 
 
 def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | None, str]:

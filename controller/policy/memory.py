@@ -7,24 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.contested import unit_of
-from controller.policy.expected_demand import noted_demand
+from controller.policy.floors import made_due, noticed
 from controller.policy.hold import FLAP_WINDOW_S, level_after_failover
-from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
-    NONE_DUE,
-    Action,
-    ActionKind,
     Decision,
-    DemandHistory,
     Memory,
     Mode,
     ModeChange,
-    Plan,
     Return,
     RoutingObservation,
     Snapshot,
-    Strategy,
     Target,
     UnitEvidence,
     UnitMemory,
@@ -58,20 +50,12 @@ def of_units(memory: Memory, units: Iterable[str]) -> Memory:
         The same object where nothing is remembered of other units.
     """
     known = frozenset(units)
-    remembered = (memory.units, map(unit_of, memory.scaler_writes), memory.found_floors, memory.floors_due, memory.sinking)
-    if all(known.issuperset(names) for names in remembered):
+    if known.issuperset(memory.units):
         return memory
-    return replace(
-        memory,
-        units={name: unit for name, unit in memory.units.items() if name in known},
-        scaler_writes={field: write for field, write in memory.scaler_writes.items() if unit_of(field) in known},
-        found_floors={name: floor for name, floor in memory.found_floors.items() if name in known},
-        floors_due=memory.floors_due & known or NONE_DUE,
-        sinking={name: window for name, window in memory.sinking.items() if name in known},
-    )
+    return replace(memory, units={name: unit for name, unit in memory.units.items() if name in known})
 
 
-def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units: Iterable[str] = ()) -> Memory:
+def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", scaled_objects: Iterable[str] = ()) -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
     The Ingress is the truth about the mode, because one patch writes it and the routing action. A difference means that the process died
@@ -84,7 +68,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
         mode: What the Ingress shows; None where that is unknown, and then the mode stays as remembered.
         now: Seconds since the Unix epoch.
         writer: Who wrote the routing action last; "" where that is not known.
-        units: The application's units. Which floors were raised before the process died is not known: all are due.
+        scaled_objects: The units' ScaledObjects. Which floors were raised before the process died is not known: all are due.
     """
     memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
@@ -98,7 +82,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
     # A process that died may have sent another action since.
-    return replace(_mode_changed(changed, found, level, units), sent="", replaced="")
+    return replace(_mode_changed(changed, found, level, scaled_objects), sent="", replaced="")
 
 
 def standing_mode(memory: Memory, decision: Decision) -> Mode | None:
@@ -157,9 +141,7 @@ def sent_as(targets: Iterable[Target], stickiness_s: int) -> str:
     return fingerprint(repr((tuple((target.service, target.port, target.weight) for target in targets), stickiness_s)))
 
 
-def observe(
-    memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None, *, in_part: bool = False
-) -> Memory:
+def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
     """Notes what must outlive the signals: refusals, the first verification of a change, missing metrics.
 
     The API server keeps events for an hour only.
@@ -169,7 +151,6 @@ def observe(
         snapshot: What is observed.
         evidence: What it proves, by unit.
         demand: Requests per metric period over all units, None where it is not known.
-        in_part: Whether a part of it may be missing, which would be learned as a fall of the demand.
     """
     memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
     units = dict(memory.units)
@@ -185,15 +166,7 @@ def observe(
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    demands = _demands(memory, snapshot, None if in_part else demand)
-    return _calmed(replace(_verified(memory, snapshot), units=units, demand_history=demands), snapshot)
-
-
-def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:
-    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing."""
-    if snapshot.application.policy.strategy is not Strategy.PLANNED:
-        return None
-    return memory.demand_history if demand is None else noted_demand(memory.demand_history, snapshot.now, demand)
+    return _calmed(replace(_verified(memory, snapshot), units=units), snapshot)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -229,7 +202,7 @@ def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
 
-def applied(memory: Memory, decision: Decision, now: float, action: str) -> Memory:
+def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_objects: Iterable[str] = ()) -> Memory:
     """Notes that the decision's routing patch was accepted by the API server.
 
     Args:
@@ -237,6 +210,7 @@ def applied(memory: Memory, decision: Decision, now: float, action: str) -> Memo
         decision: What was applied.
         now: When, seconds since the Unix epoch.
         action: The routing action as it was written, see `Action.after`.
+        scaled_objects: Those whose floors a change to capacity mode makes due.
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
@@ -250,7 +224,7 @@ def applied(memory: Memory, decision: Decision, now: float, action: str) -> Memo
     sent = sent_as(decision.targets, decision.stickiness_s)
     changed = replace(changed, sent=sent, replaced="" if memory.action == written else memory.action)
     if decision.verb.changes_mode and decision.mode is not None:
-        return _in_new_mode(changed, decision, decision.mode, now)
+        return _in_new_mode(changed, decision, decision.mode, now, scaled_objects)
     if decision.verb is Verb.REVERSE:
         return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
     if decision.reason in RESTORED:
@@ -258,7 +232,7 @@ def applied(memory: Memory, decision: Decision, now: float, action: str) -> Memo
     return changed
 
 
-def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) -> Memory:
+def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float, scaled_objects: Iterable[str]) -> Memory:
     level = changed.hold_level
     if decision.verb is Verb.FAILOVER:
         level = level_after_failover(changed, now)
@@ -266,7 +240,7 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) ->
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, decision.floors)
+    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, scaled_objects)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
 
@@ -280,35 +254,11 @@ def author(decision: Decision) -> str:
     return decision.details.get("by") or "a person" if decision.reason is Reason.PINNED_TO_MODE else CONTROLLER
 
 
-def _mode_changed(memory: Memory, change: ModeChange, level: int, floors: Iterable[str]) -> Memory:
-    due = frozenset(floors) if change.to is Mode.CAPACITY else NONE_DUE
+def _mode_changed(memory: Memory, change: ModeChange, level: int, scaled_objects: Iterable[str]) -> Memory:
     changes = (*memory.mode_changes, change)[-KEPT_MODE_CHANGES:]
     settled = replace(memory, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
-    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes, floors_due=due)
-
-
-def floors_raised(memory: Memory, snapshot: Snapshot, made: Plan, done: Iterable[Action]) -> Memory:
-    """Notes which floors have been raised since the mode changed to capacity mode; see `Memory.floors_due`.
-
-    A floor is due until it is written, or until a plan finds it high enough. So one that could not be written, that the next pass was to
-    write, or whose ScaledObject was not there is planned again, and one that another writer lowers afterwards is not.
-
-    Args:
-        memory: What is remembered.
-        snapshot: What the plan was made from.
-        made: The plan. One that decides nothing about floors settles none.
-        done: Those of its actions that were written.
-    """
-    if not memory.floors_due or not made.decision.floors:
-        return memory
-    units = snapshot.application.units
-    absent = {unit.name for unit in units if unit.scaled_object is not None and snapshot.units[unit.name].scaler is None}
-    left = memory.floors_due & ((_raised(made.actions) | absent) - _raised(done))
-    return memory if left == memory.floors_due else replace(memory, floors_due=left or NONE_DUE)
-
-
-def _raised(actions: Iterable[Action]) -> set[str]:
-    return {action.unit for action in actions if action.kind is ActionKind.RAISE_FLOOR}
+    settled = made_due(settled, scaled_objects if change.to is Mode.CAPACITY else ())
+    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes)
 
 
 def priced(memory: Memory, before: float, after: float) -> Memory:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from controller.policy.fleet import Fleet, Needs
+from controller.policy.fleet import DemandHistory, PlannedFleet
+from controller.policy.names import MOMENT as MOMENT  # noqa: PLC0414 - as Mode
 from controller.policy.names import Mode as Mode  # noqa: PLC0414 - given on: the policy's values are imported from here
 from controller.policy.names import Strategy as Strategy  # noqa: PLC0414 - as Mode
-from controller.policy.reasons import Reason, fill
+from controller.policy.reasons import CLAIMS, ClaimReason, Reason, fill
 
 
 class Cause(StrEnum):
@@ -178,6 +179,11 @@ class Application:
     def ports(self) -> dict[str, int | str]:
         """The port of each of them, as the application file writes it."""
         return {one.service: one.port for one in (self.capacity, *(unit.backend for unit in self.units))}
+
+    @property
+    def scaled_objects(self) -> tuple[str, ...]:
+        """The names of the units' ScaledObjects."""
+        return tuple(unit.scaled_object for unit in self.units if unit.scaled_object is not None)
 
     def unit(self, name: str) -> Unit:
         """The unit of that name.
@@ -641,10 +647,6 @@ class Snapshot:
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------
 
 
-MOMENT: Final[Mapping[str, bool]] = {"moment": True}
-"""Metadata of a field that is a time, seconds since the Unix epoch. No remembered time may be in the future, see `moments`."""
-
-
 class Return(StrEnum):
     """What the signals prove about the return of a unit's capacity."""
 
@@ -691,50 +693,6 @@ class ScalerWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class NotedDemand:
-    """A demand as it was seen, and what was then expected of the time a slot later, requests per metric period."""
-
-    at: float = field(metadata=MOMENT)
-    demand: float
-    forecast: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A forecast of a slot ahead, above zero, and the demand that came, requests per metric period."""
-
-    forecast: float
-    demand: float
-
-
-@dataclass(frozen=True, slots=True)
-class Damping:
-    """How much of a trend lasts: sums over the past slots, the older the less, of shares of the demand."""
-
-    lasted: float = 0.0  # of each trend, times the next slot's
-    squares: float = 0.0  # of each trend, squared
-
-
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """How good the two margins of forecasts were lately, see `controller.policy.expected_demand`: by shares, and by demands."""
-
-    losses: tuple[float, float] = (0.0, 0.0)  # of each on average, the older the less, requests per metric period
-    bounds: tuple[float, float] | None = None  # what each said of the next slot, likewise; None while too few outcomes are known
-
-
-@dataclass(frozen=True, slots=True)
-class DemandHistory:
-    """The demands that forecasts follow from, see `controller.policy.expected_demand`. Of bounded size."""
-
-    recent: tuple[NotedDemand, ...] = ()  # the newest last
-    outcomes: tuple[Outcome, ...] = ()  # the newest last
-    season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
-    damping: Damping = Damping()
-    margins: Margins = Margins()
-
-
-@dataclass(frozen=True, slots=True)
 class SinkingFloor:
     """A floor above the planned replicas: since when, and the most replicas that were planned since then."""
 
@@ -743,20 +701,35 @@ class SinkingFloor:
 
 
 @dataclass(frozen=True, slots=True)
-class FloorBefore:
-    """What a floor that the controller has raised is to sink to again: the file's, or somebody else's that was there (0: none)."""
+class FloorMemory:
+    """What is remembered of a ScaledObject.
 
-    least: int
+    Attributes:
+        found: The floor that somebody else set last; 0: none.
+        raised_from: The application file's floor while a floor of ours is above what was there before; None while none is.
+        due: Whether its floor has not been raised since the mode changed to capacity mode. It is due until it is written, or until a plan
+            finds it high enough. So a floor that could not be written, that the next pass was to write, or whose ScaledObject was not
+            there is planned again, and a floor that another writer lowers afterwards is not.
+        floor: Our last write of the floor; None where there was none lately.
+        target: Likewise of the target.
+        sinking: How long it has been above the planned replicas. Not stored: after a restart these times begin anew.
+    """
+
     found: int = 0
+    raised_from: int | None = None
+    due: bool = False
+    floor: ScalerWrite | None = None
+    target: ScalerWrite | None = None
+    sinking: SinkingFloor | None = None
 
     @property
-    def floor(self) -> int:
-        """The higher of the two."""
-        return max(self.least, self.found)
+    def before(self) -> int:
+        """The replicas that a raised floor is to sink to again: the application file's, or those of somebody else."""
+        return max(self.raised_from or 0, self.found)
 
 
-NONE_DUE: Final[frozenset[str]] = frozenset()
-"""No unit's floor is due. One object for all memories: each empty set that Python makes takes 216 bytes."""
+NOTHING_REMEMBERED: Final = FloorMemory()
+"""Of a ScaledObject that nothing is remembered of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -785,12 +758,8 @@ class Memory:
     demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
     # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
-    scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
     demand_history: DemandHistory | None = None  # with strategy planned only
-    found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors that others set last
-    floors_due: frozenset[str] = NONE_DUE  # units whose floor has not been raised since the mode changed to capacity mode
-    floors_before: Mapping[str, FloorBefore] = field(default_factory=dict)  # by ScaledObject: those whose floor is ours and raised
-    sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
+    floors: Mapping[str, FloorMemory] = field(default_factory=dict)  # by ScaledObject
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------
@@ -903,44 +872,21 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedFleet:
-    """What strategy `planned` runs, or would run, beside what is there.
+class Claim:
+    """Replicas that a unit is to have at least. The highest claim is the unit's floor.
 
-    Attributes:
-        expected: The demand that it is planned for, requests per metric period.
-        shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; it is part of `expected`.
-            Below 0 where nine of ten were too high; None while too few can be judged.
-        needs: What the fleet must carry.
-        fleet: The cheapest replicas that do.
-        present: Price of the replicas that have a node now, US dollars per hour. None here counts what a reservation pays.
-        weighted: Price of the whole replicas that the weights of the application file need at the present demand, US dollars per hour.
-        least: Price of the cheapest whole replicas for the present demand, without headroom, forecast, a loss that is planned for and
-            starts to pay, US dollars per hour: the optimum with hindsight.
-        live: Whether the floors of cost mode follow it.
-        missed: Units that are short and of which the fleet would have more replicas.
-        held: Why the floors do not follow it now, in words; "" where they do, or are not meant to.
+    `until` is when time alone ends it, seconds since the Unix epoch; None where time alone does not.
     """
 
-    expected: float
-    shortfall: float | None
-    needs: Needs
-    fleet: Fleet
-    present: float
-    weighted: float = 0.0
-    least: float = 0.0
-    live: bool = False
-    missed: frozenset[str] = frozenset()
-    held: str = ""
+    unit: str
+    replicas: int
+    reason: ClaimReason
+    until: float | None = None
 
     @property
-    def followed(self) -> bool:
-        """Whether floors and weights follow it now."""
-        return self.live and not self.held
-
-    @property
-    def exposed(self) -> Mapping[str, float]:
-        """The families without which less than the wanted share would be carried, and the share that would, 0 to 1."""
-        return {name: left / self.expected for name, left in self.fleet.left.items() if left < self.needs.without_any * (1 - 1e-9)}
+    def text(self) -> str:
+        """The replicas and why, for people: ``13: the cheapest fleet has them``."""
+        return f"{self.replicas}: {CLAIMS[self.reason]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -957,7 +903,7 @@ class Decision:
     stickiness_s: int = 0
     return_step: int = 0  # the step of a gradual fallback that the targets belong to
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
-    floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
+    floors: Mapping[str, Claim] = field(default_factory=dict)  # the highest claim by unit: its replicas are the wanted minReplicaCount
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
     lowering_allowed: bool = False  # verified and drained: floors may sink
     alerts: tuple[Alert, ...] = ()

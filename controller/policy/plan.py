@@ -51,8 +51,8 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
 
 
 def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[str]) -> Iterator[Action]:
-    floor, target = decision.floors.get(unit.name), decision.keda_targets.get(unit.name)
-    if unit.scaled_object is None or (floor is None and target is None):
+    claim, target = decision.floors.get(unit.name), decision.keda_targets.get(unit.name)
+    if unit.scaled_object is None or (claim is None and target is None):
         return
     scaler = snapshot.units[unit.name].scaler
     if scaler is None:
@@ -61,8 +61,8 @@ def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[s
     if scaler.paused:
         refused.append(f"ScaledObject {scaler.name} of {unit.name} is paused by an operator and left alone")
         return
-    if floor is not None and (floor > scaler.min_replicas or (floor < scaler.min_replicas and scaler.floor_ours)):
-        yield _floor(snapshot.application, unit, scaler, floor, decision)
+    if claim is not None and (claim.replicas > scaler.min_replicas or (claim.replicas < scaler.min_replicas and scaler.floor_ours)):
+        yield _floor(snapshot.application, unit, scaler, claim.replicas, decision)
     if target is None or target == scaler.target:
         return
     if scaler.trigger_index is None:

@@ -134,3 +134,34 @@ class _Known(dict[str, str]):
 def fill(reason: Reason, details: Mapping[str, str]) -> str:
     """The reason's sentence with its placeholders filled in."""
     return SENTENCES[reason].format_map(_Known(details))
+
+
+class ClaimReason(StrEnum):
+    """Why a unit is to have at least some replicas. The value is the stable machine name."""
+
+    FILE = "file"
+    FOUND = "found"
+    IN_USE = "in-use"
+    NEEDED = "needed"
+    MISSING = "missing"
+    PROBE = "probe"
+    BLOCK = "block"
+    HELD = "held"
+    FLEET = "fleet"
+    FLEET_WAITS = "fleet-waits"
+
+
+CLAIMS: Final[Mapping[ClaimReason, str]] = {
+    ClaimReason.FILE: "the application file asks for them",
+    ClaimReason.FOUND: "somebody else set this floor on the ScaledObject",
+    ClaimReason.IN_USE: "the present demand keeps them in use, so the raised floor sinks no further",
+    ClaimReason.NEEDED: "cost mode needs them at the present demand",
+    ClaimReason.MISSING: "they carry a part of the demand that the ready replicas cannot carry",
+    ClaimReason.PROBE: "one replica more than are ready asks for capacity again",
+    ClaimReason.BLOCK: "a Capacity Block ends soon, and until then no floor sinks",
+    ClaimReason.HELD: "no request counter has a value, so replicas stay",
+    ClaimReason.FLEET: "the cheapest fleet has them",
+    ClaimReason.FLEET_WAITS: "the cheapest fleet has fewer, and nothing lets the floor sink yet",
+}
+
+assert set(CLAIMS) == set(ClaimReason), "every claim has exactly one sentence"  # noqa: S101 - a table, checked at import

@@ -13,8 +13,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from controller.foreign import shown
-from controller.policy.contested import known_field
-from controller.policy.expected_demand import SLOTS
+from controller.policy.fleet.expected import SLOTS
 from controller.policy.model import Memory
 from controller.policy.reasons import Reason
 
@@ -34,10 +33,9 @@ class CodecError(ValueError):
 
 
 def encode(memory: Memory) -> str:
-    """Writes a memory, without `Memory.sinking`; equal memories give equal text."""
-    written = _MEMORY.dump_python(memory, mode="json", exclude_defaults=True, exclude={"sinking"})
-    due = {"floors_due": sorted(memory.floors_due)} if memory.floors_due else {}
-    return json.dumps({"version": VERSION, **written, **due}, sort_keys=True, separators=(",", ":"))
+    """Writes a memory, without `FloorMemory.sinking`; equal memories give equal text."""
+    written = _MEMORY.dump_python(memory, mode="json", exclude_defaults=True, exclude={"floors": {"__all__": {"sinking"}}})
+    return json.dumps({"version": VERSION, **written}, sort_keys=True, separators=(",", ":"))
 
 
 def decode(text: str) -> Memory:
@@ -86,12 +84,18 @@ def _bounded(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any JSON
 
 
 def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without what another version alone understands: a reason, a field of a ScaledObject, another division of the day."""
+    """The fields without what another version alone understands: a reason, another division of the day.
+
+    The version before stored of a ScaledObject only what its raised floor had replaced.
+    """
     known = dict(raw)
     if isinstance(changes := raw.get("mode_changes"), list):
         known["mode_changes"] = [one for one in changes if not isinstance(one, dict) or str(one.get("reason", "")) in {"", *_REASONS}]
-    if isinstance(writes := raw.get("scaler_writes"), dict):
-        known["scaler_writes"] = {field: write for field, write in writes.items() if known_field(field)}
+    if isinstance(before := raw.get("floors_before"), dict):
+        known.setdefault(
+            "floors",
+            {name: dict(zip(("raised_from", "found"), one, strict=False)) for name, one in before.items() if isinstance(one, list)},
+        )
     season = history.get("season") if isinstance(history := raw.get("demand_history"), dict) else None
     if isinstance(season, list) and len(season) != SLOTS:
         del known["demand_history"]

@@ -13,7 +13,7 @@ from controller.policy import text
 from controller.policy.decide import observed_mode
 from controller.policy.forecast import Forecast, forecast
 from controller.policy.model import Decision, Memory, Proof, Snapshot, Verb
-from controller.policy.reasons import Reason
+from controller.policy.reasons import ClaimReason, Reason
 
 WORDS: Final = {
     Verb.FAILOVER: "fail over to capacity mode",
@@ -28,6 +28,11 @@ _PROOFS = {
     Proof.NAMED: "everything that it may launch is refused",
     Proof.AGE: "the demand is then older than a cycle of Karpenter's cache",
 }
+
+
+def floors_text(decision: Decision) -> Iterator[str]:
+    """The floors that are not the application file's, each with its unit, replicas and why."""
+    return (f"{name} {claim.text}" for name, claim in decision.floors.items() if claim.reason is not ClaimReason.FILE)
 
 
 def next_step(memory: Memory, snapshot: Snapshot) -> str:

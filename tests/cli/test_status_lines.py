@@ -20,6 +20,7 @@ from controller.clock import format_rfc3339
 from controller.policy.ledger import Ledger
 from controller.policy.model import (
     Cause,
+    FloorMemory,
     Memory,
     Mode,
     Override,
@@ -59,20 +60,21 @@ def test_replicas_that_the_load_balancer_calls_unhealthy_stand_beside_the_unit()
 
 
 @pytest.mark.parametrize(
-    ("floor", "ours", "shown"),
+    ("floor", "ours", "kept"),
     [
-        pytest.param(5, True, True, id="ours is in its place"),
-        (5, False, False),
-        pytest.param(1, True, False, id="the file asks for it too"),
+        pytest.param(5, True, 5, id="ours is in its place"),
+        pytest.param(5, False, 8, id="theirs is there"),
+        pytest.param(1, True, None, id="the file asks for it too"),
     ],
 )
-def test_a_floor_of_somebody_else_is_shown_while_ours_is_in_its_place(floor: int, *, ours: bool, shown: bool) -> None:
-    """Its field manager is ours: nobody would find out why the replicas stay."""
+def test_a_floor_of_somebody_else_is_shown(floor: int, *, ours: bool, kept: int | None) -> None:
+    """Its field manager may be ours: nobody would find out why the replicas stay."""
     made = change(snapshot(), scaler=Scaler("sd21-inf2-hpa", "5", 8, 20, "105", 0, floor_ours=ours))
-    observation = _observed(made, replace(memory(), found_floors={"sd21-inf2": floor}))
-    words = "floor: sd21-inf2 keeps 5 replicas, as somebody set on ScaledObject sd21-inf2-hpa: set it there to change that"
-    assert (words in [line.strip() for _, line in status_lines(observation, Running(), 200)]) is shown
-    assert status_document(observation, Running())["units"]["sd21-inf2"]["floorOfOthers"] == (floor if shown else None)
+    observation = _observed(made, memory(floors={"sd21-inf2-hpa": FloorMemory(found=floor)}))
+    words = f"floor: sd21-inf2 {kept}: somebody else set this floor on the ScaledObject"
+    assert (words in [line.strip() for _, line in status_lines(observation, Running(), 200)]) is (kept is not None)
+    shown = status_document(observation, Running())["units"]["sd21-inf2"]["floor"]
+    assert ((shown["replicas"], shown["claim"]) == (kept, "found")) is (kept is not None)
 
 
 def test_a_gradual_return_is_in_the_heading() -> None:

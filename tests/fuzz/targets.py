@@ -19,17 +19,9 @@ from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode, decode_page
 from controller.notifiers.redact import Redactor
 from controller.notifiers.slack_threads import _read
-from controller.policy.expected_demand import SLOTS
-from controller.policy.model import (
-    Damping,
-    DemandHistory,
-    Memory,
-    Mode,
-    ModeChange,
-    NotedDemand,
-    Outcome,
-    ScalerWrite,
-)
+from controller.policy.fleet.expected import SLOTS
+from controller.policy.fleet.values import Damping, DemandHistory, NotedDemand, Outcome
+from controller.policy.model import FloorMemory, Memory, Mode, ModeChange, ScalerWrite
 from controller.policy.reasons import Reason
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
 from controller.recording.stored import CodecError
@@ -146,7 +138,7 @@ _DEFINITION, _LINE = _recording()
 _MEMORY: Final = memory(
     mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),),
     units=proven(),
-    scaler_writes={"inf2": ScalerWrite(NOW, "1", "3", 2)},
+    floors={"inf2-hpa": FloorMemory(2, 1, due=True, floor=ScalerWrite(NOW, "1", "3", 2), target=ScalerWrite(NOW, "5", "7", 0))},
     demand_history=DemandHistory(
         (NotedDemand(NOW, 100.0, 120.0),), (Outcome(100.0, 110.0),), (None, 5.0) * (SLOTS // 2), Damping(-0.5, 2.0)
     ),

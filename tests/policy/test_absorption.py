@@ -95,7 +95,7 @@ def test_the_weights_move_what_the_unit_cannot_serve_and_nobody_is_loaded_beyond
 def test_the_unit_keeps_asking_for_its_replicas() -> None:
     """Its floor stays at what its full weight needs: else its scaler would let the pods go that find out when capacity returns."""
     made = with_scalers(_short(INF2, 9, 2700))
-    assert _decided(made, INF2).floors[INF2] == 11
+    assert _decided(made, INF2).floors[INF2].replicas == 11
 
 
 def test_the_noise_of_the_demand_does_not_rewrite_the_routing() -> None:

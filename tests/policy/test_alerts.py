@@ -11,8 +11,8 @@ from controller.policy.alerts import alerts
 from controller.policy.case import Case
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
+from controller.policy.floors import HELD_S
 from controller.policy.metric_times import fresh_s
-from controller.policy.missing_metrics import HELD_S
 from controller.policy.model import (
     OFFERINGS_SOURCE,
     Alert,

@@ -209,8 +209,8 @@ class TestInCostMode:
         decision = _decision(made, memory(**PROVEN))
         assert decision.targets == CAPACITY_TARGETS
         assert decision.mode is Mode.CAPACITY
-        assert decision.floors[TRN1] > 2
-        assert decision.floors[INF2] == 3, "one pending replica is the free probe for the return"
+        assert decision.floors[TRN1].replicas > 2
+        assert decision.floors[INF2].replicas == 3, "one pending replica is the free probe for the return"
         assert decision.keda_targets[INF2] == "89.2"
         assert not decision.lowering_allowed
         assert decision.sentence == ("sd21-inf2 cannot get capacity (capacity: InsufficientInstanceCapacity) while 2 pod(s) wait for it")
@@ -562,7 +562,7 @@ class TestDrift:
         made = replace(made, routing=routing(Mode.CAPACITY, targets=FOREIGN, action=format_action(FOREIGN, 0), foreign=True))
         decision = _decision(made, memory(Mode.CAPACITY))
         assert (decision.verb, decision.reason, decision.held_back) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, Verb.FALLBACK)
-        assert decision.floors[INF2] == 8, "the replicas that are being prepared must not be lowered for one pass"
+        assert decision.floors[INF2].replicas == 8, "the replicas that are being prepared must not be lowered for one pass"
 
 
 class TestModeOfTheIngress:
@@ -742,9 +742,11 @@ class TestFallback:
         made = change(with_scalers(snapshot(mode=Mode.CAPACITY)), TRN1, demand=Sample(2000, NOW))
         decision = _decision(made, _back())
         assert (decision.verb, decision.reason, decision.held_back) == (Verb.PREPARE, Reason.PREPARING_RETURN, Verb.FALLBACK)
-        assert decision.floors[INF2] == math.ceil(2000 * 0.40 / 105)
+        assert decision.floors[INF2].replicas == math.ceil(2000 * 0.40 / 105)
         assert decision.targets == CAPACITY_TARGETS
-        raised = replace(made, units={n: replace(o, scaler=scaler(n, min_replicas=decision.floors[n])) for n, o in made.units.items()})
+        raised = replace(
+            made, units={n: replace(o, scaler=scaler(n, min_replicas=decision.floors[n].replicas)) for n, o in made.units.items()}
+        )
         waiting = _decision(raised, _back())
         assert (waiting.verb, waiting.reason) == (Verb.PREPARE, Reason.WAITING_FOR_READY)
         assert "sd21-inf2 has 2 of the 8 ready replicas" in waiting.sentence
@@ -782,7 +784,7 @@ class TestFallback:
         made = change(with_scalers(snapshot(app, Mode.CAPACITY)), TRN1, demand=Sample(0, NOW))
         made = change(made, ready=0, desired=0, scaler=scaler(min_replicas=0))
         decision = _decision(made, _back())
-        assert (decision.verb, decision.floors[INF2]) == (Verb.PREPARE, 1)
+        assert (decision.verb, decision.floors[INF2].replicas) == (Verb.PREPARE, 1)
 
 
 class TestHold:

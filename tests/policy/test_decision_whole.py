@@ -10,8 +10,9 @@ from controller.policy import guards
 from controller.policy.case import Case
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
-from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
+from controller.policy.fleet.expected import noted_demand
+from controller.policy.fleet.planned import planned
 from controller.policy.model import (
     ActionKind,
     Mode,
@@ -26,7 +27,6 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.planned import planned
 from controller.policy.reasons import Reason
 from controller.policy.steady import MAX_NUDGES, _worthwhile
 from controller.policy.targets import cost_targets
@@ -124,8 +124,8 @@ def test_what_strategy_planned_would_run_follows_the_demand_of_earlier_days() ->
     kept, decision = decide(memory(demand_history=history), made)
     figures = Figures.of(made)
     evidence = assess(made, kept, figures.needed)
-    assert decision.planned == planned(made, figures, evidence, kept.demand_history)
-    assert decision.planned != planned(made, figures, evidence, None)
+    assert decision.planned == planned(made, figures, evidence, kept)
+    assert decision.planned != planned(made, figures, evidence, replace(kept, demand_history=None))
 
 
 def test_a_pass_that_finds_a_shortage_decides_as_the_next_one() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.expected_demand import SLOT_S
+from controller.policy.fleet.expected import SLOT_S
 from controller.policy.known_demand import known_everywhere, known_in_part
 from controller.policy.model import Application, Memory, Mode, PolicySettings, Sample, Snapshot, Strategy, Verb
 from controller.routing.conclusion import conclude
@@ -51,7 +51,7 @@ def test_a_value_that_is_no_count_of_requests_is_a_missing_one(value: float) -> 
 
     assert not known_everywhere(seen(NOW))
     before = conclude(memory(), seen(NOW)).memory
-    assert before.sinking == {}
+    assert not any(one.sinking for one in before.floors.values())
     assert written(conclude(before, seen(NOW + 600))) == {}
 
 

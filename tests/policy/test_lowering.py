@@ -131,8 +131,8 @@ def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
     seen = scaled(showing(COST_TARGETS, NOW), floor=5)
     _, decision = decide(memory(), seen)
     assert decision.evidence["sd21-inf2"].needed == 2
-    assert decision.floors["sd21-inf2"] == 2
-    assert decision.floors["sd21-trn1"] == 1
+    assert decision.floors["sd21-inf2"].replicas == 2
+    assert decision.floors["sd21-trn1"].replicas == 1
     after = {action.unit: action.after for action in plan(decision, seen).due}
     assert after["sd21-inf2"] == "2"
 
@@ -140,7 +140,7 @@ def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
 def test_a_floor_that_is_low_is_left_low() -> None:
     """Replicas are the scaler's business as long as nobody raised the floor."""
     _, decision = decide(memory(), scaled(showing(COST_TARGETS, NOW), floor=1))
-    assert decision.floors["sd21-inf2"] == 1
+    assert decision.floors["sd21-inf2"].replicas == 1
 
 
 def test_a_rule_that_somebody_else_changed_is_a_change() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.expected_demand import noted_demand
+from controller.policy.decide import decide
+from controller.policy.fleet.expected import noted_demand
 from controller.policy.hold import FLAP_WINDOW_S
 from controller.policy.memory import (
     KEPT_MODE_CHANGES,
@@ -29,6 +30,7 @@ from controller.policy.model import (
     PolicySettings,
     Proof,
     Return,
+    Sample,
     Shortage,
     Snapshot,
     Strategy,
@@ -362,12 +364,11 @@ def test_each_pass_notes_what_must_outlive_the_events(
 def test_demand_is_remembered_only_for_the_strategy_that_plans_with_it(strategy: Strategy) -> None:
     """A history of days in every ConfigMap would be paid for by everyone; one that stays after the strategy changed is stale."""
     made = snapshot(application(policy=PolicySettings(strategy=strategy)))
+    counted = replace(made, units={name: replace(one, demand=Sample(10.0, NOW)) for name, one in made.units.items()})
     before = noted_demand(None, NOW - 600, 40.0)
     planned = strategy is Strategy.PLANNED
-    assert _observed(memory(demand_history=before), made=made, demand=50.0).demand_history == (
-        noted_demand(before, NOW, 50.0) if planned else None
-    )
-    assert _observed(memory(demand_history=before), made=made).demand_history == (before if planned else None)
+    assert decide(memory(demand_history=before), counted)[0].demand_history == (noted_demand(before, NOW, 50.0) if planned else None)
+    assert decide(memory(demand_history=before), made)[0].demand_history == (before if planned else None)
 
 
 @pytest.mark.parametrize(

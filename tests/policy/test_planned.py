@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy import planned
 from controller.policy.decide import decide
-from controller.policy.expected_demand import SLOT_S, noted_demand
+from controller.policy.fleet.expected import SLOT_S, noted_demand
+from controller.policy.fleet.values import Damping, PlannedFleet
+from controller.policy.fleet.words import planned_words
 from controller.policy.model import (
     Application,
-    Damping,
     Held,
     Mode,
-    PlannedFleet,
     PolicySettings,
     Reservation,
     Sample,
@@ -23,9 +22,8 @@ from controller.policy.model import (
     Strategy,
     UnitObservation,
 )
-from controller.policy.planned import planned_words
 from controller.routing.conclusion import conclude
-from tests.policy.support import change, shortage
+from tests.policy.support import above_scaler, change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"
@@ -68,7 +66,7 @@ def test_it_acts_as_adaptive() -> None:
 
 def test_a_rising_demand_replaces_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit that shrinks for a moment would grow again soon, and what took its place for that moment would be paid until it is gone."""
-    monkeypatch.setattr(planned, "MAX_ABOVE_SCALER", 10.0)
+    above_scaler(monkeypatch, 10.0)
     app = _application(resilience_share=0.0)
     present = dict.fromkeys((unit.name for unit in app.units), 1)
     for demand in range(300, 2_700, 10):
@@ -88,7 +86,7 @@ def test_other_strategies_plan_nothing(strategy: Strategy) -> None:
 @pytest.mark.parametrize("age_s", [0.0, 180.0, -5.0])
 def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(age_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudWatch shows the demand of minutes ago: what is requested now serves a cold start from now, not from then."""
-    monkeypatch.setattr(planned, "MAX_ABOVE_SCALER", 10.0)
+    above_scaler(monkeypatch, 10.0)
     app, per_s, history = _application(resilience_share=0.0), 0.1, None
     for at in range(-3 * int(SLOT_S), 0, int(SLOT_S)):
         history = noted_demand(history, NOW + at, 1_000.0 + per_s * at)

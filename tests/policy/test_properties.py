@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from controller.policy.decide import decide
 from controller.policy.demand import ceiling, scaler_replicas, total_demand
+from controller.policy.fleet.offers import MAX_ABOVE_SCALER
+from controller.policy.floors import HELD_S
 from controller.policy.guards import DWELL_COST_S
 from controller.policy.karpenter_times import ICE_WINDOW_S
-from controller.policy.missing_metrics import HELD_S
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -31,7 +32,6 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
-from controller.policy.planned import MAX_ABOVE_SCALER
 from controller.policy.reasons import Reason
 from controller.policy.steady import DRAIN_S
 from controller.recording.stored import encode

@@ -208,8 +208,8 @@ def test_a_unit_that_may_have_no_replica_keeps_none() -> None:
     made = change(snapshot(app), INF2, ready=0, desired=0, deployment_ready=0, endpoints_ready=0)
     held = memory(demand_known_since=None, demand_missing_since=NOW - 60)
     for remembered in (memory(), held):
-        assert decide(remembered, with_scalers(made, min_replicas=0))[1].floors[INF2] == 0
-        assert decide(remembered, made)[1].floors[INF2] == 0
+        assert decide(remembered, with_scalers(made, min_replicas=0))[1].floors[INF2].replicas == 0
+        assert decide(remembered, made)[1].floors[INF2].replicas == 0
 
 
 WITHOUT_ONE = tuple(target for target in COST_TARGETS if target.service != SERVICES[1])

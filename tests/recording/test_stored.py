@@ -13,22 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.expected_demand import KEPT_OUTCOMES, RECENT, SLOTS, expected_demand
-from controller.policy.model import (
-    Cause,
-    Damping,
-    DemandHistory,
-    FloorBefore,
-    Margins,
-    Memory,
-    Mode,
-    ModeChange,
-    NotedDemand,
-    Outcome,
-    Return,
-    ScalerWrite,
-    UnitMemory,
-)
+from controller.policy.fleet.expected import KEPT_OUTCOMES, RECENT, SLOTS, expected_demand
+from controller.policy.fleet.values import Damping, DemandHistory, Margins, NotedDemand, Outcome
+from controller.policy.model import Cause, FloorMemory, Memory, Mode, ModeChange, Return, ScalerWrite, UnitMemory
 from controller.policy.reasons import Reason
 from controller.recording.stored import _MAX_TEXT as MAX_TEXT
 from controller.recording.stored import CodecError, decode, encode
@@ -50,7 +37,9 @@ changes = st.builds(
     dollars_after=st.none() | times,
 )
 writes = st.builds(ScalerWrite, times, shown, shown, counts)
-written = st.builds("{}/{}".format, shown, st.sampled_from(["floor", "target"]))
+floors = st.builds(FloorMemory, counts, st.none() | counts, due=st.booleans(), floor=st.none() | writes, target=st.none() | writes).filter(
+    lambda one: one != FloorMemory()
+)
 amounts = st.floats(0, 1e9)
 pairs = st.tuples(amounts, amounts)
 demands = st.builds(
@@ -83,11 +72,8 @@ memories = st.builds(
     reasserted_against=shown,
     demand_known_since=st.none() | times,
     demand_missing_since=st.none() | times,
-    scaler_writes=st.dictionaries(written, writes, max_size=3),
     demand_history=st.none() | demands,
-    found_floors=st.dictionaries(shown, counts, max_size=3),
-    floors_due=st.frozensets(shown, max_size=3),
-    floors_before=st.dictionaries(shown, st.builds(FloorBefore, counts, counts), max_size=3),
+    floors=st.dictionaries(shown, floors, max_size=3),
 )
 WHOLE = Memory(
     mode=Mode.CAPACITY,
@@ -111,13 +97,10 @@ WHOLE = Memory(
     reasserted_against="argocd",
     demand_known_since=23.0,
     demand_missing_since=24.0,
-    scaler_writes={"inf2/floor": ScalerWrite(25.0, "26", "27", 28)},
     demand_history=DemandHistory(
         (NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0), Margins((37.0, 38.0), (39.0, 40.0))
     ),
-    found_floors={"inf2": 37},
-    floors_due=frozenset({"inf2"}),
-    floors_before={"inf2-hpa": FloorBefore(2, 37)},
+    floors={"inf2-hpa": FloorMemory(37, 2, due=True, floor=ScalerWrite(25.0, "26", "27", 28), target=ScalerWrite(29.0, "30", "31", 32))},
 )
 """A memory without a default in any field."""
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
@@ -142,7 +125,7 @@ def _defaults(record: Any, path: str = "") -> Iterator[str]:
 
 def test_every_field_is_stored() -> None:
     """A field that is new and not stored would be lost at each restart. How long floors have been sinking begins anew on purpose."""
-    assert list(_defaults(WHOLE)) == ["sinking"]
+    assert list(_defaults(WHOLE)) == ["floors.sinking"]
     assert decode(encode(WHOLE)) == WHOLE
 
 
@@ -160,8 +143,8 @@ def test_what_is_stored_is_short_and_in_order() -> None:
     """Equal memories give equal bytes; what nobody has is not written."""
     text = encode(Memory())
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
-    assert "found_floors" not in text
-    assert "floors_due" not in text
+    assert "floors" not in text
+    assert json.loads(encode(Memory(floors={"inf2-hpa": FloorMemory(found=2)})))["floors"] == {"inf2-hpa": {"found": 2}}
     assert "demand_history" not in text
 
 
@@ -227,14 +210,15 @@ def test_a_text_that_is_shown_has_no_control_characters_and_an_end(text: str, re
     assert (change.detail, change.by) == (read, read)
 
 
-def test_a_write_to_a_scaled_object_has_a_number_of_a_known_field() -> None:
-    """The alert about a contested field shows both. A field that a later version writes is dropped alone."""
+def test_a_write_to_a_scaled_object_has_short_numbers() -> None:
+    """The alert about a contested field shows both. What a later version remembers besides is dropped alone."""
     raw = json.loads(encode(WHOLE))
     evil = "\x1b[2J" + "x" * 10_000
-    raw["scaler_writes"] |= {f"inf2/{evil}": raw["scaler_writes"]["inf2/floor"], "inf2/ceiling": {}}
-    raw["scaler_writes"]["inf2/floor"] |= {"before": evil, "after": evil}
-    ((field, write),) = decode(json.dumps(raw)).scaler_writes.items()
-    assert (field, len(write.before), write.before) == ("inf2/floor", 2000, write.after)
+    raw["floors"]["inf2-hpa"]["ceiling"] = {}
+    raw["floors"]["inf2-hpa"]["floor"] |= {"before": evil, "after": evil}
+    write = decode(json.dumps(raw)).floors["inf2-hpa"].floor
+    assert write is not None
+    assert (len(write.before), write.before) == (2000, write.after)
     assert write.before.startswith(" [2Jx")
 
 
@@ -354,9 +338,3 @@ def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:
     raw = json.loads(encode(kept))
     raw["mode_changes"].insert(0, {"at": 1.0, "to": "cost", "reason": "InventedLater", "detail": ""})
     assert decode(json.dumps(raw)) == kept
-
-
-def test_a_write_of_an_earlier_version_was_not_put_back() -> None:
-    """It had no counter."""
-    text = _stored(scaler_writes={"sd21-inf2/floor": {"at": 1_700_000_000.0, "before": "1", "after": "2"}})
-    assert decode(text).scaler_writes == {"sd21-inf2/floor": ScalerWrite(1_700_000_000.0, "1", "2", repeats=0)}

@@ -14,8 +14,8 @@ from controller.clock import ManualClock
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import decode
 from controller.objects import field_owners
-from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
-from controller.policy.reasons import Reason
+from controller.policy.model import Action, Claim, Decision, Mode, Snapshot, Verb
+from controller.policy.reasons import ClaimReason, Reason
 from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.kube_applier import KubeApplier
 from controller.signals.cluster import ClusterView
@@ -72,7 +72,7 @@ def actions(cluster: Cluster, **changes: object) -> tuple[Action, ...]:
         evidence={},
         guards=(),
         targets=CAPACITY_TARGETS,
-        floors={"sd21-g5-cuda": 4},
+        floors={"sd21-g5-cuda": Claim("sd21-g5-cuda", 4, ClaimReason.MISSING)},
         keda_targets={"sd21-g5-cuda": "45"},
     )
     return plan(replace(decision, **changes), observed(cluster)).due  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Final
 from controller.policy import text as words
 from controller.policy.metric_times import oldest_s
 from controller.policy.model import Application, Scaler, Unit
-from controller.policy.planned_floors import scale_out_s
+from controller.policy.strategies import part_of
 from controller.signals.workloads import DEFAULT_PERIOD_S
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, warning
@@ -68,7 +68,7 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
             "remove its annotation autoscaling.keda.sh/paused-scale-in if it has it; else set behavior.scaleDown.selectPolicy to Max, and "
             "stabilizationWindowSeconds to how long replicas shall stay",
         )
-    if scaler.scale_out_s < (waits_s := scale_out_s(observed.application.policy)):
+    if scaler.scale_out_s < (waits_s := part_of(observed.application.policy).scale_out_s(observed.application.policy)):
         yield warning(
             f"the HPA of ScaledObject {scaler.name} adds replicas after {scaler.scale_out_s:g} s: while those that planned floors ask for "
             "start, it adds others for the same requests, and both are paid",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.policy.model import Mode
-from controller.policy.planned_floors import scale_out_s
+from controller.policy.strategies import part_of
 from controller.policy.targets import keda_targets
 from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.parts import Object, manifest
@@ -31,7 +31,7 @@ def scaling(file: ApplicationFile, stack: StackFile, mode: Mode) -> Iterator[Obj
 def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name: str, target: str, authentication: str) -> Object:
     # A removed replica takes a cold start to return.
     behavior = {"scaleDown": {"stabilizationWindowSeconds": min(_LONGEST_STABILIZATION_S, round(unit.cold_start_s))}}
-    if waits_s := scale_out_s(file.to_policy().policy):
+    if waits_s := part_of(file.to_policy().policy).scale_out_s(file.to_policy().policy):
         behavior["scaleUp"] = {"stabilizationWindowSeconds": waits_s}
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.deployment},

@@ -9,26 +9,18 @@ ski-rental problem, Karlin et al. 1988). Where the HPA never removes replicas, f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from controller.policy.demand import ceiling
-from controller.policy.found_floors import least, replaceable
+from controller.policy.fleet.offers import families, refused
+from controller.policy.fleet.values import PlannedFleet
+from controller.policy.floors import as_stored, found, kept, remembered
 from controller.policy.known_demand import known_everywhere
 from controller.policy.ledger import placed
-from controller.policy.model import (
-    Memory,
-    PlannedFleet,
-    PolicySettings,
-    Scaler,
-    SinkingFloor,
-    Snapshot,
-    Unit,
-    UnitEvidence,
-    Verdict,
-)
-from controller.policy.planned import families, refused
+from controller.policy.model import Claim, FloorMemory, Memory, Scaler, SinkingFloor, Snapshot, Unit, UnitEvidence, Verdict
+from controller.policy.reasons import ClaimReason
 
 SCALE_OUT_S: Final = 180
 """How long an HPA should wait before it adds replicas beyond planned floors, seconds.
@@ -38,11 +30,6 @@ cheapest one is to carry (docs/decisions/0016-planned-fleet.md).
 """
 
 _NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers
-
-
-def scale_out_s(policy: PolicySettings) -> int:
-    """How long the HPAs of an application should wait before they add replicas, seconds; 0 where floors are not planned."""
-    return SCALE_OUT_S if policy.plans_floors else 0
 
 
 def window_s(unit: Unit, scaler: Scaler) -> float:
@@ -69,17 +56,16 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
         snapshot: What is observed.
         fleet: What is planned; None where the demand is not known.
     """
+    unsunk, floors = as_stored(memory), dict[str, FloorMemory]()
     if fleet is None or not fleet.followed or not known_everywhere(snapshot):
-        return replace(memory, sinking={}) if memory.sinking else memory
-    sinking = {}
+        return unsunk
     for unit in snapshot.application.units:
-        scaler = snapshot.units[unit.name].scaler
-        if scaler is not None and scaler.floor_ours and scaler.scale_in_s is not None:
-            wanted, window = _wanted(unit, snapshot, memory, fleet), memory.sinking.get(unit.name)
-            noted = _noted(window, wanted, scaler.min_replicas, snapshot.now, window_s(unit, scaler))
-            if noted is not None:
-                sinking[unit.name] = noted
-    return memory if sinking == memory.sinking else replace(memory, sinking=sinking)
+        scaler, known = snapshot.units[unit.name].scaler, remembered(memory, unit)
+        if scaler is not None and scaler.floor_ours and scaler.scale_in_s is not None and unit.scaled_object is not None:
+            wanted, length_s = _wanted(unit, snapshot, memory, fleet), window_s(unit, scaler)
+            window = _noted(known.sinking, wanted, scaler.min_replicas, snapshot.now, length_s)
+            floors[unit.scaled_object] = replace(known, sinking=window)
+    return kept(memory, {**unsunk.floors, **floors})
 
 
 def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, length_s: float) -> SinkingFloor | None:
@@ -90,17 +76,18 @@ def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, len
     return replace(window, highest=max(window.highest, wanted))
 
 
-def sinks_in_s(memory: Memory, snapshot: Snapshot) -> list[float]:
+def sinks_in_s(memory: Memory, snapshot: Snapshot) -> Iterator[float]:
     """Seconds until each window is over."""
-    return [
-        one.since + window_s(snapshot.application.unit(name), scaler) - snapshot.now
-        for name, one in memory.sinking.items()
-        if (scaler := snapshot.units[name].scaler) is not None
-    ]
+    for unit in snapshot.application.units:
+        scaler, window = snapshot.units[unit.name].scaler, remembered(memory, unit).sinking
+        if scaler is not None and window is not None:
+            yield window.since + window_s(unit, scaler) - snapshot.now
 
 
-def planned_floors(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet | None) -> dict[str, int]:
-    """The floors of cost mode that follow the cheapest fleet.
+def planned_claims(
+    snapshot: Snapshot, memory: Memory, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet | None
+) -> tuple[Claim, ...]:
+    """The claims of cost mode that follow the cheapest fleet.
 
     Args:
         snapshot: What is observed.
@@ -109,24 +96,24 @@ def planned_floors(snapshot: Snapshot, memory: Memory, evidence: Mapping[str, Un
         fleet: What is planned; None where the demand is not known: no floor changes then.
 
     Returns:
-        By unit, for units with a scaler that nobody paused; empty unless floors follow the fleet.
+        Of the units with a scaler that nobody paused; () unless floors follow the fleet.
     """
     if not snapshot.application.policy.plans_floors:
-        return {}
-    scalers = {
-        unit.name: scaler
-        for unit in snapshot.application.units
-        if (scaler := snapshot.units[unit.name].scaler) is not None and not scaler.paused
-    }
-    present = {name: scaler.min_replicas for name, scaler in scalers.items()}
+        return ()
+    seen = ((unit, snapshot.units[unit.name].scaler) for unit in snapshot.application.units)
+    scaled = [(unit, scaler) for unit, scaler in seen if scaler is not None and not scaler.paused]
+    present = {unit.name: Claim(unit.name, scaler.min_replicas, ClaimReason.FLEET_WAITS) for unit, scaler in scaled}
     if fleet is None or fleet.held:
-        return present
-    units = {name: snapshot.application.unit(name) for name in scalers}
-    floors = {name: _floor(unit, scalers[name], snapshot, memory, evidence[name], fleet) for name, unit in units.items()}
-    if not _carried(floors, snapshot, evidence, fleet):
+        return tuple(present.values())
+    claims = [_claim(unit, scaler, snapshot, memory, evidence[unit.name], fleet) for unit, scaler in scaled]
+    if not _carried({claim.unit: claim.replicas for claim in claims}, snapshot, evidence, fleet):
         # What would take over is not ready: nothing that serves may go.
-        floors = {name: max(floor, min(present[name], placed(snapshot.units[name]))) for name, floor in floors.items()}
-    return floors
+        serving = {name: min(one.replicas, placed(snapshot.units[name])) for name, one in present.items()}
+        claims = [
+            claim if claim.replicas >= serving[claim.unit] else replace(present[claim.unit], replicas=serving[claim.unit])
+            for claim in claims
+        ]
+    return tuple(claims)
 
 
 def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet) -> int:
@@ -136,22 +123,24 @@ def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet)
     for free (the canary rule of capacity mode). Else the refusals would grow old, and the whole part of the fleet would be asked for again.
     """
     probe = unit.name in fleet.missed and snapshot.application.policy.canary
-    wanted = max(fleet.fleet.replicas[unit.name] + probe, unit.min_replicas, least(memory, snapshot, unit))
+    wanted = max(fleet.fleet.replicas[unit.name] + probe, unit.min_replicas, found(memory, snapshot, unit))
     return min(wanted, ceiling(unit, snapshot.units[unit.name]))
 
 
-def _floor(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> int:
-    wanted, present = _wanted(unit, snapshot, memory, fleet), scaler.min_replicas
-    if wanted >= present:
-        return wanted if replaceable(memory, scaler, unit) else present
-    observed, window = snapshot.units[unit.name], memory.sinking.get(unit.name)
-    if window is None:
-        return present
-    sunk = snapshot.now - window.since >= window_s(unit, scaler)
-    most = min(present, window.highest) if sunk else present
+def _claim(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> Claim:
+    wanted, known, observed = _wanted(unit, snapshot, memory, fleet), remembered(memory, unit), snapshot.units[unit.name]
+    kept_now = Claim(unit.name, scaler.min_replicas, ClaimReason.FLEET_WAITS)
+    if wanted >= scaler.min_replicas:
+        # A floor of somebody else is replaced once it would be known after a crash right behind that: remembered in an earlier pass.
+        return Claim(unit.name, wanted, ClaimReason.FLEET) if scaler.floor_ours or known.found == scaler.min_replicas else kept_now
+    if known.sinking is None:
+        return kept_now
+    until, most = known.sinking.since + window_s(unit, scaler), scaler.min_replicas
+    if snapshot.now - known.sinking.since >= window_s(unit, scaler):
+        most = min(most, known.sinking.highest)
     if refused(judged) or observed.pool.at_limit:
         most = min(most, placed(observed))  # where no node can be had, those that have one: pods that wait are no reason to wait
-    return max(wanted, most)
+    return Claim(unit.name, wanted, ClaimReason.FLEET) if wanted >= most else Claim(unit.name, most, ClaimReason.FLEET_WAITS, until)
 
 
 def _carried(floors: Mapping[str, int], snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet) -> bool:

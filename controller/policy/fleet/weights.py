@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from controller.policy.model import Application, PlannedFleet
+from controller.policy.fleet.values import PlannedFleet
+from controller.policy.model import Application
 from controller.policy.rounding import least_overload
 
 

@@ -7,12 +7,13 @@ needs a cold start to come back. So where the demand was known before, missing m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.demand import ceiling
 from controller.policy.metric_times import believed_s
-from controller.policy.model import Memory, Scaler, Snapshot, UnitObservation
+from controller.policy.model import Claim, Memory, Snapshot
+from controller.policy.reasons import ClaimReason
 
 HELD_S: Final = 7200.0
 """How long replicas are held, seconds. Bounded, because an application without requests publishes no metrics either, and pays for the held
@@ -57,36 +58,24 @@ def missing_for_long(snapshot: Snapshot, memory: Memory) -> bool:
     return since is not None and memory.demand_known_since is None and since + HELD_S <= snapshot.now
 
 
-def held_replicas(snapshot: Snapshot, memory: Memory) -> dict[str, int]:
-    """The fewest replicas that each unit must keep while the demand is unknown.
-
-    Args:
-        snapshot: What is observed.
-        memory: Since when the metrics are missing.
-
-    Returns:
-        By unit, for units with a scaler; empty without a hold (`held_until`). See `_held`.
-    """
-    if held_until(snapshot, memory) <= snapshot.now:
-        return {}
-    known = memory.demand_known_since is not None
-    held = {}
-    for unit in snapshot.application.units:
-        observed = snapshot.units[unit.name]
-        if observed.scaler is not None:
-            held[unit.name] = min(_held(observed, observed.scaler, known=known), ceiling(unit, observed))
-    return held
-
-
-def _held(observed: UnitObservation, scaler: Scaler, *, known: bool) -> int:
-    """How many replicas of a unit are held.
+def claims(snapshot: Snapshot, memory: Memory) -> Iterator[Claim]:
+    """The replicas that each unit with a scaler must keep while the demand is unknown; none without a hold (`held_until`).
 
     It is the Deployment's spec.replicas, less the pods for which there is no capacity: a floor that counted them would be the only reason
     why they wait. Once the demand is known again, the floor that was raised stays and rises no more: the scaler adds replicas by its metric
     again, and they need no floor.
+
+    Args:
+        snapshot: What is observed.
+        memory: Since when the metrics are missing.
     """
-    desired = observed.desired or 0
-    if known:
-        return min(desired, scaler.min_replicas)
-    refused = observed.pool.failures or observed.pool.at_limit
-    return max(0, desired - len(observed.pending)) if refused else desired
+    until = held_until(snapshot, memory)
+    for name, observed in snapshot.units.items() if until > snapshot.now else ():
+        desired, scaler = observed.desired or 0, observed.scaler
+        if scaler is None:
+            continue
+        if memory.demand_known_since is not None:
+            desired = min(desired, scaler.min_replicas)
+        elif observed.pool.failures or observed.pool.at_limit:
+            desired = max(0, desired - len(observed.pending))
+        yield Claim(name, desired, ClaimReason.HELD, until)

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from controller.policy.fleet.values import Fleet, Needs
 
 MOST_NODES: Final = 300
 """Most nodes of one search. Where they do not suffice, the cheapest fleet found is returned, and `Fleet.least_cost` says how far from the
@@ -66,42 +68,6 @@ class Offer:
             if high > low:
                 yield (self.cost(high) - self.cost(low)) / (high - low), low, high
                 low = high
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a fleet must carry.
-
-    Attributes:
-        demand: Requests per metric period with headroom, all units together.
-        without_any: Requests per metric period that remain carried without any one family.
-    """
-
-    demand: float
-    without_any: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """Replicas of all units.
-
-    Attributes:
-        replicas: By unit, in the order of the offers.
-        price: US dollars per hour, without what is paid already.
-        cost: The same with the price of starts and stops, which the search makes as low as possible.
-        least_cost: The certificate: no fleet that meets the needs has a lower cost. Equal to `cost` where the search was complete.
-        carried: Requests per metric period that it carries.
-        left: Requests per metric period that it carries without a family, by family.
-        short: Whether the needs exceed what may be had. The fleet then carries as much of each as there is.
-    """
-
-    replicas: Mapping[str, int]
-    price: float
-    cost: float
-    least_cost: float
-    carried: float
-    left: Mapping[str, float]
-    short: bool
 
 
 def cheapest_fleet(offers: Sequence[Offer], needs: Needs, *, nodes: int = MOST_NODES) -> Fleet:
