@@ -238,6 +238,7 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 	@$(RUN)/python -m failover_setup.schema
 	@$(RUN)/python -m failover_analysis.report.schema
 	@$(RUN)/python -m tests.analysis.report.golden_report
+	@$(RUN)/python -m tools.architecture_docs
 	@$(RUN)/python -m tools.policy_docs
 	@$(RUN)/python -m tools.situation_docs
 	@$(RUN)/python -m tools.doctor_docs

@@ -27,6 +27,7 @@ from functools import partial
 from typing import Final
 
 from controller.policy.conclusion import Conclusion
+from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Application,
     Backend,
@@ -143,10 +144,10 @@ class _World:
         refused = Refusal(
             claim="claim",
             pool="cheap",
-            at=now - 2 * self.application.policy.replacement_hold_s,  # long enough ago to be judged
+            at=now - 2 * REPLACEMENT_HOLD_S,  # long enough ago to be judged
             cause=Cause.CAPACITY,
             attempt=f"{now:.0f}",
-            seen=now - 2 * self.application.policy.replacement_hold_s,
+            seen=now - 2 * REPLACEMENT_HOLD_S,
             instance_types=("cheap",),
             codes=(ALL_UNAVAILABLE,),
         )

@@ -34,10 +34,9 @@ from failover_harness.control_plane.binaries import (
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_testbed.loopback import unproxied
 from tests import tiers
-from tests.support import closing, old_plan
+from tests.support import closing
 from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
-old_plan.compare()
 gc.disable()  # until all tests are collected: to go through thousands of them again and again takes a fifth of that time
 
 # A profile of the person who runs the tests must not get between them and the emulated AWS.

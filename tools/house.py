@@ -37,7 +37,7 @@ HOUSES: Final = {"controller": ROOT / "controller", "failover_setup": ROOT / "se
 SERVICE: Final = "controller.service.wiring"
 """The running service imports this module, and everything else through it."""
 ANNOTATION: Final = "alb.ingress.kubernetes.io"
-ACTION_TEXT: Final = frozenset({"PREFIX", "action_key", "format_action", "parse_action", "same_routing", "mode_of"})
+ACTION_TEXT: Final = frozenset({"PREFIX", "action_key", "format_action", "parse_action"})
 """Names that give or take the key or the text of the routing annotation: who imports one of them knows the annotation."""
 
 _UNSEEN: Final = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -60,21 +60,21 @@ class Source:
     text: str
 
     @cached_property
-    def tree(self) -> ast.Module:
-        """Its syntax tree."""
-        return ast.parse(self.text)
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of its syntax tree."""
+        return tuple(ast.walk(ast.parse(self.text)))
 
-    @property
+    @cached_property
     def statements(self) -> int:
         """Statements, docstrings included."""
-        return sum(isinstance(node, ast.stmt) for node in ast.walk(self.tree))
+        return sum(isinstance(node, ast.stmt) for node in self.nodes)
 
-    @property
+    @cached_property
     def code_lines(self) -> int:
         """Lines with code: neither blank, nor a comment, nor part of a string that stands alone."""
         strings = {
             (node.lineno, node.col_offset)
-            for node in ast.walk(self.tree)
+            for node in self.nodes
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         }
         lines: set[int] = set()
@@ -86,7 +86,7 @@ class Source:
     def imported(self, modules: AbstractSet[str]) -> set[str]:
         """Which of these modules its imports name, also those inside functions. A name of a package may be a module of it."""
         named: set[str] = set()
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 named.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -96,7 +96,7 @@ class Source:
 
     def imported_names(self) -> set[str]:
         """The names that it takes from other modules."""
-        return {alias.name for node in ast.walk(self.tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        return {alias.name for node in self.nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
 
 
 def sources(package: str, folder: Path) -> list[Source]:
@@ -133,24 +133,21 @@ def reached(graph: Graph, start: str) -> set[str]:
 
 def floors(graph: Graph) -> int:
     """Modules on the longest chain of imports. Those that import each other in a circle are on it together."""
-    whole = {name: _circle(graph, name) for name in graph}
+    below = {name: _below(graph, name) for name in graph}
+    whole = {name: frozenset({name} | {other for other in below[name] if name in below[other]}) for name in graph}
     heights: dict[frozenset[str], int] = {}
 
     def height(circle: frozenset[str]) -> int:
         if circle not in heights:
-            below = {whole[other] for name in circle for other in graph[name]} - {circle}
-            heights[circle] = len(circle) + max(map(height, below), default=0)
+            carrying = {whole[other] for name in circle for other in graph[name]} - {circle}
+            heights[circle] = len(circle) + max(map(height, carrying), default=0)
         return heights[circle]
 
     return max(map(height, whole.values()), default=0)
 
 
-def _circle(graph: Graph, name: str) -> frozenset[str]:
-    """A module, and those that it imports and that import it."""
-    return frozenset({name} | {other for other in _below(graph, name) if name in _below(graph, other)})
-
-
 def _below(graph: Graph, name: str) -> set[str]:
+    """All modules that a module imports, over any number of steps."""
     found: set[str] = set()
     waiting = [*graph[name]]
     while waiting:
@@ -163,16 +160,14 @@ def _below(graph: Graph, name: str) -> set[str]:
 
 def members(files: Iterable[Source], name: str) -> int:
     """Fields or members of the class of that name."""
-    classes = [node for file in files for node in ast.walk(file.tree) if isinstance(node, ast.ClassDef) and node.name == name]
+    classes = [node for file in files for node in file.nodes if isinstance(node, ast.ClassDef) and node.name == name]
     return sum(isinstance(line, ast.Assign | ast.AnnAssign) for found in classes for line in found.body)
 
 
 def calls(files: Iterable[Source], name: str) -> int:
     """How often a function or class is called by its name."""
     return sum(
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
-        for file in files
-        for node in ast.walk(file.tree)
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name for file in files for node in file.nodes
     )
 
 
@@ -265,12 +260,18 @@ def sizes() -> list[Figure]:
         Figure("fields of Memory", 28, members(policy, "Memory"), 20),
         Figure("reasons", 46, members(policy, "Reason")),
         Figure("places that make alerts", 34, calls(everything, "Alert")),
-        Figure("files that say Ingress", 82, sum("ingress" in file.text or "Ingress" in file.text for file in everything)),
-        Figure("files that know the annotation", 18, sum(_knows_the_annotation(file) for file in everything), 4),
+        Figure("files that say Ingress", 82, sum(map(says_ingress, everything))),
+        Figure("files that know the annotation", 18, sum(map(knows_the_annotation, everything)), 4),
     ]
 
 
-def _knows_the_annotation(file: Source) -> bool:
+def says_ingress(file: Source) -> bool:
+    """Whether a file names the kind of the routing object, in code or in words."""
+    return "ingress" in file.text or "Ingress" in file.text
+
+
+def knows_the_annotation(file: Source) -> bool:
+    """Whether a file knows the annotation that holds the routing action of an Ingress, or its text."""
     return ANNOTATION in file.text or not ACTION_TEXT.isdisjoint(file.imported_names())
 
 

@@ -169,7 +169,7 @@ def walk() -> Walked:
     threading.setprofile(tracer.profile)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            settings = settings_for(write_application(Path(folder), replacementHoldSeconds=0))
+            settings = settings_for(write_application(Path(folder)))
             with running(Service(settings, cluster.session(Path(folder)), clock)) as service:
                 wait_for("the first decision", lambda: bool(service.controller.views()))
                 cluster.pend("sd21-inf2", 2)

@@ -86,7 +86,7 @@ class ApplicationObserver:
         self._external.poll_capacity(chosen)
         self._external.poll_offerings()
         self._external.poll_prices(chosen)
-        observer = ClusterObserver(self._view, self._external, lambda: health, clock, watch_budget_s=settings.freshness.watch_s)
+        observer = ClusterObserver(self._view, self._external, lambda: health, clock)
         observer.configure(self._applications)
         found, contradict = {}, False
         for application in chosen:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from controller.cli.common import Options
+from controller.cli.published import absence, overdue, read_status, remedy
 from controller.cli.selection import only, select
 from controller.clients.kube import MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
@@ -32,9 +33,7 @@ from controller.routing.annotations import (
     PINNED_UNTIL,
 )
 from controller.routing.kinds import routing_port
-from controller.service.configured import absence, remedy
 from controller.service.override_words import pause_words
-from controller.service.status import overdue, read_status
 
 _MANAGER: Final = "failoverctl-cli"
 _TRIES: Final = 5

@@ -52,7 +52,7 @@ def open_session(settings: Settings) -> KubeSession:
         ConfigError: There is no usable configuration.
     """
     kube = settings.kubernetes
-    return connect(kubeconfig=kube.kubeconfig, context=kube.context, connect_s=kube.connect_timeout_s, read_s=kube.read_timeout_s)
+    return connect(kubeconfig=kube.kubeconfig, context=kube.context)
 
 
 def load_applications(settings: Settings) -> Mapping[str, Application]:

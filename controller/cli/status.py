@@ -15,6 +15,7 @@ import click
 from controller import foreign, objects
 from controller.cli.common import Options, show
 from controller.cli.observe import ApplicationObserver, Observation
+from controller.cli.published import Published, difference, overdue, read_status, remedy
 from controller.cli.replicas import Replicas, read_replicas
 from controller.cli.screen import Changes, Screen
 from controller.cli.selection import Selection, select
@@ -46,10 +47,8 @@ from controller.policy.shares import asked_shares, shown_shares
 from controller.policy.strategies import part_of
 from controller.service.application_status import floor_document, price_document
 from controller.service.configured import KEY as CONFIGURED
-from controller.service.configured import difference, remedy
 from controller.service.explanation import floors_text, next_step
 from controller.service.override_words import pause_words, pin_words
-from controller.service.status import Published, overdue, read_status
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0

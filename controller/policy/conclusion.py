@@ -71,10 +71,9 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
     kept = memory if kept == memory else kept  # so that all who hold an application's memory hold one object
     if further := tuple(alerts):
         decision = replace(decision, alerts=(*decision.alerts, *further))
-    policy, now = snapshot.application.policy, snapshot.now
-    made = plan(decision, snapshot)
+    now, made = snapshot.now, plan(decision, snapshot)
     if kept.floors:
-        made = floors.deferred(made, kept, policy, now)
-        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *floors.again_s(made, kept, policy, now)))
+        made = floors.deferred(made, kept, now)
+        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *floors.again_s(made, kept, now)))
         made = replace(made, decision=decision)
     return Conclusion(memory, snapshot, decision, made, kept)

@@ -18,6 +18,7 @@ from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.forward_action import mode_of, unused_action
 from controller.policy.hold import break_even_s
+from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
 from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
@@ -154,8 +155,7 @@ def _decide_in_mode(mode: Mode, case: Case) -> Decision:
     step = present_step(mode, case) + 1
     if found.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
         return checked_within(_advanced(step, found, asked, case, answers), rollback_s)
-    changed = made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
-    return replace(changed, flap_window_s=case.snapshot.application.policy.flap_window_s)
+    return made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
 
 
 def _asked(target: Mode, found: Triggered, case: Case) -> Case:
@@ -205,13 +205,12 @@ def _degraded(snapshot: Snapshot) -> tuple[str, ...]:
 
 def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[float]:
     """Times at which evidence changes by age alone."""
-    policy, now = snapshot.application.policy, snapshot.now
-    waits = []
+    now, waits = snapshot.now, []
     for observed in snapshot.units.values():
         for refusal in observed.pool.failures:
             create_error = refusal.source == "create-error"
-            waits.append((refusal.at + policy.create_error_s if create_error else refusal.seen + policy.replacement_hold_s) - now)
+            waits.append((refusal.at + CREATE_ERROR_S if create_error else refusal.seen + REPLACEMENT_HOLD_S) - now)
     waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
-    waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
+    waits += [judged.demand_since + HARD_DEMAND_S - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]
     return waits

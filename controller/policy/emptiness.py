@@ -42,7 +42,7 @@ def _gone(service: str, snapshot: Snapshot, changed_at: float | None) -> str:
     if ready == 0:
         return f"Service {service} has no ready endpoint"
     settled = changed_at is None or snapshot.now - changed_at >= SETTLED_S
-    unbound = snapshot.routing.bound is not None and service in snapshot.application.services and service not in snapshot.routing.bound
+    unbound = ready is not None and snapshot.routing.bound is not None and service not in snapshot.routing.bound
     return f"Service {service} has no target group" if unbound and settled else ""
 
 

@@ -15,11 +15,12 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.absorption import Absorption
-from controller.policy.availability import known_targets
+from controller.policy.availability import HEALTHY_SHARE, known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.emptiness import empty, endpoints
 from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import HOUR_S, changes_within_an_hour
 from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
@@ -28,6 +29,9 @@ from controller.policy.reservations import ending_details
 from controller.policy.weights import carries, follows_ready
 
 Guard = Callable[[Case], GuardResult]
+
+# Shortest stay in cost mode, seconds. Short, because a failover protects users.
+DWELL_COST_S: Final = 60.0
 
 _SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 
@@ -119,12 +123,12 @@ def cause(case: Case) -> GuardResult:
     policy, now = case.snapshot.application.policy, case.snapshot.now
     for name in case.subject:
         judged = case.evidence[name]
-        old = judged.demand_since is not None and now - judged.demand_since >= policy.hard_demand_s
+        old = judged.demand_since is not None and now - judged.demand_since >= HARD_DEMAND_S
         if judged.cause in policy.trip_causes or (judged.cause is Cause.CONFIG and old):
             return _pass("cause", str(judged.cause))
     judged = case.evidence[case.subject[0]]
     ages = judged.cause is Cause.CONFIG and judged.demand_since is not None
-    old_at = (judged.demand_since or 0.0) + policy.hard_demand_s if ages else None
+    old_at = (judged.demand_since or 0.0) + HARD_DEMAND_S if ages else None
     return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, opens_at=old_at, cause=str(judged.cause), codes=text.listing(judged.codes))
 
 
@@ -265,7 +269,7 @@ def _unhealthy(case: Case, serving: Sequence[str]) -> str:
     # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
     for service in serving if case.saves else ():
         _, ready = endpoints(case.snapshot, service)
-        needed = math.ceil(case.snapshot.application.policy.healthy_share * (ready or 0))
+        needed = math.ceil(HEALTHY_SHARE * (ready or 0))
         if healthy.get(service, needed) < needed:
             return f"{healthy[service]} target(s) of {service} are healthy at the load balancer, {needed} are needed"
     return ""
@@ -310,7 +314,7 @@ def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
 def dwell(case: Case) -> GuardResult:
     """The present mode must have lasted its minimum time."""
     policy = case.snapshot.application.policy
-    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else policy.dwell_cost_s
+    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else DWELL_COST_S
     until = case.memory.mode_since + least
     if (left := case.remaining(until)) > 0:
         return _hold("dwell", Reason.DWELL, case, opens_at=until, mode=str(case.mode), remaining=text.duration(left))
@@ -339,7 +343,7 @@ def could_trip(case: Case, name: str) -> bool:
     if why in policy.trip_causes or why is not Cause.CONFIG:
         return why in policy.trip_causes
     caused = known is not None and known.proven_at is not None and known.proven_at <= case.memory.mode_since
-    return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= policy.hard_demand_s)
+    return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= HARD_DEMAND_S)
 
 
 def lasting_shortages(case: Case) -> frozenset[str]:

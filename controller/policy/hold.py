@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from controller.policy.figures import Figures
 from controller.policy.model import Application, Memory, Mode, Snapshot
 from controller.policy.reasons import Reason
 from controller.policy.weights import cost_per_request, price_ratio
+
+# A failover within this time after the last fallback is a flap and doubles the hold, seconds: docs/research/evaluation.md found two hours
+# best or near best at every price. For as long it counts that another writer put back what was written.
+FLAP_WINDOW_S: Final = 7_200.0
+
+_REASSERT_BASE_S: Final = 10.0
+# So two writers that keep undoing each other's edits change the load balancer at most 150 times a day.
+_REASSERT_MAX_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,16 @@ def break_even_s(application: Application, weights: Mapping[str, int], returning
     return min(policy.hold_max_s, doubled)
 
 
-def level_after_failover(memory: Memory, now: float, flap_window_s: float) -> int:
-    """The doubling level once a failover happens at `now`: one more if the last fallback was within the flap window, else none.
+def level_after_failover(memory: Memory, now: float) -> int:
+    """The doubling level once a failover happens at `now`: one more if the last fallback was within `FLAP_WINDOW_S`, else none.
 
     Traffic that left a Service with nothing behind it was no fallback: it said nothing of capacity.
     """
     fallbacks = (one.at for one in memory.mode_changes if one.to is Mode.COST and one.reason is not Reason.NOTHING_ANSWERS)
     last_fallback = max(fallbacks, default=None)
-    return memory.hold_level + 1 if last_fallback is not None and now - last_fallback < flap_window_s else 0
+    return memory.hold_level + 1 if last_fallback is not None and now - last_fallback < FLAP_WINDOW_S else 0
+
+
+def reassert_pause_s(repeats: int) -> float:
+    """How long a foreign edit stands before it is undone again, seconds; doubled each time."""
+    return min(_REASSERT_MAX_S, _REASSERT_BASE_S * 2.0 ** min(repeats, 16))

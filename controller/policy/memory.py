@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.floors import made_due, noticed
-from controller.policy.hold import level_after_failover
+from controller.policy.hold import FLAP_WINDOW_S, level_after_failover
 from controller.policy.model import (
     Decision,
     Memory,
@@ -197,7 +197,7 @@ def _shown(changes: tuple[ModeChange, ...], at: float) -> tuple[ModeChange, ...]
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     """Forgets the re-assertions once nobody has changed the routing action for a flap window."""
-    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < snapshot.application.policy.flap_window_s:
+    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < FLAP_WINDOW_S:
         return memory
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
@@ -235,7 +235,7 @@ def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_
 def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float, scaled_objects: Iterable[str]) -> Memory:
     level = changed.hold_level
     if decision.verb is Verb.FAILOVER:
-        level = level_after_failover(changed, now, decision.flap_window_s)
+        level = level_after_failover(changed, now)
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.

@@ -115,38 +115,22 @@ class PolicySettings:
     trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
     failover_utilization: float = 1.1
     patience_s: float = 10.0
-    ice_window_s: float = 360.0
-    ice_cache_s: float = 180.0
-    replacement_hold_s: float = 3.0
-    hard_demand_s: float = 240.0
-    create_error_s: float = 60.0
     quiet_s: float = 600.0
-    dwell_cost_s: float = 60.0
     dwell_capacity_s: float = 600.0
     flips_per_hour: int = 4
     hold_min_s: float = 300.0
     hold_max_s: float = 14_400.0
-    flap_window_s: float = 7_200.0
-    require_initialized: bool = False
     canary: bool = True
-    error_ratio_limit: float = 0.01
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
     capacity_weights: CapacityWeights = CapacityWeights.READY
-    healthy_share: float = 0.5
     return_steps: int = 1
     return_step_s: float = 120.0
     verify_alert_s: float = 60.0
-    nudge_s: float = 120.0
     rollback_s: float = 0.0
-    drain_s: float = 120.0
-    reassert_base_s: float = 10.0
-    reassert_max_s: float = 600.0
     allow_unsafe_switch: bool = False
-    planned_headroom: float = field(default=0.0, metadata=OF_PLANNED)
     resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
     planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
-    planned_max_above_scaler: float = field(default=0.5, metadata=OF_PLANNED)
 
     @property
     def plans_floors(self) -> bool:
@@ -921,7 +905,6 @@ class Decision:
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
     floors: Mapping[str, Claim] = field(default_factory=dict)  # the highest claim by unit: its replicas are the wanted minReplicaCount
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
-    flap_window_s: float = 0.0  # of a failover: how soon after a fallback it counts as a flap
     lowering_allowed: bool = False  # verified and drained: floors may sink
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.forward_action import same_routing
+from controller.policy.hold import reassert_pause_s
 from controller.policy.known_demand import metrics_awaited
 from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.metric_times import shown_s
@@ -22,6 +23,13 @@ from controller.policy.strategies import part_of
 from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, return_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
+
+# How long the load balancer's rules may differ from the action before an annotation makes the load-balancer controller reconcile again,
+# seconds: twice as long as before the alert, so that a controller that is merely throttled is left alone.
+NUDGE_S: Final = 120.0
+
+# From verification until the other side may scale down, seconds: it avoided the 503s that were reported with 30 (docs/research/alb.md).
+DRAIN_S: Final = 120.0
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
@@ -284,10 +292,9 @@ def _never_written(case: Case) -> bool:
 
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers, writer: str) -> Decision:
     """The decision to restore an action that somebody else changed or deleted, after a pause that grows each time."""
-    routing, policy, memory = case.snapshot.routing, case.snapshot.application.policy, case.memory
+    routing, memory = case.snapshot.routing, case.memory
     details = {"mode": str(mode), "writer": writer}
-    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16))
-    left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + pause)
+    left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + reassert_pause_s(memory.reasserts))
     if left > 0:
         details["remaining"] = text.duration(left)
         return checked_within(made(mode, Verb.HOLD, Reason.REASSERT_BACKOFF, details, case, (), answers), left)
@@ -330,13 +337,13 @@ def _nudge_in_s(case: Case) -> float:
     Returns:
         0 where its time is over; infinite where no nudge is due.
     """
-    routing, memory, pause = case.snapshot.routing, case.memory, case.snapshot.application.policy.nudge_s
+    routing, memory = case.snapshot.routing, case.memory
     seen = routing.verification
-    if pause <= 0 or memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
+    if memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
         return math.inf
     if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied or seen.action != routing.action:
         return math.inf
-    return case.remaining((memory.nudged_at or memory.unverified_since) + pause * 2.0**memory.nudges)
+    return case.remaining((memory.nudged_at or memory.unverified_since) + NUDGE_S * 2.0**memory.nudges)
 
 
 def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
@@ -452,5 +459,5 @@ def _lowering_in_s(case: Case) -> float:
         return math.inf
     if memory.changed_at is None:
         return 0.0
-    drain = max(policy.drain_s, policy.stickiness_cost_s, policy.stickiness_capacity_s, memory.sticky_s)
+    drain = max(DRAIN_S, policy.stickiness_cost_s, policy.stickiness_capacity_s, memory.sticky_s)
     return math.inf if memory.verified_at is None else case.remaining(memory.verified_at + drain)

@@ -14,7 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from controller.foreign import shown
 from controller.policy.fleet.expected import SLOTS
-from controller.policy.floors import as_stored
 from controller.policy.model import Memory
 from controller.policy.reasons import Reason
 
@@ -35,7 +34,7 @@ class CodecError(ValueError):
 
 def encode(memory: Memory) -> str:
     """Writes a memory, without `FloorMemory.sinking`; equal memories give equal text."""
-    written = _MEMORY.dump_python(as_stored(memory), mode="json", exclude_defaults=True)
+    written = _MEMORY.dump_python(memory, mode="json", exclude_defaults=True, exclude={"floors": {"__all__": {"sinking"}}})
     return json.dumps({"version": VERSION, **written}, sort_keys=True, separators=(",", ":"))
 
 
@@ -85,13 +84,18 @@ def _bounded(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any JSON
 
 
 def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without what another version alone understands: a reason, another division of the day."""
+    """The fields without what another version alone understands: a reason, another division of the day.
+
+    The version before stored of a ScaledObject only what its raised floor had replaced.
+    """
     known = dict(raw)
     if isinstance(changes := raw.get("mode_changes"), list):
         known["mode_changes"] = [one for one in changes if not isinstance(one, dict) or str(one.get("reason", "")) in {"", *_REASONS}]
-    if "floors" not in raw and isinstance(before := raw.get("floors_before"), dict):  # by ScaledObject, as an earlier version wrote them
-        pairs = {name: pair for name, pair in before.items() if isinstance(pair, list) and [type(one) for one in pair] == [int, int]}
-        known["floors"] = {name: {"raised_from": least, "found": found} for name, (least, found) in pairs.items()}
+    if isinstance(before := raw.get("floors_before"), dict):
+        known.setdefault(
+            "floors",
+            {name: dict(zip(("raised_from", "found"), one, strict=False)) for name, one in before.items() if isinstance(one, list)},
+        )
     season = history.get("season") if isinstance(history := raw.get("demand_history"), dict) else None
     if isinstance(season, list) and len(season) != SLOTS:
         del known["demand_history"]

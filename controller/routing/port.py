@@ -120,6 +120,9 @@ class RoutingPort(Protocol):
             for none. With a problem the targets are empty.
         """
 
+    def field(self, application: Application) -> str:
+        """The name of the field that holds the routing action, for people."""
+
     def owned(self, application: Application) -> str:
         """The JSON pointer to the field that holds the routing action, which a GitOps tool must leave alone."""
 

@@ -609,7 +609,9 @@ class Watches:
         idle_s: See `Watch`.
     """
 
-    def __init__(self, session: KubeSession, view: ClusterView, clock: Clock, *, cluster_wide: bool, timeout_s: int, idle_s: float) -> None:
+    def __init__(
+        self, session: KubeSession, view: ClusterView, clock: Clock, *, cluster_wide: bool, timeout_s: int = 300, idle_s: float = 90.0
+    ) -> None:
         self._session, self._view, self._clock = session, view, clock
         self._cluster_wide, self._timeout_s, self._idle_s = cluster_wide, timeout_s, idle_s
         self._lock = threading.Lock()

@@ -105,7 +105,6 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         rules=asked.rules,
         target_groups=bound.of(application.namespace, application.route.name, asked.group) if bound is not None else None,
         ready=_ready(application, _services(application, routing.targets), view),
-        healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),
         ports=asked.ports,
     )

@@ -1,6 +1,6 @@
 """Generates the JSON schemas and the tables of ``docs/configuration.md`` from the models.
 
-``python -m failover_setup.schema`` (``make schema``), run in the repository root, writes them; a test fails if they are out of date.
+``python -m failover_setup.schema`` (``make docs``), run in the repository root, writes them; a test fails if they are out of date.
 """
 
 from __future__ import annotations

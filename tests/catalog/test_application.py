@@ -312,24 +312,6 @@ class TestRefused:
                 id="hold bounds",
             ),
             pytest.param(
-                {("spec", "policy", "reassertBaseSeconds"): 601},
-                "spec.policy.reassertBaseSeconds",
-                "reassertMaxSeconds",
-                id="reassert bounds",
-            ),
-            pytest.param(
-                {("spec", "policy", "iceWindowSeconds"): 300},
-                "spec.policy.iceWindowSeconds",
-                "at least twice iceCacheSeconds",
-                id="ICE window",
-            ),
-            pytest.param(
-                {("spec", "policy", "hardDemandSeconds"): 180},
-                "spec.policy.hardDemandSeconds",
-                "more than iceCacheSeconds",
-                id="hard demand",
-            ),
-            pytest.param(
                 {
                     ("spec", "policy", "strategy"): "planned",
                     ("spec", "policy", "plannedMode"): "live",

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from controller.cli.explain import explanation_lines
+from controller.cli.explanation import explain
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.replicas import Lapsed, Replicas
@@ -35,7 +36,6 @@ from controller.policy.model import (
 from controller.routing.conclusion import conclude
 from controller.service.application_status import json_object
 from controller.service.controller import View
-from controller.service.explanation import explain
 from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused

@@ -57,12 +57,10 @@ _AGAIN_S: Final = 3.0  # more than the 2 s within which NodeClaims count as one 
 _CONDITIONS: Final = ("Launched", "Registered", "Initialized", "Ready")
 QUICK: Final[Mapping[str, Any]] = {
     "patienceSeconds": 0,
-    "dwellCostSeconds": 0,
     "dwellCapacitySeconds": 0,
     "quietSeconds": 2,
     "holdMinSeconds": 0,
     "holdMaxSeconds": 0,
-    "replacementHoldSeconds": 1,
 }
 """A policy with short waits, because the API server's time cannot be accelerated."""
 

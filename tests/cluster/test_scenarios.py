@@ -15,11 +15,14 @@ from controller.clients.kube import INGRESSES
 from controller.errors import Conflict, Unavailable
 from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
+from controller.signals.cluster import Watches
+from controller.signals.observer import ClusterObserver
 from failover_harness.waiting import wait_for
 from tests.cluster.processes import run_controller
 from tests.cluster.proxy import Proxy
 from tests.cluster.stack import Stack, moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
+from tests.support.constants import set_constant
 
 COST, CAPACITY = format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0)
 OUTAGE_S = 60.0
@@ -100,10 +103,12 @@ def _wait_for_the_shortage(service: Service) -> None:
 
 
 @pytest.mark.parametrize("how", ["reapply", "update"], ids=["server-side apply by force", "update of the whole object"])
-def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: str) -> None:
+def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GitOps tool keeps restoring the action of cost mode: the controller backs off, and an alert names the tool."""
     foreign: Callable[[str, str], None] = getattr(stack, how)
-    with stack.controller(policy={"reassertBaseSeconds": 2, "reassertMaxSeconds": 8}):
+    set_constant(monkeypatch, "_REASSERT_BASE_S", 2.0)
+    set_constant(monkeypatch, "_REASSERT_MAX_S", 8.0)
+    with stack.controller():
         stack.shortage()
         wait_for("capacity mode", lambda: stack.action() == CAPACITY)
         begin, start, undone = moment(), time.monotonic(), 0
@@ -131,9 +136,10 @@ def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: st
 # --- the API server goes away -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) -> None:
+def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed for a minute between the refusal and the decision: the failover follows once it is back, exactly once."""
-    with stack.controller(policy={"replacementHoldSeconds": HOLD_S}) as service:
+    set_constant(monkeypatch, "REPLACEMENT_HOLD_S", HOLD_S)
+    with stack.controller() as service:
         stack.shortage()
         _wait_for_the_shortage(service)
         with stack.plane.killed():
@@ -148,10 +154,12 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
     assert [text for reason, text in stack.events() if "cannot be observed" in text] == []
 
 
-def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack: Stack) -> None:
+def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paused for a minute, so that connections hang: signals become stale, the controller holds and reports it, and then continues."""
-    settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
-    with stack.controller(policy={"replacementHoldSeconds": HOLD_S}, **settings) as service:
+    monkeypatch.setitem(Watches.__init__.__kwdefaults__ or {}, "idle_s", 12.0)
+    monkeypatch.setitem(ClusterObserver.__init__.__kwdefaults__ or {}, "watch_budget_s", 30.0)
+    set_constant(monkeypatch, "REPLACEMENT_HOLD_S", HOLD_S)
+    with stack.controller() as service:
         stack.shortage()
         _wait_for_the_shortage(service)
         with stack.plane.frozen():

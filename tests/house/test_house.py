@@ -66,3 +66,12 @@ def test_nothing_is_counted_as_zero_because_it_was_not_found() -> None:
     assert house.sources("controller", Path("nowhere")) == []
     found = [*house.sizes(), *house.surface()]
     assert [figure.name for figure in found if figure.now == 0 and figure.before] == []
+
+
+def test_the_controller_and_its_commands_reach_nothing_that_sets_up_or_proves() -> None:
+    """By imports anywhere in a module, also those inside functions: neither may be needed in the image."""
+    files = [file for package, folder in house.HOUSES.items() for file in house.sources(package, folder)]
+    graph = house.import_graph(files)
+    for start in (house.SERVICE, "controller.cli.run", "controller.cli.main"):
+        reached = house.reached(graph, start)
+        assert {name.partition(".")[0] for name in reached} == {"controller"}, start

@@ -15,6 +15,7 @@ FOLDERS = ("controller", "setup", "proof", "research", "benchmarks", "tools")
 
 CONCLUSION, PASS = "controller/policy/conclusion.py", "controller/service/application_pass.py"
 STEPS = {
+    "controller.policy.conclusion.conclude": {"controller/policy/forecast.py", "controller/routing/conclusion.py"},
     "controller.policy.decide.decide": {CONCLUSION},
     "controller.policy.plan.plan": {CONCLUSION},
     "controller.policy.memory.applied": {CONCLUSION, PASS},  # the pass itself: for an action whose answer was lost

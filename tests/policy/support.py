@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from controller.policy import memory as remembering
 from controller.policy import plan as planning
@@ -185,7 +187,7 @@ def plan(decision: Decision, made: Snapshot) -> Plan:
     return exact(planning.plan(decision, made), made)
 
 
-def applied(remembered: Memory, decision: Decision, now: float, scaled_objects: Collection[str] = ()) -> Memory:
+def applied(remembered: Memory, decision: Decision, now: float, scaled_objects: Iterable[str] = ()) -> Memory:
     """What is remembered once a decision's routing action is written as an Ingress has it."""
     text = "" if decision.verb is Verb.NUDGE else format_action(decision.targets, decision.stickiness_s)
     return remembering.applied(remembered, decision, now, text, scaled_objects)
@@ -203,3 +205,9 @@ def with_scalers(made: Snapshot, **changes: Any) -> Snapshot:
         target = f"{unit.throughput:g}"
         units[unit.name] = replace(made.units[unit.name], scaler=scaler(unit.name, target=target, **changes))
     return replace(made, units=units)
+
+
+def above_scaler(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """Bounds planned floors and the expected demand at another share of the demand above the scalers."""
+    for module in ("offers", "planned"):
+        monkeypatch.setattr(f"controller.policy.fleet.{module}.MAX_ABOVE_SCALER", share)

@@ -98,7 +98,7 @@ def test_the_whole_way_back(style: RoutingStyle) -> None:
 
 def test_nothing_is_lowered_on_the_way() -> None:
     """Neither side: each may soon have to carry all traffic."""
-    made = world(drain_s=1)
+    made = world()
     for _ in range(100):
         decision, plan = made.tick(5)
         if decision.mode is Mode.CAPACITY:

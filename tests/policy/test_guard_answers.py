@@ -10,13 +10,13 @@ import pytest
 from controller.policy import guards
 from controller.policy.absorption import Absorption
 from controller.policy.case import Case
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.model import (
     Cause,
     GuardResult,
     Mode,
     ModeChange,
     Override,
-    PolicySettings,
     Return,
     RoutingObservation,
     Sample,
@@ -472,7 +472,7 @@ def _stepping(errors: Sample | None = None, source: Source | None = None, **reme
                 "cause",
                 "sd21-inf2 cannot get capacity, but cause config may not lead to a failover: AuthFailure",
                 {"cause": "config", "codes": "AuthFailure"},
-                PolicySettings().hard_demand_s - 60,
+                HARD_DEMAND_S - 60,
             ),
             id="a cause that counts later",
         ),

@@ -72,7 +72,6 @@ def test_the_first_sight_of_an_action_is_no_change() -> None:
     ("policy", "sticky_s", "wait_s"),
     [
         ({}, 0, 120.0),
-        ({"drain_s": 60.0}, 0, 60.0),
         ({"stickiness_cost_s": 300}, 0, 300.0),
         ({"stickiness_capacity_s": 400}, 0, 400.0),
         ({}, 500, 500.0),

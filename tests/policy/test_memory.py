@@ -9,6 +9,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.fleet.expected import noted_demand
+from controller.policy.hold import FLAP_WINDOW_S
 from controller.policy.memory import (
     KEPT_MODE_CHANGES,
     REWRITTEN,
@@ -48,7 +49,6 @@ from tests.support.applications import CAPACITY_TARGETS, NOW, application, memor
 ACTION, OTHER = fingerprint(routing().action), fingerprint(routing(Mode.CAPACITY).action)
 KNOWN: dict[str, Any] = {"action": ACTION, "ingress": "uid-1"}
 TO_COST = ModeChange(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN)
-FLAP_S = 1800.0
 
 WAITING = memory(
     changed_at=NOW - 300,
@@ -73,7 +73,7 @@ SETTLED = replace(WAITING, verified_at=NOW - 290, unverified_since=None, nudges=
 
 
 def _decision(verb: Verb, mode: Mode | None = Mode.COST, reason: Reason = Reason.DEMAND_MET, **changes: Any) -> Decision:
-    made = Decision(verb, mode, reason, {}, {}, (), targets=(Target("sd21-all", 80, 1),), flap_window_s=FLAP_S)
+    made = Decision(verb, mode, reason, {}, {}, (), targets=(Target("sd21-all", 80, 1),))
     return replace(made, **changes)
 
 
@@ -198,7 +198,7 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
     )
 
 
-@pytest.mark.parametrize(("ago", "level"), [(FLAP_S - 1, 3), (FLAP_S, 0)])
+@pytest.mark.parametrize(("ago", "level"), [(FLAP_WINDOW_S - 1, 3), (FLAP_WINDOW_S, 0)])
 def test_a_failover_soon_after_a_fallback_holds_twice_as_long(ago: float, level: int) -> None:
     """Capacity that does not stay is not worth two mode changes; after a long calm the wait is the ordinary one."""
     before = replace(WAITING, mode_changes=(replace(TO_COST, at=NOW - ago),))
@@ -440,10 +440,10 @@ def test_only_the_last_mode_change_is_noted_as_shown_and_only_once() -> None:
         assert (kept.mode_changes, kept.verified_at) == (after, NOW - 5)
 
 
-@pytest.mark.parametrize(("ago", "calm"), [(3599.0, False), (3600.0, True)])
+@pytest.mark.parametrize(("ago", "calm"), [(FLAP_WINDOW_S - 1, False), (FLAP_WINDOW_S, True)])
 def test_re_assertions_are_forgotten_after_a_flap_window_of_calm(ago: float, *, calm: bool) -> None:
     """Else the first change of a person next month would wait as long as the last fight made it."""
-    made = snapshot(application(policy=PolicySettings(flap_window_s=3600.0)))
+    made = snapshot()
     before = memory(reasserts=3, reasserted_at=NOW - ago, reasserted_against="gitops", **KNOWN)
     forgotten = replace(before, reasserts=0, reasserted_at=None, reasserted_against="")
     assert observe(before, made, {}, None) == (forgotten if calm else before)

@@ -33,7 +33,7 @@ from controller.policy.model import (
 )
 from controller.recording.stored import decode, encode
 from controller.routing.conclusion import conclude
-from tests.policy.support import change, shortage
+from tests.policy.support import above_scaler, change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"
@@ -95,15 +95,16 @@ def test_a_shadow_writes_nothing() -> None:
     assert planned_verb(made.decision.planned) == "would run"
 
 
-def test_no_unit_is_far_above_its_scaler() -> None:
+def test_no_unit_is_far_above_its_scaler(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the demand here; the expected demand counts up to that as well."""
-    app = live(planned_max_above_scaler=0.1, resilience_share=0.0)
+    app = live(resilience_share=0.0)
+    free = conclude(memory(), observed(app, 1_000.0)).decision.planned
+    above_scaler(monkeypatch, 0.1)
     made = conclude(memory(), observed(app, 1_000.0))
     assert made.decision.planned is not None
     # Each scaler asks for 2 replicas, and a tenth of the demand is one more, or two of the slower ones.
     most = {INF2: 3, TRN1: 3, G5: 4, G6: 4, CUDA: 4}
     assert all(count <= most[name] for name, count in made.decision.planned.fleet.replicas.items())
-    free = conclude(memory(), observed(live(resilience_share=0.0), 1_000.0)).decision.planned
     assert free is not None
     assert free.fleet.replicas[INF2] > most[INF2]
 

@@ -55,7 +55,7 @@ def application_document(**policy: Any) -> dict[str, Any]:
                 }
                 for unit in seed_units()
             ],
-            "policy": {"patienceSeconds": 0, "dwellCostSeconds": 0, **policy},
+            "policy": {"patienceSeconds": 0, **policy},
         },
     }
 
@@ -382,7 +382,6 @@ def settings_for(applications: Path, **changes: Any) -> Settings:
         "aws": aws,
         "cloudwatch": {"enabled": False},
         "http": {"host": "127.0.0.1", "port": 0},
-        "polls": {"catalog_interval_s": 1},
         "leader_election": {"enabled": False},
     }
     return Settings(**{**base, **changes})

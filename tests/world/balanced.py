@@ -107,7 +107,7 @@ class BalancedStack(RenderedStack):
     def controller(self, **rest: Any) -> Iterator[Service]:
         """See the base class; it reads ELBv2."""
         aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
-        with super().controller(**{"aws": aws, "polls": {"catalog_interval_s": 1, "verification_interval_s": 1}, **rest}) as service:
+        with super().controller(**{"aws": aws, **rest}) as service:
             yield service
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -25,6 +25,10 @@ PAYS_OFF_S: Final = 3600.0
 """Within which time a replica that takes the place of another must pay for its start and for the time until the other has gone, seconds.
 An hour, so that with ten minutes for either it replaces one only where it is at least 29 % cheaper for the same throughput."""
 
+MAX_ABOVE_SCALER: Final = 0.5
+"""How far planned floors may be above what KEDA itself asks for, as a share of the present demand: a unit's floor is at most that share
+of the demand above its scaler's replicas, and the expected demand counts up to that share above the present one."""
+
 _SPOT: Final = "spot"
 _RESERVED: Final = "reserved"
 
@@ -48,7 +52,7 @@ def offered(
         Where the HPA never removes replicas, those that exist are the least.
     """
     grouped, covered = families(snapshot), paid(snapshot)
-    above = None if demand is None else snapshot.application.policy.planned_max_above_scaler * demand
+    above = None if demand is None else MAX_ABOVE_SCALER * demand
     offers = []
     for unit in snapshot.application.units:
         observed, judged = snapshot.units[unit.name], evidence[unit.name]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from controller.policy.demand import demand_age_s, needed_replicas
 from controller.policy.figures import Figures
 from controller.policy.fleet.expected import expected_demand
-from controller.policy.fleet.offers import offered, paid, refused
+from controller.policy.fleet.offers import MAX_ABOVE_SCALER, offered, paid, refused
 from controller.policy.fleet.search import cheapest_fleet
 from controller.policy.fleet.values import Needs, PlannedFleet
 from controller.policy.ledger import placed
@@ -35,10 +35,9 @@ def planned(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvi
     ahead_s = max(unit.cold_start_s for unit in units) + demand_age_s(snapshot)
     served = sum((snapshot.units[unit.name].ready or 0) * unit.throughput for unit in units)
     expected = expected_demand(memory.demand_history, snapshot.now, figures.demand, ahead_s, served)
-    most = figures.demand * (1 + policy.planned_max_above_scaler)
+    most = figures.demand * (1 + MAX_ABOVE_SCALER)
     demand = min(expected.demand, most)
-    # What forecasts lately fell short by is headroom, too: only the greater of both counts.
-    needs = Needs(max(demand, min(expected.point, most) * (1 + policy.planned_headroom)), demand * policy.resilience_share)
+    needs = Needs(demand, demand * policy.resilience_share)
     # The optimum with hindsight: the whole replicas for the demand of now, none of which needs a start.
     unbounded = [replace(offer, start=0.0, stop=0.0) for offer in offered(snapshot, None, evidence, memory)]
     return PlannedFleet(

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
+from controller.policy.hold import FLAP_WINDOW_S, reassert_pause_s
 from controller.policy.model import (
     NOTHING_REMEMBERED,
     Action,
@@ -24,7 +25,6 @@ from controller.policy.model import (
     FloorMemory,
     Memory,
     Plan,
-    PolicySettings,
     ScalerWrite,
     Snapshot,
     Unit,
@@ -109,7 +109,7 @@ def written(memory: Memory, snapshot: Snapshot, made: Plan, done: Iterable[Actio
         name, known = unit.scaled_object or "", remembered(memory, unit)
         if known.due and name not in rising and snapshot.units[unit.name].scaler is not None:
             floors[name] = replace(known, due=False)
-    window_s = snapshot.application.policy.flap_window_s
+    window_s = FLAP_WINDOW_S
     for action in scaling:
         known = floors.get(action.name, NOTHING_REMEMBERED)
         floors[action.name] = _after(action, known, snapshot.application.unit(action.unit), at, window_s)
@@ -134,36 +134,34 @@ def _lately(known: FloorMemory, since: float) -> FloorMemory:
     return replace(known, floor=floor, target=target)
 
 
-def deferred(plan: Plan, memory: Memory, policy: PolicySettings, now: float) -> Plan:
+def deferred(plan: Plan, memory: Memory, now: float) -> Plan:
     """The plan without the writes that another writer put back and that are not due again yet: these say so.
 
     Args:
         plan: What would be written.
         memory: What was written before.
-        policy: For the pauses, the same as those of the routing action.
         now: Seconds since the Unix epoch.
     """
-    return replace(plan, actions=tuple(_deferred(action, memory, policy, now) for action in plan.actions))
+    return replace(plan, actions=tuple(_deferred(action, memory, now) for action in plan.actions))
 
 
-def _deferred(action: Action, memory: Memory, policy: PolicySettings, now: float) -> Action:
-    left = 0.0 if action.deferred else _left_s(action, memory, policy, now)
+def _deferred(action: Action, memory: Memory, now: float) -> Action:
+    left = 0.0 if action.deferred else _left_s(action, memory, now)
     return replace(action, deferred=f"another writer put it back: written again in {text.duration(left)}") if left > 0 else action
 
 
-def again_s(plan: Plan, memory: Memory, policy: PolicySettings, now: float) -> Iterator[float]:
+def again_s(plan: Plan, memory: Memory, now: float) -> Iterator[float]:
     """Seconds until each write of the plan that waits here is due; arguments as those of `deferred`."""
     # What is written just now is not put back yet.
-    waits = (_left_s(action, memory, policy, now) for action in plan.actions if action.deferred)
+    waits = (_left_s(action, memory, now) for action in plan.actions if action.deferred)
     return (wait for wait in waits if wait > 0)
 
 
-def _left_s(action: Action, memory: Memory, policy: PolicySettings, now: float) -> float:
+def _left_s(action: Action, memory: Memory, now: float) -> float:
     known = _put_back(action, memory.floors.get(action.name, NOTHING_REMEMBERED))
     if known is None or now < known.at or _urgent(action, known):  # a clock that was set back must not make the pause longer
         return 0.0
-    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(known.repeats, 16))
-    return max(0.0, known.at + pause - now)
+    return max(0.0, known.at + reassert_pause_s(known.repeats) - now)
 
 
 def _put_back(action: Action, known: FloorMemory) -> ScalerWrite | None:
@@ -194,7 +192,7 @@ def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
         memory: What was written before.
         snapshot: What is observed.
     """
-    since = snapshot.now - snapshot.application.policy.flap_window_s
+    since = snapshot.now - FLAP_WINDOW_S
     for unit in snapshot.application.units:
         known = _lately(remembered(memory, unit), since)
         for field, setting, write in (("floor", "minReplicaCount", known.floor), ("target", "targetMetricValue", known.target)):

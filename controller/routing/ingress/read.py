@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.foreign import shown
 from controller.objects import Object, entries, field_owners, integer, items, mapping, text
-from controller.policy.model import Application, RoutingObservation
+from controller.policy.model import Application, RoutingObservation, Target
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing.attributes import keeps_clients
 from controller.routing.conditions import Condition, conditions_of, json_of, merged, path_patterns
@@ -51,7 +51,7 @@ def observe(application: Application, obj: Object | None) -> RoutingObservation:
     annotations = mapping(obj, "metadata", "annotations")
     action = text(annotations, action_key(application.action))
     targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
-    managers = field_owners(obj, "metadata", "annotations", action_key(application.action))
+    managers = writers(obj, application.action)
     used = _used(obj)
     return replace(
         marked(obj),
@@ -66,6 +66,24 @@ def observe(application: Application, obj: Object | None) -> RoutingObservation:
         standby=tuple(sorted(_standby(application, obj, annotations))),
         sticky=application.services if keeps_clients(text(annotations, ATTRIBUTES)) else (),
     )
+
+
+def actions(obj: Object) -> list[str]:
+    """The names of the actions that the annotations of an Ingress hold, in order."""
+    keys, prefix = sorted(mapping(obj, "metadata", "annotations")), action_key("")
+    return [key.removeprefix(prefix) for key in keys if key.startswith(prefix)]
+
+
+def read_action(obj: Object, name: str) -> tuple[tuple[Target, ...], int, str]:
+    """Reads one of an Ingress's actions, as `parse_action` does."""
+    key = action_key(name)
+    value = mapping(obj, "metadata", "annotations").get(key)
+    return parse_action(value) if isinstance(value, str) else ((), 0, f"annotation {key} is missing")
+
+
+def writers(obj: Object, action: str) -> list[str]:
+    """The field managers that own an action, the last writer last."""
+    return field_owners(obj, "metadata", "annotations", action_key(action))
 
 
 def asked(application: Application, obj: Object) -> Asked:
@@ -118,11 +136,10 @@ def _used(obj: Object) -> tuple[str, ...]:
 
 def _kept(obj: Object, annotations: Mapping[str, Any], used: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The annotations of those actions that we wrote: the application file named another one then."""
-    for key in map(action_key, used):
-        if FIELD_MANAGER in field_owners(obj, "metadata", "annotations", key):
-            value = text(annotations, key)
-            if value.isprintable() and parse_action(value)[0]:
-                yield key, value
+    for name in used:
+        value = text(annotations, action_key(name))
+        if FIELD_MANAGER in writers(obj, name) and value.isprintable() and parse_action(value)[0]:
+            yield action_key(name), value
 
 
 def _standby(application: Application, obj: Object, annotations: Mapping[str, Any]) -> Iterator[str]:

@@ -39,8 +39,6 @@ class VerificationRequest:
         target_groups: See `target_groups`; None: the TargetGroupBindings were unreadable.
         ready: Ready endpoints by Service, as far as known. Used only for ``ip`` targets, where a target is a pod.
         min_healthy: Least number of healthy targets of a target group with traffic; at least 1 is always needed.
-        healthy_share: Share of the ready endpoints that must be healthy targets, 0 to 1. The default leaves room for pods that have just
-            become ready and wait for their first health check.
         standby: Services that have no traffic now and would have after a mode change. Their healthy targets are counted but decide nothing.
         ports: Listeners that must have the rules; empty: every listener that has any of them, and at least one.
     """
@@ -54,7 +52,6 @@ class VerificationRequest:
     target_groups: TargetGroups | None
     ready: Mapping[str, int] = field(default_factory=dict)
     min_healthy: int = 1
-    healthy_share: float = 0.5
     standby: tuple[ServicePort, ...] = ()
     ports: frozenset[int] = frozenset()
 

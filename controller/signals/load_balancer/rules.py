@@ -10,6 +10,7 @@ from typing import Any
 
 from controller.foreign import shown
 from controller.objects import entries, integer, mapping, text
+from controller.policy.availability import HEALTHY_SHARE
 from controller.policy.model import CRITICAL
 from controller.routing.conditions import Condition, conditions_of, merged
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
@@ -210,8 +211,7 @@ def count_healthy(described: list[dict[str, Any]], service: str, request: Verifi
         instances = instances or text(entry, "Target", "Id").startswith("i-")
     healthy = states.get("healthy", 0)
     ready = 0 if instances else request.ready.get(service, 0)  # an instance target is a node and says nothing about the number of pods
-    share = min(1.0, max(0.0, request.healthy_share))
-    needed = max(1, request.min_healthy, math.ceil(share * ready))
+    needed = max(1, request.min_healthy, math.ceil(HEALTHY_SHARE * ready))
     if healthy >= needed:
         # Healthy nodes say nothing about the number of pods: the ready pods behind them are the best figure.
         return (max(healthy, request.ready.get(service, 0)) if instances else healthy), ""

@@ -17,10 +17,13 @@ from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.figures import Figures
 from controller.policy.forward_action import action_problem, same_routing
+from controller.policy.guards import DWELL_COST_S
 from controller.policy.hold import break_even_s
+from controller.policy.karpenter_times import ICE_CACHE_S, ICE_WINDOW_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
+from controller.policy.steady import DRAIN_S
 from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
@@ -228,7 +231,7 @@ class Invariants:
             recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
                 self._violated("mode-changes", f"{len(recent) + 1} mode changes within an hour, {policy.flips_per_hour} are allowed")
-            least = policy.dwell_capacity_s if mode is Mode.COST else policy.dwell_cost_s
+            least = policy.dwell_capacity_s if mode is Mode.COST else DWELL_COST_S
             if now - self._mode_since < least - 1:
                 self._violated("dwell", f"to {mode} after {now - self._mode_since:.0f} s, {least:.0f} s are required")
         if problem := self._shortages.false(decision):
@@ -248,11 +251,10 @@ class Invariants:
         )
         if problem := self._others.problem(snapshot, action, engine.memory_lost_at):
             self._violated("not-ours", problem)
-        policy = snapshot.application.policy
         if not lowers or now - engine.tampered_at < _AUDIT_S:
             return
         asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
-        drained = now - engine.balancer.live_since >= policy.drain_s
+        drained = now - engine.balancer.live_since >= DRAIN_S
         seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
         if seen and not (same_routing(asked, live.targets) and drained):
             age = now - engine.balancer.live_since
@@ -282,7 +284,7 @@ class Invariants:
             self._short_since = None
             return
         since = self._short_since = now if self._short_since is None else self._short_since
-        bound = policy.patience_s + policy.replacement_hold_s + _SLACK_S + self._asking_s()
+        bound = policy.patience_s + REPLACEMENT_HOLD_S + _SLACK_S + self._asking_s()
         if now - since > bound:
             self._violated("late-failover", f"short for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._short_since = now + _HOUR_S  # one violation is enough
@@ -315,7 +317,7 @@ class Invariants:
         now, policy, override = self._engine.event_queue.now, self._engine.application.policy, self._engine.api.ingress.override
         free = override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
         recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
-        return free and len(recent) < policy.flips_per_hour and now - self._mode_since >= policy.dwell_cost_s
+        return free and len(recent) < policy.flips_per_hour and now - self._mode_since >= DWELL_COST_S
 
     def _shortage_ignored(self, decision: Decision) -> None:
         found = self._shortages.ignored(free=self._failover_allowed())
@@ -333,7 +335,7 @@ class Invariants:
             last = max(refused, default=-math.inf)
             created = max((claim.created for claim in pool.launches if claim.instance_type in types), default=-math.inf)
             # One pass less than the whole window: near its end the evidence may be too old at the next pass.
-            recent = now - last <= snapshot.application.policy.ice_window_s - _SLACK_S and created < last
+            recent = now - last <= ICE_WINDOW_S - _SLACK_S and created < last
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
         others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
@@ -352,7 +354,7 @@ class Invariants:
         hold = break_even_s(application, Figures.of(snapshot, memory.units).intended, subject, memory.hold_level)
         policy = application.policy
         cold = max(unit.cold_start_s for unit in application.units)
-        bound = max(policy.quiet_s, hold, policy.dwell_capacity_s) + policy.ice_cache_s + 2.5 * cold + _RETURN_SLACK_S
+        bound = max(policy.quiet_s, hold, policy.dwell_capacity_s) + ICE_CACHE_S + 2.5 * cold + _RETURN_SLACK_S
         if now - since > bound:
             self._violated("late-fallback", f"capacity back for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._back_since = now + 24 * _HOUR_S

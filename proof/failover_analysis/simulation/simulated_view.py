@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from controller.clock import Clock
-from controller.policy.availability import of_these_groups, with_known_health
+from controller.policy.availability import HEALTHY_SHARE, of_these_groups, with_known_health
 from controller.policy.forward_action import same_routing
 from controller.policy.model import (
     Application,
@@ -374,14 +374,14 @@ class SimulatedView:
         return calls
 
     def _health(self, routing: RoutingObservation, weights: Mapping[str, int], now: float) -> Verification:
-        balancer, healthy_share = self._world.balancer, self.application.policy.healthy_share
+        balancer = self._world.balancer
         groups = self._groups()
         services = list(groups)
         healthy = {service: balancer.healthy(service) for service in services}
         self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of the groups with traffic and of the standby groups
         problems = []
         for target in routing.targets:
-            needed = max(1, math.ceil(healthy_share * balancer.ready(target.service)))
+            needed = max(1, math.ceil(HEALTHY_SHARE * balancer.ready(target.service)))
             if target.weight > 0 and healthy.get(target.service, 0) < needed:
                 problems.append(f"Service {target.service} has {healthy.get(target.service, 0)} healthy targets, {needed} are needed")
         verdict = Verdict.NOT_YET if problems else Verdict.YES

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from controller.objects import field_owners, name_of, namespace_of
+from controller.objects import name_of, namespace_of
 from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.plan import FIELD_MANAGER
-from controller.routing.names import action_key
+from controller.routing.ingress.read import writers
 from failover_setup.adoption.facts import Fact, Stack, assumed, read
 from failover_setup.adoption.measured import Busiest
 from failover_setup.adoption.observe import Observation
@@ -80,7 +80,7 @@ def _notes(observed: Observation, routing: Routing, capacity: Fact, problem: str
         yield f"It forwards to {len(routing.services)} Services. AWS allows {MAX_TARGET_GROUPS} in an action: leave out or merge units."
     if not capacity.sure:
         yield f"CAPACITY MODE HAS NO SERVICE YET. {capacity.origin[0].upper()}{capacity.origin[1:]}."
-    owners = field_owners(observed.ingress, "metadata", "annotations", action_key(routing.action))
+    owners = writers(observed.ingress, routing.action)
     if owners and owners[-1] == FIELD_MANAGER:
         yield "The controller wrote the action last: weights, floors and targets may be momentary values rather than chosen ones."
     for name, why in observed.unreadable.items():

@@ -11,9 +11,8 @@ from controller.objects import Object, integer, items, mapping, name_of, text
 from controller.policy.model import CapacityWeights, Mode, RoutingStyle, Target
 from controller.routing.annotations import MARKER
 from controller.routing.attributes import LEAST_OUTSTANDING, algorithm_of
-from controller.routing.ingress.action import parse_action
-from controller.routing.ingress.read import forwarded, routes, target_group_setting
-from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION, action_key
+from controller.routing.ingress.read import actions, forwarded, read_action, routes, target_group_setting
+from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION
 from failover_setup.adoption.facts import Fact, assumed, read
 from failover_setup.adoption.observe import Observation
 
@@ -56,8 +55,7 @@ def read_routing(observed: Observation, wanted: str | None) -> Routing:
         ConfigError: There is no action, it cannot be read, or there are several candidates.
     """
     name, why = _chosen(observed, wanted)
-    value = observed.annotations.get(action_key(name))
-    targets, stickiness_s, problem = parse_action(value) if isinstance(value, str) else ((), 0, f"annotation {action_key(name)} is missing")
+    targets, stickiness_s, problem = read_action(observed.ingress, name)
     if problem:
         raise ConfigError(f"action {name}: {problem}; fix it first, see docs/routing.md")
     marked = text(observed.annotations, MARKER)
@@ -90,8 +88,8 @@ def _chosen(observed: Observation, wanted: str | None) -> tuple[str, str]:
         if wanted not in names:
             raise ConfigError(f"no rule has the action {wanted!r}; there are: {', '.join(names) or 'none'}")
         return wanted, "given with --action"
-    forwarding = [name for name in names if not parse_action(text(observed.annotations, action_key(name)))[2]]
-    weighted = [name for name in forwarding if len(parse_action(text(observed.annotations, action_key(name)))[0]) > 1]
+    forwarding = [name for name in names if not read_action(observed.ingress, name)[2]]
+    weighted = [name for name in forwarding if len(read_action(observed.ingress, name)[0]) > 1]
     for found, why in (
         (names, "the only action of a rule"),
         (forwarding, "the only action that forwards"),
@@ -112,11 +110,9 @@ def _weights(observed: Observation, live: str, targets: Iterable[Target], servic
     weights = {target.service: target.weight for target in targets}
     if weights:
         return weights, f"action {live}"
-    for key in sorted(observed.annotations):
-        prefix, _, name = key.partition("/actions.")
-        value = observed.annotations[key]
-        if name and name != live and isinstance(value, str) and prefix:
-            found = {target.service: target.weight for target in parse_action(value)[0]}
+    for name in actions(observed.ingress):
+        if name != live:
+            found = {target.service: target.weight for target in read_action(observed.ingress, name)[0]}
             if found.keys() == services and any(found.values()):
                 return found, f"action {name}, which names the same Services"
     return {}, ""

@@ -1,1 +1,1 @@
-"""What the commands do."""
+"""The commands `failoverctl init`, `doctor`, `render`, `breaking-point`, `config` and `weights`."""

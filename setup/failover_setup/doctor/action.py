@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.objects import field_owners, items, mapping, text
+from controller.objects import items, mapping, text
 from controller.policy import text as words
 from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, unused_action
 from controller.policy.guards import reason_text, until_text
@@ -15,7 +15,8 @@ from controller.policy.targets import stickiness as asked_stickiness
 from controller.policy.targets import targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import states_stickiness
-from controller.routing.names import action_key
+from controller.routing.ingress.read import writers
+from controller.routing.kinds import routing_port
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, unknown, warning
 
@@ -34,7 +35,7 @@ _TRACKS: Final = {
 def action(observed: Observation) -> Iterator[Finding]:
     """The rules use the action, it can be read, and it forwards to at most five Services of the application with legal weights."""
     application, routing = observed.application, observed.routing
-    key = action_key(application.action)
+    key = routing_port(application).field(application)
     if unused := unused_action(application.action, routing.instead):
         what, _, fix = unused.partition(": ")
         yield problem(what, fix)
@@ -140,7 +141,7 @@ def override(observed: Observation) -> Iterator[Finding]:
 
 def field_owner(observed: Observation) -> Iterator[Finding]:
     """Only the controller writes the action; a GitOps tool leaves it alone."""
-    owners = field_owners(observed.ingress, "metadata", "annotations", action_key(observed.application.action))
+    owners = writers(observed.ingress, observed.application.action)
     tool, manager = next(((tool, one) for one in owners for tool, names in _TOOLS.items() if one in names), ("", ""))
     tool = tool or _tracker(observed)
     fix = f"apply what `failoverctl doctor {observed.application.key} --gitops {tool}` prints"

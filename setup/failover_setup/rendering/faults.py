@@ -9,7 +9,7 @@ from typing import Final
 from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
 from controller.documents import Fault, Place, describe_value
 from controller.routing.annotations import OURS
-from controller.routing.names import action_key
+from controller.routing.kinds import routing_port
 from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.nodes import class_name
 from failover_setup.rendering.parts import allowed_types
@@ -55,7 +55,8 @@ def _name(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
 
 
 def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
-    ours = action_key(file.spec.action)
+    application = file.to_policy()
+    ours = routing_port(application).field(application)
     for key in stack.load_balancer.annotations:
         if key == ours or key.startswith(OURS):
             place: Place = ("spec", "stack", "loadBalancer", "annotations", key)

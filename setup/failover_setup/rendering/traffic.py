@@ -10,9 +10,9 @@ from controller.policy.standby import needed
 from controller.policy.targets import stickiness, targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
-from controller.routing.ingress.action import format_action
+from controller.routing.ingress import adapter as port
 from controller.routing.ingress.standby import completed
-from controller.routing.names import ATTRIBUTES, action_key, setting
+from controller.routing.names import ATTRIBUTES, setting
 from failover_setup.application import ApplicationFile
 from failover_setup.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
 from failover_setup.stack import StackFile
@@ -63,7 +63,7 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
         setting("success-codes"): "200-301",
         ATTRIBUTES: _deregistration(stack),
         setting("load-balancer-attributes"): f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
-        action_key(application.action): format_action(targets_at_rest(application, mode), stickiness(application, mode)),
+        port.field(application): port.write(targets_at_rest(application, mode), stickiness(application, mode)),
         **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
         **stack.load_balancer.annotations,
     }

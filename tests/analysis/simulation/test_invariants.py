@@ -16,7 +16,6 @@ from controller.policy import floors as floors_room
 from controller.policy.case import Case
 from controller.policy.figures import Figures
 from controller.policy.fleet import floors as fleet_floors
-from controller.policy.fleet import planned as fleet_planned
 from controller.policy.fleet import strategy as fleet_strategy
 from controller.policy.floors import kept, made_due, written
 from controller.policy.model import (
@@ -212,7 +211,7 @@ def _never_proven(patch: Patch) -> None:
 
 def _floors_dropped(patch: Patch) -> None:
     """Planned floors that are given up after a while."""
-    turn, original = [0], fleet_floors.planned_claims
+    turn, original = [0], fleet_strategy.planned_claims  # type: ignore[attr-defined]
 
     def dropping(snapshot: Any, *rest: Any) -> tuple[Claim, ...]:
         turn[0] += 1
@@ -250,7 +249,7 @@ def _absent_is_settled(patch: Patch) -> None:
 
 def _no_loss_planned(patch: Patch) -> None:
     """A fleet without the condition on families."""
-    original = fleet_planned.planned
+    original = fleet_strategy.planned  # type: ignore[attr-defined]
 
     def without(snapshot: Any, *rest: Any) -> Any:
         policy = replace(snapshot.application.policy, resilience_share=0.0)
