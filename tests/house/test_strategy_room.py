@@ -32,6 +32,6 @@ def test_only_the_registration_knows_its_functions() -> None:
     assert inner == {"controller.policy.strategies", "controller.recording.stored"}
 
 
-def test_the_room_is_where_this_test_looks() -> None:
+def test_the_room_is_where_this_test_expects_it() -> None:
     """A test of a folder that was renamed would find nothing."""
     assert (Path(__file__).parents[2] / ROOM.replace(".", "/") / "__init__.py").exists()

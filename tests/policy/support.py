@@ -99,7 +99,7 @@ def scaler(unit: str = INF2, **changes: Any) -> Scaler:
 
 
 def replicas(floors: Mapping[str, Claim]) -> dict[str, int]:
-    """The floors by unit, whoever claims them."""
+    """The floors by unit, without who claims them."""
     return {name: claim.replicas for name, claim in floors.items()}
 
 

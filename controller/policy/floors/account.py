@@ -41,8 +41,8 @@ def remembered(memory: Memory, unit: Unit) -> FloorMemory:
 
 def kept(memory: Memory, floors: Mapping[str, FloorMemory]) -> Memory:
     """The memory with these entries alone, without those that say nothing; the same object where nothing changed."""
-    told = {name: one for name, one in floors.items() if one != NOTHING_REMEMBERED}
-    return memory if told == memory.floors else replace(memory, floors=told)
+    some = {name: one for name, one in floors.items() if one != NOTHING_REMEMBERED}
+    return memory if some == memory.floors else replace(memory, floors=some)
 
 
 def as_stored(memory: Memory) -> Memory:
