@@ -46,6 +46,8 @@ REMOVED: Final[Mapping[str, str]] = {
     "slack.retry_max_s": _BOUNDS,
     "webhook.timeout_s": _TIMES,
     "cloudwatch.publish_interval_s": _TIMES,
+    "cloudwatch.alarm_enabled": "remove it: name alarm_actions to have alarms",
+    "leader_election.lease_duration_s": _TIMES,
     "notifications.dedup_window_s": _BOUNDS,
     "notifications.queue": _BOUNDS,
     "recording.max_file_bytes": "remove it: a file is compressed at 16 MiB; max_files bounds their number",

@@ -45,8 +45,6 @@ from controller.removed import what_to_do
 ENV_PREFIX: Final = "FAILOVERCTL_"
 ENV_DELIMITER: Final = "__"
 SETTINGS_VARIABLE: Final = "FAILOVERCTL_SETTINGS"
-LONGEST_LEASE_S: Final = 300
-"""The longest `lease_duration_s`, seconds."""
 _NAMED: Final[set[str]] = set()  # the variables of this process that standard error has named
 
 # Kubernetes puts these into every pod of a namespace that has a Service named failoverctl (unless enableServiceLinks is false).
@@ -155,12 +153,6 @@ class LeaderElectionSettings(Theme):
     enabled: bool = Field(
         default=True,
         description="Take part in the election. Off: this process always acts; only safe if something else guarantees a single replica.",
-    )
-    lease_duration_s: int = Field(
-        default=15,
-        ge=12,
-        le=LONGEST_LEASE_S,
-        description="How long a replica waits without a renewal of the Lease before it takes over, seconds. Bounds the gap after a crash.",
     )
 
 
@@ -326,11 +318,11 @@ class CloudWatchNotifierSettings(Theme):
 
     enabled: bool = Field(default=True, description="Publish metrics. Needs cloudwatch:PutMetricData; AWS bills custom metrics.")
     namespace: MetricNamespace = Field(default="Failoverctl", description="CloudWatch namespace of the published metrics.")
-    alarm_enabled: bool = Field(
-        default=False, description="Create and maintain one alarm per application. Needs cloudwatch:PutMetricAlarm."
-    )
     alarm_actions: Arns = Field(
-        default=(), max_length=5, description="ARNs that the alarm notifies, such as an SNS topic. CloudWatch allows 5."
+        default=(),
+        max_length=5,
+        description="ARNs, such as that of an SNS topic, that an alarm for each application notifies; CloudWatch allows 5. The controller "
+        "creates and maintains the alarms. Empty: no alarm. Needs cloudwatch:PutMetricAlarm.",
     )
 
 

@@ -22,7 +22,8 @@ from controller.policy import (
     text,
 )
 from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
-from controller.settings import LeaderElectionSettings, PollSettings
+from controller.service.election import Timing
+from controller.settings import PollSettings
 from controller.signals import waits
 from controller.signals.classify import CODE_CAUSES, CREATE_ERROR_CAUSES
 
@@ -39,6 +40,7 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
     (hold.reassert_pause_s(0), "pause before a foreign edit is undone again, doubled each time"),
     (hold.reassert_pause_s(16), "the longest such pause"),
     (steady.NUDGE_S, "how long the load balancer's rules may differ from the action before its controller is nudged; doubled each time"),
+    (Timing().lease_s, "how long a replica waits without a renewal of the Lease before it takes over"),
     (steady.DRAIN_S, "from verification until the other side may scale down"),
     (proof.RETRY_S, "how long Karpenter may take to ask again for what has left its cache; a proof by age waits for that"),
     (offerings.ON_THE_WAY_S, "how long an instance that was launched counts as on its way"),
@@ -62,10 +64,7 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
 )
 """Times that are no settings, and what they are for."""
 
-_PROCESS: Final = (
-    ("polls", PollSettings(), ("tick_interval_s",)),
-    ("leader_election", LeaderElectionSettings(), ("lease_duration_s",)),
-)
+_PROCESS: Final = (("polls", PollSettings(), ("tick_interval_s",)),)
 """Settings of the process whose times show in what the controller does."""
 
 _WORDS: Final[Mapping[str, str]] = {

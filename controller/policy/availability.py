@@ -13,9 +13,9 @@ HEALTH_FRESH_S: Final = 180.0
 """How long a count of healthy targets stays valid, seconds: three of the verifier's audits. Longer where the budget of calls makes those
 rarer: otherwise the weights would change with the age of the counts."""
 
-# Share of a Service's ready endpoints that the load balancer must report healthy before a change counts as verified, and before a
-# fallback to the Service. Half leaves room for pods that wait for their first health check.
 HEALTHY_SHARE: Final = 0.5
+"""Share of a Service's ready endpoints that the load balancer must report healthy before a change counts as verified, and before a
+fallback to the Service. Half leaves room for pods that wait for their first health check."""
 
 SLACK: Final = 0.75
 """Share of its part of the demand that a unit must be able to carry to keep its weight. A third more than their throughput makes replicas

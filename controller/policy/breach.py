@@ -10,8 +10,8 @@ from controller.policy.karpenter_times import ICE_WINDOW_S
 from controller.policy.metric_times import recent_s
 from controller.policy.model import Sample, Snapshot
 
-# Share of 5xx answers above which the steps of a gradual fallback are reversed. No failover depends on it.
 ERROR_RATIO_LIMIT: Final = 0.01
+"""Share of 5xx answers above which the steps of a gradual fallback are reversed. No failover depends on it."""
 
 
 def breach(snapshot: Snapshot, names: Sequence[str], *, since: float = -math.inf) -> str:

@@ -30,8 +30,8 @@ from controller.policy.weights import carries, follows_ready
 
 Guard = Callable[[Case], GuardResult]
 
-# Shortest stay in cost mode, seconds. Short, because a failover protects users.
 DWELL_COST_S: Final = 60.0
+"""Shortest stay in cost mode, seconds. Short, because a failover protects users."""
 
 _SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 

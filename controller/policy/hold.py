@@ -15,13 +15,13 @@ from controller.policy.model import Application, Memory, Mode, Snapshot
 from controller.policy.reasons import Reason
 from controller.policy.weights import cost_per_request, price_ratio
 
-# A failover within this time after the last fallback is a flap and doubles the hold, seconds: docs/research/evaluation.md found two hours
-# best or near best at every price. For as long it counts that another writer put back what was written.
 FLAP_WINDOW_S: Final = 7_200.0
+"""A failover within this time after the last fallback is a flap and doubles the hold, seconds: docs/research/evaluation.md found two hours
+best or near best at every price. For as long it counts that another writer put back what was written."""
 
 _REASSERT_BASE_S: Final = 10.0
-# So two writers that keep undoing each other's edits change the load balancer at most 150 times a day.
 _REASSERT_MAX_S: Final = 600.0
+"""So two writers that keep undoing each other's edits change the load balancer at most 150 times a day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from controller.policy.targets import capacity_targets, cost_targets, existing, 
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
 
-# How long the load balancer's rules may differ from the action before an annotation makes the load-balancer controller reconcile again,
-# seconds: twice as long as before the alert, so that a controller that is merely throttled is left alone.
 NUDGE_S: Final = 120.0
+"""How long the load balancer's rules may differ from the action before an annotation makes the load-balancer controller reconcile again,
+seconds: twice as long as before the alert, so that a controller that is merely throttled is left alone."""
 
-# From verification until the other side may scale down, seconds: it avoided the 503s that were reported with 30 (docs/research/alb.md).
 DRAIN_S: Final = 120.0
+"""From verification until the other side may scale down, seconds: it avoided the 503s that were reported with 30 (docs/research/alb.md)."""
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""

@@ -28,9 +28,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from controller.settings import LONGEST_LEASE_S
-
 Object = dict[str, Any]
+
+LONGEST_LEASE_S: Final = 300
+"""What a Lease that anyone may have edited is believed at most, seconds: no version wrote a longer one."""
 
 CLOCK_RATIO: Final = 4.0
 """How many times as fast as the holder's clock a candidate's may run: twice the true rate against half of it."""

@@ -272,15 +272,12 @@ def _of_units(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetr
     yield gauge("unit_ready_replicas", "Ready replicas of a unit.", _UNIT, (((key, name), unit.ready) for key, name, unit in shown))
     yield gauge("unit_waiting_pods", "Unschedulable pods of a unit.", _UNIT, (((key, name), unit.demand) for key, name, unit in shown))
     costs = [
-        ((one.snapshot.application.key, name, seen.price.source), one.snapshot.now, seen.price)
+        ((one.snapshot.application.key, name, seen.price.source), seen.price.dollars)
         for one in decided
         for name, seen in one.snapshot.units.items()
         if units and seen.price is not None
     ]
-    prices = ((names, cost.dollars) for names, _, cost in costs)
-    yield gauge("unit_price_dollars_per_hour", "Price of a unit's replica.", _PRICE, prices)
-    ages = ((names, max(0.0, now - cost.at)) for names, now, cost in costs if cost.at is not None)
-    yield gauge("unit_price_age_seconds", "Age of a price that a source gave.", _PRICE, ages)
+    yield gauge("unit_price_dollars_per_hour", "Price of a unit's replica.", _PRICE, costs)
 
 
 def _verdict(snapshot: Snapshot) -> Verdict:
@@ -301,8 +298,3 @@ def _planned(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetri
     yield gauge("planned_dollars_per_hour", "Price of what strategy planned would run.", _APP, prices)
     expected = (((key,), one.expected) for key, one in of)
     yield gauge("expected_requests", "Requests per metric period that strategy planned expects.", _APP, expected)
-    what = "What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; below 0 where they were too high."
-    yield gauge("forecast_shortfall", what, _APP, (((key,), one.shortfall) for key, one in of if one.shortfall is not None))
-    what = "Share of the expected demand that what strategy planned would run carries without a family."
-    shares = (((key, family), left / one.expected) for key, one in of if one.expected for family, left in one.fleet.left.items())
-    yield gauge("planned_share_without", what, (*_APP, "family"), shares)

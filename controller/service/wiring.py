@@ -57,8 +57,8 @@ _PAGE_DIGITS: Final = 6  # of the number of a page
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
-# Time after SIGTERM to finish the passes and send queued messages, seconds; the pod's grace period is longer.
 SHUTDOWN_GRACE_S: Final = 20.0
+"""Time after SIGTERM to finish the passes and send queued messages, seconds; the pod's grace period is longer."""
 _STATUS_INTERVAL_S: Final = 5.0
 _CATALOG_S: Final = 5.0  # between two checks for changed application files
 _VERIFICATION_S: Final = 5.0  # between two reads of the load balancer while a change is not verified
@@ -217,11 +217,9 @@ class Service:
     # --- parts --------------------------------------------------------------------------------------------------------------------------
 
     def _make_leadership(self) -> Elected:
-        wanted = self._settings.leader_election
-        if self._dry_run or not wanted.enabled:
+        if self._dry_run or not self._settings.leader_election.enabled:
             return SingleReplica(self._clock)
-        timing = Timing(lease_s=wanted.lease_duration_s)
-        return LeaseLeadership(self._session, self._settings.kubernetes.state_namespace, timing, self._clock, self._leadership_changed)
+        return LeaseLeadership(self._session, self._settings.kubernetes.state_namespace, Timing(), self._clock, self._leadership_changed)
 
     def _cloudwatch_notifier(self) -> CloudWatchNotifier | None:
         return None if self._dry_run else cloudwatch_sink(self._settings, self._clients, self._clock)
@@ -550,7 +548,7 @@ def cloudwatch_sink(settings: Settings, clients: AwsClients, clock: Clock) -> Cl
     wanted = settings.cloudwatch
     if not wanted.enabled:
         return None
-    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled)
+    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=bool(wanted.alarm_actions))
 
 
 def _slack(wanted: SlackSettings) -> Iterator[Notifier]:

@@ -422,7 +422,7 @@ def test_what_strategy_planned_would_run_is_shown() -> None:
             assert any("would run" in line and "without any one family" in line for _, line in lines) is shown
         for found in (status_document(observation, Running()), plan_document(observation)):
             assert ("planned" in found) is shown
-        assert ('failoverctl_planned_share_without{application="shop/sd21",family="g5"}' in _scraped(telemetry)) is shown
+        assert ('failoverctl_planned_dollars_per_hour{application="shop/sd21"}' in _scraped(telemetry)) is shown
     wanted = status_document(_observed(counted, memory()), Running())["planned"]
     assert wanted["expectedDemand"] == 1_000
     assert min(wanted["carriedWithout"].values()) >= wanted["neededWithout"] == 800

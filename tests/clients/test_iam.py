@@ -153,7 +153,7 @@ def balanced(app: Application, view: ClusterView) -> None:
 def everything_on() -> Settings:
     """Settings with every use of AWS enabled."""
     wanted = {"region": REGION, "latency_stat": "Average", "prices_enabled": True}
-    settings = Settings.model_validate({"cloudwatch": {"enabled": True, "alarm_enabled": True}, "aws": wanted})
+    settings = Settings.model_validate({"cloudwatch": {"enabled": True}, "aws": wanted})
     aws = settings.aws
     flags = {name: getattr(aws, name) for name in type(aws).model_fields if name.endswith("_enabled")}
     assert all(flags.values()), f"a use of AWS is off by default: switch it on here, or nobody records it: {flags}"
@@ -183,7 +183,7 @@ def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, mon
     verification = external.of(app).verification
     assert verification is not None
     assert verification.verdict is Verdict.YES, verification.problem
-    notifier = CloudWatchNotifier(clients, settings.cloudwatch.namespace, clock=clock, alarms=settings.cloudwatch.alarm_enabled)
+    notifier = CloudWatchNotifier(clients, settings.cloudwatch.namespace, clock=clock, alarms=True)
     message = Message(MessageKind.FAILOVER, Severity.WARNING, app.key, "ShortageProven", "t", "w", NOW, mode="capacity")
     topic = AwsClients(REGION).client("sns").create_topic(Name="failoverctl")["TopicArn"]  # an administrator's call
     for sink in (notifier, SnsNotifier(clients, topic), EventBridgeNotifier(clients, "default")):

@@ -8,8 +8,20 @@ from typing import Any
 
 import pytest
 
-from controller.service.election import EPOCH_LIMIT, Answer, Election, Failed, Found, Missing, Refused, Request, Timing, Verb, holding
-from controller.settings import LONGEST_LEASE_S
+from controller.service.election import (
+    EPOCH_LIMIT,
+    LONGEST_LEASE_S,
+    Answer,
+    Election,
+    Failed,
+    Found,
+    Missing,
+    Refused,
+    Request,
+    Timing,
+    Verb,
+    holding,
+)
 
 TIMING = Timing()
 METADATA = {"name": "failoverctl", "namespace": "failover-system"}
