@@ -16,6 +16,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 _MAX_LABEL: Final = 63  # characters of a label's value; a longer one matches no node
+_PORT_DIGITS: Final = 5
 _VERSION_DIGITS: Final = 20  # of a resourceVersion, which has 64 bits
 _QUANTITY_LENGTH: Final = 64  # characters; 20 digits and a suffix are the most that say anything
 _QUANTITY_END: Final = 2**63  # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
@@ -61,6 +62,13 @@ def integer(value: object, *path: str) -> int | None:
     """The integer at a path; None if it is anything else."""
     found = dig(value, *path)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def service_port(value: object) -> int | str | None:
+    """A Service port; a number in a string counts as a number, as in the load-balancer controller. None if it is neither."""
+    if isinstance(value, str) and value:
+        return int(value) if value.isascii() and value.isdigit() and len(value) <= _PORT_DIGITS else value
+    return integer(value)
 
 
 def shared(name: str) -> str:

@@ -27,6 +27,7 @@ from controller.objects import (
     namespace_of,
     pinned_values,
     put,
+    service_port,
     shared,
     text,
     version,
@@ -38,7 +39,6 @@ from controller.routing.attributes import keeps_clients
 from controller.routing.names import ATTRIBUTES
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.launchable import Placement, placement_of
-from controller.signals.load_balancer.request import port_of
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.slim import BEHAVIOR, GATE_PREFIX, SCALE_IN, SCALE_OUT, pack, slim, unpack
 from controller.signals.waiting_pods import Selector, WaitingPod, WaitingPods, waiting_pod
@@ -411,7 +411,7 @@ class WorkloadView:
             found: dict[str, list[Binding]] = {}
             for obj in self.bindings(namespace):
                 made = parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or 0.0
-                port = port_of(dig(obj, "spec", "serviceRef", "port"))
+                port = service_port(dig(obj, "spec", "serviceRef", "port"))
                 binding = Binding(shared(name_of(obj)), port, text(obj, "spec", "targetGroupARN"), made)
                 found.setdefault(text(obj, "spec", "serviceRef", "name"), []).append(binding)
             known = self._bound[namespace] = {service: tuple(found[service]) for service in sorted(found) if service}

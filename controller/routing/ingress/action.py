@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from controller.objects import service_port
 from controller.policy.forward_action import action_problem
 from controller.policy.model import Target
 
-_PORT_DIGITS: Final = 5
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 _LONGEST_NAME: Final = 253
 MOST_STICKINESS_S: Final = 604_800
@@ -105,19 +105,12 @@ def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _target(group: object, *, single: bool) -> tuple[Target | None, str]:
     if not isinstance(group, Mapping):
         return None, "a target group is not an object"
-    service, port, weight = group.get("servicename"), group.get("serviceport"), group.get("weight")
+    service, port, weight = group.get("servicename"), service_port(group.get("serviceport")), group.get("weight")
     if not isinstance(service, str) or not service:
         return None, "a target group names no Service (targetGroupARN and targetGroupName are not managed by this controller)"
     if not _is_name(service):
         return None, f"a target group names {service[:_SHOWN]!a}, which cannot be the name of a Service"
-    if isinstance(port, str) and len(port) <= _PORT_DIGITS and port.isascii() and port.isdigit():
-        port = int(port)
-    if (
-        isinstance(port, bool)
-        or not isinstance(port, int | str)
-        or port == ""
-        or not (_is_name(port) if isinstance(port, str) else _fits(port))
-    ):
+    if port is None or not (_is_name(port) if isinstance(port, str) else _fits(port)):
         return None, f"target group {service} has no servicePort that can exist"
     if weight is None and single:
         weight = 1

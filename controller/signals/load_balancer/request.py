@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.objects import integer, mapping, text
+from controller.objects import mapping, service_port, text
 from controller.policy.model import Target
 from controller.routing.port import LiveRule
 
@@ -16,7 +16,6 @@ ServicePort = tuple[str, int | str]
 TargetGroups = Mapping[ServicePort, tuple[str, ...]]
 """The ARNs of the target groups that are bound to a Service and port."""
 
-_PORT_DIGITS: Final = 5
 _STACK_PREFIXES: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com")
 """Of the labels that name the Ingress of a TargetGroupBinding: the load-balancer controller's, and those of EKS Auto Mode."""
 
@@ -72,7 +71,7 @@ class BoundGroups:
     def _add(self, binding: Mapping[str, Any]) -> None:
         metadata, spec = mapping(binding, "metadata"), mapping(binding, "spec")
         reference = mapping(spec, "serviceRef")
-        namespace, port = text(metadata, "namespace"), port_of(reference.get("port"))
+        namespace, port = text(metadata, "namespace"), service_port(reference.get("port"))
         service, arn = text(reference, "name"), text(spec, "targetGroupARN")
         if metadata.get("deletionTimestamp") or not service or port is None or not arn:
             return
@@ -131,10 +130,3 @@ def is_of_auto_mode(binding: Mapping[str, Any]) -> bool:
     """Whether EKS Auto Mode made a TargetGroupBinding."""
     labels = mapping(binding, "metadata", "labels")
     return any(key.startswith(f"{_STACK_PREFIXES[1]}/") for key in labels)
-
-
-def port_of(value: object) -> int | str | None:
-    """A Service port; a number in a string counts as a number, as in the load-balancer controller. None if it is neither."""
-    if isinstance(value, str) and value:
-        return int(value) if value.isascii() and value.isdigit() and len(value) <= _PORT_DIGITS else value
-    return integer(value)

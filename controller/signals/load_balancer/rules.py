@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.foreign import shown
-from controller.objects import entries, integer, mapping, text
+from controller.objects import entries, integer, mapping, service_port, text
 from controller.policy.availability import HEALTHY_SHARE
 from controller.policy.model import CRITICAL
 from controller.routing.conditions import Condition, conditions_of, merged
-from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
+from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
         raise CannotTellError("the TargetGroupBindings cannot be read")
     owners: dict[str, ServicePort] = {}
     for target in request.targets:
-        key = (target.service, port_of(target.port) or 0)
+        key = (target.service, service_port(target.port) or 0)
         arns = request.target_groups.get(key, ())
         if not arns:
             findings.unbound = True
@@ -154,7 +154,7 @@ def _compare_weights(
 ) -> None:
     groups = _groups(action)
     live, unknown = _live(groups, owners)
-    asked = {(target.service, port_of(target.port) or 0): target.weight for target in request.targets}
+    asked = {(target.service, service_port(target.port) or 0): target.weight for target in request.targets}
     same = live.keys() == asked.keys() if len(asked) == 1 else live == asked  # a single target group gets everything, whatever its weight
     same = same and not unknown
     if not same:
