@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.policy.alert_kinds import Found
+from controller.policy.model import Action, ActionKind, Memory, Plan, PolicySettings, ScalerWrite, Snapshot
 from controller.policy.plan import scaler_change
 
 _FLOOR: Final = "floor"
@@ -60,8 +61,8 @@ def written(memory: Memory, actions: Iterable[Action], policy: PolicySettings, n
     return replace(memory, scaler_writes=writes)
 
 
-def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
-    """Writes that were put back again and again, lately.
+def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Found]:
+    """Writes that were put back again and again, lately, for the table of alerts.
 
     Args:
         memory: What was written before.
@@ -69,9 +70,8 @@ def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
     """
     for field, write in memory.scaler_writes.items():
         if write.repeats >= _FIGHTING and snapshot.now - write.at < snapshot.application.policy.flap_window_s:
-            words = f"{_change(field, write, snapshot)} was written {write.repeats + 1} times, and each time another writer put it back"
-            hint = "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
-            yield Alert(f"contested/{field}", "warning", f"{words}: {hint}")
+            times = str(write.repeats + 1)
+            yield Found({"change": _change(field, write, snapshot), "times": times}, tuple(field.rpartition("/")[::2]))
 
 
 def known_field(field: str) -> bool:

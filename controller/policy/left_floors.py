@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
 
-from controller.policy.model import Action, ActionKind, Alert, FloorBefore, Memory, Snapshot, Unit
-
-PREFIX: Final = "left/"
-"""What the key of each alert starts with."""
+from controller.policy.alert_kinds import Found
+from controller.policy.model import Action, ActionKind, FloorBefore, Memory, Snapshot, Unit
 
 
 def found_again(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -75,18 +72,16 @@ def written(memory: Memory, snapshot: Snapshot, done: Iterable[Action]) -> Memor
     return memory if floors == memory.floors_before else replace(memory, floors_before=floors)
 
 
-def left(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
-    """An alert for each raised floor that nothing lowers any more.
+def left(memory: Memory, snapshot: Snapshot) -> Iterator[Found]:
+    """Each raised floor that nothing lowers any more, for the table of alerts.
 
     Args:
         memory: What is remembered.
         snapshot: What is observed.
     """
     for name, (present, before) in sorted(_left(memory, snapshot).items()):
-        words = f"ScaledObject {name} keeps the minReplicaCount {present} that the controller raised from {before}"
-        why = "no unit names it any more, so nothing lowers it"
-        fix = f"if its pods are not needed, run: {lowered(snapshot.application.namespace, name, before)}"
-        yield Alert(f"{PREFIX}{name}", "warning", f"{words}: {why}; {fix}")
+        command = lowered(snapshot.application.namespace, name, before)
+        yield Found({"name": name, "present": str(present), "before": str(before), "command": command}, (name,))
 
 
 def lowered(namespace: str, name: str, floor: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.alerts import UNHEALTHY_AFTER_S
+from controller.policy.unit_alerts import UNHEALTHY_AFTER_S
 from controller.policy.availability import HEALTH_FRESH_S, availability, close
 from controller.policy.decide import decide
 from controller.policy.figures import Figures

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.codec import decode, encode
 from controller.policy.conclusion import conclude
 from controller.policy.contested import again_s, contested, deferred, written
 from controller.policy.decide import decide
-from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.policy.model import Action, ActionKind, Alert, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
 from tests.policy.support import INF2, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
@@ -47,29 +48,33 @@ def test_a_floor_that_is_put_back_is_written_after_pauses_that_double() -> None:
     assert len(times) < 15
 
 
+def _alerts(kept: Memory, made: Snapshot) -> list[Alert]:
+    return [Alert.of(AlertKind.CONTESTED, one.details, one.subject) for one in contested(kept, made)]
+
+
 def test_people_are_notified_of_the_other_writer() -> None:
     """With the object, the field and what to do; not of one that put it back once."""
     kept, _ = fight(200)
-    (alert,) = [one for one in contested(kept, seen(NOW + 200)) if one.key == f"contested/{INF2}/floor"]
+    (alert,) = [one for one in _alerts(kept, seen(NOW + 200)) if one.key == f"contested/{INF2}/floor"]
     write = kept.scaler_writes[f"{INF2}/floor"]
     assert (alert.severity, write.repeats) == ("warning", 4)
     assert alert.text == (
-        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {write.after} was written 5 times, and each time another writer put it back: "
-        "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
+        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {write.after} was written 5 times, and each time another writer put it back, so "
+        "replicas do not follow the mode: take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
     )
     shown = decide(kept, replace(snapshot(mode=Mode.CAPACITY), now=NOW + 200))[1].alerts
     assert f"contested/{INF2}/floor" in {one.key for one in shown}
     third = replace(kept, scaler_writes={f"{INF2}/floor": replace(write, repeats=3)})
-    assert [one.key for one in contested(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
-    assert not list(contested(third, seen(write.at + POLICY.flap_window_s)))
-    assert not list(contested(fight(15)[0], seen(NOW + 15)))
-    assert not list(contested(kept, seen(NOW + 200 + POLICY.flap_window_s)))
+    assert [one.key for one in _alerts(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
+    assert not list(_alerts(third, seen(write.at + POLICY.flap_window_s)))
+    assert not list(_alerts(fight(15)[0], seen(NOW + 15)))
+    assert not list(_alerts(kept, seen(NOW + 200 + POLICY.flap_window_s)))
 
 
 def test_a_write_whose_scaled_object_is_gone_is_named_by_its_unit() -> None:
     """A person deleted it since."""
     kept = replace(memory(Mode.CAPACITY), scaler_writes={f"{INF2}/target": ScalerWrite(NOW, "1", "3", repeats=3)})
-    (alert,) = contested(kept, change(seen(NOW), INF2, scaler=None))
+    (alert,) = _alerts(kept, change(seen(NOW), INF2, scaler=None))
     assert alert.text.startswith(f"ScaledObject of {INF2} targetMetricValue 1 to 3 was written 4 times")
 
 
@@ -105,7 +110,7 @@ def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
         times += [t] * bool(due)
     assert times[:4] == [0, 30, 60, 120]
     assert len(times) < 20
-    assert f"contested/{INF2}/floor" in {one.key for one in contested(kept, seen(NOW + 3600))}
+    assert f"contested/{INF2}/floor" in {one.key for one in _alerts(kept, seen(NOW + 3600))}
 
 
 def test_a_stored_write_that_is_no_number_makes_nothing_wait() -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.codec import decode, encode
 from controller.policy.conclusion import conclude
-from controller.policy.left_floors import PREFIX
 from controller.policy.model import Action, ActionKind, Alert, Application, FloorBefore, Memory, Mode, Scaler, Snapshot
 from tests.support.applications import SERVICES, application, memory, snapshot
 
@@ -37,7 +37,7 @@ def _seen(app: Application, floor: int = RAISED, *, ours: bool = True, left: Map
 
 
 def _left(seen: Snapshot, before: Memory) -> list[Alert]:
-    return [one for one in conclude(before, seen).decision.alerts if one.key.startswith(PREFIX)]
+    return [one for one in conclude(before, seen).decision.alerts if one.row is AlertKind.LEFT]
 
 
 def _raised() -> Memory:

