@@ -277,6 +277,3 @@ def namespace(plane: ControlPlane) -> Iterator[str]:
     yield name
     session.request("DELETE", f"/api/v1/namespaces/{name}")
     session.close()
-
-
-from tests.oracle import hook  # noqa: E402, F401

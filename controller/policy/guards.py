@@ -479,7 +479,7 @@ def verified(case: Case) -> str | Held:
     return Held({"problem": seen.problem or "not observed since the change"})
 
 
-@row(Reason.STEP_RUNNING, Reason.STEP_UNJUDGED, waits=True, preparing=True)
+@row(Reason.STEP_RUNNING, Reason.SIGNALS_STALE, waits=True, preparing=True)
 def step(case: Case) -> str | Held:
     """The present step of a gradual fallback must have stayed healthy for a while, as CloudWatch shows it, before the next one."""
     policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
@@ -487,12 +487,11 @@ def step(case: Case) -> str | Held:
         return "no step is under way"
     shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
     source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
-    steps = {"step": str(at), "steps": str(policy.return_steps)}
     if source is not None and source.stale(case.snapshot.now):
-        return Held({**steps, "problem": "CloudWatch has no fresh error figures"}, reason=Reason.STEP_UNJUDGED)
+        return Held({"sources": source.name}, reason=Reason.SIGNALS_STALE)
     until = max(shown + policy.return_step_s, _figures_at(case, shown) if source is not None else 0.0)
     passes = f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}"
-    return _until(until, case, passes, **steps)
+    return _until(until, case, passes, step=str(at), steps=str(policy.return_steps))
 
 
 def _figures_at(case: Case, shown: float) -> float:

@@ -163,12 +163,6 @@ class Reason(Row):
     RESERVATION_ENDING = ("ReservationEnding", "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}")
     WAITING_FOR_READY = ("WaitingForReady", "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand")
     STEP_RUNNING = ("StepRunning", "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more")
-    STEP_UNJUDGED = (
-        "StepUnjudged",
-        "step {step} of {steps} of the way back to cost mode cannot be judged: {problem}",
-        "signals-are-missing",
-        WARNING,
-    )
     REASSERT_BACKOFF = ("ReassertBackoff", "{writer} changed the routing action; it is written again in {remaining}")
 
     @property

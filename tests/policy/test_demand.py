@@ -125,7 +125,8 @@ class TestNeededBeyondTheMaximum:
         (alert,) = decide(memory(Mode.CAPACITY), self._made(3))[1].alerts
         assert alert.key == "max/sd21-inf2"
         assert alert.text == (
-            "sd21-inf2: cost mode needs 4 replicas at the present demand, and its maximum is 3. Requests beyond that wait: raise maxReplicas"
+            "sd21-inf2: cost mode needs 4 replicas at the present demand, and its maximum is 3. Requests beyond that wait: raise "
+            "maxReplicas"
         )
 
     def test_enough_is_no_alert(self) -> None:

@@ -49,7 +49,6 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.RETURN_STEP: "test_gradual_return.py: of more than one step",
     Reason.RETURN_REVERSED: "test_gradual_return.py: of more than one step",
     Reason.STEP_RUNNING: "test_gradual_return.py: of more than one step",
-    Reason.STEP_UNJUDGED: "test_gradual_return.py: of more than one step",
     Reason.ROLLED_BACK: "test_rollback.py: off by default",
     Reason.NUDGED: "test_nudge.py: of a change that was not shown for minutes",
     Reason.ACTION_REFUSED: "test_preflight.py: the application file does not allow what AWS refuses",

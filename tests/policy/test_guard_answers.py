@@ -380,8 +380,8 @@ def _stepping(errors: Sample | None = None, source: Source | None = None, **reme
             _stepping(source=replace(CLOUDWATCH, last_ok=NOW - 901)),
             (
                 "step",
-                "step 1 of 3 of the way back to cost mode cannot be judged: CloudWatch has no fresh error figures",
-                {"step": "1", "steps": "3", "problem": "CloudWatch has no fresh error figures"},
+                "no fresh signals from cloudwatch; the last good state is held",
+                {"sources": "cloudwatch"},
                 None,
             ),
             id="a step that cannot be judged",

@@ -536,9 +536,9 @@ def test_the_alert_of_a_pool_without_room_word_for_word(changes: dict[str, Any],
     plain = {"pool_capacity_types": ("reserved",), "pending": pods(), "desired": 2, "ready": 0, "pool_held": (), "reservations": ()}
     made = on_block(ENDS_AT + 60, **{**plain, **changes})
     words = (
-        "sd21-inf2: pods wait because NodePool inf2 launches only into reservations, and no active one has a free instance{why}: buy or extend "
-        "a reservation and select it in the EC2NodeClass (capacityReservationSelectorTerms), or add on-demand to the NodePool's requirement "
-        "karpenter.sh/capacity-type"
+        "sd21-inf2: pods wait because NodePool inf2 launches only into reservations, and no active one has a free instance{why}: buy or "
+        "extend a reservation and select it in the EC2NodeClass (capacityReservationSelectorTerms), or add on-demand to the NodePool's "
+        "requirement karpenter.sh/capacity-type"
     )
     found = list(_reservation_alerts(made))
     if why is None:
