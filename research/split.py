@@ -4,7 +4,7 @@ The cheapest split within the units' capacity is a linear program, whose optimum
 four reasons: each unit has a whole number of replicas, at least one; weights follow *ready* replicas; a new replica serves only after its
 cold start; and KEDA's HPA tolerates a tenth, and keeps what it recommended in the last five minutes. The tables show
 each effect separately. With planned floors the HPA waits before it adds replicas, as its ScaledObject is rendered
-(`controller.rendering.scaling`).
+(`failover_setup.rendering.scaling`).
 
 The tables know the demand of the present step at once, but for one: there all that is decided, by the controller and by KEDA, follows the
 metrics of `DELAY_S` ago.
@@ -19,13 +19,16 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy import planned_floors
-from controller.policy.expected_demand import noted_demand
 from controller.policy.figures import Figures
+from controller.policy.fleet import PlannedFleet
+from controller.policy.fleet.expected import noted_demand
+from controller.policy.fleet.floors import followed, planned_claims
+from controller.policy.fleet.offers import families
+from controller.policy.fleet.planned import planned
+from controller.policy.fleet.weights import planned_weights
 from controller.policy.model import (
     Application,
     Memory,
-    PlannedFleet,
     PlannedMode,
     PolicySettings,
     PoolObservation,
@@ -40,8 +43,7 @@ from controller.policy.model import (
     UnitEvidence,
     UnitObservation,
 )
-from controller.policy.planned import families, planned
-from controller.policy.planned_weights import planned_weights
+from controller.policy.strategies import part_of
 from controller.policy.text import number
 from controller.policy.weights import cost_per_request
 from failover_testbed.traffic.autoscaler import Autoscaler
@@ -186,9 +188,9 @@ class Fleet:
         if figures.demand is not None and self.forecast:
             history = noted_demand(self.memory.demand_history, seen.now, figures.demand)
             self.memory = replace(self.memory, demand_history=history)
-        shown = planned(seen, figures, evidence, self.memory.demand_history)
-        self.memory = planned_floors.followed(self.memory, seen, shown)
-        self.floors |= planned_floors.planned_floors(seen, self.memory, evidence, shown)
+        shown = planned(seen, figures, evidence, self.memory)
+        self.memory = followed(self.memory, seen, shown)
+        self.floors |= {claim.unit: claim.replicas for claim in planned_claims(seen, self.memory, evidence, shown)}
         return shown
 
     def _limit(self, most: Mapping[str, int]) -> None:
@@ -202,7 +204,7 @@ class Fleet:
         """The HPA sets the replicas, several times a step."""
         asked = present = self.ready[unit.name] + len(self.starting[unit.name])
         least, times = min(most, max(self.floors[unit.name], unit.min_replicas)), max(1, round(self.step_s / HPA_S))
-        waits_s = float(planned_floors.scale_out_s(self.application.policy))
+        waits_s = float(part_of(self.application.policy).scale_out_s(self.application.policy))
         for poll in range(times):
             at = self.now + poll * self.step_s / times
             asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most, scale_out_s=waits_s)

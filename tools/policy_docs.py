@@ -11,7 +11,7 @@ from controller.policy import guards
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Mode
 from controller.policy.modes import TRANSITIONS
-from controller.policy.reasons import Reason, Row
+from controller.policy.reasons import CLAIMS, Reason, Row
 from tools.generated import replaced
 from tools.policy_times import causes, times
 
@@ -96,13 +96,24 @@ def _guard_row(guard: guards.Guard) -> str:
     return f"| {guard.name} | {(guard.check.__doc__ or '').splitlines()[0]} | {reasons} | {'; '.join(holds)} |"
 
 
+def claim_table() -> str:
+    """The claims on replicas, and how each is shown."""
+    return "\n".join(["| claim | why |", "|---|---|", *(f"| `{claim}` | {sentence} |" for claim, sentence in CLAIMS.items())])
+
+
 def decision(present: str) -> str:
     """docs/decision.md with its generated parts replaced.
 
     Raises:
         ValueError: A part's markers are missing.
     """
-    for name, body in (("states", states()), ("guards", guard_table()), ("causes", causes()), ("times", times())):
+    for name, body in (
+        ("states", states()),
+        ("guards", guard_table()),
+        ("claims", claim_table()),
+        ("causes", causes()),
+        ("times", times()),
+    ):
         present = replaced("docs/decision.md", present, name, body)
     return present
 

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from controller.cli.common import Options, show
+from controller.cli.explanation import Explanation, explain
 from controller.cli.observe import Observation, observed
 from controller.cli.words import ICONS, Line, credentials_note, mode_word, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy import text
-from controller.service.explanation import Explanation, explain
 
 
 def show_explanation(options: Options, application: str | None, *, as_json: bool) -> None:
@@ -48,6 +48,8 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
     yield from wrapped("plain", "Next    ", explained.next, width)
     for sentence in explained.blind:
         yield from wrapped("bad", "Blind   ", f"{ICONS['bad']} {sentence}", width)
+    for index, words in enumerate(explained.floors):
+        yield from wrapped("plain", "Floors  " if index == 0 else "        ", words, width)
     if explained.sooner:
         yield from wrapped("plain", "Sooner  ", explained.sooner, width)
     for index, sentence in enumerate(explained.holding):
@@ -78,5 +80,6 @@ def explanation_document(seen: Observation, explained: Explanation) -> dict[str,
         "whatIf": what_if,
         **found,
         "blind": list(explained.blind),
+        "floors": list(explained.floors),
         "holding": list(explained.holding),
     }

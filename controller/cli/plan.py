@@ -35,9 +35,10 @@ from controller.policy.figures import Figures
 from controller.policy.hold import next_waiting
 from controller.policy.model import Mode, Plan
 from controller.policy.plan import body, requests, summary
-from controller.policy.planned_sentence import planned_sentence
-from controller.service.application_status import planned_document, price_document
-from controller.service.explanation import next_step
+from controller.policy.strategies import part_of
+from controller.routing.kinds import routing_port
+from controller.service.application_status import floor_document, price_document
+from controller.service.explanation import floors_text, next_step
 
 
 def show_plan(options: Options, application: str | None, *, as_json: bool, exact: bool) -> int:
@@ -68,9 +69,10 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     """
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
+    kind = routing_port(application).resource.kind.lower()
     present, _ = observed_mode(snapshot, seen.memory)
     at = format_rfc3339(snapshot.now)
-    yield "title", f"Failover plan for ingress {application.key}"
+    yield "title", f"Failover plan for {kind} {application.key}"
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
@@ -91,8 +93,10 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     yield "plain", ""
     yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    if planned := planned_sentence(decision, snapshot):
-        yield from wrapped("plain", "Planned    ", planned, width)
+    if words := part_of(snapshot.application.policy).sentence(decision, snapshot):
+        yield from wrapped("plain", "Planned    ", words, width)
+    for words in floors_text(decision):
+        yield from wrapped("plain", "Floor      ", words, width)
     yield from wrapped("plain", "Cost       ", _cost(seen, present), width)
     yield "plain", ""
     yield from remedy_lines(application, seen.remedy)
@@ -154,6 +158,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
             }
             for name, judged in decision.evidence.items()
         },
+        "floors": {name: floor_document(claim) for name, claim in decision.floors.items()},
         "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.guards],
         "next": next_step(seen.memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, seen.memory)),
@@ -163,7 +168,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "coming": None if seen.coming is None else list(_action_documents(seen.coming)),
         "refused": list(seen.made.refused),
         **remedy_document(seen.remedy),
-        **planned_document(decision.planned),
+        **part_of(snapshot.application.policy).document(decision),
         "cost": _cost(seen, present),
         "summary": summary(seen.made),
         "changes": bool(seen.made.due) or decision.verb.changes_mode,

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import click
 
-from controller import foreign
+from controller import foreign, objects
 from controller.cli.common import Options, show
 from controller.cli.observe import ApplicationObserver, Observation
+from controller.cli.published import Published, difference, overdue, read_status, remedy
 from controller.cli.replicas import Replicas, read_replicas
 from controller.cli.screen import Changes, Screen
 from controller.cli.selection import Selection, select
@@ -35,24 +36,20 @@ from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
+from controller.objects import entries, items, mapping, number
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.cost import price_words
 from controller.policy.decide import observed_mode
-from controller.policy.found_floors import standing
 from controller.policy.hold import next_waiting
 from controller.policy.model import Application, Override, Snapshot, Verdict
-from controller.policy.planned_sentence import planned_sentence
 from controller.policy.shares import asked_shares, shown_shares
-from controller.service.application_status import planned_document, price_document
+from controller.policy.strategies import part_of
+from controller.service.application_status import floor_document, price_document
 from controller.service.configured import KEY as CONFIGURED
-from controller.service.configured import difference, remedy
-from controller.service.explanation import next_step
+from controller.service.explanation import floors_text, next_step
 from controller.service.override_words import pause_words, pin_words
-from controller.service.status import Published, overdue, read_status
 from controller.service.unit_state import unit_state
-from controller.signals import objects
-from controller.signals.objects import entries, items, mapping, number
 
 _REFRESH_S: Final = 2.0
 _DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")
@@ -240,11 +237,9 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _routing(seen, width)
     yield from wrapped("plain", "  next: ", next_step(seen.memory, snapshot), width)
     yield from wrapped("dim", "  waits: ", waits_text(next_waiting(snapshot, seen.memory)), width)
-    if planned := planned_sentence(decision, snapshot):
-        yield from wrapped("dim", "  planned: ", planned, width)
-    for name, floor in standing(seen.memory, snapshot).items():
-        scaled = snapshot.application.unit(name).scaled_object
-        words = f"{name} keeps {floor} replicas, as somebody set on ScaledObject {scaled}: set it there to change that"
+    if words := part_of(snapshot.application.policy).sentence(decision, snapshot):
+        yield from wrapped("dim", "  planned: ", words, width)
+    for words in floors_text(decision):
         yield from wrapped("dim", "  floor: ", words, width)
     for words in _alerts(seen, running):
         yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
@@ -429,7 +424,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
     snapshot, decision, memory = seen.snapshot, seen.decision, seen.memory
     mode, problem = observed_mode(snapshot, memory)
     verification, replicas = snapshot.routing.verification, running.replicas
-    asked, live, kept = asked_shares(snapshot), shown_shares(snapshot), standing(memory, snapshot)
+    asked, live = asked_shares(snapshot), shown_shares(snapshot)
     return {
         "application": snapshot.application.key,
         "observedAt": format_rfc3339(snapshot.now),
@@ -449,7 +444,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "returnStep": snapshot.routing.return_step,
         "next": next_step(memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, memory)),
-        **planned_document(decision.planned),
+        **part_of(snapshot.application.policy).document(decision),
         "units": {
             name: {
                 "share": asked[name],
@@ -463,7 +458,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
                 **proof_document(judged),
                 "returned": judged.returned,
                 "scaler": scaler_note(snapshot.units[name]) or None,
-                "floorOfOthers": kept.get(name),
+                "floor": floor_document(decision.floors.get(name)),
                 "price": price_document(snapshot.units[name].price),
             }
             for name, judged in decision.evidence.items()

@@ -12,10 +12,8 @@ from controller.policy import text, unit_alerts
 from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
-from controller.policy.contested import contested
-from controller.policy.left_floors import left
+from controller.policy.floors import contested, held_claims, held_until, highest, left
 from controller.policy.metric_times import fresh_s
-from controller.policy.missing_metrics import held_replicas, held_until
 from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
 from controller.policy.reasons import WARNING
 from controller.policy.standby import existence, lacking, needed
@@ -134,9 +132,9 @@ def _counters(case: Case) -> Iterable[Found]:
         return
     # Values that come late are missing for moments only, again and again: what counts is how old the newest is now.
     newest = max((one.demand.at for one in snapshot.units.values() if one.demand is not None), default=since - fresh_s(period_s))
-    held = held_replicas(snapshot, memory)
+    held = highest(snapshot, held_claims(snapshot, memory))
     lasts = snapshot.now - newest >= fresh_s(period_s) + period_s
-    if lasts and any(held.get(unit.name, 0) > unit.min_replicas for unit in snapshot.application.units):
+    if lasts and any(claim.replicas > snapshot.application.unit(name).min_replicas for name, claim in held.items()):
         left_s = held_until(snapshot, memory) - snapshot.now
         yield Found({"waited": text.duration(snapshot.now - newest), "left": text.duration(left_s)})
 

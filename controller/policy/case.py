@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from controller.policy.absorption import Absorption
 from controller.policy.figures import Figures
-from controller.policy.model import Memory, Mode, PlannedFleet, Snapshot, Target, UnitEvidence
+from controller.policy.fleet import PlannedFleet
+from controller.policy.model import Memory, Mode, Snapshot, Target, UnitEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,6 @@ class Case:
         receiving: The routing action that the change leads to.
         sticks_s: The target-group stickiness of that action, seconds.
         hold_s: The hold before a fallback, seconds.
-        patience_s: How long a proven shortage is observed before a failover, seconds.
         details: Of the trigger: what fills the placeholders of its sentence.
         saves: Whether the change is one towards cost mode that nothing urges: a fallback or its next step, a pin.
     """
@@ -47,7 +47,6 @@ class Case:
     receiving: tuple[Target, ...] = ()
     sticks_s: int = 0
     hold_s: float = 0.0
-    patience_s: float = 0.0
     details: Mapping[str, str] = field(default_factory=dict)
     saves: bool = False
 

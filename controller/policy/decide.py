@@ -10,23 +10,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy import found_floors, guards, left_floors, planned_floors, text
+from controller.policy import floors, guards, text
 from controller.policy.absorption import absorption
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
-from controller.policy.hold import hold_s, patience_s
-from controller.policy.memory import adopt, fingerprint, observe, of_units
-from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
+from controller.policy.forward_action import mode_of, unused_action
+from controller.policy.hold import break_even_s
+from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
+from controller.policy.memory import adopt, observe, of_units, sent_as
+from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
-from controller.policy.planned import planned
-from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
-from controller.policy.routing import mode_of, unused_action
 from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
-from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
+from controller.policy.strategies import part_of
+from controller.policy.targets import capacity_targets, cost_targets, existing, return_targets, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -44,16 +44,16 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         The memory to keep, and the decision. The caller that applies the decision's routing patch notes it with `memory.applied`.
     """
     mode, problem = observed_mode(snapshot, memory)
-    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, snapshot.units)
-    memory = left_floors.found_again(memory, snapshot)
+    application, remembers = snapshot.application, _observing(snapshot)
+    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, application.scaled_objects)
     memory, figures, evidence = _judged(memory, snapshot)
-    memory, fleet = _planned(memory, snapshot, figures, evidence)
-    if fleet is not None and fleet.followed:
-        figures = replace(figures, cost=planned_weights(snapshot.application, figures.serving, figures.whole_demand, fleet))
+    strategy = part_of(application.policy)
+    memory, shown = strategy.observed(memory, snapshot, figures, evidence, remembers)
+    figures = replace(figures, cost=strategy.weights(snapshot, figures, shown))
     absorbed = absorption(snapshot, figures, evidence) if mode is Mode.COST else None
     if absorbed is not None and absorbed.fits:
         figures = replace(figures, cost=absorbed.weights, cut=figures.cut | absorbed.cut)
-    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, fleet, preview)
+    case = Case(snapshot, memory, mode, problem, evidence, figures, absorbed, shown, preview)
     always = guards.ask(guards.ALWAYS, case)
     if mode is None or always.held is not None:
         decision = _left_alone(case, always)
@@ -61,10 +61,9 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
     check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
-    check_s = soonest(check_s, *planned_floors.sinks_in_s(memory, snapshot))
-    if _observing(snapshot):  # not before the decision: a planned floor replaces that of somebody else one pass after it is remembered
-        memory = left_floors.noted(found_floors.noted(memory, snapshot), snapshot)
-    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=fleet)
+    check_s = soonest(check_s, *strategy.waits_s(memory, snapshot))
+    memory = floors.noted(memory, snapshot) if remembers else memory
+    return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=shown)
 
 
 def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:
@@ -77,7 +76,7 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
     evidence = assess(snapshot, memory, figures.needed)
     if not _observing(snapshot):
         return memory, figures, evidence
-    after = observe(memory, snapshot, evidence, figures.demand, in_part=figures.whole_demand is None)
+    after = observe(memory, snapshot, evidence, figures.demand)
     if after.units.keys() == memory.units.keys() or rounds == 1:
         return after, figures, evidence
     return _judged(after, snapshot, rounds - 1)
@@ -86,16 +85,6 @@ def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[
 def _observing(snapshot: Snapshot) -> bool:
     """Whether what the snapshot shows is to be remembered: by the leader, and while no required source is stale."""
     return snapshot.leader and not any(source.required and source.stale(snapshot.now) for source in snapshot.sources)
-
-
-def _planned(
-    memory: Memory, snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence]
-) -> tuple[Memory, PlannedFleet | None]:
-    """What strategy `planned` runs, or would run, and the memory with what its floors wait for."""
-    fleet = planned(snapshot, figures, evidence, memory.demand_history, memory.found_floors)
-    if fleet is not None and fleet.live:
-        fleet = replace(fleet, held=planned_floors.held(snapshot))
-    return (planned_floors.followed(memory, snapshot, fleet) if _observing(snapshot) else memory), fleet
 
 
 def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | None, str]:
@@ -143,7 +132,7 @@ def _standing(routing: RoutingObservation, memory: Memory | None) -> Mode | None
     """
     if memory is None or not memory.sent or memory.ingress != routing.uid:
         return None
-    alone = routing.marked_by and not routing.foreign and fingerprint(routing.action) == memory.sent
+    alone = routing.marked_by and not routing.foreign and sent_as(routing.targets, routing.stickiness_s) == memory.sent
     return memory.mode if not routing.marker or (alone and routing.marker in set(Mode)) else None
 
 
@@ -166,8 +155,7 @@ def _decide_in_mode(mode: Mode, case: Case) -> Decision:
     step = present_step(mode, case) + 1
     if found.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
         return checked_within(_advanced(step, found, asked, case, answers), rollback_s)
-    changed = made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
-    return replace(changed, flap_window_s=case.snapshot.application.policy.flap_window_s)
+    return made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
 
 
 def _asked(target: Mode, found: Triggered, case: Case) -> Case:
@@ -180,15 +168,15 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     else:
         followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
         receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
+        receiving = receiving if found.trigger is Trigger.RETURN else existing(receiving, case.snapshot)  # a return can wait for a Service
     return replace(
         case,
         subject=found.subject,
         details=found.details,
         receiving=receiving,
         sticks_s=stickiness(application, target),
-        saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
-        hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
-        patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
+        saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
+        hold_s=break_even_s(application, weights, found.subject, case.memory.hold_level) if guards.hold in found.guards else 0.0,
     )
 
 
@@ -217,13 +205,12 @@ def _degraded(snapshot: Snapshot) -> tuple[str, ...]:
 
 def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[float]:
     """Times at which evidence changes by age alone."""
-    policy, now = snapshot.application.policy, snapshot.now
-    waits = []
+    now, waits = snapshot.now, []
     for observed in snapshot.units.values():
         for refusal in observed.pool.failures:
             create_error = refusal.source == "create-error"
-            waits.append((refusal.at + policy.create_error_s if create_error else refusal.seen + policy.replacement_hold_s) - now)
+            waits.append((refusal.at + CREATE_ERROR_S if create_error else refusal.seen + REPLACEMENT_HOLD_S) - now)
     waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
-    waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
+    waits += [judged.demand_since + HARD_DEMAND_S - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]
     return waits

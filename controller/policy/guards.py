@@ -15,16 +15,21 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.absorption import Absorption
-from controller.policy.availability import known_targets
+from controller.policy.availability import HEALTHY_SHARE, known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
+from controller.policy.emptiness import empty, endpoints
+from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import HOUR_S, changes_within_an_hour
 from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
-from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
+
+# Shortest stay in cost mode, seconds. Short, because a failover protects users.
+DWELL_COST_S: Final = 60.0
 
 _SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 
@@ -185,14 +190,14 @@ def cause(case: Case) -> str | Held:
             return str(case.evidence[name].cause)
     judged = case.evidence[case.subject[0]]
     ages = judged.cause is Cause.CONFIG and judged.demand_since is not None
-    old_at = (judged.demand_since or 0.0) + case.snapshot.application.policy.hard_demand_s if ages else None
+    old_at = (judged.demand_since or 0.0) + HARD_DEMAND_S if ages else None
     return Held({"cause": str(judged.cause), "codes": text.listing(judged.codes)}, old_at)
 
 
 def _may_trip(case: Case, why: Cause, name: str) -> bool:
     """Whether a cause may lead to a failover now: a misconfiguration may once pods have waited for a whole cache cycle."""
     policy, since = case.snapshot.application.policy, case.evidence[name].demand_since
-    old = since is not None and case.snapshot.now - since >= policy.hard_demand_s
+    old = since is not None and case.snapshot.now - since >= HARD_DEMAND_S
     return why in policy.trip_causes or (why is Cause.CONFIG and old)
 
 
@@ -239,7 +244,9 @@ def patience(case: Case) -> str | Held:
     """How long a proven shortage is observed before it is acted on."""
     remembered = [case.memory.units[name].proven_at for name in case.subject if name in case.memory.units]
     proven_at = min((at for at in remembered if at is not None), default=case.snapshot.now)
-    return _until(proven_at + case.patience_s, case, f"proven for {text.duration(case.snapshot.now - proven_at)}")
+    return _until(
+        proven_at + case.snapshot.application.policy.patience_s, case, f"proven for {text.duration(case.snapshot.now - proven_at)}"
+    )
 
 
 @row(Reason.OTHER_SIDE_SHORT)
@@ -253,22 +260,13 @@ def other_side(case: Case) -> str | Held:
 def standby(case: Case) -> str | Held:
     """Every Service that is to receive traffic must exist and have a ready endpoint; otherwise its requests get a 503."""
     for target in case.receiving:
-        exists, ready = _endpoints(case, target.service)
+        exists, ready = endpoints(case.snapshot, target.service)
         problem = f"Service {target.service} has no ready endpoint" if ready == 0 else f"endpoints of {target.service} are not known"
         if exists is False:
             problem = f"Service {target.service} (port {target.port}) does not exist"
         if target.weight > 0 and (exists is False or not ready):
             return Held({"problem": problem})
     return "every receiving Service has ready endpoints"
-
-
-def _endpoints(case: Case, service: str) -> tuple[bool | None, int | None]:
-    """Whether a Service of the application exists, and how many ready endpoints it has; None where that is not known."""
-    observed, application = case.snapshot.routing, case.snapshot.application
-    if service == application.capacity.service:
-        return observed.capacity_exists, observed.capacity_ready
-    seen = case.snapshot.units[next(unit.name for unit in application.units if unit.backend.service == service)]
-    return seen.service_exists, seen.ready
 
 
 @row(Reason.ACTION_REFUSED, preparing=True)
@@ -293,6 +291,7 @@ def _unsafe(case: Case) -> str:
     if not observed.action:
         return ""  # nothing is routed now: the load balancer answers every request with a 503
     standby_of, named = observed.standby, {target.service for target in case.receiving}
+    ours = set(application.services) - empty(case.snapshot, case.memory.changed_at).keys()
     warm = {(target.service, target.port) for target in observed.targets}
     # What has traffic now may keep it: no change of weights makes that worse.
     present = {target.service for target in observed.targets if target.weight > 0}
@@ -310,7 +309,7 @@ def _unsafe(case: Case) -> str:
         ),
         (
             "no standby rule keeps ",
-            [one.service for one in observed.targets if one.service in application.services and one.service not in {*named, *standby_of}],
+            [one.service for one in observed.targets if one.service in ours and one.service not in {*named, *standby_of}],
             " registered afterwards: requests in flight would be cut",
         ),
         (
@@ -331,8 +330,8 @@ def _unsafe(case: Case) -> str:
 
 def _too_few(case: Case, serving: Sequence[str], healthy: Mapping[str, int]) -> list[str]:
     """The Services of which a fallback waits for more healthy targets: it only saves money. Users wait for a failover."""
-    share = case.snapshot.application.policy.healthy_share if case.saves else 0.0
-    wanted = {service: math.ceil(share * (_endpoints(case, service)[1] or 0)) for service in serving}
+    share = HEALTHY_SHARE if case.saves else 0.0
+    wanted = {service: math.ceil(share * (endpoints(case.snapshot, service)[1] or 0)) for service in serving}
     few = {service: needed for service, needed in wanted.items() if healthy.get(service, needed) < needed}
     return [f"{healthy[name]} target(s) of {name} are healthy at the load balancer, {needed} are needed" for name, needed in few.items()]
 
@@ -385,7 +384,7 @@ def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
 def dwell(case: Case) -> str | Held:
     """The present mode must have lasted its minimum time."""
     policy = case.snapshot.application.policy
-    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else policy.dwell_cost_s
+    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else DWELL_COST_S
     passes = f"at least {text.duration(least)} in mode {case.mode}"
     return _until(case.memory.mode_since + least, case, passes, mode=str(case.mode))
 
@@ -509,6 +508,8 @@ ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flips)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flips, consistent, lasting, ready, *MODE_CHANGE, verified, step)
+NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
+"""Nothing can be lost: neither proof nor dwell nor budget."""
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
 REROUTE: Sequence[Guard] = (legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""

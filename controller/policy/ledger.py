@@ -12,7 +12,8 @@ from typing import Final
 
 from controller.policy.demand import probing, scaler_replicas
 from controller.policy.figures import Figures
-from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitObservation
+from controller.policy.fleet import PlannedFleet
+from controller.policy.model import Decision, Mode, Snapshot, UnitObservation
 from controller.policy.weights import blended_cost, price_ratio
 
 _HOUR_S: Final = 3600.0

@@ -7,33 +7,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.contested import unit_of
-from controller.policy.expected_demand import noted_demand
-from controller.policy.hold import level_after_failover
-from controller.policy.missing_metrics import noticed
+from controller.policy.floors import made_due, noticed
+from controller.policy.hold import FLAP_WINDOW_S, level_after_failover
 from controller.policy.model import (
-    NONE_DUE,
-    Action,
-    ActionKind,
     Decision,
-    DemandHistory,
     Memory,
     Mode,
     ModeChange,
-    Plan,
     Return,
     RoutingObservation,
     Snapshot,
-    Strategy,
+    Target,
     UnitEvidence,
     UnitMemory,
     Verb,
     Verdict,
 )
 from controller.policy.moments import none_ahead
-from controller.policy.outage_history import noted
 from controller.policy.reasons import RESTORED, Reason
-from controller.policy.routing import format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 CONTROLLER: Final = "the controller"
@@ -41,6 +32,7 @@ CONTROLLER: Final = "the controller"
 HOUR_S: Final = 3600.0
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
+_MOST_DOLLARS: Final = 1e9  # of an hour: beyond it prices, or the demand, are in error, and what is stored must stay readable
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -58,20 +50,12 @@ def of_units(memory: Memory, units: Iterable[str]) -> Memory:
         The same object where nothing is remembered of other units.
     """
     known = frozenset(units)
-    remembered = (memory.units, map(unit_of, memory.scaler_writes), memory.found_floors, memory.floors_due, memory.sinking)
-    if all(known.issuperset(names) for names in remembered):
+    if known.issuperset(memory.units):
         return memory
-    return replace(
-        memory,
-        units={name: unit for name, unit in memory.units.items() if name in known},
-        scaler_writes={field: write for field, write in memory.scaler_writes.items() if unit_of(field) in known},
-        found_floors={name: floor for name, floor in memory.found_floors.items() if name in known},
-        floors_due=memory.floors_due & known or NONE_DUE,
-        sinking={name: window for name, window in memory.sinking.items() if name in known},
-    )
+    return replace(memory, units={name: unit for name, unit in memory.units.items() if name in known})
 
 
-def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units: Iterable[str] = ()) -> Memory:
+def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", scaled_objects: Iterable[str] = ()) -> Memory:
     """Makes the memory agree with the mode that the Ingress shows.
 
     The Ingress is the truth about the mode, because one patch writes it and the routing action. A difference means that the process died
@@ -84,7 +68,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
         mode: What the Ingress shows; None where that is unknown, and then the mode stays as remembered.
         now: Seconds since the Unix epoch.
         writer: Who wrote the routing action last; "" where that is not known.
-        units: The application's units. Which floors were raised before the process died is not known: all are due.
+        scaled_objects: The units' ScaledObjects. Which floors were raised before the process died is not known: all are due.
     """
     memory = none_ahead(memory, now)
     if mode is None or memory.mode is mode:
@@ -98,7 +82,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
     # A process that died may have sent another action since.
-    return replace(_mode_changed(changed, found, level, units), sent="", replaced="")
+    return replace(_mode_changed(changed, found, level, scaled_objects), sent="", replaced="")
 
 
 def standing_mode(memory: Memory, decision: Decision) -> Mode | None:
@@ -152,9 +136,12 @@ def fingerprint(action: str) -> str:
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
 
 
-def observe(
-    memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None, *, in_part: bool = False
-) -> Memory:
+def sent_as(targets: Iterable[Target], stickiness_s: int) -> str:
+    """The fingerprint of a routing action by its values, however it is written."""
+    return fingerprint(repr((tuple((target.service, target.port, target.weight) for target in targets), stickiness_s)))
+
+
+def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], demand: float | None) -> Memory:
     """Notes what must outlive the signals: refusals, the first verification of a change, missing metrics.
 
     The API server keeps events for an hour only.
@@ -164,7 +151,6 @@ def observe(
         snapshot: What is observed.
         evidence: What it proves, by unit.
         demand: Requests per metric period over all units, None where it is not known.
-        in_part: Whether a part of it may be missing, which would be learned as a fall of the demand.
     """
     memory = noticed(_noticed(memory, snapshot.routing, snapshot.now), snapshot, demand)
     units = dict(memory.units)
@@ -180,15 +166,7 @@ def observe(
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    history, demands = noted(memory.outage_history, units, snapshot.now), _demands(memory, snapshot, None if in_part else demand)
-    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history, demand_history=demands), snapshot)
-
-
-def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:
-    """The demand history after one more pass: as it was where the demand is not known, and none with strategies that plan nothing."""
-    if snapshot.application.policy.strategy is not Strategy.PLANNED:
-        return None
-    return memory.demand_history if demand is None else noted_demand(memory.demand_history, snapshot.now, demand)
+    return _calmed(replace(_verified(memory, snapshot), units=units), snapshot)
 
 
 def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
@@ -219,31 +197,34 @@ def _shown(changes: tuple[ModeChange, ...], at: float) -> tuple[ModeChange, ...]
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     """Forgets the re-assertions once nobody has changed the routing action for a flap window."""
-    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < snapshot.application.policy.flap_window_s:
+    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < FLAP_WINDOW_S:
         return memory
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
 
-def applied(memory: Memory, decision: Decision, now: float) -> Memory:
+def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_objects: Iterable[str] = ()) -> Memory:
     """Notes that the decision's routing patch was accepted by the API server.
 
     Args:
         memory: The memory that the decision was made with.
         decision: What was applied.
         now: When, seconds since the Unix epoch.
+        action: The routing action as it was written, see `Action.after`.
+        scaled_objects: Those whose floors a change to capacity mode makes due.
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    written = fingerprint(format_action(decision.targets, decision.stickiness_s))
+    written = fingerprint(action)
     if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
         # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
         # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
         changed = memory
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)
-    changed = replace(changed, sent=written, replaced=memory.action)
+    sent = sent_as(decision.targets, decision.stickiness_s)
+    changed = replace(changed, sent=sent, replaced="" if memory.action == written else memory.action)
     if decision.verb.changes_mode and decision.mode is not None:
-        return _in_new_mode(changed, decision, decision.mode, now)
+        return _in_new_mode(changed, decision, decision.mode, now, scaled_objects)
     if decision.verb is Verb.REVERSE:
         return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
     if decision.reason in RESTORED:
@@ -251,15 +232,15 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     return changed
 
 
-def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) -> Memory:
+def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float, scaled_objects: Iterable[str]) -> Memory:
     level = changed.hold_level
     if decision.verb is Verb.FAILOVER:
-        level = level_after_failover(changed, now, decision.flap_window_s)
+        level = level_after_failover(changed, now)
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
     fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
-    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, decision.floors)
+    made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, scaled_objects)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
 
@@ -273,38 +254,15 @@ def author(decision: Decision) -> str:
     return decision.details.get("by") or "a person" if decision.reason is Reason.PINNED_TO_MODE else CONTROLLER
 
 
-def _mode_changed(memory: Memory, change: ModeChange, level: int, floors: Iterable[str]) -> Memory:
-    due = frozenset(floors) if change.to is Mode.CAPACITY else NONE_DUE
+def _mode_changed(memory: Memory, change: ModeChange, level: int, scaled_objects: Iterable[str]) -> Memory:
     changes = (*memory.mode_changes, change)[-KEPT_MODE_CHANGES:]
     settled = replace(memory, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
-    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes, floors_due=due)
-
-
-def floors_raised(memory: Memory, snapshot: Snapshot, made: Plan, done: Iterable[Action]) -> Memory:
-    """Notes which floors have been raised since the mode changed to capacity mode; see `Memory.floors_due`.
-
-    A floor is due until it is written, or until a plan finds it high enough. So one that could not be written, that the next pass was to
-    write, or whose ScaledObject was not there is planned again, and one that another writer lowers afterwards is not.
-
-    Args:
-        memory: What is remembered.
-        snapshot: What the plan was made from.
-        made: The plan. One that decides nothing about floors settles none.
-        done: Those of its actions that were written.
-    """
-    if not memory.floors_due or not made.decision.floors:
-        return memory
-    units = snapshot.application.units
-    absent = {unit.name for unit in units if unit.scaled_object is not None and snapshot.units[unit.name].scaler is None}
-    left = memory.floors_due & ((_raised(made.actions) | absent) - _raised(done))
-    return memory if left == memory.floors_due else replace(memory, floors_due=left or NONE_DUE)
-
-
-def _raised(actions: Iterable[Action]) -> set[str]:
-    return {action.unit for action in actions if action.kind is ActionKind.RAISE_FLOOR}
+    settled = made_due(settled, scaled_objects if change.to is Mode.CAPACITY else ())
+    return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes)
 
 
 def priced(memory: Memory, before: float, after: float) -> Memory:
     """Notes what the last mode change does to the price, US dollars per hour."""
     changes = memory.mode_changes
-    return replace(memory, mode_changes=(*changes[:-1], replace(changes[-1], dollars_before=before, dollars_after=after)))
+    shown = replace(changes[-1], dollars_before=min(before, _MOST_DOLLARS), dollars_after=min(after, _MOST_DOLLARS))
+    return replace(memory, mode_changes=(*changes[:-1], shown))

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from controller.policy.fleet import Fleet, Needs
+from controller.policy.fleet import DemandHistory, PlannedFleet
+from controller.policy.names import MOMENT as MOMENT  # noqa: PLC0414 - as Mode
 from controller.policy.names import Mode as Mode  # noqa: PLC0414 - given on: the policy's values are imported from here
 from controller.policy.names import Strategy as Strategy  # noqa: PLC0414 - as Mode
-from controller.policy.reasons import Reason, Row, fill
+from controller.policy.reasons import CLAIMS, ClaimReason, Reason, Row, fill
 
 
 class Cause(StrEnum):
@@ -55,13 +56,6 @@ class PlannedMode(StrEnum):
 
 OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
 """Metadata of a setting that no other strategy uses."""
-
-
-class HoldStrategy(StrEnum):
-    """What the waits before a mode change follow from: prices and the cold start alone, or past shortages as well."""
-
-    BREAK_EVEN = "break-even"
-    LEARNED = "learned"
 
 
 class WeightStrategy(StrEnum):
@@ -121,45 +115,34 @@ class PolicySettings:
     trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
     failover_utilization: float = 1.1
     patience_s: float = 10.0
-    ice_window_s: float = 360.0
-    ice_cache_s: float = 180.0
-    replacement_hold_s: float = 3.0
-    hard_demand_s: float = 240.0
-    create_error_s: float = 60.0
     quiet_s: float = 600.0
-    dwell_cost_s: float = 60.0
     dwell_capacity_s: float = 600.0
     flips_per_hour: int = 4
-    hold_strategy: HoldStrategy = HoldStrategy.BREAK_EVEN
-    exposed_cost: float = 20.0
     hold_min_s: float = 300.0
     hold_max_s: float = 14_400.0
-    flap_window_s: float = 7_200.0
-    require_initialized: bool = False
     canary: bool = True
-    error_ratio_limit: float = 0.01
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
     capacity_weights: CapacityWeights = CapacityWeights.READY
-    healthy_share: float = 0.5
     return_steps: int = 1
     return_step_s: float = 120.0
     verify_alert_s: float = 60.0
-    nudge_s: float = 120.0
     rollback_s: float = 0.0
-    drain_s: float = 120.0
-    reassert_base_s: float = 10.0
-    reassert_max_s: float = 600.0
     allow_unsafe_switch: bool = False
-    planned_headroom: float = field(default=0.0, metadata=OF_PLANNED)
     resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
     planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
-    planned_max_above_scaler: float = field(default=0.5, metadata=OF_PLANNED)
 
     @property
     def plans_floors(self) -> bool:
         """Whether the floors of cost mode follow the cheapest fleet."""
         return self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
+
+
+class Route(NamedTuple):
+    """An application's routing object: its kind, as `controller.routing.kinds` lists it, and its name."""
+
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +166,11 @@ class Application:
         return f"{self.namespace}/{self.ingress}"
 
     @property
+    def route(self) -> Route:
+        """The object that routes its requests."""
+        return Route("ingress", self.ingress)
+
+    @property
     def services(self) -> tuple[str, ...]:
         """The Services that its actions name: the one over all pods, then the units'."""
         return (self.capacity.service, *(unit.backend.service for unit in self.units))
@@ -191,6 +179,11 @@ class Application:
     def ports(self) -> dict[str, int | str]:
         """The port of each of them, as the application file writes it."""
         return {one.service: one.port for one in (self.capacity, *(unit.backend for unit in self.units))}
+
+    @property
+    def scaled_objects(self) -> tuple[str, ...]:
+        """The names of the units' ScaledObjects."""
+        return tuple(unit.scaled_object for unit in self.units if unit.scaled_object is not None)
 
     def unit(self, name: str) -> Unit:
         """The unit of that name.
@@ -499,7 +492,7 @@ class Verification:
     verdict: Verdict
     at: float
     problem: str = ""
-    action: str = ""  # the annotation's value that was compared; "" where nothing can be compared
+    action: str = ""  # `RoutingObservation.action` that was compared; "" where nothing can be compared
     applied: bool = False  # the rules are as the action says, whatever the health of the targets
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
@@ -572,12 +565,12 @@ class RoutingObservation:
     resource_version: str = ""
     uid: str = ""
     marker: str = ""  # value of our mode annotation, "" where absent
-    action: str = ""  # the action annotation's value, byte for byte
+    action: str = ""  # the routing action as it is written there, byte for byte: only the routing port reads it
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0  # 0 = disabled
     problem: str = ""  # why the action could not be read
     instead: tuple[str, ...] = ()  # the actions that the rules use, where none uses the application's; () where one does, or none uses any
-    kept: tuple[tuple[str, str], ...] = ()  # annotations of further actions that rules use and we wrote: a write without them removes them
+    kept: tuple[tuple[str, str], ...] = ()  # further fields that we wrote and rules use: a write without them removes them
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
@@ -654,10 +647,6 @@ class Snapshot:
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------
 
 
-MOMENT: Final[Mapping[str, bool]] = {"moment": True}
-"""Metadata of a field that is a time, seconds since the Unix epoch. No remembered time may be in the future, see `moments`."""
-
-
 class Return(StrEnum):
     """What the signals prove about the return of a unit's capacity."""
 
@@ -694,19 +683,6 @@ class ModeChange:
 
 
 @dataclass(frozen=True, slots=True)
-class OutageHistory:
-    """How long shortages lasted, and how long capacity stayed between them: the learned waits follow from it.
-
-    The application is short while any of its units is proven short and not yet proven back.
-    """
-
-    short: bool = False
-    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, so it will not count
-    outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
-    uptimes_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ScalerWrite:
     """Our last write of a floor or a target: what it replaced, and how often it had been put back before."""
 
@@ -714,50 +690,6 @@ class ScalerWrite:
     before: str
     after: str
     repeats: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class NotedDemand:
-    """A demand as it was seen, and what was then expected of the time a slot later, requests per metric period."""
-
-    at: float = field(metadata=MOMENT)
-    demand: float
-    forecast: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A forecast of a slot ahead, above zero, and the demand that came, requests per metric period."""
-
-    forecast: float
-    demand: float
-
-
-@dataclass(frozen=True, slots=True)
-class Damping:
-    """How much of a trend lasts: sums over the past slots, the older the less, of shares of the demand."""
-
-    lasted: float = 0.0  # of each trend, times the next slot's
-    squares: float = 0.0  # of each trend, squared
-
-
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """How good the two margins of forecasts were lately, see `controller.policy.expected_demand`: by shares, and by demands."""
-
-    losses: tuple[float, float] = (0.0, 0.0)  # of each on average, the older the less, requests per metric period
-    bounds: tuple[float, float] | None = None  # what each said of the next slot, likewise; None while too few outcomes are known
-
-
-@dataclass(frozen=True, slots=True)
-class DemandHistory:
-    """The demands that forecasts follow from, see `controller.policy.expected_demand`. Of bounded size."""
-
-    recent: tuple[NotedDemand, ...] = ()  # the newest last
-    outcomes: tuple[Outcome, ...] = ()  # the newest last
-    season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
-    damping: Damping = Damping()
-    margins: Margins = Margins()
 
 
 @dataclass(frozen=True, slots=True)
@@ -769,20 +701,35 @@ class SinkingFloor:
 
 
 @dataclass(frozen=True, slots=True)
-class FloorBefore:
-    """What a floor that the controller has raised is to sink to again: the file's, or somebody else's that was there (0: none)."""
+class FloorMemory:
+    """What is remembered of a ScaledObject.
 
-    least: int
+    Attributes:
+        found: The floor that somebody else set last; 0: none.
+        raised_from: The application file's floor while a floor of ours is above what was there before; None while none is.
+        due: Whether its floor has not been raised since the mode changed to capacity mode. It is due until it is written, or until a plan
+            finds it high enough. So a floor that could not be written, that the next pass was to write, or whose ScaledObject was not
+            there is planned again, and a floor that another writer lowers afterwards is not.
+        floor: Our last write of the floor; None where there was none lately.
+        target: Likewise of the target.
+        sinking: How long it has been above the planned replicas. Not stored: after a restart these times begin anew.
+    """
+
     found: int = 0
+    raised_from: int | None = None
+    due: bool = False
+    floor: ScalerWrite | None = None
+    target: ScalerWrite | None = None
+    sinking: SinkingFloor | None = None
 
     @property
-    def floor(self) -> int:
-        """The higher of the two."""
-        return max(self.least, self.found)
+    def before(self) -> int:
+        """The replicas that a raised floor is to sink to again: the application file's, or those of somebody else."""
+        return max(self.raised_from or 0, self.found)
 
 
-NONE_DUE: Final[frozenset[str]] = frozenset()
-"""No unit's floor is due. One object for all memories: each empty set that Python makes takes 216 bytes."""
+NOTHING_REMEMBERED: Final = FloorMemory()
+"""Of a ScaledObject that nothing is remembered of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -794,10 +741,9 @@ class Memory:
     mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    outage_history: OutageHistory = field(default_factory=OutageHistory)
-    action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
-    sent: str = ""  # fingerprint of the routing action that we last wrote, as it was sent; "": none, or not known
-    replaced: str = ""  # fingerprint of the action that the Ingress showed before that; "": none, or not known
+    action: str = ""  # fingerprint of the routing action that the times below belong to, as it is written; "": none observed yet
+    sent: str = ""  # fingerprint of the targets and the stickiness that we last wrote; "": none, or not known
+    replaced: str = ""  # fingerprint of the action that this replaced, as it was written; "": none, the same one, or not known
     ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
@@ -812,12 +758,8 @@ class Memory:
     demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
     # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
-    scaler_writes: Mapping[str, ScalerWrite] = field(default_factory=dict)  # by unit and field: "sd21-inf2/floor", "sd21-inf2/target"
     demand_history: DemandHistory | None = None  # with strategy planned only
-    found_floors: Mapping[str, int] = field(default_factory=dict)  # by unit: floors that others set last
-    floors_due: frozenset[str] = NONE_DUE  # units whose floor has not been raised since the mode changed to capacity mode
-    floors_before: Mapping[str, FloorBefore] = field(default_factory=dict)  # by ScaledObject: those whose floor is ours and raised
-    sinking: Mapping[str, SinkingFloor] = field(default_factory=dict)  # by unit; not stored: after a restart these times begin anew
+    floors: Mapping[str, FloorMemory] = field(default_factory=dict)  # by ScaledObject
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------------------------
@@ -954,44 +896,21 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedFleet:
-    """What strategy `planned` runs, or would run, beside what is there.
+class Claim:
+    """Replicas that a unit is to have at least. The highest claim is the unit's floor.
 
-    Attributes:
-        expected: The demand that it is planned for, requests per metric period.
-        shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; it is part of `expected`.
-            Below 0 where nine of ten were too high; None while too few can be judged.
-        needs: What the fleet must carry.
-        fleet: The cheapest replicas that do.
-        present: Price of the replicas that have a node now, US dollars per hour. None here counts what a reservation pays.
-        weighted: Price of the whole replicas that the weights of the application file need at the present demand, US dollars per hour.
-        least: Price of the cheapest whole replicas for the present demand, without headroom, forecast, a loss that is planned for and
-            starts to pay, US dollars per hour: the optimum with hindsight.
-        live: Whether the floors of cost mode follow it.
-        missed: Units that are short and of which the fleet would have more replicas.
-        held: Why the floors do not follow it now, in words; "" where they do, or are not meant to.
+    `until` is when time alone ends it, seconds since the Unix epoch; None where time alone does not.
     """
 
-    expected: float
-    shortfall: float | None
-    needs: Needs
-    fleet: Fleet
-    present: float
-    weighted: float = 0.0
-    least: float = 0.0
-    live: bool = False
-    missed: frozenset[str] = frozenset()
-    held: str = ""
+    unit: str
+    replicas: int
+    reason: ClaimReason
+    until: float | None = None
 
     @property
-    def followed(self) -> bool:
-        """Whether floors and weights follow it now."""
-        return self.live and not self.held
-
-    @property
-    def exposed(self) -> Mapping[str, float]:
-        """The families without which less than the wanted share would be carried, and the share that would, 0 to 1."""
-        return {name: left / self.expected for name, left in self.fleet.left.items() if left < self.needs.without_any * (1 - 1e-9)}
+    def text(self) -> str:
+        """The replicas and why, for people: ``13: the cheapest fleet has them``."""
+        return f"{self.replicas}: {CLAIMS[self.reason]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1008,9 +927,8 @@ class Decision:
     stickiness_s: int = 0
     return_step: int = 0  # the step of a gradual fallback that the targets belong to
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
-    floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
+    floors: Mapping[str, Claim] = field(default_factory=dict)  # the highest claim by unit: its replicas are the wanted minReplicaCount
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
-    flap_window_s: float = 0.0  # of a failover: how soon after a fallback it counts as a flap
     lowering_allowed: bool = False  # verified and drained: floors may sink
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
@@ -1040,21 +958,23 @@ class ActionKind(StrEnum):
 class Action:
     """One change, as a request to the Kubernetes API. Its `body` is sent as it is, or joined to that of another action on the same object.
 
-    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
+    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is). The policy plans a routing action
+    without its request, which `controller.routing.conclusion` adds: it writes the values of the decision.
     """
 
     kind: ActionKind
-    resource: str  # "ingresses.networking.k8s.io" or "scaledobjects.keda.sh"
     namespace: str
     name: str
-    content_type: str
-    query: tuple[tuple[str, str], ...]
-    body: str
     before: str
-    after: str
+    after: str = ""  # of a routing action: as `RoutingObservation.action` shows it once it is written
+    resource: str = ""  # as RBAC names it: "scaledobjects.keda.sh"
+    object_kind: str = ""  # as people name it: "ScaledObject"
+    content_type: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    body: str = ""
     unit: str = ""
     deferred: str = ""
-    mode: Mode | None = None  # of a routing action: the mode that the same patch writes
+    mode: Mode | None = None  # of a routing action: the mode that the same request writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -1070,3 +990,8 @@ class Plan:
     def due(self) -> tuple[Action, ...]:
         """The actions that are to be applied now, in order."""
         return tuple(action for action in self.actions if not action.deferred)
+
+    @property
+    def routing(self) -> Action | None:
+        """The routing action; None in a plan that leaves the routing as it is."""
+        return next((action for action in self.actions if action.kind is ActionKind.ROUTE), None)

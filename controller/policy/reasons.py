@@ -95,6 +95,7 @@ class Reason(Row):
         "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
         "load-balancer-does-not-follow",
     )
+    NOTHING_ANSWERS = ("NothingAnswers", "no request is answered in mode {mode}: {gone}; the other mode serves", "failed-over")
     NUDGED = (
         "Nudged",
         "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
@@ -173,3 +174,34 @@ class Reason(Row):
 
 RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
 """Why a routing action is written again that somebody changed or deleted."""
+
+
+class ClaimReason(StrEnum):
+    """Why a unit is to have at least some replicas. The value is the stable machine name."""
+
+    FILE = "file"
+    FOUND = "found"
+    IN_USE = "in-use"
+    NEEDED = "needed"
+    MISSING = "missing"
+    PROBE = "probe"
+    BLOCK = "block"
+    HELD = "held"
+    FLEET = "fleet"
+    FLEET_WAITS = "fleet-waits"
+
+
+CLAIMS: Final[Mapping[ClaimReason, str]] = {
+    ClaimReason.FILE: "the application file asks for them",
+    ClaimReason.FOUND: "somebody else set this floor on the ScaledObject",
+    ClaimReason.IN_USE: "the present demand keeps them in use, so the raised floor sinks no further",
+    ClaimReason.NEEDED: "cost mode needs them at the present demand",
+    ClaimReason.MISSING: "they carry a part of the demand that the ready replicas cannot carry",
+    ClaimReason.PROBE: "one replica more than are ready asks for capacity again",
+    ClaimReason.BLOCK: "a Capacity Block ends soon, and until then no floor sinks",
+    ClaimReason.HELD: "no request counter has a value, so replicas stay",
+    ClaimReason.FLEET: "the cheapest fleet has them",
+    ClaimReason.FLEET_WAITS: "the cheapest fleet has fewer, and nothing lets the floor sink yet",
+}
+
+assert set(CLAIMS) == set(ClaimReason), "every claim has exactly one sentence"  # noqa: S101 - a table, checked at import

@@ -7,25 +7,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.policy import guards, text
+from controller.policy import floors, guards, text
 from controller.policy.availability import alike, carry, close
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
-from controller.policy.demand import capacity_floors, ceiling
-from controller.policy.found_floors import least
+from controller.policy.forward_action import same_routing
+from controller.policy.hold import reassert_pause_s
 from controller.policy.known_demand import metrics_awaited
-from controller.policy.memory import REWRITTEN, fingerprint
+from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.metric_times import shown_s
-from controller.policy.missing_metrics import held_replicas, held_until, missing_for_long
 from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
-from controller.policy.planned_floors import planned_floors
-from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
-from controller.policy.routing import format_action, same_routing
-from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
+from controller.policy.strategies import part_of
+from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, return_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
+
+# How long the load balancer's rules may differ from the action before an annotation makes the load-balancer controller reconcile again,
+# seconds: twice as long as before the alert, so that a controller that is merely throttled is left alone.
+NUDGE_S: Final = 120.0
+
+# From verification until the other side may scale down, seconds: it avoided the 503s that were reported with 30 (docs/research/alb.md).
+DRAIN_S: Final = 120.0
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
@@ -89,10 +93,11 @@ def _wanted(mode: Mode, case: Case) -> _Wanted:
         if step and _step_carries(step, case):
             return _Wanted(routing.targets)
         targets = return_targets(application, figures, step) if step else capacity_targets(application, figures.serving)
+        targets = existing(targets, case.snapshot)
     else:
         if not figures.cost:
             return _Wanted(())
-        targets = cost_targets(application, figures.cost)
+        targets = existing(cost_targets(application, figures.cost), case.snapshot)
         if _end_awaited(targets, case) or _only_unknown(targets, case):
             return _Wanted(routing.targets)
         if _young_s(case) > 0 and (_only_gives_back(targets, case) or _follows_noise(targets, case)):
@@ -221,17 +226,16 @@ def _carried(targets: tuple[Target, ...], case: Case) -> bool:
 
 def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
     """Whether an action for the same units saves enough to be worth a change."""
-    application, shown, demand = case.snapshot.application, case.planned, case.figures.demand
+    application = case.snapshot.application
     old, new = _by_unit(application, case.snapshot.routing.targets), _by_unit(application, targets)
-    if shown is not None and shown.followed and demand is not None:
-        saved = beyond(application, old, demand, shown) - beyond(application, new, demand, shown)
-        return saved > _WORTH * shown.fleet.price
+    if saved := part_of(application.policy).saved(case, old, new):
+        return saved[0] > _WORTH * saved[1]
     return blended_cost(old, application.units) > (1 + _WORTH) * blended_cost(new, application.units)
 
 
 def _by_unit(application: Application, targets: tuple[Target, ...]) -> dict[str, int]:
     weights = {target.service: target.weight for target in targets}
-    return {unit.name: weights[unit.backend.service] for unit in application.units}
+    return {unit.name: weights.get(unit.backend.service, 0) for unit in application.units}
 
 
 def _as_written(application: Application, weights: Mapping[str, int]) -> bool:
@@ -264,7 +268,7 @@ def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tu
         return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
     if routing.foreign or not routing.action:
         return _reasserted(mode, case, targets, answers, routing.writer or "somebody")
-    same_again = case.memory.sent == fingerprint(format_action(targets, stickiness(case.snapshot.application, mode)))
+    same_again = case.memory.sent == sent_as(targets, stickiness(case.snapshot.application, mode))
     if same_again or _without_effect(case):
         return _reasserted(mode, case, targets, answers, REWRITTEN)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
@@ -276,8 +280,7 @@ def _without_effect(case: Case) -> bool:
 
     Weights that follow the demand differ with every sample. None would ever be sent again just so, and each would be written in vain.
     """
-    shown, memory = fingerprint(case.snapshot.routing.action), case.memory
-    return memory.replaced == shown != memory.sent
+    return case.memory.replaced == fingerprint(case.snapshot.routing.action)
 
 
 def _never_written(case: Case) -> bool:
@@ -289,10 +292,9 @@ def _never_written(case: Case) -> bool:
 
 def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers, writer: str) -> Decision:
     """The decision to restore an action that somebody else changed or deleted, after a pause that grows each time."""
-    routing, policy, memory = case.snapshot.routing, case.snapshot.application.policy, case.memory
+    routing, memory = case.snapshot.routing, case.memory
     details = {"mode": str(mode), "writer": writer}
-    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16))
-    left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + pause)
+    left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + reassert_pause_s(memory.reasserts))
     if left > 0:
         details["remaining"] = text.duration(left)
         return checked_within(made(mode, Verb.HOLD, Reason.REASSERT_BACKOFF, details, case, (), answers), left)
@@ -335,13 +337,13 @@ def _nudge_in_s(case: Case) -> float:
     Returns:
         0 where its time is over; infinite where no nudge is due.
     """
-    routing, memory, pause = case.snapshot.routing, case.memory, case.snapshot.application.policy.nudge_s
+    routing, memory = case.snapshot.routing, case.memory
     seen = routing.verification
-    if pause <= 0 or memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
+    if memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
         return math.inf
     if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied or seen.action != routing.action:
         return math.inf
-    return case.remaining((memory.nudged_at or memory.unverified_since) + pause * 2.0**memory.nudges)
+    return case.remaining((memory.nudged_at or memory.unverified_since) + NUDGE_S * 2.0**memory.nudges)
 
 
 def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
@@ -381,8 +383,8 @@ def held_back(decision: Decision, verb: Verb, answers: guards.Answers, case: Cas
         return decision
     waits_for_replicas = held.reason is Reason.WAITING_FOR_READY and answers.prepares
     preparing = verb is Verb.FALLBACK and waits_for_replicas
-    floors = {name: max(floor, case.evidence[name].needed) for name, floor in decision.floors.items()} if preparing else decision.floors
-    decision = replace(decision, guards=answers.results, held_back=verb, floors=floors)
+    wanted = floors.highest(case.snapshot, (*decision.floors.values(), *floors.needed(case))) if preparing else decision.floors
+    decision = replace(decision, guards=answers.results, held_back=verb, floors=wanted)
     if decision.verb is not Verb.HOLD:
         return decision
     if preparing:
@@ -398,7 +400,7 @@ def _raises(decision: Decision, case: Case) -> bool:
         for name, observed in case.snapshot.units.items()
         if observed.scaler is not None and not observed.scaler.paused
     }
-    return any(decision.floors[name] > scaler.min_replicas for name, scaler in scalers.items())
+    return any(decision.floors[name].replicas > scaler.min_replicas for name, scaler in scalers.items())
 
 
 def made(
@@ -438,48 +440,11 @@ def made(
         stickiness_s=stickiness(application, mode),
         return_step=step,
         sticky_s=routing.stickiness_s,
-        floors=_floors(mode, case, step),
+        floors=floors.floors(mode, case, step, part_of(application.policy).claims(case)),
         keda_targets=keda_targets(application, mode),
         lowering_allowed=lowering_s == 0,
-        next_check_s=soonest(lowering_s, case.remaining(held_until(case.snapshot, case.memory))),
+        next_check_s=soonest(lowering_s, case.remaining(floors.held_until(case.snapshot, case.memory))),
     )
-
-
-def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
-    """Replica floors.
-
-    The floor of a unit whose weight was cut for want of replicas stays at what its full weight needs: its own counter shows only the
-    traffic that it still gets, and its scaler would stop there. A floor that the controller raised sinks only to what the weights need at
-    the present demand: a scaler may have no metric, or still that of the time before a mode change. While no counter has a value, no unit
-    loses replicas. Before a Capacity Block ends, the floors of the other units rise to what they will have to carry. With planned floors
-    those of cost mode follow the cheapest fleet; where metrics are missing for long, they are as with the other strategies.
-    """
-    snapshot, memory, held = case.snapshot, case.memory, held_replicas(case.snapshot, case.memory)
-    return {
-        name: max(floor, held.get(name, 0), least(memory, snapshot, snapshot.application.unit(name)))
-        for name, floor in _known_floors(mode, case, step).items()
-    }
-
-
-def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
-    """The floors without those that hold replicas while metrics are missing; see `_floors`."""
-    snapshot, evidence = case.snapshot, case.evidence
-    if mode is Mode.CAPACITY:
-        due = case.memory.floors_due if case.mode is Mode.CAPACITY else evidence.keys()
-        floors = capacity_floors(snapshot, evidence, case.figures.demand, due=due)
-        return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
-    forgotten, floors = missing_for_long(snapshot, case.memory), {}
-    planned = {} if forgotten else planned_floors(snapshot, case.memory, evidence, case.planned)
-    for unit in snapshot.application.units:
-        observed, needed = snapshot.units[unit.name], evidence[unit.name].needed
-        scaler = observed.scaler
-        raised = scaler.min_replicas if scaler is not None and scaler.floor_ours and not forgotten else 0
-        grows = unit.name in case.figures.cut or bool(case.figures.ending)
-        kept = planned.get(unit.name, min(needed, raised))
-        kept = max(kept, raised) if case.figures.ending else kept  # until its nodes are gone, a block's end only raises floors
-        floor = max(unit.min_replicas, needed if grows else 0, kept)
-        floors[unit.name] = min(floor, ceiling(unit, observed))
-    return floors
 
 
 def _lowering_in_s(case: Case) -> float:
@@ -494,5 +459,5 @@ def _lowering_in_s(case: Case) -> float:
         return math.inf
     if memory.changed_at is None:
         return 0.0
-    drain = max(policy.drain_s, policy.stickiness_cost_s, policy.stickiness_capacity_s, memory.sticky_s)
+    drain = max(DRAIN_S, policy.stickiness_cost_s, policy.stickiness_capacity_s, memory.sticky_s)
     return math.inf if memory.verified_at is None else case.remaining(memory.verified_at + drain)

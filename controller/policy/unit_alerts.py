@@ -13,6 +13,7 @@ from controller.policy import text
 from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.case import Case
 from controller.policy.demand import fixed
+from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_WINDOW_S
 from controller.policy.model import Cause, Decision, Launch, Mode, Return, Shortage, Snapshot, Unit, UnitEvidence, UnitObservation, Verb
 from controller.policy.offerings import allowed_offerings
 from controller.policy.quota import only_spot, quota_words
@@ -72,7 +73,7 @@ def _cause(seen: Seen) -> Iterable[Found]:
 def _unexplained(seen: Seen) -> Iterable[Found]:
     """Pods that have waited long although Karpenter reports nothing, or only what alone proves nothing."""
     judged, pool, policy, now = seen.judged, seen.observed.pool, seen.case.snapshot.application.policy, seen.now
-    if judged.demand_since is None or now - judged.demand_since < policy.hard_demand_s or judged.shortage is not Shortage.NONE:
+    if judged.demand_since is None or now - judged.demand_since < HARD_DEMAND_S or judged.shortage is not Shortage.NONE:
         return []
     unheard = any(source.name == "karpenter" and source.absent for source in seen.case.snapshot.sources)
     launched = judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - one.launched < policy.quiet_s for one in pool.launches)
@@ -84,7 +85,7 @@ def _unexplained(seen: Seen) -> Iterable[Found]:
 def _none_compatible(seen: Seen) -> bool:
     """Whether Karpenter said lately that no instance type of the NodePool suits a pod."""
     at = seen.observed.pool.blocked_at
-    return at is not None and seen.now - at <= seen.case.snapshot.application.policy.ice_window_s
+    return at is not None and seen.now - at <= ICE_WINDOW_S
 
 
 def _config(seen: Seen) -> Iterable[Found]:
@@ -93,8 +94,8 @@ def _config(seen: Seen) -> Iterable[Found]:
 
 def _silent(seen: Seen) -> Iterable[Found]:
     """Karpenter says of each pod that it has no place for it, whatever the reason: a taint, a volume's zone, an affinity."""
-    pool, window_s = seen.observed.pool, seen.case.snapshot.application.policy.ice_window_s
-    said = [pod.name for pod in seen.observed.pending if pod.unplaced_at is not None and seen.now - pod.unplaced_at <= window_s]
+    pool = seen.observed.pool
+    said = [pod.name for pod in seen.observed.pending if pod.unplaced_at is not None and seen.now - pod.unplaced_at <= ICE_WINDOW_S]
     why, fix = f"Karpenter says nothing about NodePool {pool.name}", "check that it runs"
     if pool.problem:
         why, fix = f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}", "repair the NodePool"

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from controller import __version__
 from controller.foreign import real_number, whole_number
 from controller.policy.model import Action, Application, Memory, Plan, Snapshot, Target
+from controller.recording.stored import first_fault
 
 FORMAT: Final = 1
 MAX_LINE: Final = 512 * 1024
@@ -131,7 +132,7 @@ def decided(made: Plan, applied: Collection[Action] = ()) -> Decided:
         targets=decision.targets,
         stickiness_s=decision.stickiness_s,
         return_step=decision.return_step,
-        floors=decision.floors,
+        floors={name: claim.replicas for name, claim in decision.floors.items()},
         keda_targets=decision.keda_targets,
         requests=tuple(
             Request(str(a.kind), a.resource, a.namespace, a.name, a.body, a.deferred, applied=a in applied) for a in made.actions
@@ -214,7 +215,7 @@ class Decoder:
             if kind == "decision":
                 return self._decision(raw)
         except ValidationError as error:
-            raise LineError(_first(error)) from error
+            raise LineError(first_fault(error)) from error
         raise LineError(f"found a line of kind {kind!r}; this version reads application and decision")
 
     def _decision(self, raw: dict[str, Any]) -> Recorded:
@@ -287,11 +288,3 @@ def _endless(raw: Mapping[str, Any]) -> int:
     for step in ("snapshot", "routing", "override"):
         value = value.get(step) if isinstance(value, Mapping) else None
     return sum(value.get(name) == math.inf for name in ("paused_until", "pinned_until")) if isinstance(value, Mapping) else 0
-
-
-def _first(error: ValidationError) -> str:
-    """The first fault, and the number of further ones."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    place = ".".join(str(step) for step in faults[0]["loc"])
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{place}: {faults[0]['msg']}{more}"

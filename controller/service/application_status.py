@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
 from controller.foreign import decode, shown
+from controller.objects import text
 from controller.policy.alert_kinds import of_key
 from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
-from controller.policy.model import Alert, Decision, Memory, Mode, PlannedFleet, Price, Snapshot
+from controller.policy.model import Alert, Claim, Decision, Memory, Mode, Price, Snapshot
+from controller.policy.reasons import CLAIMS
+from controller.policy.strategies import part_of
 from controller.ports import Severity
-from controller.signals.objects import text
 
 SOONEST_S: Final = 60.0
 """Shortest time between two writes of an application that only its status needs, seconds."""
@@ -58,7 +60,7 @@ def status_of(snapshot: Snapshot, decision: Decision, mode: Mode | None, ledger:
         "degraded": list(decision.degraded),
         "ledger": _account(ledger),
         **_prices(snapshot),
-        **planned_document(decision.planned),
+        **part_of(snapshot.application.policy).document(decision),
     }
 
 
@@ -77,26 +79,12 @@ def price_document(price: Price | None) -> dict[str, Any] | None:
     return {"dollarsPerHour": price.dollars, "source": str(price.source), "readAt": read_at, "problem": price.problem}
 
 
-def planned_document(shown: PlannedFleet | None) -> dict[str, Any]:
-    """What strategy `planned` runs, or would run, as a part of a JSON document: the key ``planned``; nothing with another strategy."""
-    if shown is None:
-        return {}
-    fleet = shown.fleet
-    return {
-        "planned": {
-            "live": shown.live,
-            "heldBecause": shown.held,
-            "expectedDemand": round(shown.expected, 1),
-            "forecastShortfall": None if shown.shortfall is None else round(shown.shortfall, 4),
-            "replicas": dict(fleet.replicas),
-            "dollarsPerHour": round(fleet.price, 4),
-            "presentDollarsPerHour": round(shown.present, 4),
-            "carried": round(fleet.carried, 1),
-            "carriedWithout": {name: round(left, 1) for name, left in fleet.left.items()},
-            "needed": round(shown.needs.demand, 1),
-            "neededWithout": round(shown.needs.without_any, 1),
-        }
-    }
+def floor_document(claim: Claim | None) -> dict[str, Any] | None:
+    """The floor of a unit and who claims it, as a part of a JSON document; None where no floor is decided."""
+    if claim is None:
+        return None
+    until = None if claim.until is None else format_rfc3339(claim.until)
+    return {"replicas": claim.replicas, "claim": claim.reason, "why": CLAIMS[claim.reason], "until": until}
 
 
 def _comparison(ledger: Ledger) -> dict[str, Any]:
@@ -179,7 +167,7 @@ class ApplicationStatus:
     writes stay few at any size.
 
     Args:
-        application: ``namespace/ingress``.
+        application: The application's key.
         clock: The clock.
         fleet: The number of applications.
     """

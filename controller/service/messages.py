@@ -11,8 +11,8 @@ from controller.policy import text
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.figures import Figures
+from controller.policy.floors import lowered, raised
 from controller.policy.guards import reason_text
-from controller.policy.left_floors import lowered
 from controller.policy.memory import author
 from controller.policy.model import Alert, Application, Decision, Memory, Mode, ModeChange, Override, Snapshot, Verb
 from controller.policy.reasons import RESTORED, Reason
@@ -258,11 +258,11 @@ def raised_floors_of_removed(application: Application, memory: Memory, named: Co
         named: The ScaledObjects of its namespace that other applications name: these sink.
         at: When it was removed, seconds since the Unix epoch.
     """
-    raised = {name: before.floor for name, before in sorted(memory.floors_before.items()) if name not in named}
-    if not raised:
+    kept = {name: before for name, before in sorted(raised(memory).items()) if name not in named}
+    if not kept:
         return
-    floors = text.listing(f"{name} (before: {floor})" for name, floor in raised.items())
-    then = "; ".join(lowered(application.namespace, name, floor) for name, floor in raised.items())
+    floors = text.listing(f"{name} (before: {floor})" for name, floor in kept.items())
+    then = "; ".join(lowered(application.namespace, name, floor) for name, floor in kept.items())
     left = Alert.of(AlertKind.LEFT_REMOVED, {"floors": floors})
     made = Message.about(left, MessageKind.CONTROL, f"{application.name}: floors stay raised", at, application.key)
     yield replace(made, next=f"if these pods are not needed, run: {then}")

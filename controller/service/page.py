@@ -23,8 +23,8 @@ from controller.policy.cost import hourly, spend_per_hour
 from controller.policy.decide import observed_mode
 from controller.policy.figures import Figures
 from controller.policy.model import Mode, ModeChange, Verdict
-from controller.policy.planned_sentence import planned_sentence
 from controller.policy.shares import asked_shares, shown_shares
+from controller.policy.strategies import part_of
 from controller.service.controller import View
 from controller.service.explanation import next_step
 from controller.service.leadership import pod_of
@@ -183,13 +183,14 @@ def _traffic(view: View) -> str:
                 "?" if targets is None else str(targets),
                 f"{ready}/{desired}",
                 str(judged.needed),
+                escape(claim.text if (claim := view.decision.floors.get(unit.name)) is not None else "unchanged"),
             )
         )
     seen = snapshot.routing.present_verification
     verdict = "? not asked about this routing yet" if seen is None else _VERDICTS[seen.verdict]
     problem = f": {seen.problem}" if seen is not None and seen.problem else ""
     # The state comes second: a telephone shows the first columns, and the others by scrolling.
-    header = ("Unit", "State", "Set", "Actual", "Healthy targets", "Ready", "Needed")
+    header = ("Unit", "State", "Set", "Actual", "Healthy targets", "Ready", "Needed", "Floor")
     return _table(header, rows, "Share of the requests by unit") + f"<p class=dim>load balancer {escape(verdict + problem)}</p>"
 
 
@@ -261,9 +262,8 @@ def _price(view: View) -> Iterator[str]:
             (f"All in cost mode, for {what}", f"${prices.cost:,.2f}/h"),
             (f"All in capacity mode, for {what}", f"${prices.capacity:,.2f}/h"),
         ]
-    if view.decision.planned is not None:
-        words = planned_sentence(view.decision, view.snapshot)
-        rows.append(("What strategy planned does", f"${view.decision.planned.fleet.price:,.2f}/h: {words}"))
+    if words := part_of(view.snapshot.application.policy).sentence(view.decision, view.snapshot):
+        rows.append(("The strategy", words))
     yield "<h2>Price</h2>" + _table(("What", "US dollars"), [(escape(what), escape(value)) for what, value in rows], "Price by the hour")
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from controller.errors import Conflict, RemoteError, StateError, Unavailable
+from controller.policy.floors import as_stored
 from controller.policy.model import Alert, Memory
 from controller.ports import EMPTY, Leadership, StateStore, StoredMemory
 from controller.service.application_status import ApplicationStatus
@@ -28,7 +29,7 @@ class TermRecord:
     Args:
         store: Where the memory is stored.
         leadership: Says who may write.
-        application: ``namespace/ingress``.
+        application: The application's key.
         status: What is stored beside the memory for people to read; None: nothing.
         written: By application, the last term in which this process wrote its memory, or may have written it. The records of a process
             share it: an application that is removed and added again gets another record, and what is stored is still our own. None: this
@@ -183,4 +184,4 @@ def _alike(memory: Memory, stored: Memory) -> bool:
         known = stored.units.get(name)
         lately = known is not None and 0 <= unit.last_failure_at - known.last_failure_at < REFUSED_LATELY_S
         units[name] = replace(unit, last_failure_at=known.last_failure_at) if known is not None and lately else unit
-    return replace(memory, units=units, sinking=stored.sinking) == stored
+    return replace(as_stored(memory), units=units) == as_stored(stored)

@@ -15,11 +15,11 @@ from controller.clients.calls import CallMeter
 from controller.clock import SystemClock
 from controller.notifiers.runbooks import Context
 from controller.policy.alert_kinds import ROWS, AlertKind, of_key
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Alert, Mode, ModeChange
 from controller.policy.reasons import CRITICAL, WARNING, Reason, Row
 from controller.ports import Message, MessageKind
+from controller.routing.conclusion import conclude
 from controller.service.application_counter import ApplicationCounter
 from controller.service.telemetry import Telemetry
 from failover_harness.waiting import wait_for

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from controller.policy.fleet import Needs, Offer
+from controller.policy.fleet.search import Offer
+from controller.policy.fleet.values import Needs
 
 
 def drawn(seed: int) -> tuple[tuple[Offer, ...], Needs]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from controller.policy.annotations import MARKER, RETURN_STEP
-from controller.policy.codec import decode, encode
+import pytest
+
+from controller.policy import memory as remembering
+from controller.policy import plan as planning
 from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.demand import total_demand
+from controller.policy.floors import asked, capacity_claims, highest
 from controller.policy.model import (
     ActionKind,
     Cause,
+    Claim,
     Decision,
     Launch,
     Memory,
@@ -29,8 +34,11 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import plan
-from controller.policy.routing import action_key, parse_action
+from controller.recording.stored import decode, encode
+from controller.routing.annotations import MARKER, RETURN_STEP
+from controller.routing.conclusion import exact
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.names import action_key
 from tests.support.applications import COUNTED, NOW, memory, snapshot
 
 INF2 = "sd21-inf2"
@@ -90,6 +98,17 @@ def scaler(unit: str = INF2, **changes: Any) -> Scaler:
     return replace(made, **changes)
 
 
+def replicas(floors: Mapping[str, Claim]) -> dict[str, int]:
+    """The floors by unit, whoever claims them."""
+    return {name: claim.replicas for name, claim in floors.items()}
+
+
+def capacity_floors(made: Snapshot, evidence: Mapping[str, UnitEvidence], due: Collection[str] = ()) -> dict[str, int]:
+    """The floors of capacity mode at the measured demand, without those that others set."""
+    claims = capacity_claims(made, evidence, total_demand(made), due=due)
+    return replicas(highest(made, (*asked(made.application), *claims)))
+
+
 def judge(made: Snapshot, remembered: Memory | None = None, unit: str = INF2) -> UnitEvidence:
     """What is proven of one unit."""
     return decide(remembered or memory(), made)[1].evidence[unit]
@@ -134,7 +153,7 @@ class World:
         for action in made.due:
             if action.kind is ActionKind.ROUTE:
                 self._route(action.body)
-                self.memory = applied(self.memory, decision, now)
+                self.memory = applied(self.memory, decision, now, seen.application.scaled_objects)
             elif action.kind is ActionKind.SET_TARGET:
                 self._scale(action.unit, target=action.after)
             else:
@@ -163,6 +182,17 @@ class World:
         self.unit(unit, scaler=replace(present, **changes))
 
 
+def plan(decision: Decision, made: Snapshot) -> Plan:
+    """The plan of a decision, with exact requests."""
+    return exact(planning.plan(decision, made), made)
+
+
+def applied(remembered: Memory, decision: Decision, now: float, scaled_objects: Iterable[str] = ()) -> Memory:
+    """What is remembered once a decision's routing action is written as an Ingress has it."""
+    text = "" if decision.verb is Verb.NUDGE else format_action(decision.targets, decision.stickiness_s)
+    return remembering.applied(remembered, decision, now, text, scaled_objects)
+
+
 def verbs(decisions: list[Decision]) -> list[Verb]:
     """What the decisions asked for."""
     return [decision.verb for decision in decisions]
@@ -175,3 +205,9 @@ def with_scalers(made: Snapshot, **changes: Any) -> Snapshot:
         target = f"{unit.throughput:g}"
         units[unit.name] = replace(made.units[unit.name], scaler=scaler(unit.name, target=target, **changes))
     return replace(made, units=units)
+
+
+def above_scaler(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """Bounds planned floors and the expected demand at another share of the demand above the scalers."""
+    for module in ("offers", "planned"):
+        monkeypatch.setattr(f"controller.policy.fleet.{module}.MAX_ABOVE_SCALER", share)

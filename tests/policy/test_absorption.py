@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from controller.policy.absorption import Absorption, absorption
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.memory import applied
 from controller.policy.metric_times import shown_s
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
-from tests.policy.support import G6, INF2, TRN1, World, change, pods, proven, shortage, with_scalers
+from controller.routing.ingress.action import format_action
+from tests.policy.support import G6, INF2, TRN1, World, applied, change, pods, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
 LIMITED = PolicySettings(failover_utilization=1.0)
@@ -96,7 +95,7 @@ def test_the_weights_move_what_the_unit_cannot_serve_and_nobody_is_loaded_beyond
 def test_the_unit_keeps_asking_for_its_replicas() -> None:
     """Its floor stays at what its full weight needs: else its scaler would let the pods go that find out when capacity returns."""
     made = with_scalers(_short(INF2, 9, 2700))
-    assert _decided(made, INF2).floors[INF2] == 11
+    assert _decided(made, INF2).floors[INF2].replicas == 11
 
 
 def test_the_noise_of_the_demand_does_not_rewrite_the_routing() -> None:

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from controller.policy import proof, text
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
     Action,
     ActionKind,
     Cause,
     Decision,
-    FloorBefore,
+    FloorMemory,
     Launch,
     Memory,
     Mode,
@@ -37,9 +36,9 @@ from controller.policy.model import (
     Verification,
     WeightStrategy,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from tests.policy.support import INF2, TRN1, World, change, launched, pods, proven, refused, scaler, shortage, verbs, with_scalers
+from controller.routing.conclusion import conclude
+from tests.policy.support import INF2, TRN1, World, change, launched, plan, pods, proven, refused, scaler, shortage, verbs, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 HOUR = 3600.0
@@ -135,7 +134,7 @@ class TestNumbers:
         for action in plan(decision, made).actions:
             assert "nan" not in action.body.lower(), "the API server is sent a number that is none"
             assert "infinity" not in action.body.lower()
-        assert all(0 <= floor <= 20 for floor in decision.floors.values()), "a broken metric buys every node of the region"
+        assert all(0 <= floor.replicas <= 20 for floor in decision.floors.values()), "a broken metric buys every node of the region"
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
     def test_a_broken_sample_is_no_breach(self, bad: float) -> None:
@@ -315,18 +314,22 @@ class TestDeadlocks:
         made = replace(snapshot(application(policy=policy), mode), leader=observing != "standby")
         if observing == "stale":
             made = replace(made, sources=tuple(replace(source, last_ok=NOW - 9000) for source in made.sources))
-        plain, old = memory(mode, floors_before={"sd21-old-hpa": FloorBefore(1)}), "sd21-old"  # by ScaledObject, which may be still there
+        # Of a ScaledObject it remembers what a raised floor was before: the ScaledObject may be still there.
+        plain, old = memory(mode, floors={"sd21-old-hpa": FloorMemory(found=2, raised_from=1)}), "sd21-old"
         remembered = replace(
             plain,
             units={old: proven(NOW - 9000)[INF2]},
-            scaler_writes={f"{old}/floor": ScalerWrite(NOW - 5, "1", "3", 5)},
-            found_floors={old: 2},
-            floors_due=frozenset({old}),
-            sinking={old: SinkingFloor(NOW - 60, 1)},
+            floors={
+                f"{old}-hpa": FloorMemory(
+                    found=2, raised_from=1, due=True, floor=ScalerWrite(NOW - 5, "1", "3", 5), sinking=SinkingFloor(NOW - 60, 1)
+                )
+            },
         )
         keyed = [one.name for one in fields(plain) if isinstance(getattr(plain, one.name), Mapping | frozenset)]
         assert all(getattr(remembered, name) for name in keyed), "a new field of the memory that may name a unit of before"
-        assert conclude(remembered, made) == replace(conclude(plain, made), before=remembered)
+        found, without = conclude(remembered, made), conclude(plain, made)
+        assert (found.decision, found.plan) == (without.decision, without.plan)
+        assert found.memory == without.memory or observing != "leader", "the leader forgets it"
 
     def test_the_flip_budget_opens_again(self) -> None:
         """It holds a failover for an hour at most, and raises an alert."""

@@ -12,8 +12,8 @@ from controller.policy.alerts import alerts
 from controller.policy.case import Case
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
+from controller.policy.floors import HELD_S
 from controller.policy.metric_times import fresh_s
-from controller.policy.missing_metrics import HELD_S
 from controller.policy.model import (
     OFFERINGS_SOURCE,
     Alert,
@@ -224,8 +224,7 @@ def test_a_cause_that_does_not_pass_by_waiting_is_reported(cause: Cause, changes
 
 
 def _waiting(**changes: Any) -> Snapshot:
-    app = application(policy=PolicySettings(hard_demand_s=240.0, quiet_s=600.0, ice_window_s=360.0))
-    return change(snapshot(app), INF2, **{"pending": pods(since=NOW - 240), "desired": 4, **changes})
+    return change(snapshot(), INF2, **{"pending": pods(since=NOW - 240), "desired": 4, **changes})
 
 
 UNSEEN = "Nothing proves a shortage, so requests meant for them wait and no failover comes"

@@ -23,11 +23,10 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets
 from controller.policy.unit_alerts import UNHEALTHY_AFTER_S
-from tests.policy.support import INF2, TRN1, change, scaler, with_scalers
+from tests.policy.support import INF2, TRN1, change, plan, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))
@@ -132,8 +131,8 @@ def test_a_unit_whose_weight_was_cut_keeps_the_floor_of_its_full_weight() -> Non
     made = replace(made, units={n: o if n == INF2 else replace(o, ready=9, desired=9) for n, o in made.units.items()})
     decision = decide(memory(), made)[1]
     assert decision.evidence[INF2].needed == 8
-    assert decision.floors[INF2] == 8
-    assert all(floor == 1 for name, floor in decision.floors.items() if name != INF2)
+    assert decision.floors[INF2].replicas == 8
+    assert all(floor.replicas == 1 for name, floor in decision.floors.items() if name != INF2)
     raised = [action for action in plan(decision, made).due if action.unit == INF2]
     assert [(action.before, action.after) for action in raised] == [("1", "8")]
 
@@ -209,4 +208,4 @@ def test_strategies_that_follow_what_is_ready_do_not_count_it_twice() -> None:
     weights = Figures.of(made).cost
     assert weights[INF2] == 0
     assert sum(weights.values()) == 100
-    assert decide(memory(), made)[1].floors[INF2] == 1
+    assert decide(memory(), made)[1].floors[INF2].replicas == 1

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import conclude
-from controller.policy.contested import again_s, contested, deferred, written
 from controller.policy.decide import decide
-from controller.policy.model import Action, ActionKind, Alert, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
-from tests.policy.support import INF2, change, scaler, shortage
+from controller.policy.floors import again_s, contested, deferred, written
+from controller.policy.hold import FLAP_WINDOW_S
+from controller.policy.model import Action, ActionKind, Alert, FloorMemory, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
+from tests.policy.support import INF2, TRN1, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
 POLICY = PolicySettings()
+SCALED = f"{INF2}-hpa"
 
 
 def raising() -> Plan:
@@ -30,13 +33,18 @@ def seen(now: float) -> Snapshot:
     return replace(change(snapshot(mode=Mode.CAPACITY), INF2, scaler=scaler(INF2)), now=now)
 
 
+def write(kept: Memory, actions: Sequence[Action], now: float) -> Memory:
+    """The memory after these were written."""
+    return written(kept, seen(now), raising(), actions, now)
+
+
 def fight(seconds: int, every_s: int = 5) -> tuple[Memory, list[float]]:
     """Somebody puts back what is written before every pass, each of which may be another leader's; the times of our writes."""
     kept, times, plan = memory(Mode.CAPACITY), [], raising()
     for t in range(0, seconds, every_s):
         kept = decode(encode(kept))
-        due = deferred(plan, kept, POLICY, NOW + t).due
-        kept = written(kept, due, POLICY, NOW + t)
+        due = deferred(plan, kept, NOW + t).due
+        kept = write(kept, due, NOW + t)
         times += [float(t)] * any(action.kind is ActionKind.RAISE_FLOOR for action in due)
     return kept, times
 
@@ -56,34 +64,35 @@ def test_people_are_notified_of_the_other_writer() -> None:
     """With the object, the field and what to do; not of one that put it back once."""
     kept, _ = fight(200)
     (alert,) = [one for one in _alerts(kept, seen(NOW + 200)) if one.key == f"contested/{INF2}/floor"]
-    write = kept.scaler_writes[f"{INF2}/floor"]
-    assert (alert.severity, write.repeats) == ("warning", 4)
+    last = kept.floors[SCALED].floor
+    assert last is not None
+    assert (alert.severity, last.repeats) == ("warning", 4)
     assert alert.text == (
-        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {write.after} was written 5 times, and each time another writer put it back, so "
+        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {last.after} was written 5 times, and each time another writer put it back, so "
         "replicas do not follow the mode: take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
     )
     shown = decide(kept, replace(snapshot(mode=Mode.CAPACITY), now=NOW + 200))[1].alerts
     assert f"contested/{INF2}/floor" in {one.key for one in shown}
-    third = replace(kept, scaler_writes={f"{INF2}/floor": replace(write, repeats=3)})
+    third = replace(kept, floors={SCALED: FloorMemory(floor=replace(last, repeats=3))})
     assert [one.key for one in _alerts(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
-    assert not list(_alerts(third, seen(write.at + POLICY.flap_window_s)))
+    assert not list(_alerts(third, seen(last.at + FLAP_WINDOW_S)))
     assert not list(_alerts(fight(15)[0], seen(NOW + 15)))
-    assert not list(_alerts(kept, seen(NOW + 200 + POLICY.flap_window_s)))
+    assert not list(_alerts(kept, seen(NOW + 200 + FLAP_WINDOW_S)))
 
 
-def test_a_write_whose_scaled_object_is_gone_is_named_by_its_unit() -> None:
+def test_a_write_whose_scaled_object_is_gone_is_named() -> None:
     """A person deleted it since."""
-    kept = replace(memory(Mode.CAPACITY), scaler_writes={f"{INF2}/target": ScalerWrite(NOW, "1", "3", repeats=3)})
+    kept = memory(Mode.CAPACITY, floors={SCALED: FloorMemory(target=ScalerWrite(NOW, "1", "3", repeats=3))})
     (alert,) = _alerts(kept, change(seen(NOW), INF2, scaler=None))
-    assert alert.text.startswith(f"ScaledObject of {INF2} targetMetricValue 1 to 3 was written 4 times")
+    assert alert.text.startswith(f"ScaledObject {SCALED} targetMetricValue 1 to 3 was written 4 times")
 
 
-@pytest.mark.parametrize("field", ["removed/floor", "", "/", "floor"])
-def test_a_write_to_what_is_no_unit_is_forgotten(field: str) -> None:
+@pytest.mark.parametrize("name", ["removed-hpa", "", "/"])
+def test_a_write_to_what_is_no_units_is_forgotten(name: str) -> None:
     """The unit is gone from the application file since, or the stored memory names something else."""
-    kept = replace(memory(Mode.CAPACITY), scaler_writes={field: ScalerWrite(NOW, "1", "3", repeats=3)})
+    kept = memory(Mode.CAPACITY, floors={name: FloorMemory(floor=ScalerWrite(NOW, "1", "3", repeats=3))})
     after, decision = decide(kept, seen(NOW))
-    assert (after.scaler_writes, [one.key for one in decision.alerts]) == ({}, [])
+    assert (after.floors, [one.key for one in decision.alerts]) == ({}, [])
 
 
 @pytest.mark.parametrize("field", ["before", "after"])
@@ -96,7 +105,7 @@ def test_another_value_is_written_at_once(field: str) -> None:
         return replace(action, before="7") if field == "before" else replace(action, after="9")
 
     changed = replace(plan, actions=tuple(other(action) for action in plan.actions))
-    assert deferred(changed, kept, POLICY, NOW + 201).due == changed.due
+    assert deferred(changed, kept, NOW + 201).due == changed.due
 
 
 def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
@@ -105,8 +114,8 @@ def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
     for t in range(0, 3600, 30):
         asked = str(7 + (t // 60) % 3)
         changed = replace(plan, actions=tuple(replace(one, after=asked) for one in plan.actions if one.kind is ActionKind.RAISE_FLOOR))
-        due = deferred(changed, kept, POLICY, NOW + t).due
-        kept = written(kept, due, POLICY, NOW + t)
+        due = deferred(changed, kept, NOW + t).due
+        kept = write(kept, due, NOW + t)
         times += [t] * bool(due)
     assert times[:4] == [0, 30, 60, 120]
     assert len(times) < 20
@@ -115,19 +124,19 @@ def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
 
 def test_a_stored_write_that_is_no_number_makes_nothing_wait() -> None:
     """Anyone may edit what is stored."""
-    kept = replace(memory(Mode.CAPACITY), scaler_writes={f"{INF2}/floor": ScalerWrite(NOW, "1", "many", repeats=5)})
+    kept = memory(Mode.CAPACITY, floors={SCALED: FloorMemory(floor=ScalerWrite(NOW, "1", "many", repeats=5))})
     plan = raising()
-    assert deferred(plan, kept, POLICY, NOW + 1).due == plan.due
+    assert deferred(plan, kept, NOW + 1).due == plan.due
 
 
 def test_a_write_that_waits_says_so_and_when_it_is_due() -> None:
     """In the plan that people see, and for the next pass."""
     kept, times = fight(200)
-    waiting = deferred(raising(), kept, POLICY, NOW + 200)
+    waiting = deferred(raising(), kept, NOW + 200)
     words = [one.deferred for one in waiting.actions if one.kind is ActionKind.RAISE_FLOOR]
     assert words
     assert all("another writer put it back" in one for one in words)
-    assert min(again_s(waiting, kept, POLICY, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
+    assert min(again_s(waiting, kept, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
 
 
 def test_a_conclusion_waits_for_it() -> None:
@@ -144,17 +153,17 @@ def test_a_conclusion_waits_for_it() -> None:
 def test_what_was_written_just_now_asks_for_no_further_pass() -> None:
     """Nobody has put it back yet."""
     plan = raising()
-    kept = written(memory(Mode.CAPACITY), plan.due, POLICY, NOW)
-    assert not list(again_s(plan, kept, POLICY, NOW))
+    kept = write(memory(Mode.CAPACITY), plan.due, NOW)
+    assert not list(again_s(plan, kept, NOW))
 
 
 def test_the_last_half_second_of_a_pause_counts() -> None:
     """And the moment of the write itself: somebody may put it back at once."""
-    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
-    for passed, left in ((0.0, 5.0), (4.5, 0.5)):
-        waiting = deferred(raising(), kept, replace(POLICY, reassert_base_s=5.0), NOW + passed)
+    kept = write(memory(Mode.CAPACITY), raising().due, NOW)
+    for passed, left in ((0.0, 10.0), (9.5, 0.5)):
+        waiting = deferred(raising(), kept, NOW + passed)
         assert all(action.deferred for action in waiting.actions if action.kind is ActionKind.RAISE_FLOOR)
-        assert min(again_s(waiting, kept, replace(POLICY, reassert_base_s=5.0), NOW + passed)) == pytest.approx(left)
+        assert min(again_s(waiting, kept, NOW + passed)) == pytest.approx(left)
 
 
 def test_what_waits_for_another_reason_keeps_it() -> None:
@@ -162,29 +171,30 @@ def test_what_waits_for_another_reason_keeps_it() -> None:
     kept, _ = fight(200)
     plan = raising()
     drained = replace(plan, actions=tuple(replace(action, deferred="the load balancer drains") for action in plan.actions))
-    assert {action.deferred for action in deferred(drained, kept, POLICY, NOW + 200).actions} == {"the load balancer drains"}
+    assert {action.deferred for action in deferred(drained, kept, NOW + 200).actions} == {"the load balancer drains"}
 
 
 def test_one_write_does_not_forget_another() -> None:
     """Each field has a pause of its own."""
-    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
-    later = replace(raising().actions[0], unit="other", before="1", after="2")
-    fields = written(kept, [later], POLICY, NOW + POLICY.flap_window_s - 1).scaler_writes
-    assert fields.keys() == kept.scaler_writes.keys() | {"other/floor"}
+    kept = write(memory(Mode.CAPACITY), raising().due, NOW)
+    later = replace(raising().actions[0], unit=TRN1, name=f"{TRN1}-hpa", before="1", after="2")
+    assert kept.floors.keys() == {SCALED}
+    both = write(kept, [later], NOW + FLAP_WINDOW_S - 1).floors
+    assert [one.floor is not None for one in both.values()] == [True, True]
 
 
 def test_what_is_long_past_is_forgotten() -> None:
     """The memory holds no more than what may still be put back."""
-    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
-    assert kept.scaler_writes
-    later = replace(raising().actions[0], unit="other", before="1", after="2")
-    assert list(written(kept, [later], POLICY, NOW + POLICY.flap_window_s).scaler_writes) == ["other/floor"]
+    kept = write(memory(Mode.CAPACITY), raising().due, NOW)
+    later = replace(raising().actions[0], unit=TRN1, name=f"{TRN1}-hpa", before="1", after="2")
+    late = write(kept, [later], NOW + FLAP_WINDOW_S).floors
+    assert {name: one.floor is not None for name, one in late.items()} == {SCALED: False, f"{TRN1}-hpa": True}
 
 
 def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
     """The pause would last until the clock has caught up."""
     kept, _ = fight(200)
-    assert deferred(raising(), kept, POLICY, NOW - 3600).due
+    assert deferred(raising(), kept, NOW - 3600).due
 
 
 def test_the_action_of_the_ingress_is_none_of_a_scaled_object() -> None:
@@ -192,5 +202,5 @@ def test_the_action_of_the_ingress_is_none_of_a_scaled_object() -> None:
     kept, _ = fight(200)
     (floor,) = {action.unit: action for action in raising().actions if action.unit == INF2}.values()
     route = replace(floor, kind=ActionKind.ROUTE)
-    assert deferred(replace(raising(), actions=(floor,)), kept, POLICY, NOW + 200).due == ()
-    assert deferred(replace(raising(), actions=(route,)), kept, POLICY, NOW + 200).due == (route,)
+    assert deferred(replace(raising(), actions=(floor,)), kept, NOW + 200).due == ()
+    assert deferred(replace(raising(), actions=(route,)), kept, NOW + 200).due == (route,)

@@ -10,9 +10,23 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.demand import assumed_demand, capacity_floors, ceiling, needed_replicas, probing, scaler_replicas, total_demand
+from controller.policy.demand import assumed_demand, ceiling, needed_replicas, probing, scaler_replicas, total_demand
 from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, ScalerMetric, Snapshot, Unit, UnitEvidence
-from tests.policy.support import G6, INF2, TRN1, change, judge, launched, pods, proven, scaler, shortage, with_scalers
+from tests.policy.support import (
+    G6,
+    INF2,
+    TRN1,
+    capacity_floors,
+    change,
+    judge,
+    launched,
+    pods,
+    proven,
+    replicas,
+    scaler,
+    shortage,
+    with_scalers,
+)
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
 WEIGHTS = {INF2: 40, TRN1: 20, "sd21-g5-triton": 15, G6: 10, "sd21-g5-cuda": 15}
@@ -144,7 +158,7 @@ class TestNeededBeyondTheMaximum:
 
 def _floors(made: Snapshot, *, due: Collection[str] = (), **units: Any) -> dict[str, int]:
     evidence = decide(memory(Mode.CAPACITY, units=units.get("units", {})), made)[1].evidence
-    return capacity_floors(made, evidence, total_demand(made), due=due)
+    return capacity_floors(made, evidence, due)
 
 
 class TestFloors:
@@ -251,7 +265,7 @@ class TestFloors:
         app = application()
         app = replace(app, units=tuple(replace(unit, min_replicas=5) for unit in app.units))
         made = with_scalers(snapshot(app), max_replicas=2)
-        assert set(decide(memory(), made)[1].floors.values()) == {2}
+        assert set(replicas(decide(memory(), made)[1].floors).values()) == {2}
 
     @pytest.mark.parametrize(
         ("changes", "remembered", "canary", "expected"),
@@ -301,7 +315,7 @@ def test_pods_that_wait_for_a_healthy_unit_raise_nothing() -> None:
     """They have a node on its way."""
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(), desired=4)
     evidence: dict[str, UnitEvidence] = dict(decide(memory(Mode.CAPACITY), made)[1].evidence)
-    assert set(capacity_floors(made, evidence, total_demand(made), due=made.units).values()) == {1}
+    assert set(capacity_floors(made, evidence, made.units).values()) == {1}
 
 
 @pytest.mark.parametrize(

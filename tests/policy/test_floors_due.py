@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.memory import adopt
-from controller.policy.model import ActionKind, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
+from controller.policy.model import ActionKind, FloorMemory, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
+from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, change, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
@@ -17,6 +18,7 @@ HASTY = application(policy=PolicySettings(patience_s=0.0))
 RAISED = 3
 """Two ready replicas of each unit, and one more for a quarter of inf2's two pods that wait."""
 ABLE = frozenset(SERVICES) - {INF2}
+SCALED = tuple(f"{name}-hpa" for name in SERVICES)
 
 
 def _short(mode: Mode = Mode.COST, floor: int = 1) -> Snapshot:
@@ -25,7 +27,12 @@ def _short(mode: Mode = Mode.COST, floor: int = 1) -> Snapshot:
 
 
 def _remembered(due: Collection[str] = ()) -> Memory:
-    return replace(memory(Mode.CAPACITY, units=proven()), floors_due=frozenset(due))
+    return memory(Mode.CAPACITY, units=proven(), floors={f"{name}-hpa": FloorMemory(due=True) for name in due})
+
+
+def _due(remembered: Memory) -> set[str]:
+    """The units whose floor is due."""
+    return {name.removesuffix("-hpa") for name, one in remembered.floors.items() if one.due}
 
 
 def _raises(made: Conclusion) -> dict[str, int]:
@@ -44,19 +51,19 @@ def test_what_a_failover_did_not_write_the_next_pass_plans() -> None:
     assert failover.decision.verb is Verb.FAILOVER
     assert _raises(failover) == dict.fromkeys(ABLE, RAISED)
     alone = _written(failover, routed=True)
-    assert alone.floors_due >= ABLE
+    assert _due(alone) >= ABLE
     assert _raises(conclude(alone, _short(Mode.CAPACITY))) == dict.fromkeys(ABLE, RAISED)
     partly = _written(failover, TRN1, routed=True)
-    assert partly.floors_due >= ABLE - {TRN1}
-    assert TRN1 not in partly.floors_due
+    assert _due(partly) >= ABLE - {TRN1}
+    assert TRN1 not in _due(partly)
     later = conclude(partly, _short(Mode.CAPACITY))
     assert _raises(later) == dict.fromkeys(ABLE - {TRN1}, RAISED)
-    assert _written(later, *ABLE, INF2).floors_due == frozenset()
+    assert _due(_written(later, *ABLE, INF2)) == set()
 
 
 def test_nothing_is_due_where_the_failover_wrote_everything() -> None:
     failover = conclude(memory(units=proven()), _short())
-    assert _written(failover, *SERVICES, routed=True).floors_due == frozenset()
+    assert _due(_written(failover, *SERVICES, routed=True)) == set()
 
 
 def test_a_floor_that_was_raised_rises_no_further() -> None:
@@ -73,7 +80,7 @@ def test_a_floor_that_is_high_enough_is_due_no_longer() -> None:
     high = change(_short(Mode.CAPACITY), G6, scaler=scaler(G6, min_replicas=8, floor_ours=False))
     made = conclude(_remembered(ABLE), high)
     assert G6 not in _raises(made)
-    assert _written(made).floors_due == ABLE - {G6}
+    assert _due(_written(made)) == ABLE - {G6}
 
 
 def test_a_floor_stays_due_while_its_scaled_object_is_not_there() -> None:
@@ -82,7 +89,7 @@ def test_a_floor_stays_due_while_its_scaled_object_is_not_there() -> None:
     made = conclude(_remembered(ABLE), gone)
     assert G6 not in _raises(made)
     after = _written(made, *ABLE)
-    assert after.floors_due == {G6}
+    assert _due(after) == {G6}
     assert _raises(conclude(after, _short(Mode.CAPACITY))) == {G6: RAISED}
 
 
@@ -92,7 +99,7 @@ def test_floors_stay_due_while_nothing_is_decided_about_them() -> None:
     stale = replace(stale, sources=tuple(replace(source, last_ok=NOW - 9000) for source in stale.sources))
     held = conclude(_remembered(ABLE), stale)
     assert not held.plan.actions
-    assert _written(held).floors_due == ABLE
+    assert _due(_written(held)) == ABLE
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["demand known", "demand not known"])
@@ -109,8 +116,8 @@ def test_a_mode_change_that_was_not_remembered_makes_all_floors_due() -> None:
     before = memory(units=proven())
     floors = change(_short(Mode.CAPACITY), TRN1, scaler=scaler(TRN1, min_replicas=RAISED, floor_ours=True))
     assert _raises(conclude(before, floors)) == dict.fromkeys(ABLE - {TRN1}, RAISED)
-    assert adopt(before, Mode.CAPACITY, NOW, units=SERVICES).floors_due == frozenset(SERVICES)
-    assert adopt(Memory(), Mode.CAPACITY, NOW, units=SERVICES).floors_due == frozenset(), "capacity mode, perhaps for years"
+    assert _due(adopt(before, Mode.CAPACITY, NOW, scaled_objects=SCALED)) == set(SERVICES)
+    assert _due(adopt(Memory(), Mode.CAPACITY, NOW, scaled_objects=SCALED)) == set(), "capacity mode, perhaps for years"
 
 
 def test_a_change_to_cost_mode_ends_it() -> None:
@@ -118,5 +125,5 @@ def test_a_change_to_cost_mode_ends_it() -> None:
     pinned = replace(_short(Mode.CAPACITY), routing=routing(Mode.CAPACITY, override=pin))
     change_back = conclude(_remembered(ABLE), pinned)
     assert change_back.decision.mode is Mode.COST
-    assert _written(change_back, routed=True).floors_due == frozenset()
-    assert adopt(_remembered(ABLE), Mode.COST, NOW, units=SERVICES).floors_due == frozenset()
+    assert _due(_written(change_back, routed=True)) == set()
+    assert _due(adopt(_remembered(ABLE), Mode.COST, NOW, scaled_objects=SCALED)) == set()

@@ -10,7 +10,7 @@ import pytest
 
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.memory import applied
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Decision,
@@ -28,9 +28,8 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.targets import return_targets
-from tests.policy.support import INF2, World, change, refused, returned, shortage, with_scalers
+from tests.policy.support import INF2, World, applied, change, refused, returned, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COUNTED, NOW, SERVICES, application, memory, snapshot
 
 POLICY = PolicySettings(return_steps=4, return_step_s=120)
@@ -99,7 +98,7 @@ def test_the_whole_way_back(style: RoutingStyle) -> None:
 
 def test_nothing_is_lowered_on_the_way() -> None:
     """Neither side: each may soon have to carry all traffic."""
-    made = world(drain_s=1)
+    made = world()
     for _ in range(100):
         decision, plan = made.tick(5)
         if decision.mode is Mode.CAPACITY:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import conclude
-from controller.policy.model import Action, ActionKind, Alert, Application, FloorBefore, Memory, Mode, Scaler, Snapshot
+from controller.policy.floors import raised
+from controller.policy.model import Action, ActionKind, Alert, Application, FloorMemory, Memory, Mode, Scaler, Snapshot
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.support.applications import SERVICES, application, memory, snapshot
 
 GONE = SERVICES[-1]
@@ -64,54 +65,54 @@ def test_it_ends_when_somebody_sets_the_floor_or_the_scaled_object_is_gone(now: 
     """A floor of somebody else is not among those of ours."""
     seen = _seen(_app(found=False), left=now)
     assert not _left(seen, _raised())
-    assert OTHER not in conclude(_raised(), seen).memory.floors_before
+    assert OTHER not in conclude(_raised(), seen).memory.floors
 
 
 def test_what_is_not_known_ends_nothing() -> None:
     """Right after a start, or without permission to list ScaledObjects."""
     seen = _seen(_app(found=False))
     assert not _left(seen, _raised())
-    assert conclude(_raised(), seen).memory.floors_before[OTHER] == FloorBefore(FILE)
+    assert conclude(_raised(), seen).memory.floors[OTHER].before == FILE
 
 
 def test_a_unit_that_comes_back_is_the_controllers_again() -> None:
     gone = conclude(_raised(), _seen(_app(found=False), left={OTHER: RAISED})).memory
     seen = _seen(_app(), left={})
     assert not _left(seen, gone)
-    assert conclude(gone, seen).memory.floors_before[OTHER] == FloorBefore(FILE)
+    assert conclude(gone, seen).memory.floors[OTHER].before == FILE
 
 
 def test_a_floor_that_is_raised_just_now_is_known_before_the_next_pass() -> None:
     """The unit may be removed, and the process may die, in between."""
-    made = conclude(memory(Mode.CAPACITY, floors_due=frozenset(SERVICES)), _seen(_app(), 0))
+    made = conclude(memory(Mode.CAPACITY, floors={f"{name}-hpa": FloorMemory(due=True) for name in SERVICES}), _seen(_app(), 0))
     done = [action for action in made.plan.due if action.kind is ActionKind.RAISE_FLOOR]
     assert {action.name for action in done} >= {OTHER}
-    assert made.written(done, 0.0).floors_before[OTHER] == FloorBefore(FILE)
+    assert made.written(done, 0.0).floors[OTHER].before == FILE
 
 
 def test_a_floor_that_somebody_else_had_set_comes_back_under_another_name_of_the_unit() -> None:
     """The memory of the unit ends with its name; its ScaledObject is the same."""
     theirs = conclude(memory(Mode.CAPACITY), _seen(_app(), 4, ours=False)).memory
     before = decode(encode(conclude(theirs, _seen(_app())).memory))
-    assert before.floors_before[OTHER] == FloorBefore(FILE, 4)
+    assert before.floors[OTHER].before == 4
     app = _app()
     renamed = replace(app, units=tuple(replace(unit, name="new") if unit.name == GONE else unit for unit in app.units))
     after = conclude(before, _seen(renamed, left={})).memory
-    assert after.found_floors["new"] == 4
+    assert after.floors[OTHER].found == 4
     (alert,) = _left(_seen(_app(found=False), left={OTHER: RAISED}), before)
     assert "raised from 4" in alert.text
 
 
 def test_nothing_is_remembered_of_a_floor_that_is_not_raised() -> None:
     made = conclude(memory(), replace(_seen(_app(), FILE), left={OTHER: 9}))
-    assert not made.memory.floors_before
-    assert "floors_before" not in encode(made.memory)
+    assert not raised(made.memory)
+    assert "raised_from" not in encode(made.memory)
 
 
-@pytest.mark.parametrize(("floor", "kept"), [(FILE, {}), (RAISED - 1, {OTHER: FloorBefore(FILE)})])
-def test_what_has_sunk_is_forgotten_with_the_write(floor: int, kept: Mapping[str, FloorBefore]) -> None:
+@pytest.mark.parametrize(("floor", "kept"), [(FILE, None), (RAISED - 1, FILE)])
+def test_what_has_sunk_is_forgotten_with_the_write(floor: int, kept: int | None) -> None:
     """The next pass would save the memory once more for it."""
     made = conclude(_raised(), _seen(_app()))
     kind, scaled = ActionKind.LOWER_FLOOR, "scaledobjects.keda.sh"
-    lowered = Action(kind, scaled, "shop", OTHER, "", (), "", str(RAISED), str(floor), unit=GONE)
-    assert {name: one for name, one in made.written([lowered], 0.0).floors_before.items() if name == OTHER} == kept
+    lowered = Action(kind, "shop", OTHER, str(RAISED), str(floor), scaled, unit=GONE)
+    assert made.written([lowered], 0.0).floors[OTHER].raised_from == kept

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.memory import applied, fingerprint
+from controller.policy.memory import fingerprint
 from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
-from controller.policy.plan import plan
-from controller.policy.routing import format_action
 from controller.policy.targets import stickiness
+from controller.routing.ingress.action import format_action
+from tests.policy.support import applied, plan
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, memory, routing, snapshot
 
 LATER = NOW + 1000
@@ -72,7 +72,6 @@ def test_the_first_sight_of_an_action_is_no_change() -> None:
     ("policy", "sticky_s", "wait_s"),
     [
         ({}, 0, 120.0),
-        ({"drain_s": 60.0}, 0, 60.0),
         ({"stickiness_cost_s": 300}, 0, 300.0),
         ({"stickiness_capacity_s": 400}, 0, 400.0),
         ({}, 500, 500.0),
@@ -132,8 +131,8 @@ def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
     seen = scaled(showing(COST_TARGETS, NOW), floor=5)
     _, decision = decide(memory(), seen)
     assert decision.evidence["sd21-inf2"].needed == 2
-    assert decision.floors["sd21-inf2"] == 2
-    assert decision.floors["sd21-trn1"] == 1
+    assert decision.floors["sd21-inf2"].replicas == 2
+    assert decision.floors["sd21-trn1"].replicas == 1
     after = {action.unit: action.after for action in plan(decision, seen).due}
     assert after["sd21-inf2"] == "2"
 
@@ -141,7 +140,7 @@ def test_a_raised_floor_sinks_no_further_than_the_traffic_needs() -> None:
 def test_a_floor_that_is_low_is_left_low() -> None:
     """Replicas are the scaler's business as long as nobody raised the floor."""
     _, decision = decide(memory(), scaled(showing(COST_TARGETS, NOW), floor=1))
-    assert decision.floors["sd21-inf2"] == 1
+    assert decision.floors["sd21-inf2"].replicas == 1
 
 
 def test_a_rule_that_somebody_else_changed_is_a_change() -> None:

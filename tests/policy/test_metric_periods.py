@@ -15,7 +15,7 @@ from controller.policy.demand import total_demand
 from controller.policy.metric_times import believed_s, fresh_s, judged_s, recent_s, shown_s
 from controller.policy.model import Sample, Snapshot, Source
 from controller.signals.cloudwatch import Window
-from tests.policy.support import INF2, change, pods, with_scalers
+from tests.policy.support import INF2, change, pods, replicas, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 PERIODS = (10, 30, 60, 120, 300, 600, 900)
@@ -65,7 +65,7 @@ def test_constant_traffic_is_always_known(period_s: int, phase_s: float, late_s:
             remembered, decision = decide(remembered, observed(now, sample, period_s))
             assert remembered.demand_missing_since is None
             assert not [alert for alert in decision.alerts if alert.key == "counters"]
-            assert set(decision.floors.values()) == {1}
+            assert set(replicas(decision.floors).values()) == {1}
             known = known or total_demand(observed(now, sample, period_s)) is not None
     assert known
 
@@ -77,16 +77,16 @@ def test_the_floors_of_a_gap_are_gone_soon_after_it(period_s: int) -> None:
     remembered, _ = decide(memory(), observed(now, sample, period_s))
     now += fresh_s(period_s) + 1
     remembered, decision = decide(remembered, observed(now, None, period_s))
-    assert set(decision.floors.values()) == {6}, "replicas that run are held"
+    assert set(replicas(decision.floors).values()) == {6}, "replicas that run are held"
     now += 1800
     sample = Sample(400.0, now)
     remembered, decision = decide(remembered, observed(now, sample, period_s, floor=6, desired=9))
-    assert set(decision.floors.values()) == {6}, "what the scaler adds now, it may remove again"
+    assert set(replicas(decision.floors).values()) == {6}, "what the scaler adds now, it may remove again"
     now += believed_s(period_s)
     sample = Sample(100.0, now)
     remembered, decision = decide(remembered, observed(now, sample, period_s, floor=6, desired=9))
     assert remembered.demand_missing_since is None
-    assert decision.floors[INF2] == 2, "what 500 requests need of it"
+    assert decision.floors[INF2].replicas == 2, "what 500 requests need of it"
 
 
 def test_pods_without_capacity_are_not_held() -> None:
@@ -94,7 +94,7 @@ def test_pods_without_capacity_are_not_held() -> None:
     remembered, _ = decide(memory(), observed(NOW, Sample(400.0, NOW), 60))
     made = observed(NOW + 700, None, 60, desired=35)
     made = change(made, INF2, ready=5, deployment_ready=5, endpoints_ready=5, pending=pods(30), pool_at_limit="limit reached")
-    floors = decide(remembered, made)[1].floors
+    floors = replicas(decide(remembered, made)[1].floors)
     assert (floors[INF2], floors["sd21-trn1"]) == (5, 20), "the other unit's are held up to its maximum"
 
 

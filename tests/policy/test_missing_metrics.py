@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
+from controller.policy.floors import HELD_S, held_claims, held_until, highest, missing_for_long, noticed
 from controller.policy.metric_times import believed_s
-from controller.policy.missing_metrics import HELD_S, held_replicas, held_until, missing_for_long, noticed
 from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Source, Verb
-from tests.policy.support import G6, INF2, World, change, pods, refused, returned, scaler, with_scalers
+from tests.policy.support import G6, INF2, World, change, pods, refused, replicas, returned, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, memory, snapshot
 
 BELIEVED_S = believed_s(60)
@@ -53,7 +53,7 @@ def test_replicas_are_held_once_no_counter_has_a_value(mode: Mode) -> None:
     """In either mode every floor rises to the present replicas, in one pass, and not again."""
     world = busy(mode)
     decision, made = world.tick(60)
-    assert set(decision.floors.values()) == {6}
+    assert set(replicas(decision.floors).values()) == {6}
     assert {action.unit for action in made.due if action.kind is ActionKind.RAISE_FLOOR} == set(SERVICES)
     assert not [action for action in world.tick(60)[1].due if action.kind is ActionKind.RAISE_FLOOR]
 
@@ -62,7 +62,7 @@ def test_a_demand_that_was_never_known_holds_nothing() -> None:
     """An application without CloudWatch, and a controller that has just started."""
     made = change(listening(snapshot()), INF2, desired=6, ready=6)
     after, decision = decide(memory(), made)
-    assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2]) == (None, None, 1)
+    assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2].replicas) == (None, None, 1)
 
 
 def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() -> None:
@@ -73,12 +73,12 @@ def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() ->
     world.tick(60)
     world.snapshot = counted(world.snapshot, 200.0)
     decision, _ = world.tick(BELIEVED_S - 1)
-    assert set(decision.floors.values()) == {6}
+    assert set(replicas(decision.floors).values()) == {6}
     assert not [alert for alert in decision.alerts if alert.key == "counters"]
     assert decision.next_check_s == 1
     world.snapshot = counted(world.snapshot, 200.0)
     decision, _ = world.tick(1)
-    assert decision.floors == {INF2: 4, "sd21-trn1": 2, "sd21-g5-triton": 2, G6: 2, "sd21-g5-cuda": 3}
+    assert replicas(decision.floors) == {INF2: 4, "sd21-trn1": 2, "sd21-g5-triton": 2, G6: 2, "sd21-g5-cuda": 3}
     assert world.memory.demand_missing_since is None
 
 
@@ -110,9 +110,9 @@ def test_the_hold_is_bounded() -> None:
     """An application without requests has no metrics either: after two hours its floors are those of its file."""
     world = busy()
     world.tick(60)
-    assert world.tick(HELD_S - 1)[0].floors[INF2] == 6
+    assert world.tick(HELD_S - 1)[0].floors[INF2].replicas == 6
     decision, made = world.tick(1)
-    assert set(decision.floors.values()) == {1}
+    assert set(replicas(decision.floors).values()) == {1}
     assert {action.unit for action in made.due if action.kind is ActionKind.LOWER_FLOOR} == set(SERVICES)
     assert not [alert for alert in decision.alerts if alert.key == "counters"]
 
@@ -131,7 +131,7 @@ def test_one_counter_with_a_value_makes_the_demand_known() -> None:
     world = busy()
     world.snapshot = change(world.snapshot, INF2, demand=Sample(400.0, NOW + 60))
     decision, _ = world.tick(60)
-    assert decision.floors[G6] == 1
+    assert decision.floors[G6].replicas == 1
 
 
 def test_an_alert_says_that_replicas_are_held() -> None:
@@ -158,7 +158,7 @@ def test_what_is_held_does_not_exceed_the_maximum() -> None:
     made = change(listening(snapshot()), INF2, scaler=scaler(max_replicas=4), desired=6, ready=6)
     made = change(made, G6, desired=None)
     decision = decide(memory(demand_known_since=NOW - 900), made)[1]
-    assert (decision.floors[INF2], decision.floors[G6]) == (4, 1)
+    assert (decision.floors[INF2].replicas, decision.floors[G6].replicas) == (4, 1)
 
 
 def test_a_fallback_keeps_them_too() -> None:
@@ -169,7 +169,7 @@ def test_a_fallback_keeps_them_too() -> None:
     for name, count in there.items():
         made = change(made, name, desired=count, ready=count, deployment_ready=count, endpoints_ready=count)
     _, decision = decide(replace(remembered, demand_known_since=NOW - 900), made)
-    assert (decision.verb, decision.mode, decision.floors) == (Verb.FALLBACK, Mode.COST, there)
+    assert (decision.verb, decision.mode, replicas(decision.floors)) == (Verb.FALLBACK, Mode.COST, there)
 
 
 def test_a_process_that_has_just_started_does_not_take_metrics_for_missing() -> None:
@@ -178,8 +178,8 @@ def test_a_process_that_has_just_started_does_not_take_metrics_for_missing() -> 
     unasked = replace(made, sources=(*made.sources[:-1], replace(made.sources[-1], last_ok=None)))
     before = memory(demand_known_since=NOW - 900)
     after, decision = decide(before, unasked)
-    assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2]) == (NOW - 900, None, 1)
-    assert decide(after, made)[1].floors[INF2] == 6
+    assert (after.demand_known_since, after.demand_missing_since, decision.floors[INF2].replicas) == (NOW - 900, None, 1)
+    assert decide(after, made)[1].floors[INF2].replicas == 6
 
 
 ASKED = Source("cloudwatch", False, NOW - 5, 300.0)
@@ -239,7 +239,7 @@ def test_a_hold_ends_after_two_hours_or_once_the_demand_is_believed_again(
     made = change(with_scalers(snapshot()), INF2, desired=6)
     assert held_until(made, remembered) == until
     assert missing_for_long(made, remembered) is long
-    assert set(held_replicas(made, remembered)) == (set(SERVICES) if until > NOW else set())
+    assert set(replicas(highest(made, held_claims(made, remembered)))) == (set(SERVICES) if until > NOW else set())
 
 
 @pytest.mark.parametrize(
@@ -257,17 +257,17 @@ def test_a_hold_ends_after_two_hours_or_once_the_demand_is_believed_again(
 def test_the_replicas_that_run_are_held_and_not_the_pods_that_cannot_start(changes: dict[str, Any], held: int) -> None:
     """A floor that counted pods without capacity would be the only reason why they wait, and so a shortage that never ends."""
     made = change(with_scalers(snapshot()), INF2, **changes)
-    assert held_replicas(made, memory(demand_missing_since=NOW - 50))[INF2] == held
+    assert replicas(highest(made, held_claims(made, memory(demand_missing_since=NOW - 50))))[INF2] == held
 
 
 @pytest.mark.parametrize(("floor", "desired", "held"), [(1, 6, 1), (5, 6, 5), (8, 6, 6), (5, None, 0)])
 def test_once_the_demand_is_known_again_floors_stay_and_rise_no_more(floor: int, desired: int | None, held: int) -> None:
     """The scaler adds replicas by its metric again: a floor that followed them up would keep all of a peak."""
     made = change(with_scalers(snapshot()), INF2, desired=desired, scaler=scaler(min_replicas=floor))
-    assert held_replicas(made, memory(demand_missing_since=NOW - 50, demand_known_since=NOW - 40))[INF2] == held
+    assert replicas(highest(made, held_claims(made, memory(demand_missing_since=NOW - 50, demand_known_since=NOW - 40))))[INF2] == held
 
 
 def test_a_unit_without_a_scaler_has_no_floor_to_hold() -> None:
     """Nothing would lower it, and there is no floor to raise."""
     made = change(with_scalers(snapshot()), INF2, scaler=None)
-    assert set(held_replicas(made, memory(demand_missing_since=NOW - 50))) == set(SERVICES) - {INF2}
+    assert set(replicas(highest(made, held_claims(made, memory(demand_missing_since=NOW - 50))))) == set(SERVICES) - {INF2}

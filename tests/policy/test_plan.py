@@ -12,6 +12,7 @@ from controller.policy.decide import decide
 from controller.policy.model import (
     Action,
     ActionKind,
+    Claim,
     Decision,
     Memory,
     Mode,
@@ -23,9 +24,10 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import body, describe, plan, requests, summary
-from controller.policy.routing import format_action
-from tests.policy.support import INF2, TRN1, change, proven, scaler, shortage, with_scalers
+from controller.policy.plan import body, describe, requests, summary
+from controller.policy.reasons import ClaimReason
+from controller.routing.ingress.action import format_action
+from tests.policy.support import INF2, TRN1, change, plan, proven, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, memory, routing, snapshot
 
 KINDS = [ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR]
@@ -121,7 +123,7 @@ class TestRequests:
     def test_those_on_one_object_on_the_same_side_of_the_routing_action(self) -> None:
         """A request after it must not wait for one before it, nor go out with it."""
         kinds = [ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR, ActionKind.SET_TARGET]
-        one, two, route, three, four = (Action(kind, "r", "shop", "a", "", (), str(place), "", "") for place, kind in enumerate(kinds))
+        one, two, route, three, four = (Action(kind, "shop", "a", "", body=str(place), resource="r") for place, kind in enumerate(kinds))
         route, other = replace(route, resource="ingresses"), replace(one, name="b")
         assert requests([one, other, two, route, three, four]) == [(one, two), (other,), (route,), (three, four)]
         assert requests([one, replace(one, namespace="web"), replace(one, resource="s")]) == [
@@ -133,7 +135,7 @@ class TestRequests:
 
     def test_one_that_is_deferred_is_alone(self) -> None:
         """It goes out another time."""
-        floor, target = (Action(kind, "r", "shop", "a", "", (), "", "", "") for kind in (ActionKind.LOWER_FLOOR, ActionKind.SET_TARGET))
+        floor, target = (Action(kind, "shop", "a", "", resource="r") for kind in (ActionKind.LOWER_FLOOR, ActionKind.SET_TARGET))
         later = replace(target, deferred="later")
         assert requests([floor, later]) == [(floor,), (later,)]
         assert requests([replace(floor, deferred="later"), later]) == [(replace(floor, deferred="later"),), (later,)]
@@ -170,7 +172,8 @@ class TestOrder:
         """The target that means fewer pods as well as the floor: until the traffic moves, it needs them. What raises comes first."""
         made = change(with_scalers(snapshot(), min_replicas=4), scaler=scaler(min_replicas=4, target="50", uid="u"))
         made = change(made, TRN1, scaler=scaler(TRN1, min_replicas=1, target="200", uid="u"))
-        wanted: dict[str, Any] = {"floors": {INF2: 2, TRN1: 3}, "keda_targets": {INF2: "105", TRN1: "130"}, "targets": CAPACITY_TARGETS}
+        floors = {INF2: Claim(INF2, 2, ClaimReason.FILE), TRN1: Claim(TRN1, 3, ClaimReason.MISSING)}
+        wanted: dict[str, Any] = {"floors": floors, "keda_targets": {INF2: "105", TRN1: "130"}, "targets": CAPACITY_TARGETS}
         decision = replace(decide(memory(), made)[1], verb=Verb.FAILOVER, mode=Mode.CAPACITY, lowering_allowed=True, **wanted)
         made_plan = plan(decision, made)
         assert made_plan.application == "shop/sd21"
@@ -249,7 +252,7 @@ class TestLeftAlone:
         """An operator who holds ten replicas for a launch day means it."""
         for floor, kinds in ((9, []), (2, [ActionKind.RAISE_FLOOR])):
             made = change(snapshot(), scaler=scaler(min_replicas=floor, floor_ours=False))
-            decision = replace(decide(memory(), made)[1], floors={INF2: 3}, lowering_allowed=True)
+            decision = replace(decide(memory(), made)[1], floors={INF2: Claim(INF2, 3, ClaimReason.FILE)}, lowering_allowed=True)
             assert [action.kind for action in plan(decision, made).actions] == kinds
 
     def test_a_unit_without_a_scaled_object(self) -> None:
@@ -257,7 +260,7 @@ class TestLeftAlone:
         made = snapshot()
         app = replace(made.application, units=tuple(replace(unit, scaled_object=None) for unit in made.application.units))
         made = replace(made, application=app)
-        decision = replace(decide(memory(), made)[1], floors=dict.fromkeys(SERVICES, 9))
+        decision = replace(decide(memory(), made)[1], floors={name: Claim(name, 9, ClaimReason.FILE) for name in SERVICES})
         assert plan(decision, made).refused == ()
 
     @pytest.mark.parametrize(
@@ -277,7 +280,7 @@ class TestLeftAlone:
     def test_a_decision_that_says_nothing_of_a_unit(self) -> None:
         """Only what is wanted is compared."""
         made = with_scalers(snapshot(), min_replicas=4, paused=True)
-        decision = replace(decide(memory(), made)[1], floors={INF2: 1}, keda_targets={})
+        decision = replace(decide(memory(), made)[1], floors={INF2: Claim(INF2, 1, ClaimReason.FILE)}, keda_targets={})
         assert len(plan(decision, made).refused) == 1
 
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
-from controller.policy.expected_demand import SLOT_S, noted_demand
+from controller.policy.fleet.expected import SLOT_S, noted_demand
+from controller.policy.fleet.values import Damping, PlannedFleet
+from controller.policy.fleet.words import planned_words
 from controller.policy.model import (
     Application,
-    Damping,
     Held,
     Mode,
-    PlannedFleet,
     PolicySettings,
     Reservation,
     Sample,
@@ -23,8 +22,8 @@ from controller.policy.model import (
     Strategy,
     UnitObservation,
 )
-from controller.policy.planned import planned_words
-from tests.policy.support import change, shortage
+from controller.routing.conclusion import conclude
+from tests.policy.support import above_scaler, change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"
@@ -65,9 +64,10 @@ def test_it_acts_as_adaptive() -> None:
         assert replace(planned.memory, demand_history=None) == adaptive.memory
 
 
-def test_a_rising_demand_replaces_no_replica() -> None:
+def test_a_rising_demand_replaces_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit that shrinks for a moment would grow again soon, and what took its place for that moment would be paid until it is gone."""
-    app = _application(resilience_share=0.0, planned_max_above_scaler=10.0)
+    above_scaler(monkeypatch, 10.0)
+    app = _application(resilience_share=0.0)
     present = dict.fromkeys((unit.name for unit in app.units), 1)
     for demand in range(300, 2_700, 10):
         seen = _observed(app, float(demand))
@@ -84,9 +84,10 @@ def test_other_strategies_plan_nothing(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("age_s", [0.0, 180.0, -5.0])
-def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(age_s: float) -> None:
+def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(age_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudWatch shows the demand of minutes ago: what is requested now serves a cold start from now, not from then."""
-    app, per_s, history = _application(resilience_share=0.0, planned_max_above_scaler=10.0), 0.1, None
+    above_scaler(monkeypatch, 10.0)
+    app, per_s, history = _application(resilience_share=0.0), 0.1, None
     for at in range(-3 * int(SLOT_S), 0, int(SLOT_S)):
         history = noted_demand(history, NOW + at, 1_000.0 + per_s * at)
     assert history is not None
@@ -107,10 +108,10 @@ def test_missing_metrics_plan_nothing() -> None:
 
 
 def test_the_fleet_carries_the_demand_without_any_one_family() -> None:
-    """With the headroom, and the share of the settings."""
-    found = _planned(_observed(_application(planned_headroom=0.2, resilience_share=0.9)))
+    """With the share of the settings."""
+    found = _planned(_observed(_application(resilience_share=0.9)))
     assert found.expected == pytest.approx(1_000)
-    assert found.fleet.carried >= 1_200
+    assert found.fleet.carried >= 1_000
     assert set(found.fleet.left) == {"inf2", "trn1", "g5", "g6"}
     assert min(found.fleet.left.values()) >= 900
     assert not found.exposed

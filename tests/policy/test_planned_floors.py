@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.decide import decide
+from controller.policy.fleet.floors import window_s
+from controller.policy.fleet.words import planned_verb
 from controller.policy.model import (
     SCALE_IN_S,
     ActionKind,
     Application,
     Cause,
+    FloorMemory,
     Memory,
     Mode,
     PendingPod,
@@ -22,15 +24,16 @@ from controller.policy.model import (
     PolicySettings,
     Sample,
     Scaler,
+    SinkingFloor,
     Snapshot,
     Strategy,
     UnitObservation,
     Verb,
     Verdict,
 )
-from controller.policy.planned import planned_verb
-from controller.policy.planned_floors import window_s
-from tests.policy.support import change, shortage
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
+from tests.policy.support import above_scaler, change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"
@@ -54,6 +57,11 @@ def observed(app: Application, demand: float, *, now: float = NOW, ready: int = 
 def _scaled(one: UnitObservation, demand: float, now: float, ready: int, floor: int, *, ours: bool) -> UnitObservation:
     scaler = Scaler(f"{one.unit}-hpa", "1", floor, 100, "100", 0, floor_ours=ours)
     return replace(one, ready=ready, desired=ready, demand=Sample(demand, now - 60), scaler=scaler)
+
+
+def sinking(remembered: Memory) -> dict[str, SinkingFloor]:
+    """The windows of the floors that sink, by unit."""
+    return {name.removesuffix("-hpa"): one.sinking for name, one in remembered.floors.items() if one.sinking is not None}
 
 
 def written(made: Conclusion) -> dict[str, int]:
@@ -87,15 +95,16 @@ def test_a_shadow_writes_nothing() -> None:
     assert planned_verb(made.decision.planned) == "would run"
 
 
-def test_no_unit_is_far_above_its_scaler() -> None:
+def test_no_unit_is_far_above_its_scaler(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the demand here; the expected demand counts up to that as well."""
-    app = live(planned_max_above_scaler=0.1, resilience_share=0.0)
+    app = live(resilience_share=0.0)
+    free = conclude(memory(), observed(app, 1_000.0)).decision.planned
+    above_scaler(monkeypatch, 0.1)
     made = conclude(memory(), observed(app, 1_000.0))
     assert made.decision.planned is not None
     # Each scaler asks for 2 replicas, and a tenth of the demand is one more, or two of the slower ones.
     most = {INF2: 3, TRN1: 3, G5: 4, G6: 4, CUDA: 4}
     assert all(count <= most[name] for name, count in made.decision.planned.fleet.replicas.items())
-    free = conclude(memory(), observed(live(resilience_share=0.0), 1_000.0)).decision.planned
     assert free is not None
     assert free.fleet.replicas[INF2] > most[INF2]
 
@@ -104,11 +113,11 @@ def test_a_floor_sinks_after_a_window_to_the_most_that_was_planned() -> None:
     """The window is the unit's cold start here. What was planned for a moment within it counts."""
     app = live(resilience_share=0.0)
     before = settled(app, 200.0, ready=12, floor=8)
-    assert before.sinking.keys() == {unit.name for unit in app.units}
+    assert sinking(before).keys() == {unit.name for unit in app.units}
     later = conclude(before, observed(app, 200.0, now=NOW + 599, ready=12, floor=8))
     assert not any(action.kind is ActionKind.LOWER_FLOOR for action in later.plan.due)
     peak = conclude(before, observed(app, 600.0, now=NOW + 300, ready=12, floor=8))
-    highest = {name: one.highest for name, one in peak.memory.sinking.items()}
+    highest = {name: one.highest for name, one in sinking(peak.memory).items()}
     sunk = conclude(peak.memory, observed(app, 200.0, now=NOW + 600, ready=12, floor=8))
     assert sunk.decision.lowering_allowed
     assert written(sunk) == highest
@@ -149,7 +158,7 @@ def test_where_replicas_never_go_neither_do_floors() -> None:
     """`selectPolicy: Disabled`: without the floor the replicas would stay too, so the fleet is made of what exists."""
     app = live(resilience_share=0.0)
     before = conclude(memory(), _scaling_in(observed(app, 200.0, ready=12, floor=8), None)).memory
-    assert before.sinking == {}
+    assert sinking(before) == {}
     later = conclude(before, _scaling_in(observed(app, 200.0, now=NOW + 7200, ready=12, floor=8), None))
     assert written(later) == dict.fromkeys((unit.name for unit in app.units), 12)
     assert later.decision.planned is not None
@@ -162,7 +171,7 @@ def test_a_restart_begins_the_windows_anew() -> None:
     before = settled(app, 200.0, ready=12, floor=8)
     restarted = conclude(decode(encode(before)), observed(app, 200.0, now=NOW + 600, ready=12, floor=8))
     assert written(restarted) == {}
-    assert all(one.since == NOW + 600 for one in restarted.memory.sinking.values())
+    assert all(one.since == NOW + 600 for one in sinking(restarted.memory).values())
 
 
 def _without_counters(seen: Snapshot, *names: str) -> Snapshot:
@@ -189,7 +198,7 @@ def test_missing_and_late_metrics_lower_nothing(spoil: Any) -> None:
     before = settled(app, 200.0, ready=12, floor=8)
     spoilt = conclude(before, spoil(observed(app, 200.0, now=NOW + 600, ready=12, floor=8)))
     assert not any(action.kind is ActionKind.LOWER_FLOOR for action in spoilt.plan.actions)
-    assert spoilt.memory.sinking == {}  # and the windows begin anew
+    assert sinking(spoilt.memory) == {}  # and the windows begin anew
 
 
 def test_a_unit_that_serves_nothing_has_no_missing_metric() -> None:
@@ -205,9 +214,9 @@ def test_a_floor_of_a_person_is_stored_before_it_is_replaced() -> None:
     app = live()
     first = conclude(memory(), observed(app, MANY, ours=False, floor=3))
     assert written(first) == {}
-    assert first.memory.found_floors == dict.fromkeys((unit.name for unit in app.units), 3)
+    assert {name: one.found for name, one in first.memory.floors.items()} == dict.fromkeys(app.scaled_objects, 3)
     stored = decode(encode(first.memory))
-    assert stored.found_floors == first.memory.found_floors
+    assert stored.floors == first.memory.floors
     second = conclude(stored, observed(app, MANY, ours=False, floor=3))
     assert written(second)[INF2] > 3
 
@@ -216,17 +225,17 @@ def test_a_floor_of_a_person_is_stored_before_it_is_replaced() -> None:
 def test_floors_return_to_what_they_were_once_it_is_switched_off(strategy: Strategy) -> None:
     """In shadow, or with another strategy: the floors that others had set, else those of the application file."""
     off = application(policy=PolicySettings(strategy=strategy))
-    before = replace(memory(), found_floors={INF2: 3})
+    before = memory(floors={f"{INF2}-hpa": FloorMemory(found=3)})
     assert written(conclude(before, observed(off, 0.1, ready=12, floor=8))) == {INF2: 3, TRN1: 1, G5: 1, G6: 1, CUDA: 1}
 
 
 def test_a_person_who_sets_a_floor_again_has_the_last_word() -> None:
     """That one counts then, with any strategy."""
-    known = replace(memory(), found_floors={INF2: 3})
+    known = memory(floors={f"{INF2}-hpa": FloorMemory(found=3)})
     theirs = observed(live(), 200.0, floor=5, ours=False)
-    assert conclude(known, theirs).memory.found_floors[INF2] == 5
+    assert conclude(known, theirs).memory.floors[f"{INF2}-hpa"].found == 5
     off = observed(application(), 200.0, floor=5, ours=False)
-    assert conclude(known, off).memory.found_floors[INF2] == 5
+    assert conclude(known, off).memory.floors[f"{INF2}-hpa"].found == 5
 
 
 def test_a_paused_scaled_object_is_left_alone() -> None:

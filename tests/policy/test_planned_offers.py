@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from controller.policy.expected_demand import SLOTS
 from controller.policy.figures import Figures
-from controller.policy.fleet import Fleet, Needs, Offer
+from controller.policy.fleet.expected import SLOTS
+from controller.policy.fleet.offers import offered
+from controller.policy.fleet.planned import planned
+from controller.policy.fleet.search import Offer
+from controller.policy.fleet.values import Damping, DemandHistory, Fleet, Needs, NotedDemand, Outcome, PlannedFleet
+from controller.policy.fleet.words import planned_verb, planned_words
 from controller.policy.model import (
     Application,
-    Damping,
-    DemandHistory,
+    FloorMemory,
     Held,
-    NotedDemand,
-    Outcome,
-    PlannedFleet,
+    Memory,
     PlannedMode,
     PolicySettings,
     Reservation,
@@ -31,8 +32,7 @@ from controller.policy.model import (
     UnitEvidence,
     WeightStrategy,
 )
-from controller.policy.planned import offered, planned, planned_verb, planned_words
-from tests.policy.support import INF2, change, pods
+from tests.policy.support import INF2, above_scaler, change, pods
 from tests.support.applications import NOW, application, seed_units, snapshot
 
 CUDA = "sd21-g5-cuda"
@@ -64,6 +64,11 @@ def _seen(app: Application, **changes: Any) -> Snapshot:
 def _evidence(**changes: Any) -> dict[str, UnitEvidence]:
     plain = {name: UnitEvidence(name, Shortage.NONE, ready=2, can_serve=True) for name in (INF2, CUDA)}
     return {**plain, INF2: replace(plain[INF2], **changes)}
+
+
+def _remembered(found: Mapping[str, int]) -> Memory:
+    """What is remembered of floors that others set."""
+    return Memory(floors={f"{name}-hpa": FloorMemory(found=floor) for name, floor in found.items()})
 
 
 def _of(name: str, offers: tuple[Offer, ...]) -> Offer:
@@ -106,22 +111,22 @@ def _of(name: str, offers: tuple[Offer, ...]) -> Offer:
 )
 def test_the_offer_of_a_unit(seen: Mapping[str, Any], judged: Mapping[str, Any], meant: Mapping[str, Any]) -> None:
     """Too much and the fleet counts on replicas that nobody can have; too little and it pays for others beside those that run."""
-    found = offered(_seen(_application(), **seen), DEMAND, _evidence(**judged), {})
+    found = offered(_seen(_application(), **seen), DEMAND, _evidence(**judged), Memory())
     assert _of(INF2, found) == replace(OFFER, **meant)
 
 
 def test_the_least_and_the_most_of_an_offer() -> None:
     """The application file, floors of persons that are remembered, and how far above its scaler a unit may be."""
     app = _application()
-    assert _of(INF2, offered(_seen(app), None, _evidence(), {})) == replace(OFFER, most=100)
-    assert _of(INF2, offered(_seen(app), 420.0, _evidence(), {})) == replace(OFFER, most=6)  # just two replicas
-    assert _of(INF2, offered(_seen(app), DEMAND, _evidence(), {INF2: 6})) == replace(OFFER, least=6, most=11)
+    assert _of(INF2, offered(_seen(app), None, _evidence(), Memory())) == replace(OFFER, most=100)
+    assert _of(INF2, offered(_seen(app), 420.0, _evidence(), Memory())) == replace(OFFER, most=6)  # just two replicas
+    assert _of(INF2, offered(_seen(app), DEMAND, _evidence(), _remembered({INF2: 6}))) == replace(OFFER, least=6, most=11)
     short = _evidence(shortage=Shortage.PROVEN)
-    assert _of(INF2, offered(_seen(app), DEMAND, short, {}, refusals=False)) == OFFER
+    assert _of(INF2, offered(_seen(app), DEMAND, short, Memory(), refusals=False)) == OFFER
     units = tuple(replace(unit, min_replicas=3, max_replicas=8, cold_start_s=1_800.0) for unit in app.units)
     file = _seen(replace(app, units=units, metric_period_s=300))
     # With a period of 5 min CloudWatch shows a change after 13 min.
-    assert _of(INF2, offered(file, DEMAND, _evidence(), {INF2: 2})) == replace(OFFER, least=3, most=8, start=0.5, stop=18 / 60)
+    assert _of(INF2, offered(file, DEMAND, _evidence(), _remembered({INF2: 2}))) == replace(OFFER, least=3, most=8, start=0.5, stop=18 / 60)
 
 
 def _reservation(name: str, free: int, **changes: Any) -> Reservation:
@@ -145,7 +150,7 @@ def _reservation(name: str, free: int, **changes: Any) -> Reservation:
 )
 def test_replicas_that_a_reservation_pays(held: tuple[Held, ...], reservations: tuple[Reservation, ...] | None, paid: int) -> None:
     """Counted too few, reserved instances stand empty beside paid ones; too many, the fleet is not the cheapest."""
-    found = offered(_seen(_application(), pool_held=held, reservations=reservations), DEMAND, _evidence(), {})
+    found = offered(_seen(_application(), pool_held=held, reservations=reservations), DEMAND, _evidence(), Memory())
     assert [offer.paid for offer in found] == [paid, 0]
 
 
@@ -166,7 +171,7 @@ def test_replicas_that_a_reservation_pays(held: tuple[Held, ...], reservations: 
 def test_an_open_reservation_pays_only_what_may_be_launched_into_it(seen: dict[str, Any], reservation: dict[str, Any], paid: int) -> None:
     """EC2 lists the reservations of the account. A fleet that counts on one that it cannot use is paid in full."""
     made = _seen(_application(), reservations=(_reservation("cr-1", 4, **reservation),), **seen)
-    assert [offer.paid for offer in offered(made, DEMAND, _evidence(), {})] == [paid, 0]
+    assert [offer.paid for offer in offered(made, DEMAND, _evidence(), Memory())] == [paid, 0]
 
 
 def test_a_reservation_of_two_units_is_counted_once() -> None:
@@ -176,13 +181,13 @@ def test_a_reservation_of_two_units_is_counted_once() -> None:
     shared, own = _reservation("cr-1", 4), _reservation("cr-2", 2, instance_type="g5.xlarge", targeted=True)
     made = change(_seen(replace(app, units=units), reservations=(shared, own)), CUDA, reservations=(shared, own))
     made = change(made, CUDA, pool_held=(Held("g5.xlarge", "cr-2", 1), Held("inf2.xlarge", "cr-1", 3)))
-    assert [offer.paid for offer in offered(made, DEMAND, _evidence(), {})] == [4, 3]
-    assert [offer.family for offer in offered(made, DEMAND, _evidence(), {})] == ["g5, inf2"] * 2
+    assert [offer.paid for offer in offered(made, DEMAND, _evidence(), Memory())] == [4, 3]
+    assert [offer.family for offer in offered(made, DEMAND, _evidence(), Memory())] == ["g5, inf2"] * 2
 
 
 def _planned(app: Application, seen: Mapping[str, Any], judged: Mapping[str, Any], found: Mapping[str, int] | None = None) -> PlannedFleet:
     made = _seen(app, **seen)
-    shown = planned(made, replace(Figures.of(made), demand=500.0), _evidence(**judged), None, found)
+    shown = planned(made, replace(Figures.of(made), demand=500.0), _evidence(**judged), _remembered(found or {}))
     assert shown is not None
     return shown
 
@@ -231,43 +236,42 @@ def test_the_price_of_what_runs_and_of_the_optimum(
 
 
 def test_what_a_fleet_is_planned_for() -> None:
-    """Headroom on top, the share that must be left without a family, and never far above the present demand."""
-    shown = _planned(_application(planned_headroom=0.1, resilience_share=0.4), {}, {})
+    """The demand, and the share of it that must be left without a family."""
+    shown = _planned(_application(resilience_share=0.4), {}, {})
     assert (shown.expected, shown.shortfall, shown.live, shown.missed) == (500.0, None, False, frozenset())
-    assert shown.needs == Needs(pytest.approx(550.0), pytest.approx(200.0))  # type: ignore[arg-type]  # equal to floats
-    assert shown.fleet.carried >= 550.0
+    assert shown.needs == Needs(pytest.approx(500.0), pytest.approx(200.0))  # type: ignore[arg-type]  # equal to floats
+    assert shown.fleet.carried >= 500.0
     assert min(shown.fleet.left.values()) >= 200.0
 
 
-@pytest.mark.parametrize(("headroom", "demand"), [(0.0, 550.0), (0.05, 550.0), (0.2, 600.0)])
-def test_headroom_is_at_least_what_forecasts_fell_short_by(headroom: float, demand: float) -> None:
-    """A tenth here. Both together would pay twice for the same doubt."""
-    app = _application(planned_headroom=headroom, resilience_share=0.4)
+def test_the_headroom_is_what_forecasts_fell_short_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth here, and never far above the present demand."""
+    app = _application(resilience_share=0.4)
     history = DemandHistory((), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS)
-    shown = planned(_seen(app), replace(Figures.of(_seen(app)), demand=500.0), _evidence(), history)
+    shown = planned(_seen(app), replace(Figures.of(_seen(app)), demand=500.0), _evidence(), Memory(demand_history=history))
     assert shown is not None
     assert shown.expected == pytest.approx(550.0)
-    assert shown.needs == Needs(pytest.approx(demand), pytest.approx(220.0))  # type: ignore[arg-type]  # equal to floats
-    near = replace(app, policy=replace(app.policy, planned_max_above_scaler=0.04))
-    bounded = planned(_seen(near), replace(Figures.of(_seen(near)), demand=500.0), _evidence(), history)
+    assert shown.needs == Needs(pytest.approx(550.0), pytest.approx(220.0))  # type: ignore[arg-type]  # equal to floats
+    above_scaler(monkeypatch, 0.04)
+    bounded = planned(_seen(app), replace(Figures.of(_seen(app)), demand=500.0), _evidence(), Memory(demand_history=history))
     assert bounded is not None
-    assert bounded.needs.demand == pytest.approx(max(520.0, 500 * (1 + headroom)))
+    assert bounded.needs.demand == pytest.approx(520.0)
 
 
-def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
+def test_a_fleet_is_ready_for_what_comes_within_a_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the slowest unit: replicas that are requested once the load is there come ten minutes late."""
-    app = _application(planned_headroom=0.0, resilience_share=0.0)
+    app = _application(resilience_share=0.0)
     app = replace(app, units=tuple(replace(unit, cold_start_s=900.0 if unit.name == CUDA else 450.0) for unit in app.units))
     seen = _seen(app)
     lasting = Damping(1e9, 1e9)
     rising = DemandHistory((NotedDemand(NOW - 900, 400.0, 400.0),), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS, lasting)
     figures = replace(Figures.of(seen), demand=500.0)
-    shown = planned(seen, figures, _evidence(), rising)
+    shown = planned(seen, figures, _evidence(), Memory(demand_history=rising))
     assert shown is not None
     assert shown.expected == pytest.approx(660.0), "100 more in 900 s, and a tenth on top"
     assert shown.shortfall == pytest.approx(0.1)
-    near = replace(seen, application=replace(app, policy=replace(app.policy, planned_max_above_scaler=0.2)))
-    bounded = planned(near, figures, _evidence(), rising)
+    above_scaler(monkeypatch, 0.2)
+    bounded = planned(seen, figures, _evidence(), Memory(demand_history=rising))
     assert bounded is not None
     assert bounded.expected == pytest.approx(600.0)
     # The scaler of inf2 asks for 4, and a fifth of the present demand is one more.
@@ -283,9 +287,10 @@ def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
         pytest.param(2, {"shortage": Shortage.SUSPECTED}, set(), id="perhaps short: it may still grow"),
     ],
 )
-def test_what_the_fleet_misses(ready: int, judged: Mapping[str, Any], missed: set[str]) -> None:
+def test_what_the_fleet_misses(ready: int, judged: Mapping[str, Any], missed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what it misses has a pod that waits, so that Karpenter asks again: a pod that nobody wants would be paid once it fits."""
-    app = _application(planned_mode=PlannedMode.LIVE, resilience_share=0.0, planned_headroom=0.0, planned_max_above_scaler=0.2)
+    above_scaler(monkeypatch, 0.2)
+    app = _application(planned_mode=PlannedMode.LIVE, resilience_share=0.0)
     # The scaler of inf2 asks for 3, and a tenth of the demand is one more: 4 of its replicas and 2 of the others carry 540.
     seen = {"ready": ready, "desired": ready, "demand": Sample(300.0, NOW)}
     shown = _planned(app, seen, {"ready": ready, **judged})

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.fleet import Fleet, Needs
-from controller.policy.model import Application, PlannedFleet, PolicySettings, Strategy, WeightStrategy
-from controller.policy.planned_weights import beyond, planned_weights
+from controller.policy.fleet.values import Fleet, Needs, PlannedFleet
+from controller.policy.fleet.weights import beyond, planned_weights
+from controller.policy.model import Application, PolicySettings, Strategy, WeightStrategy
 from controller.policy.weights import base_weights
 from failover_testbed.traffic.autoscaler import Autoscaler
 from tests.support.applications import application, seed_units

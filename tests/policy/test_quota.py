@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.demand import capacity_floors, total_demand
 from controller.policy.model import Cause, Mode, PendingPod, Return, Sample, Shortage, Snapshot, UnitEvidence
 from controller.policy.quota import fits, only_spot, quota_words
-from tests.policy.support import INF2, change, judge, pods, proven, refused, scaler, shortage, with_scalers
+from tests.policy.support import INF2, capacity_floors, change, judge, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import NOW, memory, snapshot
 
 QUOTA: dict[str, Any] = {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}
@@ -72,7 +71,7 @@ def test_nothing_is_probed_beyond_what_is_needed() -> None:
     evidence, floors = decide(memory(Mode.CAPACITY, units=UNITS), quiet)[1].evidence, {}
     for cause in (Cause.QUOTA, Cause.CAPACITY):
         full = replace(evidence[INF2], cause=cause, returned=Return.NONE, ready=3, needed=3)
-        floors[cause] = capacity_floors(quiet, {**evidence, INF2: full}, total_demand(quiet), due=())[INF2]
+        floors[cause] = capacity_floors(quiet, {**evidence, INF2: full})[INF2]
     assert floors == {Cause.QUOTA: 3, Cause.CAPACITY: 4}
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
     ActionKind,
@@ -49,7 +48,8 @@ from controller.policy.reservations import (
     unknown_ends,
 )
 from controller.policy.text import date_time
-from tests.policy.support import G6, INF2, TRN1, change, pods, scaler
+from controller.routing.conclusion import conclude
+from tests.policy.support import G6, INF2, TRN1, change, pods, replicas, scaler
 from tests.support.applications import NOW, alert_of, memory, snapshot
 
 ROWS = {AlertKind.RESERVATION, AlertKind.RESERVATION_END, AlertKind.RESERVED}
@@ -170,7 +170,7 @@ def test_the_others_grow_before_traffic_moves() -> None:
     found = conclude(memory(), made).plan
     kinds = {action.kind for action in found.actions}
     assert (found.decision.verb, ActionKind.RAISE_FLOOR in kinds, ActionKind.ROUTE in kinds) == (Verb.HOLD, True, False)
-    later, earlier = found.decision.floors, decide(memory(), before)[1].floors
+    later, earlier = replicas(found.decision.floors), replicas(decide(memory(), before)[1].floors)
     assert later[TRN1] > earlier[TRN1]
     assert sum(made.application.unit(name).throughput * later[name] for name in (TRN1, "sd21-g5-cuda", "sd21-g5-triton", G6)) >= 700
 
@@ -179,7 +179,7 @@ def test_a_raised_floor_of_the_unit_itself_stays_until_the_nodes_are_gone() -> N
     """Its replicas serve until the traffic has moved."""
     for held, floor in (((Held("inf2.xlarge", "cr-1", 2, block=True),), 2), ((), 1)):
         made = on_block(PREPARED_AT, pool_held=held, scaler=scaler(INF2, min_replicas=2), demand=Sample(10, PREPARED_AT))
-        assert decide(memory(), made)[1].floors[INF2] == floor
+        assert decide(memory(), made)[1].floors[INF2].replicas == floor
 
 
 def test_traffic_moves_before_the_nodes_go() -> None:
@@ -234,7 +234,7 @@ def test_the_floors_of_capacity_mode_replace_what_goes() -> None:
     for now in (PREPARED_AT - 1, PREPARED_AT):
         made = replace(on_block(now), routing=snapshot(mode=Mode.CAPACITY).routing)
         made = change(made, TRN1, demand=Sample(demand, now))
-        floors.append(decide(memory(Mode.CAPACITY), made)[1].floors[TRN1])
+        floors.append(decide(memory(Mode.CAPACITY), made)[1].floors[TRN1].replicas)
     assert floors[1] > floors[0]
 
 
@@ -269,7 +269,7 @@ def test_a_unit_without_weight_holds_nothing() -> None:
     units = tuple(replace(one, weight=0) if one.name == INF2 else one for one in made.application.units)
     made = replace(made, application=replace(made.application, units=units))
     decision = decide(memory(), made)[1]
-    assert all(decision.floors[unit.name] == unit.min_replicas for unit in units)
+    assert all(decision.floors[unit.name].replicas == unit.min_replicas for unit in units)
     returned = {TRN1: UnitMemory(NOW - 80_000, Cause.CAPACITY, 2, NOW - 80_000, Return.REGISTERED, NOW - 79_000)}
     capacity = replace(made, routing=snapshot(mode=Mode.CAPACITY).routing)
     assert decide(memory(Mode.CAPACITY, units=returned), capacity)[1].reason is Reason.RETURN_PROVEN

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from controller.policy.fleet import Fleet, Needs
-from controller.policy.found_floors import noted
+from controller.policy.fleet.floors import followed, held, planned_claims, sinks_in_s, window_s
+from controller.policy.fleet.values import Fleet, Needs, PlannedFleet
+from controller.policy.floors import noted
 from controller.policy.known_demand import known_everywhere
 from controller.policy.model import (
     Application,
+    FloorMemory,
     Memory,
-    PlannedFleet,
     PlannedMode,
     PolicySettings,
     Sample,
@@ -27,7 +28,6 @@ from controller.policy.model import (
     UnitEvidence,
     Verdict,
 )
-from controller.policy.planned_floors import followed, held, planned_floors, sinks_in_s, window_s
 from tests.policy.support import change, pods
 from tests.support.applications import NOW, application, memory, seed_units, snapshot
 
@@ -55,6 +55,14 @@ def _seen(app: Application, ready: Mapping[str, int], floors: Mapping[str, int])
     return made
 
 
+SCALED = {name: unit.scaled_object or "" for name, unit in zip(THROUGHPUT, seed_units(), strict=False)}
+
+
+def planned_floors(seen: Snapshot, remembered: Memory, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet | None) -> dict[str, int]:
+    """The replicas that the claims of the fleet ask for."""
+    return {claim.unit: claim.replicas for claim in planned_claims(seen, remembered, evidence, fleet)}
+
+
 def _evidence(ready: Mapping[str, int]) -> dict[str, UnitEvidence]:
     return {name: UnitEvidence(name, Shortage.NONE, ready=count, can_serve=count > 0) for name, count in ready.items()}
 
@@ -68,7 +76,7 @@ def _fleet(app: Application, replicas: Mapping[str, int], demand: float, without
 
 def _over(planned: Mapping[str, int]) -> Memory:
     """Every window is over, with that many replicas planned at most."""
-    return memory(sinking={name: SinkingFloor(NOW - LONG, count) for name, count in planned.items()})
+    return memory(floors={SCALED[name]: FloorMemory(sinking=SinkingFloor(NOW - LONG, count)) for name, count in planned.items()})
 
 
 def _carried(counts: Mapping[str, int], lost: str) -> float:
@@ -181,9 +189,8 @@ class One:
 
     def memory(self) -> Memory:
         """What is remembered."""
-        theirs = {} if self.found is None else {FAST: self.found}
-        sinking = {} if self.window is None else {FAST: SinkingFloor(NOW - self.window[0], self.window[1])}
-        return memory(sinking=sinking, found_floors=theirs)
+        sinking = None if self.window is None else SinkingFloor(NOW - self.window[0], self.window[1])
+        return memory(floors={SCALED[FAST]: FloorMemory(found=self.found or 0, sinking=sinking)})
 
     def wanted(self) -> int:
         """The floor that is wanted."""
@@ -194,7 +201,7 @@ class One:
 
     def noted(self) -> tuple[float, int] | None:
         """Its window after the pass, as `window`."""
-        noted = followed(self.memory(), self.seen(), self.fleet()).sinking.get(FAST)
+        noted = followed(self.memory(), self.seen(), self.fleet()).floors.get(SCALED[FAST], FloorMemory()).sinking
         return None if noted is None else (NOW - noted.since, noted.highest)
 
 
@@ -248,7 +255,7 @@ def test_the_window_of_a_floor(one: One, window: tuple[float, int] | None) -> No
 def test_a_window_ends_with_the_scalers() -> None:
     """A check that comes too late leaves replicas paid; a scaler that removes none has no end to wait for."""
     one = One(3, (100.0, 5))
-    assert sinks_in_s(one.memory(), one.seen()) == [LONG - 100.0]
+    assert list(sinks_in_s(one.memory(), one.seen())) == [LONG - 100.0]
     unit, scaler = _application().units[0], Scaler(FAST, "1", 1, 100, scale_in_s=None)
     assert window_s(unit, scaler) == float("inf")
 
@@ -276,15 +283,15 @@ def test_floors_are_written_only_where_somebody_scales() -> None:
 def test_the_floor_of_a_person_is_remembered_while_ours_is_in_its_place() -> None:
     """Once ours is not needed it comes back, with any strategy; forgotten, a person's least replicas would be lost."""
     one = One(3, None, found=7)
-    assert noted(one.memory(), one.seen()).found_floors == {FAST: 7}
+    assert noted(one.memory(), one.seen()).floors[SCALED[FAST]].found == 7
     gone = change(one.seen(), FAST, scaler=None)
-    assert noted(one.memory(), gone).found_floors == {FAST: 7}, "perhaps only for a moment"
+    assert noted(one.memory(), gone).floors[SCALED[FAST]].found == 7, "perhaps only for a moment"
     theirs = replace(one, ours=False)
-    assert noted(one.memory(), theirs.seen()).found_floors == {FAST: 8}
+    assert noted(one.memory(), theirs.seen()).floors[SCALED[FAST]].found == 8
     off = replace(theirs.seen(), application=replace(theirs.seen().application, policy=PolicySettings()))
-    assert noted(one.memory(), off).found_floors == {FAST: 8}
+    assert noted(one.memory(), off).floors[SCALED[FAST]].found == 8
     low = change(theirs.seen(), FAST, scaler=replace(theirs.seen().units[FAST].scaler, min_replicas=0))  # type: ignore[type-var]  # it has one
-    assert noted(one.memory(), low).found_floors == {}, "none is wanted"
+    assert SCALED[FAST] not in noted(one.memory(), low).floors, "none is wanted"
 
 
 def _counted(weights: Mapping[str, int], samples: Mapping[str, tuple[float, float]], ready: int = 1) -> Snapshot:

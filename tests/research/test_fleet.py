@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from controller.policy.fleet import Needs, Offer, cheapest_fleet
+from controller.policy.fleet.search import Offer, cheapest_fleet
+from controller.policy.fleet.values import Needs
 from tests.policy.drawn_fleets import drawn
 
 pytest.importorskip("scipy", reason="scipy is of the bench group")

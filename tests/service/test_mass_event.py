@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from controller.clock import AcceleratedClock, Clock
-from controller.policy.codec import decode
 from controller.policy.model import Memory, Mode, Sample, Source
+from controller.recording.stored import decode
 from controller.service import controller as module
 from controller.service.controller import WORKERS
 from controller.service.store import record_name
@@ -163,4 +163,4 @@ def test_no_floor_is_lost_while_the_demand_is_not_known(cluster: Cluster, tmp_pa
         wait_for("the memory of all", lambda: all(stored(cluster, name).mode is Mode.CAPACITY for name in ALL))
         wait_for("the floors", lambda: floors(cluster) == dict.fromkeys((f"{unit.name}-hpa" for unit in seed_units()), 3))
     assert writes.first(f"/ingresses/{FIRST}") < writes.first("-hpa")
-    assert not stored(cluster, FIRST).floors_due
+    assert not any(one.due for one in stored(cluster, FIRST).floors.values())

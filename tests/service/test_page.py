@@ -150,4 +150,4 @@ def test_what_strategy_planned_would_run_is_a_row_of_the_prices(strategy: Strate
     """Other strategies have none."""
     made = snapshot(application(policy=PolicySettings(strategy=strategy)))
     made = replace(made, units={name: replace(one, demand=Sample(40.0, NOW)) for name, one in made.units.items()})
-    assert ("What strategy planned does" in page([_view(made)], PROCESS)) is (strategy is Strategy.PLANNED)
+    assert ("The strategy" in page([_view(made)], PROCESS)) is (strategy is Strategy.PLANNED)

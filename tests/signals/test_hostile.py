@@ -21,10 +21,10 @@ from controller.notifiers.redact import redact
 from controller.notifiers.render import plain
 from controller.notifiers.render import view as shown_message
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Alert, Memory, Snapshot
 from controller.ports import Message, MessageKind
+from controller.routing.conclusion import conclude
 from controller.service.controller import View
 from controller.service.messages import alert_changes, routed
 from controller.service.status import document

@@ -10,11 +10,11 @@ from typing import Final
 
 from controller.policy.demand import capacity_throughputs
 from controller.policy.model import SCALE_IN_S, Application, Mode, Target
-from controller.policy.planned_floors import scale_out_s
-from controller.policy.routing import format_action
+from controller.policy.strategies import part_of
 from controller.policy.targets import cost_targets
 from controller.policy.text import number
 from controller.policy.weights import base_weights, weight_strategy
+from controller.routing.ingress.action import format_action
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.aws_sample import Checker
 from failover_analysis.simulation.balancer import Balancer
@@ -147,7 +147,7 @@ class Engine:
             if unit.name in self.api.scalers:
                 scaler = self.api.scalers[unit.name]
                 scaler.target, scaler.scale_in_s = number(asked), self.setup.scale_in_s.get(unit.name, SCALE_IN_S)
-                scaler.scale_out_s = float(scale_out_s(application.policy))  # as `render` writes it
+                scaler.scale_out_s = float(part_of(application.policy).scale_out_s(application.policy))  # as `render` writes it
         self.balancer.attach(self.workloads.units)
         self.api.ingress.override = self.setup.override
 

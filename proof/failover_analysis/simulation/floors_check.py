@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from controller.policy.conclusion import Conclusion
-from controller.policy.demand import capacity_floors, total_demand
+from controller.policy.demand import total_demand
+from controller.policy.floors import asked, capacity_claims, highest
 from controller.policy.model import Action, ActionKind, Mode
 
 
@@ -43,12 +44,13 @@ class FloorsCheck:
         if decision.mode is not Mode.CAPACITY or total_demand(snapshot) is not None or conclusion.before.mode is None:
             self._due.clear()
             return ""
-        wanted = capacity_floors(snapshot, decision.evidence, None, due=snapshot.units.keys())
+        claims = capacity_claims(snapshot, decision.evidence, None, due=snapshot.units.keys())
+        wanted = highest(snapshot, (*asked(snapshot.application), *claims))
         scalers = {name: seen.scaler for name, seen in snapshot.units.items() if seen.scaler is not None}
-        self._due -= {name for name, one in scalers.items() if one.paused or one.min_replicas >= wanted[name]}
+        self._due -= {name for name, one in scalers.items() if one.paused or one.min_replicas >= wanted[name].replicas}
         lost = sorted(self._due & scalers.keys() - _raised(conclusion))
         self._due.difference_update(lost)  # one violation of each is enough
-        words = ", ".join(f"{name} at {scalers[name].min_replicas} instead of {wanted[name]}" for name in lost)
+        words = ", ".join(f"{name} at {scalers[name].min_replicas} instead of {wanted[name].replicas}" for name in lost)
         return f"floors that no later pass raises: {words}" if lost else ""
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controller.policy.demand import total_demand
-from controller.policy.missing_metrics import HELD_S
+from controller.policy.fleet.offers import families
+from controller.policy.floors import HELD_S
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Shortage, Snapshot
-from controller.policy.planned import families
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.truth import SETTLE_S, Truth
 
@@ -51,7 +51,7 @@ class PlannedCheck:
             ready, scaler = observed.ready or 0, observed.scaler
             floor = lowered.get(unit.name, scaler.min_replicas if scaler is not None else ready)
             had += ready * unit.throughput
-            kept += min(ready, max(floor, decision.floors.get(unit.name, 0))) * unit.throughput
+            kept += min(ready, max(floor, claim.replicas if (claim := decision.floors.get(unit.name)) is not None else 0)) * unit.throughput
             before += min(ready, scaler.min_replicas if scaler is not None else ready) * unit.throughput
         if kept >= min(demand, had, before) * (1 - _NEAR):
             return ""

@@ -10,14 +10,30 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, evidence, guards, memory, plan, planned, planned_floors, proof, steady
+from controller.policy import conclusion, evidence, guards, memory, plan, proof, steady, triggers
 from controller.policy import decide as decide_module
+from controller.policy import floors as floors_room
 from controller.policy.case import Case
 from controller.policy.figures import Figures
-from controller.policy.model import Decision, GuardResult, Mode, PlannedMode, PolicySettings, Proof, Strategy, Target
+from controller.policy.fleet import floors as fleet_floors
+from controller.policy.fleet import strategy as fleet_strategy
+from controller.policy.floors import kept, made_due, written
+from controller.policy.model import (
+    Claim,
+    Decision,
+    GuardResult,
+    Memory,
+    Mode,
+    PlannedMode,
+    PolicySettings,
+    Proof,
+    Snapshot,
+    Strategy,
+    Target,
+)
 from controller.policy.proof import Finding
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.invariants import HARMS
@@ -55,6 +71,10 @@ def _never(case: Case) -> GuardResult:
 
 def _never_over(patch: Patch) -> None:
     patch.setattr(guards, "FAILOVER", (*guards.FAILOVER, _never))
+
+
+def _content(patch: Patch) -> None:
+    patch.setattr(triggers, "nothing_answers", lambda *_: "")
 
 
 def _never_back(patch: Patch) -> None:
@@ -148,7 +168,8 @@ def _touched_for_another(patch: Patch) -> None:
 
 def _believing(patch: Patch) -> None:
     """No action counts as sent just so before."""
-    patch.setattr(steady, "fingerprint", lambda action: "another")
+    patch.setattr(steady, "sent_as", lambda targets, stickiness_s: "another")
+    patch.setattr(steady, "_without_effect", lambda case: False)
 
 
 def _anew(patch: Patch) -> None:
@@ -190,51 +211,51 @@ def _never_proven(patch: Patch) -> None:
 
 def _floors_dropped(patch: Patch) -> None:
     """Planned floors that are given up after a while."""
-    turn, original = [0], planned_floors.planned_floors
+    turn, original = [0], fleet_strategy.planned_claims  # type: ignore[attr-defined]
 
-    def dropping(snapshot: Any, *rest: Any) -> dict[str, int]:
+    def dropping(snapshot: Any, *rest: Any) -> tuple[Claim, ...]:
         turn[0] += 1
-        found: dict[str, int] = original(snapshot, *rest)
-        return found if turn[0] < _DROPPED else dict.fromkeys(found, 1)
+        found = original(snapshot, *rest)
+        return found if turn[0] < _DROPPED else tuple(replace(claim, replicas=1) for claim in found)
 
-    patch.setattr(steady, "planned_floors", dropping)
+    patch.setattr(fleet_strategy, "planned_claims", dropping)
 
 
 def _no_window(patch: Patch) -> None:
     """Planned floors that sink with every sample."""
-    patch.setattr(planned_floors, "window_s", lambda unit, scaler: 0.0)
+    patch.setattr(fleet_floors, "window_s", lambda unit, scaler: 0.0)
 
 
 def _own_window(patch: Patch) -> None:
     """Planned floors that do not ask how long their scalers wait."""
-    patch.setattr(planned_floors, "window_s", lambda unit, scaler: unit.cold_start_s)
+    patch.setattr(fleet_floors, "window_s", lambda unit, scaler: unit.cold_start_s)
 
 
 def _floors_forgotten(patch: Patch) -> None:
     """A mode change makes no floors due."""
-    patch.setattr(conclusion, "floors_raised", lambda memory, *_: replace(memory, floors_due=frozenset()))
+    patch.setattr(floors_room, "written", lambda memory, *rest: made_due(written(memory, *rest), ()))
 
 
 def _absent_is_settled(patch: Patch) -> None:
     """The floor of a ScaledObject that is not there is due no longer."""
-    original = memory.floors_raised
 
-    def settling(memory: Any, snapshot: Any, *rest: Any) -> Any:
-        made = original(memory, snapshot, *rest)
-        return replace(made, floors_due=made.floors_due & {name for name, one in snapshot.units.items() if one.scaler is not None})
+    def settling(memory: Memory, snapshot: Snapshot, *rest: Any) -> Memory:
+        made = written(memory, snapshot, *rest)
+        there = {unit.scaled_object for unit in snapshot.application.units if snapshot.units[unit.name].scaler is not None}
+        return kept(made, {name: replace(one, due=one.due and name in there) for name, one in made.floors.items()})
 
-    patch.setattr(conclusion, "floors_raised", settling)
+    patch.setattr(floors_room, "written", settling)
 
 
 def _no_loss_planned(patch: Patch) -> None:
     """A fleet without the condition on families."""
-    original = planned.planned
+    original = fleet_strategy.planned  # type: ignore[attr-defined]
 
     def without(snapshot: Any, *rest: Any) -> Any:
         policy = replace(snapshot.application.policy, resilience_share=0.0)
         return original(replace(snapshot, application=replace(snapshot.application, policy=policy)), *rest)
 
-    patch.setattr(decide_module, "planned", without)
+    patch.setattr(fleet_strategy, "planned", without)
 
 
 _DROPPED = 200  # passes: about two hours
@@ -248,6 +269,11 @@ SLOW = {
 }
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
+SERVICE_DELETED = {
+    "seconds": 3 * HOUR,
+    "outages": (outage(0.25, 3),),
+    "faults": (fault("capacity-service-deleted", 1.5, 0.5, value=0.75),),
+}
 
 # In cost mode with the action of capacity mode, which no weights are close to.
 REWRITTEN = {
@@ -317,6 +343,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
+    "traffic that stays where nothing is": (_content, SERVICE_DELETED, "nothing-behind"),
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),

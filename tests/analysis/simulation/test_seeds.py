@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from controller.policy import availability, decide, guards, memory, steady
+from controller.policy.floors import metrics
 from controller.policy.model import Memory, Snapshot
 from controller.service.terms import TermRecord
 from failover_analysis.simulation import simulated_view
@@ -70,7 +71,7 @@ def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
 def _missing_metrics_are_no_demand(patch: pytest.MonkeyPatch) -> None:
     """As it was when some were found: CloudWatch answered with a value of any age, and without one nothing was held."""
     patch.setattr(simulated_view, "PERIODS", 100)
-    patch.setattr(steady, "held_replicas", lambda snapshot, memory: {})
+    patch.setattr(metrics, "claims", lambda snapshot, memory: ())
 
 
 def _follows_every_sample(patch: pytest.MonkeyPatch) -> None:
