@@ -25,7 +25,9 @@ from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
 from controller.objects import text
-from controller.ports import Message, Notifier, Severity
+from controller.policy.alert_kinds import AlertKind
+from controller.policy.model import Alert
+from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.routing.kinds import DEFAULT, routing_port
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
@@ -35,7 +37,7 @@ from controller.service.http import Answer, HttpServer, Query, make_routes
 from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.listed_store import ListedStore
-from controller.service.messages import control, leadership, overloaded
+from controller.service.messages import leadership, overloaded
 from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document, process
@@ -488,7 +490,8 @@ class Service:
         else:
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(1)
-            message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", self._clock.now())
+            reloaded = Alert.of(AlertKind.CONFIG_RELOADED, {"count": str(len(applications))})
+            message = Message.about(reloaded, MessageKind.CONTROL, "application files reloaded", self._clock.now())
         if self._leadership.leads():  # each replica reads the files; people are notified once
             self.controller.publish([message])
 
@@ -522,7 +525,8 @@ def _refused(error: str, now: float, *, left_out: bool) -> Message:
         left_out: Whether the applications with a fault do not run. Otherwise the old ones do.
     """
     title = f"application files refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
-    return control("", "ConfigRefused", title, error, now, Severity.CRITICAL if left_out else Severity.WARNING)
+    refused = Alert.of(AlertKind.CONFIG_REFUSED, {"problem": error}, severity=Severity.CRITICAL if left_out else "")
+    return Message.about(refused, MessageKind.CONTROL, title, now)
 
 
 def _real_now() -> datetime:
