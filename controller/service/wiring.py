@@ -44,13 +44,14 @@ from controller.service.telemetry import Telemetry
 from controller.settings import Settings, SlackSettings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
-from controller.signals.cluster import ClusterView, Watches
+from controller.signals.cluster import ClusterView
 from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
 from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.observer import ClusterObserver
 from controller.signals.price_list import PriceList
+from controller.signals.watches import Watches
 
 _ELBV2_BURST: Final = 40.0
 _PAGE_DIGITS: Final = 6  # of the number of a page

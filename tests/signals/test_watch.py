@@ -366,7 +366,7 @@ class Script:
         self.listed = 0
         self.stop: Callable[[], None] = lambda: None
 
-    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None]) -> Object:
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None], most_bytes: int) -> Object:
         self.listed += 1
         answer = next(self.lists, None)
         if answer is None:
@@ -377,7 +377,7 @@ class Script:
         return cast("Object", decode_page(json.dumps(answer).encode(), each))
 
     @contextmanager
-    def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float) -> Iterator[Iterator[Any]]:
+    def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float, at_most_s: float) -> Iterator[Iterator[Any]]:
         self.opened.append(dict(query))
         lines = next(self.streams, None)
         if lines is None:
@@ -423,14 +423,14 @@ class Counted(Script):
 
     active, most, lock = 0, 0, threading.Lock()
 
-    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None]) -> Object:
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None], most_bytes: int) -> Object:
         with Counted.lock:
             Counted.active += 1
             Counted.most = max(Counted.most, Counted.active)
         time.sleep(0.005)  # others may come meanwhile
         with Counted.lock:
             Counted.active -= 1
-        return super().request(method, path, query=query, each=each)
+        return super().request(method, path, query=query, each=each, most_bytes=most_bytes)
 
 
 def test_few_lists_are_read_at_the_same_time() -> None:
