@@ -275,6 +275,8 @@ class _Request(BaseHTTPRequestHandler):
         routes: The routes.
     """
 
+    default_request_version = "HTTP/1.0"  # of a request that says none, or a wrong one: every answer has a head
+
     def __init__(self, head: bytes, routes: Routes) -> None:
         self._routes = routes
         self.rfile, self._written = BytesIO(head), BytesIO()
