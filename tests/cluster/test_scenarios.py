@@ -15,8 +15,8 @@ from controller.clients.kube import INGRESSES
 from controller.errors import Conflict, Unavailable
 from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
-from controller.signals.cluster import Watches
 from controller.signals.observer import ClusterObserver
+from controller.signals.watches import Watches
 from failover_harness.waiting import wait_for
 from tests.cluster.processes import run_controller
 from tests.cluster.proxy import Proxy
