@@ -6,6 +6,7 @@
     ├── ConfigError          the user's file or setting is wrong: names the place, what was found, what is allowed
     ├── RemoteError          another system did not do what was asked
     │   ├── Unavailable      no usable answer: refused, timed out, 5xx, throttled (try again later)
+    │   │   └── TooLarge     the answer is longer than what is read (ask for less)
     │   ├── Forbidden        401 or 403: a permission is missing (trying again does not help)
     │   ├── NotFound         404: the object or its kind is absent
     │   ├── Conflict         409 or a failed precondition: another writer was first (observe again, then decide again)
@@ -53,6 +54,10 @@ class RemoteError(FailoverError):
 
 class Unavailable(RemoteError):
     """No usable answer: connection refused, time-out, 5xx or throttling. Trying again later may help."""
+
+
+class TooLarge(Unavailable):
+    """The answer is longer than what is read of one. Asking for less may help."""
 
 
 class Forbidden(RemoteError):

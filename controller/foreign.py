@@ -59,7 +59,7 @@ def real_number(text: str) -> float | None:
     return value if abs(value) < _LARGEST else None
 
 
-def decode(raw: bytes) -> Any:  # noqa: ANN401 - any JSON
+def decode(raw: bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
     """Decodes what the API server sent, bounded: texts are cut and lose control and format characters, numbers beyond 64 bits are None.
 
     The data of a ConfigMap stays as it is: it is ours, and has a decoder of its own.

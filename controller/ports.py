@@ -79,6 +79,29 @@ class Message:
     again: bool = False
     runbook: str = ""
 
+    @classmethod
+    def about(cls, alert: Alert, kind: MessageKind, title: str, at: float, application: str = "") -> Message:
+        """The message that something is so, or that it has ended.
+
+        Args:
+            alert: What it is about.
+            kind: Its subject. What a person did (`CONTROL`) is always sent.
+            title: One line.
+            at: When, seconds since the Unix epoch.
+            application: ``namespace/ingress``, or "" for the controller itself.
+        """
+        ended, key = kind is MessageKind.RESOLVED, f"{application}/{alert.key}" if application else alert.key
+        return cls(
+            kind=kind,
+            severity=Severity.INFO if ended else Severity(alert.severity),
+            application=application,
+            reason=alert.row.reason,
+            title=title,
+            why=f"this has ended: {alert.text}" if ended else alert.text,
+            at=at,
+            dedup_key="" if kind is MessageKind.CONTROL else key,
+        )
+
 
 class Notifier(Protocol):
     """A sink for messages. Called from the sink's own thread, never from a tick."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from controller.policy import guards
-from controller.policy.alerts import _HELD_ALERTS
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Mode
 from controller.policy.modes import TRANSITIONS
-from controller.policy.reasons import CLAIMS, SENTENCES, Reason
+from controller.policy.reasons import CLAIMS, Reason, Row
 from tools.generated import replaced
 from tools.policy_times import causes, times
 
@@ -19,11 +19,20 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 REASONS: Final = DOCS / "reasons.md"
 DECISION: Final = DOCS / "decision.md"
 
-_INTRODUCTION: Final = """# Reasons
+_INTRODUCTION: Final = """# Reasons and alerts
 
 Every decision has one reason. The same word is in the log (`reason=`), in the Kubernetes Event, in Slack, in the metrics and in
-`failoverctl status`, always with its sentence. Generated from `controller/policy/reasons.py`: `python -m tools.policy_docs`.
-[The decision](decision.md) describes the guards.
+`failoverctl status`, always with its sentence. Generated from `controller/policy/reasons.py` and `controller/policy/alert_kinds.py`:
+`python -m tools.policy_docs`. [The decision](decision.md) describes the guards.
+"""
+_ALERTS: Final = """
+## Alerts and other messages
+
+The key of an alert is its code and its subject, such as `max/sd21-inf2`: the incident of a message ends with it, and its reason is the code
+in CamelCase (`Max`). While a guard holds a change for a reason with a severity, the alert is `held/` and that reason.
+
+| key | sentence | severity | runbook |
+|---|---|---|---|
 """
 _GROUPS: Final = (
     (Reason.SHORTAGE_PROVEN, "Something is done"),
@@ -38,14 +47,21 @@ def reasons() -> str:
     order = list(Reason)
     starts = [order.index(first) for first, _ in _GROUPS] + [len(order)]
     for (_, title), begin, end in zip(_GROUPS, starts, starts[1:], strict=False):
-        alert = title == "A guard holds"
-        parts.append(
-            f"\n## {title}\n\n| reason | sentence |" + (" alert |" if alert else "") + "\n|---|---|" + ("---|" if alert else "") + "\n"
-        )
-        for reason in order[begin:end]:
-            sentence = re.sub(r"\{(\w+)\}", r"*\1*", SENTENCES[reason])
-            parts.append(f"| `{reason}` | {sentence} |" + (f" {_HELD_ALERTS.get(reason, '')} |" if alert else "") + "\n")
+        parts.append(f"\n## {title}\n\n| reason | sentence | alert | runbook |\n|---|---|---|---|\n")
+        parts += [f"| `{reason}` | {_sentence(reason)} | {reason.severity} | {_page(reason)} |\n" for reason in order[begin:end]]
+    parts.append(_ALERTS)
+    for kind in AlertKind:
+        key = "/".join(filter(None, (str(kind), kind.subject.upper())))
+        parts.append(f"| `{key}` | {_sentence(kind)} | {kind.severity} | {_page(kind)} |\n")
     return "".join(parts)
+
+
+def _sentence(row: Row) -> str:
+    return re.sub(r"\{(\w+)\}", r"*\1*", row.sentence)
+
+
+def _page(row: Row) -> str:
+    return f"[{row.runbook}](runbooks/{row.runbook}.md)" if row.runbook else ""
 
 
 def states() -> str:
@@ -66,11 +82,18 @@ def guard_table() -> str:
         ("other weights, the same mode", guards.REROUTE),
     )
     lines = ["| change | guards, in order |", "|---|---|"]
-    lines += [f"| {name} | {', '.join(guard.__name__.replace('_', ' ') for guard in some)} |" for name, some in rows]
-    known = {guard.__name__: guard for _, some in rows for guard in some}
-    lines += ["", "| guard | what it requires |", "|---|---|"]
-    lines += [f"| {name.replace('_', ' ')} | {(guard.__doc__ or '').splitlines()[0]} |" for name, guard in known.items()]
+    lines += [f"| {name} | {', '.join(guard.name for guard in some)} |" for name, some in rows]
+    known = {guard.name: guard for _, some in rows for guard in some}
+    lines += ["", "| guard | what it requires | reason while it holds | holds |", "|---|---|---|---|"]
+    lines += [_guard_row(guard) for guard in known.values()]
     return "\n".join(lines)
+
+
+def _guard_row(guard: guards.Guard) -> str:
+    """A guard, its reasons, and in which ways it holds."""
+    reasons = ", ".join(f"`{reason}`" for reason in guard.reasons)
+    holds = [words for words, so in (("for a time", guard.waits), ("also while replicas are raised", guard.preparing)) if so]
+    return f"| {guard.name} | {(guard.check.__doc__ or '').splitlines()[0]} | {reasons} | {'; '.join(holds)} |"
 
 
 def claim_table() -> str:

@@ -18,8 +18,8 @@ from controller.policy import (
     offerings,
     proof,
     steady,
-    stuck,
     text,
+    unit_alerts,
 )
 from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
 from controller.service.election import Timing
@@ -46,8 +46,11 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
     (offerings.ON_THE_WAY_S, "how long an instance that was launched counts as on its way"),
     (offerings.BINDS_S, "how long it still does once its node is usable"),
     (waits.BREAK_S, "how long nobody may wait before the demand is a new one"),
-    (stuck.JOINS_S, "how long an instance may take to join, and its node to become usable, before the alerts `unjoined/…`, `unusable/…`"),
-    (stuck.UNPROVEN_S, "how long a return may be neither proven nor refused before the alert `unproven/…`"),
+    (
+        unit_alerts.JOINS_S,
+        "how long an instance may take to join, and its node to become usable, before the alerts `unjoined/…`, `unusable/…`",
+    ),
+    (unit_alerts.UNPROVEN_S, "how long a return may be neither proven nor refused before the alert `unproven/…`"),
     (alerts.CLOCKS_APART_S, "by how much clocks may differ before the alert `clocks`"),
     (
         metric_times.fresh_s(_PERIOD_S),

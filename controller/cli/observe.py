@@ -82,10 +82,8 @@ class ApplicationObserver:
         settings, clock = self._settings, self._clock
         health = observe_once(self._session, self._view, clock, chosen, cluster_wide=settings.kubernetes.cluster_wide)
         self._external.verify(chosen)
-        self._external.poll_metrics(chosen)
-        self._external.poll_capacity(chosen)
-        self._external.poll_offerings()
-        self._external.poll_prices(chosen)
+        for name in self._external.polls:
+            self._external.poll(name, chosen)
         observer = ClusterObserver(self._view, self._external, lambda: health, clock)
         observer.configure(self._applications)
         found, contradict = {}, False

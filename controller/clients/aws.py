@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from controller.clients.calls import CallMeter
+from controller.clients.deadline import Deadline, DeadlineError, current
 from controller.clock import Clock, SystemClock
 from controller.errors import Forbidden, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import shown
@@ -72,6 +73,8 @@ CHECKS_REQUESTS: Final = False
 """Whether botocore compares each request with its model before it sends it, as AWS does behind it. Of a call of 500 metric queries that
 took 6 ms of 26. Tests do."""
 ATTEMPTS: Final = 3
+CALL_S: Final = 25.0
+"""How long a call may take, with its attempts, the pauses between them and the search for credentials, seconds."""
 _SOUGHT_S: Final = 10.0
 """How long credentials that were not found are not sought again, seconds: where no metadata service answers, a search takes two."""
 
@@ -121,6 +124,7 @@ class AwsClients:
                         self._require_credentials(self._session, service)
                     client = _made(self._session, service, region, config)
                     client.meta.events.register("before-send", partial(self._count, service))
+                    client.meta.events.register_first("needs-retry", _in_time)
                     self._clients[service, region] = client
             return self._clients[service, region]
 
@@ -147,6 +151,17 @@ class AwsClients:
         """Counts an attempt. Botocore calls it first, and would take a return value for the service's answer."""
         if self._meter is not None:
             self._meter.count(service)
+
+
+def _in_time(**_: object) -> None:
+    """Ends a call that is late before it is tried once more.
+
+    Raises:
+        DeadlineError: It is late.
+    """
+    call = current()
+    if call is not None:
+        call.require()
 
 
 def _made(session: boto3.session.Session, service: str, region: str | None, config: Config) -> Any:  # noqa: ANN401 - see `AwsClients.client`
@@ -221,7 +236,10 @@ def translated(service: str, operation: str) -> Iterator[None]:
     from botocore.parsers import ResponseParserError
 
     try:
-        yield
+        with Deadline(CALL_S):
+            yield
+    except DeadlineError as error:
+        raise Unavailable(f"{service} {operation}: no whole answer in {CALL_S:g} s", code=type(error).__name__) from error
     except ClientError as error:
         raise _translate(service, operation, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:

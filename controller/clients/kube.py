@@ -24,7 +24,8 @@ from urllib.request import getproxies
 import urllib3
 
 from controller.clients.calls import CallMeter
-from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+from controller.clients.deadline import PIECE, Deadline, content_of
+from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, TooLarge, Unavailable
 from controller.foreign import decode, decode_page, shown
 
 if TYPE_CHECKING:  # it takes half a second of CPU to import: only what connects pays for it
@@ -38,6 +39,7 @@ UNREACHABLE: Final = {
     "SSLError": "TLS failed: another certificate than the kubeconfig names",
     "ProxyError": "the proxy does not connect",
     "ProtocolError": "the connection broke",
+    "DeadlineError": "no answer in time",
 }
 """What urllib3's exceptions mean to people, by name."""
 
@@ -52,7 +54,11 @@ _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
 _MAX_ERROR_TEXT: Final = 500
 _MAX_CODE: Final = 64
 _MAX_CAUSES: Final = 16
-_LINE_LIMIT: Final = 8 * 1024 * 1024  # one watch line; etcd refuses objects over about 1.5 MiB
+LARGEST: Final = 12 * 1024 * 1024
+"""The longest answer, and the longest line of a watch, bytes: etcd refuses objects over about 1.5 MiB, whose text in JSON may be six times
+as long."""
+_ERROR: Final = 64 * 1024  # bytes that are read of an error's answer
+_WHOLE: Final = 6  # times the time-out of a read: how long a whole answer may take
 _THIS_MACHINE: Final = "localhost,127.0.0.0/8,::1"
 
 Object = dict[str, Any]
@@ -128,7 +134,7 @@ class KubeSession:
     Args:
         configuration: Host, TLS and credentials as the `kubernetes` package loaded them.
         connect_s: Time-out for connecting, seconds.
-        read_s: Time-out for each read of an ordinary answer, seconds.
+        read_s: Time-out for each read of an ordinary answer, seconds; a whole answer may take six times as long.
     """
 
     def __init__(self, configuration: kubernetes_client.Configuration, *, connect_s: float = 2.0, read_s: float = 5.0) -> None:
@@ -137,9 +143,11 @@ class KubeSession:
         self.meter = CallMeter()
         """Counts the requests of this session. Other clients may share it."""
         self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
-        self._connect_s = connect_s
+        self._connect_s, self._whole_s = connect_s, _WHOLE * read_s
         # ApiClient builds the pool with the CA, client certificate and proxy settings of the configuration; retries are ours to decide.
         configuration.retries = False
+        if not configuration.verify_ssl:  # the kubeconfig says so; else each request would say it once more
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         configuration.connection_pool_maxsize = 32
         from kubernetes import client as kubernetes_client
 
@@ -204,6 +212,7 @@ class KubeSession:
         content_type: str = JSON,
         deadline_s: float | None = None,
         each: Callable[[Any], None] | None = None,
+        most_bytes: int = LARGEST,
     ) -> Object:
         """Sends one request and returns the decoded answer.
 
@@ -216,17 +225,23 @@ class KubeSession:
             deadline_s: When the answer is no longer of use, seconds from now. The server gets it too, as a limit for processing the
                 request. None: the session's time-outs apply.
             each: Called with each object of a list as soon as it is decoded; the answer is then without them. None: it has them.
+            most_bytes: The longest answer that is read.
 
         Raises:
+            TooLarge: The answer is longer.
             RemoteError: One of its subclasses by status, see `controller.errors`.
         """
         timeout = self._timeout
         if deadline_s is not None:
             timeout = urllib3.Timeout(total=deadline_s, connect=min(self._connect_s, deadline_s))
             query = (*query, ("timeout", f"{round(deadline_s * 1000)}ms"))
-        response = self._send(method, path, query, body, content_type, timeout, stream=False)
+        with self._in_time(method, path, Deadline(self._whole_s if deadline_s is None else deadline_s)):
+            response = self._send(method, path, query, body, content_type, timeout)
+            content = content_of(response, most_bytes)
+        if len(content) > most_bytes:
+            raise TooLarge(f"{method} {path}: the answer is longer than {most_bytes} bytes")
         try:
-            decoded = decode(response.data) if each is None else decode_page(response.data, each)
+            decoded = decode(content) if each is None else decode_page(content, each)
         except (ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: the answer is not JSON", status=response.status) from error
         if not isinstance(decoded, dict):
@@ -234,40 +249,53 @@ class KubeSession:
         return decoded
 
     @contextmanager
-    def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float) -> Iterator[Iterator[Object]]:
+    def stream(
+        self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float, at_most_s: float | None = None
+    ) -> Iterator[Iterator[Object]]:
         """Opens a watch and yields an iterator over its decoded lines.
 
         Args:
             path: URL path of the collection.
             query: Query parameters.
-            idle_s: Longest time without data before the stream counts as dead, seconds.
+            idle_s: Longest time without a whole line before the stream counts as dead, seconds. Empty lines are none.
+            at_most_s: When the stream ends whatever the server sends, seconds; None: never.
 
         Raises:
             RemoteError: The stream could not be opened, broke, or timed out.
         """
         timeout = urllib3.Timeout(connect=self._connect_s, read=idle_s)
-        response = self._send("GET", path, query, None, JSON, timeout, stream=True)
-        try:
-            yield self._lines(response, path)
-        finally:
-            response.close()
-            response.release_conn()
+        deadline = Deadline(idle_s, at_most_s)
+        with self._in_time("watch", path, deadline):
+            response = self._send("GET", path, query, None, JSON, timeout)
+            try:
+                yield self._lines(response, path, deadline)
+            finally:
+                response.close()
+                response.release_conn()
 
-    def _lines(self, response: urllib3.BaseHTTPResponse, path: str) -> Iterator[Object]:
-        buffer = b""
+    @contextmanager
+    def _in_time(self, method: str, path: str, deadline: Deadline) -> Iterator[None]:
+        """Ends what is done within the block at a deadline, and says that no answer came."""
         try:
-            for chunk in response.stream(amt=None, decode_content=True):
-                buffer += chunk
-                *lines, buffer = buffer.split(b"\n")
-                if len(buffer) > _LINE_LIMIT:
-                    raise Unavailable(f"watch {path}: a line is longer than {_LINE_LIMIT} bytes")
-                for line in lines:
-                    if line.strip():
-                        decoded = decode(line)
-                        if isinstance(decoded, dict):
-                            yield decoded
+            with deadline:
+                yield
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise Unavailable(f"watch {path}: {type(error).__name__}") from error
+            raise self._unreachable(method, path, error) from error
+
+    def _lines(self, response: urllib3.BaseHTTPResponse, path: str, deadline: Deadline) -> Iterator[Object]:
+        line = bytearray()
+        try:
+            for piece in response.stream(PIECE, decode_content=False):
+                first, *others = piece.split(b"\n")
+                line += first
+                for following in others:
+                    decoded = decode(line) if line.strip() else None
+                    line = bytearray(following)
+                    if isinstance(decoded, dict):
+                        deadline.renew()
+                        yield decoded
+                if len(line) > LARGEST:
+                    raise Unavailable(f"watch {path}: a line is longer than {LARGEST} bytes")
         except (ValueError, RecursionError) as error:
             raise Unavailable(f"watch {path}: a line is not JSON") from error
 
@@ -279,9 +307,8 @@ class KubeSession:
         body: str | None,
         content_type: str,
         timeout: urllib3.Timeout,
-        *,
-        stream: bool,
     ) -> urllib3.BaseHTTPResponse:
+        """Sends a request. Of a success, nothing but the head is read."""
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = self._headers(method, path, content_type if body is not None else None)
         self.meter.count(_SERVICE)
@@ -294,12 +321,10 @@ class KubeSession:
                 timeout=timeout,
                 retries=False,
                 redirect=False,
-                preload_content=not stream,
+                preload_content=False,
             )
-            if stream and response.status >= _NOT_SUCCESS:
-                response.read(decode_content=True, cache_content=True)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unreachable(method, path, error) from error
+        except (urllib3.exceptions.HTTPError, OSError):
+            raise
         except ValueError:  # a header that HTTP does not allow: its text would show the token
             raise Unavailable(f"{method} {path}: the credentials cannot be sent as a header") from None
         if response.status >= _NOT_SUCCESS:
@@ -331,10 +356,11 @@ class KubeSession:
 
 def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_type: str) -> RemoteError:
     """Translates an error answer into a `RemoteError`. Its text is cut, and never contains the request's headers."""
-    reason, text = "", response.data.decode(errors="replace") if response.data else ""
+    content = content_of(response, _ERROR)
+    reason, text = "", content.decode(errors="replace")
     causes: tuple[str, ...] = ()
     try:
-        status = decode(response.data or b"")
+        status = decode(content)
         reason, text = str(status.get("reason", "")), str(status.get("message", text))
         causes = tuple(shown(str(one.get("reason", "")), _MAX_CODE) for one in status["details"]["causes"][:_MAX_CAUSES])
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
@@ -436,7 +462,8 @@ def _unusable(error: Exception) -> str:
         case TypeError() | AttributeError():
             return "found something else; allowed: a mapping with clusters, users, contexts and current-context"
         case _:
-            return " ".join(str(error).replace("Invalid kube-config file. No configuration found.", "found no file").split())
+            said = str(error).replace("Invalid kube-config file. No configuration found.", "found no file")
+            return shown(" ".join(said.split()), _MAX_ERROR_TEXT)
 
 
 class _PluginErrors(logging.Handler):
@@ -448,7 +475,7 @@ class _PluginErrors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps the first error."""
-        self.said = self.said or record.getMessage()[:_MAX_ERROR_TEXT]
+        self.said = self.said or shown(record.getMessage(), _MAX_ERROR_TEXT)
 
     @property
     def fix(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import structlog
 
@@ -17,12 +16,12 @@ from controller.errors import RemoteError
 from controller.notifiers.backlog import Item
 from controller.notifiers.redact import DEFAULT, Redactor
 from controller.notifiers.sink import Change, Limits, Sink, SinkHealth
-from controller.ports import Message, MessageKind, Notifier, Severity
+from controller.policy.alert_kinds import AlertKind
+from controller.policy.model import Alert
+from controller.ports import Message, MessageKind, Notifier
 
 __all__ = ["Dispatcher", "SinkHealth"]
 
-SINK_DEAD: Final = "NotifierDead"
-SINK_WORKS: Final = "NotifierWorks"
 
 _log = structlog.get_logger(__name__)
 
@@ -136,16 +135,7 @@ class Dispatcher:
 
     def _announce(self, name: str, change: Change, error: str) -> None:
         """Notifies the other sinks that one died or recovered."""
-        died = change is Change.DIED
-        message = Message(
-            kind=MessageKind.ALERT if died else MessageKind.RESOLVED,
-            severity=Severity.WARNING if died else Severity.INFO,
-            application="",
-            reason=SINK_DEAD if died else SINK_WORKS,
-            title=f"notifications: {name} does not deliver" if died else f"notifications: {name} delivers again",
-            why=error if died else f"the last failure was: {error}",
-            next=f"every new message is tried on {name} again; mode changes are not affected" if died else "",
-            at=self._clock.now(),
-            dedup_key=f"notifier:{name}",
-        )
+        alert = Alert.of(AlertKind.NOTIFIER_DEAD, {"problem": error}, (name,))
+        kind, does = (MessageKind.ALERT, "does not deliver") if change is Change.DIED else (MessageKind.RESOLVED, "delivers again")
+        message = Message.about(alert, kind, f"notifications: {name} {does}", self._clock.now())
         self._offer(Item(self._complete(message), self._clock.monotonic(), about=name))

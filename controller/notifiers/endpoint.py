@@ -16,13 +16,12 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from controller import __version__
-from controller.clock import SystemClock
+from controller.clients.deadline import Deadline, DeadlineError
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
 from controller.notifiers.redact import Redactor
 
 _MAX_REPLY: Final = 1024  # bytes of an answer that are read unless the caller needs more
 _PIECE: Final = 16_384
-_REAL: Final = SystemClock()  # as every time-out: the demo's clock is faster than its sockets
 _MAX_URL_FILE: Final = 4096
 _AGENT: Final = f"failoverctl/{__version__}"
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
@@ -53,7 +52,7 @@ def post(
         url: Where to.
         body: What to send.
         headers: Of the request, besides ``User-Agent``.
-        timeout_s: For connecting, sending and each receive, seconds.
+        timeout_s: For all of it, seconds. An answer whose head has come is one: it says whether the message was taken.
         most_bytes: How much of the answer is read.
 
     Returns:
@@ -64,22 +63,24 @@ def post(
         HTTPException: There was no usable answer.
     """
     request = urllib.request.Request(url, data=body, headers={"User-Agent": _AGENT, **headers}, method="POST")  # noqa: S310 - is_url allows http(s) alone
+    answer: HTTPResponse | urllib.error.HTTPError | None = None
+    begun = bytearray()
     try:
-        answer = urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        return answer.status, _read(answer, timeout_s, most_bytes).decode(errors="replace"), dict(answer.headers.items())
-
-
-def _read(answer: HTTPResponse | urllib.error.HTTPError, timeout_s: float, most: int) -> bytes:
-    """Reads up to `most` bytes, and begins no receive later than `timeout_s` after the first: the rest may arrive slowly."""
-    begin, read = _REAL.monotonic(), bytearray()
-    while len(read) < most and (piece := answer.read1(min(_PIECE, most - len(read)))):
-        read += piece
-        if _REAL.monotonic() - begin > timeout_s:
-            break
-    return bytes(read)
+        with Deadline(timeout_s) as deadline:
+            try:
+                answering = urllib.request.build_opener(_NoRedirects).open(request, timeout=timeout_s)
+            except urllib.error.HTTPError as error:
+                answering = error
+            with answering:
+                deadline.require()  # a head that was cut off reads like a whole one
+                answer = answering
+                while len(begun) < most_bytes and (piece := answering.read1(min(_PIECE, most_bytes - len(begun)))):
+                    begun += piece
+    except DeadlineError:
+        if answer is None:
+            raise
+    assert answer is not None  # noqa: S101 - else an error was raised
+    return answer.status or 0, begun.decode(errors="replace"), dict(answer.headers.items())
 
 
 def file_reader(path: Path) -> Callable[[], str]:

@@ -22,8 +22,8 @@ MIN_SECRET: Final = 6  # shorter ones occur in ordinary words, and the mask must
 _MIN_TOKEN: Final = 16  # a last path segment as long as this is a token; a shorter one may be the word "webhook"
 _MAX_DEPTH: Final = 12
 _MASKED_KEYS: Final = frozenset({
-    "authorization", "password", "token", "access_token", "api_key", "webhook_url", "slack_webhook_url", "aws_secret_access_key",
-    "aws_session_token",
+    "authorization", "password", "token", "access_token", "api_key", "x-api-key", "webhook_url", "slack_webhook_url",
+    "aws_secret_access_key", "aws_session_token",
 })  # fmt: skip
 
 
@@ -54,12 +54,18 @@ _PATTERNS: Final = (
     _Pattern.of("akia asia", r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
     _Pattern.of("secret session", r"((?:aws_?)?(?:secret_?access_?key|session_?token)[\"']?\s*[:=]\s*[\"']?)[A-Z0-9/+=]{8,}"),
     _Pattern.of("x-amz-", r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
-    _Pattern.of("authorization", r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"',]+"),
+    _Pattern.of(
+        "authorization", r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest|negotiate|apikey|key)\s+)?)[^\s\"',]+"
+    ),
+    _Pattern.of("signature=", r"(\bsignature=)[A-F0-9]{16,}"),
+    _Pattern.of("x-api-key", r"(\bx-api-key[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+"),
     _Pattern.of("bearer", r"(\bbearer\s+)[A-Z0-9._~+/=-]{8,}"),
     _Pattern.of("k8s-aws-v1.", r"()\bk8s-aws-v1\.[A-Z0-9_-]{8,}"),
     # A JSON web token. It is searched from the start of a run alone: from each "eyJ" in it, 200 KiB of them take minutes.
     _Pattern.of("eyj", r"()(?<![A-Z0-9_-])(?=[A-Z0-9_-]*eyJ[A-Z0-9_-]{8})(?>[A-Z0-9_-]+)\.(?>[A-Z0-9_-]+)\.[A-Z0-9_-]+"),
     _Pattern.of("://", r"(://)[^/\s?#\"'<>]+(?=@)"),
+    # A password with a slash, which no URL allows and many have. Its length is bounded: each "://" of a text begins a search.
+    _Pattern.of("://", r"(://)[^/\s?#\"'<>:@]{0,128}:[^\s\"'<>@]{1,256}(?=@)"),
 )
 
 

@@ -1,70 +1,28 @@
-"""Alerts: what a person should know because the controller cannot settle it alone."""
+"""Alerts: what a person should know because the controller cannot settle it alone.
+
+They are found by walking two tables: `ROWS` about an application, and `unit_alerts.ROWS` about each of its units.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from controller.policy import text
+from controller.policy import text, unit_alerts
+from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
-from controller.policy.demand import fixed
 from controller.policy.floors import contested, held_claims, held_until, highest, left
-from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_WINDOW_S
 from controller.policy.metric_times import fresh_s
-from controller.policy.model import (
-    CRITICAL,
-    OFFERINGS_SOURCE,
-    Alert,
-    Cause,
-    Decision,
-    Memory,
-    Return,
-    RoutingObservation,
-    Shortage,
-    Snapshot,
-    Unit,
-    UnitEvidence,
-    UnitObservation,
-    Verb,
-    Verdict,
-)
-from controller.policy.quota import only_spot, quota_words
-from controller.policy.reasons import Reason
-from controller.policy.reservation_alerts import reservation_alerts
+from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
+from controller.policy.reasons import WARNING
 from controller.policy.standby import existence, lacking, needed
-from controller.policy.stuck import lost_launches, stuck, unusable_launches
+from controller.policy.weights import carries
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
 
-UNHEALTHY_AFTER_S: Final = 60.0
-"""How long ready replicas may be unhealthy at the load balancer without an alert, seconds. Registering takes the load-balancer controller
-5 to 30 s, and two checks at its default interval of 15 s make a target healthy (docs/research/alb.md)."""
-
 _FIGHTING = 3  # re-assertions after which an alert says that two writers fight
-
-_HELD_ALERTS = {
-    Reason.SIGNALS_STALE: "warning",
-    Reason.OVERRIDE_UNREADABLE: "critical",
-    Reason.SIGNALS_CONTRADICT: "warning",
-    Reason.ROUTING_UNKNOWN: "critical",
-    Reason.INGRESS_MISSING: "critical",
-    Reason.OTHER_SIDE_SHORT: "critical",
-    Reason.STANDBY_NOT_READY: "critical",
-    Reason.UNSAFE_SWITCH: "critical",
-    Reason.ACTION_REFUSED: "critical",
-    Reason.ROUTING_BLOCKED: "critical",
-    Reason.STEP_UNJUDGED: "warning",
-    Reason.FLIP_BUDGET_SPENT: "critical",
-    Reason.CAUSE_NOT_ALLOWED: "warning",
-    Reason.SHORTAGE_ABSORBED: "warning",
-}
-
-_CAUSE_ALERTS = {
-    Cause.NETWORK: "subnets have no free addresses; pools that share them cannot grow either: {codes}",
-    Cause.CONFIG: "the launch configuration is wrong; waiting does not help: {codes}",
-}
 
 
 def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
@@ -74,236 +32,121 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
         case: What is observed, remembered and proven.
         decision: What was decided.
     """
-    snapshot, evidence = case.snapshot, case.evidence
-    found = [
-        *_absent(snapshot),
-        *_unreadable_metrics(snapshot),
-        *_clocks(snapshot),
-        *_held(decision),
-        *_unprepared(snapshot, decision),
-        *_causes(snapshot, evidence),
-        *_waiting_unexplained(snapshot, evidence),
-        *_missing_metrics(snapshot, case.memory),
-        *_maxima(case),
-        *_fixed(case, decision),
-        *_unhealthy(case),
-        *_unscaled(snapshot),
-        *left(case.memory, snapshot),
-        *reservation_alerts(snapshot),
-        *stuck(snapshot, case.memory, evidence),
-        *contested(case.memory, snapshot),
-        *_routing(snapshot, case.memory),
-    ]
-    return tuple(found)
-
-
-def _absent(snapshot: Snapshot) -> Iterator[Alert]:
-    """A required source that cannot be observed at all: as long as it is absent, no shortage can be proven."""
-    for source in snapshot.sources:
-        if source.required and source.absent:
-            yield Alert(f"absent/{source.name}", "critical", f"{source.name} cannot be observed, so no shortage is seen: {source.why}")
-
-
-def _unreadable_metrics(snapshot: Snapshot) -> Iterator[Alert]:
-    """Karpenter's metrics, which somebody configured, give no usable answer. Nothing is decided by that: a proof takes longer."""
-    for source in snapshot.sources:
-        if source.name == OFFERINGS_SOURCE and source.stale(snapshot.now) and source.problem:
-            words = "Karpenter's metrics cannot be read, so refusals alone prove a shortage"
-            yield Alert(OFFERINGS_SOURCE, "warning", f"{words}: {source.problem}; correct or remove karpenter.metrics_url")
-
-
-def _clocks(snapshot: Snapshot) -> Iterator[Alert]:
-    """Clocks that differ. Evidence is judged by the cluster's stamps all the same; what other people compare is not."""
-    skew = snapshot.clock_skew_s
-    if abs(skew) > CLOCKS_APART_S:
-        where = "ahead of" if skew > 0 else "behind"
-        words = f"this node's clock is {text.duration(abs(skew))} {where} the cluster's"
-        yield Alert("clocks", "warning", f"{words}: check the time synchronization (chrony) of the node that the controller runs on")
+    return (*_held(decision), *_of_application(case), *_of_units(case, decision))
 
 
 def _held(decision: Decision) -> Iterator[Alert]:
     """The first guard that holds. The decision's reason would not do: it changes with the weights, and the alert would come and go."""
     held = next((result for result in decision.guards if result.reason is not None), None)
-    severity = _HELD_ALERTS.get(held.reason) if held is not None and held.reason is not None else None
-    if held is None or severity is None:
-        return
-    # A fallback that is held back costs money; a failover that is held back fails users.
-    yield Alert(f"held/{held.reason}", "warning" if decision.held_back is Verb.FALLBACK else severity, held.text, held.reason)
+    if held is not None and held.reason is not None and held.reason.severity:
+        # A fallback that is held back costs money; a failover that is held back fails users.
+        yield Alert.of(held.reason, held.details, severity=WARNING if decision.held_back is Verb.FALLBACK else "")
 
 
-def _unprepared(snapshot: Snapshot, decision: Decision) -> Iterator[Alert]:
+def _of_application(case: Case) -> Iterator[Alert]:
+    for row, find in ROWS:
+        for found in find(case):
+            yield Alert.of(row, found.details, found.subject, found.severity)
+
+
+def _of_units(case: Case, decision: Decision) -> Iterator[Alert]:
+    units = case.snapshot.application.units
+    seen = [unit_alerts.Seen(unit, case.snapshot.units[unit.name], case.evidence[unit.name], case, decision) for unit in units]
+    for row, find in unit_alerts.ROWS:
+        for one in seen:
+            for found in find(one):
+                yield Alert.of(row, {"unit": one.unit.name, **found.details}, (one.unit.name, *found.subject), found.severity)
+
+
+def _absent(case: Case) -> Iterable[Found]:
+    """As long as a required source is absent, no shortage can be proven."""
+    missing = [source for source in case.snapshot.sources if source.required and source.absent]
+    return [Found({"source": source.name, "why": source.why}, (source.name,)) for source in missing]
+
+
+def _unreadable_metrics(case: Case) -> Iterable[Found]:
+    """Nothing is decided by that: a proof takes longer."""
+    metrics = [source for source in case.snapshot.sources if source.name == OFFERINGS_SOURCE and source.stale(case.snapshot.now)]
+    return [Found({"problem": source.problem}) for source in metrics if source.problem]
+
+
+def _clocks(case: Case) -> Iterable[Found]:
+    """Evidence is judged by the cluster's stamps all the same; what other people compare is not."""
+    skew = case.snapshot.clock_skew_s
+    details = {"skew": text.duration(abs(skew)), "where": "ahead of" if skew > 0 else "behind"}
+    return [Found(details)] if abs(skew) > CLOCKS_APART_S else []
+
+
+def _unprepared(case: Case) -> Iterable[Found]:
     """What would make the guards refuse a mode change, reported before one is needed."""
-    application, routing = snapshot.application, snapshot.routing
-    cold = lacking(application, routing)
-    if cold and routing.targets and decision.mode is not None and not application.policy.allow_unsafe_switch:
-        names = text.listing(backend.service for backend in cold)
-        words = f"no standby rule keeps {names} registered with the load balancer, so the controller would not change the mode"
-        yield Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
-    elif routing.targets and not application.policy.allow_unsafe_switch:
-        yield from _blind(snapshot)
-    if not cold and decision.mode is not None and not application.policy.allow_unsafe_switch:
-        yield from _unbound(snapshot)
-    exists = existence(snapshot)
-    absent = [f"{one.service}:{one.port}" for one in needed(application) if exists[one] is False]
-    if absent:
-        words = f"there is no Service with the port {text.listing(absent)}, so the controller would not route to it"
-        yield Alert("unprepared/services", "warning", words)
+    snapshot, application, routing = case.snapshot, case.snapshot.application, case.snapshot.routing
+    services, exists, careful = needed(application), existence(snapshot), not application.policy.allow_unsafe_switch
+    cold = lacking(application, routing) if careful and case.mode is not None else ()
+    seen, shown = routing.verification, routing.present_verification
+    blind = careful and routing.targets and not cold and seen is not None and seen.verdict is Verdict.CANNOT_TELL
+    known = known_targets(snapshot, healthy_targets(snapshot)) if blind else {}
+    # Before the load balancer shows this action, the load-balancer controller has perhaps not come to this Ingress yet.
+    bound = routing.bound if careful and case.mode is not None and not cold and shown is not None and shown.verdict is Verdict.YES else None
+    problems: tuple[tuple[tuple[str, ...], str, list[str], str, str], ...] = (
+        (
+            ("services",),
+            "there is no Service with the port ",
+            [f"{one.service}:{one.port}" for one in services if exists[one] is False],
+            "",
+            "create it",
+        ),
+        (
+            (),
+            "no standby rule keeps ",
+            [one.service for one in cold if routing.targets],
+            " registered with the load balancer",
+            "`failoverctl doctor` prints what to add",
+        ),
+        (
+            ("health",),
+            "nothing shows whether targets of ",
+            [one.service for one in services if blind and one.service not in known],
+            f" are healthy ({seen.why if seen is not None else ''})",
+            "let it ask ELBv2, give pods the readiness gates of the load-balancer controller, or set allowUnsafeSwitch",
+        ),
+        (
+            ("bindings",),
+            "the TargetGroupBinding of ",
+            [one.service for one in services if bound is not None and one.service in routing.standby and one.service not in bound],
+            " is gone",
+            "annotate the Ingress, so that the load-balancer controller makes it again",
+        ),
+    )
+    return [
+        Found({"problem": f"{before}{text.listing(names)}{after}", "fix": fix}, aspect)
+        for aspect, before, names, after, fix in problems
+        if names
+    ]
 
 
-def _unbound(snapshot: Snapshot) -> Iterator[Alert]:
-    """Target groups that are gone although a rule names them: the load-balancer controller makes none again before the Ingress changes."""
-    routing = snapshot.routing
-    seen = routing.present_verification
-    if routing.bound is None or seen is None or seen.verdict is not Verdict.YES:
-        return  # it has perhaps not come to this Ingress yet
-    gone = [one.service for one in needed(snapshot.application) if one.service in routing.standby and one.service not in routing.bound]
-    if gone:
-        words = f"the TargetGroupBinding of {text.listing(gone)} is gone, so the controller would not change the mode"
-        yield Alert("unprepared/bindings", "warning", f"{words}: annotate the Ingress, so that the load-balancer controller makes it again")
-
-
-def _blind(snapshot: Snapshot) -> Iterator[Alert]:
-    """Target groups whose health nobody can say: ELBv2 cannot be asked, and pods have no readiness gates."""
-    seen = snapshot.routing.verification
-    if seen is None or seen.verdict is not Verdict.CANNOT_TELL:
-        return
-    known = known_targets(snapshot, healthy_targets(snapshot))
-    unseen = [one.service for one in needed(snapshot.application) if one.service not in known]
-    if unseen:
-        words = f"nothing shows whether targets of {text.listing(unseen)} are healthy ({seen.why}), so the controller would not"
-        fix = "let it ask ELBv2, give pods the readiness gates of the load-balancer controller, or set allowUnsafeSwitch"
-        yield Alert("unprepared/health", "warning", f"{words} change the mode: {fix}")
-
-
-def _causes(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
-    for name, judged in evidence.items():
-        if judged.cause is Cause.QUOTA and judged.shortage is not Shortage.NONE and judged.codes and not only_spot(judged):
-            yield Alert(f"cause/{name}/quota", "critical", f"{name}: {quota_words(judged, snapshot.units[name])}")
-        words = _CAUSE_ALERTS.get(judged.cause)
-        if words and judged.shortage is not Shortage.NONE and judged.codes:
-            least = "at least " if judged.truncated else ""
-            yield Alert(f"cause/{name}/{judged.cause}", "critical", f"{name}: " + words.format(codes=least + text.listing(judged.codes)))
-
-
-def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> Iterator[Alert]:
-    """Pods that wait long although Karpenter reports nothing, or only what alone proves nothing."""
-    policy, now = snapshot.application.policy, snapshot.now
-    if any(source.name == "karpenter" and source.absent for source in snapshot.sources):
-        return  # whatever Karpenter says, it is not heard
-    for name, judged in evidence.items():
-        pool = snapshot.units[name].pool
-        if judged.demand_since is None or now - judged.demand_since < HARD_DEMAND_S or judged.shortage is not Shortage.NONE:
-            continue
-        if judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - item.launched < policy.quiet_s for item in pool.launches):
-            continue
-        if lost_launches(snapshot.units[name], now) or unusable_launches(snapshot.application.unit(name), snapshot.units[name], now):
-            continue  # Karpenter launches, and another alert says what is wrong with it
-        waited = text.duration(now - judged.demand_since)
-        if pool.blocked_at is not None and now - pool.blocked_at <= ICE_WINDOW_S:
-            yield Alert(
-                f"config/{name}",
-                "warning",
-                f"{name}: pods wait {waited}, NodePool {pool.name} has no compatible instance type, and EC2 refused none: check it",
-            )
-        else:
-            yield Alert(f"silent/{name}", "warning", f"{name}: pods wait {waited} and {_why_nothing(snapshot, name)}")
-
-
-def _why_nothing(snapshot: Snapshot, name: str) -> str:
-    """Why nothing is launched for the pods of a unit, in words, as far as Karpenter says it.
-
-    It says of each pod that it has no place for, whatever the reason: a taint, a volume's zone, an affinity.
-    """
-    observed = snapshot.units[name]
-    pool = observed.pool
-    if pool.problem:
-        return f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}"
-    said = [pod for pod in observed.pending if pod.unplaced_at is not None and snapshot.now - pod.unplaced_at <= ICE_WINDOW_S]
-    if said:
-        why = "its event FailedScheduling says why (kubectl describe pod)"
-        return f"Karpenter has no place for {said[0].name}, and EC2 refused none: {why}"
-    return f"Karpenter says nothing about NodePool {pool.name}: is it running?"
-
-
-def _missing_metrics(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
+def _counters(case: Case) -> Iterable[Found]:
     """No counter has a value any more, and replicas above their minimum are held. A single late period raises no alert."""
+    snapshot, memory = case.snapshot, case.memory
     since, period_s = memory.demand_missing_since, snapshot.application.metric_period_s
     if since is None or memory.demand_known_since is not None:
         return
     # Values that come late are missing for moments only, again and again: what counts is how old the newest is now.
     newest = max((one.demand.at for one in snapshot.units.values() if one.demand is not None), default=since - fresh_s(period_s))
-    if snapshot.now - newest < fresh_s(period_s) + period_s:
-        return
     held = highest(snapshot, held_claims(snapshot, memory))
-    if any(claim.replicas > snapshot.application.unit(name).min_replicas for name, claim in held.items()):
-        waited, left = text.duration(snapshot.now - newest), text.duration(held_until(snapshot, memory) - snapshot.now)
-        words = f"no counter of any unit has a value from the last {waited}; KEDA takes that for no demand, so replicas are held for {left}"
-        yield Alert("silent/counters", "warning", f"{words}: does CloudWatch answer?")
+    lasts = snapshot.now - newest >= fresh_s(period_s) + period_s
+    if lasts and any(claim.replicas > snapshot.application.unit(name).min_replicas for name, claim in held.items()):
+        left_s = held_until(snapshot, memory) - snapshot.now
+        yield Found({"waited": text.duration(snapshot.now - newest), "left": text.duration(left_s)})
 
 
-def _maxima(case: Case) -> Iterator[Alert]:
-    """Maxima below what the measured demand needs. They do not keep an application in capacity mode, so only the alert shows them."""
-    if case.figures.demand is None:
-        return
-    for name, judged in case.evidence.items():
-        if judged.beyond_max > 0:
-            wanted = judged.needed + judged.beyond_max
-            words = f"{name}: cost mode needs {wanted} replicas at the present demand, its maximum is {judged.needed}: raise maxReplicas"
-            yield Alert(f"max/{name}", "warning", words)
-
-
-def _fixed(case: Case, decision: Decision) -> Iterator[Alert]:
-    """Replicas that a fallback waits for and that nothing adds: it would wait for ever, and nobody would hear of it."""
-    if decision.held_back is not Verb.FALLBACK or not any(one.reason is Reason.WAITING_FOR_READY for one in decision.guards):
-        return
-    for unit in case.snapshot.application.units:
-        judged, observed = case.evidence[unit.name], case.snapshot.units[unit.name]
-        why, asked = _unscalable(unit, observed, case.snapshot), observed.desired
-        if judged.ready >= judged.needed or (asked is not None and asked >= judged.needed):
-            continue
-        words = f"{unit.name}: the way back to cost mode waits for {judged.needed} replicas"
-        if why and asked is not None:
-            yield Alert(f"fixed/{unit.name}", "warning", f"{words}, its Deployment asks for {asked}, and {why}: set them by hand")
-        elif asked is None and _seen(case.snapshot, "workloads"):
-            words += f", and Deployment {unit.deployment} does not exist"
-            yield Alert(f"fixed/{unit.name}", "warning", f"{words}: create it, or remove the unit from the application file")
-
-
-def _unscalable(unit: Unit, observed: UnitObservation, snapshot: Snapshot) -> str:
-    """Why nothing changes the number of a unit's replicas, in words; "" where something does, or nobody knows."""
-    if fixed(unit, observed):
-        return f"ScaledObject {unit.scaled_object} is paused" if observed.scaler else "the application file names no ScaledObject"
-    missing = observed.scaler is None and _seen(snapshot, "keda")
-    return f"ScaledObject {unit.scaled_object} does not exist" if missing else ""
-
-
-def _seen(snapshot: Snapshot, name: str) -> bool:
-    """Whether what a source does not show is known not to exist: it has been listed."""
-    return any(one.name == name and one.last_ok is not None and not one.absent for one in snapshot.sources)
-
-
-def _unhealthy(case: Case) -> Iterator[Alert]:
-    """Replicas that are ready in Kubernetes and unhealthy at the load balancer: they cost money and get no traffic.
-
-    New pods are: the load balancer registers them and checks their health first.
-    """
-    seen = case.snapshot.routing.verification
-    for unit in case.snapshot.application.units:
-        ready = case.evidence[unit.name].ready
-        since = seen.ill_since.get(unit.backend.service) if seen is not None else None
-        lasts = since is not None and case.snapshot.now - since >= UNHEALTHY_AFTER_S
-        if ready and lasts and case.figures.healthy.get(unit.backend.service) == 0:
-            words = f"{unit.name}: {ready} ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
-            yield Alert(f"unhealthy/{unit.name}", "warning", f"{words}: compare the target group's health check with the readiness probe")
-
-
-def _unscaled(snapshot: Snapshot) -> Iterator[Alert]:
-    """Units whose replicas do not follow the demand. A single failed query of KEDA raises no alert."""
-    for name, observed in snapshot.units.items():
-        scaler = observed.scaler
-        if scaler is not None and scaler.lasting and not scaler.paused:
-            words = f"{name}: its replicas do not follow the demand. ScaledObject {scaler.name}: {scaler.trouble}"
-            yield Alert(f"scaler/{name}", "warning", words)
+def _mostly_short(case: Case) -> Iterable[Found]:
+    """Capacity mode in which most units cannot grow: what is left carries everything, and no mode change helps."""
+    names = [unit.name for unit in case.snapshot.application.units if carries(case.snapshot.application, unit.name)]
+    short, able = [name for name in names if case.evidence[name].short], [name for name in names if not case.evidence[name].short]
+    ready = sum(case.evidence[name].ready for name in able)
+    rest = f"only {text.listing(able)} can grow, with {ready} ready replica(s)" if able else "no unit can grow"
+    found = Found({"count": str(len(short)), "units": str(len(names)), "short": text.listing(short), "rest": rest})
+    return [found] if case.memory.mode is Mode.CAPACITY and len(short) > max(1, len(able)) else []
 
 
 def _in_line_s(routing: RoutingObservation, since: float) -> float:
@@ -315,22 +158,47 @@ def _in_line_s(routing: RoutingObservation, since: float) -> float:
     return routing.asked_within_s if seen is None or seen.at < since else 0.0
 
 
-def _routing(snapshot: Snapshot, memory: Memory) -> Iterator[Alert]:
-    policy, now = snapshot.application.policy, snapshot.now
-    seen = snapshot.routing.verification
-    if seen is not None and seen.problem.startswith(CRITICAL):
-        yield Alert("blackhole", "critical", f"the load balancer answers requests itself: {seen.problem.removeprefix(CRITICAL)}")
-    since = memory.unverified_since
-    if since is not None and now - since >= max(policy.verify_alert_s, _in_line_s(snapshot.routing, since)):
-        problem = (seen.problem if seen is not None else "") or "it was not observed since"
-        verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "is not known to show"
-        words = f"the load balancer {verdict} the routing action written {text.duration(now - since)} ago: {problem}"
-        words += f"; its controller says: {snapshot.routing.undone}" if snapshot.routing.undone else ""
-        yield Alert("unverified", "critical", words + (f" (nudged {memory.nudges} times)" if memory.nudges else ""))
-    if snapshot.routing.blocked:
-        words = f"the load-balancer controller cannot carry out any change now: {snapshot.routing.blocked}"
-        yield Alert("blocked", "warning", words)
-    if memory.reasserts >= _FIGHTING:
-        # Right after our own write the Ingress names us as the writer, so the memory names who wrote before us.
-        who = memory.reasserted_against or "somebody"
-        yield Alert("fighting", "critical", f"the controller restored the routing action {memory.reasserts} times; {who} keeps changing it")
+def _blackhole(case: Case) -> Iterable[Found]:
+    seen = case.snapshot.routing.verification
+    critical = seen is not None and seen.problem.startswith(CRITICAL)
+    return [Found({"problem": seen.problem.removeprefix(CRITICAL)})] if seen is not None and critical else []
+
+
+def _unverified(case: Case) -> Iterable[Found]:
+    """A change that the load balancer does not show: users are still where they were."""
+    routing, memory, now = case.snapshot.routing, case.memory, case.snapshot.now
+    since, seen = memory.unverified_since, routing.verification
+    if since is None or now - since < max(case.snapshot.application.policy.verify_alert_s, _in_line_s(routing, since)):
+        return []
+    problem = (seen.problem if seen is not None else "") or "it was not observed since"
+    problem += f"; its controller says: {routing.undone}" if routing.undone else ""
+    problem += f" (nudged {memory.nudges} times)" if memory.nudges else ""
+    verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "is not known to show"
+    return [Found({"verdict": verdict, "ago": text.duration(now - since), "problem": problem})]
+
+
+def _blocked(case: Case) -> Iterable[Found]:
+    return [Found({"problem": said})] if (said := case.snapshot.routing.blocked) else []
+
+
+def _fighting(case: Case) -> Iterable[Found]:
+    """Right after our own write the Ingress names us as the writer, so the memory names who wrote before us."""
+    times, who = case.memory.reasserts, case.memory.reasserted_against or "somebody"
+    return [Found({"times": str(times), "who": who})] if times >= _FIGHTING else []
+
+
+ROWS: Final[tuple[tuple[AlertKind, Callable[[Case], Iterable[Found]]], ...]] = (
+    (AlertKind.BLACKHOLE, _blackhole),
+    (AlertKind.ABSENT, _absent),
+    (AlertKind.KARPENTER_METRICS, _unreadable_metrics),
+    (AlertKind.CLOCKS, _clocks),
+    (AlertKind.UNPREPARED, _unprepared),
+    (AlertKind.COUNTERS, _counters),
+    (AlertKind.MOSTLY_SHORT, _mostly_short),
+    (AlertKind.UNVERIFIED, _unverified),
+    (AlertKind.BLOCKED, _blocked),
+    (AlertKind.FIGHTING, _fighting),
+    (AlertKind.LEFT, lambda case: left(case.memory, case.snapshot)),
+    (AlertKind.CONTESTED, lambda case: contested(case.memory, case.snapshot)),
+)
+"""What people are alerted of in an application, and the function that finds it."""

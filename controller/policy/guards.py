@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -28,24 +28,87 @@ from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
 from controller.policy.weights import carries, follows_ready
 
-Guard = Callable[[Case], GuardResult]
-
 DWELL_COST_S: Final = 60.0
 """Shortest stay in cost mode, seconds. Short, because a failover protects users."""
 
 _SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 
 
+class Unknown(str):
+    """Why a guard passes for want of an answer."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a guard holds a change with.
+
+    Attributes:
+        details: For the reason's sentence, beside those of the trigger.
+        opens_at: When time alone may open it, seconds since the Unix epoch; None: time alone never does.
+        reason: Where it is another than the guard's first.
+    """
+
+    details: Mapping[str, str] = field(default_factory=dict)
+    opens_at: float | None = None
+    reason: Reason | None = None
+
+
+Check = Callable[[Case], str | Held]
+"""What a guard checks: why it passes, in words, or what it holds a change with."""
+
+
 @lru_cache(maxsize=_SHARED)
-def _pass(guard: str, words: str) -> GuardResult:
+def _passed(guard: str, words: str, *, known: bool) -> GuardResult:
     """The answer of a guard that passes: one object for all applications, most of which get the same ones."""
-    return GuardResult(guard, None, words)
+    return GuardResult(guard, None, words, known=known)
 
 
-def _hold(guard: str, reason: Reason, case: Case, *, opens_at: float | None = None, **details: str) -> GuardResult:
-    """The answer of a guard that holds; `opens_at` is when time alone may open it, seconds since the Unix epoch."""
-    reopens_s = None if opens_at is None else soonest(case.remaining(opens_at))
-    return GuardResult(guard, reason, details={**case.details, **details}, reopens_s=reopens_s)
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """A row of the table of guards. Whether people are alerted while it holds, its reason says.
+
+    Attributes:
+        name: For people.
+        check: The condition.
+        reasons: Why it holds; the first, unless the check names another.
+        waits: Whether time alone opens it. A preview of what comes next leaves it out.
+        preparing: Whether it may hold while a fallback raises the replicas that it needs. While another one holds, raising them would be
+            pointless.
+    """
+
+    name: str
+    check: Check
+    reasons: tuple[Reason, ...]
+    waits: bool
+    preparing: bool
+
+    def __call__(self, case: Case) -> GuardResult:
+        """The guard's answer."""
+        found = self.check(case)
+        if isinstance(found, str):
+            return _passed(self.name, found, known=not isinstance(found, Unknown))
+        reopens_s = None if found.opens_at is None else soonest(case.remaining(found.opens_at))
+        return GuardResult(self.name, found.reason or self.reasons[0], details={**case.details, **found.details}, reopens_s=reopens_s)
+
+
+def row(*reasons: Reason, waits: bool = False, preparing: bool = False) -> Callable[[Check], Guard]:
+    """Makes a check a row of the table of guards; arguments as the attributes of `Guard`."""
+    return lambda check: Guard(check.__name__.replace("_", " "), check, reasons, waits, preparing)
+
+
+def _until(until: float, case: Case, passes: str, **details: str) -> str | Held:
+    """The answer of a guard that waits.
+
+    Args:
+        until: When its wait is over, seconds since the Unix epoch.
+        case: What is judged.
+        passes: What it says from then on.
+        details: For the reason's sentence, which names what remains.
+    """
+    left = case.remaining(until)
+    return Held({**details, "remaining": text.duration(left)}, until) if left > 0 else passes
 
 
 def until_text(until: float | None, now: float) -> str:
@@ -58,91 +121,97 @@ def reason_text(why: str, by: str) -> str:
     return f"{why or 'no reason given'}{f' ({by})' if by else ''}"
 
 
-def leader(case: Case) -> GuardResult:
+@row(Reason.NOT_LEADER)
+def leader(case: Case) -> str | Held:
     """Only the leader acts."""
-    if not case.snapshot.leader:
-        return _hold("leader", Reason.NOT_LEADER, case)
-    return _pass("leader", f"leads, epoch {case.snapshot.epoch}")
+    return f"leads, epoch {case.snapshot.epoch}" if case.snapshot.leader else Held()
 
 
-def ingress(case: Case) -> GuardResult:
+@row(Reason.INGRESS_MISSING)
+def ingress(case: Case) -> str | Held:
     """There must be an Ingress."""
-    application = case.snapshot.application
-    if not case.snapshot.routing.exists:
-        return _hold("ingress", Reason.INGRESS_MISSING, case, ingress=application.key)
-    return _pass("ingress", "exists")
+    return "exists" if case.snapshot.routing.exists else Held({"ingress": case.snapshot.application.key})
 
 
-def routing(case: Case) -> GuardResult:
+@row(Reason.ROUTING_UNKNOWN)
+def routing(case: Case) -> str | Held:
     """The routing action must be one that the controller understands; any other is left alone."""
-    if case.mode is None:
-        return _hold("routing", Reason.ROUTING_UNKNOWN, case, ingress=case.snapshot.application.key, problem=case.mode_problem)
-    return _pass("routing", f"mode {case.mode}")
+    return f"mode {case.mode}" if case.mode else Held({"ingress": case.snapshot.application.key, "problem": case.mode_problem})
 
 
-def paused(case: Case) -> GuardResult:
+@row(Reason.PAUSED, Reason.OVERRIDE_UNREADABLE)
+def paused(case: Case) -> str | Held:
     """A person's pause stops everything; an override that cannot be read counts as a pause."""
     override, now = case.snapshot.routing.override, case.snapshot.now
     if override.problem:
-        return _hold("paused", Reason.OVERRIDE_UNREADABLE, case, problem=override.problem)
-    if override.pauses(now):
-        why = reason_text(override.paused_why, override.paused_by)
-        return _hold("paused", Reason.PAUSED, case, opens_at=override.paused_until, until=until_text(override.paused_until, now), why=why)
-    return _pass("paused", "not paused")
+        return Held({"problem": override.problem}, reason=Reason.OVERRIDE_UNREADABLE)
+    why = reason_text(override.paused_why, override.paused_by)
+    return Held(_standing(override.paused_until, why, now), override.paused_until) if override.pauses(now) else "not paused"
 
 
-def fresh(case: Case) -> GuardResult:
+def _standing(until: float | None, why: str, now: float) -> dict[str, str]:
+    return {"until": until_text(until, now), "why": why}
+
+
+@row(Reason.SIGNALS_STALE)
+def fresh(case: Case) -> str | Held:
     """Every required source must have been heard within its budget: stale evidence counts as no evidence."""
     stale = [source.name for source in case.snapshot.sources if source.required and source.stale(case.snapshot.now)]
-    if stale:
-        return _hold("fresh", Reason.SIGNALS_STALE, case, sources=text.listing(stale))
-    return _pass("fresh", f"{sum(not source.absent for source in case.snapshot.sources)} source(s) fresh")
+    known = sum(not source.absent for source in case.snapshot.sources)
+    return Held({"sources": text.listing(stale)}) if stale else f"{known} source(s) fresh"
 
 
-def pinned(case: Case) -> GuardResult:
+@row(Reason.PINNED)
+def pinned(case: Case) -> str | Held:
     """A pin to the present mode stops automatic mode changes."""
     override, now = case.snapshot.routing.override, case.snapshot.now
-    if override.pin(now) is case.mode and override.pinned_mode is not None:
-        until, why = override.pinned_until, reason_text(override.pinned_why, override.pinned_by)
-        return _hold("pinned", Reason.PINNED, case, opens_at=until, mode=str(override.pinned_mode), until=until_text(until, now), why=why)
-    return _pass("pinned", "not pinned")
+    if override.pinned_mode is None or override.pin(now) is not case.mode:
+        return "not pinned"
+    why = reason_text(override.pinned_why, override.pinned_by)
+    return Held({"mode": str(override.pinned_mode), **_standing(override.pinned_until, why, now)}, override.pinned_until)
 
 
-def consistent(case: Case) -> GuardResult:
+@row(Reason.SIGNALS_CONTRADICT)
+def consistent(case: Case) -> str | Held:
     """Deployment and EndpointSlices must not contradict each other on a unit that the trigger relies on."""
     for name in case.subject:
         observed = case.snapshot.units[name]
         if observed.deployment_ready and observed.endpoints_ready == 0:
             problem = f"Deployment of {name} has {observed.deployment_ready} ready replica(s), its Service has no ready endpoint"
-            return _hold("consistent", Reason.SIGNALS_CONTRADICT, case, problem=problem)
-    return _pass("consistent", "signals agree")
+            return Held({"problem": problem})
+    return "signals agree"
 
 
-def cause(case: Case) -> GuardResult:
+@row(Reason.CAUSE_NOT_ALLOWED)
+def cause(case: Case) -> str | Held:
     """The cause must be one of `tripCauses`. A misconfiguration also counts once demand has waited a whole cache cycle."""
-    policy, now = case.snapshot.application.policy, case.snapshot.now
     for name in case.subject:
-        judged = case.evidence[name]
-        old = judged.demand_since is not None and now - judged.demand_since >= HARD_DEMAND_S
-        if judged.cause in policy.trip_causes or (judged.cause is Cause.CONFIG and old):
-            return _pass("cause", str(judged.cause))
+        if _may_trip(case, case.evidence[name].cause, name):
+            return str(case.evidence[name].cause)
     judged = case.evidence[case.subject[0]]
     ages = judged.cause is Cause.CONFIG and judged.demand_since is not None
     old_at = (judged.demand_since or 0.0) + HARD_DEMAND_S if ages else None
-    return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, opens_at=old_at, cause=str(judged.cause), codes=text.listing(judged.codes))
+    return Held({"cause": str(judged.cause), "codes": text.listing(judged.codes)}, old_at)
 
 
-def absorbed(case: Case) -> GuardResult:
+def _may_trip(case: Case, why: Cause, name: str) -> bool:
+    """Whether a cause may lead to a failover now: a misconfiguration may once pods have waited for a whole cache cycle."""
+    policy, since = case.snapshot.application.policy, case.evidence[name].demand_since
+    old = since is not None and case.snapshot.now - since >= HARD_DEMAND_S
+    return why in policy.trip_causes or (why is Cause.CONFIG and old)
+
+
+@row(Reason.SHORTAGE_ABSORBED)
+def absorbed(case: Case) -> str | Held:
     """The ready rest must be unable to serve what the short units cannot, up to `failoverUtilization`, or a limit must be passed."""
     found, limit = case.absorption, case.snapshot.application.policy.failover_utilization
     if found is None:
-        return _pass("absorbed", "what the short units cannot serve is not known")
+        return "what the short units cannot serve is not known"
     if not found.fits:
         rest = f"the others could take {_rate(found.spare, case)} more at {_percent(limit)} of their throughput"
-        return _pass("absorbed", f"{_rate(found.unmet, case)} cannot be served; {rest}")
-    if suffering := breach(case.snapshot, case.subject):
-        return _pass("absorbed", f"the ready replicas could serve the demand, but {suffering}")
-    return _hold("absorbed", Reason.SHORTAGE_ABSORBED, case, instead=_instead(found, case))
+        return f"{_rate(found.unmet, case)} cannot be served; {rest}"
+    suffering = breach(case.snapshot, case.subject)
+    return f"the ready replicas could serve the demand, but {suffering}" if suffering else Held({"instead": _instead(found, case)})
 
 
 def _instead(found: Absorption, case: Case) -> str:
@@ -170,81 +239,101 @@ def _rate(requests: float, case: Case) -> str:
     return f"{rate:.1f} requests/s" if rate >= 0.05 or rate == 0 else "less than 0.1 requests/s"  # noqa: PLR2004 - what is rounded to 0
 
 
-def patience(case: Case) -> GuardResult:
+@row(Reason.PATIENCE, waits=True)
+def patience(case: Case) -> str | Held:
     """How long a proven shortage is observed before it is acted on."""
-    remembered = [case.memory.units[name] for name in case.subject if name in case.memory.units]
-    proven_at = min((unit.proven_at for unit in remembered if unit.proven_at is not None), default=case.snapshot.now)
-    until = proven_at + case.snapshot.application.policy.patience_s
-    if (left := case.remaining(until)) > 0:
-        return _hold("patience", Reason.PATIENCE, case, opens_at=until, remaining=text.duration(left))
-    return _pass("patience", f"proven for {text.duration(case.snapshot.now - proven_at)}")
+    remembered = [case.memory.units[name].proven_at for name in case.subject if name in case.memory.units]
+    proven_at = min((at for at in remembered if at is not None), default=case.snapshot.now)
+    return _until(
+        proven_at + case.snapshot.application.policy.patience_s, case, f"proven for {text.duration(case.snapshot.now - proven_at)}"
+    )
 
 
-def other_side(case: Case) -> GuardResult:
+@row(Reason.OTHER_SIDE_SHORT)
+def other_side(case: Case) -> str | Held:
     """Another unit must be able to take the traffic; otherwise a mode change gains nothing."""
     able = [name for name, judged in case.evidence.items() if judged.can_serve and name not in case.subject]
-    if not able:
-        return _hold("other side", Reason.OTHER_SIDE_SHORT, case)
-    return _pass("other side", f"{text.listing(able)} can serve")
+    return f"{text.listing(able)} can serve" if able else Held()
 
 
-def standby(case: Case) -> GuardResult:
+@row(Reason.STANDBY_NOT_READY, preparing=True)
+def standby(case: Case) -> str | Held:
     """Every Service that is to receive traffic must exist and have a ready endpoint; otherwise its requests get a 503."""
     for target in case.receiving:
-        if target.weight == 0:
-            continue
         exists, ready = endpoints(case.snapshot, target.service)
+        problem = f"Service {target.service} has no ready endpoint" if ready == 0 else f"endpoints of {target.service} are not known"
         if exists is False:
-            return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=f"Service {target.service} (port {target.port}) does not exist")
-        if not ready:
-            problem = f"Service {target.service} has no ready endpoint" if ready == 0 else f"endpoints of {target.service} are not known"
-            return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=problem)
-    return _pass("standby", "every receiving Service has ready endpoints")
+            problem = f"Service {target.service} (port {target.port}) does not exist"
+        if target.weight > 0 and (exists is False or not ready):
+            return Held({"problem": problem})
+    return "every receiving Service has ready endpoints"
 
 
-def legal(case: Case) -> GuardResult:
+@row(Reason.ACTION_REFUSED, preparing=True)
+def legal(case: Case) -> str | Held:
     """AWS must accept the action: at most five target groups, each once, weights 0 to 999 and one above 0, and stickiness if one has it."""
     problem = action_problem(case.receiving, case.sticks_s, case.snapshot.routing.sticky)
-    if problem:
-        return _hold("legal", Reason.ACTION_REFUSED, case, problem=problem)
-    return _pass("legal", f"{len(case.receiving)} target group(s), {MAX_TARGET_GROUPS} are allowed")
+    return Held({"problem": problem}) if problem else f"{len(case.receiving)} target group(s), {MAX_TARGET_GROUPS} are allowed"
 
 
-def safe(case: Case) -> GuardResult:
+@row(Reason.UNSAFE_SWITCH)
+def safe(case: Case) -> str | Held:
     """The receiving target groups must be registered and healthy, and those that the action no longer names must stay registered."""
     problem = _unsafe(case)
-    if not problem:
-        return _pass("safe", "every target group is registered before and after")
-    if case.snapshot.application.policy.allow_unsafe_switch:
-        return _pass("safe", f"{problem}; allowed by allowUnsafeSwitch")
-    return _hold("safe", Reason.UNSAFE_SWITCH, case, problem=problem)
+    if problem and not case.snapshot.application.policy.allow_unsafe_switch:
+        return Held({"problem": problem})
+    return f"{problem}; allowed by allowUnsafeSwitch" if problem else "every target group is registered before and after"
 
 
 def _unsafe(case: Case) -> str:
     """What would drop requests; "" where nothing is known to."""
-    observed = case.snapshot.routing
+    observed, application = case.snapshot.routing, case.snapshot.application
     if not observed.action:
         return ""  # nothing is routed now: the load balancer answers every request with a 503
-    receiving = [target for target in case.receiving if target.weight > 0]
+    standby_of, named = observed.standby, {target.service for target in case.receiving}
+    ours = set(application.services) - empty(case.snapshot, case.memory.changed_at).keys()
     warm = {(target.service, target.port) for target in observed.targets}
-    cold = [one for one in receiving if one.service not in observed.standby and (one.service, one.port) not in warm]
-    if cold:
-        groups = text.listing(_target_group(one, observed.targets) for one in cold)
-        return f"no standby rule keeps {groups} registered with the load balancer"
-    serving = [target.service for target in receiving]
-    named, application = {target.service for target in case.receiving}, case.snapshot.application
-    ours, gone = set(application.services), empty(case.snapshot, case.memory.changed_at).keys()
-    left = [
-        one.service
-        for one in observed.targets
-        if one.service in ours - gone and one.service not in named and one.service not in observed.standby
-    ]
-    if left:
-        return f"no standby rule keeps {text.listing(left)} registered afterwards: requests in flight would be cut"
-    unbound = [service for service in serving if observed.bound is not None and service not in observed.bound]
-    if unbound:
-        return f"the load balancer has no target group for {text.listing(unbound)} yet"
-    return _unhealthy(case, serving)
+    # What has traffic now may keep it: no change of weights makes that worse.
+    present = {target.service for target in observed.targets if target.weight > 0}
+    receiving = [target for target in case.receiving if target.weight > 0]
+    serving, healthy = [target.service for target in receiving], known_targets(case.snapshot, case.figures.healthy)
+    problems: tuple[tuple[str, list[str], str], ...] = (
+        (
+            "no standby rule keeps ",
+            [
+                _target_group(one, observed.targets)
+                for one in receiving
+                if one.service not in standby_of and (one.service, one.port) not in warm
+            ],
+            " registered with the load balancer",
+        ),
+        (
+            "no standby rule keeps ",
+            [one.service for one in observed.targets if one.service in ours and one.service not in {*named, *standby_of}],
+            " registered afterwards: requests in flight would be cut",
+        ),
+        (
+            "the load balancer has no target group for ",
+            [service for service in serving if observed.bound is not None and service not in observed.bound],
+            " yet",
+        ),
+        ("no target of ", [service for service in serving if healthy.get(service) == 0], " is healthy at the load balancer"),
+        (
+            "no target of ",
+            [service for service in serving if service not in healthy and service not in present],
+            f" has been seen healthy at the load balancer yet{_not_asked(case.snapshot)}",
+        ),
+        ("", _too_few(case, serving, healthy)[:1], ""),
+    )
+    return next((f"{before}{text.listing(names)}{after}" for before, names, after in problems if names), "")
+
+
+def _too_few(case: Case, serving: Sequence[str], healthy: Mapping[str, int]) -> list[str]:
+    """The Services of which a fallback waits for more healthy targets: it only saves money. Users wait for a failover."""
+    share = HEALTHY_SHARE if case.saves else 0.0
+    wanted = {service: math.ceil(share * (endpoints(case.snapshot, service)[1] or 0)) for service in serving}
+    few = {service: needed for service, needed in wanted.items() if healthy.get(service, needed) < needed}
+    return [f"{healthy[name]} target(s) of {name} are healthy at the load balancer, {needed} are needed" for name, needed in few.items()]
 
 
 def _target_group(wanted: Target, present: Sequence[Target]) -> str:
@@ -255,26 +344,6 @@ def _target_group(wanted: Target, present: Sequence[Target]) -> str:
     return f"port {wanted.port} of {wanted.service} (the action names {port}, another target group)"
 
 
-def _unhealthy(case: Case, serving: Sequence[str]) -> str:
-    """Why the load balancer could not serve from these Services; "" where it was seen that it can."""
-    healthy = known_targets(case.snapshot, case.figures.healthy)
-    sick = [service for service in serving if healthy.get(service) == 0]
-    if sick:
-        return f"no target of {text.listing(sick)} is healthy at the load balancer"
-    # What has traffic now may keep it: no change of weights makes that worse.
-    present = {target.service for target in case.snapshot.routing.targets if target.weight > 0}
-    unseen = [service for service in serving if service not in healthy and service not in present]
-    if unseen:
-        return f"no target of {text.listing(unseen)} has been seen healthy at the load balancer yet{_not_asked(case.snapshot)}"
-    # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
-    for service in serving if case.saves else ():
-        _, ready = endpoints(case.snapshot, service)
-        needed = math.ceil(HEALTHY_SHARE * (ready or 0))
-        if healthy.get(service, needed) < needed:
-            return f"{healthy[service]} target(s) of {service} are healthy at the load balancer, {needed} are needed"
-    return ""
-
-
 def _not_asked(snapshot: Snapshot) -> str:
     """What to do where ELBv2 cannot be asked; "" where it answers."""
     seen = snapshot.routing.verification
@@ -283,14 +352,14 @@ def _not_asked(snapshot: Snapshot) -> str:
     return f" ({seen.why}): without ELBv2, pods need readiness gates of its controller, or the policy allowUnsafeSwitch"
 
 
-def unblocked(case: Case) -> GuardResult:
+@row(Reason.ROUTING_BLOCKED)
+def unblocked(case: Case) -> str | Held:
     """The load-balancer controller must be able to act: one broken Ingress of a group blocks every change of its load balancer."""
     said = case.snapshot.routing.blocked
-    if not said:
-        return _pass("unblocked", "the load-balancer controller reports no Ingress that it cannot read")
-    if may_fix(said, case.snapshot, case.receiving):
-        return _pass("unblocked", f"the new action may fix what the load-balancer controller reports: {said}")
-    return _hold("unblocked", Reason.ROUTING_BLOCKED, case, problem=said)
+    if said and not may_fix(said, case.snapshot, case.receiving):
+        return Held({"problem": said})
+    fixes = f"the new action may fix what the load-balancer controller reports: {said}"
+    return fixes if said else "the load-balancer controller reports no Ingress that it cannot read"
 
 
 def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
@@ -311,39 +380,33 @@ def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
     return any(f'"{service}"' in said or f"/{service}" in said for service in left)
 
 
-def dwell(case: Case) -> GuardResult:
+@row(Reason.DWELL, waits=True)
+def dwell(case: Case) -> str | Held:
     """The present mode must have lasted its minimum time."""
     policy = case.snapshot.application.policy
     least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else DWELL_COST_S
-    until = case.memory.mode_since + least
-    if (left := case.remaining(until)) > 0:
-        return _hold("dwell", Reason.DWELL, case, opens_at=until, mode=str(case.mode), remaining=text.duration(left))
-    return _pass("dwell", f"at least {text.duration(least)} in mode {case.mode}")
+    passes = f"at least {text.duration(least)} in mode {case.mode}"
+    return _until(case.memory.mode_since + least, case, passes, mode=str(case.mode))
 
 
-def flip_budget(case: Case) -> GuardResult:
+@row(Reason.FLIP_BUDGET_SPENT)
+def flips(case: Case) -> str | Held:
     """The number of mode changes within an hour is limited."""
-    now, limit = case.snapshot.now, case.snapshot.application.policy.flips_per_hour
-    recent = changes_within_an_hour(case.memory, now)
-    if len(recent) >= limit:
-        opens_at = recent[-limit] + HOUR_S
-        return _hold("flips", Reason.FLIP_BUDGET_SPENT, case, opens_at=opens_at, changes=str(len(recent)), limit=str(limit))
-    return _pass("flips", f"{len(recent)} of {limit} in the last hour")
+    limit, recent = case.snapshot.application.policy.flips_per_hour, changes_within_an_hour(case.memory, case.snapshot.now)
+    if len(recent) < limit:
+        return f"{len(recent)} of {limit} in the last hour"
+    return Held({"changes": str(len(recent)), "limit": str(limit)}, recent[-limit] + HOUR_S)
 
 
 def could_trip(case: Case, name: str) -> bool:
     """Whether a shortage of the unit may cause a failover. One that may not neither holds a fallback nor sets its waits.
 
-    A misconfiguration may once pods have waited for a whole cache cycle. It may also have caused the failover that is to end.
+    A misconfiguration may also have caused the failover that is to end.
     """
-    known, judged, policy = case.memory.units.get(name), case.evidence[name], case.snapshot.application.policy
-    if not carries(case.snapshot.application, name):
-        return False
-    why = known.cause if known is not None else judged.cause
-    if why in policy.trip_causes or why is not Cause.CONFIG:
-        return why in policy.trip_causes
+    known = case.memory.units.get(name)
+    why = known.cause if known is not None else case.evidence[name].cause
     caused = known is not None and known.proven_at is not None and known.proven_at <= case.memory.mode_since
-    return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= HARD_DEMAND_S)
+    return carries(case.snapshot.application, name) and (_may_trip(case, why, name) or (why is Cause.CONFIG and caused))
 
 
 def lasting_shortages(case: Case) -> frozenset[str]:
@@ -351,7 +414,8 @@ def lasting_shortages(case: Case) -> frozenset[str]:
     return frozenset(name for name, judged in case.evidence.items() if judged.short and not could_trip(case, name))
 
 
-def proof(case: Case) -> GuardResult:
+@row(Reason.RETURN_UNPROVEN)
+def proof(case: Case) -> str | Held:
     """Every unit that was short must have capacity again, and no refused unit may wait for it: a missing signal proves nothing."""
     unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
     refused = [
@@ -359,85 +423,74 @@ def proof(case: Case) -> GuardResult:
         for name, judged in case.evidence.items()
         if (judged.short or (judged.shortage is Shortage.SUSPECTED and judged.demand)) and could_trip(case, name)
     ]
-    open_ = list(dict.fromkeys(unproven + refused))
-    if open_:
-        return _hold("proof", Reason.RETURN_UNPROVEN, case, units=text.listing(open_))
-    return _pass("proof", f"{text.listing(case.subject)} proven" if case.subject else "nothing is remembered as short")
+    if unproven or refused:
+        return Held({"units": text.listing(dict.fromkeys(unproven + refused))})
+    return f"{text.listing(case.subject)} proven" if case.subject else "nothing is remembered as short"
 
 
-def quiet(case: Case) -> GuardResult:
+@row(Reason.NOT_QUIET, waits=True)
+def quiet(case: Case) -> str | Held:
     """No refusal must have proven a shortage for a while."""
-    now, least = case.snapshot.now, case.snapshot.application.policy.quiet_s
-    last = {
-        name: judged.last_refusal_at
-        for name, judged in case.evidence.items()
-        if judged.last_refusal_at is not None and could_trip(case, name)
-    }
-    if not last:
-        return _pass("quiet", "no refusal is remembered")
-    name = max(last, key=lambda key: last[key] or 0.0)
-    at = last[name] or 0.0
-    if (left := case.remaining(at + least)) > 0:
-        age, remaining = text.duration(now - at), text.duration(left)
-        return _hold("quiet", Reason.NOT_QUIET, case, opens_at=at + least, units=name, age=age, remaining=remaining)
-    return _pass("quiet", f"no refusal for {text.duration(now - at)}")
+    refused = [(judged.last_refusal_at, name) for name, judged in case.evidence.items() if could_trip(case, name)]
+    last = max(((at, name) for at, name in refused if at is not None), key=lambda refusal: refusal[0], default=None)
+    if last is None:
+        return "no refusal is remembered"
+    age = text.duration(case.snapshot.now - last[0])
+    return _until(last[0] + case.snapshot.application.policy.quiet_s, case, f"no refusal for {age}", units=last[1], age=age)
 
 
-def hold(case: Case) -> GuardResult:
+@row(Reason.HOLD_RUNNING, waits=True)
+def hold(case: Case) -> str | Held:
     """The break-even time of a mode change must be over, counted from the return of capacity or from a fallback that was reversed."""
     back = [case.evidence[name].returned_at for name in case.subject]
     start = max((at for at in back if at is not None), default=case.memory.mode_since)
-    start = max(start, case.memory.reversed_at or start)
-    until = start + case.hold_s
-    if (left := case.remaining(until)) > 0:
-        return _hold("hold", Reason.HOLD_RUNNING, case, opens_at=until, hold=text.duration(case.hold_s), remaining=text.duration(left))
-    return _pass("hold", f"{text.duration(case.hold_s)} since the return are over")
+    until, length = max(start, case.memory.reversed_at or start) + case.hold_s, text.duration(case.hold_s)
+    return _until(until, case, f"{length} since the return are over", hold=length)
 
 
-def lasting(case: Case) -> GuardResult:
+@row(Reason.RESERVATION_ENDING)
+def lasting(case: Case) -> str | Held:
     """No unit may be about to lose replicas with a Capacity Block: traffic that moved back would have to move again."""
     details = ending_details(case.snapshot, planned=True)
-    if details:
-        return _hold("lasting", Reason.RESERVATION_ENDING, replace(case, details={**case.details, **details}))
-    return _pass("lasting", "no Capacity Block that replicas run in ends soon")
+    return Held(details) if details else "no Capacity Block that replicas run in ends soon"
 
 
-def ready(case: Case) -> GuardResult:
+@row(Reason.WAITING_FOR_READY, preparing=True)
+def ready(case: Case) -> str | Held:
     """Every unit that is to receive traffic must have the ready replicas that it needs at the present demand."""
     receiving = {target.service for target in case.receiving if target.weight > 0}
     without = lasting_shortages(case)
     for unit in case.snapshot.application.units:
         judged = case.evidence[unit.name]
         if unit.backend.service in receiving and unit.name not in without and judged.lasting < judged.needed:
-            return _hold("ready", Reason.WAITING_FOR_READY, case, units=unit.name, ready=str(judged.lasting), needed=str(judged.needed))
-    return _pass("ready", "every unit has the ready replicas that cost mode needs")
+            return Held({"units": unit.name, "ready": str(judged.lasting), "needed": str(judged.needed)})
+    return "every unit has the ready replicas that cost mode needs"
 
 
-def verified(case: Case) -> GuardResult:
+@row(Reason.ROUTING_UNVERIFIED, preparing=True)
+def verified(case: Case) -> str | Held:
     """The last change must have reached the load balancer before traffic moves back."""
     seen, changed = case.snapshot.routing.verification, case.memory.changed_at
     if changed is None or case.memory.verified_at is not None:
-        return _pass("verified", "the load balancer shows the routing action" if changed else "nothing was changed yet")
+        return "the load balancer shows the routing action" if changed else "nothing was changed yet"
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return GuardResult("verified", None, f"cannot tell: {seen.why if seen else 'not observed yet'}", known=False)
-    return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not observed since the change")
+        return Unknown(f"cannot tell: {seen.why if seen else 'not observed yet'}")
+    return Held({"problem": seen.problem or "not observed since the change"})
 
 
-def step(case: Case) -> GuardResult:
+@row(Reason.STEP_RUNNING, Reason.SIGNALS_STALE, waits=True, preparing=True)
+def step(case: Case) -> str | Held:
     """The present step of a gradual fallback must have stayed healthy for a while, as CloudWatch shows it, before the next one."""
     policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
     if at == 0:
-        return _pass("step", "no step is under way")
+        return "no step is under way"
     shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
     source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
     if source is not None and source.stale(case.snapshot.now):
-        problem = "CloudWatch has no fresh error figures"
-        return _hold("step", Reason.STEP_UNJUDGED, case, step=str(at), steps=str(policy.return_steps), problem=problem)
+        return Held({"sources": source.name}, reason=Reason.SIGNALS_STALE)
     until = max(shown + policy.return_step_s, _figures_at(case, shown) if source is not None else 0.0)
-    if (left := case.remaining(until)) > 0:
-        remaining = text.duration(left)
-        return _hold("step", Reason.STEP_RUNNING, case, opens_at=until, step=str(at), steps=str(policy.return_steps), remaining=remaining)
-    return _pass("step", f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}")
+    passes = f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}"
+    return _until(until, case, passes, step=str(at), steps=str(policy.return_steps))
 
 
 def _figures_at(case: Case, shown: float) -> float:
@@ -453,20 +506,13 @@ def _figures_at(case: Case, shown: float) -> float:
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
-FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified, step)
-ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
+FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flips)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flips, consistent, lasting, ready, *MODE_CHANGE, verified, step)
 NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
 """Nothing can be lost: neither proof nor dwell nor budget."""
+ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
 REROUTE: Sequence[Guard] = (legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""
-
-
-WAITING: Final = frozenset({patience, dwell, hold, quiet, step})
-"""Guards that time alone will open."""
-
-WHILE_PREPARING: Final = frozenset({ready, legal, standby, verified, step})
-"""Guards that may hold while a fallback raises the replicas that it needs. While another one holds, raising them would be pointless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,12 +537,13 @@ class Answers:
         """When time alone may open the first of those that hold, seconds from now; None where it opens none."""
         return soonest(*(result.reopens_s for result in self.results))
 
-    def held_only_by(self, guards: Collection[Guard]) -> bool:
-        """Whether every guard that holds is one of these."""
-        return all(result.passed or guard in guards for guard, result in zip(self.guards, self.results, strict=True))
+    @property
+    def prepares(self) -> bool:
+        """Whether every guard that holds may hold while a fallback raises the replicas that it needs."""
+        return all(result.passed or guard.preparing for guard, result in zip(self.guards, self.results, strict=True))
 
 
 def ask(guards: Sequence[Guard], case: Case) -> Answers:
     """Asks every guard, in order; a preview leaves out those that only wait."""
-    asked = tuple(guard for guard in guards if not (case.preview and guard in WAITING))
+    asked = tuple(guard for guard in guards if not (case.preview and guard.waits))
     return Answers(asked, tuple(guard(case) for guard in asked))

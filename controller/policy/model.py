@@ -16,7 +16,7 @@ from controller.policy.fleet import DemandHistory, PlannedFleet
 from controller.policy.names import MOMENT as MOMENT  # noqa: PLC0414 - as Mode
 from controller.policy.names import Mode as Mode  # noqa: PLC0414 - given on: the policy's values are imported from here
 from controller.policy.names import Strategy as Strategy  # noqa: PLC0414 - as Mode
-from controller.policy.reasons import CLAIMS, ClaimReason, Reason, fill
+from controller.policy.reasons import CLAIMS, ClaimReason, Reason, Row, fill
 
 
 class Cause(StrEnum):
@@ -863,12 +863,36 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that a person should know because the controller cannot settle it alone. `key` identifies it while it lasts."""
+    """Something that a person should know because the controller cannot settle it alone.
 
-    key: str
-    severity: str  # "warning" or "critical"
+    Attributes:
+        row: What it is about; a reason where the guard holds that has it.
+        subject: Which of several alerts of this row it is, such as its unit.
+        text: The row's sentence, filled in.
+        severity: "warning" or "critical".
+    """
+
+    row: Row
+    subject: tuple[str, ...]
     text: str
-    reason: Reason | None = None  # of the guard that holds, where that raised the alert
+    severity: str
+
+    @property
+    def key(self) -> str:
+        """What identifies it while it lasts, among those of an application: ``max/sd21-inf2``."""
+        return "/".join((self.row.key, *self.subject))
+
+    @classmethod
+    def of(cls, row: Row, details: Mapping[str, str], subject: tuple[str, ...] = (), severity: str = "") -> Alert:
+        """An alert in its row's words.
+
+        Args:
+            row: Its row.
+            details: For the sentence.
+            subject: Which of several it is.
+            severity: Where it is not the row's.
+        """
+        return cls(row, subject, fill(row, details), severity or row.severity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,127 +1,50 @@
-"""The reason of every outcome: one enum member and one sentence, the same in log, Kubernetes Event, Slack, command line and tests.
+"""The reason of every outcome: one row each, the same in log, Kubernetes Event, Slack, command line and tests.
 
-The sentence may have ``{placeholders}`` that `Decision.sentence` fills from the decision's details. `docs/reasons.md` is generated from
-this table.
+`Decision.sentence` fills the placeholders from the decision's details. `docs/reasons.md` is generated from this table and that of alerts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
+
+CRITICAL: Final = "critical"
+WARNING: Final = "warning"
+INFO: Final = "info"
 
 
-class Reason(StrEnum):
-    """Why a decision is what it is. The value is the stable machine name."""
+class Row(StrEnum):
+    """A row of a table. Its value is the stable machine name.
 
-    # The mode changes, or the routing does.
-    SHORTAGE_PROVEN = "ShortageProven"
-    SLO_BREACHED = "SloBreached"
-    RETURN_PROVEN = "ReturnProven"
-    PINNED_TO_MODE = "PinnedToMode"
-    AVAILABILITY_CHANGED = "AvailabilityChanged"
-    RESERVATION_ENDS = "ReservationEnds"
-    ROUTING_DRIFTED = "RoutingDrifted"
-    ROUTING_MISSING = "RoutingMissing"
-    ROUTING_TAKEN_OVER = "RoutingTakenOver"
-    PREPARING_RETURN = "PreparingReturn"
-    RETURN_STEP = "ReturnStep"
-    RETURN_REVERSED = "ReturnReversed"
-    ROLLED_BACK = "RolledBack"
-    NOTHING_ANSWERS = "NothingAnswers"
-    NUDGED = "Nudged"
+    Attributes:
+        sentence: With ``{placeholders}`` for details.
+        runbook: The page of docs/runbooks that says what to do, "" where nothing is to be done.
+        severity: Of the alert about it; "" where it raises none.
+        subject: What the subject of its alerts names, in words, the unit first; "" where an application has one alert of it.
+    """
 
-    # Nothing to do.
-    DEMAND_MET = "DemandMet"
-    WAITING_IS_NORMAL = "WaitingIsNormal"
-    NOTHING_SERVES = "NothingServes"
-    EVIDENCE_WITHOUT_DEMAND = "EvidenceWithoutDemand"
-    SHORTAGE_SUSPECTED = "ShortageSuspected"
+    sentence: str
+    runbook: str
+    severity: str
+    subject: str
 
-    # A guard holds.
-    NOT_LEADER = "NotLeader"
-    INGRESS_MISSING = "IngressMissing"
-    ROUTING_UNKNOWN = "RoutingUnknown"
-    PAUSED = "Paused"
-    OVERRIDE_UNREADABLE = "OverrideUnreadable"
-    PINNED = "Pinned"
-    SIGNALS_STALE = "SignalsStale"
-    SIGNALS_CONTRADICT = "SignalsContradict"
-    ROUTING_UNVERIFIED = "RoutingUnverified"
-    PATIENCE = "Patience"
-    CAUSE_NOT_ALLOWED = "CauseNotAllowed"
-    SHORTAGE_ABSORBED = "ShortageAbsorbed"
-    OTHER_SIDE_SHORT = "OtherSideShort"
-    STANDBY_NOT_READY = "StandbyNotReady"
-    UNSAFE_SWITCH = "UnsafeSwitch"
-    ACTION_REFUSED = "ActionRefused"
-    ROUTING_BLOCKED = "RoutingBlocked"
-    DWELL = "Dwell"
-    FLIP_BUDGET_SPENT = "FlipBudgetSpent"
-    RETURN_UNPROVEN = "ReturnUnproven"
-    NOT_QUIET = "NotQuiet"
-    HOLD_RUNNING = "HoldRunning"
-    RESERVATION_ENDING = "ReservationEnding"
-    WAITING_FOR_READY = "WaitingForReady"
-    STEP_RUNNING = "StepRunning"
-    STEP_UNJUDGED = "StepUnjudged"
-    REASSERT_BACKOFF = "ReassertBackoff"
+    def __new__(cls, name: str, sentence: str = "", runbook: str = "", severity: str = "", subject: str = "") -> Self:
+        """One member of a table, as it is written there."""
+        made = str.__new__(cls, name)
+        made._value_ = name
+        made.sentence, made.runbook, made.severity, made.subject = sentence, runbook, severity, subject
+        return made
 
+    @property
+    def key(self) -> str:
+        """What the keys of its alerts begin with, before their subject."""
+        return str(self)
 
-RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
-"""Why a routing action is written again that somebody changed or deleted."""
-
-SENTENCES: Final[dict[Reason, str]] = {
-    Reason.SHORTAGE_PROVEN: "{units} cannot get capacity ({cause}: {codes}) while {pending} pod(s) wait for it",
-    Reason.SLO_BREACHED: "{units} cannot get capacity ({cause}: {codes}), and users suffer: {breach}",
-    Reason.RETURN_PROVEN: "back to cost mode with {units}: {proof}",
-    Reason.PINNED_TO_MODE: "an operator pinned mode {mode}: {why}",
-    Reason.AVAILABILITY_CHANGED: "the weights follow what can serve: {change}",
-    Reason.RESERVATION_ENDS: "the nodes of Capacity Block {reservation}, which ends at {end}, are drained from {drain} on: {change}",
-    Reason.ROUTING_DRIFTED: "the routing action or the mode annotation is not what mode {mode} asks for; last written by {writer}",
-    Reason.ROUTING_MISSING: "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
-    Reason.ROUTING_TAKEN_OVER: "the controller writes the routing action for the first time: {change}",
-    Reason.PREPARING_RETURN: "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves",
-    Reason.RETURN_STEP: "step {step} of {steps} of the way back to cost mode with {units}: {proof}",
-    Reason.RETURN_REVERSED: "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
-    Reason.ROLLED_BACK: "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
-    Reason.NOTHING_ANSWERS: "no request is answered in mode {mode}: {gone}; the other mode serves",
-    Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
-    Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
-    Reason.NOTHING_SERVES: "no deployment unit has a replica that can serve, and no pod waits for a node",
-    Reason.WAITING_IS_NORMAL: "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help",
-    Reason.EVIDENCE_WITHOUT_DEMAND: "capacity for {units} was refused, but no pod waits for it",
-    Reason.SHORTAGE_SUSPECTED: "part of what {units} may have is {part}; the other parts are not proven short",
-    Reason.NOT_LEADER: "this replica does not hold the lease",
-    Reason.INGRESS_MISSING: "Ingress {ingress} does not exist",
-    Reason.ROUTING_UNKNOWN: "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
-    Reason.PAUSED: "paused by an operator until {until}: {why}",
-    Reason.OVERRIDE_UNREADABLE: "an override cannot be read and counts as a pause ({problem}): correct the annotation, or remove it",
-    Reason.PINNED: "pinned to mode {mode} by an operator until {until}: {why}",
-    Reason.SIGNALS_STALE: "no fresh signals from {sources}; the last good state is held",
-    Reason.SIGNALS_CONTRADICT: "signals contradict each other: {problem}",
-    Reason.ROUTING_UNVERIFIED: "the load balancer does not show the last change yet ({problem})",
-    Reason.PATIENCE: "shortage of {units} is proven; waiting {remaining} more before acting on it",
-    Reason.CAUSE_NOT_ALLOWED: "{units} cannot get capacity, but cause {cause} may not lead to a failover: {codes}",
-    Reason.SHORTAGE_ABSORBED: "{units} cannot get capacity (cause {cause}), but {instead}",
-    Reason.OTHER_SIDE_SHORT: "{units} cannot get capacity, but no other deployment unit could take over the traffic",
-    Reason.STANDBY_NOT_READY: "the receiving side is not ready: {problem}",
-    Reason.UNSAFE_SWITCH: "the mode change would drop requests: {problem}",
-    Reason.ACTION_REFUSED: "AWS would refuse the routing action: {problem}",
-    Reason.ROUTING_BLOCKED: "the load-balancer controller cannot carry out any change now: {problem}",
-    Reason.DWELL: "mode {mode} must last {remaining} more",
-    Reason.FLIP_BUDGET_SPENT: "{changes} mode changes in the last hour, {limit} are allowed",
-    Reason.RETURN_UNPROVEN: "no proof yet that capacity for {units} has returned; a missing signal proves nothing",
-    Reason.NOT_QUIET: "{units} got no capacity {age} ago; {remaining} more without a refusal are needed",
-    Reason.HOLD_RUNNING: "a fallback pays off only after {hold}; {remaining} left",
-    Reason.RESERVATION_ENDING: "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}",
-    Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
-    Reason.STEP_RUNNING: "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more",
-    Reason.STEP_UNJUDGED: "step {step} of {steps} of the way back to cost mode cannot be judged: {problem}",
-    Reason.REASSERT_BACKOFF: "{writer} changed the routing action; it is written again in {remaining}",
-}
-
-assert set(SENTENCES) == set(Reason), "every reason has exactly one sentence"  # noqa: S101 - a table, checked at import
+    @property
+    def reason(self) -> str:
+        """The name of its messages, in CamelCase like the reasons of Kubernetes Events."""
+        return str(self)
 
 
 class _Known(dict[str, str]):
@@ -131,9 +54,126 @@ class _Known(dict[str, str]):
         return f"<{key}?>"
 
 
-def fill(reason: Reason, details: Mapping[str, str]) -> str:
-    """The reason's sentence with its placeholders filled in."""
-    return SENTENCES[reason].format_map(_Known(details))
+def fill(row: Row, details: Mapping[str, str]) -> str:
+    """The row's sentence with its placeholders filled in."""
+    return row.sentence.format_map(_Known(details))
+
+
+class Reason(Row):
+    """Why a decision is what it is. A reason with a severity raises an alert where its guard holds a change."""
+
+    # The mode changes, or the routing does.
+    SHORTAGE_PROVEN = ("ShortageProven", "{units} cannot get capacity ({cause}: {codes}) while {pending} pod(s) wait for it", "failed-over")
+    SLO_BREACHED = ("SloBreached", "{units} cannot get capacity ({cause}: {codes}), and users suffer: {breach}", "failed-over")
+    RETURN_PROVEN = ("ReturnProven", "back to cost mode with {units}: {proof}")
+    PINNED_TO_MODE = ("PinnedToMode", "an operator pinned mode {mode}: {why}")
+    AVAILABILITY_CHANGED = ("AvailabilityChanged", "the weights follow what can serve: {change}")
+    RESERVATION_ENDS = (
+        "ReservationEnds",
+        "the nodes of Capacity Block {reservation}, which ends at {end}, are drained from {drain} on: {change}",
+    )
+    ROUTING_DRIFTED = (
+        "RoutingDrifted",
+        "the routing action or the mode annotation is not what mode {mode} asks for; last written by {writer}",
+        "somebody-else-writes",
+    )
+    ROUTING_MISSING = (
+        "RoutingMissing",
+        "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
+        "somebody-else-writes",
+    )
+    ROUTING_TAKEN_OVER = ("RoutingTakenOver", "the controller writes the routing action for the first time: {change}")
+    PREPARING_RETURN = ("PreparingReturn", "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves")
+    RETURN_STEP = ("ReturnStep", "step {step} of {steps} of the way back to cost mode with {units}: {proof}")
+    RETURN_REVERSED = (
+        "ReturnReversed",
+        "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
+        "capacity-mode-lasts",
+    )
+    ROLLED_BACK = (
+        "RolledBack",
+        "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
+        "load-balancer-does-not-follow",
+    )
+    NOTHING_ANSWERS = ("NothingAnswers", "no request is answered in mode {mode}: {gone}; the other mode serves", "failed-over")
+    NUDGED = (
+        "Nudged",
+        "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
+    )
+
+    # Nothing to do.
+    DEMAND_MET = ("DemandMet", "no pod of any deployment unit waits for a node")
+    WAITING_IS_NORMAL = ("WaitingIsNormal", "{pending} pod(s) of {units} wait for a node; nothing shows that waiting will not help")
+    NOTHING_SERVES = ("NothingServes", "no deployment unit has a replica that can serve, and no pod waits for a node")
+    EVIDENCE_WITHOUT_DEMAND = ("EvidenceWithoutDemand", "capacity for {units} was refused, but no pod waits for it")
+    SHORTAGE_SUSPECTED = ("ShortageSuspected", "part of what {units} may have is {part}; the other parts are not proven short")
+
+    # A guard holds.
+    NOT_LEADER = ("NotLeader", "this replica does not hold the lease")
+    INGRESS_MISSING = ("IngressMissing", "Ingress {ingress} does not exist", "somebody-else-writes", CRITICAL)
+    ROUTING_UNKNOWN = (
+        "RoutingUnknown",
+        "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
+        "somebody-else-writes",
+        CRITICAL,
+    )
+    PAUSED = ("Paused", "paused by an operator until {until}: {why}")
+    OVERRIDE_UNREADABLE = (
+        "OverrideUnreadable",
+        "an override cannot be read and counts as a pause ({problem}): correct the annotation, or remove it",
+        "failover-is-held",
+        CRITICAL,
+    )
+    PINNED = ("Pinned", "pinned to mode {mode} by an operator until {until}: {why}")
+    SIGNALS_STALE = ("SignalsStale", "no fresh signals from {sources}; the last good state is held", "signals-are-missing", WARNING)
+    SIGNALS_CONTRADICT = ("SignalsContradict", "signals contradict each other: {problem}", "signals-are-missing", WARNING)
+    ROUTING_UNVERIFIED = ("RoutingUnverified", "the load balancer does not show the last change yet ({problem})")
+    PATIENCE = ("Patience", "shortage of {units} is proven; waiting {remaining} more before acting on it")
+    CAUSE_NOT_ALLOWED = (
+        "CauseNotAllowed",
+        "{units} cannot get capacity, but cause {cause} may not lead to a failover: {codes}",
+        "capacity-is-short",
+        WARNING,
+    )
+    SHORTAGE_ABSORBED = ("ShortageAbsorbed", "{units} cannot get capacity (cause {cause}), but {instead}", "capacity-is-short", WARNING)
+    OTHER_SIDE_SHORT = (
+        "OtherSideShort",
+        "{units} cannot get capacity, but no other deployment unit could take over the traffic",
+        "capacity-is-short",
+        CRITICAL,
+    )
+    STANDBY_NOT_READY = ("StandbyNotReady", "the receiving side is not ready: {problem}", "failover-is-held", CRITICAL)
+    UNSAFE_SWITCH = ("UnsafeSwitch", "the mode change would drop requests: {problem}", "failover-is-held", CRITICAL)
+    ACTION_REFUSED = ("ActionRefused", "AWS would refuse the routing action: {problem}", "failover-is-held", CRITICAL)
+    ROUTING_BLOCKED = (
+        "RoutingBlocked",
+        "the load-balancer controller cannot carry out any change now: {problem}",
+        "load-balancer-does-not-follow",
+        CRITICAL,
+    )
+    DWELL = ("Dwell", "mode {mode} must last {remaining} more")
+    FLIP_BUDGET_SPENT = (
+        "FlipBudgetSpent",
+        "{changes} mode changes in the last hour, {limit} are allowed",
+        "too-many-mode-changes",
+        CRITICAL,
+    )
+    RETURN_UNPROVEN = ("ReturnUnproven", "no proof yet that capacity for {units} has returned; a missing signal proves nothing")
+    NOT_QUIET = ("NotQuiet", "{units} got no capacity {age} ago; {remaining} more without a refusal are needed")
+    HOLD_RUNNING = ("HoldRunning", "a fallback pays off only after {hold}; {remaining} left")
+    RESERVATION_ENDING = ("ReservationEnding", "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}")
+    WAITING_FOR_READY = ("WaitingForReady", "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand")
+    STEP_RUNNING = ("StepRunning", "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more")
+    REASSERT_BACKOFF = ("ReassertBackoff", "{writer} changed the routing action; it is written again in {remaining}")
+
+    @property
+    def key(self) -> str:
+        """Alerts of this table say which guard's reason holds a change."""
+        return f"held/{self}"
+
+
+RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
+"""Why a routing action is written again that somebody changed or deleted."""
 
 
 class ClaimReason(StrEnum):

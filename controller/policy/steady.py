@@ -381,7 +381,7 @@ def held_back(decision: Decision, verb: Verb, answers: guards.Answers, case: Cas
     decision, held = checked_within(decision, answers.next_check_s), answers.held
     if held is None or (verb is Verb.FALLBACK and (decision.held_back is not None or decision.reason is Reason.REASSERT_BACKOFF)):
         return decision
-    waits_for_replicas = held.reason is Reason.WAITING_FOR_READY and answers.held_only_by(guards.WHILE_PREPARING)
+    waits_for_replicas = held.reason is Reason.WAITING_FOR_READY and answers.prepares
     preparing = verb is Verb.FALLBACK and waits_for_replicas
     wanted = floors.highest(case.snapshot, (*decision.floors.values(), *floors.needed(case))) if preparing else decision.floors
     decision = replace(decision, guards=answers.results, held_back=verb, floors=wanted)

@@ -16,6 +16,7 @@ import structlog
 
 from controller.clock import Clock, Steps
 from controller.errors import Conflict, RemoteError, StateError
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.conclusion import Conclusion
 from controller.policy.memory import applied
 from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source
@@ -233,7 +234,7 @@ class ApplicationPass:
         """Alerts about actions and saves that keep failing."""
         yield from self._retries.alerts()
         if self._saving.lasts:
-            yield Alert("state-unsaved", "warning", f"the memory would be lost at a restart: {self._save_problem}")
+            yield Alert.of(AlertKind.STATE_UNSAVED, {"problem": self._save_problem})
 
     def _save(self, application: Application, memory: Memory) -> bool:
         """Saves the memory.

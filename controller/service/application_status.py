@@ -12,10 +12,11 @@ from typing import Any, Final
 from controller.clock import Clock, format_rfc3339
 from controller.foreign import decode, shown
 from controller.objects import text
+from controller.policy.alert_kinds import of_key
 from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
 from controller.policy.model import Alert, Claim, Decision, Memory, Mode, Price, Snapshot
-from controller.policy.reasons import CLAIMS, Reason
+from controller.policy.reasons import CLAIMS
 from controller.policy.strategies import part_of
 from controller.ports import Severity
 
@@ -119,7 +120,7 @@ def _account(ledger: Ledger) -> dict[str, Any]:
 
 def alerts_text(alerts: Iterable[Alert]) -> str:
     """Alerts as JSON, for `stored_alerts`."""
-    return json.dumps({one.key: {"severity": one.severity, "text": one.text, "reason": str(one.reason or "")} for one in alerts})
+    return json.dumps({one.key: {"severity": one.severity, "text": one.text} for one in alerts})
 
 
 def json_object(stored: str) -> dict[str, Any] | None:
@@ -142,14 +143,10 @@ def stored_alerts(stored: str) -> tuple[Alert, ...]:
     """
     known = json_object(stored) or {}
     return tuple(
-        Alert(shown(key), severity, shown(text(one, "text"), _MAX_ALERT), _reason(text(one, "reason")))
+        Alert(*row, shown(text(one, "text"), _MAX_ALERT), severity)
         for key, one in list(known.items())[:_MAX_ALERTS]
-        if isinstance(one, dict) and (severity := text(one, "severity")) in _SEVERITIES
+        if isinstance(one, dict) and (severity := text(one, "severity")) in _SEVERITIES and (row := of_key(shown(key)))
     )
-
-
-def _reason(name: str) -> Reason | None:
-    return next((one for one in Reason if one == name), None)
 
 
 @dataclass(frozen=True, slots=True)

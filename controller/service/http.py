@@ -9,6 +9,7 @@ answers to probes have threads of their own: whatever other clients do, the kube
 from __future__ import annotations
 
 import json
+import resource
 import selectors
 import socket
 import threading
@@ -41,6 +42,7 @@ _SEND_S: Final = 5.0
 """Longest time in which a client may take its answer, seconds. Making the answer has no limit: on a busy machine `/metrics` of 1,000
 applications takes more than five seconds, and Prometheus waits for ten."""
 _OPEN: Final = 256  # connections whose request has not arrived; one more closes the oldest of them
+_SHARE: Final = 4  # of all file descriptors of the process, what such connections may take: one part of so many
 _BACKLOG: Final = 128
 _LONGEST_QUERY: Final = 2048
 _HEAD: Final = 8192  # bytes of a request's head
@@ -136,6 +138,7 @@ class HttpServer:
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._stop = threading.Event()
+        self._most = max(1, min(_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE))
         self._heads: dict[socket.socket, _Head] = {}  # of requests that have not arrived, the oldest first
         self._probes, self._others = _Threads(_PROBE_THREADS), _Threads(_OTHER_THREADS)
         self._selector = selectors.DefaultSelector()
@@ -176,7 +179,7 @@ class HttpServer:
             self._clock.wait(self._stop, _POLL_S)
             return
         connection.setblocking(False)
-        if len(self._heads) >= _OPEN:
+        if len(self._heads) >= self._most:
             self._drop(next(iter(self._heads)))
         self._heads[connection] = _Head(self._clock.monotonic() + _REQUEST_S)
         self._selector.register(connection, selectors.EVENT_READ)
@@ -197,15 +200,14 @@ class HttpServer:
 
     def _answer(self, connection: socket.socket, head: _Head) -> None:
         """Hands a request to a thread, or turns the client away where none will be free in time."""
-        path = head.received.split(b" ", 2)[1:2]
-        probe = bool(path) and path[0].partition(b"?")[0].decode(errors="replace") in _PROBES
-        (self._probes if probe else self._others).handle(connection, lambda: self._handle(connection, head))
+        request = _Request(head.received, self._routes)
+        (self._probes if request.route in _PROBES else self._others).handle(connection, lambda: self._handle(connection, head, request))
 
-    def _handle(self, connection: socket.socket, head: _Head) -> None:
+    def _handle(self, connection: socket.socket, head: _Head, request: _Request) -> None:
         if head.until <= self._clock.monotonic():
             return  # no thread was free for so long that the client has probably gone
         try:
-            _Handler(connection, head, self._routes)
+            request.answer(connection)
         except OSError:
             log.debug("http.interrupted", exc_info=True)  # the client disconnected, or did not take the answer in time
 
@@ -265,23 +267,41 @@ class _Threads:
                 connection.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Answers one request whose head has arrived."""
+class _Request(BaseHTTPRequestHandler):
+    """One request whose head has arrived. It is parsed once: the same path decides which thread answers, and what.
 
-    def __init__(self, connection: socket.socket, head: _Head, routes: Routes) -> None:
-        self._connection, self._routes = connection, routes
-        self.rfile = BytesIO(head.received)  # all that is read of it
-        self.wfile = BytesIO()
+    Args:
+        head: All that is read of it.
+        routes: The routes.
+    """
+
+    default_request_version = "HTTP/1.0"  # of a request that says none, or a wrong one: every answer has a head
+
+    def __init__(self, head: bytes, routes: Routes) -> None:
+        self._routes = routes
+        self.rfile, self._written = BytesIO(head), BytesIO()
+        self.wfile = self._written
         self.client_address = ("", 0)
-        self.close_connection = True
-        self.handle_one_request()
-        self._send(self.wfile.getvalue())
+        self.raw_requestline = self.rfile.readline()
+        self.requestline, self.request_version, self.command = "", "", ""
+        self._parsed = self.parse_request()  # else the refusal is written already
+        self.route = self.path.partition("?")[0] if self._parsed else ""
 
-    def _send(self, answer: bytes) -> None:
-        """Sends an answer; a socket's time-out counts for all of it."""
-        self._connection.settimeout(_SEND_S)
-        self._connection.sendall(answer)
-        self._connection.shutdown(socket.SHUT_WR)
+    def answer(self, connection: socket.socket) -> None:
+        """Makes the answer and sends it; a socket's time-out counts for all of it.
+
+        Raises:
+            OSError: The client has left, or takes it too slowly.
+        """
+        if self._parsed:
+            method = getattr(self, f"do_{self.command}", None)
+            if method is None:
+                self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+            else:
+                method()
+        connection.settimeout(_SEND_S)
+        connection.sendall(self._written.getvalue())
+        connection.shutdown(socket.SHUT_WR)
 
     def do_GET(self) -> None:
         self._answer(with_content=True)
@@ -290,27 +310,31 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_content=False)
 
     def _answer(self, *, with_content: bool) -> None:
-        path, _, query = self.path.partition("?")
-        answer = self._made(path, query[:_LONGEST_QUERY])
+        answer = self._made(self.path.partition("?")[2][:_LONGEST_QUERY])
         self.send_response(answer.code)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.content)))
-        self.send_header("Cache-Control", "no-store")
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
         if with_content:
             self.wfile.write(answer.content)
 
-    def _made(self, path: str, query: str) -> Answer:
-        route = self._routes.get(path)
+    def _made(self, query: str) -> Answer:
+        route = self._routes.get(self.route)
         if route is None:
             return Answer(b"not found", code=HTTPStatus.NOT_FOUND)
         try:
             return route(dict(parse_qsl(query)))
         except Exception:
-            log.exception("http.failed", path=path)
+            log.exception("http.failed", path=self.route)
             return Answer(b"internal error", code=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def end_headers(self) -> None:
+        """Ends the head of every answer, errors included: browsers are not to guess what an answer is, and nobody keeps it."""
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
 
     def version_string(self) -> str:
         return "failoverctl"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.policy import text
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.cost import effect, spend_per_hour
 from controller.policy.figures import Figures
 from controller.policy.floors import lowered, raised
@@ -215,9 +215,9 @@ def alert_changes(
     for alert in said:
         then_ = _without(coming, alert.text)
         again = alert.key in before and not before[alert.key].recalled
-        messages.append(replace(_alert(snapshot, alert, mode, resolved=False), next=then_, again=again))
+        messages.append(replace(_alert(snapshot, alert, mode), next=then_, again=again))
     off = {key: one.off(at) for key, one in before.items() if key not in on}
-    messages += [_alert(snapshot, one.alert, mode, resolved=True) for one in off.values() if one.over(at)]
+    messages += [_alert(snapshot, one.alert, mode, MessageKind.RESOLVED) for one in off.values() if one.over(at)]
     offered = {alert.key for alert in said}
     lasting = {key: Raised(alert, at if key in offered else before[key].offered_at) for key, alert in on.items()}
     return {**{key: one for key, one in off.items() if not one.over(at)}, **lasting}, messages
@@ -242,13 +242,11 @@ def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode |
     """
     for one in before:
         words = f"the application is not configured any more; the alert said: {one.alert.text}"
-        yield replace(_alert(snapshot, one.alert, mode, resolved=True), why=words, at=at)
+        yield replace(_alert(snapshot, one.alert, mode, MessageKind.RESOLVED), why=words, at=at)
     if mode is Mode.CAPACITY:
-        key, name = snapshot.application.key, snapshot.application.name
-        words = "the application is not configured any more; its Ingress stays in capacity mode"
-        yield Message(
-            MessageKind.RESOLVED, Severity.INFO, key, "Removed", f"{name}: no longer configured", words, at, incident=_mode_incident(key)
-        )
+        key, removed = snapshot.application.key, Alert.of(AlertKind.REMOVED, {})
+        made = Message.about(removed, MessageKind.RESOLVED, f"{snapshot.application.name}: no longer configured", at, key)
+        yield replace(made, why=removed.text, dedup_key="", incident=_mode_incident(key))
 
 
 def raised_floors_of_removed(application: Application, memory: Memory, named: Collection[str], at: float) -> Iterator[Message]:
@@ -260,40 +258,22 @@ def raised_floors_of_removed(application: Application, memory: Memory, named: Co
         named: The ScaledObjects of its namespace that other applications name: these sink.
         at: When it was removed, seconds since the Unix epoch.
     """
-    left = {name: before for name, before in sorted(raised(memory).items()) if name not in named}
-    if not left:
+    kept = {name: before for name, before in sorted(raised(memory).items()) if name not in named}
+    if not kept:
         return
-    floors = text.listing(f"{name} (before: {floor})" for name, floor in left.items())
-    words = f"the application is not configured any more, so nothing lowers the minReplicaCount that the controller raised: {floors}"
-    then = "; ".join(lowered(application.namespace, name, floor) for name, floor in left.items())
-    made = control(application.key, "LeftRemoved", f"{application.name}: floors stay raised", words, at, Severity.WARNING)
+    floors = text.listing(f"{name} (before: {floor})" for name, floor in kept.items())
+    then = "; ".join(lowered(application.namespace, name, floor) for name, floor in kept.items())
+    left = Alert.of(AlertKind.LEFT_REMOVED, {"floors": floors})
+    made = Message.about(left, MessageKind.CONTROL, f"{application.name}: floors stay raised", at, application.key)
     yield replace(made, next=f"if these pods are not needed, run: {then}")
 
 
-def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, *, resolved: bool) -> Message:
-    application = snapshot.application
-    subject = alert.key.replace("/", " ") if alert.reason is None else str(alert.reason)
-    return Message(
-        kind=MessageKind.RESOLVED if resolved else MessageKind.ALERT,
-        severity=Severity.INFO if resolved else Severity(alert.severity),
-        application=application.key,
-        reason=str(alert.reason or _code(alert.key)),
-        title=f"{application.name}: {subject}",
-        why=f"this has ended: {alert.text}" if resolved else alert.text,
-        at=snapshot.now,
-        dedup_key=f"{application.key}/{alert.key}",
+def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, kind: MessageKind = MessageKind.ALERT) -> Message:
+    application, subject = snapshot.application, " ".join((alert.row, *alert.subject))
+    return replace(
+        Message.about(alert, kind, f"{application.name}: {subject}", snapshot.now, application.key),
         mode=str(mode or ""),
     )
-
-
-def _code(key: str) -> str:
-    """An alert's key as a machine name like those of the reasons: ``max/sd21-inf2`` is ``MaxSd21Inf2``."""
-    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[/ -]+", key))
-
-
-def control(application: str, reason: str, title: str, why: str, at: float, severity: Severity = Severity.INFO) -> Message:
-    """A message about a person's action: an override, a configuration change."""
-    return Message(MessageKind.CONTROL, severity, application, reason, title, why, at)
 
 
 def readable_override(snapshot: Snapshot) -> Override | None:
@@ -314,54 +294,44 @@ def override_changes(snapshot: Snapshot, before: Override, now: Override, mode: 
         now: The override that stands now.
         mode: The present mode; None where it is not known.
     """
-    yield from (replace(message, mode=str(mode or "")) for message in _override_changes(snapshot, before, now))
+    key, name = snapshot.application.key, snapshot.application.name
+    for was, stands in zip(_orders(before), _orders(now), strict=True):
+        if stands is not None and stands != was:
+            what, why, then = f"{stands.done} {until_when(stands.until)}", stands.why, f"{stands.then}to end it: failoverctl resume {key}"
+        elif was is not None and stands is None:
+            went = "has ended" if was.until is not None and was.until <= snapshot.now else "was removed"
+            what, why, then = f"{was.name} {went}", f"it said: {was.why}", was.after
+        else:
+            continue
+        made = Message.about(Alert.of(AlertKind.OVERRIDE, {"why": why}), MessageKind.CONTROL, f"{name}: {what}", snapshot.now, key)
+        yield replace(made, next=then, mode=str(mode or ""))
 
 
-def _override_changes(snapshot: Snapshot, before: Override, now: Override) -> Iterator[Message]:
-    if (now.paused_until, now.paused_why, now.paused_by) != (before.paused_until, before.paused_why, before.paused_by):
-        yield _paused(snapshot, before, now)
-    pin = (now.pinned_mode, now.pinned_until, now.pinned_why, now.pinned_by)
-    if pin != (before.pinned_mode, before.pinned_until, before.pinned_why, before.pinned_by):
-        yield _pinned(snapshot, before, now)
+class _Order(NamedTuple):
+    """A pause or a pin, in words: its name, what it does, until when and why, and what comes next while it stands, and afterwards."""
+
+    name: str
+    done: str
+    until: float | None
+    why: str
+    then: str
+    after: str
 
 
-def _paused(snapshot: Snapshot, before: Override, now: Override) -> Message:
-    key = snapshot.application.key
-    if now.paused_until is None:
-        was = reason_text(before.paused_why, before.paused_by)
-        return _override(snapshot, f"the pause {_over(before.paused_until, snapshot.now)}", f"it said: {was}", "the controller acts again")
-    words = reason_text(now.paused_why, now.paused_by)
-    then = f"nothing changes until then; to end it: failoverctl resume {key}"
-    return _override(snapshot, f"paused {until_when(now.paused_until)}", words, then)
-
-
-def _pinned(snapshot: Snapshot, before: Override, now: Override) -> Message:
-    key = snapshot.application.key
-    if now.pinned_mode is None:
-        was = reason_text(before.pinned_why, before.pinned_by)
-        what = f"the pin to {before.pinned_mode} mode {_over(before.pinned_until, snapshot.now)}"
-        return _override(snapshot, what, f"it said: {was}", "the guards decide again")
-    words = reason_text(now.pinned_why, now.pinned_by)
-    what = f"pinned to {now.pinned_mode} mode {until_when(now.pinned_until)}"
-    return _override(snapshot, what, words, f"to end it: failoverctl resume {key}")
-
-
-def _over(until: float | None, now: float) -> str:
-    """How an override went: by its own end, or by a person."""
-    return "has ended" if until is not None and until <= now else "was removed"
-
-
-def _override(snapshot: Snapshot, what: str, why: str, then: str) -> Message:
-    application = snapshot.application
-    return replace(control(application.key, "Override", f"{application.name}: {what}", why, snapshot.now), next=then)
+def _orders(found: Override) -> tuple[_Order | None, _Order | None]:
+    """The pause and the pin of an override; None for one that does not stand."""
+    why, pinned = reason_text(found.paused_why, found.paused_by), f"pinned to {found.pinned_mode} mode"
+    then, after = "nothing changes until then; ", "the controller acts again"
+    pause = _Order("the pause", "paused", found.paused_until, why, then, after)
+    why = reason_text(found.pinned_why, found.pinned_by)
+    pin = _Order(f"the pin to {found.pinned_mode} mode", pinned, found.pinned_until, why, "", "the guards decide again")
+    return pause if found.paused_until is not None else None, pin if found.pinned_mode is not None else None
 
 
 def leadership(at: float, *, lost: bool) -> Message:
     """The message that no replica can renew the Lease, or that one leads again."""
-    title = "no leader: no replica can renew the Lease" if lost else "there is a leader again"
-    why = "until a replica can renew it, the controller changes nothing and traffic stays as it is" if lost else ""
-    kind, severity = (MessageKind.ALERT, Severity.CRITICAL) if lost else (MessageKind.RESOLVED, Severity.INFO)
-    return Message(kind, severity, "", "LeaseLost", title, why, at, dedup_key="lease")
+    kind, title = (MessageKind.ALERT, "no replica leads") if lost else (MessageKind.RESOLVED, "a replica leads again")
+    return Message.about(Alert.of(AlertKind.LEASE_LOST, {}), kind, title, at)
 
 
 def overloaded(at: float, load: Load) -> Message:
@@ -371,9 +341,7 @@ def overloaded(at: float, load: Load) -> Message:
         at: Seconds since the Unix epoch.
         load: How the calls that are needed compare with it.
     """
-    if load.too_much:
-        kind, severity, title = MessageKind.ALERT, Severity.WARNING, "the budget of ELBv2 calls is not enough for all applications"
-    else:
-        kind, severity, title = MessageKind.RESOLVED, Severity.INFO, "the budget of ELBv2 calls is enough for all applications"
-    then = load.remedy() if load.too_much else ""
-    return Message(kind, severity, "", "BudgetTooSmall", title, load.words(), at, next=then, dedup_key="elbv2-budget")
+    kind, enough = (MessageKind.ALERT, "not enough") if load.too_much else (MessageKind.RESOLVED, "enough")
+    alert = Alert.of(AlertKind.BUDGET_TOO_SMALL, {"load": load.words(), "remedy": load.remedy()})
+    made = Message.about(alert, kind, f"the budget of ELBv2 calls is {enough} for all applications", at)
+    return made if load.too_much else replace(made, why=load.words())

@@ -47,10 +47,9 @@ HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "; ".join(
         ("default-src 'none'", f"style-src 'sha256-{_DIGEST}'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'")
     ),
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Headers of every page."""
+"""Headers of every page, beside those of every answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final
 
 from controller.errors import Conflict
 from controller.policy import text
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Action, ActionKind, Alert, Mode, Plan
 from controller.policy.plan import describe
 from controller.service.executor import Failure, Outcome
@@ -140,7 +141,7 @@ class Retries:
         """One alert about the action that has failed most often in a row, where that is no passing trouble."""
         worst = max(self.failed.values(), key=lambda known: known.times, default=None)
         if worst is not None and worst.lasts:
-            yield Alert("action-failed", "critical", f"tried {worst.times} times without success: {worst.words}")
+            yield Alert.of(AlertKind.ACTION_FAILED, {"times": str(worst.times), "what": worst.words})
 
     def _deferred(self, action: Action, now: float) -> Action:
         known = self.failed.get(_request(action))

@@ -25,7 +25,9 @@ from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
 from controller.objects import text
-from controller.ports import Message, Notifier, Severity
+from controller.policy.alert_kinds import AlertKind
+from controller.policy.model import Alert
+from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.routing.kinds import DEFAULT, routing_port
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
@@ -35,7 +37,7 @@ from controller.service.http import Answer, HttpServer, Query, make_routes
 from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.listed_store import ListedStore
-from controller.service.messages import control, leadership, overloaded
+from controller.service.messages import leadership, overloaded
 from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document, process
@@ -44,13 +46,16 @@ from controller.service.telemetry import Telemetry
 from controller.settings import Settings, SlackSettings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
-from controller.signals.cluster import ClusterView, Watches
+from controller.signals.cluster import ClusterView
 from controller.signals.ec2 import Ec2Poller
-from controller.signals.external import ExternalSources
+from controller.signals.external import ExternalSources, Poll
 from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.observer import ClusterObserver
 from controller.signals.price_list import PriceList
+from controller.signals.prices import FirstKnown, Quotes
+from controller.signals.snapshots import ExternalSignals
+from controller.signals.watches import Watches
 
 _ELBV2_BURST: Final = 40.0
 _PAGE_DIGITS: Final = 6  # of the number of a page
@@ -115,16 +120,31 @@ def make_external(
         quotas=aws.quotas_enabled,
         interval_s=_EC2_S,
     )
-    return ExternalSources(
+    offerings = _offerings(settings, clock)
+    price_list = PriceList(clients, clock) if aws.prices_enabled else None
+    quotes: list[Quotes] = [one for one in (offerings, price_list) if one is not None]  # Karpenter's have spot instances, too
+    polls = [
+        Poll(
+            "cloudwatch",
+            _CLOUDWATCH_S,
+            lambda chosen: metrics.poll(chosen, external.dimensions(chosen)),
+            lambda application: metrics.source(application.key),
+        ),
+        Poll.of_units("ec2", _EC2_S, capacity),
+    ]
+    if offerings is not None:
+        polls.append(Poll("karpenter-metrics", _KARPENTER_METRICS_S, lambda _: offerings.poll(), lambda _: offerings.source()))
+    if price_list is not None:
+        polls.append(Poll.of_units("prices", _PRICES_S, price_list))
+    external = ExternalSources(
         view,
         verifier=verifier,
-        metrics=metrics,
-        capacity=capacity,
-        offerings=_offerings(settings, clock),
-        price_list=PriceList(clients, clock) if aws.prices_enabled else None,
+        signals=ExternalSignals(metrics, capacity, offerings=offerings, prices=FirstKnown(tuple(quotes)) if quotes else None),
+        polls=polls,
         stop=stop,
         before=ModeChangesFirst(busy, clock, stop),
     )
+    return external
 
 
 def _offerings(settings: Settings, clock: Clock) -> KarpenterMetrics | None:
@@ -403,18 +423,15 @@ class Service:
 
     def _leader_jobs(self) -> dict[str, tuple[float, Callable[[], None]]]:
         """The leader's jobs with their intervals, seconds: AWS bills and throttles each call, so standbys make none."""
-        jobs: dict[str, tuple[float, Callable[[], None]]] = {
-            "verification": (_VERIFICATION_S, self._verify),
-            "cloudwatch": (_CLOUDWATCH_S, lambda: self._external.poll_metrics(self.controller.applications())),
-            "ec2": (_EC2_S, lambda: self._external.poll_capacity(self.controller.applications())),
-        }
-        if self._settings.karpenter.metrics_url is not None:
-            jobs["karpenter-metrics"] = (_KARPENTER_METRICS_S, self._external.poll_offerings)
-        if self._settings.aws.prices_enabled:
-            jobs["prices"] = (_PRICES_S, lambda: self._external.poll_prices(self.controller.applications()))
+        jobs: dict[str, tuple[float, Callable[[], None]]] = {"verification": (_VERIFICATION_S, self._verify)}
+        for name, row in self._external.polls.items():
+            jobs[name] = (row.every_s, partial(self._poll, name))
         if self._cloudwatch is not None:
             jobs["modes"] = (_PUBLISH_S, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}
+
+    def _poll(self, name: str) -> None:
+        self._external.poll(name, self.controller.applications())
 
     def _verify(self) -> None:
         """Verifies what is due, and says where the budget of calls is too small for all applications."""
@@ -488,7 +505,8 @@ class Service:
         else:
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(1)
-            message = control("", "ConfigReloaded", "application files reloaded", f"{len(applications)} application(s)", self._clock.now())
+            reloaded = Alert.of(AlertKind.CONFIG_RELOADED, {"count": str(len(applications))})
+            message = Message.about(reloaded, MessageKind.CONTROL, "application files reloaded", self._clock.now())
         if self._leadership.leads():  # each replica reads the files; people are notified once
             self.controller.publish([message])
 
@@ -522,7 +540,8 @@ def _refused(error: str, now: float, *, left_out: bool) -> Message:
         left_out: Whether the applications with a fault do not run. Otherwise the old ones do.
     """
     title = f"application files refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
-    return control("", "ConfigRefused", title, error, now, Severity.CRITICAL if left_out else Severity.WARNING)
+    refused = Alert.of(AlertKind.CONFIG_REFUSED, {"problem": error}, severity=Severity.CRITICAL if left_out else "")
+    return Message.about(refused, MessageKind.CONTROL, title, now)
 
 
 def _real_now() -> datetime:

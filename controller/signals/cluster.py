@@ -7,7 +7,7 @@ concerned are decided upon again; a watch of thousands of unrelated events wakes
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,186 +25,26 @@ from controller.clients.kube import (
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
-    KubeSession,
     Object,
     Resource,
 )
 from controller.clock import Clock, parse_rfc3339
 from controller.objects import behind, name_of, namespace_of, text, version_of
-from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
+from controller.policy.model import Application, PoolObservation, RoutingObservation
 from controller.routing.kinds import routing_port
 from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
-from controller.signals.discovery import Discovery
+from controller.signals.dirty import Dirty
 from controller.signals.karpenter import KarpenterView
-from controller.signals.list_turns import ListTurns
 from controller.signals.reconciles import ReconcileView
+from controller.signals.room import Room
 from controller.signals.slim import pack, slim, unpack
-from controller.signals.watch import LISTS, Query, Watch, WatchHealth
-from controller.signals.workloads import WorkloadView
+from controller.signals.watch import Query
+from controller.signals.workloads import Key, WorkloadView
 
 EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as NodeClaims, live here
 
 _MAX_POOLS: Final = 1_000  # NodePools whose observation is kept for the next application
 _POOLS_REUSED_S: Final = 1.0  # the applications of one pass ask a moment after each other; no window of the policy is that fine
-
-# The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
-_INGRESS_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Ingress"),)
-# Karpenter has another name in EKS Auto Mode; kube-scheduler says the same of every pod that waits, many times over.
-_POD_EVENTS: Final = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),)
-_CLUSTER_EVENTS: Final = tuple(
-    (("fieldSelector", f"involvedObject.kind={kind},reason={reason}"),)
-    for kind, reason in (
-        ("NodeClaim", "InsufficientCapacityError"),
-        ("NodeClaim", "DisruptionLaunching"),
-        ("NodePool", "NoCompatibleInstanceTypes"),
-    )
-)
-
-_OF_SERVICES: Final = frozenset({ENDPOINT_SLICES.plural, TARGET_GROUP_BINDINGS.plural})
-
-_EVENTS_SHARE: Final = 2 / 3  # of the idle limit: how long one watch of events lasts
-
-# Which watches make up which source of signals, and whether decisions may be made without it.
-_SOURCES: Final = tuple(
-    (name, required, tuple(resource.name for resource in resources))
-    for name, required, resources in (
-        ("karpenter", True, (EVENTS, NODE_CLAIMS, NODE_POOLS)),
-        ("workloads", True, (PODS, DEPLOYMENTS, ENDPOINT_SLICES)),
-        ("ingress", True, (INGRESSES,)),
-        ("services", False, (SERVICES,)),
-        ("keda", False, (SCALED_OBJECTS,)),
-        ("target-group-bindings", False, (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS)),
-        ("node-classes", False, (NODE_CLASSES, AUTO_NODE_CLASSES)),
-    )
-)
-_EITHER: Final = frozenset({"target-group-bindings", "node-classes"})
-"""The sources of which one kind suffices. A cluster has the kind of a controller of its own, that of EKS Auto Mode, or both."""
-
-SELDOM: Final = frozenset({TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS, NODE_CLASSES, AUTO_NODE_CLASSES})
-"""The kinds that many clusters lack: discovery is asked first, once for all namespaces."""
-
-_CLUSTER_EVENTS_OF: Final = (EVENT_NAMESPACE, EVENTS.name)
-
-
-Concern = tuple[str, str, str]
-"""What an application depends on: plural, namespace and name. EndpointSlices and target group bindings count as their Service."""
-
-
-class Dirty:
-    """What has changed since it was last taken. Thread-safe.
-
-    Args:
-        wake: Called after every change, from the watch's thread; must not block.
-    """
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._lock = threading.Lock()
-        self._wake = wake
-        self._concerns: set[Concern] = set()
-        self._namespaces: set[str] = set()
-        self._pools: set[str] = set()
-        self._all = False
-        self._index = _Index(())
-        self._alternatives: dict[str, frozenset[str]] = {}  # by application, of those that have any
-
-    def may_use(self, application: str, pools: frozenset[str]) -> None:
-        """Notes the NodePools that an application's waiting pods name beside those of its units: what changes in one concerns it, too."""
-        with self._lock:
-            if pools:
-                self._alternatives[application] = pools
-            else:
-                self._alternatives.pop(application, None)
-
-    def mark(self, *concerns: Concern, namespace: str = "", pool: str = "", everything: bool = False) -> None:
-        """Notes a change and wakes the loop."""
-        if not (concerns or namespace or pool or everything):
-            return
-        with self._lock:
-            self._concerns.update(concerns)
-            if namespace:
-                self._namespaces.add(namespace)
-            if pool:
-                self._pools.add(pool)
-            self._all = self._all or everything
-        self._wake()
-
-    def pending(self) -> bool:
-        """Whether something has changed since it was last taken."""
-        with self._lock:
-            return bool(self._concerns or self._namespaces or self._pools or self._all)
-
-    def take(self, applications: Sequence[Application]) -> list[Application]:
-        """The applications that the changes concern, in their order; the notes are cleared."""
-        with self._lock:
-            concerns, namespaces, pools, everything = self._concerns, self._namespaces, self._pools, self._all
-            self._concerns, self._namespaces, self._pools, self._all = set(), set(), set(), False
-        if everything:
-            return list(applications)
-        if not (concerns or namespaces or pools):
-            return []
-        if not self._index.of(applications):
-            self._index = _Index(applications)
-            self._forget_others({one.key for one in applications})
-        return self._index.find(concerns, namespaces, pools, self._using(pools))
-
-    def _forget_others(self, applications: Collection[str]) -> None:
-        with self._lock:
-            self._alternatives = {key: names for key, names in self._alternatives.items() if key in applications}
-
-    def _using(self, pools: Collection[str]) -> set[str]:
-        """The applications whose waiting pods name one of these NodePools, and whose units do not."""
-        if not pools:
-            return set()
-        with self._lock:
-            return {key for key, names in self._alternatives.items() if not names.isdisjoint(pools)}
-
-
-class _Index:
-    """Which applications depend on what: a change must not cost a check of all of them.
-
-    Args:
-        applications: All of them.
-    """
-
-    def __init__(self, applications: Sequence[Application]) -> None:
-        self._applications = tuple(applications)
-        self._concerns: dict[Concern, tuple[int, ...]] = {}  # nearly all of one: a set for each would be most of the memory
-        self._namespaces: dict[str, list[int]] = {}
-        self._pools: dict[str, list[int]] = {}
-        for place, application in enumerate(self._applications):
-            self._namespaces.setdefault(application.namespace, []).append(place)
-            for pool in {unit.node_pool for unit in application.units}:
-                self._pools.setdefault(pool, []).append(place)
-            for concern in set(_concerns_of(application)):
-                self._concerns[concern] = (*self._concerns.get(concern, ()), place)
-
-    def of(self, applications: Sequence[Application]) -> bool:
-        """Whether it is the index of exactly these."""
-        mine = self._applications
-        if mine is applications:
-            return True
-        return len(mine) == len(applications) and all(one is other for one, other in zip(mine, applications, strict=True))
-
-    def find(
-        self, concerns: Iterable[Concern], namespaces: Iterable[str], pools: Iterable[str], also: Collection[str] = ()
-    ) -> list[Application]:
-        """The applications that depend on any of these, and those with the keys `also`, in their order."""
-        found = {place for place, one in enumerate(self._applications) if one.key in also} if also else set[int]()
-        found.update(*(self._concerns.get(one, ()) for one in concerns))
-        found.update(*(self._namespaces.get(one, ()) for one in namespaces))
-        found.update(*(self._pools.get(one, ()) for one in pools))
-        return [self._applications[place] for place in sorted(found)]
-
-
-def _concerns_of(application: Application) -> Iterator[Concern]:
-    namespace = application.namespace
-    yield routing_port(application).resource.plural, namespace, application.route.name
-    yield SERVICES.plural, namespace, application.capacity.service
-    for unit in application.units:
-        yield SERVICES.plural, namespace, unit.backend.service
-        yield DEPLOYMENTS.plural, namespace, unit.deployment
-        if unit.scaled_object:
-            yield SCALED_OBJECTS.plural, namespace, unit.scaled_object
 
 
 class ClusterView:
@@ -219,13 +59,14 @@ class ClusterView:
     def __init__(self, clock: Clock, wake: Callable[[], None], *, window_s: float = 3600.0) -> None:
         self.lock = threading.RLock()
         self.dirty = Dirty(wake)
-        self.karpenter = KarpenterView()
-        self.workloads = WorkloadView()
+        self.room = Room()
+        self.karpenter = KarpenterView(self.room)
+        self.workloads = WorkloadView(self.room)
         self.reconciles = ReconcileView()
         self.time = ClusterClock(clock)
         self._window_s = window_s
         self._ingresses: dict[tuple[str, str], _Ingress] = {}
-        self._rewound: set[tuple[str, str | None]] = set()  # kinds and namespaces whose next list is of another past
+        self._rewound: set[tuple[str, str | None]] = set()  # names of kinds and namespaces whose next list is of another past
         self._routings: dict[tuple[str, str], tuple[Application, RoutingObservation]] = {}  # for what it was read
         self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
@@ -238,26 +79,19 @@ class ClusterView:
 
     def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
         """See `controller.signals.watch.Sink`. Only what differs from what was known marks anything."""
+        kind = KINDS[resource.name]
         with self.lock:
             self.time.delivered(max((at for at in map(_stamp, objects) if at is not None), default=None), listed=True)
-            if resource.plural == "targetgroupbindings":
-                self.workloads.bindings_listed(resource.group)
-            if (resource.plural, namespace) in self._rewound:
-                self._rewound.discard((resource.plural, namespace))
-                self._forget_versions(resource, namespace)
-            self._replace(resource, namespace, objects)
+            kind.listable(self, True)
+            if (resource.name, namespace) in self._rewound:
+                self._rewound.discard((resource.name, namespace))
+                kind.rewound(self, namespace)
+            self._replace(kind, namespace, objects)
 
     def rewound(self, resource: Resource, namespace: str | None) -> None:
         """See `controller.signals.watch.Sink`. Else the objects that are known would seem newer than those of the next list, for ever."""
         with self.lock:
-            self._rewound.add((resource.plural, namespace))
-
-    def _forget_versions(self, resource: Resource, namespace: str | None) -> None:
-        if resource.plural == "ingresses":
-            kept = {key: replace(known, version=None) for key, known in self._ingresses.items() if namespace in {None, key[0]}}
-            self._ingresses |= kept
-        elif resource.plural == "scaledobjects":
-            self.workloads.forget_versions(namespace)
+            self._rewound.add((resource.name, namespace))
 
     def forgotten(self, resource: Resource, namespace: str | None) -> None:
         """Forgets the objects of a kind, in one namespace or in all where it is None: nobody would ever say that they are gone.
@@ -265,75 +99,24 @@ class ClusterView:
         What was said in events stays said; it ages by itself. Unlike an empty list, this does not say that the kind can be listed.
         """
         with self.lock:
-            if resource.plural == "nodepools":
-                self._mark_pools(self.karpenter.pools_forgotten(self.time.now()))
-            else:
-                self._replace(resource, namespace, [])
+            self._replace(KINDS[resource.name], namespace, [])
 
-    def _replace(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
-        """Takes all objects of a kind: what is not among them is gone, but for events."""
-        now = self.time.now()
-        match resource.plural:
-            case "nodeclaims":
-                self._mark_pools(self.karpenter.claims_listed(objects, now))
-            case "nodepools":
-                self._mark_pools(self.karpenter.pools_listed(objects, now))
-            case "ec2nodeclasses" | "nodeclasses":
-                self._mark_pools(self.karpenter.classes_listed(resource.group, objects, now))
-            case "events":
-                for obj in objects:
-                    self._event(obj, now, listed=True)
-            case "ingresses":
-                self._ingresses_listed(resource, namespace, objects)
-            case _:
-                self._workloads_listed(resource, namespace, objects)
+    def absent(self, resource: Resource, namespace: str | None) -> None:
+        """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""
+        kind = KINDS[resource.name]
+        if kind.known is None:
+            return  # what was said stays said; it ages by itself
+        with self.lock:
+            self._replace(kind, namespace, [])
+            kind.listable(self, False)
+        self.dirty.mark(everything=True)  # its source is another now, for every application
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object) -> None:
         """See `controller.signals.watch.Sink`. What does not change what could be decided marks nothing."""
         with self.lock:
             if kind == "ADDED":
                 self.time.delivered(_stamp(obj))
-            now = self.time.now()
-            match resource.plural:
-                case "nodeclaims":
-                    self._mark_pools(self.karpenter.claim(kind, obj, now))
-                case "nodepools":
-                    self._mark_pools(self.karpenter.pool_changed(kind, obj, now))
-                case "ec2nodeclasses" | "nodeclasses":
-                    self._mark_pools(self.karpenter.class_changed(resource.group, kind, obj, now))
-                case "events":
-                    if kind != "DELETED":  # its time to live ran out: that resolves nothing
-                        self._event(obj, now)
-                case "ingresses":
-                    if self._ingress(kind, obj):
-                        self._mark(resource, obj)
-                case _:
-                    self._workload_changed(resource, kind, obj)
-
-    def verified(self, application: Application) -> None:
-        """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
-        self.dirty.mark((routing_port(application).resource.plural, application.namespace, application.route.name))
-
-    def _mark_pools(self, pools: Iterable[str]) -> None:
-        for pool in pools:
-            self.dirty.mark(pool=pool)
-
-    def _workload_changed(self, resource: Resource, kind: str, obj: Object) -> None:
-        if resource.plural == "pods":
-            self._pod(kind, obj)
-            return
-        services = self._services_of(resource, obj)  # that of before: a slice or binding may move to another
-        if self._workload(resource, kind, obj):
-            self._mark(resource, obj, services)
-
-    def _workloads_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
-        """Takes a complete list of one kind: what is not in it is gone."""
-        there = {(namespace_of(obj), name_of(obj)) for obj in objects}
-        for space, name in self.workloads.names(resource, namespace):
-            if (space, name) not in there:
-                self._workload_changed(resource, "DELETED", {"metadata": {"namespace": space, "name": name}})
-        for obj in objects:
-            self._workload_changed(resource, "ADDED", obj)
+            self._take(KINDS[resource.name], Change(kind, obj, self.time.now()))
 
     def wrote(self, resource: Resource, obj: Object) -> None:
         """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again.
@@ -345,120 +128,65 @@ class ClusterView:
             if known is None or known.uid == text(obj, "metadata", "uid"):
                 self.changed(resource, None, "MODIFIED", obj)
 
-    def absent(self, resource: Resource, namespace: str | None) -> None:
-        """Forgets what can no longer be seen: a kind that was removed or forbidden is as absent as one that never was there."""
-        if resource.plural == "events":
-            return  # what was said stays said; it ages by itself
-        with self.lock:
-            self.forgotten(resource, namespace)
-            if resource.plural == "targetgroupbindings":
-                self.workloads.bindings_absent(resource.group)
-        self.dirty.mark(everything=True)  # its source is another now, for every application
+    def _replace(self, kind: Kind, namespace: str | None, objects: Sequence[Object]) -> None:
+        """Takes all objects of a kind: what is not among them is gone, but for events."""
+        now = self.time.now()
+        if kind.known is not None:
+            there = {(namespace_of(obj), name_of(obj)) for obj in objects}
+            known = [key for key in kind.known(self) if namespace in {None, key[0]} and key not in there]
+            for space, name in known:
+                self._take(kind, Change("DELETED", {"metadata": {"namespace": space, "name": name}}, now, listed=True))
+        for obj in objects:
+            self._take(kind, Change("ADDED", obj, now, listed=True))
 
-    def _event(self, obj: Object, now: float, *, listed: bool = False) -> None:
-        kind = text(obj, "involvedObject", "kind")
-        if kind == "Ingress":
-            ingress = self.reconciles.event(obj)
-            if ingress is not None:
-                self.dirty.mark((INGRESSES.plural, *ingress))
-        elif kind == "Pod":
-            pod = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
-            pools, unplaced_at = self.workloads.pools_of_pod(*pod), self.karpenter.unplaced_at(*pod)
-            said = self.karpenter.pod_event(obj, pools, now)
-            for pool in {*said, *pools} if said else ():
-                self.dirty.mark(pool=pool)
-            if self.karpenter.unplaced_at(*pod) != unplaced_at:  # that concerns nobody else
-                self._mark_deployments(pod[0], self.workloads.deployments_of_pod(*pod))
-        else:
-            for pool in self.karpenter.event(obj, now, listed=listed):
-                self.dirty.mark(pool=pool)
+    def _take(self, kind: Kind, change: Change) -> None:
+        kind.take(self, kind, change)
+        self.room.fit()
 
-    def _mark(self, resource: Resource, obj: Object, services: frozenset[str] = frozenset()) -> None:
-        """Notes a change of a workload or an Ingress, for the applications that name it."""
-        namespace = namespace_of(obj)
-        if not namespace:
-            return
-        if resource.plural in _OF_SERVICES:
-            names = services | self._services_of(resource, obj)
-            self.dirty.mark(*((SERVICES.plural, namespace, name) for name in names))
-        else:
-            self.dirty.mark((resource.plural, namespace, name_of(obj)))
+    def verified(self, application: Application) -> None:
+        """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
+        self.dirty.mark((routing_port(application).resource.plural, application.namespace, application.route.name))
 
-    def _services_of(self, resource: Resource, obj: Object) -> frozenset[str]:
-        """The Services that a slice or binding is known to belong to."""
-        if resource.plural not in _OF_SERVICES:
-            return frozenset()
-        return frozenset({self.workloads.service_of(resource, namespace_of(obj), name_of(obj))} - {""})
+    def mark_pools(self, pools: Iterable[str]) -> None:
+        """Notes a change of NodePools."""
+        for pool in pools:
+            self.dirty.mark(pool=pool)
 
-    def _pod(self, kind: str, obj: Object) -> None:
-        """Takes a pod. Which Deployments it may be of is asked before and after: it may have got other labels."""
-        namespace, name = namespace_of(obj), name_of(obj)
-        before = self.workloads.deployments_of_pod(namespace, name)
-        if not self.workloads.pod(kind, obj):
-            return
-        if self.workloads.waits(namespace, name):
-            pools = self.workloads.pools_of_pod(namespace, name)
-            self._mark_pools(self.karpenter.pod_known(namespace, name, pools, self.time.now()))
-        else:
-            self.karpenter.pod_gone(namespace, name)
-        self._mark_deployments(namespace, {*before, *self.workloads.deployments_of_pod(namespace, name)})
+    def mark(self, resource: Resource, namespace: str, names: Iterable[str]) -> None:
+        """Notes a change of objects, for the applications that name them."""
+        self.dirty.mark(*((resource.plural, namespace, name) for name in names if namespace))
 
-    def _mark_deployments(self, namespace: str, deployments: Collection[str]) -> None:
+    def mark_deployments(self, namespace: str, deployments: Collection[str]) -> None:
         """Notes a change of a pod that may be of one of these Deployments."""
         if "" in deployments:
             self.dirty.mark(namespace=namespace)  # nobody owns it: whose it is depends on every unit of the namespace
         else:
-            self.dirty.mark(*((DEPLOYMENTS.plural, namespace, one) for one in deployments))
+            self.mark(DEPLOYMENTS, namespace, deployments)
 
-    def _ingress(self, kind: str, obj: Object) -> bool:
-        """Takes an Ingress, and says whether it is another now."""
+    def ingresses(self) -> Collection[Key]:
+        """Namespaces and names of the Ingresses that exist."""
+        return self._ingresses
+
+    def take_ingress(self, kind: str, obj: Object) -> bool:
+        """Takes an Ingress, and says whether it is another now. Nothing replaces it by an earlier state of itself: our own write."""
         key = (namespace_of(obj), name_of(obj))
         known = self._ingresses.get(key)
-        if kind == "DELETED":
-            if known is None or _older(obj, known):
-                return False
-            self._set_ingress(key, None)
-            return True
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
-        if _older(obj, known) or (kind == "MODIFIED" and known is None):
+        if _older(obj, known) or (kind != "ADDED" and known is None):
             return False
-        new = _Ingress.of(obj)
+        new = None if kind == "DELETED" else _Ingress.of(obj)
         if new == known:
             return False
-        self._set_ingress(key, new)
-        return True
-
-    def _set_ingress(self, key: tuple[str, str], new: _Ingress | None) -> None:
-        """Replaces an Ingress, or removes it, and drops what was read of it."""
-        self._routings.pop(key, None)
+        self._routings.pop(key, None)  # it was read of the one before
         if new is None:
             del self._ingresses[key]
         else:
             self._ingresses[key] = new
+        return True
 
-    def _ingresses_listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object]) -> None:
-        """Replaces the Ingresses, but none by an earlier state of itself: a list may have been read before our own write."""
-        there = {(namespace_of(obj), name_of(obj)) for obj in objects}
-        for space, name in [key for key in self._ingresses if (namespace is None or key[0] == namespace) and key not in there]:
-            self._set_ingress((space, name), None)
-            self.dirty.mark((resource.plural, space, name))
-        for obj in objects:
-            if self._ingress("ADDED", obj):
-                self._mark(resource, obj)
-
-    def _workload(self, resource: Resource, kind: str, obj: Object) -> bool:
-        match resource.plural:
-            case "deployments":
-                return self.workloads.deployment(kind, obj)
-            case "endpointslices":
-                return self.workloads.endpoint_slice(kind, obj)
-            case "services":
-                return self.workloads.service(kind, obj)
-            case "scaledobjects":
-                return self.workloads.scaled_object(kind, obj)
-            case "targetgroupbindings":
-                return self.workloads.binding(resource.group, kind, obj)
-        return False
+    def forget_ingress_versions(self, namespace: str | None) -> None:
+        """Lets the next state of each Ingress of a namespace replace the one that is known, whatever its version."""
+        self._ingresses |= {key: replace(known, version=None) for key, known in self._ingresses.items() if namespace in {None, key[0]}}
 
     # --- what is read ---
 
@@ -546,139 +274,222 @@ def _older(obj: Object, known: _Ingress | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One list or watch. `namespace` is None for all namespaces."""
+class Change:
+    """An object as it was delivered.
+
+    Attributes:
+        kind: ADDED, MODIFIED or DELETED.
+        obj: The object; of one that is missing in a list, its namespace and name alone.
+        now: By the cluster's clock, seconds since the Unix epoch.
+        listed: Whether a list said it: then it has been so for a while.
+    """
+
+    kind: str
+    obj: Object
+    now: float
+    listed: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return namespace_of(self.obj), name_of(self.obj)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A source of signals that several kinds make up.
+
+    Attributes:
+        name: Of the source.
+        required: Nothing is decided without it.
+        either: Many clusters lack some of its kinds, and any one suffices: they have the kind of a controller of their own, that of EKS
+            Auto Mode, or both. Discovery is asked first, once for all namespaces.
+    """
+
+    name: str
+    required: bool = False
+    either: bool = False
+
+
+_Take = Callable[["ClusterView", "Kind", Change], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A row of the table of what is watched. What is polled has a table in `controller.signals.external`.
+
+    Attributes:
+        resource: The kind of object.
+        group: The source that it is part of: as fresh as its stalest watch.
+        take: Puts one change into the view, and marks the applications that it concerns. The view's lock is held.
+        known: Namespace and name of each object in the view: what is missing in a list is gone. None: a list takes nothing back.
+        queries: What is selected, each in a watch of its own, in the namespaces of the applications.
+        at_home: Likewise, in `EVENT_NAMESPACE` alone.
+        listable: Takes whether the kind can be listed.
+        rewound: Takes that versions have begun anew, in a namespace or in all: the server was restored from a backup.
+        bookmarks: The server sends bookmarks: without any for a while, the connection is dead.
+    """
 
     resource: Resource
-    namespace: str | None
-    query: Query = ()
+    group: Group
+    take: _Take
+    known: Callable[[ClusterView], Iterable[Key]] | None
+    queries: tuple[Query, ...] = ((),)
+    at_home: tuple[Query, ...] = ()
+    listable: Callable[[ClusterView, bool], None] = lambda _view, _known: None
+    rewound: Callable[[ClusterView, str | None], None] = lambda _view, _namespace: None
+    bookmarks: bool = True
 
 
-def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> list[Wanted]:
-    """Everything that must be listed or watched for these applications.
-
-    Pods come before events: an event about a pod is understood by the pod.
-    """
-    namespaces: list[str | None] = [None] if cluster_wide else [*sorted({one.namespace for one in applications})]
-    wanted = [Wanted(resource, None) for resource in (NODE_CLAIMS, NODE_POOLS, NODE_CLASSES, AUTO_NODE_CLASSES)]
-    for namespace in namespaces:
-        kinds = (
-            PODS, DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, SERVICES, SCALED_OBJECTS, TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS,
-        )  # fmt: skip
-        wanted += [Wanted(resource, namespace) for resource in kinds]
-        wanted += [Wanted(EVENTS, namespace, query) for query in (_POD_EVENTS, _INGRESS_EVENTS)]
-    wanted += [Wanted(EVENTS, EVENT_NAMESPACE, query) for query in _CLUSTER_EVENTS]
-    return wanted
+def _node_claim(view: ClusterView, _: Kind, change: Change) -> None:
+    view.mark_pools(view.karpenter.claim(change.kind, change.obj, change.now, listed=change.listed))
 
 
-def sources_of(health: Iterable[WatchHealth], application: Application, budget_s: float) -> tuple[Source, ...]:
-    """The sources of signals that one application depends on.
+def _node_pool(view: ClusterView, _: Kind, change: Change) -> None:
+    view.mark_pools(view.karpenter.pool_changed(change.kind, change.obj, change.now))
 
-    Args:
-        health: Of all watches.
-        application: Which.
-        budget_s: How old the last word of a watch may be, seconds.
-    """
-    mine: dict[str, list[WatchHealth]] = {}
-    for one in health:
-        if one.namespace is None or one.namespace == application.namespace or (one.namespace, one.resource) == _CLUSTER_EVENTS_OF:
-            mine.setdefault(one.resource, []).append(one)
-    return tuple(
-        source_of(
-            name, _behind(name, [one for resource in resources for one in mine.get(resource, ())]), required=required, budget_s=budget_s
-        )
-        for name, required, resources in _SOURCES
+
+def _node_class(view: ClusterView, kind: Kind, change: Change) -> None:
+    view.mark_pools(view.karpenter.class_changed(kind.resource.group, change.kind, change.obj, change.now))
+
+
+def _pod(view: ClusterView, _: Kind, change: Change) -> None:
+    """Takes a pod. Which Deployments it may be of is asked before and after: it may have got other labels."""
+    namespace, name = change.key
+    before = view.workloads.deployments_of_pod(namespace, name)
+    changed, pod = view.workloads.pod(change.kind, change.obj), view.workloads.waiting(namespace, name)
+    if pod is None:
+        view.karpenter.pod_gone(namespace, name)
+    if not changed:
+        return
+    if pod is not None:
+        view.mark_pools(view.karpenter.pod_known(namespace, name, pod.pools, change.now))
+    view.mark_deployments(namespace, {*before, *view.workloads.deployments_of_pod(namespace, name)})
+
+
+def _event(view: ClusterView, _: Kind, change: Change) -> None:
+    obj, kind = change.obj, text(change.obj, "involvedObject", "kind")
+    if change.kind == "DELETED":
+        return  # its time to live ran out: that resolves nothing
+    if kind == "Ingress":
+        ingress = view.reconciles.event(obj)
+        if ingress is not None:
+            view.dirty.mark((INGRESSES.plural, *ingress))
+    elif kind == "Pod":
+        name = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
+        pod, unplaced_at = view.workloads.waiting(*name), view.karpenter.unplaced_at(*name)
+        own = pod.pools if pod is not None else ()
+        said = view.karpenter.pod_event(obj, own, change.now, waits=pod is not None)
+        view.mark_pools({*said, *own} if said else ())
+        if view.karpenter.unplaced_at(*name) != unplaced_at:  # that concerns nobody else
+            view.mark_deployments(name[0], view.workloads.deployments_of_pod(*name))
+    else:
+        view.mark_pools(view.karpenter.event(obj, change.now, listed=change.listed))
+
+
+def _ingress(view: ClusterView, kind: Kind, change: Change) -> None:
+    if view.take_ingress(change.kind, change.obj):
+        view.mark(kind.resource, change.key[0], change.key[1:])
+
+
+def _workload(put: Callable[[WorkloadView, str, Object], bool]) -> _Take:
+    """Takes what applications name themselves."""
+
+    def take(view: ClusterView, kind: Kind, change: Change) -> None:
+        if put(view.workloads, change.kind, change.obj):
+            view.mark(kind.resource, change.key[0], change.key[1:])
+
+    return take
+
+
+def _of_service(put: Callable[[WorkloadView, str, Object], bool], service: Callable[[WorkloadView, str, str], str]) -> _Take:
+    """Takes what belongs to a Service, which applications name. A slice or binding may move to another: that of before is marked, too."""
+
+    def take(view: ClusterView, _: Kind, change: Change) -> None:
+        before = service(view.workloads, *change.key)
+        if put(view.workloads, change.kind, change.obj):
+            view.mark(SERVICES, change.key[0], {before, service(view.workloads, *change.key)} - {""})
+
+    return take
+
+
+def _binding(resource: Resource, group: Group) -> Kind:
+    """EKS Auto Mode has a TargetGroupBinding of its own API group."""
+    api = resource.group
+    return Kind(
+        resource,
+        group,
+        _of_service(
+            lambda workloads, kind, obj: workloads.binding(api, kind, obj),
+            lambda workloads, namespace, name: workloads.service_of_binding(api, namespace, name),
+        ),
+        lambda view: view.workloads.bindings_of(api),
+        listable=lambda view, known: view.workloads.bindings_listable(api, known=known),
     )
 
 
-def _behind(source: str, watches: list[WatchHealth]) -> list[WatchHealth]:
-    """The watches that a source needs: where one kind suffices, those of the kinds that are served, as far as any is."""
-    served = [one for one in watches if one.served or not one.absent]
-    return served or watches if source in _EITHER else watches
+def _class(resource: Resource, group: Group) -> Kind:
+    return Kind(resource, group, _node_class, lambda view: [("", name) for name in view.karpenter.classes(resource.group)])
 
 
-class Watches:
-    """The one set of watches.
+_KARPENTER, _WORKLOADS = Group("karpenter", required=True), Group("workloads", required=True)
+_BINDINGS, _CLASSES = Group("target-group-bindings", either=True), Group("node-classes", either=True)
 
-    Args:
-        session: Connection to the API server.
-        view: Where changes go.
-        clock: For freshness.
-        cluster_wide: One watch a kind over all namespaces, instead of one a kind and namespace.
-        timeout_s: See `Watch`.
-        idle_s: See `Watch`.
-    """
-
-    def __init__(
-        self, session: KubeSession, view: ClusterView, clock: Clock, *, cluster_wide: bool, timeout_s: int = 300, idle_s: float = 90.0
-    ) -> None:
-        self._session, self._view, self._clock = session, view, clock
-        self._cluster_wide, self._timeout_s, self._idle_s = cluster_wide, timeout_s, idle_s
-        self._lock = threading.Lock()
-        self._watches: dict[Wanted, Watch] = {}
-        self._discovery = Discovery(session, clock)
-        self._turns = ListTurns(LISTS)
-
-    def ensure(self, applications: Iterable[Application]) -> None:
-        """Starts the watches that these applications need and stops those that nobody needs any more."""
-        wanted = wanted_lists(applications, cluster_wide=self._cluster_wide)
-        needed = frozenset(wanted)
-        with self._lock:
-            for one in [one for one in self._watches if one not in needed]:
-                self._watches.pop(one).stop()
-                if one.namespace is not None:
-                    self._view.forgotten(one.resource, one.namespace)
-            for one in wanted:
-                if one not in self._watches:
-                    self._watches[one] = self._start(one)
-
-    def _start(self, wanted: Wanted) -> Watch:
-        # The server sends no bookmarks for events. It is to end a watch of them in order before the connection seems dead.
-        quiet = wanted.resource is EVENTS
-        watch = Watch(
-            self._session,
-            wanted.resource,
-            wanted.namespace,
-            self._view,
-            self._clock,
-            query=wanted.query,
-            timeout_s=max(1, int(self._idle_s * _EVENTS_SHARE)) if quiet else self._timeout_s,
-            idle_s=self._idle_s,
-            absent=self._view.absent,
-            slimmed=True,
-            discovery=self._discovery if wanted.resource in SELDOM else None,
-            recovered=self._recovered,
-            turns=self._turns,
-        )
-        watch.start()
-        return watch
-
-    def _recovered(self) -> None:
-        """A source is fresh that was not: decisions that held for want of it are made anew, although no object differs."""
-        self._view.dirty.mark(everything=True)
-
-    def stop(self) -> None:
-        """Stops all of them."""
-        with self._lock:
-            for watch in self._watches.values():
-                watch.stop()
-
-    def health(self) -> list[WatchHealth]:
-        """How each is doing."""
-        with self._lock:
-            return [watch.health() for watch in self._watches.values()]
-
-
-def source_of(name: str, watches: list[WatchHealth], *, required: bool, budget_s: float) -> Source:
-    """One source from the watches behind it: as fresh as its stalest, absent if any of them is."""
-    last = [one.last_ok for one in watches if not one.absent]
-    known = [at for at in last if at is not None]
-    absent = [one for one in watches if one.absent]
-    return Source(
-        name=name,
-        required=required,
-        last_ok=min(known) if known and len(known) == len(last) else None,
-        budget_s=budget_s,
-        absent=bool(absent),
-        problem="; ".join(dict.fromkeys(one.problem for one in watches if one.problem))[:300],
+# The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
+_SELECTED: Final = (
+    # Karpenter has another name in EKS Auto Mode; kube-scheduler says the same of every pod that waits, many times over.
+    (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),),
+    (("fieldSelector", "involvedObject.kind=Ingress"),),
+)
+_SELECTED_AT_HOME: Final = tuple(
+    (("fieldSelector", f"involvedObject.kind={kind},reason={reason}"),)
+    for kind, reason in (
+        ("NodeClaim", "InsufficientCapacityError"),
+        ("NodeClaim", "DisruptionLaunching"),
+        ("NodePool", "NoCompatibleInstanceTypes"),
     )
+)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.resource.name: kind
+    for kind in (
+        Kind(NODE_CLAIMS, _KARPENTER, _node_claim, lambda view: [("", name) for name in view.karpenter.claims()]),
+        Kind(
+            NODE_POOLS,
+            _KARPENTER,
+            _node_pool,
+            lambda view: [("", name) for name in view.karpenter.pools()],
+            listable=lambda view, known: view.karpenter.pools_listable(known=known),
+        ),
+        _class(NODE_CLASSES, _CLASSES),
+        _class(AUTO_NODE_CLASSES, _CLASSES),
+        Kind(PODS, _WORKLOADS, _pod, lambda view: view.workloads.pods()),
+        Kind(DEPLOYMENTS, _WORKLOADS, _workload(WorkloadView.deployment), lambda view: view.workloads.deployments),
+        Kind(
+            ENDPOINT_SLICES,
+            _WORKLOADS,
+            _of_service(WorkloadView.endpoint_slice, WorkloadView.service_of_slice),
+            lambda view: view.workloads.slice_services,
+        ),
+        Kind(
+            INGRESSES,
+            Group("ingress", required=True),
+            _ingress,
+            lambda view: view.ingresses(),
+            rewound=lambda view, namespace: view.forget_ingress_versions(namespace),
+        ),
+        Kind(SERVICES, Group("services"), _workload(WorkloadView.service), lambda view: view.workloads.services),
+        Kind(
+            SCALED_OBJECTS,
+            Group("keda"),
+            _workload(WorkloadView.scaled_object),
+            lambda view: view.workloads.scalers,
+            rewound=lambda view, namespace: view.workloads.forget_versions(namespace),
+        ),
+        _binding(TARGET_GROUP_BINDINGS, _BINDINGS),
+        _binding(AUTO_TARGET_GROUP_BINDINGS, _BINDINGS),
+        # After the pods: an event about a pod is understood by the pod.
+        Kind(EVENTS, _KARPENTER, _event, None, _SELECTED, _SELECTED_AT_HOME, bookmarks=False),
+    )
+}
+"""What is watched, in the order in which it is listed. A new signal is a row here, a parser, and a field of the snapshot."""

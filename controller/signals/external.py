@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,8 +20,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest
 from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
-from controller.signals.prices import FirstKnown, Quotes
-from controller.signals.snapshots import Capacity, ExternalSignals, Metrics, Offerings
+from controller.signals.snapshots import ExternalSignals
 
 LANES: Final = 4
 """Applications that are verified at the same time. A call takes about 0.2 s: one after the other could not make more than 5 a second."""
@@ -29,38 +28,30 @@ LANES: Final = 4
 log = structlog.get_logger(__name__)
 
 
-class MetricsPoller(Metrics, Protocol):
-    """A poller of demand, latency and errors."""
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A row of the table of what is polled. What is watched has a table in `controller.signals.cluster`.
 
-    def poll(self, applications: Iterable[Application], load_balancers: Mapping[str, str]) -> None:
-        """Polls what is due; never raises."""
+    Attributes:
+        name: Of the job.
+        every_s: How often it is asked for what is due, seconds.
+        poll: Asks for what is due for these applications; never raises.
+        source: How fresh the values of an application are.
+    """
 
-    def source(self, application: str = "") -> Source:
-        """How fresh the values of an application are; "": of anything."""
+    name: str
+    every_s: float
+    poll: Callable[[Sequence[Application]], None]
+    source: Callable[[Application], Source]
 
-
-class CapacityPoller(Capacity, Protocol):
-    """A poller of what EC2 reports on capacity."""
-
-    def poll(self, units: Iterable[Unit]) -> None:
-        """Polls what is due; never raises."""
-
-    def source(self) -> Source:
-        """How fresh the values are."""
-
-
-class OfferingsPoller(Offerings, Quotes, Protocol):
-    """A poller of what Karpenter holds for unavailable, and of its prices."""
-
-    def poll(self) -> None:
-        """Polls once; never raises."""
-
-    def source(self) -> Source:
-        """How fresh the values are."""
+    @staticmethod
+    def of_units(name: str, every_s: float, poller: UnitsPoller) -> Poll:
+        """The row of what is asked of deployment units."""
+        return Poll(name, every_s, lambda chosen: poller.poll([unit for one in chosen for unit in one.units]), lambda _: poller.source())
 
 
-class PricesPoller(Quotes, Protocol):
-    """A poller of AWS's price list."""
+class UnitsPoller(Protocol):
+    """A poller of what is known of the units of all applications together."""
 
     def poll(self, units: Iterable[Unit]) -> None:
         """Polls what is due; never raises."""
@@ -167,10 +158,8 @@ class ExternalSources:
     Args:
         view: The view of the cluster, for what must be verified.
         verifier: Checks the load balancer; None: no checks.
-        metrics: Polls CloudWatch; None: no polls.
-        capacity: Polls EC2; None: no polls.
-        offerings: Polls Karpenter's metrics; None: no polls.
-        price_list: Polls AWS's price list; None: no polls. Karpenter's prices come first: they are also of spot instances.
+        signals: What the pollers hold; the verification of an application is added.
+        polls: The pollers, a row each.
         stop: Ends a round of checks early when set.
         before: Called before each check of a load balancer; may wait for a bounded time.
     """
@@ -180,18 +169,14 @@ class ExternalSources:
         view: ClusterView,
         *,
         verifier: Verifier | None,
-        metrics: MetricsPoller | None,
-        capacity: CapacityPoller | None,
-        offerings: OfferingsPoller | None = None,
-        price_list: PricesPoller | None = None,
+        signals: ExternalSignals | None = None,
+        polls: Iterable[Poll] = (),
         stop: threading.Event | None = None,
         before: Callable[[], None] = lambda: None,
     ) -> None:
         self._stop, self._before = stop or threading.Event(), before
-        self._view, self._verifier, self._metrics, self._capacity = view, verifier, metrics, capacity
-        self._offerings, self._price_list = offerings, price_list
-        sources = tuple[Quotes, ...](one for one in (offerings, price_list) if one is not None)
-        self._prices = FirstKnown(sources) if sources else None
+        self._view, self._verifier, self._signals = view, verifier, signals or ExternalSignals()
+        self.polls = {one.name: one for one in polls}
         self._lock = threading.Lock()
         self._verifications: dict[str, Verification] = {}
         self._asked: dict[str, _Asked] = {}
@@ -323,14 +308,13 @@ class ExternalSources:
         """How the calls that verifications need compare with the budget; None where nothing is verified."""
         return self._verifier.load() if self._verifier is not None else None
 
-    def poll_metrics(self, applications: Iterable[Application]) -> None:
-        """Polls CloudWatch for what is due."""
+    def poll(self, name: str, applications: Iterable[Application]) -> None:
+        """Asks one source for what is due."""
         applications = list(applications)
-        if self._metrics is not None:
-            with on_behalf_of(*(one.key for one in applications)):
-                self._metrics.poll(applications, self._dimensions(applications))
+        with on_behalf_of(*(one.key for one in applications)):
+            self.polls[name].poll(applications)
 
-    def _dimensions(self, applications: Iterable[Application]) -> Mapping[str, str]:
+    def dimensions(self, applications: Iterable[Application]) -> Mapping[str, str]:
         """CloudWatch's ``LoadBalancer`` dimension of each application, as far as known."""
         if self._verifier is None:
             return {}
@@ -341,32 +325,12 @@ class ExternalSources:
         obj = self._view.routing_object(application.namespace, application.route.name)
         return () if obj is None else routing_port(application).asked(application, obj).hostnames
 
-    def poll_capacity(self, applications: Iterable[Application]) -> None:
-        """Polls EC2 for what is due."""
-        applications = list(applications)
-        if self._capacity is not None:
-            with on_behalf_of(*(one.key for one in applications)):
-                self._capacity.poll([unit for application in applications for unit in application.units])
-
-    def poll_offerings(self) -> None:
-        """Polls Karpenter's metrics."""
-        if self._offerings is not None:
-            self._offerings.poll()
-
-    def poll_prices(self, applications: Iterable[Application]) -> None:
-        """Polls AWS's price list for what is due."""
-        applications = list(applications)
-        if self._price_list is not None:
-            with on_behalf_of(*(one.key for one in applications)):
-                self._price_list.poll([unit for application in applications for unit in application.units])
-
     def of(self, application: Application) -> ExternalSignals:
         """The last values for one application."""
         with self._lock:
             verification = self._verifications.get(application.key) if self._verifier is not None else _NOT_ASKED
-        return ExternalSignals(self._metrics, self._capacity, verification, self._asked_within_s, self._offerings, self._prices)
+        return replace(self._signals, verification=verification, asked_within_s=self._asked_within_s)
 
     def sources(self, application: Application) -> tuple[Source, ...]:
         """How fresh each source is for one application."""
-        metrics = (self._metrics.source(application.key),) if self._metrics is not None else ()
-        return (*metrics, *(one.source() for one in (self._capacity, self._offerings, self._price_list) if one is not None))
+        return tuple(one.source(application) for one in self.polls.values())

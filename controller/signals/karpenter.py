@@ -6,8 +6,8 @@ server keeps events. An event and its NodeClaim arrive in either order; therefor
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -32,7 +32,8 @@ from controller.signals.classify import (
     unavailable_pools,
 )
 from controller.signals.instance_labels import InstanceFilter
-from controller.signals.launchable import Room, Terms
+from controller.signals.launchable import Room as NodeRoom
+from controller.signals.launchable import Terms
 from controller.signals.node_claims import (
     RETENTION_S,
     Claim,
@@ -47,19 +48,25 @@ from controller.signals.node_claims import (
 )
 from controller.signals.node_pools import Pool, fell, read_pool, room_of, takes
 from controller.signals.refusals import not_ended, summed_up
+from controller.signals.room import Bounded, Room
 
 COMPONENTS: Final = frozenset({"karpenter", "eks-auto-mode/compute"})
 """The names under which Karpenter reports events: one's own installation, and that of EKS Auto Mode (docs/research/auto-mode.md)."""
 
+_REPLACED: Final = "DisruptionLaunching"
+_BLOCKED: Final = "NoCompatibleInstanceTypes"
+_LIMITED: Final = "FailedScheduling"
 _REPLACEMENT_TTL_S: Final = 900.0
 _LIMIT_SAID_S: Final = 600.0  # Karpenter says it of each pod that waits at least once in five minutes
-_MAX_CLAIMS: Final = 20_000
-_MAX_FAILURES: Final = 5_000
+_MAX_CHANGES: Final = 5_000  # names of NodePools of which something changed: far more than a cluster has
 _MAX_TYPES: Final = 1_000  # more than EC2 has
-_MAX_MARKS: Final = 1_000  # far more than NodePools, or than consolidation launches in an hour
-_MAX_PODS: Final = 10_000  # that wait and of which Karpenter said something
-_MAX_EARLY: Final = 1024
+_MAX_CLASSES: Final = 1_000
+_MAX_NAME: Final = 253  # characters of a name in Kubernetes
+_MAX_EARLY: Final = 8  # the newest statements that are kept of a pod before it is seen
+_MAX_NAMED: Final = 1_000  # NodePools that are kept of one pod
+_MAX_UNSEEN: Final = 32  # NodePools that one statement names and that were not seen: they may have been created a moment ago
 _ANYWHERE: Final = ""  # is no name of a NodePool
+_Pod = tuple[str, str]  # namespace and name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,28 @@ class _RefusedClaim:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
+    """When something was last said. `then`: the limits and the use of a NodePool when Karpenter called it limited, if they were known."""
+
     stamp: float  # as the event says, even if that lies in the future
     at: float
+    then: tuple[Mapping[str, object], Mapping[str, object]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What one `FailedScheduling` event of Karpenter says of a pod: the NodePools at their limit, and those with nothing available."""
+
+    limited: tuple[str, ...]
+    lacking: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Types:
+    """The instance types that a NodePool's NodeClaims ever named, and whether any of them listed what it may be."""
+
+    names: frozenset[str] = frozenset()
+    listed: bool = False
 
 
 class _Shown(NamedTuple):
@@ -104,36 +131,41 @@ class _Read:
     refusal: Refusal
 
 
-def _mark(marks: dict[str, _Mark], name: str, stamp: float, now: float) -> bool:
-    """Keeps the newest time at which something was said of a name, and says whether it is another than before.
+def _is_news(known: _Mark | None, mark: _Mark) -> bool:
+    """Whether something was said anew: not what was said before, nor before what was said last, for a list is in no order of time."""
+    return known is None or (known.stamp != mark.stamp and mark.at >= known.at)
 
-    A time ahead of ours counts as the moment of its first sight: delivered again with the next list, it must not keep evidence alive.
-    """
-    known = marks.get(name)
-    if known is not None and (known.stamp == stamp or min(stamp, now) < known.at):
-        return False  # said before, or before what was said last: a list is in no order of time
-    marks[name] = _Mark(stamp, max(min(stamp, now), known.at if known else 0.0))
-    if len(marks) > _MAX_MARKS:
-        for old in sorted(marks, key=lambda one: marks[one].at)[: _MAX_MARKS // 10]:
-            del marks[old]
-    return True
+
+def _marked(stamp: float, now: float) -> _Mark:
+    """A time ahead of ours counts as the moment of its first sight: delivered again with the next list, it must not keep evidence alive."""
+    return _Mark(stamp, min(stamp, now))
 
 
 class KarpenterView:
-    """NodeClaims, NodePools and Karpenter's events, kept as far as decisions need them. Not thread-safe: `ClusterView` locks."""
+    """NodeClaims, NodePools and Karpenter's events, kept as far as decisions need them. Not thread-safe: `ClusterView` locks.
 
-    def __init__(self) -> None:
-        self._live: dict[str, Claim] = {}
-        self._gone: OrderedDict[str, Claim] = OrderedDict()  # tombstones, the oldest first
-        self._refused: dict[str, _RefusedClaim] = {}
+    Args:
+        room: Bounds what strangers can add to without end; `ClusterView` calls its `fit`. None: one of its own.
+    """
+
+    def __init__(self, room: Room | None = None) -> None:
+        room = room or Room()
+        of_claim: Callable[[str, Claim], str] = lambda _, claim: self._seen(claim.pool)  # noqa: E731
+        self._live: Bounded[str, Claim] = room.store(lambda claim: claim.created, of_claim, self._lost)
+        self._gone: Bounded[str, Claim] = room.store(lambda claim: claim.gone or 0.0, of_claim, self._forgotten)  # the oldest first
+        self._refused: Bounded[str, _RefusedClaim] = room.store(
+            lambda refused: refused.at, lambda claim, _: self._seen(self.pool_of(claim)), self._refusal_dropped
+        )
         self._refusals: dict[str, _Read] = {}
-        self._replacements: dict[str, _Mark] = {}
-        self._blocked: dict[str, _Mark] = {}
-        self._limited: dict[str, _Mark] = {}
-        self._early: dict[str, tuple[tuple[str, ...], float]] = {}  # by pod whose NodePools are not known: limits that were named, and when
-        # By NodePool, its limits and what it used when Karpenter last called it limited, if it was known then.
-        self._limit_then: dict[str, tuple[Mapping[str, object], Mapping[str, object]]] = {}
-        self._unavailable: dict[str, dict[str, _Mark]] = {}  # by pod (namespace/name), then by NodePool; `_ANYWHERE`: of the pod itself
+        # By what was said (the reason of an event) and of which NodePool or NodeClaim.
+        self._marks: Bounded[tuple[str, str], _Mark] = room.store(lambda mark: mark.at, lambda key, _: self._seen(self._pool_of_mark(*key)))
+        of_pod: Callable[[_Pod, object], str] = lambda pod, _: pod[0]  # noqa: E731
+        self._early: Bounded[_Pod, tuple[_Statement, ...]] = room.store(
+            lambda said: said[-1].at, of_pod
+        )  # of pods that were not seen waiting
+        # Of waiting pods, by NodePool; `_ANYWHERE`: of the pod itself.
+        self._unavailable: Bounded[_Pod, dict[str, _Mark]] = room.store(lambda marks: max(mark.at for mark in marks.values()), of_pod)
+        self._types: Bounded[str, _Types] = room.store(lambda _: 0.0, lambda pool, _: self._seen(pool))
         self._pools: dict[str, Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
         self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
@@ -144,25 +176,39 @@ class KarpenterView:
         self._refused_of: dict[str, set[str]] = {}
         self._reserved: Counter[str] = Counter()  # by NodePool, how many instances that exist run in a reservation
         self._running: dict[str, Counter[Offering]] = {}  # by NodePool, how many instances exist of each offering
-        self._types: dict[str, set[str]] = {}  # by NodePool, the types that its NodeClaims ever named
-        self._listing: set[str] = set()  # those of them of which a NodeClaim listed the types that it may be
         self._changes: dict[str, int] = {}
         self._lists = 0
         self.unparsed = 0
 
+    def _seen(self, pool: str) -> str:
+        """A NodePool as an owner of entries; "" where it does not exist."""
+        return pool if pool in self._pools else ""
+
+    def _pool_of_mark(self, said: str, name: str) -> str:
+        return self.pool_of(name) if said == _REPLACED else name
+
     def kept(self) -> dict[str, int]:
         """How many objects are kept, by kind. Of those that are gone and of events, only what later decisions need."""
-        marks = (
-            len(self._replacements) + len(self._blocked) + len(self._limited) + len(self._early) + sum(map(len, self._unavailable.values()))
-        )
         return {
             "nodeclaims": len(self._live),
             "removed nodeclaims": len(self._gone),
             "refused nodeclaims": len(self._refused),
             "nodepools": len(self._pools),
             "nodeclasses": len(self._classes),
-            "events": marks,
+            "events": len(self._marks) + len(self._early) + sum(map(len, self._unavailable.values())),
         }
+
+    def claims(self) -> Collection[str]:
+        """The names of the NodeClaims that exist."""
+        return self._live
+
+    def pools(self) -> Collection[str]:
+        """The names of the NodePools that exist."""
+        return self._pools
+
+    def classes(self, group: str) -> list[str]:
+        """The names of the node classes of one API group whose zones are known."""
+        return [name for known, name in self._classes if known == group]
 
     # --- what the watches deliver ---
 
@@ -177,15 +223,22 @@ class KarpenterView:
             return ()
         claim = read_claim(obj, now, 0 if listed else self._next())
         pool_before, shown_before = self.pool_of(name), self._shown(name, now)
-        before = self._no_longer_live(name) or self._gone.pop(name, None)
+        before = self._live.pop(name)
+        if before is not None:
+            self._count(before, -1)
+        before = before or self._gone.pop(name)
         if before is not None:
             self._unlink(before)
-            if before.uid == claim.uid or not (before.uid and claim.uid):
+            if kind == "DELETED" and listed:  # it is missing in a list, which says nothing more of it
+                claim = before
+            elif before.uid == claim.uid or not (before.uid and claim.uid):
                 claim = never_less(before, claim)
+        self._claims_of.setdefault(claim.pool, set()).add(name)
         if kind == "DELETED":
             self._bury(claim, now)
         else:
-            self._now_live(claim)
+            self._live[name] = claim
+            self._count(claim, 1)
         moved = claim.pool != pool_before
         if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
@@ -202,13 +255,14 @@ class KarpenterView:
 
     def _types_seen(self, claim: Claim) -> bool:
         """Keeps the types that a claim names, and whether that is news. The claims of a cycle leave out what EC2 has refused."""
-        known = self._types.setdefault(claim.pool, set()) if len(self._types) < _MAX_MARKS else self._types.get(claim.pool, set())
-        count, first = len(known), claim.pool in self._types and bool(claim.instance_types) and claim.pool not in self._listing
-        if count < _MAX_TYPES:
-            known.update(one for one in (*claim.instance_types, claim.launched_type) if one)
-        if first:
-            self._listing.add(claim.pool)
-        return first or len(known) > count
+        known = self._types.get(claim.pool) or _Types()
+        named = {one for one in (*claim.instance_types, claim.launched_type) if one}
+        names = known.names | named if len(known.names) < _MAX_TYPES else known.names
+        found = _Types(names, known.listed or bool(claim.instance_types))
+        if found == known:
+            return False
+        self._types[claim.pool] = found
+        return True
 
     def _shown(self, name: str, now: float) -> _Shown:
         claim, refused = self._claim(name), name in self._refused
@@ -225,47 +279,19 @@ class KarpenterView:
             claim.passing if name in self._live else "",
         )
 
-    def _now_live(self, claim: Claim) -> None:
-        self._live[claim.name] = claim
-        self._claims_of.setdefault(claim.pool, set()).add(claim.name)
+    def _count(self, claim: Claim, by: int) -> None:
+        """Counts the instance of a claim in, or out where it exists no more."""
         if is_reserved(claim):
-            self._reserved[claim.pool] += 1
-        if has_type(claim):
-            self._running.setdefault(claim.pool, Counter())[offering_of(claim)] += 1
-
-    def _no_longer_live(self, name: str) -> Claim | None:
-        """Takes a claim out of those that exist; None where it is not among them. It stays among the names of its NodePool."""
-        claim = self._live.pop(name, None)
-        if claim is not None and is_reserved(claim):
-            self._reserved[claim.pool] -= 1
+            self._reserved[claim.pool] += by
             if not self._reserved[claim.pool]:
                 del self._reserved[claim.pool]
-        if claim is not None and has_type(claim):
-            nodes = self._running[claim.pool]
-            nodes[offering_of(claim)] -= 1
+        if has_type(claim):
+            nodes = self._running.setdefault(claim.pool, Counter())
+            nodes[offering_of(claim)] += by
             if not nodes[offering_of(claim)]:
                 del nodes[offering_of(claim)]
             if not nodes:
                 del self._running[claim.pool]
-        return claim
-
-    def claims_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
-        """Takes a complete list of NodeClaims: those that are gone become tombstones.
-
-        Returns:
-            As `claim`, of all of them.
-        """
-        names = {name_of(obj) for obj in listed}
-        changed: list[str] = []
-        for name, claim in [(name, claim) for name, claim in self._live.items() if name not in names]:
-            shown = self._shown(name, now)
-            self._no_longer_live(name)
-            self._bury(claim, now)
-            if self._shown(name, now) != shown:
-                changed += self._changed(self.pool_of(name))
-        for obj in listed:
-            changed += self.claim("ADDED", obj, now, listed=True)
-        return tuple(dict.fromkeys(changed))
 
     def _next(self) -> int:
         self._order += 1
@@ -283,8 +309,7 @@ class KarpenterView:
         before, bound, fewer_types = self._pool_shown(name, now), self.capacity_types(name), False
         if kind == "DELETED":
             self._pools.pop(name, None)
-            fewer_types = bool(self._types.pop(name, None))
-            self._listing.discard(name)
+            fewer_types = self._types.pop(name) is not None
         else:
             put(self._pools, name, read_pool(obj))
         if not fewer_types and self._pool_shown(name, now) == before:
@@ -299,7 +324,7 @@ class KarpenterView:
         if pool is None:
             return ()
         limit = self._limit(name, pool, now, _LIMIT_SAID_S)
-        lacking = Room(room_of(pool)).lacking(pool.instances) if pool.limits else ()
+        lacking = NodeRoom(room_of(pool)).lacking(pool.instances) if pool.limits else ()
         return pool.instances, self._zones(pool), pool.capacity_types, pool.unusable, limit, lacking
 
     def _zones(self, pool: Pool) -> tuple[str, ...]:
@@ -317,50 +342,14 @@ class KarpenterView:
         using = [name for name, pool in self._pools.items() if pool.node_class == key]
         before = {name: self._pool_shown(name, now) for name in using}
         zones = () if kind == "DELETED" else tuple(sorted({text(one, "zone") for one in items(obj, "status", "subnets")} - {""}))
-        if zones and (key in self._classes or len(self._classes) < _MAX_MARKS):
+        if zones and (key in self._classes or len(self._classes) < _MAX_CLASSES):
             self._classes[key] = zones
         else:
             self._classes.pop(key, None)
         return self._changed(*(name for name in using if self._pool_shown(name, now) != before[name]))
 
-    def classes_listed(self, group: str, listed: Sequence[Object], now: float) -> tuple[str, ...]:
-        """Takes a complete list of the node classes of one API group.
-
-        Returns:
-            As `class_changed`, of all of them.
-        """
-        names = {name_of(obj) for obj in listed}
-        gone = [{"metadata": {"name": name}} for known, name in self._classes if known == group and name not in names]
-        changed = [pool for obj in gone for pool in self.class_changed(group, "DELETED", obj, now)]
-        changed += [pool for obj in listed for pool in self.class_changed(group, "ADDED", obj, now)]
-        return tuple(dict.fromkeys(changed))
-
-    def pools_listed(self, listed: Sequence[Object], now: float) -> tuple[str, ...]:
-        """Takes a complete list of NodePools.
-
-        Returns:
-            As `pool_changed`, of all of them.
-        """
-        self._set_pools_known(known=True)
-        names = {name_of(obj) for obj in listed}
-        changed: list[str] = []
-        for name in [name for name in self._pools if name not in names]:
-            changed += self.pool_changed("DELETED", {"metadata": {"name": name}}, now)
-        for obj in listed:
-            changed += self.pool_changed("ADDED", obj, now)
-        return tuple(changed)
-
-    def pools_forgotten(self, now: float) -> tuple[str, ...]:
-        """Forgets the NodePools, because they can no longer be seen: from now on nobody knows which exist.
-
-        Returns:
-            The names of all of them.
-        """
-        changed = self.pools_listed([], now)
-        self._set_pools_known(known=False)
-        return changed
-
-    def _set_pools_known(self, *, known: bool) -> None:
+    def pools_listable(self, *, known: bool) -> None:
+        """Notes whether the NodePools can be listed. As long as they cannot, nobody knows which exist."""
         if self._pools_known is not known:
             self._pools_known = known
             self._lists += 1  # of each NodePool something else is known now, also of those that are only named somewhere
@@ -378,7 +367,7 @@ class KarpenterView:
         """
         kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
         at = event_time(obj)
-        if not name or at is None or now - at > RETENTION_S:
+        if not name or len(name) > _MAX_NAME or at is None or now - at > RETENTION_S:
             return ()
         pool = self.pool_of(name) if kind == "NodeClaim" else name
         buying: tuple[str, ...] = ()
@@ -392,86 +381,82 @@ class KarpenterView:
                 if self._refused.get(name) == known:
                     return ()  # it was in a list once more
                 buying = self._pools_buying({instance_type for instance_type, _ in refusal.offerings})
-            case "NodeClaim", "DisruptionLaunching":
-                if not _mark(self._replacements, name, at, now):
-                    return ()
+            case "NodeClaim", reason if reason == _REPLACED and self._mark(reason, name, at, now):
                 buying = self._pools_refused(name)
-            case "NodePool", "NoCompatibleInstanceTypes":
-                if not _mark(self._blocked, name, at, now):
-                    return ()
+            case "NodePool", reason if reason == _BLOCKED and self._mark(reason, name, at, now):
+                pass
             case _:
                 return ()
         self._changed(pool, *buying)
         return (pool, *buying)
 
-    def pod_event(self, obj: Object, pool_of_pod: tuple[str, ...], now: float) -> tuple[str, ...]:
-        """Takes a `FailedScheduling` event of Karpenter on a pod that is pinned to `pool_of_pod`, () where it is not or is not known.
+    def _mark(self, said: str, name: str, at: float, now: float) -> bool:
+        """Notes that something was said of a NodePool or a NodeClaim, and says whether that is news."""
+        before, mark = self._marks.get((said, name)), _marked(at, now)
+        if not _is_news(before, mark):
+            return False
+        known = self._pools.get(name) if said == _LIMITED else None
+        then = before.then if before is not None else None
+        self._marks[said, name] = replace(mark, then=then if known is None else (known.limits, known.used))
+        return True
+
+    def pod_event(self, obj: Object, own: tuple[str, ...], now: float, *, waits: bool) -> tuple[str, ...]:
+        """Takes a `FailedScheduling` event of Karpenter on a pod.
+
+        Args:
+            obj: The event.
+            own: The NodePools that the pod is pinned to; () for any.
+            now: Seconds since the Unix epoch.
+            waits: Whether the pod is known to wait for a node. Pods and events are two watches: what is said of a pod that was not seen is
+                kept until it is, see `pod_known`.
 
         Returns:
             The NodePools that it newly calls at their limit, or without anything available for the pod. Karpenter checks limits before it
             checks the pod's requirements, so the text names limited pools that have nothing to do with the pod: these are left out.
         """
-        at = event_time(obj)
-        if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None:
+        pod, at = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name")), event_time(obj)
+        if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None or len(pod[1]) > _MAX_NAME:
             return ()
-        pod = f"{text(obj, 'involvedObject', 'namespace')}/{text(obj, 'involvedObject', 'name')}"
-        limited = limited_pools(text(obj, "message"))
-        if limited and not pool_of_pod:
-            self._early[pod] = (tuple(limited), at)
-            while len(self._early) > _MAX_EARLY:
-                del self._early[next(iter(self._early))]
-        own = self._at_limit([pool for pool in limited if pool in pool_of_pod], at, now)
-        lacking = [pool for pool in unavailable_pools(text(obj, "message")) if not pool_of_pod or pool in pool_of_pod]
-        new = self._lacking(pod, (_ANYWHERE, *lacking), at, now)
-        return self._changed(*own, *(pool for pool in new if pool != _ANYWHERE))
+        said = _Statement(limited_pools(text(obj, "message")), unavailable_pools(text(obj, "message")), at)
+        if waits:
+            return self._take(pod, said, own, now)
+        known = self._early.get(pod, ())
+        if said not in known:
+            self._early[pod] = tuple(sorted((*known, said), key=lambda one: one.at)[-_MAX_EARLY:])
+        return ()
 
-    def pod_known(self, namespace: str, pod: str, pools: tuple[str, ...], now: float) -> tuple[str, ...]:
-        """Takes what was said of a pod's limits before its NodePools were known: pods and events are two watches.
+    def pod_known(self, namespace: str, pod: str, own: tuple[str, ...], now: float) -> tuple[str, ...]:
+        """Takes what was said of a pod before it was seen.
 
         Returns:
-            The NodePools that are newly called at their limit.
+            As `pod_event`.
         """
-        named, at = self._early.pop(f"{namespace}/{pod}", ((), 0.0)) if pools else ((), 0.0)
-        return self._changed(*self._at_limit([pool for pool in named if pool in pools], at, now))
+        early = self._early.pop((namespace, pod), ())
+        return tuple(dict.fromkeys(pool for said in early for pool in self._take((namespace, pod), said, own, now)))
 
-    def _at_limit(self, pools: Sequence[str], at: float, now: float) -> list[str]:
-        own = [pool for pool in pools if _mark(self._limited, pool, at, now)]
-        for pool in own:
-            known = self._pools.get(pool)
-            if known is not None:
-                self._limit_then[pool] = (known.limits, known.used)
-        if len(self._limit_then) > len(self._limited):
-            self._limit_then = {pool: then for pool, then in self._limit_then.items() if pool in self._limited}
-        return own
-
-    def _lacking(self, pod: str, pools: Sequence[str], at: float, now: float) -> list[str]:
-        marks = self._unavailable.setdefault(pod, {})
-        new = [pool for pool in pools if _mark(marks, pool, at, now)]
-        if len(self._unavailable) > _MAX_PODS:
-            self._drop_oldest_pods()
-        return new
-
-    def _drop_oldest_pods(self) -> None:
-        """Drops the oldest marks of the namespace that has most of them: a large shortage of one team must not make another's forgotten."""
-        namespaces = Counter(pod.partition("/")[0] for pod in self._unavailable)
-        crowded = f"{namespaces.most_common(1)[0][0]}/"
-        newest = {pod: max(mark.at for mark in found.values()) for pod, found in self._unavailable.items() if pod.startswith(crowded)}
-        for old in sorted(newest, key=newest.__getitem__)[: max(1, len(newest) // 10)]:
-            del self._unavailable[old]
+    def _take(self, pod: _Pod, said: _Statement, own: tuple[str, ...], now: float) -> tuple[str, ...]:
+        limited = [pool for pool in said.limited if pool in own and self._mark(_LIMITED, pool, said.at, now)]
+        unseen = [pool for pool in said.lacking if pool not in self._pools][: _MAX_UNSEEN if self._pools_known else None]
+        named = (pool for pool in said.lacking if (pool in own if own else pool in self._pools or pool in unseen))
+        marks, mark = self._unavailable.get(pod, {}), _marked(said.at, now)
+        new = [pool for pool in (_ANYWHERE, *named) if _is_news(marks.get(pool), mark)]
+        if new:
+            self._unavailable[pod] = {**(marks if len(marks) < _MAX_NAMED else {}), **dict.fromkeys(new, mark)}
+        return self._changed(*limited, *(pool for pool in new if pool != _ANYWHERE))
 
     def pod_gone(self, namespace: str, pod: str) -> None:
         """Forgets what was said of a pod that waits no more."""
-        self._early.pop(f"{namespace}/{pod}", None)
-        self._unavailable.pop(f"{namespace}/{pod}", None)
+        self._early.pop((namespace, pod))
+        self._unavailable.pop((namespace, pod))
 
     def unavailable(self, namespace: str, pod: str) -> tuple[tuple[str, float], ...]:
         """The NodePools that had nothing available for a pod when Karpenter last said so, and when it said so."""
-        found = self._unavailable.get(f"{namespace}/{pod}", {})
+        found = self._unavailable.get((namespace, pod), {})
         return tuple((pool, mark.at) for pool, mark in found.items() if pool != _ANYWHERE)
 
     def unplaced_at(self, namespace: str, pod: str) -> float | None:
         """When Karpenter last found no place for a pod, None where it has not said so."""
-        mark = self._unavailable.get(f"{namespace}/{pod}", {}).get(_ANYWHERE)
+        mark = self._unavailable.get((namespace, pod), {}).get(_ANYWHERE)
         return None if mark is None else mark.at
 
     def _refuse(self, new: _RefusedClaim, pool: str) -> None:
@@ -488,12 +473,11 @@ class KarpenterView:
         self._refused_of.setdefault(pool, set()).add(claim)
         for instance_type, _ in new.refusal.offerings:
             self._naming.setdefault(instance_type, set()).add(claim)
-        if len(self._refused) > _MAX_FAILURES:  # a list is not in the order of time, so the oldest are found, many at once
-            for old in sorted(self._refused.values(), key=lambda one: one.at)[: _MAX_FAILURES // 10]:
-                del self._refused[old.claim]
-                self._refusals.pop(old.claim, None)
-                _drop(self._refused_of, self.pool_of(old.claim), old.claim)
-                self._unname(old)
+
+    def _refusal_dropped(self, claim: str, refused: _RefusedClaim) -> None:
+        self._refusals.pop(claim, None)
+        _drop(self._refused_of, self.pool_of(claim), claim)
+        self._unname(refused)
 
     def _unname(self, refused: _RefusedClaim) -> None:
         for instance_type, _ in refused.refusal.offerings:
@@ -511,21 +495,23 @@ class KarpenterView:
     def _bury(self, claim: Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
         self._gone[claim.name] = replace(claim, gone=now)
-        self._claims_of.setdefault(claim.pool, set()).add(claim.name)
-        while len(self._gone) > _MAX_CLAIMS or now - (next(iter(self._gone.values())).gone or now) > RETENTION_S:
-            self._forget(next(iter(self._gone.values())))
+        while now - (next(iter(self._gone.values())).gone or now) > RETENTION_S:
+            self._gone.drop(next(iter(self._gone)))
 
-    def _forget(self, claim: Claim) -> None:
-        """Drops a tombstone. A refusal of that claim stays; its pool can then only be read off the claim's name."""
-        del self._gone[claim.name]
+    def _lost(self, _: str, claim: Claim) -> None:
+        """Notes that a claim that exists was dropped for want of room."""
+        self._count(claim, -1)
+        self._forgotten(claim.name, claim)
+
+    def _forgotten(self, name: str, claim: Claim) -> None:
+        """Notes that nothing is kept of a claim. Its refusal stays; its pool can then only be read off the claim's name."""
         self._unlink(claim)
         if self._pools_known and claim.pool not in self._pools and claim.pool not in self._claims_of:
-            self._types.pop(claim.pool, None)  # the NodePool was deleted before its last claim, which named its types once more
-            self._listing.discard(claim.pool)
-        if claim.name in self._refused:
-            _drop(self._refused_of, claim.pool, claim.name)
-            self._refused_of.setdefault(self.pool_of(claim.name), set()).add(claim.name)
-        self._changed(claim.pool, self.pool_of(claim.name))
+            self._types.pop(claim.pool)  # the NodePool was deleted before its last claim, which named its types once more
+        if name in self._refused:
+            _drop(self._refused_of, claim.pool, name)
+            self._refused_of.setdefault(self.pool_of(name), set()).add(name)
+        self._changed(claim.pool, self.pool_of(name))
 
     def _unlink(self, claim: Claim) -> None:
         _drop(self._claims_of, claim.pool, claim.name)
@@ -533,7 +519,7 @@ class KarpenterView:
     def _changed(self, *pools: str) -> tuple[str, ...]:
         for pool in pools:
             self._changes[pool] = self._changes.get(pool, 0) + 1
-        if len(self._changes) > _MAX_CLAIMS:  # names of NodePools that are long gone, or were never there
+        if len(self._changes) > _MAX_CHANGES:  # names of NodePools that are long gone, or were never there
             self._changes.clear()
             self._lists += 1
         return pools
@@ -588,7 +574,8 @@ class KarpenterView:
         """What a NodePool may launch; anything where it is not known."""
         known = self._pools.get(pool)
         asked, room = (known.instances, room_of(known)) if known is not None else (InstanceFilter(), {})
-        return Terms(asked, Room(room), tuple(sorted(self._types.get(pool, ()))), pool in self._listing)
+        types = self._types.get(pool) or _Types()
+        return Terms(asked, NodeRoom(room), tuple(sorted(types.names)), types.listed)
 
     def running(self, pool: str) -> Mapping[Offering, int]:
         """How many instances of a NodePool exist, by type, zone and capacity type, as far as their type is known."""
@@ -613,7 +600,7 @@ class KarpenterView:
 
     def _refusal(self, refused: _RefusedClaim, pool: str) -> Refusal:
         """What an observation says of a refused claim; the same object until something else is known of it."""
-        claim, marked, message = self._claim(refused.claim), self._replacements.get(refused.claim), refused.refusal
+        claim, marked, message = self._claim(refused.claim), self._marks.get((_REPLACED, refused.claim)), refused.refusal
         known, through = self._refusals.get(refused.claim), (pool, self.capacity_types(pool))
         if known is not None and known.refused is refused and known.of is claim and known.marked is marked and known.through == through:
             return known.refusal
@@ -669,7 +656,7 @@ class KarpenterView:
 
     def _observation(self, name: str, refusals: list[Refusal], launches: list[Launch], now: float, window_s: float) -> PoolObservation:
         pool = self._pools.get(name)
-        blocked = self._blocked.get(name)
+        blocked = self._marks.get((_BLOCKED, name))
         return PoolObservation(
             name=name,
             exists=pool is not None or not self._pools_known,
@@ -714,11 +701,11 @@ class KarpenterView:
                 return shown(f"limit of {resource} reached: {used.get(resource, '0')} of {limit}")
         if pool is not None and not limits:
             return ""  # lifted since Karpenter said so
-        said = self._limited.get(name)
+        said = self._marks.get((_LIMITED, name))
         if said is None or now - said.at > min(window_s, _LIMIT_SAID_S):
             return ""
-        then = self._limit_then.get(name)
-        over = (then is not None and (limits != then[0] or fell(then[1], used))) or self._launched_after(name, said.stamp)
+        changed = said.then is not None and (limits != said.then[0] or fell(said.then[1], used))
+        over = changed or self._launched_after(name, said.stamp)
         return "" if over else "at its limit for the waiting pods, Karpenter says"
 
     def _launched_after(self, pool: str, stamp: float) -> bool:

@@ -22,6 +22,7 @@ import structlog
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
+from controller.clients.deadline import Deadline, DeadlineError, content_of
 from controller.clock import Clock
 from controller.foreign import shown
 from controller.policy.model import OFFERINGS_SOURCE, PriceSource, Source
@@ -31,7 +32,6 @@ from controller.signals.prices import KEPT_S, Quote
 GAUGE: Final = "karpenter_cloudprovider_instance_type_offering_available"
 PRICE_GAUGE: Final = "karpenter_cloudprovider_instance_type_offering_price_estimate"
 
-_CHUNK: Final = 65_536
 _MAX_SAMPLES: Final = 100_000  # of one gauge: EC2 has about 1,000 types; a region at most six zones; there are three capacity types
 _OK: Final = 200
 _ATTEMPTS: Final = 4  # of one poll: a Service has Karpenter's standby replica behind it, too, which has no such gauge
@@ -99,7 +99,7 @@ class KarpenterMetrics:
         """Scrapes once. Never raises: after an answer that cannot be used, nothing new is known."""
         try:
             found = self._asked()
-        except (UnusableError, urllib3.exceptions.HTTPError) as error:
+        except (UnusableError, urllib3.exceptions.HTTPError, DeadlineError) as error:
             problem = shown(f"{self._url}: {error}")
             log.info("karpenter_metrics.unusable", error=problem)
             with self._lock:
@@ -119,25 +119,22 @@ class KarpenterMetrics:
 
     def _scraped(self) -> str:
         """The answer's text. A server that sends a little at a time is cut off like one that sends nothing, or too much."""
-        deadline = self._clock.monotonic() + self._timeout_s
         timeout = urllib3.Timeout(total=self._timeout_s)
         headers = {"Accept": "text/plain", "Accept-Encoding": "identity", "Connection": "close"}
-        response = self._pool.request("GET", self._url, headers=headers, timeout=timeout, preload_content=False, redirect=False)
+        with Deadline(self._timeout_s):
+            response = self._pool.request("GET", self._url, headers=headers, timeout=timeout, preload_content=False, redirect=False)
+            try:
+                if response.status != _OK:
+                    raise UnusableError(f"HTTP {response.status}")
+                body = content_of(response, self._max_bytes)
+            finally:
+                response.close()
+        if len(body) > self._max_bytes:
+            raise UnusableError(f"more than {self._max_bytes} bytes")
         try:
-            if response.status != _OK:
-                raise UnusableError(f"HTTP {response.status}")
-            body = bytearray()
-            while chunk := response.read1(_CHUNK):
-                body += chunk
-                if len(body) > self._max_bytes:
-                    raise UnusableError(f"more than {self._max_bytes} bytes")
-                if self._clock.monotonic() > deadline:
-                    raise UnusableError(f"not complete after {self._timeout_s:g} s")
             return body.decode("utf-8")
         except UnicodeDecodeError as error:
             raise UnusableError("not UTF-8") from error
-        finally:
-            response.close()
 
 
 @dataclass(frozen=True, slots=True)

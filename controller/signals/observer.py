@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 
 from controller.clock import Clock
 from controller.policy.model import Application, Snapshot, Source
-from controller.signals.cluster import ClusterView, sources_of
+from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import SnapshotBuilder
 from controller.signals.waits import Waits
 from controller.signals.watch import WatchHealth
+from controller.signals.watches import sources_of
 
 
 class ClusterObserver:

@@ -8,9 +8,10 @@ from controller.clients.kube import KubeSession
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.policy.model import Application
-from controller.signals.cluster import SELDOM, ClusterView, wanted_lists
+from controller.signals.cluster import KINDS, ClusterView
 from controller.signals.discovery import Discovery
 from controller.signals.watch import WatchHealth, list_objects
+from controller.signals.watches import wanted_lists
 
 
 def observe_once(
@@ -37,7 +38,7 @@ def observe_once(
     for wanted in wanted_lists(applications, cluster_wide=cluster_wide):
         resource, namespace, name = wanted.resource, wanted.namespace, wanted.resource.name
         try:
-            if resource in SELDOM:
+            if KINDS[name].group.either:
                 discovery.require(resource)
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
         except NotFound as error:

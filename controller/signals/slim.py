@@ -170,12 +170,14 @@ class PackedList(Sequence[dict[str, Any]]):
     def __init__(self) -> None:
         self._groups: list[bytes] = []
         self._open: list[bytes] = []
+        self.size = 0  # of all but the last few, bytes
 
     def append(self, obj: Object) -> None:
         """Adds one."""
         self._open.append(pack(obj))
         if len(self._open) == _GROUP:
             self._groups.append(zlib.compress(_joined(self._open), _FAST))
+            self.size += len(self._groups[-1])
             self._open = []
 
     def __len__(self) -> int:

@@ -11,18 +11,22 @@ from typing import Final, Protocol
 
 import structlog
 
-from controller.clients.kube import KubeSession, Object, Resource
+from controller.clients.kube import LARGEST, KubeSession, Object, Resource
 from controller.clock import Clock
-from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
+from controller.errors import Forbidden, Gone, NotFound, RemoteError, TooLarge, Unavailable
 from controller.objects import behind, text, version
 from controller.signals.discovery import Discovery
 from controller.signals.list_turns import ListTurns
 from controller.signals.slim import PackedList, slim
 
 _PAGE: Final = 100  # the text of a page is held twice while its objects are decoded, one after the other
-_MAX_PAGES: Final = 1000
+_PAGE_BYTES: Final = 4 * 1024 * 1024  # of one with several objects
+_MAX_OBJECTS: Final = 100_000
+_MAX_PAGES: Final = 4_000  # pages of large objects are shorter
+_MAX_PACKED: Final = 24 * 1024 * 1024  # bytes of a list that is kept until it is complete, packed: that of 100,000 pods has 10 MB
 LISTS: Final = 2
 """Lists that are read at the same time. What all of them hold was the highest memory of the whole process."""
+_SHORTER: Final = 10  # how many times shorter the pages get
 _PAGE_TRIES: Final = 5
 """How often a page but the first is requested while the server has no time for it. Begun anew each time, a list of 5,000 pods, which has 50
 pages, took nine minutes where 8 % of the requests were turned away."""
@@ -87,8 +91,9 @@ def list_objects(
     *,
     slimmed: bool = False,
     pause: Callable[[float], bool] | None = None,
+    each: Callable[[Object], None] | None = None,
 ) -> tuple[Sequence[Object], str]:
-    """Lists all objects of one kind, page by page.
+    """Lists all objects of one kind, page by page. Where a page is too large to be read, the next ones are shorter.
 
     Args:
         session: Connection to the API server.
@@ -98,28 +103,40 @@ def list_objects(
         slimmed: Whether to keep only what the views read of each object; see `controller.signals.slim`.
         pause: Waits that many seconds before a page that was turned away is requested again, and returns whether to give up instead; None:
             the list fails with it.
+        each: Takes each object at once. None: all are returned when the list is complete.
 
     Returns:
-        The objects and the resourceVersion from which to watch.
+        The objects that `each` did not take, and the resourceVersion from which to watch.
 
     Raises:
         RemoteError: The list failed, or was incomplete.
     """
     objects: PackedList | list[Object] = PackedList() if slimmed else []
-    token, version = "", ""
+    token, version, page_size, count = "", "", _PAGE, 0
 
     def keep(obj: object) -> None:
+        nonlocal count
+        count += 1
         if isinstance(obj, dict):
-            objects.append(slim(resource.plural, obj) if slimmed else obj)
+            (each or objects.append)(slim(resource.plural, obj) if slimmed else obj)
 
     for _ in range(_MAX_PAGES):
-        parameters = [*query, ("limit", str(_PAGE))] + ([("continue", token)] if token else [])
-        read = partial(session.request, "GET", resource.path(namespace), query=parameters, each=keep)
-        page = read() if pause is None or not token else _persistent(read, pause)
+        parameters = [*query, ("limit", str(page_size))] + ([("continue", token)] if token else [])
+        most = LARGEST if page_size == 1 else _PAGE_BYTES
+        read = partial(session.request, "GET", resource.path(namespace), query=parameters, each=keep, most_bytes=most)
+        try:
+            page = read() if pause is None or not token else _persistent(read, pause)
+        except TooLarge:
+            if page_size == 1:
+                raise
+            page_size = max(1, page_size // _SHORTER)
+            continue
         version, token = text(page, "metadata", "resourceVersion"), text(page, "metadata", "continue")
         if not token:
             return objects, version
-    raise Unavailable(f"list {resource.name}: more than {_MAX_PAGES * _PAGE} objects; the rest is unknown")
+        if count >= _MAX_OBJECTS or (isinstance(objects, PackedList) and objects.size > _MAX_PACKED):
+            break
+    raise Unavailable(f"list {resource.name}: more than {_MAX_OBJECTS} objects, or too large ones; the rest is unknown")
 
 
 def _persistent(read: Callable[[], Object], pause: Callable[[float], bool]) -> Object:
@@ -160,6 +177,7 @@ class Watch:
             gone back in its versions.
         absent: Called when objects that were visible no longer are: the kind or the permission was removed.
         slimmed: See `list_objects`.
+        replaces: Whether a list replaces what was delivered before. Else each of its objects is delivered at once, and none is kept.
         recovered: Called after the first list, and after one that ends a time in which nothing was received or the kind was absent.
         discovery: Asked whether the kind is served, before the first list of a kind that many clusters lack; None: it is listed at once.
         turns: Bound the lists that are read at the same time; None: nothing does.
@@ -178,13 +196,14 @@ class Watch:
         idle_s: float = 90.0,
         absent: Callable[[Resource, str | None], None] | None = None,
         slimmed: bool = False,
+        replaces: bool = True,
         discovery: Discovery | None = None,
         recovered: Callable[[], None] | None = None,
         turns: ListTurns | None = None,
     ) -> None:
         self._session, self._resource, self._namespace = session, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
-        self._timeout_s, self._idle_s, self._absent, self._slimmed = timeout_s, idle_s, absent, slimmed
+        self._timeout_s, self._idle_s, self._absent, self._slimmed, self._replaces = timeout_s, idle_s, absent, slimmed, replaces
         self._discovery, self._recovered, self._turns = discovery, recovered, turns
         self._stop = threading.Event()
         self._lock, self._delivering = threading.Lock(), threading.Lock()
@@ -288,6 +307,7 @@ class Watch:
                 self._query,
                 slimmed=self._slimmed,
                 pause=partial(self._clock.wait, self._stop),
+                each=None if self._replaces else self._deliver,
             )
             self._deliver_list(objects, version(reached))
             del objects
@@ -302,6 +322,12 @@ class Watch:
         if self._recovered is not None and (health.last_ok is None or health.absent or silent_s > self._idle_s):
             self._recovered()
         return reached
+
+    def _deliver(self, obj: Object) -> None:
+        """Delivers an object of a list that replaces nothing."""
+        with self._delivering:
+            if not self._stop.is_set():
+                self._sink.listed(self._resource, self._namespace, [obj])
 
     def _deliver_list(self, objects: Sequence[Object], reached: int | None) -> None:
         with self._delivering:
@@ -327,7 +353,9 @@ class Watch:
             ("timeoutSeconds", str(self._timeout_s)),
         ]
         heard, start = False, self._clock.monotonic()
-        with self._session.stream(self._resource.path(self._namespace), query, idle_s=self._idle_s) as changes:
+        with self._session.stream(
+            self._resource.path(self._namespace), query, idle_s=self._idle_s, at_most_s=self._timeout_s + self._idle_s
+        ) as changes:
             self._opened()
             for change in changes:
                 if self._stop.is_set():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, Resource
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import (
@@ -40,6 +40,7 @@ from controller.routing.names import ATTRIBUTES
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.launchable import Placement, placement_of
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
+from controller.signals.room import Room
 from controller.signals.slim import BEHAVIOR, GATE_PREFIX, SCALE_IN, SCALE_OUT, pack, slim, unpack
 from controller.signals.waiting_pods import Selector, WaitingPod, WaitingPods, waiting_pod
 
@@ -92,17 +93,21 @@ class Binding:
 
 
 class WorkloadView:
-    """The workloads of the applications' namespaces. Not thread-safe: `ClusterView` locks."""
+    """The workloads of the applications' namespaces. Not thread-safe: `ClusterView` locks.
 
-    def __init__(self) -> None:
-        self._pending: dict[str, WaitingPods] = {}
-        self._deployments: dict[Key, DeploymentView] = {}
+    Args:
+        room: Bounds the waiting pods; None: one of its own.
+    """
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._pending = WaitingPods(room or Room())
+        self.deployments: dict[Key, DeploymentView] = {}
         self._names: dict[str, set[str]] = {}  # of the Deployments, by namespace
         self._slices: dict[Key, dict[str, tuple[str, ...]]] = {}  # ready endpoints by Service and slice
         self._endpoints: dict[Key, int] = {}  # ready ones by Service: read for every Service in every round of verifications
-        self._slice_services: dict[Key, str] = {}
-        self._services: dict[Key, tuple[tuple[int | str, ...], bool | None]] = {}
-        self._scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
+        self.slice_services: dict[Key, str] = {}
+        self.services: dict[Key, tuple[tuple[int | str, ...], bool | None]] = {}
+        self.scalers: dict[Key, tuple[str, bytes]] = {}  # resourceVersion, and everything else packed
         self._named_scalers: frozenset[Key] = frozenset()  # by the applications' units
         self._left_floors: dict[str, dict[str, int]] = {}  # by namespace and name: floors of ours on ScaledObjects that no unit names
         self._read_scalers: dict[Key, tuple[tuple[str, bytes], str, Scaler]] = {}  # of what and by which metric it was read
@@ -121,18 +126,11 @@ class WorkloadView:
         namespace, name = namespace_of(obj), name_of(obj)
         self._keep_gates(namespace, name, () if kind == "DELETED" else tuple(_open_gates(obj)))
         pod = None if kind == "DELETED" else waiting_pod(obj)
-        if pod is not None:
-            return self._pending.setdefault(namespace, WaitingPods()).put(pod)
-        waiting = self._pending.get(namespace)
-        changed = waiting is not None and waiting.remove(name)
-        if waiting is not None and not waiting:
-            del self._pending[namespace]
-        return changed
+        return self._pending.remove((namespace, name)) if pod is None else self._pending.put(pod)
 
-    def waits(self, namespace: str, name: str) -> bool:
-        """Whether a pod waits for a node."""
-        waiting = self._pending.get(namespace)
-        return waiting is not None and waiting.get(name) is not None
+    def waiting(self, namespace: str, name: str) -> WaitingPod | None:
+        """A pod that waits for a node; None where it does not."""
+        return self._pending.get((namespace, name))
 
     def _keep_gates(self, namespace: str, name: str, gates: tuple[tuple[str, float], ...]) -> None:
         if gates:
@@ -148,7 +146,7 @@ class WorkloadView:
             names.discard(key[1])
             if not names:  # a cluster may have thousands of namespaces a day
                 self._names.pop(key[0], None)
-            return self._deployments.pop(key, None) is not None
+            return self.deployments.pop(key, None) is not None
         self._names.setdefault(key[0], set()).add(key[1])
         template = mapping(obj, "spec", "template", "spec")
         seen = DeploymentView(
@@ -160,16 +158,16 @@ class WorkloadView:
             capacity_types=pinned_values(template, CAPACITY_LABEL),
             placement=placement_of(template),
         )
-        return put(self._deployments, key, seen)
+        return put(self.deployments, key, seen)
 
     def endpoint_slice(self, kind: str, obj: Object) -> bool:
         """Takes one EndpointSlice."""
         namespace, name = namespace_of(obj), name_of(obj)
         service = shared(text(mapping(obj, "metadata", "labels"), _SERVICE_LABEL))
-        before = self._slice_services.get((namespace, name))
+        before = self.slice_services.get((namespace, name))
         changed = False
         if before is not None and (kind == "DELETED" or before != service):
-            del self._slice_services[namespace, name]
+            del self.slice_services[namespace, name]
             slices = self._slices[namespace, before]
             del slices[name]
             if not slices:
@@ -178,7 +176,7 @@ class WorkloadView:
             changed = True
         if kind == "DELETED":
             return changed
-        self._slice_services[namespace, name] = service
+        self.slice_services[namespace, name] = service
         changed = put(self._slices.setdefault((namespace, service), {}), name, tuple(sorted(set(_ready_endpoints(obj))))) or changed
         self._count_endpoints((namespace, service))
         return changed
@@ -194,18 +192,18 @@ class WorkloadView:
         """Takes one Service: its ports, by number and by name, and whether its own annotation keeps clients on their targets."""
         key = (namespace_of(obj), name_of(obj))
         if kind == "DELETED":
-            return self._services.pop(key, None) is not None
+            return self.services.pop(key, None) is not None
         ports: list[int | str] = []
         for port in items(obj, "spec", "ports"):
             number, name = integer(port, "port"), text(port, "name")
             ports.extend(value for value in (number, name) if value)
         attributes = mapping(obj, "metadata", "annotations").get(ATTRIBUTES)
-        return put(self._services, key, (tuple(ports), keeps_clients(attributes) if isinstance(attributes, str) else None))
+        return put(self.services, key, (tuple(ports), keeps_clients(attributes) if isinstance(attributes, str) else None))
 
     def scaled_object(self, kind: str, obj: Object) -> bool:
         """Takes one ScaledObject. KEDA writes its status at every poll: that is no change."""
         key = (namespace_of(obj), name_of(obj))
-        before = self._scalers.get(key)
+        before = self.scalers.get(key)
         older = before is not None and behind(version_of(obj), version(before[0]))
         # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
         if older or (kind == "MODIFIED" and before is None):
@@ -217,16 +215,16 @@ class WorkloadView:
         self._keep_left_floor(key, only)
         self._read_scalers.pop(key, None)
         if after is None:
-            del self._scalers[key]
+            del self.scalers[key]
             return True
-        self._scalers[key] = after
+        self.scalers[key] = after
         return before is None or before[1] != after[1]
 
     def name_scalers(self, named: Iterable[Key]) -> None:
         """Notes which ScaledObjects the applications' units name."""
         self._named_scalers, self._left_floors = frozenset(named), {}
-        for key in self._scalers.keys() - self._named_scalers:
-            self._keep_left_floor(key, unpack(self._scalers[key][1]))
+        for key in self.scalers.keys() - self._named_scalers:
+            self._keep_left_floor(key, unpack(self.scalers[key][1]))
 
     def _keep_left_floor(self, key: Key, only: Object) -> None:
         """Keeps the floor of a ScaledObject that no unit names, if it is ours; `only` is empty for one that is gone."""
@@ -238,7 +236,7 @@ class WorkloadView:
 
     def forget_versions(self, namespace: str | None) -> None:
         """Lets the next state of each ScaledObject of a namespace replace the one that is known, whatever its version."""
-        self._scalers |= {key: ("", known[1]) for key, known in self._scalers.items() if namespace in {None, key[0]}}
+        self.scalers |= {key: ("", known[1]) for key, known in self.scalers.items() if namespace in {None, key[0]}}
 
     def binding(self, group: str, kind: str, obj: Object) -> bool:
         """Takes one TargetGroupBinding of one API group: EKS Auto Mode has its own."""
@@ -258,50 +256,31 @@ class WorkloadView:
         if not self._bindings[namespace]:  # as before the first: its version is that of a namespace without any
             del self._bindings[namespace], self._binding_versions[namespace]
 
-    def bindings_listed(self, group: str) -> None:
-        """Notes that one API group's TargetGroupBindings can be listed."""
-        self._groups_known.add(group)
-        self._groups_absent.discard(group)
-
-    def bindings_absent(self, group: str) -> None:
-        """Notes that one API group's TargetGroupBindings cannot be listed, or no longer."""
-        self._groups_known.discard(group)
-        self._groups_absent.add(group)
+    def bindings_listable(self, group: str, *, known: bool) -> None:
+        """Notes whether one API group's TargetGroupBindings can be listed."""
+        self._groups_known, self._groups_absent = self._groups_known - {group}, self._groups_absent - {group}
+        (self._groups_known if known else self._groups_absent).add(group)
 
     def kept(self) -> dict[str, int]:
         """How many objects are kept, by kind. Of the pods those that wait for a node or have an open readiness gate."""
         return {
-            "pods": sum(len(pods) for kept in (self._pending, self._gates) for pods in kept.values()),
-            "deployments": len(self._deployments),
-            "endpointslices": len(self._slice_services),
-            "services": len(self._services),
-            "scaledobjects": len(self._scalers),
+            "pods": len(self._pending) + sum(map(len, self._gates.values())),
+            "deployments": len(self.deployments),
+            "endpointslices": len(self.slice_services),
+            "services": len(self.services),
+            "scaledobjects": len(self.scalers),
             "targetgroupbindings": sum(map(len, self._bindings.values())),
         }
 
-    def names(self, resource: Resource, namespace: str | None) -> list[Key]:
-        """Namespace and name of what is known of a kind, in one namespace or in all where it is None: for the comparison with a list."""
-        stores: dict[str, Mapping[Key, Any]] = {
-            "deployments": self._deployments,
-            "endpointslices": self._slice_services,
-            "services": self._services,
-            "scaledobjects": self._scalers,
-        }
-        match resource.plural:
-            case "pods":
-                found = [(space, name) for kept in (self._pending, self._gates) for space, pods in kept.items() for name in pods]
-            case "targetgroupbindings":
-                found = [(space, name) for space, known in self._bindings.items() for group, name in known if group == resource.group]
-            case plural:
-                found = [*stores[plural]]
-        return [key for key in found if namespace is None or key[0] == namespace]
+    def pods(self) -> list[Key]:
+        """Namespace and name of the pods of which something is kept."""
+        return [*self._pending, *((space, name) for space, pods in self._gates.items() for name in pods)]
+
+    def bindings_of(self, group: str) -> list[Key]:
+        """Namespace and name of one API group's TargetGroupBindings."""
+        return [(space, name) for space, known in self._bindings.items() for kind, name in known if kind == group]
 
     # --- what is read ---
-
-    def pools_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
-        """The NodePools that a waiting pod is pinned to, () where it is not waiting or not pinned."""
-        pod = self._waiting(namespace, name)
-        return pod.pools if pod is not None else ()
 
     def deployments_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
         """The Deployments that a waiting pod may be of: by its ReplicaSet's name, and every one that selects it.
@@ -309,26 +288,24 @@ class WorkloadView:
         Returns:
             () where it is not waiting. "" is among them where nobody owns it: `pending` then checks more than Deployments.
         """
-        pod = self._waiting(namespace, name)
+        pod = self.waiting(namespace, name)
         if pod is None:
             return ()
-        selecting = [one for one in self._names.get(namespace, ()) if self._deployments[namespace, one].selects(pod.labels)]
+        selecting = [one for one in self._names.get(namespace, ()) if self.deployments[namespace, one].selects(pod.labels)]
         return (pod.deployment, *selecting)
 
-    def _waiting(self, namespace: str, name: str) -> WaitingPod | None:
-        waiting = self._pending.get(namespace)
-        return None if waiting is None else waiting.get(name)
+    def service_of_slice(self, namespace: str, name: str) -> str:
+        """The Service that an EndpointSlice belongs to, "" where it is not known."""
+        return self.slice_services.get((namespace, name), "")
 
-    def service_of(self, resource: Resource, namespace: str, name: str) -> str:
-        """The Service that an EndpointSlice or a TargetGroupBinding belongs to, "" where it is not known."""
-        if resource.plural == "endpointslices":
-            return self._slice_services.get((namespace, name), "")
-        known = self._bindings.get(namespace, {}).get((resource.group, name))
+    def service_of_binding(self, group: str, namespace: str, name: str) -> str:
+        """The Service that a TargetGroupBinding belongs to, "" where it is not known."""
+        known = self._bindings.get(namespace, {}).get((group, name))
         return "" if known is None else text(unpack(known), "spec", "serviceRef", "name")
 
     def deployment_of(self, namespace: str, name: str) -> DeploymentView | None:
         """One Deployment, None where it is not there."""
-        return self._deployments.get((namespace, name))
+        return self.deployments.get((namespace, name))
 
     def pending(self, application: Application, sharing: Mapping[str, int]) -> dict[str, tuple[PendingPod, ...]]:
         """The pods that wait for a node, by unit.
@@ -350,18 +327,17 @@ class WorkloadView:
 
     def _candidates(self, application: Application) -> list[WaitingPod]:
         """The waiting pods that may be the demand of one of the application's units."""
-        waiting = self._pending.get(application.namespace)
-        if waiting is None:
-            return []
         names = [unit.deployment for unit in application.units]
-        known = [self._deployments.get((application.namespace, name)) for name in names]
-        return waiting.candidates((name, one.selector if one else ()) for name, one in zip(names, known, strict=True))
+        known = [self.deployments.get((application.namespace, name)) for name in names]
+        return self._pending.candidates(
+            application.namespace, ((name, one.selector if one else ()) for name, one in zip(names, known, strict=True))
+        )
 
     def _unit_of(self, pod: WaitingPod, application: Application, sharing: Mapping[str, int]) -> Unit | None:
         """The unit whose demand a pod is: by its Deployment, else as the only one whose NodePool and instance types it asks for."""
         candidates = [unit for unit in application.units if not pod.pools or unit.node_pool in pod.pools]
         for unit in candidates:
-            deployment = self._deployments.get((application.namespace, unit.deployment))
+            deployment = self.deployments.get((application.namespace, unit.deployment))
             if deployment is not None and deployment.selector:
                 if deployment.selects(pod.labels):
                     return unit
@@ -372,7 +348,7 @@ class WorkloadView:
             for unit in candidates
             if pod.pools == (unit.node_pool,)
             and (sharing.get(unit.node_pool, 0) == 1 or (pod.types and set(pod.types) <= {unit.instance_type, *unit.instance_types}))
-            and (application.namespace, unit.deployment) not in self._deployments
+            and (application.namespace, unit.deployment) not in self.deployments
             and not pod.owner
         ]
         return alone[0] if len(alone) == 1 else None
@@ -383,12 +359,12 @@ class WorkloadView:
 
     def service_ports(self, namespace: str, service: str) -> tuple[int | str, ...] | None:
         """Ports of a Service by number and name, None where it does not exist."""
-        found = self._services.get((namespace, service))
+        found = self.services.get((namespace, service))
         return None if found is None else found[0]
 
     def keeps_clients(self, namespace: str, service: str) -> bool | None:
         """Whether a Service's annotation keeps each client on one target of its group, None where it states no attributes."""
-        found = self._services.get((namespace, service))
+        found = self.services.get((namespace, service))
         return None if found is None else found[1]
 
     @property
@@ -437,7 +413,7 @@ class WorkloadView:
     def scaler(self, namespace: str, unit: Unit) -> Scaler | None:
         """A unit's ScaledObject, None where it names none or it does not exist."""
         key = (namespace, unit.scaled_object or "")
-        obj = self._scalers.get(key) if unit.scaled_object else None
+        obj = self.scalers.get(key) if unit.scaled_object else None
         if obj is None:
             return None
         known = self._read_scalers.get(key)

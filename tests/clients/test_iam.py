@@ -163,9 +163,8 @@ def everything_on() -> Settings:
 def observe(external: ExternalSources, app: Application) -> None:
     """Runs the scheduled jobs of the service once."""
     external.verify([app])
-    external.poll_metrics([app])
-    external.poll_capacity([app])
-    external.poll_prices([app])
+    for name in ("cloudwatch", "ec2", "prices"):
+        external.poll(name, [app])
 
 
 def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -449,7 +449,7 @@ def test_a_line_that_is_no_json_ends_the_watch(line: bytes, server: Server, sess
 
 def test_a_line_without_end_does_not_fill_the_memory(server: Server, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects have a size limit, so a stream that never ends its line is closed."""
-    monkeypatch.setattr(kube, "_LINE_LIMIT", 1000)
+    monkeypatch.setattr(kube, "LARGEST", 1000)
     server.answer(200, b"x" * 2000)
     with session.stream("/x", (), idle_s=5.0) as lines, pytest.raises(Unavailable, match="longer than"):
         next(lines)

@@ -13,14 +13,14 @@ from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from controller.clients.calls import CallMeter
 from controller.clock import SystemClock
-from controller.notifiers.runbooks import _PAGES, page_of
-from controller.policy.alerts import _HELD_ALERTS
+from controller.notifiers.runbooks import Context
+from controller.policy.alert_kinds import ROWS, AlertKind, of_key
 from controller.policy.ledger import Ledger
-from controller.policy.model import Mode, ModeChange
-from controller.policy.reasons import RESTORED, Reason
+from controller.policy.model import Alert, Mode, ModeChange
+from controller.policy.reasons import CRITICAL, WARNING, Reason, Row
+from controller.ports import Message, MessageKind
 from controller.routing.conclusion import conclude
 from controller.service.application_counter import ApplicationCounter
-from controller.service.messages import _code
 from controller.service.telemetry import Telemetry
 from failover_harness.waiting import wait_for
 from tests.support.applications import NOW, memory, snapshot
@@ -117,7 +117,7 @@ def test_every_alert_has_a_runbook_a_severity_and_a_test() -> None:
 def test_every_runbook_says_what_it_is_what_to_do_and_when_it_is_over_and_is_in_use() -> None:
     """The table of contents lists each, and an alert or a message names it."""
     contents = (ROOT / "docs" / "runbooks" / "README.md").read_text()
-    used = {page for _, page in _PAGES if page} | {rule["annotations"]["runbook"] for rule in _rules()}
+    used = {row.runbook for row in ROWS.values() if row.runbook} | {rule["annotations"]["runbook"] for rule in _rules()}
     assert used | {"README"} == PAGES
     for page in PAGES - {"README"}:
         text = (ROOT / "docs" / "runbooks" / f"{page}.md").read_text()
@@ -131,28 +131,26 @@ def test_the_manifests_have_the_same_rules() -> None:
         assert path.read_text() == text, f"{path}: run `python -m tools.monitoring`"
 
 
-ALERTING: Final = (*_HELD_ALERTS, Reason.SHORTAGE_PROVEN, Reason.SLO_BREACHED, *RESTORED, Reason.ROLLED_BACK)
-KEYS: Final = (
-    "max/a", "fixed/a", "cause/a/quota", "config/a", "silent/a", "silent/counters", "unhealthy/a", "scaler/a", "unprepared", "fighting",
-    "unprepared/services", "unprepared/bindings", "blackhole", "unverified", "blocked", "contested/a", "absent/karpenter", "clocks",
-    "state-unsaved", "karpenter-metrics", "mostly-short", "unproven/a", "unjoined/a", "unusable/a", "reservation/a/b", "reservation-end/a",
-    "reserved/a", "action-failed", "left/a",
-)  # fmt: skip
+@pytest.mark.parametrize("row", [row for row in ROWS.values() if row.severity in {WARNING, CRITICAL}], ids=lambda row: row.key)
+def test_every_alert_names_a_runbook(row: Row) -> None:
+    """Also in the message about it, which has the row's reason."""
+    assert row.runbook in PAGES
+    assert Context().complete(message(row)).runbook == f"docs/runbooks/{row.runbook}.md"
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [*(str(reason) for reason in ALERTING), *(_code(key) for key in KEYS), "LeaseLost", "NotifierDead", "BudgetTooSmall", "ConfigRefused"],
-)
-def test_every_message_that_asks_for_something_names_a_runbook(reason: str) -> None:
-    """By the beginning of its reason."""
-    assert page_of(reason) in PAGES
+@pytest.mark.parametrize("name", ["refused", "reloaded", "end", "counters", "services", *(str(row) for row in AlertKind)])
+def test_a_unit_that_is_named_like_a_row_gets_the_runbook_of_its_alert(name: str) -> None:
+    """A unit named `refused` sent people to the page about refused configuration files, and one named `reloaded` to none."""
+    for row in AlertKind:
+        said = message(row, name)
+        assert said.reason == row.reason
+        assert Context().complete(said).runbook == (f"docs/runbooks/{row.runbook}.md" if row.runbook else "")
+        assert of_key(f"{row}/{name}") == (row, (name,))
 
 
-def test_messages_about_the_configuration_are_not_taken_for_an_alert_about_ec2() -> None:
-    """The key ``config/<unit>`` is of an alert about an EC2 error that a person must repair; the beginning of its code is the same."""
-    pages = [page_of(reason) for reason in ("ConfigSd21Inf2", "ConfigRefused", "ConfigReloaded")]
-    assert pages == ["capacity-is-short", "configuration-is-refused", ""]
+def message(row: Row, *subject: str) -> Message:
+    """The message about an alert of a row."""
+    return Message.about(Alert.of(row, {}, subject), MessageKind.ALERT, "title", NOW, "shop/sd21")
 
 
 def test_prometheus_reads_the_metrics_and_likes_their_names(promtool: Path) -> None:

@@ -147,6 +147,10 @@ def test_a_secret_that_is_too_short_is_refused_without_being_repeated() -> None:
         pytest.param("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2ln", MASK, id="jwt"),
         pytest.param("found token-eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJl.c2ln", f"found {MASK}", id="jwt behind a dash"),
         pytest.param("proxy http://user:p@ss@proxy:3128/x", f"proxy http://{MASK}@proxy:3128/x", id="basic-auth"),
+        pytest.param("proxy http://user:p/ss@proxy:3128/x", f"proxy http://{MASK}@proxy:3128/x", id="a slash in a password"),
+        pytest.param("Authorization: Token abcdef", f"Authorization: Token {MASK}", id="another scheme"),
+        pytest.param("x-api-key: abcdef", f"x-api-key: {MASK}", id="api-key"),
+        pytest.param("SignedHeaders=host, Signature=0123456789abcdef01", f"SignedHeaders=host, Signature={MASK}", id="sigv4"),
     ],
 )
 def test_a_text_that_matches_a_pattern_is_masked(text: str, clean: str) -> None:
@@ -173,7 +177,7 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
     [
         *("://", "a:", "bearer ", "/services/", "/services/T", "/services/TA/A", "eyJaaaaaaaa.", "eyJaaaaaaaa-", "eyJ-", "hooks.slack.com"),
         *("authorization:", "authorization: bearer ", "xoxb-", "AKIA", "aws_secret_access_key", "aws_session_token ", "k8s-aws-v1."),
-        *("X-Amz-Signature=", "a", " ", "://a", "-"),
+        *("X-Amz-Signature=", "a", " ", "://a", "://a:", "signature=", "x-api-key:", "-"),
     ],
 )
 def test_a_long_text_takes_linear_time(piece: str) -> None:

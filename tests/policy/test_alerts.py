@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.alerts import alerts
 from controller.policy.case import Case
 from controller.policy.evidence import assess
@@ -33,17 +34,21 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason, fill
 from tests.policy.support import G6, INF2, TRN1, change, launched, pods, scaler, with_scalers
-from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
+from tests.support.applications import NOW, SERVICES, alert_of, application, memory, routing, snapshot
+
+NO_CHANGE = "so the controller would not change the mode and requests would fail in a shortage"
 
 HOLD = Decision(Verb.HOLD, Mode.COST, Reason.DEMAND_MET, {}, {}, ())
 
 
-def _alerts(made: Snapshot, remembered: Memory | None = None, decision: Decision = HOLD, **judged: Any) -> tuple[Alert, ...]:
+def _alerts(
+    made: Snapshot, remembered: Memory | None = None, decision: Decision = HOLD, mode: Mode | None = Mode.COST, **judged: Any
+) -> tuple[Alert, ...]:
     """The alerts of a snapshot; `judged` changes what is proven of inf2."""
     kept, figures = remembered or memory(), Figures.of(made)
     evidence = assess(made, kept, figures.needed)
     evidence[INF2] = replace(evidence[INF2], **judged)
-    return alerts(Case(made, kept, Mode.COST, "", evidence, figures), decision)
+    return alerts(Case(made, kept, mode, "", evidence, figures), decision)
 
 
 def test_a_quiet_application_raises_none() -> None:
@@ -63,7 +68,8 @@ def test_a_quiet_application_raises_none() -> None:
 def test_clocks_that_differ_by_more_than_half_a_minute(skew: float, words: str | None) -> None:
     """People compare times of logs from two clocks, and correct the wrong one where the words name it wrongly."""
     hint = "check the time synchronization (chrony) of the node that the controller runs on"
-    expected = () if words is None else (Alert("clocks", "warning", f"{words}: {hint}"),)
+    rest = "Decisions follow the cluster's; times in logs do not match"
+    expected = () if words is None else (alert_of("clocks", "warning", f"{words}. {rest}: {hint}"),)
     assert _alerts(replace(snapshot(), clock_skew_s=skew)) == expected
 
 
@@ -72,17 +78,23 @@ def test_clocks_that_differ_by_more_than_half_a_minute(skew: float, words: str |
     [
         pytest.param(
             Source("karpenter", True, None, 180.0, absent=True, problem="no such kind"),
-            Alert("absent/karpenter", "critical", "karpenter cannot be observed, so no shortage is seen: no such kind"),
+            alert_of(
+                "absent/karpenter",
+                "critical",
+                "karpenter cannot be observed, so no shortage is seen and no failover comes: no such kind. Repair it: `failoverctl doctor` "
+                "says how",
+            ),
             id="a required source that is absent",
         ),
         pytest.param(Source("ec2", False, None, 180.0, absent=True), None, id="another one that is absent"),
         pytest.param(Source("karpenter", True, None, 180.0, problem="timeout"), None, id="a required one that does not answer now"),
         pytest.param(
             Source(OFFERINGS_SOURCE, False, NOW - 181, 180.0, problem="HTTP 404"),
-            Alert(
+            alert_of(
                 OFFERINGS_SOURCE,
                 "warning",
-                "Karpenter's metrics cannot be read, so refusals alone prove a shortage: HTTP 404; correct or remove karpenter.metrics_url",
+                "Karpenter's metrics cannot be read (HTTP 404), so refusals alone prove a shortage and a failover can come later: correct "
+                "or remove karpenter.metrics_url",
             ),
             id="Karpenter's metrics for too long",
         ),
@@ -121,7 +133,7 @@ def test_the_first_guard_that_holds_gives_the_alert(
         assert found == ()
     else:
         severity, place, reason = expected
-        assert found == (Alert(f"held/{reason}", severity, fill(reason, {"problem": str(place)}), reason),)
+        assert found == (alert_of(f"held/{reason}", severity, fill(reason, {"problem": str(place)})),)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +151,9 @@ def test_missing_standby_rules_are_reported_before_they_are_needed(
     """In the night of the outage nobody wants to add rules to an Ingress."""
     made = snapshot(application(policy=PolicySettings(**policy)), routing=routing(**changes))
     names = "sd21-all, sd21-inf2, sd21-trn1, sd21-g5-triton, sd21-g6-triton, sd21-g5-cuda"
-    words = f"no standby rule keeps {names} registered with the load balancer, so the controller would not change the mode"
-    expected = Alert("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
-    assert _alerts(made, decision=replace(HOLD, mode=mode)) == ((expected,) if raised else ())
+    words = f"no standby rule keeps {names} registered with the load balancer, {NO_CHANGE}"
+    expected = alert_of("unprepared", "warning", f"{words}: `failoverctl doctor` prints what to add")
+    assert _alerts(made, mode=mode) == ((expected,) if raised else ())
 
 
 @pytest.mark.parametrize(
@@ -159,10 +171,10 @@ def test_targets_whose_health_nobody_can_say_are_reported_before_they_are_needed
 ) -> None:
     """The controller would refuse the failover; a person can give it eyes only before the outage."""
     seen = Verification(verdict, NOW, "no permission", routing().action, healthy=healthy)
-    words = f"nothing shows whether targets of {', '.join(unseen)} are healthy (no permission), so the controller would not change the mode"
+    words = f"nothing shows whether targets of {', '.join(unseen)} are healthy (no permission), {NO_CHANGE}"
     fix = "let it ask ELBv2, give pods the readiness gates of the load-balancer controller, or set allowUnsafeSwitch"
     found = _alerts(snapshot(application(policy=PolicySettings(**policy)), routing=routing(verification=seen)))
-    assert found == ((Alert("unprepared/health", "warning", f"{words}: {fix}"),) if unseen else ())
+    assert found == ((alert_of("unprepared/health", "warning", f"{words}: {fix}"),) if unseen else ())
 
 
 @pytest.mark.parametrize(
@@ -181,22 +193,22 @@ def test_a_target_group_binding_that_is_gone_is_reported_before_it_is_needed(
     found = _alerts(snapshot(application(policy=PolicySettings(**policy)), routing=routing(**changes)))
     assert [one.key for one in found] == (["unprepared/bindings"] if raised else [])
     if raised:
-        assert found[0].text.startswith("the TargetGroupBinding of sd21-all is gone, so the controller would not change the mode")
+        assert found[0].text.startswith(f"the TargetGroupBinding of sd21-all is gone, {NO_CHANGE}")
 
 
-NO_ADDRESS = "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either"
+NO_ADDRESS = "sd21-inf2: subnets have no free addresses; NodePools that share them cannot grow either"
 
 
 @pytest.mark.parametrize(
     ("cause", "changes", "expected"),
     [
-        (Cause.NETWORK, {}, "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either: Code"),
+        (Cause.NETWORK, {}, "sd21-inf2: subnets have no free addresses; NodePools that share them cannot grow either: Code"),
         (
             Cause.NETWORK,
             {"truncated": True},
-            "sd21-inf2: subnets have no free addresses; pools that share them cannot grow either: at least Code",
+            "sd21-inf2: subnets have no free addresses; NodePools that share them cannot grow either: at least Code",
         ),
-        (Cause.CONFIG, {"shortage": Shortage.SUSPECTED}, "sd21-inf2: the launch configuration is wrong; waiting does not help: Code"),
+        (Cause.CONFIG, {"shortage": Shortage.SUSPECTED}, "sd21-inf2: the launch configuration is wrong, and waiting does not help: Code"),
         (Cause.CONFIG, {"shortage": Shortage.NONE}, None),
         (Cause.CONFIG, {"codes": ()}, None),
         (Cause.QUOTA, {"shortage": Shortage.NONE}, None),
@@ -208,16 +220,22 @@ NO_ADDRESS = "sd21-inf2: subnets have no free addresses; pools that share them c
 def test_a_cause_that_does_not_pass_by_waiting_is_reported(cause: Cause, changes: dict[str, Any], expected: str | None) -> None:
     """A person must correct it; what passes by waiting is reported by the failover alone."""
     found = _alerts(snapshot(), **{"cause": cause, "codes": ("Code",), "shortage": Shortage.PROVEN, **changes})
-    assert found == (() if expected is None else (Alert(f"cause/{INF2}/{cause}", "critical", expected),))
+    assert found == (() if expected is None else (alert_of(f"cause/{INF2}/{cause}", "critical", expected),))
 
 
 def _waiting(**changes: Any) -> Snapshot:
     return change(snapshot(), INF2, **{"pending": pods(since=NOW - 240), "desired": 4, **changes})
 
 
-SILENT = "sd21-inf2: pods wait 4 min and Karpenter says nothing about NodePool inf2: is it running?"
-UNPLACED = "sd21-inf2: pods wait 4 min and Karpenter has no place for pod-0, and EC2 refused none: its event FailedScheduling says why"
-CONFIG = "sd21-inf2: pods wait 4 min, NodePool inf2 has no compatible instance type, and EC2 refused none: check it"
+UNSEEN = "Nothing proves a shortage, so requests meant for them wait and no failover comes"
+SILENT = f"sd21-inf2: pods wait 4 min, and Karpenter says nothing about NodePool inf2. {UNSEEN}: check that it runs"
+UNPLACED = (
+    f"sd21-inf2: pods wait 4 min, and Karpenter has no place for pod-0, and EC2 refused none. {UNSEEN}: its event FailedScheduling says why"
+)
+CONFIG = (
+    "sd21-inf2: pods wait 4 min because NodePool inf2 has no compatible instance type. EC2 refused none, so no failover comes: correct the "
+    "NodePool's requirements"
+)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +270,7 @@ def test_pods_that_wait_without_a_word_of_karpenter(
     """No failover comes of it, so nobody else notices that users wait."""
     demand = {"demand_since": min(pod.since for pod in changes.get("pending", pods(since=NOW - 240)))}
     found = _alerts(_waiting(**changes), **demand, **judged)
-    assert found == (() if expected is None else (Alert(f"{expected[0]}/{INF2}", "warning", expected[1]),))
+    assert found == (() if expected is None else (alert_of(f"{expected[0]}/{INF2}", "warning", expected[1]),))
     gone = replace(_waiting(**changes), sources=(Source("karpenter", True, None, 180.0, absent=True),))
     assert [one.key for one in _alerts(gone, **demand, **judged)] == ["absent/karpenter"]
     other = replace(_waiting(**changes), sources=(Source("karpenter", True, NOW, 180.0), Source("ec2", False, None, 1.0, absent=True)))
@@ -264,7 +282,8 @@ def test_what_is_known_of_a_nodepool_is_said_instead_of_a_question() -> None:
     made = _waiting()
     made = change(made, INF2, pool_problem="it is not ready: NodeClassReady")
     (found,) = [one for one in _alerts(made, demand_since=NOW - 240) if one.key == "silent/sd21-inf2"]
-    assert found.text.endswith("and Karpenter launches nothing through NodePool inf2: it is not ready: NodeClassReady")
+    assert "and Karpenter launches nothing through NodePool inf2: it is not ready: NodeClassReady. Nothing proves" in found.text
+    assert found.text.endswith("repair the NodePool")
 
 
 @pytest.mark.parametrize(
@@ -315,9 +334,9 @@ def test_replicas_that_are_held_for_want_of_metrics(
     if words is None:
         assert found == ()
     else:
-        said = f"no counter of any unit has a value from the last {words[0]}; KEDA takes that for no demand"
-        held = f"{said}, so replicas are held for {words[1]}: does CloudWatch answer?"
-        assert found == (Alert("silent/counters", "warning", held),)
+        said = f"no counter of any unit has a value from the last {words[0]}. KEDA takes that for no demand"
+        held = f"{said}, so the replicas are held, and paid for, for {words[1]}: check that CloudWatch answers"
+        assert found == (alert_of("counters", "warning", held),)
 
 
 @pytest.mark.parametrize(
@@ -337,10 +356,11 @@ def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, 
     app = app if named else replace(app, units=(replace(first, scaled_object=None), *others))
     made = change(snapshot(app), **{"desired": 3, **changes})
     held = replace(HOLD, held_back=Verb.FALLBACK, guards=(GuardResult("ready", Reason.WAITING_FOR_READY),))
-    found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.key.startswith("fixed/")]
-    said = f"sd21-inf2: the way back to cost mode waits for 4 replicas, its Deployment asks for 3, and {words}: set them by hand"
-    assert found == ([Alert("fixed/sd21-inf2", "warning", said)] if words else [])
-    assert not [one for one in _alerts(made, needed=4, ready=3) if one.key.startswith("fixed/")], "nothing waits for them"
+    found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.row is AlertKind.FIXED]
+    why = f"and its Deployment asks for 3, and {words}. Capacity mode, and its price, go on: set them by hand"
+    said = f"sd21-inf2: the way back to cost mode waits for 4 replicas, {why}"
+    assert found == ([alert_of("fixed/sd21-inf2", "warning", said)] if words else [])
+    assert not [one for one in _alerts(made, needed=4, ready=3) if one.row is AlertKind.FIXED], "nothing waits for them"
 
 
 @pytest.mark.parametrize(
@@ -349,7 +369,8 @@ def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, 
         pytest.param(
             Source("keda", False, NOW, 180.0),
             {"desired": 3},
-            ", its Deployment asks for 3, and ScaledObject sd21-inf2-hpa does not exist: set them by hand",
+            ", and its Deployment asks for 3, and ScaledObject sd21-inf2-hpa does not exist. Capacity mode, and its price, go on: set them "
+            "by hand",
             id="its ScaledObject is gone",
         ),
         pytest.param(Source("keda", False, NOW, 180.0), {"desired": 4}, "", id="and its replicas are on their way"),
@@ -358,7 +379,8 @@ def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, 
         pytest.param(
             Source("ec2", False, NOW, 180.0),
             {"desired": None},
-            ", and Deployment sd21-inf2 does not exist: create it, or remove the unit from the application file",
+            ", and Deployment sd21-inf2 does not exist. Capacity mode, and its price, go on: create it, or remove the unit from the "
+            "application file",
             id="its Deployment is gone",
         ),
     ],
@@ -368,9 +390,9 @@ def test_what_a_fallback_waits_for_and_is_not_there(source: Source, changes: dic
     made = change(snapshot(), scaler=None, **changes)
     made = replace(made, sources=(*made.sources, source))
     held = replace(HOLD, held_back=Verb.FALLBACK, guards=(GuardResult("ready", Reason.WAITING_FOR_READY),))
-    found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.key.startswith("fixed/")]
+    found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.row is AlertKind.FIXED]
     said = f"sd21-inf2: the way back to cost mode waits for 4 replicas{words}"
-    assert found == ([Alert("fixed/sd21-inf2", "warning", said)] if words else [])
+    assert found == ([alert_of("fixed/sd21-inf2", "warning", said)] if words else [])
 
 
 @pytest.mark.parametrize(("demand", "beyond", "raised"), [(9.0, 1, True), (9.0, 0, False), (None, 1, False)])
@@ -379,8 +401,10 @@ def test_a_maximum_below_what_the_demand_needs(demand: float | None, beyond: int
     made = snapshot()
     for name in SERVICES:
         made = change(made, name, demand=None if demand is None else Sample(demand, NOW))
-    words = "sd21-inf2: cost mode needs 5 replicas at the present demand, its maximum is 4: raise maxReplicas"
-    assert _alerts(made, needed=4, beyond_max=beyond) == ((Alert(f"max/{INF2}", "warning", words),) if raised else ())
+    words = (
+        "sd21-inf2: cost mode needs 5 replicas at the present demand, and its maximum is 4. Requests beyond that wait: raise maxReplicas"
+    )
+    assert _alerts(made, needed=4, beyond_max=beyond) == ((alert_of(f"max/{INF2}", "warning", words),) if raised else ())
 
 
 @pytest.mark.parametrize(
@@ -401,8 +425,8 @@ def test_ready_replicas_that_the_load_balancer_calls_unhealthy(
     counts = {} if healthy is None else {INF2: healthy}
     ill = {} if since is None else {INF2: since}
     seen = Verification(Verdict.YES, NOW, "", routing().action, healthy=counts, ill_since=ill)
-    words = "sd21-inf2: 3 ready replica(s), none of which the load balancer calls healthy, so it gets no traffic"
-    expected = Alert(f"unhealthy/{INF2}", "warning", f"{words}: compare the target group's health check with the readiness probe")
+    words = "sd21-inf2: the load balancer calls none of 3 ready replica(s) healthy, so they cost money and get no traffic"
+    expected = alert_of(f"unhealthy/{INF2}", "warning", f"{words}: compare the target group's health check with the readiness probe")
     assert _alerts(snapshot(routing=routing(verification=seen)), ready=ready) == ((expected,) if raised else ())
     assert _alerts(snapshot(routing=routing(verification=None)), ready=ready) == ()
 
@@ -411,8 +435,9 @@ def test_ready_replicas_that_the_load_balancer_calls_unhealthy(
 def test_a_scaler_that_does_not_follow_the_demand(*, lasting: bool, paused: bool, raised: bool) -> None:
     """A single failed query passes; a scaler that a person paused is no news."""
     made = change(snapshot(), INF2, scaler=scaler(trouble="no metric", lasting=lasting, paused=paused))
-    words = "sd21-inf2: its replicas do not follow the demand. ScaledObject sd21-inf2-hpa: no metric"
-    assert _alerts(made) == ((Alert(f"scaler/{INF2}", "warning", words),) if raised else ())
+    why = "so requests wait or idle replicas cost money. Repair ScaledObject sd21-inf2-hpa: no metric"
+    words = f"sd21-inf2: its replicas do not follow the demand, {why}"
+    assert _alerts(made) == ((alert_of(f"scaler/{INF2}", "warning", words),) if raised else ())
 
 
 @pytest.mark.parametrize(
@@ -437,7 +462,9 @@ def test_a_change_that_the_load_balancer_does_not_show(
     """Users are still where they were: people read for how long, why, and what was tried."""
     made = snapshot(application(policy=PolicySettings(verify_alert_s=30.0)), routing=routing(verification=seen, undone=undone))
     found = [one for one in _alerts(made, memory(unverified_since=NOW - ago, nudges=nudges)) if one.key == "unverified"]
-    assert found == ([] if words is None else [Alert("unverified", "critical", f"the load balancer {words}")])
+    read = "read the events of the Ingress and the load-balancer controller's log"
+    still = f"Requests may still go where they went before: {read}"
+    assert found == ([] if words is None else [alert_of("unverified", "critical", f"the load balancer {words}. {still}")])
     assert not [one for one in _alerts(made, memory(nudges=nudges)) if one.key == "unverified"]
 
 
@@ -465,8 +492,9 @@ def test_a_change_that_the_budget_of_calls_has_not_reached_raises_no_alert(seen:
 )
 def test_two_writers_that_fight_over_the_routing_action(times: int, against: str, who: str | None) -> None:
     """The person must learn whom to stop."""
-    words = f"the controller restored the routing action {times} times; {who} keeps changing it"
-    expected = () if who is None else (Alert("fighting", "critical", words),)
+    fix = "exempt the annotation there (`failoverctl doctor --gitops`), or pause the controller"
+    words = f"the controller restored the routing action {times} times; {who} keeps changing it, and requests follow the last writer: {fix}"
+    expected = () if who is None else (alert_of("fighting", "critical", words),)
     assert _alerts(snapshot(), memory(reasserts=times, reasserted_against=against)) == expected
 
 
@@ -474,7 +502,10 @@ def test_two_writers_that_fight_over_the_routing_action(times: int, against: str
 def test_a_rule_that_answers_requests_itself(problem: str) -> None:
     """Every user gets its answer: page someone."""
     seen = Verification(Verdict.YES, NOW, problem, routing().action)
-    expected = (Alert("blackhole", "critical", "the load balancer answers requests itself: fixed 503"),)
+    fix = "Restore the action or the Service that is missing: `failoverctl doctor` names it"
+    words = f"the load balancer answers requests itself, so users get errors now: fixed 503. {fix}"
+    expected = (alert_of("blackhole", "critical", words),)
     assert _alerts(snapshot(routing=routing(verification=seen))) == (expected if problem.startswith("critical") else ())
-    blocked = "the load-balancer controller cannot carry out any change now: other/broken"
-    assert _alerts(snapshot(routing=routing(blocked="other/broken"))) == (Alert("blocked", "warning", blocked),)
+    why = "so a mode change would move no request: other/broken. Correct the Ingress that it names"
+    blocked = f"the load-balancer controller cannot carry out any change now, {why}"
+    assert _alerts(snapshot(routing=routing(blocked="other/broken"))) == (alert_of("blocked", "warning", blocked),)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.alerts import UNHEALTHY_AFTER_S
 from controller.policy.availability import HEALTH_FRESH_S, availability, close
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
@@ -26,6 +25,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets
+from controller.policy.unit_alerts import UNHEALTHY_AFTER_S
 from tests.policy.support import INF2, TRN1, change, plan, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.hold import FLAP_WINDOW_S
-from controller.policy.model import ActionKind, Alert, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
+from controller.policy.model import ActionKind, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
 from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, applied, change, proven, returned, scaler, shortage, with_scalers
-from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
+from tests.support.applications import NOW, SERVICES, alert_of, application, memory, routing, snapshot
 
 HASTY = application(policy=PolicySettings(patience_s=0.0))
 
@@ -84,7 +84,7 @@ def test_alerts_of_the_caller_come_after_those_of_the_decision_and_change_nothin
     if fought:
         first = conclude(before, made)
         before = first.written(first.plan.due, NOW - 4)
-    silent = Alert("source/ec2", "warning", "EC2 does not answer")
+    silent = alert_of("absent/ec2", "warning", "EC2 does not answer")
     plain, added = conclude(before, made), conclude(before, made, alerts=[silent])
     assert added.decision == replace(plain.decision, alerts=(*plain.decision.alerts, silent))
     assert added.plan == replace(plain.plan, decision=added.decision)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.decide import decide
 from controller.policy.floors import again_s, contested, deferred, written
 from controller.policy.hold import FLAP_WINDOW_S
-from controller.policy.model import Action, ActionKind, FloorMemory, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.policy.model import Action, ActionKind, Alert, FloorMemory, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
 from controller.recording.stored import decode, encode
 from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, TRN1, change, scaler, shortage
@@ -55,30 +56,34 @@ def test_a_floor_that_is_put_back_is_written_after_pauses_that_double() -> None:
     assert len(times) < 15
 
 
+def _alerts(kept: Memory, made: Snapshot) -> list[Alert]:
+    return [Alert.of(AlertKind.CONTESTED, one.details, one.subject) for one in contested(kept, made)]
+
+
 def test_people_are_notified_of_the_other_writer() -> None:
     """With the object, the field and what to do; not of one that put it back once."""
     kept, _ = fight(200)
-    (alert,) = [one for one in contested(kept, seen(NOW + 200)) if one.key == f"contested/{INF2}/floor"]
+    (alert,) = [one for one in _alerts(kept, seen(NOW + 200)) if one.key == f"contested/{INF2}/floor"]
     last = kept.floors[SCALED].floor
     assert last is not None
     assert (alert.severity, last.repeats) == ("warning", 4)
     assert alert.text == (
-        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {last.after} was written 5 times, and each time another writer put it back: "
-        "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
+        f"ScaledObject sd21-inf2-hpa minReplicaCount 1 to {last.after} was written 5 times, and each time another writer put it back, so "
+        "replicas do not follow the mode: take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
     )
     shown = decide(kept, replace(snapshot(mode=Mode.CAPACITY), now=NOW + 200))[1].alerts
     assert f"contested/{INF2}/floor" in {one.key for one in shown}
     third = replace(kept, floors={SCALED: FloorMemory(floor=replace(last, repeats=3))})
-    assert [one.key for one in contested(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
-    assert not list(contested(third, seen(last.at + FLAP_WINDOW_S)))
-    assert not list(contested(fight(15)[0], seen(NOW + 15)))
-    assert not list(contested(kept, seen(NOW + 200 + FLAP_WINDOW_S)))
+    assert [one.key for one in _alerts(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
+    assert not list(_alerts(third, seen(last.at + FLAP_WINDOW_S)))
+    assert not list(_alerts(fight(15)[0], seen(NOW + 15)))
+    assert not list(_alerts(kept, seen(NOW + 200 + FLAP_WINDOW_S)))
 
 
 def test_a_write_whose_scaled_object_is_gone_is_named() -> None:
     """A person deleted it since."""
     kept = memory(Mode.CAPACITY, floors={SCALED: FloorMemory(target=ScalerWrite(NOW, "1", "3", repeats=3))})
-    (alert,) = contested(kept, change(seen(NOW), INF2, scaler=None))
+    (alert,) = _alerts(kept, change(seen(NOW), INF2, scaler=None))
     assert alert.text.startswith(f"ScaledObject {SCALED} targetMetricValue 1 to 3 was written 4 times")
 
 
@@ -114,7 +119,7 @@ def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
         times += [t] * bool(due)
     assert times[:4] == [0, 30, 60, 120]
     assert len(times) < 20
-    assert f"contested/{INF2}/floor" in {one.key for one in contested(kept, seen(NOW + 3600))}
+    assert f"contested/{INF2}/floor" in {one.key for one in _alerts(kept, seen(NOW + 3600))}
 
 
 def test_a_stored_write_that_is_no_number_makes_nothing_wait() -> None:

@@ -34,7 +34,7 @@ from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, proven, returned, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
-ALWAYS = [one.__name__ for one in guards.ALWAYS]
+ALWAYS = [one.name for one in guards.ALWAYS]
 
 
 def _names(decided: tuple[object, ...]) -> list[str]:

@@ -138,7 +138,10 @@ class TestNeededBeyondTheMaximum:
         """Only a person can raise a maximum."""
         (alert,) = decide(memory(Mode.CAPACITY), self._made(3))[1].alerts
         assert alert.key == "max/sd21-inf2"
-        assert alert.text == "sd21-inf2: cost mode needs 4 replicas at the present demand, its maximum is 3: raise maxReplicas"
+        assert alert.text == (
+            "sd21-inf2: cost mode needs 4 replicas at the present demand, and its maximum is 3. Requests beyond that wait: raise "
+            "maxReplicas"
+        )
 
     def test_enough_is_no_alert(self) -> None:
         """At its maximum and able to carry its share is fine."""

@@ -260,8 +260,8 @@ class TestFigures:
     def test_a_source_that_does_not_answer_stops_it(self) -> None:
         """Unknown errors hold the step and raise an alert."""
         decision = self._judged(at_step(1)[1], last_ok=NOW - 700, errors=Sample(0.0, NOW))
-        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.STEP_UNJUDGED)
-        assert [alert.key for alert in decision.alerts] == ["held/StepUnjudged"]
+        assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.SIGNALS_STALE)
+        assert [alert.key for alert in decision.alerts] == ["held/SignalsStale"]
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -283,13 +283,13 @@ def _stepping(errors: Sample | None = None, source: Source | None = None, **reme
             id="the mode has lasted",
         ),
         pytest.param(
-            guards.flip_budget,
+            guards.flips,
             _changed(3000, 2000, 1000, 500, 400, 300),
             ("flips", "6 mode changes in the last hour, 4 are allowed", {"changes": "6", "limit": "4"}, 2600.0),
             id="too many mode changes",
         ),
         pytest.param(
-            guards.flip_budget,
+            guards.flips,
             _changed(1000),
             ("flips", "1 of 4 in the last hour", {}, None),
             id="few mode changes",
@@ -380,8 +380,8 @@ def _stepping(errors: Sample | None = None, source: Source | None = None, **reme
             _stepping(source=replace(CLOUDWATCH, last_ok=NOW - 901)),
             (
                 "step",
-                "step 1 of 3 of the way back to cost mode cannot be judged: CloudWatch has no fresh error figures",
-                {"step": "1", "steps": "3", "problem": "CloudWatch has no fresh error figures"},
+                "no fresh signals from cloudwatch; the last good state is held",
+                {"sources": "cloudwatch"},
                 None,
             ),
             id="a step that cannot be judged",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.floors import raised
 from controller.policy.model import Action, ActionKind, Alert, Application, FloorMemory, Memory, Mode, Scaler, Snapshot
 from controller.recording.stored import decode, encode
@@ -37,7 +38,7 @@ def _seen(app: Application, floor: int = RAISED, *, ours: bool = True, left: Map
 
 
 def _left(seen: Snapshot, before: Memory) -> list[Alert]:
-    return [one for one in conclude(before, seen).decision.alerts if one.key.startswith("left/")]
+    return [one for one in conclude(before, seen).decision.alerts if one.row is AlertKind.LEFT]
 
 
 def _raised() -> Memory:

@@ -64,7 +64,7 @@ def test_constant_traffic_is_always_known(period_s: int, phase_s: float, late_s:
         for now in (polled_at, polled_at + POLL_S + jitter_s):  # the last pass before the next answer
             remembered, decision = decide(remembered, observed(now, sample, period_s))
             assert remembered.demand_missing_since is None
-            assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
+            assert not [alert for alert in decision.alerts if alert.key == "counters"]
             assert set(replicas(decision.floors).values()) == {1}
             known = known or total_demand(observed(now, sample, period_s)) is not None
     assert known

@@ -74,7 +74,7 @@ def test_the_hold_ends_once_the_demand_has_been_known_again_for_ten_minutes() ->
     world.snapshot = counted(world.snapshot, 200.0)
     decision, _ = world.tick(BELIEVED_S - 1)
     assert set(replicas(decision.floors).values()) == {6}
-    assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
+    assert not [alert for alert in decision.alerts if alert.key == "counters"]
     assert decision.next_check_s == 1
     world.snapshot = counted(world.snapshot, 200.0)
     decision, _ = world.tick(1)
@@ -114,7 +114,7 @@ def test_the_hold_is_bounded() -> None:
     decision, made = world.tick(1)
     assert set(replicas(decision.floors).values()) == {1}
     assert {action.unit for action in made.due if action.kind is ActionKind.LOWER_FLOOR} == set(SERVICES)
-    assert not [alert for alert in decision.alerts if alert.key == "silent/counters"]
+    assert not [alert for alert in decision.alerts if alert.key == "counters"]
 
 
 def test_the_next_check_comes_when_it_ends() -> None:
@@ -138,12 +138,14 @@ def test_an_alert_says_that_replicas_are_held() -> None:
     """It names the bound. An application that is at its floors anyway has none."""
 
     def raised(decision: Decision) -> list[str]:
-        return [alert.text for alert in decision.alerts if alert.key == "silent/counters"]
+        return [alert.text for alert in decision.alerts if alert.key == "counters"]
 
     world = busy()
     assert raised(world.tick(60)[0]) == [], "the next period may have one"
-    words = "no counter of any unit has a value from the last 11 min; KEDA takes that for no demand, so replicas are held for 1 h 59 min"
-    assert raised(world.tick(60)[0]) == [f"{words}: does CloudWatch answer?"]
+    words = (
+        "no counter of any unit has a value from the last 11 min. KEDA takes that for no demand, so the replicas are held, and paid for,"
+    )
+    assert raised(world.tick(60)[0]) == [f"{words} for 1 h 59 min: check that CloudWatch answers"]
     idle = listening(snapshot())
     for name in SERVICES:
         idle = change(idle, name, desired=1, ready=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.decide import decide
 from controller.policy.model import (
     ActionKind,
@@ -29,7 +30,6 @@ from controller.policy.model import (
 )
 from controller.policy.proof import Allowed, examine
 from controller.policy.reasons import Reason
-from controller.policy.reservation_alerts import reservation_alerts
 from controller.policy.reservations import (
     DRAINED_S,
     LAUNCHED_S,
@@ -50,7 +50,9 @@ from controller.policy.reservations import (
 from controller.policy.text import date_time
 from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, change, pods, replicas, scaler
-from tests.support.applications import NOW, memory, snapshot
+from tests.support.applications import NOW, alert_of, memory, snapshot
+
+ROWS = {AlertKind.RESERVATION, AlertKind.RESERVATION_END, AlertKind.RESERVED}
 
 HOUR = 3600.0
 ENDS_AT = NOW + 4 * HOUR
@@ -479,6 +481,10 @@ def test_whether_the_answer_of_ec2_is_awaited(source: Source, *, waits: bool) ->
     assert awaited(replace(snapshot(), sources=(source,))) is waits
 
 
+def _reservation_alerts(made: Snapshot) -> list[Alert]:
+    return [one for one in decide(memory(), made)[1].alerts if one.row in ROWS]
+
+
 @pytest.mark.parametrize(
     ("now", "warned"),
     [(MOVES_AT - 86_401, False), (MOVES_AT - 86_400, True), (ENDS_AT - 1, True), (ENDS_AT, False)],
@@ -487,22 +493,22 @@ def test_the_notice_of_an_end_word_for_word(now: float, *, warned: bool) -> None
     """A day is the time to buy another block; after its end the notice would hide others."""
     words = (
         f"sd21-inf2: Capacity Block cr-1 ends at {date_time(ENDS_AT)}; 2 of its 6 node(s) run in it. Karpenter drains them from "
-        f"{date_time(DRAINED_AT)} on, and traffic moves at {date_time(MOVES_AT)}; extend the block, or let NodePool inf2 launch "
+        f"{date_time(DRAINED_AT)} on, and traffic moves at {date_time(MOVES_AT)}: extend the block, or let NodePool inf2 launch "
         "something else by then"
     )
-    found = [one for one in reservation_alerts(_two_blocks(now)) if one.key.endswith("/cr-1")]
-    assert found == ([Alert("reservation/sd21-inf2/cr-1", "warning", words)] if warned else [])
+    found = [one for one in _reservation_alerts(_two_blocks(now)) if one.key.endswith("/cr-1")]
+    assert found == ([alert_of("reservation/sd21-inf2/cr-1", "warning", words)] if warned else [])
 
 
 def test_the_alert_of_an_unknown_end_word_for_word() -> None:
     """It names the permission that is missing."""
     words = (
-        "sd21-inf2: nodes run in Capacity Block cr-1, cr-2, and EC2 has not said when it ends: no traffic moves before. Allow "
-        "ec2:DescribeCapacityReservations (docs/aws.md)"
+        "sd21-inf2: nodes run in Capacity Block cr-1, cr-2, and EC2 has not said when it ends. No traffic moves before it ends, so "
+        "requests can be lost then: allow ec2:DescribeCapacityReservations (docs/aws.md)"
     )
     made = _two_blocks(blocks=())
     held = tuple(sorted(made.units[INF2].pool.held, key=lambda one: one.reservation))
-    assert list(reservation_alerts(change(made, INF2, pool_held=held))) == [Alert("reservation-end/sd21-inf2", "warning", words)]
+    assert list(_reservation_alerts(change(made, INF2, pool_held=held))) == [alert_of("reservation-end/sd21-inf2", "warning", words)]
 
 
 @pytest.mark.parametrize(
@@ -530,16 +536,16 @@ def test_the_alert_of_a_pool_without_room_word_for_word(changes: dict[str, Any],
     plain = {"pool_capacity_types": ("reserved",), "pending": pods(), "desired": 2, "ready": 0, "pool_held": (), "reservations": ()}
     made = on_block(ENDS_AT + 60, **{**plain, **changes})
     words = (
-        "sd21-inf2: pods wait, NodePool inf2 launches only into reservations, and no active one has a free instance{why}: buy or extend a "
-        "reservation and select it in the EC2NodeClass (capacityReservationSelectorTerms), or add on-demand to the NodePool's requirement "
-        "karpenter.sh/capacity-type"
+        "sd21-inf2: pods wait because NodePool inf2 launches only into reservations, and no active one has a free instance{why}: buy or "
+        "extend a reservation and select it in the EC2NodeClass (capacityReservationSelectorTerms), or add on-demand to the NodePool's "
+        "requirement karpenter.sh/capacity-type"
     )
-    found = list(reservation_alerts(made))
+    found = list(_reservation_alerts(made))
     if why is None:
         assert found == []
     else:
         text = words.format(why=why.format(end=date_time(ENDS_AT), now=date_time(ENDS_AT + 60)))
-        assert found == [Alert("reserved/sd21-inf2", "critical", text)]
+        assert found == [alert_of("reserved/sd21-inf2", "critical", text)]
 
 
 def test_the_application_file_says_which_reservations_a_unit_may_use() -> None:
@@ -548,5 +554,5 @@ def test_the_application_file_says_which_reservations_a_unit_may_use() -> None:
     made = change(made, INF2, reservations=(replace(BLOCK, free=1),), pool_instance_types=("inf2.xlarge",), pool_zones=("us-west-2a",))
     for limits, full in (({}, False), ({"instance_types": ("inf2.8xlarge",)}, True), ({"zones": ("us-west-2b",)}, True)):
         units = tuple(replace(unit, **limits) if unit.name == INF2 else unit for unit in made.application.units)  # type: ignore[arg-type]
-        alerts = list(reservation_alerts(replace(made, application=replace(made.application, units=units))))
+        alerts = list(_reservation_alerts(replace(made, application=replace(made.application, units=units))))
         assert [(one.key, one.severity) for one in alerts] == ([("reserved/sd21-inf2", "warning")] if full else [])

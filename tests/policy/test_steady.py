@@ -48,7 +48,7 @@ from tests.support.applications import (
 )
 
 FOREIGN = (Target("elsewhere", 80, 1),)
-ALWAYS, REROUTE = ([one.__name__ for one in each] for each in (guards.ALWAYS, guards.REROUTE))
+ALWAYS, REROUTE = ([one.name for one in each] for each in (guards.ALWAYS, guards.REROUTE))
 
 
 def _drifted(mode: Mode = Mode.COST, app: Any = None, **changes: Any) -> Snapshot:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.decide import decide
 from controller.policy.model import Mode, Return, Snapshot, UnitMemory
-from controller.policy.stuck import lost_launches
+from controller.policy.unit_alerts import lost_launches
 from tests.policy.support import INF2, change, launched, pods, proven, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
@@ -33,7 +34,7 @@ def test_a_return_that_nothing_will_prove(unit: dict[str, Any], words: str) -> N
     """Capacity mode is paid for until somebody acts."""
     found = alerts(change(BACK, **unit), proven(NOW - HOUR))[f"unproven/{INF2}"]
     assert words in found
-    assert "for 1 h, and capacity mode goes on" in found
+    assert "for 1 h, so capacity mode goes on, and its price" in found
 
 
 @pytest.mark.parametrize(
@@ -88,10 +89,10 @@ def test_the_whole_words_of_an_instance_that_never_became_a_node() -> None:
     """The last of them by name, since its log is the youngest; how long ago it was launched, and what to check."""
     lost = (launched(NOW - 902, claim="young"), launched(NOW - 1502, claim="old"))
     text = alerts(change(snapshot(), pool_launches=lost), mode=Mode.COST)[f"unjoined/{INF2}"]
-    check = "check image, user data, node role and security groups of NodePool inf2"
-    assert text == f"{INF2}: 2 instance(s) were launched and never became a node, the last one 15 min ago (young): {check}"
+    check, idle = "check image, user data, node role and security groups of NodePool inf2", "It costs money and serves nothing"
+    assert text == f"{INF2}: 2 instance(s) were launched and never became a node, the last one 15 min ago (young). {idle}: {check}"
     text = alerts(change(snapshot(), pool_launches=lost[1:]), mode=Mode.COST)[f"unjoined/{INF2}"]
-    assert text == f"{INF2}: an instance was launched and never became a node, the last one 25 min ago (old): {check}"
+    assert text == f"{INF2}: an instance was launched and never became a node, the last one 25 min ago (old). {idle}: {check}"
 
 
 @pytest.mark.parametrize(
@@ -119,11 +120,14 @@ def test_the_whole_words_of_a_node_that_never_became_usable() -> None:
     """The last of them by name, what waits for it, and where it says what is missing."""
     young, old = launched(NOW - 1000, NOW - 900, claim="young"), launched(NOW - 1600, NOW - 1500, claim="old")
     made = change(snapshot(), pending=pods(since=NOW - 1600), desired=4, pool_launches=(young, old))
-    rest = "its condition Initialized says what is missing: check the device plugin and the startup taints of NodePool inf2"
+    rest = (
+        "Karpenter counts on it and launches nothing else. Its condition Initialized says what is missing: check the device plugin and the "
+        "startup taints of NodePool inf2"
+    )
     text = alerts(made, mode=Mode.COST)[f"unusable/{INF2}"]
-    assert text == f"{INF2}: 2 nodes have joined and are not usable, the last one for 15 min (young), while 2 pod(s) wait: {rest}"
+    assert text == f"{INF2}: 2 nodes have joined and are not usable, the last one for 15 min (young), while 2 pod(s) wait. {rest}"
     text = alerts(change(made, pool_launches=(old,)), mode=Mode.COST)[f"unusable/{INF2}"]
-    assert text == f"{INF2}: a node has joined and is not usable, the last one for 25 min (old), while 2 pod(s) wait: {rest}"
+    assert text == f"{INF2}: a node has joined and is not usable, the last one for 25 min (old), while 2 pod(s) wait. {rest}"
     assert alerts(change(made, pending=()), mode=Mode.COST) == {}, "nothing waits for them"
 
 
@@ -134,7 +138,7 @@ def test_every_unit_is_checked() -> None:
     back = replace(proven(NOW - HOUR)[INF2], returned=Return.REGISTERED, returned_at=NOW - HOUR + 1)
     units = {last: back, **proven(NOW - 2 * HOUR)}
     found = decide(memory(Mode.CAPACITY, units=units), made)[1].alerts
-    stuck = {alert.key: alert.severity for alert in found if alert.key.startswith(("unproven/", "unjoined/"))}
+    stuck = {alert.key: alert.severity for alert in found if alert.row in {AlertKind.UNPROVEN, AlertKind.UNJOINED}}
     assert stuck == {f"unproven/{INF2}": "warning", f"unjoined/{last}": "critical"}
 
 

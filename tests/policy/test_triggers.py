@@ -36,7 +36,7 @@ from controller.policy.triggers import Triggered, rollback_in_s, triggered
 from tests.policy.support import G6, INF2, TRN1, change
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
-HURRIED = tuple(one for one in guards.FAILOVER if one.__name__ != "patience")
+HURRIED = tuple(one for one in guards.FAILOVER if one.name != "patience")
 APP = application(policy=PolicySettings(rollback_s=300.0))
 ROUTING = replace(routing(), action="now", verification=Verification(Verdict.NOT_YET, NOW, "no rule has it", "now"))
 CHANGED = memory(mode_changes=(ModeChange(NOW - 200, Mode.COST, Reason.RETURN_PROVEN),), unverified_since=NOW - 200)

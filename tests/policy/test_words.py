@@ -16,7 +16,7 @@ from controller.policy.cost import effect, spend_per_hour
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
 from controller.policy.model import Mode, PolicySettings, Sample, Source, Verdict, Verification
-from controller.policy.reasons import SENTENCES, Reason, fill
+from controller.policy.reasons import Reason, fill
 from tests.policy.support import change, proven
 from tests.policy.support import shortage as proven_shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
@@ -116,12 +116,15 @@ def test_a_missing_detail_stays_visible() -> None:
     """A wrong sentence must not stop a mode change, and braces in a person's reason are only text."""
     assert fill(Reason.PAUSED, {"until": "noon", "why": "{x}"}) == "paused by an operator until noon: {x}"
     assert fill(Reason.PAUSED, {"until": "noon"}) == "paused by an operator until noon: <why?>"
-    assert all(sentence[:1] == sentence[:1].lower() or sentence.startswith(("Ingress", "AWS")) for sentence in SENTENCES.values())
+    assert all(
+        sentence[:1] == sentence[:1].lower() or sentence.startswith(("Ingress", "AWS"))
+        for sentence in (reason.sentence for reason in Reason)
+    )
 
 
 def test_a_sentence_about_units_is_right_for_one_and_for_several() -> None:
     """No verb whose subject is `{units}` fits only one of the two. `WaitingForReady` names a single unit."""
     numbered = re.compile(r"(?<!for )(?<!of )\{units\} (is|are|was|were|has|have|needs?|gets?|does|do)\b")
-    assert [reason for reason, sentence in SENTENCES.items() if numbered.search(sentence)] == [Reason.WAITING_FOR_READY]
+    assert [reason for reason in Reason if numbered.search(reason.sentence)] == [Reason.WAITING_FOR_READY]
     several = fill(Reason.SHORTAGE_ABSORBED, {"units": text.listing(["sd21-inf2", "sd21-trn1"]), "cause": "capacity", "instead": "x"})
     assert several == "sd21-inf2, sd21-trn1 cannot get capacity (cause capacity), but x"

@@ -58,7 +58,7 @@ def test_no_pass_waits_for_a_wall_clock(seconds: float) -> None:
     """A clock that was set back an hour stopped the passes for an hour."""
     clock, app = ManualClock(NOW), application()
     view = ClusterView(clock, lambda: None)
-    external = ExternalSources(view, verifier=None, metrics=None, capacity=None)
+    external = ExternalSources(view, verifier=None)
     observer = ClusterObserver(view, external, lambda: (), clock, watch_budget_s=180.0)
     controller = Controller(
         view, observer, Store(FaultState()), None, SingleReplica(clock), None, Telemetry(), clock, interval_s=INTERVAL_S

@@ -65,6 +65,60 @@ def test_a_bug_is_an_answer_and_ends_nothing(server: HttpServer) -> None:
     assert _ask(server, "/healthz") == (200, b"ok")
 
 
+def _raw(server: HttpServer, head: bytes) -> bytes:
+    """The whole answer to a request as it stands."""
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+        connection.sendall(head)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET\t/metrics\tHTTP/1.1\r\nX: /healthz \r\n\r\n",
+        b"GET\x0b/metrics /healthz HTTP/1.1\r\n\r\n",
+        b"GET /metrics#/healthz HTTP/1.1\r\nHost: /healthz\r\n\r\n",
+    ],
+)
+def test_no_other_request_takes_the_threads_of_probes(head: bytes) -> None:
+    """One parser says which path it is: the threads of probes stay free while others wait for an answer that takes long."""
+    over, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow(_: object) -> Answer:
+        begun.release()
+        over.wait(20)
+        return Answer(b"late")
+
+    routes = {"/healthz": lambda _: Answer(b"ok"), "/metrics": slow, "/metrics#/healthz": slow}
+    server = HttpServer(routes, "127.0.0.1", 0)
+    server.start()
+    waiting = _connected(server, 20, head)
+    try:
+        for _ in range(20):
+            assert _ask(server, "/healthz") == (200, b"ok")
+    finally:
+        over.set()
+        for one in waiting:
+            one.close()
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /nothing HTTP/1.1\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"]
+)
+def test_browsers_do_not_guess_what_an_answer_is(head: bytes, server: HttpServer) -> None:
+    """Errors are answers, too."""
+    assert _raw(server, head).lower().count(b"x-content-type-options: nosniff") == 1
+
+
+def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process has watches, and calls to AWS."""
+    monkeypatch.setattr(http_server.resource, "getrlimit", lambda _: (100, 100))
+    server = HttpServer({}, "127.0.0.1", 0)
+    assert server._most == 25
+    server.stop()
+
+
 def _connected(server: HttpServer, count: int, first: bytes = b"") -> list[socket.socket]:
     made = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]
     for one in made:

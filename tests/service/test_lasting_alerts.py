@@ -12,7 +12,6 @@ import pytest
 
 from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Alert, Application, Memory, Override, Snapshot, Source
-from controller.policy.reasons import Reason
 from controller.ports import EMPTY, Message, MessageKind, StoredMemory
 from controller.service import messages
 from controller.service.application_status import ALERTS, alerts_text, stored_alerts
@@ -24,7 +23,7 @@ from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
 from failover_harness.waiting import wait_for
 from tests.service.test_terms import Leader
-from tests.support.applications import NOW, application, routing, snapshot
+from tests.support.applications import NOW, alert_of, application, routing, snapshot
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
 
 PAUSED = "failoverctl.dev/paused-until"
@@ -263,7 +262,7 @@ def test_an_application_whose_end_cannot_be_stored_is_removed_all_the_same(error
     assert passes.reported == [MessageKind.ALERT, MessageKind.RESOLVED]
 
 
-TWO = (Alert("held/Dwell", "warning", "words", Reason.DWELL), Alert("max/sd21-inf2", "critical", "others"))
+TWO = (alert_of("held/Dwell", "warning", "words"), alert_of("max/sd21-inf2", "critical", "others"))
 
 
 def test_stored_alerts_are_read_as_they_were() -> None:
@@ -278,9 +277,16 @@ def test_stored_alerts_are_read_as_they_were() -> None:
         pytest.param("{", (), id="no JSON"),
         pytest.param("[" * 100_000, (), id="nested too deeply"),
         pytest.param({"a": 1, "b": {}, "c": {"severity": "loud", "text": "x"}}, (), id="other fields"),
-        pytest.param({"a": {"severity": "warning", "text": "x", "reason": "New"}}, (Alert("a", "warning", "x"),), id="an unknown reason"),
-        pytest.param({"a\n": {"severity": "warning", "text": "x" * 9000}}, (Alert("a ", "warning", "x" * 999 + "…"),), id="long and odd"),
-        pytest.param({str(n): {"severity": "warning"} for n in range(9)}, tuple(Alert(str(n), "warning", "") for n in range(9)), id="many"),
+        pytest.param(
+            {"new/a": {"severity": "warning", "text": "x"}, "held/New": {"severity": "warning"}}, (), id="rows of another version"
+        ),
+        pytest.param({"max/a": {"severity": "warning", "text": "x"}}, (alert_of("max/a", "warning", "x"),), id="as it is written"),
+        pytest.param(
+            {"max/a\n": {"severity": "warning", "text": "x" * 9000}}, (alert_of("max/a ", "warning", "x" * 999 + "…"),), id="long and odd"
+        ),
+        pytest.param(
+            {f"max/{n}": {"severity": "warning"} for n in range(9)}, tuple(alert_of(f"max/{n}", "warning", "") for n in range(9)), id="many"
+        ),
     ],
 )
 def test_whatever_is_stored_is_bounded(found: object, read: tuple[Alert, ...]) -> None:
@@ -289,4 +295,4 @@ def test_whatever_is_stored_is_bounded(found: object, read: tuple[Alert, ...]) -
 
 
 def test_too_many_stored_alerts_are_cut() -> None:
-    assert len(stored_alerts(json.dumps({str(n): {"severity": "warning"} for n in range(5000)}))) == 100
+    assert len(stored_alerts(json.dumps({f"max/{n}": {"severity": "warning"} for n in range(5000)}))) == 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from controller.service import controller as module
 from controller.service.controller import WORKERS
 from controller.service.store import record_name
 from controller.service.wiring import Service
+from controller.signals.external import Poll
 from failover_harness.waiting import wait_for
 from tests.support.applications import seed_units
 from tests.support.cluster import NAMESPACE, Cluster, running, settings_for, write_applications
@@ -110,7 +112,9 @@ def service_of(cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch, 
     session = cluster.session(folder)
     service = Service(settings_for(files), session, cluster.clock)
     if demand_known:
-        service._external._metrics = cast("Any", Busy(cluster.clock))
+        busy, external = cast("Any", Busy(cluster.clock)), service._external
+        external._signals = replace(external._signals, metrics=busy)
+        external.polls["cloudwatch"] = Poll("cloudwatch", 60.0, lambda _: None, lambda one: busy.source(one.key))
     return service, Writes(session, monkeypatch)
 
 

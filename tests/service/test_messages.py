@@ -11,7 +11,6 @@ import pytest
 from controller.clock import format_rfc3339
 from controller.policy.decide import decide
 from controller.policy.model import Alert, Mode, Override
-from controller.policy.reasons import Reason
 from controller.ports import MessageKind
 from controller.service.messages import (
     ENDED_S,
@@ -24,16 +23,16 @@ from controller.service.messages import (
     readable_override,
     routed,
 )
-from tests.support.applications import NOW, memory, snapshot
+from tests.support.applications import NOW, alert_of, memory, snapshot
 
 
 @pytest.mark.parametrize(
     ("alert", "reason", "subject"),
     [
-        (Alert("held/Dwell", "warning", "words", Reason.DWELL), "Dwell", "Dwell"),
-        (Alert("any key", "warning", "words", Reason.PAUSED), "Paused", "Paused"),
-        (Alert("max/sd21-inf2", "warning", "words"), "MaxSd21Inf2", "max sd21-inf2"),
-        (Alert("unverified", "critical", "words"), "Unverified", "unverified"),
+        (alert_of("held/Dwell", "warning", "words"), "Dwell", "Dwell"),
+        (alert_of("max/sd21-inf2", "warning", "words"), "Max", "max sd21-inf2"),
+        (alert_of("mostly-short", "warning", "words"), "MostlyShort", "mostly-short"),
+        (alert_of("unverified", "critical", "words"), "Unverified", "unverified"),
     ],
 )
 def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject: str) -> None:
@@ -52,7 +51,7 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
 def test_an_alert_that_comes_and_goes_is_one() -> None:
     """On and off every 15 s: it does not page each time. It ends a minute after it was on last, or after the clock was set back."""
     made, on, reported = snapshot(), dict[str, Raised](), list[tuple[MessageKind, float]]()
-    alert = Alert("max/sd21-inf2", "warning", "words")
+    alert = alert_of("max/sd21-inf2", "warning", "words")
     for second in (*range(0, 300, 15), 200, *range(215, 301, 15)):
         now = [alert] if second < 290 and not second % 30 else []
         on, messages = alert_changes(replace(made, now=NOW + second), on, now, Mode.COST)
@@ -62,7 +61,7 @@ def test_an_alert_that_comes_and_goes_is_one() -> None:
 
 def test_alerts_of_an_earlier_leader_are_offered_again_or_end() -> None:
     """A process that begins to lead cannot know which of them were delivered, nor at once whether one has ended."""
-    made, alert, other = snapshot(), Alert("max/sd21-inf2", "warning", "words"), Alert("unverified", "critical", "others")
+    made, alert, other = snapshot(), alert_of("max/sd21-inf2", "warning", "words"), alert_of("unverified", "critical", "others")
     on, (came,) = alert_changes(made, raised_before([alert, other]), [alert], Mode.COST)
     assert (came.kind, came.again, came.why) == (MessageKind.ALERT, False, "words")
     on, said = alert_changes(replace(made, now=NOW + RECALLED_S - 1), on, [alert], Mode.COST)
@@ -79,7 +78,7 @@ def test_an_alert_that_lasts_is_offered_again() -> None:
     """Every ten minutes, with its latest words, and at once after the clock was set back. The sinks tell whether they need it."""
     made, on, offered = snapshot(), dict[str, Raised](), list[float]()
     for second in (*range(0, 1900, 15), 1000):
-        alert = Alert("unverified", "critical", f"for {second} s")
+        alert = alert_of("unverified", "critical", f"for {second} s")
         on, messages = alert_changes(replace(made, now=NOW + second), on, [alert], Mode.COST, lambda: "waits")
         offered += [message.at - NOW for message in messages]
         assert all((message.why, message.next, message.again) == (alert.text, "waits", second > 0) for message in messages)
@@ -87,7 +86,7 @@ def test_an_alert_that_lasts_is_offered_again() -> None:
 
 
 def test_the_alerts_of_an_application_that_is_removed_are_resolved() -> None:
-    made, alert = snapshot(), Alert("unverified", "critical", "the load balancer shows something else")
+    made, alert = snapshot(), alert_of("unverified", "critical", "the load balancer shows something else")
     on, (came,) = alert_changes(made, {}, [alert], Mode.COST)
     (went,) = alerts_of_removed(made, on.values(), Mode.COST, NOW + 60)
     assert (went.kind, went.dedup_key, went.at) == (MessageKind.RESOLVED, came.dedup_key, NOW + 60)
@@ -183,7 +182,7 @@ def test_a_new_alert_says_what_comes_next_and_nobody_asks_without_one() -> None:
         asked.append("asked")
         return "would fail over in 3 min"
 
-    alert = Alert("max/sd21-inf2", "warning", "words")
+    alert = alert_of("max/sd21-inf2", "warning", "words")
     on, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, coming)
     assert came.next == "would fail over in 3 min"
     assert alert_changes(snapshot(), on, [alert], Mode.COST, coming)[1] == []
@@ -192,7 +191,7 @@ def test_a_new_alert_says_what_comes_next_and_nobody_asks_without_one() -> None:
 
 def test_what_comes_next_does_not_say_the_alert_once_more() -> None:
     """A decision that is held says why, and so does the alert."""
-    alert = Alert("held/OverrideUnreadable", "critical", "an override cannot be read")
+    alert = alert_of("held/OverrideUnreadable", "critical", "an override cannot be read")
     _, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, lambda: "changes nothing: an override cannot be read")
     assert came.next == "changes nothing"
 
@@ -200,6 +199,6 @@ def test_what_comes_next_does_not_say_the_alert_once_more() -> None:
 @pytest.mark.parametrize(("ends", "holds"), [(" (absorbed)", "the guard absorbed"), ("", "this")])
 def test_what_holds_a_mode_change_is_said_once(ends: str, holds: str) -> None:
     """The alert says it; what comes next names the guard."""
-    alert = Alert("held/ShortageAbsorbed", "warning", "inf2 cannot get capacity, but the ready replicas carry the demand")
+    alert = alert_of("held/ShortageAbsorbed", "warning", "inf2 cannot get capacity, but the ready replicas carry the demand")
     _, (came,) = alert_changes(snapshot(), {}, [alert], Mode.COST, lambda: f"would fail over to capacity mode, but {alert.text}{ends}")
     assert came.next == f"would fail over to capacity mode, but {holds} holds it back"

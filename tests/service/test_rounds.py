@@ -81,7 +81,7 @@ class Rounds:
     def __init__(self, *applications: Application, store: Store | None = None) -> None:
         self.clock, self.applier, self.passes = ManualClock(NOW), Applier(), Counter[str]()
         self.view = ClusterView(self.clock, lambda: None)
-        external = ExternalSources(self.view, verifier=None, metrics=None, capacity=None)
+        external = ExternalSources(self.view, verifier=None)
         self.observer = ClusterObserver(self.view, external, lambda: (), self.clock, watch_budget_s=180.0)
         leader = SingleReplica(self.clock)
         executor = Executor(self.applier, leader, side_by_side=1)

@@ -32,9 +32,11 @@ from controller.clients.kube import (
 )
 from controller.clock import AcceleratedClock, ManualClock, SystemClock, format_rfc3339
 from controller.policy.model import Application, Source
-from controller.signals.cluster import ClusterView, Dirty, Wanted, Watches, source_of, sources_of, wanted_lists
+from controller.signals.cluster import ClusterView, Group
+from controller.signals.dirty import Dirty
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import WatchHealth
+from controller.signals.watches import Wanted, Watches, source_of, sources_of, wanted_lists
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
@@ -161,9 +163,10 @@ def test_a_nodepool_and_its_blocking_mark_the_pool(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_what_karpenter_says_of_a_pod_marks_the_pools_that_it_names(pinned: bool, cluster: Cluster) -> None:
-    """Also where the pod may use any NodePool, or was not seen yet."""
+    """Also where the pod may use any NodePool. What is said of a pod before it is seen counts from then on."""
+    pod = waiting_pod("pod-1", pools=("sd21-inf2-0001",) if pinned else ())
     if pinned:
-        cluster.give("Pod", waiting_pod("pod-1", pools=("sd21-inf2-0001",)))
+        cluster.give("Pod", pod)
         cluster.take(*fleet(3))
     event = {
         "metadata": {"name": "pod-1.1", "namespace": "shop"},
@@ -174,7 +177,11 @@ def test_what_karpenter_says_of_a_pod_marks_the_pools_that_it_names(pinned: bool
         "lastTimestamp": "2026-08-25T10:00:00Z",
     }
     cluster.give("Event", event)
+    if not pinned:
+        assert cluster.take(*fleet(3)) == []
+        cluster.give("Pod", pod)
     assert cluster.take(*fleet(3)) == ["shop-0001/sd21"]
+    assert cluster.view.karpenter.unavailable("shop", "pod-1") != ()
 
 
 def test_that_karpenter_has_no_place_for_a_pod_wakes_its_own_application_once(cluster: Cluster) -> None:
@@ -589,16 +596,16 @@ def test_all_sources_of_a_whole_cluster() -> None:
 def test_a_source_is_as_old_as_its_oldest_watch() -> None:
     """And unknown while one of them has never spoken."""
     well, old, never = health(PODS, None), health(DEPLOYMENTS, None, last_ok=T0 - 500), health(ENDPOINT_SLICES, None, last_ok=None)
-    assert source_of("workloads", [well, old], required=True, budget_s=180).last_ok == T0 - 500
-    assert source_of("workloads", [well, old], required=True, budget_s=180).stale(T0)
-    assert source_of("workloads", [well, never], required=True, budget_s=180).last_ok is None
-    assert source_of("workloads", [], required=True, budget_s=180).stale(T0)
+    assert source_of(Group("workloads", required=True), [well, old], budget_s=180).last_ok == T0 - 500
+    assert source_of(Group("workloads", required=True), [well, old], budget_s=180).stale(T0)
+    assert source_of(Group("workloads", required=True), [well, never], budget_s=180).last_ok is None
+    assert source_of(Group("workloads", required=True), [], budget_s=180).stale(T0)
 
 
 def test_an_absent_watch_makes_its_source_absent_with_its_words() -> None:
     """Named once, and cut."""
     missing = health(NODE_CLAIMS, None, last_ok=None, absent=True, problem="GET /apis/karpenter.sh/v1/nodeclaims: 404 " + "x" * 500)
-    source = source_of("karpenter", [health(EVENTS, "default"), missing, missing], required=True, budget_s=180)
+    source = source_of(Group("karpenter", required=True), [health(EVENTS, "default"), missing, missing], budget_s=180)
     assert (source.absent, source.stale(T0), len(source.problem)) == (True, False, 300)
     assert source.problem.count("GET") == 1
 
@@ -742,7 +749,7 @@ def test_a_watch_that_was_stopped_delivers_nothing_any_more() -> None:
 
 def test_what_is_watched_is_not_searched_for_in_all_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 200 namespaces that took half a second, after every check of the files, and no pass could be made meanwhile."""
-    monkeypatch.setattr("controller.signals.cluster.Watch", Mock())
+    monkeypatch.setattr("controller.signals.watches.Watch", Mock())
     watches = Watches(Mock(), ClusterView(SystemClock(), lambda: None), SystemClock(), cluster_wide=False, timeout_s=300, idle_s=90)
     applications = [application(namespace=f"team-{number}") for number in range(50)]
     compared = 0
@@ -768,10 +775,10 @@ def test_nothing_is_left_of_a_namespace_that_nobody_needs(watched: Any) -> None:
         view, watches = watched(api, cluster_wide=False)
         watches.ensure([application()])
         wait_for("the Ingress", lambda: view.routing_object("shop", "sd21") is not None)
-        wait_for("the pod", lambda: bool(view.workloads.pools_of_pod("shop", "p")))
+        wait_for("the pod", lambda: view.workloads.waiting("shop", "p") is not None)
         watches.ensure([application(namespace="other")])
         assert view.routing_object("shop", "sd21") is None
-        assert not view.workloads.pools_of_pod("shop", "p")
+        assert view.workloads.waiting("shop", "p") is None
 
 
 def test_what_is_no_longer_watched_is_not_known_to_be_none(watched: Any) -> None:

@@ -20,11 +20,13 @@ from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from controller.notifiers.redact import redact
 from controller.notifiers.render import plain
 from controller.notifiers.render import view as shown_message
+from controller.policy.alert_kinds import AlertKind
 from controller.policy.ledger import Ledger
-from controller.policy.model import Memory, Snapshot
+from controller.policy.model import Alert, Memory, Snapshot
+from controller.ports import Message, MessageKind
 from controller.routing.conclusion import conclude
 from controller.service.controller import View
-from controller.service.messages import alert_changes, control, routed
+from controller.service.messages import alert_changes, routed
 from controller.service.status import document
 from tests.signals.hostile import ACTION, APP, TEXT, World, everywhere, objects, places, replaced
 from tests.support.applications import NOW
@@ -58,7 +60,8 @@ def _texts(snapshot: Snapshot) -> Iterator[str]:
         ensure_ascii=False,
     )
     _, messages = alert_changes(snapshot, {}, made.decision.alerts, made.decision.mode)
-    messages += [control(APP.key, "Override", "override", snapshot.routing.override.paused_why or "-", NOW)]
+    override = Alert.of(AlertKind.OVERRIDE, {"why": snapshot.routing.override.paused_why or "-"})
+    messages += [Message.about(override, MessageKind.CONTROL, "override", NOW, APP.key)]
     messages += [message for message in (routed(snapshot, made.decision),) if message is not None]
     yield from (redact(plain(shown_message(message))).replace("\n", " ") for message in messages)
     seen = judge(snapshot, made.memory)

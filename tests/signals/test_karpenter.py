@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -17,7 +18,6 @@ from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
 from controller.clock import ManualClock, format_rfc3339
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Refusal
 from controller.policy.proof import Allowed, created_after, examine
-from controller.signals import karpenter
 from controller.signals.cluster import ClusterView
 from controller.signals.karpenter import KarpenterView
 from controller.signals.refusals import not_ended, summed_up
@@ -26,6 +26,8 @@ from tests.signals.samples import ice_event, moment, node_claim, requirement, sa
 INF2 = "amd-neuron-inf2"
 T0 = moment("2026-08-25T10:00:03Z")
 HOUR_S = 3600.0
+FLOOD = 1000
+"""Objects that take more than the room of `Cluster.flood`."""
 
 
 class Cluster:
@@ -44,6 +46,12 @@ class Cluster:
 
     def claim(self, obj: dict[str, Any], kind: str = "ADDED") -> None:
         self.view.changed(NODE_CLAIMS, None, kind, obj)
+
+    def flood(self, events: Iterable[dict[str, Any]]) -> None:
+        """More events than there is room for, as a list delivers them."""
+        self.view.room._most = 400_000
+        self.view.listed(EVENTS, None, list(events))
+        assert self.view.room.taken <= 400_000
 
     def pool(self, name: str = INF2) -> PoolObservation:
         return self.view.pool(name, self.clock.now())
@@ -206,8 +214,7 @@ def test_a_refusal_of_a_name_that_was_refused_before_leaves_no_trace_of_the_firs
     cluster.view.changed(NODE_POOLS, None, "MODIFIED", _pool_of("other", "g5.xlarge", "g6.xlarge"))
     for at, kind in ((T0, "g6.xlarge"), (T0 + 1, "g5.xlarge")):
         cluster.event(ice_event("pool-aaaaa", at, detail=named.format(kind)))
-    for number in range(karpenter._MAX_FAILURES + 1):
-        cluster.view.karpenter.event(ice_event(f"pool-{number:05}", T0 + 2 + number / 1e4), T0 + 10)
+    cluster.flood(ice_event(f"pool-{number:05}", T0 + 2 + number / 1e4) for number in range(FLOOD))
     assert "pool-aaaaa" not in cluster.view.karpenter._refused
     assert cluster.pool("other").elsewhere == ()
 
@@ -236,17 +243,21 @@ def _nothing_for(pod: str, namespace: str = "default") -> dict[str, Any]:
     return event
 
 
-def test_the_pods_of_another_namespace_make_nobody_s_mark_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pods_of_another_namespace_make_nobody_s_mark_forgotten() -> None:
     """Karpenter repeats itself only every five minutes."""
-    monkeypatch.setattr(karpenter, "_MAX_PODS", 50)
     cluster = Cluster(moment("2026-08-25T10:20:00Z"))
+    cluster.view.room._most = 100_000
+    cluster.view.changed(PODS, None, "ADDED", waiting_pod("mine", namespace="default", pools=("amd-neuron-inf2",)))
     cluster.event(_nothing_for("mine"))
     cluster.clock.set(cluster.clock.now() + 1)
     for number in range(200):
+        cluster.view.changed(PODS, None, "ADDED", waiting_pod(f"theirs-{number}", namespace="team-b", pools=("amd-neuron-inf2",)))
         event = _nothing_for(f"theirs-{number}", "team-b")
         cluster.event(event | {"lastTimestamp": "2026-08-25T10:20:01Z"})
     assert cluster.view.karpenter.unavailable("default", "mine") != ()
-    assert len(cluster.view.karpenter._unavailable) <= 50
+    assert cluster.view.room.taken <= 100_000
+    assert cluster.view.karpenter.unavailable("team-b", "theirs-199") != (), "the newest of the others stay"
+    assert cluster.view.karpenter.unavailable("team-b", "theirs-0") == ()
 
 
 def test_what_was_said_of_a_pod_goes_with_it() -> None:
@@ -575,13 +586,14 @@ def test_labels_say_what_runs_in_a_reservation(cluster: Cluster) -> None:
 )
 def test_reservations_are_counted_as_if_all_claims_were_searched(deliveries: list[tuple[str, str, str, str, bool]]) -> None:
     """In whatever order claims come, are launched, change, move to another NodePool and go."""
-    view = KarpenterView()
+    whole = ClusterView(ManualClock(T0), lambda: None)
+    view = whole.karpenter
     for kind, name, pool, reservation, launched in deliveries:
         obj = node_claim(name, pool, T0, Launched=format_rfc3339(T0))
         obj["status"] = obj["status"] if launched else {}
         obj["metadata"]["labels"]["karpenter.k8s.aws/capacity-reservation-id"] = reservation
         if kind == "LISTED":
-            view.claims_listed([obj], T0)
+            whole.listed(NODE_CLAIMS, None, [obj])
         else:
             view.claim(kind, obj, T0)
         searched = Counter(one.pool for one in view._live.values() if one.launched is not None and one.reservation)
@@ -897,49 +909,53 @@ def test_tombstones_end_after_an_hour() -> None:
 
 
 def test_tombstones_are_bounded() -> None:
-    """A storm of claims within the hour keeps the newest 20,000."""
-    view = KarpenterView()
+    """A storm of claims within the hour keeps the newest."""
+    cluster = Cluster(T0)
+    cluster.view.room._most = 1_000_000
     obj = node_claim("inf2-aaaaa", "inf2", T0)
-    for number in range(karpenter._MAX_CLAIMS + 500):
-        view.claim("DELETED", obj | {"metadata": {"name": f"inf2-{number:05d}"}}, T0)
-    assert len(view._gone) == karpenter._MAX_CLAIMS
-    assert next(iter(view._gone)) == "inf2-00500"
+    for number in range(2000):
+        cluster.clock.set(T0 + number / 10)
+        cluster.view.changed(NODE_CLAIMS, None, "DELETED", obj | {"metadata": {"name": f"inf2-{number:05d}"}})
+    kept = list(cluster.view.karpenter._gone)
+    assert kept == [f"inf2-{number:05d}" for number in range(2000 - len(kept), 2000)]
+    assert cluster.view.room.taken <= 1_000_000
+    assert cluster.view.karpenter._claims_of == {"inf2": set(kept)}
 
 
 def test_refusals_are_bounded_and_the_newest_stay() -> None:
     """A list is in the order of names, not of time: the newest must stay, wherever in the list they are."""
-    view = KarpenterView()
-    total = karpenter._MAX_FAILURES + 1000
-    for number in range(total):
-        view.event(ice_event(f"inf2-{number:05d}", T0 - number / 10), T0)
-    assert len(view._refused) <= karpenter._MAX_FAILURES
-    kept = {refused.claim for refused in view._refused.values()}
-    assert {f"inf2-{number:05d}" for number in range(karpenter._MAX_FAILURES // 2)} <= kept
+    cluster = Cluster(T0)
+    cluster.flood(ice_event(f"inf2-{number:05d}", T0 - number / 10) for number in range(FLOOD))
+    kept = set(cluster.view.karpenter._refused)
+    assert {f"inf2-{number:05d}" for number in range(100)} <= kept
+    assert len(kept) < FLOOD
+    assert cluster.view.karpenter._refused_of == {"inf2": kept}
 
 
 def test_marks_are_bounded() -> None:
     """Marks of consolidation and of NodePools, with no claim ever seen."""
-    view = KarpenterView()
-    for number in range(3 * karpenter._MAX_MARKS):
-        for reason, kind in (("DisruptionLaunching", "NodeClaim"), ("NoCompatibleInstanceTypes", "NodePool")):
-            obj = {"involvedObject": {"kind": kind, "name": f"n-{number}"}, "reason": reason, "lastTimestamp": format_rfc3339(T0)}
-            view.event(obj, T0)
-    assert len(view._replacements) <= karpenter._MAX_MARKS
-    assert len(view._blocked) <= karpenter._MAX_MARKS
+    cluster = Cluster(T0)
+    cluster.flood(
+        {"involvedObject": {"kind": kind, "name": f"n-{number}"}, "reason": reason, "lastTimestamp": format_rfc3339(T0)}
+        for number in range(FLOOD)
+        for reason, kind in (("DisruptionLaunching", "NodeClaim"), ("NoCompatibleInstanceTypes", "NodePool"))
+    )
+    assert len(cluster.view.karpenter._marks) < 2 * FLOOD
 
 
 def test_claims_of_the_list_are_all_kept() -> None:
-    """The bound is on the dead: what lives is kept, however much it is."""
-    view = KarpenterView()
-    view.claims_listed([node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(3000)], T0)
-    assert len(view.observation("inf2", T0, HOUR_S).launches) == 3000
+    """There is room for the nodes of a large cluster."""
+    cluster = Cluster(T0)
+    listed = [node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(3000)]
+    cluster.view.listed(NODE_CLAIMS, None, listed)
+    assert len(cluster.view.karpenter.observation("inf2", T0, HOUR_S).launches) == 3000
 
 
 def _calls_of_a_list(count: int) -> int:
     """How many calls of our functions a list of launched claims of one NodePool takes, when all of them are known already."""
-    view, calls = KarpenterView(), 0
+    view, calls = ClusterView(ManualClock(T0), lambda: None), 0
     claims = [node_claim(f"inf2-{number:05d}", "inf2", T0, Launched=format_rfc3339(T0)) for number in range(count)]
-    view.claims_listed(claims, T0)
+    view.listed(NODE_CLAIMS, None, claims)
 
     def counted(frame: FrameType, event: str, _: object) -> None:
         nonlocal calls
@@ -947,7 +963,7 @@ def _calls_of_a_list(count: int) -> int:
 
     sys.setprofile(counted)
     try:
-        view.claims_listed(claims, T0)
+        view.listed(NODE_CLAIMS, None, claims)
     finally:
         sys.setprofile(None)
     return calls
@@ -1139,11 +1155,10 @@ def test_what_is_concluded_of_the_sum_is_concluded_of_all(
         assert one.proof == other.proof or abs(T0 + asked - (one.age_at or 0.0)) <= 2.0
 
 
-def test_node_pools_that_are_gone_use_up_no_room_for_types(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_node_pools_that_are_gone_use_up_no_room_for_types() -> None:
     """A NodePool is deleted before its NodeClaims, which name its types once more: after a thousand of them none was known of a new one."""
-    monkeypatch.setattr(karpenter, "_MAX_MARKS", 20)
     view, now = KarpenterView(), T0
-    view.pools_listed([], now)
+    view.pools_listable(known=True)
     for number in range(50):
         pool = {"metadata": {"name": f"job-{number}"}, "spec": {}}
         claim = node_claim(f"job-{number}-abcde", f"job-{number}", now)
@@ -1155,4 +1170,4 @@ def test_node_pools_that_are_gone_use_up_no_room_for_types(monkeypatch: pytest.M
     view.pool_changed("ADDED", {"metadata": {"name": "new"}, "spec": {}}, now)
     view.claim("ADDED", node_claim("new-abcde", "new", now, types=("g6.xlarge",)), now)
     assert (view.terms("new").seen, view.terms("new").listed) == (("g6.xlarge",), True)
-    assert len(view._types) == len(view._listing) < 20
+    assert len(view._types) < 20

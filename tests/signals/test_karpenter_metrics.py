@@ -286,6 +286,7 @@ def test_the_settings_decide_whether_it_is_read(endpoint: Endpoint) -> None:
     for karpenter, named in (({}, False), ({"metrics_url": endpoint.url}, True)):
         settings = Settings.model_validate({"aws": off, "karpenter": karpenter})
         external = make_external(settings, view, ManualClock(NOW), AwsClients("us-west-2"))
-        external.poll_offerings()
+        for name in external.polls:
+            external.poll(name, [])
         assert [one.stale(NOW) for one in external.sources(application()) if one.name == OFFERINGS_SOURCE] == ([False] if named else [])
     assert endpoint.requests == 1

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from controller.clients.kube import CONFIG_MAPS, PODS, KubeSession, Object, Resource, connect
 from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
-from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
+from controller.errors import Forbidden, Gone, NotFound, RemoteError, TooLarge, Unavailable
 from controller.foreign import decode_page
 from controller.signals import watch as watch_module
 from controller.signals.list_turns import ListTurns
@@ -366,7 +366,7 @@ class Script:
         self.listed = 0
         self.stop: Callable[[], None] = lambda: None
 
-    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None]) -> Object:
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None], most_bytes: int) -> Object:
         self.listed += 1
         answer = next(self.lists, None)
         if answer is None:
@@ -377,7 +377,7 @@ class Script:
         return cast("Object", decode_page(json.dumps(answer).encode(), each))
 
     @contextmanager
-    def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float) -> Iterator[Iterator[Any]]:
+    def stream(self, path: str, query: Sequence[tuple[str, str]], *, idle_s: float, at_most_s: float) -> Iterator[Iterator[Any]]:
         self.opened.append(dict(query))
         lines = next(self.streams, None)
         if lines is None:
@@ -423,14 +423,14 @@ class Counted(Script):
 
     active, most, lock = 0, 0, threading.Lock()
 
-    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None]) -> Object:
+    def request(self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None], most_bytes: int) -> Object:
         with Counted.lock:
             Counted.active += 1
             Counted.most = max(Counted.most, Counted.active)
         time.sleep(0.005)  # others may come meanwhile
         with Counted.lock:
             Counted.active -= 1
-        return super().request(method, path, query=query, each=each)
+        return super().request(method, path, query=query, each=each, most_bytes=most_bytes)
 
 
 def test_few_lists_are_read_at_the_same_time() -> None:
@@ -619,6 +619,46 @@ def test_more_objects_than_can_be_listed_are_not_taken_for_all() -> None:
     with pytest.raises(Unavailable, match="more than"):
         list_objects(cast("KubeSession", script), PODS, None)
     assert script.listed == watch_module._MAX_PAGES
+
+
+def test_pages_of_large_objects_get_shorter_and_none_is_lost() -> None:
+    """A hundred Events as large as etcd takes them are 150 MB of text: more than the memory of the process."""
+    asked: list[tuple[int, str]] = []
+
+    class Large(Script):
+        def request(
+            self, method: str, path: str, *, query: Sequence[tuple[str, str]], each: Callable[[Any], None], most_bytes: int
+        ) -> Object:
+            parameters = dict(query)
+            asked.append((int(parameters["limit"]), parameters.get("continue", "")))
+            if asked[-1][0] > 20:
+                raise TooLarge("the answer is longer")
+            return super().request(method, path, query=query, each=each, most_bytes=most_bytes)
+
+    listed, version = list_objects(cast("KubeSession", Large([page("10", "a", more="x"), page("10", "b")], [])), PODS, None)
+    assert ([one["metadata"]["name"] for one in listed], version) == (["a", "b"], "10")
+    assert asked == [(100, ""), (10, ""), (10, "x")]
+
+
+def test_a_list_that_replaces_nothing_is_delivered_object_by_object() -> None:
+    """4,500 Events of 32 kB are kept nowhere until the list is complete."""
+    taken: list[str] = []
+    kept, _ = list_objects(
+        cast("KubeSession", Script([page("10", "a", "b")], [])),
+        PODS,
+        None,
+        slimmed=True,
+        each=lambda obj: taken.append(obj["metadata"]["name"]),
+    )
+    assert (len(kept), taken) == (0, ["a", "b"])
+
+
+def test_a_list_that_does_not_fit_packed_is_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails, and its source is stale: what is unknown is no evidence."""
+    monkeypatch.setattr(watch_module, "_MAX_PACKED", 10)
+    script = Script([page("10", *(f"pod-{number}" for number in range(40)), more="again")] * 3, [])
+    with pytest.raises(Unavailable, match="too large"):
+        list_objects(cast("KubeSession", script), PODS, None, slimmed=True)
 
 
 JSON = st.recursive(

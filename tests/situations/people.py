@@ -277,7 +277,7 @@ BLIND: Final = (
         _BLIND,
         "All zones are out, and CloudWatch has no new values.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 30, 40, "silent/counters"),
+        short(Proof.NAMED, 30, 40, "counters"),
         steps=((-10.0, _no_metrics),),
     ),
     Situation(
@@ -285,7 +285,7 @@ BLIND: Final = (
         _BLIND,
         "The same, and capacity returns after 15 min.",
         world(closed=QUARTER),
-        Expected(Reason.DEMAND_MET, NAMED, back(900, 2400), frozenset({"silent/counters"})),
+        Expected(Reason.DEMAND_MET, NAMED, back(900, 2400), frozenset({"counters"})),
         steps=((-10.0, _no_metrics),),
         length_s=3000.0,
     ),

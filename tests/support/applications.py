@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from controller.policy.alert_kinds import of_key
 from controller.policy.model import (
+    Alert,
     Application,
     Backend,
     Memory,
@@ -113,6 +115,13 @@ def healthy_units(app: Application, ready: int = 2) -> dict[str, UnitObservation
         )
         for unit in app.units
     }
+
+
+def alert_of(key: str, severity: str, text: str) -> Alert:
+    """An alert by its key."""
+    row = of_key(key)
+    assert row is not None, key
+    return Alert(*row, text, severity)
 
 
 def snapshot(app: Application | None = None, mode: Mode = Mode.COST, **changes: Any) -> Snapshot:

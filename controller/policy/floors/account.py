@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
+from controller.policy.alert_kinds import Found
 from controller.policy.hold import FLAP_WINDOW_S, reassert_pause_s
 from controller.policy.model import (
     NOTHING_REMEMBERED,
     Action,
     ActionKind,
-    Alert,
     FloorMemory,
     Memory,
     Plan,
@@ -185,7 +185,7 @@ def _urgent(action: Action, known: ScalerWrite) -> bool:
         return True
 
 
-def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
+def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Found]:
     """Writes that were put back again and again, lately.
 
     Args:
@@ -198,13 +198,11 @@ def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
         for field, setting, write in (("floor", "minReplicaCount", known.floor), ("target", "targetMetricValue", known.target)):
             if write is not None and write.repeats >= _FIGHTING:
                 change = scaler_change(unit.scaled_object or "", setting, write.before, write.after)
-                words = f"{change} was written {write.repeats + 1} times, and each time another writer put it back"
-                hint = "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
-                yield Alert(f"contested/{unit.name}/{field}", "warning", f"{words}: {hint}")
+                yield Found({"change": change, "times": str(write.repeats + 1)}, (unit.name, field))
 
 
-def left(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
-    """An alert for each raised floor that nothing lowers any more.
+def left(memory: Memory, snapshot: Snapshot) -> Iterator[Found]:
+    """Each raised floor that nothing lowers any more, for the table of alerts.
 
     Args:
         memory: What is remembered.
@@ -214,10 +212,8 @@ def left(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
     for name, before in sorted(raised(memory).items()):
         present = (snapshot.left or {}).get(name, 0)
         if name not in named and present > before:
-            words = f"ScaledObject {name} keeps the minReplicaCount {present} that the controller raised from {before}"
-            why = "no unit names it any more, so nothing lowers it"
-            fix = f"if its pods are not needed, run: {lowered(snapshot.application.namespace, name, before)}"
-            yield Alert(f"left/{name}", "warning", f"{words}: {why}; {fix}")
+            command = lowered(snapshot.application.namespace, name, before)
+            yield Found({"name": name, "present": str(present), "before": str(before), "command": command}, (name,))
 
 
 def raised(memory: Memory) -> dict[str, int]:

@@ -130,7 +130,7 @@ class ModeChangeExpectation(FileModel):
 class AlertExpectation(FileModel):
     """An alert that must be raised during the run."""
 
-    key: str = Field(default="", max_length=200, description="Prefix of the alert's key, e.g. cause/sd21-inf2/quota.")
+    key: str = Field(default="", max_length=200, description="The alert's key, e.g. cause/sd21-inf2/quota, or its code, e.g. cause.")
     text: str = Field(default="", max_length=500, description="Part of the alert's text.")
 
 

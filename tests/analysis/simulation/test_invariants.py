@@ -33,7 +33,7 @@ from controller.policy.model import (
     Target,
 )
 from controller.policy.proof import Finding
-from controller.policy.reasons import SENTENCES, Reason
+from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
@@ -51,7 +51,7 @@ def _open(*names: str) -> Callable[[Patch], None]:
 
     def apply(patch: Patch) -> None:
         for sequence in ("ALWAYS", "FAILOVER", "FALLBACK", "MODE_CHANGE", "REROUTE"):
-            kept = tuple(guard for guard in getattr(guards, sequence) if guard.__name__ not in names)
+            kept = tuple(guard for guard in getattr(guards, sequence) if guard.name not in names)
             patch.setattr(guards, sequence, kept)
 
     return apply
@@ -89,7 +89,7 @@ def _forgetful(patch: Patch) -> None:
 
 
 def _speechless(patch: Patch) -> None:
-    patch.setitem(SENTENCES, Reason.DEMAND_MET, "no pod of {nobody} waits")
+    patch.setattr(Reason.DEMAND_MET, "sentence", "no pod of {nobody} waits")
 
 
 def _restless(patch: Patch) -> None:
@@ -314,7 +314,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
         "not-ours",
     ),
     "no dwell": (
-        _open("dwell", "hold", "quiet", "flip_budget", "ready", "verified"),
+        _open("dwell", "hold", "quiet", "flips", "ready", "verified"),
         {"outages": (outage(0.1, 0.3),), "demand": lambda at: 600.0 if at < HOUR / 6 else 1400.0, "seconds": HOUR},
         "dwell",
     ),

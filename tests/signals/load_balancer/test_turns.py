@@ -20,7 +20,7 @@ from controller.service.messages import overloaded
 from controller.signals import external as external_module
 from controller.signals.budget import CallBudget
 from controller.signals.cluster import ClusterView
-from controller.signals.external import LANES, ExternalSources
+from controller.signals.external import LANES, ExternalSources, Poll
 from controller.signals.load_balancer import request as request_module
 from controller.signals.load_balancer.turns import AGE_S, Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import Verifier
@@ -46,7 +46,7 @@ class Fleet:
         self.budget = CallBudget(per_second, max(40.0, 2 * per_second * JOB_S), self.clock)
         self.verifier = Verifier(Clients(self.elb), self.clock, self.budget)
         self.stop = threading.Event()
-        self.external = ExternalSources(self.view, verifier=self.verifier, metrics=None, capacity=None, stop=self.stop)
+        self.external = ExternalSources(self.view, verifier=self.verifier, stop=self.stop)
 
     def _balanced(self, app: Application) -> None:
         name = f"k8s-{app.ingress}"
@@ -142,12 +142,14 @@ class Polled:
 def test_the_metrics_of_all_load_balancers_are_read_before_each_was_verified() -> None:
     """Two that are searched for bring a list of all. The first round over a thousand applications takes nine minutes."""
     fleet, polled = Fleet(60, per_second=1.0), Polled()
-    fleet.external._metrics = cast("Any", polled)
-    fleet.external.poll_metrics(fleet.applications)
+    external = fleet.external
+    row = Poll("cloudwatch", 60.0, lambda chosen: polled.poll(chosen, external.dimensions(chosen)), lambda _: cast("Any", None))
+    external.polls["cloudwatch"] = row
+    external.poll("cloudwatch", fleet.applications)
     assert polled.load_balancers == {}
     fleet.run(JOB_S)
     assert len(fleet.verifier.dimensions()) < len(fleet.applications) / 2
-    fleet.external.poll_metrics(fleet.applications)
+    external.poll("cloudwatch", fleet.applications)
     assert polled.load_balancers == {one.key: f"app/k8s-{one.ingress}/0" for one in fleet.applications}
     fleet.run(2 * AGE_S)
     assert polled.load_balancers == fleet.verifier.dimensions()
@@ -427,7 +429,7 @@ def test_what_the_budget_cannot_serve_is_said_with_its_numbers() -> None:
     """And when it is enough again."""
     message = overloaded(NOW, Load(1000, 8.0, 1.0))
     assert message.why == (
-        "1000 applications need about 8.0 ELBv2 calls each; polls.elbv2_calls_per_s allows 1 a second, which is enough for 75 every 10 min"
+        "1000 applications need about 8.0 ELBv2 calls each; polls.elbv2_calls_per_s allows 1 a second, which is enough for 75 every 10 "
+        "min, so mode changes are verified late: set polls.elbv2_calls_per_s (FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S) to 13.3 or more"
     )
-    assert message.next == "set polls.elbv2_calls_per_s (FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S) to 13.3 or more"
     assert overloaded(NOW, Load(75, 8.0, 1.0)).kind is MessageKind.RESOLVED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from controller.signals.cluster import wanted_lists
+from controller.signals.watches import wanted_lists
 from failover_setup.doctor.cluster.observe import ClusterObservation
 from failover_setup.doctor.report import Finding, ok, warning
 

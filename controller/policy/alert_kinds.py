@@ -1,0 +1,279 @@
+"""The table of alerts and of other messages about the controller: one row each, with its sentence, its runbook and its severity.
+
+A sentence says what happened, what it means for requests and dollars, and what to do. `docs/reasons.md` is generated from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from controller.policy.reasons import CRITICAL, INFO, WARNING, Reason, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an alert is about, as a function of the table of alerts finds it.
+
+    Attributes:
+        details: For the sentence.
+        subject: What tells it from other alerts of its row, beside the unit of an alert about a unit.
+        severity: Where it is not the row's; "" where it is.
+    """
+
+    details: Mapping[str, str]
+    subject: tuple[str, ...] = ()
+    severity: str = ""
+
+
+class AlertKind(Row):
+    """What people are told of beside decisions. The last value is what the subject of its alerts names."""
+
+    @property
+    def reason(self) -> str:
+        """The name of its messages: ``mostly-short`` is ``MostlyShort``."""
+        return self.title().replace("-", "")
+
+    # What is observed.
+    ABSENT = (
+        "absent",
+        "{source} cannot be observed, so no shortage is seen and no failover comes: {why}. Repair it: `failoverctl doctor` says how",
+        "signals-are-missing",
+        CRITICAL,
+        "source",
+    )
+    KARPENTER_METRICS = (
+        "karpenter-metrics",
+        "Karpenter's metrics cannot be read ({problem}), so refusals alone prove a shortage and a failover can come later: "
+        "correct or remove karpenter.metrics_url",
+        "signals-are-missing",
+        WARNING,
+    )
+    CLOCKS = (
+        "clocks",
+        "this node's clock is {skew} {where} the cluster's. Decisions follow the cluster's; times in logs do not match: "
+        "check the time synchronization (chrony) of the node that the controller runs on",
+        "signals-are-missing",
+        WARNING,
+    )
+    COUNTERS = (
+        "counters",
+        "no counter of any unit has a value from the last {waited}. KEDA takes that for no demand, so the replicas are held, and paid for, "
+        "for {left}: check that CloudWatch answers",
+        "signals-are-missing",
+        WARNING,
+    )
+    SILENT = (
+        "silent",
+        "{unit}: pods wait {waited}, and {why}. Nothing proves a shortage, so requests meant for them wait and no failover comes: {fix}",
+        "signals-are-missing",
+        WARNING,
+        "unit",
+    )
+
+    # What a unit cannot get.
+    CONFIG = (
+        "config",
+        "{unit}: pods wait {waited} because NodePool {pool} has no compatible instance type. EC2 refused none, so no failover comes: "
+        "correct the NodePool's requirements",
+        "capacity-is-short",
+        WARNING,
+        "unit",
+    )
+    CAUSE = ("cause", "{unit}: {problem}", "capacity-is-short", CRITICAL, "unit/cause")
+    RESERVATION = (
+        "reservation",
+        "{unit}: Capacity Block {reservation} ends at {end}; {nodes} of its {of} node(s) run in it. Karpenter drains them from {drained} "
+        "on, and traffic moves at {moves}: extend the block, or let NodePool {pool} launch something else by then",
+        "capacity-is-short",
+        WARNING,
+        "unit/reservation",
+    )
+    RESERVATION_END = (
+        "reservation-end",
+        "{unit}: nodes run in Capacity Block {reservations}, and EC2 has not said when it ends. No traffic moves before it ends, so "
+        "requests can be lost then: allow ec2:DescribeCapacityReservations (docs/aws.md)",
+        "capacity-is-short",
+        WARNING,
+        "unit",
+    )
+    RESERVED = (
+        "reserved",
+        "{unit}: pods wait because NodePool {pool} launches only into reservations, and no active one has a free instance{ended}: buy or "
+        "extend a reservation and select it in the EC2NodeClass (capacityReservationSelectorTerms), or add on-demand to the NodePool's "
+        "requirement karpenter.sh/capacity-type",
+        "capacity-is-short",
+        CRITICAL,
+        "unit",
+    )
+    MOSTLY_SHORT = (
+        "mostly-short",
+        "{count} of {units} units get no capacity ({short}), and no mode change helps: {rest}. Requests beyond its replicas wait: allow "
+        "more zones or instance types, or add another accelerator",
+        "capacity-is-short",
+        CRITICAL,
+    )
+    UNJOINED = (
+        "unjoined",
+        "{unit}: {count} launched and never became a node, the last one {ago} ago ({claim}). It costs money and serves nothing: check "
+        "image, user data, node role and security groups of NodePool {pool}",
+        "nodes-do-not-join",
+        CRITICAL,
+        "unit",
+    )
+    UNUSABLE = (
+        "unusable",
+        "{unit}: {count} not usable, the last one for {ago} ({claim}), while {pending} pod(s) wait. Karpenter counts on it and launches "
+        "nothing else. Its condition Initialized says what is missing: check the device plugin and the startup taints of NodePool {pool}",
+        "nodes-do-not-join",
+        CRITICAL,
+        "unit",
+    )
+    UNPROVEN = (
+        "unproven",
+        "{unit}: its return has been neither proven nor refused for {quiet}, so capacity mode goes on, and its price. {why}, or pin cost "
+        "mode",
+        "capacity-mode-lasts",
+        WARNING,
+        "unit",
+    )
+
+    # Replicas.
+    MAX = (
+        "max",
+        "{unit}: cost mode needs {wanted} replicas at the present demand, and its maximum is {most}. Requests beyond that wait: raise "
+        "maxReplicas",
+        "replicas-do-not-follow",
+        WARNING,
+        "unit",
+    )
+    FIXED = (
+        "fixed",
+        "{unit}: the way back to cost mode waits for {needed} replicas, and {why}. Capacity mode, and its price, go on: {fix}",
+        "replicas-do-not-follow",
+        WARNING,
+        "unit",
+    )
+    UNHEALTHY = (
+        "unhealthy",
+        "{unit}: the load balancer calls none of {ready} ready replica(s) healthy, so they cost money and get no traffic: compare the "
+        "target group's health check with the readiness probe",
+        "replicas-do-not-follow",
+        WARNING,
+        "unit",
+    )
+    SCALER = (
+        "scaler",
+        "{unit}: its replicas do not follow the demand, so requests wait or idle replicas cost money. Repair ScaledObject {scaler}: "
+        "{trouble}",
+        "replicas-do-not-follow",
+        WARNING,
+        "unit",
+    )
+    LEFT = (
+        "left",
+        "ScaledObject {name} keeps the minReplicaCount {present} that the controller raised from {before}: no unit names it any more, so "
+        "nothing lowers it and its pods cost money. If they are not needed, run: {command}",
+        "replicas-do-not-follow",
+        WARNING,
+        "ScaledObject",
+    )
+    CONTESTED = (
+        "contested",
+        "{change} was written {times} times, and each time another writer put it back, so replicas do not follow the mode: take the field "
+        "out of what the GitOps tool manages (`failoverctl doctor` names it)",
+        "somebody-else-writes",
+        WARNING,
+        "unit/field",
+    )
+
+    # The routing.
+    UNPREPARED = (
+        "unprepared",
+        "{problem}, so the controller would not change the mode and requests would fail in a shortage: {fix}",
+        "failover-is-held",
+        WARNING,
+        "what is missing",
+    )
+    BLACKHOLE = (
+        "blackhole",
+        "the load balancer answers requests itself, so users get errors now: {problem}. Restore the action or the Service that is missing: "
+        "`failoverctl doctor` names it",
+        "load-balancer-answers-503",
+        CRITICAL,
+    )
+    UNVERIFIED = (
+        "unverified",
+        "the load balancer {verdict} the routing action written {ago} ago: {problem}. Requests may still go where they went before: read "
+        "the events of the Ingress and the load-balancer controller's log",
+        "load-balancer-does-not-follow",
+        CRITICAL,
+    )
+    BLOCKED = (
+        "blocked",
+        "the load-balancer controller cannot carry out any change now, so a mode change would move no request: {problem}. Correct the "
+        "Ingress that it names",
+        "load-balancer-does-not-follow",
+        WARNING,
+    )
+    FIGHTING = (
+        "fighting",
+        "the controller restored the routing action {times} times; {who} keeps changing it, and requests follow the last writer: exempt "
+        "the annotation there (`failoverctl doctor --gitops`), or pause the controller",
+        "somebody-else-writes",
+        CRITICAL,
+    )
+
+    # The controller's own work.
+    ACTION_FAILED = (
+        "action-failed",
+        "tried {times} times without success: {what}. Requests and replicas stay as they are: compare the Role with docs/permissions.md",
+        "the-controller-cannot-write",
+        CRITICAL,
+    )
+    STATE_UNSAVED = (
+        "state-unsaved",
+        "a restart would lose history, hold and dwell, because the memory cannot be saved: {problem}. Compare the Role with "
+        "docs/permissions.md",
+        "the-controller-cannot-write",
+        WARNING,
+    )
+    LEASE_LOST = (
+        "lease-lost",
+        "no replica can renew the Lease, so the controller changes nothing and requests go where they go now: check the API server and "
+        "the Role",
+        "no-leader",
+        CRITICAL,
+    )
+    BUDGET_TOO_SMALL = ("budget-too-small", "{load}, so mode changes are verified late: {remedy}", "signals-are-missing", WARNING)
+    NOTIFIER_DEAD = (
+        "notifier-dead",
+        "{problem}. Mode changes are not affected; every new message is tried again: check the sink's address and secret",
+        "messages-do-not-arrive",
+        WARNING,
+        "sink",
+    )
+    CONFIG_REFUSED = ("config-refused", "{problem}", "configuration-is-refused", WARNING)
+    LEFT_REMOVED = (
+        "left-removed",
+        "the application is not configured any more, so nothing lowers the minReplicaCount that the controller raised, and its pods cost "
+        "money: {floors}",
+        "replicas-do-not-follow",
+        WARNING,
+    )
+
+    # What people did.
+    CONFIG_RELOADED = ("config-reloaded", "{count} application(s)", "", INFO)
+    REMOVED = ("removed", "the application is not configured any more; its Ingress stays in capacity mode", "", INFO)
+    OVERRIDE = ("override", "{why}", "failover-is-held", INFO)
+
+
+ROWS: Final[Mapping[str, Row]] = {row.key: row for row in (*AlertKind, *Reason)}
+"""The rows of both tables, by the beginning of the keys of their alerts."""
+
+
+def of_key(key: str) -> tuple[Row, tuple[str, ...]] | None:
+    """The row and the subject that make an alert's key; None where this version has no such row."""
+    code, *subject = (key,) if key in ROWS else key.split("/")
+    return (ROWS[code], tuple(subject)) if code in ROWS else None

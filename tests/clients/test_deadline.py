@@ -1,0 +1,103 @@
+"""No peer that sends a byte now and then is waited for without end, whichever client asks it. Without a deadline each test here hangs."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from controller.clients import aws, kube
+from controller.clients.aws import AwsClients, translated
+from controller.clients.deadline import Deadline, DeadlineError, current
+from controller.clients.kube import LEASES, KubeSession
+from controller.clock import SystemClock
+from controller.errors import Unavailable
+from controller.notifiers.endpoint import post
+from controller.signals.karpenter_metrics import KarpenterMetrics
+from tests.clients.dripping import DRIPS, dripping
+from tests.clients.test_kube import configuration
+
+SOON_S = 0.5
+MOST_S = 20
+"""A test that takes longer has met no deadline: generous, for a busy machine."""
+WATCHED = [name for name in DRIPS if name != "body"]  # a watch has no length
+
+
+pytestmark = pytest.mark.timeout(MOST_S)
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_request_to_the_api_server_ends_by_its_deadline(drip: str) -> None:
+    """As the Lease is read, and with the session's own limit where none is given."""
+    with dripping(drip) as port:
+        session = KubeSession(configuration(f"http://127.0.0.1:{port}"), read_s=SOON_S / kube._WHOLE)
+        with pytest.raises(Unavailable):
+            session.get(LEASES, "shop", "lease", deadline_s=SOON_S)
+        session = KubeSession(configuration(f"http://127.0.0.1:{port}"), read_s=2.0)
+        session._whole_s = SOON_S
+        with pytest.raises(Unavailable):
+            session.request("GET", "/x")
+
+
+@pytest.mark.parametrize("drip", WATCHED)
+def test_a_watch_ends_when_it_says_nothing(drip: str) -> None:
+    """Empty lines say nothing."""
+    with dripping(drip) as port:
+        session = KubeSession(configuration(f"http://127.0.0.1:{port}"))
+        with pytest.raises(Unavailable), session.stream("/x", (), idle_s=SOON_S, at_most_s=30) as lines:
+            next(lines)
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_call_of_aws_ends_by_its_deadline(drip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all its attempts."""
+    for name, value in (("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_REGION", "us-west-2")):
+        monkeypatch.setenv(name, value)
+    with dripping(drip) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        client = AwsClients().client("elbv2")
+        monkeypatch.setattr(aws, "CALL_S", SOON_S)
+        with pytest.raises(Unavailable, match="no whole answer in"), translated("elbv2", "DescribeRules"):
+            client.describe_rules(ListenerArn="arn")
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_message_to_a_receiver_ends_by_its_deadline(drip: str) -> None:
+    """Where the head has come the receiver has answered, however long the rest takes."""
+    with dripping(drip) as port:
+        if drip in {"status", "head"}:
+            with pytest.raises(DeadlineError):
+                post(f"http://127.0.0.1:{port}/x", b"{}", {}, SOON_S, 50_000)
+        else:
+            assert post(f"http://127.0.0.1:{port}/x", b"{}", {}, SOON_S, 50_000)[0] == 200
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_scrape_of_metrics_ends_by_its_deadline(drip: str) -> None:
+    """Nothing is known then, and the source says why."""
+    with dripping(drip) as port:
+        metrics = KarpenterMetrics(f"http://127.0.0.1:{port}/metrics", SystemClock(), timeout_s=SOON_S, max_bytes=10**6, freshness_s=60.0)
+        metrics.poll()
+        assert metrics.source().problem
+        assert metrics.source().last_ok is None
+
+
+def test_what_is_renewed_goes_on_until_the_end() -> None:
+    """A watch whose server never ends it is ended all the same."""
+    deadline = Deadline(3600.0, at_most_s=0.2)
+    deadline.renew()
+    with dripping("chunks") as port, pytest.raises(DeadlineError), deadline:
+        post(f"http://127.0.0.1:{port}/x", b"{}", {}, 3600.0, 50_000)
+    assert current() is None
+
+
+def test_a_call_leaves_no_descriptor_behind() -> None:
+    """The copy of a socket is closed with the call."""
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with dripping("head") as port, pytest.raises(DeadlineError):
+            post(f"http://127.0.0.1:{port}/x", b"{}", {}, 0.2)
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
