@@ -17,6 +17,7 @@ from controller.policy.case import Case
 from controller.policy.figures import Figures
 from controller.policy.fleet import floors as fleet_floors
 from controller.policy.fleet import strategy as fleet_strategy
+from controller.policy.floors import claims as floor_claims
 from controller.policy.floors import kept, made_due, written
 from controller.policy.model import (
     Claim,
@@ -118,7 +119,7 @@ def _too_heavy(patch: Patch) -> None:
 
 def _careless(patch: Patch) -> None:
     """Floors that others have set are raised, and sink to those of the application file afterwards."""
-    patch.setattr(steady, "least", lambda *_: 0)
+    patch.setattr(floor_claims, "found", lambda *_: 0)
 
 
 def _everybodys(patch: Patch) -> None:
