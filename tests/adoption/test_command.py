@@ -157,7 +157,7 @@ def test_the_file_and_the_plan_report_a_missing_capacity_service(api: EmulatedKu
     path = tmp_path / "filled.yaml"
     path.write_text(yaml.safe_dump(values))
     plan = _run(api, tmp_path, "plan", "--applications", str(path))
-    assert "there is no Service with the port gradio-mix-ing-all:80, so the controller would not route to it" in " ".join(
+    assert "there is no Service with the port gradio-mix-ing-all:80, so the controller would not change the mode" in " ".join(
         plan.stdout.split()
     )
     doctor = _run(api, tmp_path, "doctor", INGRESS, "--applications", str(path))
