@@ -25,7 +25,6 @@ def make_key(settings: Settings, model: Path, task: str, device: "torch.device",
         "batch": settings.batch_buckets,
         "tokens": settings.sequence_buckets,
         "input": settings.max_input_tokens,
-        "output": settings.max_new_tokens,
     }
     return CacheKey(
         torch=str(torch.__version__),
