@@ -114,11 +114,6 @@ class Batcher:
         return self._running
 
     @property
-    def most(self) -> int:
-        """Items that may wait."""
-        return self._most
-
-    @property
     def workers(self) -> Sequence[Worker]:
         """The workers."""
         return self._workers
