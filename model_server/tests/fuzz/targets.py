@@ -1,10 +1,8 @@
 """The parsers, each with what it is given where all is well, and the errors that it may raise."""
 
-import io
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import Any, Final
 
 from failover_model_server.adapter import passing, scrape
 from failover_model_server.adapter.refusals import Refused
-from failover_model_server.compiled import artifact, cache, key
+from failover_model_server.compiled import artifact
 from failover_model_server.compiled.artifact import Artifact
-from failover_model_server.compiled.key import CacheKey
 from failover_model_server.download import command, manifest, verify
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.download.manifest import Entry, Manifest
@@ -119,17 +116,6 @@ def _weights(name: str) -> Callable[[Path], object]:
     return lambda directory: verify.weights(directory, [RemoteFile(name, 0)])
 
 
-def _archive() -> bytes:
-    """Larger than what is decompressed at a time."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
-        member = tarfile.TarInfo("inductor/kernel")
-        content = bytes(range(256)) * 500
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
-
-
 def _settings(raw: bytes) -> None:
     values: Any = json.loads(raw)
     Settings.model_validate(values)
@@ -144,7 +130,6 @@ _REQUEST: Final = METHODS["ModelInfer"].request(
     inputs=[{"name": "prompt", "datatype": "BYTES", "shape": [2], "contents": {"bytes_contents": [b"a", b"b"]}}],
     outputs=[{"name": "response"}],
 )
-_KEY: Final = CacheKey("2.13.0", "3.4", "NVIDIA A10G 8.6", "transformers 5.0", "org/model@abc", "text-to-image", "1,4", "default")
 _ARTIFACT: Final = Artifact("org/model", "abc", "text-to-image", "2.21", "2.8", "trn1", 2, {"batch_size": 1}, {"model.pt": 100})
 _MANIFEST: Final = Manifest("hf://org/model", "abc", "", compiled=False, bytes_total=10, files=(Entry("config.json", 10, "0" * 64, 1),))
 _NEURON: Final = json.dumps({"neuron": {"static_batch_size": 4, "static_sequence_length": 128}}).encode()
@@ -196,12 +181,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "manifest of a model": Target(
         lambda raw: manifest.parse(raw, "here"), [json.dumps({"schema": manifest.SCHEMA, **asdict(_MANIFEST)}).encode()], (LoadError,)
-    ),
-    "key of a compile cache": Target(lambda raw: key.from_json(raw, "here"), [_KEY.to_json().encode()], (ValueError,)),
-    "archive of a compile cache": Target(
-        _in_a_file("a.tar.gz", lambda directory: cache._extract(directory / "a.tar.gz", directory / "out", "here")),
-        [_archive()],
-        (LoadError,),
     ),
     "header of a file of weights": Target(
         _in_a_file("model.safetensors", _weights("model.safetensors"), _as_header), [b'{"a":{"data_offsets":[0,8]}}'], (LoadError,)
