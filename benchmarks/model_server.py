@@ -1,4 +1,4 @@
-"""The model server's overhead over a bare pipeline, and the gain from batching, on this machine's processor. See docs/benchmarks.md.
+"""The model server's overhead over a bare pipeline, on this machine's processor. See docs/benchmarks.md.
 
 ``make bench-model-server``; ``ARGS="--quick"`` is a smoke test that writes nothing. The model runs on one thread, so the server has the
 other core; with an accelerator it would have the whole processor.
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import beside, overload
-from benchmarks.closed_loop import Load, load, middle
+from benchmarks.closed_loop import load
 from benchmarks.markdown import markdown, put
 from failover_harness.model_servers.own_model_server import QUIET, run, serving
 from failover_harness.model_servers.own_model_server import ROOT as SERVER
@@ -39,8 +39,6 @@ BESIDE_END: Final = "<!-- end of beside -->"
 
 _BATCH: Final = 8
 _CLIENTS: Final = 16
-_WRITERS: Final = 8
-_TOKENS: Final = 48
 _FACTORS: Final = (3, 20)
 _SHARES: Final = {3: 0.9, 20: 0.8}
 """Goals: goodput as a part of the capacity, by the factor of the load."""
@@ -86,29 +84,27 @@ def _beside(python: Path, folder: Path, *, quick: bool) -> None:
 
 
 def _alone(python: Path, folder: Path, *, quick: bool) -> None:
-    """Measures our server beside the bare pipeline, with and without batches, and under overload.
+    """Measures our server beside the bare pipeline, and under overload.
 
     Raises:
         SystemExit: A request failed.
     """
     started = time.monotonic()
     overhead = _overhead(python, folder, rounds=2 if quick else 10)
-    batching = _batching(python, folder / "llama", rounds=1 if quick else 3, requests=3 if quick else 8)
     with serving(python, "text-classification", folder / "bert") as url:
         loads = overload.measure(
             f"{url}/sentiment", {"prompt": _PROMPT}, _FACTORS, rounds=1 if quick else 3, seconds=4 if quick else 12, clients=_CLIENTS
         )
-    if sum(one.failed for one in batching.values()) or overhead["failed"]:
+    if overhead["failed"]:
         raise SystemExit(_FAILED)
     found = {
         "overhead": overhead,
-        "batching": {name: asdict(one) for name, one in batching.items()},
         "overload": [asdict(one) for one in loads],
     }
     _show(
         "model-server",
         found,
-        [_overhead_table(overhead), _batching_table(batching), _overload_table(loads)],
+        [_overhead_table(overhead), _overload_table(loads)],
         (BEGIN, END),
         started,
         quick=quick,
@@ -169,18 +165,6 @@ def _as_fast_as_it_goes(bare: _Bare, url: str) -> tuple[float, float, int]:
     return _BATCH * 4 * len(theirs) / sum(theirs), ours.per_second, ours.failed
 
 
-def _batching(python: Path, model: Path, rounds: int, requests: int) -> dict[str, Load]:
-    """Measures the same server with and without batches, under the same load, in turns."""
-    body = {"prompt": "once upon a time", "max_new_tokens": _TOKENS, "temperature": 1.0, "seed": 7}
-    settings = {"one at a time": "1", "batches of up to 8": "1,2,4,8"}
-    found: dict[str, list[Load]] = {name: [] for name in settings}
-    for _ in range(rounds):
-        for name, buckets in settings.items():
-            with serving(python, "text-generation", model, BATCH_BUCKETS=buckets, MAX_NEW_TOKENS=str(_TOKENS)) as url:
-                found[name].append(load(f"{url}/gentext", [json.dumps(body).encode()], clients=_WRITERS, requests=requests))
-    return {name: middle(loads) for name, loads in found.items()}
-
-
 class _Bare:
     """The library's pipeline in a separate process; see ``model_server/benchmarks/bare.py``."""
 
@@ -218,27 +202,6 @@ def _overhead_table(found: Mapping[str, Any]) -> Table:
     )
     values = (f"{throughput['bare']:.1f}/s", f"{throughput['server']:.1f}/s", f"{share:.1%}{_miss(share >= 0.99)}")
     table.add_row(f"batches of {_BATCH}, BERT base, throughput", *values, "≥ 99 %")
-    return table
-
-
-def _batching_table(found: Mapping[str, Load]) -> Table:
-    table = _table(
-        f"What batching gives ({_TOKENS} tokens from a decoder of 30 million parameters, {_WRITERS} clients)",
-        "",
-        "requests/s",
-        "p50",
-        "p95",
-    )
-    for name, found_load in found.items():
-        table.add_row(name, f"{found_load.per_second:.2f}", f"{found_load.p50_ms:,.0f} ms", f"{found_load.p95_ms:,.0f} ms")
-    one, many = found.values()
-    gain, p95 = many.per_second / one.per_second, many.p95_ms / one.p95_ms
-    table.add_row(
-        "ratio (goal: ≥ 2.5, p95 ≤ 0.5)",
-        f"{gain:.2f}{_miss(gain >= 2.5)}",
-        f"{many.p50_ms / one.p50_ms:.2f}",
-        f"{p95:.2f}{_miss(p95 <= 0.5)}",
-    )
     return table
 
 

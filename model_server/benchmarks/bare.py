@@ -24,20 +24,18 @@ MINILM = {
     "max_position_embeddings": 256,
 }
 VIT = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768, "image_size": 224, "patch_size": 16}
-LLAMA = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 8, "intermediate_size": 1376}
 
 
 def make(folder: Path) -> None:
-    """Models with random weights: a tiny classifier, the shapes of BERT base, MiniLM and ViT-Tiny, a decoder of 30 million parameters."""
+    """Models with random weights: a tiny classifier, the shapes of BERT base, MiniLM and ViT-Tiny."""
     import torch
-    from transformers import AutoConfig, BertForSequenceClassification, LlamaForCausalLM, ViTForImageClassification, ViTImageProcessor
+    from transformers import AutoConfig, BertForSequenceClassification, ViTForImageClassification, ViTImageProcessor
 
     models.bert(folder / "tiny")
     for name, build, kind, shape in (
         ("bert", models.bert, BertForSequenceClassification, BERT),
         ("minilm", models.bert, BertForSequenceClassification, MINILM),
         ("vit", models.vit, ViTForImageClassification, VIT),
-        ("llama", models.llama, LlamaForCausalLM, LLAMA),
     ):
         build(folder / name)
         config = AutoConfig.from_pretrained(folder / name)

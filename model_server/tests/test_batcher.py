@@ -2,10 +2,8 @@
 
 import asyncio
 import gc
-import threading
 import weakref
 from collections.abc import Callable, Sequence
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +12,6 @@ from failover_model_server.backends.base import Backend, Loaded
 from failover_model_server.errors import InferenceFailed, Overloaded, Unavailable
 from failover_model_server.run import Run
 from failover_model_server.serving.batcher import Batcher
-from failover_model_server.serving.remote import ChildRun, RemoteBackend
 from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
 from failover_model_server.tasks.base import Item, Task
@@ -148,81 +145,6 @@ def test_a_bad_item_fails_alone() -> None:
             assert [len(batch) for batch in stand.backends[0].batches] == [3, 1, 1, 1]
 
     asyncio.run(run())
-
-
-def test_what_has_begun_to_answer_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its caller has the beginning already: it would get it twice, as a text with another in its middle and status 200."""
-
-    async def run() -> None:
-        async with Stand() as stand:
-            (backend,), parts = stand.backends, list[object]()
-
-            def failing(items: Sequence[Item], run: Run) -> Sequence[object]:
-                backend.batches.append(list(items))
-                if len(items) > 1:
-                    run.emit(0, "the beginning")
-                    raise RuntimeError("CUDA out of memory")
-                return [item.payload for item in items]
-
-            def take(part: object) -> bool:
-                parts.append(part)
-                return True
-
-            monkeypatch.setattr(backend, "run", failing)
-            begun = asyncio.create_task(stand.batcher.submit(Item("k", "x"), emit=take))
-            waits = asyncio.create_task(stand.batcher.submit(Item("k", "y")))
-            await until(lambda: stand.batcher.queued == 2)
-            stand.go()
-            failed, whole = await asyncio.gather(begun, waits, return_exceptions=True)
-            assert isinstance(failed, InferenceFailed)
-            assert str(failed) == "the model failed after it had begun to answer"
-            assert (whole, parts) == ("y", ["the beginning"])
-            assert [[item.payload for item in batch] for batch in backend.batches] == [["x", "y"], ["y"]]
-
-    asyncio.run(run())
-
-
-def test_an_item_that_has_ended_is_answered_before_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its answer stands whatever happens to the others, and its batch ends when the last of them has gone."""
-
-    async def run() -> None:
-        async with Stand() as stand:
-            (backend,), goes_on = stand.backends, threading.Event()
-
-            def running(items: Sequence[Item], run: Run) -> Sequence[object]:
-                run.finish(0, "early")
-                while True:
-                    run.step()
-                    if goes_on.wait(0.001):
-                        return ["late"] * len(items)
-
-            monkeypatch.setattr(backend, "run", running)
-            first, second = (asyncio.create_task(stand.batcher.submit(item)) for item in numbered("aa"))
-            await until(lambda: stand.batcher.queued == 2)
-            stand.go()
-            assert await first == "early"
-            assert not second.done()
-            second.cancel()
-            await until(lambda: stand.batcher.running == 0)
-            third, fourth = (asyncio.create_task(stand.batcher.submit(item)) for item in numbered("aa"))
-            assert await third == "early"
-            goes_on.set()
-            assert await fourth == "late"
-
-    asyncio.run(run())
-
-
-def test_an_output_that_is_whole_comes_from_a_process_of_its_own() -> None:
-    """Through the pipe, before the outputs of the batch."""
-    ours, theirs = Pipe()
-    child = ChildRun(theirs, [False, False], 1.0)
-    child.finish(1, "early")
-    child.step()
-    theirs.send(("result", ["late", "early"]))
-    backend, seen = object.__new__(RemoteBackend), list[tuple[int, object]]()
-    backend._pipe = ours
-    assert backend._result(Run(2, 2, finish=lambda *found: seen.append(found))) == ("result", ["late", "early"])
-    assert seen == [(1, "early")]
 
 
 def test_who_has_gone_is_not_run() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from failover_model_server.errors import Overloaded, RequestError
 from failover_model_server.http import connections
-from failover_model_server.http.connections import AHEAD, UNREAD_SECONDS
+from failover_model_server.http.connections import AHEAD, TURNS, UNREAD_SECONDS
 from starlette.types import Receive, Scope, Send
 
 from tests.support.connection import LIMITS, House
@@ -399,6 +399,59 @@ def test_a_request_that_comes_while_answers_are_unread_does_not_hide_them() -> N
         house.connect()
         assert wire.ended == "aborted"
         wire.protocol.connection_lost(None)
+        await settled()
+
+    asyncio.run(run())
+
+
+def test_requests_sent_ahead_take_turns_over_all_connections() -> None:
+    """What waits for an answer is begun at once, whoever sends more behind it; of what is sent ahead a few run at a time."""
+
+    async def run() -> None:
+        begun, answered = 0, asyncio.Semaphore(0)
+
+        async def held(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal begun
+            begun += 1
+            await answered.acquire()
+            await app(scope, receive, send)
+
+        house = House(held, limits=replace(LIMITS, most=20))
+        wires = [house.connect() for _ in range(10)]
+        for wire in wires:
+            wire.protocol.data_received(GET * 3)
+        await settled()
+        assert begun == 10
+        for _ in range(10):
+            answered.release()
+        await settled()
+        assert begun == 10 + TURNS
+        one = house.connect()
+        one.protocol.data_received(GET)
+        await settled()
+        assert begun == 10 + TURNS + 1
+        wires[0].protocol.connection_lost(None)  # its turn, or its place in the queue, is the next one's
+        for _ in range(20):
+            answered.release()
+        await settled()
+        assert [wire.sent.count(b"200 OK") for wire in (*wires[1:], one)] == [3] * 9 + [1]
+
+    asyncio.run(run())
+
+
+def test_clients_that_send_requests_ahead_make_room_for_a_newcomer() -> None:
+    """Each has a request that is being answered, at all times; one that waits for its only answer stays."""
+
+    async def run() -> None:
+        house = House(waits)
+        wires = [house.connect() for _ in range(LIMITS.most)]
+        for number, wire in enumerate(wires):
+            wire.protocol.data_received(GET * (1 if number == 1 else 2))
+        await settled()
+        newcomers = [house.connect() for _ in range(2)]
+        assert [wire.ended for wire in (*wires, *newcomers)] == ["closed", "", "closed", "", ""]
+        for wire in (*wires, *newcomers):
+            wire.protocol.connection_lost(None)
         await settled()
 
     asyncio.run(run())

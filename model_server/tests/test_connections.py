@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from typing import Any
 
@@ -174,6 +174,32 @@ def test_probes_get_through_a_flood_of_connections(said: bytes) -> None:
                     assert httpx.get(f"{server.url}/health", timeout=5).status_code == 200
             assert httpx.get(f"{server.url}/readiness", timeout=5).status_code == 200
             everything(flood[0])  # ends: it has been closed
+
+
+def test_probes_get_through_requests_that_are_sent_ahead() -> None:
+    """Every place has a client with requests behind the one that is being answered, for as long as the probes last."""
+    ahead = b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(MODEL_SERVER_MAX_CONNECTIONS="30") as server, ExitStack() as stack:
+        server.until("/readiness", 200)
+        over, crowd = threading.Event(), [stack.enter_context(connected(server)) for _ in range(30)]
+
+        def send_ahead(connection: socket.socket) -> None:
+            with suppress(OSError):  # closed for a newcomer
+                connection.sendall(ahead * 8)
+                while not over.is_set():
+                    connection.sendall(ahead * connection.recv(65536).count(b"HTTP/1.1 200"))
+
+        threads = [threading.Thread(target=send_ahead, args=(connection,)) for connection in crowd]
+        for thread in threads:
+            thread.start()
+        for path in ("/health", "/readiness", "/v2") * 2:
+            assert httpx.get(server.url + path, timeout=10, trust_env=False).status_code == 200
+        over.set()
+        for connection in crowd:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
 
 
 def test_what_is_being_answered_is_never_closed_for_a_newcomer() -> None:

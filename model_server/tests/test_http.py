@@ -1,6 +1,8 @@
 """The HTTP door, without sockets."""
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 
 import httpx
@@ -8,6 +10,7 @@ import pytest
 from failover_model_server.backends.echo import FAIL
 from failover_model_server.errors import Overloaded
 from failover_model_server.http.door import Door
+from failover_model_server.http.requests import inflated
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
@@ -269,18 +272,85 @@ async def _metrics(service: Service) -> str:
         return (await http.get("/metrics")).text
 
 
-@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("GZIP", 415), ("identity", 200), ("", 200)])
-def test_a_compressed_body_is_refused_by_name(coding: str, status: int) -> None:
-    """And not called wrong JSON: a client such as tritonclient compresses where it is asked to."""
+PROMPT = b'{"prompt": "x"}'
+LARGE = b'{"prompt": "' + b"x" * 2000 + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status", "says"),
+    [
+        ("gzip", gzip.compress(PROMPT), 200, ""),
+        ("GZIP", gzip.compress(PROMPT), 200, ""),
+        ("deflate", zlib.compress(PROMPT), 200, ""),
+        ("identity", PROMPT, 200, ""),
+        ("", PROMPT, 200, ""),
+        ("gzip", PROMPT, 400, "Content-Encoding: the body is not compressed so"),
+        ("gzip", gzip.compress(PROMPT)[:-10], 400, "Content-Encoding: the compressed body is cut off"),
+        ("gzip", gzip.compress(LARGE), 413, "the body is larger than 1000 bytes"),
+        ("gzip", gzip.compress(bytes(100_000_000)), 413, "the body is larger than 1000 bytes"),
+        ("br", PROMPT, 415, "Content-Encoding: send the body as one of gzip, deflate, identity"),
+    ],
+)
+def test_compressed_bodies_are_read_within_the_limit(coding: str, body: bytes, status: int, says: str) -> None:
+    """The limit is that of the body that is read, however small its compressed form."""
+
+    async def run() -> httpx.Response:
+        async with loaded(echo(app="text", max_body_bytes=1000)) as service, client(service) as http:
+            sent = iter([body[:7], body[7:]]) if len(body) < 1000 else iter([body[at : at + 500] for at in range(0, len(body), 500)])
+
+            async def parts() -> AsyncIterator[bytes]:
+                for part in sent:
+                    yield part
+
+            return await http.post("/echo", content=parts(), headers={"Content-Encoding": coding, "Content-Type": "application/json"})
+
+    answer = asyncio.run(run())
+    assert (answer.status_code, says in answer.text) == (status, True)
+    if status == 415:
+        assert answer.headers["accept-encoding"] == "gzip, deflate, identity"
+
+
+def test_little_of_a_bomb_is_decompressed() -> None:
+    """Of a body of a hundred thousand times the limit a byte more than the limit."""
+
+    async def run() -> int:
+        whole = gzip.compress(bytes(100_000_000))
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": whole, "more_body": False}
+
+        message = await inflated(receive, 31, 1000)()
+        return len(message["body"])
+
+    assert asyncio.run(run()) == 1001
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "says"),
+    [
+        ("application/x-www-form-urlencoded", 415, "Content-Type: 'application/x-www-form-urlencoded' is not read as JSON"),
+        ("application/json", 422, "prompt: Field required"),
+        ("", 422, "prompt: Field required"),
+    ],
+)
+def test_a_body_of_another_type_is_named(kind: str, status: int, says: str) -> None:
+    """That of curl's -d, which says nothing of JSON unless it is told to. Without the header a body is JSON."""
 
     async def run() -> httpx.Response:
         async with loaded(echo(app="text")) as service, client(service) as http:
-            return await http.post(
-                "/echo", content=b'{"prompt": "x"}', headers={"Content-Encoding": coding, "Content-Type": "application/json"}
-            )
+            return await http.post("/echo", content=b"{}", headers={"Content-Type": kind} if kind else {})
 
     answer = asyncio.run(run())
-    assert answer.status_code == status
-    if status != 200:
-        assert answer.json()["error"]["message"] == "Content-Encoding: send the body uncompressed"
-        assert answer.headers["accept-encoding"] == "identity"
+    assert (answer.status_code, says in answer.json()["error"]["message"]) == (status, True)
+
+
+def test_a_priority_changes_nothing() -> None:
+    """Tritonclient sends it as a parameter; what else no task knows is refused."""
+
+    async def run() -> list[int]:
+        async with loaded(echo(app="text")) as service, client(service) as http:
+            tensor = {"name": "prompt", "shape": [1], "datatype": "BYTES", "data": ["a"]}
+            bodies = ({"inputs": [tensor], "parameters": {name: 1}} for name in ("priority", "sequence_id"))
+            return [(await http.post("/v2/models/text/infer", json=body)).status_code for body in bodies]
+
+    assert asyncio.run(run()) == [200, 400]

@@ -212,6 +212,66 @@ def test_a_long_call_survives_the_keepalive_pings_of_its_client() -> None:
         assert list(answer.outputs[0].contents.bytes_contents) == [b"a"]
 
 
+def test_what_cannot_be_finished_is_answered() -> None:
+    """Of a hundred requests in flight, over HTTP and gRPC: each gets its answer, or is told to try elsewhere; none is dropped."""
+    settings = {"MODEL_SERVER_FINISH_SECONDS": "1", "MODEL_SERVER_BATCH_BUCKETS": "1,2,4", "MODEL_SERVER_MAX_QUEUE": "200"}
+    with running(APP="text", ECHO_BATCH_SECONDS="0.5", **settings) as server:
+        server.until("/readiness", 200)
+        tensor = {"name": "prompt", "datatype": "BYTES", "shape": [1], "contents": {"bytes_contents": [b"a"]}}
+
+        def call(number: int) -> str:
+            with grpc.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", number)]) as channel:
+                try:
+                    method = METHODS["ModelInfer"]
+                    infer = channel.unary_unary(
+                        "/inference.GRPCInferenceService/ModelInfer", method.request.SerializeToString, method.response.FromString
+                    )
+                    infer(method.request(model_name="text", inputs=[tensor]), timeout=30)
+                except grpc.RpcError as error:
+                    told: Any = error
+                    return f"{told.code().name} {dict(told.trailing_metadata()).get('retry-after')}"
+                return "200"
+
+        with ThreadPoolExecutor(100) as threads, httpx.Client(base_url=server.url, limits=httpx.Limits(max_connections=100)) as http:
+            calls = [threads.submit(call, number) for number in range(5)]
+            asked = [threads.submit(http.post, "/echo", json={"prompt": "x"}, timeout=30) for _ in range(95)]
+            while _waiting_requests(server) < 90:
+                time.sleep(0.01)
+            server.terminate()
+            answers = [one.result() for one in asked]
+            statuses = {answer.status_code for answer in answers}
+            assert statuses == {200, 503}
+            late = [answer for answer in answers if answer.status_code == 503]
+            assert {(answer.headers["retry-after"], answer.json()["error"]["code"]) for answer in late} == {("1", "unavailable")}
+            assert {one.result() for one in calls} <= {"200", "UNAVAILABLE 1"}
+        assert server.ended() == 0
+        assert "Traceback" not in "".join(server.text)
+
+
+def _waiting_requests(server: ServerProcess) -> float:
+    """Requests in the queue and on the accelerator."""
+    names = ("model_server_queued_requests ", "model_server_running_requests ")
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith(names))
+
+
+def test_a_body_that_does_not_come_until_the_end_is_answered() -> None:
+    """Its client has more time for it than the server has."""
+    with running(MODEL_SERVER_FINISH_SECONDS="0", MODEL_SERVER_DRAIN_SECONDS="0") as server:
+        server.until("/readiness", 200)
+        with socket.create_connection(("127.0.0.1", server.logged("listening")["http"]), timeout=20) as connection:
+            connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+            httpx.get(f"{server.url}/health")
+            server.terminate()
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1\r\n" in answer.lower()
+        assert server.ended() == 0
+        assert "Traceback" not in "".join(server.text)
+
+
 def test_no_time_to_finish_is_none() -> None:
     """With FINISH_SECONDS=0 a request of ten minutes does not keep the process after the drain time."""
     with running(ECHO_BATCH_SECONDS="600", ECHO_STEPS="60000", MODEL_SERVER_FINISH_SECONDS="0") as server:

@@ -200,7 +200,7 @@ class ReservationFile(FileModel):
 
 
 class VllmFile(FileModel):
-    """vLLM instead of the model server's own text generation, behind the model server's adapter."""
+    """vLLM, which serves language models, behind the model server's adapter."""
 
     image: Image | None = Field(default=None, description="vLLM's image. Unset: AWS's image for the framework, from images.yaml.")
     max_model_len: int = Field(default=4096, ge=16, le=10_000_000, description="Maximum length of prompt and answer together, tokens.")
@@ -236,7 +236,8 @@ class UnitStackFile(FileModel):
     )
     compiled_revision: Revision = Field(default="", description="Commit or digest of the compiled artifacts.")
     vllm: VllmFile | None = Field(
-        default=None, description="Serve a language model with vLLM, with framework cuda or neuron; {} for its defaults."
+        default=None,
+        description="Serve with vLLM, with framework cuda or neuron; {} for its defaults. Required where the task is text-generation.",
     )
     load_s: int | None = Field(
         default=None,

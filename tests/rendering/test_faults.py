@@ -240,6 +240,7 @@ VLLM_CASES = [
         {("units", 0, "stack", "vllm", "compileCache"): "b/c"}, "spec.units[0].stack.vllm.compileCache", id="no place for a cache"
     ),
     pytest.param({("stack", "images", "adapter"): None}, "as spec.stack.images.adapter", id="no adapter"),
+    pytest.param({("units", 0, "stack", "vllm"): None}, "spec.units[0].stack.vllm: found nothing", id="without vLLM"),
     pytest.param({("stack", "revision"): "main"}, 'spec.units[0].stack.revision: found "main"', id="at a branch"),
     pytest.param({("units", 2, "stack", "vllm", "maxModelLen"): 1}, "spec.units[2].stack.vllm.maxModelLen", id="a context of one token"),
 ]

@@ -92,10 +92,11 @@ def test_the_variables_of_the_container_are_settings_of_the_model_server() -> No
         for node in settings.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-    values = document("mistral")
+    values = document()
     values["spec"]["stack"] |= {"model": "hf://org/repo", "revision": "0" * 40, "hubToken": {"name": "hub"}}
-    for unit in values["spec"]["units"][:2]:
-        unit["stack"]["compiledRevision"] = "1" * 40
+    for unit in values["spec"]["units"]:
+        if unit["framework"] == "neuron":
+            unit["stack"]["compiledRevision"] = "1" * 40
     containers = [one["spec"]["template"]["spec"]["containers"][0] for one in objects_of(parsed(values)) if one["kind"] == "Deployment"]
     used = {one["name"] for container in containers for one in container["env"]}
     assert {name for name in used if name.startswith("MODEL_SERVER_")} <= known

@@ -16,6 +16,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from failover_model_server import background
+from failover_model_server.deadlines import ANSWER_SECONDS
 from failover_model_server.errors import LoadError
 from failover_model_server.heap import limit_heap
 from failover_model_server.http import app
@@ -99,7 +100,8 @@ async def _serve(settings: Settings) -> int:
         wedged = service.lifecycle.state is State.WEDGED
         await _drain(service, settings, failed)
         http.should_exit = True
-        await asyncio.gather(serving, rpc.stop(settings.finish_seconds))
+        loop.call_later(settings.finish_seconds, service.give_up)
+        await asyncio.gather(serving, rpc.stop(settings.finish_seconds + ANSWER_SECONDS))
         watching.cancel()
         idle = loading.done()
         loading.cancel()
@@ -142,7 +144,7 @@ def http_config(served: ASGIApp, settings: Settings, connections: Connections) -
         ws="none",
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=math.ceil(settings.finish_seconds),  # 0 is none; None would be for ever
+        timeout_graceful_shutdown=math.ceil(settings.finish_seconds + ANSWER_SECONDS),
         server_header=False,
     )
 

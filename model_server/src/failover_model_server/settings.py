@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     # How the model runs
     torch_device: str = Field("", description="Device of torch: cpu, cuda, cuda:1; empty: what the backend is for.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="Type of the weights; auto: float32 on a CPU, else float16, bfloat16 for text-generation."
+        "auto", description="Type of the weights; auto: float32 on a CPU, else float16."
     )
     compile_backend: str = Field(
         "inductor", description="torch.compile's backend, for `triton`; aot_eager finds graph breaks without compiling."
@@ -143,7 +143,10 @@ class Settings(BaseSettings):
     max_side: int = Field(default=8192, ge=1, description="Pixels of its longer side.")
     max_input_tokens: int = Field(default=2048, ge=1, description="Tokens of a prompt.")
     max_new_tokens: int = Field(
-        default=256, ge=1, validation_alias=_or_seed("max_new_tokens", "MAX_NEW_TOKENS"), description="Tokens that may be generated."
+        default=256,
+        ge=1,
+        validation_alias=_or_seed("max_new_tokens", "MAX_NEW_TOKENS"),
+        description="Tokens that vLLM may generate for a request, for the adapter beside it.",
     )
     url_allow_list: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Hosts that images may be fetched from; empty: none."

@@ -5,14 +5,16 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from failover_model_server.adapter.passing import MOST_EVENT, read, until_last, whole_events
-from failover_model_server.adapter.refusals import MOST_MESSAGE, refusal
+from failover_model_server.adapter.passing import MOST_EVENT, ROUTES, read, until_last, whole_events
+from failover_model_server.adapter.refusals import ENGINE_FAILED, ENGINE_REFUSED, Refused
 from failover_model_server.errors import InferenceFailed
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES
 
 from tests.support import vllm
 from tests.support.process import ServerProcess, eventually, running
@@ -38,11 +40,26 @@ class Setup:
     def outcome(self, name: str) -> float:
         return self.process.outcome(name)
 
+    def metric(self, name: str) -> float:
+        """The value of one of the adapter's metrics."""
+        text = httpx.get(f"{self.url}/metrics", trust_env=False).text
+        return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
+
 
 @pytest.fixture
 def setup() -> Iterator[Setup]:
     """An adapter that is ready, as a process, in front of the fake engine."""
     settings = {"MODEL_SERVER_MAX_QUEUE": "4", "MODEL_SERVER_MAX_NEW_TOKENS": "64", "MODEL_SERVER_DRAIN_SECONDS": "2"}
+    with vllm.serve() as engine, running("adapter", MODEL_SERVER_ENGINE_URL=engine.url, **settings) as process:
+        engine.health = 200
+        process.until("/readiness", 200)
+        yield Setup(engine, process)
+
+
+@pytest.fixture
+def setup_short() -> Iterator[Setup]:
+    """One with places for many, and two seconds for them at its end."""
+    settings = {"MODEL_SERVER_MAX_QUEUE": "64", "MODEL_SERVER_DRAIN_SECONDS": "0", "MODEL_SERVER_FINISH_SECONDS": "2"}
     with vllm.serve() as engine, running("adapter", MODEL_SERVER_ENGINE_URL=engine.url, **settings) as process:
         engine.health = 200
         process.until("/readiness", 200)
@@ -64,24 +81,27 @@ def test_completions_and_chats_are_the_engines_own(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chat", "body", "most", "sent"),
+    ("path", "body", "most", "sent"),
     [
-        (False, {}, 64, {"max_tokens": 16}),
-        (False, {"max_tokens": None}, 64, {"max_tokens": 16}),
-        (False, {}, 8, {"max_tokens": 8}),
-        (False, {"max_tokens": None, "max_completion_tokens": 4}, 8, {"max_tokens": 8, "max_completion_tokens": 4}),
-        (False, {"max_tokens": 0, "messages": []}, 8, {"max_tokens": 0, "messages": []}),
-        (False, {"messages": []}, 64, {"max_tokens": 16, "messages": []}),
-        (True, {}, 64, {"max_tokens": 64}),
-        (True, {"max_tokens": None, "max_completion_tokens": None}, 64, {"max_tokens": 64}),
-        (True, {"max_tokens": None, "max_completion_tokens": 4}, 64, {"max_completion_tokens": 4}),
-        (True, {"max_tokens": 0, "max_completion_tokens": 0}, 64, {"max_tokens": 64, "max_completion_tokens": 0}),
-        (True, {"temperature": None}, 64, {"max_tokens": 64, "temperature": None}),
+        (COMPLETIONS, {}, 64, {"max_tokens": 16}),
+        (COMPLETIONS, {"max_tokens": None}, 64, {"max_tokens": 16}),
+        (COMPLETIONS, {}, 8, {"max_tokens": 8}),
+        (COMPLETIONS, {"max_tokens": None, "max_completion_tokens": 4}, 8, {"max_tokens": 8, "max_completion_tokens": 4}),
+        (COMPLETIONS, {"max_tokens": 0, "messages": []}, 8, {"max_tokens": 0, "messages": []}),
+        (COMPLETIONS, {"messages": []}, 64, {"max_tokens": 16, "messages": []}),
+        (CHAT, {}, 64, {"max_tokens": 64}),
+        (CHAT, {"max_tokens": None, "max_completion_tokens": None}, 64, {"max_tokens": 64}),
+        (CHAT, {"max_tokens": None, "max_completion_tokens": 4}, 64, {"max_completion_tokens": 4}),
+        (CHAT, {"max_tokens": 0, "max_completion_tokens": 0}, 64, {"max_tokens": 64, "max_completion_tokens": 0}),
+        (CHAT, {"temperature": None}, 64, {"max_tokens": 64, "temperature": None}),
+        (RESPONSES, {}, 64, {"max_output_tokens": 64}),
+        (RESPONSES, {"max_output_tokens": 4, "max_tokens": 900}, 64, {"max_output_tokens": 4, "max_tokens": 900}),
+        (EMBEDDINGS, {"input": "a"}, 64, {"input": "a"}),
     ],
 )
-def test_no_request_is_without_a_limit_of_new_tokens(chat: bool, body: dict[str, Any], most: int, sent: dict[str, Any]) -> None:
-    """Null is as good as left out; a completion reads `max_tokens` alone, whatever else is in its body."""
-    assert json.loads(read(json.dumps(body).encode(), most, chat=chat)[0]) == sent
+def test_no_request_is_without_a_limit_of_new_tokens(path: str, body: dict[str, Any], most: int, sent: dict[str, Any]) -> None:
+    """Null is as good as left out; a completion reads `max_tokens` alone, whatever else is in its body. Embeddings have no new tokens."""
+    assert json.loads(read(json.dumps(body).encode(), ROUTES[path], most)[0]) == sent
 
 
 @pytest.mark.parametrize(
@@ -101,7 +121,7 @@ def test_no_request_is_without_a_limit_of_new_tokens(chat: bool, body: dict[str,
 )
 def test_every_sequence_takes_a_place(body: dict[str, Any], places: int) -> None:
     """Each prompt, as text, tokens or embeddings, is as many sequences as are wanted of it."""
-    assert read(json.dumps(body).encode(), 64, chat=False)[1] == places
+    assert read(json.dumps(body).encode(), ROUTES[COMPLETIONS], 64)[1] == places
 
 
 @pytest.mark.parametrize("kind", ["completions", "chat"])
@@ -174,7 +194,7 @@ def test_after_the_last_event_nothing_is_sent_and_the_request_was_answered(setup
 
 
 def test_an_error_of_the_engines_within_a_stream_is_an_error_of_ours(setup: Setup) -> None:
-    """Its words, which are of its inside, go to the log; the client gets what came before, and the request has failed."""
+    """Its words, which are of its inside, go nowhere; the client gets what came before, and the request has failed."""
     failed = {"error": {"message": "EngineCore: see /secret/core.py", "type": "InternalServerError", "param": None, "code": 500}}
     setup.engine.cut = f"data: {json.dumps(failed)}\n\ndata: [DONE]\n\n".encode()
     stream = setup.client.completions.create(model="org/llama", prompt="hi", stream=True)
@@ -184,7 +204,18 @@ def test_an_error_of_the_engines_within_a_stream_is_an_error_of_ours(setup: Setu
     assert "secret" not in str(error.value)
     eventually(lambda: setup.outcome("inference_failed") == 1)
     assert setup.outcome("answered") == 0
-    assert "/secret/core.py" in setup.process.logged("engine_failed_in_stream")["text"]
+    assert setup.process.logged("engine_refused")["kind"] == "InternalServerError"
+    assert "secret" not in "".join(setup.process.text)
+
+
+def test_what_the_engine_says_of_a_wrong_request_within_a_stream_is_passed_on(setup: Setup) -> None:
+    """As before a stream: word for word, to its client alone."""
+    wrong = {"error": {"message": "no room for hello", "type": "BadRequestError", "param": "prompt", "code": 400}}
+    setup.engine.cut = f"data: {json.dumps(wrong)}\n\ndata: [DONE]\n\n".encode()
+    answer = httpx.post(f"{setup.url}/v1/completions", json={"prompt": "hello", "stream": True}, timeout=20, trust_env=False)
+    assert json.loads(answer.text.strip().split("\n\n")[-1].removeprefix("data: ")) == wrong
+    eventually(lambda: setup.outcome("invalid_request") == 1)
+    assert "hello" not in "".join(setup.process.text)
 
 
 TEXT = b'data: {"choices":[{"text":"\\"error\\": [DONE]"}]}\n\n'
@@ -258,43 +289,104 @@ def test_errors_have_the_protocols_form(setup: Setup) -> None:
 LONG = "hello " * 50_000
 ASKED = {"messages": [{"role": "user", "content": LONG}], "stream_options": {"include_usage": True}}
 ECHOED = f"[{{'type': 'value_error', 'msg': 'Value error, stream options need a stream', 'input': {ASKED}}}]"
+CONTEXT = "This model's maximum context length is 10 tokens. However, you requested 20 tokens."
+
+
+REFUSALS = [(400, CONTEXT), (400, ECHOED), (404, "the model `x` does not exist"), (422, "no"), (429, "full"), (503, "paused")]
+
+
+def test_the_engines_refusals_are_passed_on(setup: Setup) -> None:
+    """Status, type, code and text are the engine's, as its clients know them, however long. Nothing of the text is in the log."""
+    for path, (status, error) in product(ROUTES, REFUSALS):
+        setup.engine.status, setup.engine.error = status, error
+        answer = httpx.post(setup.url + path, json={"input": "x"}, timeout=20, trust_env=False)
+        assert answer.status_code == status
+        assert (answer.json()["error"] == setup.engine.refusal) is (status < 500)
+        assert answer.headers.get("retry-after") == ("10" if status in {429, 503} else None)
+    logged = [line for line in setup.process.logs if line["event"] == "engine_refused"]
+    assert {(line["status"], line["kind"]) for line in logged} == {(status, "BadRequestError") for status, _ in REFUSALS}
+    assert not [line for line in setup.process.text if "hello" in line or "maximum" in line or "does not exist" in line]
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "says"),
+    ("status", "content", "says", "passed"),
     [
-        (ECHOED, 400, "stream options need a stream"),
-        (ECHOED.replace(LONG, "How is the maximum context length is 10 set?"), 400, "stream options need a stream"),
-        ("This model's maximum context length is 10 tokens. However, you requested 20 tokens.", 413, "longer than the model's context"),
-        ("'max_tokens' is too large: 99. This model's maximum context length is 64 tokens.", 413, "longer than the model's context"),
-        ("You passed 99 input tokens. However, the model's context length is only 64 tokens", 413, "longer than the model's context"),
-        ("The decoder prompt (length 99) is longer than the maximum model length of 64.", 413, "longer than the model's context"),
-        ("\u00e9\ud83d" * 100_000, 400, "\u00e9?"),
-    ],
-    ids=["long", "repeated", "context", "too many new tokens", "input", "prompt", "half a character"],
-)
-def test_the_engines_status_says_whose_fault_it_is(setup: Setup, error: str, status: int, says: str) -> None:
-    """Not the length of its text, and not the request that it repeats. A long text is cut."""
-    setup.engine.status, setup.engine.error = 400, error
-    answer = httpx.post(f"{setup.url}/v1/chat/completions", json={"messages": []}, timeout=20, trust_env=False)
-    said = answer.json()["error"]["message"]
-    assert (answer.status_code, says in said, len(said) <= MOST_MESSAGE) == (status, True, True)
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ('{"error": {"message": "no \\u00e9\\n\\"', 'no \u00e9 "'),
-        ('{"object": "error", "message": "no \\u00', "no"),
-        ('{"error": {"message": "no \\x', "the engine refused this request"),
-        ('{"detail": [{"input": {"message": "the context length is 10"', "the engine refused this request"),
-        ("", "the engine refused this request"),
+        (400, b'{"error": {"message": "no", "type": "BadRequestError"}}', "no", True),
+        (400, b'{"object": "error", "message": "no"}', "no", True),
+        (400, b'{"error": "no"}', "no", True),
+        (400, b'{"message": "no"}', ENGINE_REFUSED, False),
+        (400, b'{"detail": []}', ENGINE_REFUSED, False),
+        (400, b"[" * 100_000, ENGINE_REFUSED, False),
+        (400, b"", ENGINE_REFUSED, False),
+        (500, b'{"error": {"message": "see /secret"}}', ENGINE_FAILED, False),
+        (501, b'{"error": {"message": "see /secret"}}', ENGINE_FAILED, False),
     ],
 )
-def test_an_error_that_is_cut_says_how_it_begins(text: str, says: str) -> None:
-    """Where its message is at the beginning and can be read."""
-    error = refusal(400, text, show=True)
-    assert (error.status, str(error)) == (400, says)
+def test_an_answer_that_is_no_error_of_the_engines_is_not_passed_on(status: int, content: bytes, says: str, passed: bool) -> None:
+    """A proxy's page, or half of a body; nor is what the engine says of a failure of its own. The status is its own."""
+    error = Refused(status, content)
+    assert (error.status, str(error), error.content) == (status, says, content if passed else b"")
+
+
+def test_responses_and_embeddings_are_passed_through(setup: Setup) -> None:
+    """With the deadlines and places of the others."""
+    for path, body in ((RESPONSES, {"model": "org/llama", "input": "hi"}), (EMBEDDINGS, {"model": "org/llama", "input": ["a"] * 100})):
+        answer = httpx.post(setup.url + path, json=body, timeout=20, trust_env=False)
+        assert (answer.status_code, answer.json()["usage"]) == (200, {"completion_tokens": 3})
+        assert setup.engine.bodies[-1][0] == path
+    assert setup.outcome("answered") == 2
+
+
+def test_metrics_have_tokens_latencies_and_every_refusal(setup: Setup) -> None:
+    """Also of what is refused before it takes a place."""
+    list(setup.client.completions.create(model="org/llama", prompt="hi", stream=True))
+    for body in (b"{", b'{"max_tokens": 65}'):
+        httpx.post(f"{setup.url}/v1/completions", content=body, trust_env=False)
+    assert (setup.outcome("invalid_request"), setup.outcome("input_too_large")) == (1, 1)
+    eventually(lambda: setup.metric('model_server_tokens_total{kind="generated"}') >= 3)
+    assert setup.metric("model_server_first_token_seconds_count") == 1
+    assert setup.metric("model_server_request_seconds_count") == 1
+    assert setup.metric('model_server_tokens_total{kind="prompt"}') >= 2
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["at the end", "in time"])
+def test_what_cannot_be_finished_is_answered(setup_short: Setup, settled: bool) -> None:
+    """At the end of a drain: 503 with Retry-After where no answer has begun, an error as the last event of a stream; none is cut off."""
+    held, rest = threading.Event(), threading.Event()
+    setup_short.engine.hold, setup_short.engine.rest = held, rest
+    answers: list[httpx.Response] = []
+
+    def ask(body: dict[str, Any]) -> None:
+        answers.append(httpx.post(f"{setup_short.url}/v1/completions", json=body, timeout=30, trust_env=False))
+
+    threads = [threading.Thread(target=ask, args=({"prompt": str(number)},)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(setup_short.engine.bodies) == 21)  # the warm-up is one
+    setup_short.engine.hold = None
+    streams = [threading.Thread(target=ask, args=({"prompt": "x", "stream": True},)) for _ in range(20)]
+    for thread in streams:
+        thread.start()
+    eventually(lambda: setup_short.metric("model_server_first_token_seconds_count") == 20)
+    setup_short.process.terminate()
+    if settled:
+        held.set()
+        rest.set()
+    for thread in (*threads, *streams):
+        thread.join(30)
+    held.set()
+    rest.set()
+    assert setup_short.process.ended() == 0
+    assert "Traceback" not in "".join(setup_short.process.text)
+    whole = [answer for answer in answers if "event-stream" not in answer.headers.get("content-type", "")]
+    events = [answer.text.strip().split("\n\n")[-1] for answer in answers if answer not in whole]
+    assert (len(whole), len(events)) == (20, 20)
+    if settled:
+        assert {answer.status_code for answer in whole} == {200}
+        assert set(events) == {"data: [DONE]"}
+        return
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in whole} == {(503, "1")}
+    assert {json.loads(last.removeprefix("data: "))["error"]["code"] for last in events} == {"unavailable"}
 
 
 def test_a_flood_is_refused_and_a_drain_finishes_what_is_under_way(setup: Setup) -> None:

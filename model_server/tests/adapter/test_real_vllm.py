@@ -19,9 +19,9 @@ import httpx
 import openai
 import pytest
 from failover_model_server.adapter import scrape
+from failover_model_server.adapter.bodies import TextGenerationRequest
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.text_generation import TextGenerationRequest
 
 from tests.support.process import ServerProcess, eventually, free_port, running
 from tests.support.service import Recorder
@@ -199,15 +199,21 @@ def test_a_deadline_aborts_the_request_in_vllm(setup: Setup) -> None:
 
 
 def test_wrong_requests_get_vllms_words(setup: Setup) -> None:
-    """Its status says whose fault it is; what is longer than the context is 413, as with the model servers."""
+    """Word for word, with its status: clients know how to read them."""
     client = setup.client
     with pytest.raises(openai.NotFoundError, match="does not exist"):
         client.completions.create(model="other", prompt="a")
     with pytest.raises(openai.BadRequestError, match="temperature"):
         client.completions.create(model=MODEL, prompt="a", temperature=-1)
-    with pytest.raises(openai.APIStatusError, match="longer than the model's context") as long:
-        client.completions.create(model=MODEL, prompt="a" * CONTEXT, max_tokens=1)
-    assert long.value.status_code == 413
+    with _client(setup.engine) as direct:
+        mistakes: list[Any] = [{"prompt": "a" * CONTEXT}, {"prompt": "a", "temperature": -1}, {"prompt": "a", "top_p": 2}, {"prompt": {}}]
+        for wrong in mistakes:
+            said: list[Any] = []
+            for asked in (direct, client):
+                with pytest.raises(openai.BadRequestError) as refused:
+                    asked.completions.create(model=MODEL, max_tokens=1, **wrong)
+                said.append((refused.value.status_code, refused.value.body))
+            assert said[0] == said[1]
 
 
 def test_the_sample_route_answers_and_repeats_its_seed(setup: Setup) -> None:

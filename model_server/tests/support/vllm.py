@@ -49,6 +49,8 @@ class Vllm:
     """Completions whose client has gone before they were answered."""
     stalled: threading.Event | None = None
     """/health waits for it."""
+    tokens: int = 3
+    """Of each answer."""
     bodies: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class Vllm:
             "vllm:request_success", "Count of successfully processed requests.", [*LABELS, "finished_reason"], registry=self.registry
         )
         self.latency = Histogram("vllm:e2e_request_latency_seconds", "Latency in seconds.", LABELS, buckets=BUCKETS, registry=self.registry)
+        self.prompt_tokens = Counter("vllm:prompt_tokens", "Prefill tokens.", LABELS, registry=self.registry)
+        self.generation_tokens = Counter("vllm:generation_tokens", "Generation tokens.", LABELS, registry=self.registry)
         self.running = Gauge("vllm:num_requests_running", "Running.", LABELS, registry=self.registry)
         self.waiting = Gauge("vllm:num_requests_waiting", "Waiting.", LABELS, registry=self.registry)
         for reason in ("stop", "length", "abort"):
@@ -72,6 +76,13 @@ class Vllm:
         """A request ended."""
         self.success.labels("0", self.model, reason).inc()
         self.latency.labels("0", self.model).observe(seconds)
+        self.prompt_tokens.labels("0", self.model).inc(2)
+        self.generation_tokens.labels("0", self.model).inc(self.tokens)
+
+    @property
+    def refusal(self) -> dict[str, Any]:
+        """What is wrong with a request, as vLLM says it."""
+        return {"message": self.error, "type": "BadRequestError", "param": None, "code": self.status}
 
     def metrics(self) -> str:
         """What /metrics says."""
@@ -104,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.engine.aborted += 1
             return
         if self.engine.status != 200:
-            self._send(self.engine.status, json.dumps({"error": {"message": self.engine.error}}).encode())
+            self._send(self.engine.status, json.dumps({"error": self.engine.refusal}).encode())
             return
         if body.get("stream"):
             self._stream()

@@ -142,6 +142,8 @@ def _models(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
     if unit.stack.vllm is not None:
         yield from _vllm(unit, unit.stack.vllm, stack, wanted)
         yield from _model(unit, stack)
+    elif stack.task == "text-generation":
+        yield ("stack", "vllm"), "nothing", "a mapping ({} for its defaults): only vLLM serves text-generation"
     elif wanted is Maker.NEURON:
         yield from _compiled(unit)
     else:

@@ -4,23 +4,21 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from failover_model_server.adapter import passing
+from failover_model_server.adapter.bodies import ROUTE, TextGenerationRequest, TextGenerationResponse
 from failover_model_server.adapter.engine import Engine
 from failover_model_server.adapter.place import ANSWERED, Place
 from failover_model_server.adapter.refusals import RETRY_AFTER
 from failover_model_server.errors import Overloaded, RequestError, Unavailable
 from failover_model_server.http import errors
 from failover_model_server.http.door import Door
-from failover_model_server.http.openai_protocol import ROUTES
 from failover_model_server.http.probes import probe
 from failover_model_server.http.requests import Envelope, timeout, unless_gone
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.text_generation import TextGeneration, TextGenerationRequest, TextGenerationResponse
+from failover_model_server.telemetry.metrics import SECONDS
 from failover_model_server.telemetry.sink import Sink
-
-ROUTE = TextGeneration.route
 
 
 class Adapter:
@@ -35,6 +33,13 @@ class Adapter:
         self.in_flight = 0
         """Places that are taken."""
         self._requests = Counter("model_server_requests", "Requests by outcome.", ["outcome"], registry=registry)
+        self._seconds = Histogram(
+            "model_server_request_seconds", "From arrival to the end of the answer.", buckets=SECONDS, registry=registry
+        )
+        self._first = Histogram(
+            "model_server_first_token_seconds", "From arrival to the first event of a stream.", buckets=SECONDS, registry=registry
+        )
+        registry.register(engine.tokens)
         Gauge("model_server_engine_ready", "1 when the engine can serve.", registry=registry).set_function(
             lambda: float(engine.state.ready)
         )
@@ -68,13 +73,19 @@ class Adapter:
 
     def count(self, error: RequestError) -> None:
         """A request has got no result."""
-        if isinstance(error, Overloaded | Unavailable):
+        if error.status in {Overloaded.status, Unavailable.status}:
             self._sink.rejected()
-        self.ended(error.code)
+        self._requests.labels(error.code).inc()
 
-    def ended(self, outcome: str) -> None:
-        """A request has ended so."""
+    def ended(self, outcome: str, seconds: float) -> None:
+        """A request has ended so, after so long."""
         self._requests.labels(outcome).inc()
+        if outcome == ANSWERED:
+            self._seconds.observe(seconds)
+
+    def began(self, seconds: float) -> None:
+        """A stream has its first event, after so long."""
+        self._first.observe(seconds)
 
     async def generate(self, request: TextGenerationRequest, seconds: float | None = None) -> TextGenerationResponse:
         """One request, if there is room for it. Answers are counted from the engine's metrics, which see those of every client."""
@@ -110,7 +121,7 @@ def make(adapter: Adapter) -> FastAPI:
 
 def door(adapter: Adapter) -> Door:
     """The door in front of the routes that run the model."""
-    guarded = {route.encode() for route in (ROUTE, *ROUTES)}
+    guarded = {route.encode() for route in (ROUTE, *passing.ROUTES)}
     return Door(guarded.__contains__, adapter.refusal, lambda: adapter.draining)
 
 

@@ -4,25 +4,26 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
 import structlog
 
 from failover_model_server.adapter import scrape
-from failover_model_server.adapter.refusals import MOST_LOGGED, RETRY_AFTER, refusal
+from failover_model_server.adapter.bodies import TextGenerationRequest, TextGenerationResponse
+from failover_model_server.adapter.refusals import RETRY_AFTER, Refused
+from failover_model_server.deadlines import Deadlines
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, InputTooLarge, Unavailable, cut
-from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS
+from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, EMBEDDINGS, MODELS
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.text_generation import TextGenerationRequest, TextGenerationResponse
 from failover_model_server.telemetry.sink import Sink
 
 PROBE_TIMEOUT = 3.0
 """Seconds for /health and /metrics."""
 INTERVAL = 2.0
 """Seconds between two observations."""
-OK = 200
+OK, BAD_REQUEST, NOT_FOUND = 200, 400, 404
 ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading an answer raises that is not as vLLM's are."""
 
@@ -54,12 +55,15 @@ class Engine:
         self._before: scrape.Totals | None = None
         self._own = 0
         self._warm = False
+        self.deadlines = Deadlines()
+        """Of the requests that are forwarded."""
         self.ending = False
         """The adapter has got SIGTERM: nothing new is begun, no warm-up either."""
         self.model = ""
         """The engine's name of its model; empty before it has said so."""
         self.state = EngineState(ready=False, reason="the engine has not answered yet", since=clock())
         self.totals = scrape.Totals()
+        self.tokens = scrape.Tokens()
 
     async def watch(self) -> None:
         """Observe repeatedly, until cancelled."""
@@ -95,19 +99,17 @@ class Engine:
         seed = secrets.randbits(63) if request.seed is None else request.seed
         path, body = self._completion(request, seed)
         seconds = self._settings.seconds(timeout)
-        with self.answering(seconds):
-            async with asyncio.timeout(seconds):  # httpx's own is that of one wait alone
-                answer = await self._client.post(path, json=body, timeout=seconds)
+        async with self.answering(seconds):
+            answer = await self._client.post(path, json=body, timeout=seconds)
         if answer.status_code != OK:
-            log.warning("engine_refused", status=answer.status_code, text=answer.text[:MOST_LOGGED])
-            raise refusal(answer.status_code, answer.text, show=False)
+            raise refused(answer.status_code, answer.content)
         try:
             found = answer.json()
             choice, usage = found["choices"][0], found["usage"]
             text = choice["message"]["content"] if request.chat else choice["text"]
             reason, tokens = str(choice["finish_reason"]), int(usage["completion_tokens"])
         except ODD as error:
-            log.exception("engine_answer_not_understood")
+            log.warning("engine_answer_not_understood", path=path, error=type(error).__name__)  # its text may repeat the answer
             raise InferenceFailed("the engine's answer was not understood") from error
         return TextGenerationResponse(
             response=str(text or ""), tokens=tokens, finish_reason=reason, seed=seed, latency=self._clock() - began
@@ -119,25 +121,28 @@ class Engine:
         Raises:
             RequestError: the engine does not answer, or not in time.
         """
-        with self.answering(seconds):
-            async with asyncio.timeout(seconds):
-                headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
-                request = self._client.build_request("POST", path, content=body, timeout=seconds, headers=headers)
-                return await self._client.send(request, stream=True)
+        async with self.answering(seconds):
+            headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+            request = self._client.build_request("POST", path, content=body, timeout=seconds, headers=headers)
+            return await self._client.send(request, stream=True)
 
-    @contextlib.contextmanager
-    def answering(self, seconds: float) -> Iterator[None]:
-        """Turn what a call of the engine raises into an error for the client.
+    @contextlib.asynccontextmanager
+    async def answering(self, seconds: float) -> AsyncIterator[None]:
+        """Give a call of the engine its time, and turn what it raises into an error for the client.
+
+        httpx's own time-out is that of one wait alone.
 
         Raises:
             RequestError: the text may be sent to the client.
         """
         if not self.state.ready:
             raise Unavailable(self.state.reason, RETRY_AFTER)
+        late = DeadlineExceeded(f"no answer within {seconds:g} s", RETRY_AFTER)
         try:
-            yield
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise DeadlineExceeded(f"no answer within {seconds:g} s", RETRY_AFTER) from error
+            async with self.deadlines.within(seconds, lambda: late):
+                yield
+        except httpx.TimeoutException as error:
+            raise late from error
         except httpx.HTTPError as error:
             raise Unavailable("the engine does not answer", RETRY_AFTER) from error
 
@@ -177,16 +182,24 @@ class Engine:
             metrics = await self._client.get("/metrics", timeout=PROBE_TIMEOUT)
             with _understanding(metrics, "/metrics"):
                 self._before = scrape.parse(metrics.text)
-        body = {"model": self.model, "prompt": "Hello", "max_tokens": 2, "temperature": 0.0}
-        answer = await self._client.post(COMPLETIONS, json=body, timeout=self._settings.request_timeout)
-        if answer.status_code == OK:
-            self._own += 1
-        with _understanding(answer, COMPLETIONS):
-            choice = answer.json()["choices"][0]
-            generated = choice.get("text") or choice.get("finish_reason") == "stop"  # a model may end a text at once
+        answer = await self._first(COMPLETIONS, {"prompt": "Hello", "max_tokens": 2, "temperature": 0.0})
+        if answer.status_code in {BAD_REQUEST, NOT_FOUND}:  # of a model that makes vectors alone
+            answer = await self._first(EMBEDDINGS, {"input": "Hello"})
+            with _understanding(answer, EMBEDDINGS):
+                generated = answer.json()["data"][0]["embedding"]
+        else:
+            with _understanding(answer, COMPLETIONS):
+                choice = answer.json()["choices"][0]
+                generated = choice.get("text") or choice.get("finish_reason") == "stop"  # a model may end a text at once
         if not generated:
             raise NotAsExpected("the engine does not generate")
         self._warm = True
+
+    async def _first(self, path: str, body: dict[str, object]) -> httpx.Response:
+        """A request of ours."""
+        answer = await self._client.post(path, json={"model": self.model, **body}, timeout=self._settings.request_timeout)
+        self._own += answer.status_code == OK
+        return answer
 
     async def _count(self) -> None:
         try:
@@ -195,11 +208,20 @@ class Engine:
         except (httpx.HTTPError, ValueError) as error:
             log.warning("engine_metrics_failed", reason=str(error))
             return
-        answered = scrape.between(self._before or self.totals, self.totals)
+        before = self._before or self.totals
+        self.tokens.add(before, self.totals)
+        answered = scrape.between(before, self.totals)
         own, self._own = min(self._own, len(answered)), 0
         for seconds in answered[own:]:  # in ascending order: a warm-up of two tokens is among the shortest
             self._sink.answered(seconds)
         self._before = self.totals
+
+
+def refused(status: int, content: bytes, media_type: str = "application/json") -> Refused:
+    """The error that an answer of the engine means. Its words may repeat the prompt, and are not logged."""
+    error = Refused(status, content, media_type)
+    log.warning("engine_refused", status=status, kind=error.kind)
+    return error
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
 """vLLM's OpenAI API, passed through: with the adapter's admission, deadlines, drain and counters, and otherwise as it is."""
 
-import asyncio
 import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 import httpx
@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from failover_model_server.adapter.engine import OK, Engine
+from failover_model_server.adapter.engine import BAD_REQUEST, OK, Engine, refused
 from failover_model_server.adapter.place import ANSWERED, Place, Room
-from failover_model_server.adapter.refusals import ENGINE_FAILED, MOST_LOGGED, RETRY_AFTER, refusal
+from failover_model_server.adapter.refusals import RETRY_AFTER, Refused, error_of
 from failover_model_server.errors import (
     UNFORESEEN,
     DeadlineExceeded,
@@ -27,7 +27,17 @@ from failover_model_server.errors import (
     RequestError,
     Unavailable,
 )
-from failover_model_server.http.openai_protocol import CHAT, COMPLETIONS, MODELS, STREAM, USUAL_TOKENS, error_event
+from failover_model_server.http.openai_protocol import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MODELS,
+    RESPONSES,
+    STREAM,
+    USUAL_TOKENS,
+    error_event,
+    event,
+)
 from failover_model_server.http.requests import timeout, unless_gone
 from failover_model_server.settings import Settings
 
@@ -36,20 +46,43 @@ log = structlog.get_logger()
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # of an event
 _END = re.compile(b"|".join(_ENDS))
 _DONE = b"[DONE]"
+FAILED = 500
 _LAST = re.compile(rb'\[DONE\]|"error"')
 """Is in every event that ends a stream. A text has its quotes escaped, so that few others are read closely."""
-MOST_ERROR = 65536
-"""Bytes of an error of the engine's that are read: it may repeat the whole request, and says first what is wrong."""
 MOST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that is not streamed."""
 MOST_EVENT = 16 * 1024 * 1024
 """Bytes of an event of a stream."""
 MOST_NUMBER = 2**63 - 1
 """Of tokens or sequences: what is beyond is a mistake, and may have more digits than Python writes into an error."""
-PROMPTS = ("prompt", "prompt_embeds")
-"""Where a body has its prompts; vLLM continues those of both."""
-TOKENS = ("max_tokens", "max_completion_tokens")
-"""The first is the older name of the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of vLLM's that is passed through."""
+
+    says: str
+    """For the OpenAPI document."""
+    limits: tuple[str, ...] = ()
+    """Fields that limit the new tokens. The first is set where none of those that count says how many."""
+    counts: int = 0
+    """How many of them the engine reads on this route."""
+    usual: int | None = None
+    """New tokens where the body does not say; None: the setting, else the engine fills its context."""
+    zero: bool = False
+    """0 new tokens are a wish, and not as good as nothing said."""
+    prompts: tuple[str, ...] = ()
+    """Fields whose elements are sequences of their own; vLLM continues those of all of them."""
+
+
+ROUTES = {
+    COMPLETIONS: Route(
+        "Continue a text.", ("max_tokens", "max_completion_tokens"), 1, USUAL_TOKENS, zero=True, prompts=("prompt", "prompt_embeds")
+    ),
+    CHAT: Route("Answer a conversation.", ("max_tokens", "max_completion_tokens"), 2),
+    RESPONSES: Route("Answer in the form of OpenAI's newer API.", ("max_output_tokens",), 1),
+    EMBEDDINGS: Route("Vectors of texts, from a model that is for that."),
+}
 
 
 class Adapted(Room, Protocol):
@@ -60,7 +93,7 @@ class Adapted(Room, Protocol):
 
 
 def routes(adapter: Adapted) -> APIRouter:
-    """The engine's model, completions and chats; what else vLLM has under `/v1` is not passed through."""
+    """The engine's model, and `ROUTES`; what else vLLM has under `/v1` is not passed through."""
     router = APIRouter(tags=["openai"])
 
     def described() -> dict[str, Any]:
@@ -81,26 +114,24 @@ def routes(adapter: Adapted) -> APIRouter:
             raise NoSuchModel(f"there is no such model here; there is {found['id']}")
         return JSONResponse(found)
 
-    @router.post(COMPLETIONS)
-    async def completions(request: Request) -> Response:
-        """Continue a text."""
-        return await _pass_on(adapter, request, COMPLETIONS)
+    def passed(path: str, route: Route) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await _pass_on(adapter, request, path, route)
 
-    @router.post(CHAT)
-    async def chat(request: Request) -> Response:
-        """Answer a conversation."""
-        return await _pass_on(adapter, request, CHAT)
+        return answer
 
+    for path, route in ROUTES.items():
+        router.post(path, operation_id=path, description=route.says)(passed(path, route))
     return router
 
 
-def read(content: bytes, most_tokens: int, *, chat: bool) -> tuple[bytes, int]:
+def read(content: bytes, route: Route, most_tokens: int) -> tuple[bytes, int]:
     """The body to send on, with a limit on the new tokens, and how many sequences it asks for.
 
     Args:
         content: the client's body.
+        route: that it is for.
         most_tokens: new tokens that the setting allows.
-        chat: whether it is for chats, else for completions.
 
     Raises:
         InvalidRequest: not a JSON object, or a number is none, or not finite, or a text has half of a character.
@@ -112,16 +143,15 @@ def read(content: bytes, most_tokens: int, *, chat: bool) -> tuple[bytes, int]:
         raise InvalidRequest("the body is not JSON") from error
     if not isinstance(body, dict):
         raise InvalidRequest("the body is not a JSON object")
-    for name in TOKENS:
+    for name in route.limits:
         if body.get(name, 0) is None:
             del body[name]  # null says nothing
         if (wanted := _number(body, name)) > most_tokens:
             raise InputTooLarge(f"{name}: {wanted}; at most {most_tokens}")
-    if chat and not any(body.get(name) for name in TOKENS):
-        body["max_tokens"] = most_tokens  # else the engine fills its context
-    elif not chat and "max_tokens" not in body:
-        body["max_tokens"] = min(USUAL_TOKENS, most_tokens)
-    prompts = sum(_prompts(body.get(name)) for name in PROMPTS)
+    said = [name for name in route.limits[: route.counts] if body.get(name) or (route.zero and name in body)]
+    if route.limits and not said:
+        body[route.limits[0]] = min(route.usual or most_tokens, most_tokens)
+    prompts = sum(_prompts(body.get(name)) for name in route.prompts)
     return _encoded(body), max(1, prompts) * max(1, _number(body, "n"), _number(body, "best_of"))
 
 
@@ -147,36 +177,45 @@ def _number(body: dict[str, Any], name: str) -> int:
     return value
 
 
-async def _pass_on(adapter: Adapted, request: Request, path: str) -> Response:
-    body, places = read(await request.body(), adapter.settings.max_new_tokens, chat=path == CHAT)
-    seconds = adapter.settings.seconds(timeout(request.headers))
-    passage = _Passage(Place(adapter, places), time.monotonic() + seconds, seconds)
+async def _pass_on(adapter: Adapted, request: Request, path: str, route: Route) -> Response:
     try:
-        return await passage.begin(adapter.engine, request, path, body)
+        body, places = read(await request.body(), route, adapter.settings.max_new_tokens)
+        seconds = adapter.settings.seconds(timeout(request.headers))
+    except RequestError as error:
+        adapter.count(error)
+        raise
+    passage = _Passage(Place(adapter, places), adapter.engine, seconds)
+    try:
+        return await passage.begin(request, path, body)
     except BaseException as error:
         await passage.end(error)
-        raise
+        if not (isinstance(error, Refused) and error.content):
+            raise
+        wait = {} if error.retry_after is None else {"Retry-After": f"{error.retry_after:.0f}"}
+        return Response(error.content, error.status, wait, error.media_type)
 
 
 class _Passage:
     """One request and its answer, on their way through."""
 
-    def __init__(self, place: Place, deadline: float, seconds: float) -> None:
+    def __init__(self, place: Place, engine: Engine, seconds: float) -> None:
         self._place = place.__enter__()
-        self._deadline = deadline
+        self._engine = engine
+        self._deadline = time.monotonic() + seconds
+        self._late = DeadlineExceeded(f"no answer within {seconds:g} s", RETRY_AFTER)
         self._seconds = seconds
         self._answer: httpx.Response | None = None
         self._ended = False
 
-    async def begin(self, engine: Engine, request: Request, path: str, body: bytes) -> Response:
+    async def begin(self, request: Request, path: str, body: bytes) -> Response:
         """The response, once the engine has begun to answer."""
-        self._answer = await unless_gone(request, engine.open(path, body, self._seconds))
+        self._answer = await unless_gone(request, self._engine.open(path, body, self._seconds))
         kind = self._answer.headers.get("content-type", "application/json")
-        if self._answer.status_code != OK:
-            raise await self._refused(self._answer.status_code)
-        if kind.startswith(STREAM):
+        if self._answer.status_code == OK and kind.startswith(STREAM):
             return _Stream(self, kind)
         content = await unless_gone(request, self._whole(MOST_ANSWER))
+        if self._answer.status_code != OK:
+            raise refused(self._answer.status_code, content, kind)
         self._place.outcome = ANSWERED
         await self.end()
         return Response(content, media_type=kind)
@@ -195,16 +234,16 @@ class _Passage:
         """The answer as it comes.
 
         Raises:
-            RequestError: the engine has gone, or the deadline has passed.
+            RequestError: the engine has gone, the deadline has passed, or the adapter ends.
         """
         assert self._answer is not None  # noqa: S101 - begun
         source = self._answer.aiter_raw()
         while True:
             try:
-                async with asyncio.timeout(max(0.0, self._deadline - time.monotonic())):
+                async with self._engine.deadlines.within(self._deadline - time.monotonic(), lambda: self._late):
                     part = await anext(source, None)
-            except (httpx.TimeoutException, TimeoutError) as error:
-                raise DeadlineExceeded(f"no answer within {self._seconds:g} s", RETRY_AFTER) from error
+            except httpx.TimeoutException as error:
+                raise self._late from error
             except httpx.HTTPError as error:
                 raise InferenceFailed("the engine has ended within its answer") from error
             if part is None:
@@ -214,8 +253,8 @@ class _Passage:
     async def events(self) -> AsyncIterator[bytes]:
         """The stream, in whole events; an error on the way is the last one.
 
-        An event that the engine does not finish is left out: clients would read the error as the rest of it. So is an error of the
-        engine's, which says what has failed inside it.
+        An event that the engine does not finish is left out: clients would read the error as the rest of it. So is what the engine says of
+        its own failure.
         A client may leave once it has the event that ends the stream, before the engine has closed its own connection: it was answered.
         What the engine sends after that event is read, so that its connection can be used again, and dropped.
         """
@@ -228,6 +267,7 @@ class _Passage:
                 if last == _DONE:
                     self._place.outcome, answered = ANSWERED, True
                 if passed:
+                    self._place.begun()
                     yield passed
                 if last and not answered:
                     _failed(last)
@@ -239,7 +279,7 @@ class _Passage:
                 log.exception("stream_failed")
                 error = InferenceFailed(UNFORESEEN)
             self._place.outcome = error.code
-            yield error_event(error)
+            yield event(json.loads(error.content)) if isinstance(error, Refused) and error.content else error_event(error)
 
     async def _whole(self, most: int) -> bytes:
         content = bytearray()
@@ -248,17 +288,6 @@ class _Passage:
             if len(content) > most:
                 raise InferenceFailed("the engine's answer is too long")
         return bytes(content)
-
-    async def _refused(self, status: int) -> RequestError:
-        content = bytearray()
-        with contextlib.suppress(InferenceFailed):  # the status is there
-            async for part in self.parts():
-                content += part
-                if len(content) >= MOST_ERROR:
-                    break
-        text = content[:MOST_ERROR].decode(errors="replace")
-        log.warning("engine_refused", status=status, text=text[:MOST_LOGGED])
-        return refusal(status, text, show=True)
 
 
 async def whole_events(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -294,28 +323,20 @@ def until_last(events: bytes) -> tuple[bytes, bytes]:
         data = b"\n".join(line.removeprefix(b"data:").strip() for line in lines if line.startswith(b"data:"))
         if data == _DONE:
             return events[:end], data
-        if _LAST.search(data) and _is_error(data):
+        if _LAST.search(data) and error_of(data):
             return events[:begin], data
         begin = end
     return events, b""
 
 
 def _failed(data: bytes) -> NoReturn:
-    """Log what the engine says of its failure.
+    """Read the error in an event of the engine's.
 
     Raises:
-        InferenceFailed: always; for the client.
+        Refused: always; for the client.
     """
-    log.warning("engine_failed_in_stream", text=data[:MOST_LOGGED].decode(errors="replace"))
-    raise InferenceFailed(ENGINE_FAILED)
-
-
-def _is_error(data: bytes) -> bool:
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and bool(found.get("error"))
+    code = error_of(data).get("code")
+    raise refused(code if isinstance(code, int) and code >= BAD_REQUEST else FAILED, data)
 
 
 class _Stream(StreamingResponse):

@@ -1,6 +1,7 @@
 """Admission in front of the engine: how many requests may be under way, and how each of them has ended."""
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,8 +28,11 @@ class Room(Protocol):
     def count(self, error: RequestError) -> None:
         """A request has got no result."""
 
-    def ended(self, outcome: str) -> None:
-        """A request has ended so."""
+    def ended(self, outcome: str, seconds: float) -> None:
+        """A request has ended so, after so long."""
+
+    def began(self, seconds: float) -> None:
+        """A stream has its first event, after so long."""
 
 
 class Place:
@@ -43,6 +47,8 @@ class Place:
         self._room = room
         self._places = places
         self.outcome = LEFT
+        self._since = time.monotonic()
+        self._begun = False
 
     def __enter__(self) -> Self:
         """Take them.
@@ -63,9 +69,16 @@ class Place:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Give them back, and count the request by its outcome; what nobody has foreseen is a failure of ours."""
         self._room.in_flight -= self._places
+        seconds = time.monotonic() - self._since
         if isinstance(error, RequestError):
             self._room.count(error)
         elif error is None or isinstance(error, (*GONE, asyncio.CancelledError)):
-            self._room.ended(self.outcome)
+            self._room.ended(self.outcome, seconds)
         else:
-            self._room.ended(InferenceFailed.code)
+            self._room.ended(InferenceFailed.code, seconds)
+
+    def begun(self) -> None:
+        """The answer has begun; the first call counts."""
+        if not self._begun:
+            self._begun = True
+            self._room.began(time.monotonic() - self._since)

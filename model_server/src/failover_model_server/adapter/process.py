@@ -61,6 +61,7 @@ async def _serve(settings: Settings) -> int:
             log.info("draining", seconds=settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
         http.should_exit = True
+        asyncio.get_running_loop().call_later(settings.finish_seconds, engine.deadlines.end)
         await serving
         watching.cancel()
         guarding.cancel()

@@ -1,76 +1,52 @@
 """The engine's refusals as errors for clients. Pure."""
 
 import json
-import re
+from http import HTTPStatus
 
-from failover_model_server.errors import (
-    InferenceFailed,
-    InputTooLarge,
-    InvalidRequest,
-    NoSuchModel,
-    Overloaded,
-    RequestError,
-    Unavailable,
-    cut,
-)
+from failover_model_server.errors import InferenceFailed, InvalidRequest, NoSuchModel, Overloaded, RequestError, Unavailable, cut
 
 RETRY_AFTER = 10.0
 """Seconds."""
-MOST_MESSAGE = 500
-"""Characters of a message that are passed on."""
-MOST_LOGGED = 500
-"""Characters of what the engine says that are logged."""
-NOT_FOUND, SERVER_ERROR = 404, 500
+MOST_KIND = 100
+"""Characters of the engine's word for a kind of error."""
 ENGINE_FAILED = "the engine failed on this request"
-_TOO_LONG = re.compile(r"[^\[{]{0,200}?(?:context length (?:is|of) (?:only )?\d|longer than the maximum model length)")
-"""How vLLM's message begins for a prompt beyond the model's context. A message that repeats the request does so after a bracket."""
-_TOO_LONG_CODE = "context_length_exceeded"
-_BEGINNING = re.compile(
-    r'\s*\{\s*(?:"error"\s*:\s*\{\s*)?(?:"object"\s*:\s*"error"\s*,\s*)?"message"\s*:\s*'
-    rf'("(?:[^"\\]|\\u[0-9a-fA-F]{{4}}|\\[^u]){{0,{2 * MOST_MESSAGE}}})'
-)
-"""Of an error, up to its message, which may be cut."""
+ENGINE_REFUSED = "the engine refused this request"
+_CODES = {error.status: error.code for error in (NoSuchModel, Overloaded, Unavailable)}
+Object = dict[str, object]
 
 
-def refusal(status: int, text: str, *, show: bool) -> RequestError:
-    """The error that an answer of the engine means.
+class Refused(RequestError):
+    """The engine refuses a request, or has failed on it: its own status, type and words.
+
+    Nobody gets its words about a failure of its own, which have inputs and paths in them. Those about a wrong request go to its client
+    alone, because they may repeat the prompt.
 
     Args:
-        status: of its answer, not 200. It alone says whose fault it is: its text may repeat the request.
-        text: its body, which may be cut.
-        show: whether the client speaks the engine's protocol, and so gets its words about a wrong request. What it says of itself nobody
-            gets: it has inputs and paths in it.
+        status: of the engine's answer, not 200.
+        content: of its body; empty where it is too long to be read whole.
+        media_type: of the body.
     """
-    if status == Overloaded.status:
-        return Overloaded("the engine takes no more", RETRY_AFTER)
-    if status == Unavailable.status:
-        return Unavailable("the engine takes no requests now", RETRY_AFTER)
-    if status >= SERVER_ERROR:
-        return InferenceFailed(ENGINE_FAILED)
-    said, code = _message(text)
-    message = (cut(said, MOST_MESSAGE) if show else "") or "the engine refused this request"
-    if status == NOT_FOUND:
-        return NoSuchModel(message)
-    if code == _TOO_LONG_CODE or _TOO_LONG.match(said):
-        return InputTooLarge("prompt: longer than the model's context allows together with the new tokens")
-    return InvalidRequest(message)
+
+    def __init__(self, status: int, content: bytes = b"", media_type: str = "application/json") -> None:
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        error = error_of(content)
+        super().__init__(ENGINE_FAILED if failed else str(error.get("message") or ENGINE_REFUSED))
+        self.status = status  # type: ignore[misc]  # of this error, not of its class
+        self.code = _CODES.get(status, InferenceFailed.code if failed else InvalidRequest.code)  # type: ignore[misc]
+        self.kind = cut(str(error.get("type") or ""), MOST_KIND)
+        """The engine's word for it, as BadRequestError."""
+        self.content = b"" if failed or not error else content
+        """What a client that speaks the engine's protocol gets, word for word; empty: what we say."""
+        self.media_type = media_type
+        if status in {Overloaded.status, Unavailable.status}:
+            self.retry_after = RETRY_AFTER
 
 
-def _message(text: str) -> tuple[str, object]:
-    """What it says, in one line, and its code: those of `error`, or of the body itself before vLLM 0.10. A body that is cut has no code."""
+def error_of(content: bytes) -> Object:
+    """The error in a body or an event: that under `error`, or the body itself as before vLLM 0.10; empty where there is none."""
     try:
-        body = json.loads(text)
-        error = body.get("error", body)
-        said, code = str(error["message"]), error.get("code")
-    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
-        said, code = _begun(text), None
-    return " ".join(said[: 2 * MOST_MESSAGE].encode(errors="replace").decode().split()), code
-
-
-def _begun(text: str) -> str:
-    """The beginning of the message of a body that is cut; empty where it is not to be found."""
-    begun = _BEGINNING.match(text)
-    try:
-        return str(json.loads(f'{begun[1]}"', strict=False)) if begun else ""
+        body = json.loads(content)
     except (ValueError, RecursionError):
-        return ""
+        return {}
+    error = body.get("error", body if body.get("object") == "error" else None) if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}

@@ -9,13 +9,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 COUNTER = "vllm:request_success"
 LATENCY = "vllm:e2e_request_latency_seconds"
 RUNNING = "vllm:num_requests_running"
 WAITING = "vllm:num_requests_waiting"
+TOKENS = {"vllm:prompt_tokens_total": "prompt", "vllm:generation_tokens_total": "generated"}
 MOST_ANSWERS = 100_000
 """Requests between two scrapes of which latencies are made: more of them would keep the event loop busy for seconds."""
 LARGEST = 2.0**53
@@ -34,6 +37,8 @@ class Totals:
     """Upper bound in seconds to requests up to it; infinity included."""
     running: float = 0.0
     waiting: float = 0.0
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    """By kind: of prompts, and generated."""
 
 
 def parse(text: str) -> Totals:
@@ -44,18 +49,18 @@ def parse(text: str) -> Totals:
     """
     answered, found = 0.0, False
     buckets: dict[float, float] = defaultdict(float)
-    gauges: dict[str, float] = defaultdict(float)
+    sums: dict[str, float] = defaultdict(float)
     for sample in _samples(text):
         if sample.name == f"{COUNTER}_total":
             found = True
             answered += 0.0 if sample.labels.get("finished_reason") in UNSERVED else _count(sample)
         elif sample.name == f"{LATENCY}_bucket":
             buckets[_bound(sample)] += _count(sample)
-        elif sample.name in {RUNNING, WAITING}:
-            gauges[sample.name] += _count(sample)
+        elif sample.name in {RUNNING, WAITING, *TOKENS}:
+            sums[sample.name] += _count(sample)
     if not found:
         raise ValueError(f"there is no {COUNTER}_total: not the metrics of vLLM, or of a version that names them otherwise")
-    return Totals(answered, dict(buckets), gauges[RUNNING], gauges[WAITING])
+    return Totals(answered, dict(buckets), sums[RUNNING], sums[WAITING], {kind: sums[name] for name, kind in TOKENS.items()})
 
 
 def _samples(text: str) -> Iterator[Sample]:
@@ -102,3 +107,23 @@ def _quantile(bounds: list[float], cumulated: list[float], part: float) -> float
             return lower if math.isinf(bound) else lower + (bound - lower) * (part * total - below) / (up_to - below)
         below, lower = up_to, lower if math.isinf(bound) else bound
     return 0.0  # no histogram: the number counts, the latency is not known
+
+
+class Tokens(Collector):
+    """The tokens of the engine since the adapter began, over its restarts: `model_server_tokens_total` for Prometheus."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, float] = dict.fromkeys(TOKENS.values(), 0.0)
+
+    def add(self, before: Totals, after: Totals) -> None:
+        """Add those between two scrapes. An engine that has been restarted counts from 0."""
+        for kind, count in after.tokens.items():
+            since = before.tokens.get(kind, 0.0)
+            self._counts[kind] += count - since if count >= since else count
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One counter."""
+        family = CounterMetricFamily("model_server_tokens", "Tokens of the engine, of prompts and generated.", labels=["kind"])
+        for kind, count in self._counts.items():
+            family.add_metric([kind], count)
+        yield family

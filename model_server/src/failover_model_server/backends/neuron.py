@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 ONE_CORE_TASKS = frozenset({"image-classification", "object-detection", "text-classification"})
 """Their models are loaded onto one core (optimum-neuron 0.4.5, NeuronTracedModel.load_model): the other core needs a process of its own.
 
-Stable Diffusion's UNet runs on both cores of a chip, and a language model on as many as it was compiled for.
-"""
-
-GREEDY = {"top_k": 1, "top_p": 1.0, "temperature": 1.0}
-"""What NxD's `generate` cuts the scores with before it takes the largest, in greedy mode too (optimum-neuron 0.4.5, FusedLogitsWarper).
-
-One token is all that is left to choose from: the sampler has made it the largest. The library's own defaults depend on the release of
-transformers (50 or None), and where they cut nothing, as with a vocabulary of 50 tokens, the library fails. transformers logs once that it
-ignores top_k in greedy mode: that is true of transformers alone.
+Stable Diffusion's UNet runs on both cores of a chip.
 """
 
 
@@ -87,17 +79,6 @@ def _encoder(class_name: str, outputs: tuple[str, ...]) -> Callable[[Any, Path, 
     return load
 
 
-def _generation(neuron: Any, model: Path, shapes: CompiledShapes) -> "Pipeline":
-    """NxD models raise on padding at the left, and pad prompts to the compiled length themselves."""
-    from failover_model_server.pipelines.base import on_host
-    from failover_model_server.pipelines.generation import GenerationPipeline
-
-    loaded = neuron.NeuronModelForCausalLM.from_pretrained(str(model))
-    if loaded.neuron_config.on_device_sampling:
-        raise LoadError(f"compiled_model: {model} samples on the device, for the batch as a whole; export it without on_device_sampling")
-    return GenerationPipeline(loaded, on_host(), longest=shapes.sequence_length or 0, padding="right", greedy=GREEDY)
-
-
 def _diffusion(neuron: Any, model: Path, _shapes: CompiledShapes) -> "Pipeline":
     from failover_model_server.pipelines.diffusion import DiffusionPipeline
 
@@ -108,6 +89,5 @@ LOADERS: dict[str, Callable[[Any, Path, CompiledShapes], "Pipeline"]] = {
     "image-classification": _encoder("NeuronModelForImageClassification", ("logits",)),
     "object-detection": _encoder("NeuronModelForObjectDetection", ("logits", "pred_boxes")),
     "text-classification": _encoder("NeuronModelForSequenceClassification", ("logits",)),
-    "text-generation": _generation,
     "text-to-image": _diffusion,
 }

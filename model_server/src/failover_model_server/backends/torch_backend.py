@@ -12,7 +12,6 @@ from failover_model_server.tasks.base import Task
 if TYPE_CHECKING:
     import torch
 
-GENERATION = "text-generation"
 DIFFUSION = "text-to-image"
 LIBRARIES = ("torch", "transformers", "diffusers")
 
@@ -34,7 +33,7 @@ class TorchBackend(PipelineBackend):
         quiet(task.name)
         device = self.device()
         static = self.static_shapes or self.settings.static_shapes
-        placement = Placement(device, self.dtype(device, task.name), static)
+        placement = Placement(device, self.dtype(device), static)
         self.pipeline = build(model, placement, task)
         details = {"dtype": str(placement.dtype).removeprefix("torch."), **{name: version(name) for name in LIBRARIES}}
         if self.pipeline.padded:
@@ -63,18 +62,13 @@ class TorchBackend(PipelineBackend):
                 )
         return device
 
-    def dtype(self, device: "torch.device", task: str) -> "torch.dtype":
-        """The type of the weights: the setting's, else float32 on a CPU, else float16, with bfloat16 for language models if the GPU has it.
-
-        float16 has the range that Stable Diffusion and the encoders need; language models are trained in bfloat16 and overflow it.
-        """
+    def dtype(self, device: "torch.device") -> "torch.dtype":
+        """The type of the weights: the setting's, else float32 on a CPU, else float16, which has the range that these models need."""
         import torch
 
         if self.settings.dtype != "auto":
             return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[self.settings.dtype]
-        if device.type == "cpu":
-            return torch.float32
-        return torch.bfloat16 if task == GENERATION and torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+        return torch.float32 if device.type == "cpu" else torch.float16
 
     def describe(self, device: "torch.device") -> str:
         """The device in words."""

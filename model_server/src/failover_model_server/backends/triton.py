@@ -9,7 +9,7 @@ import structlog
 from failover_model_server.backends.base import Loaded
 from failover_model_server.backends.torch_backend import TorchBackend
 from failover_model_server.compiled.cache import CompileCache, keep, prepare
-from failover_model_server.compiled.torch_key import make_key
+from failover_model_server.compiled.key import make_key
 from failover_model_server.run import Run
 from failover_model_server.tasks.base import Item, Task
 

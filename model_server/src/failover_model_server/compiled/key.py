@@ -1,14 +1,22 @@
-"""What a compile cache depends on: with any of it different, its entries are not found at best."""
+"""What a compile cache depends on, from what torch and the model's directory say: with any of it different, it is another cache."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from failover_model_server.download import manifest
+from failover_model_server.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """Of Inductor's and Triton's caches. Every field is a text, so that two keys are compared and shown field by field."""
+    """Of torch's caches. Every field is a text, for logs."""
 
     torch: str
     """Version, with its build: 2.13.0+cu133."""
@@ -28,29 +36,50 @@ class CacheKey:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits, the same for equal keys: names the cache's directory and archive."""
+        """Sixteen hexadecimal digits, the same for equal keys: names the cache."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-    def differences(self, other: "CacheKey") -> list[str]:
-        """Each field that differs, as "torch is 2.12.1, here 2.13.0"."""
-        pairs = ((field.name, getattr(other, field.name), getattr(self, field.name)) for field in fields(self))
-        return [f"{name} is {theirs or 'none'}, here {ours or 'none'}" for name, theirs, ours in pairs if ours != theirs]
 
-    def to_json(self) -> str:
-        """For a file beside the cache."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+def make_key(settings: Settings, model: Path, task: str, device: "torch.device", dtype: str) -> CacheKey:
+    """The key for what this server is about to compile."""
+    import torch
+
+    name = "cpu"
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        name = f"{torch.cuda.get_device_name(device)} {major}.{minor}"
+    sizes = {"batch": settings.batch_buckets, "tokens": settings.sequence_buckets, "input": (settings.max_input_tokens,)}
+    return CacheKey(
+        torch=str(torch.__version__),
+        triton=_version("triton"),
+        device=name,
+        libraries=f"transformers {_version('transformers')}, diffusers {_version('diffusers')}",
+        model=identity(model),
+        task=task,
+        shapes=", ".join(f"{what} {','.join(map(str, size))}" for what, size in sizes.items()),
+        options=f"{settings.compile_backend} {settings.compile_mode} {dtype}",
+    )
 
 
-def from_json(content: bytes, where: str) -> CacheKey:
-    """Read a key.
+def identity(model: Path) -> str:
+    """Source and revision of a model that was fetched; of another directory a digest over names and sizes of its files.
 
-    Raises:
-        ValueError: it is none.
+    The weights' values do not matter for what is compiled; the configuration does, so its content is in the digest.
     """
+    recorded = manifest.read(model)
+    if recorded is not None:
+        return f"{recorded.source}@{recorded.revision}"
+    digest = hashlib.sha256()
+    for path in sorted(model.rglob("*")):
+        if path.is_file() and path.suffix in {".json", ".safetensors"}:
+            digest.update(f"{path.relative_to(model).as_posix()} {path.stat().st_size}\n".encode())
+        if path.name in {"config.json", "model_index.json"}:
+            digest.update(path.read_bytes())
+    return f"directory {digest.hexdigest()[:16]}"
+
+
+def _version(package: str) -> str:
     try:
-        raw = json.loads(content)
-    except RecursionError as error:
-        raise ValueError(f"{where}: is no key of a compile cache") from error
-    if not isinstance(raw, Mapping) or set(raw) != {field.name for field in fields(CacheKey)}:
-        raise ValueError(f"{where}: is no key of a compile cache")
-    return CacheKey(**{name: str(value) for name, value in raw.items()})
+        return version(package)
+    except PackageNotFoundError:
+        return ""

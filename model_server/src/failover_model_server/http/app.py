@@ -5,13 +5,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from failover_model_server import ui
-from failover_model_server.http import errors, inference, open_inference, openai, probes
+from failover_model_server.http import errors, inference, open_inference, probes
 from failover_model_server.http.door import Door
-from failover_model_server.http.openai_protocol import ROUTES
 from failover_model_server.http.requests import Envelope
 from failover_model_server.lifecycle import State
 from failover_model_server.serving.service import Service
-from failover_model_server.tasks.text_generation import TextGeneration
 
 MODELS, INFER = open_inference.MODELS.encode(), b"/infer"
 
@@ -29,8 +27,6 @@ def make(service: Service) -> FastAPI:
     app.include_router(probes.routes(service))
     app.include_router(inference.routes(service))
     app.include_router(open_inference.routes(service))
-    if isinstance(service.task, TextGeneration):
-        app.include_router(openai.routes(service, service.task))
     if service.settings.ui:
         app = ui.mount(app, service)
     app.add_middleware(
@@ -43,9 +39,9 @@ def make(service: Service) -> FastAPI:
 
 def door(service: Service) -> Door:
     """The door in front of the routes that run the model."""
-    own = {service.task.route.encode()} | ({route.encode() for route in ROUTES} if isinstance(service.task, TextGeneration) else set())
+    own = service.task.route.encode()
 
     def guards(path: bytes) -> bool:
-        return path in own or (path.startswith(MODELS) and path.endswith(INFER))
+        return path == own or (path.startswith(MODELS) and path.endswith(INFER))
 
     return Door(guards, service.refusal, lambda: service.lifecycle.state is State.DRAINING)

@@ -2,19 +2,21 @@
 
 A stranger can open connections, begin requests and never end them. Each wait for a client has a limit. Where there are too many
 connections, or too much of their bodies is in memory, the one that has kept the server waiting longest is closed: a probe can always
-connect, and memory has a bound. A client that leaves its answers unread keeps the server waiting too.
+connect, and memory has a bound. A client that leaves its answers unread keeps the server waiting too, and so does one that sends further
+requests before it has its answer: those take turns with the requests that others have sent ahead, behind everybody who waits for an answer.
 """
 
 import asyncio
 import resource
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
 import structlog
-from uvicorn._types import ASGI3Application
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -33,9 +35,12 @@ OTHER_FILES = 256
 """File descriptors that are not HTTP connections: gRPC's, the model's files, pipes."""
 HEAD_BYTES = 64 * 1024
 """Of a request's line, headers and trailers together. Load balancers send less; a stranger could fill the memory with them."""
-AHEAD = 32
+AHEAD = 8
 """Requests that are read at once. No browser or load balancer sends any before it has the last answer; a stranger could send thousands with
 each packet, and whatever they ask for, nothing else would be served meanwhile."""
+TURNS = 2
+"""Requests sent ahead that are answered side by side, over all connections. With one for each connection, some hundred clients that send
+thousands kept a probe waiting for longer than the kubelet does."""
 BODIES = 32
 """As many of the largest bodies may be in memory before they are whole, 256 MiB by default: a thousand connections could hold 8 GB."""
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -91,6 +96,10 @@ class Connections:
         self.now = clock
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, None] = {}
+        self._ahead: deque[tuple[Connection, Callable[[], None]]] = deque()
+        """What begins the next request of each connection that has sent some ahead: one each, in the order of their turns."""
+        self._turns = 0
+        """Those that are being answered."""
         self._bytes = 0
         """Of bodies that are not whole."""
 
@@ -124,8 +133,25 @@ class Connections:
         self._waiting[connection] = None
 
     def works(self, connection: "Connection") -> None:
-        """Its request is whole and its answers are read: the client waits for us."""
+        """Its request is whole, its answers are read, and it has sent nothing ahead: the client waits for us."""
         self._waiting.pop(connection, None)
+
+    def queue(self, connection: "Connection", begin: Callable[[], None]) -> None:
+        """Begin the next request of a connection that has sent it ahead, once it is its turn."""
+        self._ahead.append((connection, begin))
+        self._next_turn()
+
+    def turn_ended(self) -> None:
+        """A request that was sent ahead is answered."""
+        self._turns -= 1
+        self._next_turn()
+
+    def _next_turn(self) -> None:
+        while self._ahead and self._turns < TURNS:
+            connection, begin = self._ahead.popleft()
+            if connection in self._open:
+                self._turns += 1
+                begin()
 
     def holds(self, more: int) -> None:
         """Count more bytes of bodies that are not whole, and close what has kept us waiting longest where they are too many."""
@@ -207,6 +233,8 @@ class Connection(HttpToolsProtocol):
         """Bytes of a body that is not whole."""
         self._running: RequestResponseCycle | None = None
         """The request that is being answered. uvicorn keeps the one that came last."""
+        self._has_answered = False
+        """An answer has just been written: what begins now was sent ahead of it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
@@ -225,9 +253,27 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """A request's turn has come."""
+        """Begin to answer a request: one that was sent ahead when it is its turn, any other at once."""
+        if self._has_answered:
+            self._all.waits(self)
+            self._all.queue(self, lambda: self._begin(cycle, self._in_turn(app)))
+        else:
+            self._begin(cycle, app)
+
+    def _begin(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        if not (self.pipeline or cycle.more_body or self.flow.write_paused):
+            self._all.works(self)
         super()._start_asgi_task(cycle, app)
+
+    def _in_turn(self, app: ASGI3Application) -> ASGI3Application:
+        async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            try:
+                await app(scope, receive, send)
+            finally:
+                self._all.turn_ended()
+
+        return answer
 
     def _hold(self, more: int) -> None:
         self.held += more
@@ -313,6 +359,8 @@ class Connection(HttpToolsProtocol):
         self._reads(self._all.limits.body_seconds)
         if self._answering or not self._refuse():
             super().on_headers_complete()
+        if self.pipeline:
+            self._all.waits(self)
 
     def _refuse(self) -> bool:
         """Answer the request if the door refuses it."""
@@ -346,14 +394,16 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
             self.on_response_complete()
             return
-        if self._answering and not self.flow.write_paused:
+        if self._answering and not (self.pipeline or self.flow.write_paused):
             self._all.works(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The answer is written."""
         self._since = self._all.now()  # what was sent ahead was not read meanwhile
+        self._has_answered = True
         super().on_response_complete()
+        self._has_answered = False
         self.flow.resume_reading()  # once more: uvicorn takes the next request off the pipeline after it has tried
         if not self._answering:
             self._all.waits(self)
@@ -368,7 +418,7 @@ class Connection(HttpToolsProtocol):
         """It has read most."""
         super().resume_writing()
         self.flow.resume_reading()
-        if self._running is not None and not self._running.response_complete and not self._running.more_body:
+        if self._running is not None and not (self._running.response_complete or self._running.more_body or self.pipeline):
             self._all.works(self)
 
     def _held(self) -> bool:

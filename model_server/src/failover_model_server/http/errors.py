@@ -13,10 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from failover_model_server.errors import UNFORESEEN, InferenceFailed, InputTooLarge, RequestError, in_words
+from failover_model_server.errors import UNFORESEEN, InferenceFailed, InputTooLarge, RequestError, cut, in_words
 from failover_model_server.http.openai_protocol import openai_error
 
 log = structlog.get_logger()
+
+MOST_TYPE = 100
+"""Characters of a Content-Type that are named."""
 
 
 class ErrorDetail(BaseModel):
@@ -39,6 +42,7 @@ class ErrorBody(BaseModel):
 RESPONSES: Mapping[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The request cannot be read, or a field is wrong."},
     413: {"model": ErrorBody, "description": "More bytes, pixels or tokens than this server takes."},
+    415: {"model": ErrorBody, "description": "The body is not JSON by its Content-Type, or of an unknown Content-Encoding."},
     422: {"model": ErrorBody, "description": "The body does not match the schema."},
     429: {"model": ErrorBody, "description": "The queue is full; Retry-After says when to try again."},
     500: {"model": ErrorBody, "description": "The model failed on this input."},
@@ -80,6 +84,10 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+        kind = request.headers.get("content-type", "")
+        if kind and "json" not in kind.lower():  # of curl's -d, if it is given no other
+            message = f"Content-Type: {cut(kind, MOST_TYPE)!r} is not read as JSON; send application/json"
+            return body(request.scope, 415, "unsupported_media_type", message, {})
         return body(request.scope, 422, "invalid_request", in_words(error.errors()), {})
 
     async def http(request: Request, error: Exception) -> Response:

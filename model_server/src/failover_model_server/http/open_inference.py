@@ -90,6 +90,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         400: "An input is missing or wrong.",
         404: "There is no such model or version.",
         413: "Too large.",
+        415: "Of an unknown Content-Encoding.",
         422: "The body does not match the schema.",
         429: "The queue is full; see Retry-After.",
         500: "The model failed.",

@@ -1,4 +1,4 @@
-"""The OpenAI protocol as both of its servers need it, our own and the adapter in front of vLLM: paths, errors, events of a stream."""
+"""The OpenAI protocol, as the adapter in front of vLLM needs it: paths, errors, events of a stream."""
 
 import json
 from typing import Any
@@ -8,8 +8,8 @@ from failover_model_server.errors import InferenceFailed, Overloaded, RequestErr
 MODELS = "/v1/models"
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
-ROUTES = frozenset({COMPLETIONS, CHAT})
-"""Those that run the model."""
+RESPONSES = "/v1/responses"
+EMBEDDINGS = "/v1/embeddings"
 USUAL_TOKENS = 16
 """Most new tokens of a completion that does not say, as OpenAI and vLLM have it; a chat has the server's limit."""
 STREAM = "text/event-stream"

@@ -5,6 +5,7 @@ import contextlib
 import re
 import secrets
 import time
+import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -13,7 +14,8 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from failover_model_server.errors import InvalidRequest
+from failover_model_server.deadlines import ENDED, RETRY_ELSEWHERE
+from failover_model_server.errors import InvalidRequest, Unavailable
 from failover_model_server.http import errors
 from failover_model_server.http.errors import ClientGone
 
@@ -77,12 +79,38 @@ async def _gone(request: Request) -> None:
         pass
 
 
-IDENTITY = "identity"
-"""The content coding of a body that is sent as it is."""
+CODINGS = {"": None, "identity": None, "gzip": 31, "deflate": zlib.MAX_WBITS}
+"""Content codings of bodies that are read, with zlib's number of each; None: as it is. tritonclient sends the compressed ones."""
+ACCEPTED = "gzip, deflate, identity"
+
+
+def inflated(receive: Receive, form: int, most: int) -> Receive:
+    """A compressed body, as it is. What is beyond `most` bytes is not decompressed: that it is too large can be told from one byte more.
+
+    Raises (when received):
+        HTTPException: the body is not compressed so.
+    """
+    stream, left = zlib.decompressobj(form), most + 1
+
+    async def receive_plain() -> Message:
+        nonlocal left
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        try:
+            plain = stream.decompress(message.get("body", b""), left) if left else b""
+        except zlib.error:
+            raise HTTPException(400, "Content-Encoding: the body is not compressed so") from None
+        left -= len(plain)
+        if left and not message.get("more_body") and not stream.eof:
+            raise HTTPException(400, "Content-Encoding: the compressed body is cut off")
+        return {**message, "body": plain}
+
+    return receive_plain
 
 
 class Envelope:
-    """Gives each request an id, refuses bodies that are too large, logs one line a request.
+    """Gives each request an id, refuses bodies that are too large, decompresses them, logs one line a request.
 
     A path may end in a slash: Starlette would redirect it, to http:// where a load balancer in front speaks https.
 
@@ -123,6 +151,10 @@ class Envelope:
         try:
             with structlog.contextvars.bound_contextvars(request_id=scope["request_id"]):
                 await self._limited(scope, headers, receive, send_on)
+        except asyncio.CancelledError:  # by uvicorn, at the end of a drain, of what waits for its client
+            if not status:
+                wait = {"Retry-After": f"{RETRY_ELSEWHERE:.0f}"}
+                await errors.body(scope, Unavailable.status, Unavailable.code, ENDED, wait)(scope, receive, send_on)
         finally:
             if scope["path"] not in QUIET and not scope["path"].startswith(PAGE):
                 log.info(
@@ -135,24 +167,26 @@ class Envelope:
                 )
 
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Pass the request on, with a limit on the size of its body, declared or not; a compressed one is refused by name."""
-        if headers.get("content-encoding", IDENTITY).strip().lower() not in {"", IDENTITY}:
+        """Pass the request on, with a limit on the size of its body, declared or not, compressed or not."""
+        coding = headers.get("content-encoding", "").strip().lower()
+        if coding not in CODINGS:
             closing = await self._read_on(headers, receive, 0)
-            wanted = {**closing, "Accept-Encoding": IDENTITY}
-            await errors.body(scope, 415, "unsupported_encoding", "Content-Encoding: send the body uncompressed", wanted)(
-                scope, receive, send
-            )
+            wanted = {**closing, "Accept-Encoding": ACCEPTED}
+            message = f"Content-Encoding: send the body as one of {ACCEPTED}"
+            await errors.body(scope, 415, "unsupported_encoding", message, wanted)(scope, receive, send)
             return
         declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self._most:
             closing = await self._read_on(headers, receive, 0)
             await errors.body(scope, 413, "input_too_large", self._message, closing)(scope, receive, send)
             return
+        form = CODINGS[coding]
+        come = receive if form is None else inflated(receive, form, self._most)
         seen = 0
 
         async def receive_some() -> Message:
             nonlocal seen
-            message = await receive()
+            message = await come()
             seen += len(message.get("body", b""))
             if seen > self._most:
                 closing = await self._read_on(headers, receive, seen)

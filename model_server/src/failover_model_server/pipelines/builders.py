@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from failover_model_server.errors import LoadError
-from failover_model_server.pipelines import diffusion, encoders, generation
+from failover_model_server.pipelines import diffusion, encoders
 from failover_model_server.pipelines.base import Pipeline, Placement
 from failover_model_server.tasks.base import Task
 
@@ -13,7 +13,6 @@ BUILDERS: dict[str, Callable[[Path, Placement, Task[Any, Any]], Pipeline]] = {
     "image-classification": encoders.image_classification,
     "object-detection": encoders.object_detection,
     "text-classification": encoders.text_classification,
-    "text-generation": generation.text_generation,
     "text-to-image": diffusion.text_to_image,
 }
 

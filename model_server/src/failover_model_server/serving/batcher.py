@@ -21,7 +21,7 @@ from failover_model_server.errors import UNFORESEEN, InferenceFailed, Overloaded
 from failover_model_server.run import Abandoned, Run
 from failover_model_server.serving.alike import alike
 from failover_model_server.serving.arrivals import Arrivals
-from failover_model_server.serving.line import Emit, Line, Waiting
+from failover_model_server.serving.line import Line, Waiting
 from failover_model_server.serving.overhead import Overhead
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
@@ -112,11 +112,6 @@ class Batcher:
     def running(self) -> int:
         """Items on an accelerator."""
         return self._running
-
-    @property
-    def most(self) -> int:
-        """Items that may wait."""
-        return self._most
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -214,7 +209,7 @@ class Batcher:
         """Learn how long it takes from an output to an answer."""
         self._finish_seconds += (seconds - self._finish_seconds) * (SMOOTHING if self._finish_seconds else 1.0)
 
-    async def submit(self, item: Item, deadline: float = math.inf, emit: Emit | None = None, *, probe: bool = False) -> object:
+    async def submit(self, item: Item, deadline: float = math.inf, *, probe: bool = False) -> object:
         """Wait in the queue and run; the output.
 
         A cancelled caller takes its item out of the queue, and out of the batch that runs it where the backend can.
@@ -225,7 +220,7 @@ class Batcher:
         if self._over is not None:
             raise self._over
         patience = self._patience(deadline, self._clock())
-        waiting = Waiting(item, asyncio.get_running_loop().create_future(), deadline, patience, probe, emit)
+        waiting = Waiting(item, asyncio.get_running_loop().create_future(), deadline, patience, probe)
         self._line.add(waiting)
         try:
             self._arrived.set()
@@ -337,7 +332,7 @@ class Batcher:
         self._fail([waiting], Overloaded("the answer would come after the deadline; it was not run", retry_after=self.expected_wait()))
 
     async def _answer(self, worker: Worker, batch: list[Waiting]) -> None:
-        """Run a batch; where it raises, its items one by one, once, so that a bad one fails alone; not those that began to answer."""
+        """Run a batch; where it raises, its items one by one, once, so that a bad one fails alone."""
         run = self._run_of(batch)
         try:
             outputs = await self.run(worker, [waiting.item for waiting in batch], run)
@@ -351,13 +346,13 @@ class Batcher:
             if len(batch) == 1:
                 self._fail(batch, InferenceFailed("the model failed on this input"))
                 return
-            self._fail([waiting for waiting in batch if waiting.begun], InferenceFailed("the model failed after it had begun to answer"))
             for waiting in batch:
                 if not waiting.answer.done():  # its caller may have gone away, or its deadline passed
                     await self._answer(worker, [waiting])
         else:
             for waiting, output in zip(batch, outputs, strict=True):
-                waiting.end(output)
+                if not waiting.answer.done():  # its caller may have gone
+                    waiting.answer.set_result(output)
         finally:
             self._forget(batch, run)
 
@@ -373,23 +368,8 @@ class Batcher:
 
     def _run_of(self, batch: Sequence[Waiting]) -> Run:
         """The batch's run, which knows of each caller that goes away."""
-        loop = asyncio.get_running_loop()
-
-        def emit(place: int, part: object) -> None:
-            if place < len(batch) and batch[place].emit is not None:
-                loop.call_soon_threadsafe(hand_on, place, part)
-
-        def hand_on(place: int, part: object) -> None:
-            taker, batch[place].begun = batch[place].emit, True
-            if taker is not None and not taker(part):
-                batch[place].enough()
-
-        def finish(place: int, output: object) -> None:
-            if place < len(batch):
-                loop.call_soon_threadsafe(batch[place].end, output)
-
         work = self._shape.work([waiting.item.work for waiting in batch])
-        run = Run(len(batch), self._shape.size(len(batch)), emit, work, finish=finish)
+        run = Run(len(batch), self._shape.size(len(batch)), work)
         for place, waiting in enumerate(batch):
             waiting.run, waiting.place = run, place
             if waiting.answer.done():
@@ -444,7 +424,7 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._give_back()
 
-    async def run(self, item: Item, emit: Emit | None = None) -> object:
+    async def run(self, item: Item) -> object:
         """Put the prepared item into the queue in this place, and wait for its output.
 
         Raises:
@@ -453,7 +433,7 @@ class Place:
         self._give_back()
         if not self._probe:
             self._batcher.admit(self._deadline, item)
-        return await self._batcher.submit(item, self._deadline, emit, probe=self._probe)
+        return await self._batcher.submit(item, self._deadline, probe=self._probe)
 
     def _give_back(self) -> None:
         if self._held:

@@ -15,8 +15,6 @@ from failover_model_server.tasks.base import Item
 
 SHARE = 0.5
 """Part of an item's patience that the batch which it joins may always take."""
-Emit = Callable[[object], bool]
-"""Takes a part of an output, on the event loop, before the whole is there; False: that was enough, and the backend may end this item."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,32 +29,15 @@ class Waiting:
     """Seconds that its batches have: from when it joined the queue to the deadline, without those from an output to an answer."""
     probe: bool = False
     """Came while nothing else was there: runs although it is expected to be late, since only a run shows that the estimate is too high."""
-    emit: Emit | None = None
     run: Run | None = None
     """The batch that runs it, while it runs."""
     place: int = 0
     """Its place in that batch."""
-    begun: bool = False
-    """A part of its output was handed on: it cannot be run again, since the caller would get that part twice."""
-
-    def end(self, output: object) -> None:
-        """Its output is whole. The batch may go on for others, as if the caller waited: what has been answered did not end it early."""
-        if self.answer.done():  # its caller has gone, or has the output already
-            return
-        self.answer.set_result(output)
-        if self.run is not None:
-            self.run.answered(self.place)
-            self.run = None
 
     def leave(self) -> None:
         """The caller has gone: the batch that runs it, if there is one, need not."""
         if self.run is not None:
             self.run.leave(self.place)
-
-    def enough(self) -> None:
-        """The caller has all that it wants of the output: the batch may end this item."""
-        if self.run is not None:
-            self.run.enough(self.place)
 
 
 @dataclass(slots=True)

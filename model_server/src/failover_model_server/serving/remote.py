@@ -43,7 +43,7 @@ class RemoteBackend(Backend):
         return loaded
 
     def run(self, items: Sequence[Item], run: Run) -> Sequence[object]:
-        """Run a batch in the child, which hears of each caller that goes, and reports its steps and the parts of its outputs."""
+        """Run a batch in the child, which hears of each caller that goes, and reports its steps."""
         outputs = self._call("run", list(items), list(run.over), run.work, run=run)
         assert isinstance(outputs, list)  # noqa: S101 - the other end is this file
         return outputs
@@ -74,44 +74,28 @@ class RemoteBackend(Backend):
         raise LoadError(value) if outcome == "load_error" else RuntimeError(value)
 
     def _result(self, run: Run | None) -> tuple[str, Any]:
-        """The last message of a call; those before it are steps, parts and whole outputs of `run`."""
-        known: dict[str, list[bool]] = {"leave": list(run.over), "enough": list(run.over)} if run else {}
+        """The last message of a call; those before it are steps of `run`."""
+        known = list(run.over) if run else []
         while True:
-            if run:
-                self._notify("leave", known["leave"], run.left)
-                self._notify("enough", known["enough"], run.over)
+            for place, gone in enumerate(run.over if run else ()):
+                if gone and not known[place]:
+                    known[place] = True
+                    self._pipe.send(("leave", (place,)))
             if run and not self._pipe.poll(NOTICE_SECONDS):
                 continue
             kind, value = self._pipe.recv()
             if run and kind == "step":
                 run.steps += 1
                 run.moved()
-            elif run and kind == "part":
-                run.emit(*value)
-            elif run and kind == "whole":
-                run.finish(*value)
             else:
                 return kind, value
-
-    def _notify(self, what: str, known: list[bool], now: Sequence[bool]) -> None:
-        """Pass on what has changed since the last time."""
-        for place, changed in enumerate(now):
-            if changed and not known[place]:
-                known[place] = True
-                self._pipe.send((what, (place,)))
 
 
 class ChildRun(Run):
     """A batch's run in the child: what it reports goes to the parent, which says who has gone."""
 
     def __init__(self, pipe: Connection, over: Sequence[bool], work: float) -> None:
-        super().__init__(
-            len(over),
-            len(over),
-            lambda place, part: pipe.send(("part", (place, part))),
-            work,
-            finish=lambda place, output: pipe.send(("whole", (place, output))),
-        )
+        super().__init__(len(over), len(over), work)
         for place, ended in enumerate(over):
             if ended:
                 self.leave(place)
@@ -121,8 +105,8 @@ class ChildRun(Run):
         """Report the step, and hear who has gone."""
         self._pipe.send(("step", None))
         while self._pipe.poll():
-            what, (place,) = self._pipe.recv()  # nothing else comes while a batch runs
-            (self.leave if what == "leave" else self.enough)(place)
+            _, (place,) = self._pipe.recv()  # nothing else comes while a batch runs
+            self.leave(place)
         super().step()
 
 
@@ -137,7 +121,7 @@ def serve(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
             method, args = pipe.recv()
         except EOFError:
             break
-        if method in {"leave", "enough"}:  # of a batch that has ended meanwhile
+        if method == "leave":  # of a batch that has ended meanwhile
             continue
         try:
             if backend is None:

@@ -12,12 +12,12 @@ from pydantic import BaseModel
 
 from failover_model_server import background, download, registry
 from failover_model_server.backends.base import Backend, Context, Loaded
+from failover_model_server.deadlines import RETRY_ELSEWHERE, Deadlines
 from failover_model_server.errors import DeadlineExceeded, InferenceFailed, LoadError, RequestError, Unavailable
 from failover_model_server.lifecycle import ACCEPTING, Lifecycle, State
 from failover_model_server.processors import processors
 from failover_model_server.run import Run
 from failover_model_server.serving.batcher import Batcher
-from failover_model_server.serving.line import Emit
 from failover_model_server.serving.model_files import prepare
 from failover_model_server.serving.remote import RemoteBackend
 from failover_model_server.serving.shape import Shape
@@ -40,8 +40,6 @@ the answer. A request that is planned to the last millisecond comes late."""
 FEWEST_THREADS, MOST_THREADS = 2, 4
 """For requests and responses, unless the settings say how many: one for each processor. More only take Python's lock from each other, and
 from the model; with a single one everybody would wait for the largest picture."""
-RETRY_ELSEWHERE = 1.0
-"""Seconds while draining or stopped: another pod answers at once."""
 
 
 class Counters(Protocol):
@@ -80,6 +78,7 @@ class Service:
         self._backend = registry.backend(settings.backend)
         self._counters = counters
         self._clock = clock
+        self._deadlines = Deadlines()
         threads = settings.threads or min(MOST_THREADS, max(FEWEST_THREADS, processors()))
         self._threads = Threads(threads, "prepare")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -191,6 +190,10 @@ class Service:
         if self.lifecycle.state not in {State.DRAINING, State.FAILED, State.STOPPED}:
             self.lifecycle.to(State.DRAINING, "SIGTERM")
 
+    def give_up(self) -> None:
+        """Nothing has time any more: what is in flight is answered with `Unavailable`, and what still comes."""
+        self._deadlines.end()
+
     async def stop(self, within: float) -> bool:
         """Close everything; False where a thread of a worker, a request or the load is stuck and the process must end without it."""
         self.drain()
@@ -217,13 +220,12 @@ class Service:
             return error
         return None
 
-    async def infer(self, request: BaseModel, timeout: float | None = None, emit: Emit | None = None) -> Answer:
+    async def infer(self, request: BaseModel, timeout: float | None = None) -> Answer:
         """Answer one request.
 
         Args:
             request: of the task's model.
             timeout: seconds for it; the setting where that is shorter, or None is given.
-            emit: takes parts of the backend's output as they are made, where the backend hands them on.
 
         Raises:
             RequestError: with the status and the message for the client.
@@ -232,7 +234,7 @@ class Service:
         seconds = self.settings.seconds(timeout)
         self.in_flight += 1
         try:
-            answer = await self._within(began, seconds, request, emit)
+            answer = await self._within(began, seconds, request)
         except RequestError as error:
             self._refused(error)
             raise
@@ -247,19 +249,19 @@ class Service:
         self._counters.answered(answer.latency)
         return answer
 
-    async def _within(self, began: float, seconds: float, request: BaseModel, emit: Emit | None) -> Answer:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._infer(request, began + seconds * (1 - RESERVE), emit)
-        except TimeoutError:
+    async def _within(self, began: float, seconds: float, request: BaseModel) -> Answer:
+        def late() -> DeadlineExceeded:
             wait = self._batcher.expected_wait() if self._batcher else RETRY_ELSEWHERE
-            raise DeadlineExceeded(f"no result within {seconds:g} s", retry_after=wait) from None
+            return DeadlineExceeded(f"no result within {seconds:g} s", retry_after=wait)
 
-    async def _infer(self, request: BaseModel, deadline: float, emit: Emit | None) -> Answer:
+        async with self._deadlines.within(seconds, late):
+            return await self._infer(request, began + seconds * (1 - RESERVE))
+
+    async def _infer(self, request: BaseModel, deadline: float) -> Answer:
         batcher = self._open()
         with batcher.reserve(deadline) as place:
             item = await self._threads.run(_guarded, self.task.prepare, request)
-            output = await place.run(item, emit)
+            output = await place.run(item)
         began = self._clock()
         answer = await self._threads.run(_guarded, self.task.finish, request, item, output)
         batcher.finished(self._clock() - began)

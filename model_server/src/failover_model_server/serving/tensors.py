@@ -19,6 +19,9 @@ MOST_ELEMENTS = 64
 ELSEWHERE = frozenset({"classification", "shared_memory_region"})
 """Parameters of a tensor that change what a client reads as the answer; others, as the `content_type` of MLServer's clients, do not."""
 
+NO_FIELDS = frozenset({"priority"})
+"""Parameters of a request that change no answer: there is one queue, and tritonclient sends them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Values:
@@ -49,6 +52,7 @@ def requests(task: Task[Any, Any], tensors: Sequence[Values], parameters: Mappin
     if len(counts) != 1:
         raise InvalidRequest("inputs: give at least one, and all of the same length")
     count = counts.pop()
+    parameters = {name: value for name, value in parameters.items() if name not in NO_FIELDS}
     unknown = set(parameters) - set(task.request.model_fields)
     if unknown:
         raise InvalidRequest(f"parameters: no {', '.join(sorted(unknown))}; there are {', '.join(task.request.model_fields)}")

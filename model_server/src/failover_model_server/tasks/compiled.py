@@ -16,29 +16,27 @@ class CompiledShapes:
 
     batch_size: int
     sequence_length: int | None = None
-    """Tokens: of the input (encoders), of input and output together (language models)."""
+    """Tokens of the input, of encoders."""
 
 
 def compiled_shapes(model: Path) -> CompiledShapes | None:
     """The shapes a directory was compiled for; None if it holds an ordinary model.
 
-    Formats of optimum-neuron 0.4: a language model has `neuron_config.json`; the others have a `neuron` object in `config.json`, Stable
-    Diffusion one for each part, where the text encoder's batch size is the number of prompts.
+    As optimum-neuron 0.4 writes them: a `neuron` object in `config.json`. Stable Diffusion has one in each part, and the batch size of its
+    text encoder is the number of prompts.
 
     Raises:
         LoadError: the file does not say for which batch size.
     """
-    llm = _read(model / "neuron_config.json")
-    if llm is not None:
-        return CompiledShapes(_batch(llm, "batch_size", model / "neuron_config.json"), llm.get("sequence_length"))
     for file in (model / "config.json", model / "text_encoder" / "config.json"):
         neuron = (_read(file) or {}).get("neuron")
         if isinstance(neuron, dict):
-            return CompiledShapes(_batch(neuron, "static_batch_size", file), neuron.get("static_sequence_length"))
+            return CompiledShapes(_batch(neuron, file), neuron.get("static_sequence_length"))
     return None
 
 
-def _batch(values: Object, key: str, file: Path) -> int:
+def _batch(values: Object, file: Path) -> int:
+    key = "static_batch_size"
     size = values.get(key)
     if not isinstance(size, int) or size < 1:
         raise LoadError(f"{file}: {key} is {size!r}; export the model again with a batch size")

@@ -23,30 +23,6 @@ class Tensors:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt for a language model."""
-
-    tokens: tuple[int, ...]
-    max_new_tokens: int
-    temperature: float
-    """0: the likeliest token each time."""
-    top_p: float
-    seed: int
-    stream: bool = False
-    """Hand on each token as it is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a language model made of one prompt."""
-
-    tokens: tuple[int, ...]
-    """The new ones alone, without the token that ends a text."""
-    stopped: bool
-    """The model ended the text; else the limit did."""
-
-
-@dataclass(frozen=True, slots=True)
 class Drawing:
     """A prompt for an image."""
 

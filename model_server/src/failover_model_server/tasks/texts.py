@@ -1,6 +1,5 @@
 """Prompts as tokens: lengths that they are padded to, and texts of such lengths for warming."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +61,10 @@ class Tokenizer:
         """The token that fills up; masked, so that any would do where the tokenizer has none."""
         return int(self.wrapped.pad_token_id or 0)
 
-    def encode(self, text: str, *, special: bool = True) -> dict[str, list[int]]:
+    def encode(self, text: str) -> dict[str, list[int]]:
         """The model's inputs for a text, by name: input_ids, attention_mask, and token_type_ids where the model has them."""
-        encoded = self.wrapped(text, add_special_tokens=special, verbose=False)
+        encoded = self.wrapped(text, verbose=False)
         return {name: list(values) for name, values in encoded.items()}
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, without special ones and as the model wrote it.
-
-        Some tokenizers, as those of Llama 3, are configured to clean up spaces before punctuation. That alters code and SQL, and the
-        text of some tokens then does not begin with that of the first of them, on which streaming relies.
-        """
-        return str(self.wrapped.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def text_of(self, length: int) -> str:
         """The longest text of "a a a …" that has at most `length` tokens.
