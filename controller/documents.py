@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.errors import ConfigError
 from controller.foreign import shown
+from controller.removed import REMOVED
 
 SIZE_LIMIT: Final = 256 * 1024
 """Longest file that is read, bytes. An application of five units takes about 6 KiB; a ConfigMap holds at most 1 MiB."""
@@ -408,6 +409,9 @@ def problem_texts(
     elif details["type"] == "too_short" and len(_list(value(place))) >= details["ctx"]["min_length"]:
         return  # pydantic counts only valid entries here, and reports each invalid one separately
     elif details["type"] == "extra_forbidden":
+        if (remedy := REMOVED.get(place_text(place), REMOVED.get(str(place[-1])))) is not None:
+            yield place, f"found a setting that no longer exists; {remedy}"
+            return
         known = sorted(schema_at(schema, place[:-1]).get("properties", {}))
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""

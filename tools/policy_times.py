@@ -48,7 +48,6 @@ _PROCESS: Final = (
 _WORDS: Final[Mapping[str, str]] = {
     "hard_demand_s": "how long pods must have waited for a proof by age",
     "create_error_s": "how long a create error must stand before it counts",
-    "return_step_s": "how long each step of a gradual fallback must be healthy before the next",
     "reassert_base_s": "pause before a foreign edit is undone again, doubled each time",
     "reassert_max_s": "the longest such pause",
     "tick_interval_s": "the longest time between two passes",

@@ -349,7 +349,8 @@ class PolicyFile(FileModel):
         default=_DEFAULTS.error_ratio_limit,
         gt=0,
         le=1,
-        description="Share of 5xx answers above which the steps of a gradual fallback are reversed, 0 to 1. No failover depends on it.",
+        description="Share of 5xx answers above which a proven shortage leads to a failover although the others could serve the "
+        "demand, 0 to 1.",
     )
     stickiness_cost_s: int = Field(
         default=_DEFAULTS.stickiness_cost_s,
@@ -377,20 +378,6 @@ class PolicyFile(FileModel):
         le=1,
         description="Share of a Service's ready endpoints that the load balancer must report healthy before a change counts as verified, "
         "and before a fallback to the Service, 0 to 1. Half leaves room for pods that wait for their first health check.",
-    )
-    return_steps: int = Field(
-        default=_DEFAULTS.return_steps,
-        ge=1,
-        le=20,
-        description="Steps in which a fallback moves the traffic. 1: at once, with one change of the load balancer's rule. More: if errors "
-        "occur while only part of the traffic has moved, the controller reverts the steps.",
-    )
-    return_step_s: float = Field(
-        default=_DEFAULTS.return_step_s,
-        ge=0,
-        le=3600,
-        description="How long each of these steps must be verified and healthy before the next, seconds. Use more if CloudWatch takes "
-        "longer to show the errors of a whole period.",
     )
     verify_alert_s: float = Field(
         default=_DEFAULTS.verify_alert_s,

@@ -12,7 +12,7 @@ from controller.policy.annotations import MARKER
 from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import MAX_TARGET_GROUPS, action_key, action_problem, mode_of, states_stickiness, unused_action
+from controller.policy.routing import action_key, action_problem, mode_of, states_stickiness, unused_action
 from controller.policy.targets import stickiness as asked_stickiness
 from controller.policy.targets import targets_at_rest
 from controller.signals.objects import field_owners, items, mapping, text
@@ -96,9 +96,6 @@ def _actions(application: Application) -> Iterator[tuple[str, tuple[Target, ...]
     rest = {mode: targets_at_rest(application, mode) for mode in Mode}
     for mode, targets in rest.items():
         yield f"{mode} mode", targets, asked_stickiness(application, mode)
-    if application.policy.return_steps > 1 and application.routing_style is RoutingStyle.SINGLE_SERVICE:
-        both = (*rest[Mode.CAPACITY], *rest[Mode.COST][: MAX_TARGET_GROUPS - 1])
-        yield "a step of the fallback", both, asked_stickiness(application, Mode.CAPACITY)
 
 
 def mode_marker(observed: Observation) -> Iterator[Finding]:

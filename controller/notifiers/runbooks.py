@@ -29,7 +29,6 @@ _PAGES: Final[tuple[tuple[str, str], ...]] = (
     ("Silent", "signals-are-missing"),
     ("Clocks", "signals-are-missing"),
     ("KarpenterMetrics", "signals-are-missing"),
-    ("StepUnjudged", "signals-are-missing"),
     ("BudgetTooSmall", "signals-are-missing"),
     ("StateUnsaved", "the-controller-cannot-write"),
     ("ActionFailed", "the-controller-cannot-write"),

@@ -56,7 +56,6 @@ _HELD_ALERTS = {
     Reason.UNSAFE_SWITCH: "critical",
     Reason.ACTION_REFUSED: "critical",
     Reason.ROUTING_BLOCKED: "critical",
-    Reason.STEP_UNJUDGED: "warning",
     Reason.FLIP_BUDGET_SPENT: "critical",
     Reason.CAUSE_NOT_ALLOWED: "warning",
     Reason.SHORTAGE_ABSORBED: "warning",

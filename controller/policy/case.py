@@ -31,7 +31,7 @@ class Case:
         hold_s: The hold before a fallback, seconds.
         patience_s: How long a proven shortage is observed before a failover, seconds.
         details: Of the trigger: what fills the placeholders of its sentence.
-        saves: Whether the change is one towards cost mode that nothing urges: a fallback or its next step, a pin.
+        saves: Whether the change is one towards cost mode that nothing urges: a fallback, a pin.
     """
 
     snapshot: Snapshot

@@ -19,7 +19,6 @@ from controller.policy.availability import known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.memory import HOUR_S, changes_within_an_hour
-from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
@@ -386,10 +385,9 @@ def quiet(case: Case) -> GuardResult:
 
 
 def hold(case: Case) -> GuardResult:
-    """The break-even time of a mode change must be over, counted from the return of capacity or from a fallback that was reversed."""
+    """The break-even time of a mode change must be over, counted from the return of capacity."""
     back = [case.evidence[name].returned_at for name in case.subject]
     start = max((at for at in back if at is not None), default=case.memory.mode_since)
-    start = max(start, case.memory.reversed_at or start)
     until = start + case.hold_s
     if (left := case.remaining(until)) > 0:
         return _hold("hold", Reason.HOLD_RUNNING, case, opens_at=until, hold=text.duration(case.hold_s), remaining=text.duration(left))
@@ -425,47 +423,20 @@ def verified(case: Case) -> GuardResult:
     return _hold("verified", Reason.ROUTING_UNVERIFIED, case, problem=seen.problem or "not observed since the change")
 
 
-def step(case: Case) -> GuardResult:
-    """The present step of a gradual fallback must have stayed healthy for a while, as CloudWatch shows it, before the next one."""
-    policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
-    if at == 0:
-        return _pass("step", "no step is under way")
-    shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
-    source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
-    if source is not None and source.stale(case.snapshot.now):
-        problem = "CloudWatch has no fresh error figures"
-        return _hold("step", Reason.STEP_UNJUDGED, case, step=str(at), steps=str(policy.return_steps), problem=problem)
-    until = max(shown + policy.return_step_s, _figures_at(case, shown) if source is not None else 0.0)
-    if (left := case.remaining(until)) > 0:
-        remaining = text.duration(left)
-        return _hold("step", Reason.STEP_RUNNING, case, opens_at=until, step=str(at), steps=str(policy.return_steps), remaining=remaining)
-    return _pass("step", f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}")
-
-
-def _figures_at(case: Case, shown: float) -> float:
-    """When the errors of a whole period after `shown` are known, seconds since the Unix epoch; 0 once they are.
-
-    CloudWatch reports load-balancer metrics only where there are requests: no value for longer than it may be late means that there were
-    none.
-    """
-    period_s, errors = case.snapshot.application.metric_period_s, case.snapshot.error_ratio
-    return 0.0 if errors is not None and errors.at >= shown + period_s else shown + judged_s(period_s)
-
-
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified, step)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified)
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
 REROUTE: Sequence[Guard] = (legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""
 
 
-WAITING: Final = frozenset({patience, dwell, hold, quiet, step})
+WAITING: Final = frozenset({patience, dwell, hold, quiet})
 """Guards that time alone will open."""
 
-WHILE_PREPARING: Final = frozenset({ready, legal, standby, verified, step})
+WHILE_PREPARING: Final = frozenset({ready, legal, standby, verified})
 """Guards that may hold while a fallback raises the replicas that it needs. While another one holds, raising them would be pointless."""
 
 

@@ -244,8 +244,6 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     changed = replace(changed, sent=written, replaced=memory.action)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now)
-    if decision.verb is Verb.REVERSE:
-        return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
     if decision.reason in RESTORED:
         return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
@@ -258,7 +256,7 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) ->
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
-    fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
+    fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None)
     made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, decision.floors)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 

@@ -142,8 +142,6 @@ class PolicySettings:
     stickiness_capacity_s: int = 0
     capacity_weights: CapacityWeights = CapacityWeights.READY
     healthy_share: float = 0.5
-    return_steps: int = 1
-    return_step_s: float = 120.0
     verify_alert_s: float = 60.0
     nudge_s: float = 120.0
     rollback_s: float = 0.0
@@ -582,7 +580,6 @@ class RoutingObservation:
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
     override: Override = field(default_factory=Override)
-    return_step: int = 0  # steps of a gradual fallback that were made; 0: none is under way
     blocked: str = ""  # why the load-balancer controller cannot make rules of its Ingresses, in its words; "" where it can
     undone: str = ""  # why it could not write the rules to AWS, in its words; "" where it could
     standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
@@ -805,7 +802,6 @@ class Memory:
     sticky_s: int = 0  # how long clients may stick to the targets that lost traffic with the last change
     nudges: int = 0  # how often the load-balancer controller was nudged since then
     nudged_at: float | None = field(default=None, metadata=MOMENT)
-    reversed_at: float | None = field(default=None, metadata=MOMENT)  # when a gradual fallback was last reversed
     reasserts: int = 0
     reasserted_at: float | None = field(default=None, metadata=MOMENT)
     reasserted_against: str = ""  # who had changed the routing action before the last re-assertion
@@ -907,8 +903,6 @@ class Verb(StrEnum):
     FAILOVER = "failover"
     FALLBACK = "fallback"
     PREPARE = "prepare"  # raise the cost side before a fallback
-    ADVANCE = "advance"  # one step of a gradual fallback
-    REVERSE = "reverse"  # take the steps back
     ROLLBACK = "rollback"  # undo a mode change that the load balancer did not show
     REWEIGHT = "reweight"  # same mode: other weights, or the right ones again
     NUDGE = "nudge"  # the same action once more, so that the load-balancer controller reconciles
@@ -982,7 +976,6 @@ class Decision:
     guards: tuple[GuardResult, ...]
     targets: tuple[Target, ...] = ()  # the wanted routing action; () where it must be left alone
     stickiness_s: int = 0
-    return_step: int = 0  # the step of a gradual fallback that the targets belong to
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
     floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from controller.policy import text
-from controller.policy.annotations import MARKER, NUDGED_AT, RETURN_STEP
+from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
 from controller.policy.routing import action_key, format_action, same_routing
 
@@ -77,10 +77,8 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
 
 
 def _bookkeeping(decision: Decision, now: float) -> dict[str, str]:
-    """The annotations beside the action. The patch removes those that it does not name, so the next change ends a step or a nudge."""
+    """The annotations beside the action. The patch removes those that it does not name, so the next change ends a nudge."""
     written = {MARKER: str(decision.mode)}
-    if decision.return_step:
-        written[RETURN_STEP] = str(decision.return_step)
     if decision.verb is Verb.NUDGE:
         written[NUDGED_AT] = text.number(now)
     return written

@@ -25,8 +25,6 @@ class Reason(StrEnum):
     ROUTING_MISSING = "RoutingMissing"
     ROUTING_TAKEN_OVER = "RoutingTakenOver"
     PREPARING_RETURN = "PreparingReturn"
-    RETURN_STEP = "ReturnStep"
-    RETURN_REVERSED = "ReturnReversed"
     ROLLED_BACK = "RolledBack"
     NUDGED = "Nudged"
 
@@ -62,8 +60,6 @@ class Reason(StrEnum):
     HOLD_RUNNING = "HoldRunning"
     RESERVATION_ENDING = "ReservationEnding"
     WAITING_FOR_READY = "WaitingForReady"
-    STEP_RUNNING = "StepRunning"
-    STEP_UNJUDGED = "StepUnjudged"
     REASSERT_BACKOFF = "ReassertBackoff"
 
 
@@ -81,8 +77,6 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.ROUTING_MISSING: "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
     Reason.ROUTING_TAKEN_OVER: "the controller writes the routing action for the first time: {change}",
     Reason.PREPARING_RETURN: "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves",
-    Reason.RETURN_STEP: "step {step} of {steps} of the way back to cost mode with {units}: {proof}",
-    Reason.RETURN_REVERSED: "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
     Reason.ROLLED_BACK: "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
     Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
     Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
@@ -114,8 +108,6 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.HOLD_RUNNING: "a fallback pays off only after {hold}; {remaining} left",
     Reason.RESERVATION_ENDING: "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}",
     Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
-    Reason.STEP_RUNNING: "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more",
-    Reason.STEP_UNJUDGED: "step {step} of {steps} of the way back to cost mode cannot be judged: {problem}",
     Reason.REASSERT_BACKOFF: "{writer} changed the routing action; it is written again in {remaining}",
 }
 

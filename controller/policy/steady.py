@@ -9,7 +9,6 @@ from typing import Final
 
 from controller.policy import guards, text
 from controller.policy.availability import alike, carry, close
-from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
 from controller.policy.demand import capacity_floors, ceiling
 from controller.policy.found_floors import least
@@ -23,7 +22,7 @@ from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, ending_details, unknown_ends
 from controller.policy.routing import format_action, same_routing
-from controller.policy.targets import capacity_targets, cost_targets, keda_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, keda_targets, stickiness
 from controller.policy.triggers import shortage_details
 from controller.policy.weights import blended_cost, follows_ready
 
@@ -38,9 +37,6 @@ _WORTH: Final = 0.05  # of the price of a request: weights that follow the ready
 def steady(mode: Mode, case: Case) -> Decision:
     """The decision that keeps the present mode, with its routing and replicas as they should be."""
     snapshot = case.snapshot
-    problem = spoilt(mode, case)
-    if problem:
-        return _reversed(case, problem)
     wanted = _wanted(mode, case)
     routing, reason, details = snapshot.routing, *_steady_reason(case)
     sticks = routing.stickiness_s == stickiness(snapshot.application, mode)
@@ -62,13 +58,6 @@ def checked_within(decision: Decision, *seconds: float | None) -> Decision:
     return decision if check_s == decision.next_check_s else replace(decision, next_check_s=check_s)
 
 
-def present_step(mode: Mode, case: Case) -> int:
-    """The step of a gradual fallback that is under way, 0 where none is. The application file may have fewer steps by now."""
-    if mode is not Mode.CAPACITY:
-        return 0
-    return min(case.snapshot.routing.return_step, case.snapshot.application.policy.return_steps - 1)
-
-
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """The routing action that a mode is to have.
@@ -84,11 +73,9 @@ class _Wanted:
 
 def _wanted(mode: Mode, case: Case) -> _Wanted:
     """The mode's routing action now."""
-    application, figures, routing, step = case.snapshot.application, case.figures, case.snapshot.routing, present_step(mode, case)
+    application, figures, routing = case.snapshot.application, case.figures, case.snapshot.routing
     if mode is Mode.CAPACITY:
-        if step and _step_carries(step, case):
-            return _Wanted(routing.targets)
-        targets = return_targets(application, figures, step) if step else capacity_targets(application, figures.serving)
+        targets = capacity_targets(application, figures.serving)
     else:
         if not figures.cost:
             return _Wanted(())
@@ -165,23 +152,6 @@ def _only_unknown(targets: tuple[Target, ...], case: Case) -> bool:
     if not _same_services(routing.targets, targets):
         return False
     return carry(application, _by_unit(application, routing.targets), case.figures.serving, 0.0)
-
-
-def _step_carries(step: int, case: Case) -> bool:
-    """Whether the present action is of this step of a gradual fallback, and sends no unit more than it can serve.
-
-    Weights that follow the ready replicas and the demand would change with every sample, and each change would begin the step anew.
-    """
-    routing, application, figures = case.snapshot.routing, case.snapshot.application, case.figures
-    backends = {(one.service, one.port) for one in (application.capacity, *(unit.backend for unit in application.units))}
-    named = {(target.service, target.port): target.weight for target in routing.targets}
-    if not follows_ready(application) or routing.foreign or routing.return_step != step or not named.keys() <= backends:
-        return False
-    direct = {unit.name: named.get((unit.backend.service, unit.backend.port), 0) for unit in application.units}
-    whole = sum(named.values())
-    known = 0.0 if _demand_awaited(case) else figures.demand
-    demand = None if known is None or not whole else known * sum(direct.values()) / whole
-    return carry(application, direct, figures.serving, demand)
 
 
 def _same_services(one: Iterable[Target], other: Iterable[Target]) -> bool:
@@ -300,35 +270,6 @@ def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: gu
     return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
 
-def spoilt(mode: Mode, case: Case) -> str:
-    """Why a gradual fallback must be reversed, "" where it must not, or where none is under way.
-
-    A unit that may cause no failover may be short all along: it holds no fallback, and undoes none.
-    """
-    if not present_step(mode, case):
-        return ""
-    override = case.snapshot.routing.override
-    if override.pin(case.snapshot.now) is Mode.CAPACITY:
-        return f"an operator pinned capacity mode: {guards.reason_text(override.pinned_why, override.pinned_by)}"
-    short = [name for name, judged in case.evidence.items() if judged.short and guards.could_trip(case, name)]
-    if short:
-        return f"{text.listing(short)} cannot get capacity"
-    receiving = tuple(name for name, weight in case.figures.cost.items() if weight > 0)
-    return breach(case.snapshot, receiving, since=case.memory.changed_at or case.memory.mode_since)
-
-
-def _reversed(case: Case, problem: str) -> Decision:
-    policy, step = case.snapshot.application.policy, case.snapshot.routing.return_step
-    targets = capacity_targets(case.snapshot.application, case.figures.serving)
-    sticks_s = stickiness(case.snapshot.application, Mode.CAPACITY)
-    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=sticks_s))
-    if answers.held is not None:
-        kept = made(Mode.CAPACITY, Verb.HOLD, *_steady_reason(case), case, ())
-        return held_back(kept, Verb.REVERSE, answers, case)
-    details = {"step": str(step), "steps": str(policy.return_steps), "problem": problem}
-    return made(Mode.CAPACITY, Verb.REVERSE, Reason.RETURN_REVERSED, details, case, targets, answers, step=0)
-
-
 def _nudge_in_s(case: Case) -> float:
     """How long the load-balancer controller still has before a nudge makes it reconcile our last change, seconds.
 
@@ -409,8 +350,6 @@ def made(
     case: Case,
     targets: tuple[Target, ...],
     answers: guards.Answers = _NOBODY_ASKED,
-    *,
-    step: int | None = None,
 ) -> Decision:
     """A decision with everything that follows from the mode that it leads to.
 
@@ -422,11 +361,9 @@ def made(
         case: What it is decided from.
         targets: The routing action; () where it is left alone.
         answers: Those of the guards that were asked.
-        step: The step of a gradual fallback that it leads to; None: the present one.
     """
     application, routing = case.snapshot.application, case.snapshot.routing
-    step = present_step(mode, case) if step is None else step
-    lowering_s = math.inf if verb.changes_mode or verb in {Verb.ADVANCE, Verb.REVERSE} else _lowering_in_s(case)
+    lowering_s = math.inf if verb.changes_mode else _lowering_in_s(case)
     return Decision(
         verb=verb,
         mode=mode,
@@ -436,16 +373,15 @@ def made(
         guards=answers.results,
         targets=targets,
         stickiness_s=stickiness(application, mode),
-        return_step=step,
         sticky_s=routing.stickiness_s,
-        floors=_floors(mode, case, step),
+        floors=_floors(mode, case),
         keda_targets=keda_targets(application, mode),
         lowering_allowed=lowering_s == 0,
         next_check_s=soonest(lowering_s, case.remaining(held_until(case.snapshot, case.memory))),
     )
 
 
-def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
+def _floors(mode: Mode, case: Case) -> dict[str, int]:
     """Replica floors.
 
     The floor of a unit whose weight was cut for want of replicas stays at what its full weight needs: its own counter shows only the
@@ -457,17 +393,16 @@ def _floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
     snapshot, memory, held = case.snapshot, case.memory, held_replicas(case.snapshot, case.memory)
     return {
         name: max(floor, held.get(name, 0), least(memory, snapshot, snapshot.application.unit(name)))
-        for name, floor in _known_floors(mode, case, step).items()
+        for name, floor in _known_floors(mode, case).items()
     }
 
 
-def _known_floors(mode: Mode, case: Case, step: int) -> dict[str, int]:
+def _known_floors(mode: Mode, case: Case) -> dict[str, int]:
     """The floors without those that hold replicas while metrics are missing; see `_floors`."""
     snapshot, evidence = case.snapshot, case.evidence
     if mode is Mode.CAPACITY:
         due = case.memory.floors_due if case.mode is Mode.CAPACITY else evidence.keys()
-        floors = capacity_floors(snapshot, evidence, case.figures.demand, due=due)
-        return {name: max(floor, evidence[name].needed) for name, floor in floors.items()} if step else floors
+        return capacity_floors(snapshot, evidence, case.figures.demand, due=due)
     forgotten, floors = missing_for_long(snapshot, case.memory), {}
     planned = {} if forgotten else planned_floors(snapshot, case.memory, evidence, case.planned)
     for unit in snapshot.application.units:

@@ -20,7 +20,6 @@ _WORDS = {
     Verb.FALLBACK: "fall back to cost mode",
     Verb.ROLLBACK: "roll the last mode change back",
     Verb.PREPARE: "fall back to cost mode",
-    Verb.ADVANCE: "go one step further back to cost mode",
 }
 _PROOFS = {
     Proof.SATURATED: "Karpenter finds nothing that it may launch",

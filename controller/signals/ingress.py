@@ -18,7 +18,6 @@ from controller.policy.annotations import (
     PINNED_BY,
     PINNED_MODE,
     PINNED_UNTIL,
-    RETURN_STEP,
 )
 from controller.policy.model import Application, Mode, Override, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
@@ -82,15 +81,9 @@ def observe_ingress(application: Application, obj: Object | None) -> RoutingObse
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
         override=_override(annotations),
-        return_step=_step(_string(annotations, RETURN_STEP)),
         standby=tuple(sorted(_standby(application, obj, annotations))),
         sticky=application.services if keeps_clients(_string(annotations, ATTRIBUTES)) else (),
     )
-
-
-def _step(value: str) -> int:
-    """The step of a gradual fallback. An invalid number counts as none: capacity mode is restored, and the way back begins again."""
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= _STEP_DIGITS else 0
 
 
 def hostnames(obj: Object) -> tuple[str, ...]:

@@ -226,6 +226,9 @@ class TestRefused:
                 ("spec", "action"), "a" * 56, "allowed: a DNS label (lower-case letters, digits and -; at most 55", id="action long"
             ),
             pytest.param(("spec", "routingStyle"), "both", "allowed: single-service | in-place", id="routing style"),
+            pytest.param(
+                ("spec", "policy", "returnSteps"), 3, "found a setting that no longer exists; remove it: a fallback", id="a setting of old"
+            ),
             pytest.param(("spec", "policy", "patience"), 3, "did you mean patienceSeconds?", id="a duration without its unit"),
             pytest.param(("spec", "policy", "tripCauses"), ["ice"], "allowed: capacity | quota | network | config | unknown", id="cause"),
             pytest.param(("spec", "policy", "tripCauses"), [], "found a list of 0; allowed: a list of 1 to 5 entries", id="no causes"),

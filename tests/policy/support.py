@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from controller.policy.annotations import MARKER, RETURN_STEP
+from controller.policy.annotations import MARKER
 from controller.policy.codec import decode, encode
 from controller.policy.decide import decide
 from controller.policy.memory import applied
@@ -152,7 +152,6 @@ class World:
             targets=targets,
             stickiness_s=stickiness_s,
             marker=annotations[MARKER],
-            return_step=int(annotations.get(RETURN_STEP, 0)),
             foreign=False,
         )
         self.snapshot = replace(self.snapshot, routing=routing)

@@ -31,7 +31,7 @@ from controller.policy.planned import planned
 from controller.policy.reasons import Reason
 from controller.policy.steady import _worthwhile
 from controller.policy.targets import cost_targets
-from tests.policy.support import INF2, change, proven, returned, shortage, with_scalers
+from tests.policy.support import INF2, change, proven, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 ALWAYS = [one.__name__ for one in guards.ALWAYS]
@@ -74,15 +74,6 @@ def test_every_decision_holds_the_answers_of_the_guards_that_are_always_asked(ma
     assert len(set(names)) == len(names)
 
 
-def test_a_step_of_a_fallback_holds_the_answers_of_its_guards() -> None:
-    """`explain` says why it was made."""
-    made, remembered = returned()
-    made = with_scalers(replace(made, application=application(policy=PolicySettings(return_steps=3))))
-    decision = decide(remembered, made)[1]
-    assert decision.verb is Verb.ADVANCE
-    assert len(_names(decision.guards)) == len(ALWAYS) + len(guards.FALLBACK)
-
-
 def _unseen(made: Snapshot) -> Snapshot:
     seen = Verification(Verdict.NOT_YET, NOW, "80 /* forwards to sd21-inf2 40", made.routing.action, counted=COUNTED)
     return replace(made, routing=replace(made.routing, verification=seen))
@@ -101,14 +92,6 @@ def test_a_pass_is_due_when_a_roll_back_is(mode: Mode, reason: Reason) -> None:
     never = replace(app, policy=replace(app.policy, rollback_s=0.0))
     without = decide(remembered, replace(made, application=never))[1].next_check_s
     assert without is None or without > 40
-
-
-def test_a_failover_begins_at_no_step_whatever_the_annotation_says() -> None:
-    """A step that an older fallback left on the Ingress is none of the way back that comes after this failover."""
-    app = application(policy=PolicySettings(return_steps=3))
-    made = shortage(with_scalers(snapshot(app, routing=routing(return_step=2))))
-    decision = decide(memory(units=proven(NOW - 40)), made)[1]
-    assert (decision.verb, decision.mode, decision.return_step) == (Verb.FAILOVER, Mode.CAPACITY, 0)
 
 
 def test_what_strategy_planned_would_run_follows_the_demand_of_earlier_days() -> None:

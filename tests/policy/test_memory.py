@@ -56,7 +56,6 @@ WAITING = memory(
     sticky_s=500,
     nudges=2,
     nudged_at=NOW - 100,
-    reversed_at=NOW - 250,
     reasserts=3,
     reasserted_at=NOW - 60,
     reasserted_against="gitops",
@@ -115,13 +114,6 @@ def test_a_nudge_counts_and_changes_nothing_else() -> None:
     assert applied(WAITING, _decision(Verb.NUDGE), NOW) == replace(WAITING, nudges=3, nudged_at=NOW)
 
 
-def test_a_reversed_return_doubles_the_next_wait() -> None:
-    """Traffic that goes back and forth costs a cold start each time."""
-    kept = applied(WAITING, _decision(Verb.REVERSE, Mode.CAPACITY), NOW)
-    assert (kept.reversed_at, kept.hold_level, kept.mode, kept.mode_changes) == (NOW, 3, Mode.COST, (TO_COST,))
-    assert kept.changed_at == NOW
-
-
 @pytest.mark.parametrize("reason", [Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING])
 @pytest.mark.parametrize("writer", ["kubectl-edit", ""])
 def test_what_is_written_again_counts_against_its_writer(reason: Reason, writer: str) -> None:
@@ -172,7 +164,6 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
         unverified_since=NOW,
         nudges=0,
         nudged_at=None,
-        reversed_at=None,
         reasserts=0,
         reasserted_at=None,
         reasserted_against="",

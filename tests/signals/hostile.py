@@ -19,7 +19,6 @@ from controller.policy.annotations import (
     PINNED_BY,
     PINNED_MODE,
     PINNED_UNTIL,
-    RETURN_STEP,
 )
 from controller.policy.model import Application, Snapshot, Source
 from controller.policy.routing import action_key, format_action
@@ -79,7 +78,6 @@ def _ingress() -> dict[str, Any]:
         PAUSED_BY: "somebody",
         PIN_REASON: "a reason",
         PINNED_BY: "somebody",
-        RETURN_STEP: "1",
         "alb.ingress.kubernetes.io/conditions.weighted-routing": "[]",
     }
     return {

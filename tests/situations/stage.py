@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.annotations import MARKER, NUDGED_AT, RETURN_STEP
+from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.model import (
     Action,
     ActionKind,
@@ -302,7 +302,7 @@ class Stage:
         match action.kind:
             case ActionKind.ROUTE:
                 annotations = obj["metadata"]["annotations"]
-                for name in (MARKER, RETURN_STEP, NUDGED_AT):
+                for name in (MARKER, NUDGED_AT):
                     annotations.pop(name, None)
                 annotations.update(json.loads(action.body)["metadata"]["annotations"])
                 if self.sticky_s:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from controller.clock import Clock
-from controller.policy.annotations import MARKER, RETURN_STEP
+from controller.policy.annotations import MARKER
 from controller.policy.availability import of_these_groups, with_known_health
 from controller.policy.model import (
     Application,
@@ -276,7 +276,6 @@ class SimulatedView:
             return RoutingObservation(exists=False, resource_version=str(ingress.version))
         action = ingress.annotations.get(self._world.api.action_key, "")
         targets, stickiness, problem = _parsed(action) if action else ((), 0, "the action annotation is missing")
-        step = ingress.annotations.get(RETURN_STEP, "0")
         return RoutingObservation(
             exists=True,
             resource_version=str(ingress.version),
@@ -290,7 +289,6 @@ class SimulatedView:
             foreign=bool(action) and ingress.writer != FIELD_MANAGER,
             override=ingress.override,
             standby=self.application.services if ingress.standby else (),
-            return_step=int(step) if step.isdigit() else 0,
         )
 
     # --- polls --------------------------------------------------------------------------------------------------------------------------
