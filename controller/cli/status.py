@@ -230,6 +230,8 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from wrapped("warn" if decision.held_back else "plain", "  ", f"{decision.reason}: {decision.sentence}", width)
     if problem:
         yield from wrapped("bad", f"  {ICONS['bad']} ", problem, width)
+    if decision.kept is not None and decision.kept.reason is not decision.reason:
+        yield from wrapped("dim", "  ", f"{decision.kept.reason}: {decision.kept.text}", width)
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"  {ICONS['unknown']} ", note, width)
     yield from _override(seen, width)
@@ -432,6 +434,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "since": format_rfc3339(memory.mode_since) if memory.mode_since else None,
         "reason": decision.reason,
         "why": decision.sentence,
+        "weightsKept": None if decision.kept is None else decision.kept.text,
         "wanted": decision.held_back,
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,

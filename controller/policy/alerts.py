@@ -57,6 +57,7 @@ _HELD_ALERTS = {
     Reason.ACTION_REFUSED: "critical",
     Reason.ROUTING_BLOCKED: "critical",
     Reason.FLIP_BUDGET_SPENT: "critical",
+    Reason.ROUTING_BUDGET_SPENT: "warning",
     Reason.CAUSE_NOT_ALLOWED: "warning",
     Reason.SHORTAGE_ABSORBED: "warning",
 }
@@ -123,7 +124,7 @@ def _clocks(snapshot: Snapshot) -> Iterator[Alert]:
 
 def _held(decision: Decision) -> Iterator[Alert]:
     """The first guard that holds. The decision's reason would not do: it changes with the weights, and the alert would come and go."""
-    held = next((result for result in decision.guards if result.reason is not None), None)
+    held = next((result for result in decision.answers if result.reason is not None), None)
     severity = _HELD_ALERTS.get(held.reason) if held is not None and held.reason is not None else None
     if held is None or severity is None:
         return

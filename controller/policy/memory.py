@@ -25,6 +25,7 @@ from controller.policy.model import (
     RoutingObservation,
     Snapshot,
     Strategy,
+    Target,
     UnitEvidence,
     UnitMemory,
     Verb,
@@ -33,12 +34,14 @@ from controller.policy.model import (
 from controller.policy.moments import none_ahead
 from controller.policy.outage_history import noted
 from controller.policy.reasons import RESTORED, Reason
-from controller.policy.routing import format_action
+from controller.policy.routing import action_problem, format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 CONTROLLER: Final = "the controller"
 """Who made a mode change that no person asked for."""
 HOUR_S: Final = 3600.0
+CHANGES_PER_HOUR: Final = 12
+"""Most changes of the routing in an hour, see `controller.policy.traffic.gate`: CloudWatch shows the effect of each after five minutes."""
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
@@ -98,7 +101,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", units
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
     # A process that died may have sent another action since.
-    return replace(_mode_changed(changed, found, level, units), sent="", replaced="")
+    return replace(_mode_changed(changed, found, level, units), sent="", unseen=False)
 
 
 def standing_mode(memory: Memory, decision: Decision) -> Mode | None:
@@ -141,6 +144,8 @@ def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
     verified and drained before anything is lowered.
     """
     seen = fingerprint(routing.action)
+    if memory.unseen and sent_as(routing.targets, routing.stickiness_s) == memory.sent:
+        memory = replace(memory, unseen=False)
     if not seen or (memory.action, memory.ingress) == (seen, routing.uid):
         return memory
     changed = memory.action not in {"", seen} or memory.ingress not in {"", routing.uid}
@@ -150,6 +155,12 @@ def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
 def fingerprint(action: str) -> str:
     """What is remembered instead of an action's text, which others may write and make long; "" without an action."""
     return hashlib.sha256(action.encode()).hexdigest()[:_FINGERPRINT] if action else ""
+
+
+def sent_as(targets: Iterable[Target], stickiness_s: int) -> str:
+    """The fingerprint of an action as the controller writes it, whatever its text on the Ingress; "" of one that AWS would refuse."""
+    written = tuple(targets)
+    return "" if action_problem(written) else fingerprint(format_action(written, stickiness_s))
 
 
 def observe(
@@ -234,14 +245,15 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    written = fingerprint(format_action(decision.targets, decision.stickiness_s))
+    written = sent_as(decision.targets, decision.stickiness_s)
     if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
         # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
         # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
         changed = memory
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)
-    changed = replace(changed, sent=written, replaced=memory.action)
+    routed = (*(at for at in memory.routed_at if now - at < HOUR_S), now)[-CHANGES_PER_HOUR:]
+    changed = replace(changed, sent=written, unseen=True, routed_at=routed)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.reason in RESTORED:

@@ -794,7 +794,8 @@ class Memory:
     outage_history: OutageHistory = field(default_factory=OutageHistory)
     action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
     sent: str = ""  # fingerprint of the routing action that we last wrote, as it was sent; "": none, or not known
-    replaced: str = ""  # fingerprint of the action that the Ingress showed before that; "": none, or not known
+    unseen: bool = False  # whether the Ingress has not shown that action since
+    routed_at: tuple[float, ...] = field(default=(), metadata=MOMENT)  # changes of the routing that we made within an hour, the newest last
     ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
@@ -984,8 +985,14 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
+    kept: GuardResult | None = None  # why another wanted routing action is not written now, within the mode
     held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
     planned: PlannedFleet | None = None  # what strategy planned runs, or would run
+
+    @property
+    def answers(self) -> tuple[GuardResult, ...]:
+        """The answers of the guards, and why the routing stays although another one is wanted within the mode."""
+        return self.guards if self.kept is None else (*self.guards, self.kept)
 
     @property
     def sentence(self) -> str:

@@ -61,6 +61,12 @@ class Reason(StrEnum):
     RESERVATION_ENDING = "ReservationEnding"
     WAITING_FOR_READY = "WaitingForReady"
     REASSERT_BACKOFF = "ReassertBackoff"
+    ROUTING_BUDGET_SPENT = "RoutingBudgetSpent"
+
+    # Other weights are wanted, and the present ones stay.
+    WEIGHTS_SETTLING = "WeightsSettling"
+    WEIGHTS_KEPT = "WeightsKept"
+    FIGURES_AWAITED = "FiguresAwaited"
 
 
 RESTORED: Final = frozenset({Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING})
@@ -109,6 +115,10 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.RESERVATION_ENDING: "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}",
     Reason.WAITING_FOR_READY: "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand",
     Reason.REASSERT_BACKOFF: "{writer} changed the routing action; it is written again in {remaining}",
+    Reason.ROUTING_BUDGET_SPENT: "{changes} changes of the routing in the last hour, {limit} are allowed; the next in {remaining}",
+    Reason.WEIGHTS_SETTLING: "other weights wait {remaining}: until then CloudWatch does not show the effect of the last change",
+    Reason.WEIGHTS_KEPT: "other weights are not worth a change: {why}",
+    Reason.FIGURES_AWAITED: "the weights stay until {source} has answered once",
 }
 
 assert set(SENTENCES) == set(Reason), "every reason has exactly one sentence"  # noqa: S101 - a table, checked at import

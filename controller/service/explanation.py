@@ -123,7 +123,8 @@ def _next(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
         return f"would {_WORDS.get(decision.held_back, str(decision.held_back))}, but {_first(_lasting(coming), decision.sentence)}"
     if mode is None or any(not guard.passed for guard in decision.guards):
         return f"changes nothing: {decision.sentence}"
-    return f"stays in {mode} mode: {decision.sentence}"
+    kept = "" if decision.kept is None else f"; {decision.kept.text}"
+    return f"stays in {mode} mode: {decision.sentence}{kept}"
 
 
 def _why(coming: Forecast) -> str:

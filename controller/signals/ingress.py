@@ -27,8 +27,6 @@ from controller.signals.objects import Object, field_owners, integer, items, map
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"
 
-_STEP_DIGITS: Final = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Route:

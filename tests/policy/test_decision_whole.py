@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from controller.policy import guards
-from controller.policy.case import Case
 from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
@@ -22,14 +21,12 @@ from controller.policy.model import (
     Sample,
     Snapshot,
     Strategy,
-    Target,
     Verb,
     Verdict,
     Verification,
 )
 from controller.policy.planned import planned
 from controller.policy.reasons import Reason
-from controller.policy.steady import _worthwhile
 from controller.policy.targets import cost_targets
 from tests.policy.support import INF2, change, proven, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
@@ -153,17 +150,3 @@ def test_prices_are_noted_of_mode_changes_alone() -> None:
     made = conclude(memory(), change(with_scalers(snapshot()), ready=0, deployment_ready=0, endpoints_ready=0))
     assert made.decision.verb is Verb.REWEIGHT
     assert made.routed(NOW + 5).mode_changes == memory().mode_changes
-
-
-@pytest.mark.parametrize(("ratio", "expected"), [(1.0, False), (1.04, False), (1.06, True)])
-def test_weights_that_follow_the_ready_replicas_change_only_to_save_something(ratio: float, expected: bool) -> None:
-    """A twentieth of the price: else each new replica would mean new weights."""
-    app = application()
-    cheap, costly = (replace(unit, price_per_hour=price, throughput=100) for unit, price in zip(app.units[:2], (1.0, 2.0), strict=True))
-    app = replace(app, units=(cheap, costly))
-    new = (Target(cheap.backend.service, 80, 100), Target(costly.backend.service, 80, 0))
-    old = (Target(cheap.backend.service, 80, 100), Target(costly.backend.service, 80, round(100 * (ratio - 1) / (2 - ratio))))
-    made = snapshot(routing=routing(targets=old))
-    made = replace(made, application=app, units={unit.name: made.units[unit.name] for unit in app.units})
-    case = Case(made, memory(), Mode.COST, "", {}, Figures.of(made))
-    assert _worthwhile(new, case) is expected

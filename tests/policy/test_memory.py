@@ -88,7 +88,7 @@ WRITTEN = fingerprint(format_action((Target("sd21-all", 80, 1),), 0))
 def test_a_change_of_the_routing_action_must_be_shown_again_and_nothing_else_is_forgotten(before: Memory, changes: dict[str, Any]) -> None:
     """Nudges and the time of the first change that was not shown go on counting: else a roll-back would never come."""
     assert applied(before, _decision(Verb.REWEIGHT, sticky_s=30), NOW) == replace(
-        before, action=WRITTEN, sent=WRITTEN, replaced=before.action, changed_at=NOW, verified_at=None, **changes
+        before, action=WRITTEN, sent=WRITTEN, unseen=True, routed_at=(NOW,), changed_at=NOW, verified_at=None, **changes
     )
 
 
@@ -133,7 +133,7 @@ def test_what_is_rewritten_on_its_way_changes_nothing_the_second_time(writer: st
     kept = applied(before, _decision(Verb.REWEIGHT, reason=Reason.ROUTING_DRIFTED, details={"writer": writer, "mode": "cost"}), NOW)
     same = writer == last == REWRITTEN
     assert (kept.changed_at, kept.verified_at) == ((SETTLED.changed_at, SETTLED.verified_at) if same else (NOW, None))
-    assert (kept.action, kept.sent, kept.replaced) == (SETTLED.action if same else WRITTEN, WRITTEN, SETTLED.action)
+    assert (kept.action, kept.sent, kept.unseen) == (SETTLED.action if same else WRITTEN, WRITTEN, True)
     assert (kept.reasserts, kept.reasserted_at, kept.reasserted_against) == (4, NOW, writer)
 
 
@@ -159,7 +159,8 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
         units=WAITING.units if units else {},
         action=WRITTEN,
         sent=WRITTEN,
-        replaced=WAITING.action,
+        unseen=True,
+        routed_at=(NOW,),
         changed_at=NOW,
         unverified_since=NOW,
         nudges=0,

@@ -9,22 +9,17 @@ from typing import Any
 import pytest
 
 from controller.policy import guards
-from controller.policy.absorption import Absorption
 from controller.policy.annotations import MARKER
 from controller.policy.case import Case
 from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
-from controller.policy.figures import Figures
 from controller.policy.model import (
     ActionKind,
-    Held,
     Memory,
     Mode,
     PolicySettings,
-    Reservation,
     Shortage,
     Snapshot,
-    Source,
     Target,
     Verb,
     Verdict,
@@ -32,9 +27,9 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import action_key, format_action
-from controller.policy.steady import _end_awaited, _overloads_short, _steady_reason
+from controller.policy.steady import _steady_reason
 from tests.policy.guard_cases import guard_case
-from tests.policy.support import INF2, TRN1, change, pods, proven, refused, shortage, with_scalers
+from tests.policy.support import INF2, change, pods, proven, refused, shortage, with_scalers
 from tests.support.applications import (
     CAPACITY_TARGETS,
     COST_TARGETS,
@@ -82,30 +77,6 @@ def test_what_somebody_else_changed_is_restored_after_a_pause_that_doubles_sixte
 def test_a_writer_that_is_not_known_is_somebody() -> None:
     """The sentence must not end in nothing."""
     assert decide(memory(), _drifted(writer=""))[1].details["writer"] == "somebody"
-
-
-@pytest.mark.parametrize(
-    ("weights", "found", "overloads"),
-    [
-        pytest.param((21, 79), {}, False, id="a twentieth more than it can serve"),
-        pytest.param((22, 79), {}, True, id="more than that"),
-        pytest.param((22, 79), {"cut": frozenset()}, False, id="nothing is cut"),
-        pytest.param((22, 79), {"spare": 1.0}, False, id="the others cannot carry the rest either"),
-        pytest.param((0, 0), {}, False, id="no weight at all"),
-        pytest.param((1, 0), {}, True, id="the least weight, and all of it for the unit that is short"),
-        pytest.param((90, 10), {"cut": frozenset({TRN1})}, False, id="another unit than the one that is cut"),
-    ],
-)
-def test_weights_that_overload_a_short_unit_are_never_kept(weights: tuple[int, int], found: dict[str, Any], *, overloads: bool) -> None:
-    """They may be as close to the wanted ones as usual weights that are kept: of a light unit a point of a percent is a tenth."""
-    made = snapshot()
-    targets = [replace(one, weight=0) for one in COST_TARGETS]
-    targets[:2] = (replace(one, weight=weight) for one, weight in zip(targets[:2], weights, strict=True))
-    made = replace(made, routing=replace(made.routing, targets=tuple(targets)))
-    absorbed = replace(Absorption(50.0, 60.0, 0.9, {}, frozenset({INF2}), {INF2: 0.2, TRN1: 0.5}), **found)
-    case = Case(made, memory(), Mode.COST, "", {}, Figures.of(made), absorbed)
-    assert _overloads_short(case) is overloads
-    assert not _overloads_short(replace(case, absorption=None))
 
 
 def test_what_somebody_else_changed_names_the_mode_that_is_restored() -> None:
@@ -222,36 +193,6 @@ def test_the_pause_before_a_nudge_doubles(nudges: int, ago: float, left: float) 
     assert decision.targets == CAPACITY_TARGETS
     if left:
         assert decision.next_check_s == left
-
-
-def _of_block(**known: Any) -> dict[str, Any]:
-    return {"pool_held": (Held("inf2.xlarge", "cr-1", 2, block=True),), **known}
-
-
-@pytest.mark.parametrize(
-    ("present", "unit", "ec2", "waits"),
-    [
-        pytest.param(None, {}, {}, True, id="it names the unit no longer"),
-        pytest.param(0, {}, {}, True, id="it names it without weight"),
-        pytest.param(1, {}, {}, False, id="the unit still has the least traffic"),
-        pytest.param(0, {"pool_held": ()}, {}, False, id="its nodes are in no block"),
-        pytest.param(0, {"blocks": (Reservation("cr-1", "inf2.xlarge", "us-west-2a", block=True),)}, {}, False, id="the end is known"),
-        pytest.param(0, {}, {"last_ok": NOW}, False, id="EC2 has answered"),
-    ],
-)
-def test_a_unit_gets_no_traffic_back_before_the_end_of_its_block_can_be_known(
-    present: int | None, unit: dict[str, Any], ec2: dict[str, Any], *, waits: bool
-) -> None:
-    """The process before may have moved it away for that end, and this one has just started."""
-    service = SERVICES[0]
-    targets = tuple(replace(one, weight=present or 0) if one.service == service else one for one in COST_TARGETS)
-    targets = targets if present is not None else COST_TARGETS[1:]
-    made = change(snapshot(routing=routing(targets=targets, action=format_action(targets, 0))), **_of_block(**unit))
-    source = replace(Source("ec2", False, None, 900.0), **ec2)
-    case = guard_case(replace(made, sources=(*made.sources, source)))
-    assert _end_awaited(COST_TARGETS, case) is waits
-    assert not _end_awaited(tuple(one for one in COST_TARGETS if one.service != service), case)
-    assert not _end_awaited(tuple(replace(one, weight=0) if one.service == service else one for one in COST_TARGETS), case)
 
 
 def test_a_step_of_a_gradual_fallback_of_an_earlier_version_is_capacity_mode() -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
 from controller.policy.codec import decode, encode
 from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Override, Unit
 from controller.policy.plan import FIELD_MANAGER, body
-from controller.policy.routing import action_key
+from controller.policy.routing import action_key, format_action, parse_action
 from controller.policy.text import number
 from controller.ports import EMPTY, StoredMemory
 from failover_analysis.simulation.fault_state import FaultState
@@ -142,6 +142,10 @@ class KubeApi:
         written: dict[str, str] = metadata["annotations"]
         if self._fault_state.rewrites and self.action_key in ingress.annotations:
             written = {**written, self.action_key: ingress.annotations[self.action_key]}
+        if self._fault_state.alters:
+            targets, stickiness_s, _ = parse_action(written[self.action_key])
+            turned = [replace(one, weight=other.weight) for one, other in zip(targets, (*targets[1:], *targets[:1]), strict=True)]
+            written = {**written, self.action_key: format_action(turned, stickiness_s)}
         dropped = ingress.owned - written.keys()  # an apply removes what its manager owned and no longer names
         ingress.annotations = {key: value for key, value in ingress.annotations.items() if key not in dropped} | written
         ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER
