@@ -18,7 +18,6 @@ from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
 from controller.policy.targets import capacity_targets, cost_targets, keda_targets, stickiness
 from controller.policy.traffic.gate import Passage, gate
-from controller.policy.traffic.oracle import compare
 from controller.policy.triggers import shortage_details
 
 MAX_NUDGES: Final = 5
@@ -35,7 +34,6 @@ def steady(mode: Mode, case: Case) -> Decision:
     if not wanted:
         return made(mode, Verb.HOLD, *otherwise, case, ())
     passage = gate(mode, case, wanted)
-    compare(mode, case, passage.targets)
     if passage.changes or passage.writer is not None:
         decision = _rewritten(mode, case, passage, otherwise)
     elif _nudge_in_s(case) == 0:

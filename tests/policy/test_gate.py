@@ -108,7 +108,7 @@ def test_a_short_unit_is_relieved_once_more_than_a_sample_says_so(weights: tuple
     """Of a light unit a point of a percent is a tenth, and the noise of one sample is more than that."""
     made = _world(*weights, 0, 0, 0, requests=1040.0)
     figures = replace(Figures.of(made), serving={INF2: 2, TRN1: 8}, demand=1040.0)
-    absorbed = Absorption(50.0, 60.0, 0.9, {}, frozenset({INF2}), {INF2: 0.21})
+    absorbed = Absorption(50.0, 60.0, 0.9, {}, frozenset({INF2}))
     case = Case(made, memory(changed_at=NOW - seconds), Mode.COST, "", {}, replace(figures, cost={INF2: 20, TRN1: 80}), absorbed)
     wanted = cost_targets(made.application, case.figures.cost)
     passage = gate(Mode.COST, case, wanted)

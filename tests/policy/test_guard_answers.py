@@ -52,7 +52,7 @@ def _answer(guard: guards.Guard, case: Case) -> Answer:
 
 
 def _found(**changes: Any) -> Absorption:
-    return replace(Absorption(600.0, 60.0, 1.25, {}, frozenset(), {}), **changes)
+    return replace(Absorption(600.0, 60.0, 1.25, {}, frozenset()), **changes)
 
 
 def _overridden(**changes: Any) -> Case:
