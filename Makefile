@@ -20,7 +20,7 @@ $(TOOLS)/bin/uv:
 	@python3 -m venv $(TOOLS) 2>/dev/null || { echo "python3 cannot make virtual environments; install python3-venv (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 
-$(STAMP): pyproject.toml proof/pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
+$(STAMP): pyproject.toml proof/pyproject.toml setup/pyproject.toml uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
 	@$(UV) sync --quiet --frozen --all-packages --all-extras
 	@touch $@
 
@@ -220,6 +220,10 @@ lint: $(STAMP) $(MS_STAMP) ## Style, types and the import contract, of both dist
 	@$(RUN)/hadolint Dockerfile deploy/images/*.Dockerfile
 	@cd model_server && .venv/bin/mypy && .venv/bin/lint-imports >/dev/null
 
+.PHONY: house
+house: $(STAMP) ## How much of the code a reader must hold: sizes, settings, and what runs for one refusal
+	@$(RUN)/python -m tools.house
+
 .PHONY: format
 format: $(STAMP) ## Format the code and fix what can be fixed
 	@$(RUN)/ruff check --fix
@@ -231,9 +235,10 @@ coverage: $(STAMP) ## Tests with branch coverage
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
-	@$(RUN)/python -m controller.catalog.schema
+	@$(RUN)/python -m failover_setup.schema
 	@$(RUN)/python -m failover_analysis.report.schema
 	@$(RUN)/python -m tests.analysis.report.golden_report
+	@$(RUN)/python -m tools.architecture_docs
 	@$(RUN)/python -m tools.policy_docs
 	@$(RUN)/python -m tools.situation_docs
 	@$(RUN)/python -m tools.doctor_docs
@@ -254,10 +259,11 @@ SBOM := export --quiet --frozen --no-dev --format cyclonedx1.5
 
 # Equal inputs give equal bytes (tests/deploy/test_builds.py). Each bill of materials is of what an installation from the lock file holds.
 .PHONY: build
-build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Build the wheels and source distributions of all three distributions, each with its SBOM (CycloneDX)
+build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Build the wheels and source distributions of all four distributions, each with its SBOM (CycloneDX)
 	@$(UV) build --quiet --all-packages --out-dir $(DIST)
 	@$(UV) build --quiet model_server --out-dir $(DIST)
 	@$(UV) $(SBOM) --package mixed-accelerator-failover --output-file $(DIST)/mixed-accelerator-failover.cdx.json >/dev/null
+	@$(UV) $(SBOM) --package mixed-accelerator-failover-setup --output-file $(DIST)/mixed-accelerator-failover-setup.cdx.json >/dev/null
 	@$(UV) $(SBOM) --package mixed-accelerator-failover-proof --output-file $(DIST)/mixed-accelerator-failover-proof.cdx.json >/dev/null
 	@$(UV) --project model_server $(SBOM) --output-file $(DIST)/failover-model-server.cdx.json >/dev/null
 

@@ -1,1 +1,4 @@
-"""Benchmarks. Each is a module with a `main` and a target in the Makefile; docs/benchmarks.md says what they measure."""
+"""Measures what the controller costs and how fast it reacts. docs/benchmarks.md has the results.
+
+Each module with a `main` has a target in the Makefile.
+"""

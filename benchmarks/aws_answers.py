@@ -25,8 +25,8 @@ from xml.sax.saxutils import escape
 from benchmarks.fleet import ACTION, READY, UNITS, account_arn, hostname
 from controller.clients.kube import INGRESSES, connect
 from controller.errors import RemoteError
-from controller.policy.routing import action_key
-from controller.signals.objects import entries, mapping, name_of, text
+from controller.objects import entries, mapping, name_of, text
+from controller.routing.names import action_key
 from failover_harness.controllers.front import Answer, Front
 from failover_testbed.aws.server import EmulatedAws
 

@@ -32,7 +32,8 @@ from controller.clients.kube import (
 )
 from controller.clock import format_rfc3339
 from controller.policy.model import Target
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 
 STATE_NAMESPACE: Final = "failover-system"
 ACTION: Final = "weighted-routing"
@@ -164,14 +165,11 @@ def _application(member: Member) -> Object:
             "capacityService": {"name": f"{member.name}-all", "port": 80},
             "metrics": {"namespace": "bench", "periodSeconds": 60},
             "units": units,
-            # The benchmark measures the machinery, so the policy's two waits are off. No ELBv2 knows which targets are healthy.
+            # The benchmark measures the machinery, so the policy does not wait. No ELBv2 knows which targets are healthy.
             # With AWS on the demand is known, and the ready replicas would carry it: every shortage counts.
             # The pods stay pending until the benchmark uses them; alerts about that would disturb the measurement.
             "policy": {
                 "patienceSeconds": 0,
-                "replacementHoldSeconds": 0,
-                "dwellCostSeconds": 0,
-                "hardDemandSeconds": 7200,
                 "allowUnsafeSwitch": True,
                 "failoverUtilization": 0,
             },

@@ -35,12 +35,12 @@ from benchmarks.progress import progress
 from benchmarks.requests_seen import Seen, await_quiet, read
 from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, NODE_CLAIMS, KubeSession, Object
 from controller.errors import NotFound, RemoteError
-from controller.policy.annotations import MARKER
-from controller.policy.routing import action_key
+from controller.objects import mapping, name_of, namespace_of, text
+from controller.routing.annotations import MARKER
+from controller.routing.names import action_key
 from controller.service.controller import PASSES_PER_S
 from controller.service.store import record_name
 from controller.signals.load_balancer.turns import Load
-from controller.signals.objects import mapping, name_of, namespace_of, text
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.binaries import Unavailable
 from failover_harness.control_plane.control_plane import ControlPlane, subject

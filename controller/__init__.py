@@ -1,7 +1,6 @@
-"""Failover controller for mixed-accelerator inference on EKS.
+"""The failover controller for mixed-accelerator inference on EKS: what runs in a cluster, and the operator's commands.
 
-The layers, from the top (an import contract in ``pyproject.toml`` enforces the direction):
-``cli, embedded -> web -> service -> signals | actuators | notifiers -> clients | catalog -> settings -> ports -> policy``.
+docs/architecture.md lists its layers.
 """
 
 __version__ = "0.1.0"

@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from controller.errors import ConfigError
 from controller.foreign import shown
-from controller.removed import REMOVED
+from controller.removed import what_to_do
 
 SIZE_LIMIT: Final = 256 * 1024
 """Longest file that is read, bytes. An application of five units takes about 6 KiB; a ConfigMap holds at most 1 MiB."""
@@ -409,7 +409,7 @@ def problem_texts(
     elif details["type"] == "too_short" and len(_list(value(place))) >= details["ctx"]["min_length"]:
         return  # pydantic counts only valid entries here, and reports each invalid one separately
     elif details["type"] == "extra_forbidden":
-        if (remedy := REMOVED.get(place_text(place), REMOVED.get(str(place[-1])))) is not None:
+        if (remedy := what_to_do(place_text(place))) is not None:
             yield place, f"found a setting that no longer exists; {remedy}"
             return
         known = sorted(schema_at(schema, place[:-1]).get("properties", {}))
@@ -492,7 +492,8 @@ def _allowed(node: Mapping[str, Any]) -> str:
             low, high = node.get("minItems", 0), node.get("maxItems")
             return f"a list of {low} to {high} entries" if high else f"a list of at least {low} entries"
         case _:
-            return f"a mapping with the keys {', '.join(sorted(node.get('properties', {})))}"
+            keys = ", ".join(sorted(node.get("properties", {})))
+            return f"a mapping with the keys {keys}" if keys else "a mapping"
 
 
 def _range(node: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The boundary for foreign text: what a stranger wrote is bounded where it enters, and nowhere later.
 
-Strangers are all that the API server, AWS, files and recordings hold. Anyone who may annotate an Ingress, name a pod or fill a status is
+Strangers are all that the API server, AWS, files and recordings hold. Anyone who may annotate an object, name a pod or fill a status is
 one. A long text would fill the status, the log and every message that repeats it; a terminal obeys control characters; a number without
 bound overflows wherever it is computed with.
 

@@ -40,7 +40,7 @@ class Message:
     Attributes:
         kind: Its subject.
         severity: How urgent it is.
-        application: ``namespace/ingress``, or "" for the controller itself.
+        application: The application's key, or "" for the controller itself.
         reason: `controller.policy.reasons.Reason` value, or another stable CamelCase name.
         title: One line, e.g. ``sd21: failed over to capacity mode``.
         why: The reason's sentence.

@@ -26,7 +26,6 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from controller.documents import (
     Document,
-    Fault,
     Place,
     Problem,
     Region,
@@ -41,6 +40,7 @@ from controller.documents import (
     schema_at,
 )
 from controller.errors import ConfigError
+from controller.removed import what_to_do
 
 ENV_PREFIX: Final = "FAILOVERCTL_"
 ENV_DELIMITER: Final = "__"
@@ -132,29 +132,13 @@ class Theme(BaseModel):
 
 
 class KubernetesSettings(Theme):
-    """Connection to the Kubernetes API, and its watches."""
+    """Connection to the Kubernetes API."""
 
     kubeconfig: str | None = Field(
         default=None,
         description="Path of a kubeconfig file. Unset: $KUBECONFIG, then the pod's service account, then ~/.kube/config, like kubectl.",
     )
     context: str | None = Field(default=None, description="Context in the kubeconfig. Unset: its current one.")
-    connect_timeout_s: float = Field(default=2, gt=0, le=30, description="Time-out for connecting, seconds. Short: a tick waits for it.")
-    read_timeout_s: float = Field(
-        default=5, gt=0, le=60, description="Time-out for each answer other than a watch, seconds. Must be shorter than a tick."
-    )
-    watch_timeout_s: int = Field(
-        default=300,
-        ge=30,
-        le=3600,
-        description="How long the server keeps one watch open, seconds. The API server's own default is 30 to 60 minutes.",
-    )
-    watch_idle_s: float = Field(
-        default=90,
-        ge=10,
-        le=3600,
-        description="Time without any data after which a watch counts as dead, seconds. The server sends a bookmark about once a minute.",
-    )
     cluster_wide: bool = Field(
         default=False,
         description="Watch all namespaces, which needs a ClusterRole. Off: only the applications' namespaces, which needs a Role in each. "
@@ -163,13 +147,6 @@ class KubernetesSettings(Theme):
     state_namespace: Label = Field(
         default="failover-system", description="Namespace of the ConfigMaps that hold memory, history and status."
     )
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if self.watch_idle_s >= self.watch_timeout_s:
-            allowed = f"less than watch_timeout_s ({self.watch_timeout_s}), or it never takes effect"
-            raise cross_field_error([(("watch_idle_s",), f"{self.watch_idle_s:g}", allowed)])
-        return self
 
 
 class LeaderElectionSettings(Theme):
@@ -259,57 +236,23 @@ class KarpenterSettings(Theme):
         description="With metrics_url, take prices from Karpenter's gauge in place of the application files', also of spot instances. They "
         "are list prices: switch it off where the files have your discount.",
     )
-    metrics_interval_s: float = Field(
-        default=15, ge=5, le=300, description="Time between two scrapes, seconds. Karpenter refreshes the gauge once a minute."
-    )
-    metrics_timeout_s: float = Field(default=2, ge=0.1, le=10, description="How long one scrape may take, seconds.")
-    metrics_max_bytes: int = Field(
-        default=16_777_216, ge=65_536, le=67_108_864, description="Longest answer that is read, bytes. A longer one is not used."
-    )
 
 
 class PollSettings(Theme):
-    """Intervals of the ticks and of polls, for sources that cannot be watched."""
+    """How often the controller asks, for what cannot be watched."""
 
     tick_interval_s: float = Field(
         default=15,
-        ge=1,
+        ge=6,
         le=300,
         description="Longest time between two ticks, seconds; 0.05 s per application if that is longer. Watches trigger a tick at once, "
         "so this bounds only decisions that depend on time alone.",
-    )
-    cloudwatch_interval_s: float = Field(
-        default=60, ge=10, le=3600, description="Time between two GetMetricData calls, seconds. Metrics have periods of 60 s."
-    )
-    ec2_interval_s: float = Field(
-        default=300, ge=30, le=86_400, description="Time between two reads of the EC2 offerings, seconds. They change within days."
-    )
-    verification_interval_s: float = Field(
-        default=5, ge=1, le=60, description="Time between two reads of the load balancer while a change is not verified, seconds."
     )
     elbv2_calls_per_s: float = Field(
         default=1,
         gt=0,
         le=20,
         description="Most ELBv2 calls per second. The AWS Load Balancer Controller uses the same limit of the account.",
-    )
-    catalog_interval_s: float = Field(
-        default=5, ge=1, le=3600, description="Time between two checks for changed application files, seconds."
-    )
-
-
-class FreshnessSettings(Theme):
-    """Age at which the last answer of a source counts as stale. While a required source is stale, the controller holds the mode."""
-
-    watch_s: float = Field(
-        default=180, ge=30, le=3600, description="Kubernetes watches, seconds. Twice the idle limit, so one lost stream raises no alert."
-    )
-    cloudwatch_s: float = Field(
-        default=300, ge=60, le=7200, description="CloudWatch, seconds. Covers a period of 60 s, its delivery, and a few failed polls."
-    )
-    ec2_s: float = Field(default=1800, ge=60, le=172_800, description="EC2 offerings, seconds. Covers a few failed polls.")
-    karpenter_metrics_s: float = Field(
-        default=90, ge=15, le=900, description="Karpenter's metrics, seconds. Once they are older, refusals alone prove a shortage."
     )
 
 
@@ -338,13 +281,6 @@ class SlackSettings(Theme):
         json_schema_extra={"x-allowed": "an http(s) URL without a slash at its end"},
         description="Slack's Web API, without the last slash. GovSlack: https://slack-gov.com/api.",
     )
-    timeout_s: float = Field(
-        default=3, gt=0, le=60, description="Time-out of one delivery, seconds. Deliveries run on a thread of their own, never in a tick."
-    )
-    attempts: int = Field(default=5, ge=1, le=20, description="Attempts per message before it is dropped and counted.")
-    retry_max_s: float = Field(
-        default=60, ge=1, le=3600, description="Longest back-off between two attempts, seconds. A Retry-After may ask for more."
-    )
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -368,7 +304,6 @@ class WebhookSettings(Theme):
     key_file: Path | None = Field(
         default=None, description="File with a key. Each body then carries its HMAC in the header X-Failoverctl-Signature."
     )
-    timeout_s: float = Field(default=3, gt=0, le=60, description="Time-out of one delivery, seconds.")
 
 
 class SnsSettings(Theme):
@@ -391,9 +326,6 @@ class CloudWatchNotifierSettings(Theme):
 
     enabled: bool = Field(default=True, description="Publish metrics. Needs cloudwatch:PutMetricData; AWS bills custom metrics.")
     namespace: MetricNamespace = Field(default="Failoverctl", description="CloudWatch namespace of the published metrics.")
-    publish_interval_s: float = Field(
-        default=60, ge=10, le=3600, description="Time between two publications, seconds. The standard resolution is 60 s."
-    )
     alarm_enabled: bool = Field(
         default=False, description="Create and maintain one alarm per application. Needs cloudwatch:PutMetricAlarm."
     )
@@ -405,18 +337,12 @@ class CloudWatchNotifierSettings(Theme):
 class NotificationSettings(Theme):
     """Settings common to all sinks."""
 
-    dedup_window_s: float = Field(
-        default=600, ge=0, le=86_400, description="Messages with the same key are sent once in this time, seconds. 0: always."
-    )
     cluster: str = Field(default="", max_length=100, description="Name of the cluster in every message; empty: none.")
     runbooks: str = Field(
         default="",
         pattern=r"^(https://\S+[^/\s])?$",
         json_schema_extra={"x-allowed": "an https:// URL without a slash at its end, or empty text"},
         description="Where you publish docs/runbooks, without the last slash. Messages link there; empty: they name the path.",
-    )
-    queue: int = Field(
-        default=100, ge=1, le=10_000, description="Messages that may wait for one sink. A full queue drops its oldest and counts it."
     )
 
 
@@ -427,14 +353,8 @@ class RecordingSettings(Theme):
         default=None,
         description="Folder for recorded decisions; each process needs its own. Unset: nothing is recorded.",
     )
-    max_file_bytes: int = Field(
-        default=16_777_216, ge=1_048_576, le=1_073_741_824, description="Size of a file before it is compressed, bytes."
-    )
     max_files: int = Field(
         default=50, ge=1, le=500, description="Compressed files kept in addition to the one being written. The oldest is deleted first."
-    )
-    heartbeat_s: float = Field(
-        default=60, ge=1, le=3600, description="Longest time between two lines of an application while nothing changes, seconds."
     )
 
 
@@ -471,21 +391,11 @@ class _Fields(BaseModel):
         description="Application file, or directory of application files (*.yaml and *.yml, also in its subdirectories, one level deep). "
         "The manifests mount a ConfigMap at the default.",
     )
-    shutdown_grace_s: float = Field(
-        default=20,
-        ge=1,
-        le=600,
-        description="Time after SIGTERM to finish a tick and send queued messages, seconds. Keep it 10 s below the pod's grace period, "
-        "which is 60 s in the manifests.",
-    )
-    kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API, and its watches.")
+    kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API.")
     leader_election: LeaderElectionSettings = Field(default=LeaderElectionSettings(), description="Election of the one replica that acts.")
     aws: AwsSettings = Field(default=AwsSettings(), description="Use of the AWS APIs.")
     karpenter: KarpenterSettings = Field(default=KarpenterSettings(), description="Use of Karpenter's own metrics.")
-    polls: PollSettings = Field(default=PollSettings(), description="Intervals of the ticks and of polls.")
-    freshness: FreshnessSettings = Field(
-        default=FreshnessSettings(), description="Age at which the last answer of a source counts as stale."
-    )
+    polls: PollSettings = Field(default=PollSettings(), description="How often the controller asks.")
     slack: SlackSettings = Field(default=SlackSettings(), description="The Slack sink.")
     webhook: WebhookSettings = Field(default=WebhookSettings(), description="The webhook sink.")
     sns: SnsSettings = Field(default=SnsSettings(), description="The SNS sink.")
@@ -495,30 +405,6 @@ class _Fields(BaseModel):
     http: HttpSettings = Field(default=HttpSettings(), description="The status page, health checks and metrics.")
     recording: RecordingSettings = Field(default=RecordingSettings(), description="Recorded decisions.")
     log: LogSettings = Field(default=LogSettings(), description="The log on standard error.")
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        """Checks two relations. A source polled less often than its limit is always stale; a call longer than a tick delays decisions."""
-        faults: list[Fault] = []
-        for place, value, name, least in (
-            (("freshness", "watch_s"), self.freshness.watch_s, "kubernetes.watch_idle_s", self.kubernetes.watch_idle_s),
-            (("freshness", "cloudwatch_s"), self.freshness.cloudwatch_s, "polls.cloudwatch_interval_s", self.polls.cloudwatch_interval_s),
-            (("freshness", "ec2_s"), self.freshness.ec2_s, "polls.ec2_interval_s", self.polls.ec2_interval_s),
-            (
-                ("freshness", "karpenter_metrics_s"),
-                self.freshness.karpenter_metrics_s,
-                "karpenter.metrics_interval_s",
-                self.karpenter.metrics_interval_s,
-            ),
-        ):
-            if value <= least:
-                faults.append((place, f"{value:g}", f"more than {name} ({least:g}), or the source is always stale"))
-        if self.kubernetes.read_timeout_s >= self.polls.tick_interval_s:
-            allowed = f"less than polls.tick_interval_s ({self.polls.tick_interval_s:g}), so that no call outlasts a tick"
-            faults.append((("kubernetes", "read_timeout_s"), f"{self.kubernetes.read_timeout_s:g}", allowed))
-        if faults:
-            raise cross_field_error(faults)
-        return self
 
 
 class Settings(_Fields, BaseSettings):
@@ -618,7 +504,8 @@ def _known(variables: Mapping[Place, str], schema: Mapping[str, Any]) -> dict[Pl
     known = [place_text(setting) for setting in setting_places(schema)] if unknown else []
     for place, name in unknown.items():
         near = difflib.get_close_matches(place_text(place), known, n=1)
-        guess = f"; did you mean {variable_name(tuple(near[0].split('.')))}?" if near else ""
+        remedy = what_to_do(place_text(place))
+        guess = f"; {remedy}" if remedy else f"; did you mean {variable_name(tuple(near[0].split('.')))}?" if near else ""
         if name not in _NAMED:
             _NAMED.add(name)
             sys.stderr.write(f"{name}: names no setting and is ignored{guess}\n")

@@ -51,12 +51,9 @@ _SHOWN: Final = (
     "break-even",
     "break-even, doubled on flap",
     "two-mode",
-    "two-mode, learned",
-    "learned",
-    "chosen among rules",
 )
 
-_SLOW: Final = frozenset({"two-mode", "two-mode, learned", "chosen among rules"})
+_SLOW: Final = frozenset({"two-mode"})
 """Policies that take a second per trace; left out if there are many traces."""
 
 
@@ -141,25 +138,23 @@ def _on(
 def _computed(size: Size, pool: Executor) -> tuple[list[Table], report.Found, list[str]]:
     """All tables, the main experiment's values, and the parts that were left out."""
     test = f"test seeds {size.test[0]} to {size.test[-1]}"
-    train = f"training seeds {size.train[0]} to {size.train[-1]}"
     found = experiments.main_experiment(size.test, size.days, size.names, pool.map)
-    few = ("break-even, doubled on flap", "learned", BEST)
+    few = ("break-even, doubled on flap", BEST)
     soon = experiments.main_experiment(size.test[:6], size.days, few, pool.map, SHORT_TICK_S)
     tables = [
         report.fit_table(over_zones(FITTED, size.test), test),
         report.ratio_table(found, size.names, f"{test}, {size.days:g} days, 3 zones each"),
         report.habits_table(found, size.names, test),
         report.distance_table(found, soon, (195.0, SHORT_TICK_S)),
-        report.clamp_table(experiments.clamps(size.train, size.days), train),
     ]
-    watching = experiments.zone_or_unit(size.test, size.days, GRID[0], ("immediate both ways", "break-even, doubled on flap", "learned"))
+    watching = experiments.zone_or_unit(size.test, size.days, GRID[0], ("immediate both ways", "break-even, doubled on flap"))
     tables.append(report.unit_table(watching, GRID[0], test))
     tables.append(_other_kinds(size, test))
     files = [name for name in recorded.BAMBOO if (recorded.DATA / name).exists()]
     missing = [f"{name} is not in {recorded.DATA.parent.name}/data" for name in recorded.BAMBOO if name not in files]
     if files:
         seen = _on([recorded.bamboo(name) for name in files], _SHOWN)
-        tables.append(report.traces_table("Spot instances of the Bamboo project, nothing learned before", seen, _SHOWN))
+        tables.append(report.traces_table("Spot instances of the Bamboo project", seen, _SHOWN))
     bills, absent = _bills(size)
     tables.append(report.split_table(bills, f"outages of {test}"))
     tables.append(report.delay_table(bills))

@@ -8,7 +8,6 @@ from typing import Final
 
 from research.best_online import BestOnline, Law, solve
 from research.fit import FITTED
-from research.learned import Learned
 from research.outages import LogNormal, Region, region
 from research.policies import BY_RATIO, POLICIES
 from research.rules import Fixed, Play, played
@@ -133,16 +132,6 @@ def main_experiment(
 # --- beside it ----------------------------------------------------------------------------------------------------------------------------
 
 
-def clamps(seeds: Sequence[int], days: float) -> dict[tuple[float, Prices], Tally]:
-    """The learned policy with different clamps on the training seeds, for the choice of `CLAMP`."""
-    traces = [zone for seed in seeds for zone in region(seed, FITTED, days)]
-
-    def learned(clamp: float) -> Play:
-        return lambda trace, prices: played(Learned(prices, clamp), trace)
-
-    return {(clamp, prices): tally(learned(clamp), traces, prices) for clamp in (1.0, 2.0, 4.0, 8.0) for prices in GRID}
-
-
 def zone_or_unit(seeds: Sequence[int], days: float, prices: Prices, names: Sequence[str]) -> dict[tuple[str, str], Tally]:
     """A policy that watches one zone, and one that watches the whole unit; the unit's state determines the costs of both."""
     found = {}
@@ -165,7 +154,7 @@ frequent changes."""
 
 
 def others(seeds: Sequence[int], days: float) -> dict[str, list[Trace]]:
-    """Traces of `OTHERS`, and one whose kind changes halfway, which invalidates what a policy learned."""
+    """Traces of `OTHERS`, and one whose kind changes halfway."""
     made = {name: [region(seed, model, days)[0] for seed in seeds] for name, model in OTHERS.items()}
     pairs = zip(made["restless"], made["brief"], strict=True)
     changed = [Trace(f"{one.name}, then {other.name}", one.available + other.available, one.tick_s) for one, other in pairs]

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from controller.policy.model import HoldStrategy, PolicySettings, Strategy
-from research.learned import Chosen, Learned
+from controller.policy.model import PolicySettings, Strategy
 from research.production import Production
 from research.rules import DoubledOnFlap, Fixed, Play, Rule, always_capacity, always_cost, checker, played
-from research.traces import DAY_S, TICK_S
+from research.traces import DAY_S
 from research.two_state import Prices
 
 
 def _rule(make: Callable[[Prices], Rule]) -> Play:
     return lambda trace, prices: played(make(prices), trace)
 
-
-WORLDS_DELAY_S: Final = TICK_S - 5.0
-"""A patience that ends within the tick of the refusal, seconds. What production learns depends on the delay of its mode changes. It takes
-the delay as its patience plus the 3 s to judge a refusal; here it is a tick."""
 
 POLICIES: Final[Mapping[str, Play]] = {
     "always cost": always_cost,
@@ -34,9 +29,6 @@ POLICIES: Final[Mapping[str, Play]] = {
     "break-even, doubled on flap": _rule(lambda prices: DoubledOnFlap(prices.break_even_s)),
     "two-mode": Production(PolicySettings(strategy=Strategy.TWO_MODE)),
     "adaptive": Production(PolicySettings(strategy=Strategy.ADAPTIVE)),
-    "two-mode, learned": Production(PolicySettings(hold_strategy=HoldStrategy.LEARNED, patience_s=WORLDS_DELAY_S)),
-    "learned": _rule(Learned),
-    "chosen among rules": _rule(Chosen),
 }
 
 BY_RATIO: Final = frozenset({"two-mode", "adaptive"})

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
+from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Application,
     Backend,
@@ -49,8 +50,9 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.proof import ALL_UNAVAILABLE
-from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets, targets_at_rest
+from controller.routing.conclusion import conclude
+from controller.routing.ingress.action import format_action
 from research.traces import Run, Trace
 from research.two_state import Prices
 
@@ -142,10 +144,10 @@ class _World:
         refused = Refusal(
             claim="claim",
             pool="cheap",
-            at=now - 2 * self.application.policy.replacement_hold_s,  # long enough ago to be judged
+            at=now - 2 * REPLACEMENT_HOLD_S,  # long enough ago to be judged
             cause=Cause.CAPACITY,
             attempt=f"{now:.0f}",
-            seen=now - 2 * self.application.policy.replacement_hold_s,
+            seen=now - 2 * REPLACEMENT_HOLD_S,
             instance_types=("cheap",),
             codes=(ALL_UNAVAILABLE,),
         )
@@ -179,7 +181,7 @@ class Production:
     """A policy of `PolicySettings`.
 
     Attributes:
-        policy: Its settings; `exposed_cost` becomes the P of the prices, which only the learned hold uses.
+        policy: Its settings.
         every_tick: Whether to decide at every tick instead of only when the result may change; for the test that compares both.
     """
 
@@ -188,7 +190,7 @@ class Production:
 
     def __call__(self, trace: Trace, prices: Prices) -> list[int]:
         """The mode changes on a trace; see `rules.Play`."""
-        subject = application(prices, replace(self.policy, exposed_cost=prices.exposed))
+        subject = application(prices, self.policy)
         world, memory = _World(subject, trace.tick_s), Memory(mode=Mode.COST, mode_since=_EPOCH - 86_400)
         changes: list[int] = []
         ticks, joined = len(trace.available), None

@@ -9,7 +9,6 @@ from statistics import fmean
 from rich.table import Table
 
 from benchmarks.report import percentile
-from controller.policy.learning import CLAMP
 from research.experiments import BEST, Tally
 from research.fit import TARGETS
 from research.policies import GOAL_CHANGES, GOALS, TABLE
@@ -82,31 +81,12 @@ def distance_table(found: Found, quick: Found, delays: tuple[float, float]) -> T
     def median(of: Found, name: str, prices: Prices) -> str:
         return f"{percentile([one.ratio for one in of[name, prices]], 0.5):.3f}"
 
-    def changes(of: Found, prices: Prices) -> str:
-        return f"{fmean(one.changes_a_day for one in of['learned', prices]):.1f}"
-
     rows = []
     for prices, goal in zip(GRID, GOALS, strict=True):
-        here = [median(found, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
-        soon = [median(quick, name, prices) for name in ("break-even, doubled on flap", "learned", BEST)]
-        rows.append((str(prices), f"{goal:.2f}", *here, changes(found, prices), *soon, changes(quick, prices)))
-    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", "learned", BEST, "mode changes of learned")]
+        each = [median(of, name, prices) for of in (found, quick) for name in ("break-even, doubled on flap", BEST)]
+        rows.append((str(prices), f"{goal:.2f}", *each))
+    names = [f"{name}, {delay:g} s" for delay in delays for name in ("doubled", BEST)]
     return _table("Cost ÷ OPT (median over the seeds) with a detection delay of one tick", ("prices", "goal", *names), rows)
-
-
-def clamp_table(found: Mapping[tuple[float, Prices], Tally], seeds: str) -> Table:
-    """Results by clamp of the learned waits, from which it was chosen."""
-    chosen = dict.fromkeys(clamp for clamp, _ in found)
-    rows = [
-        (
-            f"{clamp:g}" + (" (chosen)" if clamp == CLAMP else ""),
-            f"{1 + clamp:g}",
-            *(f"{found[clamp, prices].ratio:.3f} / {found[clamp, prices].changes_a_day:.1f}" for prices in GRID),
-        )
-        for clamp in chosen
-    ]
-    header = ("clamp", "a return costs at most x clairvoyant's", *(str(prices) for prices in GRID))
-    return _table(f"The clamp of the learned waits, {seeds}: cost ÷ OPT / mode changes a day", header, rows)
 
 
 def unit_table(found: Mapping[tuple[str, str], Tally], prices: Prices, seeds: str) -> Table:
@@ -186,7 +166,7 @@ def plot(curves: Mapping[str, Mapping[Prices, Sequence[tuple[float, float]]]], f
     mpl.rcParams["svg.hashsalt"] = "failoverctl"
     from matplotlib import pyplot as plt
 
-    lines = (("break-even, doubled on flap", "tab:orange", "--"), ("learned", "tab:green", "-"), (BEST, "tab:red", ":"))
+    lines = (("break-even, doubled on flap", "tab:orange", "--"), (BEST, "tab:red", ":"))
     figure, grid = plt.subplots(2, len(GRID), figsize=(13, 6.6), sharey="col", layout="constrained")
     for column, prices in enumerate(GRID):
         for row, what in enumerate(("hold", "patience")):

@@ -87,9 +87,6 @@ class Fixed:
         return self.hold
 
 
-FLAP_S = 7_200.0
-"""A failover within this time of the last fallback is a flap (docs/research/evaluation.md), seconds."""
-
 MAX_HOLD_S = 14_400.0
 """The cap of the doubled hold: the default of `holdMaxSeconds`, seconds."""
 
@@ -115,7 +112,7 @@ def flap_level(changes: Sequence[int], tick_s: float) -> int:
     for number, tick in enumerate(changes):
         at = tick * tick_s
         mode = Mode.COST if number % 2 else Mode.CAPACITY
-        level = memory.hold_level if mode is Mode.COST else level_after_failover(memory, at, FLAP_S)
+        level = memory.hold_level if mode is Mode.COST else level_after_failover(memory, at)
         memory = Memory(mode=mode, mode_changes=(ModeChange(at, mode, Reason.SHORTAGE_PROVEN),), hold_level=level)
     return memory.hold_level
 

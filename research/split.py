@@ -4,7 +4,7 @@ The cheapest split within the units' capacity is a linear program, whose optimum
 four reasons: each unit has a whole number of replicas, at least one; weights follow *ready* replicas; a new replica serves only after its
 cold start; and KEDA's HPA tolerates a tenth, and keeps what it recommended in the last five minutes. The tables show
 each effect separately. With planned floors the HPA waits before it adds replicas, as its ScaledObject is rendered
-(`controller.rendering.scaling`).
+(`failover_setup.rendering.scaling`).
 
 The tables know the demand of the present step at once, but for one: there all that is decided, by the controller and by KEDA, follows the
 metrics of `DELAY_S` ago.

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from controller.catalog.schema import settings_schema
 from controller.settings import SLACK_CHANNEL
+from failover_setup.schema import settings_schema
 
 DOCUMENT: Final = Path(__file__).parents[1] / "deploy" / "chart" / "values.schema.json"
 

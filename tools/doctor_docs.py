@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from controller.doctor.checks import CHECKS
-from controller.doctor.cluster import components
-from controller.doctor.cluster.checks import CLUSTER_CHECKS
-from controller.doctor.cluster.workload import shown
-from controller.doctor.report import Check
+from failover_setup.doctor.checks import CHECKS
+from failover_setup.doctor.cluster import components
+from failover_setup.doctor.cluster.checks import CLUSTER_CHECKS
+from failover_setup.doctor.cluster.workload import shown
+from failover_setup.doctor.report import Check
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "doctor.md"
 
@@ -19,7 +19,7 @@ _INTRODUCTION: Final = """# failoverctl doctor
 `failoverctl doctor` checks the live cluster once, with read permissions alone: first the components that every application relies on, then
 each application. It reports what is well and what is not, why that matters and how to fix it, and changes nothing.
 `failoverctl doctor APPLICATION...` checks only those applications, `failoverctl doctor --cluster` only the components. The latter needs no
-application file and shows the progress of an [installation](install.md). Generated from `controller/doctor`:
+application file and shows the progress of an [installation](install.md). Generated from `setup/failover_setup/doctor`:
 `python -m tools.doctor_docs`.
 
 | level | meaning |

@@ -7,15 +7,39 @@ from typing import Final
 
 from controller.catalog.application import PolicyFile
 from controller.catalog.fields import yaml_key
-from controller.policy import alerts, availability, metric_times, missing_metrics, offerings, proof, stuck, text
+from controller.policy import (
+    alerts,
+    availability,
+    guards,
+    hold,
+    karpenter_times,
+    metric_times,
+    missing_metrics,
+    offerings,
+    proof,
+    steady,
+    stuck,
+    text,
+)
 from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
-from controller.settings import FreshnessSettings, LeaderElectionSettings, PollSettings
+from controller.settings import LeaderElectionSettings, PollSettings
 from controller.signals import waits
 from controller.signals.classify import CODE_CAUSES, CREATE_ERROR_CAUSES
 
 _PERIOD_S: Final = 60  # the default of `metrics.periodSeconds`
 
 _FIXED: Final[tuple[tuple[float, str], ...]] = (
+    (karpenter_times.ICE_CACHE_S, "how long Karpenter caches a refused offering and does not request it again"),
+    (karpenter_times.ICE_WINDOW_S, "how long a refusal counts as evidence: two such cycles"),
+    (karpenter_times.HARD_DEMAND_S, "how long pods must have waited for a proof by age: a cycle, and a minute"),
+    (karpenter_times.REPLACEMENT_HOLD_S, "how long a refusal waits before it counts, because it may be for a replacement node"),
+    (karpenter_times.CREATE_ERROR_S, "how long a create error must stand before it counts"),
+    (guards.DWELL_COST_S, "shortest stay in cost mode"),
+    (hold.FLAP_WINDOW_S, "a failover within this time after the last fallback is a flap and doubles the hold"),
+    (hold.reassert_pause_s(0), "pause before a foreign edit is undone again, doubled each time"),
+    (hold.reassert_pause_s(16), "the longest such pause"),
+    (steady.NUDGE_S, "how long the load balancer's rules may differ from the action before its controller is nudged; doubled each time"),
+    (steady.DRAIN_S, "from verification until the other side may scale down"),
     (proof.RETRY_S, "how long Karpenter may take to ask again for what has left its cache; a proof by age waits for that"),
     (offerings.ON_THE_WAY_S, "how long an instance that was launched counts as on its way"),
     (offerings.BINDS_S, "how long it still does once its node is usable"),
@@ -39,20 +63,13 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
 """Times that are no settings, and what they are for."""
 
 _PROCESS: Final = (
-    ("polls", PollSettings(), ("tick_interval_s", "verification_interval_s", "cloudwatch_interval_s")),
-    ("freshness", FreshnessSettings(), ("watch_s", "cloudwatch_s")),
+    ("polls", PollSettings(), ("tick_interval_s",)),
     ("leader_election", LeaderElectionSettings(), ("lease_duration_s",)),
 )
 """Settings of the process whose times show in what the controller does."""
 
 _WORDS: Final[Mapping[str, str]] = {
-    "hard_demand_s": "how long pods must have waited for a proof by age",
-    "create_error_s": "how long a create error must stand before it counts",
-    "reassert_base_s": "pause before a foreign edit is undone again, doubled each time",
-    "reassert_max_s": "the longest such pause",
     "tick_interval_s": "the longest time between two passes",
-    "watch_s": "how old the last word of a watch may be",
-    "cloudwatch_s": "how old the last answer of CloudWatch may be",
 }
 """Of settings whose own description needs its surroundings."""
 

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from dataclasses import dataclass
 from inspect import CO_GENERATOR
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from controller.clock import SystemClock
+from controller.policy.conclusion import Conclusion
 from controller.policy.model import ActionKind
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
@@ -54,6 +56,19 @@ Step = tuple[str, str]
 """A file and a function."""
 
 
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """One event's way.
+
+    Attributes:
+        steps: The walk, in the order of the first time that each function is on it.
+        conclusion: The failover that the event led to.
+    """
+
+    steps: tuple[Step, ...]
+    conclusion: Conclusion
+
+
 class Tracer:
     """Collects the walk of the first event that is followed by a patch of the Ingress."""
 
@@ -66,6 +81,8 @@ class Tracer:
         self._passed: list[Step] = []
         self.walk: list[Step] = []
         """Empty until the Ingress was patched."""
+        self.conclusion: Conclusion | None = None
+        """That of the pass that patched it."""
 
     def arm(self) -> None:
         """From now on everything is traced."""
@@ -73,7 +90,7 @@ class Tracer:
 
     def profile(self, frame: FrameType, event: str, value: Any) -> None:  # noqa: ANN401 - the interpreter's signature
         """For `threading.setprofile`."""
-        if not self._armed or self.walk or event not in {"call", "return"} or not _ours(frame):
+        if not self._armed or self.walk or event not in {"call", "return"} or not ours(frame):
             return
         name = frame.f_code.co_qualname
         if event == "call":
@@ -82,6 +99,9 @@ class Tracer:
             return
         if name == _TAKE:
             self._choose(frame, value)
+        elif isinstance(value, Conclusion) and value.decision.verb.changes_mode:
+            self.conclusion = value
+            self._keep(frame)
         elif type(value).__name__ in MADE or getattr(value, "kind", None) is ActionKind.ROUTE or name in HANDED_ON:
             self._keep(frame)
         if not frame.f_code.co_flags & CO_GENERATOR:
@@ -125,7 +145,7 @@ class Tracer:
         """The functions of the controller that run, the outermost first, as far as they count."""
         found: list[Step] = []
         while frame is not None:
-            if _ours(frame):
+            if ours(frame):
                 found.append((str(Path(frame.f_code.co_filename).relative_to(ROOT)), frame.f_code.co_qualname))
                 if frame not in self._entered():
                     break
@@ -133,18 +153,23 @@ class Tracer:
         return found[::-1]
 
 
-def _ours(frame: FrameType) -> bool:
+def ours(frame: FrameType) -> bool:
+    """Whether a function of the controller runs in a frame, other than a comprehension or a lambda."""
     return frame.f_code.co_filename.startswith(f"{ROOT}/controller/") and not frame.f_code.co_name.startswith("<")
 
 
-def walk() -> list[Step]:
-    """The walk, in the order of the first time that each function is on it."""
+def walk() -> Walked:
+    """Lets one event lead to a failover, and says which way it took.
+
+    Raises:
+        RuntimeError: The Ingress was patched for another reason.
+    """
     tracer, clock = Tracer(), SystemClock()
     cluster = Cluster(clock)
     threading.setprofile(tracer.profile)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            settings = settings_for(write_application(Path(folder), replacementHoldSeconds=0))
+            settings = settings_for(write_application(Path(folder)))
             with running(Service(settings, cluster.session(Path(folder)), clock)) as service:
                 wait_for("the first decision", lambda: bool(service.controller.views()))
                 cluster.pend("sd21-inf2", 2)
@@ -155,12 +180,14 @@ def walk() -> list[Step]:
     finally:
         threading.setprofile(None)
         cluster.close()
-    return tracer.walk
+    if tracer.conclusion is None:
+        raise RuntimeError("the Ingress was patched without a failover")
+    return Walked(tuple(tracer.walk), tracer.conclusion)
 
 
 def main() -> None:
     """Prints the walk."""
-    steps = walk()
+    steps = walk().steps
     for number, (path, name) in enumerate(steps, 1):
         print(f"{number:3} {path}: {name}")
     print(f"{len(steps)} functions in {len({path for path, _ in steps})} files")

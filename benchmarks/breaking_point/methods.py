@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from kneed import KneeLocator
 
-from controller.breaking_point.model import Outcome, Step
+from failover_setup.breaking_point.model import Outcome, Step
 
 
 def methods(outcome: Outcome) -> dict[str, float]:

@@ -14,11 +14,13 @@ from benchmarks.switch.plan import REPLICAS, Lane, Plan
 from controller.clients.kube import INGRESSES, JSON_PATCH, MERGE_PATCH, KubeSession, Object
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
-from controller.policy.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
-from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode, Target
-from controller.policy.routing import action_key, format_action
-from controller.policy.standby import needed, standby_patch
+from controller.policy.standby import needed
+from controller.recording.stored import decode
+from controller.routing.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.ingress.action import format_action
+from controller.routing.ingress.standby import standby_patch
+from controller.routing.names import action_key
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster
 from failover_testbed.kube_api import ApiError

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from controller.policy.annotations import MARKER, NUDGED_AT
-from controller.policy.codec import decode
 from controller.policy.model import Application, Memory, Mode
-from controller.policy.routing import action_key, parse_action
+from controller.recording.stored import decode
+from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.ingress.action import parse_action
+from controller.routing.names import action_key
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import CONTROLLER_USER
 from failover_testbed.kube_api.auth import AuditRecord

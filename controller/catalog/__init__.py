@@ -1,1 +1,1 @@
-"""Application files: reading, checking and watching them, and the tables computed from them."""
+"""Application files: reading, checking and watching them."""

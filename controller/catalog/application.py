@@ -1,7 +1,7 @@
 """The application file: one Ingress, its deployment units and the policy, as a person writes them.
 
 Keys are camelCase, as in every Kubernetes manifest. The description of each field states its unit and the reason for its default;
-``docs/configuration.md`` and ``config/schema/application.schema.json`` are generated from here.
+What only commands of setting up read is a `Section`: they check it, and the controller does not.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ from controller.catalog.fields import (
     MetricName,
     NodePoolName,
     Port,
+    Section,
     ServiceName,
     ShortText,
     Zone,
-    yaml_key,
 )
-from controller.catalog.stack import StackFile, UnitStackFile
 from controller.documents import Fault, Place, cross_field_error, describe_value
+from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Backend,
     CapacityWeights,
     Cause,
-    HoldStrategy,
     PlannedMode,
     PolicySettings,
     RoutingStyle,
@@ -42,7 +41,6 @@ from controller.policy.model import (
     Unit,
     WeightStrategy,
 )
-from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.weights import strategy_used
 
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
@@ -64,27 +62,6 @@ class ServiceFile(FileModel):
     def to_policy(self) -> Backend:
         """Converts it to the policy's value."""
         return Backend(self.name, self.port)
-
-
-class MeasuredFile(FileModel):
-    """The record of a measurement by `failoverctl breaking-point`. Information for people; no decision uses it."""
-
-    at: str = Field(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
-        json_schema_extra={"x-allowed": "a time such as 2026-11-25T10:00:00Z"},
-        description="Time of the measurement, UTC.",
-    )
-    cost: float = Field(
-        gt=0,
-        le=1e6,
-        description="pricePerHour divided by the measured throughput, US dollars per hour per request per period. `failoverctl weights` "
-        "reports units whose price or throughput has changed since.",
-    )
-    latency_limit_s: float = Field(gt=0, le=3600, description="Limit of the p95 latency in the measurement, seconds.")
-    limited_by: ShortText = Field(description="The limit that a higher rate exceeded: latency, plateau, errors or accelerator.")
-    accelerator_use: float | None = Field(
-        default=None, ge=0, le=1, description="Utilisation of the busiest accelerator at the breaking point, 0 to 1. Unset: unknown."
-    )
 
 
 class UnitFile(FileModel):
@@ -125,7 +102,7 @@ class UnitFile(FileModel):
     latency_s: float = Field(
         gt=0, le=3600, description="Latency at that throughput, seconds; `failoverctl breaking-point` writes the 95th percentile."
     )
-    measured: MeasuredFile | None = Field(
+    measured: Section | None = Field(
         default=None, description="How throughput and latency were measured; `failoverctl breaking-point` writes it."
     )
     latency_limit_s: float = Field(
@@ -172,7 +149,7 @@ class UnitFile(FileModel):
     latency_metric: MetricName = Field(
         default="", description="CloudWatch metric of the unit's latency, seconds. Empty: its latency is unknown."
     )
-    stack: UnitStackFile = Field(default=UnitStackFile(), description="Fields of the unit that only `failoverctl render` reads.")
+    stack: Section = Field(default={}, description="Fields of the unit that only `failoverctl render` reads.")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -210,7 +187,7 @@ class MetricsFile(FileModel):
 
 
 class PolicyFile(FileModel):
-    """Settings of the decisions. Many defaults follow from Karpenter's cache of refused offerings, which lasts 180 s."""
+    """Settings of the decisions. Some defaults follow from Karpenter's cache of refused offerings, which lasts 180 s."""
 
     strategy: Strategy = Field(
         default=_DEFAULTS.strategy,
@@ -245,52 +222,11 @@ class PolicyFile(FileModel):
         description="How long a proven shortage must last before a failover, seconds. The default is twice the "
         "5 s within which every false proof of simulated worlds ended (docs/research/patience.md).",
     )
-    ice_window_s: float = Field(
-        default=_DEFAULTS.ice_window_s,
-        ge=60,
-        le=7200,
-        description="How long a refusal counts as evidence, seconds. At least twice iceCacheSeconds: between bursts Karpenter reports "
-        "nothing for a cache cycle.",
-    )
-    ice_cache_s: float = Field(
-        default=_DEFAULTS.ice_cache_s,
-        ge=30,
-        le=3600,
-        description="How long Karpenter caches a refused offering and does not request it again, seconds. 180 in Karpenter; change it "
-        "only if Karpenter's value changes.",
-    )
-    replacement_hold_s: float = Field(
-        default=_DEFAULTS.replacement_hold_s,
-        ge=0,
-        le=60,
-        description="How long a refusal waits before it counts, seconds, because it may be for a replacement node. Covers Karpenter's "
-        "DisruptionLaunching race.",
-    )
-    hard_demand_s: float = Field(
-        default=_DEFAULTS.hard_demand_s,
-        ge=60,
-        le=7200,
-        description="Age of a pending pod from which even a partial refusal proves the shortage, seconds. Must exceed iceCacheSeconds: a "
-        "whole cycle without any launch.",
-    )
-    create_error_s: float = Field(
-        default=_DEFAULTS.create_error_s,
-        ge=10,
-        le=290,
-        description="Age from which a NodeClaim that failed to launch counts even without an event, seconds. Karpenter deletes it after "
-        "300 s.",
-    )
     quiet_s: float = Field(
         default=_DEFAULTS.quiet_s,
         ge=0,
         le=86_400,
         description="Time without a refusal that a fallback needs, seconds. At least three of Karpenter's retry cycles.",
-    )
-    dwell_cost_s: float = Field(
-        default=_DEFAULTS.dwell_cost_s,
-        ge=0,
-        le=86_400,
-        description="Shortest stay in cost mode, seconds. Short, because a failover protects users.",
     )
     dwell_capacity_s: float = Field(
         default=_DEFAULTS.dwell_capacity_s,
@@ -304,19 +240,6 @@ class PolicyFile(FileModel):
         le=60,
         description="Most mode changes in an hour. More would indicate a fault that mode changes do not fix.",
     )
-    hold_strategy: HoldStrategy = Field(
-        default=_DEFAULTS.hold_strategy,
-        description="break-even: hold until the extra price of capacity mode equals the cost of a mode change. learned: follow the rule "
-        "that would have cost least in the last 64 shortages: at once, break-even, doubled after flaps, or the waits learned from them; "
-        "break-even until eight shortages are known.",
-    )
-    exposed_cost: float = Field(
-        default=_DEFAULTS.exposed_cost,
-        gt=0,
-        le=10_000,
-        description="With holdStrategy learned: the penalty for time in cost mode without a unit's capacity, as a multiple of the "
-        "fleet's spend in that time. 20: such an hour counts like the bill of 20 hours.",
-    )
     hold_min_s: float = Field(
         default=_DEFAULTS.hold_min_s,
         ge=0,
@@ -329,28 +252,10 @@ class PolicyFile(FileModel):
         le=604_800,
         description="Upper bound of the hold after any number of doublings, seconds. Four hours: longer than most outages in the traces.",
     )
-    flap_window_s: float = Field(
-        default=_DEFAULTS.flap_window_s,
-        ge=0,
-        le=604_800,
-        description="A failover within this time after the last fallback is a flap and doubles the hold, seconds. Two hours, as evaluated.",
-    )
-    require_initialized: bool = Field(
-        default=_DEFAULTS.require_initialized,
-        description="Whether the node that proves a return must be Initialized, not only Registered. Off by default: device plugins can "
-        "delay Initialized for a long time.",
-    )
     canary: bool = Field(
         default=_DEFAULTS.canary,
         description="Whether to request one replica of each short unit in capacity mode. A pending replica is a free probe; without "
         "demand Karpenter stops trying, and a return would go unnoticed.",
-    )
-    error_ratio_limit: float = Field(
-        default=_DEFAULTS.error_ratio_limit,
-        gt=0,
-        le=1,
-        description="Share of 5xx answers above which a proven shortage leads to a failover although the others could serve the "
-        "demand, 0 to 1.",
     )
     stickiness_cost_s: int = Field(
         default=_DEFAULTS.stickiness_cost_s,
@@ -372,26 +277,12 @@ class PolicyFile(FileModel):
         "routingStyle single-service it requires load_balancing.algorithm.type=least_outstanding_requests on the capacity Service's "
         "target group.",
     )
-    healthy_share: float = Field(
-        default=_DEFAULTS.healthy_share,
-        ge=0,
-        le=1,
-        description="Share of a Service's ready endpoints that the load balancer must report healthy before a change counts as verified, "
-        "and before a fallback to the Service, 0 to 1. Half leaves room for pods that wait for their first health check.",
-    )
     verify_alert_s: float = Field(
         default=_DEFAULTS.verify_alert_s,
         ge=5,
         le=3600,
         description="How long the load balancer may take to show a change before an alert, seconds. It normally takes seconds, but minutes "
         "when throttled.",
-    )
-    nudge_s: float = Field(
-        default=_DEFAULTS.nudge_s,
-        ge=0,
-        le=3600,
-        description="How long the load balancer's rules may differ from the action before an annotation makes the load-balancer "
-        "controller reconcile again, seconds; at most five times, after pauses that double. 0: never.",
     )
     rollback_s: float = Field(
         default=_DEFAULTS.rollback_s,
@@ -400,35 +291,10 @@ class PolicyFile(FileModel):
         description="How long the load balancer may fail to show a mode change, or report its targets unhealthy, before the change is "
         "rolled back, seconds. 0: never; the alert leaves the decision to people. Otherwise more than verifyAlertSeconds.",
     )
-    drain_s: float = Field(
-        default=_DEFAULTS.drain_s,
-        ge=30,
-        le=3600,
-        description="Time from verification until the other side may scale down, seconds. 120 avoided the 503s that were reported with 30.",
-    )
-    reassert_base_s: float = Field(
-        default=_DEFAULTS.reassert_base_s,
-        ge=1,
-        le=3600,
-        description="Pause before a foreign edit of the routing is undone, seconds; doubled each time. At most reassertMaxSeconds.",
-    )
-    reassert_max_s: float = Field(
-        default=_DEFAULTS.reassert_max_s,
-        ge=1,
-        le=86_400,
-        description="Longest such pause, seconds. It protects the load balancer from two writers that keep undoing each other's edits.",
-    )
     allow_unsafe_switch: bool = Field(
         default=_DEFAULTS.allow_unsafe_switch,
         description="Whether to change the mode although the receiving target group is not registered and healthy, or not known to be: 5 "
         "to 30 s of 503 each way. Off: such a mode change is refused with a reason.",
-    )
-    planned_headroom: float = Field(
-        default=_DEFAULTS.planned_headroom,
-        ge=0,
-        le=1,
-        description="With strategy planned: how much more than the forecast the replicas carry at least, as a share of it. What "
-        "forecasts of a like demand lately fell short by counts where that is more.",
     )
     resilience_share: float = Field(
         default=_DEFAULTS.resilience_share,
@@ -443,27 +309,12 @@ class PolicyFile(FileModel):
         description="With strategy planned: shadow shows the cheapest replicas, live makes the floors (minReplicaCount) of cost mode "
         "follow them. Compare what shadow shows with what runs before you choose live.",
     )
-    planned_max_above_scaler: float = Field(
-        default=_DEFAULTS.planned_max_above_scaler,
-        ge=0,
-        le=10,
-        description="With strategy planned: how far the floors may be above what KEDA itself asks for, as a share of the present demand. A "
-        "unit's floor is at most that share of the demand above its scaler's replicas, and the expected demand counts up to that share "
-        "above the present one.",
-    )
 
     @model_validator(mode="after")
     def _together(self) -> Self:
         faults: list[Fault] = []
-        for name, most in (("hold_min_s", "hold_max_s"), ("reassert_base_s", "reassert_max_s")):
-            value, limit = getattr(self, name), getattr(self, most)
-            if value > limit:
-                faults.append(((yaml_key(name),), f"{value:g}", f"at most {yaml_key(most)} ({limit:g})"))
-        if self.ice_window_s < 2 * self.ice_cache_s:
-            allowed = (
-                f"at least twice iceCacheSeconds ({self.ice_cache_s:g}), because Karpenter reports nothing for that long between bursts"
-            )
-            faults.append((("iceWindowSeconds",), f"{self.ice_window_s:g}", allowed))
+        if self.hold_min_s > self.hold_max_s:
+            faults.append((("holdMinSeconds",), f"{self.hold_min_s:g}", f"at most holdMaxSeconds ({self.hold_max_s:g})"))
         if 0 < self.rollback_s <= self.verify_alert_s:
             allowed = f"0, or more than verifyAlertSeconds ({self.verify_alert_s:g}): the alert must precede the rollback"
             faults.append((("rollbackSeconds",), f"{self.rollback_s:g}", allowed))
@@ -471,9 +322,6 @@ class PolicyFile(FileModel):
         if live and self.failover_utilization == 0:
             allowed = "more than 0 with plannedMode live: else each replica that is planned and refused would lead to a failover"
             faults.append((("failoverUtilization",), "0", allowed))
-        if self.hard_demand_s <= self.ice_cache_s:
-            allowed = f"more than iceCacheSeconds ({self.ice_cache_s:g}), so that Karpenter has tried every offering again"
-            faults.append((("hardDemandSeconds",), f"{self.hard_demand_s:g}", allowed))
         if faults:
             raise cross_field_error(faults)
         return self
@@ -508,7 +356,7 @@ class SpecFile(FileModel):
         "an action.",
     )
     policy: PolicyFile = Field(default=PolicyFile(), description="Settings of the decisions.")
-    stack: StackFile | None = Field(
+    stack: Section | None = Field(
         default=None,
         description="Fields that only `failoverctl render` reads: images, models, node classes. Omit it if you build the stack otherwise.",
     )
@@ -540,14 +388,6 @@ class ApplicationFile(FileModel):
     def key(self) -> str:
         """``namespace/ingress``, as `controller.policy.model.Application.key`."""
         return f"{self.metadata.namespace}/{self.spec.ingress}"
-
-    def published_costs(self) -> dict[str, float]:
-        """The published cost by unit name, for the units that state one."""
-        return {unit.name: unit.published_cost for unit in self.spec.units if unit.published_cost is not None}
-
-    def measured_costs(self) -> dict[str, float]:
-        """The measured cost by unit name, for the units that were measured."""
-        return {unit.name: unit.measured.cost for unit in self.spec.units if unit.measured is not None}
 
     def to_policy(self) -> Application:
         """Converts it to the policy's value."""

@@ -30,6 +30,12 @@ def _port(value: object) -> int | str:
     raise ValueError("neither a port number nor a port name")
 
 
+def _section(value: object) -> dict[str, object]:
+    if isinstance(value, dict):
+        return value
+    raise ValueError("not a mapping")
+
+
 def _dns(text: str, longest: int, pattern: str = _LABEL) -> Any:  # noqa: ANN401 - pydantic's FieldInfo
     return Field(
         min_length=1,
@@ -72,6 +78,10 @@ QualifiedName = Annotated[
 ]
 MetricName = Annotated[str, Field(max_length=255, pattern=r"^[ -~]*$", json_schema_extra={"x-allowed": "at most 255 printable characters"})]
 ShortText = Annotated[str, Field(max_length=100, json_schema_extra={"x-allowed": "text of at most 100 characters"})]
+
+
+Section = Annotated[Any, PlainValidator(_section), WithJsonSchema({"type": "object"})]
+"""A mapping that the controller does not read. Who reads it gives it a type, in a model derived from this one."""
 
 
 class FileModel(BaseModel):

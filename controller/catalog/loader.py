@@ -20,6 +20,7 @@ MAX_FILES: Final = 500
 """Most files in a directory."""
 
 _T = TypeVar("_T")
+_File = TypeVar("_File", bound=ApplicationFile)
 
 _SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
@@ -40,10 +41,10 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Generic[_File]):
     """One application, and an outline of its document with the lines of what it claims for itself."""
 
-    model: ApplicationFile
+    model: _File
     document: Document
 
 
@@ -74,15 +75,6 @@ def load_directory(path: Path) -> Mapping[str, Application]:
         ConfigError: Lists every fault in all of them, or reports that there is no file.
     """
     return parse_applications(read_sources(path))
-
-
-def load_definitions(path: Path) -> Mapping[str, Definition]:
-    """Like `load_directory`, but returns the whole files, with the fields that no decision uses and the lines of definition.
-
-    Raises:
-        ConfigError: See `load_directory`.
-    """
-    return parse_sources(read_sources(path))
 
 
 def read_sources(path: Path) -> Iterator[Source]:
@@ -129,8 +121,12 @@ def read_source(path: Path) -> Source:
         return Source(str(path), problem=str(error))
 
 
-def parse_sources(sources: Iterable[Source]) -> dict[str, Definition]:
+def parse_definitions(sources: Iterable[Source], model: type[_File]) -> dict[str, Definition[_File]]:
     """Parses files and checks each of them and all of them together.
+
+    Args:
+        sources: The files.
+        model: `ApplicationFile`, or a model derived from it that has types for the sections.
 
     Returns:
         The applications by key, in order.
@@ -138,21 +134,21 @@ def parse_sources(sources: Iterable[Source]) -> dict[str, Definition]:
     Raises:
         ConfigError: Lists every fault in all of them.
     """
-    return _whole(_parsed(sources, lambda definition: definition))
+    return _whole(_parsed(sources, model, lambda definition: definition))
 
 
 def parse_applications(sources: Iterable[Source]) -> dict[str, Application]:
-    """Like `parse_sources`, but keeps only the policy's values: all definitions at once would take five times the memory.
+    """Like `parse_definitions`, but keeps only the policy's values: all definitions at once would take five times the memory.
 
     Raises:
-        ConfigError: See `parse_sources`.
+        ConfigError: See `parse_definitions`.
     """
-    return _whole(_parsed(sources, _to_policy))
+    return _whole(_parsed(sources, ApplicationFile, _to_policy))
 
 
 def parse_sound(sources: Iterable[Source]) -> Parsed[Application]:
     """Like `parse_applications`, but leaves out what has a fault. Of applications that claim the same, none is without one."""
-    return _parsed(sources, _to_policy)
+    return _parsed(sources, ApplicationFile, _to_policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +170,16 @@ def _whole(parsed: Parsed[_T]) -> dict[str, _T]:
     return parsed.sound
 
 
-def _to_policy(definition: Definition) -> Application:
+def _to_policy(definition: Definition[ApplicationFile]) -> Application:
     return definition.model.to_policy()
 
 
-def _parsed(sources: Iterable[Source], kept: Callable[[Definition], _T]) -> Parsed[_T]:
+def _parsed(sources: Iterable[Source], model: type[_File], kept: Callable[[Definition[_File]], _T]) -> Parsed[_T]:
     faults = ErrorText()
     claims = _Claims()
     found: dict[str, _T] = {}
     for source in sources:
-        definitions, lines = _parse(source)
+        definitions, lines = _parse(source, model)
         faults.add(lines)
         for definition in definitions:
             claims.take(definition)
@@ -192,16 +188,16 @@ def _parsed(sources: Iterable[Source], kept: Callable[[Definition], _T]) -> Pars
     return Parsed({key: one for key, one in found.items() if key not in claims.contested}, str(faults))
 
 
-def _parse(source: Source) -> tuple[list[Definition], list[str]]:
+def _parse(source: Source, kind: type[_File]) -> tuple[list[Definition[_File]], list[str]]:
     """The applications of one file that have no fault of their own, and every fault of the others on a line each."""
     try:
         documents = _documents(source)
     except ConfigError as error:
         return [], [str(error)]
-    definitions: list[Definition] = []
+    definitions: list[Definition[_File]] = []
     problems: list[Problem] = []
     for document in documents:
-        model, found = check(ApplicationFile, document)
+        model, found = check(kind, document)
         problems += found
         if model is None:
             problems += _spec_problems(document, found)
@@ -243,7 +239,7 @@ class _Claims:
         self.contested: set[str] = set()
         """The keys of all applications with such a claim, the first ones included."""
 
-    def take(self, definition: Definition) -> None:
+    def take(self, definition: Definition[_File]) -> None:
         """Adds an application, and records a clash for each claim of an earlier one."""
         document, namespace, key = definition.document, definition.model.metadata.namespace, definition.model.key
         for place, kind, name in _claims(definition.model):

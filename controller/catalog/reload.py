@@ -57,8 +57,8 @@ class CatalogWatcher:
     two reads agree on it, half a second apart. A file of several documents that ends between two of them is valid, and lacks applications.
 
     All or nothing: if one file of a directory is invalid, the whole new set is refused and the old one keeps running. Taking only the
-    valid files would drop the application of the invalid one, and nothing would control its Ingress. It could also apply half of a change
-    across files, such as an Ingress moved from one file to another.
+    valid files would drop the application of the invalid one, and nothing would control its routing. It could also apply half of a change
+    across files, such as an application moved from one file to another.
 
     Where no set runs yet, as after a restart, there is nothing to keep: the applications without a fault run, so that the fault of one
     leaves no other without a controller.

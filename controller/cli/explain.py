@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from controller.cli.common import Options, show
+from controller.cli.explanation import Explanation, explain
 from controller.cli.observe import Observation, observed
 from controller.cli.words import ICONS, Line, credentials_note, mode_word, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy import text
-from controller.service.explanation import Explanation, explain
 
 
 def show_explanation(options: Options, application: str | None, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ def show_history(options: Options, application: str | None, since_s: float | Non
 
     Args:
         options: The common options.
-        application: ``namespace/ingress`` or a name; None for all.
+        application: An application's key or name; None for all.
         since_s: How old a mode change may be, seconds; None: any age.
         as_json: Whether to write JSON.
 

@@ -21,37 +21,42 @@ from controller.errors import FailoverError
 _CONTROLLER: Final = "controller.cli.commands"
 _ANALYSIS: Final = "failover_analysis.cli.commands"
 _TESTBED: Final = "failover_testbed.cli.commands"
+_SETUP: Final = "failover_setup.cli.commands"
 _COMMANDS: Final = {
     "run": (f"{_CONTROLLER}.run", "run_command", "Run the controller."),
     "plan": (f"{_CONTROLLER}.plan", "plan_command", "Show what the controller would do now, and why."),
     "explain": (f"{_CONTROLLER}.explain", "explain_command", "Show what would make the controller act, when, and what holds it."),
-    "doctor": (f"{_CONTROLLER}.doctor", "doctor_command", "Check what the cluster lacks for safe mode changes, and how to fix it."),
+    "doctor": (f"{_SETUP}.doctor", "doctor_command", "Check what the cluster lacks for safe mode changes, and how to fix it."),
     "status": (f"{_CONTROLLER}.status", "status_command", "Show mode, weights, replicas and health."),
     "history": (f"{_CONTROLLER}.history", "history_command", "List the mode changes: when, why, by whom, how long, at what price."),
     "replay": (f"{_ANALYSIS}.replay", "replay_command", "Decide recorded moments again, optionally with another policy."),
-    "weights": (f"{_CONTROLLER}.config", "weights_command", "Print prices and weights of an application file."),
-    "init": (f"{_CONTROLLER}.init", "init_command", "Write an application file for an existing stack."),
-    "render": (f"{_CONTROLLER}.render", "render_command", "Render all manifests of a stack from its application file."),
-    "breaking-point": (f"{_CONTROLLER}.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
+    "weights": (f"{_SETUP}.config", "weights_command", "Print prices and weights of an application file."),
+    "init": (f"{_SETUP}.init", "init_command", "Write an application file for an existing stack."),
+    "render": (f"{_SETUP}.render", "render_command", "Render all manifests of a stack from its application file."),
+    "breaking-point": (f"{_SETUP}.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
     "pause": (f"{_CONTROLLER}.overrides", "pause_command", "Stop the controller from changing anything for a time."),
     "resume": (f"{_CONTROLLER}.overrides", "resume_command", "Remove a pause and a pin."),
     "pin": (f"{_CONTROLLER}.overrides", "pin_command", "Request a mode and keep it for a time."),
     "notify": (f"{_CONTROLLER}.notify", "notify_group", "Check that messages reach people."),
     "version": (f"{_CONTROLLER}.version", "version_command", "Print the version."),
-    "config": (f"{_CONTROLLER}.config", "config_group", "Check configuration."),
+    "config": (f"{_SETUP}.config", "config_group", "Check configuration."),
     "simulate": (f"{_ANALYSIS}.simulate", "simulate_command", "Simulate months of the controller's work in virtual time."),
     "demo": (f"{_TESTBED}.demo", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),
 }
 """By name: the module and the name of the click command, and its line in the list of commands."""
 
-# The controller never imports the packages that prove it. Only these commands name and import them, and only when they run.
-_EXTRAS: Final = {"failover_testbed": ("demo", "./proof[demo]"), "failover_analysis": ("analysis", "./proof")}
+# The controller never imports the packages that set it up or prove it. Only these commands name and import them, and only when they run.
+_EXTRAS: Final = {
+    "failover_setup": ("setup", "./setup"),
+    "failover_testbed": ("demo", "./proof[demo]"),
+    "failover_analysis": ("analysis", "./proof"),
+}
 """By package: the extra that installs it, and what a checkout of the repository installs instead."""
 
 
 @contextlib.contextmanager
 def _without_rich() -> Iterator[None]:
-    """Keeps structlog from importing rich, which the controller does not need: 6.5 MiB of a long process, and 0.2 s of CPU."""
+    """Keeps structlog from importing rich, which no command needs: 6.5 MiB of a long process, and 0.2 s of CPU."""
     if "rich" in sys.modules:
         yield
         return
@@ -64,17 +69,12 @@ def _without_rich() -> Iterator[None]:
 
 def _refuse(command: str, error: ModuleNotFoundError) -> NoReturn:
     """Ends a command that lacks an extra with one line: what is missing, the extra that installs it, and both ways to install it."""
-    package = _package(command)
+    package = _COMMANDS[command][0].partition(".")[0]
     if package not in _EXTRAS or (error.name or "").partition(".")[0] == "controller":
         raise error
     extra, checkout = _EXTRAS[package]
     install = f"pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install '{checkout}'"
     raise click.ClickException(f"`failoverctl {command}` needs {error.name}, which is not installed: {install}") from error
-
-
-def _package(command: str) -> str:
-    """The distribution's package that has a command."""
-    return _COMMANDS[command][0].partition(".")[0]
 
 
 def _no_room(error: OSError) -> click.ClickException:
@@ -106,8 +106,7 @@ class _Lazy(click.Group):
             resolved = super().resolve_command(ctx, args)
         except ModuleNotFoundError as error:
             _refuse(named, error)
-        if resolved[1] is not None and _package(named) not in _EXTRAS:
-            ctx.with_resource(_without_rich())  # until the command has ended
+        ctx.with_resource(_without_rich())  # until the command has ended
         return resolved
 
     def invoke(self, ctx: click.Context) -> object:

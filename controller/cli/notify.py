@@ -9,16 +9,17 @@ from controller.cli.common import Options, show
 from controller.cli.selection import select
 from controller.cli.words import ICONS, Line, terminal_width, wrapped
 from controller.clients.aws import AwsClients
-from controller.clients.kube import INGRESSES, KubeSession
+from controller.clients.kube import KubeSession
 from controller.clock import Clock, SystemClock
 from controller.errors import RemoteError
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import redact
 from controller.notifiers.runbooks import Context
+from controller.objects import text
 from controller.policy.model import Application
 from controller.ports import Message, MessageKind, Notifier, Severity
+from controller.routing.kinds import routing_port
 from controller.service.wiring import cloudwatch_sink, outer_sinks
-from controller.signals.objects import text
 
 _OPTIONAL: Final = ("slack", "webhook", "sns", "eventbridge", "cloudwatch")
 """The names of the sinks that settings turn on."""
@@ -68,10 +69,10 @@ def made(application: Application, now: float) -> Message:
 
 
 def _involved(session: KubeSession, application: Application) -> Involved:
-    """The Ingress that the Event is attached to."""
-    ingress = session.request("GET", INGRESSES.path(application.namespace, application.ingress))
-    uid, version = text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion")
-    return Involved(application.namespace, application.ingress, uid, version)
+    """The routing object that the Event is attached to."""
+    resource, name = routing_port(application).resource, application.route.name
+    obj = session.request("GET", resource.path(application.namespace, name))
+    return Involved(resource, application.namespace, name, text(obj, "metadata", "uid"), text(obj, "metadata", "resourceVersion"))
 
 
 def _sent(sink: Notifier, message: Message, clock: Clock) -> tuple[str, float]:

@@ -11,14 +11,15 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
-from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source
-from controller.policy.standby import Remedy, existence, remedy
+from controller.policy.standby import existence
 from controller.ports import StoredMemory
+from controller.routing.conclusion import conclude
+from controller.routing.kinds import routing_port
+from controller.routing.port import Remedy
 from controller.service.store import ConfigMapStore, status_in
 from controller.service.wiring import make_external
 from controller.signals.cluster import ClusterView
-from controller.signals.objects import items
 from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
 
@@ -33,7 +34,7 @@ class Observation:
         decision: What would be decided now.
         made: What would be applied now.
         coming: The plan once the guards that only wait have opened; None if nothing is held back.
-        remedy: Which standby rules the Ingress lacks, and which of them may be added now.
+        remedy: Which standby rules the application lacks, and which of them may be added now.
         published: The application's status as the running controller stored it; None if there is none.
     """
 
@@ -64,8 +65,8 @@ class ApplicationObserver:
     def observe(self, chosen: Sequence[Application]) -> dict[str, Observation]:
         """Observes these applications; they share one observation of the cluster.
 
-        The Ingress and the memory are read seconds apart. Where the controller changed the mode in between, the two contradict each other
-        as if somebody had changed it by hand: then all of it is observed once more.
+        The routing object and the memory are read seconds apart. Where the controller changed the mode in between, the two contradict
+        each other as if somebody had changed it by hand: then all of it is observed once more.
 
         Returns:
             The observations by key.
@@ -77,7 +78,7 @@ class ApplicationObserver:
         return self._observe(chosen)[0] if contradict else found
 
     def _observe(self, chosen: Sequence[Application]) -> tuple[dict[str, Observation], bool]:
-        """The observations, and whether the mode of an Ingress is another one than the controller remembers."""
+        """The observations, and whether the controller remembers another mode than some routing object shows."""
         settings, clock = self._settings, self._clock
         health = observe_once(self._session, self._view, clock, chosen, cluster_wide=settings.kubernetes.cluster_wide)
         self._external.verify(chosen)
@@ -85,7 +86,7 @@ class ApplicationObserver:
         self._external.poll_capacity(chosen)
         self._external.poll_offerings()
         self._external.poll_prices(chosen)
-        observer = ClusterObserver(self._view, self._external, lambda: health, clock, watch_budget_s=settings.freshness.watch_s)
+        observer = ClusterObserver(self._view, self._external, lambda: health, clock)
         observer.configure(self._applications)
         found, contradict = {}, False
         for application in chosen:
@@ -98,8 +99,8 @@ class ApplicationObserver:
 
     def _remedy(self, snapshot: Snapshot) -> Remedy:
         application = snapshot.application
-        ingress = self._view.ingress(application.namespace, application.ingress)
-        return remedy(application, snapshot.routing, items(ingress, "spec", "rules"), existence(snapshot)) if ingress else Remedy()
+        obj = self._view.routing_object(application.namespace, application.route.name)
+        return routing_port(application).remedy(application, snapshot.routing, obj, existence(snapshot)) if obj else Remedy()
 
 
 def observed(options: Options, wanted: str | None, clock: Clock) -> list[Observation]:
@@ -107,7 +108,7 @@ def observed(options: Options, wanted: str | None, clock: Clock) -> list[Observa
 
     Args:
         options: The common options.
-        wanted: ``namespace/ingress`` or a name; None for all.
+        wanted: An application's key or name; None for all.
         clock: The clock.
 
     Raises:

@@ -11,13 +11,18 @@ from typing import Any, Final
 import click
 
 from controller.cli.common import Options
+from controller.cli.published import absence, overdue, read_status, remedy
 from controller.cli.selection import only, select
-from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, Object
+from controller.clients.kube import MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import Conflict, RemoteError
 from controller.foreign import shown
 from controller.notifiers.redact import redact
-from controller.policy.annotations import (
+from controller.objects import mapping, text
+from controller.policy.forward_action import unused_action
+from controller.policy.guards import reason_text
+from controller.policy.model import Application
+from controller.routing.annotations import (
     OVERRIDES,
     PAUSE_REASON,
     PAUSED_BY,
@@ -27,14 +32,8 @@ from controller.policy.annotations import (
     PINNED_MODE,
     PINNED_UNTIL,
 )
-from controller.policy.guards import reason_text
-from controller.policy.model import Application
-from controller.policy.routing import unused_action
-from controller.service.configured import absence, remedy
+from controller.routing.kinds import routing_port
 from controller.service.override_words import pause_words
-from controller.service.status import overdue, read_status
-from controller.signals.ingress import observe_ingress
-from controller.signals.objects import mapping, text
 
 _MANAGER: Final = "failoverctl-cli"
 _TRIES: Final = 5
@@ -81,7 +80,7 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
 
 def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     """Why nothing comes of the pin as things are: who pins a mode counts on the mode change."""
-    routing = observe_ingress(written.application, written.ingress)
+    routing = routing_port(written.application).observe(written.application, written.ingress)
     if problem := unused_action(written.application.action, routing.instead):
         yield f"The pin does nothing yet: {problem}."
     elif not routing.action:
@@ -109,7 +108,7 @@ def resume(options: Options, application: str | None) -> None:
     """
     selection = select(options, application)
     chosen, session = only(selection.chosen), selection.session
-    removed = _remove(session, INGRESSES.path(chosen.namespace, chosen.ingress), _TRIES)
+    removed = _remove(session, routing_port(chosen).resource.path(chosen.namespace, chosen.route.name), _TRIES)
     for words in removed or ["there is no pause and no pin"]:
         click.echo(f"{chosen.key}: {words}")
 
@@ -186,7 +185,7 @@ def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, st
     selection = select(options, wanted)
     chosen, session = only(selection.chosen), selection.session
     author = by or _author(session)
-    path = INGRESSES.path(chosen.namespace, chosen.ingress)
+    path = routing_port(chosen).resource.path(chosen.namespace, chosen.route.name)
     before = _before(session, path)
     after = _patch(session, path, {**annotations, author_key: author})
     return _Written(chosen, after, before, author, session, selection.settings.kubernetes.state_namespace)

@@ -36,6 +36,7 @@ from controller.policy.hold import next_waiting
 from controller.policy.model import Mode, Plan
 from controller.policy.plan import body, requests, summary
 from controller.policy.planned_sentence import planned_sentence
+from controller.routing.kinds import routing_port
 from controller.service.application_status import planned_document, price_document
 from controller.service.explanation import next_step
 
@@ -68,9 +69,10 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     """
     snapshot, decision = seen.snapshot, seen.decision
     application = snapshot.application
+    kind = routing_port(application).resource.kind.lower()
     present, _ = observed_mode(snapshot, seen.memory)
     at = format_rfc3339(snapshot.now)
-    yield "title", f"Failover plan for ingress {application.key}"
+    yield "title", f"Failover plan for {kind} {application.key}"
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)

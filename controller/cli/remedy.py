@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from controller.cli.words import ICONS, Line
-from controller.clients.kube import INGRESSES
 from controller.policy.model import Application
-from controller.policy.standby import Remedy
+from controller.routing.kinds import routing_port
+from controller.routing.port import Remedy
 
 _END = "END"
 
@@ -53,7 +53,8 @@ def remedy_document(remedy: Remedy) -> dict[str, Any]:
 
 def command(application: Application, patch: Sequence[Mapping[str, Any]]) -> str:
     """A shell command that applies a JSON patch to the Ingress, with one operation per line and no quoting."""
-    call = f"kubectl -n {application.namespace} patch ingress {application.ingress} --type json --patch-file /dev/stdin <<'{_END}'"
+    kind, name = routing_port(application).resource.kind.lower(), application.route.name
+    call = f"kubectl -n {application.namespace} patch {kind} {name} --type json --patch-file /dev/stdin <<'{_END}'"
     return "\n".join([call, *(f"- {_flow(operation)}" for operation in patch), _END])
 
 
@@ -66,10 +67,11 @@ def manifest(application: Application, remedy: Remedy) -> str:
     comments = [f"# {line.removeprefix(ICONS['warn']).removeprefix(ICONS['unknown']).strip()}" for line in _waiting(remedy)]
     if not remedy.patch:
         return "\n".join([*comments, f"# {application.key} lacks no standby rule{' that can be added now' if comments else ''}", ""])
+    resource = routing_port(application).resource
     body = {
-        "apiVersion": INGRESSES.api_version,
-        "kind": INGRESSES.kind,
-        "metadata": {"name": application.ingress, "namespace": application.namespace},
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": application.route.name, "namespace": application.namespace},
         "spec": {"rules": list(remedy.rules)},
     }
     return "\n".join(["---", *comments, str(yaml.safe_dump(body, sort_keys=False))])

@@ -8,9 +8,9 @@ from typing import Final
 from controller.clients.kube import LEASES, PODS, KubeSession, Object
 from controller.clock import parse_rfc3339
 from controller.errors import NotFound, RemoteError
+from controller.objects import condition, entries, items, mapping, name_of, text
 from controller.service.election import holding
 from controller.service.leadership import LEASE_NAME, pod_of
-from controller.signals.objects import condition, entries, items, mapping, name_of, text
 from controller.signals.watch import list_objects
 
 _LABEL: Final = "app.kubernetes.io/name=failoverctl"

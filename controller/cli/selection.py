@@ -35,7 +35,7 @@ def select(options: Options, wanted: str | None) -> Selection:
 
     Args:
         options: The common options.
-        wanted: ``namespace/ingress`` or a name; None for all.
+        wanted: An application's key or name; None for all.
 
     Raises:
         ConfigError: A setting or a file is wrong, there is no such application, or no usable connection is configured.
@@ -52,7 +52,7 @@ def open_session(settings: Settings) -> KubeSession:
         ConfigError: There is no usable configuration.
     """
     kube = settings.kubernetes
-    return connect(kubeconfig=kube.kubeconfig, context=kube.context, connect_s=kube.connect_timeout_s, read_s=kube.read_timeout_s)
+    return connect(kubeconfig=kube.kubeconfig, context=kube.context)
 
 
 def load_applications(settings: Settings) -> Mapping[str, Application]:
@@ -72,7 +72,7 @@ def choose(applications: Mapping[str, Application], wanted: str | None) -> list[
 
     Args:
         applications: All applications by key.
-        wanted: ``namespace/ingress`` or a name; None for all.
+        wanted: An application's key or name; None for all.
 
     Raises:
         ConfigError: There is no application of that name.

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import click
 
-from controller import foreign
+from controller import foreign, objects
 from controller.cli.common import Options, show
 from controller.cli.observe import ApplicationObserver, Observation
+from controller.cli.published import Published, difference, overdue, read_status, remedy
 from controller.cli.replicas import Replicas, read_replicas
 from controller.cli.screen import Changes, Screen
 from controller.cli.selection import Selection, select
@@ -35,6 +36,7 @@ from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
+from controller.objects import entries, items, mapping, number
 from controller.policy import text
 from controller.policy.availability import healthy_targets
 from controller.policy.cost import price_words
@@ -46,13 +48,9 @@ from controller.policy.planned_sentence import planned_sentence
 from controller.policy.shares import asked_shares, shown_shares
 from controller.service.application_status import planned_document, price_document
 from controller.service.configured import KEY as CONFIGURED
-from controller.service.configured import difference, remedy
 from controller.service.explanation import next_step
 from controller.service.override_words import pause_words, pin_words
-from controller.service.status import Published, overdue, read_status
 from controller.service.unit_state import unit_state
-from controller.signals import objects
-from controller.signals.objects import entries, items, mapping, number
 
 _REFRESH_S: Final = 2.0
 _DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")

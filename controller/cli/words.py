@@ -10,14 +10,12 @@ from typing import Any, Final
 
 from controller.clock import format_rfc3339
 from controller.policy import text
-from controller.policy.annotations import MARKER
 from controller.policy.hold import Waiting
 from controller.policy.model import (
     Action,
     ActionKind,
     Decision,
     GuardResult,
-    HoldStrategy,
     Mode,
     Snapshot,
     UnitEvidence,
@@ -26,7 +24,8 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.plan import body
-from controller.policy.routing import parse_action
+from controller.routing.annotations import MARKER
+from controller.routing.kinds import port_of_action
 from controller.service.unit_state import unit_state
 
 Line = tuple[str, str]
@@ -139,32 +138,16 @@ def guard_lines(results: tuple[GuardResult, ...], width: int) -> Iterator[Line]:
 
 
 def waits_text(waiting: Waiting) -> str:
-    """The waits before the next mode change, and what past shortages have taught."""
-    waits = f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)}"
-    words = f"{waiting.strategy}: {waits} ({text.listing(waiting.units)})"
-    if waiting.why:
-        return f"{words}; {waiting.why}"
-    if waiting.strategy is HoldStrategy.LEARNED:
-        words += f"; by the rule {waiting.rule}"
-        over, gone = waiting.over_by_patience or 0.0, waiting.gone_by_hold or 0.0
-        words += f"; {over:.0%} of {waiting.outages} shortages were over by that patience, "
-        words += f"{gone:.0%} of {waiting.uptimes} stretches between them by that hold"
-    return words
+    """The waits before the next mode change."""
+    return f"patience {text.duration(waiting.patience_s)}, hold {text.duration(waiting.hold_s)} ({text.listing(waiting.units)})"
 
 
 def waits_document(waiting: Waiting) -> dict[str, Any]:
     """The same as a JSON document."""
     return {
         "units": list(waiting.units),
-        "strategy": waiting.strategy,
-        "rule": waiting.rule,
-        "whyNotLearned": waiting.why or None,
         "patienceSeconds": waiting.patience_s,
         "holdSeconds": waiting.hold_s,
-        "shortagesSeen": waiting.outages,
-        "stretchesBetweenSeen": waiting.uptimes,
-        "shortagesOverByPatience": waiting.over_by_patience,
-        "stretchesOverByHold": waiting.gone_by_hold,
     }
 
 
@@ -183,7 +166,7 @@ def action_lines(action: Action) -> Iterator[Line]:
     sign, later = ("-", f"   deferred: {action.deferred}") if action.deferred else ("~", "")
     match action.kind:
         case ActionKind.ROUTE:
-            yield "change", f"  {sign} Ingress {where}   routing action{later}"
+            yield "change", f"  {sign} {action.object_kind} {where}   routing action{later}"
             yield from _route_diff(action)
         case ActionKind.SET_TARGET:
             yield "change", f"  {sign} ScaledObject {where}   targetMetricValue {action.before or '(none)'} → {action.after}{later}"
@@ -192,8 +175,9 @@ def action_lines(action: Action) -> Iterator[Line]:
 
 
 def _route_diff(action: Action) -> Iterator[Line]:
-    before, sticky_before, problem = parse_action(action.before) if action.before else ((), 0, "")
-    after, sticky_after, _ = parse_action(action.after)
+    read = port_of_action(action).read
+    before, sticky_before, problem = read(action.before) if action.before else ((), 0, "")
+    after, sticky_after, _ = read(action.after)
     old = {(t.service, t.port): t.weight for t in before}
     new = {(t.service, t.port): t.weight for t in after}
     if problem:

@@ -1,4 +1,4 @@
-"""Kubernetes Events on the Ingress: what ``kubectl describe ingress`` shows."""
+"""Kubernetes Events on the routing object: the end of what ``kubectl describe`` shows of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from controller.clients.calls import on_behalf_of
-from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, KubeSession
+from controller.clients.kube import EVENTS, MERGE_PATCH, KubeSession, Resource
 from controller.clock import Clock, format_rfc3339
 from controller.errors import Conflict, Forbidden, NotFound
 from controller.notifiers.render import cut_bytes, sentence, view
@@ -31,15 +31,13 @@ _TERMINATING: Final = "NamespaceTerminating"  # the API server's cause of a refu
 
 
 class Involved(NamedTuple):
-    """The Ingress that an event is about."""
+    """The routing object that an event is about. Its uid is "" where it does not exist."""
 
+    resource: Resource
     namespace: str
     name: str
-    uid: str
+    uid: str = ""
     resource_version: str = ""
-
-
-Lookup = Callable[[str], Involved | tuple[str, str, str] | None]
 
 
 @dataclass(slots=True)
@@ -55,14 +53,16 @@ class EventNotifier:
     """Posts an Event for each message about an application; an Event that recurs within 10 minutes is counted up instead.
 
     Args:
-        session: The API server; needs ``create`` and ``patch`` on ``events`` in the Ingress's namespace.
+        session: The API server; needs ``create`` and ``patch`` on ``events`` in its namespace.
         clock: For the 10 minutes.
-        lookup: Finds the Ingress by the application's key. If it returns None, the event names the Ingress without a uid.
+        lookup: Finds the routing object by the application's key.
         component: Field manager, ``source.component`` and ``reportingComponent``.
         instance: Which replica, e.g. the pod's name; "" stands for the component.
     """
 
-    def __init__(self, session: KubeSession, clock: Clock, lookup: Lookup, *, component: str = COMPONENT, instance: str = "") -> None:
+    def __init__(
+        self, session: KubeSession, clock: Clock, lookup: Callable[[str], Involved], *, component: str = COMPONENT, instance: str = ""
+    ) -> None:
         self._session = session
         self._clock = clock
         self._lookup = lookup
@@ -72,7 +72,7 @@ class EventNotifier:
         self._posted: OrderedDict[str, _Posted] = OrderedDict()  # by a digest of what equal events have in common
 
     takes_digests = False
-    """Each Ingress shows what happened to it."""
+    """Each routing object shows what happened to it."""
 
     @property
     def name(self) -> str:
@@ -87,25 +87,15 @@ class EventNotifier:
         Raises:
             RemoteError: See `controller.errors`.
         """
-        involved = self._involved(message.application)
-        if involved is None:
+        if not message.application:
             return
+        involved = self._lookup(message.application)
         reason = _camel_case(message.reason) or _camel_case(message.kind.value.title())
         text = cut_bytes(sentence(view(message)), MAX_MESSAGE)
         same = hashlib.sha256("\0".join((involved.namespace, involved.name, involved.uid, reason, text)).encode()).hexdigest()
         with on_behalf_of(message.application):
             if not self._counted_up(same, involved.namespace, message.at):
                 self._create(same, involved, reason, text, message)
-
-    def _involved(self, application: str) -> Involved | None:
-        if not application:
-            return None
-        found = self._lookup(application)
-        if found is not None:
-            return Involved(*found)
-        # An Ingress that does not exist is itself worth an event: `kubectl get events` shows it.
-        namespace, _, name = application.partition("/")
-        return Involved(namespace, name, "") if namespace and name else None
 
     def _counted_up(self, same: str, namespace: str, at: float) -> bool:
         with self._lock:
@@ -140,8 +130,8 @@ class EventNotifier:
         digest = hashlib.sha256("\0".join((same, repr(message.at), self._instance)).encode()).hexdigest()[:_DIGEST]
         at = format_rfc3339(message.at)
         regarding = {
-            "apiVersion": INGRESSES.api_version,
-            "kind": INGRESSES.kind,
+            "apiVersion": involved.resource.api_version,
+            "kind": involved.resource.kind,
             "namespace": involved.namespace,
             "name": involved.name,
             "uid": involved.uid,

@@ -33,7 +33,7 @@ class SlackNotifier:
 
     takes_digests = True
 
-    def __init__(self, webhook_url: str | SecretStr | Callable[[], str], timeout_s: float = 5.0, *, redactor: Redactor = DEFAULT) -> None:
+    def __init__(self, webhook_url: str | SecretStr | Callable[[], str], timeout_s: float = 3.0, *, redactor: Redactor = DEFAULT) -> None:
         self._read_url = url_reader(webhook_url)
         self._timeout_s = timeout_s
         self._redactor = redactor

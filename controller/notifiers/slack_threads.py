@@ -84,7 +84,7 @@ class SlackThreads:
     takes_digests = True
 
     def __init__(
-        self, token: Callable[[], str], channel: str, timeout_s: float = 5.0, *, api: str = API, redactor: Redactor = DEFAULT
+        self, token: Callable[[], str], channel: str, timeout_s: float = 3.0, *, api: str = API, redactor: Redactor = DEFAULT
     ) -> None:
         self._token, self._channel, self._timeout_s, self._api, self._redactor = token, channel, timeout_s, api, redactor
         self._heads: OrderedDict[str, _Head] = OrderedDict()

@@ -38,7 +38,7 @@ class WebhookNotifier:
     def __init__(
         self,
         url: str | SecretStr | Callable[[], str],
-        timeout_s: float = 5.0,
+        timeout_s: float = 3.0,
         *,
         key: Callable[[], str] | None = None,
         redactor: Redactor = DEFAULT,

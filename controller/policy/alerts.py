@@ -10,6 +10,7 @@ from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
 from controller.policy.contested import contested
 from controller.policy.demand import fixed
+from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_WINDOW_S
 from controller.policy.left_floors import left
 from controller.policy.metric_times import fresh_s
 from controller.policy.missing_metrics import held_replicas, held_until
@@ -193,14 +194,14 @@ def _waiting_unexplained(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence
         return  # whatever Karpenter says, it is not heard
     for name, judged in evidence.items():
         pool = snapshot.units[name].pool
-        if judged.demand_since is None or now - judged.demand_since < policy.hard_demand_s or judged.shortage is not Shortage.NONE:
+        if judged.demand_since is None or now - judged.demand_since < HARD_DEMAND_S or judged.shortage is not Shortage.NONE:
             continue
         if judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - item.launched < policy.quiet_s for item in pool.launches):
             continue
         if lost_launches(snapshot.units[name], now) or unusable_launches(snapshot.application.unit(name), snapshot.units[name], now):
             continue  # Karpenter launches, and another alert says what is wrong with it
         waited = text.duration(now - judged.demand_since)
-        if pool.blocked_at is not None and now - pool.blocked_at <= policy.ice_window_s:
+        if pool.blocked_at is not None and now - pool.blocked_at <= ICE_WINDOW_S:
             yield Alert(
                 f"config/{name}",
                 "warning",
@@ -215,11 +216,11 @@ def _why_nothing(snapshot: Snapshot, name: str) -> str:
 
     It says of each pod that it has no place for, whatever the reason: a taint, a volume's zone, an affinity.
     """
-    observed, policy = snapshot.units[name], snapshot.application.policy
+    observed = snapshot.units[name]
     pool = observed.pool
     if pool.problem:
         return f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}"
-    said = [pod for pod in observed.pending if pod.unplaced_at is not None and snapshot.now - pod.unplaced_at <= policy.ice_window_s]
+    said = [pod for pod in observed.pending if pod.unplaced_at is not None and snapshot.now - pod.unplaced_at <= ICE_WINDOW_S]
     if said:
         why = "its event FailedScheduling says why (kubectl describe pod)"
         return f"Karpenter has no place for {said[0].name}, and EC2 refused none: {why}"

@@ -13,6 +13,10 @@ HEALTH_FRESH_S: Final = 180.0
 """How long a count of healthy targets stays valid, seconds: three of the verifier's audits. Longer where the budget of calls makes those
 rarer: otherwise the weights would change with the age of the counts."""
 
+# Share of a Service's ready endpoints that the load balancer must report healthy before a change counts as verified, and before a
+# fallback to the Service. Half leaves room for pods that wait for their first health check.
+HEALTHY_SHARE: Final = 0.5
+
 SLACK: Final = 0.75
 """Share of its part of the demand that a unit must be able to carry to keep its weight. A third more than their throughput makes replicas
 slow for a while and breaks nothing; weights that moved for less would follow every sample of the demand."""
@@ -113,6 +117,9 @@ def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str
     found = {}
     for unit in snapshot.application.units:
         if unit.backend.service in out - healthy.keys():
+            found[unit.name] = 0
+            continue
+        if snapshot.units[unit.name].service_exists is False:
             found[unit.name] = 0
             continue
         counts = [count for count in (snapshot.units[unit.name].ready, healthy.get(unit.backend.service)) if count is not None]

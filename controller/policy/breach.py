@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
+from controller.policy.karpenter_times import ICE_WINDOW_S
 from controller.policy.metric_times import recent_s
 from controller.policy.model import Sample, Snapshot
+
+# Share of 5xx answers above which a proven shortage leads to a failover although the others could serve the demand.
+ERROR_RATIO_LIMIT: Final = 0.01
 
 
 def breach(snapshot: Snapshot, names: Sequence[str]) -> str:
     """Which limit is passed: of a unit's latency or of the application's errors; arguments as those of `latency_breach`."""
     found = latency_breach(snapshot, names)
-    policy, errors = snapshot.application.policy, snapshot.error_ratio
-    if found or errors is None or not _recent(snapshot, errors) or not policy.error_ratio_limit < errors.value <= 1:
+    errors = snapshot.error_ratio
+    if found or errors is None or not _recent(snapshot, errors) or not ERROR_RATIO_LIMIT < errors.value <= 1:
         return found
-    return f"{errors.value * 100:.1f} % errors over {policy.error_ratio_limit * 100:.1f} %"
+    return f"{errors.value * 100:.1f} % errors over {ERROR_RATIO_LIMIT * 100:.1f} %"
 
 
 def latency_breach(snapshot: Snapshot, names: Sequence[str]) -> str:
@@ -36,5 +41,5 @@ def latency_breach(snapshot: Snapshot, names: Sequence[str]) -> str:
 
 
 def _recent(snapshot: Snapshot, sample: Sample) -> bool:
-    window, now = max(snapshot.application.policy.ice_window_s, recent_s(snapshot.application.metric_period_s)), snapshot.now
+    window, now = max(ICE_WINDOW_S, recent_s(snapshot.application.metric_period_s)), snapshot.now
     return now - window <= sample.at <= now + window  # CloudWatch's clock and ours differ

@@ -29,7 +29,6 @@ class Case:
         receiving: The routing action that the change leads to.
         sticks_s: The target-group stickiness of that action, seconds.
         hold_s: The hold before a fallback, seconds.
-        patience_s: How long a proven shortage is observed before a failover, seconds.
         details: Of the trigger: what fills the placeholders of its sentence.
         saves: Whether the change is one towards cost mode that nothing urges: a fallback, a pin.
     """
@@ -47,7 +46,6 @@ class Case:
     receiving: tuple[Target, ...] = ()
     sticks_s: int = 0
     hold_s: float = 0.0
-    patience_s: float = 0.0
     details: Mapping[str, str] = field(default_factory=dict)
     saves: bool = False
 

@@ -1,7 +1,7 @@
 """What follows from one memory and one snapshot: the decision, its plan and the memory to keep.
 
-`decide` and `plan` are composed here and nowhere else: the service, the commands `plan` and `status`, the simulation, replay and research
-all call `conclude`.
+`decide` and `plan` are composed here and nowhere else. All but the policy call `controller.routing.conclusion.conclude`, which makes the
+plan's routing action an exact request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Conclusion:
         before: The memory that it was made with.
         snapshot: What it was made from.
         decision: What is decided.
-        plan: The actions that bring it about, with the exact requests.
+        plan: The actions that bring it about.
         memory: The memory to keep as long as the plan's routing action has not been written.
     """
 
@@ -43,7 +43,8 @@ class Conclusion:
         Args:
             at: When it was written, seconds since the Unix epoch.
         """
-        memory, mode = applied(self.memory, self.decision, at), self.decision.mode
+        action, mode = self.plan.routing, self.decision.mode
+        memory = applied(self.memory, self.decision, at, "" if action is None else action.after)
         if not self.decision.verb.changes_mode or mode is None:
             return memory
         prices = hourly(self.snapshot, Figures.of(self.snapshot, self.decision.evidence))
@@ -53,7 +54,7 @@ class Conclusion:
         """The memory to keep once some of the plan's actions have been written; arguments as those of `routed`."""
         done = tuple(actions)
         memory = self.routed(at) if any(action.kind is ActionKind.ROUTE for action in done) else self.memory
-        memory = contested.written(memory, done, self.snapshot.application.policy, at)
+        memory = contested.written(memory, done, at)
         return floors_raised(left_floors.written(memory, self.snapshot, done), self.snapshot, self.plan, done)
 
 
@@ -70,10 +71,9 @@ def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = ()
     kept = memory if kept == memory else kept  # so that all who hold an application's memory hold one object
     if further := tuple(alerts):
         decision = replace(decision, alerts=(*decision.alerts, *further))
-    policy, now = snapshot.application.policy, snapshot.now
-    made = plan(decision, snapshot)
+    now, made = snapshot.now, plan(decision, snapshot)
     if kept.scaler_writes:
-        made = contested.deferred(made, kept, policy, now)
-        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, policy, now)))
+        made = contested.deferred(made, kept, now)
+        decision = replace(decision, next_check_s=soonest(decision.next_check_s, *contested.again_s(made, kept, now)))
         made = replace(made, decision=decision)
     return Conclusion(memory, snapshot, decision, made, kept)

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.policy.hold import FLAP_WINDOW_S, reassert_pause_s
+from controller.policy.model import Action, ActionKind, Alert, Memory, Plan, ScalerWrite, Snapshot
 from controller.policy.plan import scaler_change
 
 _FLOOR: Final = "floor"
@@ -20,42 +21,40 @@ _TARGET: Final = "target"
 _FIGHTING: Final = 3  # writes that were put back, after which people are notified
 
 
-def deferred(plan: Plan, memory: Memory, policy: PolicySettings, now: float) -> Plan:
+def deferred(plan: Plan, memory: Memory, now: float) -> Plan:
     """The plan without the writes that are not due again yet: these say so.
 
     Args:
         plan: What would be written.
         memory: What was written before.
-        policy: For the pauses, the same as those of the routing action.
         now: Seconds since the Unix epoch.
     """
-    return replace(plan, actions=tuple(_deferred(action, memory, policy, now) for action in plan.actions))
+    return replace(plan, actions=tuple(_deferred(action, memory, now) for action in plan.actions))
 
 
-def again_s(plan: Plan, memory: Memory, policy: PolicySettings, now: float) -> Iterator[float]:
+def again_s(plan: Plan, memory: Memory, now: float) -> Iterator[float]:
     """Seconds until each write of the plan that waits here is due; arguments as those of `deferred`."""
     for action in plan.actions:
-        left = _left(action, memory, policy, now) if action.deferred else 0.0  # what is written just now is not put back yet
+        left = _left(action, memory, now) if action.deferred else 0.0  # what is written just now is not put back yet
         if left > 0:
             yield left
 
 
-def written(memory: Memory, actions: Iterable[Action], policy: PolicySettings, now: float) -> Memory:
+def written(memory: Memory, actions: Iterable[Action], now: float) -> Memory:
     """Notes writes of floors and targets that the API server has accepted.
 
     Args:
         memory: What was written before.
         actions: What was written; a routing action is none of these.
-        policy: For how long a repetition counts.
         now: Seconds since the Unix epoch.
     """
     scaling = [action for action in actions if action.kind is not ActionKind.ROUTE]
     if not scaling:
         return memory
-    writes = {field: write for field, write in memory.scaler_writes.items() if now - write.at < policy.flap_window_s}
+    writes = {field: write for field, write in memory.scaler_writes.items() if now - write.at < FLAP_WINDOW_S}
     for action in scaling:
         known = _put_back(action, memory)
-        repeats = known.repeats + 1 if known is not None and now - known.at < policy.flap_window_s else 0
+        repeats = known.repeats + 1 if known is not None and now - known.at < FLAP_WINDOW_S else 0
         writes[_field(action)] = ScalerWrite(now, action.before, action.after, repeats)
     return replace(memory, scaler_writes=writes)
 
@@ -68,7 +67,7 @@ def contested(memory: Memory, snapshot: Snapshot) -> Iterator[Alert]:
         snapshot: What is observed.
     """
     for field, write in memory.scaler_writes.items():
-        if write.repeats >= _FIGHTING and snapshot.now - write.at < snapshot.application.policy.flap_window_s:
+        if write.repeats >= _FIGHTING and snapshot.now - write.at < FLAP_WINDOW_S:
             words = f"{_change(field, write, snapshot)} was written {write.repeats + 1} times, and each time another writer put it back"
             hint = "take the field out of what the GitOps tool manages (`failoverctl doctor` names it)"
             yield Alert(f"contested/{field}", "warning", f"{words}: {hint}")
@@ -91,17 +90,16 @@ def _change(field: str, write: ScalerWrite, snapshot: Snapshot) -> str:
     return scaler_change(name, "targetMetricValue" if kind == _TARGET else "minReplicaCount", write.before, write.after)
 
 
-def _deferred(action: Action, memory: Memory, policy: PolicySettings, now: float) -> Action:
-    left = 0.0 if action.deferred else _left(action, memory, policy, now)
+def _deferred(action: Action, memory: Memory, now: float) -> Action:
+    left = 0.0 if action.deferred else _left(action, memory, now)
     return replace(action, deferred=f"another writer put it back: written again in {text.duration(left)}") if left > 0 else action
 
 
-def _left(action: Action, memory: Memory, policy: PolicySettings, now: float) -> float:
+def _left(action: Action, memory: Memory, now: float) -> float:
     known = _put_back(action, memory)
     if known is None or now < known.at or _urgent(action, known):  # a clock that was set back must not make the pause longer
         return 0.0
-    pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(known.repeats, 16))
-    return max(0.0, known.at + pause - now)
+    return max(0.0, known.at + reassert_pause_s(known.repeats) - now)
 
 
 def _put_back(action: Action, memory: Memory) -> ScalerWrite | None:

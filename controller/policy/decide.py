@@ -16,17 +16,18 @@ from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
-from controller.policy.hold import hold_s, patience_s
-from controller.policy.memory import adopt, fingerprint, observe, of_units
+from controller.policy.forward_action import mode_of, unused_action
+from controller.policy.hold import break_even_s
+from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
+from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, PlannedFleet, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
 from controller.policy.planned import planned
 from controller.policy.planned_weights import planned_weights
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
-from controller.policy.routing import mode_of, unused_action
 from controller.policy.steady import checked_within, held_back, made, steady
-from controller.policy.targets import capacity_targets, cost_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -143,7 +144,7 @@ def _standing(routing: RoutingObservation, memory: Memory | None) -> Mode | None
     """
     if memory is None or not memory.sent or memory.ingress != routing.uid:
         return None
-    alone = routing.marked_by and not routing.foreign and fingerprint(routing.action) == memory.sent
+    alone = routing.marked_by and not routing.foreign and sent_as(routing.targets, routing.stickiness_s) == memory.sent
     return memory.mode if not routing.marker or (alone and routing.marker in set(Mode)) else None
 
 
@@ -162,8 +163,7 @@ def _decide_in_mode(mode: Mode, case: Case) -> Decision:
     answers = guards.ask(found.guards, asked)
     if answers.held is not None:
         return checked_within(held_back(steady(mode, case), verb, answers, case), rollback_s)
-    changed = made(target, verb, found.reason, found.details, case, asked.receiving, answers)
-    return replace(changed, flap_window_s=case.snapshot.application.policy.flap_window_s)
+    return made(target, verb, found.reason, found.details, case, asked.receiving, answers)
 
 
 def _asked(target: Mode, found: Triggered, case: Case) -> Case:
@@ -176,15 +176,15 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
     else:
         followed = case.planned is not None and case.planned.followed  # then cost mode would leave any other weights again
         receiving = cost_targets(application, (figures.cost if followed else {}) or weights)
+        receiving = receiving if found.trigger is Trigger.RETURN else existing(receiving, case.snapshot)  # a return can wait for a Service
     return replace(
         case,
         subject=found.subject,
         details=found.details,
         receiving=receiving,
         sticks_s=stickiness(application, target),
-        saves=target is Mode.COST and found.trigger is not Trigger.UNVERIFIED,
-        hold_s=hold_s(application, weights, found.subject, case.memory) if guards.hold in found.guards else 0.0,
-        patience_s=patience_s(application, weights, found.subject, case.memory) if guards.patience in found.guards else 0.0,
+        saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
+        hold_s=break_even_s(application, weights, found.subject, case.memory.hold_level) if guards.hold in found.guards else 0.0,
     )
 
 
@@ -199,13 +199,12 @@ def _degraded(snapshot: Snapshot) -> tuple[str, ...]:
 
 def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[float]:
     """Times at which evidence changes by age alone."""
-    policy, now = snapshot.application.policy, snapshot.now
-    waits = []
+    now, waits = snapshot.now, []
     for observed in snapshot.units.values():
         for refusal in observed.pool.failures:
             create_error = refusal.source == "create-error"
-            waits.append((refusal.at + policy.create_error_s if create_error else refusal.seen + policy.replacement_hold_s) - now)
+            waits.append((refusal.at + CREATE_ERROR_S if create_error else refusal.seen + REPLACEMENT_HOLD_S) - now)
     waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
-    waits += [judged.demand_since + policy.hard_demand_s - now for judged in evidence.values() if judged.demand_since is not None]
+    waits += [judged.demand_since + HARD_DEMAND_S - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]
     return waits

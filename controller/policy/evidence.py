@@ -13,6 +13,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.demand import ceiling
+from controller.policy.karpenter_times import ICE_WINDOW_S
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Cause,
@@ -62,7 +63,7 @@ def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dic
 def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: int) -> UnitEvidence:
     now, observed = snapshot.now, snapshot.units[unit.name]
     remembered = memory.units.get(unit.name)
-    found = _examined(unit, observed, waiting, snapshot)
+    found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot)
     proof, refusals, at_limit = found.proof, found.refusals, bool(observed.pool.at_limit)
     shortage = Shortage.NONE
     if waiting and proof is not None:
@@ -104,6 +105,11 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         beyond_max=needed - needs,
         facts=_facts(unit, observed, found, waiting, snapshot),
     )
+
+
+def _silent(observed: UnitObservation, waiting: tuple[PendingPod, ...]) -> bool:
+    """Whether there is nothing to judge: nobody waits, and nothing was refused through any NodePool."""
+    return not waiting and not any(pool.failures or pool.elsewhere for pool in (observed.pool, *observed.alternatives))
 
 
 def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], snapshot: Snapshot) -> Finding:
@@ -149,7 +155,7 @@ class _Without:
         return "no instance type that suits the pods" if says and not self._tried(pool) else ""
 
     def _lately(self, at: float | None) -> bool:
-        return at is not None and self.snapshot.now - at <= self.snapshot.application.policy.ice_window_s
+        return at is not None and self.snapshot.now - at <= ICE_WINDOW_S
 
     def _tried(self, pool: PoolObservation) -> bool:
         """Whether something that the unit's pods could run on was refused or launched through the NodePool: the same for each pod."""
@@ -223,8 +229,7 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
         return (Return.LAUNCHED, None) if later else (Return.NONE, None)
     if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_refusal:
         return remembered.returned, remembered.returned_at
-    joined = [_joined(launch, initialized=snapshot.application.policy.require_initialized) for launch in later]
-    proven = [at for at in joined if at is not None]
+    proven = [launch.registered for launch in later if launch.registered is not None]
     if proven:
         return Return.REGISTERED, min(proven)
     if (
@@ -252,14 +257,10 @@ def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]
     ]
 
 
-def _joined(launch: Launch, *, initialized: bool) -> float | None:
-    return launch.initialized if initialized else launch.registered
-
-
 def _with_full_subnets(evidence: UnitEvidence, snapshot: Snapshot) -> UnitEvidence:
     """The evidence where subnets are full: a unit whose pool is blocked too cannot grow either, so it takes no traffic of others."""
     blocked_at = snapshot.units[evidence.unit].pool.blocked_at
-    blocked = blocked_at is not None and snapshot.now - blocked_at <= snapshot.application.policy.ice_window_s
+    blocked = blocked_at is not None and snapshot.now - blocked_at <= ICE_WINDOW_S
     return replace(evidence, can_serve=False) if blocked else evidence
 
 

@@ -219,9 +219,10 @@ def _fell_short(outcomes: Sequence[Outcome], point: float) -> tuple[float, float
 
     None while too few can be judged.
     """
-    if len(outcomes) < LEAST_OUTCOMES:
+    judged = [one for one in outcomes if one.forecast > 0]  # none else is noted, but anyone may have edited what is stored
+    if len(judged) < LEAST_OUTCOMES:
         return None
-    near = sorted(outcomes, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
+    near = sorted(judged, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
     share = _quantile([min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near])
     return share, _quantile([one.demand for one in near])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy.conclusion import conclude
+from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Cause,
     Decision,
@@ -91,14 +92,14 @@ def refused_everywhere(memory: Memory, snapshot: Snapshot, unit: str) -> Forecas
         snapshot: What is observed.
         unit: The unit.
     """
-    since = snapshot.now - snapshot.application.policy.replacement_hold_s
+    since = snapshot.now - REPLACEMENT_HOLD_S
     return _forecast(memory, lambda passed: _refused(later(snapshot, passed), unit, since))
 
 
 def _refused(snapshot: Snapshot, unit: str, since: float) -> Snapshot:
     """The snapshot with a unit whose pods have waited since then, or longer, and for which everything was refused just now."""
     observed = snapshot.units[unit]
-    pool, seen = observed.pool, snapshot.now - snapshot.application.policy.replacement_hold_s  # past the wait for a replacement's mark
+    pool, seen = observed.pool, snapshot.now - REPLACEMENT_HOLD_S  # past the wait for a replacement's mark
     refusal = Refusal(
         claim=_HYPOTHETICAL,
         pool=pool.name,

@@ -15,17 +15,22 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.absorption import Absorption
-from controller.policy.availability import known_targets
+from controller.policy.availability import HEALTHY_SHARE, known_targets
 from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
+from controller.policy.emptiness import empty, endpoints
+from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import HOUR_S, changes_within_an_hour
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
-from controller.policy.routing import MAX_TARGET_GROUPS, action_problem
 from controller.policy.weights import carries, follows_ready
 
 Guard = Callable[[Case], GuardResult]
+
+# Shortest stay in cost mode, seconds. Short, because a failover protects users.
+DWELL_COST_S: Final = 60.0
 
 _SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 
@@ -117,12 +122,12 @@ def cause(case: Case) -> GuardResult:
     policy, now = case.snapshot.application.policy, case.snapshot.now
     for name in case.subject:
         judged = case.evidence[name]
-        old = judged.demand_since is not None and now - judged.demand_since >= policy.hard_demand_s
+        old = judged.demand_since is not None and now - judged.demand_since >= HARD_DEMAND_S
         if judged.cause in policy.trip_causes or (judged.cause is Cause.CONFIG and old):
             return _pass("cause", str(judged.cause))
     judged = case.evidence[case.subject[0]]
     ages = judged.cause is Cause.CONFIG and judged.demand_since is not None
-    old_at = (judged.demand_since or 0.0) + policy.hard_demand_s if ages else None
+    old_at = (judged.demand_since or 0.0) + HARD_DEMAND_S if ages else None
     return _hold("cause", Reason.CAUSE_NOT_ALLOWED, case, opens_at=old_at, cause=str(judged.cause), codes=text.listing(judged.codes))
 
 
@@ -168,7 +173,7 @@ def patience(case: Case) -> GuardResult:
     """How long a proven shortage is observed before it is acted on."""
     remembered = [case.memory.units[name] for name in case.subject if name in case.memory.units]
     proven_at = min((unit.proven_at for unit in remembered if unit.proven_at is not None), default=case.snapshot.now)
-    until = proven_at + case.patience_s
+    until = proven_at + case.snapshot.application.policy.patience_s
     if (left := case.remaining(until)) > 0:
         return _hold("patience", Reason.PATIENCE, case, opens_at=until, remaining=text.duration(left))
     return _pass("patience", f"proven for {text.duration(case.snapshot.now - proven_at)}")
@@ -187,22 +192,13 @@ def standby(case: Case) -> GuardResult:
     for target in case.receiving:
         if target.weight == 0:
             continue
-        exists, ready = _endpoints(case, target.service)
+        exists, ready = endpoints(case.snapshot, target.service)
         if exists is False:
             return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=f"Service {target.service} (port {target.port}) does not exist")
         if not ready:
             problem = f"Service {target.service} has no ready endpoint" if ready == 0 else f"endpoints of {target.service} are not known"
             return _hold("standby", Reason.STANDBY_NOT_READY, case, problem=problem)
     return _pass("standby", "every receiving Service has ready endpoints")
-
-
-def _endpoints(case: Case, service: str) -> tuple[bool | None, int | None]:
-    """Whether a Service of the application exists, and how many ready endpoints it has; None where that is not known."""
-    observed, application = case.snapshot.routing, case.snapshot.application
-    if service == application.capacity.service:
-        return observed.capacity_exists, observed.capacity_ready
-    seen = case.snapshot.units[next(unit.name for unit in application.units if unit.backend.service == service)]
-    return seen.service_exists, seen.ready
 
 
 def legal(case: Case) -> GuardResult:
@@ -236,9 +232,11 @@ def _unsafe(case: Case) -> str:
         return f"no standby rule keeps {groups} registered with the load balancer"
     serving = [target.service for target in receiving]
     named, application = {target.service for target in case.receiving}, case.snapshot.application
-    ours = set(application.services)
+    ours, gone = set(application.services), empty(case.snapshot, case.memory.changed_at).keys()
     left = [
-        one.service for one in observed.targets if one.service in ours and one.service not in named and one.service not in observed.standby
+        one.service
+        for one in observed.targets
+        if one.service in ours - gone and one.service not in named and one.service not in observed.standby
     ]
     if left:
         return f"no standby rule keeps {text.listing(left)} registered afterwards: requests in flight would be cut"
@@ -269,8 +267,8 @@ def _unhealthy(case: Case, serving: Sequence[str]) -> str:
         return f"no target of {text.listing(unseen)} has been seen healthy at the load balancer yet{_not_asked(case.snapshot)}"
     # Users wait for a failover, and one healthy target is better than none. A fallback only saves money: it waits for most of them.
     for service in serving if case.saves else ():
-        _, ready = _endpoints(case, service)
-        needed = math.ceil(case.snapshot.application.policy.healthy_share * (ready or 0))
+        _, ready = endpoints(case.snapshot, service)
+        needed = math.ceil(HEALTHY_SHARE * (ready or 0))
         if healthy.get(service, needed) < needed:
             return f"{healthy[service]} target(s) of {service} are healthy at the load balancer, {needed} are needed"
     return ""
@@ -315,7 +313,7 @@ def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
 def dwell(case: Case) -> GuardResult:
     """The present mode must have lasted its minimum time."""
     policy = case.snapshot.application.policy
-    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else policy.dwell_cost_s
+    least = policy.dwell_capacity_s if case.mode is Mode.CAPACITY else DWELL_COST_S
     until = case.memory.mode_since + least
     if (left := case.remaining(until)) > 0:
         return _hold("dwell", Reason.DWELL, case, opens_at=until, mode=str(case.mode), remaining=text.duration(left))
@@ -344,7 +342,7 @@ def could_trip(case: Case, name: str) -> bool:
     if why in policy.trip_causes or why is not Cause.CONFIG:
         return why in policy.trip_causes
     caused = known is not None and known.proven_at is not None and known.proven_at <= case.memory.mode_since
-    return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= policy.hard_demand_s)
+    return caused or (judged.demand_since is not None and case.snapshot.now - judged.demand_since >= HARD_DEMAND_S)
 
 
 def lasting_shortages(case: Case) -> frozenset[str]:
@@ -429,6 +427,8 @@ MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified)
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
+NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
+"""Nothing can be lost: neither proof nor dwell nor budget."""
 REROUTE: Sequence[Guard] = (legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.policy.contested import unit_of
 from controller.policy.expected_demand import noted_demand
-from controller.policy.hold import level_after_failover
+from controller.policy.hold import FLAP_WINDOW_S, level_after_failover
 from controller.policy.missing_metrics import noticed
 from controller.policy.model import (
     NONE_DUE,
@@ -32,9 +32,7 @@ from controller.policy.model import (
     Verdict,
 )
 from controller.policy.moments import none_ahead
-from controller.policy.outage_history import noted
 from controller.policy.reasons import RESTORED, Reason
-from controller.policy.routing import action_problem, format_action
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
 CONTROLLER: Final = "the controller"
@@ -44,6 +42,7 @@ CHANGES_PER_HOUR: Final = 12
 """Most changes of the routing in an hour, see `controller.policy.traffic.gate`: CloudWatch shows the effect of each after five minutes."""
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
+_MOST_DOLLARS: Final = 1e9  # of an hour: beyond it prices, or the demand, are in error, and what is stored must stay readable
 _FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
 
 
@@ -158,9 +157,8 @@ def fingerprint(action: str) -> str:
 
 
 def sent_as(targets: Iterable[Target], stickiness_s: int) -> str:
-    """The fingerprint of an action as the controller writes it, whatever its text on the Ingress; "" of one that AWS would refuse."""
-    written = tuple(targets)
-    return "" if action_problem(written) else fingerprint(format_action(written, stickiness_s))
+    """The fingerprint of a routing action by its values, however it is written."""
+    return fingerprint(repr((tuple((target.service, target.port, target.weight) for target in targets), stickiness_s)))
 
 
 def observe(
@@ -191,8 +189,8 @@ def observe(
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
         if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
-    history, demands = noted(memory.outage_history, units, snapshot.now), _demands(memory, snapshot, None if in_part else demand)
-    return _calmed(replace(_verified(memory, snapshot), units=units, outage_history=history, demand_history=demands), snapshot)
+    demands = _demands(memory, snapshot, None if in_part else demand)
+    return _calmed(replace(_verified(memory, snapshot), units=units, demand_history=demands), snapshot)
 
 
 def _demands(memory: Memory, snapshot: Snapshot, demand: float | None) -> DemandHistory | None:
@@ -230,30 +228,32 @@ def _shown(changes: tuple[ModeChange, ...], at: float) -> tuple[ModeChange, ...]
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     """Forgets the re-assertions once nobody has changed the routing action for a flap window."""
-    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < snapshot.application.policy.flap_window_s:
+    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < FLAP_WINDOW_S:
         return memory
     return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
 
 
-def applied(memory: Memory, decision: Decision, now: float) -> Memory:
+def applied(memory: Memory, decision: Decision, now: float, action: str) -> Memory:
     """Notes that the decision's routing patch was accepted by the API server.
 
     Args:
         memory: The memory that the decision was made with.
         decision: What was applied.
         now: When, seconds since the Unix epoch.
+        action: The routing action as it was written, see `Action.after`.
     """
     if decision.verb is Verb.NUDGE:
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
-    written = sent_as(decision.targets, decision.stickiness_s)
+    written = fingerprint(action)
     if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
         # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
         # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
         changed = memory
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)
+    sent = sent_as(decision.targets, decision.stickiness_s)
     routed = (*(at for at in memory.routed_at if now - at < HOUR_S), now)[-CHANGES_PER_HOUR:]
-    changed = replace(changed, sent=written, unseen=True, routed_at=routed)
+    changed = replace(changed, sent=sent, unseen=True, routed_at=routed)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now)
     if decision.reason in RESTORED:
@@ -264,7 +264,7 @@ def applied(memory: Memory, decision: Decision, now: float) -> Memory:
 def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float) -> Memory:
     level = changed.hold_level
     if decision.verb is Verb.FAILOVER:
-        level = level_after_failover(changed, now, decision.flap_window_s)
+        level = level_after_failover(changed, now)
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
@@ -317,4 +317,5 @@ def _raised(actions: Iterable[Action]) -> set[str]:
 def priced(memory: Memory, before: float, after: float) -> Memory:
     """Notes what the last mode change does to the price, US dollars per hour."""
     changes = memory.mode_changes
-    return replace(memory, mode_changes=(*changes[:-1], replace(changes[-1], dollars_before=before, dollars_after=after)))
+    shown = replace(changes[-1], dollars_before=min(before, _MOST_DOLLARS), dollars_after=min(after, _MOST_DOLLARS))
+    return replace(memory, mode_changes=(*changes[:-1], shown))

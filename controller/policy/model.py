@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.policy.fleet import Fleet, Needs
 from controller.policy.names import Mode as Mode  # noqa: PLC0414 - given on: the policy's values are imported from here
@@ -55,13 +55,6 @@ class PlannedMode(StrEnum):
 
 OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
 """Metadata of a setting that no other strategy uses."""
-
-
-class HoldStrategy(StrEnum):
-    """What the waits before a mode change follow from: prices and the cold start alone, or past shortages as well."""
-
-    BREAK_EVEN = "break-even"
-    LEARNED = "learned"
 
 
 class WeightStrategy(StrEnum):
@@ -121,43 +114,32 @@ class PolicySettings:
     trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
     failover_utilization: float = 1.1
     patience_s: float = 10.0
-    ice_window_s: float = 360.0
-    ice_cache_s: float = 180.0
-    replacement_hold_s: float = 3.0
-    hard_demand_s: float = 240.0
-    create_error_s: float = 60.0
     quiet_s: float = 600.0
-    dwell_cost_s: float = 60.0
     dwell_capacity_s: float = 600.0
     flips_per_hour: int = 4
-    hold_strategy: HoldStrategy = HoldStrategy.BREAK_EVEN
-    exposed_cost: float = 20.0
     hold_min_s: float = 300.0
     hold_max_s: float = 14_400.0
-    flap_window_s: float = 7_200.0
-    require_initialized: bool = False
     canary: bool = True
-    error_ratio_limit: float = 0.01
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
     capacity_weights: CapacityWeights = CapacityWeights.READY
-    healthy_share: float = 0.5
     verify_alert_s: float = 60.0
-    nudge_s: float = 120.0
     rollback_s: float = 0.0
-    drain_s: float = 120.0
-    reassert_base_s: float = 10.0
-    reassert_max_s: float = 600.0
     allow_unsafe_switch: bool = False
-    planned_headroom: float = field(default=0.0, metadata=OF_PLANNED)
     resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
     planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
-    planned_max_above_scaler: float = field(default=0.5, metadata=OF_PLANNED)
 
     @property
     def plans_floors(self) -> bool:
         """Whether the floors of cost mode follow the cheapest fleet."""
         return self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
+
+
+class Route(NamedTuple):
+    """An application's routing object: its kind, as `controller.routing.kinds` lists it, and its name."""
+
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +161,11 @@ class Application:
     def key(self) -> str:
         """``namespace/ingress``: unique over all applications."""
         return f"{self.namespace}/{self.ingress}"
+
+    @property
+    def route(self) -> Route:
+        """The object that routes its requests."""
+        return Route("ingress", self.ingress)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -497,7 +484,7 @@ class Verification:
     verdict: Verdict
     at: float
     problem: str = ""
-    action: str = ""  # the annotation's value that was compared; "" where nothing can be compared
+    action: str = ""  # `RoutingObservation.action` that was compared; "" where nothing can be compared
     applied: bool = False  # the rules are as the action says, whatever the health of the targets
     weights: Mapping[str, int] = field(default_factory=dict)  # live weights by Service, as far as known
     healthy: Mapping[str, int] = field(default_factory=dict)  # healthy targets by Service, as far as known
@@ -570,12 +557,12 @@ class RoutingObservation:
     resource_version: str = ""
     uid: str = ""
     marker: str = ""  # value of our mode annotation, "" where absent
-    action: str = ""  # the action annotation's value, byte for byte
+    action: str = ""  # the routing action as it is written there, byte for byte: only the routing port reads it
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0  # 0 = disabled
     problem: str = ""  # why the action could not be read
     instead: tuple[str, ...] = ()  # the actions that the rules use, where none uses the application's; () where one does, or none uses any
-    kept: tuple[tuple[str, str], ...] = ()  # annotations of further actions that rules use and we wrote: a write without them removes them
+    kept: tuple[tuple[str, str], ...] = ()  # further fields that we wrote and rules use: a write without them removes them
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
@@ -691,19 +678,6 @@ class ModeChange:
 
 
 @dataclass(frozen=True, slots=True)
-class OutageHistory:
-    """How long shortages lasted, and how long capacity stayed between them: the learned waits follow from it.
-
-    The application is short while any of its units is proven short and not yet proven back.
-    """
-
-    short: bool = False
-    since: float | None = field(default=None, metadata=MOMENT)  # when the present one began; None: not known, so it will not count
-    outages_s: tuple[float, ...] = ()  # the newest last, `learning.KEPT` at most
-    uptimes_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ScalerWrite:
     """Our last write of a floor or a target: what it replaced, and how often it had been put back before."""
 
@@ -791,10 +765,9 @@ class Memory:
     mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
-    outage_history: OutageHistory = field(default_factory=OutageHistory)
-    action: str = ""  # fingerprint of the routing action that the times below belong to; "": none observed yet
-    sent: str = ""  # fingerprint of the routing action that we last wrote, as it was sent; "": none, or not known
-    unseen: bool = False  # whether the Ingress has not shown that action since
+    action: str = ""  # fingerprint of the routing action that the times below belong to, as it is written; "": none observed yet
+    sent: str = ""  # fingerprint of the targets and the stickiness that we last wrote; "": none, or not known
+    unseen: bool = False  # whether the Ingress has not shown that since
     routed_at: tuple[float, ...] = field(default=(), metadata=MOMENT)  # changes of the routing that we made within an hour, the newest last
     ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
@@ -980,7 +953,6 @@ class Decision:
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
     floors: Mapping[str, int] = field(default_factory=dict)  # wanted minReplicaCount by unit
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
-    flap_window_s: float = 0.0  # of a failover: how soon after a fallback it counts as a flap
     lowering_allowed: bool = False  # verified and drained: floors may sink
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
@@ -1016,21 +988,23 @@ class ActionKind(StrEnum):
 class Action:
     """One change, as a request to the Kubernetes API. Its `body` is sent as it is, or joined to that of another action on the same object.
 
-    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is).
+    `before` and `after` are for people; `deferred` says why it is not due yet ("" where it is). The policy plans a routing action
+    without its request, which `controller.routing.conclusion` adds: it writes the values of the decision.
     """
 
     kind: ActionKind
-    resource: str  # "ingresses.networking.k8s.io" or "scaledobjects.keda.sh"
     namespace: str
     name: str
-    content_type: str
-    query: tuple[tuple[str, str], ...]
-    body: str
     before: str
-    after: str
+    after: str = ""  # of a routing action: as `RoutingObservation.action` shows it once it is written
+    resource: str = ""  # as RBAC names it: "scaledobjects.keda.sh"
+    object_kind: str = ""  # as people name it: "ScaledObject"
+    content_type: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    body: str = ""
     unit: str = ""
     deferred: str = ""
-    mode: Mode | None = None  # of a routing action: the mode that the same patch writes
+    mode: Mode | None = None  # of a routing action: the mode that the same request writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -1046,3 +1020,8 @@ class Plan:
     def due(self) -> tuple[Action, ...]:
         """The actions that are to be applied now, in order."""
         return tuple(action for action in self.actions if not action.deferred)
+
+    @property
+    def routing(self) -> Action | None:
+        """The routing action; None in a plan that leaves the routing as it is."""
+        return next((action for action in self.actions if action.kind is ActionKind.ROUTE), None)

@@ -22,6 +22,7 @@ class Trigger(StrEnum):
     PIN_COST = "pin-cost"  # an operator asks for cost mode
     PIN_CAPACITY = "pin-capacity"  # an operator asks for capacity mode
     UNVERIFIED = "unverified"  # the load balancer did not show the last mode change in time
+    NOTHING_BEHIND = "nothing-behind"  # nothing is behind what serves, and the other mode could serve
 
 
 TRANSITIONS: Final[dict[tuple[Mode, Trigger], tuple[Mode, Verb]]] = {
@@ -31,6 +32,8 @@ TRANSITIONS: Final[dict[tuple[Mode, Trigger], tuple[Mode, Verb]]] = {
     (Mode.CAPACITY, Trigger.PIN_COST): (Mode.COST, Verb.FALLBACK),
     (Mode.COST, Trigger.UNVERIFIED): (Mode.CAPACITY, Verb.ROLLBACK),
     (Mode.CAPACITY, Trigger.UNVERIFIED): (Mode.COST, Verb.ROLLBACK),
+    (Mode.COST, Trigger.NOTHING_BEHIND): (Mode.CAPACITY, Verb.FAILOVER),
+    (Mode.CAPACITY, Trigger.NOTHING_BEHIND): (Mode.COST, Verb.FALLBACK),
 }
 
 

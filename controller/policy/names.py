@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """How the Ingress forwards: by cost weights to each unit's Service, or to one Service over all pods."""
+    """How requests are forwarded: by cost weights to each unit's Service, or to one Service over all pods."""
 
     COST = "cost"
     CAPACITY = "capacity"

@@ -1,4 +1,4 @@
-"""Turns a decision into the exact requests: ordered, complete, and equal bytes for equal inputs.
+"""Turns a decision into ordered, complete actions: those on ScaledObjects as exact requests, the routing action as values.
 
 Order: raise the replicas of the receiving side, move the traffic, and lower the other side once the load balancer shows the new weights
 and sticky clients have had time to leave. Until then the lowering actions are in the plan, marked as deferred.
@@ -11,21 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from controller.policy import text
-from controller.policy.annotations import MARKER, NUDGED_AT
+from controller.policy.forward_action import same_routing
 from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
-from controller.policy.routing import action_key, format_action, same_routing
 
 FIELD_MANAGER: Final = "failoverctl"
 
-_APPLY: Final = "application/apply-patch+yaml"
+_SCALED_OBJECT: Final = "ScaledObject"
 _JSON_PATCH: Final = "application/json-patch+json"
 _ONLY_DIFFERENCES: Final = frozenset({Verb.HOLD, Verb.PREPARE, Verb.REWEIGHT})
 _DEFERRED: Final = "after the load balancer shows the new weights and sticky clients have left"
 
 
 def plan(decision: Decision, snapshot: Snapshot) -> Plan:
-    """Turns a decision into the requests that carry it out.
+    """Turns a decision into the actions that carry it out.
 
     Args:
         decision: What is wanted.
@@ -49,39 +47,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
     same = same_routing(routing.targets, decision.targets) and routing.stickiness_s == decision.stickiness_s and not routing.problem
     if same and routing.marks(decision.mode) and decision.verb in _ONLY_DIFFERENCES:
         return
-    action = format_action(decision.targets, decision.stickiness_s)
-    body = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": {
-            "name": application.ingress,
-            "namespace": application.namespace,
-            # The version detects other writers, the uid a deleted Ingress: an apply would create it anew.
-            "uid": routing.uid,
-            "resourceVersion": routing.resource_version,
-            "annotations": {**dict(routing.kept), action_key(application.action): action, **_bookkeeping(decision, snapshot.now)},
-        },
-    }
-    yield Action(
-        kind=ActionKind.ROUTE,
-        resource="ingresses.networking.k8s.io",
-        namespace=application.namespace,
-        name=application.ingress,
-        content_type=_APPLY,
-        query=(("fieldManager", FIELD_MANAGER), ("force", "true")),
-        body=_written(body),
-        before=routing.action,
-        after=action,
-        mode=decision.mode,
-    )
-
-
-def _bookkeeping(decision: Decision, now: float) -> dict[str, str]:
-    """The annotations beside the action. The patch removes those that it does not name, so the next change ends a nudge."""
-    written = {MARKER: str(decision.mode)}
-    if decision.verb is Verb.NUDGE:
-        written[NUDGED_AT] = text.number(now)
-    return written
+    yield Action(ActionKind.ROUTE, application.namespace, application.route.name, before=routing.action, mode=decision.mode)
 
 
 def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[str]) -> Iterator[Action]:
@@ -124,6 +90,7 @@ def _floor(application: Application, unit: Unit, scaler: Scaler, floor: int, dec
     return Action(
         kind=ActionKind.LOWER_FLOOR if lower else ActionKind.RAISE_FLOOR,
         resource="scaledobjects.keda.sh",
+        object_kind=_SCALED_OBJECT,
         namespace=application.namespace,
         name=scaler.name,
         content_type=_JSON_PATCH,
@@ -155,6 +122,7 @@ def _target(application: Application, unit: Unit, scaler: Scaler, target: str, d
     return Action(
         kind=ActionKind.SET_TARGET,
         resource="scaledobjects.keda.sh",
+        object_kind=_SCALED_OBJECT,
         namespace=application.namespace,
         name=scaler.name,
         content_type=_JSON_PATCH,
@@ -230,7 +198,7 @@ def describe(action: Action) -> str:
     """One action in words: ``ScaledObject sd21-inf2-hpa minReplicaCount 1 to 3``."""
     match action.kind:
         case ActionKind.ROUTE:
-            return f"Ingress {action.name} routing action"
+            return f"{action.object_kind} {action.name} routing action"
         case ActionKind.SET_TARGET:
             return scaler_change(action.name, "targetMetricValue", action.before, action.after)
         case _:
@@ -239,4 +207,4 @@ def describe(action: Action) -> str:
 
 def scaler_change(scaled_object: str, setting: str, before: str, after: str) -> str:
     """A change of a floor or a target in words."""
-    return f"ScaledObject {scaled_object} {setting} {before or 'nothing'} to {after}"
+    return f"{_SCALED_OBJECT} {scaled_object} {setting} {before or 'nothing'} to {after}"

@@ -36,6 +36,10 @@ from controller.policy.offerings import allowed_offerings
 from controller.policy.reservations import usable_types
 from controller.policy.weights import base_weights, cost_per_request
 
+# How far planned floors may be above what KEDA itself asks for, as a share of the present demand: a unit's floor is at most that share
+# of the demand above its scaler's replicas, and the expected demand counts up to that share above the present one.
+MAX_ABOVE_SCALER: Final = 0.5
+
 PAYS_OFF_S: Final = 3600.0
 """Within which time a replica that takes the place of another must pay for its start and for the time until the other has gone, seconds.
 An hour, so that with ten minutes for either it replaces one only where it is at least 29 % cheaper for the same throughput."""
@@ -69,10 +73,9 @@ def planned(
     ahead_s = max(unit.cold_start_s for unit in units) + demand_age_s(snapshot)
     served = sum((snapshot.units[unit.name].ready or 0) * unit.throughput for unit in units)
     expected = expected_demand(history, snapshot.now, figures.demand, ahead_s, served)
-    most = figures.demand * (1 + policy.planned_max_above_scaler)
+    most = figures.demand * (1 + MAX_ABOVE_SCALER)
     demand = min(expected.demand, most)
-    # What forecasts lately fell short by is headroom, too: only the greater of both counts.
-    needs = Needs(max(demand, min(expected.point, most) * (1 + policy.planned_headroom)), demand * policy.resilience_share)
+    needs = Needs(demand, demand * policy.resilience_share)
     offers = offered(snapshot, figures.demand, evidence, found or {})
     present = _bill(units, {unit.name: placed(snapshot.units[unit.name]) for unit in units}, _paid(snapshot, free=False))
     fleet = cheapest_fleet(offers, needs)
@@ -109,7 +112,7 @@ def offered(
         Where the HPA never removes replicas, those that exist are the least.
     """
     grouped, paid = families(snapshot), _paid(snapshot)
-    above = None if demand is None else snapshot.application.policy.planned_max_above_scaler * demand
+    above = None if demand is None else MAX_ABOVE_SCALER * demand
     offers = []
     for unit in snapshot.application.units:
         observed, judged = snapshot.units[unit.name], evidence[unit.name]

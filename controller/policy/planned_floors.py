@@ -34,7 +34,7 @@ SCALE_OUT_S: Final = 180
 """How long an HPA should wait before it adds replicas beyond planned floors, seconds.
 
 Until CloudWatch has shown the controller what it has shown KEDA, and the floors have followed. Else every unit would grow for what the
-cheapest one is to carry (docs/decisions/0030-scalers-wait-for-planned-floors.md).
+cheapest one is to carry (docs/decisions/0016-planned-fleet.md).
 """
 
 _NEAR: Final = 1e-9  # relative: what binary fractions leave of equal numbers

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, ICE_CACHE_S, ICE_WINDOW_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
 
 Offering = tuple[str, str, str]
@@ -138,23 +139,23 @@ def examine(
         pool: What is known of it.
         allowed: What the unit may be launched as through it.
         waiting: The unit's pods that wait and whose node is not on its way.
-        policy: For the windows, and whether a misconfiguration counts.
+        policy: Whether a misconfiguration counts.
         now: Seconds since the Unix epoch.
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
     """
     concern = _Concern(allowed)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
-    standing = _Standing(pool, concern, policy, now, start)
+    standing = _Standing(pool, concern, now, start)
     refusals = standing.recent()
     ageing = bool(pool.at_limit) or not all(one.replacement for one in refusals)
-    age_at = _age_at(standing.first_at(refusals, start), start, policy) if ageing and start is not None else None
+    age_at = _age_at(standing.first_at(refusals, start), start) if ageing and start is not None else None
     by_age = age_at is not None and now >= age_at
     if not refusals:  # nothing is saturated or named
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
     elsewhere = frozenset(one.claim for one in pool.elsewhere)
-    said = _Said(start, now, policy.ice_cache_s, (*pool.failures, *pool.elsewhere), concern, elsewhere)
+    said = _Said(start, now, (*pool.failures, *pool.elsewhere), concern, elsewhere)
     by_name = _named(counting, allowed, required, said)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
@@ -176,17 +177,16 @@ class _Standing:
     Args:
         pool: What is known of its NodePool.
         concern: Says which of them are about the unit's offerings.
-        policy: For the windows.
         now: Seconds since the Unix epoch.
         start: Since when pods of the unit have waited; None where none does. Then a refusal through another NodePool is none of its
             business, and one of its own waits for the mark that says whether consolidation asked.
     """
 
-    def __init__(self, pool: PoolObservation, concern: _Concern, policy: PolicySettings, now: float, start: float | None) -> None:
-        self._concern, self._policy, self._now, self._start = concern, policy, now, start
+    def __init__(self, pool: PoolObservation, concern: _Concern, now: float, start: float | None) -> None:
+        self._concern, self._now, self._start = concern, now, start
         self._young, self._old = list[Refusal](), list[Refusal]()
         for one in (*pool.failures, *(pool.elsewhere if start is not None else ())):
-            (self._young if now - one.last_at <= policy.ice_window_s else self._old).append(one)
+            (self._young if now - one.last_at <= ICE_WINDOW_S else self._old).append(one)
         suit = [one for one in pool.launches if concern.allowed.suits(one)] if self._young or self._old else []
         self._launches = last_launches(suit)
 
@@ -203,17 +203,17 @@ class _Standing:
             recent: What `recent` returned.
             start: Since when they have waited.
         """
-        since = start - self._policy.ice_cache_s
+        since = start - ICE_CACHE_S
         older = sorted((one for one in self._old if one.at >= since and not one.replacement), key=_at)
         first = next(filter(self._stands, older), None)
         own = [one.at for one in (*recent, first) if one is not None and one.at >= since and not one.replacement]
         return min(own, default=None)
 
     def _stands(self, one: Refusal) -> bool:
-        policy, now, start = self._policy, self._now, self._start
+        now, start = self._now, self._start
         return (
-            (not one.replacement or _asked_for_both(one, policy, now, start))
-            and _judged(one, policy, now, waited=start is not None)
+            (not one.replacement or _asked_for_both(one, now, start))
+            and _judged(one, now, waited=start is not None)
             and self._concern.about(one)
             and not any(created_after(launch, one) for launch in self._launches)
         )
@@ -240,25 +240,25 @@ def created_after(launch: Launch, refusal: Refusal) -> bool:
     return launch.created > stamp
 
 
-def _judged(refusal: Refusal, policy: PolicySettings, now: float, *, waited: bool) -> bool:
+def _judged(refusal: Refusal, now: float, *, waited: bool) -> bool:
     """Whether it is time to judge it.
 
     Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
     follow it; where pods wait that makes no difference, because EC2 refused an offering that they need.
     """
     if refusal.source == "create-error":
-        return now - refusal.at >= policy.create_error_s
-    return waited or now - refusal.seen >= policy.replacement_hold_s
+        return now - refusal.at >= CREATE_ERROR_S
+    return waited or now - refusal.seen >= REPLACEMENT_HOLD_S
 
 
-def _asked_for_both(replacement: Refusal, policy: PolicySettings, now: float, start: float | None) -> bool:
+def _asked_for_both(replacement: Refusal, now: float, start: float | None) -> bool:
     """Whether what was refused to a replacement was refused to pods that waited for the same as well.
 
     The first to ask after a cycle of the cache is refused, and Karpenter does not ask a second time. Where that is the replacement of a
     drifted node in every cycle, nothing is ever refused to the pods. So it counts once they have waited for longer than one. It proves
     nothing by age: replacements are refused all the time, and pods may wait for something else.
     """
-    return start is not None and start <= replacement.at and now - start >= policy.hard_demand_s
+    return start is not None and start <= replacement.at and now - start >= HARD_DEMAND_S
 
 
 _at: Final = attrgetter("at")
@@ -335,7 +335,6 @@ class _Said:
     Attributes:
         start: Since when pods have waited; None where none does.
         now: Seconds since the Unix epoch.
-        cache_s: How long Karpenter caches a refused offering, seconds.
         met: All refusals, ended or not: a launch elsewhere ends a refusal, and takes nothing out of the cache.
         concern: Says which of them are about the unit's offerings.
         elsewhere: The NodeClaims of those that came through other NodePools.
@@ -343,14 +342,13 @@ class _Said:
 
     start: float | None
     now: float
-    cache_s: float
     met: Sequence[Refusal]
     concern: _Concern
     elsewhere: frozenset[str]
 
     def cycle(self, refusals: Sequence[Refusal], at: float, more_s: float = 0.0) -> list[Refusal]:
         """The refusals that were in the cache at some moment; `more_s` is for how much longer Karpenter may still count them."""
-        return [one for one in refusals if 0 <= at - one.at <= self.cache_s + more_s]
+        return [one for one in refusals if 0 <= at - one.at <= ICE_CACHE_S + more_s]
 
     def cached(self, refusals: Sequence[Refusal]) -> list[Refusal]:
         """The refusals of one cycle, as far as they still hold."""
@@ -362,12 +360,12 @@ class _Said:
         if not self.cycle(refusals, at, _SWEEP_S):
             return False
         held = [one.at for one in self.cycle(self.met, at, _SWEEP_S) if self.concern.about(one)]
-        return self._waited(at) or self.now - min(held) <= self.cache_s
+        return self._waited(at) or self.now - min(held) <= ICE_CACHE_S
 
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""
         if refusal.source == "create-error":
-            return self._waited(refusal.last_at) or self.now - refusal.last_at <= self.cache_s
+            return self._waited(refusal.last_at) or self.now - refusal.last_at <= ICE_CACHE_S
         return self.holds(refusals, refusal.at)
 
     def _waited(self, at: float) -> bool:
@@ -446,13 +444,12 @@ def _asked_for_all(refusal: Refusal, allowed: Allowed) -> bool:
     return types and zones and kinds
 
 
-def _age_at(first_at: float | None, since: float, policy: PolicySettings) -> float:
+def _age_at(first_at: float | None, since: float) -> float:
     """When age alone proves it.
 
     Args:
         first_at: When the first refusal to pods that wait now was made; None where none was.
         since: Since when they have waited.
-        policy: For the times.
     """
-    old_at = since + policy.hard_demand_s
-    return old_at if first_at is None else max(old_at, first_at + policy.ice_cache_s + RETRY_S)
+    old_at = since + HARD_DEMAND_S
+    return old_at if first_at is None else max(old_at, first_at + ICE_CACHE_S + RETRY_S)

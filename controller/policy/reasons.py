@@ -26,6 +26,7 @@ class Reason(StrEnum):
     ROUTING_TAKEN_OVER = "RoutingTakenOver"
     PREPARING_RETURN = "PreparingReturn"
     ROLLED_BACK = "RolledBack"
+    NOTHING_ANSWERS = "NothingAnswers"
     NUDGED = "Nudged"
 
     # Nothing to do.
@@ -84,6 +85,7 @@ SENTENCES: Final[dict[Reason, str]] = {
     Reason.ROUTING_TAKEN_OVER: "the controller writes the routing action for the first time: {change}",
     Reason.PREPARING_RETURN: "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves",
     Reason.ROLLED_BACK: "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
+    Reason.NOTHING_ANSWERS: "no request is answered in mode {mode}: {gone}; the other mode serves",
     Reason.NUDGED: "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
     Reason.DEMAND_MET: "no pod of any deployment unit waits for a node",
     Reason.NOTHING_SERVES: "no deployment unit has a replica that can serve, and no pod waits for a node",

@@ -16,9 +16,16 @@ from controller.policy.model import Decision, Mode, Shortage, Target, Verb, Verd
 from controller.policy.planned_floors import planned_floors
 from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
-from controller.policy.targets import capacity_targets, cost_targets, keda_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, stickiness
 from controller.policy.traffic.gate import Passage, gate
 from controller.policy.triggers import shortage_details
+
+# How long the load balancer's rules may differ from the action before an annotation makes the load-balancer controller reconcile again,
+# seconds: twice as long as before the alert, so that a controller that is merely throttled is left alone.
+NUDGE_S: Final = 120.0
+
+# From verification until the other side may scale down, seconds: it avoided the 503s that were reported with 30 (docs/research/alb.md).
+DRAIN_S: Final = 120.0
 
 MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
@@ -33,7 +40,7 @@ def steady(mode: Mode, case: Case) -> Decision:
     wanted = capacity_targets(application, figures.serving) if capacity else cost_targets(application, figures.cost) if figures.cost else ()
     if not wanted:
         return made(mode, Verb.HOLD, *otherwise, case, ())
-    passage = gate(mode, case, wanted)
+    passage = gate(mode, case, existing(wanted, case.snapshot))
     if passage.changes or passage.writer is not None:
         decision = _rewritten(mode, case, passage, otherwise)
     elif _nudge_in_s(case) == 0:
@@ -81,13 +88,13 @@ def _nudge_in_s(case: Case) -> float:
     Returns:
         0 where its time is over; infinite where no nudge is due.
     """
-    routing, memory, pause = case.snapshot.routing, case.memory, case.snapshot.application.policy.nudge_s
+    routing, memory = case.snapshot.routing, case.memory
     seen = routing.verification
-    if pause <= 0 or memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
+    if memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
         return math.inf
     if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied or seen.action != routing.action:
         return math.inf
-    return case.remaining((memory.nudged_at or memory.unverified_since) + pause * 2.0**memory.nudges)
+    return case.remaining((memory.nudged_at or memory.unverified_since) + NUDGE_S * 2.0**memory.nudges)
 
 
 def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:
@@ -234,5 +241,5 @@ def _lowering_in_s(case: Case) -> float:
         return math.inf
     if memory.changed_at is None:
         return 0.0
-    drain = max(policy.drain_s, policy.stickiness_cost_s, policy.stickiness_capacity_s, memory.sticky_s)
+    drain = max(DRAIN_S, policy.stickiness_cost_s, policy.stickiness_capacity_s, memory.sticky_s)
     return math.inf if memory.verified_at is None else case.remaining(memory.verified_at + drain)

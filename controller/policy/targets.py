@@ -10,6 +10,7 @@ from controller.policy.model import (
     Application,
     Mode,
     RoutingStyle,
+    Snapshot,
     Target,
 )
 from controller.policy.rounding import least_overload
@@ -19,6 +20,16 @@ from controller.policy.weights import base_weights, capacity_shares, weight_stra
 def cost_targets(application: Application, weights: Mapping[str, int]) -> tuple[Target, ...]:
     """The routing action of cost mode, in the application's order."""
     return tuple(Target(unit.backend.service, unit.backend.port, weights.get(unit.name, 0)) for unit in application.units)
+
+
+def existing(targets: tuple[Target, ...], snapshot: Snapshot) -> tuple[Target, ...]:
+    """The targets whose Services exist, as far as is known; all of them where none does.
+
+    Of an action with several Services, one of which is missing, the load-balancer controller builds no rule, whatever the weights
+    (docs/research/alb.md).
+    """
+    exists = {unit.backend.service: snapshot.units[unit.name].service_exists for unit in snapshot.application.units}
+    return tuple(target for target in targets if exists.get(target.service) is not False) or targets
 
 
 def capacity_targets(application: Application, serving: Mapping[str, int]) -> tuple[Target, ...]:

@@ -10,6 +10,7 @@ from typing import Final
 from controller.policy import guards, text
 from controller.policy.breach import latency_breach
 from controller.policy.case import Case
+from controller.policy.emptiness import nothing_answers
 from controller.policy.model import Mode, Proof, Return, Verdict
 from controller.policy.modes import Trigger
 from controller.policy.reasons import Reason
@@ -50,6 +51,9 @@ def triggered(mode: Mode, case: Case) -> Triggered | None:
     pin = case.snapshot.routing.override.pin(case.snapshot.now)
     if pin is not None and pin is not mode:
         return _pin(pin, case)
+    if gone := nothing_answers(mode, case.snapshot, case.figures, case.memory.changed_at):
+        details = {"gone": gone, "mode": str(mode)}
+        return Triggered(Trigger.NOTHING_BEHIND, Reason.NOTHING_ANSWERS, (), details, tuple(guards.NOTHING_BEHIND))
     if rollback_in_s(mode, case) == 0:
         return _rollback(mode, case)
     return _shortage(case) if mode is Mode.COST else _return(case)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from controller import __version__
 from controller.foreign import real_number, whole_number
 from controller.policy.model import Action, Application, Memory, Plan, Snapshot, Target
+from controller.recording.stored import first_fault
 
 FORMAT: Final = 1
 MAX_LINE: Final = 512 * 1024
@@ -212,7 +213,7 @@ class Decoder:
             if kind == "decision":
                 return self._decision(raw)
         except ValidationError as error:
-            raise LineError(_first(error)) from error
+            raise LineError(first_fault(error)) from error
         raise LineError(f"found a line of kind {kind!r}; this version reads application and decision")
 
     def _decision(self, raw: dict[str, Any]) -> Recorded:
@@ -285,11 +286,3 @@ def _endless(raw: Mapping[str, Any]) -> int:
     for step in ("snapshot", "routing", "override"):
         value = value.get(step) if isinstance(value, Mapping) else None
     return sum(value.get(name) == math.inf for name in ("paused_until", "pinned_until")) if isinstance(value, Mapping) else 0
-
-
-def _first(error: ValidationError) -> str:
-    """The first fault, and the number of further ones."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    place = ".".join(str(step) for step in faults[0]["loc"])
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{place}: {faults[0]['msg']}{more}"

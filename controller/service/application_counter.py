@@ -29,7 +29,7 @@ class ApplicationCounter(Collector):
         """Counts one.
 
         Args:
-            application: ``namespace/ingress``.
+            application: The application's key.
             values: Those of the other labels.
         """
         key = (application, *values)

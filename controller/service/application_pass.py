@@ -16,11 +16,12 @@ import structlog
 
 from controller.clock import Clock, Steps
 from controller.errors import Conflict, RemoteError, StateError
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.memory import applied
 from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source
 from controller.policy.moments import moved
 from controller.ports import Leadership
+from controller.routing.conclusion import conclude
 from controller.service.executor import Executor, Outcome
 from controller.service.in_doubt import InDoubt
 from controller.service.retries import STATE_RETRY_MAX_S, Backoff, Retries
@@ -140,7 +141,7 @@ class ApplicationPass:
             decided: The first half of the pass.
             others_wait: Whether many applications wait for a pass. Then a mode change writes its routing action alone, and the next pass,
                 which is due at once, does the rest, the save included. A process that dies in between leaves the same state as one that
-                dies before its save: the mode is on the Ingress, and the floors of all units are due.
+                dies before its save: the mode is on the routing object, and the floors of all units are due.
         """
         conclusion = decided.conclusion
         outcome = Outcome()
@@ -213,7 +214,7 @@ class ApplicationPass:
         return Source("state", required=True, last_ok=None, budget_s=0.0, problem=self._state_problem)
 
     def _settle(self, snapshot: Snapshot) -> tuple[Decision, ...]:
-        """The decision in doubt, if the Ingress shows its routing action. It is remembered like any other.
+        """The decision in doubt, if the routing object shows its routing action. It is remembered like any other.
 
         If another replica has led since, it may have remembered the action itself, so nothing is added.
         """
@@ -223,7 +224,7 @@ class ApplicationPass:
         self._in_doubt = None
         if not snapshot.leader or sent.epoch != snapshot.epoch or not sent.written(snapshot.routing):
             return ()
-        self.memory = applied(self.memory, sent.decision, sent.at)
+        self.memory = applied(self.memory, sent.decision, sent.at, sent.action)
         verb, reason = str(sent.decision.verb), str(sent.decision.reason)
         log.info("action.found_applied", application=snapshot.application.key, verb=verb, reason=reason)
         return (sent.decision,)
@@ -250,7 +251,7 @@ class ApplicationPass:
             self.memory = None  # another writer was first: load its memory before the next decision
             return True
         except (RemoteError, StateError) as error:
-            # The Ingress has the change; a later pass saves the memory.
+            # The routing object has the change; a later pass saves the memory.
             log.warning("state.unsaved", application=application.key, error=str(error))
             self._saving.failed(self._clock.monotonic(), _retry_after_s(error))
             self._save_problem = str(error)

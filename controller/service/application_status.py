@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from controller.clock import Clock, format_rfc3339
 from controller.foreign import decode, shown
+from controller.objects import text
 from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
 from controller.policy.model import Alert, Decision, Memory, Mode, PlannedFleet, Price, Snapshot
 from controller.policy.reasons import Reason
 from controller.ports import Severity
-from controller.signals.objects import text
 
 SOONEST_S: Final = 60.0
 """Shortest time between two writes of an application that only its status needs, seconds."""
@@ -183,7 +183,7 @@ class ApplicationStatus:
     writes stay few at any size.
 
     Args:
-        application: ``namespace/ingress``.
+        application: The application's key.
         clock: The clock.
         fleet: The number of applications.
     """

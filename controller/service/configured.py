@@ -8,16 +8,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
 
-from controller.clients.kube import Object
-from controller.foreign import shown
-from controller.policy import text
 from controller.policy.model import Application
-from controller.signals import objects
 
 KEY: Final = "configured"
 """The key of the published status: fingerprints by application."""
 _DIGITS: Final = 12  # hexadecimal: two versions of one file never share them by chance
-_NAMED: Final = 3  # of the other applications, where one is missing
 
 
 class Configured:
@@ -39,41 +34,6 @@ def fingerprint(application: Application) -> str:
     What has its default is left out, so that versions with more fields agree on a file that does not use them.
     """
     return hashlib.sha256(json.dumps(_written(application), sort_keys=True).encode()).hexdigest()[:_DIGITS]
-
-
-def difference(published: Object, application: Application) -> str:
-    """Why the controller that published a status does not run an application as its file is read here; "" where it does, or may.
-
-    Args:
-        published: The status of the process.
-        application: As it is read here.
-    """
-    configured = published.get(KEY)
-    if isinstance(configured, Mapping) and configured.get(application.key, fingerprint(application)) != fingerprint(application):
-        return f"the controller runs {application.key} by another content of its file than is read here"
-    return absence(published, application)
-
-
-def absence(published: Object, application: Application) -> str:
-    """Why the controller that published a status does not run an application at all; "" where it does, or may."""
-    configured = published.get(KEY)
-    if not isinstance(configured, Mapping) or application.key in configured:
-        return ""  # a version that did not publish them may run it
-    others = sorted(shown(str(key)) for key in configured)
-    more = [f"{len(others) - _NAMED} more"] if len(others) > _NAMED else []
-    runs = f"it runs {text.listing([*others[:_NAMED], *more])}" if others else "it runs none"
-    return f"the controller does not run {application.key}: no application file that it uses names it ({runs})"
-
-
-def remedy(published: Object) -> str:
-    """What makes the controller run an application as its file is read here.
-
-    Args:
-        published: The status of the process.
-    """
-    if objects.text(published, "configError"):
-        return "it refuses the files that it has, see configError in `failoverctl status --json`: correct them"
-    return "give it the file (with Helm: applications.files); it takes over a changed ConfigMap within two minutes"
 
 
 def _written(value: Any) -> Any:  # noqa: ANN401 - any part of an application

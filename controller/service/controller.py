@@ -96,7 +96,7 @@ class _Record:
 
 
 def _found(conclusion: Conclusion) -> Iterator[Message]:
-    """The message if the Ingress shows another mode than the memory."""
+    """The message if the routing object shows another mode than the memory."""
     before, after = conclusion.before, conclusion.memory
     if before.mode is not None and after.mode is not before.mode:
         yield adopted(conclusion.snapshot, after.mode_changes[-1])
@@ -455,7 +455,7 @@ class Controller:
             record.ledger = counted(record.ledger, mode_changes=sum(one.verb.changes_mode for one in acted.written), calls=calls)
 
     def _written(self, snapshot: Snapshot, decisions: Iterable[Decision]) -> Iterator[Message]:
-        """Counts the routing actions that were written to the Ingress, and yields the messages about them."""
+        """Counts the routing actions that were written, and yields the messages about them."""
         for one in decisions:
             if one.verb.changes_mode and one.mode is not None:
                 self._telemetry.mode_changes.count(snapshot.application.key, one.mode.value, one.reason.value)

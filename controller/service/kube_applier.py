@@ -25,7 +25,7 @@ class KubeApplier:
     def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """Sends the actions on one object.
 
-        The Ingress patch carries the resourceVersion of the plan. It fails with `Conflict` if anybody wrote in between: the decision was
+        The routing patch carries the resourceVersion of the plan. It fails with `Conflict` if anybody wrote in between: the decision was
         made about another state.
 
         Raises:

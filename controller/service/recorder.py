@@ -55,7 +55,7 @@ class Recorder:
     """
 
     def __init__(
-        self, files: RecordingFiles, clock: Clock, telemetry: Telemetry, *, heartbeat_s: float, redactor: Redactor = DEFAULT
+        self, files: RecordingFiles, clock: Clock, telemetry: Telemetry, *, heartbeat_s: float = 60.0, redactor: Redactor = DEFAULT
     ) -> None:
         self._files, self._clock, self._telemetry = files, clock, telemetry
         self._heartbeat_s, self._redactor = heartbeat_s, redactor
@@ -177,5 +177,5 @@ def make_recorder(settings: RecordingSettings, clock: Clock, telemetry: Telemetr
     """Makes the recorder; None if nothing is to be recorded."""
     if settings.folder is None:
         return None
-    files = RecordingFiles(settings.folder, clock, max_bytes=settings.max_file_bytes, max_files=settings.max_files)
-    return Recorder(files, clock, telemetry, heartbeat_s=settings.heartbeat_s)
+    files = RecordingFiles(settings.folder, clock, max_files=settings.max_files)
+    return Recorder(files, clock, telemetry)

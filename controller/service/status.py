@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from controller import __version__
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
-from controller.clock import Clock, format_rfc3339, parse_rfc3339
+from controller.clock import Clock, format_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY
-from controller.service.application_status import json_object, status_of
+from controller.service.application_status import status_of
 from controller.service.configured import KEY
-from controller.signals.objects import text
 
 if TYPE_CHECKING:
     from controller.service.controller import View
@@ -33,9 +31,6 @@ PUBLISH_S: Final = 3.0
 
 HEARTBEAT_S: Final = 60.0
 """Longest time between two writes of the status while the controller runs, seconds."""
-
-OVERDUE_S: Final = 3 * HEARTBEAT_S
-"""A status that is older than this, in seconds, is of a controller that runs no more."""
 
 log = structlog.get_logger(__name__)
 
@@ -156,39 +151,3 @@ class StatusPublisher:
             log.warning("status.unsaved", error=str(error))
             return
         self._written, self._written_at = essence, self._clock.monotonic()
-
-
-def overdue(published: Object, now: float) -> bool:
-    """Whether a status is so old that its controller has ended.
-
-    Args:
-        published: The status of the process, see `Published`.
-        now: Seconds since the Unix epoch.
-    """
-    at = parse_rfc3339(str(published.get("at", "")))
-    return at is None or now - at > OVERDUE_S
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the controller has published of its process.
-
-    Attributes:
-        status: See `process`; None if there is none or it cannot be read.
-        problem: Why it cannot be read; "" where it can, or where there is none.
-    """
-
-    status: Object | None = None
-    problem: str = ""
-
-
-def read_status(session: KubeSession, namespace: str) -> Published:
-    """Reads the published status of the process."""
-    try:
-        found = session.get(CONFIG_MAPS, namespace, NAME)
-    except NotFound:
-        return Published()
-    except RemoteError as error:
-        return Published(problem=str(error))
-    status = json_object(text(found, "data", "status"))
-    return Published(status, "" if status is not None else f"ConfigMap {namespace}/{NAME}: its key status is no JSON object")

@@ -11,14 +11,14 @@ from typing import Final
 
 from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
 from controller.errors import Conflict, NotFound, StateError
-from controller.policy.annotations import APPLICATION
-from controller.policy.codec import CodecError, decode, encode
+from controller.objects import name_of, text
 from controller.policy.model import Memory
 from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY, StateStore, StoredMemory
+from controller.recording.stored import CodecError, decode, encode
+from controller.routing.annotations import APPLICATION
 from controller.service.application_status import ALERTS, STATUS, json_object, stored_alerts
 from controller.service.election import EFFECT_S, EPOCH_LIMIT, plausible
-from controller.signals.objects import name_of, text
 from controller.signals.watch import list_objects
 
 _PREFIX: Final = "failoverctl-state-"

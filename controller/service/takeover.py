@@ -20,7 +20,7 @@ class Takeover:
         self._begun = 0.0  # monotonic
 
     def begin(self, applications: Iterable[str]) -> None:
-        """This replica begins to lead: each of these applications, ``namespace/ingress``, needs a pass."""
+        """This replica begins to lead: each of these applications, named by key, needs a pass."""
         self._left, self._begun = set(applications), self._clock.monotonic()
 
     def end(self) -> None:

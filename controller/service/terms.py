@@ -28,7 +28,7 @@ class TermRecord:
     Args:
         store: Where the memory is stored.
         leadership: Says who may write.
-        application: ``namespace/ingress``.
+        application: The application's key.
         status: What is stored beside the memory for people to read; None: nothing.
         written: By application, the last term in which this process wrote its memory, or may have written it. The records of a process
             share it: an application that is removed and added again gets another record, and what is stored is still our own. None: this

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,9 @@ from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.events import EventNotifier, Involved
 from controller.notifiers.redact import DEFAULT as REDACTOR
 from controller.notifiers.runbooks import Context
+from controller.objects import text
 from controller.ports import Message, Notifier, Severity
+from controller.routing.kinds import DEFAULT, routing_port
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
@@ -48,7 +49,6 @@ from controller.signals.ec2 import Ec2Poller
 from controller.signals.external import ExternalSources
 from controller.signals.karpenter_metrics import KarpenterMetrics
 from controller.signals.load_balancer.verifier import Verifier
-from controller.signals.objects import text
 from controller.signals.observer import ClusterObserver
 from controller.signals.price_list import PriceList
 
@@ -57,7 +57,15 @@ _PAGE_DIGITS: Final = 6  # of the number of a page
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
 _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: one attempt of each sink
+# Time after SIGTERM to finish the passes and send queued messages, seconds; the pod's grace period is longer.
+SHUTDOWN_GRACE_S: Final = 20.0
 _STATUS_INTERVAL_S: Final = 5.0
+_CATALOG_S: Final = 5.0  # between two checks for changed application files
+_VERIFICATION_S: Final = 5.0  # between two reads of the load balancer while a change is not verified
+_CLOUDWATCH_S: Final = 60.0  # the shortest period of a metric
+_EC2_S: Final = 300.0  # offerings change within days
+_KARPENTER_METRICS_S: Final = 15.0  # Karpenter refreshes its gauge once a minute
+_PUBLISH_S: Final = 60.0  # the resolution of CloudWatch; a period in which nothing is published would end an alarm
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
 _FIRST_PASS_S: Final = 0.005  # of each application after a takeover: twice what docs/benchmarks.md measures
 _LEFT_OUT: Final = "the applications without a fault run, and nothing controls the others"
@@ -85,19 +93,17 @@ def make_external(
         stop: Ends their waits when set.
         busy: Whether many applications wait for a pass: CloudWatch's poll and the checks of load balancers let them go first.
     """
-    aws, polls, freshness = settings.aws, settings.polls, settings.freshness
+    aws, calls_per_s = settings.aws, settings.polls.elbv2_calls_per_s
     # What comes in between two runs of the job must not be lost, or the rate could never be reached.
-    burst = max(_ELBV2_BURST, 2 * polls.elbv2_calls_per_s * polls.verification_interval_s)
-    budget = CallBudget(polls.elbv2_calls_per_s, burst, clock)
-    verifier = Verifier(clients, clock, budget, retry_s=polls.verification_interval_s) if aws.elbv2_enabled else None
+    budget = CallBudget(calls_per_s, max(_ELBV2_BURST, 2 * calls_per_s * _VERIFICATION_S), clock)
+    verifier = Verifier(clients, clock, budget, retry_s=_VERIFICATION_S) if aws.elbv2_enabled else None
     metrics = CloudWatchPoller(
         clients,
         clock,
         now=view.now,  # AWS's clock and the cluster's agree; this node's may be wrong
         enabled=aws.cloudwatch_enabled,
         latency_stat=aws.latency_stat,
-        interval_s=polls.cloudwatch_interval_s,
-        freshness_s=freshness.cloudwatch_s,
+        interval_s=_CLOUDWATCH_S,
         stop=stop,
         before=ModeChangesFirst(busy, clock, stop),
     )
@@ -107,8 +113,7 @@ def make_external(
         enabled=aws.ec2_enabled,
         reservations=aws.reservations_enabled,
         quotas=aws.quotas_enabled,
-        interval_s=polls.ec2_interval_s,
-        freshness_s=freshness.ec2_s,
+        interval_s=_EC2_S,
     )
     return ExternalSources(
         view,
@@ -127,14 +132,7 @@ def _offerings(settings: Settings, clock: Clock) -> KarpenterMetrics | None:
     karpenter = settings.karpenter
     if karpenter.metrics_url is None:
         return None
-    return KarpenterMetrics(
-        karpenter.metrics_url,
-        clock,
-        timeout_s=karpenter.metrics_timeout_s,
-        max_bytes=karpenter.metrics_max_bytes,
-        freshness_s=settings.freshness.karpenter_metrics_s,
-        prices=karpenter.prices_enabled,
-    )
+    return KarpenterMetrics(karpenter.metrics_url, clock, prices=karpenter.prices_enabled)
 
 
 class Service:
@@ -170,14 +168,7 @@ class Service:
         self._lost = False  # whether people were notified that this replica lost the Lease and no other holder was seen
         self._overloaded = False  # whether people were notified that the budget of ELBv2 calls is too small
         self._untold = False  # whether people are still to be notified of the applications that the start left out
-        self._watches = Watches(
-            session,
-            self.view,
-            clock,
-            cluster_wide=kube.cluster_wide,
-            timeout_s=kube.watch_timeout_s,
-            idle_s=kube.watch_idle_s,
-        )
+        self._watches = Watches(session, self.view, clock, cluster_wide=kube.cluster_wide)
         self._external = make_external(settings, self.view, clock, self._clients, self._stop, busy=self._others_wait)
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
@@ -188,7 +179,6 @@ class Service:
             self._external,
             self._watches.health,
             clock,
-            watch_budget_s=settings.freshness.watch_s,
             also=self._recorder.sources if self._recorder is not None else None,
         )
         self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership, plans=WORKERS)
@@ -237,31 +227,24 @@ class Service:
         return None if self._dry_run else cloudwatch_sink(self._settings, self._clients, self._clock)
 
     def _make_dispatcher(self, extra: tuple[Notifier, ...]) -> Dispatcher:
-        slack, common = self._settings.slack, self._settings.notifications
+        common = self._settings.notifications
         first = ModeChangesFirst(self._others_wait, self._clock)
         events = AfterModeChanges(EventNotifier(self._session, self._clock, self._involved), first)
         sinks = [events, *extra, *outer_sinks(self._settings, self._clients)]
         if self._cloudwatch is not None:
             sinks.append(self._cloudwatch)
-        return Dispatcher(
-            sinks,
-            self._clock,
-            complete=Context(common.cluster, common.runbooks).complete,
-            dedup_window_s=common.dedup_window_s,
-            queue_size=common.queue,
-            attempts=slack.attempts,
-            retry_max_s=slack.retry_max_s,
-        )
+        return Dispatcher(sinks, self._clock, complete=Context(common.cluster, common.runbooks).complete)
 
     def _others_wait(self) -> bool:
         return self.controller.others_wait()
 
-    def _involved(self, application: str) -> Involved | None:
+    def _involved(self, application: str) -> Involved:
+        known = next((one for one in self.controller.applications() if one.key == application), None)
+        resource = (DEFAULT if known is None else routing_port(known)).resource
         namespace, _, name = application.partition("/")
-        ingress = self.view.ingress(namespace, name)
-        if ingress is None:
-            return None
-        return Involved(namespace, name, text(ingress, "metadata", "uid"), text(ingress, "metadata", "resourceVersion"))
+        # A routing object that does not exist is itself worth an event: `kubectl get events` shows it.
+        obj = self.view.routing_object(namespace, name)
+        return Involved(resource, namespace, name, text(obj, "metadata", "uid"), text(obj, "metadata", "resourceVersion"))
 
     # --- health -------------------------------------------------------------------------------------------------------------------------
 
@@ -385,7 +368,7 @@ class Service:
 
     def _shut_down(self) -> None:
         log.info("service.stopping")
-        end = self._clock.monotonic() + self._settings.shutdown_grace_s
+        end = self._clock.monotonic() + SHUTDOWN_GRACE_S
         # A scheduler that stops while it starts a job raises in its own thread: let it finish first (`get_jobs` waits for its lock).
         self._scheduler.pause()
         self._scheduler.get_jobs()
@@ -414,32 +397,30 @@ class Service:
             self._executor.close()
 
     def _schedule_jobs(self) -> None:
-        polls = self._settings.polls
         for name, (seconds, work) in self._leader_jobs().items():
             self._every(name, seconds, work)
-        self._every("catalog", polls.catalog_interval_s, self._reload)
+        self._every("catalog", _CATALOG_S, self._reload)
         self._every("status", _STATUS_INTERVAL_S, self._publish_status)
         self._scheduler.start()
 
     def _leader_jobs(self) -> dict[str, tuple[float, Callable[[], None]]]:
         """The leader's jobs with their intervals, seconds: AWS bills and throttles each call, so standbys make none."""
-        polls = self._settings.polls
         jobs: dict[str, tuple[float, Callable[[], None]]] = {
-            "verification": (polls.verification_interval_s, self._verify),
-            "cloudwatch": (polls.cloudwatch_interval_s, lambda: self._external.poll_metrics(self.controller.applications())),
-            "ec2": (polls.ec2_interval_s, lambda: self._external.poll_capacity(self.controller.applications())),
+            "verification": (_VERIFICATION_S, self._verify),
+            "cloudwatch": (_CLOUDWATCH_S, lambda: self._external.poll_metrics(self.controller.applications())),
+            "ec2": (_EC2_S, lambda: self._external.poll_capacity(self.controller.applications())),
         }
         if self._settings.karpenter.metrics_url is not None:
-            jobs["karpenter-metrics"] = (self._settings.karpenter.metrics_interval_s, self._external.poll_offerings)
+            jobs["karpenter-metrics"] = (_KARPENTER_METRICS_S, self._external.poll_offerings)
         if self._settings.aws.prices_enabled:
             jobs["prices"] = (_PRICES_S, lambda: self._external.poll_prices(self.controller.applications()))
         if self._cloudwatch is not None:
-            jobs["modes"] = (self._settings.cloudwatch.publish_interval_s, self._publish_modes)
+            jobs["modes"] = (_PUBLISH_S, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}
 
     def _verify(self) -> None:
         """Verifies what is due, and says where the budget of calls is too small for all applications."""
-        while self._external.verify(self.controller.applications(), self._settings.polls.verification_interval_s):
+        while self._external.verify(self.controller.applications(), _VERIFICATION_S):
             if self._stop.is_set() or not self._leadership.leads():
                 return
         load = self._external.load()
@@ -569,9 +550,7 @@ def cloudwatch_sink(settings: Settings, clients: AwsClients, clock: Clock) -> Cl
     wanted = settings.cloudwatch
     if not wanted.enabled:
         return None
-    # A period in which nothing is published would end the alarm, and the next value begin it again.
-    period_s = 60 * math.ceil(wanted.publish_interval_s / 60)
-    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled, period_s=period_s)
+    return CloudWatchNotifier(clients, wanted.namespace, wanted.alarm_actions, clock=clock, alarms=wanted.alarm_enabled)
 
 
 def _slack(wanted: SlackSettings) -> Iterator[Notifier]:
@@ -580,16 +559,16 @@ def _slack(wanted: SlackSettings) -> Iterator[Notifier]:
     if wanted.token_file is not None and wanted.channel is not None:
         from controller.notifiers.slack_threads import SlackThreads
 
-        yield SlackThreads(file_reader(wanted.token_file), wanted.channel, wanted.timeout_s, api=wanted.api_url)
+        yield SlackThreads(file_reader(wanted.token_file), wanted.channel, api=wanted.api_url)
     elif wanted.webhook_url is not None:
         from controller.notifiers.slack import SlackNotifier
 
         REDACTOR.register(wanted.webhook_url.get_secret_value())
-        yield SlackNotifier(wanted.webhook_url, wanted.timeout_s)
+        yield SlackNotifier(wanted.webhook_url)
     elif wanted.webhook_url_file is not None:
         from controller.notifiers.slack import SlackNotifier
 
-        yield SlackNotifier(file_reader(wanted.webhook_url_file), wanted.timeout_s)
+        yield SlackNotifier(file_reader(wanted.webhook_url_file))
 
 
 def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
@@ -601,7 +580,7 @@ def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
         from controller.notifiers.webhook import WebhookNotifier
 
         key = None if webhook.key_file is None else file_reader(webhook.key_file)
-        yield WebhookNotifier(file_reader(webhook.url_file), webhook.timeout_s, key=key)
+        yield WebhookNotifier(file_reader(webhook.url_file), key=key)
     if settings.sns.topic_arn is not None or settings.eventbridge.bus is not None:
         from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
 

@@ -30,13 +30,13 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.clock import Clock, parse_rfc3339
+from controller.objects import behind, name_of, namespace_of, text, version_of
 from controller.policy.model import Application, PoolObservation, RoutingObservation, Source
+from controller.routing.kinds import routing_port
 from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.discovery import Discovery
-from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter import KarpenterView
 from controller.signals.list_turns import ListTurns
-from controller.signals.objects import behind, name_of, namespace_of, text, version_of
 from controller.signals.reconciles import ReconcileView
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import LISTS, Query, Watch, WatchHealth
@@ -198,7 +198,7 @@ class _Index:
 
 def _concerns_of(application: Application) -> Iterator[Concern]:
     namespace = application.namespace
-    yield INGRESSES.plural, namespace, application.ingress
+    yield routing_port(application).resource.plural, namespace, application.route.name
     yield SERVICES.plural, namespace, application.capacity.service
     for unit in application.units:
         yield SERVICES.plural, namespace, unit.backend.service
@@ -312,7 +312,7 @@ class ClusterView:
 
     def verified(self, application: Application) -> None:
         """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
-        self.dirty.mark((INGRESSES.plural, application.namespace, application.ingress))
+        self.dirty.mark((routing_port(application).resource.plural, application.namespace, application.route.name))
 
     def _mark_pools(self, pools: Iterable[str]) -> None:
         for pool in pools:
@@ -467,19 +467,19 @@ class ClusterView:
         with self.lock:
             return self.time.now()
 
-    def ingress(self, namespace: str, name: str) -> Object | None:
-        """One Ingress, None where it does not exist."""
+    def routing_object(self, namespace: str, name: str) -> Object | None:
+        """One routing object, None where it does not exist."""
         with self.lock:
             known = self._ingresses.get((namespace, name))
         return None if known is None else unpack(known.packed)
 
     def routing(self, application: Application) -> RoutingObservation:
-        """What the Ingress of an application says; read again only when it changed."""
-        key = (application.namespace, application.ingress)
+        """What the routing object of an application says; read again only when it changed."""
+        key = (application.namespace, application.route.name)
         with self.lock:
             known, read = self._ingresses.get(key), self._routings.get(key)
             if read is None or read[0] is not application:
-                observed = observe_ingress(application, None if known is None else unpack(known.packed))
+                observed = routing_port(application).observe(application, None if known is None else unpack(known.packed))
                 read = self._routings[key] = (application, observed)
             return read[1]
 
@@ -510,7 +510,7 @@ class ClusterView:
         """Forgets what was read of NodePools and Ingresses for the sake of other applications than these, and notes their ScaledObjects."""
         applications = list(applications)
         names = {unit.node_pool for one in applications for unit in one.units}
-        keys = {(one.namespace, one.ingress) for one in applications}
+        keys = {(one.namespace, one.route.name) for one in applications}
         with self.lock:
             self._routings = {key: read for key, read in self._routings.items() if key in keys}
             self._pools = {name: known for name, known in self._pools.items() if name in names}
@@ -609,7 +609,9 @@ class Watches:
         idle_s: See `Watch`.
     """
 
-    def __init__(self, session: KubeSession, view: ClusterView, clock: Clock, *, cluster_wide: bool, timeout_s: int, idle_s: float) -> None:
+    def __init__(
+        self, session: KubeSession, view: ClusterView, clock: Clock, *, cluster_wide: bool, timeout_s: int = 300, idle_s: float = 90.0
+    ) -> None:
         self._session, self._view, self._clock = session, view, clock
         self._cluster_wide, self._timeout_s, self._idle_s = cluster_wide, timeout_s, idle_s
         self._lock = threading.Lock()

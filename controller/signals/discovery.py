@@ -8,7 +8,7 @@ from typing import Final
 from controller.clients.kube import KubeSession, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound
-from controller.signals.objects import entries, text
+from controller.objects import entries, text
 
 _KEPT_S: Final = 60.0  # a kind may be installed while we run
 

@@ -15,9 +15,9 @@ import structlog
 from controller.clients.calls import on_behalf_of
 from controller.policy.availability import HEALTH_FRESH_S, with_known_health
 from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
+from controller.routing.kinds import routing_port
 from controller.signals.cluster import ClusterView
-from controller.signals.ingress import hostnames, observe_ingress
-from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest, group_of, listener_ports, live_rules
+from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest
 from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
 from controller.signals.prices import FirstKnown, Quotes
@@ -82,10 +82,10 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         bindings: The bindings that were read already, which this adds to; None: none were.
     """
     bindings = {} if bindings is None else bindings
-    ingress = view.ingress(application.namespace, application.ingress)
-    if ingress is None:
+    obj, port = view.routing_object(application.namespace, application.route.name), routing_port(application)
+    if obj is None:
         return None
-    routing = observe_ingress(application, ingress)
+    routing, asked = port.observe(application, obj), port.asked(application, obj)
     if not routing.targets:
         return None
     with view.lock:
@@ -98,16 +98,15 @@ def verification_request(application: Application, view: ClusterView, bindings: 
     bound = bindings[application.namespace]
     return VerificationRequest(
         application=application.key,
-        hostnames=hostnames(ingress),
+        hostnames=asked.hostnames,
         action=routing.action,
         targets=routing.targets,
         stickiness_s=routing.stickiness_s,
-        rules=live_rules(ingress, application.action),
-        target_groups=bound.of(application.namespace, application.ingress, group_of(ingress)) if bound is not None else None,
+        rules=asked.rules,
+        target_groups=bound.of(application.namespace, application.route.name, asked.group) if bound is not None else None,
         ready=_ready(application, _services(application, routing.targets), view),
-        healthy_share=application.policy.healthy_share,
         standby=_standby(application, routing.targets),
-        ports=listener_ports(ingress),
+        ports=asked.ports,
     )
 
 
@@ -339,8 +338,8 @@ class ExternalSources:
         return {one.key: known.get(one.key) or self._verifier.dimension_of(self._hostnames(one)) for one in applications}
 
     def _hostnames(self, application: Application) -> tuple[str, ...]:
-        ingress = self._view.ingress(application.namespace, application.ingress)
-        return () if ingress is None else hostnames(ingress)
+        obj = self._view.routing_object(application.namespace, application.route.name)
+        return () if obj is None else routing_port(application).asked(application, obj).hostnames
 
     def poll_capacity(self, applications: Iterable[Application]) -> None:
         """Polls EC2 for what is due."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.catalog.instances import GPU_NAMES, family_of
-from controller.signals.objects import in_values
+from controller.objects import in_values
 
 DOMAINS: Final = ("karpenter.k8s.aws", "eks.amazonaws.com")
 """Of the labels: Karpenter's, and those of EKS Auto Mode (docs/research/auto-mode.md)."""

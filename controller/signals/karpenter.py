@@ -12,6 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from controller.foreign import shown
+from controller.objects import (
+    Object,
+    event_component,
+    event_time,
+    items,
+    name_of,
+    put,
+    quantity,
+    text,
+)
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import Offering
 from controller.signals.classify import (
@@ -36,16 +46,6 @@ from controller.signals.node_claims import (
     read_claim,
 )
 from controller.signals.node_pools import Pool, fell, read_pool, room_of, takes
-from controller.signals.objects import (
-    Object,
-    event_component,
-    event_time,
-    items,
-    name_of,
-    put,
-    quantity,
-    text,
-)
 from controller.signals.refusals import not_ended, summed_up
 
 COMPONENTS: Final = frozenset({"karpenter", "eks-auto-mode/compute"})

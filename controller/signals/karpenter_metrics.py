@@ -60,7 +60,9 @@ class KarpenterMetrics:
         prices: Whether prices are read as well.
     """
 
-    def __init__(self, url: str, clock: Clock, *, timeout_s: float, max_bytes: int, freshness_s: float, prices: bool = True) -> None:
+    def __init__(
+        self, url: str, clock: Clock, *, timeout_s: float = 2.0, max_bytes: int = 1 << 24, freshness_s: float = 90.0, prices: bool = True
+    ) -> None:
         self._url, self._clock, self._with_prices = url, clock, prices
         self._timeout_s, self._max_bytes, self._freshness_s = timeout_s, max_bytes, freshness_s
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)

@@ -16,10 +16,10 @@ from typing import Final
 
 from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, family_of, maker_of
 from controller.foreign import shown
+from controller.objects import Object, items, mapping, pod_requirements, quantity
 from controller.policy.model import PoolObservation, Unit
 from controller.policy.proof import Offering
 from controller.signals.instance_labels import InstanceFilter, instance_filter
-from controller.signals.objects import Object, items, mapping, pod_requirements, quantity
 
 _CORES: Final = {"aws.amazon.com/neuroncore": 2}
 """Resources that count parts of a device, and how many a device of Inferentia2 or Trainium1 has."""

@@ -9,12 +9,12 @@ from typing import Final
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
+from controller.objects import Object, condition, in_values, items, mapping, name_of, quantity, text
 from controller.policy.model import Launch
 from controller.policy.proof import Offering
 from controller.signals.classify import classify_create_error, is_passing
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.node_labels import CAPACITY_LABEL, POOL_LABEL, RESERVATION_LABEL, RESERVATION_TYPE_LABEL, ZONE_LABEL
-from controller.signals.objects import Object, condition, in_values, items, mapping, name_of, quantity, text
 
 RETENTION_S: Final = 3600.0  # the API server's default event TTL
 _MAX_REASON: Final = 64  # of a condition: a word

@@ -8,9 +8,9 @@ from typing import Final
 
 from controller.catalog.instances import INSTANCES, maker_of
 from controller.foreign import shown
+from controller.objects import Object, condition, dig, in_values, items, mapping, quantity, text
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
-from controller.signals.objects import Object, condition, dig, in_values, items, mapping, quantity, text
 
 _UNSTATED: Final = ("on-demand", "spot")
 """What Karpenter may ask for through a NodePool that requires no capacity type (`getCapacityType` in its AWS provider, which asks for spot

@@ -21,7 +21,7 @@ class ClusterObserver:
         external: CloudWatch, EC2 and the load balancer.
         health: Returns the health of the watches that fill the view.
         clock: The clock.
-        watch_budget_s: How old the last answer of a watch may be, seconds.
+        watch_budget_s: How old the last answer of a watch may be, seconds: twice the idle limit, so that one lost stream raises no alert.
         also: Further sources.
     """
 
@@ -32,7 +32,7 @@ class ClusterObserver:
         health: Callable[[], Iterable[WatchHealth]],
         clock: Clock,
         *,
-        watch_budget_s: float,
+        watch_budget_s: float = 180.0,
         also: Callable[[], tuple[Source, ...]] | None = None,
     ) -> None:
         self._view, self._external, self._health, self._clock = view, external, health, clock

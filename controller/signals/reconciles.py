@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.signals.objects import Object, event_time, text, version_of
+from controller.objects import Object, event_time, text, version_of
 
 BELIEVED_S: Final = 1200.0
 """How long a failure counts without a repetition, seconds: the controller retries after 16 min 40 s at the latest."""

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, overload
 
-from controller.policy.routing import ATTRIBUTES
-from controller.signals.objects import Object, dig, items, mapping
+from controller.objects import Object, dig, items, mapping
+from controller.routing.names import ATTRIBUTES
 
 GATE_PREFIX: Final = "target-health."
 """Starts the type of a condition that the load-balancer controller sets on a pod for one target group binding: ``PREFIXDOMAIN/BINDING``,

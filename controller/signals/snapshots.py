@@ -11,6 +11,7 @@ from controller.policy.availability import of_these_groups
 from controller.policy.cost import price_words
 from controller.policy.model import (
     Application,
+    Backend,
     OpenGates,
     PendingPod,
     PoolObservation,
@@ -137,11 +138,12 @@ class SnapshotBuilder:
             pending = self._view.workloads.pending(application, self._sharing.get(application.namespace, Counter()))
             skew = self._view.time.skew_s
             prices = {unit.name: self._price(application.namespace, unit, external.prices) for unit in application.units}
+            listed = frozenset(source.name for source in sources if not source.absent and source.last_ok is not None)
             units = {
-                unit.name: self._unit(application, unit, prices[unit.name], pending[unit.name], now, skew, external)
+                unit.name: self._unit(application, unit, prices[unit.name], pending[unit.name], now, skew, external, listed)
                 for unit in application.units
             }
-            routing = self._routing(application, now - skew, sources, external)
+            routing = self._routing(application, now - skew, listed, external)
             snapshot = Snapshot(
                 now=now,
                 application=_priced(application, prices),
@@ -187,12 +189,12 @@ class SnapshotBuilder:
         now: float,
         skew: float,
         external: ExternalSignals,
+        listed: frozenset[str],
     ) -> UnitObservation:
         workloads = self._view.workloads
         deployment = workloads.deployment_of(application.namespace, unit.deployment)
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
         known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
-        ports = workloads.service_ports(application.namespace, unit.backend.service)
         placement, karpenter = self._placement(application.namespace, unit), self._view.karpenter
         others = sorted({name for pod in pods for name in pod.pools} - {unit.node_pool})
         pool, *alternatives = (
@@ -207,7 +209,7 @@ class SnapshotBuilder:
             ready=min(known) if known else None,
             deployment_ready=deployment.ready if deployment else None,
             endpoints_ready=endpoints,
-            service_exists=None if ports is None else unit.backend.port in ports,
+            service_exists=self._exists(application.namespace, unit.backend, listed),
             pod_zones=deployment.zones if deployment else (),
             pod_instance_types=(deployment.instance_types if deployment else ()) or _pinned(pods),
             pod_capacity_types=deployment.capacity_types if deployment else (),
@@ -256,30 +258,33 @@ class SnapshotBuilder:
             found[name] = observed if since is None else replace(observed, waiting_since=since + skew)
         return found
 
-    def _routing(self, application: Application, now: float, sources: tuple[Source, ...], external: ExternalSignals) -> RoutingObservation:
-        """What the Ingress says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
+    def _exists(self, namespace: str, backend: Backend, listed: frozenset[str]) -> bool | None:
+        """Whether a Service with that port exists; None while the Services have not been listed."""
+        ports = self._view.workloads.service_ports(namespace, backend.service)
+        return (False if "services" in listed else None) if ports is None else backend.port in ports
+
+    def _routing(self, application: Application, now: float, listed: frozenset[str], external: ExternalSignals) -> RoutingObservation:
+        """What the routing object says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
         observed = self._view.routing(application)
         workloads = self._view.workloads
         capacity = application.capacity
-        ports = workloads.service_ports(application.namespace, capacity.service)
-        fresh = {source.name for source in sources if not source.absent and source.last_ok is not None}
-        bound = workloads.bound(application.namespace) if "target-group-bindings" in fresh else None
+        bound = workloads.bound(application.namespace) if "target-group-bindings" in listed else None
         seen = of_these_groups(external.verification, None if bound is None else _groups(application, bound))
         return replace(
             observed,
             capacity_ready=workloads.endpoints_ready(application.namespace, capacity.service),
-            capacity_exists=(None if "services" not in fresh else False) if ports is None else capacity.port in ports,
+            capacity_exists=self._exists(application.namespace, capacity, listed),
             bound=None if bound is None else _bound(application, bound),
             verification=seen,
             asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
             sticky=tuple(service for service in application.services if self._sticks(application.namespace, service, observed)),
-            blocked=self._view.reconciles.blocked(application.namespace, application.ingress, observed.uid, now),
-            undone=self._view.reconciles.undone(application.namespace, application.ingress, observed.uid, now),
+            blocked=self._view.reconciles.blocked(application.namespace, application.route.name, observed.uid, now),
+            undone=self._view.reconciles.undone(application.namespace, application.route.name, observed.uid, now),
         )
 
     def _sticks(self, namespace: str, service: str, observed: RoutingObservation) -> bool:
-        """Whether a Service's target group keeps each client on one target: by its own annotation, or else by the Ingress's."""
+        """Whether a Service's target group keeps each client on one target: by its own annotation, or else by the routing object's."""
         own = self._view.workloads.keeps_clients(namespace, service)
         return service in observed.sticky if own is None else own
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
+from controller.objects import Object, condition, dig, items, mapping, name_of, pinned_values, text
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.node_claims import devices
 from controller.signals.node_labels import POOL_LABEL
-from controller.signals.objects import Object, condition, dig, items, mapping, name_of, pinned_values, text
 
 Selector = tuple[tuple[str, Any], ...]
 """The labels of a Deployment's selector, as `matchLabels` has them."""

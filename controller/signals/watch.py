@@ -14,9 +14,9 @@ import structlog
 from controller.clients.kube import KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, Unavailable
+from controller.objects import behind, text, version
 from controller.signals.discovery import Discovery
 from controller.signals.list_turns import ListTurns
-from controller.signals.objects import behind, text, version
 from controller.signals.slim import PackedList, slim
 
 _PAGE: Final = 100  # the text of a page is held twice while its objects are decoded, one after the other

@@ -14,14 +14,7 @@ from typing import Any, Final
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, Resource
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, ScalerMetric, Unit
-from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import ATTRIBUTES, keeps_clients
-from controller.signals.instance_labels import TYPE_LABEL
-from controller.signals.launchable import Placement, placement_of
-from controller.signals.load_balancer.request import port_of
-from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
-from controller.signals.objects import (
+from controller.objects import (
     Object,
     behind,
     condition,
@@ -39,6 +32,14 @@ from controller.signals.objects import (
     version,
     version_of,
 )
+from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, ScalerMetric, Unit
+from controller.policy.plan import FIELD_MANAGER
+from controller.routing.attributes import keeps_clients
+from controller.routing.names import ATTRIBUTES
+from controller.signals.instance_labels import TYPE_LABEL
+from controller.signals.launchable import Placement, placement_of
+from controller.signals.load_balancer.request import port_of
+from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.slim import BEHAVIOR, GATE_PREFIX, SCALE_IN, SCALE_OUT, pack, slim, unpack
 from controller.signals.waiting_pods import Selector, WaitingPod, WaitingPods, waiting_pod
 

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from controller.adoption.infer import infer
-from controller.adoption.measured import Busiest
-from controller.adoption.observe import Observation
-from controller.adoption.write import application_text, unsure
 from controller.catalog.loader import Source, parse_applications
 from controller.errors import ConfigError
-from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, RoutingStyle, Target
-from controller.policy.routing import action_key, format_action
 from controller.policy.targets import targets_at_rest
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
+from failover_setup.adoption.infer import infer
+from failover_setup.adoption.measured import Busiest
+from failover_setup.adoption.observe import Observation
+from failover_setup.adoption.write import application_text, unsure
 from tests.support import hand_built
 from tests.support.applications import NOW, seed_units
 from tests.support.stacks import NAMES, document, example, parsed

@@ -10,10 +10,11 @@ import pytest
 from benchmarks.switch.drivers import Death, Order
 from benchmarks.switch.history import histories
 from benchmarks.switch.requests import outcomes, windows
-from controller.policy.annotations import MARKER, NUDGED_AT
-from controller.policy.codec import encode
 from controller.policy.model import Memory, Mode, Target
-from controller.policy.routing import action_key, format_action
+from controller.recording.stored import encode
+from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.service.store import record_name
 from failover_harness.dataplane.cluster import CONTROLLER_USER
 from failover_harness.dataplane.load import Record, Stream, rate

@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from controller.breaking_point import accelerator
-from controller.breaking_point.accelerator import CloudWatchUse, ExporterUse
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
 from controller.errors import ConfigError
+from failover_setup.breaking_point import accelerator
+from failover_setup.breaking_point.accelerator import CloudWatchUse, ExporterUse
 from failover_testbed.aws.server import REGION, EmulatedAws
 
 DCGM = """# HELP DCGM_FI_DEV_GPU_UTIL GPU utilization (in %).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.breaking_point.exposure import Exposure, Live, exposure, resolve
+from failover_setup.breaking_point.exposure import Exposure, Live, exposure, resolve
 from tests.support.applications import application
 
 APP = application(namespace="shop")

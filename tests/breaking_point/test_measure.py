@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.breaking_point.measure import Hopeless, percentile, step_of
-from controller.breaking_point.model import Limit, Limits, Sample, Step
+from failover_setup.breaking_point.measure import Hopeless, percentile, step_of
+from failover_setup.breaking_point.model import Limit, Limits, Sample, Step
 
 LIMITS = Limits(latency_s=0.9)
 

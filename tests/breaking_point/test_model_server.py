@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from controller.breaking_point.model import Bounds, Ending, Limit, Limits
-from controller.breaking_point.run import Settings
-from controller.breaking_point.target import make_target
-from controller.breaking_point.vegeta import Vegeta
 from controller.clock import SystemClock
 from failover_harness.model_servers.measuring import Quiet, measure
 from failover_harness.model_servers.own_model_server import BODY, python, serving_bert
+from failover_setup.breaking_point.model import Bounds, Ending, Limit, Limits
+from failover_setup.breaking_point.run import Settings
+from failover_setup.breaking_point.target import make_target
+from failover_setup.breaking_point.vegeta import Vegeta
 
 
 def test_the_breaking_point_of_our_own_model_server_is_found(vegeta: Path, tmp_path: Path) -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from controller.breaking_point.model import Bounds, Ending, Limit, Limits, Sample
-from controller.breaking_point.run import Settings
-from controller.breaking_point.target import make_target
-from controller.breaking_point.vegeta import Vegeta, find_program
-from controller.catalog.loader import load_definitions
 from controller.cli.main import main
 from controller.clock import SystemClock
 from controller.errors import ConfigError, Unavailable
 from failover_harness.model_servers.measuring import Quiet, measure
 from failover_harness.model_servers.queue_server import Spec, serving, true_knee
+from failover_setup.application import load_definitions
+from failover_setup.breaking_point.model import Bounds, Ending, Limit, Limits, Sample
+from failover_setup.breaking_point.run import Settings
+from failover_setup.breaking_point.target import make_target
+from failover_setup.breaking_point.vegeta import Vegeta, find_program
 
 SEED = Path("config/sd21.yaml")
 SECRET = "Bearer s3cr3t-token-value"

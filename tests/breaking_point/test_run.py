@@ -9,12 +9,12 @@ from functools import lru_cache
 
 import pytest
 
-from controller.breaking_point.model import Bounds, Ending, Limit, Limits, Sample
-from controller.breaking_point.run import Measurement, Settings
 from controller.clock import ManualClock
 from controller.errors import Rejected
 from failover_harness.model_servers.measuring import Quiet, measure, measure_virtually
 from failover_harness.model_servers.queue_server import Queue, Spec, VirtualLoad, true_knee
+from failover_setup.breaking_point.model import Bounds, Ending, Limit, Limits, Sample
+from failover_setup.breaking_point.run import Measurement, Settings
 
 WITHIN = 0.05  # what issue and documentation promise
 

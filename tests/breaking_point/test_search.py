@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.breaking_point.model import Ending, Limit, Step
-from controller.breaking_point.search import Bracket, Search, Try, bracket, limits_at, next_step
 from failover_harness.model_servers.measuring import step
+from failover_setup.breaking_point.model import Ending, Limit, Step
+from failover_setup.breaking_point.search import Bracket, Search, Try, bracket, limits_at, next_step
 
 SEARCH = Search(start=10.0, highest=1000.0)
 BROKE = (Limit.PLATEAU,)

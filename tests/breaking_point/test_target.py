@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.breaking_point.target import make_target
 from controller.errors import ConfigError
 from controller.notifiers.redact import redact
+from failover_setup.breaking_point.target import make_target
 
 SECRET = "Bearer s3cr3t-token-value"
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.catalog.application import MeasuredFile
-from controller.catalog.edit import Measured, check_writable, edited, write_measured
-from controller.catalog.loader import load_definitions
 from controller.errors import ConfigError
+from failover_setup.application import MeasuredFile, load_definitions
+from failover_setup.breaking_point.edit import Measured, check_writable, edited, write_measured
 
 SEED = Path("config/sd21.yaml")
 RECORD = MeasuredFile(at="2026-11-25T10:00:00Z", cost=0.0085, latency_limit_s=0.9, limited_by="latency, plateau", accelerator_use=0.71)

@@ -12,9 +12,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.catalog.loader import MAX_FILES, Source, load_application_file, load_definitions, load_directory, parse_sources
+from controller.catalog.loader import MAX_FILES, Source, load_application_file, load_directory
 from controller.documents import LISTED, SIZE_LIMIT
 from controller.errors import ConfigError
+from failover_setup.application import load_definitions, parse_sources
 
 SEED = (Path(__file__).parents[2] / "config" / "sd21.yaml").read_text()
 

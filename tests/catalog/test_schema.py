@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
-from controller.catalog.schema import DOCUMENTATION, application_schema, generated_files, main, settings_schema
 from controller.documents import schema_at
 from controller.settings import Settings, setting_places, variable_name
+from failover_setup.schema import DOCUMENTATION, application_schema, generated_files, main, settings_schema
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from controller.breaking_point.vegeta import Vegeta
 from controller.cli.main import main
+from failover_setup.breaking_point.vegeta import Vegeta
 
 SEED = Path("config/sd21.yaml")
 UNIT = "sd21-inf2"

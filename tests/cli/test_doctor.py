@@ -12,12 +12,12 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from controller.cli.doctor import report_document, report_lines
 from controller.cli.main import main
 from controller.clients.kube import APPLY_PATCH, INGRESSES, JSON_PATCH, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS, connect
 from controller.clock import SystemClock
-from controller.doctor.checks import CHECKS, examine
-from controller.policy.routing import PREFIX, action_key
+from controller.routing.names import PREFIX, action_key
+from failover_setup.cli.doctor import report_document, report_lines
+from failover_setup.doctor.checks import CHECKS, examine
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from tests.support.applications import application
 from tests.support.cluster import NAMESPACE, write_application

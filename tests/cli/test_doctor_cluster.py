@@ -11,10 +11,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from controller.cli.doctor import cluster_document, cluster_lines
 from controller.cli.main import main
 from controller.clock import SystemClock
-from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
+from failover_setup.cli.doctor import cluster_document, cluster_lines
+from failover_setup.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
 from failover_testbed.cluster import components
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity, KubeStore
 from failover_testbed.kube_api.auth import Rule, rules_of

@@ -10,8 +10,9 @@ from pathlib import Path
 from controller.clients.kube import INGRESSES, JSON_PATCH, SERVICES, TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import SystemClock
 from controller.policy.model import Target
-from controller.policy.routing import action_key, format_action
-from controller.policy.standby import standby_rule
+from controller.routing.ingress.action import format_action
+from controller.routing.ingress.standby import standby_rule
+from controller.routing.names import action_key
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.kube_api import ADMIN_TOKEN, READ_ONLY, EmulatedKubeApi, Identity

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from controller.cli.history import history_document, history_lines
 from controller.clock import format_rfc3339
-from controller.policy.conclusion import conclude
 from controller.policy.memory import CONTROLLER, adopt
 from controller.policy.model import Memory, Mode, ModeChange, Override, Verdict, Verification
 from controller.policy.reasons import Reason
+from controller.routing.conclusion import conclude
 from failover_harness.waiting import wait_for
 from tests.cli.test_overrides import _run, cluster  # noqa: F401 - a fixture
 from tests.policy.support import change, pods, refused

@@ -38,8 +38,9 @@ print(json.dumps(loaded))
 """
 
 _LIGHT: Final = re.compile(
-    r"(controller|failover_analysis|failover_testbed)(\.cli(\.commands(\.\w+)?)?)?"
-    r"|controller\.(cli\.(main|common)|clock|errors|policy|policy\.names|catalog|catalog\.gitops_tools)"
+    r"(controller|failover_setup|failover_analysis|failover_testbed)(\.cli(\.commands(\.\w+)?)?)?"
+    r"|controller\.(cli\.(main|common)|clock|errors|policy|policy\.names)"
+    r"|failover_setup\.doctor(\.gitops_tools)?"
     r"|failover_analysis\.(cli\.limits|report|report\.built_in_policies)"
 )
 """Our own modules that may be loaded: they hold signatures, names and limits, and import nothing outside of this list."""

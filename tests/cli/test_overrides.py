@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from controller.cli.main import main
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock, format_rfc3339
-from controller.policy.annotations import OVERRIDES
+from controller.routing.annotations import OVERRIDES
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, write_application
 

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from controller.cli.main import main
 from controller.clients.kube import Object
 from controller.clock import SystemClock
-from controller.policy.annotations import MARKER
 from controller.policy.model import Memory, Mode, ModeChange, Target
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
 from controller.ports import StoredMemory
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import format_action
 from controller.service.store import ConfigMapStore
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity

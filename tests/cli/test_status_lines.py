@@ -11,19 +11,17 @@ import pytest
 from prometheus_client import generate_latest
 
 from controller.cli.explain import explanation_lines
+from controller.cli.explanation import explain
 from controller.cli.observe import Observation, judge
 from controller.cli.plan import plan_document, plan_lines
 from controller.cli.replicas import Lapsed, Replicas
 from controller.cli.status import Running, change_essence, change_line, status_document, status_lines
 from controller.clock import format_rfc3339
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import (
     Cause,
-    HoldStrategy,
     Memory,
     Mode,
-    OutageHistory,
     Override,
     PolicySettings,
     Sample,
@@ -34,9 +32,9 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.routing.conclusion import conclude
 from controller.service.application_status import json_object
 from controller.service.controller import View
-from controller.service.explanation import explain
 from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused
@@ -152,35 +150,21 @@ def test_what_is_published_may_be_anything(evil: object) -> None:
             assert len(line) < 5_000, place
 
 
-def _waits(policy: PolicySettings, history: OutageHistory) -> tuple[list[str], dict[str, object]]:
+def _waits(policy: PolicySettings) -> tuple[list[str], dict[str, object]]:
     """What status and plan say of the waits, which must be the same, and the document."""
     made = snapshot(application(policy=policy))
-    observation = judge(made, replace(memory(), outage_history=history))
+    observation = judge(made, memory())
     lines = [line for lines in (status_lines(observation, Running(), 200), plan_lines(observation, 200, exact=False)) for _, line in lines]
     waits = [line.split(maxsplit=1)[1] for line in lines if line.lower().lstrip().startswith("waits")]
     assert plan_document(observation)["waits"] == status_document(observation, Running())["waits"]
     return waits, plan_document(observation)["waits"]
 
 
-def test_the_waits_are_shown_with_where_they_come_from() -> None:
+def test_the_waits_are_shown() -> None:
     """Of the heaviest unit where none is short."""
-    lines, shown = _waits(PolicySettings(patience_s=45), OutageHistory())
-    assert lines == ["break-even: patience 45 s, hold 22 min 42 s (sd21-inf2)"] * 2
-    assert (shown["patienceSeconds"], shown["strategy"], shown["shortagesOverByPatience"]) == (45, "break-even", None)
-
-
-def test_learned_waits_say_what_was_learned() -> None:
-    """How many shortages, and which of their quantiles the waits are; nothing before there is enough to learn from."""
-    learned = PolicySettings(hold_strategy=HoldStrategy.LEARNED, exposed_cost=5.0)
-    few, _ = _waits(learned, OutageHistory(outages_s=(600.0,) * 3, uptimes_s=(7200.0,) * 9))
-    assert few[0].endswith("; break-even until 8 shortages, and stretches between them, were observed: 3 so far")
-    brief = ((20.0,) * 6 + (3600.0,) * 2) * 5
-    lines, shown = _waits(learned, OutageHistory(outages_s=brief, uptimes_s=(86_400.0,) * 50))
-    assert shown["strategy"] == "learned"
-    assert (shown["shortagesSeen"], shown["stretchesBetweenSeen"]) == (40, 50)
-    assert lines[0].startswith("learned: patience ")
-    assert "75% of 40 shortages were over by that patience, 0% of 50 stretches between them by that hold" in lines[0]
-    assert ("by the rule learned" in lines[0], shown["rule"]) == (True, "learned")
+    lines, shown = _waits(PolicySettings(patience_s=45))
+    assert lines == ["patience 45 s, hold 22 min 42 s (sd21-inf2)"] * 2
+    assert shown == {"units": ["sd21-inf2"], "patienceSeconds": 45, "holdSeconds": pytest.approx(1362, abs=1)}
 
 
 def test_the_running_controller_says_whether_the_load_balancer_shows_the_action() -> None:

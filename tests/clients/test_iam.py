@@ -21,8 +21,9 @@ from controller.clock import ManualClock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
 from controller.policy.model import Application, Mode, Target, Verdict
-from controller.policy.routing import action_key, format_action
 from controller.ports import Message, MessageKind, Severity
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView
@@ -232,9 +233,8 @@ def test_a_use_of_aws_that_is_off_needs_no_permission(clients: RecordingClients)
 
 @cache
 def sources() -> list[tuple[Path, ast.Module]]:
-    """The controller's code."""
-    root = ROOT / "controller"
-    paths = sorted(path for path in root.rglob("*.py"))
+    """The code that asks AWS: the controller's, and that of setting up."""
+    paths = sorted(path for folder in ("controller", "setup") for path in (ROOT / folder).rglob("*.py"))
     return [(path, ast.parse(path.read_text())) for path in paths]
 
 

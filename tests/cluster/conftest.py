@@ -11,6 +11,7 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.election.group import Group
 from tests.cluster.manifests import KUSTOMIZE, apply_folder
 from tests.cluster.stack import Stack
+from tests.support.constants import set_constant
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,6 +23,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             if isinstance(value, Stack | Group | ControlPlane):
                 report.sections.append((f"state of {name}", value.report()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def quick_dwell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shortage may follow a fallback at once: these tests wait in real time."""
+    set_constant(monkeypatch, "DWELL_COST_S", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def whole_life(stack: Stack) -> set[Permission]:
         wait_for("the repetition", lambda: any(one.resource == "events" and one.verb == "patch" for one in stack.audit()))
         stack.launch("sd21-inf2")
         wait_for("cost mode", lambda: stack.mode() == "cost")
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 2)
     entries = stack.audit()
     assert [one for one in entries if one.code in {401, 403}] == []
     return {_permission(one, stack) for one in entries if not one.resource.startswith("/")}  # every client may read discovery

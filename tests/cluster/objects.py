@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from controller.policy.model import Unit
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from tests.support.applications import COST_TARGETS, SERVICES
 
 Object = dict[str, Any]

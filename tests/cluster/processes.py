@@ -28,8 +28,7 @@ def settings_of(stack: Stack) -> dict[str, str]:
         "AWS__EC2_ENABLED": "false",
         "CLOUDWATCH__ENABLED": "false",
         "HTTP__HOST": "127.0.0.1",
-        "POLLS__TICK_INTERVAL_S": "3",
-        "KUBERNETES__READ_TIMEOUT_S": "2",
+        "POLLS__TICK_INTERVAL_S": "6",
         "KUBERNETES__STATE_NAMESPACE": stack.installation.namespace,
     }
     return {**{f"FAILOVERCTL_{name}": value for name, value in names.items()}, "AWS_REGION": "us-west-2", "NO_COLOR": "1"}

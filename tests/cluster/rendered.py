@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from failover_harness.waiting import wait_for
 from tests.cluster import objects
 from tests.cluster.manifests import kubectl

@@ -35,10 +35,10 @@ from controller.clients.kube import (
 )
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import NotFound, RemoteError
-from controller.policy.annotations import MARKER
 from controller.policy.model import Unit
-from controller.policy.routing import parse_action
 from controller.ports import Notifier
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import parse_action
 from controller.service.store import record_name
 from controller.service.wiring import Service
 from failover_harness.control_plane.audit import UNKNOWN, Entry
@@ -57,12 +57,10 @@ _AGAIN_S: Final = 3.0  # more than the 2 s within which NodeClaims count as one 
 _CONDITIONS: Final = ("Launched", "Registered", "Initialized", "Ready")
 QUICK: Final[Mapping[str, Any]] = {
     "patienceSeconds": 0,
-    "dwellCostSeconds": 0,
     "dwellCapacitySeconds": 0,
     "quietSeconds": 2,
     "holdMinSeconds": 0,
     "holdMaxSeconds": 0,
-    "replacementHoldSeconds": 1,
 }
 """A policy with short waits, because the API server's time cannot be accelerated."""
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from controller.clients.kube import INGRESSES, JSON_PATCH
-from controller.policy.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend
-from controller.policy.standby import live_rule, standby_patch
-from controller.signals.ingress import FOREVER
+from controller.routing.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.ingress.standby import live_rule, standby_patch
+from controller.routing.marks import FOREVER
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws

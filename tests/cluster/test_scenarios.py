@@ -13,13 +13,16 @@ from structlog.testing import capture_logs
 
 from controller.clients.kube import INGRESSES
 from controller.errors import Conflict, Unavailable
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
+from controller.signals.cluster import Watches
+from controller.signals.observer import ClusterObserver
 from failover_harness.waiting import wait_for
 from tests.cluster.processes import run_controller
 from tests.cluster.proxy import Proxy
 from tests.cluster.stack import Stack, moment
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
+from tests.support.constants import set_constant
 
 COST, CAPACITY = format_action(COST_TARGETS, 0), format_action(CAPACITY_TARGETS, 0)
 OUTAGE_S = 60.0
@@ -39,7 +42,7 @@ def test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return(
         wait_for("cost mode", lambda: stack.mode() == "cost")
         assert stack.action() == COST
         wait_for("the event", lambda: "ReturnProven" in dict(stack.events()))
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 2)
     assert [one.code for one in stack.writes("ingresses")] == [200, 200]
     assert [one for one in stack.audit() if one.code in {401, 403}] == []
 
@@ -67,7 +70,7 @@ def test_a_restart_changes_no_mode_and_keeps_the_memory(stack: Stack, mode: str,
             wait_for("capacity mode", lambda: stack.mode() == "capacity")
             wait_for("the targets of every unit", lambda: len(stack.writes("scaledobjects")) >= 5)
         wait_for("the memory", lambda: stack.memory()["mode"] == mode)
-        wait_for("the memory of the mode change", lambda: len(stack.memory()["flips"]) == (mode == "capacity"))
+        wait_for("the memory of the mode change", lambda: len(stack.memory().get("mode_changes", [])) == (mode == "capacity"))
         first.end(ends_with)
     action, memory, begin = stack.action(), stack.memory(), moment()
     with run_controller(stack) as second:
@@ -78,7 +81,7 @@ def test_a_restart_changes_no_mode_and_keeps_the_memory(stack: Stack, mode: str,
         assert second.application()["mode"] == mode
     assert stack.action() == action
     assert stack.writes(since=begin) == []
-    assert stack.memory()["flips"] == memory["flips"]
+    assert stack.memory().get("mode_changes", []) == memory.get("mode_changes", [])
     assert stack.memory()["mode_since"] == memory["mode_since"]
 
 
@@ -100,10 +103,12 @@ def _wait_for_the_shortage(service: Service) -> None:
 
 
 @pytest.mark.parametrize("how", ["reapply", "update"], ids=["server-side apply by force", "update of the whole object"])
-def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: str) -> None:
+def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GitOps tool keeps restoring the action of cost mode: the controller backs off, and an alert names the tool."""
     foreign: Callable[[str, str], None] = getattr(stack, how)
-    with stack.controller(policy={"reassertBaseSeconds": 2, "reassertMaxSeconds": 8}):
+    set_constant(monkeypatch, "_REASSERT_BASE_S", 2.0)
+    set_constant(monkeypatch, "_REASSERT_MAX_S", 8.0)
+    with stack.controller():
         stack.shortage()
         wait_for("capacity mode", lambda: stack.action() == CAPACITY)
         begin, start, undone = moment(), time.monotonic(), 0
@@ -131,16 +136,17 @@ def test_of_two_writers_ours_backs_off_and_names_the_other(stack: Stack, how: st
 # --- the API server goes away -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) -> None:
+def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed for a minute between the refusal and the decision: the failover follows once it is back, exactly once."""
-    with stack.controller(policy={"replacementHoldSeconds": HOLD_S}) as service:
+    set_constant(monkeypatch, "REPLACEMENT_HOLD_S", HOLD_S)
+    with stack.controller() as service:
         stack.shortage()
         _wait_for_the_shortage(service)
         with stack.plane.killed():
             time.sleep(OUTAGE_S)
             decided, healthy = _reason(service), service._healthy()
         wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
     assert decided == "ShortageProven"
     assert healthy == ""
@@ -148,17 +154,19 @@ def test_a_killed_api_server_delays_a_failover_and_nothing_else(stack: Stack) ->
     assert [text for reason, text in stack.events() if "cannot be observed" in text] == []
 
 
-def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack: Stack) -> None:
+def test_a_frozen_api_server_makes_signals_stale_and_the_failover_follows(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paused for a minute, so that connections hang: signals become stale, the controller holds and reports it, and then continues."""
-    settings: dict[str, Any] = {"kubernetes": {"watch_idle_s": 12}, "freshness": {"watch_s": 30}}
-    with stack.controller(policy={"replacementHoldSeconds": HOLD_S}, **settings) as service:
+    monkeypatch.setitem(Watches.__init__.__kwdefaults__ or {}, "idle_s", 12.0)
+    monkeypatch.setitem(ClusterObserver.__init__.__kwdefaults__ or {}, "watch_budget_s", 30.0)
+    set_constant(monkeypatch, "REPLACEMENT_HOLD_S", HOLD_S)
+    with stack.controller() as service:
         stack.shortage()
         _wait_for_the_shortage(service)
         with stack.plane.frozen():
             time.sleep(OUTAGE_S)
             decided, ready = _reason(service), service._ready()
         wait_for("capacity mode", lambda: stack.mode() == "capacity", deadline_s=60)
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
         wait_for("readiness", lambda: service._ready() == "")
     assert decided == "SignalsStale"
@@ -209,9 +217,9 @@ def test_a_mode_change_whose_answer_is_lost_is_remembered_and_reported(stack: St
     with stack.controller(session=session):
         stack.shortage()
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
     assert lost
-    assert stack.memory()["flips"][0]["reason"] == "ShortageProven"
+    assert stack.memory().get("mode_changes", [])[0]["reason"] == "ShortageProven"
     assert stack.routings() == [CAPACITY]
 
 
@@ -221,7 +229,7 @@ def test_after_a_compaction_everything_is_listed_anew_and_acted_upon(stack: Stac
         stack.shortage()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
         refused_at = int(time.time())
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 1)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 1)
         lists = _lists(service)
         proxy.block()
         # A list has no order and its stamps are whole seconds: a claim of the same second would not count as later. Karpenter waits 10 s.
@@ -316,4 +324,4 @@ def test_an_ingress_that_is_deleted_between_decision_and_patch(stack: Stack, mon
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
     assert stack.ingress()["metadata"]["uid"] != seen[0]
     assert [one.code for one in stack.writes("ingresses")] == [409, 200]
-    assert len(stack.memory()["flips"]) == 1
+    assert len(stack.memory().get("mode_changes", [])) == 1

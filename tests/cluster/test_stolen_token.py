@@ -22,9 +22,9 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.errors import Conflict, RemoteError
-from controller.policy.annotations import MARKER, PAUSED_UNTIL
 from controller.policy.model import Target
-from controller.policy.routing import format_action
+from controller.routing.annotations import MARKER, PAUSED_UNTIL
+from controller.routing.ingress.action import format_action
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import SYSTEM
 from tests.cluster.objects import ACTION

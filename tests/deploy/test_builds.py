@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(240)
 
 DISTRIBUTIONS: Final = {
     "mixed-accelerator-failover": ROOT / "uv.lock",
+    "mixed-accelerator-failover-setup": ROOT / "uv.lock",
     "mixed-accelerator-failover-proof": ROOT / "uv.lock",
     "failover-model-server": ROOT / "model_server" / "uv.lock",
 }

@@ -15,8 +15,8 @@ from botocore import xform_name
 from botocore.session import get_session
 
 from controller import __version__
-from controller.doctor.cluster import components
-from controller.doctor.cluster.components import Component
+from failover_setup.doctor.cluster import components
+from failover_setup.doctor.cluster.components import Component
 from tools.permissions import ROOT
 
 GUIDE: Final = ROOT / "docs" / "install.md"

@@ -15,10 +15,10 @@ from controller.clients.calls import CallMeter
 from controller.clock import SystemClock
 from controller.notifiers.runbooks import _PAGES, page_of
 from controller.policy.alerts import _HELD_ALERTS
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode, ModeChange
 from controller.policy.reasons import RESTORED, Reason
+from controller.routing.conclusion import conclude
 from controller.service.application_counter import ApplicationCounter
 from controller.service.messages import _code
 from controller.service.telemetry import Telemetry

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS
 from controller.clock import AcceleratedClock
-from controller.policy.annotations import PAUSED_UNTIL
+from controller.routing.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running

@@ -31,10 +31,15 @@ ROOT: Final = Path(__file__).parents[2]
 HOME: Final = "/opt/failoverctl"
 """Where the Dockerfile installs."""
 
-PROOF: Final = {"failover_testbed", "failover_analysis", "failover_harness"}
-NOT_IN_THE_IMAGE: Final = PROOF | {"aiohttp", "jinja2", "moto", "pygments", "rich", "starlette", "uvicorn"}
+OTHER_HOUSES: Final = {"failover_setup", "failover_testbed", "failover_analysis", "failover_harness"}
+NOT_IN_THE_IMAGE: Final = OTHER_HOUSES | {"aiohttp", "jinja2", "matplotlib", "moto", "pygments", "rich", "ruamel", "starlette", "uvicorn"}
 
-EXTRAS: Final = {"demo": "demo", "simulate": "analysis", "replay": "analysis"}
+EXTRAS: Final = {
+    **dict.fromkeys(("init", "doctor", "render", "breaking-point", "config", "weights"), "setup"),
+    "demo": "demo",
+    "simulate": "analysis",
+    "replay": "analysis",
+}
 """The extra that a command needs."""
 
 CALLS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -276,7 +281,10 @@ def test_a_command_names_its_extra_in_one_line(command: str, extra: str, image: 
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: `failoverctl {command}` needs ")
-    assert f": pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install './proof" in line
+    assert (
+        f": pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install './{'setup' if extra == 'setup' else 'proof'}"
+        in line
+    )
 
 
 def test_every_other_command_needs_no_extra(image: Installed) -> None:
@@ -290,7 +298,7 @@ for command in others:
     assert (result.exit_code, result.stderr) == (0, ""), (command, result.output)
 print(*others)
 """
-    assert {"run", "plan", "status", "doctor", "breaking-point"} <= set(image.python(script).split())
+    assert {"run", "plan", "status", "history", "pause"} <= set(image.python(script).split())
 
 
 def test_the_help_names_every_command(image: Installed) -> None:
@@ -320,6 +328,7 @@ def test_each_wheel_holds_its_own_packages(wheels: dict[str, Path]) -> None:
             found[name] = {file.partition("/")[0] for file in archive.namelist()} - {f"{name}-0.1.0.dist-info"}
     assert found == {
         "mixed_accelerator_failover": {"controller"},
+        "mixed_accelerator_failover_setup": {"failover_setup"},
         "mixed_accelerator_failover_proof": {"failover_testbed", "failover_analysis"},
     }
 

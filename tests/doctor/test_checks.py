@@ -11,12 +11,14 @@ import pytest
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
-from controller.doctor.checks import CHECKS, examine
-from controller.doctor.report import Level, Result
-from controller.policy.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PINNED_MODE
 from controller.policy.model import Application, CapacityWeights, Mode, PlannedMode, PolicySettings, RoutingStyle, Strategy, Target
-from controller.policy.routing import ALGORITHM, LEAST_OUTSTANDING, PREFIX, action_key, format_action
-from controller.policy.standby import live_rule, standby_rule
+from controller.routing.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PINNED_MODE
+from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
+from controller.routing.ingress.action import format_action
+from controller.routing.ingress.standby import live_rule, standby_rule
+from controller.routing.names import PREFIX, action_key
+from failover_setup.doctor.checks import CHECKS, examine
+from failover_setup.doctor.report import Level, Result
 from tests.support.applications import COST_TARGETS, NOW, application
 from tests.support.healthy import Healthy
 

@@ -23,13 +23,13 @@ from controller.clients.kube import (
     SCALED_OBJECTS,
     TRIGGER_AUTHENTICATIONS,
 )
-from controller.doctor.cluster.account import Account
-from controller.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
-from controller.doctor.cluster.components import KARPENTER, NVIDIA_PLUGIN
-from controller.doctor.cluster.observe import AUTO_KINDS, KINDS, ClusterObservation
-from controller.doctor.cluster.workload import find, older, read, tolerates
-from controller.doctor.report import Level, Result
 from controller.policy.model import Application, Reservation
+from failover_setup.doctor.cluster.account import Account
+from failover_setup.doctor.cluster.checks import CLUSTER_CHECKS, examine_cluster
+from failover_setup.doctor.cluster.components import KARPENTER, NVIDIA_PLUGIN
+from failover_setup.doctor.cluster.observe import AUTO_KINDS, KINDS, ClusterObservation
+from failover_setup.doctor.cluster.workload import find, older, read, tolerates
+from failover_setup.doctor.report import Level, Result
 from failover_testbed.cluster import components, manifests
 from tests.support.applications import NOW, application, seed_units
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.doctor.checks import CHECKS
-from controller.doctor.cluster.checks import CLUSTER_CHECKS
-from controller.doctor.report import Check
+from failover_setup.doctor.checks import CHECKS
+from failover_setup.doctor.cluster.checks import CLUSTER_CHECKS
+from failover_setup.doctor.report import Check
 from tools.doctor_docs import DOCUMENT, document
 
 

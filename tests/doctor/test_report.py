@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.clients.kube import PODS, SCALED_OBJECTS
-from controller.doctor.report import Check, Finding, Level, ok
+from failover_setup.doctor.report import Check, Finding, Level, ok
 
 ABSENT, DENIED = "scaledobjects.keda.sh is not installed", "pods may not be listed with these credentials"
 INSTALL, GRANT = "install it: see docs/install.md", "grant `list` on it: see docs/permissions.md"

@@ -12,11 +12,11 @@ import yaml
 
 from controller.clients.kube import NODE_CLASSES, NODE_POOLS
 from controller.clock import SystemClock
-from controller.doctor.cluster.account import Account, read_account
-from controller.doctor.cluster.reservations import Pool, advice, feature_gate
-from controller.doctor.report import Level
 from controller.errors import Forbidden
 from controller.policy.model import Reservation
+from failover_setup.doctor.cluster.account import Account, read_account
+from failover_setup.doctor.cluster.reservations import Pool, advice, feature_gate
+from failover_setup.doctor.report import Level
 from tests.doctor.test_cluster import Complete, env, image, results
 from tests.support.applications import seed_units
 

@@ -15,9 +15,9 @@ from controller.clock import LATEST, format_rfc3339, parse_rfc3339
 from controller.documents import LISTED
 from controller.errors import ConfigError
 from controller.foreign import MAX_ANNOTATION, MAX_MESSAGE, MAX_SHOWN, MAX_VALUE, decode, decode_page, shown
-from controller.policy.codec import CodecError, encode
-from controller.policy.codec import decode as decode_memory
 from controller.policy.model import Memory
+from controller.recording.stored import CodecError, encode
+from controller.recording.stored import decode as decode_memory
 from tests.signals.hostile import TEXT
 
 JSON = st.recursive(

@@ -11,7 +11,6 @@ from typing import Final
 
 import click
 
-from controller.breaking_point.accelerator import _parsed
 from controller.catalog.loader import Source, parse_applications
 from controller.cli.common import seconds
 from controller.clock import SystemClock, format_rfc3339, parse_rfc3339
@@ -20,10 +19,6 @@ from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode, decode_page
 from controller.notifiers.redact import Redactor
 from controller.notifiers.slack_threads import _read
-from controller.policy.codec import CodecError
-from controller.policy.codec import decode as decode_memory
-from controller.policy.codec import encode as encode_memory
-from controller.policy.conclusion import conclude
 from controller.policy.expected_demand import SLOTS
 from controller.policy.model import (
     Damping,
@@ -32,24 +27,28 @@ from controller.policy.model import (
     Mode,
     ModeChange,
     NotedDemand,
-    OutageHistory,
     Outcome,
     ScalerWrite,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action, parse_action
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
+from controller.recording.stored import CodecError
+from controller.recording.stored import decode as decode_memory
+from controller.recording.stored import encode as encode_memory
+from controller.routing.conclusion import conclude
+from controller.routing.conditions import conditions_of, json_of, merged
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.application_status import stored_alerts
 from controller.service.http import Answer, _Handler, _Head
 from controller.service.store import status_in
 from controller.settings import Settings
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
-from controller.signals.ingress import observe_ingress
 from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableError
 from controller.signals.karpenter_metrics import parse as parse_metrics
-from controller.signals.load_balancer.conditions import conditions_of, json_of, merged
 from controller.signals.load_balancer.rules import rules_by_conditions
 from controller.signals.price_list import hourly_price
+from failover_setup.breaking_point.accelerator import _parsed
 from tests.policy.support import proven
 from tests.signals.hostile import APP, World, objects
 from tests.signals.samples import ICE, ice_message
@@ -147,7 +146,6 @@ _DEFINITION, _LINE = _recording()
 _MEMORY: Final = memory(
     mode_changes=(ModeChange(NOW, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "because"),),
     units=proven(),
-    outage_history=OutageHistory(short=True, since=NOW, outages_s=(900.0,), uptimes_s=(3_600.0,)),
     scaler_writes={"inf2": ScalerWrite(NOW, "1", "3", 2)},
     demand_history=DemandHistory(
         (NotedDemand(NOW, 100.0, 120.0),), (Outcome(100.0, 110.0),), (None, 5.0) * (SLOTS // 2), Damping(-0.5, 2.0)

@@ -21,7 +21,7 @@ OURS: Final = {
     "controller/clients/aws_models.py": "files of boto3's own package",
     "controller/cli/version.py": "a file that the installer wrote",
     "controller/notifiers/redact.py": "a document that the controller has just made",
-    "controller/policy/routing.py": "`states_stickiness` is asked only of an action that was read before",
+    "controller/routing/ingress/action.py": "`states_stickiness` is asked only of an action that was read before",
     "controller/signals/slim.py": "what it packed itself",
     "model_server/src/failover_model_server/compiled/cache.py": "the key of its own pod",
 }
@@ -50,7 +50,7 @@ def _unhandled(tree: ast.AST) -> Iterator[tuple[int, set[str]]]:
     return visit(tree, set())
 
 
-@pytest.mark.parametrize("folder", ["controller", "model_server/src"])
+@pytest.mark.parametrize("folder", ["controller", "setup", "model_server/src"])
 def test_all_that_a_parser_raises_is_handled_where_it_is_called(folder: str) -> None:
     """One that was not let a scrape that was cut off end the watch of an engine."""
     found = {

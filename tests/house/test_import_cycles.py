@@ -11,6 +11,7 @@ from tests.house.parsed import imports
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "controller": ROOT,
+    "failover_setup": ROOT / "setup",
     "benchmarks": ROOT,
     "research": ROOT,
     "failover_testbed": ROOT / "proof",

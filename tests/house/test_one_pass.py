@@ -11,10 +11,11 @@ import pytest
 from tests.house.parsed import imports, parsed
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("controller", "proof", "research", "benchmarks", "tools")
+FOLDERS = ("controller", "setup", "proof", "research", "benchmarks", "tools")
 
 CONCLUSION, PASS = "controller/policy/conclusion.py", "controller/service/application_pass.py"
 STEPS = {
+    "controller.policy.conclusion.conclude": {"controller/policy/forecast.py", "controller/routing/conclusion.py"},
     "controller.policy.decide.decide": {CONCLUSION},
     "controller.policy.plan.plan": {CONCLUSION},
     "controller.policy.memory.applied": {CONCLUSION, PASS},  # the pass itself: for an action whose answer was lost
@@ -72,7 +73,7 @@ def test_each_step_of_the_pass_is_composed_in_one_place(step: str) -> None:
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_each_constant_of_the_pass_is_written_once(name: str) -> None:
     """The simulation waits as long as production does. The emulated servers have waits of their own, those of what they emulate."""
-    texts = {path: text for path, text in sources().items() if path.startswith(("controller/", "proof/failover_analysis/"))}
+    texts = {path: text for path, text in sources().items() if path.startswith(("controller/", "setup/", "proof/failover_analysis/"))}
     assert len(assigned(name, texts)) == 1
 
 

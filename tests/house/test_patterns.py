@@ -10,10 +10,11 @@ from typing import Any, Final
 import pytest
 
 import controller
+import failover_setup
 from controller.foreign import MAX_MESSAGE
 from tests.support.patterns import patterns, worst
 
-_FOUND: Final = patterns(controller)
+_FOUND: Final = patterns(controller) | patterns(failover_setup)
 _LONG: Final = MAX_MESSAGE
 _WORTH_COMPARING_S: Final = 0.02
 """A search that takes less is no danger, and too short to be compared."""
@@ -21,7 +22,7 @@ _RATIO: Final = 8.0
 """Four times the text takes four times as long where a pattern is linear, and sixteen times where it is not."""
 
 _WHOLE: Final = frozenset(
-    {"controller.cli.common._DURATION[0]", "controller.doctor.cluster.workload._VERSION[0]", "controller.signals.objects._QUANTITY[0]"}
+    {"controller.cli.common._DURATION[0]", "failover_setup.doctor.cluster.workload._VERSION[0]", "controller.objects._QUANTITY[0]"}
 ) | {f"controller.documents.{name}[0]" for name in ("_DECIMAL", "_FLOAT", "_EXPONENT")}
 """Patterns that match a whole text or its beginning, and are not searched from each of its places; that of durations reads an argument."""
 

@@ -15,7 +15,9 @@ from tests.house.parsed import parsed
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
-PYTHON = sorted(path for name in ("controller", "proof", "benchmarks", "research", "tools") for path in (ROOT / name).rglob("*.py"))
+PYTHON = sorted(
+    path for name in ("controller", "setup", "proof", "benchmarks", "research", "tools") for path in (ROOT / name).rglob("*.py")
+)
 LONGEST_FUNCTION = 70
 _DOCUMENT = re.compile(r'(?<![\w/.{*"-])(?:docs/)?[a-z][\w/-]*\.md\b')
 
@@ -24,7 +26,7 @@ _DOCUMENT = re.compile(r'(?<![\w/.{*"-])(?:docs/)?[a-z][\w/-]*\.md\b')
 TIMELESS = [
     path
     for path in PYTHON
-    if any(path.is_relative_to(ROOT / name) for name in ("controller", "proof/failover_testbed", "proof/failover_analysis"))
+    if any(path.is_relative_to(ROOT / name) for name in ("controller", "setup", "proof/failover_testbed", "proof/failover_analysis"))
 ]
 CLOCK_CALLS = re.compile(r"\b(?:time\.(?:time|monotonic|sleep|perf_counter)|datetime\.(?:now|utcnow|today)|date\.today)\(")
 OWN_TIME = {"controller/clock.py"}
@@ -54,6 +56,7 @@ ROOT_FOLDERS = {
     "model_server",
     "proof",
     "research",
+    "setup",
     "tests",
     "tools",
 }
@@ -154,7 +157,7 @@ def test_the_changelog_has_an_unreleased_section() -> None:
 
 def test_documents_that_code_names_can_be_opened() -> None:
     """A comment that gives its source as a page must give one that a newcomer has: ``docs/…`` from the root, or a page at the root."""
-    folders = ("controller", "proof", "research", "benchmarks", "tools", "tests", "config", "deploy")
+    folders = ("controller", "setup", "proof", "research", "benchmarks", "tools", "tests", "config", "deploy")
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix in {".py", ".yaml", ".toml"}]
     named = {(_id(path), name) for path in sources if path.parent != Path(__file__).parent for name in _DOCUMENT.findall(path.read_text())}
     assert sorted(one for one in named if not (ROOT / one[1]).is_file() and not (ROOT / "docs" / one[1]).is_file()) == []

@@ -9,7 +9,7 @@ MOST = 39
 
 def test_a_refusal_reaches_the_patch_in_few_functions_and_never_passes_the_wiring() -> None:
     """The wiring puts parts together. Of its functions the event meets the loop alone, which it wakes."""
-    steps = walk()
+    steps = walk().steps
     names = [name for _, name in steps]
     assert (names[0], names[-1]) == ("Watch._follow", "KubeSession.request")
     assert {"KarpenterView.event", "decide", "plan", "Executor.execute"} <= set(names)

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from kubernetes.client import Configuration
 
-from controller.clients.kube import KubeSession
+from controller.clients.kube import INGRESSES, KubeSession
 from controller.clock import ManualClock
 from controller.errors import Forbidden, Unavailable
 from controller.notifiers.events import EventNotifier, Involved, _Posted
 from controller.ports import MessageKind, Severity
 from tests.notifiers.support import START, Answer, Receiver, Request, a_message
-
-Found = Involved | tuple[str, str, str] | None
 
 
 class ApiServer:
@@ -78,7 +76,7 @@ def make(api: ApiServer, clock: ManualClock) -> Iterator[Callable[..., EventNoti
     configuration.host = api.receiver.host
     session = KubeSession(configuration)
 
-    def build(found: Found = Involved("default", "sd21", "uid-1", "42")) -> EventNotifier:  # noqa: B008 - immutable
+    def build(found: Involved = Involved(INGRESSES, "default", "sd21", "uid-1", "42")) -> EventNotifier:  # noqa: B008 - immutable
         return EventNotifier(session, clock, lambda _application: found, instance="pod-a")
 
     yield build
@@ -111,7 +109,7 @@ def test_a_mode_change_is_an_event_on_its_ingress(make: Make, api: ApiServer) ->
 
 
 def test_an_informative_message_is_a_normal_event(make: Make, api: ApiServer) -> None:
-    make(("default", "sd21", "uid-1")).send(a_message(MessageKind.RESOLVED, severity=Severity.INFO, reason=""))
+    make(Involved(INGRESSES, "default", "sd21", "uid-1")).send(a_message(MessageKind.RESOLVED, severity=Severity.INFO, reason=""))
     assert (api.only["type"], api.only["reason"]) == ("Normal", "Resolved")
     assert "resourceVersion" not in api.only["involvedObject"]
 
@@ -203,13 +201,8 @@ def test_a_message_about_the_controller_has_no_object_and_is_skipped(make: Make,
 
 
 def test_an_ingress_that_is_not_known_still_gets_an_event_by_name(make: Make, api: ApiServer) -> None:
-    make(None).send(a_message(MessageKind.ALERT, reason="IngressMissing"))
+    make(Involved(INGRESSES, "default", "sd21")).send(a_message(MessageKind.ALERT, reason="IngressMissing"))
     assert api.only["involvedObject"] == {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "namespace": "default", "name": "sd21"}
-
-
-def test_an_application_that_names_no_ingress_is_skipped(make: Make, api: ApiServer) -> None:
-    make(None).send(a_message(application="sd21"))
-    assert api.receiver.requests == []
 
 
 @pytest.mark.parametrize("char", ["x", "é", "→", "😀"])
@@ -224,7 +217,7 @@ def test_a_long_message_is_cut_to_1024_bytes_on_a_character(make: Make, api: Api
 
 def test_a_long_ingress_name_leaves_room_for_the_digest(make: Make, api: ApiServer) -> None:
     name = "a" * 235 + "." + "b" * 17
-    make(("default", name, "u")).send(a_message())
+    make(Involved(INGRESSES, "default", name, "u")).send(a_message())
     assert len(api.only["metadata"]["name"]) <= 253
     assert ".." not in api.only["metadata"]["name"]
     assert api.only["involvedObject"]["name"] == name

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from controller.policy.annotations import MARKER
-from controller.policy.codec import decode, encode
+from controller.policy import memory as remembering
+from controller.policy import plan as planning
 from controller.policy.decide import decide
-from controller.policy.memory import applied
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -29,8 +28,11 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import plan
-from controller.policy.routing import action_key, parse_action
+from controller.recording.stored import decode, encode
+from controller.routing.annotations import MARKER
+from controller.routing.conclusion import exact
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.names import action_key
 from tests.support.applications import COUNTED, NOW, memory, snapshot
 
 INF2 = "sd21-inf2"
@@ -160,6 +162,17 @@ class World:
         present = self.snapshot.units[unit].scaler
         assert present is not None
         self.unit(unit, scaler=replace(present, **changes))
+
+
+def plan(decision: Decision, made: Snapshot) -> Plan:
+    """The plan of a decision, with exact requests."""
+    return exact(planning.plan(decision, made), made)
+
+
+def applied(remembered: Memory, decision: Decision, now: float) -> Memory:
+    """What is remembered once a decision's routing action is written as an Ingress has it."""
+    text = "" if decision.verb is Verb.NUDGE else format_action(decision.targets, decision.stickiness_s)
+    return remembering.applied(remembered, decision, now, text)
 
 
 def verbs(decisions: list[Decision]) -> list[Verb]:

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from controller.policy.absorption import Absorption, absorption
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
-from controller.policy.memory import applied
 from controller.policy.metric_times import shown_s
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
-from tests.policy.support import G6, INF2, TRN1, World, change, pods, proven, shortage, with_scalers
+from controller.routing.ingress.action import format_action
+from tests.policy.support import G6, INF2, TRN1, World, applied, change, pods, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
 LIMITED = PolicySettings(failover_utilization=1.0)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from controller.policy import proof, text
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
     Action,
@@ -37,9 +36,9 @@ from controller.policy.model import (
     Verification,
     WeightStrategy,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from tests.policy.support import INF2, TRN1, World, change, launched, pods, proven, refused, scaler, shortage, verbs, with_scalers
+from controller.routing.conclusion import conclude
+from tests.policy.support import INF2, TRN1, World, change, launched, plan, pods, proven, refused, scaler, shortage, verbs, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 HOUR = 3600.0

@@ -212,8 +212,7 @@ def test_a_cause_that_does_not_pass_by_waiting_is_reported(cause: Cause, changes
 
 
 def _waiting(**changes: Any) -> Snapshot:
-    app = application(policy=PolicySettings(hard_demand_s=240.0, quiet_s=600.0, ice_window_s=360.0))
-    return change(snapshot(app), INF2, **{"pending": pods(since=NOW - 240), "desired": 4, **changes})
+    return change(snapshot(), INF2, **{"pending": pods(since=NOW - 240), "desired": 4, **changes})
 
 
 SILENT = "sd21-inf2: pods wait 4 min and Karpenter says nothing about NodePool inf2: is it running?"

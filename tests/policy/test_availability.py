@@ -24,10 +24,9 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets
-from tests.policy.support import INF2, TRN1, change, scaler, with_scalers
+from tests.policy.support import INF2, TRN1, change, plan, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))

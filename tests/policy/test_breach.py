@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.breach import breach, latency_breach
-from controller.policy.model import PolicySettings, Sample, Snapshot
+from controller.policy.karpenter_times import ICE_WINDOW_S
+from controller.policy.model import Sample, Snapshot
 from tests.policy.support import G6, INF2, TRN1, change
 from tests.support.applications import NOW, application, snapshot
 
-WINDOW_S = 600.0
-LIMITED = application(policy=PolicySettings(ice_window_s=WINDOW_S, error_ratio_limit=0.05))
+WINDOW_S = ICE_WINDOW_S
+LIMITED = application()
 
 
 def _seen(*, errors: Sample | None = None, latency: Sample | None = None) -> Snapshot:
@@ -25,10 +26,10 @@ def _seen(*, errors: Sample | None = None, latency: Sample | None = None) -> Sna
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (0.05, ""),
-        (0.0501, "5.0 % errors over 5.0 %"),
-        (0.5, "50.0 % errors over 5.0 %"),
-        (1.0, "100.0 % errors over 5.0 %"),
+        (0.01, ""),
+        (0.0101, "1.0 % errors over 1.0 %"),
+        (0.5, "50.0 % errors over 1.0 %"),
+        (1.0, "100.0 % errors over 1.0 %"),
         (1.01, ""),
         (math.nan, ""),
     ],
@@ -46,7 +47,7 @@ def test_a_latency_beyond_its_limit_is_a_breach_of_the_units_that_count(value: f
     assert breach(made, [INF2, TRN1]) == words
     assert breach(made, [INF2, G6]) == ""
     both = replace(made, error_ratio=Sample(0.5, NOW))
-    assert breach(both, [TRN1]) == (words or "50.0 % errors over 5.0 %")
+    assert breach(both, [TRN1]) == (words or "50.0 % errors over 1.0 %")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from controller.catalog.tables import weights_report
 from controller.policy.cost import hourly
 from controller.policy.decide import decide
 from controller.policy.figures import Figures
@@ -17,6 +16,7 @@ from controller.policy.model import Application, CapacityWeights, Mode, PolicySe
 from controller.policy.shares import asked_shares
 from controller.policy.targets import capacity_targets
 from controller.policy.weights import blended_cost
+from failover_setup.tables import weights_report
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 DEMAND = 800.0  # requests a period

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
-from controller.policy.memory import applied
+from controller.policy import contested
+from controller.policy.hold import FLAP_WINDOW_S
 from controller.policy.model import ActionKind, Alert, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
-from tests.policy.support import G6, INF2, TRN1, change, proven, returned, scaler, shortage, with_scalers
+from controller.routing.conclusion import conclude
+from tests.policy.support import G6, INF2, TRN1, applied, change, proven, returned, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 HASTY = application(policy=PolicySettings(patience_s=0.0))
@@ -92,10 +93,10 @@ def test_alerts_of_the_caller_come_after_those_of_the_decision_and_change_nothin
     assert added.before is before
 
 
-def test_a_write_that_waits_delays_no_earlier_pass() -> None:
+def test_a_write_that_waits_delays_no_earlier_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next pass comes at the first of both moments: a guard that opens in a second must not wait for a fight over a floor."""
-    policy = PolicySettings(reassert_base_s=4000.0, reassert_max_s=4000.0, flap_window_s=8000.0)
-    made = shortage(change(snapshot(application(policy=policy), Mode.CAPACITY), scaler=scaler()))
+    monkeypatch.setattr(contested, "reassert_pause_s", lambda _: 4000.0)
+    made = shortage(change(snapshot(mode=Mode.CAPACITY), scaler=scaler()))
     first = conclude(memory(Mode.CAPACITY), made)
     assert first.decision.next_check_s is not None
     again = conclude(first.written(first.plan.due, NOW), replace(made, now=NOW + 4))
@@ -107,7 +108,7 @@ def test_a_floor_that_was_put_back_counts_only_within_the_flap_window() -> None:
     """A pause that was learned from last month's fight would leave a unit without the replicas that it needs now."""
     made = shortage(change(snapshot(mode=Mode.CAPACITY), scaler=scaler()))
     first = conclude(memory(Mode.CAPACITY), made)
-    field, window = f"{INF2}/floor", made.application.policy.flap_window_s
+    field, window = f"{INF2}/floor", FLAP_WINDOW_S
 
     def repeats(after: float) -> int:
         kept: Memory = first.written(first.plan.due, NOW)

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import conclude
 from controller.policy.contested import again_s, contested, deferred, written
 from controller.policy.decide import decide
+from controller.policy.hold import FLAP_WINDOW_S
 from controller.policy.model import Action, ActionKind, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
@@ -34,8 +35,8 @@ def fight(seconds: int, every_s: int = 5) -> tuple[Memory, list[float]]:
     kept, times, plan = memory(Mode.CAPACITY), [], raising()
     for t in range(0, seconds, every_s):
         kept = decode(encode(kept))
-        due = deferred(plan, kept, POLICY, NOW + t).due
-        kept = written(kept, due, POLICY, NOW + t)
+        due = deferred(plan, kept, NOW + t).due
+        kept = written(kept, due, NOW + t)
         times += [float(t)] * any(action.kind is ActionKind.RAISE_FLOOR for action in due)
     return kept, times
 
@@ -61,9 +62,9 @@ def test_people_are_notified_of_the_other_writer() -> None:
     assert f"contested/{INF2}/floor" in {one.key for one in shown}
     third = replace(kept, scaler_writes={f"{INF2}/floor": replace(write, repeats=3)})
     assert [one.key for one in contested(third, seen(NOW + 200))] == [f"contested/{INF2}/floor"]
-    assert not list(contested(third, seen(write.at + POLICY.flap_window_s)))
+    assert not list(contested(third, seen(write.at + FLAP_WINDOW_S)))
     assert not list(contested(fight(15)[0], seen(NOW + 15)))
-    assert not list(contested(kept, seen(NOW + 200 + POLICY.flap_window_s)))
+    assert not list(contested(kept, seen(NOW + 200 + FLAP_WINDOW_S)))
 
 
 def test_a_write_whose_scaled_object_is_gone_is_named_by_its_unit() -> None:
@@ -91,7 +92,7 @@ def test_another_value_is_written_at_once(field: str) -> None:
         return replace(action, before="7") if field == "before" else replace(action, after="9")
 
     changed = replace(plan, actions=tuple(other(action) for action in plan.actions))
-    assert deferred(changed, kept, POLICY, NOW + 201).due == changed.due
+    assert deferred(changed, kept, NOW + 201).due == changed.due
 
 
 def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
@@ -100,8 +101,8 @@ def test_floors_that_follow_the_demand_are_put_back_like_any_other() -> None:
     for t in range(0, 3600, 30):
         asked = str(7 + (t // 60) % 3)
         changed = replace(plan, actions=tuple(replace(one, after=asked) for one in plan.actions if one.kind is ActionKind.RAISE_FLOOR))
-        due = deferred(changed, kept, POLICY, NOW + t).due
-        kept = written(kept, due, POLICY, NOW + t)
+        due = deferred(changed, kept, NOW + t).due
+        kept = written(kept, due, NOW + t)
         times += [t] * bool(due)
     assert times[:4] == [0, 30, 60, 120]
     assert len(times) < 20
@@ -112,17 +113,17 @@ def test_a_stored_write_that_is_no_number_makes_nothing_wait() -> None:
     """Anyone may edit what is stored."""
     kept = replace(memory(Mode.CAPACITY), scaler_writes={f"{INF2}/floor": ScalerWrite(NOW, "1", "many", repeats=5)})
     plan = raising()
-    assert deferred(plan, kept, POLICY, NOW + 1).due == plan.due
+    assert deferred(plan, kept, NOW + 1).due == plan.due
 
 
 def test_a_write_that_waits_says_so_and_when_it_is_due() -> None:
     """In the plan that people see, and for the next pass."""
     kept, times = fight(200)
-    waiting = deferred(raising(), kept, POLICY, NOW + 200)
+    waiting = deferred(raising(), kept, NOW + 200)
     words = [one.deferred for one in waiting.actions if one.kind is ActionKind.RAISE_FLOOR]
     assert words
     assert all("another writer put it back" in one for one in words)
-    assert min(again_s(waiting, kept, POLICY, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
+    assert min(again_s(waiting, kept, NOW + 200)) == pytest.approx(times[-1] + 160 - 200)
 
 
 def test_a_conclusion_waits_for_it() -> None:
@@ -139,17 +140,17 @@ def test_a_conclusion_waits_for_it() -> None:
 def test_what_was_written_just_now_asks_for_no_further_pass() -> None:
     """Nobody has put it back yet."""
     plan = raising()
-    kept = written(memory(Mode.CAPACITY), plan.due, POLICY, NOW)
-    assert not list(again_s(plan, kept, POLICY, NOW))
+    kept = written(memory(Mode.CAPACITY), plan.due, NOW)
+    assert not list(again_s(plan, kept, NOW))
 
 
 def test_the_last_half_second_of_a_pause_counts() -> None:
     """And the moment of the write itself: somebody may put it back at once."""
-    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
-    for passed, left in ((0.0, 5.0), (4.5, 0.5)):
-        waiting = deferred(raising(), kept, replace(POLICY, reassert_base_s=5.0), NOW + passed)
+    kept = written(memory(Mode.CAPACITY), raising().due, NOW)
+    for passed, left in ((0.0, 10.0), (9.5, 0.5)):
+        waiting = deferred(raising(), kept, NOW + passed)
         assert all(action.deferred for action in waiting.actions if action.kind is ActionKind.RAISE_FLOOR)
-        assert min(again_s(waiting, kept, replace(POLICY, reassert_base_s=5.0), NOW + passed)) == pytest.approx(left)
+        assert min(again_s(waiting, kept, NOW + passed)) == pytest.approx(left)
 
 
 def test_what_waits_for_another_reason_keeps_it() -> None:
@@ -157,29 +158,29 @@ def test_what_waits_for_another_reason_keeps_it() -> None:
     kept, _ = fight(200)
     plan = raising()
     drained = replace(plan, actions=tuple(replace(action, deferred="the load balancer drains") for action in plan.actions))
-    assert {action.deferred for action in deferred(drained, kept, POLICY, NOW + 200).actions} == {"the load balancer drains"}
+    assert {action.deferred for action in deferred(drained, kept, NOW + 200).actions} == {"the load balancer drains"}
 
 
 def test_one_write_does_not_forget_another() -> None:
     """Each field has a pause of its own."""
-    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
+    kept = written(memory(Mode.CAPACITY), raising().due, NOW)
     later = replace(raising().actions[0], unit="other", before="1", after="2")
-    fields = written(kept, [later], POLICY, NOW + POLICY.flap_window_s - 1).scaler_writes
+    fields = written(kept, [later], NOW + FLAP_WINDOW_S - 1).scaler_writes
     assert fields.keys() == kept.scaler_writes.keys() | {"other/floor"}
 
 
 def test_what_is_long_past_is_forgotten() -> None:
     """The memory holds no more than what may still be put back."""
-    kept = written(memory(Mode.CAPACITY), raising().due, POLICY, NOW)
+    kept = written(memory(Mode.CAPACITY), raising().due, NOW)
     assert kept.scaler_writes
     later = replace(raising().actions[0], unit="other", before="1", after="2")
-    assert list(written(kept, [later], POLICY, NOW + POLICY.flap_window_s).scaler_writes) == ["other/floor"]
+    assert list(written(kept, [later], NOW + FLAP_WINDOW_S).scaler_writes) == ["other/floor"]
 
 
 def test_a_clock_that_was_set_back_makes_no_pause_longer() -> None:
     """The pause would last until the clock has caught up."""
     kept, _ = fight(200)
-    assert deferred(raising(), kept, POLICY, NOW - 3600).due
+    assert deferred(raising(), kept, NOW - 3600).due
 
 
 def test_the_action_of_the_ingress_is_none_of_a_scaled_object() -> None:
@@ -187,5 +188,5 @@ def test_the_action_of_the_ingress_is_none_of_a_scaled_object() -> None:
     kept, _ = fight(200)
     (floor,) = {action.unit: action for action in raising().actions if action.unit == INF2}.values()
     route = replace(floor, kind=ActionKind.ROUTE)
-    assert deferred(replace(raising(), actions=(floor,)), kept, POLICY, NOW + 200).due == ()
-    assert deferred(replace(raising(), actions=(route,)), kept, POLICY, NOW + 200).due == (route,)
+    assert deferred(replace(raising(), actions=(floor,)), kept, NOW + 200).due == ()
+    assert deferred(replace(raising(), actions=(route,)), kept, NOW + 200).due == (route,)

@@ -11,7 +11,7 @@ import pytest
 from controller.policy.decide import decide, observed_mode
 from controller.policy.figures import Figures
 from controller.policy.hold import break_even_s, level_after_failover
-from controller.policy.memory import adopt, applied, fingerprint
+from controller.policy.memory import adopt, fingerprint, sent_as
 from controller.policy.model import (
     ActionKind,
     Application,
@@ -38,11 +38,10 @@ from controller.policy.model import (
     Verification,
     WeightStrategy,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
 from controller.policy.targets import capacity_targets, cost_targets
-from tests.policy.support import G6, INF2, TRN1, change, launched, pods, proven, refused, scaler, shortage, with_scalers
+from controller.routing.ingress.action import format_action
+from tests.policy.support import G6, INF2, TRN1, applied, change, launched, plan, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import (
     CAPACITY_TARGETS,
     COST_TARGETS,
@@ -268,16 +267,15 @@ class TestInCostMode:
     def test_with_nothing_ready_at_all_the_routing_is_left_alone(self) -> None:
         """No unit could take the traffic."""
         made = snapshot()
-        made = replace(made, units={name: replace(observed, ready=0) for name, observed in made.units.items()})
+        made = replace(made, units={name: replace(observed, ready=0, deployment_ready=0) for name, observed in made.units.items()})
         decision = _decision(made)
         assert (decision.verb, decision.targets) == (Verb.HOLD, ())
 
-    def test_a_reweight_to_a_service_that_is_missing_is_held_back(self) -> None:
-        """One missing Service in the action is a 503 for every user of the Ingress."""
-        made = change(change(snapshot(), ready=0), TRN1, service_exists=False)
-        decision = _decision(made)
-        assert (decision.verb, decision.reason, decision.held_back) == (Verb.HOLD, Reason.STANDBY_NOT_READY, Verb.REWEIGHT)
-        assert decision.targets == ()
+    def test_a_reweight_names_no_service_that_is_missing(self) -> None:
+        """The load-balancer controller would build no rule of such an action, so that no change would reach the traffic."""
+        decision = _decision(change(change(snapshot(), ready=0), TRN1, service_exists=False))
+        assert (decision.verb, decision.reason) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED)
+        assert TRN1 not in {target.service for target in decision.targets}
 
     def test_weights_follow_while_a_failover_is_held_back_and_its_alert_stays(self) -> None:
         """The reason is that of the re-weight; the alert about the held failover must not come and go with it."""
@@ -466,7 +464,9 @@ class TestDrift:
         """It is in Git, and the tool ignores the action as `doctor` asks it to: the traffic would follow each sync."""
         made = self._marked(mode, style, marker=str(other))
         written = fingerprint(made.routing.action)
-        remembered = memory(mode, sent=written, action=written, ingress="uid-1", mode_since=NOW - 10)
+        remembered = memory(
+            mode, sent=sent_as(made.routing.targets, made.routing.stickiness_s), action=written, ingress="uid-1", mode_since=NOW - 10
+        )
         kept, decision = decide(remembered, made)
         assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, mode)
         assert (kept.mode, kept.mode_changes) == (mode, ())
@@ -490,7 +490,10 @@ class TestDrift:
         """A person who writes action and mode by hand is obeyed."""
         made = self._marked(Mode.CAPACITY, RoutingStyle.SINGLE_SERVICE, **{"marker": "cost", **changes})
         written = fingerprint(made.routing.action)
-        remembered = replace(memory(Mode.CAPACITY, sent=written, action=written, ingress="uid-1"), **remembers)
+        remembered = replace(
+            memory(Mode.CAPACITY, sent=sent_as(made.routing.targets, made.routing.stickiness_s), action=written, ingress="uid-1"),
+            **remembers,
+        )
         assert decide(remembered, made)[1].mode is expected
 
     @staticmethod
@@ -820,14 +823,13 @@ class TestHold:
     )
     def test_a_failover_soon_after_a_fallback_is_a_flap(self, changes: tuple[ModeChange, ...], level: int) -> None:
         """The level starts again after two calm hours."""
-        assert level_after_failover(memory(mode_changes=changes, hold_level=2), NOW, 7200) == level
+        assert level_after_failover(memory(mode_changes=changes, hold_level=2), NOW) == level
 
     def test_the_level_is_noted_with_the_failover(self) -> None:
         """From the decision alone, as the service applies it."""
         remembered = memory(mode_changes=(ModeChange(NOW - 100, Mode.COST, Reason.RETURN_PROVEN),), **PROVEN)
         kept, decision = decide(remembered, shortage())
         assert applied(kept, decision, NOW).hold_level == 1
-        assert applied(kept, replace(decision, flap_window_s=0), NOW).hold_level == 0
 
 
 class TestVerification:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from controller.policy import guards
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
 from controller.policy.expected_demand import noted_demand
@@ -27,7 +26,9 @@ from controller.policy.model import (
 )
 from controller.policy.planned import planned
 from controller.policy.reasons import Reason
+from controller.policy.steady import MAX_NUDGES
 from controller.policy.targets import cost_targets
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, proven, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
@@ -79,9 +80,11 @@ def _unseen(made: Snapshot) -> Snapshot:
 @pytest.mark.parametrize(("mode", "reason"), [(Mode.COST, Reason.RETURN_PROVEN), (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)])
 def test_a_pass_is_due_when_a_roll_back_is(mode: Mode, reason: Reason) -> None:
     """Nothing else wakes the loop while the load balancer stays as it is: in cost mode no guard is asked, in capacity mode one holds."""
-    app = application(policy=PolicySettings(rollback_s=300.0, nudge_s=0.0, dwell_capacity_s=5000.0, hold_min_s=5000.0))
+    app = application(policy=PolicySettings(rollback_s=300.0, dwell_capacity_s=5000.0, hold_min_s=5000.0))
     made, at = _unseen(snapshot(app, mode)), NOW - 260
-    remembered = memory(mode, mode_changes=(ModeChange(at, mode, reason),), changed_at=at, unverified_since=at, mode_since=at)
+    remembered = memory(
+        mode, mode_changes=(ModeChange(at, mode, reason),), changed_at=at, unverified_since=at, mode_since=at, nudges=MAX_NUDGES
+    )
     decision = decide(remembered, made)[1]
     assert (decision.held_back is None) is (mode is Mode.COST)
     assert decision.next_check_s is not None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.memory import applied
+from controller.policy.forward_action import MAX_TARGET_GROUPS, MAX_WEIGHT
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -31,10 +31,8 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.modes import TRANSITIONS, Trigger, transition
-from controller.policy.plan import plan
 from controller.policy.reasons import SENTENCES, Reason
-from controller.policy.routing import MAX_TARGET_GROUPS, MAX_WEIGHT
-from tests.policy.support import INF2, TRN1, change, pods, proven, refused, scaler, shortage, with_scalers
+from tests.policy.support import INF2, TRN1, applied, change, plan, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ELSEWHERE: dict[Reason, str] = {
@@ -59,7 +57,8 @@ ELSEWHERE: dict[Reason, str] = {
 }
 """Reasons that the dimensions below do not reach, and the test that does."""
 
-ELSEWHERE_TRANSITIONS = {(mode, Trigger.UNVERIFIED) for mode in Mode}  # test_rollback.py: off by default
+ELSEWHERE_TRANSITIONS = {(mode, trigger) for mode in Mode for trigger in (Trigger.UNVERIFIED, Trigger.NOTHING_BEHIND)}
+"""Those of test_rollback.py, off by default, and of test_nothing_answers.py."""
 
 SAMPLE = Sample(300, NOW)
 
@@ -200,6 +199,8 @@ def _check_transition(before: Memory, made: Snapshot, after: Memory, decision: D
     pin = made.routing.override.pin(made.now)
     if decision.reason is Reason.PINNED_TO_MODE:
         trigger = Trigger.PIN_COST if pin is Mode.COST else Trigger.PIN_CAPACITY
+    elif decision.reason is Reason.NOTHING_ANSWERS:
+        trigger = Trigger.NOTHING_BEHIND
     else:
         assert pin is None, "an automatic change against an operator's pin"
         trigger = Trigger.SHORTAGE if mode is Mode.COST else Trigger.RETURN

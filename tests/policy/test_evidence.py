@@ -571,15 +571,6 @@ class TestReturn:
         made = change(snapshot(), pool_launches=(launched(NOW - 30, NOW - 5),))
         assert judge(made).returned is Return.NONE
 
-    @pytest.mark.parametrize(("initialized", "expected"), [(None, Return.LAUNCHED), (NOW - 1, Return.REGISTERED)])
-    def test_an_operator_may_ask_for_initialized_nodes(self, initialized: float | None, expected: Return) -> None:
-        """A registered Neuron node is not usable before its device plugin has reported."""
-        app = application(policy=PolicySettings(require_initialized=True))
-        launch = launched(NOW - 30, NOW - 20, initialized=initialized)
-        made = change(snapshot(app, Mode.CAPACITY), pool_launches=(launch,))
-        judged = judge(made, memory(Mode.CAPACITY, units=proven()))
-        assert (judged.returned, judged.returned_at) == (expected, initialized)
-
     def test_it_is_dated_by_the_first_node_and_remembered(self) -> None:
         """The hold counts from the first proof, and the launches are gone from the cluster long before it is over."""
         made = change(snapshot(mode=Mode.CAPACITY), pool_launches=(launched(NOW - 30, NOW - 5), launched(NOW - 40, NOW - 9)))

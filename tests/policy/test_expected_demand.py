@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.codec import CodecError, decode, encode
 from controller.policy.decide import decide
 from controller.policy.expected_demand import (
     ALIKE,
@@ -25,6 +24,7 @@ from controller.policy.expected_demand import (
     noted_demand,
 )
 from controller.policy.model import Damping, DemandHistory, Margins, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
+from controller.recording.stored import CodecError, decode, encode
 from tests.support.applications import NOW, application, memory, snapshot
 
 DAY_S = SLOTS * SLOT_S
@@ -136,17 +136,17 @@ def test_it_is_stored() -> None:
     """And costs a memory without it nothing."""
     kept = Memory(demand_history=seen(wave, every(300.0, 1.5)))
     assert decode(encode(kept)) == kept
-    assert len(encode(kept)) < 3_000
-    assert "demands" not in encode(Memory())
+    assert len(encode(kept)) < 4_000
+    assert "demand_history" not in encode(Memory())
 
 
 def test_a_stored_history_of_another_kind_is_dropped() -> None:
     """A later version may divide the day otherwise: the history begins anew, and the rest of the memory stays."""
     raw = json.loads(encode(Memory(hold_level=2, demand_history=seen(wave, every(300.0, 0.5)))))
-    raw["demands"]["season"] = raw["demands"]["season"][:24]
+    raw["demand_history"]["season"] = raw["demand_history"]["season"][:24]
     assert decode(json.dumps(raw)) == Memory(hold_level=2)
-    raw["demands"] = {"season": [-1.0] * SLOTS}
-    with pytest.raises(CodecError, match="duration"):
+    raw["demand_history"] = {"season": [-1.0] * SLOTS}
+    with pytest.raises(CodecError, match=r"-1\.0 as a number"):
         decode(json.dumps(raw))
 
 
@@ -448,3 +448,10 @@ def test_the_load_decides_which_margin_is_better(demand: Callable[[float], float
     assert (by_demand < by_share) is by_demands
     found = expected_demand(history, now, demand(now), SLOT_S, served=0.0)
     assert (found.demand < demand(now)) is by_demands
+
+
+def test_a_stored_forecast_of_nothing_is_no_outcome() -> None:
+    """Nothing has a ratio to it. No version notes it, but anyone may have edited the ConfigMap."""
+    kept = seen(wave, every(300.0, 1.5))
+    edited = replace(kept, outcomes=(*kept.outcomes, Outcome(0.0, 5.0)))
+    assert expected_demand(edited, NOW, 0.0, SLOT_S) == expected_demand(kept, NOW, 0.0, SLOT_S)

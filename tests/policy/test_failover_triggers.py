@@ -9,7 +9,7 @@ import pytest
 from controller.policy.decide import decide
 from controller.policy.model import Cause, Mode, PolicySettings, Proof, Sample, UnitMemory, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from tests.policy.support import INF2, TRN1, change, launched, pods, refused, shortage
 from tests.support.applications import COST_TARGETS, NOW, application, memory, routing, snapshot
 

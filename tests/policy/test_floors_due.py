@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.memory import adopt
 from controller.policy.model import ActionKind, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
+from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, change, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.forecast import HORIZON_S, _refused, forecast, later, pinned, refused_everywhere
+from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Cause,
     Mode,
@@ -27,6 +27,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
+from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, launched, pods, refused, returned
 from tests.support.applications import NOW, application, memory, snapshot
 
@@ -132,7 +133,7 @@ def test_a_forecast_names_what_holds_the_mode_change_until_then() -> None:
 
 def _hypothetical(made: Snapshot) -> Refusal:
     """Every type of the NodePool, in every zone, out of stock for as long as a replaced pod may take to be marked."""
-    at = made.now - made.application.policy.replacement_hold_s
+    at = made.now - REPLACEMENT_HOLD_S
     types = made.units[INF2].pool.instance_types
     return refused(at, claim="hypothetical", attempt="hypothetical", instance_types=types)
 
@@ -141,7 +142,7 @@ def _hypothetical(made: Snapshot) -> Refusal:
 def test_refused_everywhere_a_healthy_unit_misses_one_pod_more_than_it_has(ready: int | None, desired: int | None, wanted: int) -> None:
     """The question is asked of a unit at its floor, or scaled to zero, too: without a pod that waits there would be no shortage."""
     made = change(snapshot(PATIENT), ready=ready, desired=desired, pool_instance_types=("inf2.xlarge", "inf2.8xlarge"))
-    since = NOW - PATIENT.policy.replacement_hold_s
+    since = NOW - REPLACEMENT_HOLD_S
     after = _refused(made, INF2, since)
     pod = PendingPod("sd21-inf2-hypothetical", since, unavailable=(("inf2", NOW),))
     expected = change(
@@ -157,7 +158,7 @@ def test_refused_everywhere_a_healthy_unit_misses_one_pod_more_than_it_has(ready
 
 def test_refused_everywhere_a_unit_that_waits_keeps_its_pods_and_loses_every_way_out() -> None:
     """A launch, another NodePool or a limit that was reached would answer another question than the one that was asked."""
-    real, since = refused(NOW - 30), NOW - PATIENT.policy.replacement_hold_s
+    real, since = refused(NOW - 30), NOW - REPLACEMENT_HOLD_S
     waits = (PendingPod("a", NOW - 90, pools=("inf2", "spare"), devices=2), PendingPod("b", NOW - 40, unavailable=(("spare", NOW - 5),)))
     made = change(
         snapshot(PATIENT),
@@ -187,7 +188,7 @@ def test_refused_everywhere_a_unit_that_waits_keeps_its_pods_and_loses_every_way
 def test_pods_that_are_asked_about_have_waited_long_enough_to_count() -> None:
     """A pod that has waited for less might be one that is being replaced: the answer would be a minute late."""
     judged = refused_everywhere(memory(), snapshot(PATIENT), INF2).decision.evidence[INF2]
-    assert (judged.demand, judged.demand_since) == (1, NOW - PATIENT.policy.replacement_hold_s)
+    assert (judged.demand, judged.demand_since) == (1, NOW - REPLACEMENT_HOLD_S)
     assert (judged.cause, judged.codes, judged.attempts) == (Cause.CAPACITY, ("InsufficientInstanceCapacity",), 1)
 
 

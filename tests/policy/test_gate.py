@@ -29,9 +29,9 @@ from controller.policy.model import (
     Verb,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets
 from controller.policy.traffic.gate import URGENT_S, gate
+from controller.routing.ingress.action import format_action
 from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change
 from tests.support.applications import COST_TARGETS, NOW, SERVICES, application, memory, routing, snapshot
@@ -216,9 +216,9 @@ class TestBound:
     def test_it_counts_what_was_written_within_the_hour(self) -> None:
         """And no more than decide anything."""
         made = Decision(Verb.REWEIGHT, Mode.COST, Reason.AVAILABILITY_CHANGED, {"change": "x"}, {}, (), COST_TARGETS)
-        kept = applied(replace(self._spent(), routed_at=(NOW - HOUR_S, *self._spent().routed_at)), made, NOW)
+        kept = applied(replace(self._spent(), routed_at=(NOW - HOUR_S, *self._spent().routed_at)), made, NOW, "x")
         assert (len(kept.routed_at), kept.routed_at[-1]) == (CHANGES_PER_HOUR, NOW)
-        assert applied(kept, replace(made, verb=Verb.NUDGE), NOW + 1).routed_at == kept.routed_at
+        assert applied(kept, replace(made, verb=Verb.NUDGE), NOW + 1, "x").routed_at == kept.routed_at
 
 
 @pytest.mark.parametrize(

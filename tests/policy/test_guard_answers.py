@@ -10,13 +10,13 @@ import pytest
 from controller.policy import guards
 from controller.policy.absorption import Absorption
 from controller.policy.case import Case
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.model import (
     Cause,
     GuardResult,
     Mode,
     ModeChange,
     Override,
-    PolicySettings,
     Return,
     RoutingObservation,
     Sample,
@@ -374,7 +374,7 @@ def _changed(*ages_s: float) -> Case:
                 "cause",
                 "sd21-inf2 cannot get capacity, but cause config may not lead to a failover: AuthFailure",
                 {"cause": "config", "codes": "AuthFailure"},
-                PolicySettings().hard_demand_s - 60,
+                HARD_DEMAND_S - 60,
             ),
             id="a cause that counts later",
         ),
@@ -414,14 +414,14 @@ def _changed(*ages_s: float) -> Case:
         ),
         pytest.param(
             guards.patience,
-            guard_case(memory=memory(units=proven(NOW - 25)), patience_s=20.0),
+            guard_case(memory=memory(units=proven(NOW - 25))),
             ("patience", "proven for 25 s", {}, None),
             id="proven for long enough",
         ),
         pytest.param(
             guards.patience,
-            guard_case(memory=memory(units=proven(NOW - 5)), patience_s=20.0),
-            ("patience", "shortage of sd21-inf2 is proven; waiting 15 s more before acting on it", {"remaining": "15 s"}, 15.0),
+            guard_case(memory=memory(units=proven(NOW - 5))),
+            ("patience", "shortage of sd21-inf2 is proven; waiting 5 s more before acting on it", {"remaining": "5 s"}, 5.0),
             id="proven just now",
         ),
         pytest.param(

@@ -177,14 +177,14 @@ def test_cause_of_one_unit_is_enough() -> None:
     ("units", "expected"),
     [
         pytest.param({}, Reason.PATIENCE, id="proven this moment"),
-        pytest.param(proven(NOW - 29), Reason.PATIENCE, id="not long enough"),
-        pytest.param(proven(NOW - 30), PASS, id="long enough"),
+        pytest.param(proven(NOW - 9), Reason.PATIENCE, id="not long enough"),
+        pytest.param(proven(NOW - 10), PASS, id="long enough"),
         pytest.param(proven(NOW - 30, proven_at=None), Reason.PATIENCE, id="remembered without a proof"),
     ],
 )
 def test_patience(units: Any, expected: Reason | None) -> None:
     """Counts from the proof."""
-    _asks(guards.patience, guard_case(memory=memory(units=units), patience_s=30.0), expected)
+    _asks(guards.patience, guard_case(memory=memory(units=units)), expected)
 
 
 @pytest.mark.parametrize(

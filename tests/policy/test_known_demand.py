@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.expected_demand import SLOT_S
 from controller.policy.known_demand import known_everywhere, known_in_part
 from controller.policy.model import Application, Memory, Mode, PolicySettings, Sample, Snapshot, Strategy, Verb
-from controller.policy.routing import format_action
+from controller.routing.conclusion import conclude
+from controller.routing.ingress.action import format_action
 from tests.policy.support import change
 from tests.policy.test_planned_floors import G5, INF2, TRN1, live, observed, written
 from tests.support.applications import NOW, application, memory

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import conclude
 from controller.policy.left_floors import PREFIX
 from controller.policy.model import Action, ActionKind, Alert, Application, FloorBefore, Memory, Mode, Scaler, Snapshot
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.support.applications import SERVICES, application, memory, snapshot
 
 GONE = SERVICES[-1]
@@ -113,5 +113,5 @@ def test_what_has_sunk_is_forgotten_with_the_write(floor: int, kept: Mapping[str
     """The next pass would save the memory once more for it."""
     made = conclude(_raised(), _seen(_app()))
     kind, scaled = ActionKind.LOWER_FLOOR, "scaledobjects.keda.sh"
-    lowered = Action(kind, scaled, "shop", OTHER, "", (), "", str(RAISED), str(floor), unit=GONE)
+    lowered = Action(kind, "shop", OTHER, str(RAISED), str(floor), scaled, unit=GONE)
     assert {name: one for name, one in made.written([lowered], 0.0).floors_before.items() if name == OTHER} == kept

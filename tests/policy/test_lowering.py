@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.memory import applied, fingerprint
+from controller.policy.memory import fingerprint
 from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
-from controller.policy.plan import plan
-from controller.policy.routing import format_action
 from controller.policy.targets import stickiness
+from controller.routing.ingress.action import format_action
+from tests.policy.support import applied, plan
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, memory, routing, snapshot
 
 LATER = NOW + 1000
@@ -72,7 +72,6 @@ def test_the_first_sight_of_an_action_is_no_change() -> None:
     ("policy", "sticky_s", "wait_s"),
     [
         ({}, 0, 120.0),
-        ({"drain_s": 60.0}, 0, 60.0),
         ({"stickiness_cost_s": 300}, 0, 300.0),
         ({"stickiness_capacity_s": 400}, 0, 400.0),
         ({}, 500, 500.0),

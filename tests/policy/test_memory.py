@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from controller.policy.expected_demand import noted_demand
+from controller.policy.hold import FLAP_WINDOW_S
 from controller.policy.memory import (
     KEPT_MODE_CHANGES,
     REWRITTEN,
     adopt,
-    applied,
     author,
     changes_within_an_hour,
     fingerprint,
     observe,
     priced,
+    sent_as,
 )
 from controller.policy.model import (
     Cause,
@@ -25,7 +26,6 @@ from controller.policy.model import (
     Memory,
     Mode,
     ModeChange,
-    OutageHistory,
     PolicySettings,
     Proof,
     Return,
@@ -40,14 +40,13 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
-from tests.policy.support import INF2, TRN1
-from tests.support.applications import NOW, application, memory, routing, snapshot
+from controller.routing.ingress.action import format_action
+from tests.policy.support import INF2, TRN1, applied
+from tests.support.applications import CAPACITY_TARGETS, NOW, application, memory, routing, snapshot
 
 ACTION, OTHER = fingerprint(routing().action), fingerprint(routing(Mode.CAPACITY).action)
 KNOWN: dict[str, Any] = {"action": ACTION, "ingress": "uid-1"}
 TO_COST = ModeChange(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN)
-FLAP_S = 1800.0
 
 WAITING = memory(
     changed_at=NOW - 300,
@@ -71,11 +70,12 @@ SETTLED = replace(WAITING, verified_at=NOW - 290, unverified_since=None, nudges=
 
 
 def _decision(verb: Verb, mode: Mode | None = Mode.COST, reason: Reason = Reason.DEMAND_MET, **changes: Any) -> Decision:
-    made = Decision(verb, mode, reason, {}, {}, (), targets=(Target("sd21-all", 80, 1),), flap_window_s=FLAP_S)
+    made = Decision(verb, mode, reason, {}, {}, (), targets=(Target("sd21-all", 80, 1),))
     return replace(made, **changes)
 
 
 WRITTEN = fingerprint(format_action((Target("sd21-all", 80, 1),), 0))
+SENT = sent_as((Target("sd21-all", 80, 1),), 0)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ WRITTEN = fingerprint(format_action((Target("sd21-all", 80, 1),), 0))
 def test_a_change_of_the_routing_action_must_be_shown_again_and_nothing_else_is_forgotten(before: Memory, changes: dict[str, Any]) -> None:
     """Nudges and the time of the first change that was not shown go on counting: else a roll-back would never come."""
     assert applied(before, _decision(Verb.REWEIGHT, sticky_s=30), NOW) == replace(
-        before, action=WRITTEN, sent=WRITTEN, unseen=True, routed_at=(NOW,), changed_at=NOW, verified_at=None, **changes
+        before, action=WRITTEN, sent=SENT, unseen=True, routed_at=(NOW,), changed_at=NOW, verified_at=None, **changes
     )
 
 
@@ -107,6 +107,16 @@ def test_clients_that_stick_after_an_earlier_change_are_still_waited_for(
     """A floor that sinks while they still come back to their old targets drops their requests."""
     before = replace(SETTLED, changed_at=changed_at, sticky_s=earlier_s)
     assert applied(before, _decision(Verb.REWEIGHT, sticky_s=sticky_s), NOW).sticky_s == expected
+
+
+@pytest.mark.parametrize(
+    ("other", "stickiness_s"),
+    [((Target("sd21-all", "80", 1),), 0), ((Target("sd21-all", 80, 2),), 0), ((Target("sd21-al", 80, 1),), 0), (CAPACITY_TARGETS, 1)],
+    ids=["port", "weight", "Service", "stickiness"],
+)
+def test_two_actions_that_route_differently_are_not_the_same_sent(other: tuple[Target, ...], stickiness_s: int) -> None:
+    """A new weight would wait like the same one that a webhook has put back."""
+    assert sent_as(CAPACITY_TARGETS, 0) == SENT != sent_as(other, stickiness_s)
 
 
 def test_a_nudge_counts_and_changes_nothing_else() -> None:
@@ -133,7 +143,7 @@ def test_what_is_rewritten_on_its_way_changes_nothing_the_second_time(writer: st
     kept = applied(before, _decision(Verb.REWEIGHT, reason=Reason.ROUTING_DRIFTED, details={"writer": writer, "mode": "cost"}), NOW)
     same = writer == last == REWRITTEN
     assert (kept.changed_at, kept.verified_at) == ((SETTLED.changed_at, SETTLED.verified_at) if same else (NOW, None))
-    assert (kept.action, kept.sent, kept.unseen) == (SETTLED.action if same else WRITTEN, WRITTEN, True)
+    assert (kept.action, kept.sent, kept.unseen) == (SETTLED.action if same else WRITTEN, SENT, True)
     assert (kept.reasserts, kept.reasserted_at, kept.reasserted_against) == (4, NOW, writer)
 
 
@@ -158,7 +168,7 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
         hold_level=level,
         units=WAITING.units if units else {},
         action=WRITTEN,
-        sent=WRITTEN,
+        sent=SENT,
         unseen=True,
         routed_at=(NOW,),
         changed_at=NOW,
@@ -171,7 +181,7 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
     )
 
 
-@pytest.mark.parametrize(("ago", "level"), [(FLAP_S - 1, 3), (FLAP_S, 0)])
+@pytest.mark.parametrize(("ago", "level"), [(FLAP_WINDOW_S - 1, 3), (FLAP_WINDOW_S, 0)])
 def test_a_failover_soon_after_a_fallback_holds_twice_as_long(ago: float, level: int) -> None:
     """Capacity that does not stay is not worth two mode changes; after a long calm the wait is the ordinary one."""
     before = replace(WAITING, mode_changes=(replace(TO_COST, at=NOW - ago),))
@@ -244,7 +254,7 @@ def test_the_mode_of_the_ingress_is_adopted(before: Memory, mode: Mode | None, e
 @pytest.mark.parametrize(("before", "mode", "level"), [(Mode.COST, Mode.CAPACITY, 0), (Mode.CAPACITY, Mode.COST, 2)])
 def test_a_mode_that_somebody_else_set_is_a_mode_change_of_now(before: Mode, mode: Mode, level: int) -> None:
     """With its writer in the history; it must be shown and drained like one of ours, and starts its own dwell."""
-    remembered = replace(SETTLED, mode=before, sent=WRITTEN)
+    remembered = replace(SETTLED, mode=before, sent=SENT)
     found = ModeChange(NOW, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", "kubectl-edit")
     assert adopt(remembered, mode, NOW, "kubectl-edit") == replace(
         remembered,
@@ -333,15 +343,6 @@ def test_each_pass_notes_what_must_outlive_the_events(
     assert kept.units == {**others, **({} if after is None else {INF2: after})}, "of a unit that is not judged nothing is new"
 
 
-def test_a_proof_begins_an_outage_and_a_return_ends_it() -> None:
-    """The learned waits follow from how long outages last."""
-    begun = _observed(memory(outage_history=OutageHistory(since=NOW - 500)), SHORT)
-    assert begun.outage_history == OutageHistory(short=True, since=NOW, uptimes_s=(500.0,))
-    back = _judged(returned=Return.REGISTERED, returned_at=NOW)
-    over = _observed(replace(begun, mode=Mode.CAPACITY), back, made=replace(snapshot(), now=NOW + 70))
-    assert over.outage_history == OutageHistory(since=NOW + 70, outages_s=(70.0,), uptimes_s=(500.0,))
-
-
 @pytest.mark.parametrize("strategy", Strategy)
 def test_demand_is_remembered_only_for_the_strategy_that_plans_with_it(strategy: Strategy) -> None:
     """A history of days in every ConfigMap would be paid for by everyone; one that stays after the strategy changed is stale."""
@@ -423,10 +424,10 @@ def test_only_the_last_mode_change_is_noted_as_shown_and_only_once() -> None:
         assert (kept.mode_changes, kept.verified_at) == (after, NOW - 5)
 
 
-@pytest.mark.parametrize(("ago", "calm"), [(3599.0, False), (3600.0, True)])
+@pytest.mark.parametrize(("ago", "calm"), [(FLAP_WINDOW_S - 1, False), (FLAP_WINDOW_S, True)])
 def test_re_assertions_are_forgotten_after_a_flap_window_of_calm(ago: float, *, calm: bool) -> None:
     """Else the first change of a person next month would wait as long as the last fight made it."""
-    made = snapshot(application(policy=PolicySettings(flap_window_s=3600.0)))
+    made = snapshot()
     before = memory(reasserts=3, reasserted_at=NOW - ago, reasserted_against="gitops", **KNOWN)
     forgotten = replace(before, reasserts=0, reasserted_at=None, reasserted_against="")
     assert observe(before, made, {}, None) == (forgotten if calm else before)

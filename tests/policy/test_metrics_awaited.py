@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.known_demand import metrics_awaited
 from controller.policy.model import Application, Snapshot, Source, Verb
+from controller.routing.conclusion import conclude
 from tests.policy.support import change
 from tests.policy.test_known_demand import ADAPTIVE, LATER, as_written, without
 from tests.policy.test_planned_floors import INF2, live

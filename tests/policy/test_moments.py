@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from controller.policy.model import MOMENT, Cause, Memory, Mode, ModeChange, OutageHistory, UnitMemory
+from controller.policy.model import MOMENT, Cause, Memory, Mode, ModeChange, UnitMemory
 from controller.policy.moments import moved, none_ahead
 from controller.policy.reasons import Reason
 from tests.support.applications import NOW
 
-REMEMBERED = (Memory, UnitMemory, ModeChange, OutageHistory)
+REMEMBERED = (Memory, UnitMemory, ModeChange)
 
 
 def _moments(kind: type[Any]) -> set[str]:
@@ -44,18 +44,16 @@ def _everything_at(at: float) -> Memory:
         mode=Mode.COST,
         mode_changes=(ModeChange(NOW, Mode.COST, Reason.RETURN_PROVEN), ModeChange(at, Mode.COST, Reason.RETURN_PROVEN)),
         units={"a": UnitMemory(at, Cause.CAPACITY, 2, at, returned_at=at), "b": UnitMemory(NOW, Cause.QUOTA)},
-        outage_history=OutageHistory(True, at, (5.0,), (7e12,)),
     )
     moments: dict[str, Any] = dict.fromkeys(_moments(Memory), at)
     return replace(memory, **moments)
 
 
 def test_every_time_ahead_becomes_now() -> None:
-    """Durations stay: they do not depend on the clock."""
+    """At any depth."""
     capped = none_ahead(_everything_at(NOW + 50), NOW)
     assert {at for at in _times(capped) if at is not None} == {NOW}
     assert capped == replace(_everything_at(NOW), units={**_everything_at(NOW).units})
-    assert capped.outage_history.uptimes_s == (7e12,)
 
 
 def test_several_times_in_one_field_are_moved_alike() -> None:
@@ -78,7 +76,6 @@ def test_a_clock_that_was_set_moves_every_time(seconds: float) -> None:
     """No wait gets shorter because our clock was set ahead, and none gets longer because it was set back."""
     shifted = moved(_everything_at(NOW), seconds)
     assert {at for at in _times(shifted) if at is not None} == {NOW + seconds}
-    assert shifted.outage_history.uptimes_s == (7e12,)
     assert moved(shifted, -seconds) == _everything_at(NOW)
 
 

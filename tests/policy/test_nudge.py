@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.decide import decide
-from controller.policy.memory import applied
 from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_key
 from controller.policy.steady import MAX_NUDGES
-from tests.policy.support import proven, shortage
+from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.names import action_key
+from tests.policy.support import applied, plan, proven, shortage
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 
@@ -70,7 +68,6 @@ def test_nudges_double_their_pause_and_end() -> None:
         pytest.param(unseen(verdict=Verdict.CANNOT_TELL), since(900), id="cannot tell whether it is needed"),
         pytest.param(unseen(applied=True), since(900), id="the rules are right, the targets are not healthy"),
         pytest.param(unseen(action="{}"), since(900), id="another action was observed"),
-        pytest.param(unseen(application(policy=PolicySettings(nudge_s=0))), since(900), id="switched off"),
         pytest.param(unseen(), since(900, unverified_since=None, verified_at=NOW - 800), id="it was shown once"),
         pytest.param(unseen(), since(9000, nudges=MAX_NUDGES), id="nudged enough"),
         pytest.param(
@@ -96,7 +93,7 @@ def test_the_alert_names_the_nudges_and_what_the_controller_says() -> None:
 class TestRollback:
     """Off by default. On, it undoes a mode change that is not shown, or whose targets are not healthy."""
 
-    APP = application(policy=PolicySettings(rollback_s=300, nudge_s=0))
+    APP = application(policy=PolicySettings(rollback_s=300))
 
     def test_a_failover_that_is_never_shown_is_rolled_back(self) -> None:
         """Ingress and load balancer then agree again, and a late load-balancer controller changes nothing."""
@@ -152,7 +149,7 @@ class TestRollback:
         """A roll-back to it would serve no user better."""
         made = unseen(self.APP)
         made = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
-        decision = decide(since(900), made)[1]
+        decision = decide(since(900, nudges=MAX_NUDGES), made)[1]
         assert (decision.held_back, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
 
     def test_in_place(self) -> None:

@@ -23,9 +23,9 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import body, describe, plan, requests, summary
-from controller.policy.routing import format_action
-from tests.policy.support import INF2, TRN1, change, proven, scaler, shortage, with_scalers
+from controller.policy.plan import body, describe, requests, summary
+from controller.routing.ingress.action import format_action
+from tests.policy.support import INF2, TRN1, change, plan, proven, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, memory, routing, snapshot
 
 KINDS = [ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR]
@@ -121,7 +121,7 @@ class TestRequests:
     def test_those_on_one_object_on_the_same_side_of_the_routing_action(self) -> None:
         """A request after it must not wait for one before it, nor go out with it."""
         kinds = [ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR, ActionKind.SET_TARGET]
-        one, two, route, three, four = (Action(kind, "r", "shop", "a", "", (), str(place), "", "") for place, kind in enumerate(kinds))
+        one, two, route, three, four = (Action(kind, "shop", "a", "", body=str(place), resource="r") for place, kind in enumerate(kinds))
         route, other = replace(route, resource="ingresses"), replace(one, name="b")
         assert requests([one, other, two, route, three, four]) == [(one, two), (other,), (route,), (three, four)]
         assert requests([one, replace(one, namespace="web"), replace(one, resource="s")]) == [
@@ -133,7 +133,7 @@ class TestRequests:
 
     def test_one_that_is_deferred_is_alone(self) -> None:
         """It goes out another time."""
-        floor, target = (Action(kind, "r", "shop", "a", "", (), "", "", "") for kind in (ActionKind.LOWER_FLOOR, ActionKind.SET_TARGET))
+        floor, target = (Action(kind, "shop", "a", "", resource="r") for kind in (ActionKind.LOWER_FLOOR, ActionKind.SET_TARGET))
         later = replace(target, deferred="later")
         assert requests([floor, later]) == [(floor,), (later,)]
         assert requests([replace(floor, deferred="later"), later]) == [(replace(floor, deferred="later"),), (later,)]

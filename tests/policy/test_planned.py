@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
+from controller.policy import planned
 from controller.policy.decide import decide
 from controller.policy.expected_demand import SLOT_S, noted_demand
 from controller.policy.model import (
@@ -24,6 +24,7 @@ from controller.policy.model import (
     UnitObservation,
 )
 from controller.policy.planned import planned_words
+from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 
@@ -65,9 +66,10 @@ def test_it_acts_as_adaptive() -> None:
         assert replace(planned.memory, demand_history=None) == adaptive.memory
 
 
-def test_a_rising_demand_replaces_no_replica() -> None:
+def test_a_rising_demand_replaces_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit that shrinks for a moment would grow again soon, and what took its place for that moment would be paid until it is gone."""
-    app = _application(resilience_share=0.0, planned_max_above_scaler=10.0)
+    monkeypatch.setattr(planned, "MAX_ABOVE_SCALER", 10.0)
+    app = _application(resilience_share=0.0)
     present = dict.fromkeys((unit.name for unit in app.units), 1)
     for demand in range(300, 2_700, 10):
         seen = _observed(app, float(demand))
@@ -84,9 +86,10 @@ def test_other_strategies_plan_nothing(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("age_s", [0.0, 180.0, -5.0])
-def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(age_s: float) -> None:
+def test_a_forecast_reaches_a_cold_start_beyond_now_however_old_the_metrics_are(age_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudWatch shows the demand of minutes ago: what is requested now serves a cold start from now, not from then."""
-    app, per_s, history = _application(resilience_share=0.0, planned_max_above_scaler=10.0), 0.1, None
+    monkeypatch.setattr(planned, "MAX_ABOVE_SCALER", 10.0)
+    app, per_s, history = _application(resilience_share=0.0), 0.1, None
     for at in range(-3 * int(SLOT_S), 0, int(SLOT_S)):
         history = noted_demand(history, NOW + at, 1_000.0 + per_s * at)
     assert history is not None
@@ -107,10 +110,10 @@ def test_missing_metrics_plan_nothing() -> None:
 
 
 def test_the_fleet_carries_the_demand_without_any_one_family() -> None:
-    """With the headroom, and the share of the settings."""
-    found = _planned(_observed(_application(planned_headroom=0.2, resilience_share=0.9)))
+    """With the share of the settings."""
+    found = _planned(_observed(_application(resilience_share=0.9)))
     assert found.expected == pytest.approx(1_000)
-    assert found.fleet.carried >= 1_200
+    assert found.fleet.carried >= 1_000
     assert set(found.fleet.left) == {"inf2", "trn1", "g5", "g6"}
     assert min(found.fleet.left.values()) >= 900
     assert not found.exposed

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.codec import decode, encode
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy import planned
+from controller.policy.conclusion import Conclusion
 from controller.policy.decide import decide
 from controller.policy.model import (
     SCALE_IN_S,
@@ -30,6 +30,8 @@ from controller.policy.model import (
 )
 from controller.policy.planned import planned_verb
 from controller.policy.planned_floors import window_s
+from controller.recording.stored import decode, encode
+from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
@@ -87,15 +89,16 @@ def test_a_shadow_writes_nothing() -> None:
     assert planned_verb(made.decision.planned) == "would run"
 
 
-def test_no_unit_is_far_above_its_scaler() -> None:
+def test_no_unit_is_far_above_its_scaler(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the demand here; the expected demand counts up to that as well."""
-    app = live(planned_max_above_scaler=0.1, resilience_share=0.0)
+    app = live(resilience_share=0.0)
+    free = conclude(memory(), observed(app, 1_000.0)).decision.planned
+    monkeypatch.setattr(planned, "MAX_ABOVE_SCALER", 0.1)
     made = conclude(memory(), observed(app, 1_000.0))
     assert made.decision.planned is not None
     # Each scaler asks for 2 replicas, and a tenth of the demand is one more, or two of the slower ones.
     most = {INF2: 3, TRN1: 3, G5: 4, G6: 4, CUDA: 4}
     assert all(count <= most[name] for name, count in made.decision.planned.fleet.replicas.items())
-    free = conclude(memory(), observed(live(resilience_share=0.0), 1_000.0)).decision.planned
     assert free is not None
     assert free.fleet.replicas[INF2] > most[INF2]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controller.policy import planned as planned_module
 from controller.policy.expected_demand import SLOTS
 from controller.policy.figures import Figures
 from controller.policy.fleet import Fleet, Needs, Offer
@@ -231,32 +232,31 @@ def test_the_price_of_what_runs_and_of_the_optimum(
 
 
 def test_what_a_fleet_is_planned_for() -> None:
-    """Headroom on top, the share that must be left without a family, and never far above the present demand."""
-    shown = _planned(_application(planned_headroom=0.1, resilience_share=0.4), {}, {})
+    """The demand, and the share of it that must be left without a family."""
+    shown = _planned(_application(resilience_share=0.4), {}, {})
     assert (shown.expected, shown.shortfall, shown.live, shown.missed) == (500.0, None, False, frozenset())
-    assert shown.needs == Needs(pytest.approx(550.0), pytest.approx(200.0))  # type: ignore[arg-type]  # equal to floats
-    assert shown.fleet.carried >= 550.0
+    assert shown.needs == Needs(pytest.approx(500.0), pytest.approx(200.0))  # type: ignore[arg-type]  # equal to floats
+    assert shown.fleet.carried >= 500.0
     assert min(shown.fleet.left.values()) >= 200.0
 
 
-@pytest.mark.parametrize(("headroom", "demand"), [(0.0, 550.0), (0.05, 550.0), (0.2, 600.0)])
-def test_headroom_is_at_least_what_forecasts_fell_short_by(headroom: float, demand: float) -> None:
-    """A tenth here. Both together would pay twice for the same doubt."""
-    app = _application(planned_headroom=headroom, resilience_share=0.4)
+def test_the_headroom_is_what_forecasts_fell_short_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth here, and never far above the present demand."""
+    app = _application(resilience_share=0.4)
     history = DemandHistory((), (Outcome(100.0, 110.0),) * 8, (None,) * SLOTS)
     shown = planned(_seen(app), replace(Figures.of(_seen(app)), demand=500.0), _evidence(), history)
     assert shown is not None
     assert shown.expected == pytest.approx(550.0)
-    assert shown.needs == Needs(pytest.approx(demand), pytest.approx(220.0))  # type: ignore[arg-type]  # equal to floats
-    near = replace(app, policy=replace(app.policy, planned_max_above_scaler=0.04))
-    bounded = planned(_seen(near), replace(Figures.of(_seen(near)), demand=500.0), _evidence(), history)
+    assert shown.needs == Needs(pytest.approx(550.0), pytest.approx(220.0))  # type: ignore[arg-type]  # equal to floats
+    monkeypatch.setattr(planned_module, "MAX_ABOVE_SCALER", 0.04)
+    bounded = planned(_seen(app), replace(Figures.of(_seen(app)), demand=500.0), _evidence(), history)
     assert bounded is not None
-    assert bounded.needs.demand == pytest.approx(max(520.0, 500 * (1 + headroom)))
+    assert bounded.needs.demand == pytest.approx(520.0)
 
 
-def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
+def test_a_fleet_is_ready_for_what_comes_within_a_cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the slowest unit: replicas that are requested once the load is there come ten minutes late."""
-    app = _application(planned_headroom=0.0, resilience_share=0.0)
+    app = _application(resilience_share=0.0)
     app = replace(app, units=tuple(replace(unit, cold_start_s=900.0 if unit.name == CUDA else 450.0) for unit in app.units))
     seen = _seen(app)
     lasting = Damping(1e9, 1e9)
@@ -266,8 +266,8 @@ def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
     assert shown is not None
     assert shown.expected == pytest.approx(660.0), "100 more in 900 s, and a tenth on top"
     assert shown.shortfall == pytest.approx(0.1)
-    near = replace(seen, application=replace(app, policy=replace(app.policy, planned_max_above_scaler=0.2)))
-    bounded = planned(near, figures, _evidence(), rising)
+    monkeypatch.setattr(planned_module, "MAX_ABOVE_SCALER", 0.2)
+    bounded = planned(seen, figures, _evidence(), rising)
     assert bounded is not None
     assert bounded.expected == pytest.approx(600.0)
     # The scaler of inf2 asks for 4, and a fifth of the present demand is one more.
@@ -283,9 +283,10 @@ def test_a_fleet_is_ready_for_what_comes_within_a_cold_start() -> None:
         pytest.param(2, {"shortage": Shortage.SUSPECTED}, set(), id="perhaps short: it may still grow"),
     ],
 )
-def test_what_the_fleet_misses(ready: int, judged: Mapping[str, Any], missed: set[str]) -> None:
+def test_what_the_fleet_misses(ready: int, judged: Mapping[str, Any], missed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what it misses has a pod that waits, so that Karpenter asks again: a pod that nobody wants would be paid once it fits."""
-    app = _application(planned_mode=PlannedMode.LIVE, resilience_share=0.0, planned_headroom=0.0, planned_max_above_scaler=0.2)
+    monkeypatch.setattr(planned_module, "MAX_ABOVE_SCALER", 0.2)
+    app = _application(planned_mode=PlannedMode.LIVE, resilience_share=0.0)
     # The scaler of inf2 asks for 3, and a tenth of the demand is one more: 4 of its replicas and 2 of the others carry 540.
     seen = {"ready": ready, "desired": ready, "demand": Sample(300.0, NOW)}
     shown = _planned(app, seen, {"ready": ready, **judged})

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.model import Mode, Override, PolicySettings, Sample, Snapshot, Strategy
 from controller.policy.planned_sentence import planned_sentence
+from controller.routing.conclusion import conclude
 from tests.policy.support import change
 from tests.policy.test_planned_floors import G5, INF2, live, observed
 from tests.support.applications import application, memory, routing

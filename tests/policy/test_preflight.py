@@ -23,9 +23,8 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
-from tests.policy.support import INF2, change, proven, returned, shortage
+from tests.policy.support import INF2, change, plan, proven, returned, shortage
 from tests.support.applications import COST_TARGETS, COUNTED, application, memory, routing, seed_units, snapshot
 
 OTHER = "Failed build model due to ingress: other/broken: failed to parse json annotation"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_CACHE_S
 from controller.policy.model import Cause, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
 from controller.policy.proof import ALL_UNAVAILABLE, RETRY_S, Allowed, Finding, created_after, examine, named_offerings
 from tests.policy.support import launched, refused
@@ -172,7 +173,7 @@ def _examined(pool: PoolObservation, allowed: Allowed = ONE, ago: float = 90, si
 def test_a_finding_is_whole() -> None:
     """People read how far a proof is; each part of it is of this NodePool and of what the unit may have."""
     first = refused(NOW - 60, named_type=SMALL, named_zone=A)
-    hard_at, cached_at = NOW - 90 + POLICY.hard_demand_s, NOW - 60 + POLICY.ice_cache_s + RETRY_S
+    hard_at, cached_at = NOW - 90 + HARD_DEMAND_S, NOW - 60 + ICE_CACHE_S + RETRY_S
     required = tuple((SMALL, zone, "on-demand") for zone in (A, B))
     found = _examined(_pool(first))
     assert found == Finding(None, (first,), required[:1], required, max(hard_at, cached_at))
@@ -210,7 +211,7 @@ def test_when_age_alone_proves_it(first: float, ago: float, since: float | None,
 @pytest.mark.parametrize(("now", "proof"), [(-0.5, None), (0.0, Proof.AGE)])
 def test_age_proves_it_from_that_moment_on(now: float, proof: Proof | None) -> None:
     """Not in the pass before."""
-    pods = (PendingPod("a", NOW - POLICY.hard_demand_s),)
+    pods = (PendingPod("a", NOW - HARD_DEMAND_S),)
     failures = (refused(NOW - 300, stood_until=NOW, source="create-error"),)
     assert examine(_pool(*failures), ONE, pods, POLICY, NOW + now).proof is proof
     assert examine(_pool(at_limit="full"), ONE, pods, POLICY, NOW + now) == Finding(proof, age_at=NOW)

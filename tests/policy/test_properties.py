@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.codec import encode
 from controller.policy.decide import decide
 from controller.policy.demand import ceiling, scaler_replicas, total_demand
+from controller.policy.guards import DWELL_COST_S
+from controller.policy.karpenter_times import ICE_WINDOW_S
 from controller.policy.missing_metrics import HELD_S
 from controller.policy.model import (
     ActionKind,
@@ -30,16 +31,16 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
-from controller.policy.plan import plan
+from controller.policy.planned import MAX_ABOVE_SCALER
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
-from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
+from controller.policy.steady import DRAIN_S
+from controller.recording.stored import encode
+from controller.routing.ingress.action import format_action
+from tests.policy.support import INF2, World, launched, plan, pods, refused, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 # Short times, so that a few dozen steps contain several mode changes.
-POLICY = PolicySettings(
-    patience_s=5, dwell_cost_s=60, dwell_capacity_s=120, quiet_s=60, hold_min_s=30, hold_max_s=60, flips_per_hour=3, drain_s=60
-)
+POLICY = PolicySettings(patience_s=5, dwell_capacity_s=120, quiet_s=60, hold_min_s=30, hold_max_s=60, flips_per_hour=3)
 
 units = st.sampled_from(SERVICES)
 steps = st.one_of(
@@ -160,14 +161,13 @@ def _no_needless_change(tick: _Tick, policy: PolicySettings) -> None:
         return
     hour = [made for made in tick.before.mode_changes if now - made.at < 3600]
     assert len(hour) < policy.flips_per_hour, f"{len(hour) + 1} mode changes within an hour: clients are moved too often"
-    least = policy.dwell_cost_s if decision.verb is Verb.FAILOVER else policy.dwell_capacity_s
+    least = DWELL_COST_S if decision.verb is Verb.FAILOVER else policy.dwell_capacity_s
     assert now - tick.before.mode_since >= least, "the mode changed before its dwell was over"
     if decision.verb is Verb.FAILOVER:
         causes = [
             name
             for name, observed in tick.snapshot.units.items()
-            if observed.pending
-            and (observed.pool.at_limit or any(now - failure.at <= policy.ice_window_s for failure in observed.pool.failures))
+            if observed.pending and (observed.pool.at_limit or any(now - failure.at <= ICE_WINDOW_S for failure in observed.pool.failures))
         ]
         assert causes, "the more expensive mode was chosen although no unit was refused capacity"
 
@@ -191,7 +191,7 @@ def _nothing_lowered_early(tick: _Tick) -> None:
         assert verification.verdict is Verdict.YES, "replicas were taken away before the load balancer showed the new weights"
         assert tick.decision.verb not in {Verb.FAILOVER, Verb.FALLBACK}
         changed = tick.before.changed_at
-        assert changed is None or tick.snapshot.now - changed >= POLICY.drain_s, "sticky clients had no time to leave"
+        assert changed is None or tick.snapshot.now - changed >= DRAIN_S, "sticky clients had no time to leave"
 
 
 def _planned_floors_are_bounded(tick: _Tick, policy: PolicySettings) -> None:
@@ -210,7 +210,7 @@ def _planned_floors_are_bounded(tick: _Tick, policy: PolicySettings) -> None:
             assert int(action.after) <= ceiling(unit, observed), "KEDA refuses a floor above its maximum"
             if known is not None and not tick.decision.verb.changes_mode and not tick.before.demand_missing_since:
                 most = max(unit.min_replicas, scaler_replicas(tick.snapshot, unit), observed.ready or 0) + 1
-                most += math.ceil(policy.planned_max_above_scaler * known / unit.throughput)
+                most += math.ceil(MAX_ABOVE_SCALER * known / unit.throughput)
                 assert int(action.after) <= most, "a floor is further above what KEDA asks for than allowed"
 
 

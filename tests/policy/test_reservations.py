@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.conclusion import conclude
 from controller.policy.decide import decide
 from controller.policy.model import (
     ActionKind,
@@ -49,6 +48,7 @@ from controller.policy.reservations import (
     unknown_ends,
 )
 from controller.policy.text import date_time
+from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, change, pods, scaler
 from tests.support.applications import NOW, memory, snapshot
 

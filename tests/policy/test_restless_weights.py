@@ -9,7 +9,7 @@ import pytest
 from controller.policy.decide import decide
 from controller.policy.metric_times import shown_s
 from controller.policy.model import Decision, PolicySettings, Sample, Snapshot, Strategy, Target, Verb
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from tests.policy.support import INF2, TRN1, change
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.decide import decide
-from controller.policy.memory import REWRITTEN, fingerprint
+from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action, parse_action
+from controller.routing.ingress.action import format_action, parse_action
 from tests.policy.support import World, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, application, memory, routing, snapshot
 
@@ -143,8 +143,8 @@ def test_weights_that_follow_each_sample_wait_like_the_same_action_sent_again() 
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        pytest.param(fingerprint(format_action(COST_TARGETS, 0)), Reason.ROUTING_DRIFTED, id="sent, and another is shown"),
-        pytest.param(fingerprint(format_action(COST_TARGETS, 60)), Reason.AVAILABILITY_CHANGED, id="another was sent"),
+        pytest.param(sent_as(COST_TARGETS, 0), Reason.ROUTING_DRIFTED, id="sent, and another is shown"),
+        pytest.param(sent_as(COST_TARGETS, 60), Reason.AVAILABILITY_CHANGED, id="another was sent"),
         pytest.param("", Reason.AVAILABILITY_CHANGED, id="nothing is known to be sent, as in the memory of an earlier version"),
     ],
 )

@@ -64,7 +64,7 @@ def test_what_nobody_explained_ends_no_sentence_with_a_colon(verdict: Verdict, m
         sources=(Source(source, True, NOW, 180.0, absent=True), Source("state", True, None, 0.0)),
     )
     remembered = replace(memory(mode, units=proven()), changed_at=NOW - 900, unverified_since=NOW - 900, verified_at=None)
-    for policy in (PolicySettings(), PolicySettings(rollback_s=60.0, nudge_s=30.0), PolicySettings(allow_unsafe_switch=True)):
+    for policy in (PolicySettings(), PolicySettings(rollback_s=60.0), PolicySettings(allow_unsafe_switch=True)):
         decision = decide(remembered, replace(made, application=application(policy=policy)))[1]
         said = (decision.sentence, *(one.text for one in decision.alerts), *(one.text for one in decision.guards), *decision.degraded)
         for sentence in said:

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from controller.rendering.faults import faults
+from failover_setup.rendering.faults import faults
 from tests.support.stacks import document, objects_of, parsed
 
 Place = tuple[str | int, ...]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from controller.doctor.cluster.components import KEDA, Version
+from failover_setup.doctor.cluster.components import KEDA, Version
 from tests.support.stacks import NAMES, example
 
 _SINCE: Final[Mapping[str, Version]] = {

@@ -11,11 +11,12 @@ import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from controller.policy.annotations import MARKER
 from controller.policy.model import Mode
-from controller.policy.routing import action_key, format_action, parse_action
 from controller.policy.targets import targets_at_rest
-from controller.rendering.render import FILES, MARK
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.names import action_key
+from failover_setup.rendering.render import FILES, MARK
 from tests.support.stacks import NAMES, ROOT, STACKS, application_file, document, example, objects_of, parsed
 
 

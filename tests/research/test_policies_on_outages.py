@@ -7,14 +7,13 @@ from statistics import fmean
 
 import pytest
 
-from research.experiments import BEST, Case, one_seed, others, tally, zone_or_unit
+from research.experiments import BEST, Case, one_seed, zone_or_unit
 from research.fit import FITTED, TARGETS, over_zones
 from research.outages import TEST_SEEDS, TRAIN_SEEDS, region
 from research.policies import BY_RATIO, POLICIES
 from research.two_state import GRID
 
-SLOW = {*BY_RATIO, "two-mode, learned", "chosen among rules"}  # production, and its choice, take a second a trace
-QUICK = tuple(name for name in POLICIES if name not in SLOW)
+QUICK = tuple(name for name in POLICIES if name not in BY_RATIO)  # production takes a second a trace
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +52,21 @@ def test_another_life_is_another_course_of_the_same_zones() -> None:
 @pytest.mark.parametrize(
     ("number", "order"),
     [
-        (0, ("learned", "break-even", "hold 15 min", "immediate both ways", "always cost")),
+        (0, ("break-even", "hold 15 min", "immediate both ways", "always cost")),
         (0, ("hold 2 h", "hold 60 min", "hold 15 min", "immediate both ways")),
-        (1, ("learned", "break-even, doubled on flap", "break-even", "hold 15 min", "immediate both ways", "always cost")),
+        (1, ("break-even, doubled on flap", "break-even", "hold 15 min", "immediate both ways", "always cost")),
         (1, ("hold 2 h", "hold 60 min", "hold 15 min", "immediate both ways")),
         (2, ("immediate both ways", "hold 15 min", "hold 60 min", "hold 2 h", "always capacity", "always cost")),
-        (2, ("learned", "break-even, doubled on flap", "the AWS sample's checker", "always capacity")),
+        (2, ("break-even, doubled on flap", "the AWS sample's checker", "always capacity")),
         (3, ("hold 15 min", "hold 60 min", "hold 2 h", "the AWS sample's checker", "always capacity", "always cost")),
-        (3, ("learned", "immediate both ways", "hold 2 h")),
+        (3, ("immediate both ways", "hold 2 h")),
     ],
 )
 def test_policies_come_in_the_order_of_the_table(found: dict[tuple[str, int], float], number: int, order: tuple[str, ...]) -> None:
-    """As docs/research/evaluation.md found on its own trace."""
+    """As docs/research/evaluation.md found on its own trace; none is better than the policy that knows the law."""
     ratios = [found[name, number] for name in order]
     assert ratios == sorted(ratios), dict(zip(order, ratios, strict=True))
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_learned_is_close_to_the_best_that_can_be_done(found: dict[tuple[str, int], float], number: int) -> None:
-    """Within a hundredth of the policy that knows the law."""
-    assert found[BEST, number] - 0.005 <= found["learned", number] <= found[BEST, number] + 0.012
+    assert found[BEST, number] - 0.005 <= ratios[0]
 
 
 def test_one_zone_is_not_the_unit() -> None:
@@ -81,11 +75,3 @@ def test_one_zone_is_not_the_unit() -> None:
     zone, unit = (figures["immediate both ways", watched].needless_hours_a_day for watched in ("one zone", "the unit"))
     assert unit < 0.5
     assert zone > 4
-
-
-def test_a_change_of_kind_costs_the_learned_policy_little() -> None:
-    """If what it learned becomes wrong halfway, it stays within its clamp: at most a tenth worse than the undoubled break-even hold."""
-    changed = others(TEST_SEEDS[:1], 20.0)["restless, then brief"]
-    for prices in GRID:
-        learned, plain = (tally(POLICIES[name], changed, prices).ratio for name in ("learned", "break-even"))
-        assert learned <= plain * 1.1

@@ -57,7 +57,7 @@ def fleet(strategy: Strategy, **policy: float) -> Fleet:
 def test_adaptive_keeps_expensive_replicas() -> None:
     """Ready replicas are filled, the cheapest first: after demand rose, expensive replicas stay and the cheap unit does not grow."""
     most = {unit.name: 100 for unit in UNITS}
-    adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.PLANNED, planned_headroom=0.0, resilience_share=0.0)
+    adaptive, planned = fleet(Strategy.ADAPTIVE), fleet(Strategy.PLANNED, resilience_share=0.0)
     last = [adaptive.step(2_000.0, most).paid for _ in range(60)][-1]
     better = [planned.step(2_000.0, most).paid for _ in range(60)][-1]
     best = cheapest(UNITS, 2_000.0, most, whole=True).cost

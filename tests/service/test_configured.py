@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from controller.cli.published import difference
 from controller.policy.model import Application, Cause, PolicySettings
-from controller.service.configured import Configured, difference, fingerprint
+from controller.service.configured import Configured, fingerprint
 from tests.support.applications import application
 
 APP = application()

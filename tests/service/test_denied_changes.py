@@ -22,7 +22,7 @@ def test_a_failover_that_is_not_written_changes_no_mode(tmp_path: Path, monkeypa
     """The time is booked to cost mode, in which the unit that is short is exposed."""
     cluster, collector = Cluster(AcceleratedClock(20)), Collector()
     try:
-        made = make_service(cluster, tmp_path, policy={"replacementHoldSeconds": 0}, dry_run=dry_run, sinks=(collector,))
+        made = make_service(cluster, tmp_path, dry_run=dry_run, sinks=(collector,))
         request = made._session.request
 
         def denying(method: str, path: str, **rest: Any) -> dict[str, Any]:

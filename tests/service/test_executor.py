@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from controller.errors import Conflict
-from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Plan
+from controller.routing.conclusion import conclude
 from controller.service.executor import Executor
 from tests.support.applications import snapshot
 
@@ -71,7 +71,7 @@ def make() -> Iterator[Callable[[Applier, Leader], Executor]]:
 
 def plan(*steps: tuple[ActionKind, str]) -> Plan:
     """A plan of these actions."""
-    actions = tuple(Action(kind, "scaledobjects.keda.sh", "shop", name, "", (), "", "", "") for kind, name in steps)
+    actions = tuple(Action(kind, "shop", name, "", resource="scaledobjects.keda.sh") for kind, name in steps)
     return Plan("shop/sd21", conclude(Memory(), snapshot()).decision, actions)
 
 

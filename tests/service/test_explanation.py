@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from controller.cli.explain import explanation_document, explanation_lines
+from controller.cli.explanation import explain
 from controller.cli.observe import judge
 from controller.policy.model import Cause, Memory, Mode, Override, PolicySettings, RoutingObservation, Snapshot, Source, UnitMemory
-from controller.service.explanation import explain, next_step
+from controller.service.explanation import next_step
 from tests.policy.support import INF2, change, pods, refused
 from tests.support.applications import NOW, application, memory, snapshot
 

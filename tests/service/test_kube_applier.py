@@ -13,14 +13,14 @@ from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
 from controller.clock import ManualClock
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import decode
+from controller.objects import field_owners
 from controller.policy.model import Action, Decision, Mode, Snapshot, Verb
-from controller.policy.plan import plan
 from controller.policy.reasons import Reason
+from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.kube_applier import KubeApplier
 from controller.signals.cluster import ClusterView
-from controller.signals.ingress import observe_ingress
-from controller.signals.objects import field_owners
 from controller.signals.workloads import WorkloadView
+from tests.policy.support import plan
 from tests.support.applications import CAPACITY_TARGETS, NOW, application, snapshot
 from tests.support.cluster import ACTION, NAMESPACE, Cluster
 
@@ -159,7 +159,7 @@ def test_our_own_write_is_seen_at_once_and_not_undone(cluster: Cluster, session:
     for late in ("MODIFIED", "ADDED"):
         view.changed(INGRESSES, None, late, before)
     view.listed(INGRESSES, None, [before])
-    seen = observe_ingress(application(namespace=NAMESPACE), view.ingress(NAMESPACE, "sd21"))
+    seen = observe_ingress(application(namespace=NAMESPACE), view.routing_object(NAMESPACE, "sd21"))
     assert (seen.targets, seen.marker, seen.writer, seen.foreign) == (CAPACITY_TARGETS, "capacity", "failoverctl", False)
 
 

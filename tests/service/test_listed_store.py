@@ -12,9 +12,9 @@ from controller.clients.kube import connect
 from controller.clock import ManualClock
 from controller.errors import Unavailable
 from controller.foreign import MAX_VALUE
-from controller.policy.codec import encode
 from controller.policy.model import Cause, Memory, UnitMemory
 from controller.ports import StoredMemory
+from controller.recording.stored import encode
 from controller.service.listed_store import FRESH_S, LISTS, ListedStore
 from controller.service.store import ConfigMapStore, record_name
 from controller.service.terms import TermRecord

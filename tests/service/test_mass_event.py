@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from controller.clock import AcceleratedClock, Clock
-from controller.policy.codec import decode
 from controller.policy.model import Memory, Mode, Sample, Source
+from controller.recording.stored import decode
 from controller.service import controller as module
 from controller.service.controller import WORKERS
 from controller.service.store import record_name

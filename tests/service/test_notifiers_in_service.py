@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from controller.clock import AcceleratedClock, SystemClock
 from controller.notifiers.slack import SlackNotifier
-from controller.service.wiring import cloudwatch_sink
-from controller.settings import Settings
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, Collector, make_service, running
+from tests.support.constants import set_constant
 
 SECRET = "T0SECRET0/B0SECRET0/averysecretpath"
 
@@ -114,9 +112,8 @@ def test_metrics_that_cloudwatch_does_not_take_show_in_the_status(tmp_path: Path
     monkeypatch.setenv("HOME", str(tmp_path))
     cluster, collector = Cluster(SystemClock()), Collector()
     try:
-        with running(
-            make_service(cluster, tmp_path, sinks=(collector,), cloudwatch={"enabled": True, "publish_interval_s": 10})
-        ) as service:
+        set_constant(monkeypatch, "_PUBLISH_S", 10.0)
+        with running(make_service(cluster, tmp_path, sinks=(collector,), cloudwatch={"enabled": True})) as service:
             wait_for("the trouble in the status", lambda: not _sink(service.status(), "cloudwatch")["ok"])
             shown = _sink(service.status(), "cloudwatch")
             wait_for("the other sink", lambda: any(m.title == "notifications: cloudwatch does not deliver" for m in collector.messages))
@@ -131,12 +128,3 @@ def _sink(status: dict[str, object], name: str = "slack") -> dict[str, object]:
     assert isinstance(sinks, list)
     found: dict[str, object] = next(one for one in sinks if one["name"] == name)
     return found
-
-
-@pytest.mark.parametrize(("interval_s", "period_s"), [(60.0, 60), (10.0, 60), (61.0, 120), (300.0, 300)])
-def test_the_alarm_of_the_mode_does_not_end_between_two_publications(interval_s: float, period_s: int) -> None:
-    """A period without a value would be INSUFFICIENT_DATA, and the next value an ALARM once more."""
-    settings = Settings.model_validate({"cloudwatch": {"publish_interval_s": interval_s, "alarm_enabled": True}})
-    sink = cloudwatch_sink(settings, cast("Any", None), SystemClock())
-    assert sink is not None
-    assert sink._period_s == period_s

@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from controller.clock import AcceleratedClock
-from controller.policy.annotations import NUDGED_AT
 from controller.policy.model import Verdict, Verification
+from controller.routing.annotations import NUDGED_AT
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import ExternalSignals
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, make_service, running
+from tests.support.constants import set_constant
 
 
 def test_a_change_that_is_not_shown_is_nudged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once more the same action, with an annotation that changes; only that annotation differs between the two patches."""
+    set_constant(monkeypatch, "NUDGE_S", 30.0)
     cluster = Cluster(AcceleratedClock(20))
 
     def unseen(self: ExternalSources, application: Any) -> ExternalSignals:
@@ -27,7 +29,7 @@ def test_a_change_that_is_not_shown_is_nudged(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(ExternalSources, "of", unseen)
     try:
-        with running(make_service(cluster, tmp_path, policy={"nudgeSeconds": 30})) as service:
+        with running(make_service(cluster, tmp_path)) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()))
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")

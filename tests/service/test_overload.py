@@ -19,7 +19,6 @@ def test_a_fleet_at_the_limit_of_the_budget_makes_one_alert() -> None:
     sent, cycle_s = list[Message](), 0.0
     service = SimpleNamespace(
         _external=SimpleNamespace(verify=lambda *_: False, load=lambda: Load(100, cycle_s / 100, 1.0)),
-        _settings=SimpleNamespace(polls=SimpleNamespace(verification_interval_s=5)),
         _telemetry=Telemetry(),
         _clock=ManualClock(NOW),
         _stop=threading.Event(),

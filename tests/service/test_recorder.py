@@ -11,11 +11,11 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.notifiers.redact import Redactor
-from controller.policy.conclusion import conclude
 from controller.policy.model import Memory, Mode, Override, Snapshot, Source
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition, Recorded
 from controller.recording.reader import read
+from controller.routing.conclusion import conclude
 from controller.service.executor import Outcome
 from controller.service.recorder import QUEUE, Recorder, make_recorder
 from controller.service.telemetry import Telemetry

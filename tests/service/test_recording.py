@@ -32,7 +32,7 @@ def _replay(*words: str) -> Result:
 def test_a_failover_and_a_fallback_are_recorded_and_decided_the_same_again(cluster: Cluster, tmp_path: Path) -> None:
     """Each by itself, and each as the one before it left it; with another policy the divergence is shown."""
     folder = tmp_path / "recorded"
-    recording = {"folder": str(folder), "heartbeat_s": 30}
+    recording = {"folder": str(folder)}
     with running(make_service(cluster, tmp_path, policy=POLICY, recording=recording)) as service:
         wait_for("the first decision", lambda: bool(service.controller.views()))
         cluster.pend("sd21-inf2", 2)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from controller.cli.main import main
 from controller.clock import SystemClock, format_rfc3339
-from controller.policy.routing import action_key
+from controller.routing.names import action_key
 from failover_harness.waiting import wait_for
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running
 
@@ -73,7 +73,7 @@ def test_a_refused_failover_is_said_everywhere(tmp_path: Path, spoil: Callable[[
     cluster = Cluster(SystemClock())
     try:
         spoil(cluster)
-        with capture_logs() as logs, running(make_service(cluster, tmp_path, policy={"replacementHoldSeconds": 0})) as service:
+        with capture_logs() as logs, running(make_service(cluster, tmp_path)) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()))
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")
@@ -98,7 +98,7 @@ def test_it_changes_the_mode_once_the_neighbour_is_fixed(tmp_path: Path) -> None
     cluster = Cluster(SystemClock())
     try:
         _broken_neighbour(cluster)
-        with running(make_service(cluster, tmp_path, policy={"replacementHoldSeconds": 0})) as service:
+        with running(make_service(cluster, tmp_path)) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()))
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")
@@ -115,7 +115,7 @@ def test_a_broken_action_of_our_own_is_left_by_the_mode_change(tmp_path: Path) -
     try:
         cluster.store.delete("Service", "sd21-g5-cuda", namespace=NAMESPACE)
         report(cluster, "FailedBuildModel", f'Failed build model due to ingress: {NAMESPACE}/sd21: Service "sd21-g5-cuda" not found')
-        with running(make_service(cluster, tmp_path, policy={"replacementHoldSeconds": 0})) as service:
+        with running(make_service(cluster, tmp_path)) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()))
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")

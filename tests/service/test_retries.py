@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import Conflict, Forbidden, RemoteError, Unavailable
-from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Mode, Plan
+from controller.routing.conclusion import conclude
 from controller.service.executor import Failure, Outcome
 from controller.service.retries import RETRY_AFTER_MAX_S, RETRY_MAX_S, Retries
 from tests.support.applications import NOW, snapshot
@@ -19,7 +19,7 @@ HANGS = Unavailable("no answer within 2.5 s")
 
 def action(kind: ActionKind, name: str, after: str = "1", mode: Mode | None = None) -> Action:
     """One action; only what tells two requests apart matters."""
-    return Action(kind, "objects", "shop", name, "application/json", (), "{}", "0", after, mode=mode)
+    return Action(kind, "shop", name, "0", after, "objects", content_type="application/json", body="{}", mode=mode)
 
 
 def plan(*actions: Action) -> Plan:

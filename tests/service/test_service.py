@@ -13,8 +13,9 @@ import yaml
 
 from controller.clock import AcceleratedClock, SystemClock
 from controller.policy.model import Mode, Plan
-from controller.policy.routing import action_key, parse_action
 from controller.ports import MessageKind
+from controller.routing.ingress.action import parse_action
+from controller.routing.names import action_key
 from controller.service.executor import Executor, Outcome
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity

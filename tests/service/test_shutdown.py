@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from controller.service import http, leadership, recorder, status, wiring
-from controller.settings import Settings
+from controller.service.wiring import SHUTDOWN_GRACE_S
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MARGIN_S = 10.0  # the interpreter's own end, on a busy node
@@ -35,9 +35,9 @@ def grace_s(manifest: str) -> float:
 @pytest.mark.parametrize("manifest", ["chart/templates/deployment.yaml", "kustomize/base/deployment.yaml"])
 def test_the_pod_is_not_killed_before_its_last_message(manifest: str) -> None:
     """The API server hangs, and so does every sink: the stages took 37 s of a grace period of 30 s."""
-    assert longest_s(Settings().shutdown_grace_s) + MARGIN_S <= grace_s(manifest)
+    assert longest_s(SHUTDOWN_GRACE_S) + MARGIN_S <= grace_s(manifest)
 
 
 def test_a_longer_time_for_messages_is_theirs_alone() -> None:
-    """`shutdown_grace_s` is for all stages together: nothing is added to it but the end of the HTTP server."""
+    """`SHUTDOWN_GRACE_S` is for all stages together: nothing is added to it but the end of the HTTP server."""
     assert longest_s(600) == 600 + http._STOP_S

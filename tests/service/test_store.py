@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from controller.clients.kube import KubeSession, connect
 from controller.errors import Conflict, Forbidden, StateError, Unavailable
-from controller.policy.codec import encode
 from controller.policy.model import Cause, Memory, Mode, ModeChange, UnitMemory
 from controller.policy.reasons import Reason
 from controller.ports import StoredMemory
+from controller.recording.stored import encode
 from controller.service.election import EPOCH_LIMIT
 from controller.service.store import ConfigMapStore, ReadOnlyStore, record_name
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity

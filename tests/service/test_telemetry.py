@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from controller.clock import ManualClock
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Mode, Override, Price, PriceSource, Verdict, Verification
+from controller.routing.conclusion import conclude
 from controller.service.application_status import STATUS, ApplicationStatus, price_document
 from controller.service.telemetry import Telemetry, exposition
 from tests.policy.support import shortage

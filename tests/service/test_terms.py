@@ -12,11 +12,11 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.errors import Conflict, Unavailable
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Cause, Memory, UnitMemory
 from controller.policy.reasons import Reason
 from controller.ports import EMPTY, StoredMemory
+from controller.routing.conclusion import conclude
 from controller.service.application_status import SOONEST_S, STATUS, ApplicationStatus
 from controller.service.terms import REFUSED_LATELY_S, TermRecord
 from tests.support.applications import NOW, memory, snapshot

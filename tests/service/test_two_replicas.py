@@ -16,7 +16,7 @@ from failover_testbed.kube_api import Access
 from tests.support.cluster import Cluster, Collector, make_service, running
 
 SYSTEM = "failover-system"
-QUICK = {"replacementHoldSeconds": 0, "holdMinSeconds": 1, "holdMaxSeconds": 1}
+QUICK = {"holdMinSeconds": 1, "holdMaxSeconds": 1}
 
 
 @pytest.fixture
@@ -110,9 +110,9 @@ def test_a_changed_file_is_reported_once(cluster: Cluster, tmp_path: Path) -> No
             wait_for("a standby", lambda: bool(standby.controller.views()))
             for name in ("a", "b"):
                 file = tmp_path / name / "sd21.yaml"
-                file.write_text(file.read_text().replace("dwellCostSeconds: 0", "dwellCostSeconds: 1"))
+                file.write_text(file.read_text().replace("patienceSeconds: 0", "patienceSeconds: 1"))
             for one in (leader, standby):
-                wait_for("the new file", lambda one=one: one.controller.applications()[0].policy.dwell_cost_s == 1)  # type: ignore[misc]
+                wait_for("the new file", lambda one=one: one.controller.applications()[0].policy.patience_s == 1)  # type: ignore[misc]
             wait_for("the message", lambda: any(one.reason == "ConfigReloaded" for one in leading.messages))
             leader.stop()
             wait_for("the other leads", lambda: _leads(standby))

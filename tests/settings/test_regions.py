@@ -8,9 +8,9 @@ import botocore.session
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from controller.catalog.stack import StackFile
 from controller.documents import Region
 from controller.settings import AwsSettings
+from failover_setup.stack import StackFile
 
 
 def _regions() -> list[str]:

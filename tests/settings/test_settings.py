@@ -41,7 +41,7 @@ def refusal(path: Path | None = None) -> list[str]:
 class TestDefaults:
     def test_need_neither_file_nor_environment(self) -> None:
         found = load_settings()
-        assert (found.polls.tick_interval_s, found.http.port, found.shutdown_grace_s) == (15, 8080, 20)
+        assert (found.polls.tick_interval_s, found.http.port) == (15, 8080)
         assert found.slack.webhook_url is None
 
     def test_an_empty_file_changes_nothing(self, file: Path) -> None:
@@ -66,10 +66,10 @@ class TestSources:
         assert (found.applications, found.polls.tick_interval_s, found.log.level) == (Path("apps"), 30, LogLevel.DEBUG)
 
     def test_the_environment_overrides_the_file_field_by_field(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        file.write_text("polls: {tick_interval_s: 30, catalog_interval_s: 9}\n")
+        file.write_text("polls: {tick_interval_s: 30, elbv2_calls_per_s: 9}\n")
         monkeypatch.setenv("FAILOVERCTL_POLLS__TICK_INTERVAL_S", "20")
         polls = load_settings(file).polls
-        assert (polls.tick_interval_s, polls.catalog_interval_s) == (20, 9)
+        assert (polls.tick_interval_s, polls.elbv2_calls_per_s) == (20, 9)
 
     def test_the_file_may_be_named_by_the_environment(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write_text("http: {port: 9}\n")
@@ -82,10 +82,10 @@ class TestSources:
         assert load_settings(file).http.port == 9
 
     def test_the_environment_may_fix_a_contradiction_in_the_file(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        file.write_text("polls: {tick_interval_s: 4}\n")
-        assert "kubernetes.read_timeout_s: found 5; allowed: less than polls.tick_interval_s (4)" in refusal(file)[0]
-        monkeypatch.setenv("FAILOVERCTL_KUBERNETES__READ_TIMEOUT_S", "3")
-        assert load_settings(file).kubernetes.read_timeout_s == 3
+        file.write_text("slack: {token_file: token}\n")
+        assert "slack.channel: found token_file without channel; allowed: both or neither" in refusal(file)[0]
+        monkeypatch.setenv("FAILOVERCTL_SLACK__CHANNEL", "#ops")
+        assert load_settings(file).slack.channel == "#ops"
 
     @pytest.mark.parametrize(
         ("variable", "value", "read", "expected"),
@@ -125,6 +125,8 @@ class TestSources:
             ("HTTP__PRT", "; did you mean FAILOVERCTL_HTTP__PORT?"),
             ("APPLICATION", "; did you mean FAILOVERCTL_APPLICATIONS?"),
             ("HTTP__PORT__X", ""),
+            ("KUBERNETES__READ_TIMEOUT_S", "; remove it: the time is fixed"),
+            ("FRESHNESS__WATCH_S", "; remove it: each source has a limit of its own"),
             ("TEST_LBC", ""),
         ],
     )
@@ -164,12 +166,10 @@ class TestErrors:
             ),
             pytest.param("karpenter: {metrics_url: 'http://[::1'}\n", "an http(s) URL", id="no URL"),
             pytest.param(
-                "freshness: {karpenter_metrics_s: 20}\nkarpenter: {metrics_interval_s: 30}\n",
-                "allowed: more than karpenter.metrics_interval_s (30)",
-                id="Karpenter's budget below its poll",
+                "freshness: {watch_s: 9}\n", "a setting that no longer exists; remove it: each source has a limit", id="a group gone"
             ),
-            pytest.param("freshness: {cloudwatch_s: 60}\n", "allowed: more than polls.cloudwatch_interval_s (60)", id="budget below poll"),
-            pytest.param("kubernetes: {watch_timeout_s: 90}\n", "allowed: less than watch_timeout_s (90)", id="idle not below time-out"),
+            pytest.param("slack: {timeout_s: 9}\n", "slack.timeout_s: found a setting that no longer exists; remove it", id="removed"),
+            pytest.param("polls: {tick_interval_s: 5}\n", "allowed: a number 6 to 300", id="a tick within a call's time-out"),
             pytest.param("http: {}\nhttp: {}\n", ":2: http: found the key a second time, first in line 1", id="duplicate key"),
             pytest.param("http: {}\n---\nlog: {}\n", "found a second document; allowed: one", id="two documents"),
             pytest.param("- a\n", "found a list of 1; allowed: a mapping", id="a list"),
@@ -257,7 +257,7 @@ class TestSecrets:
             pytest.param(f"slack: {{webhook_url: 'x {SECRET}'}}", id="not a URL"),
             pytest.param(f"slack: {{webhook_url: ['{SECRET}']}}", id="as a list"),
             pytest.param(f"slack: {{webhook_url: {{'{SECRET}': 1}}}}", id="as a key"),
-            pytest.param(f"slack: {{webhook_url: '{SECRET}', timeout_s: 0}}", id="beside another error"),
+            pytest.param(f"slack: {{webhook_url: '{SECRET}', channel: x}}", id="beside another error"),
             pytest.param(f"slack:\n  webhook_url: {SECRET}: x", id="where YAML breaks"),
             pytest.param(f"slack: {{webhook_url: '{SECRET}}}", id="in an open string"),
             pytest.param(f"slack:\n  webhook_url: {SECRET}\n  webhook_url: {SECRET}", id="twice"),

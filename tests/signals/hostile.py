@@ -10,7 +10,8 @@ from typing import Any, Final
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, format_rfc3339
 from controller.foreign import decode
-from controller.policy.annotations import (
+from controller.policy.model import Application, Snapshot, Source
+from controller.routing.annotations import (
     MARKER,
     PAUSE_REASON,
     PAUSED_BY,
@@ -20,8 +21,8 @@ from controller.policy.annotations import (
     PINNED_MODE,
     PINNED_UNTIL,
 )
-from controller.policy.model import Application, Snapshot, Source
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import ice_event, node_claim, requirement, waiting_pod

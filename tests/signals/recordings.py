@@ -12,8 +12,8 @@ import pytest
 
 from controller.clients.kube import RESOURCES, Resource
 from controller.clock import ManualClock, parse_rfc3339
-from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Decision, Memory, Reservation, Snapshot, Source, Verb, Verdict, Verification
+from controller.routing.conclusion import conclude
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 
@@ -136,10 +136,11 @@ def replay(
 
 def _show(view: ClusterView, application: Application, decision: Decision) -> None:
     """Writes to the Ingress what the decision's patch would."""
-    from controller.policy.annotations import MARKER
-    from controller.policy.routing import action_key, format_action
+    from controller.routing.annotations import MARKER
+    from controller.routing.ingress.action import format_action
+    from controller.routing.names import action_key
 
-    obj = view.ingress(application.namespace, application.ingress)
+    obj = view.routing_object(application.namespace, application.ingress)
     assert obj is not None
     metadata = dict(obj["metadata"])
     annotations = dict(metadata["annotations"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import controller
+import failover_setup
 from controller.clients.aws import ATTEMPTS, CONNECT_S, READ_S, AwsClients
 
-SOURCES = sorted(Path(controller.__file__).parent.rglob("*.py"))
+SOURCES = sorted(path for package in (controller, failover_setup) for path in Path(str(package.__file__)).parent.rglob("*.py"))
 
 
 def services() -> set[str]:

@@ -411,7 +411,7 @@ def ingress(version: str, *, uid: str = "u", marker: str = "") -> dict[str, Any]
 
 def version(cluster: Cluster) -> str | None:
     """The version of the Ingress in view."""
-    found = cluster.view.ingress("shop", "sd21")
+    found = cluster.view.routing_object("shop", "sd21")
     return found["metadata"]["resourceVersion"] if found else None
 
 
@@ -767,10 +767,10 @@ def test_nothing_is_left_of_a_namespace_that_nobody_needs(watched: Any) -> None:
         api.store.create("Pod", waiting_pod("p", namespace="shop", pools=("inf2",)))
         view, watches = watched(api, cluster_wide=False)
         watches.ensure([application()])
-        wait_for("the Ingress", lambda: view.ingress("shop", "sd21") is not None)
+        wait_for("the Ingress", lambda: view.routing_object("shop", "sd21") is not None)
         wait_for("the pod", lambda: bool(view.workloads.pools_of_pod("shop", "p")))
         watches.ensure([application(namespace="other")])
-        assert view.ingress("shop", "sd21") is None
+        assert view.routing_object("shop", "sd21") is None
         assert not view.workloads.pools_of_pod("shop", "p")
 
 

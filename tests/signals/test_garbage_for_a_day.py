@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from controller.clients.kube import RESOURCES
-from controller.policy.conclusion import conclude
 from controller.policy.model import ActionKind, Mode
 from controller.policy.reasons import Reason
+from controller.routing.conclusion import conclude
 from tests.signals.hostile import APP, Entry, World, everywhere
 from tests.support.applications import memory
 from tests.support.healthy import Healthy

@@ -20,9 +20,9 @@ from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from controller.notifiers.redact import redact
 from controller.notifiers.render import plain
 from controller.notifiers.render import view as shown_message
-from controller.policy.conclusion import conclude
 from controller.policy.ledger import Ledger
 from controller.policy.model import Memory, Snapshot
+from controller.routing.conclusion import conclude
 from controller.service.controller import View
 from controller.service.messages import alert_changes, control, routed
 from controller.service.status import document

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock, SystemClock
-from controller.policy.conclusion import conclude
 from controller.policy.model import OFFERINGS_SOURCE, Memory, PriceSource
+from controller.routing.conclusion import conclude
 from controller.service.wiring import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView

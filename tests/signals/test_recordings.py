@@ -10,7 +10,8 @@ import pytest
 
 from controller.policy.model import Application, Mode, PolicySettings, Proof, Return, Shortage, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.signals.cluster import ClusterView
 from tests.signals.recordings import KINDS, Step, as_in_auto_mode, lines, recording, replay
 from tests.support.applications import COST_TARGETS, application

@@ -45,12 +45,13 @@ def world() -> World:
 
 
 def test_an_empty_cluster(world: World) -> None:
-    """Nothing is known, and nothing is made up: every count is unknown, not zero."""
+    """Nothing is made up: every count is unknown, not zero. A Service that is not among those that were listed does not exist."""
     snapshot = world.build()
     assert (snapshot.now, snapshot.leader, snapshot.epoch, snapshot.routing.exists) == (NOW, False, 4, False)
     assert list(snapshot.units) == [unit.name for unit in APP.units]
     for unit in snapshot.units.values():
-        assert (unit.desired, unit.ready, unit.deployment_ready, unit.endpoints_ready, unit.service_exists, unit.scaler) == (None,) * 6
+        assert (unit.desired, unit.ready, unit.deployment_ready, unit.endpoints_ready, unit.scaler) == (None,) * 5
+        assert unit.service_exists is False
         assert (unit.pending, unit.pool.problem, unit.demand, unit.latency) == ((), "not known", None, None)
     assert (snapshot.error_ratio, snapshot.routing.capacity_ready, snapshot.routing.verification) == (None, None, None)
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.annotations import MARKER, NUDGED_AT
 from controller.policy.model import (
     Action,
     ActionKind,
@@ -33,8 +32,10 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_key, format_action, parse_action
 from controller.policy.targets import capacity_targets, cost_targets
+from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.names import action_key
 from controller.service.application_pass import ApplicationPass
 from controller.service.executor import Executor
 from controller.service.terms import TermRecord

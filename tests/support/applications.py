@@ -21,7 +21,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 
 NOW = 1_800_000_000.0
 

@@ -13,9 +13,10 @@ import yaml
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
-from controller.policy.annotations import MARKER
-from controller.policy.routing import action_key, format_action
 from controller.ports import Message, Notifier
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.service.wiring import Service
 from controller.settings import Settings
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
@@ -54,7 +55,7 @@ def application_document(**policy: Any) -> dict[str, Any]:
                 }
                 for unit in seed_units()
             ],
-            "policy": {"patienceSeconds": 0, "dwellCostSeconds": 0, **policy},
+            "policy": {"patienceSeconds": 0, **policy},
         },
     }
 
@@ -381,7 +382,6 @@ def settings_for(applications: Path, **changes: Any) -> Settings:
         "aws": aws,
         "cloudwatch": {"enabled": False},
         "http": {"host": "127.0.0.1", "port": 0},
-        "polls": {"catalog_interval_s": 1},
         "leader_election": {"enabled": False},
     }
     return Settings(**{**base, **changes})

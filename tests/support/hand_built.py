@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from controller.policy.model import Target
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from tests.support.applications import COST_TARGETS, seed_units
 
 Object = dict[str, Any]

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import yaml
 
-from controller.catalog.application import ApplicationFile
-from controller.cli.render import load
 from controller.policy.model import Mode
-from controller.rendering.parts import Object
-from controller.rendering.render import stack_objects
+from failover_setup.application import ApplicationFile
+from failover_setup.cli.render import load
+from failover_setup.rendering.parts import Object
+from failover_setup.rendering.render import stack_objects
 
 ROOT: Final = Path(__file__).parents[2]
 STACKS: Final = ROOT / "deploy" / "stacks"

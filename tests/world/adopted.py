@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 import yaml
 
 from controller.clients.kube import DEPLOYMENTS, INGRESSES, JSON_PATCH, NODE_POOLS
-from controller.policy.annotations import MARKER
-from controller.policy.routing import action_key
+from controller.routing.annotations import MARKER
+from controller.routing.names import action_key
 from controller.service.store import record_name
 from failover_harness.control_plane.audit import Entry
 from failover_harness.controllers.fleets import ICE, Refusal
@@ -31,7 +31,7 @@ from tests.world.stack import NODE_CLASSES, World
 
 _LAUNCHED_S: Final = 180.0
 _AUTHENTICATION: Final = ROOT / "deploy" / "cluster" / "trigger-authentication.yaml"
-_ELBV2: Final = {"AWS__ELBV2_ENABLED": "true", "AWS__REGION": "us-west-2", "POLLS__VERIFICATION_INTERVAL_S": "1"}
+_ELBV2: Final = {"AWS__ELBV2_ENABLED": "true", "AWS__REGION": "us-west-2"}
 
 Object = dict[str, Any]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, PODS, TARGET_GROUP_BINDINGS, KubeSession
 from controller.errors import NotFound
 from controller.policy.model import Verdict
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from controller.service.wiring import Service
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.controllers.balancing import BalancingFront
@@ -107,7 +107,7 @@ class BalancedStack(RenderedStack):
     def controller(self, **rest: Any) -> Iterator[Service]:
         """See the base class; it reads ELBv2."""
         aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
-        with super().controller(**{"aws": aws, "polls": {"catalog_interval_s": 1, "verification_interval_s": 1}, **rest}) as service:
+        with super().controller(**{"aws": aws, **rest}) as service:
             yield service
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

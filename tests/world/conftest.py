@@ -17,7 +17,7 @@ from failover_harness.controllers.fleets import Capacity, Ec2Front
 from failover_harness.controllers.keda import Keda, Programs
 from failover_harness.controllers.programs import Program
 from failover_testbed.aws.server import EmulatedAws
-from tests.cluster.conftest import installed, pytest_runtest_makereport
+from tests.cluster.conftest import installed, pytest_runtest_makereport, quick_dwell
 from tests.cluster.traffic import publish
 from tests.conftest import skip_loudly
 from tests.support import closing
@@ -29,7 +29,7 @@ from tests.world.stack import World, node_class
 from tests.world.steps import Steps
 from tests.world.whole import WholeStack, prepare
 
-__all__ = ["installed", "pytest_runtest_makereport"]
+__all__ = ["installed", "pytest_runtest_makereport", "quick_dwell"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from controller.policy.routing import action_key
+from controller.routing.names import action_key
 from tests.support import hand_built
 from tests.support.applications import seed_units
 

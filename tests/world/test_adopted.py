@@ -13,12 +13,14 @@ from typing import Final
 
 import pytest
 
+from controller.policy.karpenter_times import ICE_CACHE_S
 from controller.policy.model import Mode, Verdict
-from controller.policy.routing import parse_action
+from controller.routing.ingress.action import parse_action
 from controller.service.wiring import Service
 from failover_harness.controllers.fleets import QUOTA
 from failover_harness.waiting import wait_for
 from tests.cluster.processes import Process
+from tests.support.constants import set_constant
 from tests.world.adopted import AdoptedStack, KilledAtWrites
 from tests.world.balanced import alerts, verdict
 from tests.world.steps import Steps
@@ -27,7 +29,7 @@ from tests.world.test_world import RETURN_S
 _FAILOVER_S: Final = 150.0
 """KEDA asks every 30 s, its autoscaler acts every 15 s, Karpenter takes a cycle of 10 s, and a busy machine is slow."""
 _SHOWN_S: Final = 60.0
-_UNEXPLAINED_S: Final = 181.0
+_UNEXPLAINED_S: Final = ICE_CACHE_S + 1
 """Age of a waiting pod from which the controller asks for Karpenter: a second longer than Karpenter's own cache."""
 _LIVES: Final = 20
 """More processes than a mode change has writes."""
@@ -38,10 +40,11 @@ _PASSES: Final = 3
 
 
 @pytest.mark.timeout(_WHOLE_S)
-def test_it_is_adopted_made_safe_and_led_through_outages(adopted: AdoptedStack, steps: Steps) -> None:
+def test_it_is_adopted_made_safe_and_led_through_outages(adopted: AdoptedStack, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     """No mode change before its targets are healthy; one change of one rule each way; what people delete or overwrite is put right."""
     _adopt(steps, adopted)
-    with adopted.controller(policy={"hardDemandSeconds": _UNEXPLAINED_S}) as service:
+    set_constant(monkeypatch, "HARD_DEMAND_S", _UNEXPLAINED_S)
+    with adopted.controller() as service:
         _make_safe_while_a_failover_waits(steps, adopted, service)
         _overwrite_and_delete(steps, adopted, service)
         _return(steps, adopted, service)

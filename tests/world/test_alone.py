@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from controller.clients.kube import SCALED_OBJECTS
-from controller.policy.routing import parse_action
+from controller.routing.ingress.action import parse_action
 from tests.cluster.traffic import latency_of
 from tests.conftest import skip_loudly
 from tests.world.adopted import AdoptedStack

@@ -9,17 +9,19 @@ import pytest
 import yaml
 
 from controller.clients.kube import EVENTS, INGRESSES, JSON_PATCH
-from controller.policy.annotations import NUDGED_AT, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Backend, Mode, Verdict
-from controller.policy.routing import parse_action
-from controller.policy.standby import standby_rule
-from controller.signals.ingress import FOREVER, hostnames
+from controller.routing.annotations import NUDGED_AT, PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.ingress.action import parse_action
+from controller.routing.ingress.read import hostnames
+from controller.routing.ingress.standby import standby_rule
+from controller.routing.marks import FOREVER
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
 from tests.cluster.objects import ACTION, CAPACITY
 from tests.support import hand_built
 from tests.support.applications import COST_TARGETS, SERVICES
+from tests.support.constants import set_constant
 from tests.support.stacks import NAMES, example
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing, alerts, release, verdict
 
@@ -86,11 +88,12 @@ def test_a_mode_change_is_one_change_of_one_rule_each_way(balanced: BalancedStac
     assert balanced.groups() == groups
 
 
-def test_what_the_load_balancer_does_not_show_is_reported_and_nudged(balanced: BalancedStack) -> None:
+def test_what_the_load_balancer_does_not_show_is_reported_and_nudged(balanced: BalancedStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its controller hangs while another replica answers the webhooks: unverified, an alert, a nudge. Then one change, verified."""
     balanced.withdraw_webhooks()
     before = len(balanced.front.writes())
-    with balanced.controller(policy={"verifyAlertSeconds": 5, "nudgeSeconds": 8}) as service:
+    set_constant(monkeypatch, "NUDGE_S", 8.0)
+    with balanced.controller(policy={"verifyAlertSeconds": 5}) as service:
         with balanced.lbc.frozen():
             balanced.shortage("sd21-inf2")
             wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)
@@ -216,10 +219,11 @@ def test_every_listener_is_changed_and_verified(balanced: BalancedStack) -> None
     assert balanced.changes(before) == ["ModifyRule"] * 2
 
 
-def test_what_aws_refuses_is_reported_in_its_words(balanced: BalancedStack) -> None:
+def test_what_aws_refuses_is_reported_in_its_words(balanced: BalancedStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The load-balancer controller may not change rules: the alert gives the reason. With the permission back, it changes them."""
     before = len(balanced.front.writes())
-    with balanced.controller(policy={"verifyAlertSeconds": 5, "nudgeSeconds": 20}) as service:
+    set_constant(monkeypatch, "NUDGE_S", 20.0)
+    with balanced.controller(policy={"verifyAlertSeconds": 5}) as service:
         balanced.front.forbidden = {"ModifyRule"}
         balanced.shortage("sd21-inf2")
         wait_for("capacity mode", lambda: balanced.mode() == "capacity", 40, balanced.report)

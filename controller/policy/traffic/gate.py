@@ -19,6 +19,8 @@ from typing import Final
 from controller.policy import text
 from controller.policy.availability import SLACK, alike, close
 from controller.policy.case import Case
+from controller.policy.forward_action import same_routing
+from controller.policy.hold import reassert_pause_s
 from controller.policy.known_demand import metrics_awaited
 from controller.policy.memory import CHANGES_PER_HOUR, HOUR_S, REWRITTEN, sent_as
 from controller.policy.metric_times import shown_s
@@ -26,7 +28,6 @@ from controller.policy.model import GuardResult, Mode, Target
 from controller.policy.planned_weights import beyond
 from controller.policy.reasons import Reason
 from controller.policy.reservations import awaited, unknown_ends
-from controller.policy.routing import same_routing
 from controller.policy.targets import stickiness
 from controller.policy.weights import blended_cost, follows_ready
 
@@ -177,7 +178,7 @@ def _too_little_saved(case: Case, wanted: tuple[Target, ...]) -> str:
     """
     application, shown, demand = case.snapshot.application, case.planned, case.figures.demand
     weights = [{target.service: target.weight for target in targets} for targets in (case.snapshot.routing.targets, wanted)]
-    old, new = ({unit.name: each[unit.backend.service] for unit in application.units} for each in weights)
+    old, new = ({unit.name: each.get(unit.backend.service, 0) for unit in application.units} for each in weights)
     if shown is not None and shown.followed and demand is not None:
         saved, whole = beyond(application, old, demand, shown) - beyond(application, new, demand, shown), shown.fleet.price
     else:
@@ -194,7 +195,7 @@ def _writer(case: Case, action: str) -> str | None:
 
     Args:
         case: What is observed and remembered.
-        action: The fingerprint of the action that is to be written.
+        action: What is to be written, see `memory.sent_as`.
     """
     routing, memory = case.snapshot.routing, case.memory
     changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
@@ -209,12 +210,11 @@ def _writer(case: Case, action: str) -> str | None:
 
 def _paused(mode: Mode, case: Case, writer: str | None, *, urgent: bool) -> GuardResult | None:
     """What makes a change wait that is worth it: the pause before another writer is answered again, or the bound on changes."""
-    policy, memory, now = case.snapshot.application.policy, case.memory, case.snapshot.now
+    memory, now = case.memory, case.snapshot.now
     recent = [at for at in memory.routed_at if now - at < HOUR_S]
     waits = [(now, Reason.ROUTING_BUDGET_SPENT)]
     if writer is not None and memory.reasserted_at is not None:
-        pause = min(policy.reassert_max_s, policy.reassert_base_s * 2.0 ** min(memory.reasserts, 16))
-        waits.append((memory.reasserted_at + pause, Reason.REASSERT_BACKOFF))
+        waits.append((memory.reasserted_at + reassert_pause_s(memory.reasserts), Reason.REASSERT_BACKOFF))
     if len(recent) >= CHANGES_PER_HOUR:
         waits.append((recent[-CHANGES_PER_HOUR] + HOUR_S, Reason.ROUTING_BUDGET_SPENT))
     until, reason = max(waits)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.objects import entries, integer, text
 from controller.signals.load_balancer.request import CannotTellError
-from controller.signals.objects import entries, integer, text
 
 _SERVICE: Final = "elbv2"
 _PAGES: Final = 20  # of one listing

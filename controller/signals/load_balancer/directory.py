@@ -1,4 +1,4 @@
-"""The load balancers and listeners behind the host names of the Ingresses, cached because they rarely change."""
+"""The load balancers and listeners behind the host names of the routing objects, cached because they rarely change."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from controller.clock import Clock
 from controller.errors import NotFound
+from controller.objects import text
 from controller.signals.load_balancer.calls import Calls
-from controller.signals.objects import text
 
 _KEPT: Final = 4096  # more than there are applications: one that is dropped is searched for anew in every check
 _LOAD_BALANCER_TTL_S: Final = 3600.0
@@ -185,7 +185,7 @@ def drop_oldest(kept: dict[str, Any], limit: int) -> None:
 def _by_host(described: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The ARNs of load balancers by host name, "" of what is no Application Load Balancer.
 
-    AWS keeps the case of the name, the Ingress's status does not.
+    AWS keeps the case of the name, the status of a routing object does not.
     """
     return {_host(text(one, "DNSName")): text(one, "LoadBalancerArn") if one.get("Type") == "application" else "" for one in described}
 

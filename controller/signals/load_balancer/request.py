@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from controller.objects import integer, mapping, text
 from controller.policy.model import Target
-from controller.signals.load_balancer.conditions import Condition, conditions_of, json_of, merged, path_patterns
-from controller.signals.objects import entries, integer, mapping, text
+from controller.routing.port import LiveRule
 
 ServicePort = tuple[str, int | str]
 """A Service and its port as an action names it: 80 and "http" make two different target groups."""
@@ -26,24 +26,11 @@ class CannotTellError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LiveRule:
-    """A rule with the application's traffic, as the load balancer should have it.
-
-    Attributes:
-        conditions: What a request must match; equal sets mean the same rule.
-        label: For people, e.g. ``a.example /*``.
-    """
-
-    conditions: frozenset[Condition]
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class VerificationRequest:
     """A question: does the load balancer route as this action says?
 
     Attributes:
-        application: ``namespace/ingress``.
+        application: Its key.
         hostnames: ``status.loadBalancer.ingress[].hostname`` of the Ingress.
         action: The annotation's value, byte for byte. The verification is valid only for it.
         targets: The action's Services and weights.
@@ -52,8 +39,6 @@ class VerificationRequest:
         target_groups: See `target_groups`; None: the TargetGroupBindings were unreadable.
         ready: Ready endpoints by Service, as far as known. Used only for ``ip`` targets, where a target is a pod.
         min_healthy: Least number of healthy targets of a target group with traffic; at least 1 is always needed.
-        healthy_share: Share of the ready endpoints that must be healthy targets, 0 to 1. The default leaves room for pods that have just
-            become ready and wait for their first health check.
         standby: Services that have no traffic now and would have after a mode change. Their healthy targets are counted but decide nothing.
         ports: Listeners that must have the rules; empty: every listener that has any of them, and at least one.
     """
@@ -67,59 +52,8 @@ class VerificationRequest:
     target_groups: TargetGroups | None
     ready: Mapping[str, int] = field(default_factory=dict)
     min_healthy: int = 1
-    healthy_share: float = 0.5
     standby: tuple[ServicePort, ...] = ()
     ports: frozenset[int] = frozenset()
-
-
-def live_rules(ingress: Mapping[str, Any], action: str, *, prefix: str = "alb.ingress.kubernetes.io") -> tuple[LiveRule, ...]:
-    """The rules that the load-balancer controller makes for one action of an Ingress.
-
-    Paths become patterns as there: ``Prefix /a`` is ``/a`` and ``/a/*``, ``Prefix /`` is ``/*``, other types stay as written. Hosts under
-    ``.invalid`` are standby rules, which no request can reach.
-
-    Args:
-        ingress: The Ingress as a plain object.
-        action: The action's name, which the Ingress has in place of a Service's.
-        prefix: The annotations' prefix.
-
-    Returns:
-        One for each host and path that uses the action, without duplicates.
-    """
-    annotations = mapping(ingress, "metadata", "annotations")
-    extra = conditions_of(json_of(annotations.get(f"{prefix}/conditions.{action}")))
-    regex = str(annotations.get(f"{prefix}/use-regex-path-match", "")).lower() == "true"
-    found: dict[frozenset[Condition], LiveRule] = {}
-    for rule in entries(ingress, "spec", "rules"):
-        host = text(rule, "host").lower()
-        if host.endswith(".invalid"):
-            continue
-        for path in entries(rule, "http", "paths"):
-            backend = mapping(path, "backend", "service")
-            if backend.get("name") != action or mapping(backend, "port").get("name") != "use-annotation":
-                continue
-            patterns = path_patterns(text(path, "path"), text(path, "pathType"), regex=regex)
-            conditions = merged([*extra, ("host-header", frozenset({host} if host else ())), ("path-pattern", patterns)])
-            conditions = conditions or frozenset({("path-pattern", frozenset({"/*"}))})
-            found[conditions] = LiveRule(conditions, " ".join(filter(None, (host, *sorted(patterns)))) or "/*")
-    return tuple(found.values())
-
-
-def listener_ports(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kubernetes.io") -> frozenset[int]:
-    """The listeners that must have the rules of an Ingress, as far as the Ingress itself says.
-
-    Returns:
-        The ports of ``listen-ports``, without the plain HTTP ones if ``ssl-redirect`` turns those into mere redirects. Empty if the
-        annotation is absent or unreadable: then the IngressClass or the certificates decide.
-    """
-    annotations = mapping(ingress, "metadata", "annotations")
-    redirect = bool(text(annotations, f"{prefix}/ssl-redirect"))
-    ports: set[int] = set()
-    for entry in entries(json_of(annotations.get(f"{prefix}/listen-ports"))):
-        for protocol, port in entry.items():
-            if (number := integer(port)) is not None and (protocol == "HTTPS" or (protocol == "HTTP" and not redirect)):
-                ports.add(number)
-    return frozenset(ports)
 
 
 class BoundGroups:
@@ -155,11 +89,6 @@ class BoundGroups:
         for service, arn in self._own.get((namespace, namespace, ingress)) or shared:
             found.setdefault(service, set()).add(arn)
         return {key: tuple(sorted(arns)) for key, arns in found.items()}
-
-
-def group_of(ingress: Mapping[str, Any], *, prefix: str = "alb.ingress.kubernetes.io") -> str:
-    """The explicit IngressGroup that an Ingress names itself; "" where it names none, or its IngressClass does."""
-    return text(ingress, "metadata", "annotations", f"{prefix}/group.name")
 
 
 def target_groups(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.foreign import shown
+from controller.objects import entries, integer, mapping, text
+from controller.policy.availability import HEALTHY_SHARE
 from controller.policy.model import CRITICAL
-from controller.signals.load_balancer.conditions import Condition, conditions_of, merged
+from controller.routing.conditions import Condition, conditions_of, merged
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest, port_of
-from controller.signals.objects import entries, integer, mapping, text
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Findings:
         problems: One sentence each.
         serving: Service by target group ARN, for target groups with traffic.
         applied: Whether every rule is as the request says.
+        unbound: Whether a target of the action has no target group.
     """
 
     weights: dict[str, int] = field(default_factory=dict)
@@ -34,12 +36,18 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     serving: dict[str, str] = field(default_factory=dict)
     applied: bool = False
+    unbound: bool = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether requests are lost now or soon: a target group is missing, or a rule answers by itself."""
+        return self.unbound or any(problem.startswith(CRITICAL) for problem in self.problems)
 
 
-def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, ServicePort] | None:
-    """Service and port by target group ARN; None, with a problem in `findings`, if a target of the action has no target group yet.
+def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, ServicePort]:
+    """Service and port by target group ARN. `findings` gets a problem for each target of the action that has no target group.
 
-    The target groups of other Services are included, so that a finding can name what the rule still does.
+    The target groups of other Services are included, so that a finding can name where the rule still sends its requests.
 
     Raises:
         CannotTellError: The request cannot be answered.
@@ -55,6 +63,7 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
         key = (target.service, port_of(target.port) or 0)
         arns = request.target_groups.get(key, ())
         if not arns:
+            findings.unbound = True
             findings.problems.append(f"Service {target.service}:{target.port} has no target group yet")
         for arn in arns:
             if owners.setdefault(arn, key) != key:
@@ -62,7 +71,7 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
     for key, arns in request.target_groups.items():
         for arn in arns:
             owners.setdefault(arn, key)
-    return None if findings.problems else owners
+    return owners
 
 
 def rules_by_conditions(described: list[dict[str, Any]]) -> dict[frozenset[Condition], list[Mapping[str, Any]]]:
@@ -202,8 +211,7 @@ def count_healthy(described: list[dict[str, Any]], service: str, request: Verifi
         instances = instances or text(entry, "Target", "Id").startswith("i-")
     healthy = states.get("healthy", 0)
     ready = 0 if instances else request.ready.get(service, 0)  # an instance target is a node and says nothing about the number of pods
-    share = min(1.0, max(0.0, request.healthy_share))
-    needed = max(1, request.min_healthy, math.ceil(share * ready))
+    needed = max(1, request.min_healthy, math.ceil(HEALTHY_SHARE * ready))
     if healthy >= needed:
         # Healthy nodes say nothing about the number of pods: the ready pods behind them are the best figure.
         return (max(healthy, request.ready.get(service, 0)) if instances else healthy), ""

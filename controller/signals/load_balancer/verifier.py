@@ -25,9 +25,10 @@ from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
 from controller.foreign import shown
 from controller.policy.model import CRITICAL, Verdict, Verification
+from controller.routing.port import LiveRule
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
-from controller.signals.load_balancer.request import CannotTellError, LiveRule, ServicePort, VerificationRequest
+from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest
 from controller.signals.load_balancer.rules import (
     Findings,
     compare,
@@ -309,13 +310,11 @@ class Verifier:
             return
         arns = self._find(request, calls)
         owners = owners_of(request, findings)
-        if owners is None:
-            return
         for arn in arns:
             self._check_rules(arn, request, owners, calls, findings)
         findings.applied = not findings.problems
-        if not findings.applied:
-            return  # a routing that is not applied yet is not worth the calls for its targets
+        if not (findings.applied or findings.broken):
+            return  # the targets of a routing that is on its way are counted once it is there; those of a broken one show where to go
         for group, service in findings.serving.items():
             healthy, problem = count_healthy(calls.target_health(group), service, request)
             findings.healthy[service] = min(healthy, findings.healthy.get(service, healthy))

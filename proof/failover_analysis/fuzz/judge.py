@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
-from controller.policy.conclusion import conclude
 from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Reservation, Sample, Source, Unit, Verb
-from controller.policy.routing import action_key
+from controller.routing.conclusion import conclude
+from controller.routing.names import action_key
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from failover_analysis.fuzz.karpenter import Cluster

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.policy.conclusion import Conclusion, conclude
+from controller.policy.conclusion import Conclusion
 from controller.policy.decide import observed_mode
 from controller.policy.model import ActionKind, Application, Decision, Memory, Mode, Plan, Snapshot, Verification
 from controller.recording.lines import Decided, Recorded, decided
+from controller.routing.conclusion import conclude
 from failover_analysis.replay.compare import Difference, differences
 from failover_analysis.replay.imagined import Imagined
 

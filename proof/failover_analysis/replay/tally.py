@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from controller.policy.conclusion import conclude
 from controller.policy.decide import observed_mode
 from controller.policy.ledger import Ledger, booked
 from controller.policy.model import Decision, Mode, Snapshot
+from controller.routing.conclusion import conclude
 from failover_analysis.replay.rerun import Moment
 
 _MOST_CHANGES: Final = 1000  # mode changes in the list; by default the policy makes at most four an hour

@@ -9,7 +9,6 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "two-mode": "the simulation's policy with strategy two-mode: fails over to capacity mode",
     "adaptive": "the simulation's policy with strategy adaptive: merit order over ready capacity, another mode only if needed",
     "planned": "the simulation's policy with strategy planned, live: floors follow the cheapest fleet, also without any one family",
-    "learned": "the simulation's policy with holdStrategy learned",
     "always-cost": "never fails over: the weights stay, whatever happens",
     "always-capacity": "always in capacity mode: one Service over all pods",
     # Not always-cost, which is the controller with cost mode pinned: it still takes weight from units that are down, sets floors and

@@ -13,7 +13,7 @@ from typing import Final
 from controller.catalog.application import PolicyFile
 from controller.documents import check, config_error, read_documents
 from controller.errors import ConfigError
-from controller.policy.model import HoldStrategy, Mode, Override, PlannedMode, PolicySettings, Strategy
+from controller.policy.model import Mode, Override, PlannedMode, PolicySettings, Strategy
 from failover_analysis.report.built_in_policies import BUILT_IN, NAMES
 from failover_analysis.simulation.scenario import load_policy
 from failover_analysis.simulation.setup import Installed, Setup
@@ -99,8 +99,7 @@ def with_baselines(compared: Sequence[Contender], base: PolicySettings) -> tuple
 
 def own(policy: PolicySettings) -> Contender:
     """The policy of the simulation's application file."""
-    learned = ", learned" if policy.hold_strategy is HoldStrategy.LEARNED else ""
-    return Contender(f"{policy.strategy}{learned}", "the policy of the simulation's application file", policy)
+    return Contender(str(policy.strategy), "the policy of the simulation's application file", policy)
 
 
 def contenders(wanted: Sequence[str], changes: Sequence[str], sweeps: Sequence[str], base: PolicySettings) -> tuple[Contender, ...]:
@@ -137,7 +136,6 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
         "two-mode": Contender("", "", replace(base, strategy=Strategy.TWO_MODE)),
         "adaptive": Contender("", "", replace(base, strategy=Strategy.ADAPTIVE)),
         "planned": Contender("", "", replace(base, strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)),
-        "learned": Contender("", "", replace(base, hold_strategy=HoldStrategy.LEARNED)),
         "always-cost": Contender("", "", base, Mode.COST),
         "always-capacity": Contender("", "", base, Mode.CAPACITY),
         **{name: Contender("", "", base, installed=installed) for name, installed in BASELINES.items()},

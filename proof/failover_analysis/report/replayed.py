@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.conclusion import conclude
 from controller.policy.demand import total_demand
 from controller.policy.ledger import Ledger, placed
 from controller.policy.model import ActionKind, Application, Decision, Mode, Snapshot, Verdict
 from controller.policy.text import duration
 from controller.recording.lines import Recorded
+from controller.routing.conclusion import conclude
 from failover_analysis.replay.rerun import Moment as Replayed
 from failover_analysis.replay.tally import Course, Tally
 from failover_analysis.report import words

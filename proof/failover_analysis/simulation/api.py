@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
-from controller.policy.codec import decode, encode
 from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Override, Unit
 from controller.policy.plan import FIELD_MANAGER, body
-from controller.policy.routing import action_key, format_action, parse_action
 from controller.policy.text import number
 from controller.ports import EMPTY, StoredMemory
+from controller.recording.stored import decode, encode
+from controller.routing.ingress.action import format_action, parse_action
+from controller.routing.names import action_key
 from failover_analysis.simulation.fault_state import FaultState
 
 INGRESSES: Final = "ingresses.networking.k8s.io"

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from controller.policy.forward_action import action_problem
 from controller.policy.model import Application, Target
-from controller.policy.routing import action_problem, parse_action
+from controller.routing.ingress.action import parse_action
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.cluster import Pod, UnitPods
 from failover_analysis.simulation.event_queue import EventQueue
@@ -117,14 +118,32 @@ class Balancer:
         fault_state = self._fault_state
         if fault_state.lbc_stopped:
             return
-        self._report(fault_state.lbc_blocked)
-        if fault_state.lbc_blocked:
+        blocked = fault_state.lbc_blocked or self._unbuildable()
+        self._report(blocked)
+        if blocked:
             self._event_queue.after(_RETRY_S, self._reconcile)
             return
         rule = self._wanted()
         if rule is not None:
             self._make_groups(rule)
             self.set(rule)
+
+    def _unbuildable(self) -> str:
+        """The controller's words where a Service that does not exist stops it; "" where it goes on. With one target it only answers 503."""
+        deleted, ingress = self._fault_state.deleted, self._api.ingress
+        if not deleted or not ingress.exists:
+            return ""
+        named = [target.service for target in parse_action(ingress.annotations.get(self._api.action_key, ""))[0]]
+        missing = [service for service in named if service in deleted] if len(named) > 1 else []
+        if self._fault_state.lbc_strict:
+            missing += [service for service in (*named, *(self._application.services if ingress.standby else ())) if service in deleted]
+        words = f"Failed build model due to ingress: {self._application.key}"
+        return f'{words}: Service "{missing[0]}" not found' if missing else ""
+
+    def service_changed(self) -> None:
+        """A Service was deleted or made again: its targets are gone at once, and the controller reconciles."""
+        self._changed()
+        self.resume()
 
     def _report(self, blocked: str) -> None:
         if blocked != self.blocked:
@@ -146,6 +165,8 @@ class Balancer:
         targets, stickiness, problem = parse_action(action)
         if problem or action_problem(targets):
             return None
+        if targets[0].service in self._fault_state.deleted:
+            return LiveRule((), answer="503 Backend service does not exist")
         return LiveRule(targets, stickiness)
 
     def set(self, rule: LiveRule) -> None:
@@ -162,7 +183,8 @@ class Balancer:
         """Makes the target groups that the rules need, and deletes the others."""
         ingress = self._api.ingress
         named = {target.service for target in rule.targets}
-        wanted = [one for one in self._application.services if ingress.exists and (ingress.standby or one in named)]
+        there = [one for one in self._application.services if one not in self._fault_state.deleted]
+        wanted = [one for one in there if ingress.exists and (ingress.standby or one in named)]
         if wanted == list(self._groups):
             return
         self._before()
@@ -230,7 +252,7 @@ class Balancer:
     def healthy(self, service: str) -> int:
         """Healthy targets of a Service's target group; 0 without one."""
         group = self.group(service)
-        if group is None or not group.healthy:
+        if group is None or not group.healthy or service in self._fault_state.deleted:
             return 0
         fault_state = self._fault_state
         units = [pods for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service}]
@@ -239,4 +261,6 @@ class Balancer:
 
     def ready(self, service: str) -> int:
         """Ready endpoints of a Service."""
+        if service in self._fault_state.deleted:
+            return 0
         return sum(pods.ready for pods in self._pods.values() if service in {pods.unit.backend.service, self._application.capacity.service})

@@ -11,10 +11,10 @@ from typing import Final
 from controller.policy.demand import capacity_throughputs
 from controller.policy.model import SCALE_IN_S, Application, Mode, Target
 from controller.policy.planned_floors import scale_out_s
-from controller.policy.routing import format_action
 from controller.policy.targets import cost_targets
 from controller.policy.text import number
 from controller.policy.weights import base_weights, weight_strategy
+from controller.routing.ingress.action import format_action
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.aws_sample import Checker
 from failover_analysis.simulation.balancer import Balancer

@@ -30,6 +30,9 @@ class FaultState:
         lbc_stopped: Whether the load-balancer controller does nothing.
         lbc_loses: Number of further changes of the Ingress that it misses.
         lbc_blocked: The error that it reports about another, unreadable Ingress of its group; "" if it can read all of them.
+        deleted: Services that somebody has deleted.
+        lbc_strict: Whether the load-balancer controller builds nothing for its group while any rule names a Service that does not exist
+            (``--tolerate-non-existent-backend-service=false``).
         targets_stuck: Whether new pods are not registered with their target groups.
         sick: Units whose pods fail the load balancer's health check although they serve.
         broken: Units whose pods fail every request and every health check and are still ready for Kubernetes.
@@ -58,6 +61,8 @@ class FaultState:
     lbc_stopped: bool = False
     lbc_loses: int = 0
     lbc_blocked: str = ""
+    deleted: set[str] = field(default_factory=set)
+    lbc_strict: bool = False
     targets_stuck: bool = False
     sick: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)

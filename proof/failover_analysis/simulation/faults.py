@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final
 
 from controller.policy.model import Mode, Override, Target
-from controller.policy.routing import format_action, parse_action
 from controller.policy.targets import cost_targets
+from controller.routing.ingress.action import format_action, parse_action
 from failover_analysis.simulation.balancer import LiveRule
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
@@ -248,6 +248,27 @@ def _recreate(engine: Engine, plan: FaultPlan) -> Undo:
     return partial(engine.api.recreate_ingress, action, "argocd-controller", engine.setup.override)
 
 
+def _service_deleted(engine: Engine, service: str, plan: FaultPlan) -> Undo:
+    """Somebody deletes a Service, and makes it again when the fault ends. Half of the load-balancer controllers tolerate that."""
+    fault_state = engine.fault_state
+
+    def put(deleted: set[str], *, strict: bool) -> None:
+        engine.traffic.advance()
+        fault_state.deleted, fault_state.lbc_strict = deleted, strict
+        engine.balancer.service_changed()
+
+    put(fault_state.deleted | {service}, strict=plan.value < 0.5)  # noqa: PLR2004 - one half each
+    return lambda: put(fault_state.deleted - {service}, strict=False)
+
+
+def _capacity_service_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    return _service_deleted(engine, engine.application.capacity.service, plan)
+
+
+def _unit_service_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    return _service_deleted(engine, engine.application.unit(plan.unit).backend.service, plan)
+
+
 def _standby_removed(engine: Engine, plan: FaultPlan) -> Undo:
     """Somebody applies an Ingress without the standby rules, and adds them when the fault ends."""
     del plan
@@ -475,6 +496,8 @@ FAULTS: Final[dict[str, Kind]] = {
     "action-altered": Kind(_setting("alters", True, False), drawn=False),
     "action-broken": Kind(_break_action, _MINUTE, 20 * _MINUTE),
     "ingress-recreated": Kind(_recreate, 5.0, 10 * _MINUTE),
+    "capacity-service-deleted": Kind(_capacity_service_deleted, _MINUTE, _HOUR),
+    "unit-service-deleted": Kind(_unit_service_deleted, _MINUTE, _HOUR),
     "standby-rules-removed": Kind(_standby_removed, _MINUTE, _HOUR),
     # KEDA and people.
     "scaler-paused": Kind(_scaler("paused", True, False), 10 * _MINUTE, 4 * _HOUR),

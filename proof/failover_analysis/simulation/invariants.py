@@ -16,11 +16,15 @@ from typing import Final
 from controller.errors import RemoteError
 from controller.policy.conclusion import Conclusion
 from controller.policy.figures import Figures
+from controller.policy.forward_action import action_problem, same_routing
+from controller.policy.guards import DWELL_COST_S
 from controller.policy.hold import break_even_s
+from controller.policy.karpenter_times import ICE_CACHE_S, ICE_WINDOW_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.routing import action_problem, parse_action, same_routing
+from controller.policy.steady import DRAIN_S
+from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.balancer import LiveRule
@@ -53,6 +57,7 @@ HARMS: Final = {
     "recorded": "a mode change is forgotten, or one that was never made is remembered, so that the limits on further ones are wrong",
     "mode-change-harm": "requests fail that would have been served with the old routing",
     "late-failover": "requests fail although another unit could serve them",
+    "nothing-behind": "every request fails although the other mode has healthy replicas",
     "late-fallback": "capacity returned long ago, and the more expensive mode goes on",
     "truth": "traffic moves to the more expensive mode for nothing, or stays where capacity is really missing",
     "planned-need": "a planned floor lets replicas go that the demand needs, or sinks because metrics are missing",
@@ -68,6 +73,7 @@ MOST: Final = 20
 """Number of violations after which a run ends."""
 
 _SLACK_S: Final = 60.0  # of liveness: the watches' lag, one interval, one retry of Karpenter's batch
+_NOTHING_BEHIND_S: Final = 15.0  # one pass, and one check of the load balancer that counts the other side's targets
 _RETRY_S: Final = 13.0  # Karpenter's retry after a refusal, and its fleet call
 _RETURN_SLACK_S: Final = 2700.0  # of a fallback: the canary's node, then replicas that grow with the demand
 _WATCHED_S: Final = 900.0  # how long the effect of a change of the live rule is compared with the old rule
@@ -95,6 +101,7 @@ class Invariants:
         self._mode_since = -math.inf
         self._short_since: float | None = None
         self._back_since: float | None = None
+        self._nothing_behind_since: float | None = None
         self._before: tuple[LiveRule, float] | None = None  # the rule before our last change, and until when it is compared
         self._ours_at = -math.inf
         self._shortages = ShortageCheck(engine, truth)
@@ -224,7 +231,7 @@ class Invariants:
             recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
             if len(recent) >= policy.flips_per_hour:
                 self._violated("mode-changes", f"{len(recent) + 1} mode changes within an hour, {policy.flips_per_hour} are allowed")
-            least = policy.dwell_capacity_s if mode is Mode.COST else policy.dwell_cost_s
+            least = policy.dwell_capacity_s if mode is Mode.COST else DWELL_COST_S
             if now - self._mode_since < least - 1:
                 self._violated("dwell", f"to {mode} after {now - self._mode_since:.0f} s, {least:.0f} s are required")
         if problem := self._shortages.false(decision):
@@ -244,11 +251,10 @@ class Invariants:
         )
         if problem := self._others.problem(snapshot, action, engine.memory_lost_at):
             self._violated("not-ours", problem)
-        policy = snapshot.application.policy
         if not lowers or now - engine.tampered_at < _AUDIT_S:
             return
         asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
-        drained = now - engine.balancer.live_since >= policy.drain_s
+        drained = now - engine.balancer.live_since >= DRAIN_S
         seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
         if seen and not (same_routing(asked, live.targets) and drained):
             age = now - engine.balancer.live_since
@@ -263,6 +269,7 @@ class Invariants:
         if held and memory.mode is not decision.mode and snapshot.leader:
             self._violated("recorded", f"the Ingress shows {decision.mode}, the memory has {memory.mode}")
         self._failover_due(snapshot, decision)
+        self._leaves_nothing_behind(decision)
         self._shortage_ignored(decision)
         self._fallback_due(snapshot, decision, memory)
         if problem := self._planned.exposed(snapshot, decision):
@@ -277,10 +284,26 @@ class Invariants:
             self._short_since = None
             return
         since = self._short_since = now if self._short_since is None else self._short_since
-        bound = policy.patience_s + policy.replacement_hold_s + _SLACK_S + self._asking_s()
+        bound = policy.patience_s + REPLACEMENT_HOLD_S + _SLACK_S + self._asking_s()
         if now - since > bound:
             self._violated("late-failover", f"short for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._short_since = now + _HOUR_S  # one violation is enough
+
+    def _leaves_nothing_behind(self, decision: Decision) -> None:
+        """The Ingress must not go on naming only Services that do not exist while those of the other mode have healthy targets."""
+        engine, now = self._engine, self._engine.event_queue.now
+        targets, deleted = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.fault_state.deleted
+        gone = bool(deleted) and all(target.service in deleted for target in targets if target.weight > 0)
+        others = [one for one in engine.application.services if one not in {target.service for target in targets}]
+        override = engine.api.ingress.override
+        free = self._truth.only_services_deleted() and override.paused_until is None and override.pinned_mode is None
+        if not (gone and free and any(map(engine.balancer.healthy, others))):
+            self._nothing_behind_since = None
+            return
+        since = self._nothing_behind_since = now if self._nothing_behind_since is None else self._nothing_behind_since
+        if now - since > _NOTHING_BEHIND_S:
+            self._violated("nothing-behind", f"nothing behind the routing for {now - since:.0f} s: {decision.sentence}")
+            self._nothing_behind_since = now + _HOUR_S
 
     def _asking_s(self) -> float:
         """How long Karpenter may need to be refused everything that a unit may have: nothing proves a shortage before, but age."""
@@ -294,7 +317,7 @@ class Invariants:
         now, policy, override = self._engine.event_queue.now, self._engine.application.policy, self._engine.api.ingress.override
         free = override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
         recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
-        return free and len(recent) < policy.flips_per_hour and now - self._mode_since >= policy.dwell_cost_s
+        return free and len(recent) < policy.flips_per_hour and now - self._mode_since >= DWELL_COST_S
 
     def _shortage_ignored(self, decision: Decision) -> None:
         found = self._shortages.ignored(free=self._failover_allowed())
@@ -312,7 +335,7 @@ class Invariants:
             last = max(refused, default=-math.inf)
             created = max((claim.created for claim in pool.launches if claim.instance_type in types), default=-math.inf)
             # One pass less than the whole window: near its end the evidence may be too old at the next pass.
-            recent = now - last <= snapshot.application.policy.ice_window_s - _SLACK_S and created < last
+            recent = now - last <= ICE_WINDOW_S - _SLACK_S and created < last
             if recent and (unit.weight is None or unit.weight > 0) and self._truth.starved(unit.name):
                 starved.append(unit.name)
         others = [name for name, pods in engine.workloads.units.items() if name not in starved and pods.ready]
@@ -331,7 +354,7 @@ class Invariants:
         hold = break_even_s(application, Figures.of(snapshot, memory.units).intended, subject, memory.hold_level)
         policy = application.policy
         cold = max(unit.cold_start_s for unit in application.units)
-        bound = max(policy.quiet_s, hold, policy.dwell_capacity_s) + policy.ice_cache_s + 2.5 * cold + _RETURN_SLACK_S
+        bound = max(policy.quiet_s, hold, policy.dwell_capacity_s) + ICE_CACHE_S + 2.5 * cold + _RETURN_SLACK_S
         if now - since > bound:
             self._violated("late-fallback", f"capacity back for {now - since:.0f} s, {bound:.0f} s are allowed: {decision.sentence}")
             self._back_since = now + 24 * _HOUR_S

@@ -9,7 +9,7 @@ from controller.policy.conclusion import Conclusion
 from controller.policy.ledger import Ledger, booked, counted
 from controller.policy.memory import standing_mode
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Verb
-from controller.policy.routing import parse_action
+from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.engine import Engine

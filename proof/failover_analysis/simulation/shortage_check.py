@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.model import Cause, Decision, Strategy, Verb
 from controller.policy.reasons import Reason
 from controller.policy.weights import carries
@@ -74,7 +75,7 @@ class ShortageCheck:
         tripping = {name: short for name, short in waiting.items() if self._taken_over(name, serving) and self._may_trip(name)}
         absorbed = self._truth.absorbed([name for name, short in waiting.items() if short])
         self._ignored.observe(now, tripping, absorbed=absorbed)
-        after_s = max(OVERDUE_S, policy.hard_demand_s + policy.patience_s + _SLACK_S)
+        after_s = max(OVERDUE_S, HARD_DEMAND_S + policy.patience_s + _SLACK_S)
         return {
             name: f"{name} was really short for {seconds:.0f} s, {after_s:.0f} s are allowed"
             for name, seconds in self._ignored.overdue(after_s).items()

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Final
 
 from controller.clock import Clock
-from controller.policy.annotations import MARKER
-from controller.policy.availability import of_these_groups, with_known_health
+from controller.policy.availability import HEALTHY_SHARE, of_these_groups, with_known_health
+from controller.policy.forward_action import same_routing
 from controller.policy.model import (
     Application,
     Launch,
@@ -33,7 +33,8 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import parse_action, same_routing
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import parse_action
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from controller.signals.refusals import not_ended, summed_up
 from failover_analysis.simulation.api import KubeApi
@@ -48,7 +49,7 @@ from failover_analysis.simulation.workloads import Workloads
 
 KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
 KINDS: Final = (KARPENTER, WORKLOADS, INGRESS, KEDA)
-"""The watched sources whose watch may stall. That of target group bindings never does, and Services never change here."""
+"""The watched sources whose watch may stall. Those of target group bindings and of Services never do."""
 
 WATCH_BUDGET_S: Final = 180.0
 """The default of ``freshness.watch_s``."""
@@ -356,7 +357,7 @@ class SimulatedView:
         weights = {target.service: target.weight for target in live.targets}
         if live.answer:
             problem = f"critical: HTTP:80 /* answers every request with a fixed {live.answer}"
-            return Verification(Verdict.NOT_YET, now, problem, routing.action, weights=weights)
+            return replace(self._health(routing, weights, now), verdict=Verdict.NOT_YET, problem=problem, applied=False)
         if not same_routing(live.targets, routing.targets) or live.stickiness_s != routing.stickiness_s:
             return Verification(Verdict.NOT_YET, now, "HTTP:80 /* has other weights", routing.action, weights=weights)
         return self._health(routing, weights, now)
@@ -371,14 +372,14 @@ class SimulatedView:
         return calls
 
     def _health(self, routing: RoutingObservation, weights: Mapping[str, int], now: float) -> Verification:
-        balancer, healthy_share = self._world.balancer, self.application.policy.healthy_share
+        balancer = self._world.balancer
         groups = self._groups()
         services = list(groups)
         healthy = {service: balancer.healthy(service) for service in services}
         self._world.calls["elbv2"] += len(services)  # DescribeTargetHealth of the groups with traffic and of the standby groups
         problems = []
         for target in routing.targets:
-            needed = max(1, math.ceil(healthy_share * balancer.ready(target.service)))
+            needed = max(1, math.ceil(HEALTHY_SHARE * balancer.ready(target.service)))
             if target.weight > 0 and healthy.get(target.service, 0) < needed:
                 problems.append(f"Service {target.service} has {healthy.get(target.service, 0)} healthy targets, {needed} are needed")
         verdict = Verdict.NOT_YET if problems else Verdict.YES
@@ -427,18 +428,19 @@ class SimulatedView:
         )
 
     def _whole_routing(self) -> RoutingObservation:
-        groups = self._groups()
+        groups, exists = self._groups(), self.application.capacity.service not in self._world.fault_state.deleted
         return replace(
             self._view.routing,
             bound=tuple(groups),
-            capacity_ready=sum(pods.ready for pods in self._view.pods.values()),
-            capacity_exists=True,
+            capacity_ready=sum(pods.ready for pods in self._view.pods.values()) if exists else None,
+            capacity_exists=exists,
             verification=of_these_groups(self.verification, groups),
             blocked=self._world.balancer.blocked,
         )
 
     def _unit(self, unit: Unit, skew: float) -> UnitObservation:
         pods, pool = self._view.pods[unit.name], self._view.pools[unit.node_pool]
+        exists = unit.backend.service not in self._world.fault_state.deleted
         return UnitObservation(
             unit=unit.name,
             pool=pool_by_our_clock(pool, skew) if skew else pool,
@@ -446,8 +448,8 @@ class SimulatedView:
             desired=pods.desired,
             ready=pods.ready,
             deployment_ready=pods.ready,
-            endpoints_ready=pods.ready,
-            service_exists=True,
+            endpoints_ready=pods.ready if exists else None,
+            service_exists=exists,
             demand=by_our_clock(self._demand.get(unit.name), skew),
             latency=by_our_clock(self._latency.get(unit.name), skew),
             scaler=self._view.scalers.get(unit.name),

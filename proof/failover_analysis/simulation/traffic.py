@@ -145,7 +145,7 @@ class Traffic:
             The requests per period that find no target.
         """
         group = self._balancer.group(service)
-        if group is None or not group.registered:
+        if group is None or not group.registered or service in self._fault_state.deleted:
             return rate
         own = self._of_service.get(service)
         names = list(self._pods) if own is None else [own]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from controller.policy.annotations import MARKER
 from controller.policy.metric_times import fresh_s
 from controller.policy.model import Cause, Mode
-from controller.policy.routing import parse_action
 from controller.policy.weights import base_weights, weight_strategy
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import parse_action
 from failover_analysis.simulation.cluster import Pod
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.setup import Installed
@@ -37,6 +37,12 @@ class Truth:
         """Whether nothing has been wrong but capacity for at least `SETTLE_S`."""
         engine = self._engine
         return not engine.active and engine.event_queue.now - engine.last_fault >= SETTLE_S
+
+    def only_services_deleted(self) -> bool:
+        """Whether Services are deleted, and nothing else but capacity has been wrong for at least `SETTLE_S`."""
+        engine = self._engine
+        others = [plan for plan in engine.active.values() if not plan.name.endswith("-service-deleted")]
+        return bool(engine.fault_state.deleted) and not others and engine.event_queue.now - engine.last_fault >= SETTLE_S
 
     def undisturbed_s(self) -> float:
         """How long nothing has been wrong but capacity and the controller's clock, seconds; 0 while a fault of another kind lasts."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, PODS, KubeSession
 from controller.errors import RemoteError
-from controller.signals.objects import condition, dig, items, mapping, name_of, text
+from controller.objects import condition, dig, items, mapping, name_of, text
 
 Object = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from controller.clients.kube import CONFIG_MAPS, LEASES, KubeSession, Object, Resource
 from controller.errors import RemoteError
-from controller.policy.codec import decode
+from controller.recording.stored import decode
 from controller.service.election import Holding, holding
 from controller.service.leadership import LEASE_NAME
 from controller.service.store import record_name

@@ -23,9 +23,9 @@ from typing import Final
 
 from aiohttp import web
 
-from controller.breaking_point.measure import percentile
-from controller.breaking_point.model import Sample
 from controller.clock import ManualClock
+from failover_setup.breaking_point.measure import percentile
+from failover_setup.breaking_point.model import Sample
 
 _NO_ROOM: Final = 429
 

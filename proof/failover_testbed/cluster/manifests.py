@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.annotations import MARKER
 from controller.policy.model import Application, Mode, Target, Unit
 from controller.policy.planned_floors import scale_out_s
-from controller.policy.routing import PREFIX, action_key, format_action
-from controller.policy.standby import live_rule, standby_rule
+from controller.routing.annotations import MARKER
+from controller.routing.ingress.action import format_action
+from controller.routing.ingress.standby import live_rule, standby_rule
+from controller.routing.names import PREFIX, action_key
 from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
 from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Object, machine
 

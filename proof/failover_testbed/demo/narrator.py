@@ -12,8 +12,8 @@ from controller.policy import text
 from controller.policy.ledger import Ledger
 from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Shortage, UnitEvidence, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import parse_action
 from controller.ports import Message
+from controller.routing.kinds import port_of_action
 from controller.service.controller import Controller, View
 from failover_testbed.demo.player import Progress
 from failover_testbed.demo.verdict import ModeChange
@@ -179,8 +179,8 @@ def written(actions: Sequence[Action]) -> Iterator[str]:
             yield f"ScaledObjects, {field}: " + ", ".join(f"{one.name} {one.before or 'nothing'} to {one.after}" for one in changed)
     for one in actions:
         if one.kind is ActionKind.ROUTE:
-            weights = ", ".join(f"{target.service} {target.weight}" for target in parse_action(one.after)[0])
-            yield f"Ingress {one.name}, weights of its routing action: {weights}"
+            weights = ", ".join(f"{target.service} {target.weight}" for target in port_of_action(one).read(one.after)[0])
+            yield f"{one.object_kind} {one.name}, weights of its routing action: {weights}"
 
 
 def progress_line(progress: Progress, mode: Mode | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from controller.policy.routing import action_key
+from controller.routing.names import action_key
 from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.workloads import Workloads

@@ -19,10 +19,10 @@ from controller.catalog.loader import load_directory
 from controller.clock import format_rfc3339
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.errors import ConfigError
-from controller.policy.annotations import PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.policy.model import Application, Cause, Mode
 from controller.policy.reasons import Reason
-from controller.signals.ingress import FOREVER
+from controller.routing.annotations import PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.marks import FOREVER
 from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Choice, Demand
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from failover_testbed.lbc.go_json import DecodeError, decode
 
 _HEALTH: Final = frozenset(

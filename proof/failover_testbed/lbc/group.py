@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from failover_testbed.cluster.world import stable_hash
 from failover_testbed.lbc.annotations import BuildError
 

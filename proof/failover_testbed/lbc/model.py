@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from failover_testbed.lbc import go_json as go
 from failover_testbed.lbc.annotations import (
     BuildError,

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from controller.policy import evidence, proof
-from controller.policy.model import PolicySettings, Proof
+from controller.policy.karpenter_times import ICE_CACHE_S
+from controller.policy.model import Proof
 from controller.policy.proof import Finding
 from failover_analysis.fuzz.judge import judge, play
 from failover_analysis.fuzz.world import ZONES, Closed, PoolPlan, UnitPlan, World, draw
@@ -127,7 +128,7 @@ def test_what_was_refused_before_is_no_shortage_now(world: World) -> None:
 
 def test_old_demand_that_proves_a_shortage_with_its_first_refusals_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the rule was: half a minute after the first refusal."""
-    monkeypatch.setattr(proof, "RETRY_S", 30.0 - PolicySettings().ice_cache_s)
+    monkeypatch.setattr(proof, "RETRY_S", 30.0 - ICE_CACHE_S)
     assert play(WALK).false
 
 

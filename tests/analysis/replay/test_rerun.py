@@ -10,18 +10,16 @@ from typing import Any
 import pytest
 
 from controller.errors import ConfigError
-from controller.policy.conclusion import conclude
 from controller.policy.model import ActionKind, Application, Memory, Mode, PolicySettings, Snapshot, Verb
 from controller.recording.lines import Recorded, Request, decided
+from controller.routing.conclusion import conclude
 from failover_analysis.replay.change import changed_to
 from failover_analysis.replay.rerun import Moment, same_inputs, what_if
 from failover_analysis.replay.tally import ModeChange, Tally
 from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
 from tests.support.applications import NOW, application, healthy_units, memory, snapshot
 
-POLICY = PolicySettings(
-    patience_s=30, dwell_cost_s=0, dwell_capacity_s=60, quiet_s=120, hold_min_s=60, hold_max_s=60, drain_s=60, canary=False
-)
+POLICY = PolicySettings(patience_s=30, dwell_capacity_s=60, quiet_s=120, hold_min_s=60, hold_max_s=60, canary=False)
 
 
 class Recording(World):

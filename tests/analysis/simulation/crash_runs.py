@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from controller.policy.annotations import MARKER
 from controller.policy.model import Mode, PolicySettings
+from controller.routing.annotations import MARKER
 from failover_analysis.simulation.crash_points import Call
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.replica import Replica

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import Conflict, NotFound, StateError, Unavailable
-from controller.policy.annotations import MARKER, NUDGED_AT
-from controller.policy.conclusion import conclude
 from controller.policy.model import Action, ActionKind, Memory, Mode, Override
+from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.conclusion import conclude
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.fault_state import FaultState

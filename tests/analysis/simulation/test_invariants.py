@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, evidence, guards, memory, plan, planned, planned_floors, proof, steady
+from controller.policy import conclusion, evidence, guards, memory, plan, planned, planned_floors, proof, steady, triggers
 from controller.policy import decide as decide_module
 from controller.policy.case import Case
 from controller.policy.figures import Figures
 from controller.policy.model import Decision, GuardResult, Mode, PlannedMode, PolicySettings, Proof, Strategy, Target
 from controller.policy.proof import Finding
 from controller.policy.reasons import SENTENCES, Reason
-from controller.policy.routing import format_action
 from controller.policy.traffic import gate
+from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.invariants import HARMS
@@ -56,6 +56,10 @@ def _never(case: Case) -> GuardResult:
 
 def _never_over(patch: Patch) -> None:
     patch.setattr(guards, "FAILOVER", (*guards.FAILOVER, _never))
+
+
+def _content(patch: Patch) -> None:
+    patch.setattr(triggers, "nothing_answers", lambda *_: "")
 
 
 def _never_back(patch: Patch) -> None:
@@ -244,6 +248,11 @@ SLOW = {
 }
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
+SERVICE_DELETED = {
+    "seconds": 3 * HOUR,
+    "outages": (outage(0.25, 3),),
+    "faults": (fault("capacity-service-deleted", 1.5, 0.5, value=0.75),),
+}
 
 # In cost mode with the action of capacity mode, which no weights are close to.
 REWRITTEN = {
@@ -313,6 +322,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     ),
     "no failover": (_never_over, SHORT, "late-failover"),
     "no fallback": (_never_back, {**SHORT, "seconds": 8 * HOUR}, "late-fallback"),
+    "traffic that stays where nothing is": (_content, SERVICE_DELETED, "nothing-behind"),
     "waiting pods taken for proof": (_hasty, {"seconds": 3 * HOUR}, "truth"),
     "one refusal taken for proof": (_suspicious, TWO_ZONES_OUT, "truth"),
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),

@@ -57,7 +57,7 @@ def test_a_floor_lets_no_replica_go_that_the_demand_needs(
     seen = _seen(demand, floors, ready)
     decision = replace(decide(memory(), seen)[1], floors={})
     before, after = str(floors[INF2]), str(lowered)
-    action = Action(ActionKind.LOWER_FLOOR, "scaledobjects.keda.sh", "shop", f"{INF2}-hpa", "", (), "", before, after, unit=INF2)
+    action = Action(ActionKind.LOWER_FLOOR, "shop", f"{INF2}-hpa", before, after, "scaledobjects.keda.sh", unit=INF2)
     check = PlannedCheck(cast("Any", None), cast("Any", None))
     words = "floors keep replicas for {} of {} requests, and {} could be served".format(*wrong) if wrong else ""
     assert check.below_need(memory(), seen, decision, [action]) == words

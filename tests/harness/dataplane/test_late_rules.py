@@ -12,7 +12,7 @@ from benchmarks.switch.plan import SINGLE, Lane
 from controller.catalog.loader import load_application_file
 from controller.clients.kube import connect
 from controller.clock import SystemClock
-from controller.policy.annotations import MARKER
+from controller.routing.annotations import MARKER
 from controller.service.wiring import Service
 from failover_harness.dataplane.applications import application_file
 from failover_harness.dataplane.cluster import STATE_NAMESPACE, Cluster, Member
@@ -21,6 +21,7 @@ from failover_harness.dataplane.load import Load, Stream, rate
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import REGION
 from tests.support.cluster import running, settings_for
+from tests.support.constants import set_constant
 
 SECONDS = 40.0
 
@@ -40,7 +41,8 @@ def test_a_mode_change_waits_until_the_new_target_groups_have_healthy_targets(tm
         for name, value in cluster.aws.environment().items():
             monkeypatch.setenv(name, value)
         aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
-        polls = {"elbv2_calls_per_s": 20, "verification_interval_s": 1}
+        set_constant(monkeypatch, "_VERIFICATION_S", 1.0)
+        polls = {"elbv2_calls_per_s": 20}
         session = connect(kubeconfig=str(cluster.kubeconfig("controller")))
         operator = connect(kubeconfig=str(cluster.kubeconfig("admin")))
         settings = settings_for(path, aws=aws, polls=polls, kubernetes={"state_namespace": STATE_NAMESPACE})

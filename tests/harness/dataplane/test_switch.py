@@ -11,7 +11,8 @@ import pytest
 from controller.catalog.loader import load_application_file
 from controller.clients.kube import INGRESSES, MERGE_PATCH, connect
 from controller.policy.model import Application, Target
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from failover_harness.dataplane.applications import application_file
 from failover_harness.dataplane.cluster import Cluster, Member
 from failover_harness.dataplane.envoy import NotThereError, binary

@@ -52,7 +52,7 @@ def test_it_runs_a_whole_failover_as_shipped(build: Callable[[str], Built], stac
         wait_for("the event", lambda: "ShortageProven" in dict(stack.events()))
         stack.launch("sd21-inf2")
         wait_for("cost mode", lambda: stack.mode() == "cost", state=container.log)
-        wait_for("the memory", lambda: len(stack.memory()["flips"]) == 2)
+        wait_for("the memory", lambda: len(stack.memory().get("mode_changes", [])) == 2)
         probes = {path: _answers(container, port, path) for path in ("/healthz", "/readyz", "/metrics", "/status", "/")}
         refused = [one for one in stack.audit() if one.code in {401, 403}]
         printed = container.execute("failoverctl", "status", "--json")  # it also asks for the replicas' pods, which a person may list

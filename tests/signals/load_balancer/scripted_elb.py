@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from controller.clients.aws import AwsClients
 from controller.policy.model import Target
-from controller.signals.load_balancer.request import LiveRule, VerificationRequest
+from controller.routing.port import LiveRule
+from controller.signals.load_balancer.request import VerificationRequest
 
 NOW = 1_800_000_000.0
 LB = "arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/app/K8s-sd21/0123456789abcdef"

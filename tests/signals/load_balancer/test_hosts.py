@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.signals.load_balancer.conditions import covers_host
+from controller.routing.conditions import covers_host
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.signals.load_balancer.request import LiveRule, group_of, listener_ports, live_rules, target_groups
+from controller.routing.ingress.read import group_of, listener_ports, live_rules
+from controller.routing.port import LiveRule
+from controller.signals.load_balancer.request import target_groups
 
 PREFIX = "alb.ingress.kubernetes.io"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.policy.model import CRITICAL, Target, Verdict
-from controller.signals.load_balancer.request import LiveRule
+from controller.routing.port import LiveRule
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import (
     CAPACITY,

@@ -13,8 +13,9 @@ from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, INGRESSES, TARGE
 from controller.clock import ManualClock
 from controller.policy.availability import healthy_targets
 from controller.policy.model import Application, Target, Verdict
-from controller.policy.routing import action_key, format_action
 from controller.ports import MessageKind
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from controller.service.messages import overloaded
 from controller.signals import external as external_module
 from controller.signals.budget import CallBudget

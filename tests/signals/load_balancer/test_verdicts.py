@@ -11,10 +11,14 @@ from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict
 from controller.signals.load_balancer.verifier import Verifier
 from tests.signals.load_balancer.scripted_elb import (
+    CAPACITY,
+    DEFAULT,
     Elb,
     arn,
     ask,
+    forward,
     refusal,
+    rule,
 )
 
 
@@ -117,3 +121,15 @@ def test_the_calls_that_are_made_are_those_of_the_policy_document(elb: Elb, veri
     """Least privilege, from this side."""
     verifier.verify(ask())
     assert set(elb.calls) == {"DescribeLoadBalancers", "DescribeListeners", "DescribeRules", "DescribeTargetHealth"}
+
+
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_a_missing_target_group_hides_neither_the_rule_nor_the_other_side(tolerant: bool, elb: Elb, verifier: Verifier) -> None:
+    """The capacity Service was deleted. The rule answers 503, or has the emptied target group, and the units' targets say where to go."""
+    fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503", "MessageBody": "Backend service does not exist"}}
+    elb.only_rules()[:] = [rule(fixed if tolerant else forward({"all": 1})), DEFAULT]
+    units = {("inf2", 80): (arn("inf2"),), ("trn1", 80): (arn("trn1"),)}
+    result = verifier.verify(ask(targets=CAPACITY, target_groups=units, standby=tuple(units)))
+    assert result.verdict is Verdict.NOT_YET
+    assert result.problem.startswith("critical: " if tolerant else "Service all:80 has no target group")
+    assert result.healthy == {"inf2": 2, "trn1": 2}

@@ -27,7 +27,7 @@ def _short_scenario(folder: Path) -> Path:
     source = builtin("seed")
     document = yaml.safe_load(source.read_text())
     application = yaml.safe_load((source.parent / document["applications"]).read_text())
-    application["spec"]["policy"].update({"patienceSeconds": 1, "dwellCostSeconds": 0})
+    application["spec"]["policy"].update({"patienceSeconds": 1})
     (folder / "application.yaml").write_text(yaml.safe_dump(application))
     document |= {
         "applications": "application.yaml",

@@ -13,13 +13,13 @@ from controller.policy import text
 from controller.policy.ledger import Ledger
 from controller.policy.model import Action, ActionKind, Memory, Mode, Shortage, Target, UnitEvidence, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from controller.service.controller import Controller
 from failover_testbed.demo.narrator import Narrator, written
 from tests.support.applications import NOW, application
 
 SUSPECTED = UnitEvidence("sd21-inf2", Shortage.SUSPECTED, demand=1, age_at=NOW + 240.0)
-ACTION = Action(ActionKind.RAISE_FLOOR, "scaledobjects.keda.sh", "shop", "sd21-inf2-hpa", "", (), "", before="1", after="11")
+ACTION = Action(ActionKind.RAISE_FLOOR, "shop", "sd21-inf2-hpa", "1", "11", "scaledobjects.keda.sh")
 
 
 class Screen:

@@ -52,12 +52,7 @@ def test_a_built_in_scenario_holds_together(name: str) -> None:
     assert application.key == "default/sd21"
     assert [unit.weight for unit in application.units] == [40, 20, 15, 10, 15]
     policy = application.policy
-    assert (policy.quiet_s, policy.dwell_capacity_s, policy.ice_window_s, policy.replacement_hold_s) == (
-        600,
-        600,
-        360,
-        3,
-    )  # as in production
+    assert (policy.quiet_s, policy.dwell_capacity_s) == (600, 600)  # as in production
     final = [one.final_mode for one in scenario.file.expect if one.final_mode is not None]
     assert len(final) == 1
 

@@ -13,7 +13,8 @@ from typing import Any
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock, SystemClock
 from controller.policy.model import Application, Mode, Target
-from controller.policy.routing import action_key, format_action
+from controller.routing.ingress.action import format_action
+from controller.routing.names import action_key
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.cluster import manifests

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.clock import SystemClock
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from failover_harness.waiting import wait_for
 from failover_testbed.lbc.controller import LoadBalancerController
 from tests.testbed.lbc.cluster import APP, CAPACITY, COST, KEY, Cluster, cluster, ingress

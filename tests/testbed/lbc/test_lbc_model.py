@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from controller.policy.routing import PREFIX
+from controller.routing.names import PREFIX
 from failover_testbed.cluster import manifests
 from failover_testbed.lbc.annotations import BuildError, HealthCheck
 from failover_testbed.lbc.elb_limits import refusal

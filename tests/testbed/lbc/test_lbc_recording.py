@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.policy.model import Mode, Target
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from failover_testbed.cluster import manifests
 from failover_testbed.lbc import deploy, rule_changes
 from tests.testbed.lbc.cluster import APP, CAPACITY, KEY, Cluster, cluster

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from controller.policy.model import Target
-from controller.policy.routing import format_action
+from controller.routing.ingress.action import format_action
 from failover_harness.waiting import wait_for
 from tests.testbed.lbc.cluster import APP, CAPACITY, COST, KEY, Cluster, cluster, endpoint_slice
 

@@ -1,8 +1,8 @@
 """Linear layers on a processor with weights as oneDNN's kernels read them.
 
-torch multiplies matrices of float32 with MKL. oneDNN with weights that were laid out for it once takes a tenth less time for a row of
-hundreds of tokens, and half for eight (docs/decisions/0033-prepacked-weights.md). These are the operators that torch.compile calls for a
-frozen model. They have no public name, so that they are tried before they are used.
+torch multiplies matrices of float32 with MKL. oneDNN with weights laid out for it once takes a tenth less time for a row of
+hundreds of tokens, and half for eight (docs/decisions/0031-encoders-on-a-processor.md). torch.compile calls these operators for
+a frozen model. They have no public name, so that they are tried before they are used.
 """
 
 from collections import Counter

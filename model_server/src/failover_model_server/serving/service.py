@@ -21,6 +21,7 @@ from failover_model_server.serving.line import Emit
 from failover_model_server.serving.model_files import prepare
 from failover_model_server.serving.remote import RemoteBackend
 from failover_model_server.serving.shape import Shape
+from failover_model_server.serving.threads import Threads
 from failover_model_server.serving.warming import warm
 from failover_model_server.serving.watchdog import Watchdog
 from failover_model_server.serving.worker import Worker
@@ -80,7 +81,7 @@ class Service:
         self._counters = counters
         self._clock = clock
         threads = settings.threads or min(MOST_THREADS, max(FEWEST_THREADS, processors()))
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+        self._threads = Threads(threads, "prepare")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._loads: list[Future[Any]] = []
         """What was begun on the loader's thread. It goes on where the load is given up: no thread can be ended from outside."""
@@ -191,24 +192,25 @@ class Service:
             self.lifecycle.to(State.DRAINING, "SIGTERM")
 
     async def stop(self, within: float) -> bool:
-        """Close everything; False where a thread of a worker or of the load is stuck and the process must end without it."""
+        """Close everything; False where a thread of a worker, a request or the load is stuck and the process must end without it."""
         self.drain()
         if self._watching is not None:
             self._watching.cancel()
         if self._batcher is not None:
             await self._batcher.stop()
         closed = await asyncio.gather(*(worker.close(within) for worker in self._workers))
-        for threads in (self._threads, self._loader):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+        self._loader.shutdown(wait=False, cancel_futures=True)
         if self.lifecycle.state is not State.FAILED:
             self.lifecycle.to(State.STOPPED, "everything in flight has ended")
-        return all(closed) and all(load.done() for load in self._loads)
+        return all(closed) and self._threads.idle and all(load.done() for load in self._loads)
 
     # Requests
 
     def refusal(self, timeout: float | None = None) -> RequestError | None:
         """Why a request that comes now would get no answer, before anything is done for it; None: it may come in. Counts it if so."""
         try:
+            self._threads.check()
             self._open().check(self._clock() + self.settings.seconds(timeout) * (1 - RESERVE))
         except RequestError as error:
             self._refused(error)
@@ -255,12 +257,11 @@ class Service:
 
     async def _infer(self, request: BaseModel, deadline: float, emit: Emit | None) -> Answer:
         batcher = self._open()
-        loop = asyncio.get_running_loop()
         with batcher.reserve(deadline) as place:
-            item = await loop.run_in_executor(self._threads, _guarded, self.task.prepare, request)
+            item = await self._threads.run(_guarded, self.task.prepare, request)
             output = await place.run(item, emit)
         began = self._clock()
-        answer = await loop.run_in_executor(self._threads, _guarded, self.task.finish, request, item, output)
+        answer = await self._threads.run(_guarded, self.task.finish, request, item, output)
         batcher.finished(self._clock() - began)
         if not isinstance(answer, Answer):
             raise InferenceFailed("the task returned no answer")

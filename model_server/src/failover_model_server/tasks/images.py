@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 from failover_model_server.errors import InputTooLarge, InvalidRequest
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.fetching import fetch
+from failover_model_server.tasks.image_parts import UNREADABLE, encoded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""What makes a picture of each orientation upright, by Pillow's names."""
 MOST_RATIO = 64
 """Longer to shorter side. A processor that scales the shorter side to some hundred pixels makes a strip of gigabytes of a longer one."""
 
@@ -22,7 +32,7 @@ def read_image(text: str, settings: Settings) -> "Image":
 
     Raises:
         InvalidRequest: not base64, not a JPEG, PNG or WebP image, or a URL that is not allowed or does not answer.
-        InputTooLarge: more bytes or pixels than the settings allow, or a side that is too long.
+        InputTooLarge: more bytes or pixels than the settings allow, a side that is too long, or too many parts (`image_parts`).
     """
     most = settings.max_body_bytes
     data = fetch(text, settings.url_allow_list, most) if text.startswith(("http://", "https://")) else _decode(text)
@@ -32,18 +42,21 @@ def read_image(text: str, settings: Settings) -> "Image":
 
 
 def _open(data: bytes, settings: Settings) -> "Image":
-    from PIL import Image, ImageOps
+    from PIL import Image
 
+    image = encoded(data)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image.width, image.height, settings)  # known from the header, before anything is decoded
-            return ImageOps.exif_transpose(image).convert("RGB")
+        with Image.open(io.BytesIO(image.data), formats=(image.form,)) as opened:
+            _check_size(opened.width, opened.height, settings)  # known from the header, before anything is decoded
+            turn = TURNS.get(image.orientation)
+            turned = opened if turn is None else opened.transpose(Image.Transpose[turn])
+            return turned.convert("RGB")
     except InputTooLarge:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, from the header too
         raise InputTooLarge(f"image: too many pixels; at most {settings.max_pixels} in all") from error
     except Exception as error:  # decoders raise nearly anything over a damaged file
-        raise InvalidRequest("image: not a JPEG, PNG or WebP image that can be read") from error
+        raise InvalidRequest(UNREADABLE) from error
 
 
 def _check_size(width: int, height: int, settings: Settings) -> None:

@@ -1,0 +1,53 @@
+"""The Ingress behind the routing port: one server-side apply writes the action and the mode marker.
+
+This module is a `controller.routing.port.RoutingPort`. An action's text is the annotation's value, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from controller.clients.kube import APPLY_PATCH, INGRESSES
+from controller.policy.model import Application, Decision, RoutingObservation
+from controller.policy.plan import FIELD_MANAGER
+from controller.routing import marks
+from controller.routing.ingress.action import format_action as write
+from controller.routing.ingress.action import parse_action as read
+from controller.routing.ingress.read import asked, observe
+from controller.routing.ingress.standby import remedy
+from controller.routing.names import action_key
+from controller.routing.port import Request
+
+__all__ = ["asked", "field", "observe", "owned", "read", "remedy", "request", "resource", "write"]
+
+resource: Final = INGRESSES
+
+
+def request(application: Application, routing: RoutingObservation, decision: Decision, now: float) -> Request:
+    """See `RoutingPort.request`."""
+    action = write(decision.targets, decision.stickiness_s)
+    body = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": application.ingress,
+            "namespace": application.namespace,
+            # The version detects other writers, the uid a deleted Ingress: an apply would create it anew.
+            "uid": routing.uid,
+            "resourceVersion": routing.resource_version,
+            "annotations": {**dict(routing.kept), field(application): action, **marks.written(decision, now)},
+        },
+    }
+    query = (("fieldManager", FIELD_MANAGER), ("force", "true"))
+    return Request(APPLY_PATCH, query, json.dumps(body, separators=(",", ":")), action)
+
+
+def field(application: Application) -> str:
+    """See `RoutingPort.field`."""
+    return action_key(application.action)
+
+
+def owned(application: Application) -> str:
+    """See `RoutingPort.owned`."""
+    return "/metadata/annotations/" + field(application).replace("~", "~0").replace("/", "~1")

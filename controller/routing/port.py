@@ -1,0 +1,137 @@
+"""The port that every kind of routing object is behind, and the values that pass through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controller.clients.kube import Resource
+from controller.objects import Object
+from controller.policy.model import Application, Backend, Decision, RoutingObservation, Target
+from controller.routing.conditions import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRule:
+    """A rule with the application's traffic, as the load balancer should have it.
+
+    Attributes:
+        conditions: What a request must match; equal sets mean the same rule.
+        label: For people, e.g. ``a.example /*``.
+    """
+
+    conditions: frozenset[Condition]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Where the load balancer must show the routing action.
+
+    Attributes:
+        hostnames: The load balancer's DNS names.
+        rules: The rules that carry the action.
+        ports: The listeners that must have them; empty: every listener that has any of them, and at least one.
+        group: The name of the group of routing objects that share the load balancer; "" where the object names none.
+    """
+
+    hostnames: tuple[str, ...]
+    rules: tuple[LiveRule, ...]
+    ports: frozenset[int] = frozenset()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """How to add missing standby rules.
+
+    Attributes:
+        rules: All rules of the routing object, with those that may be added now.
+        patch: The JSON patch that adds them; () if there is none to add.
+        absent: Backends whose rule must wait because there is no such Service with that port.
+        unknown: Backends whose rule must wait because the Services cannot be read.
+    """
+
+    rules: tuple[Mapping[str, Any], ...] = ()
+    patch: tuple[Mapping[str, Any], ...] = ()
+    absent: tuple[Backend, ...] = ()
+    unknown: tuple[Backend, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A patch of a routing object.
+
+    Attributes:
+        content_type: Of the body.
+        query: Its query parameters.
+        body: Its body.
+        action: The routing action as `RoutingObservation.action` shows it once it is written.
+    """
+
+    content_type: str
+    query: tuple[tuple[str, str], ...]
+    body: str
+    action: str
+
+
+class RoutingPort(Protocol):
+    """One kind of routing object: a module with these functions. They are pure: no I/O, no clock."""
+
+    @property
+    def resource(self) -> Resource:
+        """The kind as the API server names it, which Events regard and patches address."""
+
+    def observe(self, application: Application, obj: Object | None) -> RoutingObservation:
+        """Reads a routing object. Fields that come from other objects keep their defaults.
+
+        Args:
+            application: The application that it routes.
+            obj: The object; None if it does not exist.
+        """
+
+    def asked(self, application: Application, obj: Object) -> Asked:
+        """Where the load balancer must show the application's routing action."""
+
+    def request(self, application: Application, routing: RoutingObservation, decision: Decision, now: float) -> Request:
+        """The exact request that writes a decision's routing action and its mode, both or neither.
+
+        The API server refuses it where the object is not the observed one any more: deleted, created again, or changed by somebody.
+
+        Args:
+            application: The application.
+            routing: The object as observed.
+            decision: What to write.
+            now: When it was decided, seconds since the Unix epoch.
+
+        Raises:
+            ValueError: AWS or the load-balancer controller would refuse the action.
+        """
+
+    def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:
+        """Reads a routing action.
+
+        Args:
+            action: As `RoutingObservation.action` has it.
+
+        Returns:
+            The targets, the stickiness in seconds (0: disabled or not stated), and the problem that kept the action from being read, ""
+            for none. With a problem the targets are empty.
+        """
+
+    def field(self, application: Application) -> str:
+        """The name of the field that holds the routing action, for people."""
+
+    def owned(self, application: Application) -> str:
+        """The JSON pointer to the field that holds the routing action, which a GitOps tool must leave alone."""
+
+    def remedy(self, application: Application, routing: RoutingObservation, obj: Object, exists: Mapping[Backend, bool | None]) -> Remedy:
+        """Which standby rules to add.
+
+        Args:
+            application: The application.
+            routing: The object as observed.
+            obj: The object.
+            exists: Whether each backend exists, see `controller.policy.standby.existence`; None where that is not known.
+        """

@@ -1,0 +1,89 @@
+"""Infers an application from one observation of the cluster and one query to CloudWatch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from controller.objects import name_of, namespace_of
+from controller.policy.forward_action import MAX_TARGET_GROUPS
+from controller.policy.plan import FIELD_MANAGER
+from controller.routing.ingress.read import writers
+from failover_setup.adoption.facts import Fact, Stack, assumed, read
+from failover_setup.adoption.measured import Busiest
+from failover_setup.adoption.observe import Observation
+from failover_setup.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
+from failover_setup.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
+from failover_setup.adoption.units import deployment_of, unit
+
+Measure = Callable[[str, int, Iterable[tuple[str, str]]], tuple[Mapping[str, Busiest], str]]
+"""Queries CloudWatch for a namespace, a period in seconds, and each unit's counter and latency metric; see
+`failover_setup.adoption.measured.busiest`."""
+
+_LABEL: Final = re.compile(r"[^a-z0-9-]+")
+_DEFAULT_PERIOD_S: Final = 60
+_LONGEST: Final = 63
+
+
+def infer(observed: Observation, action: str | None, measure: Measure) -> Stack:
+    """Infers an application.
+
+    Args:
+        observed: The objects of the stack.
+        action: Name of the action; None: the only candidate.
+        measure: Queries CloudWatch.
+
+    Raises:
+        ConfigError: The Ingress has no readable action, or several candidates.
+    """
+    routing = read_routing(observed, action)
+    deployments = [fact.value for service, _ in routing.services if (fact := deployment_of(observed, service)).value]
+    scaled = [scaling(observed, name, routing.mode) for name in deployments]
+    metrics = metric_facts(scaled)
+    measured, problem = _measured(metrics, scaled, measure)
+    capacity = capacity_service(observed, routing, deployments)
+    units = tuple(unit(observed, routing, service, port, measured)[0] for service, port in routing.services)
+    return Stack(
+        namespace=namespace_of(observed.ingress),
+        ingress=name_of(observed.ingress),
+        spec=_spec(observed, routing),
+        capacity=capacity,
+        metrics=metrics,
+        units=units,
+        policy=policy_facts(observed, routing, len(units), capacity["name"].value),
+        notes=tuple(_notes(observed, routing, capacity["name"], problem)),
+    )
+
+
+def application_name(ingress: str) -> Fact:
+    """The application's name: that of the Ingress, made a valid label if necessary."""
+    name = _LABEL.sub("-", ingress)[:_LONGEST].strip("-")
+    return read(name, "the Ingress's name") if name == ingress else assumed(name, "the Ingress's name, as a label")
+
+
+def _spec(observed: Observation, routing: Routing) -> dict[str, Fact]:
+    return {"ingress": read(name_of(observed.ingress), "given with --ingress"), **explained(routing)}
+
+
+def _measured(metrics: Mapping[str, Fact], scaled: list[Scaling], measure: Measure) -> tuple[Mapping[str, Busiest], str]:
+    if "namespace" not in metrics:
+        return {}, "CloudWatch was not queried: no ScaledObject names a namespace of counters"
+    period = metrics["periodSeconds"].value if "periodSeconds" in metrics else _DEFAULT_PERIOD_S
+    pairs = [(one.counter, latency_metric(one.counter)) for one in scaled if latency_metric(one.counter)]
+    return measure(metrics["namespace"].value, period, pairs)
+
+
+def _notes(observed: Observation, routing: Routing, capacity: Fact, problem: str) -> Iterator[str]:
+    yield f"The Ingress is in {routing.mode} mode now."
+    if len(routing.services) > MAX_TARGET_GROUPS:
+        yield f"It forwards to {len(routing.services)} Services. AWS allows {MAX_TARGET_GROUPS} in an action: leave out or merge units."
+    if not capacity.sure:
+        yield f"CAPACITY MODE HAS NO SERVICE YET. {capacity.origin[0].upper()}{capacity.origin[1:]}."
+    owners = writers(observed.ingress, routing.action)
+    if owners and owners[-1] == FIELD_MANAGER:
+        yield "The controller wrote the action last: weights, floors and targets may be momentary values rather than chosen ones."
+    for name, why in observed.unreadable.items():
+        yield f"Could not be read: {name} ({why})."
+    if problem:
+        yield f"{problem}."

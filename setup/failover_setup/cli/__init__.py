@@ -1,0 +1,1 @@
+"""The commands `failoverctl init`, `doctor`, `render`, `breaking-point`, `config` and `weights`."""

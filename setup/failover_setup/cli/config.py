@@ -1,0 +1,44 @@
+"""`failoverctl weights` and `failoverctl config`: check application files and show what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from controller.catalog.loader import Definition
+from controller.cli.common import Options
+from controller.errors import ConfigError
+from failover_setup.application import ApplicationFile, load_definitions
+from failover_setup.tables import weights_report
+
+
+def show_weights(file: Path, *, as_json: bool) -> None:
+    """Prints the tables of every application of a file.
+
+    Raises:
+        ConfigError: The file is wrong.
+    """
+    for definition in _definitions(file).values():
+        model = definition.model
+        report = weights_report(model.to_policy(), model.published_costs(), model.measured_costs())
+        click.echo(report.json() if as_json else report.text())
+
+
+def check(options: Options, file: Path | None) -> None:
+    """Checks the settings, and the application files of a path, by default those of the settings.
+
+    Raises:
+        ConfigError: Lists every problem with file and line.
+    """
+    settings = options.settings()
+    for key, definition in _definitions(file or settings.applications).items():
+        click.echo(f"{key}: {len(definition.model.spec.units)} units, strategy {definition.model.to_policy().policy.strategy}: good")
+
+
+def _definitions(path: Path) -> Mapping[str, Definition[ApplicationFile]]:
+    definitions = load_definitions(path)
+    if not definitions:
+        raise ConfigError(f"{path}: no application file found")
+    return definitions

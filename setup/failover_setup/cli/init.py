@@ -1,0 +1,124 @@
+"""`failoverctl init`: the application file of an existing stack. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+
+from controller.catalog.loader import Source
+from controller.cli.common import CHANGES, Options
+from controller.cli.selection import open_session
+from controller.clients.aws import AwsClients
+from controller.clients.kube import INGRESSES, KubeSession
+from controller.clock import SystemClock
+from controller.errors import ConfigError, Forbidden
+from controller.objects import name_of, namespace_of
+from controller.settings import Settings
+from controller.signals.watch import list_objects
+from failover_setup.adoption.facts import Stack
+from failover_setup.adoption.infer import infer
+from failover_setup.adoption.measured import Busiest, busiest
+from failover_setup.adoption.observe import observe
+from failover_setup.adoption.routing import forwards
+from failover_setup.adoption.write import application_text, unsure_counts
+from failover_setup.application import parse_sources
+
+_SHOWN: Final = "the new file"
+_CANDIDATES: Final = 20
+
+
+def init(options: Options, ingress: str | None, action: str | None, out: Path | None) -> int:
+    """Prints or writes the application file of a stack; the arguments are those of the command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        FailoverError: The stack cannot be read, or the file cannot be written.
+    """
+    wanted = None if ingress is None else _split(ingress)
+    if out is not None and out.exists():
+        raise ConfigError(f"{out}: exists already; name another file")
+    settings, clock = options.settings(), SystemClock()
+    session = open_session(settings)
+    if wanted is None:
+        raise ConfigError(_candidates(session))
+    observed = observe(session, *wanted, clock.now())
+    stack = infer(observed, action, partial(_measure, settings, clock))
+    text = application_text(stack, observed.now)
+    if out is not None:
+        _write(out, text)
+    else:
+        click.echo(text, nl=False)
+    refusal = _refusal(text, str(out) if out else _SHOWN)
+    _say(stack, out, refusal)
+    return CHANGES if refusal else 0
+
+
+def _candidates(session: KubeSession) -> str:
+    """That --ingress is missing, and which Ingresses it can name."""
+    asked = "--ingress: name the Ingress in front of the units"
+    try:
+        found = [one for one in list_objects(session, INGRESSES, None)[0] if forwards(one)]
+    except Forbidden:
+        return f"{asked}; you may not list those of all namespaces"
+    keys = sorted(f"{namespace_of(one)}/{name_of(one)}" for one in found)
+    if not keys:
+        return f"{asked}; no Ingress of this cluster has a rule with a forward action: docs/routing.md shows one"
+    shown = "".join(f"\n  failoverctl init --ingress {key}" for key in keys[:_CANDIDATES])
+    more = len(keys) - _CANDIDATES
+    return f"{asked}. These have a rule with a forward action:{shown}" + (f"\n  and {more} more" if more > 0 else "")
+
+
+def _split(ingress: str) -> tuple[str, str]:
+    namespace, slash, name = ingress.partition("/")
+    if not slash or not namespace or not name or "/" in name:
+        raise ConfigError(f"--ingress: found {ingress!r}; allowed: NAMESPACE/NAME")
+    return namespace, name
+
+
+def _measure(
+    settings: Settings, clock: SystemClock, namespace: str, period_s: int, metrics: Iterable[tuple[str, str]]
+) -> tuple[Mapping[str, Busiest], str]:
+    if not settings.aws.cloudwatch_enabled:
+        return {}, "CloudWatch was not queried: the settings disable it"
+    return busiest(AwsClients(settings.aws.region), clock, namespace, period_s, metrics)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _refusal(text: str, name: str) -> str:
+    """Why the file is not valid yet, "" if it is."""
+    try:
+        parse_sources([Source(name, text.encode())])
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def _say(stack: Stack, out: Path | None, refusal: str) -> None:
+    """What to do next, on standard error: standard output may be the file."""
+    absent, guessed = unsure_counts(stack)
+    where = str(out) if out else "FILE"
+    written = f"wrote {out}: " if out else ""
+    for note in stack.notes:
+        click.echo(note, err=True)
+    click.echo(f"{written}{len(stack.units)} unit(s), {absent} value(s) not found, {guessed} assumed", err=True)
+    if refusal:
+        click.echo(f"The file is refused until you fix these:\n{refusal}", err=True)
+    else:
+        click.echo(
+            f"Read it. Then check what safe mode changes still need, and what the controller would do:\n"
+            f"  failoverctl doctor --applications {where}\n  failoverctl plan --applications {where}",
+            err=True,
+        )

@@ -1,0 +1,95 @@
+"""The configuration that makes a GitOps tool ignore the fields that the controller writes, for the objects of an application file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import yaml
+
+from controller.policy.model import Application, Unit
+from controller.routing.kinds import routing_port
+from failover_setup.doctor.gitops_tools import GitOps
+
+_FLOOR: Final = "/spec/minReplicaCount"
+
+
+def ignore_snippet(tool: GitOps, application: Application, places: Mapping[str, int]) -> str:
+    """The YAML to merge into the tool's own objects.
+
+    Args:
+        tool: The tool.
+        application: The application whose objects it must ignore.
+        places: By unit, the index of the trigger on its counter in its ScaledObject, if known. For other units the first trigger is
+            assumed, and the comment states that.
+
+    Returns:
+        YAML documents with comments.
+    """
+    made = _argocd(application) if tool is GitOps.ARGOCD else _flux(application, places)
+    return "---\n".join(f"{_comment(comment)}{yaml.safe_dump(body, sort_keys=False, width=200)}" for comment, body in made)
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" if line else "#\n" for line in text.splitlines())
+
+
+def _scaled(application: Application) -> Iterator[tuple[Unit, str]]:
+    """The units whose scaling the controller sets, and the ScaledObjects' names."""
+    yield from ((unit, unit.scaled_object) for unit in application.units if unit.scaled_object)
+
+
+_ARGOCD: Final = """Argo CD: merge this into spec of the Application that syncs {key}.
+Keep the annotation in Git with the action of cost mode: a new Ingress needs one.
+Without RespectIgnoreDifferences a sync for any other reason would write it back.
+Argo CD syncs a list of a custom resource as a whole (argoproj/argo-cd#17694). So with the
+entries for ScaledObjects it does not apply a change of spec.triggers in Git. Apply such a
+change by hand."""
+
+
+def _argocd(application: Application) -> Iterator[tuple[str, dict[str, Any]]]:
+    port, name = routing_port(application), application.route.name
+    pointers = {"jsonPointers": [port.owned(application)]}
+    ignored = [_argocd_object(application, port.resource.group, port.resource.kind, name) | pointers]
+    for unit, name in _scaled(application):
+        entry = _argocd_object(application, "keda.sh", "ScaledObject", name) | {"jsonPointers": [_FLOOR]}
+        if unit.counter_metric:
+            entry["jqPathExpressions"] = [".spec.triggers[].metadata.targetMetricValue"]
+        ignored.append(entry)
+    options = ["RespectIgnoreDifferences=true", "ApplyOutOfSyncOnly=true"]
+    yield _ARGOCD.format(key=application.key), {"spec": {"ignoreDifferences": ignored, "syncPolicy": {"syncOptions": options}}}
+
+
+def _argocd_object(application: Application, group: str, kind: str, name: str) -> dict[str, Any]:
+    return {"group": group, "kind": kind, "name": name, "namespace": application.namespace}
+
+
+_KUSTOMIZATION: Final = """Flux, kustomize-controller 1.9 or later: merge this into the Kustomization that syncs {key}.
+Keep the annotation in Git with the action of cost mode: a new Ingress needs one.
+Before 1.9 Flux cannot ignore a field that is in Git. Annotate these objects in Git with
+kustomize.toolkit.fluxcd.io/ssa: IfNotPresent instead; Flux then creates them and never
+changes them again."""
+_HELM_RELEASE: Final = """Flux, if a HelmRelease creates these objects: merge this into it. It stops the correction of drift.
+An upgrade of the release still writes the chart's values, and the controller corrects them."""
+_ASSUMED: Final = """
+triggers/0 is assumed to be the trigger on the counter of: {units}.
+The ScaledObject could not be read; correct the index if it is another."""
+
+
+def _flux(application: Application, places: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    port = routing_port(application)
+    ignored = [_flux_rule(application, port.resource.kind, application.route.name, [port.owned(application)])]
+    assumed = []
+    for unit, name in _scaled(application):
+        paths = [_FLOOR]
+        if unit.counter_metric:
+            paths.append(f"/spec/triggers/{places.get(unit.name, 0)}/metadata/targetMetricValue")
+            assumed += [] if unit.name in places else [unit.name]
+        ignored.append(_flux_rule(application, "ScaledObject", name, paths))
+    note = _ASSUMED.format(units=", ".join(assumed)) if assumed else ""
+    yield _KUSTOMIZATION.format(key=application.key) + note, {"spec": {"ignore": ignored}}
+    yield _HELM_RELEASE, {"spec": {"driftDetection": {"mode": "enabled", "ignore": [*ignored]}}}
+
+
+def _flux_rule(application: Application, kind: str, name: str, paths: list[str]) -> dict[str, Any]:
+    return {"paths": paths, "target": {"kind": kind, "name": name, "namespace": application.namespace}}

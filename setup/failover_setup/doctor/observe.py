@@ -1,0 +1,288 @@
+"""Observes once everything that the checks need, with the permissions of `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from controller.clients.kube import (
+    AUTO_TARGET_GROUP_BINDINGS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    EVENTS,
+    INGRESSES,
+    SCALED_OBJECTS,
+    SERVICES,
+    TARGET_GROUP_BINDINGS,
+    KubeSession,
+    Resource,
+)
+from controller.clock import SystemClock
+from controller.errors import Forbidden, NotFound, RemoteError
+from controller.objects import Object, mapping, name_of, text
+from controller.policy.model import Application, RoutingObservation
+from controller.routing.attributes import keeps_clients
+from controller.routing.ingress.read import group_of, target_group_setting
+from controller.routing.kinds import routing_port
+from controller.routing.names import setting
+from controller.signals.discovery import Discovery
+from controller.signals.load_balancer.request import explicit_group_of, stack_of, target_groups
+from controller.signals.reconciles import ReconcileView
+from controller.signals.watch import Query, list_objects
+from controller.signals.workloads import WorkloadView
+from failover_setup.doctor.report import NOT_INSTALLED
+
+CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The objects of one application at one time.
+
+    Attributes:
+        application: The application as its file describes it.
+        now: When it was observed, seconds since the Unix epoch.
+        ingress: Its Ingress, {} if it does not exist.
+        routing: The routing that the Ingress states.
+        group_name: See `group_seen`.
+        group: The other Ingresses of its explicit IngressGroup.
+        group_complete: Whether `group` covers every namespace; otherwise only those that may be listed.
+        services: The Services of its namespace, by name.
+        deployments: The Deployments of its namespace, by name.
+        bindings: The TargetGroupBindings of its namespace, those of EKS Auto Mode among them.
+        reconciles: The load-balancer controller's events about the Ingress, as the running controller reads them.
+        workloads: Endpoints and ScaledObjects, as the running controller reads them.
+        unreadable: Why a kind could not be listed, by the resource's name.
+    """
+
+    application: Application
+    now: float
+    ingress: Object
+    routing: RoutingObservation
+    group_name: str | None = ""
+    group: Sequence[Object] = ()
+    group_complete: bool = True
+    services: Mapping[str, Object] = field(default_factory=dict)
+    deployments: Mapping[str, Object] = field(default_factory=dict)
+    bindings: Sequence[Object] = ()
+    reconciles: ReconcileView = field(default_factory=ReconcileView)
+    workloads: WorkloadView = field(default_factory=WorkloadView)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def annotations(self) -> Mapping[str, Any]:
+        """The Ingress's annotations."""
+        return mapping(self.ingress, "metadata", "annotations")
+
+    def setting(self, name: str, service: str = "") -> str:
+        """A setting of the load-balancer controller, "" if it is not stated.
+
+        Args:
+            name: Without the prefix.
+            service: For a setting of target groups: the Service, whose own annotation overrides the Ingress's.
+        """
+        own = mapping(self.services.get(service), "metadata", "annotations")
+        return target_group_setting(setting(name), own, self.annotations)
+
+    def target_type(self, service: str) -> str:
+        """What the targets of a Service are: as an annotation states it, else as its TargetGroupBindings have it.
+
+        An IngressClass may state it too, in its IngressClassParams, and the load-balancer controller has a default of its own.
+
+        Returns:
+            ``ip`` or ``instance``; "" where nothing shows it. Of several target groups the one whose targets are nodes counts.
+        """
+        if stated := self.setting("target-type", service):
+            return stated
+        found = target_groups(self.bindings, self.application.namespace, self.application.ingress, self.group_name or "")
+        ours = {arn for (name, _), arns in found.items() if name == service for arn in arns}
+        kinds = {text(one, "spec", "targetType") for one in self.bindings if text(one, "spec", "targetGroupARN") in ours}
+        return min(kinds - {""}, default="")
+
+    @property
+    def sticky(self) -> tuple[str, ...]:
+        """The application's Services whose target groups keep each client on one target."""
+        return tuple(one for one in self.application.services if keeps_clients(self.setting("target-group-attributes", one)))
+
+    def ready(self, service: str) -> int:
+        """The number of ready endpoints of a Service."""
+        return self.workloads.endpoints_ready(self.application.namespace, service) or 0
+
+
+def class_of(ingress: Object) -> str:
+    """The IngressClass that an Ingress names, "" if it names none."""
+    return text(ingress, "spec", "ingressClassName") or text(ingress, "metadata", "annotations", CLASS_ANNOTATION)
+
+
+def group_seen(application: Application, ingress: Object, bindings: Sequence[Object]) -> str | None:
+    """The explicit IngressGroup of an Ingress: the one that it names, else the one that its target groups were made for.
+
+    An IngressClass may set the group too, in its IngressClassParams, which the Ingress does not show.
+
+    Args:
+        application: The application.
+        ingress: Its Ingress.
+        bindings: The TargetGroupBindings of its namespace.
+
+    Returns:
+        "" where it has a load balancer of its own; None where nothing shows it.
+    """
+    if named := group_of(ingress):
+        return named
+    present = [one for one in bindings if not text(one, "metadata", "deletionTimestamp")]
+    if (application.namespace, application.ingress) in map(stack_of, present):
+        return ""
+    ours = [one for one in present if text(one, "spec", "serviceRef", "name") in application.services]
+    groups = set(map(explicit_group_of, ours)) - {""}
+    return groups.pop() if len(groups) == 1 else None
+
+
+_KINDS = (SERVICES, DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS)
+
+
+@dataclass(slots=True)
+class _Namespace:
+    """The objects listed in one namespace, and why a kind could not be listed."""
+
+    ingresses: Sequence[Object]
+    listed: dict[str, Sequence[Object]]
+    unreadable: dict[str, str]
+
+
+def observe(session: KubeSession, applications: Iterable[Application], now: float) -> dict[str, Observation]:
+    """Observes applications by lists alone.
+
+    Args:
+        session: Connection to the API server; permission to list suffices.
+        applications: The applications to observe.
+        now: Seconds since the Unix epoch.
+
+    Returns:
+        The observations by application key.
+
+    Raises:
+        RemoteError: The Ingresses cannot be listed; no check works without them.
+    """
+    applications = list(applications)
+    discovery = Discovery(session, SystemClock())
+    spaces = {name: _namespace(session, discovery, name) for name in sorted({one.namespace for one in applications})}
+    return {one.key: _observe(session, one, spaces[one.namespace], now) for one in applications}
+
+
+def _namespace(session: KubeSession, discovery: Discovery, namespace: str) -> _Namespace:
+    ingresses, _ = list_objects(session, INGRESSES, namespace)
+    unreadable: dict[str, str] = {}
+    listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in _KINDS}
+    listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
+    return _Namespace(ingresses, listed, unreadable)
+
+
+def _bindings(session: KubeSession, discovery: Discovery, namespace: str, unreadable: dict[str, str]) -> Sequence[Object]:
+    """The TargetGroupBindings of the load-balancer controller and of EKS Auto Mode, as far as either is served.
+
+    A kind that is served and cannot be listed makes all of them unreadable, under the name of the first.
+    """
+    found: list[Object] = []
+    served = [kind for kind in (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS) if _serves(discovery, kind)]
+    for kind in served or [TARGET_GROUP_BINDINGS]:
+        why: dict[str, str] = {}
+        found += _listed(session, kind, namespace, why)
+        unreadable.update(dict.fromkeys((TARGET_GROUP_BINDINGS.name,) if why else (), "; ".join(why.values())))
+    return found
+
+
+def _serves(discovery: Discovery, resource: Resource) -> bool:
+    try:
+        discovery.require(resource)
+    except NotFound:
+        return False
+    except RemoteError:
+        return resource is TARGET_GROUP_BINDINGS  # the list itself says more
+    return True
+
+
+def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable: dict[str, str], query: Query = ()) -> Sequence[Object]:
+    """The objects of one kind. If they cannot be listed, returns () and records why."""
+    try:
+        return list_objects(session, resource, namespace, query)[0]
+    except NotFound:
+        unreadable[resource.name] = f"{resource.name} {NOT_INSTALLED}"
+    except RemoteError as error:
+        unreadable[resource.name] = str(error)
+    return ()
+
+
+def _observe(session: KubeSession, application: Application, space: _Namespace, now: float) -> Observation:
+    ingress: Object = next((one for one in space.ingresses if name_of(one) == application.ingress), {})
+    unreadable = dict(space.unreadable)
+    about = (("fieldSelector", f"involvedObject.kind=Ingress,involvedObject.name={application.ingress}"),)
+    events = _listed(session, EVENTS, application.namespace, unreadable, about)
+    group, complete = _group(session, application, ingress, space)
+    return assemble(application, now, ingress, {**space.listed, EVENTS.name: events}, group, unreadable, group_complete=complete)
+
+
+def assemble(
+    application: Application,
+    now: float,
+    ingress: Object,
+    listed: Mapping[str, Sequence[Object]],
+    group: Sequence[Object] = (),
+    unreadable: Mapping[str, str] | None = None,
+    *,
+    group_complete: bool = True,
+) -> Observation:
+    """Builds an `Observation` from listed objects.
+
+    Args:
+        application: The application.
+        now: Seconds since the Unix epoch.
+        ingress: Its Ingress, {} if it does not exist.
+        listed: The objects of its namespace by the resource's name.
+        group: See `Observation`.
+        unreadable: See `Observation`.
+        group_complete: See `Observation`.
+    """
+    view, reconciles = WorkloadView(), ReconcileView()
+    for one in listed.get(EVENTS.name, ()):
+        reconciles.event(one)
+    for one in listed.get(ENDPOINT_SLICES.name, ()):
+        view.endpoint_slice("ADDED", one)
+    for one in listed.get(SCALED_OBJECTS.name, ()):
+        view.scaled_object("ADDED", one)
+    return Observation(
+        application=application,
+        now=now,
+        ingress=ingress,
+        routing=routing_port(application).observe(application, ingress or None),
+        group_name=group_seen(application, ingress, listed.get(TARGET_GROUP_BINDINGS.name, ())),
+        group=group,
+        group_complete=group_complete,
+        services={name_of(one): one for one in listed.get(SERVICES.name, ())},
+        deployments={name_of(one): one for one in listed.get(DEPLOYMENTS.name, ())},
+        bindings=listed.get(TARGET_GROUP_BINDINGS.name, ()),
+        reconciles=reconciles,
+        workloads=view,
+        unreadable=unreadable or {},
+    )
+
+
+def _group(session: KubeSession, application: Application, ingress: Object, space: _Namespace) -> tuple[tuple[Object, ...], bool]:
+    """The other Ingresses of the explicit group, and whether every namespace was listed."""
+    group = group_seen(application, ingress, space.listed[TARGET_GROUP_BINDINGS.name])
+    if not group:
+        return (), True
+    candidates, complete = space.ingresses, False
+    with suppress(Forbidden):  # the manifests grant only the application's namespace
+        candidates, complete = list_objects(session, INGRESSES, None)[0], True
+    own = (application.namespace, application.ingress)
+    others = (one for one in candidates if (text(one, "metadata", "namespace"), name_of(one)) != own)
+    return tuple(one for one in others if _in_group(one, group, ingress)), complete
+
+
+def _in_group(other: Object, group: str, ingress: Object) -> bool:
+    """Whether another Ingress is in the group of ours: it names the group, or both have it from their IngressClass."""
+    if named := group_of(other):
+        return named == group
+    return not group_of(ingress) and class_of(other) == class_of(ingress)

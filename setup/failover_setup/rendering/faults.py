@@ -1,0 +1,244 @@
+"""Checks that a valid application file is complete enough to render a stack. Each fault names its field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from controller.catalog.instances import FRAMEWORKS, INSTANCES, Maker, family_of, maker_of
+from controller.documents import Fault, Place, describe_value
+from controller.routing.annotations import OURS
+from controller.routing.kinds import routing_port
+from failover_setup.application import ApplicationFile, UnitFile
+from failover_setup.rendering.nodes import class_name
+from failover_setup.rendering.parts import allowed_types
+from failover_setup.stack import StackFile, VllmFile
+
+COUNTER: Final = "-counter"
+LATENCY: Final = "-latency"
+_LONGEST_LABEL: Final = 63
+_MOST_TERMS: Final = 30  # as the definition of EC2NodeClass
+_HPA: Final = "keda-hpa-"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_COMMIT_WANTED: Final = "the commit to serve, 40 hexadecimal digits: branches and tags move"
+_FAMILIES: Final = frozenset(family_of(name) for name in INSTANCES)
+
+
+def faults(file: ApplicationFile) -> Iterator[Fault]:
+    """Everything that prevents a rendering, with places relative to the document."""
+    stack = file.spec.stack
+    if stack is None:
+        yield ("spec", "stack"), "nothing", "a mapping with cluster, region, task, model and images: docs/render.md"
+        return
+    yield from _name(file, stack)
+    yield from _annotations(file, stack)
+    yield from _metrics(file)
+    for index, unit in enumerate(file.spec.units):
+        for place, found, allowed in _unit(unit, stack):
+            yield ("spec", "units", index, *place), found, allowed
+    yield from _reservations(file, stack)
+    if stack.nodes.render:
+        yield from _pools(file)
+
+
+def _name(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
+    """Checks that the names of the EC2NodeClasses, which follow from the application's, fit into a label of the nodes."""
+    if not stack.nodes.render:
+        return
+    name = file.metadata.name
+    made = max((class_name(file, FRAMEWORKS[one.framework]) for one in file.spec.units if one.framework in FRAMEWORKS), key=len, default="")
+    if len(made) > _LONGEST_LABEL:
+        longest = _LONGEST_LABEL - (len(made) - len(name))
+        allowed = f"at most {longest} characters: an EC2NodeClass is named {name[:5]}…{made.removeprefix(name)}, and a label holds its name"
+        yield ("metadata", "name"), describe_value(name), allowed
+
+
+def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
+    application = file.to_policy()
+    ours = routing_port(application).field(application)
+    for key in stack.load_balancer.annotations:
+        if key == ours or key.startswith(OURS):
+            place: Place = ("spec", "stack", "loadBalancer", "annotations", key)
+            yield (
+                place,
+                "a key that the controller writes",
+                f"other annotations; {ours} follows from the units",
+            )
+
+
+def _metrics(file: ApplicationFile) -> Iterator[Fault]:
+    space = file.spec.metrics.namespace
+    if any(unit.scaled_object for unit in file.spec.units) and not space:
+        yield (
+            ("spec", "metrics", "namespace"),
+            "nothing",
+            "the CloudWatch namespace of the counters, which the ScaledObjects need",
+        )
+    if '"' in space:
+        yield ("spec", "metrics", "namespace"), describe_value(space), "a name without quotes: it is quoted in KEDA's query"
+
+
+def _unit(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
+    wanted = FRAMEWORKS.get(unit.framework)
+    if wanted is None:
+        yield ("framework",), describe_value(unit.framework), f"one of {', '.join(FRAMEWORKS)}: it determines image, resource and nodes"
+        return
+    yield from _instance_types(unit, wanted)
+    yield from _sizes(unit)
+    yield from _server(unit, stack, wanted)
+    if len(unit.deployment) > _LONGEST_LABEL or "." in unit.deployment:
+        yield (
+            ("deployment",),
+            describe_value(unit.deployment),
+            f"at most {_LONGEST_LABEL} characters without dots: it is the pods' label app",
+        )
+
+
+def _instance_types(unit: UnitFile, wanted: Maker) -> Iterator[Fault]:
+    for name in allowed_types(unit):
+        place: Place = ("instanceType",) if name == unit.instance_type else ("instanceTypes", unit.instance_types.index(name))
+        if maker_of(name) is not wanted:
+            families = "inf2 or trn1" if wanted is Maker.NEURON else "g5 or g6"
+            yield place, describe_value(name), f"a type with {wanted.resource}, such as {families}, because framework is {unit.framework}"
+    family = family_of(unit.instance_type)
+    if unit.device in _FAMILIES and unit.device != family:
+        yield ("device",), describe_value(unit.device), f"{family}, the family of instanceType {unit.instance_type}"
+
+
+def _sizes(unit: UnitFile) -> Iterator[Fault]:
+    known = INSTANCES.get(unit.instance_type)
+    if known is None:
+        for name, value in (("cpu", unit.stack.cpu), ("memory", unit.stack.memory)):
+            if value is None:
+                yield ("stack", name), "nothing", f"a quantity: the size of {unit.instance_type} is unknown"
+    elif unit.stack.accelerators > known.accelerators:
+        allowed = f"at most {known.accelerators}, the number of {unit.instance_type}"
+        yield ("stack", "accelerators"), str(unit.stack.accelerators), allowed
+
+
+def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+    if image_of(unit, stack) is None:
+        yield ("stack", "image"), "nothing", f"an image here or as spec.stack.images.{_image_key(unit)}"
+    yield from _models(unit, stack, wanted)
+    app = unit.counter_metric.removesuffix(COUNTER)
+    if unit.counter_metric and (not unit.counter_metric.endswith(COUNTER) or not app or '"' in app):
+        yield ("counterMetric",), describe_value(unit.counter_metric), f"a name that ends with {COUNTER}: the model server writes it"
+    elif unit.latency_metric and unit.latency_metric != f"{app or unit.name}{LATENCY}":
+        yield (
+            ("latencyMetric",),
+            describe_value(unit.latency_metric),
+            f"{app or unit.name}{LATENCY}: the model server writes it beside the counter",
+        )
+    if unit.scaled_object and len(unit.scaled_object) > _LONGEST_LABEL - len(_HPA):
+        allowed = f"at most {_LONGEST_LABEL - len(_HPA)} characters: KEDA puts {_HPA} before it, and refuses more than {_LONGEST_LABEL}"
+        yield ("scaledObject",), describe_value(unit.scaled_object), allowed
+    if unit.scaled_object and not unit.counter_metric:
+        yield ("counterMetric",), "nothing", "a metric, by which scaledObject scales"
+
+
+def _models(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+    """Checks the downloads: the compiled artifacts with framework neuron, the model with the others and with vLLM."""
+    if unit.stack.vllm is not None:
+        yield from _vllm(unit, unit.stack.vllm, stack, wanted)
+        yield from _model(unit, stack)
+    elif wanted is Maker.NEURON:
+        yield from _compiled(unit)
+    else:
+        if unit.stack.compiled_model:
+            found = describe_value(unit.stack.compiled_model)
+            yield ("stack", "compiledModel"), found, f"nothing: framework {unit.framework} compiles at start"
+        yield from _model(unit, stack)
+
+
+def _model(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
+    name, revision = model_of(unit, stack)
+    if not name:
+        yield ("stack", "model"), "nothing", "a model here or as spec.stack.model"
+    elif _unpinned(name, revision):
+        yield ("stack", "revision"), describe_value(revision), f"{_COMMIT_WANTED}, here or as spec.stack.revision"
+
+
+def _compiled(unit: UnitFile) -> Iterator[Fault]:
+    if not unit.stack.compiled_model:
+        yield (
+            ("stack", "compiledModel"),
+            "nothing",
+            "the location of the compiled artifacts: framework neuron loads them and compiles nothing",
+        )
+    elif _unpinned(unit.stack.compiled_model, unit.stack.compiled_revision):
+        yield ("stack", "compiledRevision"), describe_value(unit.stack.compiled_revision), _COMMIT_WANTED
+
+
+def _vllm(unit: UnitFile, profile: VllmFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+    if stack.task != "text-generation":
+        yield ("stack", "vllm"), "a mapping", f"nothing, because spec.stack.task is {stack.task}: vLLM generates text"
+    if unit.framework == "triton":
+        yield ("framework",), describe_value(unit.framework), "cuda or neuron, because vLLM brings its own kernels"
+    if unit.stack.compiled_model:
+        yield (
+            ("stack", "compiledModel"),
+            describe_value(unit.stack.compiled_model),
+            "nothing: vLLM compiles by itself, into vllm.compileCache",
+        )
+    if wanted is Maker.NEURON and not profile.compile_cache:
+        yield ("stack", "vllm", "compileCache"), "nothing", "s3://BUCKET/PREFIX, without which every pod compiles anew"
+    if wanted is Maker.NVIDIA and profile.compile_cache:
+        found = describe_value(profile.compile_cache)
+        yield ("stack", "vllm", "compileCache"), found, f"nothing, because framework is {unit.framework}"
+
+
+def model_of(unit: UnitFile, stack: StackFile) -> tuple[str, str]:
+    """A unit's model and its revision: its own, or the stack's."""
+    if unit.stack.model:
+        return unit.stack.model, unit.stack.revision
+    return stack.model, unit.stack.revision or stack.revision
+
+
+def _unpinned(location: str, revision: str) -> bool:
+    """Whether the location is a hub model that is not pinned to a commit, which the model server would refuse."""
+    hub = location.startswith("hf://") or ("://" not in location and not location.startswith(("/", ".")))
+    return hub and _COMMIT.fullmatch(revision) is None
+
+
+def _reservations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
+    """Checks that reservations are rendered, and can be what the units say of them."""
+    terms: dict[Maker | None, int] = {}
+    for index, unit in enumerate(file.spec.units):
+        place: Place = ("spec", "units", index, "stack", "reservations")
+        if unit.stack.reserved_only and not unit.stack.reservations:
+            yield place, "nothing", "at least one, because reservedOnly is true"
+        if unit.stack.reservations and not stack.nodes.render:
+            yield (
+                place,
+                f"{len(unit.stack.reservations)}",
+                "none, because spec.stack.nodes.render is false: its node class is made elsewhere",
+            )
+        made_by = FRAMEWORKS.get(unit.framework)
+        terms[made_by] = terms.get(made_by, 0) + len(unit.stack.reservations)
+        if unit.stack.reservations and terms[made_by] > _MOST_TERMS:
+            yield place, f"{terms[made_by]} with those of the units before", f"at most {_MOST_TERMS} for one EC2NodeClass"
+
+
+def _pools(file: ApplicationFile) -> Iterator[Fault]:
+    """Checks that units with a common NodePool use the same maker's accelerators and the same capacity types."""
+    first: dict[str, UnitFile] = {}
+    for index, unit in enumerate(file.spec.units):
+        other = first.setdefault(unit.node_pool, unit)
+        if FRAMEWORKS.get(unit.framework) is not FRAMEWORKS.get(other.framework):
+            allowed = f"another NodePool than that of {other.name}, whose nodes have another accelerator"
+            yield ("spec", "units", index, "nodePool"), describe_value(unit.node_pool), allowed
+        elif unit.stack.reserved_only is not other.stack.reserved_only:
+            allowed = f"the same as {other.name}, with which it shares NodePool {unit.node_pool}"
+            yield ("spec", "units", index, "stack", "reservedOnly"), str(unit.stack.reserved_only).lower(), allowed
+
+
+def image_of(unit: UnitFile, stack: StackFile) -> str | None:
+    """The image of a unit's container, None if the file names none."""
+    shared: str | None = getattr(stack.images, _image_key(unit))
+    return unit.stack.image or shared
+
+
+def _image_key(unit: UnitFile) -> str:
+    """The key of a unit's image in `spec.stack.images`."""
+    return "adapter" if unit.stack.vllm is not None else unit.framework

@@ -1,0 +1,75 @@
+"""Services and the Ingress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from controller.policy.model import Backend, CapacityWeights, Mode
+from controller.policy.standby import needed
+from controller.policy.targets import stickiness, targets_at_rest
+from controller.routing.annotations import MARKER
+from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
+from controller.routing.ingress import adapter as port
+from controller.routing.ingress.standby import completed
+from controller.routing.names import ATTRIBUTES, setting
+from failover_setup.application import ApplicationFile
+from failover_setup.rendering.parts import PORT_NAME, READINESS, Object, manifest, unit_selector
+from failover_setup.stack import StackFile
+
+_DEFAULT_PORT: Final = 80
+_MARGIN_S: Final = 30  # added to the longest request for registration and answers in transit
+
+
+def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
+    """One Service per unit over its own pods, and the capacity Service over the pods of all units by their shared label."""
+    application = file.to_policy()
+    for unit in file.spec.units:
+        yield _service(file, unit.service.to_policy(), unit_selector(unit), {})
+    attributes = [_deregistration(stack)]
+    if application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT:
+        attributes.append(
+            f"{ALGORITHM}={LEAST_OUTSTANDING}"
+        )  # the replicas of one unit are alike, so its own Service needs no such setting
+    annotations = {ATTRIBUTES: ",".join(attributes)}
+    yield _service(file, application.capacity, {stack.shared_label: file.metadata.name}, annotations)
+
+
+def _service(file: ApplicationFile, backend: Backend, selector: Mapping[str, str], annotations: dict[str, str]) -> Object:
+    named = isinstance(backend.port, str)
+    port = {"name": backend.port if named else PORT_NAME, "port": _DEFAULT_PORT if named else backend.port, "targetPort": PORT_NAME}
+    spec = {"type": "ClusterIP", "selector": dict(selector), "ports": [port]}
+    return manifest("v1", "Service", backend.service, file, annotations=annotations, spec=spec)
+
+
+def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
+    """The live rule with its action, and a standby rule for every Service that receives traffic in some mode.
+
+    Args:
+        file: The application file.
+        stack: Its stack.
+        mode: The mode of the action.
+    """
+    application = file.to_policy()
+    annotations = {
+        setting("scheme"): stack.load_balancer.scheme,
+        setting("target-type"): "ip",
+        # The AWS sample uses /health, which answers while the model still loads.
+        setting("healthcheck-path"): READINESS,
+        setting("healthcheck-interval-seconds"): "10",
+        setting("healthcheck-timeout-seconds"): "9",
+        setting("healthy-threshold-count"): "2",
+        setting("unhealthy-threshold-count"): "10",
+        setting("success-codes"): "200-301",
+        ATTRIBUTES: _deregistration(stack),
+        setting("load-balancer-attributes"): f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
+        port.field(application): port.write(targets_at_rest(application, mode), stickiness(application, mode)),
+        **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
+        **stack.load_balancer.annotations,
+    }
+    spec = {"ingressClassName": "alb", "rules": completed(application.action, [], needed(application))}
+    return manifest("networking.k8s.io/v1", "Ingress", application.ingress, file, annotations=annotations, spec=spec)
+
+
+def _deregistration(stack: StackFile) -> str:
+    return f"deregistration_delay.timeout_seconds={min(3600, stack.request_s + _MARGIN_S)}"
