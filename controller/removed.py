@@ -10,7 +10,11 @@ _KARPENTER: Final = "remove it: it follows from Karpenter's own times, which nob
 _TIMES: Final = "remove it: the time is fixed"
 _BOUNDS: Final = "remove it: the bound is fixed (docs/notifications.md)"
 
+_AT_ONCE: Final = "remove it: a fallback moves all traffic with one change"
+
 REMOVED: Final[Mapping[str, str]] = {
+    "returnSteps": _AT_ONCE,
+    "returnStepSeconds": _AT_ONCE,
     "holdStrategy": _BREAK_EVEN,
     "exposedCost": _BREAK_EVEN,
     "iceWindowSeconds": _KARPENTER,
@@ -21,7 +25,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "dwellCostSeconds": "remove it: a failover waits until cost mode has lasted 60 s; patienceSeconds is the wait before it",
     "flapWindowSeconds": "remove it: a failover within two hours of a fallback doubles the hold",
     "requireInitialized": "remove it: a Registered node proves a return; device plugins can delay Initialized for long",
-    "errorRatioLimit": "remove it: steps of a fallback are reversed above 1 % of 5xx answers",
+    "errorRatioLimit": "remove it: above 1 % of 5xx answers a proven shortage leads to a failover, whatever the others could serve",
     "healthyShare": "remove it: half of the ready endpoints must be healthy at the load balancer",
     "nudgeSeconds": "remove it: the load-balancer controller is nudged after 120 s, at most five times",
     "drainSeconds": "remove it: the other side may scale down after 120 s, or after the stickiness where that is longer",

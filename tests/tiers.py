@@ -169,7 +169,7 @@ WAITING: Final = (
     "tests/harness/dataplane/test_late_rules.py",
     "tests/breaking_point/test_real.py::test_a_person_s_run_writes_the_file_and_prints_the_tables",
     "tests/service/test_two_replicas.py",
-    "tests/service/test_steps_and_nudges.py",
+    "tests/service/test_nudges.py",
     "tests/service/test_recording.py",
     "tests/service/test_service.py::test_it_fails_over_on_a_proven_shortage_and_falls_back_on_the_proven_return",
     "tests/service/test_service.py::test_an_action_that_a_rule_still_uses_stays_where_the_file_names_another",

@@ -71,7 +71,6 @@ _PROCESS: Final = (("polls", PollSettings(), ("tick_interval_s",)),)
 """Settings of the process whose times show in what the controller does."""
 
 _WORDS: Final[Mapping[str, str]] = {
-    "return_step_s": "how long each step of a gradual fallback must be healthy before the next",
     "tick_interval_s": "the longest time between two passes",
 }
 """Of settings whose own description needs its surroundings."""

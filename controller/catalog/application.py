@@ -277,20 +277,6 @@ class PolicyFile(FileModel):
         "routingStyle single-service it requires load_balancing.algorithm.type=least_outstanding_requests on the capacity Service's "
         "target group.",
     )
-    return_steps: int = Field(
-        default=_DEFAULTS.return_steps,
-        ge=1,
-        le=20,
-        description="Steps in which a fallback moves the traffic. 1: at once, with one change of the load balancer's rule. More: if errors "
-        "occur while only part of the traffic has moved, the controller reverts the steps.",
-    )
-    return_step_s: float = Field(
-        default=_DEFAULTS.return_step_s,
-        ge=0,
-        le=3600,
-        description="How long each of these steps must be verified and healthy before the next, seconds. Use more if CloudWatch takes "
-        "longer to show the errors of a whole period.",
-    )
     verify_alert_s: float = Field(
         default=_DEFAULTS.verify_alert_s,
         ge=5,

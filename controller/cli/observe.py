@@ -11,7 +11,7 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
-from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source, Verb
+from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source
 from controller.policy.standby import existence
 from controller.ports import StoredMemory
 from controller.routing.conclusion import conclude
@@ -135,6 +135,6 @@ def judge(snapshot: Snapshot, memory: Memory) -> Observation:
     held_back, coming = now.decision.held_back, None
     if held_back is not None and held_back.changes_mode:
         preview = conclude(memory, snapshot, preview=True)
-        if preview.decision.verb in {held_back, Verb.ADVANCE}:
+        if preview.decision.verb is held_back:
             coming = preview.plan
     return Observation(snapshot, now.memory, now.decision, now.plan, coming)

@@ -89,7 +89,7 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
         yield "title", f"Next, once the waiting guards have opened: {seen.coming.decision.verb}"
         yield from _changes(seen.coming, width, exact=exact)
     yield "title", "Guards"
-    yield from guard_lines(decision.guards, width)
+    yield from guard_lines(decision.answers, width)
     yield "plain", ""
     yield from wrapped("plain", "Next       ", next_step(seen.memory, snapshot), width)
     yield from wrapped("plain", "Waits      ", waits_text(next_waiting(snapshot, seen.memory)), width)
@@ -159,7 +159,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
             for name, judged in decision.evidence.items()
         },
         "floors": {name: floor_document(claim) for name, claim in decision.floors.items()},
-        "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.guards],
+        "guards": [{"guard": one.guard, "passed": one.passed, "reason": one.reason, "text": one.text} for one in decision.answers],
         "next": next_step(seen.memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, seen.memory)),
         "alerts": [{"severity": alert.severity, "text": alert.text} for alert in decision.alerts],

@@ -197,7 +197,6 @@ def change_essence(seen: Observation) -> tuple[object, ...]:
         decision.reason,
         decision.held_back,
         snapshot.routing.override,
-        snapshot.routing.return_step,
         verification.verdict if verification else None,
         tuple(sorted(alert.key for alert in decision.alerts)),
     )
@@ -207,7 +206,7 @@ def change_line(seen: Observation) -> Line:
     """The state of an application in one line, with its time."""
     snapshot, decision = seen.snapshot, seen.decision
     mode, _ = observed_mode(snapshot, seen.memory)
-    words = f"{format_rfc3339(snapshot.now)} {snapshot.application.key} {mode_word(mode)}{_step(snapshot)}"
+    words = f"{format_rfc3339(snapshot.now)} {snapshot.application.key} {mode_word(mode)}"
     style = "warn" if decision.held_back or decision.alerts else "plain"
     alerts = f" ({len(decision.alerts)} alert(s))" if decision.alerts else ""
     return style, f"{words}{alerts} {decision.reason}: {decision.sentence}"
@@ -224,10 +223,12 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     snapshot, decision = seen.snapshot, seen.decision
     mode, problem = observed_mode(snapshot, seen.memory)
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
-    yield "title", f"{snapshot.application.name}  {mode_word(mode)}{_step(snapshot)}{since}   {snapshot.application.key}"
+    yield "title", f"{snapshot.application.name}  {mode_word(mode)}{since}   {snapshot.application.key}"
     yield from wrapped("warn" if decision.held_back else "plain", "  ", f"{decision.reason}: {decision.sentence}", width)
     if problem:
         yield from wrapped("bad", f"  {ICONS['bad']} ", problem, width)
+    if decision.kept is not None and decision.kept.reason is not decision.reason:
+        yield from wrapped("dim", "  ", f"{decision.kept.reason}: {decision.kept.text}", width)
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"  {ICONS['unknown']} ", note, width)
     yield from _override(seen, width)
@@ -263,11 +264,6 @@ def _alerts(seen: Observation, running: Running) -> list[str]:
     known = {_DURATION.sub("", words) for words in shown}
     others = {_DURATION.sub("", words): words for words in reversed(published) if isinstance(words, str)}
     return shown + [words for timeless, words in reversed(others.items()) if timeless not in known]
-
-
-def _step(snapshot: Snapshot) -> str:
-    step, steps = snapshot.routing.return_step, snapshot.application.policy.return_steps
-    return f", step {step} of {steps} of the way back" if step else ""
 
 
 def _override(seen: Observation, width: int) -> Iterator[Line]:
@@ -433,6 +429,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "since": format_rfc3339(memory.mode_since) if memory.mode_since else None,
         "reason": decision.reason,
         "why": decision.sentence,
+        "weightsKept": None if decision.kept is None else decision.kept.text,
         "wanted": decision.held_back,
         "weights": {target.service: target.weight for target in snapshot.routing.targets},
         "actualWeights": dict(verification.weights) if verification else None,
@@ -441,7 +438,6 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
         "verificationProblem": verification.problem if verification else None,
         "override": _override_document(snapshot.routing.override, snapshot.now),
         "healthyTargets": dict(healthy_targets(snapshot)),
-        "returnStep": snapshot.routing.return_step,
         "next": next_step(memory, snapshot),
         "waits": waits_document(next_waiting(snapshot, memory)),
         **part_of(snapshot.application.policy).document(decision),

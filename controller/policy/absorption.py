@@ -32,7 +32,6 @@ class Absorption:
         utilization: The share of their throughput that is in use once those who can serve do so; infinite where nobody can.
         weights: The weights of cost mode by unit that distribute the demand so.
         cut: Short units that get less than their part, but more than nothing.
-        most: The share of the demand that each short unit can serve, from 0 to 1.
     """
 
     unmet: float
@@ -40,7 +39,6 @@ class Absorption:
     utilization: float
     weights: Mapping[str, int]
     cut: frozenset[str]
-    most: Mapping[str, float]
 
     @property
     def fits(self) -> bool:
@@ -71,11 +69,7 @@ def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, Unit
     if follows_ready(application):
         carried = _carried(application, figures)
         return _of_all(application, figures, demand, [carried[name] for name in (*short, *able)])
-    sides, highest = _sides(snapshot, figures, demand, short, able), application.policy.failover_utilization
-    least = min(1.0, highest)
-    loads = (least + (highest - least) * step / _STEPS for step in range(_STEPS + 1))
-    load = next((load for load in loads if sides.unmet(load) <= sides.spare(load)), highest)
-    return _spilled(sides, demand, load)
+    return _spilled(snapshot, figures, demand, (short, able))
 
 
 def _of_all(application: Application, figures: Figures, demand: float, carried: Collection[float]) -> Absorption:
@@ -83,53 +77,7 @@ def _of_all(application: Application, figures: Figures, demand: float, carried: 
     together = sum(carried)
     room = application.policy.failover_utilization * together
     utilization = demand / together if together > 0 else float("inf")
-    return Absorption(max(0.0, demand - room), 0.0, utilization, figures.cost, frozenset(), {})
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """The demand of each unit in cost mode and what the units carry; neither depends on how far they are loaded.
-
-    Attributes:
-        short: The units that are short.
-        able: The units with weight that can take their traffic.
-        carried: What the serving replicas of each unit carry at their rated throughput, requests per metric period.
-        asked: Each unit's part of the demand, requests per metric period.
-        written: The weights of cost mode by unit while nothing is moved.
-    """
-
-    short: Collection[str]
-    able: Collection[str]
-    carried: Mapping[str, float]
-    asked: Mapping[str, float]
-    written: Mapping[str, int]
-
-    def over(self, load: float) -> dict[str, float]:
-        """What each short unit cannot serve of its part at a load, a share of the throughput."""
-        return {name: max(0.0, self.asked[name] - load * self.carried[name]) for name in self.short}
-
-    def room(self, load: float) -> dict[str, float]:
-        """What each other unit can serve beyond its part at a load."""
-        return {name: max(0.0, load * self.carried[name] - self.asked[name]) for name in self.able}
-
-    def unmet(self, load: float) -> float:
-        """The sum of `over`."""
-        return sum(self.over(load).values())
-
-    def spare(self, load: float) -> float:
-        """The sum of `room`."""
-        return sum(self.room(load).values())
-
-
-def _sides(snapshot: Snapshot, figures: Figures, demand: float, short: Collection[str], able: Collection[str]) -> _Sides:
-    """With weights of their own."""
-    application = snapshot.application
-    base = base_weights(application.units, weight_strategy(application), None, {})
-    shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(short, 1.0)}
-    whole = sum(base[name] * shares[name] for name in base)
-    asked = {name: demand * base[name] * shares[name] / whole for name in base}
-    carried = _carried(application, figures)
-    return _Sides(short, [name for name in able if base[name]], carried, asked, apply_availability(base, shares))
+    return Absorption(max(0.0, demand - room), 0.0, utilization, figures.cost, frozenset())
 
 
 def _carried(application: Application, figures: Figures) -> dict[str, float]:
@@ -137,15 +85,34 @@ def _carried(application: Application, figures: Figures) -> dict[str, float]:
     return {name: serving * application.unit(name).throughput for name, serving in figures.serving.items()}
 
 
-def _spilled(sides: _Sides, demand: float, load: float) -> Absorption:
-    """What exceeds the room of a short unit goes where there is room left."""
-    carried, asked, over, room = sides.carried, sides.asked, sides.over(load), sides.room(load)
+def _spilled(snapshot: Snapshot, figures: Figures, demand: float, sides: tuple[Collection[str], Collection[str]]) -> Absorption:
+    """With weights of their own: what exceeds the room of a short unit goes where there is room left.
+
+    Args:
+        snapshot: For the application.
+        figures: The serving replicas.
+        demand: Requests per metric period over all units.
+        sides: The units that are short, and those that could take their traffic.
+    """
+    application, (short, able) = snapshot.application, sides
+    base, carried = base_weights(application.units, weight_strategy(application), None, {}), _carried(application, figures)
+    shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(short, 1.0)}
+    whole = sum(base[name] * shares[name] for name in base)
+    asked = {name: demand * base[name] * shares[name] / whole for name in base}
+    highest = application.policy.failover_utilization
+    least = min(1.0, highest)
+    tried = [
+        (
+            {name: max(0.0, asked[name] - load * carried[name]) for name in short},
+            {name: max(0.0, load * carried[name] - asked[name]) for name in able if base[name]},
+        )
+        for load in (least + (highest - least) * step / _STEPS for step in range(_STEPS + 1))
+    ]
+    over, room = next((one for one in tried if sum(one[0].values()) <= sum(one[1].values())), tried[-1])
     unmet, spare = sum(over.values()), sum(room.values())
     used = sum(asked[name] for name, left in room.items() if left) + unmet
     together = sum(carried[name] for name, left in room.items() if left)
-    moved = unmet / spare if spare > 0 else 0.0
-    served = {name: asked[name] - over.get(name, 0.0) + moved * room.get(name, 0.0) for name in asked}
-    weights = largest_remainder(served) if unmet > 0 and any(served.values()) else sides.written
+    served = {name: asked[name] - over.get(name, 0.0) + (unmet / spare if spare else 0.0) * room.get(name, 0.0) for name in asked}
+    weights = largest_remainder(served) if unmet > 0 and any(served.values()) else apply_availability(base, shares)
     cut = frozenset(name for name, left in over.items() if 0 < left < asked[name])
-    most = {name: min(1.0, load * carried[name] / demand) if demand > 0 else 1.0 for name in sides.short}
-    return Absorption(unmet, spare, used / together if together > 0 else float("inf"), weights, cut, most)
+    return Absorption(unmet, spare, used / together if together > 0 else float("inf"), weights, cut)

@@ -37,7 +37,7 @@ def alerts(case: Case, decision: Decision) -> tuple[Alert, ...]:
 
 def _held(decision: Decision) -> Iterator[Alert]:
     """The first guard that holds. The decision's reason would not do: it changes with the weights, and the alert would come and go."""
-    held = next((result for result in decision.guards if result.reason is not None), None)
+    held = next((result for result in decision.answers if result.reason is not None), None)
     if held is not None and held.reason is not None and held.reason.severity:
         # A fallback that is held back costs money; a failover that is held back fails users.
         yield Alert.of(held.reason, held.details, severity=WARNING if decision.held_back is Verb.FALLBACK else "")

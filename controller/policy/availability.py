@@ -164,28 +164,6 @@ def availability(application: Application, base: Mapping[str, int], serving: Map
     return found
 
 
-def carry(application: Application, weights: Mapping[str, int], serving: Mapping[str, int], demand: float | None) -> bool:
-    """Whether the replicas carry the demand as these weights split it, within a tenth, or as well as any weights could.
-
-    Args:
-        application: For the units and their throughput.
-        weights: By unit name.
-        serving: Replicas that can serve, by unit.
-        demand: Requests per metric period over all units; None where it is not known.
-
-    Returns:
-        False where the demand is not known, or a unit that carries weight is known to have nothing that serves.
-    """
-    whole = sum(weights.values())
-    if demand is None or whole <= 0:
-        return False
-    room = {unit.name: serving[unit.name] * unit.throughput for unit in application.units if unit.name in serving}
-    together = sum(room.values())
-    most = (1 + _CLOSE) * max(1.0, demand / together) if together > 0 else 0.0
-    asked = {name: demand * weight / whole for name, weight in weights.items() if weight > 0 and name in room}
-    return all(room[name] > 0 and share <= most * room[name] for name, share in asked.items())
-
-
 def close(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> bool:
     """Whether two actions are so similar that the difference is not worth a change of the load balancer's rule.
 

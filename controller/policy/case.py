@@ -31,7 +31,7 @@ class Case:
         sticks_s: The target-group stickiness of that action, seconds.
         hold_s: The hold before a fallback, seconds.
         details: Of the trigger: what fills the placeholders of its sentence.
-        saves: Whether the change is one towards cost mode that nothing urges: a fallback or its next step, a pin.
+        saves: Whether the change is one towards cost mode that nothing urges: a fallback, a pin.
     """
 
     snapshot: Snapshot

@@ -24,9 +24,9 @@ from controller.policy.model import Decision, Memory, Mode, RoutingObservation, 
 from controller.policy.modes import Trigger, transition
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
-from controller.policy.steady import checked_within, held_back, made, present_step, spoilt, steady
+from controller.policy.steady import checked_within, held_back, made, steady
 from controller.policy.strategies import part_of
-from controller.policy.targets import capacity_targets, cost_targets, existing, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, stickiness
 from controller.policy.triggers import Triggered, rollback_in_s, triggered
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -144,18 +144,14 @@ def _left_alone(case: Case, answers: guards.Answers) -> Decision:
 
 def _decide_in_mode(mode: Mode, case: Case) -> Decision:
     rollback_s, found = rollback_in_s(mode, case), triggered(mode, case)
-    # A step that has failed is undone before anybody asks whether the next may come: its first whole figures open that guard as well.
-    if found is None or (found.trigger is Trigger.RETURN and spoilt(mode, case)):
+    if found is None:
         return checked_within(steady(mode, case), rollback_s)
     target, verb = transition(mode, found.trigger)
     asked = _asked(target, found, case)
     answers = guards.ask(found.guards, asked)
     if answers.held is not None:
         return checked_within(held_back(steady(mode, case), verb, answers, case), rollback_s)
-    step = present_step(mode, case) + 1
-    if found.trigger is Trigger.RETURN and step < case.snapshot.application.policy.return_steps:
-        return checked_within(_advanced(step, found, asked, case, answers), rollback_s)
-    return made(target, verb, found.reason, found.details, case, asked.receiving, answers, step=0)
+    return made(target, verb, found.reason, found.details, case, asked.receiving, answers)
 
 
 def _asked(target: Mode, found: Triggered, case: Case) -> Case:
@@ -178,20 +174,6 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
         saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
         hold_s=break_even_s(application, weights, found.subject, case.memory.hold_level) if guards.hold in found.guards else 0.0,
     )
-
-
-def _advanced(step: int, found: Triggered, asked: Case, case: Case, answers: guards.Answers) -> Decision:
-    """One more step of the way back to cost mode. The mode stays capacity until the last step, so that any trouble leads back to it.
-
-    The guards have judged the action that the steps lead to. That of a step has the capacity Service beside the units'.
-    """
-    application = case.snapshot.application
-    targets = return_targets(application, case.figures, step)
-    legal = guards.ask((guards.legal,), replace(asked, receiving=targets, sticks_s=stickiness(application, Mode.CAPACITY)))
-    if legal.held is not None:
-        return held_back(steady(Mode.CAPACITY, case), Verb.FALLBACK, legal, case)
-    details = {**found.details, "step": str(step), "steps": str(application.policy.return_steps)}
-    return made(Mode.CAPACITY, Verb.ADVANCE, Reason.RETURN_STEP, details, case, targets, answers, step=step)
 
 
 def _degraded(snapshot: Snapshot) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from controller.policy.emptiness import empty, endpoints
 from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import HOUR_S, changes_within_an_hour
-from controller.policy.metric_times import judged_s
 from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.reservations import ending_details
@@ -441,11 +440,11 @@ def quiet(case: Case) -> str | Held:
 
 @row(Reason.HOLD_RUNNING, waits=True)
 def hold(case: Case) -> str | Held:
-    """The break-even time of a mode change must be over, counted from the return of capacity or from a fallback that was reversed."""
+    """The break-even time of a mode change must be over, counted from the return of capacity."""
     back = [case.evidence[name].returned_at for name in case.subject]
     start = max((at for at in back if at is not None), default=case.memory.mode_since)
-    until, length = max(start, case.memory.reversed_at or start) + case.hold_s, text.duration(case.hold_s)
-    return _until(until, case, f"{length} since the return are over", hold=length)
+    length = text.duration(case.hold_s)
+    return _until(start + case.hold_s, case, f"{length} since the return are over", hold=length)
 
 
 @row(Reason.RESERVATION_ENDING)
@@ -478,36 +477,11 @@ def verified(case: Case) -> str | Held:
     return Held({"problem": seen.problem or "not observed since the change"})
 
 
-@row(Reason.STEP_RUNNING, Reason.SIGNALS_STALE, waits=True, preparing=True)
-def step(case: Case) -> str | Held:
-    """The present step of a gradual fallback must have stayed healthy for a while, as CloudWatch shows it, before the next one."""
-    policy, at = case.snapshot.application.policy, case.snapshot.routing.return_step
-    if at == 0:
-        return "no step is under way"
-    shown = case.memory.verified_at or case.memory.changed_at or case.memory.mode_since
-    source = next((one for one in case.snapshot.sources if one.name == "cloudwatch" and not one.absent), None)
-    if source is not None and source.stale(case.snapshot.now):
-        return Held({"sources": source.name}, reason=Reason.SIGNALS_STALE)
-    until = max(shown + policy.return_step_s, _figures_at(case, shown) if source is not None else 0.0)
-    passes = f"step {at} of {policy.return_steps} was healthy for {text.duration(case.snapshot.now - shown)}"
-    return _until(until, case, passes, step=str(at), steps=str(policy.return_steps))
-
-
-def _figures_at(case: Case, shown: float) -> float:
-    """When the errors of a whole period after `shown` are known, seconds since the Unix epoch; 0 once they are.
-
-    CloudWatch reports load-balancer metrics only where there are requests: no value for longer than it may be late means that there were
-    none.
-    """
-    period_s, errors = case.snapshot.application.metric_period_s, case.snapshot.error_ratio
-    return 0.0 if errors is not None and errors.at >= shown + period_s else shown + judged_s(period_s)
-
-
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flips)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flips, consistent, lasting, ready, *MODE_CHANGE, verified, step)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flips, consistent, lasting, ready, *MODE_CHANGE, verified)
 NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
 """Nothing can be lost: neither proof nor dwell nor budget."""
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)

@@ -30,6 +30,8 @@ KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an ho
 CONTROLLER: Final = "the controller"
 """Who made a mode change that no person asked for."""
 HOUR_S: Final = 3600.0
+CHANGES_PER_HOUR: Final = 12
+"""Most changes of the routing in an hour, see `controller.policy.traffic.gate`: CloudWatch shows the effect of each after five minutes."""
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
 _MOST_DOLLARS: Final = 1e9  # of an hour: beyond it prices, or the demand, are in error, and what is stored must stay readable
@@ -82,7 +84,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", scale
     changed = _changed(memory, now, 0)
     found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
     # A process that died may have sent another action since.
-    return replace(_mode_changed(changed, found, level, scaled_objects), sent="", replaced="")
+    return replace(_mode_changed(changed, found, level, scaled_objects), sent="", unseen=False)
 
 
 def standing_mode(memory: Memory, decision: Decision) -> Mode | None:
@@ -125,6 +127,8 @@ def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
     verified and drained before anything is lowered.
     """
     seen = fingerprint(routing.action)
+    if memory.unseen and sent_as(routing.targets, routing.stickiness_s) == memory.sent:
+        memory = replace(memory, unseen=False)
     if not seen or (memory.action, memory.ingress) == (seen, routing.uid):
         return memory
     changed = memory.action not in {"", seen} or memory.ingress not in {"", routing.uid}
@@ -222,11 +226,10 @@ def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)
     sent = sent_as(decision.targets, decision.stickiness_s)
-    changed = replace(changed, sent=sent, replaced="" if memory.action == written else memory.action)
+    routed = (*(at for at in memory.routed_at if now - at < HOUR_S), now)[-CHANGES_PER_HOUR:]
+    changed = replace(changed, sent=sent, unseen=True, routed_at=routed)
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now, scaled_objects)
-    if decision.verb is Verb.REVERSE:
-        return replace(changed, reversed_at=now, hold_level=memory.hold_level + 1)  # like a flap: the next attempt waits twice as long
     if decision.reason in RESTORED:
         return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
     return changed
@@ -239,7 +242,7 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float, sc
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
-    fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None, reversed_at=None)
+    fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None)
     made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, scaled_objects)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 

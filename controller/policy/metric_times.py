@@ -43,11 +43,6 @@ def believed_s(period_s: float) -> float:
     return shown_s(period_s) + _STABILIZATION_S
 
 
-def judged_s(period_s: float) -> float:
-    """How long after a change the lack of a value means that there were no requests, seconds: 6 min for a period of a minute."""
-    return shown_s(period_s) + _POLL_S
-
-
 def recent_s(period_s: float) -> float:
     """How old a latency or error ratio may be for a limit to be passed now, seconds: 6 min for a period of a minute."""
     return period_s + 300.0

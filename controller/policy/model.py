@@ -124,8 +124,6 @@ class PolicySettings:
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
     capacity_weights: CapacityWeights = CapacityWeights.READY
-    return_steps: int = 1
-    return_step_s: float = 120.0
     verify_alert_s: float = 60.0
     rollback_s: float = 0.0
     allow_unsafe_switch: bool = False
@@ -575,7 +573,6 @@ class RoutingObservation:
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
     override: Override = field(default_factory=Override)
-    return_step: int = 0  # steps of a gradual fallback that were made; 0: none is under way
     blocked: str = ""  # why the load-balancer controller cannot make rules of its Ingresses, in its words; "" where it can
     undone: str = ""  # why it could not write the rules to AWS, in its words; "" where it could
     standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
@@ -743,7 +740,8 @@ class Memory:
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
     action: str = ""  # fingerprint of the routing action that the times below belong to, as it is written; "": none observed yet
     sent: str = ""  # fingerprint of the targets and the stickiness that we last wrote; "": none, or not known
-    replaced: str = ""  # fingerprint of the action that this replaced, as it was written; "": none, the same one, or not known
+    unseen: bool = False  # whether the Ingress has not shown that since
+    routed_at: tuple[float, ...] = field(default=(), metadata=MOMENT)  # changes of the routing that we made within an hour, the newest last
     ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
@@ -751,7 +749,6 @@ class Memory:
     sticky_s: int = 0  # how long clients may stick to the targets that lost traffic with the last change
     nudges: int = 0  # how often the load-balancer controller was nudged since then
     nudged_at: float | None = field(default=None, metadata=MOMENT)
-    reversed_at: float | None = field(default=None, metadata=MOMENT)  # when a gradual fallback was last reversed
     reasserts: int = 0
     reasserted_at: float | None = field(default=None, metadata=MOMENT)
     reasserted_against: str = ""  # who had changed the routing action before the last re-assertion
@@ -849,8 +846,6 @@ class Verb(StrEnum):
     FAILOVER = "failover"
     FALLBACK = "fallback"
     PREPARE = "prepare"  # raise the cost side before a fallback
-    ADVANCE = "advance"  # one step of a gradual fallback
-    REVERSE = "reverse"  # take the steps back
     ROLLBACK = "rollback"  # undo a mode change that the load balancer did not show
     REWEIGHT = "reweight"  # same mode: other weights, or the right ones again
     NUDGE = "nudge"  # the same action once more, so that the load-balancer controller reconciles
@@ -925,7 +920,6 @@ class Decision:
     guards: tuple[GuardResult, ...]
     targets: tuple[Target, ...] = ()  # the wanted routing action; () where it must be left alone
     stickiness_s: int = 0
-    return_step: int = 0  # the step of a gradual fallback that the targets belong to
     sticky_s: int = 0  # how long clients may stick to the targets that are replaced
     floors: Mapping[str, Claim] = field(default_factory=dict)  # the highest claim by unit: its replicas are the wanted minReplicaCount
     keda_targets: Mapping[str, str] = field(default_factory=dict)  # wanted targetMetricValue by unit
@@ -933,8 +927,14 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     degraded: tuple[str, ...] = ()
     next_check_s: float | None = None  # when time alone may change the decision
+    kept: GuardResult | None = None  # why another wanted routing action is not written now, within the mode
     held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
     planned: PlannedFleet | None = None  # what strategy planned runs, or would run
+
+    @property
+    def answers(self) -> tuple[GuardResult, ...]:
+        """The answers of the guards, and why the routing stays although another one is wanted within the mode."""
+        return self.guards if self.kept is None else (*self.guards, self.kept)
 
     @property
     def sentence(self) -> str:

@@ -52,10 +52,17 @@ def _changed(part: Any, change: Callable[[float], float]) -> Any:  # noqa: ANN40
     changes: dict[str, Any] = {}
     for name, moment in _fields(kind):
         before = getattr(part, name)
-        after = _changed(before, change) if not moment else None if before is None else change(before)
+        after = _changed(before, change) if not moment else None if before is None else _moment(before, change)
         if after is not before:
             changes[name] = after
     return replace(part, **changes) if changes else part
+
+
+def _moment(at: Any, change: Callable[[float], float]) -> Any:  # noqa: ANN401 - one time, or several
+    if not isinstance(at, tuple):
+        return change(at)
+    each = tuple(map(change, at))
+    return at if each == at else each
 
 
 @lru_cache(maxsize=64)

@@ -84,12 +84,6 @@ class Reason(Row):
     )
     ROUTING_TAKEN_OVER = ("RoutingTakenOver", "the controller writes the routing action for the first time: {change}")
     PREPARING_RETURN = ("PreparingReturn", "capacity for {units} is back; the replicas that cost mode needs come before any traffic moves")
-    RETURN_STEP = ("ReturnStep", "step {step} of {steps} of the way back to cost mode with {units}: {proof}")
-    RETURN_REVERSED = (
-        "ReturnReversed",
-        "the way back to cost mode is reversed after step {step} of {steps}: {problem}",
-        "capacity-mode-lasts",
-    )
     ROLLED_BACK = (
         "RolledBack",
         "the load balancer did not show the change to mode {mode} within {waited} ({problem}); it is rolled back",
@@ -163,8 +157,21 @@ class Reason(Row):
     HOLD_RUNNING = ("HoldRunning", "a fallback pays off only after {hold}; {remaining} left")
     RESERVATION_ENDING = ("ReservationEnding", "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}")
     WAITING_FOR_READY = ("WaitingForReady", "{units} has {ready} of the {needed} ready replicas that cost mode needs at the present demand")
-    STEP_RUNNING = ("StepRunning", "step {step} of {steps} of the way back to cost mode must stay healthy for {remaining} more")
     REASSERT_BACKOFF = ("ReassertBackoff", "{writer} changed the routing action; it is written again in {remaining}")
+    ROUTING_BUDGET_SPENT = (
+        "RoutingBudgetSpent",
+        "{changes} changes of the routing in the last hour, {limit} are allowed; the next in {remaining}",
+        "somebody-else-writes",
+        WARNING,
+    )
+
+    # Other weights are wanted, and the present ones stay.
+    WEIGHTS_SETTLING = (
+        "WeightsSettling",
+        "other weights wait {remaining}: until then CloudWatch does not show the effect of the last change",
+    )
+    WEIGHTS_KEPT = ("WeightsKept", "other weights are not worth a change: {why}")
+    FIGURES_AWAITED = ("FiguresAwaited", "the weights stay until {source} has answered once")
 
     @property
     def key(self) -> str:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from controller.policy import floors, guards, text
-from controller.policy.availability import alike, carry, close
-from controller.policy.breach import breach
 from controller.policy.case import Case, soonest
-from controller.policy.forward_action import same_routing
-from controller.policy.hold import reassert_pause_s
-from controller.policy.known_demand import metrics_awaited
-from controller.policy.memory import REWRITTEN, fingerprint, sent_as
-from controller.policy.metric_times import shown_s
-from controller.policy.model import Application, Decision, Mode, Shortage, Target, Verb, Verdict
+from controller.policy.model import Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.reasons import Reason
-from controller.policy.reservations import awaited, ending_details, unknown_ends
+from controller.policy.reservations import ending_details
 from controller.policy.strategies import part_of
-from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, existing, keda_targets, stickiness
+from controller.policy.traffic.gate import Passage, gate
 from controller.policy.triggers import shortage_details
-from controller.policy.weights import blended_cost, follows_ready
 
 NUDGE_S: Final = 120.0
 """How long the load balancer's rules may differ from the action before an annotation makes the load-balancer controller reconcile again,
@@ -35,212 +28,29 @@ MAX_NUDGES: Final = 5
 """Most nudges of one change. Their pauses double; after these the load-balancer controller retries at its own longest pause anyway."""
 
 _NOBODY_ASKED: Final = guards.Answers()
-_TOO_MUCH: Final = 1.05  # of what an absorbed unit can serve
-_WORTH: Final = 0.05  # of the price of a request: weights that follow the ready replicas do not change to save less
 
 
 def steady(mode: Mode, case: Case) -> Decision:
     """The decision that keeps the present mode, with its routing and replicas as they should be."""
-    snapshot = case.snapshot
-    problem = spoilt(mode, case)
-    if problem:
-        return _reversed(case, problem)
-    wanted = _wanted(mode, case)
-    routing, reason, details = snapshot.routing, *_steady_reason(case)
-    sticks = routing.stickiness_s == stickiness(snapshot.application, mode)
-    if wanted.targets and not (same_routing(routing.targets, wanted.targets) and sticks):
-        decision = _rerouted(mode, case, wanted.targets, (reason, details))
-    elif wanted.targets and not routing.marks(mode):
-        decision = _reasserted(mode, case, wanted.targets, _NOBODY_ASKED, routing.marked_by)
-    elif wanted.targets and (nudge_s := _nudge_in_s(case)) < math.inf:
-        decision = _nudged(mode, case, wanted.targets) if nudge_s == 0 else made(mode, Verb.HOLD, reason, details, case, wanted.targets)
-        decision = checked_within(decision, nudge_s)
+    application, figures, otherwise = case.snapshot.application, case.figures, _steady_reason(case)
+    capacity = mode is Mode.CAPACITY
+    wanted = capacity_targets(application, figures.serving) if capacity else cost_targets(application, figures.cost) if figures.cost else ()
+    if not wanted:
+        return made(mode, Verb.HOLD, *otherwise, case, ())
+    passage = gate(mode, case, existing(wanted, case.snapshot))
+    if passage.changes or passage.writer is not None:
+        decision = _rewritten(mode, case, passage, otherwise)
+    elif _nudge_in_s(case) == 0:
+        decision = _nudged(mode, case, passage.targets)
     else:
-        decision = made(mode, Verb.HOLD, reason, details, case, wanted.targets)
-    return checked_within(decision, wanted.settles_s)
+        decision = checked_within(made(mode, Verb.HOLD, *otherwise, case, passage.targets), _nudge_in_s(case))
+    return checked_within(replace(decision, kept=passage.held), passage.reopens_s)
 
 
 def checked_within(decision: Decision, *seconds: float | None) -> Decision:
     """The decision, with its next check after the shortest of these waits at the latest; see `soonest` for those that count."""
     check_s = soonest(decision.next_check_s, *seconds)
     return decision if check_s == decision.next_check_s else replace(decision, next_check_s=check_s)
-
-
-def present_step(mode: Mode, case: Case) -> int:
-    """The step of a gradual fallback that is under way, 0 where none is. The application file may have fewer steps by now."""
-    if mode is not Mode.CAPACITY:
-        return 0
-    return min(case.snapshot.routing.return_step, case.snapshot.application.policy.return_steps - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """The routing action that a mode is to have.
-
-    Attributes:
-        targets: The action; () where nothing could serve, and the present one is left as it is.
-        settles_s: How long the present action is kept because the last change is too young to judge, seconds; 0: for another reason.
-    """
-
-    targets: tuple[Target, ...]
-    settles_s: float = 0.0
-
-
-def _wanted(mode: Mode, case: Case) -> _Wanted:
-    """The mode's routing action now."""
-    application, figures, routing, step = case.snapshot.application, case.figures, case.snapshot.routing, present_step(mode, case)
-    if mode is Mode.CAPACITY:
-        if step and _step_carries(step, case):
-            return _Wanted(routing.targets)
-        targets = return_targets(application, figures, step) if step else capacity_targets(application, figures.serving)
-        targets = existing(targets, case.snapshot)
-    else:
-        if not figures.cost:
-            return _Wanted(())
-        targets = existing(cost_targets(application, figures.cost), case.snapshot)
-        if _end_awaited(targets, case) or _only_unknown(targets, case):
-            return _Wanted(routing.targets)
-        if _young_s(case) > 0 and (_only_gives_back(targets, case) or _follows_noise(targets, case)):
-            return _Wanted(routing.targets, _young_s(case))
-        if follows_ready(application) and _carried(targets, case) and (_young_s(case) > 0 or not _worthwhile(targets, case)):
-            return _Wanted(routing.targets, _young_s(case))
-        if _as_written(application, figures.cost):
-            return _Wanted(targets)
-    kept = not routing.foreign and close(routing.targets, targets) and not (mode is Mode.COST and _overloads(targets, case))
-    return _Wanted(routing.targets if kept else targets)
-
-
-def _follows_noise(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether an action shifts a shortage that is absorbed among the same units before the last change can be judged.
-
-    Of a light unit the noise of one sample is more than the weights may be off, so they would follow every sample of the demand.
-    """
-    routing = case.snapshot.routing
-    return case.absorption is not None and not routing.foreign and alike(routing.targets, targets)
-
-
-def _overloads(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether the present weights send a unit more than it can serve, and those of another action would not.
-
-    Of a light unit a point of a percent may be a third of its share, so weights that are close may be far too much.
-    """
-    application, figures = case.snapshot.application, case.figures
-    if not follows_ready(application):
-        return _overloads_short(case)
-    return not _carried(targets, case) and carry(application, _by_unit(application, targets), figures.serving, figures.demand)
-
-
-def _overloads_short(case: Case) -> bool:
-    """Whether the present weights send an absorbed unit more than it can serve."""
-    found, application = case.absorption, case.snapshot.application
-    if found is None or not found.fits or not found.cut:
-        return False
-    present = _by_unit(application, case.snapshot.routing.targets)
-    whole = sum(present.values())
-    return whole > 0 and any(present[name] > _TOO_MUCH * found.most[name] * whole for name in found.cut)
-
-
-def _end_awaited(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether an action gives traffic back to a unit in a Capacity Block whose end is about to be known.
-
-    A process that has just started has not heard EC2 yet, and the one before may have moved the traffic away.
-    """
-    snapshot, routing = case.snapshot, case.snapshot.routing
-    if routing.foreign or not awaited(snapshot):
-        return False
-    present = {target.service: target.weight for target in routing.targets}
-    idle = [unit for unit in snapshot.application.units if present.get(unit.backend.service, 0) == 0]
-    back = {target.service for target in targets if target.weight > 0}
-    return any(unit.backend.service in back and unknown_ends(unit, snapshot.units[unit.name]) for unit in idle)
-
-
-def _demand_awaited(case: Case) -> bool:
-    """Whether the demand is about to be known: a process that has just started has not heard CloudWatch yet."""
-    return case.figures.demand is None and metrics_awaited(case.snapshot)
-
-
-def _only_unknown(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether nothing is wrong with the present action but that the demand is not known yet.
-
-    Without a demand all that is ready would get a part, also what is expensive, until the next change is due.
-    """
-    routing, application = case.snapshot.routing, case.snapshot.application
-    if not follows_ready(application) or routing.foreign or not _demand_awaited(case):
-        return False
-    if not _same_services(routing.targets, targets):
-        return False
-    return carry(application, _by_unit(application, routing.targets), case.figures.serving, 0.0)
-
-
-def _step_carries(step: int, case: Case) -> bool:
-    """Whether the present action is of this step of a gradual fallback, and sends no unit more than it can serve.
-
-    Weights that follow the ready replicas and the demand would change with every sample, and each change would begin the step anew.
-    """
-    routing, application, figures = case.snapshot.routing, case.snapshot.application, case.figures
-    backends = {(one.service, one.port) for one in (application.capacity, *(unit.backend for unit in application.units))}
-    named = {(target.service, target.port): target.weight for target in routing.targets}
-    if not follows_ready(application) or routing.foreign or routing.return_step != step or not named.keys() <= backends:
-        return False
-    direct = {unit.name: named.get((unit.backend.service, unit.backend.port), 0) for unit in application.units}
-    whole = sum(named.values())
-    known = 0.0 if _demand_awaited(case) else figures.demand
-    demand = None if known is None or not whole else known * sum(direct.values()) / whole
-    return carry(application, direct, figures.serving, demand)
-
-
-def _same_services(one: Iterable[Target], other: Iterable[Target]) -> bool:
-    """Whether two actions name the same Services and ports. The application file may have another port by now."""
-    return {(target.service, target.port) for target in one} == {(target.service, target.port) for target in other}
-
-
-def _young_s(case: Case) -> float:
-    """How long until CloudWatch shows the effect of the last change of the routing action, seconds; 0 once it does."""
-    changed_at = case.memory.changed_at
-    return 0.0 if changed_at is None else case.remaining(changed_at + shown_s(case.snapshot.application.metric_period_s))
-
-
-def _only_gives_back(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether an action only restores weight that units had lost, which must wait until the last change can be judged.
-
-    Less weight for an overloaded unit is urgent; more weight is not. Without the pause, weights would follow every sample of a demand that
-    is close to a limit, or that is known in one pass and too old in the next.
-    """
-    routing = case.snapshot.routing
-    whole = not follows_ready(case.snapshot.application) and not case.figures.cut
-    return whole and not routing.foreign and alike(routing.targets, targets) and not same_routing(routing.targets, targets)
-
-
-def _carried(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether the present weights carry the demand as well as others of the same units would.
-
-    Without this check, weights that follow the ready replicas and the demand would change with every sample, and the unit that takes the
-    rest of the demand would get traffic in one pass and none in the next. Only a change away from an overloaded unit, or from one without
-    a serving replica, is urgent.
-    """
-    routing, application, figures = case.snapshot.routing, case.snapshot.application, case.figures
-    if routing.foreign or not _same_services(routing.targets, targets):
-        return False
-    return carry(application, _by_unit(application, routing.targets), figures.serving, figures.demand)
-
-
-def _worthwhile(targets: tuple[Target, ...], case: Case) -> bool:
-    """Whether an action for the same units saves enough to be worth a change."""
-    application = case.snapshot.application
-    old, new = _by_unit(application, case.snapshot.routing.targets), _by_unit(application, targets)
-    if saved := part_of(application.policy).saved(case, old, new):
-        return saved[0] > _WORTH * saved[1]
-    return blended_cost(old, application.units) > (1 + _WORTH) * blended_cost(new, application.units)
-
-
-def _by_unit(application: Application, targets: tuple[Target, ...]) -> dict[str, int]:
-    weights = {target.service: target.weight for target in targets}
-    return {unit.name: weights.get(unit.backend.service, 0) for unit in application.units}
-
-
-def _as_written(application: Application, weights: Mapping[str, int]) -> bool:
-    """Whether weights are exactly those of the application file. Then they are applied, however close the present ones are."""
-    return all(unit.weight == weights.get(unit.name) for unit in application.units)
 
 
 def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
@@ -251,84 +61,22 @@ def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
     return made(mode, Verb.NUDGE, Reason.NUDGED, details, case, targets)
 
 
-def _rerouted(mode: Mode, case: Case, targets: tuple[Target, ...], otherwise: tuple[Reason, Mapping[str, str]]) -> Decision:
-    """The decision to write another action in the same mode, because replicas changed or somebody else wrote the present one.
-
-    Somebody has changed an action that was sent just so and that the Ingress does not show, also where the field is ours: a mutating
-    webhook changes it in our own request.
-    """
-    routing = case.snapshot.routing
-    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=stickiness(case.snapshot.application, mode)))
+def _rewritten(mode: Mode, case: Case, passage: Passage, otherwise: tuple[Reason, Mapping[str, str]]) -> Decision:
+    """The decision to write the mode's action: other weights, or what somebody else changed. A marker that is wrong needs no guard."""
+    routing, targets, sticks_s = case.snapshot.routing, passage.targets, stickiness(case.snapshot.application, mode)
+    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=sticks_s)) if passage.changes else _NOBODY_ASKED
     if answers.held is not None:
         return held_back(made(mode, Verb.HOLD, *otherwise, case, ()), Verb.REWEIGHT, answers, case)
+    if passage.paused is not None and passage.paused.reason is not None:
+        return made(mode, Verb.HOLD, passage.paused.reason, passage.paused.details, case, (), answers)
+    if passage.writer is not None:
+        reason = Reason.ROUTING_DRIFTED if routing.action else Reason.ROUTING_MISSING
+        return made(mode, Verb.REWEIGHT, reason, {"mode": str(mode), "writer": passage.writer}, case, targets, answers)
     old = {target.service: target.weight for target in routing.targets}
     change = ", ".join(f"{t.service} {old.get(t.service, 0)} to {t.weight}" for t in targets if old.get(t.service, 0) != t.weight)
     details = {"change": change or "stickiness", **ending_details(case.snapshot)}
-    if _never_written(case):
-        return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER, details, case, targets, answers)
-    if routing.foreign or not routing.action:
-        return _reasserted(mode, case, targets, answers, routing.writer or "somebody")
-    same_again = case.memory.sent == sent_as(targets, stickiness(case.snapshot.application, mode))
-    if same_again or _without_effect(case):
-        return _reasserted(mode, case, targets, answers, REWRITTEN)
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
-    return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
-
-
-def _without_effect(case: Case) -> bool:
-    """Whether the Ingress still shows the action that the last one was to replace.
-
-    Weights that follow the demand differ with every sample. None would ever be sent again just so, and each would be written in vain.
-    """
-    return case.memory.replaced == fingerprint(case.snapshot.routing.action)
-
-
-def _never_written(case: Case) -> bool:
-    """Whether the action is still the one that the controller found on an Ingress that it has never written."""
-    routing, memory = case.snapshot.routing, case.memory
-    changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
-    return bool(routing.action) and routing.foreign and not (routing.marker or memory.sent or memory.reasserts or changed_now)
-
-
-def _reasserted(mode: Mode, case: Case, targets: tuple[Target, ...], answers: guards.Answers, writer: str) -> Decision:
-    """The decision to restore an action that somebody else changed or deleted, after a pause that grows each time."""
-    routing, memory = case.snapshot.routing, case.memory
-    details = {"mode": str(mode), "writer": writer}
-    left = 0.0 if memory.reasserted_at is None else case.remaining(memory.reasserted_at + reassert_pause_s(memory.reasserts))
-    if left > 0:
-        details["remaining"] = text.duration(left)
-        return checked_within(made(mode, Verb.HOLD, Reason.REASSERT_BACKOFF, details, case, (), answers), left)
-    reason = Reason.ROUTING_DRIFTED if routing.action else Reason.ROUTING_MISSING
-    return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
-
-
-def spoilt(mode: Mode, case: Case) -> str:
-    """Why a gradual fallback must be reversed, "" where it must not, or where none is under way.
-
-    A unit that may cause no failover may be short all along: it holds no fallback, and undoes none.
-    """
-    if not present_step(mode, case):
-        return ""
-    override = case.snapshot.routing.override
-    if override.pin(case.snapshot.now) is Mode.CAPACITY:
-        return f"an operator pinned capacity mode: {guards.reason_text(override.pinned_why, override.pinned_by)}"
-    short = [name for name, judged in case.evidence.items() if judged.short and guards.could_trip(case, name)]
-    if short:
-        return f"{text.listing(short)} cannot get capacity"
-    receiving = tuple(name for name, weight in case.figures.cost.items() if weight > 0)
-    return breach(case.snapshot, receiving, since=case.memory.changed_at or case.memory.mode_since)
-
-
-def _reversed(case: Case, problem: str) -> Decision:
-    policy, step = case.snapshot.application.policy, case.snapshot.routing.return_step
-    targets = capacity_targets(case.snapshot.application, case.figures.serving)
-    sticks_s = stickiness(case.snapshot.application, Mode.CAPACITY)
-    answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=sticks_s))
-    if answers.held is not None:
-        kept = made(Mode.CAPACITY, Verb.HOLD, *_steady_reason(case), case, ())
-        return held_back(kept, Verb.REVERSE, answers, case)
-    details = {"step": str(step), "steps": str(policy.return_steps), "problem": problem}
-    return made(Mode.CAPACITY, Verb.REVERSE, Reason.RETURN_REVERSED, details, case, targets, answers, step=0)
+    return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER if routing.foreign else reason, details, case, targets, answers)
 
 
 def _nudge_in_s(case: Case) -> float:
@@ -411,8 +159,6 @@ def made(
     case: Case,
     targets: tuple[Target, ...],
     answers: guards.Answers = _NOBODY_ASKED,
-    *,
-    step: int | None = None,
 ) -> Decision:
     """A decision with everything that follows from the mode that it leads to.
 
@@ -424,11 +170,9 @@ def made(
         case: What it is decided from.
         targets: The routing action; () where it is left alone.
         answers: Those of the guards that were asked.
-        step: The step of a gradual fallback that it leads to; None: the present one.
     """
     application, routing = case.snapshot.application, case.snapshot.routing
-    step = present_step(mode, case) if step is None else step
-    lowering_s = math.inf if verb.changes_mode or verb in {Verb.ADVANCE, Verb.REVERSE} else _lowering_in_s(case)
+    lowering_s = math.inf if verb.changes_mode else _lowering_in_s(case)
     return Decision(
         verb=verb,
         mode=mode,
@@ -438,9 +182,8 @@ def made(
         guards=answers.results,
         targets=targets,
         stickiness_s=stickiness(application, mode),
-        return_step=step,
         sticky_s=routing.stickiness_s,
-        floors=floors.floors(mode, case, step, part_of(application.policy).claims(case)),
+        floors=floors.floors(mode, case, part_of(application.policy).claims(case)),
         keda_targets=keda_targets(application, mode),
         lowering_allowed=lowering_s == 0,
         next_check_s=soonest(lowering_s, case.remaining(floors.held_until(case.snapshot, case.memory))),

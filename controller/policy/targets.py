@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from controller.policy import text
 from controller.policy.demand import capacity_throughputs
-from controller.policy.figures import Figures
-from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Mode,
@@ -15,7 +13,7 @@ from controller.policy.model import (
     Snapshot,
     Target,
 )
-from controller.policy.rounding import largest_remainder, least_overload
+from controller.policy.rounding import least_overload
 from controller.policy.weights import base_weights, capacity_shares, weight_strategy
 
 
@@ -63,37 +61,6 @@ def keda_targets(application: Application, mode: Mode) -> dict[str, str]:
     if mode is Mode.CAPACITY:
         return {name: text.number(value) for name, value in capacity_throughputs(application).items()}
     return {unit.name: text.number(unit.throughput) for unit in application.units}
-
-
-def return_targets(application: Application, figures: Figures, step: int) -> tuple[Target, ...]:
-    """The routing action of one step of a gradual fallback.
-
-    With the single-service style the capacity Service keeps the traffic that the units do not get yet. AWS allows five target groups an
-    action, so only the four heaviest units are stepped up; any other gets its traffic through the capacity Service until the last step.
-
-    Args:
-        application: Its routing style, and how many steps there are.
-        figures: For the weights of cost mode and the replicas that can serve.
-        step: From 1 to the policy's `return_steps` less 1; the last step is `cost_targets`.
-
-    Returns:
-        Targets whose weights add up to 100; those of capacity mode where no unit that carries weight can serve.
-    """
-    weights, share = figures.cost, step / application.policy.return_steps
-    whole = sum(weights.values())
-    if whole == 0:
-        return capacity_targets(application, figures.serving)
-    direct = {name: share * weight / whole for name, weight in weights.items()}
-    if application.routing_style is RoutingStyle.IN_PLACE:
-        present = _in_place_weights(application, figures.serving)
-        total = sum(present.values())
-        mixed = {name: direct[name] + (1 - share) * present[name] / total for name in direct}
-        return cost_targets(application, least_overload(mixed))
-    heaviest = sorted(direct, key=lambda name: -direct[name])[: MAX_TARGET_GROUPS - 1]
-    stepped = {name: direct[name] for name in direct if name in heaviest and direct[name] > 0}
-    rounded = largest_remainder({"": 1 - sum(stepped.values()), **stepped})
-    units = [Target(one.backend.service, one.backend.port, rounded[one.name]) for one in application.units if one.name in stepped]
-    return (Target(application.capacity.service, application.capacity.port, rounded[""]), *units)
 
 
 def stickiness(application: Application, mode: Mode) -> int:

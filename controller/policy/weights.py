@@ -83,7 +83,8 @@ def base_weights(units: Sequence[Unit], strategy: WeightStrategy, demand: float 
         case WeightStrategy.INVERSE_COST:
             return largest_remainder({unit.name: 1 / _cost(unit) for unit in units})
         case WeightStrategy.THROUGHPUT_PER_COST_LATENCY:
-            return largest_remainder({unit.name: _throughput(unit) / (_cost(unit) * _latency(unit)) for unit in units})
+            costs = {unit.name: _cost(unit) * _positive(f"latency of {unit.name}", unit.latency_s) for unit in units}
+            return largest_remainder({unit.name: exact_fraction("throughput", unit.throughput) / costs[unit.name] for unit in units})
         case WeightStrategy.MERIT_ORDER | WeightStrategy.READY_PROPORTIONAL:
             return least_overload(ready_shares(units, strategy, demand, ready))
 
@@ -227,7 +228,7 @@ def blended_cost(weights: Mapping[str, float], units: Iterable[Unit]) -> float:
     Raises:
         ValueError: A weight is negative or names no unit, all are zero, or a price or throughput is not positive and finite.
     """
-    return float(_blended(weights, units))
+    return float(_blend(tuple(weights.items()), tuple((unit.name, unit.price_per_hour, unit.throughput) for unit in units)))
 
 
 def capacity_shares(application: Application, replicas: Mapping[str, int]) -> dict[str, float]:
@@ -251,7 +252,7 @@ def capacity_cost(application: Application) -> float:
     Raises:
         ValueError: See `blended_cost`.
     """
-    return float(_capacity_cost(application))
+    return blended_cost(capacity_shares(application, {unit.name: 1 for unit in application.units}), application.units)
 
 
 def price_ratio(application: Application, cost_weights: Mapping[str, float]) -> float:
@@ -267,15 +268,7 @@ def price_ratio(application: Application, cost_weights: Mapping[str, float]) -> 
     Raises:
         ValueError: See `blended_cost`.
     """
-    return float(_capacity_cost(application) / _blended(cost_weights, application.units))
-
-
-def _capacity_cost(application: Application) -> Fraction:
-    return _blended(capacity_shares(application, {unit.name: 1 for unit in application.units}), application.units)
-
-
-def _blended(weights: Mapping[str, float], units: Iterable[Unit]) -> Fraction:
-    return _blend(tuple(weights.items()), tuple((unit.name, unit.price_per_hour, unit.throughput) for unit in units))
+    return capacity_cost(application) / blended_cost(cost_weights, application.units)
 
 
 @lru_cache(maxsize=1024)
@@ -298,14 +291,6 @@ def _cost(unit: Unit) -> Fraction:
 @lru_cache(maxsize=1024)
 def _cost_of(name: str, price_per_hour: float, throughput: float) -> Fraction:
     return _positive(f"price of {name}", price_per_hour) / _positive(f"throughput of {name}", throughput)
-
-
-def _throughput(unit: Unit) -> Fraction:
-    return _positive(f"throughput of {unit.name}", unit.throughput)
-
-
-def _latency(unit: Unit) -> Fraction:
-    return _positive(f"latency of {unit.name}", unit.latency_s)
 
 
 def _positive(what: str, value: float) -> Fraction:

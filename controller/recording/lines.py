@@ -53,7 +53,6 @@ class Decided:
     wanted: str | None = None
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0
-    return_step: int = 0
     floors: Mapping[str, int] = field(default_factory=dict)
     keda_targets: Mapping[str, str] = field(default_factory=dict)
     requests: tuple[Request, ...] = ()
@@ -131,7 +130,6 @@ def decided(made: Plan, applied: Collection[Action] = ()) -> Decided:
         wanted=None if decision.held_back is None else str(decision.held_back),
         targets=decision.targets,
         stickiness_s=decision.stickiness_s,
-        return_step=decision.return_step,
         floors={name: claim.replicas for name, claim in decision.floors.items()},
         keda_targets=decision.keda_targets,
         requests=tuple(

@@ -22,13 +22,10 @@ from controller.routing.annotations import (
     PINNED_BY,
     PINNED_MODE,
     PINNED_UNTIL,
-    RETURN_STEP,
 )
 
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
 FOREVER: Final = "forever"
-
-_STEP_DIGITS: Final = 3
 
 
 def marked(obj: Object) -> RoutingObservation:
@@ -42,23 +39,15 @@ def marked(obj: Object) -> RoutingObservation:
         marker=shown(text(annotations, MARKER)),
         marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
         override=_override(annotations),
-        return_step=_step(text(annotations, RETURN_STEP)),
     )
 
 
 def written(decision: Decision, now: float) -> dict[str, str]:
-    """The annotations beside a routing action. A write removes those that it does not name, so the next change ends a step or a nudge."""
+    """The annotations beside a routing action. A write removes those that it does not name, so the next change ends a nudge."""
     found = {MARKER: str(decision.mode)}
-    if decision.return_step:
-        found[RETURN_STEP] = str(decision.return_step)
     if decision.verb is Verb.NUDGE:
         found[NUDGED_AT] = words.number(now)
     return found
-
-
-def _step(value: str) -> int:
-    """The step of a gradual fallback. An invalid number counts as none: capacity mode is restored, and the way back begins again."""
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= _STEP_DIGITS else 0
 
 
 def _override(annotations: Mapping[str, Any]) -> Override:

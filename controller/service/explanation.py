@@ -20,7 +20,6 @@ WORDS: Final = {
     Verb.FALLBACK: "fall back to cost mode",
     Verb.ROLLBACK: "roll the last mode change back",
     Verb.PREPARE: "fall back to cost mode",
-    Verb.ADVANCE: "go one step further back to cost mode",
 }
 """What each change is called before it is made."""
 _PROOFS = {
@@ -50,7 +49,8 @@ def next_of(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
         return f"would {WORDS.get(decision.held_back, str(decision.held_back))}, but {first(_lasting(coming), decision.sentence)}"
     if mode is None or any(not guard.passed for guard in decision.guards):
         return f"changes nothing: {decision.sentence}"
-    return f"stays in {mode} mode: {decision.sentence}"
+    kept = "" if decision.kept is None else f"; {decision.kept.text}"
+    return f"stays in {mode} mode: {decision.sentence}{kept}"
 
 
 def _why(coming: Forecast) -> str:

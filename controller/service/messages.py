@@ -32,8 +32,6 @@ def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
     """The message about a routing action that was just written to the Ingress; None if people need none."""
     if decision.verb.changes_mode:
         return _mode_changed(snapshot, decision)
-    if decision.verb in {Verb.ADVANCE, Verb.REVERSE}:
-        return _stepped(snapshot, decision)
     return _rerouted(snapshot, decision) if decision.reason in RESTORED else None
 
 
@@ -114,25 +112,6 @@ def _next(snapshot: Snapshot, decision: Decision) -> str:
     return (
         f"back to cost mode once a node requested after the last refusal has joined, {text.duration(policy.quiet_s)} have passed without "
         f"a refusal, a hold of {hold} since that return is over, and the replicas are ready"
-    )
-
-
-def _stepped(snapshot: Snapshot, decision: Decision) -> Message:
-    """The message about a step of the way back to cost mode, or about undoing all steps."""
-    application, taken_back = snapshot.application, decision.verb is Verb.REVERSE
-    step, steps = decision.details.get("step", "?"), decision.details.get("steps", "?")
-    healthy = f"the next step once this one has been healthy for {text.duration(application.policy.return_step_s)}"
-    return Message(
-        kind=MessageKind.ALERT if taken_back else MessageKind.CONTROL,
-        severity=Severity.WARNING if taken_back else Severity.INFO,
-        application=application.key,
-        reason=str(decision.reason),
-        title=f"{application.name}: the way back to cost mode {'is undone' if taken_back else f'is at step {step} of {steps}'}",
-        why=decision.sentence,
-        next="capacity mode stays; the hold before the next attempt is doubled" if taken_back else healthy,
-        at=snapshot.now,
-        mode=str(Mode.CAPACITY),
-        incident=_mode_incident(application.key),
     )
 
 

@@ -237,7 +237,7 @@ def _timeline(changes: Sequence[ModeChange], mode: Mode | None, now: float) -> s
 def _why(view: View) -> Iterator[str]:
     guards = [
         f"<li class={'warn' if not one.passed else 'unknown'}>{'✖' if not one.passed else '?'} {escape(one.guard)}: {escape(one.text)}</li>"
-        for one in view.decision.guards
+        for one in view.decision.answers
         if not one.passed or not one.known
     ]
     passed = [one.guard for one in view.decision.guards if one.passed and one.known]

@@ -84,7 +84,7 @@ class Recorder:
         application, decision = snapshot.application, made.decision
         essence = (
             *(decision.verb, decision.reason, decision.mode, decision.held_back, decision.targets),
-            *(decision.stickiness_s, decision.return_step, snapshot.leader),
+            *(decision.stickiness_s, snapshot.leader),
         )
         last = self._last.get(application.key)
         acted = bool(outcome.applied or outcome.failures)

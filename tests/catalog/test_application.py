@@ -241,6 +241,12 @@ class TestRefused:
             ),
             pytest.param(("spec", "routingStyle"), "both", "allowed: single-service | in-place", id="routing style"),
             pytest.param(
+                ("spec", "policy", "returnSteps"),
+                3,
+                "found a setting that no longer exists; remove it: a fallback",
+                id="steps of a fallback",
+            ),
+            pytest.param(
                 ("spec", "policy", "holdStrategy"), "learned", "found a setting that no longer exists; remove it: ", id="a removed setting"
             ),
             pytest.param(("spec", "policy", "patience"), 3, "did you mean patienceSeconds?", id="a duration without its unit"),

@@ -77,17 +77,6 @@ def test_a_floor_of_somebody_else_is_shown(floor: int, *, ours: bool, kept: int 
     assert ((shown["replicas"], shown["claim"]) == (kept, "found")) is (kept is not None)
 
 
-def test_a_gradual_return_is_in_the_heading() -> None:
-    """The mode alone would hide that half of the traffic is back."""
-    made = snapshot(application(policy=PolicySettings(return_steps=4)), Mode.CAPACITY)
-    observation = _observed(replace(made, routing=replace(made.routing, return_step=2)), memory(Mode.CAPACITY))
-    assert (
-        next(line for _, line in status_lines(observation, Running(), 200))
-        == "sd21  CAPACITY, step 2 of 4 of the way back for 24 h   shop/sd21"
-    )
-    assert status_document(observation, Running())["returnStep"] == 2
-
-
 def _published(view: View, calls: Mapping[str, int] | None = None) -> dict[str, Any]:
     return document([view], process((), now=NOW, epoch=1, leader="", dry_run=False, config_error="", calls=calls or {}))
 

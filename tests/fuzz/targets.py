@@ -13,7 +13,7 @@ import click
 
 from controller.catalog.loader import Source, parse_applications
 from controller.cli.common import seconds
-from controller.clock import SystemClock, format_rfc3339, parse_rfc3339
+from controller.clock import format_rfc3339, parse_rfc3339
 from controller.documents import check, read_documents
 from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode, decode_page
@@ -32,7 +32,7 @@ from controller.routing.conditions import conditions_of, json_of, merged
 from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.application_status import stored_alerts
-from controller.service.http import Answer, _Handler, _Head
+from controller.service.http import Answer, _Request
 from controller.service.store import status_in
 from controller.settings import Settings
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
@@ -115,7 +115,7 @@ def _request(raw: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         routes: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {"/healthz": lambda _query: Answer(b"ok", code=HTTPStatus.OK)}
-        _Handler(ours, _Head(SystemClock().monotonic() + 5.0, raw), routes)
+        _Request(raw, routes).answer(ours)
 
 
 def _redacted(raw: bytes) -> None:

@@ -35,7 +35,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.recording.stored import decode, encode
-from controller.routing.annotations import MARKER, RETURN_STEP
+from controller.routing.annotations import MARKER
 from controller.routing.conclusion import exact
 from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.names import action_key
@@ -171,7 +171,6 @@ class World:
             targets=targets,
             stickiness_s=stickiness_s,
             marker=annotations[MARKER],
-            return_step=int(annotations.get(RETURN_STEP, 0)),
             foreign=False,
         )
         self.snapshot = replace(self.snapshot, routing=routing)

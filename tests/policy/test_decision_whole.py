@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from controller.policy import guards
-from controller.policy.case import Case
 from controller.policy.decide import decide
 from controller.policy.evidence import assess
 from controller.policy.figures import Figures
@@ -22,16 +21,15 @@ from controller.policy.model import (
     Sample,
     Snapshot,
     Strategy,
-    Target,
     Verb,
     Verdict,
     Verification,
 )
 from controller.policy.reasons import Reason
-from controller.policy.steady import MAX_NUDGES, _worthwhile
+from controller.policy.steady import MAX_NUDGES
 from controller.policy.targets import cost_targets
 from controller.routing.conclusion import conclude
-from tests.policy.support import INF2, change, proven, returned, shortage, with_scalers
+from tests.policy.support import INF2, change, proven, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 ALWAYS = [one.name for one in guards.ALWAYS]
@@ -74,15 +72,6 @@ def test_every_decision_holds_the_answers_of_the_guards_that_are_always_asked(ma
     assert len(set(names)) == len(names)
 
 
-def test_a_step_of_a_fallback_holds_the_answers_of_its_guards() -> None:
-    """`explain` says why it was made."""
-    made, remembered = returned()
-    made = with_scalers(replace(made, application=application(policy=PolicySettings(return_steps=3))))
-    decision = decide(remembered, made)[1]
-    assert decision.verb is Verb.ADVANCE
-    assert len(_names(decision.guards)) == len(ALWAYS) + len(guards.FALLBACK)
-
-
 def _unseen(made: Snapshot) -> Snapshot:
     seen = Verification(Verdict.NOT_YET, NOW, "80 /* forwards to sd21-inf2 40", made.routing.action, counted=COUNTED)
     return replace(made, routing=replace(made.routing, verification=seen))
@@ -103,14 +92,6 @@ def test_a_pass_is_due_when_a_roll_back_is(mode: Mode, reason: Reason) -> None:
     never = replace(app, policy=replace(app.policy, rollback_s=0.0))
     without = decide(remembered, replace(made, application=never))[1].next_check_s
     assert without is None or without > 40
-
-
-def test_a_failover_begins_at_no_step_whatever_the_annotation_says() -> None:
-    """A step that an older fallback left on the Ingress is none of the way back that comes after this failover."""
-    app = application(policy=PolicySettings(return_steps=3))
-    made = shortage(with_scalers(snapshot(app, routing=routing(return_step=2))))
-    decision = decide(memory(units=proven(NOW - 40)), made)[1]
-    assert (decision.verb, decision.mode, decision.return_step) == (Verb.FAILOVER, Mode.CAPACITY, 0)
 
 
 def test_what_strategy_planned_would_run_follows_the_demand_of_earlier_days() -> None:
@@ -172,17 +153,3 @@ def test_prices_are_noted_of_mode_changes_alone() -> None:
     made = conclude(memory(), change(with_scalers(snapshot()), ready=0, deployment_ready=0, endpoints_ready=0))
     assert made.decision.verb is Verb.REWEIGHT
     assert made.routed(NOW + 5).mode_changes == memory().mode_changes
-
-
-@pytest.mark.parametrize(("ratio", "expected"), [(1.0, False), (1.04, False), (1.06, True)])
-def test_weights_that_follow_the_ready_replicas_change_only_to_save_something(ratio: float, expected: bool) -> None:
-    """A twentieth of the price: else each new replica would mean new weights."""
-    app = application()
-    cheap, costly = (replace(unit, price_per_hour=price, throughput=100) for unit, price in zip(app.units[:2], (1.0, 2.0), strict=True))
-    app = replace(app, units=(cheap, costly))
-    new = (Target(cheap.backend.service, 80, 100), Target(costly.backend.service, 80, 0))
-    old = (Target(cheap.backend.service, 80, 100), Target(costly.backend.service, 80, round(100 * (ratio - 1) / (2 - ratio))))
-    made = snapshot(routing=routing(targets=old))
-    made = replace(made, application=app, units={unit.name: made.units[unit.name] for unit in app.units})
-    case = Case(made, memory(), Mode.COST, "", {}, Figures.of(made))
-    assert _worthwhile(new, case) is expected

@@ -19,7 +19,7 @@ from controller.policy.figures import Figures
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
 from controller.policy.rounding import least_overload
 from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
-from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
+from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 ONCE = {function.__code__: function.__name__ for function in (total_demand, healthy_targets, serving_replicas, needed_replicas)}
 
@@ -29,10 +29,6 @@ WORLDS = {
     "re-weighted": (change(with_scalers(snapshot()), ready=0), memory()),
     "adaptive": (snapshot(application(policy=PolicySettings(strategy=Strategy.ADAPTIVE))), memory()),
     "back": (with_scalers(snapshot(mode=Mode.CAPACITY)), memory(Mode.CAPACITY)),
-    "a step back": (
-        with_scalers(snapshot(application(policy=PolicySettings(return_steps=3)), routing=routing(Mode.CAPACITY, return_step=1))),
-        memory(Mode.CAPACITY),
-    ),
     "no leader": (snapshot(leader=False), memory()),
 }
 

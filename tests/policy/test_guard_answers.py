@@ -52,7 +52,7 @@ def _answer(guard: guards.Guard, case: Case) -> Answer:
 
 
 def _found(**changes: Any) -> Absorption:
-    return replace(Absorption(600.0, 60.0, 1.25, {}, frozenset(), {}), **changes)
+    return replace(Absorption(600.0, 60.0, 1.25, {}, frozenset()), **changes)
 
 
 def _overridden(**changes: Any) -> Case:
@@ -74,14 +74,6 @@ def _heard(*sources: Source) -> Case:
 def _changed(*ages_s: float) -> Case:
     changes = tuple(ModeChange(NOW - age, Mode.COST, Reason.SHORTAGE_PROVEN) for age in ages_s)
     return guard_case(memory=memory(mode_changes=changes))
-
-
-def _stepping(errors: Sample | None = None, source: Source | None = None, **remembered: Any) -> Case:
-    """The first of three steps, each of five minutes."""
-    app = application()
-    made = snapshot(replace(app, policy=replace(app.policy, return_steps=3, return_step_s=300.0)))
-    made = replace(made, routing=replace(made.routing, return_step=1), error_ratio=errors, sources=() if source is None else (source,))
-    return guard_case(made, Mode.CAPACITY, memory=memory(Mode.CAPACITY, **remembered))
 
 
 @pytest.mark.parametrize(
@@ -368,96 +360,6 @@ def _stepping(errors: Sample | None = None, source: Source | None = None, **reme
                 None,
             ),
             id="not seen at the load balancer",
-        ),
-        pytest.param(
-            guards.step,
-            guard_case(),
-            ("step", "no step is under way", {}, None),
-            id="no step",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(source=replace(CLOUDWATCH, last_ok=NOW - 901)),
-            (
-                "step",
-                "no fresh signals from cloudwatch; the last good state is held",
-                {"sources": "cloudwatch"},
-                None,
-            ),
-            id="a step that cannot be judged",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(mode_since=NOW - 400, changed_at=NOW - 300, verified_at=NOW - 60),
-            (
-                "step",
-                "step 1 of 3 of the way back to cost mode must stay healthy for 4 min more",
-                {"step": "1", "steps": "3", "remaining": "4 min"},
-                240.0,
-            ),
-            id="a step since it was verified",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(mode_since=NOW - 400, changed_at=NOW - 200),
-            (
-                "step",
-                "step 1 of 3 of the way back to cost mode must stay healthy for 1 min 40 s more",
-                {"step": "1", "steps": "3", "remaining": "1 min 40 s"},
-                100.0,
-            ),
-            id="a step since the change",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(mode_since=NOW - 250),
-            (
-                "step",
-                "step 1 of 3 of the way back to cost mode must stay healthy for 50 s more",
-                {"step": "1", "steps": "3", "remaining": "50 s"},
-                50.0,
-            ),
-            id="a step since the mode began",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(verified_at=NOW - 299.5),
-            (
-                "step",
-                "step 1 of 3 of the way back to cost mode must stay healthy for 0 s more",
-                {"step": "1", "steps": "3", "remaining": "0 s"},
-                0.5,
-            ),
-            id="half a second of a step is left",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(verified_at=NOW - 400),
-            ("step", "step 1 of 3 was healthy for 6 min 40 s", {}, None),
-            id="a healthy step",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(source=CLOUDWATCH, verified_at=NOW - 400),
-            ("step", "step 1 of 3 was healthy for 6 min 40 s", {}, None),
-            id="a healthy step without requests for long enough",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(Sample(0.0, NOW - 256), CLOUDWATCH, verified_at=NOW - 315),
-            (
-                "step",
-                "step 1 of 3 of the way back to cost mode must stay healthy for 45 s more",
-                {"step": "1", "steps": "3", "remaining": "45 s"},
-                45.0,
-            ),
-            id="a step whose figures are late",
-        ),
-        pytest.param(
-            guards.step,
-            _stepping(Sample(0.0, NOW - 255), CLOUDWATCH, verified_at=NOW - 315),
-            ("step", "step 1 of 3 was healthy for 5 min 15 s", {}, None),
-            id="a step whose figures are there",
         ),
         pytest.param(
             guards.cause,

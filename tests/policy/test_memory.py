@@ -57,7 +57,6 @@ WAITING = memory(
     sticky_s=500,
     nudges=2,
     nudged_at=NOW - 100,
-    reversed_at=NOW - 250,
     reasserts=3,
     reasserted_at=NOW - 60,
     reasserted_against="gitops",
@@ -91,7 +90,7 @@ SENT = sent_as((Target("sd21-all", 80, 1),), 0)
 def test_a_change_of_the_routing_action_must_be_shown_again_and_nothing_else_is_forgotten(before: Memory, changes: dict[str, Any]) -> None:
     """Nudges and the time of the first change that was not shown go on counting: else a roll-back would never come."""
     assert applied(before, _decision(Verb.REWEIGHT, sticky_s=30), NOW) == replace(
-        before, action=WRITTEN, sent=SENT, replaced=before.action, changed_at=NOW, verified_at=None, **changes
+        before, action=WRITTEN, sent=SENT, unseen=True, routed_at=(NOW,), changed_at=NOW, verified_at=None, **changes
     )
 
 
@@ -112,13 +111,6 @@ def test_clients_that_stick_after_an_earlier_change_are_still_waited_for(
     assert applied(before, _decision(Verb.REWEIGHT, sticky_s=sticky_s), NOW).sticky_s == expected
 
 
-def test_an_action_that_is_written_again_has_replaced_nothing() -> None:
-    """Else it would look like a change without effect: as if somebody had put the former action back."""
-    before = replace(SETTLED, action=WRITTEN)
-    kept = applied(before, _decision(Verb.REWEIGHT), NOW)
-    assert (kept.action, kept.sent, kept.replaced) == (WRITTEN, SENT, "")
-
-
 @pytest.mark.parametrize(
     ("other", "stickiness_s"),
     [((Target("sd21-all", "80", 1),), 0), ((Target("sd21-all", 80, 2),), 0), ((Target("sd21-al", 80, 1),), 0), (CAPACITY_TARGETS, 1)],
@@ -132,13 +124,6 @@ def test_two_actions_that_route_differently_are_not_the_same_sent(other: tuple[T
 def test_a_nudge_counts_and_changes_nothing_else() -> None:
     """It writes no other routing action, so nothing has to be shown or drained again."""
     assert applied(WAITING, _decision(Verb.NUDGE), NOW) == replace(WAITING, nudges=3, nudged_at=NOW)
-
-
-def test_a_reversed_return_doubles_the_next_wait() -> None:
-    """Traffic that goes back and forth costs a cold start each time."""
-    kept = applied(WAITING, _decision(Verb.REVERSE, Mode.CAPACITY), NOW)
-    assert (kept.reversed_at, kept.hold_level, kept.mode, kept.mode_changes) == (NOW, 3, Mode.COST, (TO_COST,))
-    assert kept.changed_at == NOW
 
 
 @pytest.mark.parametrize("reason", [Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING])
@@ -160,7 +145,7 @@ def test_what_is_rewritten_on_its_way_changes_nothing_the_second_time(writer: st
     kept = applied(before, _decision(Verb.REWEIGHT, reason=Reason.ROUTING_DRIFTED, details={"writer": writer, "mode": "cost"}), NOW)
     same = writer == last == REWRITTEN
     assert (kept.changed_at, kept.verified_at) == ((SETTLED.changed_at, SETTLED.verified_at) if same else (NOW, None))
-    assert (kept.action, kept.sent, kept.replaced) == (SETTLED.action if same else WRITTEN, SENT, SETTLED.action)
+    assert (kept.action, kept.sent, kept.unseen) == (SETTLED.action if same else WRITTEN, SENT, True)
     assert (kept.reasserts, kept.reasserted_at, kept.reasserted_against) == (4, NOW, writer)
 
 
@@ -186,12 +171,12 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
         units=WAITING.units if units else {},
         action=WRITTEN,
         sent=SENT,
-        replaced=WAITING.action,
+        unseen=True,
+        routed_at=(NOW,),
         changed_at=NOW,
         unverified_since=NOW,
         nudges=0,
         nudged_at=None,
-        reversed_at=None,
         reasserts=0,
         reasserted_at=None,
         reasserted_against="",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controller.policy.decide import decide
 from controller.policy.demand import total_demand
-from controller.policy.metric_times import believed_s, fresh_s, judged_s, recent_s, shown_s
+from controller.policy.metric_times import believed_s, fresh_s, recent_s, shown_s
 from controller.policy.model import Sample, Snapshot, Source
 from controller.signals.cloudwatch import Window
 from tests.policy.support import INF2, change, pods, replicas, with_scalers
@@ -100,5 +100,5 @@ def test_pods_without_capacity_are_not_held() -> None:
 
 def test_the_times_for_a_minute_and_for_kedas_default() -> None:
     """Those of a minute are the ones that were measured; longer periods wait longer."""
-    assert [f(60) for f in (fresh_s, shown_s, judged_s, recent_s, believed_s)] == [600, 300, 360, 360, 600]
-    assert [f(300) for f in (fresh_s, shown_s, judged_s, recent_s, believed_s)] == [840, 780, 840, 600, 1080]
+    assert [f(60) for f in (fresh_s, shown_s, recent_s, believed_s)] == [600, 300, 360, 600]
+    assert [f(300) for f in (fresh_s, shown_s, recent_s, believed_s)] == [840, 780, 600, 1080]

@@ -56,6 +56,14 @@ def test_every_time_ahead_becomes_now() -> None:
     assert capped == replace(_everything_at(NOW), units={**_everything_at(NOW).units})
 
 
+def test_several_times_in_one_field_are_moved_alike() -> None:
+    """The bound on changes counts those of an hour: one in the future would count until the clock has caught up."""
+    kept = none_ahead(Memory(routed_at=(NOW - 9, NOW + 9)), NOW)
+    assert kept.routed_at == (NOW - 9, NOW)
+    assert none_ahead(kept, NOW) is kept
+    assert moved(kept, 5.0).routed_at == (NOW - 4, NOW + 5)
+
+
 def test_nothing_is_made_anew_where_nothing_lies_ahead() -> None:
     """It runs in every decision."""
     memory = _everything_at(NOW)

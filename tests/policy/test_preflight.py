@@ -153,21 +153,16 @@ def test_an_unsafe_switch_can_be_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sticky", "seconds", "steps", "refused"),
+    ("sticky", "seconds", "refused"),
     [
-        pytest.param(("sd21-all",), (0, 0), 1, False, id="only the target group of capacity mode, which is alone in its action"),
-        pytest.param(("sd21-inf2",), (0, 0), 1, True, id="one of several"),
-        pytest.param(("sd21-inf2",), (60, 0), 1, False, id="an action with stickiness"),
-        pytest.param(("sd21-inf2",), (60, 0), 4, True, id="steps have the stickiness of capacity mode"),
-        pytest.param(("sd21-inf2",), (60, 60), 4, False, id="steps with stickiness"),
-        pytest.param(("sd21-all",), (0, 0), 4, True, id="steps have the target group of capacity mode beside the others"),
+        pytest.param(("sd21-all",), (0, 0), False, id="only the target group of capacity mode, which is alone in its action"),
+        pytest.param(("sd21-inf2",), (0, 0), True, id="one of several"),
+        pytest.param(("sd21-inf2",), (60, 0), False, id="an action with stickiness"),
     ],
 )
-def test_sticky_target_groups_need_an_action_with_stickiness(
-    sticky: tuple[str, ...], seconds: tuple[int, int], steps: int, refused: bool
-) -> None:
+def test_sticky_target_groups_need_an_action_with_stickiness(sticky: tuple[str, ...], seconds: tuple[int, int], *, refused: bool) -> None:
     """ELBv2 refuses several target groups of which one has stickiness, and the load-balancer controller would retry for ever."""
-    policy = PolicySettings(stickiness_cost_s=seconds[0], stickiness_capacity_s=seconds[1], return_steps=steps)
+    policy = PolicySettings(stickiness_cost_s=seconds[0], stickiness_capacity_s=seconds[1])
     made, remembered = returned(returned=Return.REGISTERED)
     made = replace(made, application=application(policy=policy), routing=replace(made.routing, sticky=sticky, stickiness_s=seconds[1]))
     decision = decide(remembered, made)[1]
@@ -175,7 +170,7 @@ def test_sticky_target_groups_need_an_action_with_stickiness(
         assert (decision.verb, decision.reason) == (Verb.HOLD, Reason.ACTION_REFUSED)
         assert f"the target group of {sticky[0]} has stickiness.enabled=true" in decision.sentence
     else:
-        assert decision.verb is (Verb.FALLBACK if steps == 1 else Verb.ADVANCE)
+        assert decision.verb is Verb.FALLBACK
 
 
 def test_a_failover_away_from_sticky_target_groups_is_free() -> None:

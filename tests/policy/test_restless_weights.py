@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.availability import carry
 from controller.policy.decide import decide
-from controller.policy.figures import Figures
 from controller.policy.metric_times import shown_s
 from controller.policy.model import Decision, PolicySettings, Sample, Snapshot, Strategy, Target, Verb
 from controller.routing.ingress.action import format_action
@@ -87,25 +85,6 @@ def test_foreign_weights_are_replaced_at_once() -> None:
     made = world(480, 45, 53, 2, 0, 0)
     assert decided(made).verb is Verb.HOLD
     assert decided(replace(made, routing=replace(made.routing, foreign=True))).verb is Verb.REWEIGHT
-
-
-@pytest.mark.parametrize(
-    ("requests", "weights", "carried"),
-    [
-        pytest.param(None, {INF2: 1}, False, id="a demand that is not known"),
-        pytest.param(0, {INF2: 1}, True, id="nothing to carry"),
-        pytest.param(231, {INF2: 1}, True, id="a tenth too much"),
-        pytest.param(232, {INF2: 1}, False, id="more than that"),
-        pytest.param(1_784, dict(zip(SERVICES, (210, 260, 180, 122, 120), strict=True)), True, id="all full: none could do better"),
-        pytest.param(1_784, {INF2: 1, TRN1: 1}, False, id="others could"),
-        pytest.param(100, {}, False, id="no weight at all"),
-    ],
-)
-def test_whether_weights_carry_the_demand(requests: float | None, weights: dict[str, int], carried: bool) -> None:
-    """Two replicas of inf2 can serve 210."""
-    made = world(requests, 45, 55, 0, 0, 0)
-    figures = Figures.of(made)
-    assert carry(made.application, weights, figures.serving, figures.demand) is carried
 
 
 def test_another_port_is_another_target() -> None:

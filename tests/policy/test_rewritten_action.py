@@ -12,7 +12,7 @@ from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Verb
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action, parse_action
-from tests.policy.support import World, returned, with_scalers
+from tests.policy.support import World, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, application, memory, routing, snapshot
 
 Webhook = Callable[[str], str]
@@ -139,22 +139,6 @@ def test_weights_that_follow_each_sample_wait_like_the_same_action_sent_again() 
     while world.snapshot.routing.targets == CAPACITY_TARGETS:
         _with_samples(world, 1)
     assert Reason.REASSERT_BACKOFF not in {one.reason for one in _with_samples(world, TICKS)}, "what is sent is shown: nobody rewrites it"
-
-
-def test_a_gradual_return_goes_on() -> None:
-    """Each step is written and rewritten; the way back must not wait for ever for a change that is old enough."""
-    made, remembered = returned()
-    policy = PolicySettings(return_steps=3, return_step_s=60.0)
-    world = _Rewritten(replace(made, application=application(policy=policy)), remembered)
-    world.webhook = _sticky
-    decisions = []
-    for _ in range(2 * TICKS):
-        for name in world.snapshot.units:
-            world.unit(name, demand=Sample(50.0, world.snapshot.now))
-        world.snapshot = replace(world.snapshot, error_ratio=Sample(0.0, world.snapshot.now))
-        decisions.append(world.tick(15)[0])
-    changes = [decision.verb for decision in decisions if decision.verb in {Verb.ADVANCE, Verb.FALLBACK}]
-    assert changes == [Verb.ADVANCE, Verb.ADVANCE, Verb.FALLBACK]
 
 
 @pytest.mark.parametrize(

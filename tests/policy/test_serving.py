@@ -10,7 +10,6 @@ import pytest
 from controller.policy.availability import (
     alike,
     availability,
-    carry,
     close,
     healthy_targets,
     known_targets,
@@ -32,33 +31,6 @@ def _application() -> Application:
         for seed, (name, throughput) in zip(seed_units(), {A: 100.0, B: 50.0}.items(), strict=False)
     )
     return application(units=units)
-
-
-@pytest.mark.parametrize(
-    ("weights", "serving", "demand", "carried"),
-    [
-        pytest.param((55, 45), {A: 1, B: 2}, 200.0, True, id="a tenth above what one carries"),
-        pytest.param((56, 44), {A: 1, B: 2}, 200.0, False, id="more than a tenth"),
-        pytest.param((56, 44), {A: 1, B: 2}, 196.0, True, id="at a lower demand"),
-        pytest.param((55, 45), {A: 1, B: 2}, 800.0, True, id="too much for all of them, and shared as well as by any weights"),
-        pytest.param((56, 44), {A: 1, B: 2}, 800.0, False, id="too much, and shared worse"),
-        pytest.param((55, 45), {A: 1, B: 2}, 0.5, True, id="hardly any demand"),
-        pytest.param((100, 0), {A: 1, B: 0}, 100.0, True, id="nothing serves where nothing is sent"),
-        pytest.param((99, 1), {A: 1, B: 0}, 100.0, False, id="nothing serves where something is sent"),
-        pytest.param((99, 1), {A: 1, B: 0}, 0.0, False, id="also without demand: the next request gets a 503"),
-        pytest.param((50, 50), {A: 1}, 200.0, True, id="of the other nothing is known"),
-        pytest.param((50, 50), {}, 200.0, True, id="nothing is known"),
-        pytest.param((50, 50), {A: 0, B: 0}, 200.0, False, id="nothing serves"),
-        pytest.param((50, 50), {A: 9, B: 9}, None, False, id="the demand is not known"),
-        pytest.param((0, 0), {A: 9, B: 9}, 100.0, False, id="no weights"),
-        pytest.param((1, 0), {A: 1, B: 1}, 110.0, True, id="weights that add up to one"),
-    ],
-)
-def test_whether_weights_carry_the_demand(
-    weights: tuple[int, int], serving: Mapping[str, int], demand: float | None, *, carried: bool
-) -> None:
-    """Weights that carry it stay; a wrong yes leaves an overloaded unit, a wrong no changes the load balancer in every pass."""
-    assert carry(_application(), dict(zip((A, B), weights, strict=True)), serving, demand) is carried
 
 
 @pytest.mark.parametrize(

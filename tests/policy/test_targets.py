@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from controller.policy.figures import Figures
 from controller.policy.model import CapacityWeights, Mode, PolicySettings, RoutingStyle
-from controller.policy.targets import capacity_targets, cost_targets, return_targets, stickiness
+from controller.policy.targets import capacity_targets, cost_targets, stickiness
 from controller.policy.weights import capacity_shares
 from controller.routing.ingress.action import format_action, parse_action, states_stickiness
-from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application, snapshot
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application
 
-POLICY = PolicySettings(stickiness_cost_s=200, stickiness_capacity_s=20, return_steps=4)
+POLICY = PolicySettings(stickiness_cost_s=200, stickiness_capacity_s=20)
 
 
 def test_each_mode_has_a_stickiness_of_its_own() -> None:
@@ -22,12 +20,7 @@ def test_each_mode_has_a_stickiness_of_its_own() -> None:
     assert (stickiness(made, Mode.COST), stickiness(made, Mode.CAPACITY)) == (200, 20)
 
 
-def test_a_step_back_to_nothing_stays_in_capacity_mode() -> None:
-    """No unit that carries weight can serve: the step would send requests to nobody."""
-    for style in RoutingStyle:
-        made = application(policy=POLICY, routing_style=style)
-        figures = Figures.of(snapshot(made, mode=Mode.CAPACITY))
-        assert return_targets(made, replace(figures, cost=dict.fromkeys(SERVICES, 0)), 2) == capacity_targets(made, figures.serving)
+def test_capacity_mode_is_the_service_over_all_pods_whatever_serves() -> None:
     assert capacity_targets(application(policy=POLICY), {}) == CAPACITY_TARGETS
 
 
@@ -57,14 +50,6 @@ def test_in_place_a_unit_that_is_not_known_gets_nothing() -> None:
     made = application(policy=PolicySettings(capacity_weights=CapacityWeights.READY_THROUGHPUT), routing_style=RoutingStyle.IN_PLACE)
     found = capacity_targets(made, {"sd21-inf2": 2, "sd21-trn1": 1})
     assert {target.service: target.weight for target in found} == {**dict.fromkeys(SERVICES, 0), "sd21-inf2": 62, "sd21-trn1": 38}
-
-
-def test_a_step_back_gives_nothing_to_units_that_carry_nothing() -> None:
-    """AWS allows five target groups an action, and each that is named takes the place of one that carries something."""
-    made = application(policy=POLICY)
-    figures = Figures.of(snapshot(made, mode=Mode.CAPACITY))
-    found = return_targets(made, replace(figures, cost={**dict.fromkeys(SERVICES, 0), "sd21-inf2": 1}), 2)
-    assert {target.service: target.weight for target in found} == {made.capacity.service: 50, "sd21-inf2": 50}
 
 
 def test_a_unit_without_a_weight_is_named_with_none() -> None:

@@ -113,7 +113,7 @@ def test_browsers_do_not_guess_what_an_answer_is(head: bytes, server: HttpServer
 
 def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process has watches, and calls to AWS."""
-    monkeypatch.setattr(http_server.resource, "getrlimit", lambda _: (100, 100))
+    monkeypatch.setattr("resource.getrlimit", lambda _: (100, 100))
     server = HttpServer({}, "127.0.0.1", 0)
     assert server._most == 25
     server.stop()

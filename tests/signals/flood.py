@@ -85,7 +85,7 @@ FLOODS = {flood.__name__: flood for flood in (refusals, scheduling, early, claim
 def main(name: str) -> None:
     """Delivers the flood, and one refusal of a NodePool that exists in the midst of it, which must survive."""
     for service in ("elbv2", "ec2", "cloudwatch"):
-        boto3.client(service, region_name="us-west-2")  # type: ignore[call-overload]
+        boto3.client(service, region_name="us-west-2")
     view = ClusterView(ManualClock(T0), lambda: None)
     view.listed(NODE_POOLS, None, [{"metadata": {"name": "inf2"}, "spec": {}}])
     view.changed(EVENTS, None, "ADDED", ice_event("inf2-aaaaa", T0 - 5))

@@ -20,7 +20,6 @@ from controller.routing.annotations import (
     PINNED_BY,
     PINNED_MODE,
     PINNED_UNTIL,
-    RETURN_STEP,
 )
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
@@ -80,7 +79,6 @@ def _ingress() -> dict[str, Any]:
         PAUSED_BY: "somebody",
         PIN_REASON: "a reason",
         PINNED_BY: "somebody",
-        RETURN_STEP: "1",
         "alb.ingress.kubernetes.io/conditions.weighted-routing": "[]",
     }
     return {

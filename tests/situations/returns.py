@@ -77,15 +77,6 @@ BACK: Final = (
         length_s=3000.0,
     ),
     Situation(
-        "in steps",
-        _BACK,
-        "All zones are out for 15 min, and `returnSteps` is 4.",
-        world(closed=QUARTER),
-        Expected(Reason.DEMAND_MET, NAMED, back(900, 3600)),
-        policy=PolicySettings(return_steps=4),
-        length_s=4000.0,
-    ),
-    Situation(
         "refused again",
         _BACK,
         "All zones are out for 15 min, and again from the 20th to the 30th minute.",

@@ -33,7 +33,7 @@ from controller.policy.model import (
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
 from controller.policy.targets import capacity_targets, cost_targets
-from controller.routing.annotations import MARKER, NUDGED_AT, RETURN_STEP
+from controller.routing.annotations import MARKER, NUDGED_AT
 from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.names import action_key
 from controller.service.application_pass import ApplicationPass
@@ -303,7 +303,7 @@ class Stage:
         match action.kind:
             case ActionKind.ROUTE:
                 annotations = obj["metadata"]["annotations"]
-                for name in (MARKER, RETURN_STEP, NUDGED_AT):
+                for name in (MARKER, NUDGED_AT):
                     annotations.pop(name, None)
                 annotations.update(json.loads(action.body)["metadata"]["annotations"])
                 if self.sticky_s:

@@ -18,17 +18,16 @@ from controller.policy.model import Application, Claim, Memory, Mode, Snapshot
 from controller.policy.reasons import ClaimReason
 
 
-def floors(mode: Mode, case: Case, step: int, strategy: Iterable[Claim]) -> dict[str, Claim]:
+def floors(mode: Mode, case: Case, strategy: Iterable[Claim]) -> dict[str, Claim]:
     """The floor of each unit.
 
     Args:
         mode: The mode to be in.
         case: What the floors are decided from.
-        step: The step of a gradual fallback; 0: none is under way.
         strategy: Claims of cost mode that replace `ClaimReason.IN_USE` of their units.
     """
     snapshot = case.snapshot
-    own = _of_capacity(case, step) if mode is Mode.CAPACITY else _of_cost(case, strategy)
+    own = _of_capacity(case) if mode is Mode.CAPACITY else _of_cost(case, strategy)
     return highest(snapshot, (*asked(snapshot.application), *_found(case.memory, snapshot), *own, *metrics.claims(snapshot, case.memory)))
 
 
@@ -57,11 +56,10 @@ def _found(memory: Memory, snapshot: Snapshot) -> Iterator[Claim]:
     return (Claim(unit.name, found(memory, snapshot, unit), ClaimReason.FOUND) for unit in snapshot.application.units)
 
 
-def _of_capacity(case: Case, step: int) -> Iterator[Claim]:
+def _of_capacity(case: Case) -> Iterator[Claim]:
     snapshot, units = case.snapshot, case.snapshot.application.units
     due = {unit.name for unit in units if case.mode is not Mode.CAPACITY or remembered(case.memory, unit).due}
     yield from capacity_claims(snapshot, case.evidence, case.figures.demand, due=due)
-    yield from needed(case) if step else ()
 
 
 def _of_cost(case: Case, strategy: Iterable[Claim]) -> Iterator[Claim]:

@@ -42,7 +42,6 @@ def _differences(recorded: Decided, replayed: Decided) -> Iterator[Difference]:
         ("held back", recorded.wanted or "nothing", replayed.wanted or "nothing"),
         ("targets", _targets(recorded.targets), _targets(replayed.targets)),
         ("stickiness", f"{recorded.stickiness_s} s", f"{replayed.stickiness_s} s"),
-        ("step", str(recorded.return_step), str(replayed.return_step)),
         ("floors", *_changed(recorded.floors, replayed.floors)),
         ("KEDA targets", *_changed(recorded.keda_targets, replayed.keda_targets)),
         ("actions", *_only(recorded.requests, replayed.requests)),

@@ -33,7 +33,6 @@ class _Routing:
     action: str
     targets: tuple[Target, ...]
     stickiness_s: int
-    return_step: int
 
 
 class Imagined:
@@ -62,7 +61,6 @@ class Imagined:
             action=mine.action,
             targets=mine.targets,
             stickiness_s=mine.stickiness_s,
-            return_step=mine.return_step,
             problem="",
             writer=FIELD_MANAGER,
             foreign=False,
@@ -109,8 +107,7 @@ class Imagined:
         decision = made.decision
         match action.kind:
             case ActionKind.ROUTE:
-                step = decision.return_step
-                self._routing = _Routing(str(decision.mode), action.after, decision.targets, decision.stickiness_s, step)
+                self._routing = _Routing(str(decision.mode), action.after, decision.targets, decision.stickiness_s)
             case ActionKind.SET_TARGET:
                 self._scalers[action.unit, "target"] = action.after
             case _:
@@ -129,4 +126,4 @@ class Imagined:
 
 
 def _standing(routing: RoutingObservation) -> _Routing:
-    return _Routing(routing.marker, routing.action, routing.targets, routing.stickiness_s, routing.return_step)
+    return _Routing(routing.marker, routing.action, routing.targets, routing.stickiness_s)

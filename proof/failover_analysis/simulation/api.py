@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
@@ -19,6 +19,7 @@ from controller.policy.plan import FIELD_MANAGER, body
 from controller.policy.text import number
 from controller.ports import EMPTY, StoredMemory
 from controller.recording.stored import decode, encode
+from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.names import action_key
 from failover_analysis.simulation.fault_state import FaultState
 
@@ -142,6 +143,10 @@ class KubeApi:
         written: dict[str, str] = metadata["annotations"]
         if self._fault_state.rewrites and self.action_key in ingress.annotations:
             written = {**written, self.action_key: ingress.annotations[self.action_key]}
+        if self._fault_state.alters:
+            targets, stickiness_s, _ = parse_action(written[self.action_key])
+            turned = [replace(one, weight=other.weight) for one, other in zip(targets, (*targets[1:], *targets[:1]), strict=True)]
+            written = {**written, self.action_key: format_action(turned, stickiness_s)}
         dropped = ingress.owned - written.keys()  # an apply removes what its manager owned and no longer names
         ingress.annotations = {key: value for key, value in ingress.annotations.items() if key not in dropped} | written
         ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER

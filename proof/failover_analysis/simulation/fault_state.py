@@ -19,6 +19,7 @@ class FaultState:
         stalled: Kinds of objects whose watch delivers nothing and reports no error.
         stale_s: Age of what reads of every kind return, seconds.
         rewrites: Whether a mutating webhook keeps the routing action as it is in every write of the Ingress.
+        alters: Whether a mutating webhook gives each target the weight of the next one in every write of the routing action.
         others_wait: Whether many other applications wait for a pass of the same process.
         crash: "before" or "after": the process dies at its next action, before or after it takes effect; "": it does not.
         cloudwatch_late_s: Extra lag of CloudWatch, seconds.
@@ -49,6 +50,7 @@ class FaultState:
     stalled: set[str] = field(default_factory=set)
     stale_s: float = 0.0
     rewrites: bool = False
+    alters: bool = False
     others_wait: bool = False
     crash: str = ""
     cloudwatch_late_s: float = 0.0

@@ -44,12 +44,14 @@ class Kind:
         shortest_s: Shortest duration of a random one, seconds.
         longest_s: Longest duration of a random one, seconds.
         disturbs: Whether it may keep the controller from seeing a shortage or from acting on it.
+        drawn: Whether random runs have it.
     """
 
     begin: Begin
     shortest_s: float = 0.0
     longest_s: float = 0.0
     disturbs: bool = True
+    drawn: bool = True
 
 
 def _setting(name: str, value: object, harmless: object) -> Begin:
@@ -491,6 +493,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "pods-broken": Kind(_of_unit("broken"), 5 * _MINUTE, 30 * _MINUTE),
     "action-edited": Kind(_edit_action),
     "action-rewritten": Kind(_setting("rewrites", True, False), 5 * _MINUTE, 2 * _HOUR),
+    "action-altered": Kind(_setting("alters", True, False), drawn=False),
     "action-broken": Kind(_break_action, _MINUTE, 20 * _MINUTE),
     "ingress-recreated": Kind(_recreate, 5.0, 10 * _MINUTE),
     "capacity-service-deleted": Kind(_capacity_service_deleted, _MINUTE, _HOUR),
@@ -536,7 +539,7 @@ def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float =
         seed: The same seed gives the same faults, on every machine.
         every_h: Mean hours between two faults.
     """
-    chance, names = random.Random(f"{seed}/faults"), list(FAULTS)
+    chance, names = random.Random(f"{seed}/faults"), [name for name, kind in FAULTS.items() if kind.drawn]
     plans: list[FaultPlan] = []
     at = round(chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)  # see `failover_analysis.simulation.engine._exact`
     while at < seconds:

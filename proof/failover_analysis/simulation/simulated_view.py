@@ -33,7 +33,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
-from controller.routing.annotations import MARKER, RETURN_STEP
+from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import parse_action
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from controller.signals.refusals import not_ended, summed_up
@@ -277,7 +277,6 @@ class SimulatedView:
             return RoutingObservation(exists=False, resource_version=str(ingress.version))
         action = ingress.annotations.get(self._world.api.action_key, "")
         targets, stickiness, problem = _parsed(action) if action else ((), 0, "the action annotation is missing")
-        step = ingress.annotations.get(RETURN_STEP, "0")
         return RoutingObservation(
             exists=True,
             resource_version=str(ingress.version),
@@ -291,7 +290,6 @@ class SimulatedView:
             foreign=bool(action) and ingress.writer != FIELD_MANAGER,
             override=ingress.override,
             standby=self.application.services if ingress.standby else (),
-            return_step=int(step) if step.isdigit() else 0,
         )
 
     # --- polls --------------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.objects import items, mapping, text
 from controller.policy import text as words
-from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, unused_action
+from controller.policy.forward_action import action_problem, mode_of, unused_action
 from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 from controller.policy.plan import FIELD_MANAGER
@@ -99,9 +99,6 @@ def _actions(application: Application) -> Iterator[tuple[str, tuple[Target, ...]
     rest = {mode: targets_at_rest(application, mode) for mode in Mode}
     for mode, targets in rest.items():
         yield f"{mode} mode", targets, asked_stickiness(application, mode)
-    if application.policy.return_steps > 1 and application.routing_style is RoutingStyle.SINGLE_SERVICE:
-        both = (*rest[Mode.CAPACITY], *rest[Mode.COST][: MAX_TARGET_GROUPS - 1])
-        yield "a step of the fallback", both, asked_stickiness(application, Mode.CAPACITY)
 
 
 def mode_marker(observed: Observation) -> Iterator[Finding]:

@@ -71,7 +71,6 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         {**_SHORT, "demand": lambda at: 700 if at < HOUR / 6 else 1400, "seconds": 0.36 * HOUR, "faults": _UNCOUNTED}, (Mode.CAPACITY,)
     ),
     "fallback": Scenario({**_BACK, "seconds": 1.0 * HOUR}, (Mode.COST,)),
-    "step": Scenario({**_BACK, "seconds": 1.6 * HOUR}, (Mode.COST,), {"return_steps": 3, "return_step_s": 300.0}),
     "roll-back": Scenario(
         {**_SHORT, "seconds": 0.23 * HOUR, "faults": (fault("lbc-stopped", 0.1358, 0.9),)},
         _ROLLED,

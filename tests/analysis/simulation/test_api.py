@@ -10,7 +10,7 @@ import pytest
 
 from controller.errors import Conflict, NotFound, StateError, Unavailable
 from controller.policy.model import Action, ActionKind, Memory, Mode, Override
-from controller.routing.annotations import MARKER, RETURN_STEP
+from controller.routing.annotations import MARKER, NUDGED_AT
 from controller.routing.conclusion import conclude
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.engine import Engine
@@ -50,13 +50,13 @@ def test_the_routing_action_writes_what_the_body_says() -> None:
 
 
 def test_an_annotation_of_ours_that_an_apply_does_not_name_is_taken_away() -> None:
-    """As server-side apply does: a step or a nudge ends with the next change."""
+    """As server-side apply does: a nudge ends with the next change."""
     engine, actions = failover()
     ingress = engine.api.ingress
-    ingress.annotations = {**ingress.annotations, RETURN_STEP: "1", "theirs": "kept"}
-    ingress.owned = frozenset({RETURN_STEP})
+    ingress.annotations = {**ingress.annotations, NUDGED_AT: "1", "theirs": "kept"}
+    ingress.owned = frozenset({NUDGED_AT})
     engine.api.apply([one for one in actions if one.kind is ActionKind.ROUTE][:1], deadline_s=1)
-    assert RETURN_STEP not in engine.api.ingress.annotations
+    assert NUDGED_AT not in engine.api.ingress.annotations
     assert engine.api.ingress.annotations["theirs"] == "kept"
 
 

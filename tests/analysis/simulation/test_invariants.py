@@ -34,6 +34,7 @@ from controller.policy.model import (
 )
 from controller.policy.proof import Finding
 from controller.policy.reasons import Reason
+from controller.policy.traffic import gate
 from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord
@@ -106,8 +107,8 @@ def _restless(patch: Patch) -> None:
             return replace(made, cost={name: weight + 20 * (turn[0] % 2) for name, weight in made.cost.items()})
 
     patch.setattr(decide_module, "Figures", Moving)
-    patch.setattr(steady, "_as_written", lambda application, weights: True)
-    patch.setattr(steady, "_only_gives_back", lambda targets, case: False)
+    patch.setattr(gate, "_kept", lambda *_, **__: None)
+    _unbounded(patch)
 
 
 def _too_heavy(patch: Patch) -> None:
@@ -167,15 +168,9 @@ def _touched_for_another(patch: Patch) -> None:
     patch.setattr(TermRecord, "_touched", lambda self, stored: None)
 
 
-def _believing(patch: Patch) -> None:
-    """No action counts as sent just so before."""
-    patch.setattr(steady, "sent_as", lambda targets, stickiness_s: "another")
-    patch.setattr(steady, "_without_effect", lambda case: False)
-
-
-def _anew(patch: Patch) -> None:
-    """Only the same action sent again waits."""
-    patch.setattr(steady, "_without_effect", lambda case: False)
+def _unbounded(patch: Patch) -> None:
+    """No change of the routing waits for another writer, nor because there were many."""
+    patch.setattr(gate, "_paused", lambda *_, **__: None)
 
 
 def _trusting(patch: Patch) -> None:
@@ -350,13 +345,18 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "a rule that proves nothing": (_never_proven, {**SHORT, "outages": (outage(0.1, 2.0),)}, "truth"),
     "floors that a later pass does not raise": (_floors_forgotten, AMONG_OTHERS, "lost-floors"),
     "an action that a webhook rewrites is written in every pass": (
-        _believing,
+        _unbounded,
         {**SHORT, "faults": (fault("action-rewritten", 0.05, 3.0),)},
         "restless",
     ),
     "weights that a webhook rewrites are written with every sample": (
-        _anew,
+        _unbounded,
         REWRITTEN,
+        "restless",
+    ),
+    "weights of which a webhook makes others are written with every sample": (
+        _unbounded,
+        {**REWRITTEN, "faults": (fault("action-altered", 0.5, 4.0),)},
         "restless",
     ),
     "floors whose ScaledObject was not there for a while": (
