@@ -150,7 +150,8 @@ def test_what_auto_mode_says_of_a_pod_is_read(begin: Begin, tmp_path: Path, wher
     cluster = Cluster(ManualClock(NOW), auto_mode=True)
     try:
         cluster.pend("sd21-inf2")
-        pod = cluster.store.list("Pod", namespace=NAMESPACE)[0]["metadata"]["name"]
+        waiting = [one for one in cluster.store.list("Pod", namespace=NAMESPACE) if "nodeName" not in one["spec"]]
+        pod = waiting[0]["metadata"]["name"]
         message = (
             "Failed to schedule pod, no instance type met all requirements, requirements=eks.amazonaws.com/nodeclass In [default], "
             "karpenter.sh/nodepool In [inf2]"
