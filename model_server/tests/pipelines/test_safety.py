@@ -109,31 +109,22 @@ def _poison_row(file: Path, key: str, row: int) -> None:
     change(file, poison)
 
 
-def _poison(name: str, directory: Path) -> None:
+def _poison(directory: Path) -> None:
     """Make the embedding of a token that only the second request of REQUESTS has not a number."""
-    if name == "bert":
-        row = (directory / "vocab.txt").read_text().split("\n").index("great")
-        _poison_row(directory / "model.safetensors", "bert.embeddings.word_embeddings.weight", row)
-    else:
-        vocabulary = json.loads((directory / "tokenizer.json").read_text())["model"]["vocab"]
-        _poison_row(directory / "model.safetensors", "model.embed_tokens.weight", vocabulary["Q"])
-
-
-BAD: dict[str, dict[str, Any]] = {
-    "bert": {"prompt": "great"},
-}
+    row = (directory / "vocab.txt").read_text().split("\n").index("great")
+    _poison_row(directory / "model.safetensors", "bert.embeddings.word_embeddings.weight", row)
 
 
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize("name", ["bert", "llama"])
-def test_an_item_that_is_not_a_number_fails_alone(name: str, static: bool, model: Model, tmp_path: Path) -> None:
+def test_an_item_that_is_not_a_number_fails_alone(static: bool, model: Model, tmp_path: Path) -> None:
     """The others of its batch are answered as without it."""
-    good = [request for request in REQUESTS[name] if "great" not in request["prompt"]][:2]
-    alone = [Serving(name, model(name), static_shapes=static).answer(request)[0] for request in good]
-    directory = copy(model, name, tmp_path)
-    _poison(name, directory)
-    serving = Serving(name, directory, static_shapes=static)
-    _fails_alone(serving, [good[0], BAD[name], good[1]], serving.prepare([good[0], BAD[name], good[1]]), alone)
+    good = [request for request in REQUESTS["bert"] if "great" not in request["prompt"]][:2]
+    alone = [Serving("bert", model("bert"), static_shapes=static).answer(request)[0] for request in good]
+    directory = copy(model, "bert", tmp_path)
+    _poison(directory)
+    serving = Serving("bert", directory, static_shapes=static)
+    requests = [good[0], {"prompt": "great"}, good[1]]
+    _fails_alone(serving, requests, serving.prepare(requests), alone)
 
 
 @pytest.mark.parametrize("name", ["vit", "yolos"])
