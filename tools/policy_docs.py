@@ -78,6 +78,7 @@ def guard_table() -> str:
         ("failover", guards.FAILOVER),
         ("fallback", guards.FALLBACK),
         ("a pin, either way", guards.MODE_CHANGE),
+        ("nothing behind the traffic", guards.NOTHING_BEHIND),
         ("roll-back", guards.ROLLBACK),
         ("other weights, the same mode", guards.REROUTE),
     )
