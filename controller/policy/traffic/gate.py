@@ -47,8 +47,8 @@ class Passage:
     Attributes:
         targets: The routing action to have now: the wanted one, or the present one.
         kept: Why it is the present one, and until when; None where it is the wanted one.
-        paused: Why even that is not written now; None where it is, or where the Ingress has it.
-        changes: Whether the Ingress shows another action, or another stickiness.
+        paused: Why even that is not written now; None where it is, or where it stands already.
+        changes: Whether another action is shown, or another stickiness.
         writer: Who changed what the controller wrote; None where nobody did.
     """
 
@@ -191,7 +191,7 @@ def _too_little_saved(case: Case, wanted: tuple[Target, ...]) -> str:
 def _writer(case: Case, action: str) -> str | None:
     """Who changed or deleted the routing action that the controller wrote last; None where nobody did.
 
-    A mutating webhook changes it in the controller's own request, and then the Ingress names the controller as its writer: what was sent
+    A mutating webhook changes it in the controller's own request, and then the controller is named as its writer: what was sent
     was never seen there, or it is to be sent again. A webhook that only writes the same action in other words changes nothing.
 
     Args:
@@ -202,7 +202,7 @@ def _writer(case: Case, action: str) -> str | None:
     changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
     found_so = routing.foreign and not (routing.marker or memory.sent or memory.reasserts or changed_now)
     if routing.action and found_so:
-        return None  # the action of an Ingress that the controller has never written
+        return None  # the action of a routing object that the controller has never written
     if routing.foreign or not routing.action:
         return routing.writer or "somebody"
     seen = sent_as(routing.targets, routing.stickiness_s) == memory.sent
