@@ -99,8 +99,11 @@ def _urgent(case: Case, wanted: tuple[Target, ...]) -> bool:
     aim = max(1.0 if follows or sure else 1 / SLACK, (figures.demand or 0.0) / together if together else 0.0)
     most = aim * (_TWENTIETH if sure and not follows else _TENTH)
     now, then = _loads(case, present), _loads(case, wanted)
-    relieved = any(load > most and then.get(name, 0.0) < load for name, load in now.items())
-    return relieved and (all(load <= most for load in then.values()) or not close(present, wanted))
+    less = {name: then.get(name, 0.0) for name, load in now.items() if load > most and then.get(name, 0.0) < load}
+    if not close(present, wanted):
+        return bool(less)
+    # One unit's relief does not wait for another unit that has too much before and after.
+    return any(load <= most for load in less.values()) and all(load <= max(most, now.get(name, 0.0)) for name, load in then.items())
 
 
 def _loads(case: Case, targets: tuple[Target, ...]) -> dict[str, float]:
