@@ -33,6 +33,8 @@ CONTEXT = 4096
 MOST = 3000
 """New tokens that the adapter allows: some ten seconds of this model."""
 START_S = 600.0
+DRAIN_S = 3.0
+"""A busy machine needs seconds for the question whether the adapter is ready."""
 PATIENT = Path(__file__).parents[1] / "vllm" / "patient"
 """What makes vLLM's processes sleep while they wait."""
 MODEL = "model"
@@ -107,6 +109,14 @@ class Setup:
         return self.process.outcome(name)
 
 
+def _finished(engine: str) -> float:
+    """Requests whose whole text vLLM has made, by its own count."""
+    lines = httpx.get(f"{engine}/metrics", trust_env=False).text.splitlines()
+    ended = [line for line in lines if line.startswith("vllm:request_success_total{") and 'finished_reason="abort"' not in line]
+    assert ended
+    return sum(float(line.rsplit(" ", 1)[1]) for line in ended)
+
+
 def _totals(engine: str) -> scrape.Totals:
     return scrape.parse(httpx.get(f"{engine}/metrics", trust_env=False).text)
 
@@ -114,7 +124,8 @@ def _totals(engine: str) -> scrape.Totals:
 @pytest.fixture
 def setup(engine: str) -> Iterator[Setup]:
     """An adapter that is ready, in front of it."""
-    with running("adapter", MODEL_SERVER_ENGINE_URL=engine, MODEL_SERVER_MAX_NEW_TOKENS=str(MOST), MODEL_SERVER_MAX_QUEUE="8") as process:
+    settings = {"MODEL_SERVER_MAX_NEW_TOKENS": str(MOST), "MODEL_SERVER_MAX_QUEUE": "8", "MODEL_SERVER_DRAIN_SECONDS": str(DRAIN_S)}
+    with running("adapter", MODEL_SERVER_ENGINE_URL=engine, **settings) as process:
         process.until("/readiness", 200)
         with _client(process.url) as client:
             yield Setup(engine, process, client)
@@ -240,6 +251,7 @@ def test_every_answer_is_counted_once_and_nothing_else(engine: str) -> None:
         async with httpx.AsyncClient(base_url=engine, trust_env=False, limits=httpx.Limits(max_connections=None)) as client:
             watching = Engine(settings, counted, client)
             await watching.observe()
+            before = _finished(engine)
             assert watching.state.ready, watching.state.reason
             short, long = (
                 TextGenerationRequest(prompt="a", max_new_tokens=8),
@@ -256,7 +268,8 @@ def test_every_answer_is_counted_once_and_nothing_else(engine: str) -> None:
                 await asyncio.sleep(0.05)
             await watching.observe()
         assert gone > 0
-        assert len(counted.latencies) == 40 - gone
+        # vLLM may have finished a text whose client left before it read the answer.
+        assert 40 - gone <= len(counted.latencies) == _finished(engine) - before < 40
         assert all(0 <= seconds <= 60 for seconds in counted.latencies)
 
     asyncio.run(run())
@@ -264,7 +277,7 @@ def test_every_answer_is_counted_once_and_nothing_else(engine: str) -> None:
 
 def test_sigterm_lets_a_stream_end(setup: Setup) -> None:
     """The adapter is not ready at once, sends all of the answer, and ends with 0."""
-    asked: Any = {"model": MODEL, "prompt": "a", "max_tokens": 600, "stream": True, "extra_body": GO_ON}
+    asked: Any = {"model": MODEL, "prompt": "a", "max_tokens": 2000, "stream": True, "extra_body": GO_ON}
     with ThreadPoolExecutor(1) as threads:
         pieces = iter(setup.client.completions.create(**asked))
         next(pieces)
