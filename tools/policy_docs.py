@@ -1,4 +1,4 @@
-"""Writes docs/reasons.md and the diagram in docs/decision.md from the policy's tables: ``python -m tools.policy_docs``."""
+"""Writes docs/reasons.md and the tables of the policy in docs/decision.md and docs/configuration.md: ``python -m tools.policy_docs``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tools.policy_times import causes, times
 DOCS: Final = Path(__file__).parents[1] / "docs"
 REASONS: Final = DOCS / "reasons.md"
 DECISION: Final = DOCS / "decision.md"
+CONFIGURATION: Final = DOCS / "configuration.md"
 
 _INTRODUCTION: Final = """# Reasons and alerts
 
@@ -78,6 +79,7 @@ def guard_table() -> str:
         ("failover", guards.FAILOVER),
         ("fallback", guards.FALLBACK),
         ("a pin, either way", guards.MODE_CHANGE),
+        ("nothing behind the traffic", guards.NOTHING_BEHIND),
         ("roll-back", guards.ROLLBACK),
         ("other weights, the same mode", guards.REROUTE),
     )
@@ -112,16 +114,25 @@ def decision(present: str) -> str:
         ("guards", guard_table()),
         ("claims", claim_table()),
         ("causes", causes()),
-        ("times", times()),
     ):
         present = replaced("docs/decision.md", present, name, body)
     return present
 
 
+def configuration(present: str) -> str:
+    """docs/configuration.md with its table of default times replaced.
+
+    Raises:
+        ValueError: The part's markers are missing.
+    """
+    return replaced("docs/configuration.md", present, "times", times())
+
+
 def main() -> None:
-    """Writes both files."""
+    """Writes the three files."""
     REASONS.write_text(reasons())
     DECISION.write_text(decision(DECISION.read_text()))
+    CONFIGURATION.write_text(configuration(CONFIGURATION.read_text()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The default times of the policy, and the causes of a shortage, as tables for docs/decision.md."""
+"""The default times of the policy, and the causes of a shortage, as tables for docs/configuration.md and docs/decision.md."""
 
 from __future__ import annotations
 

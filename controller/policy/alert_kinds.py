@@ -198,8 +198,7 @@ class AlertKind(Row):
     )
     BLACKHOLE = (
         "blackhole",
-        "the load balancer answers requests itself, so users get errors now: {problem}. Restore the action or the Service that is missing: "
-        "`failoverctl doctor` names it",
+        "{share} requests get errors now: {problem}. Restore the action or the Service that is missing: `failoverctl doctor` names it",
         "load-balancer-answers-503",
         CRITICAL,
     )

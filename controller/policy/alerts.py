@@ -12,6 +12,7 @@ from controller.policy import text, unit_alerts
 from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.availability import healthy_targets, known_targets
 from controller.policy.case import Case
+from controller.policy.emptiness import endpoints
 from controller.policy.floors import contested, held_claims, held_until, highest, left
 from controller.policy.metric_times import fresh_s
 from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
@@ -85,13 +86,15 @@ def _unprepared(case: Case) -> Iterable[Found]:
     seen, shown = routing.verification, routing.present_verification
     blind = careful and routing.targets and not cold and seen is not None and seen.verdict is Verdict.CANNOT_TELL
     known = known_targets(snapshot, healthy_targets(snapshot)) if blind else {}
-    # Before the load balancer shows this action, the load-balancer controller has perhaps not come to this Ingress yet.
-    bound = routing.bound if careful and case.mode is not None and not cold and shown is not None and shown.verdict is Verdict.YES else None
+    serving = {target.service for target in routing.targets if target.weight > 0}  # of these `blackhole` says more
+    # Until the load balancer shows a new action, the load-balancer controller has perhaps not come to this Ingress yet.
+    come = shown is not None and (shown.verdict is Verdict.YES or shown.problem.startswith(CRITICAL))
+    bound = routing.bound if careful and case.mode is not None and not cold and come else None
     problems: tuple[tuple[tuple[str, ...], str, list[str], str, str], ...] = (
         (
             ("services",),
             "there is no Service with the port ",
-            [f"{one.service}:{one.port}" for one in services if exists[one] is False],
+            [f"{one.service}:{one.port}" for one in services if exists[one] is False and one.service not in serving],
             "",
             "create it",
         ),
@@ -159,9 +162,14 @@ def _in_line_s(routing: RoutingObservation, since: float) -> float:
 
 
 def _blackhole(case: Case) -> Iterable[Found]:
-    seen = case.snapshot.routing.verification
-    critical = seen is not None and seen.problem.startswith(CRITICAL)
-    return [Found({"problem": seen.problem.removeprefix(CRITICAL)})] if seen is not None and critical else []
+    """The load balancer answers by itself, or a Service that gets traffic does not exist."""
+    seen, targets = case.snapshot.routing.verification, case.snapshot.routing.targets
+    if seen is not None and seen.problem.startswith(CRITICAL):
+        return [Found({"share": "all", "problem": f"the load balancer answers by itself ({seen.problem.removeprefix(CRITICAL)})"})]
+    gone = [one for one in targets if one.weight > 0 and endpoints(case.snapshot, one.service)[0] is False]
+    share = sum(one.weight for one in gone) / max(1, sum(one.weight for one in targets))
+    problem = f"there is no Service {text.listing(one.service for one in gone)}"
+    return [Found({"share": f"{share:.0%} of the", "problem": problem})] if gone else []
 
 
 def _unverified(case: Case) -> Iterable[Found]:

@@ -389,7 +389,7 @@ def dwell(case: Case) -> str | Held:
 
 
 @row(Reason.FLIP_BUDGET_SPENT)
-def flips(case: Case) -> str | Held:
+def flip_budget(case: Case) -> str | Held:
     """The number of mode changes within an hour is limited."""
     limit, recent = case.snapshot.application.policy.flips_per_hour, changes_within_an_hour(case.memory, case.snapshot.now)
     if len(recent) < limit:
@@ -480,8 +480,8 @@ def verified(case: Case) -> str | Held:
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
-FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flips)
-FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flips, consistent, lasting, ready, *MODE_CHANGE, verified)
+FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
+FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified)
 NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
 """Nothing can be lost: neither proof nor dwell nor budget."""
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)

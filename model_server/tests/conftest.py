@@ -7,6 +7,13 @@ import pytest
 
 from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
+if find_spec("hypothesis"):  # the environment of vLLM has none
+    from hypothesis import HealthCheck, settings
+
+    # No test asserts a duration: a slow machine must not make a property false.
+    settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("project")
+
 SEEDS = {"APP", "DEVICE", "MODEL_ID", "COMPILED_MODEL_ID", "NODEPOOL", "POD_NAME", "MAX_NEW_TOKENS"}
 
 TORCH = find_spec("torch") is not None

@@ -405,7 +405,7 @@ def test_a_request_that_comes_while_answers_are_unread_does_not_hide_them() -> N
 
 
 def test_requests_sent_ahead_take_turns_over_all_connections() -> None:
-    """What waits for an answer is begun at once, whoever sends more behind it; of what is sent ahead a few run at a time."""
+    """The first request of each connection begins at once, however much others send ahead; of requests sent ahead a few run at a time."""
 
     async def run() -> None:
         begun, answered = 0, asyncio.Semaphore(0)

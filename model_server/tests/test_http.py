@@ -279,16 +279,16 @@ LARGE = b'{"prompt": "' + b"x" * 2000 + b'"}'
 @pytest.mark.parametrize(
     ("coding", "body", "status", "says"),
     [
-        ("gzip", gzip.compress(PROMPT), 200, ""),
-        ("GZIP", gzip.compress(PROMPT), 200, ""),
-        ("deflate", zlib.compress(PROMPT), 200, ""),
-        ("identity", PROMPT, 200, ""),
-        ("", PROMPT, 200, ""),
-        ("gzip", PROMPT, 400, "Content-Encoding: the body is not compressed so"),
-        ("gzip", gzip.compress(PROMPT)[:-10], 400, "Content-Encoding: the compressed body is cut off"),
-        ("gzip", gzip.compress(LARGE), 413, "the body is larger than 1000 bytes"),
-        ("gzip", gzip.compress(bytes(100_000_000)), 413, "the body is larger than 1000 bytes"),
-        ("br", PROMPT, 415, "Content-Encoding: send the body as one of gzip, deflate, identity"),
+        pytest.param("gzip", gzip.compress(PROMPT), 200, "", id="gzip"),
+        pytest.param("GZIP", gzip.compress(PROMPT), 200, "", id="capitals"),
+        pytest.param("deflate", zlib.compress(PROMPT), 200, "", id="deflate"),
+        pytest.param("identity", PROMPT, 200, "", id="identity"),
+        pytest.param("", PROMPT, 200, "", id="none"),
+        pytest.param("gzip", PROMPT, 400, "Content-Encoding: the body is not compressed so", id="not compressed"),
+        pytest.param("gzip", gzip.compress(PROMPT)[:-10], 400, "Content-Encoding: the compressed body is cut off", id="cut off"),
+        pytest.param("gzip", gzip.compress(LARGE), 413, "the body is larger than 1000 bytes", id="large"),
+        pytest.param("gzip", gzip.compress(bytes(100_000_000)), 413, "the body is larger than 1000 bytes", id="a bomb"),
+        pytest.param("br", PROMPT, 415, "Content-Encoding: send the body as one of gzip, deflate, identity", id="unknown"),
     ],
 )
 def test_compressed_bodies_are_read_within_the_limit(coding: str, body: bytes, status: int, says: str) -> None:
@@ -334,7 +334,7 @@ def test_little_of_a_bomb_is_decompressed() -> None:
     ],
 )
 def test_a_body_of_another_type_is_named(kind: str, status: int, says: str) -> None:
-    """That of curl's -d, which says nothing of JSON unless it is told to. Without the header a body is JSON."""
+    """Curl's -d sends a form's type unless a header says JSON. Without the header a body is JSON."""
 
     async def run() -> httpx.Response:
         async with loaded(echo(app="text")) as service, client(service) as http:

@@ -37,7 +37,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def jpeg(scans: int, size: int = 64) -> bytes:
-    """A grey progressive JPEG that refines nothing so many times: each scan has ten bytes of a head and a few of its own."""
+    """A grey progressive JPEG whose scans after the first refine nothing: each has ten bytes of a head and a few of its own."""
     frame = struct.pack(">BHHB", 8, size, size, 1) + b"\x01\x11\0"
     tables = segment(0xC4, b"\0\1" + b"\0" * 15 + b"\0") + segment(0xC4, b"\x10\1" + b"\0" * 15 + b"\xe0")
     first = segment(0xDA, b"\1\1\0\0\0\0") + b"\0" * (size * size // 512)

@@ -213,7 +213,7 @@ def test_a_long_call_survives_the_keepalive_pings_of_its_client() -> None:
 
 
 def test_what_cannot_be_finished_is_answered() -> None:
-    """Of a hundred requests in flight, over HTTP and gRPC: each gets its answer, or is told to try elsewhere; none is dropped."""
+    """Of a hundred requests in flight, over HTTP and gRPC: each gets its answer, or 503 with Retry-After; none is dropped."""
     settings = {"MODEL_SERVER_FINISH_SECONDS": "1", "MODEL_SERVER_BATCH_BUCKETS": "1,2,4", "MODEL_SERVER_MAX_QUEUE": "200"}
     with running(APP="text", ECHO_BATCH_SECONDS="0.5", **settings) as server:
         server.until("/readiness", 200)
@@ -228,8 +228,8 @@ def test_what_cannot_be_finished_is_answered() -> None:
                     )
                     infer(method.request(model_name="text", inputs=[tensor]), timeout=30)
                 except grpc.RpcError as error:
-                    told: Any = error
-                    return f"{told.code().name} {dict(told.trailing_metadata()).get('retry-after')}"
+                    refusal: Any = error
+                    return f"{refusal.code().name} {dict(refusal.trailing_metadata()).get('retry-after')}"
                 return "200"
 
         with ThreadPoolExecutor(100) as threads, httpx.Client(base_url=server.url, limits=httpx.Limits(max_connections=100)) as http:

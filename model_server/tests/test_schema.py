@@ -35,7 +35,7 @@ def server() -> Iterator[ServerProcess]:
 
 
 @schema.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_answers_are_as_declared(case: schemathesis.Case[Any], server: ServerProcess) -> None:
     """No generated request, valid or not, gets a server error or an answer that the document does not declare."""
     case.call_and_validate(base_url=server.url, excluded_checks=[ACROSS_FIELDS])

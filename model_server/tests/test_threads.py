@@ -58,7 +58,7 @@ def test_requests_past_their_deadline_keep_no_thread(goes_on: threading.Event) -
     asyncio.run(run())
 
 
-def test_a_thread_that_still_works_at_the_end_is_told_of(goes_on: threading.Event) -> None:
+def test_a_thread_that_still_works_at_the_end_is_reported(goes_on: threading.Event) -> None:
     """Python would wait for it at its exit, for as long as it takes."""
 
     async def run() -> None:

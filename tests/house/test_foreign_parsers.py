@@ -23,7 +23,6 @@ OURS: Final = {
     "controller/notifiers/redact.py": "a document that the controller has just made",
     "controller/routing/ingress/action.py": "`states_stickiness` is asked only of an action that was read before",
     "controller/signals/slim.py": "what it packed itself",
-    "model_server/src/failover_model_server/compiled/cache.py": "the key of its own pod",
 }
 """Files in which one call needs no handler, and why."""
 

@@ -9,7 +9,7 @@ import pytest
 from controller.policy.modes import TRANSITIONS
 from controller.policy.reasons import Reason
 from tools import policy_docs as docs
-from tools.policy_docs import DECISION, REASONS, decision, reasons, states
+from tools.policy_docs import CONFIGURATION, DECISION, REASONS, configuration, decision, reasons, states
 
 HINT = "run: python -m tools.policy_docs"
 
@@ -23,6 +23,12 @@ def test_the_page_of_the_decision_is_up_to_date() -> None:
     """The diagram and the guards are the ones that decide."""
     present = DECISION.read_text()
     assert decision(present) == present, HINT
+
+
+def test_the_default_times_are_up_to_date() -> None:
+    """An operator who tunes a wait must find the present default."""
+    present = CONFIGURATION.read_text()
+    assert configuration(present) == present, HINT
 
 
 def test_every_reason_and_every_transition_is_documented() -> None:
@@ -40,8 +46,11 @@ def test_a_page_without_its_generated_part_is_refused() -> None:
 def test_writing_gives_what_is_checked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that the hint names does what the tests ask for."""
     (tmp_path / "decision.md").write_text(DECISION.read_text().replace("stateDiagram-v2", "old"))
+    (tmp_path / "configuration.md").write_text(CONFIGURATION.read_text().replace("| `patienceSeconds` | 10 s |", "| old | old |"))
     monkeypatch.setattr(docs, "REASONS", tmp_path / "reasons.md")
     monkeypatch.setattr(docs, "DECISION", tmp_path / "decision.md")
+    monkeypatch.setattr(docs, "CONFIGURATION", tmp_path / "configuration.md")
     docs.main()
     assert (tmp_path / "reasons.md").read_text() == REASONS.read_text()
     assert (tmp_path / "decision.md").read_text() == DECISION.read_text()
+    assert (tmp_path / "configuration.md").read_text() == CONFIGURATION.read_text()

@@ -115,6 +115,30 @@ def test_a_short_unit_is_relieved_once_more_than_a_sample_says_so(weights: tuple
     assert (passage.targets == wanted) is urgent
 
 
+@pytest.mark.parametrize(
+    ("weights", "moved_to", "urgent"),
+    [
+        pytest.param((40, 10, 50), (40, 9, 51), True, id="another unit keeps what it has too much of"),
+        pytest.param((39, 10, 51), (40, 9, 51), False, id="that unit would get more"),
+        pytest.param((40, 11, 49), (40, 10, 50), False, id="the short unit would still have too much"),
+        pytest.param((40, 9, 51), (39, 9, 52), False, id="a unit with too much would have a little less of it"),
+    ],
+)
+def test_relief_does_not_wait_for_the_overload_of_another_unit(
+    weights: tuple[int, int, int], moved_to: tuple[int, int, int], *, urgent: bool
+) -> None:
+    """At 1400 a minute the unit INF2 has 1.12 of what its replicas serve, TRN1 is short and has 1.17, and the third has room."""
+    made = _world(*weights, 0, 0, requests=1400.0)
+    rooms = dict(zip(SERVICES, (500, 120, 1500), strict=False))
+    units = tuple(replace(unit, throughput=rooms.get(unit.name, unit.throughput)) for unit in made.application.units)
+    made = replace(made, application=replace(made.application, units=units))
+    figures = replace(Figures.of(made), serving=dict.fromkeys(rooms, 1), demand=1400.0, cost=dict(zip(SERVICES, moved_to, strict=False)))
+    absorbed = Absorption(20.0, 800.0, 0.7, {}, frozenset({TRN1}))
+    case = Case(made, memory(changed_at=NOW - SETTLED_S), Mode.COST, "", {}, figures, absorbed)
+    wanted = cost_targets(made.application, figures.cost)
+    assert (gate(Mode.COST, case, wanted).targets == wanted) is urgent
+
+
 @pytest.mark.parametrize(("ratio", "passes"), [(1.0, False), (1.04, False), (1.06, True)])
 def test_weights_that_follow_the_ready_replicas_change_only_to_save_something(ratio: float, *, passes: bool) -> None:
     """A twentieth of the price: else each new replica would mean new weights."""

@@ -275,15 +275,15 @@ def _changed(*ages_s: float) -> Case:
             id="the mode has lasted",
         ),
         pytest.param(
-            guards.flips,
+            guards.flip_budget,
             _changed(3000, 2000, 1000, 500, 400, 300),
-            ("flips", "6 mode changes in the last hour, 4 are allowed", {"changes": "6", "limit": "4"}, 2600.0),
+            ("flip budget", "6 mode changes in the last hour, 4 are allowed", {"changes": "6", "limit": "4"}, 2600.0),
             id="too many mode changes",
         ),
         pytest.param(
-            guards.flips,
+            guards.flip_budget,
             _changed(1000),
-            ("flips", "1 of 4 in the last hour", {}, None),
+            ("flip budget", "1 of 4 in the last hour", {}, None),
             id="few mode changes",
         ),
         pytest.param(

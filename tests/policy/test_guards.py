@@ -292,8 +292,8 @@ def test_flip_budget(ages: tuple[float, ...], expected: Reason | None) -> None:
     """Beyond four changes an hour something is wrong that switching does not cure."""
     changes = tuple(ModeChange(NOW - age, Mode.COST, Reason.RETURN_PROVEN) for age in sorted(ages, reverse=True))
     case = guard_case(memory=memory(mode_changes=changes))
-    _asks(guards.flips, case, expected)
-    assert guards.flips(case).reopens_s == (1.0 if expected else None)
+    _asks(guards.flip_budget, case, expected)
+    assert guards.flip_budget(case).reopens_s == (1.0 if expected else None)
 
 
 @pytest.mark.parametrize(

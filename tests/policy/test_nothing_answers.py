@@ -151,3 +151,14 @@ def test_leaving_an_empty_service_is_no_flap() -> None:
     before = memory(mode_changes=(change,), mode_since=NOW - 60)
     after, decision = decide(before, found)
     assert applied(after, decision, NOW).hold_level == 0
+
+
+def test_people_are_paged_for_a_service_that_is_missing_under_traffic() -> None:
+    """Not told that the controller "would not route to it": all traffic is there, and what else is missing stays said."""
+    pinned = without_capacity_service(override=Override(pinned_mode=Mode.CAPACITY, pinned_why="a test"))
+    alerts = {alert.key: alert for alert in decided(pinned, Mode.CAPACITY).alerts}
+    assert (alerts["blackhole"].severity, "unprepared/services" in alerts) == ("critical", False)
+    assert "unprepared/bindings" in alerts
+    partly = units_with(snapshot(), ("sd21-inf2",), service_exists=False)
+    (found,) = (alert for alert in decided(partly, Mode.COST).alerts if alert.key == "blackhole")
+    assert found.text.startswith("40% of the requests get errors now: there is no Service sd21-inf2")

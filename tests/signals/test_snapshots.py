@@ -70,13 +70,13 @@ def test_ready_is_the_smaller_of_what_is_known(deployment: int | None, endpoints
 
 
 def test_services_exist_by_their_port_literal(world: World) -> None:
-    """A Service without the port the action names would break the whole Ingress: it counts as missing."""
+    """A Service without the port that the action names would break the whole Ingress: it counts as missing, as one that is not listed."""
     world.give("Service", "sd21-inf2", spec={"ports": [{"port": 80}]})
     world.give("Service", "sd21-trn1", spec={"ports": [{"port": 8000, "name": "http"}]})
     world.give("Service", "sd21-all", spec={"ports": [{"port": 8000, "name": "http"}]})
     snapshot = world.build()
     found = {name: unit.service_exists for name, unit in snapshot.units.items()}
-    assert (found["sd21-inf2"], found["sd21-trn1"], found["sd21-g5-cuda"]) == (True, False, None)
+    assert (found["sd21-inf2"], found["sd21-trn1"], found["sd21-g5-cuda"]) == (True, False, False)
     assert snapshot.routing.capacity_exists is False
     assert world.build(replace(APP, capacity=Backend("sd21-all", "http"))).routing.capacity_exists is True
 

@@ -1,4 +1,4 @@
-"""The table of situations for docs/decision.md, from what the controller did in them."""
+"""The table of situations for docs/situations.md, from what the controller did in them."""
 
 from __future__ import annotations
 

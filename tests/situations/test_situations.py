@@ -1,4 +1,4 @@
-"""What the controller does in each situation, through the production view, snapshot and pass; docs/decision.md shows it."""
+"""What the controller does in each situation, through the production view, snapshot and pass; docs/situations.md shows it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from tests.situations.catalogue import SITUATIONS
 from tests.situations.situation import Situation
 from tests.situations.stage import Played, play
 from tests.situations.table import row
-from tools.policy_docs import DECISION
-from tools.situation_docs import page
+from tools.situation_docs import PAGE, page
 
 Outcome = tuple[Situation, Played]
 
@@ -46,12 +45,12 @@ def test_no_sentence_says_more_than_was_observed(outcome: Outcome) -> None:
 
 def test_the_page_shows_what_the_controller_does(outcome: Outcome) -> None:
     """The figures of the table come from playing."""
-    assert _rows(DECISION.read_text())[SITUATIONS.index(outcome[0])] == row(*outcome), "run: python -m tools.situation_docs"
+    assert _rows(PAGE.read_text())[SITUATIONS.index(outcome[0])] == row(*outcome), "run: python -m tools.situation_docs"
 
 
 def test_the_page_shows_every_situation_once_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its own rows the page is what would be written: as many as the catalogue has, each under its topic."""
-    present = DECISION.read_text()
+    present = PAGE.read_text()
     rows = iter(_rows(present))
     monkeypatch.setattr("tests.situations.table.row", lambda *_: next(rows, "a row that the page lacks"))
     assert page(present, [(one, Played()) for one in SITUATIONS]) == present, "run: python -m tools.situation_docs"

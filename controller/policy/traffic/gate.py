@@ -47,8 +47,8 @@ class Passage:
     Attributes:
         targets: The routing action to have now: the wanted one, or the present one.
         kept: Why it is the present one, and until when; None where it is the wanted one.
-        paused: Why even that is not written now; None where it is, or where the Ingress has it.
-        changes: Whether the Ingress shows another action, or another stickiness.
+        paused: Why even that is not written now; None where it is, or where it stands already.
+        changes: Whether another action is shown, or another stickiness.
         writer: Who changed what the controller wrote; None where nobody did.
     """
 
@@ -99,8 +99,11 @@ def _urgent(case: Case, wanted: tuple[Target, ...]) -> bool:
     aim = max(1.0 if follows or sure else 1 / SLACK, (figures.demand or 0.0) / together if together else 0.0)
     most = aim * (_TWENTIETH if sure and not follows else _TENTH)
     now, then = _loads(case, present), _loads(case, wanted)
-    relieved = any(load > most and then.get(name, 0.0) < load for name, load in now.items())
-    return relieved and (all(load <= most for load in then.values()) or not close(present, wanted))
+    less = {name: then.get(name, 0.0) for name, load in now.items() if load > most and then.get(name, 0.0) < load}
+    if not close(present, wanted):
+        return bool(less)
+    # One unit's relief does not wait for another unit that has too much before and after.
+    return any(load <= most for load in less.values()) and all(load <= max(most, now.get(name, 0.0)) for name, load in then.items())
 
 
 def _loads(case: Case, targets: tuple[Target, ...]) -> dict[str, float]:
@@ -188,7 +191,7 @@ def _too_little_saved(case: Case, wanted: tuple[Target, ...]) -> str:
 def _writer(case: Case, action: str) -> str | None:
     """Who changed or deleted the routing action that the controller wrote last; None where nobody did.
 
-    A mutating webhook changes it in the controller's own request, and then the Ingress names the controller as its writer: what was sent
+    A mutating webhook changes it in the controller's own request, and then the controller is named as its writer: what was sent
     was never seen there, or it is to be sent again. A webhook that only writes the same action in other words changes nothing.
 
     Args:
@@ -199,7 +202,7 @@ def _writer(case: Case, action: str) -> str | None:
     changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
     found_so = routing.foreign and not (routing.marker or memory.sent or memory.reasserts or changed_now)
     if routing.action and found_so:
-        return None  # the action of an Ingress that the controller has never written
+        return None  # the action of a routing object that the controller has never written
     if routing.foreign or not routing.action:
         return routing.writer or "somebody"
     seen = sent_as(routing.targets, routing.stickiness_s) == memory.sent

@@ -70,7 +70,7 @@ class Route:
     usual: int | None = None
     """New tokens where the body does not say; None: the setting, else the engine fills its context."""
     zero: bool = False
-    """0 new tokens are a wish, and not as good as nothing said."""
+    """Whether 0 asks for no new tokens; on other routes it counts as nothing said."""
     prompts: tuple[str, ...] = ()
     """Fields whose elements are sequences of their own; vLLM continues those of all of them."""
 
@@ -279,7 +279,7 @@ class _Passage:
                 log.exception("stream_failed")
                 error = InferenceFailed(UNFORESEEN)
             self._place.outcome = error.code
-            yield event(json.loads(error.content)) if isinstance(error, Refused) and error.content else error_event(error)
+            yield event(error.document) if isinstance(error, Refused) and error.content else error_event(error)
 
     async def _whole(self, most: int) -> bytes:
         content = bytearray()

@@ -37,6 +37,8 @@ class Refused(RequestError):
         """The engine's word for it, as BadRequestError."""
         self.content = b"" if failed or not error else content
         """What a client that speaks the engine's protocol gets, word for word; empty: what we say."""
+        self.document = _object(content) if self.content else {}
+        """The same, read."""
         self.media_type = media_type
         if status in {Overloaded.status, Unavailable.status}:
             self.retry_after = RETRY_AFTER
@@ -44,9 +46,15 @@ class Refused(RequestError):
 
 def error_of(content: bytes) -> Object:
     """The error in a body or an event: that under `error`, or the body itself as before vLLM 0.10; empty where there is none."""
+    body = _object(content)
+    error = body.get("error", body if body.get("object") == "error" else None)
+    return error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+
+
+def _object(content: bytes) -> Object:
+    """The JSON object in a body; empty where there is none."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return {}
-    error = body.get("error", body if body.get("object") == "error" else None) if isinstance(body, dict) else None
-    return error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+    return body if isinstance(body, dict) else {}

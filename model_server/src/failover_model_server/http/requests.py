@@ -85,7 +85,7 @@ ACCEPTED = "gzip, deflate, identity"
 
 
 def inflated(receive: Receive, form: int, most: int) -> Receive:
-    """A compressed body, as it is. What is beyond `most` bytes is not decompressed: that it is too large can be told from one byte more.
+    """A compressed body, decompressed as it comes, up to one byte more than `most`: that byte shows that the body is too large.
 
     Raises (when received):
         HTTPException: the body is not compressed so.

@@ -21,7 +21,7 @@ UPRIGHT = 1
 ORIENTATION, SHORT = 0x0112, 3
 """Tag and type of the orientation in EXIF (CIPA DC-008, 4.6.4)."""
 MOST_TAGS = 512
-"""EXIF tags that are looked at. Cameras write some fifty."""
+"""The most EXIF tags that are read. Cameras write some fifty."""
 SCAN = b"\xda"
 
 
