@@ -128,7 +128,7 @@ class _Watched:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._calls: set[Deadline] = set()
-        self._next = math.inf  # when the thread looks again
+        self._next = math.inf  # when the thread wakes next
         self._thread: threading.Thread | None = None
 
     def add(self, call: Deadline) -> None:

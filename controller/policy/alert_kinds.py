@@ -28,7 +28,7 @@ class Found:
 
 
 class AlertKind(Row):
-    """What people are told of beside decisions. The last value is what the subject of its alerts names."""
+    """What the controller reports to people beside decisions. The last value is what the subject of its alerts names."""
 
     @property
     def reason(self) -> str:

@@ -42,7 +42,7 @@ _SEND_S: Final = 5.0
 """Longest time in which a client may take its answer, seconds. Making the answer has no limit: on a busy machine `/metrics` of 1,000
 applications takes more than five seconds, and Prometheus waits for ten."""
 _OPEN: Final = 256  # connections whose request has not arrived; one more closes the oldest of them
-_SHARE: Final = 4  # of all file descriptors of the process, what such connections may take: one part of so many
+_SHARE: Final = 4  # such connections may take this part (1/4) of the file descriptors of the process
 _BACKLOG: Final = 128
 _LONGEST_QUERY: Final = 2048
 _HEAD: Final = 8192  # bytes of a request's head

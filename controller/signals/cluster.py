@@ -300,7 +300,7 @@ class Group:
     """A source of signals that several kinds make up.
 
     Attributes:
-        name: Of the source.
+        name: How `status` and the policy name it.
         required: Nothing is decided without it.
         either: Many clusters lack some of its kinds, and any one suffices: they have the kind of a controller of their own, that of EKS
             Auto Mode, or both. Discovery is asked first, once for all namespaces.
@@ -320,7 +320,7 @@ class Kind:
 
     Attributes:
         resource: The kind of object.
-        group: The source that it is part of: as fresh as its stalest watch.
+        group: Its group, which is as fresh as the stalest watch in it.
         take: Puts one change into the view, and marks the applications that it concerns. The view's lock is held.
         known: Namespace and name of each object in the view: what is missing in a list is gone. None: a list takes nothing back.
         queries: What is selected, each in a watch of its own, in the namespaces of the applications.

@@ -34,7 +34,7 @@ class Poll:
 
     Attributes:
         name: Of the job.
-        every_s: How often it is asked for what is due, seconds.
+        every_s: Seconds from one call of `poll` to the next.
         poll: Asks for what is due for these applications; never raises.
         source: How fresh the values of an application are.
     """

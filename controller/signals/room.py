@@ -1,9 +1,9 @@
 """The memory of what strangers can add to without end: Events, NodeClaims, waiting pods. All of it shares one bound.
 
-Whoever may create Events can invent NodePools and NodeClaims in them, and whoever may create pods can create a hundred thousand. So each
-store of such things is made of one `Room`, each entry counts by its size, and beyond the bound the largest crowds give up their oldest
-entries until all fit again. A crowd is the entries of one store and one owner, such as a namespace or a NodePool; everything about owners
-that do not exist is one crowd. No flood makes anything of another owner forgotten that takes less than an equal share.
+Anyone who may create Events can invent NodePools and NodeClaims in them, and anyone who may create pods can create a hundred thousand.
+So each store of such things is made of one `Room`, each entry counts by its size, and beyond the bound the largest crowds give up their
+oldest entries until all fit again. A crowd is the entries of one store and one owner, such as a namespace or a NodePool; everything about
+owners that do not exist is one crowd. No flood makes anything of another owner forgotten that takes less than an equal share.
 """
 
 from __future__ import annotations

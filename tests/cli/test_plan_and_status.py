@@ -234,7 +234,8 @@ def test_plan_and_status_say_what_keeps_keda_from_scaling(cluster: Cluster, tmp_
         shown = " ".join(_run(cluster, tmp_path, words).output.split())  # however it is wrapped
         assert f"⚠ {paused}" in shown
         assert f"⚠ {blind}" in shown
-        assert f"sd21-inf2: its replicas do not follow the demand. {blind}" in shown
+        why = "its replicas do not follow the demand, so requests wait or idle replicas cost money"
+        assert f"sd21-inf2: {why}. Repair {blind}" in shown
     evidence = _plan(cluster, tmp_path)["evidence"]
     assert [evidence[unit]["scaler"] for unit in ("sd21-trn1", "sd21-inf2", "sd21-g5-cuda")] == [paused, blind, None]
     units = json.loads(_run(cluster, tmp_path, "status", "--json").stdout)["units"]

@@ -75,7 +75,7 @@ def test_a_message_to_a_receiver_ends_by_its_deadline(drip: str) -> None:
 
 @pytest.mark.parametrize("drip", DRIPS)
 def test_a_scrape_of_metrics_ends_by_its_deadline(drip: str) -> None:
-    """Nothing is known then, and the source says why."""
+    """Nothing is known then, and `source` gives the reason."""
     with dripping(drip) as port:
         metrics = KarpenterMetrics(f"http://127.0.0.1:{port}/metrics", SystemClock(), timeout_s=SOON_S, max_bytes=10**6, freshness_s=60.0)
         metrics.poll()

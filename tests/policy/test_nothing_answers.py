@@ -154,7 +154,7 @@ def test_leaving_an_empty_service_is_no_flap() -> None:
 
 
 def test_people_are_paged_for_a_service_that_is_missing_under_traffic() -> None:
-    """Not told that the controller "would not route to it": all traffic is there, and what else is missing stays said."""
+    """The sentence does not say that the controller "would not route to it": all traffic is there, and what else is missing stays said."""
     pinned = without_capacity_service(override=Override(pinned_mode=Mode.CAPACITY, pinned_why="a test"))
     alerts = {alert.key: alert for alert in decided(pinned, Mode.CAPACITY).alerts}
     assert (alerts["blackhole"].severity, "unprepared/services" in alerts) == ("critical", False)

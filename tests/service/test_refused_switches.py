@@ -109,14 +109,17 @@ def test_it_changes_the_mode_once_the_neighbour_is_fixed(tmp_path: Path) -> None
         cluster.close()
 
 
-def test_a_broken_action_of_our_own_is_left_by_the_mode_change(tmp_path: Path) -> None:
-    """A unit's Service was deleted while it has weight: nothing can be changed any more but by leaving that Service out."""
+def test_a_broken_action_of_our_own_is_left_by_the_weights(tmp_path: Path) -> None:
+    """A unit's Service was deleted while it has weight: the weights leave it out, and a failover is possible once the action is read."""
     cluster = Cluster(SystemClock())
     try:
         cluster.store.delete("Service", "sd21-g5-cuda", namespace=NAMESPACE)
         report(cluster, "FailedBuildModel", f'Failed build model due to ingress: {NAMESPACE}/sd21: Service "sd21-g5-cuda" not found')
         with running(make_service(cluster, tmp_path)) as service:
             wait_for("the first decision", lambda: bool(service.controller.views()))
+            wait_for("weights without it", lambda: "sd21-g5-cuda" not in cluster.ingress()["metadata"]["annotations"][ACTION])
+            assert cluster.mode() == "cost"
+            report(cluster, "SuccessfullyReconciled", "Successfully reconciled")
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")
             wait_for("capacity mode", lambda: cluster.mode() == "capacity")

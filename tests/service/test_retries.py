@@ -19,7 +19,8 @@ HANGS = Unavailable("no answer within 2.5 s")
 
 def action(kind: ActionKind, name: str, after: str = "1", mode: Mode | None = None) -> Action:
     """One action; only what tells two requests apart matters."""
-    return Action(kind, "shop", name, "0", after, "objects", content_type="application/json", body="{}", mode=mode)
+    written = "Ingress" if kind is ROUTE else "ScaledObject"
+    return Action(kind, "shop", name, "0", after, "objects", written, content_type="application/json", body="{}", mode=mode)
 
 
 def plan(*actions: Action) -> Plan:

@@ -14,6 +14,7 @@ from controller.policy.ledger import Ledger
 from controller.policy.model import Action, ActionKind, Memory, Mode, Shortage, Target, UnitEvidence, Verb
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
+from controller.routing.kinds import KINDS
 from controller.service.controller import Controller
 from failover_testbed.demo.narrator import Narrator, written
 from tests.support.applications import NOW, application
@@ -114,7 +115,8 @@ def test_the_bill_is_the_controllers_own_account(screen: Screen) -> None:
 def test_what_is_written_has_a_line_for_each_field() -> None:
     target = replace(ACTION, kind=ActionKind.SET_TARGET, name="sd21-trn1-hpa", before="", after="89.2")
     weights = format_action((Target("sd21-inf2", 80, 40), Target("sd21-trn1", 80, 20)), 0)
-    route = replace(ACTION, kind=ActionKind.ROUTE, name="sd21", after=weights)
+    ingress = KINDS["ingress"].resource
+    route = replace(ACTION, kind=ActionKind.ROUTE, name="sd21", after=weights, resource=ingress.name, object_kind=ingress.kind)
     assert list(written((ACTION, target, replace(ACTION, name="sd21-trn1-hpa", after="6"), route))) == [
         "ScaledObjects, minReplicaCount: sd21-inf2-hpa 1 to 11, sd21-trn1-hpa 1 to 6",
         "ScaledObjects, targetMetricValue: sd21-trn1-hpa nothing to 89.2",
