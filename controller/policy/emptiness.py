@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from controller.policy.availability import healthy_targets
 from controller.policy.figures import Figures
 from controller.policy.model import Mode, RoutingStyle, Snapshot
 
@@ -27,19 +28,20 @@ def empty(snapshot: Snapshot, changed_at: float | None) -> Mapping[str, str]:
     Returns:
         By Service, what is gone, in words. What is not known is not gone.
     """
-    found = {}
+    found, healthy = {}, healthy_targets(snapshot)
     for target in snapshot.routing.targets:
-        why = _gone(target.service, snapshot, changed_at) if target.weight > 0 else ""
+        why = _gone(target.service, snapshot, changed_at, healthy.get(target.service)) if target.weight > 0 else ""
         if why:
             found[target.service] = why
     return found
 
 
-def _gone(service: str, snapshot: Snapshot, changed_at: float | None) -> str:
+def _gone(service: str, snapshot: Snapshot, changed_at: float | None, healthy: int | None) -> str:
+    """What is gone. Endpoints alone may be late: the load balancer must have no healthy target either."""
     exists, ready = endpoints(snapshot, service)
     if exists is False:
         return f"Service {service} does not exist"
-    if ready == 0:
+    if ready == 0 and healthy == 0:
         return f"Service {service} has no ready endpoint"
     settled = changed_at is None or snapshot.now - changed_at >= SETTLED_S
     unbound = ready is not None and snapshot.routing.bound is not None and service not in snapshot.routing.bound

@@ -161,8 +161,6 @@ class Reason(Row):
     ROUTING_BUDGET_SPENT = (
         "RoutingBudgetSpent",
         "{changes} changes of the routing in the last hour, {limit} are allowed; the next in {remaining}",
-        "somebody-else-writes",
-        WARNING,
     )
 
     # Other weights are wanted, and the present ones stay.

@@ -219,7 +219,7 @@ class TestBound:
         assert (decision.verb, decision.reason, decision.targets) == (Verb.HOLD, Reason.ROUTING_BUDGET_SPENT, ())
         assert decision.sentence == "12 changes of the routing in the last hour, 12 are allowed; the next in 10 min"
         assert decision.next_check_s == HOUR_S - 3000.0
-        assert [alert.key for alert in decision.alerts if alert.row is Reason.ROUTING_BUDGET_SPENT] == ["held/RoutingBudgetSpent"]
+        assert decision.alerts == (), "a fleet that grows reaches the bound as well; of another writer the alert `fighting` says more"
 
     @pytest.mark.parametrize(("newest_s", "verb"), [(URGENT_S - 1, Verb.HOLD), (URGENT_S, Verb.REWEIGHT)])
     def test_what_cannot_serve_waits_for_five_minutes_at_most(self, newest_s: float, verb: Verb) -> None:

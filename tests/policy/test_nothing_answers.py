@@ -162,3 +162,13 @@ def test_people_are_paged_for_a_service_that_is_missing_under_traffic() -> None:
     partly = units_with(snapshot(), ("sd21-inf2",), service_exists=False)
     (found,) = (alert for alert in decided(partly, Mode.COST).alerts if alert.key == "blackhole")
     assert found.text.startswith("40% of the requests get errors now: there is no Service sd21-inf2")
+
+
+@pytest.mark.parametrize(("healthy", "moves"), [(0, True), (2, False), (None, False)])
+def test_endpoints_that_are_gone_count_once_the_load_balancer_has_no_target_either(healthy: int | None, moves: bool) -> None:
+    """A view of the endpoints may be late or wrong, and Deployments with ready replicas contradict it."""
+    counted = dict.fromkeys(SERVICES, 2) | ({} if healthy is None else {ALL: healthy})
+    routed = replace(routing(Mode.CAPACITY), capacity_ready=0)
+    seen = Verification(Verdict.YES, NOW, "", routed.action, healthy=counted, counted=COUNTED)
+    decision = decided(snapshot(mode=Mode.CAPACITY, routing=replace(routed, verification=seen)), Mode.CAPACITY)
+    assert (decision.reason is Reason.NOTHING_ANSWERS) is moves
