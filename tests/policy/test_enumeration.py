@@ -41,6 +41,7 @@ ELSEWHERE: dict[Reason, str] = {
     Reason.SHORTAGE_ABSORBED: "test_absorption.py: of a demand that the others can serve",
     Reason.REASSERT_BACKOFF: "test_decide.py::TestDrift: of a foreign writer",
     Reason.ROUTING_DRIFTED: "test_decide.py::TestDrift: of a foreign writer",
+    Reason.NOTHING_ANSWERS: "test_nothing_answers.py: of Services that are gone",
     Reason.NOTHING_SERVES: "test_decide.py::TestDrift: of Deployments that were scaled to 0",
     Reason.ROUTING_MISSING: "test_decide.py::TestDrift: of an action that was deleted",
     Reason.ROUTING_TAKEN_OVER: "test_decide.py::TestDrift: of an Ingress that the controller has never written",
