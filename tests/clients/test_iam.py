@@ -163,7 +163,7 @@ def everything_on() -> Settings:
 def observe(external: ExternalSources, app: Application) -> None:
     """Runs the scheduled jobs of the service once."""
     external.verify([app])
-    for name in ("cloudwatch", "ec2", "prices"):
+    for name in external.polls:
         external.poll(name, [app])
 
 
