@@ -22,7 +22,6 @@ from controller.policy.floors import kept, made_due, written
 from controller.policy.model import (
     Claim,
     Decision,
-    GuardResult,
     Memory,
     Mode,
     PlannedMode,
@@ -67,8 +66,9 @@ def _no_leadership(patch: Patch) -> None:
     patch.setattr(SimulatedLeadership, "leads", lambda self: True)
 
 
-def _never(case: Case) -> GuardResult:
-    return GuardResult("never", Reason.DWELL, details={"mode": "x", "remaining": "x"})
+@guards.row(Reason.DWELL)
+def _never(case: Case) -> guards.Held:
+    return guards.Held({"mode": "x", "remaining": "x"})
 
 
 def _never_over(patch: Patch) -> None:
@@ -84,7 +84,7 @@ def _never_back(patch: Patch) -> None:
 
 
 def _forgetful(patch: Patch) -> None:
-    patch.setattr(conclusion, "applied", lambda memory, decision, now: replace(memory, mode=Mode.COST))
+    patch.setattr(conclusion, "applied", lambda memory, *_: replace(memory, mode=Mode.COST))
     patch.setattr(conclusion, "priced", lambda memory, before, after: memory)
     patch.setattr(decide_module, "adopt", lambda memory, mode, *_: memory if memory.mode else replace(memory, mode=mode))
 
@@ -115,7 +115,7 @@ def _too_heavy(patch: Patch) -> None:
     def heavy(targets: tuple[Target, ...], stickiness_s: int) -> str:
         return format_action(targets, stickiness_s).replace('"weight":1}', '"weight":1000}')
 
-    patch.setattr(plan, "format_action", heavy)
+    patch.setattr("controller.routing.ingress.adapter.write", heavy)
 
 
 def _careless(patch: Patch) -> None:
@@ -175,7 +175,7 @@ def _unbounded(patch: Patch) -> None:
 
 def _trusting(patch: Patch) -> None:
     """A target group in which nobody has seen a healthy target counts as healthy."""
-    patch.setattr(guards, "_unhealthy", lambda case, serving: "")
+    patch.setattr(guards, "known_targets", lambda snapshot, healthy: dict.fromkeys(snapshot.application.services, 1000))
 
 
 def _hasty(patch: Patch) -> None:

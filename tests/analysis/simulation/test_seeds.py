@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from controller.policy import availability, decide, guards, memory, steady
+from controller.policy import availability, decide, guards, memory
 from controller.policy.floors import metrics
 from controller.policy.model import Memory, Snapshot
+from controller.policy.traffic import gate
 from controller.service.terms import TermRecord
 from failover_analysis.simulation import simulated_view
 from failover_analysis.simulation.run import Simulation
@@ -61,11 +62,14 @@ def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def _health_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
     _health_is_forgotten(patch)
-    patch.setattr(guards, "_unhealthy", lambda case, serving: "")
+    patch.setattr(guards, "known_targets", lambda snapshot, healthy: dict.fromkeys(snapshot.application.services, 1000))
+    patch.setattr(gate, "_paused", lambda *_, **__: None)  # the bound on changes hides it
 
 
 def _never_too_soon(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(steady, "_only_gives_back", lambda targets, case: False)
+    """No change waits until the last one can be judged, for another writer, or because there were many."""
+    patch.setattr(gate, "_young_s", lambda case: 0.0)
+    patch.setattr(gate, "_paused", lambda *_, **__: None)
 
 
 def _missing_metrics_are_no_demand(patch: pytest.MonkeyPatch) -> None:
