@@ -82,7 +82,7 @@ def test_a_restart_changes_no_mode_and_keeps_the_memory(stack: Stack, mode: str,
     assert stack.action() == action
     assert stack.writes(since=begin) == []
     assert stack.memory().get("mode_changes", []) == memory.get("mode_changes", [])
-    assert stack.memory()["mode_since"] == memory["mode_since"]
+    assert stack.memory().get("mode_since", 0.0) == memory.get("mode_since", 0.0)
 
 
 def _reason(service: Service) -> str:
