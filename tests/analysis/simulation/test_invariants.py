@@ -309,7 +309,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
         "not-ours",
     ),
     "no dwell": (
-        _open("dwell", "hold", "quiet", "flips", "ready", "verified"),
+        _open("dwell", "hold", "quiet", "flip budget", "ready", "verified"),
         {"outages": (outage(0.1, 0.3),), "demand": lambda at: 600.0 if at < HOUR / 6 else 1400.0, "seconds": HOUR},
         "dwell",
     ),
