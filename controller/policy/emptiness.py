@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.availability import healthy_targets
 from controller.policy.figures import Figures
 from controller.policy.model import Mode, RoutingStyle, Snapshot
 
@@ -18,17 +17,18 @@ SETTLED_S: Final = 60.0
 made within 2 s of the patch (docs/research/alb.md), a throttled controller needs longer."""
 
 
-def empty(snapshot: Snapshot, changed_at: float | None) -> Mapping[str, str]:
+def empty(snapshot: Snapshot, healthy: Mapping[str, int], changed_at: float | None) -> Mapping[str, str]:
     """The Services that get traffic and have nothing behind them.
 
     Args:
         snapshot: What is observed.
+        healthy: Healthy targets by Service, see `Figures.healthy`.
         changed_at: When the routing action changed last, seconds since the Unix epoch; None: not while anybody watched.
 
     Returns:
         By Service, what is gone, in words. What is not known is not gone.
     """
-    found, healthy = {}, healthy_targets(snapshot)
+    found = {}
     for target in snapshot.routing.targets:
         why = _gone(target.service, snapshot, changed_at, healthy.get(target.service)) if target.weight > 0 else ""
         if why:
@@ -64,7 +64,7 @@ def nothing_answers(mode: Mode, snapshot: Snapshot, figures: Figures, changed_at
     if snapshot.application.routing_style is RoutingStyle.IN_PLACE:
         return ""
     live = [target.service for target in snapshot.routing.targets if target.weight > 0]
-    found = empty(snapshot, changed_at)
+    found = empty(snapshot, figures.healthy, changed_at)
     if not live or len(found) < len(live):
         return ""
     if mode is Mode.COST:
