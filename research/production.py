@@ -1,4 +1,4 @@
-"""Runs the production decision (`controller.policy.conclusion.conclude`) on the two-state problem, with the signals that it would have.
+"""Runs the production decision (`controller.policy.decision.conclude`) on the two-state problem, with the signals that it would have.
 
 The application has two units. ``cheap`` has the whole weight of cost mode and costs 1 per request; ``expensive`` has none and costs
 2 r - 1, so that round robin over both, capacity mode, costs r. A cold start of 900 s makes a mode change cost S. How the guards map:
@@ -26,7 +26,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
+from controller.policy.evidence import ALL_UNAVAILABLE
 from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Application,
@@ -49,8 +50,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.proof import ALL_UNAVAILABLE
-from controller.policy.targets import cost_targets, targets_at_rest
+from controller.policy.routing import cost_targets, targets_at_rest
 from controller.routing.conclusion import conclude
 from controller.routing.ingress.action import format_action
 from research.traces import Run, Trace

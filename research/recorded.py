@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.clock import parse_rfc3339
 from controller.documents import describe_value
-from controller.policy.availability import SLACK
+from controller.policy.routing import SLACK
 from failover_testbed.traffic.csv_rows import Line, out_of_order, read_lines
 from research.traces import DAY_S, TICK_S, Trace, sampled
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from controller.policy.hold import level_after_failover
+from controller.policy.account import level_after_failover
 from controller.policy.model import Memory, Mode, ModeChange
 from controller.policy.reasons import Reason
 from research.traces import DAY_S, Trace

@@ -19,16 +19,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.figures import Figures
-from controller.policy.fleet import PlannedFleet
-from controller.policy.fleet.expected import noted_demand
-from controller.policy.fleet.floors import followed, planned_claims
-from controller.policy.fleet.offers import families
-from controller.policy.fleet.planned import planned
-from controller.policy.fleet.weights import planned_weights
+from controller.policy.account import Figures
+from controller.policy.fleet import families, followed, noted_demand, planned, planned_claims, planned_weights
 from controller.policy.model import (
     Application,
     Memory,
+    PlannedFleet,
     PlannedMode,
     PolicySettings,
     PoolObservation,
@@ -43,9 +39,9 @@ from controller.policy.model import (
     UnitEvidence,
     UnitObservation,
 )
+from controller.policy.routing import cost_per_request
 from controller.policy.strategies import part_of
 from controller.policy.text import number
-from controller.policy.weights import cost_per_request
 from failover_testbed.traffic.autoscaler import Autoscaler
 from research.traces import Trace
 

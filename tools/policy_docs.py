@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from controller.policy import guards
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Mode
-from controller.policy.modes import TRANSITIONS
+from controller.policy.modes import TRANSITIONS, guards
 from controller.policy.reasons import CLAIMS, Reason, Row
 from tools.generated import replaced
 from tools.policy_times import causes, times

@@ -7,21 +7,14 @@ from typing import Final
 
 from controller.catalog.application import PolicyFile
 from controller.catalog.fields import yaml_key
-from controller.policy import (
-    alerts,
-    availability,
-    floors,
-    guards,
-    hold,
-    karpenter_times,
-    metric_times,
-    offerings,
-    proof,
-    steady,
-    text,
-    unit_alerts,
-)
+from controller.policy import floors, karpenter_times, text
+from controller.policy.account import hold, metric_times
+from controller.policy.alerts import CLOCKS_APART_S, unit_alerts
+from controller.policy.decision import steady
+from controller.policy.evidence import offerings, proof
 from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
+from controller.policy.modes import guards
+from controller.policy.routing import HEALTH_FRESH_S
 from controller.service.election import Timing
 from controller.settings import PollSettings
 from controller.signals import waits
@@ -51,7 +44,7 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
         "how long an instance may take to join, and its node to become usable, before the alerts `unjoined/…`, `unusable/…`",
     ),
     (unit_alerts.UNPROVEN_S, "how long a return may be neither proven nor refused before the alert `unproven/…`"),
-    (alerts.CLOCKS_APART_S, "by how much clocks may differ before the alert `clocks`"),
+    (CLOCKS_APART_S, "by how much clocks may differ before the alert `clocks`"),
     (
         metric_times.fresh_s(_PERIOD_S),
         "how old a value of a request counter may be; longer by what the metric period is longer than a minute",
@@ -61,7 +54,7 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
         "how long CloudWatch may take to show what a change did, and weight is not given back; longer by twice what the metric period is "
         "longer than a minute",
     ),
-    (availability.HEALTH_FRESH_S, "how old the load balancer's count of healthy targets may be"),
+    (HEALTH_FRESH_S, "how old the load balancer's count of healthy targets may be"),
     (floors.HELD_S, "how long replicas are held while no counter has a value"),
     (metric_times.believed_s(_PERIOD_S), "how long the demand must be known again before that ends; likewise"),
 )

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, Final
 
 from controller.clock import SystemClock
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import ActionKind
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for

@@ -15,7 +15,7 @@ from controller.clients.kube import INGRESSES, JSON_PATCH, MERGE_PATCH, KubeSess
 from controller.clock import format_rfc3339
 from controller.errors import RemoteError
 from controller.policy.model import Application, Memory, Mode, Target
-from controller.policy.standby import needed
+from controller.policy.routing import needed
 from controller.recording.stored import decode
 from controller.routing.annotations import PIN_REASON, PINNED_MODE, PINNED_UNTIL
 from controller.routing.ingress.action import format_action

@@ -28,7 +28,6 @@ from controller.catalog.fields import (
     Zone,
 )
 from controller.documents import Fault, Place, cross_field_error, describe_value
-from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.model import (
     Application,
     Backend,
@@ -41,7 +40,7 @@ from controller.policy.model import (
     Unit,
     WeightStrategy,
 )
-from controller.policy.weights import strategy_used
+from controller.policy.routing import MAX_TARGET_GROUPS, strategy_used
 
 API_VERSION: Final = "failoverctl.dev/v1alpha1"
 

@@ -1,6 +1,6 @@
 """Explains one application: what would make the controller change the mode, what holds it, and how a person forces or stops it.
 
-The sentences are those of `controller.service.explanation`, the times those of `controller.policy.forecast`.
+The sentences are those of `controller.service.explanation`, the times those of `controller.policy.decision.forecast`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.policy import text
-from controller.policy.decide import observed_mode
-from controller.policy.forecast import Forecast, forecast, pinned, refused_everywhere
+from controller.policy.decision import Forecast, forecast, observed_mode, pinned, refused_everywhere
 from controller.policy.model import Application, Memory, Mode, Shortage, Snapshot, Source
 from controller.service.explanation import WORDS, first, floors_text, held, next_of
 

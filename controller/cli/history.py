@@ -15,7 +15,7 @@ from controller.cli.words import Line, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import StateError
 from controller.policy import text
-from controller.policy.cost import dollars
+from controller.policy.account import dollars
 from controller.policy.memory import KEPT_MODE_CHANGES
 from controller.policy.model import Memory, Mode, ModeChange
 from controller.service.store import ConfigMapStore

@@ -12,7 +12,7 @@ from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
 from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source
-from controller.policy.standby import existence
+from controller.policy.routing import existence
 from controller.ports import StoredMemory
 from controller.routing.conclusion import conclude
 from controller.routing.kinds import routing_port

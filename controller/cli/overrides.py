@@ -19,9 +19,9 @@ from controller.errors import Conflict, RemoteError
 from controller.foreign import shown
 from controller.notifiers.redact import redact
 from controller.objects import mapping, text
-from controller.policy.forward_action import unused_action
-from controller.policy.guards import reason_text
 from controller.policy.model import Application
+from controller.policy.modes import reason_text
+from controller.policy.routing import unused_action
 from controller.routing.annotations import (
     OVERRIDES,
     PAUSE_REASON,

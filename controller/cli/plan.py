@@ -29,10 +29,8 @@ from controller.cli.words import (
     wrapped,
 )
 from controller.clock import SystemClock, format_rfc3339
-from controller.policy.cost import effect, spend_per_hour
-from controller.policy.decide import observed_mode
-from controller.policy.figures import Figures
-from controller.policy.hold import next_waiting
+from controller.policy.account import Figures, effect, next_waiting, spend_per_hour
+from controller.policy.decision import observed_mode
 from controller.policy.model import Mode, Plan
 from controller.policy.plan import body, requests, summary
 from controller.policy.strategies import part_of

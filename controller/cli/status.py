@@ -38,12 +38,10 @@ from controller.errors import RemoteError
 from controller.notifiers.redact import redact
 from controller.objects import entries, items, mapping, number
 from controller.policy import text
-from controller.policy.availability import healthy_targets
-from controller.policy.cost import price_words
-from controller.policy.decide import observed_mode
-from controller.policy.hold import next_waiting
+from controller.policy.account import next_waiting, price_words
+from controller.policy.decision import observed_mode
 from controller.policy.model import Application, Override, Snapshot, Verdict
-from controller.policy.shares import asked_shares, shown_shares
+from controller.policy.routing import asked_shares, healthy_targets, shown_shares
 from controller.policy.strategies import part_of
 from controller.service.application_status import floor_document, price_document
 from controller.service.configured import KEY as CONFIGURED

@@ -10,19 +10,8 @@ from typing import Any, Final
 
 from controller.clock import format_rfc3339
 from controller.policy import text
-from controller.policy.hold import Waiting
-from controller.policy.model import (
-    Action,
-    ActionKind,
-    Decision,
-    GuardResult,
-    Mode,
-    Snapshot,
-    UnitEvidence,
-    UnitObservation,
-    Verb,
-    Verdict,
-)
+from controller.policy.account import Waiting
+from controller.policy.model import Action, ActionKind, Decision, GuardResult, Mode, Snapshot, UnitEvidence, UnitObservation, Verb, Verdict
 from controller.policy.plan import body
 from controller.routing.annotations import MARKER
 from controller.routing.kinds import port_of_action

@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.policy.absorption import Absorption
-from controller.policy.figures import Figures
-from controller.policy.fleet import PlannedFleet
-from controller.policy.model import Memory, Mode, Snapshot, Target, UnitEvidence
+from controller.policy.account import Absorption, Figures
+from controller.policy.model import Memory, Mode, PlannedFleet, Snapshot, Target, UnitEvidence
 
 
 @dataclass(frozen=True, slots=True)

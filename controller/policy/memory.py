@@ -1,4 +1,4 @@
-"""What is remembered from pass to pass: adopts the mode that the Ingress shows, and notes what was observed and applied."""
+"""What is remembered from pass to pass: adopts the mode that the routing object shows, and notes what was observed and applied."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from controller.policy.account import FLAP_WINDOW_S, level_after_failover
 from controller.policy.floors import made_due, noticed
-from controller.policy.hold import FLAP_WINDOW_S, level_after_failover
 from controller.policy.model import (
     Decision,
     Memory,
@@ -22,8 +22,8 @@ from controller.policy.model import (
     UnitMemory,
     Verb,
     Verdict,
+    none_ahead,
 )
-from controller.policy.moments import none_ahead
 from controller.policy.reasons import RESTORED, Reason
 
 KEPT_MODE_CHANGES: Final = 50  # history for people; the flip budget needs an hour, the flap window two
@@ -31,11 +31,11 @@ CONTROLLER: Final = "the controller"
 """Who made a mode change that no person asked for."""
 HOUR_S: Final = 3600.0
 CHANGES_PER_HOUR: Final = 12
-"""Most changes of the routing in an hour, see `controller.policy.traffic.gate`: CloudWatch shows the effect of each after five minutes."""
+"""Most changes of the routing in an hour, see `controller.policy.decision.gate`: CloudWatch shows the effect of each after five minutes."""
 REWRITTEN: Final = "a mutating webhook (or another user of the controller's field manager)"
 """Who is said to have changed a routing action that the controller has sent, and that names the controller as its writer."""
 _MOST_DOLLARS: Final = 1e9  # of an hour: beyond it prices, or the demand, are in error, and what is stored must stay readable
-_FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one Ingress never share them by chance
+_FINGERPRINT: Final = 16  # hexadecimal digits: two actions of one routing object never share them by chance
 
 
 def of_units(memory: Memory, units: Iterable[str]) -> Memory:
@@ -58,16 +58,17 @@ def of_units(memory: Memory, units: Iterable[str]) -> Memory:
 
 
 def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", scaled_objects: Iterable[str] = ()) -> Memory:
-    """Makes the memory agree with the mode that the Ingress shows.
+    """Makes the memory agree with the mode that the routing object shows.
 
-    The Ingress is the truth about the mode, because one patch writes it and the routing action. A difference means that the process died
-    before it saved its memory, that the memory was lost, or that a person changed the mode by hand. Each counts as a mode change made now.
+    The routing object is the truth about the mode, because one patch writes it and the routing action. A difference means that the process
+    died before it saved its memory, that the memory was lost, or that a person changed the mode by hand. Each counts as a mode change
+    made now.
 
     Times in the future become now: the clock was set back, and a dwell or a hold must not last until it has caught up.
 
     Args:
         memory: As it was stored.
-        mode: What the Ingress shows; None where that is unknown, and then the mode stays as remembered.
+        mode: What the routing object shows; None where that is unknown, and then the mode stays as remembered.
         now: Seconds since the Unix epoch.
         writer: Who wrote the routing action last; "" where that is not known.
         scaled_objects: The units' ScaledObjects. Which floors were raised before the process died is not known: all are due.
@@ -82,7 +83,7 @@ def adopt(memory: Memory, mode: Mode | None, now: float, writer: str = "", scale
     level = 0 if mode is Mode.CAPACITY else memory.hold_level  # a failover of somebody else is no flap
     # Like a change of our own, it must be verified and drained before anything is lowered.
     changed = _changed(memory, now, 0)
-    found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", writer)
+    found = ModeChange(now, mode, Reason.ROUTING_DRIFTED, "found so", writer)
     # A process that died may have sent another action since.
     return replace(_mode_changed(changed, found, level, scaled_objects), sent="", unseen=False)
 
@@ -120,11 +121,11 @@ def _changed(memory: Memory, now: float, sticky_s: int) -> Memory:
 
 
 def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
-    """The memory after observing the routing action of the Ingress.
+    """The memory after observing the routing action of the routing object.
 
-    An action that differs from the remembered one, or the same one on an Ingress that was created anew, counts as changed now. Somebody
-    else changed it, or this controller did, and the answer got lost or the process died before it was remembered. The change must be
-    verified and drained before anything is lowered.
+    An action that differs from the remembered one, or the same one on a routing object that was created anew, counts as changed now.
+    Somebody else changed it, or this controller did, and the answer got lost or the process died before it was remembered. The change
+    must be verified and drained before anything is lowered.
     """
     seen = fingerprint(routing.action)
     if memory.unseen and sent_as(routing.targets, routing.stickiness_s) == memory.sent:
@@ -220,8 +221,9 @@ def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_
         return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
     written = fingerprint(action)
     if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
-        # The last restored action became what the Ingress shows, and so did this one, as far as is known: nothing has changed. If it has,
-        # the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink again.
+        # The last restored action became what the routing object shows, and so did this one, as far as is known: nothing has changed.
+        # If it has, the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink
+        # again.
         changed = memory
     else:
         changed = replace(_changed(memory, now, decision.sticky_s), action=written)

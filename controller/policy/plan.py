@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from controller.policy.forward_action import same_routing
 from controller.policy.model import Action, ActionKind, Application, Decision, Plan, Scaler, Snapshot, Unit, Verb
+from controller.policy.routing import same_routing
 
 FIELD_MANAGER: Final = "failoverctl"
 

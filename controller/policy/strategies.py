@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.fleet.strategy import PLANNED
+from controller.policy.fleet import PLANNED
 from controller.policy.floors import as_stored
 from controller.policy.model import PolicySettings
 from controller.policy.names import Strategy

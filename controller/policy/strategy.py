@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.figures import Figures
-from controller.policy.fleet import PlannedFleet
-from controller.policy.model import Claim, Decision, Memory, PolicySettings, Snapshot, UnitEvidence
+from controller.policy.model import Claim, Decision, Memory, PlannedFleet, PolicySettings, Snapshot, UnitEvidence
 
 Weights = Mapping[str, int]
 """By unit."""

@@ -13,7 +13,7 @@ from typing import IO, Final, cast
 
 from controller.errors import ConfigError
 from controller.policy.model import Application
-from controller.policy.weights import base_weights, cost_per_request, weight_strategy
+from controller.policy.routing import base_weights, cost_per_request, weight_strategy
 from controller.recording.files import recording_files
 from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
 

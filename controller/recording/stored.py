@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from controller.foreign import shown
-from controller.policy.fleet.expected import SLOTS
+from controller.policy.fleet import SLOTS
 from controller.policy.model import Memory
 from controller.policy.reasons import Reason
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from controller.policy import conclusion
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
+from controller.policy.decision import conclude as conclude_values
 from controller.policy.model import Alert, Memory, Plan, Snapshot
 from controller.routing.kinds import routing_port
 
 
 def conclude(memory: Memory, snapshot: Snapshot, *, alerts: Iterable[Alert] = (), preview: bool = False) -> Conclusion:
-    """Decides, plans what the decision asks for, and writes the requests; arguments as those of `controller.policy.conclusion.conclude`."""
-    made = conclusion.conclude(memory, snapshot, alerts=alerts, preview=preview)
+    """Decides, plans what the decision asks for, and writes the requests; arguments as those of `controller.policy.decision.conclude`."""
+    made = conclude_values(memory, snapshot, alerts=alerts, preview=preview)
     return replace(made, plan=exact(made.plan, snapshot))
 
 

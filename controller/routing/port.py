@@ -133,5 +133,5 @@ class RoutingPort(Protocol):
             application: The application.
             routing: The object as observed.
             obj: The object.
-            exists: Whether each backend exists, see `controller.policy.standby.existence`; None where that is not known.
+            exists: Whether each backend exists, see `controller.policy.routing.standby.existence`; None where that is not known.
         """

@@ -17,10 +17,9 @@ import structlog
 from controller.clock import Clock, Steps
 from controller.errors import Conflict, RemoteError, StateError
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.memory import applied
-from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source
-from controller.policy.moments import moved
+from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source, moved
 from controller.ports import Leadership
 from controller.routing.conclusion import conclude
 from controller.service.executor import Executor, Outcome

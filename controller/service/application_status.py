@@ -12,8 +12,8 @@ from typing import Any, Final
 from controller.clock import Clock, format_rfc3339
 from controller.foreign import decode, shown
 from controller.objects import text
+from controller.policy.account import Ledger
 from controller.policy.alert_kinds import of_key
-from controller.policy.ledger import Ledger
 from controller.policy.memory import standing_mode
 from controller.policy.model import Alert, Claim, Decision, Memory, Mode, Price, Snapshot
 from controller.policy.reasons import CLAIMS

@@ -20,8 +20,8 @@ from controller.clients.calls import CallMeter, on_behalf_of
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
-from controller.policy.conclusion import Conclusion
-from controller.policy.ledger import Ledger, booked, counted
+from controller.policy.account import Ledger, booked, counted
+from controller.policy.decision import Conclusion
 from controller.policy.memory import standing_mode
 from controller.policy.model import Application, Decision, Memory, Mode, Override, Plan, Snapshot
 from controller.policy.plan import describe

@@ -1,6 +1,6 @@
 """Says what comes next and when, and what holds it.
 
-The same words in `failoverctl explain`, `status`, messages and on the page. The times are those of `controller.policy.forecast`.
+The same words in `failoverctl explain`, `status`, messages and on the page. The times are those of `controller.policy.decision.forecast`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.decide import observed_mode
-from controller.policy.forecast import Forecast, forecast
+from controller.policy.decision import Forecast, forecast, observed_mode
 from controller.policy.model import Decision, Memory, Proof, Snapshot, Verb
 from controller.policy.reasons import ClaimReason, Reason
 

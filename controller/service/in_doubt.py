@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Decision, RoutingObservation, Verb
 from controller.service.executor import Outcome
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from controller.policy import text
+from controller.policy.account import Figures, effect, spend_per_hour
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.cost import effect, spend_per_hour
-from controller.policy.figures import Figures
 from controller.policy.floors import lowered, raised
-from controller.policy.guards import reason_text
 from controller.policy.memory import author
 from controller.policy.model import Alert, Application, Decision, Memory, Mode, ModeChange, Override, Snapshot, Verb
+from controller.policy.modes import reason_text
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
 from controller.service.override_words import until_when

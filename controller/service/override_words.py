@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from controller.clock import format_rfc3339
-from controller.policy.guards import reason_text
 from controller.policy.model import Override
+from controller.policy.modes import reason_text
 
 
 def until_when(until: float | None) -> str:

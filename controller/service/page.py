@@ -18,12 +18,10 @@ from controller import __version__
 from controller.clock import format_rfc3339
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy import text
-from controller.policy.availability import healthy_targets
-from controller.policy.cost import hourly, spend_per_hour
-from controller.policy.decide import observed_mode
-from controller.policy.figures import Figures
+from controller.policy.account import Figures, hourly, spend_per_hour
+from controller.policy.decision import observed_mode
 from controller.policy.model import Mode, ModeChange, Verdict
-from controller.policy.shares import asked_shares, shown_shares
+from controller.policy.routing import asked_shares, healthy_targets, shown_shares
 from controller.policy.strategies import part_of
 from controller.service.controller import View
 from controller.service.explanation import next_step

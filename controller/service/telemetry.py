@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.memory import changes_within_an_hour, standing_mode
 from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
 from controller.service.application_counter import ApplicationCounter

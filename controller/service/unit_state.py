@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from controller.policy import text
-from controller.policy.availability import healthy_targets
-from controller.policy.breach import latency_breach
-from controller.policy.demand import total_demand
+from controller.policy.account import latency_breach, total_demand
 from controller.policy.model import Shortage, Snapshot, UnitEvidence
+from controller.policy.routing import healthy_targets
 
 
 def unit_state(snapshot: Snapshot, judged: UnitEvidence) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from controller.clients.aws import ATTEMPTS, AwsClients, translated, why_forbidd
 from controller.clock import Clock
 from controller.errors import Forbidden, Rejected, RemoteError
 from controller.foreign import shown
-from controller.policy.metric_times import SETTLED_S
+from controller.policy.account import SETTLED_S
 from controller.policy.model import Application, Sample, Source
 from controller.signals.budget import CallBudget
 

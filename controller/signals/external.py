@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import structlog
 
 from controller.clients.calls import on_behalf_of
-from controller.policy.availability import HEALTH_FRESH_S, with_known_health
 from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
+from controller.policy.routing import HEALTH_FRESH_S, with_known_health
 from controller.routing.kinds import routing_port
 from controller.signals.cluster import ClusterView
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest

@@ -22,8 +22,8 @@ from controller.objects import (
     quantity,
     text,
 )
+from controller.policy.evidence import Offering
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
-from controller.policy.proof import Offering
 from controller.signals.classify import (
     RefusalMessage,
     classify_create_error,

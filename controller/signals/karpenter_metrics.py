@@ -1,8 +1,8 @@
 """Karpenter's own gauges: which offerings it holds for unavailable, and what an instance of each costs.
 
-The first only completes what refusals say (`controller.policy.proof`): Karpenter refreshes it once a minute, and its 0 may also mean that
-there is no price, zone or subnet for an offering. So it proves nothing alone, its 1 disproves nothing, and without a fresh answer nothing
-is known.
+The first only completes what refusals say (`controller.policy.evidence`): Karpenter refreshes it once a minute, and its 0 may also mean
+that there is no price, zone or subnet for an offering. So it proves nothing alone, its 1 disproves nothing, and without a fresh answer
+nothing is known.
 
 A price is that of AWS's price list, or of the spot market as Karpenter last read it; 0 where Karpenter knows none. No
 discount is in it.
@@ -25,8 +25,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from controller.clients.deadline import Deadline, DeadlineError, content_of
 from controller.clock import Clock
 from controller.foreign import shown
+from controller.policy.evidence import Offering
 from controller.policy.model import OFFERINGS_SOURCE, PriceSource, Source
-from controller.policy.proof import Offering
 from controller.signals.prices import KEPT_S, Quote
 
 GAUGE: Final = "karpenter_cloudprovider_instance_type_offering_available"

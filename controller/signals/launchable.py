@@ -17,8 +17,8 @@ from typing import Final
 from controller.catalog.instances import INSTANCES, PRICES, Instance, Maker, family_of, maker_of
 from controller.foreign import shown
 from controller.objects import Object, items, mapping, pod_requirements, quantity
+from controller.policy.evidence import Offering
 from controller.policy.model import PoolObservation, Unit
-from controller.policy.proof import Offering
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 
 _CORES: Final = {"aws.amazon.com/neuroncore": 2}

@@ -10,8 +10,8 @@ from typing import Final
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, condition, in_values, items, mapping, name_of, quantity, text
+from controller.policy.evidence import Offering
 from controller.policy.model import Launch
-from controller.policy.proof import Offering
 from controller.signals.classify import classify_create_error, is_passing
 from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.node_labels import CAPACITY_LABEL, POOL_LABEL, RESERVATION_LABEL, RESERVATION_TYPE_LABEL, ZONE_LABEL

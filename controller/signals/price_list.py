@@ -16,8 +16,8 @@ from typing import Final
 from controller.clients.aws import AwsClients, translated
 from controller.clock import Clock
 from controller.errors import Forbidden, RemoteError
+from controller.policy.evidence import Offering
 from controller.policy.model import PriceSource, Source, Unit
-from controller.policy.proof import Offering
 from controller.signals.prices import KEPT_S, ON_DEMAND, Quote
 
 SERVICE: Final = "pricing"

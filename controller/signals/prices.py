@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from controller.foreign import shown
+from controller.policy.evidence import Offering
 from controller.policy.model import Price, PriceSource, Unit
-from controller.policy.proof import Offering
 from controller.signals.launchable import Placement, placed_on, price_of
 
 KEPT_S: Final = 86_400.0

@@ -11,8 +11,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
+from controller.policy.evidence import created_after, last_launches
 from controller.policy.model import Launch, Refusal
-from controller.policy.proof import created_after, last_launches
 
 _BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
 

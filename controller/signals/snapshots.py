@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypedDict
 
-from controller.policy.availability import of_these_groups
-from controller.policy.cost import price_words
+from controller.policy.account import price_words
+from controller.policy.evidence import Offering, unmet_pods
 from controller.policy.model import (
     Application,
     Backend,
@@ -25,9 +25,7 @@ from controller.policy.model import (
     UnitObservation,
     Verification,
 )
-from controller.policy.offerings import unmet_pods
-from controller.policy.proof import Offering
-from controller.policy.reservations import drained_at
+from controller.policy.routing import drained_at, of_these_groups
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock, shifted
 from controller.signals.launchable import Placement, for_unit, placed_on, price_note

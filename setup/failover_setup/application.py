@@ -13,7 +13,7 @@ from pydantic import Field
 from controller.catalog import application
 from controller.catalog.fields import FileModel, ShortText
 from controller.catalog.loader import Definition, Source, parse_definitions, read_sources
-from controller.policy.forward_action import MAX_TARGET_GROUPS
+from controller.policy.routing import MAX_TARGET_GROUPS
 from failover_setup.stack import StackFile, UnitStackFile
 
 

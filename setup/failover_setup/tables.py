@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from controller.policy.demand import capacity_throughputs
+from controller.policy.account import capacity_throughputs
 from controller.policy.model import Application, CapacityWeights, WeightStrategy
-from controller.policy.weights import base_weights, blended_cost, capacity_cost, cost_per_request, weight_strategy
+from controller.policy.routing import base_weights, blended_cost, capacity_cost, cost_per_request, weight_strategy
 
 WIDTH: Final = 80
 """Width of the plain text in columns, for numbers of ordinary size."""

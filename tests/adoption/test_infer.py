@@ -11,7 +11,7 @@ import pytest
 from controller.catalog.loader import Source, parse_applications
 from controller.errors import ConfigError
 from controller.policy.model import Application, Mode, RoutingStyle, Target
-from controller.policy.targets import targets_at_rest
+from controller.policy.routing import targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key

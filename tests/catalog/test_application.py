@@ -17,7 +17,7 @@ from controller.catalog.loader import load_application_file
 from controller.documents import place_text
 from controller.errors import ConfigError
 from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy
-from controller.policy.weights import weight_strategy
+from controller.policy.routing import weight_strategy
 from controller.routing.conclusion import conclude
 from failover_setup.application import load_definitions
 from failover_setup.tables import weights_report

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from controller.catalog.loader import load_application_file
+from controller.policy.account import keda_targets
 from controller.policy.model import CapacityWeights, Mode, PolicySettings, Strategy, WeightStrategy
-from controller.policy.targets import keda_targets
-from controller.policy.weights import weight_strategy
+from controller.policy.routing import weight_strategy
 from failover_setup.application import load_definitions
 from failover_setup.tables import WIDTH, Report, weights_report
 

@@ -17,7 +17,7 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.replicas import Lapsed, Replicas
 from controller.cli.status import Running, change_essence, change_line, status_document, status_lines
 from controller.clock import format_rfc3339
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import (
     Cause,
     FloorMemory,

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.catalog.application import UnitFile
+from controller.policy.account import keda_targets
 from controller.policy.model import CapacityWeights, Mode, PolicySettings
-from controller.policy.targets import keda_targets
 from tests.support.applications import application, seed_units
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

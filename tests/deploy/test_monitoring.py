@@ -14,8 +14,8 @@ from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from controller.clients.calls import CallMeter
 from controller.clock import SystemClock
 from controller.notifiers.runbooks import Context
+from controller.policy.account import Ledger
 from controller.policy.alert_kinds import ROWS, AlertKind, of_key
-from controller.policy.ledger import Ledger
 from controller.policy.model import Alert, Mode, ModeChange
 from controller.policy.reasons import CRITICAL, WARNING, Reason, Row
 from controller.ports import Message, MessageKind

@@ -19,9 +19,8 @@ from controller.errors import ConfigError, Unavailable
 from controller.foreign import decode, decode_page
 from controller.notifiers.redact import Redactor
 from controller.notifiers.slack_threads import _read
-from controller.policy.fleet.expected import SLOTS
-from controller.policy.fleet.values import Damping, DemandHistory, NotedDemand, Outcome
-from controller.policy.model import FloorMemory, Memory, Mode, ModeChange, ScalerWrite
+from controller.policy.fleet import SLOTS
+from controller.policy.model import Damping, DemandHistory, FloorMemory, Memory, Mode, ModeChange, NotedDemand, Outcome, ScalerWrite
 from controller.policy.reasons import Reason
 from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
 from controller.recording.stored import CodecError

@@ -13,10 +13,11 @@ from tests.house.parsed import imports, parsed
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("controller", "setup", "proof", "research", "benchmarks", "tools")
 
-CONCLUSION, PASS = "controller/policy/conclusion.py", "controller/service/application_pass.py"
+CONCLUSION, PASS = "controller/policy/decision/conclusion.py", "controller/service/application_pass.py"
 STEPS = {
-    "controller.policy.conclusion.conclude": {"controller/policy/forecast.py", "controller/routing/conclusion.py"},
-    "controller.policy.decide.decide": {CONCLUSION},
+    "controller.policy.decision.conclude": {"controller/routing/conclusion.py"},
+    "controller.policy.decision.conclusion.conclude": {"controller/policy/decision/__init__.py", "controller/policy/decision/forecast.py"},
+    "controller.policy.decision.decide.decide": {CONCLUSION},
     "controller.policy.plan.plan": {CONCLUSION},
     "controller.policy.memory.applied": {CONCLUSION, PASS},  # the pass itself: for an action whose answer was lost
     "controller.service.in_doubt.InDoubt": {PASS},
@@ -80,17 +81,17 @@ def test_each_constant_of_the_pass_is_written_once(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "from controller.policy.decide import decide",
-        "from controller.policy import decide as core",
-        "import controller.policy.decide",
-        "def late():\n    from controller.policy.decide import decide",
+        "from controller.policy.decision.decide import decide",
+        "from controller.policy.decision import decide as core",
+        "import controller.policy.decision.decide",
+        "def late():\n    from controller.policy.decision.decide import decide",
     ],
 )
 def test_a_second_composition_is_found_however_it_imports(text: str) -> None:
     """By name, as a module, and inside of a function."""
-    assert users("controller.policy.decide.decide", {"a.py": text, "b.py": "from controller.policy.decide import observed_mode"}) == {
-        "a.py"
-    }
+    assert users(
+        "controller.policy.decision.decide.decide", {"a.py": text, "b.py": "from controller.policy.decision.decide import observed_mode"}
+    ) == {"a.py"}
 
 
 def test_a_second_constant_is_found() -> None:

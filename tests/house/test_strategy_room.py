@@ -21,15 +21,15 @@ def test_a_handful_of_modules_know_the_strategy() -> None:
 
 
 def test_only_the_registration_knows_its_functions() -> None:
-    """All others import its values from the face; what is stored needs the number of slots of a day."""
-    inner = {
+    """What is stored needs the number of slots of a day."""
+    knowing = {
         name
         for name, text in sources().items()
         if name.startswith("controller.") and not f"{name}.".startswith(f"{ROOM}.")
         for node in imports(text)
-        if (getattr(node, "module", None) or "").startswith(f"{ROOM}.")
+        if f"{getattr(node, 'module', None) or ''}.".startswith(f"{ROOM}.")
     }
-    assert inner == {"controller.policy.strategies", "controller.recording.stored"}
+    assert knowing == {"controller.policy.strategies", "controller.recording.stored"}
 
 
 def test_the_room_is_where_this_test_expects_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from controller.policy.fleet.search import Offer
-from controller.policy.fleet.values import Needs
+from controller.policy.model import Needs
 
 
 def drawn(seed: int) -> tuple[tuple[Offer, ...], Needs]:

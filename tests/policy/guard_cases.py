@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.decide import decide
-from controller.policy.figures import Figures
+from controller.policy.decision.decide import decide
 from controller.policy.model import Mode, Snapshot, UnitEvidence
 from tests.policy.support import INF2
 from tests.support.applications import memory, snapshot

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 from controller.policy import memory as remembering
 from controller.policy import plan as planning
-from controller.policy.decide import decide
-from controller.policy.demand import total_demand
+from controller.policy.account import total_demand
+from controller.policy.decision.decide import decide
 from controller.policy.floors import asked, capacity_claims, highest
 from controller.policy.model import (
     ActionKind,
@@ -209,4 +210,4 @@ def with_scalers(made: Snapshot, **changes: Any) -> Snapshot:
 def above_scaler(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     """Bounds planned floors and the expected demand at another share of the demand above the scalers."""
     for module in ("offers", "planned"):
-        monkeypatch.setattr(f"controller.policy.fleet.{module}.MAX_ABOVE_SCALER", share)
+        monkeypatch.setattr(import_module(f"controller.policy.fleet.{module}"), "MAX_ABOVE_SCALER", share)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from controller.policy.absorption import Absorption, absorption
-from controller.policy.figures import Figures
+from controller.policy.account import Absorption, Figures, absorption
 from controller.policy.model import Application, PolicySettings, Shortage, UnitEvidence, WeightStrategy
 from tests.support.applications import application, seed_units, snapshot
 

@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.absorption import Absorption, absorption
-from controller.policy.decide import decide
-from controller.policy.figures import Figures
-from controller.policy.metric_times import shown_s
+from controller.policy.account import Absorption, Figures, absorption, shown_s
+from controller.policy.decision.decide import decide
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action

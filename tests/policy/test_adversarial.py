@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy import proof, text
-from controller.policy.decide import decide
+from controller.policy import text
+from controller.policy.decision.decide import decide
+from controller.policy.evidence import proof
 from controller.policy.model import (
     Action,
     ActionKind,

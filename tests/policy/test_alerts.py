@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from controller.policy.account import Figures, fresh_s
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.alerts import alerts
 from controller.policy.case import Case
 from controller.policy.evidence import assess
-from controller.policy.figures import Figures
 from controller.policy.floors import HELD_S
-from controller.policy.metric_times import fresh_s
 from controller.policy.model import (
     OFFERINGS_SOURCE,
     Alert,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from controller.policy.evidence import allowed_offerings
+from controller.policy.evidence.proof import Allowed, _Concern
 from controller.policy.model import Cause, PoolObservation, Refusal, Reservation, Unit, UnitObservation
-from controller.policy.offerings import allowed_offerings
-from controller.policy.proof import Allowed, _Concern
 from tests.policy.support import INF2
 from tests.support.applications import NOW, snapshot
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy.availability import HEALTH_FRESH_S, availability, close
-from controller.policy.decide import decide
-from controller.policy.figures import Figures
+from controller.policy.account import Figures
+from controller.policy.alerts.unit_alerts import UNHEALTHY_AFTER_S
+from controller.policy.decision.decide import decide
 from controller.policy.model import (
     CapacityWeights,
     Mode,
@@ -24,8 +24,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from controller.policy.targets import capacity_targets
-from controller.policy.unit_alerts import UNHEALTHY_AFTER_S
+from controller.policy.routing import HEALTH_FRESH_S, availability, capacity_targets, close
 from tests.policy.support import INF2, TRN1, change, plan, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 

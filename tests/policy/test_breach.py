@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.breach import breach, latency_breach
+from controller.policy.account import breach, latency_breach
 from controller.policy.karpenter_times import ICE_WINDOW_S
 from controller.policy.model import Sample, Snapshot
 from tests.policy.support import G6, INF2, TRN1, change

@@ -7,15 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.cost import hourly
-from controller.policy.decide import decide
-from controller.policy.figures import Figures
-from controller.policy.hold import break_even_s
-from controller.policy.ledger import Ledger, booked
+from controller.policy.account import Figures, Ledger, booked, break_even_s, hourly
+from controller.policy.decision.decide import decide
 from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Sample, Snapshot
-from controller.policy.shares import asked_shares
-from controller.policy.targets import capacity_targets
-from controller.policy.weights import blended_cost
+from controller.policy.routing import asked_shares, blended_cost, capacity_targets
 from failover_setup.tables import weights_report
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 

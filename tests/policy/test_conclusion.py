@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.hold import FLAP_WINDOW_S
+from controller.policy.account import FLAP_WINDOW_S
 from controller.policy.model import ActionKind, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
 from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, applied, change, proven, returned, scaler, shortage, with_scalers

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from controller.policy.account import FLAP_WINDOW_S
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.decide import decide
-from controller.policy.floors import again_s, contested, deferred, written
-from controller.policy.hold import FLAP_WINDOW_S
+from controller.policy.decision.decide import decide
+from controller.policy.floors import contested
+from controller.policy.floors.account import again_s, deferred, written
 from controller.policy.model import Action, ActionKind, Alert, FloorMemory, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
 from controller.recording.stored import decode, encode
 from controller.routing.conclusion import conclude

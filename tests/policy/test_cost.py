@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.cost import dollars, hourly, price_words
-from controller.policy.figures import Figures
+from controller.policy.account import Figures, dollars, hourly, price_words
 from controller.policy.model import Price, PriceSource, Sample, Snapshot
 from tests.policy.support import change
 from tests.support.applications import NOW, SERVICES, snapshot

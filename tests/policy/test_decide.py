@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide, observed_mode
-from controller.policy.figures import Figures
-from controller.policy.hold import break_even_s, level_after_failover
+from controller.policy.account import Figures, break_even_s, level_after_failover
+from controller.policy.decision import observed_mode
+from controller.policy.decision.decide import decide
 from controller.policy.memory import adopt, fingerprint, sent_as
 from controller.policy.model import (
     ActionKind,
@@ -39,7 +39,7 @@ from controller.policy.model import (
     WeightStrategy,
 )
 from controller.policy.reasons import Reason
-from controller.policy.targets import capacity_targets, cost_targets
+from controller.policy.routing import capacity_targets, cost_targets
 from controller.routing.ingress.action import format_action
 from tests.policy.support import G6, INF2, TRN1, applied, change, launched, plan, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import (
@@ -603,7 +603,7 @@ class TestModeOfTheIngress:
         old = memory(before, changed_at=NOW - 500, verified_at=NOW - 400, hold_level=2)
         kept = adopt(old, found, NOW)
         assert (kept.mode, kept.mode_since, kept.changed_at, kept.verified_at) == (found, NOW, NOW, None)
-        assert kept.mode_changes[-1] == ModeChange(NOW, found, Reason.ROUTING_DRIFTED, "found so on the Ingress")
+        assert kept.mode_changes[-1] == ModeChange(NOW, found, Reason.ROUTING_DRIFTED, "found so")
 
     def test_times_in_the_future_become_now(self) -> None:
         """The clock was set back by an hour: a dwell of a minute must not become one of an hour."""
@@ -978,7 +978,7 @@ class TestWhoHoldsAFallback:
     ("changes", "remembered", "expected"),
     [
         ({}, None, (Mode.COST, "")),
-        ({"exists": False}, Mode.COST, (None, "the Ingress does not exist")),
+        ({"exists": False}, Mode.COST, (None, "the routing object does not exist")),
         ({"problem": "not JSON", "action": "{"}, Mode.COST, (None, "not JSON")),
         ({"marker": "capacity"}, None, (Mode.CAPACITY, "")),
         ({"marker": "fast"}, Mode.COST, (None, "the mode annotation says 'fast'")),

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy import guards
-from controller.policy.decide import decide
+from controller.policy.account import Figures
+from controller.policy.decision.decide import decide
+from controller.policy.decision.steady import MAX_NUDGES
 from controller.policy.evidence import assess
-from controller.policy.figures import Figures
-from controller.policy.fleet.expected import noted_demand
-from controller.policy.fleet.planned import planned
+from controller.policy.fleet import noted_demand, planned
 from controller.policy.model import (
     ActionKind,
     Mode,
@@ -25,9 +24,9 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.modes import guards
 from controller.policy.reasons import Reason
-from controller.policy.steady import MAX_NUDGES
-from controller.policy.targets import cost_targets
+from controller.policy.routing import cost_targets
 from controller.routing.conclusion import conclude
 from tests.policy.support import INF2, change, proven, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.demand import assumed_demand, ceiling, needed_replicas, probing, scaler_replicas, total_demand
+from controller.policy.account import ceiling, needed_replicas, probing, scaler_replicas, total_demand
+from controller.policy.account.demand import assumed_demand
+from controller.policy.decision.decide import decide
 from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, ScalerMetric, Snapshot, Unit, UnitEvidence
 from tests.policy.support import (
     G6,

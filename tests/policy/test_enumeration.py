@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.forward_action import MAX_TARGET_GROUPS, MAX_WEIGHT
+from controller.policy.decision.decide import decide
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -32,6 +31,8 @@ from controller.policy.model import (
 )
 from controller.policy.modes import TRANSITIONS, Trigger, transition
 from controller.policy.reasons import Reason
+from controller.policy.routing import MAX_TARGET_GROUPS
+from controller.policy.routing.forward_action import MAX_WEIGHT
 from tests.policy.support import INF2, TRN1, applied, change, plan, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 

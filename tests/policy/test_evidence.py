@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.evidence import assess
+from controller.policy.decision.decide import decide
+from controller.policy.evidence import allowed_offerings, assess
 from controller.policy.model import (
     Cause,
     Memory,
@@ -26,7 +26,6 @@ from controller.policy.model import (
     UnitObservation,
     Verb,
 )
-from controller.policy.offerings import allowed_offerings
 from tests.policy.support import INF2, TRN1, change, judge, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, application, memory, seed_units, snapshot
 

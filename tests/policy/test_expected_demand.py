@@ -11,20 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.decide import decide
-from controller.policy.fleet.expected import (
-    ALIKE,
-    KEPT_OUTCOMES,
-    LEAST_OUTCOMES,
-    RECENT,
-    SLOT_S,
-    SLOTS,
-    Expected,
-    expected_demand,
-    noted_demand,
-)
-from controller.policy.fleet.values import Damping, DemandHistory, Margins, NotedDemand, Outcome
-from controller.policy.model import Memory, PolicySettings, Sample, Strategy
+from controller.policy.decision.decide import decide
+from controller.policy.fleet import SLOTS, noted_demand
+from controller.policy.fleet.expected import ALIKE, KEPT_OUTCOMES, LEAST_OUTCOMES, RECENT, SLOT_S, Expected, expected_demand
+from controller.policy.model import Damping, DemandHistory, Margins, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
 from controller.recording.stored import CodecError, decode, encode
 from tests.support.applications import NOW, application, memory, snapshot
 

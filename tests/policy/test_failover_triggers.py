@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.model import Cause, Mode, PolicySettings, Proof, Sample, UnitMemory, Verb
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action

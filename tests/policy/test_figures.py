@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from controller.policy.availability import healthy_targets, serving_replicas
+from controller.policy.account import Figures, needed_replicas, total_demand
 from controller.policy.case import Case, soonest
-from controller.policy.decide import decide
-from controller.policy.demand import needed_replicas, total_demand
-from controller.policy.figures import Figures
+from controller.policy.decision.decide import decide
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
-from controller.policy.rounding import least_overload
+from controller.policy.routing import healthy_targets, least_overload, serving_replicas
 from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 

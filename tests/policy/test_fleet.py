@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controller.policy.fleet.search import Offer, cheapest_fleet
-from controller.policy.fleet.values import Fleet, Needs
+from controller.policy.model import Fleet, Needs
 from tests.policy.drawn_fleets import drawn
 
 THROUGHPUTS = st.sampled_from((60.0, 61.0, 90.0, 105.0, 130.0, 1.5))

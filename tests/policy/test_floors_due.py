@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.memory import adopt
 from controller.policy.model import ActionKind, FloorMemory, Memory, Mode, Override, PolicySettings, Sample, Snapshot, Verb
 from controller.routing.conclusion import conclude

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.forecast import HORIZON_S, _refused, forecast, later, pinned, refused_everywhere
+from controller.policy.decision import forecast, pinned, refused_everywhere
+from controller.policy.decision.forecast import HORIZON_S, _refused, later
 from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Cause,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, same_routing
 from controller.policy.model import Mode, RoutingStyle, Target
+from controller.policy.routing import MAX_TARGET_GROUPS, action_problem, mode_of, same_routing
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from controller.policy.absorption import Absorption
+from controller.policy.account import Absorption, Figures, shown_s
 from controller.policy.case import Case
-from controller.policy.decide import decide
-from controller.policy.figures import Figures
+from controller.policy.decision.decide import decide
+from controller.policy.decision.gate import URGENT_S, gate
 from controller.policy.memory import CHANGES_PER_HOUR, HOUR_S, REWRITTEN, applied, sent_as
-from controller.policy.metric_times import shown_s
 from controller.policy.model import (
     Decision,
     Held,
@@ -29,8 +28,7 @@ from controller.policy.model import (
     Verb,
 )
 from controller.policy.reasons import Reason
-from controller.policy.targets import cost_targets
-from controller.policy.traffic.gate import URGENT_S, gate
+from controller.policy.routing import cost_targets
 from controller.routing.ingress.action import format_action
 from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy import guards
-from controller.policy.absorption import Absorption
+from controller.policy.account import Absorption
 from controller.policy.case import Case
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.model import (
@@ -25,6 +24,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change, proven

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy import guards
+from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.decide import decide
-from controller.policy.figures import Figures
+from controller.policy.decision.decide import decide
 from controller.policy.model import (
     CRITICAL,
     Cause,
@@ -30,8 +29,9 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.modes import guards
 from controller.policy.reasons import Reason
-from controller.policy.targets import capacity_targets, cost_targets
+from controller.policy.routing import capacity_targets, cost_targets
 from tests.policy.guard_cases import guard_case
 from tests.policy.support import INF2, TRN1, change, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, SERVICES, application, healthy_units, memory, routing, snapshot

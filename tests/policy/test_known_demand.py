@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from controller.policy.account import known_everywhere
+from controller.policy.account.known_demand import known_in_part
 from controller.policy.fleet.expected import SLOT_S
-from controller.policy.known_demand import known_everywhere, known_in_part
 from controller.policy.model import Application, Memory, Mode, PolicySettings, Sample, Snapshot, Strategy, Verb
 from controller.routing.conclusion import conclude
 from controller.routing.ingress.action import format_action

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.availability import HEALTH_FRESH_S, healthy_targets, known_targets, with_known_health
 from controller.policy.model import OpenGates, Verdict, Verification
+from controller.policy.routing import HEALTH_FRESH_S, healthy_targets, known_targets, with_known_health
 from tests.support.applications import NOW, routing, snapshot
 
 COUNTED = Verification(Verdict.YES, NOW - 60, action="old", applied=True, healthy={"sd21-trn1": 0})

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.ledger import LONGEST_S, Ledger, booked, counted, placed
+from controller.policy.account import Ledger, booked, counted, placed
+from controller.policy.account.ledger import LONGEST_S
+from controller.policy.decision.decide import decide
 from controller.policy.memory import standing_mode
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Scaler, Snapshot, Strategy
 from tests.policy.support import INF2, TRN1, change, pods, proven, shortage

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.memory import fingerprint
 from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
-from controller.policy.targets import stickiness
+from controller.policy.routing import stickiness
 from controller.routing.ingress.action import format_action
 from tests.policy.support import applied, plan
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, memory, routing, snapshot

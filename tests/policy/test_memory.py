@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.fleet.expected import noted_demand
-from controller.policy.hold import FLAP_WINDOW_S
+from controller.policy.account import FLAP_WINDOW_S
+from controller.policy.decision.decide import decide
+from controller.policy.fleet import noted_demand
 from controller.policy.memory import (
     KEPT_MODE_CHANGES,
     REWRITTEN,
@@ -257,7 +257,7 @@ def test_the_mode_of_the_ingress_is_adopted(before: Memory, mode: Mode | None, e
 def test_a_mode_that_somebody_else_set_is_a_mode_change_of_now(before: Mode, mode: Mode, level: int) -> None:
     """With its writer in the history; it must be shown and drained like one of ours, and starts its own dwell."""
     remembered = replace(SETTLED, mode=before, sent=SENT)
-    found = ModeChange(NOW, mode, Reason.ROUTING_DRIFTED, "found so on the Ingress", "kubectl-edit")
+    found = ModeChange(NOW, mode, Reason.ROUTING_DRIFTED, "found so", "kubectl-edit")
     assert adopt(remembered, mode, NOW, "kubectl-edit") == replace(
         remembered,
         mode=mode,

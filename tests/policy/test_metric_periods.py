@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.decide import decide
-from controller.policy.demand import total_demand
-from controller.policy.metric_times import believed_s, fresh_s, recent_s, shown_s
+from controller.policy.account import believed_s, fresh_s, shown_s, total_demand
+from controller.policy.account.metric_times import recent_s
+from controller.policy.decision.decide import decide
 from controller.policy.model import Sample, Snapshot, Source
 from controller.signals.cloudwatch import Window
 from tests.policy.support import INF2, change, pods, replicas, with_scalers

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.known_demand import metrics_awaited
+from controller.policy.account import metrics_awaited
 from controller.policy.model import Application, Snapshot, Source, Verb
 from controller.routing.conclusion import conclude
 from tests.policy.support import change

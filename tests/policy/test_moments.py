@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.model import MOMENT, Cause, Memory, Mode, ModeChange, UnitMemory
-from controller.policy.moments import moved, none_ahead
+from controller.policy.model import Cause, Memory, Mode, ModeChange, UnitMemory, moved, none_ahead
+from controller.policy.names import MOMENT
 from controller.policy.reasons import Reason
 from tests.support.applications import NOW
 

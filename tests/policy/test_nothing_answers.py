@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.model import (
     Cause,
     Decision,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
+from controller.policy.decision.steady import MAX_NUDGES
 from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
 from controller.policy.reasons import Reason
-from controller.policy.steady import MAX_NUDGES
 from controller.routing.annotations import MARKER, NUDGED_AT
 from controller.routing.names import action_key
 from tests.policy.support import applied, plan, proven, shortage

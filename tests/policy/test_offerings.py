@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from controller.policy.evidence import unmet_pods
+from controller.policy.evidence.offerings import BINDS_S, ON_THE_WAY_S
 from controller.policy.model import Launch, PendingPod, PoolObservation, Snapshot
-from controller.policy.offerings import BINDS_S, ON_THE_WAY_S, unmet_pods
 from tests.policy.support import INF2, TRN1, change
 from tests.support.applications import NOW, snapshot
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.proof import created_after
+from controller.policy.evidence import created_after
 from tests.policy.support import launched, refused
 from tests.support.applications import NOW
 

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.fleet.expected import SLOT_S, noted_demand
-from controller.policy.fleet.values import Damping, PlannedFleet
+from controller.policy.decision.decide import decide
+from controller.policy.fleet import noted_demand
+from controller.policy.fleet.expected import SLOT_S
 from controller.policy.fleet.words import planned_words
 from controller.policy.model import (
     Application,
+    Damping,
     Held,
     Mode,
+    PlannedFleet,
     PolicySettings,
     Reservation,
     Sample,

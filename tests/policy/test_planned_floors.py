@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.conclusion import Conclusion
-from controller.policy.decide import decide
+from controller.policy.decision import Conclusion
+from controller.policy.decision.decide import decide
 from controller.policy.fleet.floors import window_s
 from controller.policy.fleet.words import planned_verb
 from controller.policy.model import (

@@ -8,18 +8,23 @@ from typing import Any
 
 import pytest
 
-from controller.policy.figures import Figures
-from controller.policy.fleet.expected import SLOTS
+from controller.policy.account import Figures
+from controller.policy.fleet import SLOTS, planned
 from controller.policy.fleet.offers import offered
-from controller.policy.fleet.planned import planned
 from controller.policy.fleet.search import Offer
-from controller.policy.fleet.values import Damping, DemandHistory, Fleet, Needs, NotedDemand, Outcome, PlannedFleet
 from controller.policy.fleet.words import planned_verb, planned_words
 from controller.policy.model import (
     Application,
+    Damping,
+    DemandHistory,
+    Fleet,
     FloorMemory,
     Held,
     Memory,
+    Needs,
+    NotedDemand,
+    Outcome,
+    PlannedFleet,
     PlannedMode,
     PolicySettings,
     Reservation,

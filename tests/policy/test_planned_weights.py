@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.fleet.values import Fleet, Needs, PlannedFleet
-from controller.policy.fleet.weights import beyond, planned_weights
-from controller.policy.model import Application, PolicySettings, Strategy, WeightStrategy
-from controller.policy.weights import base_weights
+from controller.policy.fleet import planned_weights
+from controller.policy.fleet.weights import beyond
+from controller.policy.model import Application, Fleet, Needs, PlannedFleet, PolicySettings, Strategy, WeightStrategy
+from controller.policy.routing import base_weights
 from failover_testbed.traffic.autoscaler import Autoscaler
 from tests.support.applications import application, seed_units
 

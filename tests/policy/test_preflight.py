@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
-from controller.policy.guards import may_fix
+from controller.policy.decision.decide import decide
 from controller.policy.model import (
     Backend,
     Mode,
@@ -23,6 +22,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.modes.guards import may_fix
 from controller.policy.reasons import Reason
 from tests.policy.support import INF2, change, plan, proven, returned, shortage
 from tests.support.applications import COST_TARGETS, COUNTED, application, memory, routing, seed_units, snapshot

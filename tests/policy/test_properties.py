@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.decide import decide
-from controller.policy.demand import ceiling, scaler_replicas, total_demand
+from controller.policy.account import ceiling, scaler_replicas, total_demand
+from controller.policy.decision import DRAIN_S
+from controller.policy.decision.decide import decide
 from controller.policy.fleet.offers import MAX_ABOVE_SCALER
 from controller.policy.floors import HELD_S
-from controller.policy.guards import DWELL_COST_S
 from controller.policy.karpenter_times import ICE_WINDOW_S
 from controller.policy.model import (
     ActionKind,
@@ -32,8 +32,8 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
+from controller.policy.modes import DWELL_COST_S
 from controller.policy.reasons import Reason
-from controller.policy.steady import DRAIN_S
 from controller.recording.stored import encode
 from controller.routing.ingress.action import format_action
 from tests.policy.support import INF2, World, launched, plan, pods, refused, with_scalers

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
+from controller.policy.evidence import only_spot, quota_words
+from controller.policy.evidence.quota import fits
 from controller.policy.model import Cause, Mode, PendingPod, Return, Sample, Shortage, Snapshot, UnitEvidence
-from controller.policy.quota import fits, only_spot, quota_words
 from tests.policy.support import INF2, capacity_floors, change, judge, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import NOW, memory, snapshot
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
+from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import (
     ActionKind,
     Alert,
@@ -28,25 +29,9 @@ from controller.policy.model import (
     UnitMemory,
     Verb,
 )
-from controller.policy.proof import Allowed, examine
 from controller.policy.reasons import Reason
-from controller.policy.reservations import (
-    DRAINED_S,
-    LAUNCHED_S,
-    MOVED_S,
-    RECLAIMED_S,
-    SHOWN_S,
-    ULTRA_RECLAIMED_S,
-    Ending,
-    awaited,
-    drained_at,
-    ending_details,
-    endings,
-    held_words,
-    leaving,
-    moments,
-    unknown_ends,
-)
+from controller.policy.routing import awaited, drained_at, ending_details, endings, held_words, leaving, moments, unknown_ends
+from controller.policy.routing.reservations import DRAINED_S, LAUNCHED_S, MOVED_S, RECLAIMED_S, SHOWN_S, ULTRA_RECLAIMED_S, Ending
 from controller.policy.text import date_time
 from controller.routing.conclusion import conclude
 from tests.policy.support import G6, INF2, TRN1, change, pods, replicas, scaler

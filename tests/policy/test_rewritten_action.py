@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Verb
 from controller.policy.reasons import Reason

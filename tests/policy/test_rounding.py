@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.rounding import TOTAL, largest_remainder, least_overload
+from controller.policy.routing import largest_remainder, least_overload
+from controller.policy.routing.rounding import TOTAL
 
 Rounding = Callable[[Mapping[str, float | Fraction], int], dict[str, int]]
 

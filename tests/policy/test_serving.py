@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.availability import (
+from controller.policy.model import Application, OpenGates, Snapshot, Target, Verdict, Verification
+from controller.policy.routing import (
     alike,
     availability,
     close,
@@ -17,7 +18,6 @@ from controller.policy.availability import (
     serving_replicas,
     with_known_health,
 )
-from controller.policy.model import Application, OpenGates, Snapshot, Target, Verdict, Verification
 from tests.policy.support import change
 from tests.support.applications import NOW, application, routing, seed_units, snapshot
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.model import Mode, Target, Verdict, Verification
-from controller.policy.shares import asked_shares, shown_shares
+from controller.policy.routing import asked_shares, shown_shares
 from tests.policy.support import INF2, TRN1, change
 from tests.support.applications import NOW, SERVICES, routing, snapshot
 

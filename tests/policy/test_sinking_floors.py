@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from controller.policy.fleet.floors import followed, held, planned_claims, sinks_in_s, window_s
-from controller.policy.fleet.values import Fleet, Needs, PlannedFleet
-from controller.policy.floors import noted
-from controller.policy.known_demand import known_everywhere
+from controller.policy.account import known_everywhere
+from controller.policy.fleet import followed, planned_claims
+from controller.policy.fleet.floors import held, sinks_in_s, window_s
+from controller.policy.floors.account import noted
 from controller.policy.model import (
     Application,
+    Fleet,
     FloorMemory,
     Memory,
+    Needs,
+    PlannedFleet,
     PlannedMode,
     PolicySettings,
     Sample,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controller.policy.model import Backend, RoutingStyle
-from controller.policy.standby import existence, lacking
+from controller.policy.routing import existence, lacking
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application, routing, snapshot
 
 ALL = Backend("sd21-all", 80)

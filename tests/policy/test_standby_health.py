@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.model import OpenGates, PolicySettings, Verb, Verdict, Verification
 from controller.policy.reasons import Reason
 from tests.policy.support import change, proven, shortage

@@ -8,23 +8,12 @@ from typing import Any
 
 import pytest
 
-from controller.policy import guards
 from controller.policy.case import Case
-from controller.policy.decide import decide
-from controller.policy.model import (
-    ActionKind,
-    Memory,
-    Mode,
-    PolicySettings,
-    Shortage,
-    Snapshot,
-    Target,
-    Verb,
-    Verdict,
-    Verification,
-)
+from controller.policy.decision.decide import decide
+from controller.policy.decision.steady import _steady_reason
+from controller.policy.model import ActionKind, Memory, Mode, PolicySettings, Shortage, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.modes import guards
 from controller.policy.reasons import Reason
-from controller.policy.steady import _steady_reason
 from controller.routing.annotations import MARKER
 from controller.routing.conclusion import conclude
 from controller.routing.ingress.action import format_action

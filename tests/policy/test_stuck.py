@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.decide import decide
+from controller.policy.alerts.unit_alerts import lost_launches
+from controller.policy.decision.decide import decide
 from controller.policy.model import Mode, Return, Snapshot, UnitMemory
-from controller.policy.unit_alerts import lost_launches
 from tests.policy.support import INF2, change, launched, pods, proven, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 

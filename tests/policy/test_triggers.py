@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from controller.policy import guards
+from controller.policy.account import Figures
 from controller.policy.case import Case
 from controller.policy.evidence import assess
-from controller.policy.figures import Figures
 from controller.policy.model import (
     Cause,
     Memory,
@@ -30,9 +29,8 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
-from controller.policy.modes import Trigger
+from controller.policy.modes import Trigger, Triggered, guards, rollback_in_s, triggered
 from controller.policy.reasons import Reason
-from controller.policy.triggers import Triggered, rollback_in_s, triggered
 from tests.policy.support import G6, INF2, TRN1, change
 from tests.support.applications import NOW, application, memory, routing, snapshot
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decide import _waits, decide
-from controller.policy.hold import break_even_s, next_waiting
+from controller.policy.account import break_even_s, next_waiting
+from controller.policy.decision.decide import _waits, decide
 from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Cause, PolicySettings, UnitMemory
 from tests.policy.support import change, pods, refused

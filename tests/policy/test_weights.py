@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.model import Backend, Mode, Unit, WeightStrategy
-from controller.policy.targets import targets_at_rest
-from controller.policy.weights import (
+from controller.policy.routing import (
     adjusted_throughputs,
     apply_availability,
     base_weights,
     blended_cost,
     cost_per_request,
     price_ratio,
+    targets_at_rest,
 )
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 

@@ -13,9 +13,23 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller.policy.fleet.expected import KEPT_OUTCOMES, RECENT, SLOTS, expected_demand
-from controller.policy.fleet.values import Damping, DemandHistory, Margins, NotedDemand, Outcome
-from controller.policy.model import Cause, FloorMemory, Memory, Mode, ModeChange, Return, ScalerWrite, UnitMemory
+from controller.policy.fleet import SLOTS
+from controller.policy.fleet.expected import KEPT_OUTCOMES, RECENT, expected_demand
+from controller.policy.model import (
+    Cause,
+    Damping,
+    DemandHistory,
+    FloorMemory,
+    Margins,
+    Memory,
+    Mode,
+    ModeChange,
+    NotedDemand,
+    Outcome,
+    Return,
+    ScalerWrite,
+    UnitMemory,
+)
 from controller.policy.reasons import Reason
 from controller.recording.stored import _MAX_TEXT as MAX_TEXT
 from controller.recording.stored import CodecError, decode, encode

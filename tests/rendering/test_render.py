@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.policy.model import Mode
-from controller.policy.targets import targets_at_rest
+from controller.policy.routing import targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.names import action_key

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from controller.policy.fleet.search import Offer, cheapest_fleet
-from controller.policy.fleet.values import Needs
+from controller.policy.model import Needs
 from tests.policy.drawn_fleets import drawn
 
 pytest.importorskip("scipy", reason="scipy is of the bench group")

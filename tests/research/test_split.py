@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.model import PlannedMode, PolicySettings, Strategy
-from controller.policy.weights import cost_per_request
+from controller.policy.routing import cost_per_request
 from research.split import Fleet, cheapest, compared, most_replicas, without_a_family
 from research.traces import Trace
 from tests.support.applications import application, seed_units

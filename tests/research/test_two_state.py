@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.hold import break_even_s
+from controller.policy.account import break_even_s
 from controller.policy.model import PolicySettings, Strategy
 from research.best_online import Law, solve
 from research.policies import POLICIES

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from controller.clients.kube import INGRESSES
-from controller.policy import conclusion as planned
+from controller.policy.decision import conclusion as planned
 from controller.policy.model import ActionKind, Verb
 from controller.policy.plan import describe
 from controller.routing.conclusion import conclude

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.clock import format_rfc3339
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.model import Alert, Mode, Override
 from controller.ports import MessageKind
 from controller.service.messages import (

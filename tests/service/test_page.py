@@ -9,7 +9,7 @@ import pytest
 
 from controller.cli.observe import judge
 from controller.clock import format_rfc3339
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verdict, Verification
 from controller.policy.reasons import Reason
 from controller.service.controller import View

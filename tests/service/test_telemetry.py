@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from controller.clock import ManualClock
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Mode, Override, Price, PriceSource, Verdict, Verification
 from controller.routing.conclusion import conclude
 from controller.service.application_status import STATUS, ApplicationStatus, price_document

@@ -12,7 +12,7 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.errors import Conflict, Unavailable
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Cause, Memory, UnitMemory
 from controller.policy.reasons import Reason
 from controller.ports import EMPTY, StoredMemory

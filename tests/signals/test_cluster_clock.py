@@ -8,7 +8,7 @@ import pytest
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, PODS
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.model import Memory, Sample
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder

@@ -20,8 +20,8 @@ from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from controller.notifiers.redact import redact
 from controller.notifiers.render import plain
 from controller.notifiers.render import view as shown_message
+from controller.policy.account import Ledger
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.ledger import Ledger
 from controller.policy.model import Alert, Memory, Snapshot
 from controller.ports import Message, MessageKind
 from controller.routing.conclusion import conclude

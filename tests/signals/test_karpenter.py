@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
 from controller.clock import ManualClock, format_rfc3339
+from controller.policy.evidence import created_after
+from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Refusal
-from controller.policy.proof import Allowed, created_after, examine
 from controller.signals.cluster import ClusterView
 from controller.signals.karpenter import KarpenterView
 from controller.signals.refusals import not_ended, summed_up

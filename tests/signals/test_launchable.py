@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from controller.clock import ManualClock
-from controller.policy.evidence import assess
+from controller.policy.evidence import allowed_offerings, assess
 from controller.policy.model import Cause, Memory, Return, Snapshot, Unit, UnitMemory
-from controller.policy.offerings import allowed_offerings
 from controller.signals.cluster import ClusterView
 from controller.signals.instance_labels import InstanceFilter
 from controller.signals.launchable import Placement, instance_pins, needs_of

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from controller.policy.cost import price_words
+from controller.policy.account import price_words
+from controller.policy.evidence import Offering
 from controller.policy.model import Price, PriceSource, Snapshot
-from controller.policy.proof import Offering
 from controller.signals.prices import KEPT_S, PLAUSIBLE, FirstKnown, Quote, Quotes
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import requirement

@@ -32,7 +32,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.targets import capacity_targets, cost_targets
+from controller.policy.routing import capacity_targets, cost_targets
 from controller.routing.annotations import MARKER, NUDGED_AT
 from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.names import action_key

@@ -9,7 +9,7 @@ from typing import Any
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
 from controller.policy.model import Application, Mode
-from controller.policy.standby import needed
+from controller.policy.routing import needed
 from failover_setup.doctor.observe import Observation, assemble
 from failover_testbed.cluster import manifests
 from failover_testbed.kube_api import KubeStore

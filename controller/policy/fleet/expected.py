@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.fleet.values import Damping, DemandHistory, Margins, NotedDemand, Outcome
+from controller.policy.model import Damping, DemandHistory, Margins, NotedDemand, Outcome
 
 SLOT_S: Final = 900.0
 """How often a demand is noted, seconds. A quarter of an hour: 96 values describe a day, and the memory is stored no more often for it."""

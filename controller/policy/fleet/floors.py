@@ -13,13 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.demand import ceiling
+from controller.policy.account import ceiling, known_everywhere, placed
 from controller.policy.fleet.offers import families, refused
-from controller.policy.fleet.values import PlannedFleet
 from controller.policy.floors import as_stored, found, kept, remembered
-from controller.policy.known_demand import known_everywhere
-from controller.policy.ledger import placed
-from controller.policy.model import Claim, FloorMemory, Memory, Scaler, SinkingFloor, Snapshot, Unit, UnitEvidence, Verdict
+from controller.policy.model import Claim, FloorMemory, Memory, PlannedFleet, Scaler, SinkingFloor, Snapshot, Unit, UnitEvidence, Verdict
 from controller.policy.reasons import ClaimReason
 
 SCALE_OUT_S: Final = 180

@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.policy import text
-from controller.policy.demand import ceiling, probing, scaler_replicas
+from controller.policy.account import ceiling, placed, probing, scaler_replicas, shown_s
+from controller.policy.evidence import allowed_offerings
 from controller.policy.fleet.search import Offer
 from controller.policy.floors import remembered
-from controller.policy.ledger import placed
-from controller.policy.metric_times import shown_s
 from controller.policy.model import Memory, Reservation, Scaler, Shortage, Snapshot, Unit, UnitEvidence, UnitObservation
-from controller.policy.offerings import allowed_offerings
-from controller.policy.reservations import usable_types
-from controller.policy.weights import cost_per_request
+from controller.policy.routing import cost_per_request, usable_types
 
 PAYS_OFF_S: Final = 3600.0
 """Within which time a replica that takes the place of another must pay for its start and for the time until the other has gone, seconds.

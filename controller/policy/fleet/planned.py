@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from controller.policy.demand import demand_age_s, needed_replicas
-from controller.policy.figures import Figures
+from controller.policy.account import Figures, demand_age_s, needed_replicas, placed
 from controller.policy.fleet.expected import expected_demand
 from controller.policy.fleet.offers import MAX_ABOVE_SCALER, offered, paid, refused
 from controller.policy.fleet.search import cheapest_fleet
-from controller.policy.fleet.values import Needs, PlannedFleet
-from controller.policy.ledger import placed
-from controller.policy.model import Memory, Snapshot, Strategy, Unit, UnitEvidence, WeightStrategy
-from controller.policy.weights import base_weights
+from controller.policy.model import Memory, Needs, PlannedFleet, Snapshot, Strategy, Unit, UnitEvidence, WeightStrategy
+from controller.policy.routing import base_weights
 
 
 def planned(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvidence], memory: Memory) -> PlannedFleet | None:

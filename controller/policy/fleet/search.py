@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from controller.policy.fleet.values import Fleet, Needs
+from controller.policy.model import Fleet, Needs
 
 MOST_NODES: Final = 300
 """Most nodes of one search. Where they do not suffice, the cheapest fleet found is returned, and `Fleet.least_cost` says how far from the

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.figures import Figures
 from controller.policy.fleet.expected import noted_demand
 from controller.policy.fleet.floors import SCALE_OUT_S, followed, held, planned_claims, sinks_in_s
 from controller.policy.fleet.planned import planned
-from controller.policy.fleet.values import PlannedFleet
 from controller.policy.fleet.weights import beyond, planned_weights
 from controller.policy.fleet.words import document, planned_sentence
-from controller.policy.model import Memory, Snapshot, UnitEvidence
+from controller.policy.model import Memory, PlannedFleet, Snapshot, UnitEvidence
 from controller.policy.strategy import StrategyPart, Weights
 
 

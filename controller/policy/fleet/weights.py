@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from controller.policy.fleet.values import PlannedFleet
-from controller.policy.model import Application
-from controller.policy.rounding import least_overload
+from controller.policy.model import Application, PlannedFleet
+from controller.policy.routing import least_overload
 
 
 def planned_weights(application: Application, serving: Mapping[str, int], demand: float | None, shown: PlannedFleet) -> dict[str, int]:

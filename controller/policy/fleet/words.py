@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.policy import text
-from controller.policy.cost import dollars
-from controller.policy.fleet.values import PlannedFleet
-from controller.policy.known_demand import without_counter
-from controller.policy.model import Decision, Mode, Snapshot, UnitEvidence
+from controller.policy.account import dollars, without_counter
+from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitEvidence
 
 
 def planned_sentence(decision: Decision, snapshot: Snapshot) -> str:

@@ -21,7 +21,7 @@ from controller.policy.floors.account import (
 )
 from controller.policy.floors.capacity import capacity_claims
 from controller.policy.floors.claims import asked, floors, highest, needed
-from controller.policy.floors.metrics import HELD_S, held_until, missing_for_long, noticed
+from controller.policy.floors.metrics import HELD_S, held_until, noticed
 from controller.policy.floors.metrics import claims as held_claims
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "left",
     "lowered",
     "made_due",
-    "missing_for_long",
     "needed",
     "noted",
     "noticed",

@@ -16,19 +16,9 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import text
+from controller.policy.account import FLAP_WINDOW_S, reassert_pause_s
 from controller.policy.alert_kinds import Found
-from controller.policy.hold import FLAP_WINDOW_S, reassert_pause_s
-from controller.policy.model import (
-    NOTHING_REMEMBERED,
-    Action,
-    ActionKind,
-    FloorMemory,
-    Memory,
-    Plan,
-    ScalerWrite,
-    Snapshot,
-    Unit,
-)
+from controller.policy.model import NOTHING_REMEMBERED, Action, ActionKind, FloorMemory, Memory, Plan, ScalerWrite, Snapshot, Unit
 from controller.policy.plan import scaler_change
 
 _FIGHTING: Final = 3  # writes that were put back, after which people are notified

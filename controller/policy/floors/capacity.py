@@ -17,7 +17,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from controller.policy.demand import capacity_throughputs, ceiling, probing
+from controller.policy.account import capacity_throughputs, ceiling, probing
 from controller.policy.model import Cause, Claim, Scaler, Snapshot, UnitEvidence
 from controller.policy.reasons import ClaimReason
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from controller.policy.account import ceiling
 from controller.policy.case import Case
-from controller.policy.demand import ceiling
 from controller.policy.floors import metrics
 from controller.policy.floors.account import found, remembered
 from controller.policy.floors.capacity import capacity_claims

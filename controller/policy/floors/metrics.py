@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.metric_times import believed_s
+from controller.policy.account import believed_s
 from controller.policy.model import Claim, Memory, Snapshot
 from controller.policy.reasons import ClaimReason
 

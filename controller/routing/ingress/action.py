@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from controller.objects import service_port
-from controller.policy.forward_action import action_problem
 from controller.policy.model import Target
+from controller.policy.routing import action_problem
 
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 _LONGEST_NAME: Final = 253

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from controller.objects import Object, items
 from controller.policy.model import Application, Backend, RoutingObservation
-from controller.policy.standby import lacking
+from controller.policy.routing import lacking
 from controller.routing.names import UNREACHABLE, USE_ANNOTATION
 from controller.routing.port import Remedy
 
@@ -43,7 +43,7 @@ def completed(action: str, rules: Sequence[Rule], missing: Iterable[Backend]) ->
         action: The action's name, for an Ingress without any rule.
         rules: The present rules. Each stays as it is and in its place, except a standby rule of ours with another port literal: it is
             replaced.
-        missing: See `controller.policy.standby.lacking`.
+        missing: See `controller.policy.routing.standby.lacking`.
     """
     made: list[Rule] = list(rules) or [live_rule(action)]
     for backend in missing:
@@ -66,7 +66,7 @@ def remedy(application: Application, routing: RoutingObservation, obj: Object, e
         application: The application.
         routing: Its Ingress.
         obj: The Ingress as a plain object.
-        exists: Whether each backend exists, see `controller.policy.standby.existence`; None where that is not known.
+        exists: Whether each backend exists, see `controller.policy.routing.standby.existence`; None where that is not known.
     """
     missing, rules = lacking(application, routing), items(obj, "spec", "rules")
     addable = [backend for backend in missing if exists.get(backend)]

@@ -10,8 +10,8 @@ from typing import Any
 
 from controller.foreign import shown
 from controller.objects import entries, integer, mapping, service_port, text
-from controller.policy.availability import HEALTHY_SHARE
 from controller.policy.model import CRITICAL
+from controller.policy.routing import HEALTHY_SHARE
 from controller.routing.conditions import Condition, conditions_of, merged
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest
 

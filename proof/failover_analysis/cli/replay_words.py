@@ -8,7 +8,7 @@ from typing import Any
 from controller.cli.words import Line, mode_word
 from controller.clock import format_rfc3339
 from controller.policy import text
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Mode
 from controller.recording.lines import Decided
 from failover_analysis.replay.compare import NOTHING, Difference

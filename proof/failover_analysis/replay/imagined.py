@@ -9,17 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from controller.policy.model import (
-    Action,
-    ActionKind,
-    Plan,
-    RoutingObservation,
-    Scaler,
-    Snapshot,
-    Target,
-    UnitObservation,
-    Verdict,
-)
+from controller.policy.model import Action, ActionKind, Plan, RoutingObservation, Scaler, Snapshot, Target, UnitObservation, Verdict
 from controller.policy.plan import FIELD_MANAGER
 from controller.recording.lines import Recorded, Request
 from failover_analysis.replay.bodies import identity

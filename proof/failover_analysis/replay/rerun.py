@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.policy.conclusion import Conclusion
-from controller.policy.decide import observed_mode
+from controller.policy.decision import Conclusion, observed_mode
 from controller.policy.model import ActionKind, Application, Decision, Memory, Mode, Plan, Snapshot, Verification
 from controller.recording.lines import Decided, Recorded, decided
 from controller.routing.conclusion import conclude

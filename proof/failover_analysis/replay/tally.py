@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from controller.policy.decide import observed_mode
-from controller.policy.ledger import Ledger, booked
+from controller.policy.account import Ledger, booked
+from controller.policy.decision import observed_mode
 from controller.policy.model import Decision, Mode, Snapshot
 from controller.routing.conclusion import conclude
 from failover_analysis.replay.rerun import Moment

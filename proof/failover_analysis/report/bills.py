@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from failover_analysis.report.model import Column, Spread, Unit
 
 _BILLS: Final[tuple[tuple[Column, Callable[[Ledger], float]], ...]] = (

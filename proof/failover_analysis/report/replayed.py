@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.demand import total_demand
-from controller.policy.ledger import Ledger, placed
+from controller.policy.account import Ledger, placed, total_demand
 from controller.policy.model import ActionKind, Application, Decision, Mode, Snapshot, Verdict
 from controller.policy.text import duration
 from controller.recording.lines import Recorded
@@ -19,7 +18,7 @@ from failover_analysis.report.bills import bill_cells, bill_columns
 from failover_analysis.report.model import SCHEMA, Column, Fact, Lane, Moment, Report, Row, Span, Spread, Table, Timeline, Unit
 from failover_analysis.report.points import Point, mode_lane, panels, short_lanes
 
-_LONGEST_S: Final = 300.0  # that one line accounts for, as in `controller.policy.ledger`
+_LONGEST_S: Final = 300.0  # that one line accounts for, as in `controller.policy.account.ledger`
 _MOST_POINTS: Final = 100_000
 _MOST_MOMENTS: Final = 5
 _APART_S: Final = 60.0  # notable moments closer together count as one

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.forward_action import action_problem
 from controller.policy.model import Application, Target
+from controller.policy.routing import action_problem
 from controller.routing.ingress.action import parse_action
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.cluster import Pod, UnitPods

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from controller.policy.demand import capacity_throughputs
+from controller.policy.account import capacity_throughputs
 from controller.policy.model import SCALE_IN_S, Application, Mode, Target
+from controller.policy.routing import base_weights, cost_targets, weight_strategy
 from controller.policy.strategies import part_of
-from controller.policy.targets import cost_targets
 from controller.policy.text import number
-from controller.policy.weights import base_weights, weight_strategy
 from controller.routing.ingress.action import format_action
 from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
 from failover_analysis.simulation.aws_sample import Checker

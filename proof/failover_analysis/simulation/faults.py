@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from controller.policy.model import Mode, Override, Target
-from controller.policy.targets import cost_targets
+from controller.policy.routing import cost_targets
 from controller.routing.ingress.action import format_action, parse_action
 from failover_analysis.simulation.balancer import LiveRule
 from failover_analysis.simulation.cluster import types_of

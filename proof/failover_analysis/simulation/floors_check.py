@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from controller.policy.conclusion import Conclusion
-from controller.policy.demand import total_demand
+from controller.policy.account import total_demand
+from controller.policy.decision import Conclusion
 from controller.policy.floors import asked, capacity_claims, highest
 from controller.policy.model import Action, ActionKind, Mode
 

@@ -14,16 +14,14 @@ from collections import defaultdict, deque
 from typing import Final
 
 from controller.errors import RemoteError
-from controller.policy.conclusion import Conclusion
-from controller.policy.figures import Figures
-from controller.policy.forward_action import action_problem, same_routing
-from controller.policy.guards import DWELL_COST_S
-from controller.policy.hold import break_even_s
+from controller.policy.account import Figures, break_even_s
+from controller.policy.decision import DRAIN_S, Conclusion
 from controller.policy.karpenter_times import ICE_CACHE_S, ICE_WINDOW_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Strategy, Verb
+from controller.policy.modes import DWELL_COST_S
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
-from controller.policy.steady import DRAIN_S
+from controller.policy.routing import action_problem, same_routing
 from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect

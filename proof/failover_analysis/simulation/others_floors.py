@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Action, ActionKind, Snapshot
 
 

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from controller.policy.demand import total_demand
-from controller.policy.fleet.offers import families
+from controller.policy.account import total_demand
+from controller.policy.fleet import families
 from controller.policy.floors import HELD_S
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Shortage, Snapshot
 from failover_analysis.simulation.engine import Engine

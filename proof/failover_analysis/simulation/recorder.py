@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from controller.errors import RemoteError
-from controller.policy.conclusion import Conclusion
-from controller.policy.ledger import Ledger, booked, counted
+from controller.policy.account import Ledger, booked, counted
+from controller.policy.decision import Conclusion
 from controller.policy.memory import standing_mode
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Verb
 from controller.routing.ingress.action import parse_action

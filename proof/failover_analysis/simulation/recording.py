@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Mode
 from failover_analysis.simulation.measures import Measured
 from failover_analysis.simulation.traffic import Flow

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from controller.clock import Clock
 from controller.errors import RemoteError
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Action, ActionKind, Application
 from controller.ports import Applier, Leadership, StateStore
 from controller.service.application_pass import Acted, ApplicationPass, Decided

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.text import duration
 from failover_analysis.simulation.invariants import HARMS
 from failover_analysis.simulation.recording import Result, Row

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.model import Cause, Decision, Strategy, Verb
 from controller.policy.reasons import Reason
-from controller.policy.weights import carries
+from controller.policy.routing import carries
 from failover_analysis.real_shortage import NEAR_S, OVERDUE_S, ShortageHistory
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine

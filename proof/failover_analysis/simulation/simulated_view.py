@@ -14,8 +14,6 @@ from functools import lru_cache
 from typing import Final
 
 from controller.clock import Clock
-from controller.policy.availability import HEALTHY_SHARE, of_these_groups, with_known_health
-from controller.policy.forward_action import same_routing
 from controller.policy.model import (
     Application,
     Launch,
@@ -33,6 +31,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import HEALTHY_SHARE, of_these_groups, same_routing, with_known_health
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import parse_action
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from controller.policy.metric_times import fresh_s
+from controller.policy.account import fresh_s
 from controller.policy.model import Cause, Mode
-from controller.policy.weights import base_weights, weight_strategy
+from controller.policy.routing import base_weights, weight_strategy
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import parse_action
 from failover_analysis.simulation.cluster import Pod

@@ -25,7 +25,7 @@ import structlog
 
 from controller.clients.kube import KubeSession, connect
 from controller.clock import Clock
-from controller.policy.demand import capacity_throughputs
+from controller.policy.account import capacity_throughputs
 from controller.policy.model import Application, Mode
 from failover_testbed.aws.server import ZONES, EmulatedAws
 from failover_testbed.capacity.ec2 import Ec2

@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.clock import Clock
 from controller.policy import text
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Action, ActionKind, Alert, Mode, Plan, Return, Shortage, UnitEvidence, Verb
 from controller.policy.reasons import Reason
 from controller.ports import Message

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from controller.clock import Clock
 from controller.policy.model import Application, Unit
-from controller.policy.rounding import largest_remainder
+from controller.policy.routing import largest_remainder
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.cluster.world import Pod, World
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from controller.objects import name_of, namespace_of
-from controller.policy.forward_action import MAX_TARGET_GROUPS
 from controller.policy.plan import FIELD_MANAGER
+from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.routing.ingress.read import writers
 from failover_setup.adoption.facts import Fact, Stack, assumed, read
 from failover_setup.adoption.measured import Busiest

@@ -7,12 +7,11 @@ from typing import Final
 
 from controller.objects import items, mapping, text
 from controller.policy import text as words
-from controller.policy.forward_action import action_problem, mode_of, unused_action
-from controller.policy.guards import reason_text, until_text
 from controller.policy.model import Application, Mode, RoutingStyle, Target
+from controller.policy.modes import reason_text, until_text
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.targets import stickiness as asked_stickiness
-from controller.policy.targets import targets_at_rest
+from controller.policy.routing import action_problem, mode_of, targets_at_rest, unused_action
+from controller.policy.routing import stickiness as asked_stickiness
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import states_stickiness
 from controller.routing.ingress.read import writers

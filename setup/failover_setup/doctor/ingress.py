@@ -8,7 +8,7 @@ from typing import Final
 from controller.objects import items, name_of, namespace_of, text
 from controller.policy import text as words
 from controller.policy.model import CapacityWeights, RoutingStyle
-from controller.policy.standby import needed
+from controller.policy.routing import needed
 from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING, algorithm_of
 from controller.routing.conditions import covers_host
 from controller.routing.ingress.read import Route, forwarded, group_of, hostnames, live_rules, routes

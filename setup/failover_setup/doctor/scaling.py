@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from controller.policy import text as words
-from controller.policy.metric_times import oldest_s
+from controller.policy.account import oldest_s
 from controller.policy.model import Application, Scaler, Unit
 from controller.policy.strategies import part_of
 from controller.signals.workloads import DEFAULT_PERIOD_S

@@ -9,7 +9,7 @@ from controller.clients.kube import SERVICES
 from controller.objects import Object, integer, items, mapping, pinned_values, text
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle, Unit
-from controller.policy.standby import needed
+from controller.policy.routing import needed
 from controller.signals.node_labels import POOL_LABEL
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, warning

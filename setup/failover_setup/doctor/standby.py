@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.policy import text as words
 from controller.policy.model import Backend, RoutingStyle
-from controller.policy.standby import lacking, needed
+from controller.policy.routing import lacking, needed
 from controller.routing.ingress.read import forwarded, group_of, listener_ports, routes
 from controller.routing.kinds import routing_port
 from controller.routing.names import USE_ANNOTATION

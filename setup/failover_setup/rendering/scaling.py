@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from controller.policy.account import keda_targets
 from controller.policy.model import Mode
 from controller.policy.strategies import part_of
-from controller.policy.targets import keda_targets
 from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.parts import Object, manifest
 from failover_setup.stack import StackFile

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from controller.policy.model import Backend, CapacityWeights, Mode
-from controller.policy.standby import needed
-from controller.policy.targets import stickiness, targets_at_rest
+from controller.policy.routing import needed, stickiness, targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
 from controller.routing.ingress import adapter as port

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from controller.policy import guards
+from controller.policy.modes import guards
 from failover_analysis.simulation.scenario import builtin_names
 
 WORLD = """

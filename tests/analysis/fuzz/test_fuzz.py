@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy import evidence, proof
+from controller.policy.evidence import judge as evidence
+from controller.policy.evidence import proof
+from controller.policy.evidence.proof import Finding
 from controller.policy.karpenter_times import ICE_CACHE_S
 from controller.policy.model import Proof
-from controller.policy.proof import Finding
 from failover_analysis.fuzz.judge import judge, play
 from failover_analysis.fuzz.world import ZONES, Closed, PoolPlan, UnitPlan, World, draw
 from failover_testbed.capacity.ec2 import Offering

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.policy.model import Held, Reservation, Snapshot
-from controller.policy.reservations import DRAINED_S, RECLAIMED_S
+from controller.policy.routing.reservations import DRAINED_S, RECLAIMED_S
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import Setup

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from controller.errors import ConfigError
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Mode
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.faults import FAULTS

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Mode, Snapshot
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.outages import Outage

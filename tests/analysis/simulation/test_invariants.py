@@ -10,30 +10,23 @@ from typing import Any
 
 import pytest
 
-from controller.policy import conclusion, evidence, guards, memory, plan, proof, steady, triggers
-from controller.policy import decide as decide_module
 from controller.policy import floors as floors_room
+from controller.policy import memory, plan
+from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.figures import Figures
+from controller.policy.decision import conclusion, gate, steady
+from controller.policy.decision import decide as decide_module
+from controller.policy.evidence import judge as evidence
+from controller.policy.evidence import proof
+from controller.policy.evidence.proof import Finding
 from controller.policy.fleet import floors as fleet_floors
 from controller.policy.fleet import strategy as fleet_strategy
 from controller.policy.floors import claims as floor_claims
-from controller.policy.floors import kept, made_due, written
-from controller.policy.model import (
-    Claim,
-    Decision,
-    Memory,
-    Mode,
-    PlannedMode,
-    PolicySettings,
-    Proof,
-    Snapshot,
-    Strategy,
-    Target,
-)
-from controller.policy.proof import Finding
+from controller.policy.floors import kept, made_due
+from controller.policy.floors.account import written
+from controller.policy.model import Claim, Decision, Memory, Mode, PlannedMode, PolicySettings, Proof, Snapshot, Strategy, Target
+from controller.policy.modes import guards, triggers
 from controller.policy.reasons import Reason
-from controller.policy.traffic import gate
 from controller.routing.ingress.action import format_action
 from controller.service.in_doubt import InDoubt
 from controller.service.terms import TermRecord

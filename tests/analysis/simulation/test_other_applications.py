@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import RemoteError
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Action, ActionKind, Mode
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.replica import OTHERS_S, Replica

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from controller.policy.decide import decide
+from controller.policy.decision.decide import decide
 from controller.policy.model import Action, ActionKind, PlannedMode, PolicySettings, Sample, Scaler, Snapshot, Strategy
 from failover_analysis.simulation.planned_check import PlannedCheck
 from tests.support.applications import NOW, application, memory, snapshot

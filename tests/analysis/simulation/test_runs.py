@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.policy.model import CapacityWeights, Mode, Override, PolicySettings, Strategy
-from controller.policy.weights import adjusted_throughputs
+from controller.policy.routing import adjusted_throughputs
 from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.faults import drawn as drawn_faults
 from failover_analysis.simulation.outages import drawn

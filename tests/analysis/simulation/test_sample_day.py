@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import RemoteError
-from controller.policy.conclusion import Conclusion
+from controller.policy.decision import Conclusion
 from controller.policy.model import Action, Application, Backend, Mode, PolicySettings
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.replica import Replica

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from controller.policy import availability, decide, guards, memory
+from controller.policy import memory
+from controller.policy.decision import decide, gate
 from controller.policy.floors import metrics
 from controller.policy.model import Memory, Snapshot
-from controller.policy.traffic import gate
+from controller.policy.modes import guards
+from controller.policy.routing import availability
 from controller.service.terms import TermRecord
 from failover_analysis.simulation import simulated_view
 from failover_analysis.simulation.run import Simulation

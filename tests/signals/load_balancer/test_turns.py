@@ -11,8 +11,8 @@ import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, INGRESSES, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
-from controller.policy.availability import healthy_targets
 from controller.policy.model import Application, Target, Verdict
+from controller.policy.routing import healthy_targets
 from controller.ports import MessageKind
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key

@@ -10,7 +10,7 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.policy import text
-from controller.policy.ledger import Ledger
+from controller.policy.account import Ledger
 from controller.policy.model import Action, ActionKind, Memory, Mode, Shortage, Target, UnitEvidence, Verb
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action

@@ -1,0 +1,174 @@
+"""What would be decided later if nothing but time passed, or if a unit were refused everywhere: `conclude`, asked about the future.
+
+Nothing here acts: the values are for people, in `failoverctl explain`, in messages and on the status page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from controller.policy.decision.conclusion import conclude
+from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
+from controller.policy.model import (
+    Cause,
+    Decision,
+    Memory,
+    Mode,
+    Override,
+    PendingPod,
+    PoolObservation,
+    Proof,
+    Refusal,
+    Sample,
+    Snapshot,
+    UnitObservation,
+    Verb,
+)
+
+HORIZON_S: Final = 6 * 3600.0
+"""How far a forecast reaches, seconds: the longest waits of the policy are `holdMaxSeconds`, 4 hours by default."""
+_STEPS: Final = 24  # decisions of one forecast; each waits for at least one moment at which time may change the decision
+_JUST_AFTER_S: Final = 0.01  # guards compare with the moment itself
+_HYPOTHETICAL: Final = "hypothetical"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What comes if nothing but time passes.
+
+    Attributes:
+        now: The present decision.
+        in_s: Seconds until the mode changes, 0 where it would now; None where time alone does not change it within `HORIZON_S`.
+        decision: The decision that changes the mode, or else the last one.
+        before: What holds it until then: the decision just before that one. None where nothing does.
+    """
+
+    now: Decision
+    in_s: float | None
+    decision: Decision
+    before: Decision | None = None
+
+    @property
+    def proof(self) -> Proof | None:
+        """How the shortage behind a failover is proven by then; None for other mode changes."""
+        proofs = (judged.proof for judged in self.decision.evidence.values() if judged.short)
+        return next(proofs, None) if self.decision.verb is Verb.FAILOVER else None
+
+
+def forecast(memory: Memory, snapshot: Snapshot) -> Forecast:
+    """Decides again and again, each time at the next moment at which time alone may change the decision.
+
+    Every source stays as fresh as it is now, and what waits goes on waiting.
+
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+    """
+    return _forecast(memory, lambda passed: later(snapshot, passed))
+
+
+def _forecast(memory: Memory, at: Callable[[float], Snapshot]) -> Forecast:
+    """Decides again and again; `at` is what is observed some seconds from now."""
+    passed, before = 0.0, None
+    made = first = conclude(memory, at(passed))
+    for _ in range(_STEPS):
+        if made.decision.verb.changes_mode:
+            return Forecast(first.decision, passed, made.decision, before)
+        wait = made.decision.next_check_s
+        if wait is None or passed + wait > HORIZON_S:
+            break
+        passed, before = passed + wait + _JUST_AFTER_S, made.decision
+        made = conclude(made.memory, at(passed))
+    return Forecast(first.decision, None, made.decision, before)
+
+
+def refused_everywhere(memory: Memory, snapshot: Snapshot, unit: str) -> Forecast:
+    """What would come if one unit's pods waited and Karpenter found nothing that it may launch for them, from now on.
+
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+        unit: The unit.
+    """
+    since = snapshot.now - REPLACEMENT_HOLD_S
+    return _forecast(memory, lambda passed: _refused(later(snapshot, passed), unit, since))
+
+
+def _refused(snapshot: Snapshot, unit: str, since: float) -> Snapshot:
+    """The snapshot with a unit whose pods have waited since then, or longer, and for which everything was refused just now."""
+    observed = snapshot.units[unit]
+    pool, seen = observed.pool, snapshot.now - REPLACEMENT_HOLD_S  # past the wait for a replacement's mark
+    refusal = Refusal(
+        claim=_HYPOTHETICAL,
+        pool=pool.name,
+        at=seen,
+        cause=Cause.CAPACITY,
+        codes=("InsufficientInstanceCapacity",),
+        attempt=_HYPOTHETICAL,
+        seen=seen,
+        instance_types=pool.instance_types,
+    )
+    empty = replace(pool, launches=(), failures=(*pool.failures, refusal), blocked_at=snapshot.now, at_limit="")
+    # Waiting pods wait for this one NodePool: what another one may launch is refused too.
+    pods = observed.pending or (PendingPod(name=f"{unit}-{_HYPOTHETICAL}", since=since),)
+    waiting = tuple(replace(pod, pools=(), unavailable=((pool.name, snapshot.now),)) for pod in pods)
+    wanted, waits = max(observed.desired or 0, (observed.ready or 0) + len(waiting)), observed.waiting_since or since
+    short = replace(observed, pool=empty, pending=waiting, waiting_since=waits, desired=wanted, alternatives=())
+    return replace(snapshot, units={**snapshot.units, unit: short})
+
+
+def pinned(memory: Memory, snapshot: Snapshot, mode: Mode) -> Forecast:
+    """What would come if a person pinned a mode now, and lifted a pause.
+
+    Args:
+        memory: What is remembered.
+        snapshot: What is observed.
+        mode: The mode to pin.
+    """
+    override = Override(pinned_mode=mode)
+    return forecast(memory, replace(snapshot, routing=replace(snapshot.routing, override=override)))
+
+
+def later(snapshot: Snapshot, seconds: float) -> Snapshot:
+    """The same snapshot some seconds later, as fresh as it is now.
+
+    Args:
+        snapshot: What is observed.
+        seconds: How much time passes.
+    """
+    seen, errors = snapshot.routing.verification, snapshot.error_ratio
+    counted = None if seen is None or seen.healthy_at is None else seen.healthy_at + seconds
+    moved = None if seen is None else replace(seen, at=seen.at + seconds, healthy_at=counted)
+    return replace(
+        snapshot,
+        now=snapshot.now + seconds,
+        routing=replace(snapshot.routing, verification=moved),
+        units={name: _later_unit(one, seconds) for name, one in snapshot.units.items()},
+        sources=tuple(one if one.last_ok is None else replace(one, last_ok=one.last_ok + seconds) for one in snapshot.sources),
+        error_ratio=_later_sample(errors, seconds),
+    )
+
+
+def _later_unit(observed: UnitObservation, seconds: float) -> UnitObservation:
+    return replace(
+        observed,
+        pool=_later_pool(observed.pool, seconds),
+        alternatives=tuple(_later_pool(pool, seconds) for pool in observed.alternatives),
+        demand=_later_sample(observed.demand, seconds),
+        latency=_later_sample(observed.latency, seconds),
+    )
+
+
+def _later_pool(pool: PoolObservation, seconds: float) -> PoolObservation:
+    """A create error that stands goes on standing; what was said once gets older."""
+    return replace(pool, failures=tuple(_standing(pool.failures, seconds)))
+
+
+def _standing(refusals: Iterable[Refusal], seconds: float) -> Iterable[Refusal]:
+    return (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in refusals)
+
+
+def _later_sample(sample: Sample | None, seconds: float) -> Sample | None:
+    return None if sample is None else replace(sample, at=sample.at + seconds)

@@ -1,0 +1,183 @@
+"""An application file as values: the units, the Services that they share, and the settings of the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from controller.policy.names import Strategy
+
+
+class Cause(StrEnum):
+    """Why a unit cannot get capacity. Each has its own evidence and alert: only CAPACITY passes by waiting."""
+
+    CAPACITY = "capacity"
+    QUOTA = "quota"
+    NETWORK = "network"
+    CONFIG = "config"
+    UNKNOWN = "unknown"
+
+
+CAUSE_PRECEDENCE: Final = (Cause.CAPACITY, Cause.UNKNOWN, Cause.QUOTA, Cause.NETWORK, Cause.CONFIG)
+"""Which cause is reported where several are observed: the first of these."""
+
+
+class RoutingStyle(StrEnum):
+    """How capacity mode is routed: a Service over all pods, or the cost units' target groups weighted by their ready pods."""
+
+    SINGLE_SERVICE = "single-service"
+    IN_PLACE = "in-place"
+
+
+class CapacityWeights(StrEnum):
+    """How capacity mode shares the requests among ready replicas: by weights with the in-place style, else within one target group."""
+
+    READY = "ready"  # the same share each (round robin): the slowest replicas limit the whole
+    READY_THROUGHPUT = "ready-throughput"  # in proportion to throughput (least outstanding requests)
+
+
+class PlannedMode(StrEnum):
+    """What strategy planned does with the cheapest fleet."""
+
+    SHADOW = "shadow"  # it is shown, and nothing follows from it
+    LIVE = "live"  # the floors of cost mode follow it
+
+
+OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
+"""Metadata of a setting that no other strategy uses."""
+
+
+class WeightStrategy(StrEnum):
+    """Where a unit's base weight in cost mode comes from."""
+
+    EXPLICIT = "explicit"
+    INVERSE_COST = "inverse-cost"
+    THROUGHPUT_PER_COST_LATENCY = "throughput-per-cost-latency"
+    MERIT_ORDER = "merit-order"
+    READY_PROPORTIONAL = "ready-proportional"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A Service as an action names it. `port` is the literal: 80 and "http" make two different target groups."""
+
+    service: str
+    port: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A deployment unit: one model on one device with one framework."""
+
+    name: str
+    backend: Backend
+    deployment: str
+    node_pool: str
+    instance_type: str
+    price_per_hour: float
+    throughput: float
+    latency_s: float
+    model: str = ""
+    device: str = ""
+    framework: str = ""
+    weight: int | None = None
+    instance_types: tuple[str, ...] = ()  # every type that its NodePool may launch for it; (): as the NodePool says
+    zones: tuple[str, ...] = ()  # every zone that it may run in; (): as the NodePool and the Deployment say
+    latency_limit_s: float = 0.9
+    cold_start_s: float = 600.0
+    scaled_object: str | None = None
+    min_replicas: int = 1
+    max_replicas: int = 100
+    counter_metric: str = ""
+    latency_metric: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """Everything that a person may tune about the decision. `controller.catalog.application.PolicyFile` explains the defaults."""
+
+    strategy: Strategy = Strategy.TWO_MODE
+    weight_strategy: WeightStrategy = WeightStrategy.EXPLICIT
+    trip_causes: frozenset[Cause] = frozenset({Cause.CAPACITY, Cause.QUOTA, Cause.NETWORK, Cause.UNKNOWN})
+    failover_utilization: float = 1.1
+    patience_s: float = 10.0
+    quiet_s: float = 600.0
+    dwell_capacity_s: float = 600.0
+    flips_per_hour: int = 4
+    hold_min_s: float = 300.0
+    hold_max_s: float = 14_400.0
+    canary: bool = True
+    stickiness_cost_s: int = 0
+    stickiness_capacity_s: int = 0
+    capacity_weights: CapacityWeights = CapacityWeights.READY
+    verify_alert_s: float = 60.0
+    rollback_s: float = 0.0
+    allow_unsafe_switch: bool = False
+    resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
+    planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
+
+    @property
+    def plans_floors(self) -> bool:
+        """Whether the floors of cost mode follow the cheapest fleet."""
+        return self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
+
+
+class Route(NamedTuple):
+    """An application's routing object: its kind, as `controller.routing.kinds` lists it, and its name."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One Ingress and its deployment units."""
+
+    name: str
+    namespace: str
+    ingress: str
+    action: str
+    capacity: Backend
+    units: tuple[Unit, ...]
+    routing_style: RoutingStyle = RoutingStyle.SINGLE_SERVICE
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    metric_namespace: str = ""
+    metric_period_s: int = 60
+
+    @property
+    def key(self) -> str:
+        """``namespace/ingress``: unique over all applications."""
+        return f"{self.namespace}/{self.ingress}"
+
+    @property
+    def route(self) -> Route:
+        """The object that routes its requests."""
+        return Route("ingress", self.ingress)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The Services that its actions name: the one over all pods, then the units'."""
+        return (self.capacity.service, *(unit.backend.service for unit in self.units))
+
+    @property
+    def ports(self) -> dict[str, int | str]:
+        """The port of each of them, as the application file writes it."""
+        return {one.service: one.port for one in (self.capacity, *(unit.backend for unit in self.units))}
+
+    @property
+    def scaled_objects(self) -> tuple[str, ...]:
+        """The names of the units' ScaledObjects."""
+        return tuple(unit.scaled_object for unit in self.units if unit.scaled_object is not None)
+
+    def unit(self, name: str) -> Unit:
+        """The unit of that name.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        for unit in self.units:
+            if unit.name == name:
+                return unit
+        raise KeyError(name)

@@ -1,0 +1,42 @@
+"""Everything that is remembered from one decision to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.policy.model.evidence import UnitMemory
+from controller.policy.model.fleet import DemandHistory
+from controller.policy.model.floors import FloorMemory
+from controller.policy.model.modes import ModeChange
+from controller.policy.names import MOMENT, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
+
+    mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
+    mode_since: float = field(default=0.0, metadata=MOMENT)
+    mode_changes: tuple[ModeChange, ...] = ()
+    hold_level: int = 0  # how often the hold was doubled
+    units: Mapping[str, UnitMemory] = field(default_factory=dict)
+    action: str = ""  # fingerprint of the routing action that the times below belong to, as it is written; "": none observed yet
+    sent: str = ""  # fingerprint of the targets and the stickiness that we last wrote; "": none, or not known
+    unseen: bool = False  # whether the Ingress has not shown that since
+    routed_at: tuple[float, ...] = field(default=(), metadata=MOMENT)  # changes of the routing that we made within an hour, the newest last
+    ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
+    changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
+    verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
+    unverified_since: float | None = field(default=None, metadata=MOMENT)  # first change of ours that the load balancer has not shown since
+    sticky_s: int = 0  # how long clients may stick to the targets that lost traffic with the last change
+    nudges: int = 0  # how often the load-balancer controller was nudged since then
+    nudged_at: float | None = field(default=None, metadata=MOMENT)
+    reasserts: int = 0
+    reasserted_at: float | None = field(default=None, metadata=MOMENT)
+    reasserted_against: str = ""  # who had changed the routing action before the last re-assertion
+    demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
+    # When it became unknown; None where it was never known, or has been known again for a while.
+    demand_missing_since: float | None = field(default=None, metadata=MOMENT)
+    demand_history: DemandHistory | None = None  # with strategy planned only
+    floors: Mapping[str, FloorMemory] = field(default_factory=dict)  # by ScaledObject
