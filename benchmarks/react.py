@@ -443,9 +443,7 @@ def _aws_settings(aws: AwsProcess) -> dict[str, str]:
     """ELBv2, CloudWatch and EC2 on, answered by the benchmark's AWS."""
     return {
         **aws.environment,
-        "FAILOVERCTL_AWS__ELBV2_ENABLED": "true",
-        "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "true",
-        "FAILOVERCTL_AWS__EC2_ENABLED": "true",
+        "FAILOVERCTL_AWS__APIS": '["elbv2", "cloudwatch", "ec2", "reservations", "quotas"]',
         "FAILOVERCTL_POLLS__ELBV2_CALLS_PER_S": f"{CALLS_PER_S:g}",
     }
 

@@ -10,6 +10,7 @@ _KARPENTER: Final = "remove it: it follows from Karpenter's own times, which nob
 _TIMES: Final = "remove it: the time is fixed"
 _BOUNDS: Final = "remove it: the bound is fixed (docs/notifications.md)"
 
+_APIS: Final = "list in aws.apis what is to be asked"
 _AT_ONCE: Final = "remove it: a fallback moves all traffic with one change"
 
 REMOVED: Final[Mapping[str, str]] = {
@@ -33,6 +34,8 @@ REMOVED: Final[Mapping[str, str]] = {
     "reassertMaxSeconds": "remove it: a foreign edit is undone after a pause of 10 s, doubled up to 10 min",
     "plannedHeadroom": "remove it: the forecast has a margin of its own; resilienceShare asks for more replicas",
     "plannedMaxAboveScaler": "remove it: planned floors are at most half of the demand above what KEDA asks for",
+    "measured": "remove it: `failoverctl breaking-point` writes a comment beside the throughput",
+    "publishedCost": "remove it: `failoverctl weights` computes the cost",
     "freshness": "remove it: each source has a limit of its own (docs/decision.md)",
     "kubernetes.connect_timeout_s": _TIMES,
     "kubernetes.read_timeout_s": _TIMES,
@@ -45,6 +48,11 @@ REMOVED: Final[Mapping[str, str]] = {
     "polls.ec2_interval_s": _TIMES,
     "polls.verification_interval_s": "remove it: elbv2_calls_per_s bounds the calls",
     "polls.catalog_interval_s": _TIMES,
+    **dict.fromkeys(
+        ("aws.elbv2_enabled", "aws.cloudwatch_enabled", "aws.ec2_enabled", "aws.reservations_enabled", "aws.quotas_enabled"), _APIS
+    ),
+    "aws.prices_enabled": _APIS,
+    "sns.message_json": "remove it: the topic gets text; queues and functions get the document from EventBridge or the webhook",
     "slack.timeout_s": _TIMES,
     "slack.attempts": _BOUNDS,
     "slack.retry_max_s": _BOUNDS,
@@ -54,7 +62,8 @@ REMOVED: Final[Mapping[str, str]] = {
     "leader_election.lease_duration_s": _TIMES,
     "notifications.dedup_window_s": _BOUNDS,
     "notifications.queue": _BOUNDS,
-    "recording.max_file_bytes": "remove it: a file is compressed at 16 MiB; max_files bounds their number",
+    "recording.max_file_bytes": "remove it: a file is compressed at 16 MiB",
+    "recording.max_files": "remove it: the 50 newest compressed files are kept",
     "recording.heartbeat_s": _TIMES,
     "shutdown_grace_s": "remove it: messages have 20 s after SIGTERM",
 }

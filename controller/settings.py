@@ -156,37 +156,35 @@ class LeaderElectionSettings(Theme):
     )
 
 
+class AwsApi(StrEnum):
+    """What the controller asks of AWS."""
+
+    ELBV2 = "elbv2"
+    CLOUDWATCH = "cloudwatch"
+    EC2 = "ec2"
+    RESERVATIONS = "reservations"
+    QUOTAS = "quotas"
+    PRICES = "prices"
+
+
 class AwsSettings(Theme):
     """Use of the AWS APIs. Credentials and endpoint come from the usual places of the AWS SDKs."""
 
     region: Region | None = Field(default=None, description="AWS region. Unset: $AWS_REGION, the profile or the instance.")
-    elbv2_enabled: bool = Field(
-        default=True,
-        description="Verify every mode change with DescribeRules and DescribeTargetHealth. Off: every mode change stays unverified, and "
-        "status and alerts report that; only readiness gates of the load-balancer controller then show which targets are healthy.",
-    )
-    cloudwatch_enabled: bool = Field(default=True, description="Read demand, latency and 5xx. Off: decisions rest on Kubernetes alone.")
-    reservations_enabled: bool = Field(
-        default=True,
-        description="Read the account's capacity reservations: where one is free, and when a Capacity Block ends. Off: traffic cannot "
-        "leave a Capacity Block before it ends. Needs ec2:DescribeCapacityReservations.",
-    )
-    quotas_enabled: bool = Field(
-        default=True, description="Show vCPU quotas and their usage. Needs servicequotas:GetServiceQuota and cloudwatch:GetMetricData."
+    apis: tuple[AwsApi, ...] = Field(
+        default=tuple(api for api in AwsApi if api is not AwsApi.PRICES),
+        description="What is asked of AWS. Leave out what the role may not ask. "
+        "elbv2 verifies every mode change: without it every change stays unverified, as status and alerts report. cloudwatch reads demand, "
+        "latency and 5xx: without it decisions rest on Kubernetes alone. ec2 reads which zones offer an instance type: without it every "
+        "zone of the NodePool counts as offered. reservations reads capacity reservations: without it traffic cannot leave a Capacity "
+        "Block before it ends. quotas shows vCPU quotas. prices, off by default, takes AWS's list prices in place of the files' prices, "
+        "where Karpenter's metrics give none: leave it off where the files have your discount. docs/aws.md names the permissions.",
     )
     latency_stat: str = Field(
         default="p95",
         pattern=r"^(p\d{1,2}(\.\d{1,2})?|Average|Maximum)$",
         json_schema_extra={"x-allowed": "a percentile such as p95, Average or Maximum"},
         description="CloudWatch statistic of a unit's latency: a percentile such as p95, Average or Maximum.",
-    )
-    prices_enabled: bool = Field(
-        default=False,
-        description="Take on-demand prices from AWS's price list in place of the application files', where Karpenter's metrics give none. "
-        "They are list prices: leave it off where the files have your discount. Needs pricing:GetProducts, and a way to us-east-1.",
-    )
-    ec2_enabled: bool = Field(
-        default=True, description="Read which zones offer an instance type. Off: every zone of the NodePool counts as offered."
     )
 
 
@@ -302,9 +300,6 @@ class SnsSettings(Theme):
     """Messages to an Amazon SNS topic. Needs sns:Publish."""
 
     topic_arn: TopicArn | None = Field(default=None, description="ARN of the topic. Unset: nothing is sent.")
-    message_json: bool = Field(
-        default=False, description="Publish the JSON document instead of text: for queues and functions, not for people."
-    )
 
 
 class EventBridgeSettings(Theme):
@@ -344,9 +339,6 @@ class RecordingSettings(Theme):
     folder: Path | None = Field(
         default=None,
         description="Folder for recorded decisions; each process needs its own. Unset: nothing is recorded.",
-    )
-    max_files: int = Field(
-        default=50, ge=1, le=500, description="Compressed files kept in addition to the one being written. The oldest is deleted first."
     )
 
 

@@ -212,8 +212,7 @@ def _command_environment(applications: Path, environment: Environment) -> dict[s
         **environment.environment(),
         "FAILOVERCTL_APPLICATIONS": str(applications.resolve()),
         "FAILOVERCTL_AWS__LATENCY_STAT": "Average",
-        "FAILOVERCTL_AWS__RESERVATIONS_ENABLED": "false",
-        "FAILOVERCTL_AWS__QUOTAS_ENABLED": "false",
+        "FAILOVERCTL_AWS__APIS": '["elbv2", "cloudwatch", "ec2"]',
         "COLUMNS": _COLUMNS,
         "NO_COLOR": "1",
     }

@@ -61,9 +61,7 @@ def main() -> None:
         if done.returncode:
             sys.exit(f"failoverctl breaking-point ended with {done.returncode}")
         shown = done.stdout.partition("\nPlot: ")[0]
-        written = "\n".join(
-            line for line in file.read_text().splitlines() if any(word in line for word in ("throughput", "Seconds:", "measured"))
-        )
+        written = "\n".join(line for line in file.read_text().splitlines() if any(word in line for word in ("throughput", "Seconds:")))
         document = json.loads(output.read_text())
         print(f"{document['found']['throughput']:.1f}/s, written:\n{written}")
     put(DOCS, BEGIN, END, [f"```\n{shown.strip()}\n```", f"```yaml\n{written}\n```"])

@@ -101,9 +101,6 @@ class UnitFile(FileModel):
     latency_s: float = Field(
         gt=0, le=3600, description="Latency at that throughput, seconds; `failoverctl breaking-point` writes the 95th percentile."
     )
-    measured: Section | None = Field(
-        default=None, description="How throughput and latency were measured; `failoverctl breaking-point` writes it."
-    )
     latency_limit_s: float = Field(
         default=0.9,
         gt=0,
@@ -124,13 +121,6 @@ class UnitFile(FileModel):
         le=999,
         description="Explicit weight in cost mode, in AWS's range. Required for every unit if strategy is two-mode and weightStrategy "
         "explicit.",
-    )
-    published_cost: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
-        description="Cost of the unit in a published table, US dollars per hour per request per period. `failoverctl weights` compares it "
-        "with the computed cost; no decision uses it.",
     )
     scaled_object: DnsName | None = Field(
         default=None, description="The unit's KEDA ScaledObject, whose floor and target follow the mode. Unset: its scaling is left alone."

@@ -21,23 +21,18 @@ _MAX_BODY: Final = 200_000  # bytes; SNS and EventBridge allow 256 KiB with attr
 
 
 class SnsNotifier:
-    """Publishes messages to one topic: text for e-mail and chat, or JSON for queues and functions.
+    """Publishes messages to one topic, as text for e-mail and chat; EventBridge and the webhook have the document for machines.
 
     Args:
         clients: Makes the client.
         topic_arn: The topic.
-        as_json: Whether the body is the JSON document instead of text.
     """
 
     name = "sns"
+    takes_digests = True
 
-    def __init__(self, clients: AwsClients, topic_arn: str, *, as_json: bool = False) -> None:
-        self._clients, self._topic, self._json = clients, topic_arn, as_json
-
-    @property
-    def takes_digests(self) -> bool:
-        """Only as text, which people read."""
-        return not self._json
+    def __init__(self, clients: AwsClients, topic_arn: str) -> None:
+        self._clients, self._topic = clients, topic_arn
 
     def send(self, message: Message) -> None:
         """Publishes one message, with attributes to filter by. In a FIFO topic, the messages about one incident keep their order.
@@ -48,7 +43,7 @@ class SnsNotifier:
         document = message_document(message)
         shown = view(message)
         facts = "\n".join(f"{label}: {value}" for label, value in shown.facts)
-        body = json.dumps(document, sort_keys=True) if self._json else f"{plain(shown)}\n\n{facts}"
+        body = f"{plain(shown)}\n\n{facts}"
         subject = one_line(shown.headline.encode("ascii", "ignore").decode())[: _MAX_SUBJECT - 1]
         attributes = {
             name: document[name] for name in ("kind", "severity", "status", "incident", "application", "cluster") if document[name]

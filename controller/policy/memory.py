@@ -10,6 +10,7 @@ from typing import Final
 from controller.policy.account import FLAP_WINDOW_S, level_after_failover
 from controller.policy.floors import made_due, noticed
 from controller.policy.model import (
+    NEVER,
     Decision,
     Memory,
     Mode,
@@ -189,7 +190,7 @@ def _verified(memory: Memory, snapshot: Snapshot) -> Memory:
         return _changed(memory, snapshot.now, 0)
     if seen.verdict is Verdict.YES and memory.changed_at is not None and memory.verified_at is None and seen.at >= memory.changed_at:
         changes = _shown(memory.mode_changes, seen.at)
-        return replace(memory, verified_at=seen.at, unverified_since=None, nudges=0, nudged_at=None, mode_changes=changes)
+        return replace(memory, verified_at=seen.at, unverified_since=None, nudged=NEVER, mode_changes=changes)
     return memory
 
 
@@ -202,9 +203,9 @@ def _shown(changes: tuple[ModeChange, ...], at: float) -> tuple[ModeChange, ...]
 
 def _calmed(memory: Memory, snapshot: Snapshot) -> Memory:
     """Forgets the re-assertions once nobody has changed the routing action for a flap window."""
-    if memory.reasserted_at is None or snapshot.now - memory.reasserted_at < FLAP_WINDOW_S:
+    if memory.reasserted.at is None or snapshot.now - memory.reasserted.at < FLAP_WINDOW_S:
         return memory
-    return replace(memory, reasserts=0, reasserted_at=None, reasserted_against="")
+    return replace(memory, reasserted=NEVER)
 
 
 def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_objects: Iterable[str] = ()) -> Memory:
@@ -218,9 +219,9 @@ def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_
         scaled_objects: Those whose floors a change to capacity mode makes due.
     """
     if decision.verb is Verb.NUDGE:
-        return replace(memory, nudges=memory.nudges + 1, nudged_at=now)
+        return replace(memory, nudged=memory.nudged.again(now))
     written = fingerprint(action)
-    if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted_against == REWRITTEN:
+    if decision.reason in RESTORED and decision.details.get("writer") == memory.reasserted.against == REWRITTEN:
         # The last restored action became what the routing object shows, and so did this one, as far as is known: nothing has changed.
         # If it has, the next pass notices. Else no change would ever be old enough to be verified and drained, and floors would never sink
         # again.
@@ -233,7 +234,7 @@ def applied(memory: Memory, decision: Decision, now: float, action: str, scaled_
     if decision.verb.changes_mode and decision.mode is not None:
         return _in_new_mode(changed, decision, decision.mode, now, scaled_objects)
     if decision.reason in RESTORED:
-        return replace(changed, reasserts=memory.reasserts + 1, reasserted_at=now, reasserted_against=decision.details.get("writer", ""))
+        return replace(changed, reasserted=memory.reasserted.again(now, decision.details.get("writer", "")))
     return changed
 
 
@@ -244,7 +245,7 @@ def _in_new_mode(changed: Memory, decision: Decision, mode: Mode, now: float, sc
     elif decision.verb is Verb.ROLLBACK and mode is Mode.CAPACITY:
         level += 1
     # A mode change starts its own time: nothing waits for the previous one any more.
-    fresh = replace(changed, unverified_since=now, nudges=0, nudged_at=None)
+    fresh = replace(changed, unverified_since=now, nudged=NEVER)
     made = _mode_changed(fresh, ModeChange(now, mode, decision.reason, decision.sentence, author(decision)), level, scaled_objects)
     return replace(made, units={}) if decision.verb is Verb.FALLBACK else made
 
@@ -261,7 +262,7 @@ def author(decision: Decision) -> str:
 
 def _mode_changed(memory: Memory, change: ModeChange, level: int, scaled_objects: Iterable[str]) -> Memory:
     changes = (*memory.mode_changes, change)[-KEPT_MODE_CHANGES:]
-    settled = replace(memory, hold_level=level, reasserts=0, reasserted_at=None, reasserted_against="")
+    settled = replace(memory, hold_level=level, reasserted=NEVER)
     settled = made_due(settled, scaled_objects if change.to is Mode.CAPACITY else ())
     return replace(settled, mode=change.to, mode_since=change.at, mode_changes=changes)
 

@@ -36,7 +36,7 @@ class RecordingFiles:
         max_files: How many are kept in addition to the one being written; the oldest is deleted first.
     """
 
-    def __init__(self, folder: Path, clock: Clock, *, max_bytes: int = 1 << 24, max_files: int) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, max_bytes: int = 1 << 24, max_files: int = 50) -> None:
         self._folder, self._clock = folder, clock
         self._max_bytes, self._max_files = max_bytes, max_files
         self._file: FileIO | None = None

@@ -177,5 +177,5 @@ def make_recorder(settings: RecordingSettings, clock: Clock, telemetry: Telemetr
     """Makes the recorder; None if nothing is to be recorded."""
     if settings.folder is None:
         return None
-    files = RecordingFiles(settings.folder, clock, max_files=settings.max_files)
+    files = RecordingFiles(settings.folder, clock)
     return Recorder(files, clock, telemetry)

@@ -43,7 +43,7 @@ from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document, process
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
-from controller.settings import Settings, SlackSettings
+from controller.settings import AwsApi, Settings, SlackSettings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
 from controller.signals.cluster import ClusterView
@@ -101,12 +101,12 @@ def make_external(
     aws, calls_per_s = settings.aws, settings.polls.elbv2_calls_per_s
     # What comes in between two runs of the job must not be lost, or the rate could never be reached.
     budget = CallBudget(calls_per_s, max(_ELBV2_BURST, 2 * calls_per_s * _VERIFICATION_S), clock)
-    verifier = Verifier(clients, clock, budget, retry_s=_VERIFICATION_S) if aws.elbv2_enabled else None
+    verifier = Verifier(clients, clock, budget, retry_s=_VERIFICATION_S) if AwsApi.ELBV2 in aws.apis else None
     metrics = CloudWatchPoller(
         clients,
         clock,
         now=view.now,  # AWS's clock and the cluster's agree; this node's may be wrong
-        enabled=aws.cloudwatch_enabled,
+        enabled=AwsApi.CLOUDWATCH in aws.apis,
         latency_stat=aws.latency_stat,
         interval_s=_CLOUDWATCH_S,
         stop=stop,
@@ -115,13 +115,13 @@ def make_external(
     capacity = Ec2Poller(
         clients,
         clock,
-        enabled=aws.ec2_enabled,
-        reservations=aws.reservations_enabled,
-        quotas=aws.quotas_enabled,
+        enabled=AwsApi.EC2 in aws.apis,
+        reservations=AwsApi.RESERVATIONS in aws.apis,
+        quotas=AwsApi.QUOTAS in aws.apis,
         interval_s=_EC2_S,
     )
     offerings = _offerings(settings, clock)
-    price_list = PriceList(clients, clock) if aws.prices_enabled else None
+    price_list = PriceList(clients, clock) if AwsApi.PRICES in aws.apis else None
     quotes: list[Quotes] = [one for one in (offerings, price_list) if one is not None]  # Karpenter's have spot instances, too
     polls = [
         Poll(
@@ -602,6 +602,6 @@ def outer_sinks(settings: Settings, clients: AwsClients) -> Iterator[Notifier]:
         from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
 
         if settings.sns.topic_arn is not None:
-            yield SnsNotifier(clients, settings.sns.topic_arn, as_json=settings.sns.message_json)
+            yield SnsNotifier(clients, settings.sns.topic_arn)
         if settings.eventbridge.bus is not None:
             yield EventBridgeNotifier(clients, settings.eventbridge.bus)

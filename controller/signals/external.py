@@ -144,7 +144,7 @@ def _healthy_for_s(load: Load) -> float | None:
     return HEALTH_FRESH_S * load.cycle_s / AUDIT_S if load.cycle_s > AUDIT_S else None
 
 
-_NOT_ASKED: Final = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off")
+_NOT_ASKED: Final = Verification(Verdict.CANNOT_TELL, 0.0, "aws.apis leaves elbv2 out")
 
 
 def _decides(seen: Verification) -> tuple[object, ...]:

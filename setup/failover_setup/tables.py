@@ -15,12 +15,6 @@ from controller.policy.routing import base_weights, blended_cost, capacity_cost,
 WIDTH: Final = 80
 """Width of the plain text in columns, for numbers of ordinary size."""
 
-_ROUNDING: Final = 1.01e-5
-"""Tables print costs with five decimals; a difference of one in the last decimal is rounding."""
-
-_SAME: Final = 0.002
-"""Throughputs have four digits, so a measured cost may differ by this share."""
-
 _COLUMN_NAME: Final = 18
 _SHARING: Final = {CapacityWeights.READY: "round robin", CapacityWeights.READY_THROUGHPUT: "shares by throughput"}
 
@@ -35,7 +29,6 @@ class CostRow:
         price_per_hour: US dollars per hour and replica.
         throughput: Requests per metric period and replica.
         cost: US dollars per hour for each request per period, computed.
-        published_cost: The same from a published table, None if there is none.
     """
 
     unit: str
@@ -43,12 +36,6 @@ class CostRow:
     price_per_hour: float
     throughput: float
     cost: float
-    published_cost: float | None
-
-    @property
-    def differs(self) -> bool:
-        """Whether the published cost differs from the computed one by more than rounding."""
-        return self.published_cost is not None and abs(self.published_cost - self.cost) > _ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +114,7 @@ class Report:
             self.application,
             _table(
                 "Table 1 - cost of inference, US dollars per hour for each request per period",
-                ("deployment unit", "instance", "USD/h", f"req/{self.period_s} s", "cost", "published"),
+                ("deployment unit", "instance", "USD/h", f"req/{self.period_s} s", "cost"),
                 [(_cut(row.unit), _cut(row.instance_type), *_cost_cells(row)) for row in self.costs],
                 text_columns=2,
             ),
@@ -173,22 +160,14 @@ class Report:
         return f"{table}\n{_wrapped(legend, '  ')}"
 
 
-def weights_report(
-    application: Application, published_costs: Mapping[str, float] | None = None, measured_costs: Mapping[str, float] | None = None
-) -> Report:
+def weights_report(application: Application) -> Report:
     """Computes the tables of an application.
 
     Args:
         application: From `controller.catalog.loader.load_directory`.
-        published_costs: The published cost by unit, from `ApplicationFile.published_costs`.
-        measured_costs: The measured cost by unit, from `ApplicationFile.measured_costs`.
     """
-    published = published_costs or {}
     units = application.units
-    costs = tuple(
-        CostRow(unit.name, unit.instance_type, unit.price_per_hour, unit.throughput, cost_per_request(unit), published.get(unit.name))
-        for unit in units
-    )
+    costs = tuple(CostRow(unit.name, unit.instance_type, unit.price_per_hour, unit.throughput, cost_per_request(unit)) for unit in units)
     adjusted, by = capacity_throughputs(application), application.policy.capacity_weights
     weights = _weight_rows(application)
     return Report(
@@ -200,7 +179,7 @@ def weights_report(
         target_throughput=sum(unit.throughput for unit in units) / len(units) if by is CapacityWeights.READY else None,
         weights=weights,
         merit_order=tuple(row.unit for row in sorted(costs, key=lambda row: row.cost)),
-        notes=(*_notes(costs, weights, by), *_stale(costs, measured_costs or {})),
+        notes=_notes(weights, by),
     )
 
 
@@ -221,34 +200,17 @@ def _weight_rows(application: Application) -> tuple[WeightRow, ...]:
     return tuple(rows)
 
 
-def _notes(costs: Sequence[CostRow], weights: Sequence[WeightRow], by: CapacityWeights) -> list[str]:
-    notes = [
+def _notes(weights: Sequence[WeightRow], by: CapacityWeights) -> tuple[str, ...]:
+    return tuple(
         f"The weights in use cost {row.cost:.5f}, capacity mode's {_SHARING[by]} {row.cost / (1 - row.saving):.5f}: "
         f"cost mode saves {100 * row.saving:.1f} %, capacity mode costs {1 / (1 - row.saving):.3f} times as much."
         for row in weights
         if row.used
-    ]
-    notes += [
-        f"{cost.unit}: published {cost.published_cost:.5f}, but {cost.price_per_hour:g} / {cost.throughput:g} is {cost.cost:.5f}; "
-        f"the published cost would be {cost.published_cost * cost.throughput:.4f} USD/h. The computed cost is used."
-        for cost in costs
-        if cost.differs and cost.published_cost is not None
-    ]
-    return notes
-
-
-def _stale(costs: Sequence[CostRow], measured: Mapping[str, float]) -> list[str]:
-    """Notes on units whose price or throughput has changed since their measurement."""
-    return [
-        f"{cost.unit}: measured {measured[cost.unit]:.5f}, now {cost.cost:.5f}: its price or throughput has changed; measure again."
-        for cost in costs
-        if cost.unit in measured and abs(measured[cost.unit] - cost.cost) > max(_ROUNDING, _SAME * cost.cost)
-    ]
+    )
 
 
 def _cost_cells(row: CostRow) -> tuple[str, ...]:
-    published = "" if row.published_cost is None else f"{row.published_cost:.5f}{' !' if row.differs else '  '}"
-    return f"{row.price_per_hour:.4f}", f"{row.throughput:.1f}", f"{row.cost:.5f}", published
+    return f"{row.price_per_hour:.4f}", f"{row.throughput:.1f}", f"{row.cost:.5f}"
 
 
 def _cut(name: str) -> str:

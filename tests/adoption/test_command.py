@@ -35,9 +35,7 @@ def api() -> Iterator[EmulatedKubeApi]:
 
 def _run(api: EmulatedKubeApi, folder: Path, *words: str, identity: str = "reader", **variables: str) -> Result:
     environment = {
-        "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
-        "FAILOVERCTL_AWS__EC2_ENABLED": "false",
-        "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
+        "FAILOVERCTL_AWS__APIS": "[]",
     }
     kubeconfig = str(api.kubeconfig(identity, folder / "kubeconfig"))
     return CliRunner().invoke(
@@ -68,7 +66,7 @@ def test_with_cloudwatch_it_is_complete_and_plan_names_what_is_missing(api: Emul
                 data.append({"MetricName": unit.latency_metric, "Value": latency_s, "Timestamp": stamp})
             aws.client("cloudwatch").put_metric_data(Namespace="hw-agnostic-infer", MetricData=data)
         result = _run(
-            api, tmp_path, "init", "--ingress", INGRESS, "--out", str(path), **aws.environment(), FAILOVERCTL_AWS__CLOUDWATCH_ENABLED="true"
+            api, tmp_path, "init", "--ingress", INGRESS, "--out", str(path), **aws.environment(), FAILOVERCTL_AWS__APIS='["cloudwatch"]'
         )
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""
@@ -141,7 +139,7 @@ def test_it_says_what_keeps_it_from_cloudwatch(
         **nowhere,
         **variables,
         AWS_EC2_METADATA_DISABLED="true",
-        FAILOVERCTL_AWS__CLOUDWATCH_ENABLED="true",
+        FAILOVERCTL_AWS__APIS='["cloudwatch"]',
     )
     assert says in result.stderr
 

@@ -96,10 +96,10 @@ class TestDefaults:
         assert set(PolicyFile.model_fields) == {field.name for field in fields(PolicySettings)}
 
     def test_every_value_of_a_unit_can_be_written(self) -> None:
-        ours = (set(UnitFile.model_fields) - {"service", "published_cost", "measured", "stack"}) | {"backend"}
+        ours = (set(UnitFile.model_fields) - {"service", "stack"}) | {"backend"}
         assert ours == {field.name for field in fields(Unit)}
 
-    @pytest.mark.parametrize("place", [("spec", "stack"), ("spec", "units", 0, "stack"), ("spec", "units", 0, "measured")])
+    @pytest.mark.parametrize("place", [("spec", "stack"), ("spec", "units", 0, "stack")])
     def test_sections_of_setting_up_are_checked_by_its_commands_alone(
         self, tmp_path: Path, document: dict[str, Any], place: tuple[str | int, ...]
     ) -> None:

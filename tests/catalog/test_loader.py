@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from controller.catalog.loader import MAX_FILES, Source, load_application_file, load_directory
 from controller.documents import LISTED, SIZE_LIMIT
 from controller.errors import ConfigError
-from failover_setup.application import load_definitions, parse_sources
+from failover_setup.application import parse_sources
 
 SEED = (Path(__file__).parents[2] / "config" / "sd21.yaml").read_text()
 
@@ -92,11 +92,6 @@ class TestFiles:
         path = tmp_path / "x.yaml"
         path.write_text(text)
         assert [unit.latency_limit_s for unit in load_application_file(path)[0].units] == [0.9, 0.9, 0.9, 1.2, 1.2]
-
-    def test_published_costs_are_kept_for_the_report(self, tmp_path: Path) -> None:
-        (tmp_path / "x.yaml").write_text(SEED)
-        (definition,) = load_definitions(tmp_path).values()
-        assert definition.model.published_costs()["sd21-inf2"] == 0.00733
 
 
 class TestErrors:

@@ -26,9 +26,7 @@ from tools.permissions import reading_rules
 
 REPORT = Path(__file__).parent / "doctor.txt"
 ENVIRONMENT = {
-    "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
-    "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
-    "FAILOVERCTL_AWS__EC2_ENABLED": "false",
+    "FAILOVERCTL_AWS__APIS": "[]",
 }
 
 

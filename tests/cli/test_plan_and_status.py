@@ -26,9 +26,7 @@ from failover_testbed.kube_api import Identity
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, application_document, make_service, running, write_application
 
 ENVIRONMENT = {
-    "FAILOVERCTL_AWS__ELBV2_ENABLED": "false",
-    "FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "false",
-    "FAILOVERCTL_AWS__EC2_ENABLED": "false",
+    "FAILOVERCTL_AWS__APIS": "[]",
     "FAILOVERCTL_AWS__REGION": "us-west-2",
 }
 

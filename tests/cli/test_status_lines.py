@@ -269,12 +269,12 @@ def test_set_and_actual_shares_are_shown_in_both_modes() -> None:
 
 
 def test_a_load_balancer_that_is_never_asked_was_not_asked_in_1970() -> None:
-    """With aws.elbv2_enabled off."""
+    """With aws.apis that leave it out."""
     made = snapshot()
-    seen = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off")
+    seen = Verification(Verdict.CANNOT_TELL, 0.0, "aws.apis leaves elbv2 out")
     observation = judge(replace(made, routing=replace(made.routing, verification=seen)), memory())
     (line,) = [line for _, line in status_lines(observation, Running(), 200) if "load balancer" in line]
-    assert line == "  ? load balancer did not say whether it shows the routing action: aws.elbv2_enabled is off"
+    assert line == "  ? load balancer did not say whether it shows the routing action: aws.apis leaves elbv2 out"
     assert status_document(observation, Running())["verifiedAt"] is None
     view = View(observation.snapshot, observation.decision, observation.made, observation.memory, Ledger())
     assert _published(view)["applications"]["shop/sd21"]["verification"]["at"] is None

@@ -25,7 +25,7 @@ from controller.ports import Message, MessageKind, Severity
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from controller.service.wiring import make_external
-from controller.settings import Settings
+from controller.settings import AwsApi, Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from deploy.images.trim import client_services
@@ -152,12 +152,8 @@ def balanced(app: Application, view: ClusterView) -> None:
 
 def everything_on() -> Settings:
     """Settings with every use of AWS enabled."""
-    wanted = {"region": REGION, "latency_stat": "Average", "prices_enabled": True}
-    settings = Settings.model_validate({"cloudwatch": {"enabled": True}, "aws": wanted})
-    aws = settings.aws
-    flags = {name: getattr(aws, name) for name in type(aws).model_fields if name.endswith("_enabled")}
-    assert all(flags.values()), f"a use of AWS is off by default: switch it on here, or nobody records it: {flags}"
-    return settings
+    wanted = {"region": REGION, "latency_stat": "Average", "apis": list(AwsApi)}
+    return Settings.model_validate({"cloudwatch": {"enabled": True}, "aws": wanted})
 
 
 def observe(external: ExternalSources, app: Application) -> None:
@@ -221,8 +217,7 @@ def test_a_use_of_aws_that_is_off_needs_no_permission(clients: RecordingClients)
     """With every use of AWS off, no call is made."""
     clock = ManualClock(NOW)
     view = ClusterView(clock, lambda: None)
-    names = [name for name in type(Settings().aws).model_fields if name.endswith("_enabled")]
-    settings = Settings(aws={"region": REGION, **dict.fromkeys(names, False)})  # type: ignore[arg-type]
+    settings = Settings(aws={"region": REGION, "apis": ()})  # type: ignore[arg-type]
     observe(make_external(settings, view, clock, clients), application())
     assert clients.made == []
 

@@ -23,9 +23,7 @@ PROGRAM = str(Path(sys.executable).parent / "failoverctl")
 def settings_of(stack: Stack) -> dict[str, str]:
     """The environment variables that limit the controller to the stack, where there is no AWS."""
     names = {
-        "AWS__ELBV2_ENABLED": "false",
-        "AWS__CLOUDWATCH_ENABLED": "false",
-        "AWS__EC2_ENABLED": "false",
+        "AWS__APIS": "[]",
         "CLOUDWATCH__ENABLED": "false",
         "HTTP__HOST": "127.0.0.1",
         "POLLS__TICK_INTERVAL_S": "6",

@@ -112,14 +112,14 @@ def test_the_namespaces_of_application_files_are_granted(chart: Helm) -> None:
 
 def test_the_settings_file_is_read_as_it_was_meant(chart: Helm, tmp_path: Path) -> None:
     """Helm reads numbers as floating point; an integer must not become 500.0."""
-    meant = {"recording": {"max_files": 500, "folder": "/recordings"}, "polls": {"tick_interval_s": 7.5}}
+    meant = {"recording": {"folder": "/recordings"}, "polls": {"tick_interval_s": 7.5}}
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump({"settings": meant}))
     made = without_helm(chart.template("--values", str(values)))
     file = tmp_path / "settings.yaml"
     file.write_text(made["ConfigMap", "failover-system", "failoverctl-settings"]["data"]["settings.yaml"])
     settings = load_settings(file)
-    assert (settings.recording.max_files, settings.polls.tick_interval_s) == (500, 7.5)
+    assert (str(settings.recording.folder), settings.polls.tick_interval_s) == ("/recordings", 7.5)
     template = made["Deployment", "failover-system", "failoverctl"]["spec"]["template"]
     assert "checksum/settings" in template["metadata"]["annotations"]
 

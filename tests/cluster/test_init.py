@@ -53,7 +53,7 @@ def built(installed: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[H
 
 def _run(stack: RenderedStack, aws: EmulatedAws, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a command with the controller's identity, which has few permissions besides reading, and with CloudWatch."""
-    extra = {"FAILOVERCTL_AWS__CLOUDWATCH_ENABLED": "true", "FAILOVERCTL_AWS__LATENCY_STAT": "Average"}
+    extra = {"FAILOVERCTL_AWS__APIS": '["cloudwatch"]', "FAILOVERCTL_AWS__LATENCY_STAT": "Average"}
     variables = {**environment(stack), **aws.environment(), **extra}
     return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)
 

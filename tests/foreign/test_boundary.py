@@ -185,7 +185,7 @@ def test_the_error_of_a_file_is_bounded(content: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e300", "NaN", "-Infinity", "9" * 400])
-@pytest.mark.parametrize("field", ["mode_since", "hold_level", "sticky_s", "changed_at", "nudges"])
+@pytest.mark.parametrize("field", ["mode_since", "hold_level", "sticky_s", "changed_at"])
 def test_stored_numbers_are_bounded(field: str, number: str) -> None:
     """Anyone who may write the ConfigMap may write any number into it."""
     stored = json.loads(encode(Memory()))

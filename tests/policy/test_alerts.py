@@ -22,6 +22,7 @@ from controller.policy.model import (
     Memory,
     Mode,
     PolicySettings,
+    Repeats,
     Return,
     Sample,
     Shortage,
@@ -460,11 +461,11 @@ def test_a_change_that_the_load_balancer_does_not_show(
 ) -> None:
     """Users are still where they were: people read for how long, why, and what was tried."""
     made = snapshot(application(policy=PolicySettings(verify_alert_s=30.0)), routing=routing(verification=seen, undone=undone))
-    found = [one for one in _alerts(made, memory(unverified_since=NOW - ago, nudges=nudges)) if one.key == "unverified"]
+    found = [one for one in _alerts(made, memory(unverified_since=NOW - ago, nudged=Repeats(nudges))) if one.key == "unverified"]
     read = "read the events of the Ingress and the load-balancer controller's log"
     still = f"Requests may still go where they went before: {read}"
     assert found == ([] if words is None else [alert_of("unverified", "critical", f"the load balancer {words}. {still}")])
-    assert not [one for one in _alerts(made, memory(nudges=nudges)) if one.key == "unverified"]
+    assert not [one for one in _alerts(made, memory(nudged=Repeats(nudges))) if one.key == "unverified"]
 
 
 @pytest.mark.parametrize(
@@ -494,7 +495,7 @@ def test_two_writers_that_fight_over_the_routing_action(times: int, against: str
     fix = "exempt the annotation there (`failoverctl doctor --gitops`), or pause the controller"
     words = f"the controller restored the routing action {times} times; {who} keeps changing it, and requests follow the last writer: {fix}"
     expected = () if who is None else (alert_of("fighting", "critical", words),)
-    assert _alerts(snapshot(), memory(reasserts=times, reasserted_against=against)) == expected
+    assert _alerts(snapshot(), memory(reasserted=Repeats(times, None, against))) == expected
 
 
 @pytest.mark.parametrize("problem", ["critical: fixed 503", "fixed 503"])

@@ -23,6 +23,7 @@ from controller.policy.model import (
     Override,
     PendingPod,
     PolicySettings,
+    Repeats,
     Return,
     RoutingObservation,
     RoutingStyle,
@@ -381,7 +382,7 @@ class TestDrift:
     )
     def test_and_after_a_growing_pause_from_then_on(self, reasserts: int, ago: float, verb: Verb) -> None:
         """Two writers that fight must not overload the load balancer's API."""
-        decision = _decision(self._drifted(), memory(reasserts=reasserts, reasserted_at=NOW - ago))
+        decision = _decision(self._drifted(), memory(reasserted=Repeats(reasserts, NOW - ago)))
         assert decision.verb is verb
         assert decision.reason is (Reason.ROUTING_DRIFTED if verb is Verb.REWEIGHT else Reason.REASSERT_BACKOFF)
 
@@ -432,7 +433,7 @@ class TestDrift:
         changed = self._drifted(marker="", action=format_action(COST_TARGETS[:1], 0), targets=COST_TARGETS[:1])
         assert decide(remembered, changed)[1].reason is Reason.ROUTING_DRIFTED
         assert decision.sentence.startswith("the controller writes the routing action for the first time: ")
-        assert applied(remembered, decision, NOW).reasserts == 0
+        assert applied(remembered, decision, NOW).reasserted.times == 0
 
     @pytest.mark.parametrize("style", RoutingStyle)
     @pytest.mark.parametrize("mode", Mode)
@@ -527,17 +528,17 @@ class TestDrift:
 
     def test_each_reassertion_counts(self) -> None:
         """The pause doubles with each, and the time of the last one is remembered."""
-        remembered, decision = decide(memory(reasserts=2, reasserted_at=NOW - 100), self._drifted())
+        remembered, decision = decide(memory(reasserted=Repeats(2, NOW - 100)), self._drifted())
         kept = applied(remembered, decision, NOW + 1)
-        assert (kept.reasserts, kept.reasserted_at, kept.changed_at, kept.verified_at) == (3, NOW + 1, NOW + 1, None)
-        assert kept.reasserted_against == self._drifted().routing.writer
+        assert (kept.reasserted.times, kept.reasserted.at, kept.changed_at, kept.verified_at) == (3, NOW + 1, NOW + 1, None)
+        assert kept.reasserted.against == self._drifted().routing.writer
 
     def test_they_are_forgotten_after_two_calm_hours(self) -> None:
         """Otherwise one bad afternoon would slow every later correction and leave its alert on for ever."""
-        remembered = memory(reasserts=9, reasserted_at=NOW - 7199)
-        assert decide(remembered, snapshot())[0].reasserts == 9
-        kept, decision = decide(replace(remembered, reasserted_at=NOW - 7200), snapshot())
-        assert (kept.reasserts, kept.reasserted_at) == (0, None)
+        remembered = memory(reasserted=Repeats(9, NOW - 7199))
+        assert decide(remembered, snapshot())[0].reasserted.times == 9
+        kept, decision = decide(replace(remembered, reasserted=Repeats(0, NOW - 7200)), snapshot())
+        assert (kept.reasserted.times, kept.reasserted.at) == (0, None)
         assert decision.alerts == ()
 
     def test_capacity_mode_reports_drift_although_a_fallback_is_always_wanted(self) -> None:
@@ -549,7 +550,7 @@ class TestDrift:
         young = memory(Mode.CAPACITY, mode_since=NOW - 10)
         first = _decision(made, young)
         assert (first.verb, first.reason, first.targets) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, CAPACITY_TARGETS)
-        waiting = _decision(made, replace(young, reasserts=1, reasserted_at=NOW - 5))
+        waiting = _decision(made, replace(young, reasserted=Repeats(1, NOW - 5)))
         assert (waiting.verb, waiting.reason) == (Verb.HOLD, Reason.REASSERT_BACKOFF)
         unsafe = replace(made, routing=replace(made.routing, capacity_ready=0))
         held = _decision(unsafe, young)
@@ -615,10 +616,10 @@ class TestModeOfTheIngress:
             units=proven(ahead, returned=Return.REPLICAS_READY, returned_at=ahead),
             changed_at=ahead,
             verified_at=ahead,
-            reasserted_at=ahead,
+            reasserted=Repeats(0, ahead),
         )
         kept = adopt(old, Mode.COST, NOW)
-        assert {kept.mode_since, kept.changed_at, kept.verified_at, kept.reasserted_at} == {NOW}
+        assert {kept.mode_since, kept.changed_at, kept.verified_at, kept.reasserted.at} == {NOW}
         assert [change.at for change in kept.mode_changes] == [NOW, NOW - 5]
         assert kept.units == proven(NOW, returned=Return.REPLICAS_READY, returned_at=NOW)
 

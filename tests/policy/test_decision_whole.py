@@ -17,6 +17,7 @@ from controller.policy.model import (
     ModeChange,
     Override,
     PolicySettings,
+    Repeats,
     Sample,
     Snapshot,
     Strategy,
@@ -82,7 +83,7 @@ def test_a_pass_is_due_when_a_roll_back_is(mode: Mode, reason: Reason) -> None:
     app = application(policy=PolicySettings(rollback_s=300.0, dwell_capacity_s=5000.0, hold_min_s=5000.0))
     made, at = _unseen(snapshot(app, mode)), NOW - 260
     remembered = memory(
-        mode, mode_changes=(ModeChange(at, mode, reason),), changed_at=at, unverified_since=at, mode_since=at, nudges=MAX_NUDGES
+        mode, mode_changes=(ModeChange(at, mode, reason),), changed_at=at, unverified_since=at, mode_since=at, nudged=Repeats(MAX_NUDGES)
     )
     decision = decide(remembered, made)[1]
     assert (decision.held_back is None) is (mode is Mode.COST)

@@ -20,6 +20,7 @@ from controller.policy.model import (
     ModeChange,
     Override,
     PolicySettings,
+    Repeats,
     Return,
     Sample,
     Snapshot,
@@ -249,7 +250,7 @@ def test_reasons_that_are_reached_elsewhere_are_reached() -> None:
     foreign: dict[str, Any] = {"targets": (Target(INF2, 80, 1),), "action": "x", "foreign": True, "writer": "argocd"}
     drifted = snapshot(routing=routing(**foreign))
     assert decide(memory(), drifted)[1].reason is Reason.ROUTING_DRIFTED
-    assert decide(memory(reasserts=1, reasserted_at=NOW), drifted)[1].reason is Reason.REASSERT_BACKOFF
+    assert decide(memory(reasserted=Repeats(1, NOW)), drifted)[1].reason is Reason.REASSERT_BACKOFF
     assert decide(memory(), snapshot(routing=routing(exists=False)))[1].reason is Reason.INGRESS_MISSING
     assert set(ELSEWHERE) <= set(Reason)
 

@@ -18,6 +18,7 @@ from controller.policy.model import (
     Memory,
     Mode,
     PolicySettings,
+    Repeats,
     Reservation,
     RoutingStyle,
     Sample,
@@ -230,7 +231,7 @@ class TestBound:
         """One who gives a unit traffic that it cannot serve was answered after up to ten minutes."""
         made = _world(40, 20, 15, 10, 15, foreign=True, writer="argocd")
         made = change(made, INF2, ready=0, deployment_ready=0, endpoints_ready=0)
-        fought = memory(sent="x", reasserts=9, reasserted_at=NOW - newest_s, routed_at=(NOW - newest_s,))
+        fought = memory(sent="x", reasserted=Repeats(9, NOW - newest_s), routed_at=(NOW - newest_s,))
         decision = decide(fought, made)[1]
         assert decision.verb is verb
         assert decision.reason is (Reason.REASSERT_BACKOFF if verb is Verb.HOLD else Reason.ROUTING_DRIFTED)

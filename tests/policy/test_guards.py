@@ -18,6 +18,7 @@ from controller.policy.model import (
     ModeChange,
     Override,
     PolicySettings,
+    Repeats,
     Return,
     RoutingObservation,
     RoutingStyle,
@@ -483,12 +484,12 @@ def test_waiting_pods_raise_no_alert_while_a_node_is_on_its_way() -> None:
         ),
         pytest.param({"changed_at": NOW - 60, "unverified_since": NOW - 60}, None, "is not known to show the routing action", id="blind"),
         pytest.param(
-            {"reasserts": 3, "reasserted_at": NOW - 9, "reasserted_against": "argocd"},
+            {"reasserted": Repeats(3, NOW - 9, "argocd")},
             None,
             "restored the routing action 3 times; argocd keeps changing it",
             id="two writers: right after our write the Ingress names us as the writer",
         ),
-        pytest.param({"reasserts": 3, "reasserted_at": NOW - 9}, None, "somebody keeps changing it", id="memory of an older version"),
+        pytest.param({"reasserted": Repeats(3, NOW - 9)}, None, "somebody keeps changing it", id="memory of an older version"),
     ],
 )
 def test_alerts_about_the_routing(remembered: dict[str, Any], seen: Verification | None, words: str) -> None:

@@ -22,6 +22,7 @@ from controller.policy.memory import (
     sent_as,
 )
 from controller.policy.model import (
+    NEVER,
     Cause,
     Decision,
     Memory,
@@ -29,6 +30,7 @@ from controller.policy.model import (
     ModeChange,
     PolicySettings,
     Proof,
+    Repeats,
     Return,
     Sample,
     Shortage,
@@ -55,11 +57,8 @@ WAITING = memory(
     verified_at=None,
     unverified_since=NOW - 400,
     sticky_s=500,
-    nudges=2,
-    nudged_at=NOW - 100,
-    reasserts=3,
-    reasserted_at=NOW - 60,
-    reasserted_against="gitops",
+    nudged=Repeats(2, NOW - 100),
+    reasserted=Repeats(3, NOW - 60, "gitops"),
     hold_level=2,
     mode_changes=(TO_COST,),
     units={INF2: UnitMemory(NOW - 900, Cause.CAPACITY)},
@@ -67,7 +66,7 @@ WAITING = memory(
 )
 """A change that the load balancer has not shown yet, and everything else that a memory may hold at the same time."""
 
-SETTLED = replace(WAITING, verified_at=NOW - 290, unverified_since=None, nudges=0, nudged_at=None, sticky_s=0)
+SETTLED = replace(WAITING, verified_at=NOW - 290, unverified_since=None, nudged=NEVER, sticky_s=0)
 """The same, once it was shown."""
 
 
@@ -83,8 +82,8 @@ SENT = sent_as((Target("sd21-all", 80, 1),), 0)
 @pytest.mark.parametrize(
     ("before", "changes"),
     [
-        pytest.param(WAITING, {"sticky_s": 500, "unverified_since": NOW - 400, "nudges": 2, "nudged_at": NOW - 100}, id="one more"),
-        pytest.param(SETTLED, {"sticky_s": 30, "unverified_since": NOW, "nudges": 0, "nudged_at": None}, id="the first"),
+        pytest.param(WAITING, {"sticky_s": 500, "unverified_since": NOW - 400, "nudged": Repeats(2, NOW - 100)}, id="one more"),
+        pytest.param(SETTLED, {"sticky_s": 30, "unverified_since": NOW, "nudged": NEVER}, id="the first"),
     ],
 )
 def test_a_change_of_the_routing_action_must_be_shown_again_and_nothing_else_is_forgotten(before: Memory, changes: dict[str, Any]) -> None:
@@ -123,7 +122,7 @@ def test_two_actions_that_route_differently_are_not_the_same_sent(other: tuple[T
 
 def test_a_nudge_counts_and_changes_nothing_else() -> None:
     """It writes no other routing action, so nothing has to be shown or drained again."""
-    assert applied(WAITING, _decision(Verb.NUDGE), NOW) == replace(WAITING, nudges=3, nudged_at=NOW)
+    assert applied(WAITING, _decision(Verb.NUDGE), NOW) == replace(WAITING, nudged=Repeats(3, NOW))
 
 
 @pytest.mark.parametrize("reason", [Reason.ROUTING_DRIFTED, Reason.ROUTING_MISSING])
@@ -132,21 +131,21 @@ def test_what_is_written_again_counts_against_its_writer(reason: Reason, writer:
     """The pauses double with it, and the alert names who fights."""
     details = {"writer": writer} if writer else {}
     kept = applied(WAITING, _decision(Verb.REWEIGHT, reason=reason, details=details), NOW)
-    assert (kept.reasserts, kept.reasserted_at, kept.reasserted_against) == (4, NOW, writer)
+    assert (kept.reasserted.times, kept.reasserted.at, kept.reasserted.against) == (4, NOW, writer)
     other = applied(WAITING, _decision(Verb.REWEIGHT, details=details), NOW)
-    assert (other.reasserts, other.reasserted_at, other.reasserted_against) == (3, NOW - 60, "gitops")
+    assert (other.reasserted.times, other.reasserted.at, other.reasserted.against) == (3, NOW - 60, "gitops")
 
 
 @pytest.mark.parametrize("last", ["gitops", REWRITTEN])
 @pytest.mark.parametrize("writer", ["gitops", REWRITTEN])
 def test_what_is_rewritten_on_its_way_changes_nothing_the_second_time(writer: str, last: str) -> None:
     """Else no change would get old enough to be drained, and floors would never sink again. The first time it may stand."""
-    before = replace(SETTLED, reasserted_against=last)
+    before = replace(SETTLED, reasserted=replace(SETTLED.reasserted, against=last))
     kept = applied(before, _decision(Verb.REWEIGHT, reason=Reason.ROUTING_DRIFTED, details={"writer": writer, "mode": "cost"}), NOW)
     same = writer == last == REWRITTEN
     assert (kept.changed_at, kept.verified_at) == ((SETTLED.changed_at, SETTLED.verified_at) if same else (NOW, None))
     assert (kept.action, kept.sent, kept.unseen) == (SETTLED.action if same else WRITTEN, SENT, True)
-    assert (kept.reasserts, kept.reasserted_at, kept.reasserted_against) == (4, NOW, writer)
+    assert (kept.reasserted.times, kept.reasserted.at, kept.reasserted.against) == (4, NOW, writer)
 
 
 @pytest.mark.parametrize(
@@ -175,11 +174,8 @@ def test_a_mode_change_begins_its_own_waits(verb: Verb, mode: Mode, reason: Reas
         routed_at=(NOW,),
         changed_at=NOW,
         unverified_since=NOW,
-        nudges=0,
-        nudged_at=None,
-        reasserts=0,
-        reasserted_at=None,
-        reasserted_against="",
+        nudged=NEVER,
+        reasserted=NEVER,
     )
 
 
@@ -268,9 +264,7 @@ def test_a_mode_that_somebody_else_set_is_a_mode_change_of_now(before: Mode, mod
         changed_at=NOW,
         verified_at=None,
         unverified_since=NOW,
-        reasserts=0,
-        reasserted_at=None,
-        reasserted_against="",
+        reasserted=NEVER,
     )
     assert adopt(remembered, mode, NOW).mode_changes[-1].by == ""
 
@@ -372,7 +366,7 @@ def test_a_routing_action_that_differs_from_the_remembered_one_counts_as_changed
     action: str, ingress: str, changes: dict[str, Any]
 ) -> None:
     """Floors sank before the load balancer had the action that somebody else, or a process that died, had written."""
-    before = replace(SETTLED, action=action, ingress=ingress, reasserted_at=NOW - 60)
+    before = replace(SETTLED, action=action, ingress=ingress, reasserted=Repeats(0, NOW - 60))
     made = snapshot(routing=replace(routing(), verification=None))
     units = {INF2: _judged()}
     assert observe(before, made, units, None) == replace(before, **KNOWN, **changes, units={})
@@ -403,8 +397,7 @@ def test_the_load_balancer_shows_a_change_once_and_its_loss_is_a_new_change(befo
     shown: dict[str, Any] = {
         "verified_at": verification.at,
         "unverified_since": None,
-        "nudges": 0,
-        "nudged_at": None,
+        "nudged": NEVER,
         "mode_changes": (replace(TO_COST, verified_at=verification.at),),
     }
     changed: dict[str, Any] = {"changed_at": NOW, "verified_at": None, "unverified_since": NOW, "sticky_s": 0}
@@ -429,8 +422,8 @@ def test_only_the_last_mode_change_is_noted_as_shown_and_only_once() -> None:
 def test_re_assertions_are_forgotten_after_a_flap_window_of_calm(ago: float, *, calm: bool) -> None:
     """Else the first change of a person next month would wait as long as the last fight made it."""
     made = snapshot()
-    before = memory(reasserts=3, reasserted_at=NOW - ago, reasserted_against="gitops", **KNOWN)
-    forgotten = replace(before, reasserts=0, reasserted_at=None, reasserted_against="")
+    before = memory(reasserted=Repeats(3, NOW - ago, "gitops"), **KNOWN)
+    forgotten = replace(before, reasserted=NEVER)
     assert observe(before, made, {}, None) == (forgotten if calm else before)
 
 

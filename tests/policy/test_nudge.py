@@ -10,7 +10,7 @@ import pytest
 
 from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import MAX_NUDGES
-from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
+from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, Repeats, RoutingStyle, Snapshot, Verb, Verdict, Verification
 from controller.policy.reasons import Reason
 from controller.routing.annotations import MARKER, NUDGED_AT
 from controller.routing.names import action_key
@@ -43,7 +43,7 @@ def test_a_change_that_is_not_shown_is_nudged_in_the_same_patch() -> None:
     annotations = json.loads(action.body)["metadata"]["annotations"]
     assert annotations == {action_key("weighted-routing"): made.routing.action, MARKER: "capacity", NUDGED_AT: f"{NOW:.0f}"}
     after = applied(kept, decision, NOW)
-    assert (after.nudges, after.nudged_at, after.changed_at, after.unverified_since) == (1, NOW, NOW - 120, NOW - 120)
+    assert (after.nudged.times, after.nudged.at, after.changed_at, after.unverified_since) == (1, NOW, NOW - 120, NOW - 120)
 
 
 def test_nudges_double_their_pause_and_end() -> None:
@@ -69,7 +69,7 @@ def test_nudges_double_their_pause_and_end() -> None:
         pytest.param(unseen(applied=True), since(900), id="the rules are right, the targets are not healthy"),
         pytest.param(unseen(action="{}"), since(900), id="another action was observed"),
         pytest.param(unseen(), since(900, unverified_since=None, verified_at=NOW - 800), id="it was shown once"),
-        pytest.param(unseen(), since(9000, nudges=MAX_NUDGES), id="nudged enough"),
+        pytest.param(unseen(), since(9000, nudged=Repeats(MAX_NUDGES)), id="nudged enough"),
         pytest.param(
             replace(unseen(), routing=replace(unseen().routing, blocked="due to ingress: other/broken")), since(900), id="blocked"
         ),
@@ -83,7 +83,7 @@ def test_no_nudge(made: Snapshot, remembered: Memory) -> None:
 def test_the_alert_names_the_nudges_and_what_the_controller_says() -> None:
     """The alert counts from the first change that is not shown: re-weighting meanwhile must not hide a controller that is down."""
     made = replace(unseen(), routing=replace(unseen().routing, undone="Failed deploy model due to Throttling: rate exceeded"))
-    later = since(400, changed_at=NOW - 5, nudges=2, nudged_at=NOW - 30)
+    later = since(400, changed_at=NOW - 5, nudged=Repeats(2, NOW - 30))
     (alert,) = [one for one in decide(later, made)[1].alerts if one.key == "unverified"]
     assert "written 6 min 40 s ago" in alert.text
     assert "its controller says: Failed deploy model due to Throttling" in alert.text
@@ -149,7 +149,7 @@ class TestRollback:
         """A roll-back to it would serve no user better."""
         made = unseen(self.APP)
         made = replace(made, units={name: replace(one, ready=0) for name, one in made.units.items()})
-        decision = decide(since(900, nudges=MAX_NUDGES), made)[1]
+        decision = decide(since(900, nudged=Repeats(MAX_NUDGES)), made)[1]
         assert (decision.held_back, decision.reason) == (Verb.ROLLBACK, Reason.STANDBY_NOT_READY)
 
     def test_in_place(self) -> None:

@@ -91,7 +91,8 @@ def test_the_controller_pauses_and_notifies_people_and_floors_sink(mode: Mode, w
     assert world.patches <= 14, "the load balancer is changed again and again"
     assert lowered == plain, "replicas are paid for that nobody needs"
     (alert,) = [one for one in decisions[-1].alerts if one.key == "fighting"]
-    said = f"the controller restored the routing action {world.memory.reasserts} times; {REWRITTEN} keeps changing it, and requests follow"
+    times = world.memory.reasserted.times
+    said = f"the controller restored the routing action {times} times; {REWRITTEN} keeps changing it, and requests follow"
     assert alert.text.startswith(said)
     assert decisions[-1].reason is Reason.REASSERT_BACKOFF
 

@@ -11,7 +11,19 @@ import pytest
 from controller.policy.case import Case
 from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import _steady_reason
-from controller.policy.model import ActionKind, Memory, Mode, PolicySettings, Shortage, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.model import (
+    ActionKind,
+    Memory,
+    Mode,
+    PolicySettings,
+    Repeats,
+    Shortage,
+    Snapshot,
+    Target,
+    Verb,
+    Verdict,
+    Verification,
+)
 from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from controller.routing.annotations import MARKER
@@ -49,7 +61,7 @@ def test_what_somebody_else_changed_is_restored_after_a_pause_that_doubles_up_to
     reasserts: int, ago: float | None, left: float
 ) -> None:
     """People read who fights, how long the pause is, and in which mode; a fight of a year must not make a pause without an end."""
-    remembered = memory(reasserts=reasserts, reasserted_at=None if ago is None else NOW - ago)
+    remembered = memory(reasserted=Repeats(reasserts, None if ago is None else NOW - ago))
     decision = decide(remembered, _drifted())[1]
     assert (decision.details["mode"], decision.details["writer"]) == ("cost", "argocd")
     assert [one.guard for one in decision.guards] == [*ALWAYS, *REROUTE]
@@ -173,8 +185,7 @@ def test_the_pause_before_a_nudge_doubles(nudges: int, ago: float, left: float) 
         changed_at=NOW - ago,
         unverified_since=NOW - ago,
         mode_since=NOW - ago,
-        nudges=nudges,
-        nudged_at=NOW - ago if nudges else None,
+        nudged=Repeats(nudges, NOW - ago if nudges else None),
     )
     decision = decide(remembered, made)[1]
     assert (decision.verb, decision.mode) == (Verb.HOLD if left else Verb.NUDGE, Mode.CAPACITY)

@@ -77,7 +77,7 @@ def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defau
     first, line = lines(failover())
     raw = json.loads(line)
     raw["later"] = raw["snapshot"]["later"] = raw["memory"]["later"] = raw["snapshot"]["routing"]["later"] = [1]
-    del raw["snapshot"]["error_ratio"], raw["memory"]["nudges"], raw["decided"]["keda_targets"]
+    del raw["snapshot"]["error_ratio"], raw["memory"]["nudged"], raw["decided"]["keda_targets"]
     assert read(first, json.dumps(raw).encode()) == replace(failover(), decided=replace(failover().decided, keda_targets={}))
 
 

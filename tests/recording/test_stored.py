@@ -26,6 +26,7 @@ from controller.policy.model import (
     ModeChange,
     NotedDemand,
     Outcome,
+    Repeats,
     Return,
     ScalerWrite,
     UnitMemory,
@@ -80,11 +81,8 @@ memories = st.builds(
     verified_at=st.none() | times,
     unverified_since=st.none() | times,
     sticky_s=counts,
-    nudges=counts,
-    nudged_at=st.none() | times,
-    reasserts=counts,
-    reasserted_at=st.none() | times,
-    reasserted_against=shown,
+    nudged=st.builds(Repeats, counts, st.none() | times, shown),
+    reasserted=st.builds(Repeats, counts, st.none() | times, shown),
     demand_known_since=st.none() | times,
     demand_missing_since=st.none() | times,
     demand_history=st.none() | demands,
@@ -105,11 +103,8 @@ WHOLE = Memory(
     verified_at=15.0,
     unverified_since=16.0,
     sticky_s=17,
-    nudges=18,
-    nudged_at=19.0,
-    reasserts=21,
-    reasserted_at=22.0,
-    reasserted_against="argocd",
+    nudged=Repeats(18, 19.0, "20"),
+    reasserted=Repeats(21, 22.0, "argocd"),
     demand_known_since=23.0,
     demand_missing_since=24.0,
     demand_history=DemandHistory(
@@ -279,7 +274,7 @@ def test_any_value_in_a_history_of_demands_is_read_or_refused(demand_history: De
 @given(
     memories,
     st.sampled_from(
-        ["version", "mode", "mode_since", "mode_changes", "hold_level", "units", "changed_at", "reasserts", "at", "to", "cause", "reason"]
+        ["version", "mode", "mode_since", "mode_changes", "hold_level", "units", "changed_at", "reasserted", "at", "to", "cause", "reason"]
     ),
     anything,
 )
@@ -324,7 +319,7 @@ UNIT = {"last_failure_at": 1.0, "cause": "capacity"}
         pytest.param(_stored(mode_since=10**400), id="a time beyond all numbers"),
         pytest.param(_stored(hold_level=-1), id="a negative count"),
         pytest.param(_stored(hold_level=1.5), id="a count that is a fraction"),
-        pytest.param(_stored(reasserts=True), id="a count that is a boolean"),
+        pytest.param(_stored(reasserted={"times": True}), id="a count that is a boolean"),
         pytest.param(_stored(mode_changes=None), id="no list of mode changes"),
         pytest.param(_stored(mode_changes=[{"at": 1}]), id="a mode change without its mode"),
         pytest.param(_stored(mode_changes=["x"]), id="a mode change that is text"),

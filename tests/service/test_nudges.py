@@ -34,7 +34,7 @@ def test_a_change_that_is_not_shown_is_nudged(tmp_path: Path, monkeypatch: pytes
             cluster.pend("sd21-inf2", 2)
             cluster.refuse("inf2", "inf2.xlarge")
             wait_for("the nudge", lambda: NUDGED_AT in cluster.ingress()["metadata"]["annotations"], deadline_s=40)
-            wait_for("its memory", lambda: service.controller.views()[0].memory.nudges >= 1)
+            wait_for("its memory", lambda: service.controller.views()[0].memory.nudged.times >= 1)
         written = [json.loads(body)["metadata"]["annotations"] for body in cluster.patches()]
         place = next(index for index, values in enumerate(written) if NUDGED_AT in values)
         nudge, before = written[place], written[place - 1]

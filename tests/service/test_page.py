@@ -51,12 +51,12 @@ def test_one_application_is_shown_whole(mode: Mode) -> None:
 
 @pytest.mark.parametrize(
     ("action", "words"),
-    [(None, "✔ shows it"), ("another", "? not asked about this routing yet"), ("", "? did not say: aws.elbv2_enabled is off")],
+    [(None, "✔ shows it"), ("another", "? not asked about this routing yet"), ("", "? did not say: aws.apis leaves elbv2 out")],
 )
 def test_the_page_says_what_is_known_of_the_present_action(action: str | None, words: str) -> None:
     """What the load balancer showed of the action before says nothing of it; that nobody can ask it holds for every action."""
     made = _shown(snapshot())
-    seen = Verification(Verdict.CANNOT_TELL, 0.0, "aws.elbv2_enabled is off") if action == "" else made.routing.verification
+    seen = Verification(Verdict.CANNOT_TELL, 0.0, "aws.apis leaves elbv2 out") if action == "" else made.routing.verification
     assert seen is not None
     made = replace(made, routing=replace(made.routing, verification=seen if action is None else replace(seen, action=action)))
     assert f"load balancer {words}<" in page([_view(made)], PROCESS)

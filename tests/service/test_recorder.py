@@ -11,7 +11,7 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.notifiers.redact import Redactor
-from controller.policy.model import Memory, Mode, Override, Snapshot, Source
+from controller.policy.model import Memory, Mode, Override, Repeats, Snapshot, Source
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition, Recorded
 from controller.recording.reader import read
@@ -171,7 +171,9 @@ def test_no_secret_gets_into_a_file(tmp_path: Path) -> None:
     sources = (*seen.sources, *(Source(one, required=False, last_ok=None, budget_s=1.0, problem=one) for one in texts))
     units = {name: replace(unit, notes=texts) for name, unit in seen.units.items()}
     app = replace(seen.application, metric_namespace=text)
-    bench.offer(replace(seen, routing=routing, sources=sources, units=units, application=app), replace(memory(), reasserted_against=text))
+    bench.offer(
+        replace(seen, routing=routing, sources=sources, units=units, application=app), replace(memory(), reasserted=Repeats(0, None, text))
+    )
     (found,) = bench.recorded()
     assert "posted at *** and key ***" in found.snapshot.routing.override.paused_why
     content = b"".join(path.read_bytes() for path in recording_files(tmp_path)).decode()

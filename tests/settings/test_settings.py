@@ -90,7 +90,7 @@ class TestSources:
     @pytest.mark.parametrize(
         ("variable", "value", "read", "expected"),
         [
-            pytest.param("AWS__EC2_ENABLED", "false", ("aws", "ec2_enabled"), False, id="a boolean"),
+            pytest.param("HTTP__UNIT_METRICS", "false", ("http", "unit_metrics"), False, id="a boolean"),
             pytest.param("AWS__REGION", "us-west-2", ("aws", "region"), "us-west-2", id="text"),
             pytest.param("LOG__FORMAT", "console", ("log", "format"), "console", id="a choice"),
             pytest.param("http__port", "81", ("http", "port"), 81, id="in lower case"),
@@ -193,7 +193,7 @@ class TestErrors:
             pytest.param("SNS__TOPIC_ARN", "alerts", "allowed: the ARN of a topic such as arn:aws:sns:", id="topic"),
             pytest.param("EVENTBRIDGE__BUS", "my bus", "allowed: the ARN of an event bus, or its name", id="event bus"),
             pytest.param("NOTIFICATIONS__RUNBOOKS", "https://x/y/", "an https:// URL without a slash at its end", id="runbooks"),
-            pytest.param("AWS__EC2_ENABLED", "maybe", 'found "maybe" (text); allowed: true or false', id="neither true nor false"),
+            pytest.param("HTTP__UNIT_METRICS", "maybe", 'found "maybe" (text); allowed: true or false', id="neither true nor false"),
         ],
     )
     def test_of_the_environment_name_the_variable(self, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str) -> None:

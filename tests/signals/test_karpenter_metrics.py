@@ -282,9 +282,9 @@ def test_a_snapshot_has_what_concerns_the_unit(endpoint: Endpoint) -> None:
 
 def test_the_settings_decide_whether_it_is_read(endpoint: Endpoint) -> None:
     """Without a URL there is no such source; with one, it is polled and named."""
-    view, off = ClusterView(ManualClock(NOW), lambda: None), {"elbv2_enabled": False, "cloudwatch_enabled": False, "ec2_enabled": False}
+    view = ClusterView(ManualClock(NOW), lambda: None)
     for karpenter, named in (({}, False), ({"metrics_url": endpoint.url}, True)):
-        settings = Settings.model_validate({"aws": off, "karpenter": karpenter})
+        settings = Settings.model_validate({"aws": {"apis": []}, "karpenter": karpenter})
         external = make_external(settings, view, ManualClock(NOW), AwsClients("us-west-2"))
         for name in external.polls:
             external.poll(name, [])

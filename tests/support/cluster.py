@@ -376,7 +376,7 @@ class Collector:
 
 def settings_for(applications: Path, **changes: Any) -> Settings:
     """Settings without AWS and leader election, with any free port."""
-    aws = {"elbv2_enabled": False, "cloudwatch_enabled": False, "ec2_enabled": False, "region": "us-west-2"}
+    aws = {"apis": [], "region": "us-west-2"}
     base: dict[str, Any] = {
         "applications": applications,
         "aws": aws,

@@ -31,7 +31,7 @@ from tests.world.stack import NODE_CLASSES, World
 
 _LAUNCHED_S: Final = 180.0
 _AUTHENTICATION: Final = ROOT / "deploy" / "cluster" / "trigger-authentication.yaml"
-_ELBV2: Final = {"AWS__ELBV2_ENABLED": "true", "AWS__REGION": "us-west-2"}
+_ELBV2: Final = {"AWS__APIS": '["elbv2"]', "AWS__REGION": "us-west-2"}
 
 Object = dict[str, Any]
 

@@ -106,7 +106,7 @@ class BalancedStack(RenderedStack):
     @contextmanager
     def controller(self, **rest: Any) -> Iterator[Service]:
         """See the base class; it reads ELBv2."""
-        aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
+        aws = {"apis": ["elbv2"], "region": REGION}
         with super().controller(**{"aws": aws, **rest}) as service:
             yield service
 
@@ -117,7 +117,7 @@ class BalancedStack(RenderedStack):
             arguments: Its command-line arguments.
             settings: Additional settings by variable name without prefix.
         """
-        extra = {"AWS__ELBV2_ENABLED": "true", "AWS__CLOUDWATCH_ENABLED": "true", "AWS__LATENCY_STAT": "Average", **settings}
+        extra = {"AWS__APIS": '["elbv2", "cloudwatch"]', "AWS__LATENCY_STAT": "Average", **settings}
         variables = {**environment(self), **self.aws.environment(), **{f"FAILOVERCTL_{name}": value for name, value in extra.items()}}
         return subprocess.run([PROGRAM, *arguments], env=variables, capture_output=True, text=True, timeout=120, check=False)
 

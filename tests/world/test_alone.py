@@ -25,7 +25,7 @@ _WAVE_S: Final = 2400.0
 _PERIOD_S: Final = 300
 _LEAST, _MOST = 0.5, 2.5
 """Load of a unit in replicas."""
-_CLOUDWATCH: Final = {"AWS__CLOUDWATCH_ENABLED": "true", "AWS__LATENCY_STAT": "Average", "CLOUDWATCH__ENABLED": "false"}
+_CLOUDWATCH: Final = {"AWS__APIS": '["elbv2", "cloudwatch"]', "AWS__LATENCY_STAT": "Average", "CLOUDWATCH__ENABLED": "false"}
 
 
 class _Load:

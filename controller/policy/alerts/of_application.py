@@ -178,7 +178,7 @@ def _unverified(case: Case) -> Iterable[Found]:
         return []
     problem = (seen.problem if seen is not None else "") or "it was not observed since"
     problem += f"; its controller says: {routing.undone}" if routing.undone else ""
-    problem += f" (nudged {memory.nudges} times)" if memory.nudges else ""
+    problem += f" (nudged {memory.nudged.times} times)" if memory.nudged.times else ""
     verdict = "does not show" if seen is not None and seen.verdict is Verdict.NOT_YET else "is not known to show"
     return [Found({"verdict": verdict, "ago": text.duration(now - since), "problem": problem})]
 
@@ -189,7 +189,7 @@ def _blocked(case: Case) -> Iterable[Found]:
 
 def _fighting(case: Case) -> Iterable[Found]:
     """Right after our own write the Ingress names us as the writer, so the memory names who wrote before us."""
-    times, who = case.memory.reasserts, case.memory.reasserted_against or "somebody"
+    times, who = case.memory.reasserted.times, case.memory.reasserted.against or "somebody"
     return [Found({"times": str(times), "who": who})] if times >= _FIGHTING else []
 
 

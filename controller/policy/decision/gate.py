@@ -194,7 +194,7 @@ def _writer(case: Case, action: str) -> str | None:
     """
     routing, memory = case.snapshot.routing, case.memory
     changed_now = memory.unverified_since is not None and memory.changed_at == case.snapshot.now
-    found_so = routing.foreign and not (routing.marker or memory.sent or memory.reasserts or changed_now)
+    found_so = routing.foreign and not (routing.marker or memory.sent or memory.reasserted.times or changed_now)
     if routing.action and found_so:
         return None  # the action of a routing object that the controller has never written
     if routing.foreign or not routing.action:
@@ -208,8 +208,8 @@ def _paused(mode: Mode, case: Case, writer: str | None, *, urgent: bool) -> Guar
     memory, now = case.memory, case.snapshot.now
     recent = [at for at in memory.routed_at if now - at < HOUR_S]
     waits = [(now, Reason.ROUTING_BUDGET_SPENT)]
-    if writer is not None and memory.reasserted_at is not None:
-        waits.append((memory.reasserted_at + reassert_pause_s(memory.reasserts), Reason.REASSERT_BACKOFF))
+    if writer is not None and memory.reasserted.at is not None:
+        waits.append((memory.reasserted.at + reassert_pause_s(memory.reasserted.times), Reason.REASSERT_BACKOFF))
     if len(recent) >= CHANGES_PER_HOUR:
         waits.append((recent[-CHANGES_PER_HOUR] + HOUR_S, Reason.ROUTING_BUDGET_SPENT))
     until, reason = max(waits)

@@ -87,11 +87,11 @@ def _nudge_in_s(case: Case) -> float:
     """
     routing, memory = case.snapshot.routing, case.memory
     seen = routing.verification
-    if memory.unverified_since is None or memory.nudges >= MAX_NUDGES or routing.foreign or routing.blocked:
+    if memory.unverified_since is None or memory.nudged.times >= MAX_NUDGES or routing.foreign or routing.blocked:
         return math.inf
     if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied or seen.action != routing.action:
         return math.inf
-    return case.remaining((memory.nudged_at or memory.unverified_since) + NUDGE_S * 2.0**memory.nudges)
+    return case.remaining((memory.nudged.at or memory.unverified_since) + NUDGE_S * 2.0**memory.nudged.times)
 
 
 def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:

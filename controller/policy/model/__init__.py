@@ -33,7 +33,7 @@ from controller.policy.model.floors import (
     SinkingFloor,
 )
 from controller.policy.model.memory import Memory
-from controller.policy.model.modes import GuardResult, ModeChange, Override, Verb
+from controller.policy.model.modes import NEVER, GuardResult, ModeChange, Override, Repeats, Verb
 from controller.policy.model.moments import moved, none_ahead
 from controller.policy.model.routing import CRITICAL, OpenGates, RoutingObservation, Target, Verdict, Verification
 from controller.policy.model.snapshot import OFFERINGS_SOURCE, Snapshot, Source, UnitObservation
@@ -42,6 +42,7 @@ from controller.policy.names import Mode, Strategy
 __all__ = [
     "CAUSE_PRECEDENCE",
     "CRITICAL",
+    "NEVER",
     "NOTHING_REMEMBERED",
     "OFFERINGS_SOURCE",
     "SCALE_IN_S",
@@ -80,6 +81,7 @@ __all__ = [
     "PriceSource",
     "Proof",
     "Refusal",
+    "Repeats",
     "Reservation",
     "Return",
     "RoutingObservation",

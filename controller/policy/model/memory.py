@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from controller.policy.model.evidence import UnitMemory
 from controller.policy.model.fleet import DemandHistory
 from controller.policy.model.floors import FloorMemory
-from controller.policy.model.modes import ModeChange
+from controller.policy.model.modes import NEVER, ModeChange, Repeats
 from controller.policy.names import MOMENT, Mode
 
 
@@ -30,11 +30,8 @@ class Memory:
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
     unverified_since: float | None = field(default=None, metadata=MOMENT)  # first change of ours that the load balancer has not shown since
     sticky_s: int = 0  # how long clients may stick to the targets that lost traffic with the last change
-    nudges: int = 0  # how often the load-balancer controller was nudged since then
-    nudged_at: float | None = field(default=None, metadata=MOMENT)
-    reasserts: int = 0
-    reasserted_at: float | None = field(default=None, metadata=MOMENT)
-    reasserted_against: str = ""  # who had changed the routing action before the last re-assertion
+    nudged: Repeats = NEVER  # the load-balancer controller, since then
+    reasserted: Repeats = NEVER  # the routing action, against those who changed it
     demand_known_since: float | None = field(default=None, metadata=MOMENT)  # since when the demand is known; None while it is not
     # When it became unknown; None where it was never known, or has been known again for a while.
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)

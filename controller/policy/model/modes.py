@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 from controller.policy.names import MOMENT, Mode
 from controller.policy.reasons import Reason, fill
@@ -54,6 +55,23 @@ class ModeChange:
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
     dollars_before: float | None = None  # per hour for the demand of that moment, in the mode before and in the mode after
     dollars_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often the controller has done the same again lately: `at` is when it did so last, `against` who had undone it before."""
+
+    times: int = 0
+    at: float | None = field(default=None, metadata=MOMENT)
+    against: str = ""
+
+    def again(self, now: float, against: str = "") -> Repeats:
+        """With once more at `now` (seconds since the Unix epoch)."""
+        return Repeats(self.times + 1, now, against)
+
+
+NEVER: Final = Repeats()
+"""Not lately."""
 
 
 @dataclass(frozen=True, slots=True)

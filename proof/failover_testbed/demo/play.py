@@ -18,7 +18,7 @@ from controller.clock import SystemClock
 from controller.errors import FailoverError
 from controller.policy import text
 from controller.service.wiring import Service
-from controller.settings import AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
+from controller.settings import AwsApi, AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
 from failover_testbed.demo.clock import PacedClock
 from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.narrator import Emit, Narrator, progress_line
@@ -36,7 +36,7 @@ def demo_settings(applications: Path, record: Path | None = None) -> Settings:
 
     Leader election is off: there is one controller, and with accelerated time a lease would last only about a second.
     """
-    aws = AwsSettings(latency_stat="Average", reservations_enabled=False, quotas_enabled=False)
+    aws = AwsSettings(latency_stat="Average", apis=(AwsApi.ELBV2, AwsApi.CLOUDWATCH, AwsApi.EC2))
     http, alone = HttpSettings(host="127.0.0.1", port=0), LeaderElectionSettings(enabled=False)
     recording = RecordingSettings(folder=record)
     return Settings(applications=applications, aws=aws, http=http, leader_election=alone, recording=recording)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 from controller.catalog.fields import yaml_key
 from controller.catalog.loader import Definition, Source, read_source
 from controller.errors import ConfigError
-from failover_setup.application import ApplicationFile, MeasuredFile, parse_sources
+from failover_setup.application import ApplicationFile, parse_sources
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 _WIDE: Final = 4096  # columns; wide enough that no line is wrapped
-_EDITED: Final = ("throughput", "latency_s", "measured")
+_EDITED: Final = ("throughput", "latency_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Measured:
     Attributes:
         throughput: Requests per metric period and replica.
         latency_s: p95 at this throughput, seconds.
-        record: How it was measured.
+        note: How it was measured, for the comment beside the throughput.
     """
 
     throughput: float
     latency_s: float
-    record: MeasuredFile
+    note: str
 
 
 def check_writable(path: Path, application: str, unit: str) -> None:
@@ -53,8 +53,7 @@ def check_writable(path: Path, application: str, unit: str) -> None:
     Raises:
         ConfigError: ruamel.yaml is not installed, or the file cannot be edited or replaced.
     """
-    trial = MeasuredFile(at="2026-01-01T00:00:00Z", cost=1.0, latency_limit_s=1.0, limited_by="")
-    _checked(path, application, unit, Measured(1.0, 0.001, trial))
+    _checked(path, application, unit, Measured(1.0, 0.001, "a trial"))
     target = path.resolve()
     if not os.access(target, os.W_OK) or not os.access(target.parent, os.W_OK):
         raise ConfigError(f"{path}: cannot be written; copy the file, or use --no-write")
@@ -127,16 +126,9 @@ def edited(text: str, application: str, unit: str, measured: Measured) -> str:
 
 
 def _set(unit: Any, measured: Measured) -> None:  # noqa: ANN401 - ruamel's CommentedMap
-    from ruamel.yaml.comments import CommentedMap
-
     unit[yaml_key("throughput")] = _plain(measured.throughput)
     unit[yaml_key("latency_s")] = _plain(measured.latency_s)
-    record = CommentedMap(measured.record.model_dump(by_alias=True, exclude_none=True))
-    record.fa.set_flow_style()
-    if "measured" in unit:
-        unit["measured"] = record
-    else:
-        unit.insert(list(unit).index(yaml_key("latency_s")) + 1, "measured", record)
+    unit.yaml_add_eol_comment(measured.note, yaml_key("throughput"))
 
 
 def _plain(number: float) -> float | int:

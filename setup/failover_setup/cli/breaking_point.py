@@ -20,7 +20,7 @@ from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import ConfigError
 from controller.policy.model import Application, Unit
-from failover_setup.application import ApplicationFile, MeasuredFile, load_definitions
+from failover_setup.application import ApplicationFile, load_definitions
 from failover_setup.breaking_point import plot
 from failover_setup.breaking_point.accelerator import CLOUDWATCH_STEP_S, REFRESHED_S, CloudWatchUse, ExporterUse
 from failover_setup.breaking_point.edit import Measured, check_writable, write_measured
@@ -120,7 +120,7 @@ def measure(given: Given) -> int:
             given,
             definition,
             unit,
-            numbers(outcome, outcome.found, settings.limits, unit, application.metric_period_s, given.replicas),
+            numbers(outcome, outcome.found, settings.limits, application.metric_period_s, given.replicas),
         )
     if plot_file is not None and outcome.steps:
         plot.draw(plot_file, outcome, settings.limits, f"Breaking point of {unit.name} ({unit.instance_type}), {given.replicas} replica(s)")
@@ -274,7 +274,8 @@ def _result(given: Given, definition: Definition[ApplicationFile], unit: Unit, m
     model = definition.model
     _say(
         f"Per replica: {measured.throughput:g} requests in {model.spec.metrics.period_s} s (was {unit.throughput:g}), p95 "
-        f"{measured.latency_s:g} s (was {unit.latency_s:g}), {measured.record.cost:.5f} USD/h for each request per period."
+        f"{measured.latency_s:g} s (was {unit.latency_s:g}), {unit.price_per_hour / measured.throughput:.5f} USD/h for each request per "
+        "period."
     )
     if not given.write:
         _say(f"{given.file} was left as it is (--no-write).")
@@ -282,31 +283,26 @@ def _result(given: Given, definition: Definition[ApplicationFile], unit: Unit, m
     write_measured(given.file, model.key, unit.name, measured)
     _say(f"Written into {given.file}.\n")
     written = load_definitions(given.file)[model.key].model
-    _say(weights_report(written.to_policy(), written.published_costs(), written.measured_costs()).text())
+    _say(weights_report(written.to_policy()).text())
 
 
-def numbers(outcome: Outcome, found: Step, limits: Limits, unit: Unit, period_s: int, replicas: int) -> Measured:
+def numbers(outcome: Outcome, found: Step, limits: Limits, period_s: int, replicas: int) -> Measured:
     """The numbers to write for a measurement.
 
     Args:
         outcome: The result of the measurement.
         found: The step at the breaking point.
         limits: Of the measurement.
-        unit: The measured unit.
         period_s: Metric period that throughput counts in, seconds.
         replicas: Number of replicas that shared the load.
     """
     throughput = float(f"{found.throughput * period_s / replicas:.4g}")
     use = found.accelerator_use
-    record = MeasuredFile(
-        at=format_rfc3339(SystemClock().now()),
-        cost=float(f"{unit.price_per_hour / throughput:.4g}"),
-        latency_limit_s=limits.latency_s,
-        limited_by=", ".join(outcome.limited_by),
-        accelerator_use=None if use is None else round(min(use, 1.0), 2),
-    )
+    limited = f"limited by {', '.join(outcome.limited_by)}; limit of the p95 latency {limits.latency_s:g} s"
+    busy = "" if use is None else f", accelerator use {min(use, 1.0):.0%}"
+    note = f"measured {format_rfc3339(SystemClock().now())}, {limited}{busy}"
     # Rounded down, because the file requires it to be below the limit of the measurement.
-    return Measured(throughput, max(int(found.p95_s * 1000), 1) / 1000, record)
+    return Measured(throughput, max(int(found.p95_s * 1000), 1) / 1000, note)
 
 
 def _write(path: Path, content: str) -> None:

@@ -22,7 +22,7 @@ def show_weights(file: Path, *, as_json: bool) -> None:
     """
     for definition in _definitions(file).values():
         model = definition.model
-        report = weights_report(model.to_policy(), model.published_costs(), model.measured_costs())
+        report = weights_report(model.to_policy())
         click.echo(report.json() if as_json else report.text())
 
 

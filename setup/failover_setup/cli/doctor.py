@@ -20,7 +20,7 @@ from controller.clock import SystemClock, format_rfc3339
 from controller.errors import FailoverError
 from controller.policy.model import Application
 from controller.routing.kinds import routing_port
-from controller.settings import Settings
+from controller.settings import AwsApi, Settings
 from failover_setup.doctor.checks import Report, examine
 from failover_setup.doctor.cluster.account import Account, read_account
 from failover_setup.doctor.cluster.checks import ClusterReport, examine_cluster
@@ -79,9 +79,9 @@ def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Applicati
 def _examined_cluster(settings: Settings, applications: Mapping[str, Application]) -> ClusterReport:
     session, clock, aws = open_session(settings), SystemClock(), settings.aws
     units = [unit for one in applications.values() for unit in one.units]
-    asked = aws.ec2_enabled and aws.reservations_enabled
+    asked = {AwsApi.EC2, AwsApi.RESERVATIONS} <= set(aws.apis)
     account = read_account(AwsClients(aws.region), clock, units) if asked else Account(problem="disabled by configuration")
-    budget = settings.polls.elbv2_calls_per_s if aws.elbv2_enabled else None
+    budget = settings.polls.elbv2_calls_per_s if AwsApi.ELBV2 in aws.apis else None
     wide = settings.kubernetes.cluster_wide
     return examine_cluster(observe_cluster(session, applications.values(), clock.now(), account, budget, cluster_wide=wide))
 

@@ -17,7 +17,7 @@ from controller.clients.kube import INGRESSES, KubeSession
 from controller.clock import SystemClock
 from controller.errors import ConfigError, Forbidden
 from controller.objects import name_of, namespace_of
-from controller.settings import Settings
+from controller.settings import AwsApi, Settings
 from controller.signals.watch import list_objects
 from failover_setup.adoption.facts import Stack
 from failover_setup.adoption.infer import infer
@@ -84,7 +84,7 @@ def _split(ingress: str) -> tuple[str, str]:
 def _measure(
     settings: Settings, clock: SystemClock, namespace: str, period_s: int, metrics: Iterable[tuple[str, str]]
 ) -> tuple[Mapping[str, Busiest], str]:
-    if not settings.aws.cloudwatch_enabled:
+    if AwsApi.CLOUDWATCH not in settings.aws.apis:
         return {}, "CloudWatch was not queried: the settings disable it"
     return busiest(AwsClients(settings.aws.region), clock, namespace, period_s, metrics)
 

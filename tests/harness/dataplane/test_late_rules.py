@@ -40,7 +40,7 @@ def test_a_mode_change_waits_until_the_new_target_groups_have_healthy_targets(tm
     with Cluster([Member(application, standby=False)], first_check_s=5.0, latency=0.5) as cluster:
         for name, value in cluster.aws.environment().items():
             monkeypatch.setenv(name, value)
-        aws = {"elbv2_enabled": True, "cloudwatch_enabled": False, "ec2_enabled": False, "region": REGION}
+        aws = {"apis": ["elbv2"], "region": REGION}
         set_constant(monkeypatch, "_VERIFICATION_S", 1.0)
         polls = {"elbv2_calls_per_s": 20}
         session = connect(kubeconfig=str(cluster.kubeconfig("controller")))

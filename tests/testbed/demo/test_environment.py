@@ -57,7 +57,7 @@ def service(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         "HTTP__HOST": "127.0.0.1",
         "HTTP__PORT": str(port),
         "AWS__LATENCY_STAT": "Average",
-        "AWS__EC2_ENABLED": "false",  # loading EC2's client takes longer than all the rest
+        "AWS__APIS": '["elbv2", "cloudwatch"]',  # loading EC2's client takes longer than all the rest
     }
     for name, value in env.environment().items():
         monkeypatch.setenv(name, value)

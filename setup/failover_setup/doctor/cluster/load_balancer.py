@@ -39,7 +39,7 @@ def verification_budget(observed: ClusterObservation) -> Iterator[Finding]:
     if not observed.applications:
         return
     if observed.elbv2_calls_per_s is None:
-        yield ok("verification is off (aws.elbv2_enabled)")
+        yield ok("verification is off (aws.apis)")
         return
     load = expected_load(observed.applications, observed.elbv2_calls_per_s)
     if load.too_much:
