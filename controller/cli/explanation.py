@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.policy import text
-from controller.policy.decision import Forecast, forecast, observed_mode, pinned, refused_everywhere
-from controller.policy.model import Application, Memory, Mode, Shortage, Snapshot, Source
+from controller.policy.decision import Forecast, forecast, observed_mode, overridden, refused_everywhere
+from controller.policy.model import Application, Memory, Mode, Override, Shortage, Snapshot, Source
 from controller.service.explanation import WORDS, first, floors_text, held, next_of
 
 
@@ -93,7 +93,7 @@ def _command(verb: str, application: Application) -> str:
 
 def _forced(memory: Memory, snapshot: Snapshot, mode: Mode) -> str:
     """What would come of a pin to a mode. A pause beside it stays."""
-    outcome, override = _outcome(pinned(memory, snapshot, mode)), snapshot.routing.override
+    outcome, override = _outcome(overridden(memory, snapshot, Override(pinned_mode=mode))), snapshot.routing.override
     if override.problem or override.pauses(snapshot.now):
         return f"does nothing while paused; without the pause it {outcome}"
     return outcome

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
 from controller.cli.common import Options
+from controller.cli.consequence import agreed, say
 from controller.cli.published import absence, overdue, read_status, remedy
-from controller.cli.selection import only, select
+from controller.cli.selection import Selection, only, select
 from controller.clients.kube import MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
 from controller.errors import Conflict, RemoteError
 from controller.foreign import shown
 from controller.notifiers.redact import redact
 from controller.objects import mapping, text
-from controller.policy.model import Application
+from controller.policy.model import Application, Mode, Override
 from controller.policy.modes import reason_text
 from controller.policy.routing import unused_action
 from controller.routing.annotations import (
@@ -35,13 +36,26 @@ from controller.routing.annotations import (
 from controller.routing.kinds import routing_port
 from controller.service.override_words import pause_words
 
+PAUSE: Final = frozenset({PAUSED_UNTIL, PAUSE_REASON, PAUSED_BY})
+"""The annotations of a pause."""
+PIN: Final = frozenset({PINNED_MODE, PINNED_UNTIL, PIN_REASON, PINNED_BY})
+"""The annotations of a pin."""
+_NOTHING: Final[Mapping[Collection[str], str]] = {PAUSE: "no pause", PIN: "no pin", PAUSE | PIN: "no pause and no pin"}
 _MANAGER: Final = "failoverctl-cli"
 _TRIES: Final = 5
 """How often `resume` reads and writes an Ingress to which others write meanwhile."""
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
-def pause(options: Options, application: str | None, duration_s: float, why: str, by: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a command treats the question whether to write: `yes` answers it, `dry_run` shows what would come and writes nothing."""
+
+    yes: bool
+    dry_run: bool
+
+
+def pause(options: Options, application: str | None, duration_s: float, why: str, by: str, asked: Asked) -> None:
     """Writes a pause.
 
     Args:
@@ -50,27 +64,35 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
         duration_s: How long, seconds.
         why: The operator's reason.
         by: The author; "": as the API server knows them.
+        asked: Whether to ask.
 
     Raises:
         FailoverError: It cannot be written.
+        UsageError: There is no terminal to ask on.
     """
-    until = format_rfc3339(SystemClock().now() + duration_s)
-    written = _annotate(options, application, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
+    selection, end = select(options, application), SystemClock().now() + duration_s
+    if not agreed(selection, Override(paused_until=end), yes=asked.yes, dry_run=asked.dry_run):
+        return
+    until = format_rfc3339(end)
+    written = _annotate(selection, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
     click.echo(f"{written.application.key}: paused until {until}: {reason_text(why, written.author)}")
     if before := written.before.get(PAUSED_UNTIL):
         click.echo(f"It replaces the pause until {before}: {_reason(written.before, PAUSE_REASON, PAUSED_BY)}")
 
 
-def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str) -> None:
+def pin(options: Options, mode: str, application: str | None, duration_s: float, why: str, by: str, asked: Asked) -> None:
     """Writes a pin to a mode; the other arguments are those of `pause`.
 
     Raises:
         FailoverError: It cannot be written.
+        UsageError: There is no terminal to ask on.
     """
-    now = SystemClock().now()
+    now, selection = SystemClock().now(), select(options, application)
+    if not agreed(selection, Override(pinned_mode=Mode(mode)), yes=asked.yes, dry_run=asked.dry_run):
+        return
     until = format_rfc3339(now + duration_s)
     wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: why}
-    written = _annotate(options, application, wanted, PINNED_BY, by)
+    written = _annotate(selection, wanted, PINNED_BY, by)
     click.echo(f"{written.application.key}: pinned to mode {mode} until {until}: {reason_text(why, written.author)}")
     if before := written.before.get(PINNED_MODE):
         click.echo(f"It replaces the pin to mode {before}{_until(written.before)}: {_reason(written.before, PIN_REASON, PINNED_BY)}")
@@ -100,20 +122,41 @@ def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
         yield f"The pin does nothing yet: {apart}; {remedy(status)}."
 
 
-def resume(options: Options, application: str | None) -> None:
+def resume(options: Options, application: str | None, which: Collection[str], asked: Asked) -> None:
     """Removes pause and pin.
+
+    Args:
+        options: The common options.
+        application: ``namespace/ingress`` or a name; None: the only one.
+        which: The annotations to remove, of `OVERRIDES`.
+        asked: Whether to ask.
 
     Raises:
         FailoverError: They cannot be removed.
+        UsageError: There is no terminal to ask on.
     """
     selection = select(options, application)
     chosen, session = only(selection.chosen), selection.session
-    removed = _remove(session, routing_port(chosen).resource.path(chosen.namespace, chosen.route.name), _TRIES)
-    for words in removed or ["there is no pause and no pin"]:
-        click.echo(f"{chosen.key}: {words}")
+    path = routing_port(chosen).resource.path(chosen.namespace, chosen.route.name)
+    there = list(_present(mapping(session.request("GET", path), "metadata", "annotations"), which))
+    if not there:
+        click.echo(f"{chosen.key}: there is {_NOTHING[which]}")
+        return
+    say(f"{chosen.key}: {words}" for words in there)
+    if agreed(selection, _left(session, chosen, which), yes=asked.yes, dry_run=asked.dry_run):
+        say(f"{chosen.key}: removed {words}" for words in _remove(session, path, which, _TRIES))
 
 
-def _remove(session: KubeSession, path: str, tries: int) -> list[str]:
+def _left(session: KubeSession, application: Application, which: Collection[str]) -> Override:
+    """The override that stays where some of its annotations are removed."""
+    port = routing_port(application)
+    found = session.get(port.resource, application.namespace, application.route.name)
+    there = mapping(found, "metadata", "annotations")
+    metadata = {**mapping(found, "metadata"), "annotations": {key: value for key, value in there.items() if key not in which}}
+    return port.observe(application, {**found, "metadata": metadata}).override
+
+
+def _remove(session: KubeSession, path: str, which: Collection[str], tries: int) -> list[str]:
     """Removes what it has read and nothing newer: a pause that somebody has just written is named, or stays.
 
     Returns:
@@ -123,26 +166,26 @@ def _remove(session: KubeSession, path: str, tries: int) -> list[str]:
         Conflict: Others wrote to the Ingress after each of the tries had read it.
     """
     found = session.request("GET", path)
-    removed = list(_present(mapping(found, "metadata", "annotations")))
+    removed = list(_present(mapping(found, "metadata", "annotations"), which))
     if removed:
         try:
-            _patch(session, path, dict.fromkeys(OVERRIDES), text(found, "metadata", "resourceVersion"))
+            _patch(session, path, dict.fromkeys(which), text(found, "metadata", "resourceVersion"))
         except Conflict:
             if tries == 1:
                 raise
-            return _remove(session, path, tries - 1)
+            return _remove(session, path, which, tries - 1)
     return removed
 
 
-def _present(annotations: Mapping[str, Any]) -> Iterator[str]:
+def _present(annotations: Mapping[str, Any], which: Collection[str]) -> Iterator[str]:
     """What there is to remove, in words; values as they are written, cut and on one line."""
-    found = _read(annotations)
+    found = {key: value if key in which else "" for key, value in _read(annotations).items()}
     if found[PAUSED_UNTIL]:
-        yield f"removed the pause until {found[PAUSED_UNTIL]}: {_reason(found, PAUSE_REASON, PAUSED_BY)}"
+        yield f"the pause until {found[PAUSED_UNTIL]}: {_reason(found, PAUSE_REASON, PAUSED_BY)}"
     if found[PINNED_MODE]:
-        yield f"removed the pin to mode {found[PINNED_MODE]}{_until(found)}: {_reason(found, PIN_REASON, PINNED_BY)}"
+        yield f"the pin to mode {found[PINNED_MODE]}{_until(found)}: {_reason(found, PIN_REASON, PINNED_BY)}"
     if any(found.values()) and not found[PAUSED_UNTIL] and not found[PINNED_MODE]:
-        yield "removed what was left of an override"
+        yield "what was left of an override"
 
 
 def _read(annotations: Mapping[str, Any]) -> dict[str, str]:
@@ -180,9 +223,8 @@ class _Written:
     state_namespace: str
 
 
-def _annotate(options: Options, wanted: str | None, annotations: Mapping[str, str], author_key: str, by: str) -> _Written:
+def _annotate(selection: Selection, annotations: Mapping[str, str], author_key: str, by: str) -> _Written:
     """Writes an override with its author."""
-    selection = select(options, wanted)
     chosen, session = only(selection.chosen), selection.session
     author = by or _author(session)
     path = routing_port(chosen).resource.path(chosen.namespace, chosen.route.name)

@@ -72,6 +72,13 @@ class AlertKind(Row):
         "unit",
     )
 
+    HARMFUL_OVERRIDE = (
+        "harmful-override",
+        "{what} does harm: {harm}. If that is not wanted, run: failoverctl resume {application}",
+        "failover-is-held",
+        CRITICAL,
+    )
+
     # What a unit cannot get.
     CONFIG = (
         "config",

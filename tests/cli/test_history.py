@@ -85,7 +85,7 @@ def test_history_reads_what_the_running_controller_remembers(cluster: Cluster, t
     """A pin changes the mode; the command names the person."""
     with running(make_service(cluster, tmp_path)) as service:
         wait_for("a decision", lambda: bool(service.controller.views()))
-        assert _run(cluster, tmp_path, "pin", "capacity", "--why", "drill", "--by", "ann").exit_code == 0
+        assert _run(cluster, tmp_path, "pin", "capacity", "--yes", "--why", "drill", "--by", "ann").exit_code == 0
         wait_for("capacity mode", lambda: cluster.mode() == "capacity")
         wait_for("its memory", lambda: "by ann" in _run(cluster, tmp_path, "history").output)
         document = json.loads(_run(cluster, tmp_path, "history", "--since", "1h", "--output", "json").stdout)

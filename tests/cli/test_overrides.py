@@ -31,7 +31,20 @@ def _run(cluster: Cluster, folder: Path, *words: str) -> Result:
     kubeconfig = cluster.api.kubeconfig("controller", folder / "cli.kubeconfig")
     common = ["--kubeconfig", str(kubeconfig), "--applications", str(folder / "sd21.yaml")]
     command = 2 if words[0] == "notify" else 1
-    return CliRunner().invoke(main, [*words[:command], *common, *words[command:]], catch_exceptions=False)
+    words = (*words, "--yes") if words[0] in {"pause", "pin", "resume"} and not {"--yes", "--dry-run", "--ask"} & {*words} else words
+    words = tuple(one for one in words if one != "--ask")
+    return CliRunner().invoke(
+        main, [*words[:command], *common, *words[command:]], env={"FAILOVERCTL_AWS__APIS": "[]"}, catch_exceptions=False
+    )
+
+
+_SHOWN = ("Mode  ", "Short  ", "Load  ", "Overloaded  ", "Price  ", "What it would do", "shop/sd21: the ")
+"""How lines begin that are shown before the question."""
+
+
+def _done(result: Result) -> list[str]:
+    """The lines after the question: what was done, and what follows."""
+    return [line for line in result.output.splitlines() if not line.startswith(_SHOWN)]
 
 
 def _overrides(cluster: Cluster) -> dict[str, Any]:
@@ -54,11 +67,37 @@ def test_a_pin_beside_a_pause_overwrites_neither_its_reason_nor_its_author(clust
         "pin-reason": "load test",
         "pinned-by": "bob",
     }
-    lines = _run(cluster, tmp_path, "resume").output.splitlines()
+    lines = _done(_run(cluster, tmp_path, "resume"))
     assert [line.split(" until ")[0] for line in lines] == ["shop/sd21: removed the pause", "shop/sd21: removed the pin to mode capacity"]
     assert [line.rpartition(": ")[2] for line in lines] == ["maintenance (ann)", "load test (bob)"]
     assert _overrides(cluster) == {}
     assert _run(cluster, tmp_path, "resume").output == "shop/sd21: there is no pause and no pin\n"
+
+
+@pytest.mark.parametrize("words", [("pin", "cost", "--why", "x"), ("pause", "--why", "x")])
+def test_without_a_terminal_nothing_is_written_unasked(cluster: Cluster, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A script says --yes; --dry-run shows what would come and ends well."""
+    refused = _run(cluster, tmp_path, *words, "--ask")
+    assert refused.exit_code == 1
+    assert "Mode        stays cost" in refused.output
+    assert "--yes: found no terminal to ask on; allowed: --yes to write without asking, or --dry-run" in refused.output
+    shown = _run(cluster, tmp_path, *words, "--dry-run")
+    assert shown.exit_code == 0
+    assert shown.output.splitlines()[-1] == "Nothing has been written."
+    assert _overrides(cluster) == {}
+
+
+def test_resume_may_lift_the_pause_alone_and_names_its_author_first(cluster: Cluster, tmp_path: Path) -> None:
+    """A pin that somebody else set stays, and without --yes nothing is lifted."""
+    _run(cluster, tmp_path, "pause", "--why", "maintenance", "--by", "ann")
+    _run(cluster, tmp_path, "pin", "capacity", "--why", "load test", "--by", "bob")
+    asked = _run(cluster, tmp_path, "resume", "--ask")
+    assert asked.exit_code == 1
+    assert ": maintenance (ann)\n" in asked.output.partition("Mode  ")[0]
+    lifted = _run(cluster, tmp_path, "resume", "--pause")
+    assert "Mode        changes to capacity at once" in lifted.output, "the pin counts again"
+    assert _overrides(cluster) == {"pinned-mode": "capacity", "pin-reason": "load test", "pinned-by": "bob"}
+    assert _run(cluster, tmp_path, "resume", "--pause").output == "shop/sd21: there is no pause\n"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +109,7 @@ def test_a_pin_that_nobody_carries_out_says_so(cluster: Cluster, tmp_path: Path,
         status = json.dumps({"at": format_rfc3339(SystemClock().now() - age_s)})
         stored = {"metadata": {"name": "failoverctl-status", "namespace": "failover-system"}, "data": {"status": status}}
         cluster.store.create("ConfigMap", stored)
-    lines = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()
+    lines = _done(_run(cluster, tmp_path, "pin", "capacity", "--why", "drill"))
     assert len(lines) == 1 + says, lines
     assert ("the controller has published no status since 20" in lines[-1]) is says
 
@@ -158,18 +197,18 @@ def test_what_resume_says_of_a_reason_is_one_short_line(cluster: Cluster, tmp_pa
     (key,) = (one for one in OVERRIDES if one.endswith("pause-reason"))
     cluster.store.patch("Ingress", "sd21", {"metadata": {"annotations": {key: forged}}}, namespace=NAMESPACE, manager="kubectl")
     output = _run(cluster, tmp_path, "resume").output
-    assert output.count("\n") == 1
-    assert len(output) < 1000
+    assert output.count("\n") == 4, "what there is, what would come of it in two lines, what was removed"
+    assert len(output) < 2000
 
 
 def test_an_override_says_whose_it_replaces(cluster: Cluster, tmp_path: Path) -> None:
     """Two people act at once in a bad night: the second must learn of the first."""
-    assert len(_run(cluster, tmp_path, "pin", "cost", "--why", "too expensive", "--by", "ann").output.splitlines()) == 1
-    line = _run(cluster, tmp_path, "pin", "capacity", "--why", "users wait", "--by", "bob").output.splitlines()[1]
+    assert len(_done(_run(cluster, tmp_path, "pin", "cost", "--why", "too expensive", "--by", "ann"))) == 1
+    line = _done(_run(cluster, tmp_path, "pin", "capacity", "--why", "users wait", "--by", "bob"))[1]
     assert line.startswith("It replaces the pin to mode cost until 20")
     assert line.endswith(": too expensive (ann)")
-    assert len(_run(cluster, tmp_path, "pause", "--why", "drill", "--by", "ann").output.splitlines()) == 1, "a pin stays beside it"
-    line = _run(cluster, tmp_path, "pause", "--why", "works", "--by", "bob").output.splitlines()[1]
+    assert len(_done(_run(cluster, tmp_path, "pause", "--why", "drill", "--by", "ann"))) == 1, "a pin stays beside it"
+    line = _done(_run(cluster, tmp_path, "pause", "--why", "works", "--by", "bob"))[1]
     assert line.startswith("It replaces the pause until 20")
     assert line.endswith(": drill (ann)")
 

@@ -107,7 +107,7 @@ def test_what_is_logged_is_no_part_of_the_output(command: str, cluster: Cluster,
 def test_plan_with_changes_exits_with_two_and_shows_the_exact_request(cluster: Cluster, tmp_path: Path) -> None:
     """A pin asks for a change now; the request is printed as it would be sent."""
     write_application(tmp_path)
-    result = _run(cluster, tmp_path, "pin", "capacity", "--for", "1h", "--why", "drill", token="controller")
+    result = _run(cluster, tmp_path, "pin", "capacity", "--yes", "--for", "1h", "--why", "drill", token="controller")
     assert result.exit_code == 0, result.output
     result = _run(cluster, tmp_path, "plan", "--show-requests")
     assert result.exit_code == 2, result.output
@@ -121,7 +121,7 @@ def test_a_pause_holds_everything_until_it_is_lifted(cluster: Cluster, tmp_path:
     """The controller reads the annotation and never writes it."""
     with running(make_service(cluster, tmp_path)) as service:
         wait_for("a decision", lambda: bool(service.controller.views()))
-        assert _run(cluster, tmp_path, "pause", "--why", "maintenance", token="controller").exit_code == 0
+        assert _run(cluster, tmp_path, "pause", "--yes", "--why", "maintenance", token="controller").exit_code == 0
         wait_for("the pause", lambda: service.controller.views()[0].decision.reason == "Paused")
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")
@@ -129,7 +129,7 @@ def test_a_pause_holds_everything_until_it_is_lifted(cluster: Cluster, tmp_path:
         assert "PAUSED" in status.output
         assert "maintenance" in status.output
         assert cluster.mode() == ""
-        assert _run(cluster, tmp_path, "resume", token="controller").exit_code == 0
+        assert _run(cluster, tmp_path, "resume", "--yes", token="controller").exit_code == 0
         wait_for("capacity mode", lambda: cluster.mode() == "capacity")
 
 

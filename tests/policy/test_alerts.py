@@ -21,8 +21,8 @@ from controller.policy.model import (
     GuardResult,
     Memory,
     Mode,
+    Override,
     PolicySettings,
-    Repeats,
     Return,
     Sample,
     Shortage,
@@ -32,8 +32,9 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason, fill
-from tests.policy.support import G6, INF2, TRN1, change, launched, pods, scaler, with_scalers
+from tests.policy.support import G6, INF2, TRN1, change, launched, pods, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, alert_of, application, memory, routing, snapshot
 
 NO_CHANGE = "so the controller would not change the mode and requests would fail in a shortage"
@@ -429,6 +430,36 @@ def test_ready_replicas_that_the_load_balancer_calls_unhealthy(
     expected = alert_of(f"unhealthy/{INF2}", "warning", f"{words}: compare the target group's health check with the readiness probe")
     assert _alerts(snapshot(routing=routing(verification=seen)), ready=ready) == ((expected,) if raised else ())
     assert _alerts(snapshot(routing=routing(verification=None)), ready=ready) == ()
+
+
+@pytest.mark.parametrize(
+    ("override", "requests", "harm"),
+    [
+        pytest.param(Override(pinned_mode=Mode.COST), 100.0, "the pin to cost mode does harm: no failover comes for sd21-inf2", id="pin"),
+        pytest.param(Override(paused_until=NOW + 60), 100.0, "the pause does harm: no failover comes for sd21-inf2", id="pause"),
+        pytest.param(Override(pinned_mode=Mode.CAPACITY), 100.0, None, id="a pin to where it should be"),
+        pytest.param(Override(paused_until=NOW - 60), 100.0, None, id="a pause that has ended"),
+        pytest.param(Override(), 1000.0, None, id="without an override the policy decides"),
+    ],
+)
+def test_an_override_that_does_harm(override: Override, requests: float, harm: str | None) -> None:
+    """It is obeyed; whoever set it may not know what has happened since."""
+    made = change(shortage(), INF2, demand=Sample(requests, NOW - 60))
+    made = replace(made, routing=replace(made.routing, override=override))
+    kept, figures = memory(), Figures.of(made)
+    found = alerts(Case(made, kept, Mode.COST, "", assess(made, kept, figures.needed), figures), HOLD)
+    texts = [one.text for one in found if one.key == "harmful-override"]
+    fix = "If that is not wanted, run: failoverctl resume shop/sd21"
+    assert texts == ([] if harm is None else [f"{harm}. {fix}"])
+
+
+def test_an_override_that_leaves_a_unit_overloaded() -> None:
+    """Also where nothing is short."""
+    made = change(snapshot(), INF2, demand=Sample(2000.0, NOW - 60))
+    made = replace(made, routing=replace(made.routing, override=Override(paused_until=NOW + 60)))
+    (found,) = [one for one in _alerts(made) if one.key == "harmful-override"]
+    assert found.severity == "critical"
+    assert "get more than their replicas can serve" in found.text
 
 
 @pytest.mark.parametrize(("lasting", "paused", "raised"), [(True, False, True), (False, False, False), (True, True, False)])

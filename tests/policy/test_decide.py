@@ -23,7 +23,6 @@ from controller.policy.model import (
     Override,
     PendingPod,
     PolicySettings,
-    Repeats,
     Return,
     RoutingObservation,
     RoutingStyle,
@@ -39,6 +38,7 @@ from controller.policy.model import (
     Verification,
     WeightStrategy,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.policy.routing import capacity_targets, cost_targets
 from controller.routing.ingress.action import format_action

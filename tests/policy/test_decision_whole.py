@@ -17,7 +17,6 @@ from controller.policy.model import (
     ModeChange,
     Override,
     PolicySettings,
-    Repeats,
     Sample,
     Snapshot,
     Strategy,
@@ -25,6 +24,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from controller.policy.routing import cost_targets

@@ -20,7 +20,6 @@ from controller.policy.model import (
     ModeChange,
     Override,
     PolicySettings,
-    Repeats,
     Return,
     Sample,
     Snapshot,
@@ -30,6 +29,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.modes import TRANSITIONS, Trigger, transition
 from controller.policy.reasons import Reason
 from controller.policy.routing import MAX_TARGET_GROUPS

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decision import forecast, pinned, refused_everywhere
+from controller.policy.decision import forecast, overridden, refused_everywhere
 from controller.policy.decision.forecast import HORIZON_S, _refused, later
 from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
@@ -87,7 +87,7 @@ def test_a_guard_that_time_does_not_open_holds_what_would_come() -> None:
     """Without standby rules there is no failover, however long one waits, and not for a person either."""
     made = snapshot()
     made = replace(made, routing=replace(made.routing, standby=()))
-    for coming in (refused_everywhere(memory(), made, INF2), pinned(memory(), made, Mode.CAPACITY)):
+    for coming in (refused_everywhere(memory(), made, INF2), overridden(memory(), made, Override(pinned_mode=Mode.CAPACITY))):
         assert coming.in_s is None
         assert [guard.reason for guard in coming.decision.guards if not guard.passed] == [Reason.UNSAFE_SWITCH]
 
@@ -129,7 +129,7 @@ def test_a_forecast_names_what_holds_the_mode_change_until_then() -> None:
     assert for_ever.before is not None
     assert for_ever.before.reason is Reason.SHORTAGE_SUSPECTED
     assert forecast(memory(), snapshot()).before is None
-    assert pinned(memory(), snapshot(), Mode.CAPACITY).before is None
+    assert overridden(memory(), snapshot(), Override(pinned_mode=Mode.CAPACITY)).before is None
 
 
 def _hypothetical(made: Snapshot) -> Refusal:

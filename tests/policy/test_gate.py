@@ -18,7 +18,6 @@ from controller.policy.model import (
     Memory,
     Mode,
     PolicySettings,
-    Repeats,
     Reservation,
     RoutingStyle,
     Sample,
@@ -28,6 +27,7 @@ from controller.policy.model import (
     Target,
     Verb,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.policy.routing import cost_targets
 from controller.routing.ingress.action import format_action

@@ -18,7 +18,6 @@ from controller.policy.model import (
     ModeChange,
     Override,
     PolicySettings,
-    Repeats,
     Return,
     RoutingObservation,
     RoutingStyle,
@@ -30,6 +29,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from controller.policy.routing import capacity_targets, cost_targets

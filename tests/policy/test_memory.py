@@ -30,7 +30,6 @@ from controller.policy.model import (
     ModeChange,
     PolicySettings,
     Proof,
-    Repeats,
     Return,
     Sample,
     Shortage,
@@ -43,6 +42,7 @@ from controller.policy.model import (
     Verdict,
     Verification,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
 from tests.policy.support import INF2, TRN1, applied

@@ -10,7 +10,8 @@ import pytest
 
 from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import MAX_NUDGES
-from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, Repeats, RoutingStyle, Snapshot, Verb, Verdict, Verification
+from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
+from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.routing.annotations import MARKER, NUDGED_AT
 from controller.routing.names import action_key

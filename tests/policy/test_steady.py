@@ -11,19 +11,8 @@ import pytest
 from controller.policy.case import Case
 from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import _steady_reason
-from controller.policy.model import (
-    ActionKind,
-    Memory,
-    Mode,
-    PolicySettings,
-    Repeats,
-    Shortage,
-    Snapshot,
-    Target,
-    Verb,
-    Verdict,
-    Verification,
-)
+from controller.policy.model import ActionKind, Memory, Mode, PolicySettings, Shortage, Snapshot, Target, Verb, Verdict, Verification
+from controller.policy.model.modes import Repeats
 from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from controller.routing.annotations import MARKER

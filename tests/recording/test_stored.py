@@ -26,11 +26,11 @@ from controller.policy.model import (
     ModeChange,
     NotedDemand,
     Outcome,
-    Repeats,
     Return,
     ScalerWrite,
     UnitMemory,
 )
+from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.recording.stored import _MAX_TEXT as MAX_TEXT
 from controller.recording.stored import CodecError, decode, encode

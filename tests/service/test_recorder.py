@@ -11,7 +11,8 @@ import pytest
 
 from controller.clock import ManualClock
 from controller.notifiers.redact import Redactor
-from controller.policy.model import Memory, Mode, Override, Repeats, Snapshot, Source
+from controller.policy.model import Memory, Mode, Override, Snapshot, Source
+from controller.policy.model.modes import Repeats
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition, Recorded
 from controller.recording.reader import read

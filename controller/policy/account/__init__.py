@@ -9,6 +9,7 @@ from controller.policy.account.cost import dollars, effect, hourly, price_words,
 from controller.policy.account.demand import (
     capacity_throughputs,
     ceiling,
+    ceilings,
     demand_age_s,
     fixed,
     keda_targets,
@@ -22,6 +23,7 @@ from controller.policy.account.figures import Figures
 from controller.policy.account.hold import FLAP_WINDOW_S, Waiting, break_even_s, level_after_failover, next_waiting, reassert_pause_s
 from controller.policy.account.known_demand import known_everywhere, metrics_awaited, without_counter
 from controller.policy.account.ledger import Ledger, booked, counted, placed
+from controller.policy.account.load import loads
 from controller.policy.account.metric_times import SETTLED_S, believed_s, fresh_s, oldest_s, shown_s
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "break_even_s",
     "capacity_throughputs",
     "ceiling",
+    "ceilings",
     "counted",
     "demand_age_s",
     "dollars",
@@ -51,6 +54,7 @@ __all__ = [
     "known_everywhere",
     "latency_breach",
     "level_after_failover",
+    "loads",
     "metrics_awaited",
     "needed_replicas",
     "next_waiting",

@@ -17,7 +17,7 @@ from controller.policy.routing import (
     apply_availability,
     availability,
     base_weights,
-    carries,
+    carrying,
     follows_ready,
     largest_remainder,
     weight_strategy,
@@ -64,7 +64,8 @@ def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, Unit
         None where no unit with traffic is short, and where the demand or the serving replicas of a short unit are not known.
     """
     application, demand = snapshot.application, figures.demand
-    short = [name for name, judged in evidence.items() if judged.short and carries(application, name)]
+    used = carrying(application)
+    short = [name for name, judged in evidence.items() if judged.short and name in used]
     if not short or demand is None or any(name not in figures.serving for name in short):
         return None
     able = [

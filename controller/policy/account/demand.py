@@ -111,6 +111,11 @@ def scaler_replicas(snapshot: Snapshot, unit: Unit) -> int:
     return math.ceil(asked - 1e-9) if asked < math.inf else 0
 
 
+def ceilings(snapshot: Snapshot) -> dict[str, int]:
+    """The most replicas that each unit may have, see `ceiling`."""
+    return {unit.name: ceiling(unit, snapshot.units[unit.name]) for unit in snapshot.application.units}
+
+
 def ceiling(unit: Unit, observed: UnitObservation) -> int:
     """The most replicas that the unit may have: the application file's maximum, or its ScaledObject's where that is lower."""
     return min(unit.max_replicas, observed.scaler.max_replicas) if observed.scaler is not None else unit.max_replicas

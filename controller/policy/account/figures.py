@@ -14,7 +14,7 @@ from controller.policy.routing import (
     apply_availability,
     availability,
     base_weights,
-    carries,
+    carrying,
     follows_ready,
     healthy_targets,
     least_overload,
@@ -67,7 +67,8 @@ class Figures:
         application, demand, healthy = snapshot.application, total_demand(snapshot), healthy_targets(snapshot)
         whole = None if demand is None or known_in_part(snapshot) else demand
         serving, back = serving_replicas(snapshot, healthy), frozenset(returning)
-        gone = {name: leaving(snapshot, name, planned=True) if carries(application, name) else 0 for name in serving}
+        carried = carrying(application)
+        gone = {name: leaving(snapshot, name, planned=True) if name in carried else 0 for name in serving}
         lasting = {name: max(0, count + leaving(snapshot, name) - gone[name]) if gone[name] else count for name, count in serving.items()}
         ending = frozenset(name for name, count in gone.items() if count)
         if follows_ready(application):

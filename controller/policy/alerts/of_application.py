@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from controller.policy import text
-from controller.policy.account import endpoints, fresh_s
+from controller.policy.account import endpoints, fresh_s, loads
 from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.alerts import unit_alerts
 from controller.policy.case import Case
 from controller.policy.floors import contested, held_claims, held_until, highest, left
 from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
 from controller.policy.reasons import WARNING
-from controller.policy.routing import carries, existence, healthy_targets, known_targets, lacking, needed
+from controller.policy.routing import carrying, existence, healthy_targets, known_targets, lacking, needed
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
@@ -125,6 +125,22 @@ def _unprepared(case: Case) -> Iterable[Found]:
     ]
 
 
+def _harmful_override(case: Case) -> Iterable[Found]:
+    """An override that holds back a failover, or leaves a unit with more than it can serve; a shortage that is absorbed harms nobody."""
+    snapshot, application, override = case.snapshot, case.snapshot.application, case.snapshot.routing.override
+    paused, pin = override.pauses(snapshot.now), override.pin(snapshot.now)
+    if not paused and pin is None:
+        return []
+    what = "the pause" if paused else f"the pin to {pin} mode"
+    stays = case.mode is Mode.COST and (paused or pin is Mode.COST) and not (case.absorption is not None and case.absorption.fits)
+    short = [name for name, judged in case.evidence.items() if stays and judged.short and name in carrying(application)]
+    found = loads(application, case.figures, snapshot.routing.targets)
+    over = [name for name, load in found.items() if load > max(1.0, application.policy.failover_utilization)]
+    harm = [f"no failover comes for {text.listing(short)}"] if short else []
+    harm += [f"{text.listing(over)} get more than their replicas can serve"] if over else []
+    return [Found({"what": what, "harm": "; ".join(harm), "application": application.key})] if harm else []
+
+
 def _counters(case: Case) -> Iterable[Found]:
     """No counter has a value any more, and replicas above their minimum are held. A single late period raises no alert."""
     snapshot, memory = case.snapshot, case.memory
@@ -142,7 +158,8 @@ def _counters(case: Case) -> Iterable[Found]:
 
 def _mostly_short(case: Case) -> Iterable[Found]:
     """Capacity mode in which most units cannot grow: what is left carries everything, and no mode change helps."""
-    names = [unit.name for unit in case.snapshot.application.units if carries(case.snapshot.application, unit.name)]
+    carried = carrying(case.snapshot.application)
+    names = [unit.name for unit in case.snapshot.application.units if unit.name in carried]
     short, able = [name for name in names if case.evidence[name].short], [name for name in names if not case.evidence[name].short]
     ready = sum(case.evidence[name].ready for name in able)
     rest = f"only {text.listing(able)} can grow, with {ready} ready replica(s)" if able else "no unit can grow"
@@ -195,6 +212,7 @@ def _fighting(case: Case) -> Iterable[Found]:
 
 ROWS: Final[tuple[tuple[AlertKind, Callable[[Case], Iterable[Found]]], ...]] = (
     (AlertKind.BLACKHOLE, _blackhole),
+    (AlertKind.HARMFUL_OVERRIDE, _harmful_override),
     (AlertKind.ABSENT, _absent),
     (AlertKind.KARPENTER_METRICS, _unreadable_metrics),
     (AlertKind.CLOCKS, _clocks),

@@ -59,13 +59,15 @@ class Seen:
 def _cause(seen: Seen) -> Iterable[Found]:
     """A cause that does not pass by waiting. What passes by waiting is reported by the failover alone."""
     judged = seen.judged
+    if not judged.codes or judged.shortage is Shortage.NONE:
+        return []
     codes = ("at least " if judged.truncated else "") + text.listing(judged.codes)
     problems = {
         Cause.NETWORK: f"subnets have no free addresses; NodePools that share them cannot grow either: {codes}",
         Cause.CONFIG: f"the launch configuration is wrong, and waiting does not help: {codes}",
         Cause.QUOTA: "" if only_spot(judged) else quota_words(judged, seen.observed),
     }
-    problem = problems.get(judged.cause) if judged.codes and judged.shortage is not Shortage.NONE else ""
+    problem = problems.get(judged.cause)
     return [Found({"problem": problem}, (str(judged.cause),))] if problem else []
 
 
@@ -156,7 +158,7 @@ def _scaler(seen: Seen) -> Iterable[Found]:
 
 def _reservation(seen: Seen) -> Iterable[Found]:
     """Capacity Blocks that end soon. The texts change only with the facts."""
-    for one in endings(seen.case.snapshot.application, seen.unit, seen.observed):
+    for one in endings(seen.case.snapshot.application, seen.unit, seen.observed) if seen.observed.pool.held else ():
         if one.moves_at - NOTICE_S <= seen.now < one.ends_at:
             end, drained, moves = map(text.date_time, (one.ends_at, one.drained_at, one.moves_at))
             nodes = {"nodes": str(one.nodes), "of": str(one.of_nodes), "reservation": one.reservation, "pool": seen.observed.pool.name}
@@ -165,7 +167,8 @@ def _reservation(seen: Seen) -> Iterable[Found]:
 
 def _reservation_end(seen: Seen) -> Iterable[Found]:
     """Nothing is moved on a guess."""
-    unknown = () if awaited(seen.case.snapshot) else unknown_ends(seen.unit, seen.observed)
+    asked = seen.observed.pool.held and not awaited(seen.case.snapshot)
+    unknown = unknown_ends(seen.unit, seen.observed) if asked else ()
     return [Found({"reservations": text.listing(unknown)})] if unknown else []
 
 

@@ -5,7 +5,7 @@ For `controller.routing.conclusion`, which completes the plan with exact request
 
 from controller.policy.decision.conclusion import Conclusion, conclude
 from controller.policy.decision.decide import observed_mode
-from controller.policy.decision.forecast import Forecast, forecast, pinned, refused_everywhere
+from controller.policy.decision.forecast import Forecast, forecast, overridden, refused_everywhere
 from controller.policy.decision.steady import DRAIN_S
 
-__all__ = ["DRAIN_S", "Conclusion", "Forecast", "conclude", "forecast", "observed_mode", "pinned", "refused_everywhere"]
+__all__ = ["DRAIN_S", "Conclusion", "Forecast", "conclude", "forecast", "observed_mode", "overridden", "refused_everywhere"]

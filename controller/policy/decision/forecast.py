@@ -15,7 +15,6 @@ from controller.policy.model import (
     Cause,
     Decision,
     Memory,
-    Mode,
     Override,
     PendingPod,
     PoolObservation,
@@ -119,15 +118,14 @@ def _refused(snapshot: Snapshot, unit: str, since: float) -> Snapshot:
     return replace(snapshot, units={**snapshot.units, unit: short})
 
 
-def pinned(memory: Memory, snapshot: Snapshot, mode: Mode) -> Forecast:
-    """What would come if a person pinned a mode now, and lifted a pause.
+def overridden(memory: Memory, snapshot: Snapshot, override: Override) -> Forecast:
+    """What would come if a person's override were another one from now on.
 
     Args:
         memory: What is remembered.
         snapshot: What is observed.
-        mode: The mode to pin.
+        override: The override.
     """
-    override = Override(pinned_mode=mode)
     return forecast(memory, replace(snapshot, routing=replace(snapshot.routing, override=override)))
 
 

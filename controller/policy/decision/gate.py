@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.policy import text
-from controller.policy.account import metrics_awaited, reassert_pause_s, shown_s
+from controller.policy.account import loads, metrics_awaited, reassert_pause_s, shown_s
 from controller.policy.case import Case
 from controller.policy.memory import CHANGES_PER_HOUR, HOUR_S, REWRITTEN, sent_as
 from controller.policy.model import GuardResult, Mode, Target
@@ -92,28 +92,12 @@ def _urgent(case: Case, wanted: tuple[Target, ...]) -> bool:
     together = sum(count * application.unit(name).throughput for name, count in figures.serving.items())
     aim = max(1.0 if follows or sure else 1 / SLACK, (figures.demand or 0.0) / together if together else 0.0)
     most = aim * (_TWENTIETH if sure and not follows else _TENTH)
-    now, then = _loads(case, present), _loads(case, wanted)
+    now, then = loads(application, figures, present), loads(application, figures, wanted)
     less = {name: then.get(name, 0.0) for name, load in now.items() if load > most and then.get(name, 0.0) < load}
     if not close(present, wanted):
         return bool(less)
     # One unit's relief does not wait for another unit that has too much before and after.
     return any(load <= most for load in less.values()) and all(load <= max(most, now.get(name, 0.0)) for name, load in then.items())
-
-
-def _loads(case: Case, targets: tuple[Target, ...]) -> dict[str, float]:
-    """What an action asks of each unit to which it gives traffic, as a share of what its serving replicas can serve.
-
-    Returns:
-        By unit, of those where anything is known. Infinite where nothing serves; 0 where the demand is not known.
-    """
-    serving, weights = case.figures.serving, {target.service: target.weight for target in targets}
-    demand, whole = case.figures.demand or 0.0, sum(weights.values())
-    loads = {}
-    for unit in case.snapshot.application.units:
-        weight, count = weights.get(unit.backend.service, 0), serving.get(unit.name)
-        if weight and count is not None:
-            loads[unit.name] = demand * weight / whole / (count * unit.throughput) if count else float("inf")
-    return loads
 
 
 def _kept(mode: Mode, case: Case, wanted: tuple[Target, ...], *, urgent: bool) -> GuardResult | None:

@@ -14,7 +14,7 @@ ever.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from controller.policy.account import capacity_throughputs, ceiling, probing
@@ -27,7 +27,7 @@ ROOM: Final = 0.9
 
 def capacity_claims(
     snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], measured: float | None, *, due: Collection[str]
-) -> Iterator[Claim]:
+) -> tuple[Claim, ...]:
     """The claims that capacity mode adds to those of every mode.
 
     Args:
@@ -44,15 +44,17 @@ def capacity_claims(
         gap = max(0.0, measured - carried)
     keep = 1.0 if measured is None or carried <= 0 else min(1.0, measured / (ROOM * carried))
     shares = _shares(gap, _rooms(snapshot, evidence, throughputs))
+    claims: list[Claim] = []
     for name, judged in evidence.items():
         observed = snapshot.units[name]
         if observed.scaler is not None and observed.scaler.floor_ours:
-            yield Claim(name, _sunk(observed.scaler, observed.desired, keep), ClaimReason.IN_USE)
+            claims.append(Claim(name, _sunk(observed.scaler, observed.desired, keep), ClaimReason.IN_USE))
         if name in shares and gap > 0 and (measured is not None or name in due):
-            yield Claim(name, judged.ready + math.ceil(shares[name] / throughputs[name] - 1e-9), ClaimReason.MISSING)
+            claims.append(Claim(name, judged.ready + math.ceil(shares[name] / throughputs[name] - 1e-9), ClaimReason.MISSING))
         elif snapshot.application.policy.canary and probing(judged):
             enough = judged.cause is Cause.QUOTA and judged.ready >= judged.needed  # beyond a ceiling nothing needs to be probed
-            yield Claim(name, min(judged.ready + (not enough), judged.needed + 1), ClaimReason.PROBE)
+            claims.append(Claim(name, min(judged.ready + (not enough), judged.needed + 1), ClaimReason.PROBE))
+    return tuple(claims)
 
 
 def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.policy.account import ceiling
+from controller.policy.account import ceilings
 from controller.policy.case import Case
 from controller.policy.floors import metrics
 from controller.policy.floors.account import found, remembered
@@ -34,8 +34,9 @@ def floors(mode: Mode, case: Case, strategy: Iterable[Claim]) -> dict[str, Claim
 def highest(snapshot: Snapshot, claims: Iterable[Claim]) -> dict[str, Claim]:
     """The highest claim on each unit, the first of equal ones, bounded by the unit's ceiling."""
     found: dict[str, Claim] = {}
+    limits = ceilings(snapshot)
     for claim in claims:
-        most = ceiling(snapshot.application.unit(claim.unit), snapshot.units[claim.unit])
+        most = limits[claim.unit]
         bounded = claim if claim.replicas <= most else Claim(claim.unit, most, claim.reason, claim.until)
         if claim.unit not in found or bounded.replicas > found[claim.unit].replicas:
             found[claim.unit] = bounded
@@ -56,10 +57,10 @@ def _found(memory: Memory, snapshot: Snapshot) -> Iterator[Claim]:
     return (Claim(unit.name, found(memory, snapshot, unit), ClaimReason.FOUND) for unit in snapshot.application.units)
 
 
-def _of_capacity(case: Case) -> Iterator[Claim]:
+def _of_capacity(case: Case) -> tuple[Claim, ...]:
     snapshot, units = case.snapshot, case.snapshot.application.units
     due = {unit.name for unit in units if case.mode is not Mode.CAPACITY or remembered(case.memory, unit).due}
-    yield from capacity_claims(snapshot, case.evidence, case.figures.demand, due=due)
+    return capacity_claims(snapshot, case.evidence, case.figures.demand, due=due)
 
 
 def _of_cost(case: Case, strategy: Iterable[Claim]) -> Iterator[Claim]:

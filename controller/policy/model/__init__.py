@@ -33,7 +33,7 @@ from controller.policy.model.floors import (
     SinkingFloor,
 )
 from controller.policy.model.memory import Memory
-from controller.policy.model.modes import NEVER, GuardResult, ModeChange, Override, Repeats, Verb
+from controller.policy.model.modes import NEVER, GuardResult, ModeChange, Override, Verb
 from controller.policy.model.moments import moved, none_ahead
 from controller.policy.model.routing import CRITICAL, OpenGates, RoutingObservation, Target, Verdict, Verification
 from controller.policy.model.snapshot import OFFERINGS_SOURCE, Snapshot, Source, UnitObservation
@@ -81,7 +81,6 @@ __all__ = [
     "PriceSource",
     "Proof",
     "Refusal",
-    "Repeats",
     "Reservation",
     "Return",
     "RoutingObservation",

@@ -24,7 +24,7 @@ from controller.policy.routing import (
     HEALTHY_SHARE,
     MAX_TARGET_GROUPS,
     action_problem,
-    carries,
+    carrying,
     ending_details,
     follows_ready,
     known_targets,
@@ -408,7 +408,7 @@ def could_trip(case: Case, name: str) -> bool:
     known = case.memory.units.get(name)
     why = known.cause if known is not None else case.evidence[name].cause
     caused = known is not None and known.proven_at is not None and known.proven_at <= case.memory.mode_since
-    return carries(case.snapshot.application, name) and (_may_trip(case, why, name) or (why is Cause.CONFIG and caused))
+    return name in carrying(case.snapshot.application) and (_may_trip(case, why, name) or (why is Cause.CONFIG and caused))
 
 
 def lasting_shortages(case: Case) -> frozenset[str]:

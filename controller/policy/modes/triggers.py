@@ -14,7 +14,7 @@ from controller.policy.model import Mode, Proof, Return, Verdict
 from controller.policy.modes import guards
 from controller.policy.modes.modes import Trigger
 from controller.policy.reasons import Reason
-from controller.policy.routing import carries
+from controller.policy.routing import carrying
 
 _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED, Reason.ROLLED_BACK})
 """Reasons of mode changes that are never rolled back: a person made them, or they are roll-backs themselves."""
@@ -92,7 +92,8 @@ def _rollback(mode: Mode, case: Case) -> Triggered:
 
 
 def _shortage(case: Case) -> Triggered | None:
-    short = tuple(name for name, judged in case.evidence.items() if judged.short and carries(case.snapshot.application, name))
+    carried = carrying(case.snapshot.application)
+    short = tuple(name for name, judged in case.evidence.items() if judged.short and name in carried)
     if not short:
         return None
     # The cause and the patience of a unit that may cause no failover do not count for the others.

@@ -19,7 +19,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.model import Application, Reservation, Snapshot, Unit, UnitObservation
-from controller.policy.routing.weights import carries
+from controller.policy.routing.weights import carrying
 
 RECLAIMED_S: Final = 1_800.0
 """How long before the end of a block EC2 begins to terminate its instances, seconds (EC2 User Guide, Capacity Blocks for ML)."""
@@ -160,7 +160,8 @@ def ending_details(snapshot: Snapshot, *, planned: bool = False) -> dict[str, st
     A unit to which cost mode sends nothing does not count.
     """
     application = snapshot.application
-    names = [unit.name for unit in application.units if carries(application, unit.name) and leaving(snapshot, unit.name, planned=planned)]
+    held = [unit.name for unit in application.units if snapshot.units[unit.name].pool.held]
+    names = [name for name in held if leaving(snapshot, name, planned=planned) and name in carrying(application)]
     if not names:
         return {}
     first = min(

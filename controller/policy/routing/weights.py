@@ -39,9 +39,10 @@ def strategy_used(strategy: Strategy, stated: WeightStrategy) -> WeightStrategy:
     return stated if strategy is Strategy.TWO_MODE else WeightStrategy.MERIT_ORDER
 
 
-def carries(application: Application, name: str) -> bool:
-    """Whether cost mode sends traffic to the unit at all. A shortage of a unit with an explicit weight of 0 harms nobody."""
-    return weight_strategy(application) is not WeightStrategy.EXPLICIT or application.unit(name).weight != 0
+def carrying(application: Application) -> frozenset[str]:
+    """The units that cost mode sends traffic to at all. A shortage of a unit with an explicit weight of 0 harms nobody."""
+    explicit = weight_strategy(application) is WeightStrategy.EXPLICIT
+    return frozenset(unit.name for unit in application.units if not explicit or unit.weight != 0)
 
 
 def follows_ready(application: Application) -> bool:

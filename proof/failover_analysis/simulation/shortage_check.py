@@ -8,7 +8,7 @@ from collections.abc import Collection
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.model import Cause, Decision, Strategy, Verb
 from controller.policy.reasons import Reason
-from controller.policy.routing import carries
+from controller.policy.routing import carrying
 from failover_analysis.real_shortage import NEAR_S, OVERDUE_S, ShortageHistory
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
@@ -88,4 +88,4 @@ class ShortageCheck:
 
     def _may_trip(self, unit: str) -> bool:
         application = self._engine.application
-        return carries(application, unit) and not self._truth.causes(unit).isdisjoint(application.policy.trip_causes)
+        return unit in carrying(application) and not self._truth.causes(unit).isdisjoint(application.policy.trip_causes)
