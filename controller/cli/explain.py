@@ -42,6 +42,8 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
     snapshot, decision = seen.snapshot, seen.decision
     since = f" for {text.duration(snapshot.now - seen.memory.mode_since)}" if seen.memory.mode_since else ""
     yield "title", f"{snapshot.application.name}  {mode_word(explained.mode)}{since}   {snapshot.application.key}"
+    if seen.unled:
+        yield from wrapped("bad", f"{ICONS['bad']} ", seen.unled, width)
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
     yield from wrapped("plain", "Now     ", f"{decision.reason}: {decision.sentence}", width)
@@ -75,6 +77,7 @@ def explanation_document(seen: Observation, explained: Explanation) -> dict[str,
     what_if = [{"units": list(one["units"]), "answer": one["answer"]} for one in found.pop("what_if")]
     return {
         **at,
+        "noLeader": seen.unled or None,
         "reason": decision.reason,
         "why": decision.sentence,
         "whatIf": what_if,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.cli.common import Options
+from controller.cli.replicas import read_replicas, unled
 from controller.cli.selection import Selection, select
 from controller.clients.aws import AwsClients
 from controller.clients.kube import Object
@@ -36,6 +37,7 @@ class Observation:
         coming: The plan once the guards that only wait have opened; None if nothing is held back.
         remedy: Which standby rules the application lacks, and which of them may be added now.
         published: The application's status as the running controller stored it; None if there is none.
+        unled: That no replica of the controller leads, in words; "" where one does, or nobody knows.
     """
 
     snapshot: Snapshot
@@ -45,6 +47,7 @@ class Observation:
     coming: Plan | None
     remedy: Remedy = field(default_factory=Remedy)
     published: Object | None = None
+    unled: str = ""
 
 
 class ApplicationObserver:
@@ -115,7 +118,8 @@ def observed(options: Options, wanted: str | None, clock: Clock) -> list[Observa
     """
     selection = select(options, wanted)
     found = ApplicationObserver(selection, clock).observe(selection.chosen)
-    return [found[one.key] for one in selection.chosen]
+    nobody = unled(read_replicas(selection.session, selection.settings.kubernetes.state_namespace, clock))
+    return [replace(found[one.key], unled=nobody) for one in selection.chosen]
 
 
 def _stored(store: ConfigMapStore, key: str) -> tuple[StoredMemory, Object | None, tuple[Source, ...]]:

@@ -13,6 +13,7 @@ import click
 from controller.cli.common import Options
 from controller.cli.consequence import agreed, say
 from controller.cli.published import absence, overdue, read_status, remedy
+from controller.cli.replicas import read_replicas, unled
 from controller.cli.selection import Selection, only, select
 from controller.clients.kube import MERGE_PATCH, KubeSession, Object
 from controller.clock import SystemClock, format_rfc3339
@@ -113,8 +114,10 @@ def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     elif routing.override.pauses(now):
         yield f"The pin does nothing yet: paused {pause_words(routing.override)}. `failoverctl resume` removes both; pin again after it."
     published = read_status(written.session, written.state_namespace)
-    status = published.status
-    if published.problem:
+    status, nobody = published.status, unled(read_replicas(written.session, written.state_namespace, SystemClock()))
+    if nobody:
+        yield f"The pin does nothing yet: {nobody}."
+    elif published.problem:
         yield f"Whether a controller carries it out is not known: {redact(published.problem)}"
     elif status is not None and overdue(status, now):
         yield f"The pin does nothing yet: the controller has published no status since {shown(str(status.get('at')))}. Is it running?"

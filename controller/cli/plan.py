@@ -72,6 +72,8 @@ def plan_lines(seen: Observation, width: int, *, exact: bool) -> Iterator[Line]:
     at = format_rfc3339(snapshot.now)
     yield "title", f"Failover plan for {kind} {application.key}"
     yield "dim", f"observed {at} · strategy {application.policy.strategy} · epoch {snapshot.epoch} · mode {mode_word(present)}"
+    if seen.unled:
+        yield from wrapped("bad", f"{ICONS['bad']} ", seen.unled, width)
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
     yield "plain", ""
@@ -134,6 +136,7 @@ def plan_document(seen: Observation) -> dict[str, Any]:
         "strategy": snapshot.application.policy.strategy,
         "epoch": snapshot.epoch,
         "presentMode": present,
+        "noLeader": seen.unled or None,
         "mode": decision.mode,
         "verb": decision.verb,
         "wanted": decision.held_back,

@@ -147,7 +147,7 @@ class _Shown:
                 self._changes.draw(one.snapshot.application.key, change_essence(one), change_line(one))
             return
         published = read_status(self._session, self._namespace)
-        replicas = read_replicas(self._session, self._namespace, self._clock.now())
+        replicas = read_replicas(self._session, self._namespace, self._clock)
         about = [(one, running_for(one, published, replicas, self._files[one.snapshot.application.key])) for one in observations]
         if self._json:
             for one, running in about:
