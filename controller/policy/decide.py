@@ -18,10 +18,11 @@ from controller.policy.evidence import assess
 from controller.policy.figures import Figures
 from controller.policy.forward_action import mode_of, unused_action
 from controller.policy.hold import break_even_s
-from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
+from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, ICE_CACHE_S, REPLACEMENT_HOLD_S
 from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, transition
+from controller.policy.proof import RETRY_S
 from controller.policy.reasons import Reason
 from controller.policy.reservations import moments
 from controller.policy.steady import checked_within, held_back, made, steady
@@ -192,6 +193,7 @@ def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[flo
         for refusal in observed.pool.failures:
             create_error = refusal.source == "create-error"
             waits.append((refusal.at + CREATE_ERROR_S if create_error else refusal.seen + REPLACEMENT_HOLD_S) - now)
+            waits.append(refusal.at + ICE_CACHE_S + RETRY_S - now)
     waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
     waits += [judged.demand_since + HARD_DEMAND_S - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]
