@@ -239,6 +239,12 @@ class Refusal:
         return self.requirements_known and not any(one in self.inexact for one in fields)
 
     @property
+    def types(self) -> tuple[str, ...]:
+        """The instance types that it is about: those that it names, else all that its NodeClaim allowed; () where neither is known."""
+        named = (*(instance_type for instance_type, _ in self.offerings), self.named_type)
+        return tuple(dict.fromkeys(one for one in named if one)) or self.instance_types
+
+    @property
     def open_capacity_types(self) -> tuple[str, ...]:
         """The capacity types that the launch may have asked for, as its NodeClaim says, else its NodePool; () where neither does."""
         said = self.requirements_known and "capacity_types" not in self.inexact

@@ -169,7 +169,8 @@ class KarpenterView:
         self._pools: dict[str, Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
         self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
-        self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
+        self._about: dict[str, tuple[str, ...]] = {}  # the instance types that a refusal is about, by its claim
+        self._naming: dict[str, set[str]] = {}  # claims whose refusal is about an instance type, by that type
         self._order = 0  # grows with everything that is delivered as it happens
         # By NodePool, so that a question about one does not cost a search of all: names of claims and of claims that were refused.
         self._claims_of: dict[str, set[str]] = {}
@@ -243,6 +244,8 @@ class KarpenterView:
         if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
             self._refused_of.setdefault(claim.pool, set()).add(name)
+        if name in self._refused:  # what it may be launched as may be news
+            self._name_types(name, self._refusal(self._refused[name], claim.pool).types)
         new_type = self._types_seen(claim)
         shown = self._shown(name, now)
         if shown == shown_before and not (moved and name in self._refused) and not new_type:
@@ -315,7 +318,7 @@ class KarpenterView:
         if not fewer_types and self._pool_shown(name, now) == before:
             return ()
         refused = self._refused_of.get(name, ()) if self.capacity_types(name) != bound else ()  # others see these refusals by them
-        buying = self._pools_buying({kind for claim in refused for kind, _ in self._refused[claim].refusal.offerings}) if refused else ()
+        buying = self._pools_buying({kind for claim in refused for kind in self._about.get(claim, ())}) if refused else ()
         return self._changed(*dict.fromkeys((name, *buying)))
 
     def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:
@@ -380,7 +383,7 @@ class KarpenterView:
                 self._refuse(_RefusedClaim(name, at, min(at, now), seen, refusal, order), pool)
                 if self._refused.get(name) == known:
                     return ()  # it was in a list once more
-                buying = self._pools_buying({instance_type for instance_type, _ in refusal.offerings})
+                buying = self._pools_refused(name)
             case "NodeClaim", reason if reason == _REPLACED and self._mark(reason, name, at, now):
                 buying = self._pools_refused(name)
             case "NodePool", reason if reason == _BLOCKED and self._mark(reason, name, at, now):
@@ -462,7 +465,6 @@ class KarpenterView:
     def _refuse(self, new: _RefusedClaim, pool: str) -> None:
         claim, known = new.claim, self._refused.get(new.claim)
         if known is not None:
-            self._unname(known)
             known = known if new.at - known.at <= RETENTION_S else None  # of a later NodeClaim: names of five random letters repeat
         if not new.refusal.parsed and known is None:
             self.unparsed += 1
@@ -471,26 +473,30 @@ class KarpenterView:
             new = replace(new, at=at, seen=known.seen, order=known.order)
         self._refused[claim] = new
         self._refused_of.setdefault(pool, set()).add(claim)
-        for instance_type, _ in new.refusal.offerings:
-            self._naming.setdefault(instance_type, set()).add(claim)
+        self._name_types(claim, self._refusal(new, pool).types)
 
-    def _refusal_dropped(self, claim: str, refused: _RefusedClaim) -> None:
+    def _refusal_dropped(self, claim: str, _: _RefusedClaim) -> None:
         self._refusals.pop(claim, None)
         _drop(self._refused_of, self.pool_of(claim), claim)
-        self._unname(refused)
+        self._name_types(claim, ())
 
-    def _unname(self, refused: _RefusedClaim) -> None:
-        for instance_type, _ in refused.refusal.offerings:
-            _drop(self._naming, instance_type, refused.claim)
+    def _name_types(self, claim: str, types: tuple[str, ...]) -> None:
+        """Notes which instance types the refusal of a claim is about."""
+        for instance_type in self._about.pop(claim, ()):
+            _drop(self._naming, instance_type, claim)
+        if types:
+            self._about[claim] = types
+        for instance_type in types:
+            self._naming.setdefault(instance_type, set()).add(claim)
 
     def _pools_buying(self, types: Collection[str]) -> tuple[str, ...]:
         """The NodePools whose requirements ask for one of these instance types."""
         return tuple(name for name, pool in self._pools.items() if pool.instances.restricts and any(map(pool.instances.admits, types)))
 
     def _pools_refused(self, claim: str) -> tuple[str, ...]:
-        """The NodePools that a claim's refusal concerns beside its own: they may buy what it names."""
-        refused = self._refused.get(claim)
-        return () if refused is None else self._pools_buying({instance_type for instance_type, _ in refused.refusal.offerings})
+        """The NodePools that a claim's refusal concerns beside its own: they may buy what it is about."""
+        types = self._about.get(claim)
+        return () if types is None else self._pools_buying(types)
 
     def _bury(self, claim: Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
@@ -511,6 +517,7 @@ class KarpenterView:
         if name in self._refused:
             _drop(self._refused_of, claim.pool, name)
             self._refused_of.setdefault(self.pool_of(name), set()).add(name)
+            self._name_types(name, self._refusal(self._refused[name], self.pool_of(name)).types)
         self._changed(claim.pool, self.pool_of(name))
 
     def _unlink(self, claim: Claim) -> None:
@@ -560,7 +567,7 @@ class KarpenterView:
         return tuple(sorted(standing, key=lambda one: (one.at, one.claim)))
 
     def _named_types(self, pool: str) -> list[str]:
-        """The instance types that refusals name and that a NodePool asks for; none where its requirements restrict nothing."""
+        """The instance types that refusals are about and that a NodePool asks for; none where its requirements restrict nothing."""
         instances = self._pools[pool].instances if pool in self._pools else InstanceFilter()
         return [one for one in instances.types or self._naming if instances.restricts and one in self._naming and instances.admits(one)]
 

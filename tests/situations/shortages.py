@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from controller.policy.model import Cause, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
 from failover_analysis.fuzz import objects
+from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.world import PoolPlan, UnitPlan
 from failover_testbed.capacity.ec2 import Offering
 from tests.situations.situation import BEGIN_S, EVERY, G5, INF2, A, B, C, Changed, Expected, Situation, out, world
@@ -374,6 +375,17 @@ EITHER_POOLS: Final = (PoolPlan("inf2", ("inf2.xlarge",)), PoolPlan("inf2b", ("i
 LARGE: Final = replace(INF2, types=("inf2.xlarge", "inf2.8xlarge"))
 FAMILY: Final = PoolPlan("inf2", LARGE.types, families=("inf2",))
 
+TWINS: Final = UnitPlan("inf2", ("inf2", "inf2b"), ("inf2.xlarge",), pinned=False, replicas=INF2.replicas)
+
+
+def _through_second(stage: Stage) -> None:
+    """A node of the second NodePool, from half an hour ago."""
+    pool, t = PoolPlan("inf2b", ("inf2.xlarge",)), stage.cluster.now - 1800.0
+    claim = Claim("inf2b-00000", pool, Pod("old", TWINS, t), pool.types, pool.capacity_types, t, Offering("inf2.xlarge", A, "on-demand"))
+    claim.steps = dict.fromkeys(("Launched", "Registered", "Initialized"), t)
+    stage.cluster.emit("NodeClaim", "ADDED", objects.node_claim(claim, t))
+
+
 _SHARED: Final = "Several NodePools, several units"
 SHARED: Final = (
     Situation(
@@ -419,6 +431,16 @@ SHARED: Final = (
         "The pods may use two NodePools, and the types of both are out.",
         world(EITHER, G5, pools=EITHER_POOLS, closed=out("inf2.xlarge", "inf2.8xlarge")),
         short(Proof.SATURATED, 40, 120),
+    ),
+    Situation(
+        "either, one type",
+        _SHARED,
+        "The pods may use two NodePools of one type, and the second launched something half an hour ago. EC2 refuses the type through the "
+        "first with a code that names no type (`UnfulfillableCapacity`).",
+        world(TWINS, G5, closed=INF2_OUT, one_zone=False),
+        short(Proof.SATURATED, 10, 30),
+        steps=((-10.0, _through_second),),
+        codes={("inf2", "on-demand"): "UnfulfillableCapacity"},
     ),
     Situation(
         "either, one of no use",
@@ -480,6 +502,15 @@ DEMAND: Final = (
         "still out, and latency is beyond its limit.",
         world(_BACK, G5, closed={**out("inf2.xlarge", zones=(A,)), **out("inf2.xlarge", zones=(B, C), until=150.0)}),
         Expected(Reason.DEMAND_MET, {"inf2": Proof.NAMED}),
+        units={"inf2": {"scaled_object": None}},
+    ),
+    Situation(
+        "late in the cache",
+        _DEMAND,
+        "All zones are out for a minute, and the demand leaves before a proof. Pods that come when the refusal is nearly 3 min old have "
+        "nothing available either, until Karpenter asks again.",
+        world(replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 6.0, 4), (BEGIN_S + 163.0, 6))), G5, closed=out("inf2.xlarge", until=60.0), one_zone=False),
+        calm(),
         units={"inf2": {"scaled_object": None}},
     ),
     Situation(
