@@ -26,6 +26,15 @@ _ZONE: Final = re.compile(r"requested \(([a-z]{2,8}(?:-[a-z0-9]{1,16}){1,5}-\d[a
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
 _LACKING: Final = "no instance type "  # begins each of the eleven sentences in which Karpenter filters the types of a NodePool for a pod
 _POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
+_MORE_OF_ONE: Final = re.compile(r"; (?=key )")  # continues what is said of one NodePool
+_TOLD: Final = re.compile(
+    r"not in karpenter\.sh/nodepool In \[([^\]\s]+)\]|^incompatible with nodepool \"([^\"\s]+)\""
+    r"|no instance type .*?requirements=.*?karpenter\.sh/nodepool In \[([^\]\s]+)\]"
+)
+_TAINT: Final = re.compile(r"did not tolerate taint \(taint=([^=:)\s]+)")
+_BEGINS: Final = "Failed to schedule pod, "
+_NOTHING_AT_ALL: Final = "nodepool requirements filtered out all available instance types"
+_ENDS: Final = ("]", "}", ")", '"')  # of what is said of a NodePool; what ends otherwise was cut
 _LIMIT: Final = re.compile(
     r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?"
     r"(?:\(NodePool=([^)\s]+)\)|\"([^\"\s]+)\")"
@@ -97,6 +106,14 @@ class RefusalMessage:
     zone: str = ""
     parsed: bool = True
     offerings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Of which NodePools a message says why a pod has no place in them: by name, or by the key of a taint that the pod does not tolerate."""
+
+    pools: tuple[str, ...] = ()
+    taints: tuple[str, ...] = ()
 
 
 def classify_refusal(message: str) -> RefusalMessage:
@@ -174,3 +191,27 @@ def _unavailable(entry: str) -> str:
     lacking = entry.find(_LACKING)
     pool = _POOL.search(entry, lacking) if lacking >= 0 else None
     return pool[1] if pool is not None else ""
+
+
+def told_pools(message: str) -> Told | None:
+    """The NodePools of which a `FailedScheduling` message says why a pod has no place in them; None where that is not known.
+
+    Karpenter goes through all that are ready and have something available: one that is missing has nothing. Most that it says can be said
+    of any NodePool, and a text that was cut does not say that what it lacks is missing: then nobody knows.
+    """
+    _, begins, text = message.partition(_BEGINS)
+    if text.startswith(_NOTHING_AT_ALL):
+        return Told()
+    whole = len(message) <= MAX_VALUE and text.endswith(_ENDS) and text.count("{") == text.count("}")
+    if not begins or not whole:
+        return None
+    pools, taints = list[str](), list[str]()
+    for entry in _MORE_OF_ONE.sub(", ", text).split("; "):
+        named, taint = _TOLD.search(entry) or _LIMIT.search(entry), _TAINT.search(entry)
+        if named is not None:
+            pools.append(next(filter(None, named.groups())))
+        elif taint is not None:
+            taints.append(taint[1])
+        else:
+            return None
+    return Told(tuple(pools), tuple(taints))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.catalog.instances import INSTANCES, maker_of
+from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, condition, dig, in_values, items, mapping, quantity, text
+from controller.signals.classify import Told
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 
@@ -24,7 +26,7 @@ class Pool:
     """What is kept of a NodePool.
 
     `unusable` says why Karpenter launches nothing through it for pods that wait, "" where it may. `node_class` names its node class, by API
-    group and name.
+    group and name. `taints` are the keys of its nodes' taints, `created` is by the cluster's clock, 0 where it is not known.
     """
 
     instances: InstanceFilter
@@ -34,6 +36,12 @@ class Pool:
     used: Mapping[str, object]
     unusable: str
     node_class: tuple[str, str]
+    taints: frozenset[str] = frozenset()
+    created: float = 0.0
+
+    def considered(self, told: Told, at: float) -> bool:
+        """Whether Karpenter went through it when it said why a pod has no place, and yet says nothing of it."""
+        return not self.unusable and self.created <= at and self.taints.isdisjoint(told.taints)
 
 
 def fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
@@ -67,6 +75,8 @@ def read_pool(obj: Object) -> Pool:
         used=mapping(obj, "status", "resources"),
         unusable=_unusable(obj),
         node_class=(text(reference, "group"), text(reference, "name")),
+        taints=frozenset(text(one, "key") for kind in ("taints", "startupTaints") for one in items(obj, "spec", "template", "spec", kind)),
+        created=parse_rfc3339(text(obj, "metadata", "creationTimestamp")) or 0.0,
     )
 
 

@@ -100,12 +100,12 @@ def create_error(at: float, **changes: Any) -> Refusal:
             (refused(NOW - 4),), {"pool_blocked_at": NOW - 5}, SUSPECTED, id="nothing was available before, and it was refused since"
         ),
         pytest.param((refused(NOW - 206),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
-        pytest.param(
-            (refused(NOW - 204),), {"pool_blocked_at": NOW - 10, **OLD}, SATURATED, id="Karpenter has not swept its cache yet"
-        ),
+        pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10, **OLD}, SATURATED, id="Karpenter has not swept its cache yet"),
         pytest.param((refused(NOW - 160),), {"pool_blocked_at": NOW - 10}, SATURATED, id="they came when the cache was young"),
         pytest.param((refused(NOW - 161),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="a cache that is nearly over may be their luck"),
-        pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the answer to the next request may be on its way"),
+        pytest.param(
+            (refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the answer to the next request may be on its way"
+        ),
         pytest.param((refused(NOW - 210),), {"pool_blocked_at": NOW - 20}, SATURATED, id="nothing has launched by the time it was due"),
         pytest.param(
             (refused(NOW - 210),), {"pool_blocked_at": NOW - 20, "pool_launches": (launched(NOW - 5),)}, NOTHING, id="something has"

@@ -505,11 +505,31 @@ DEMAND: Final = (
         units={"inf2": {"scaled_object": None}},
     ),
     Situation(
+        "missing in the text",
+        _DEMAND,
+        "All zones are out, and the demand leaves before a proof. Of pods that come 40 s later Karpenter says why they have no place in "
+        "each NodePool but theirs (`FailedScheduling`); `NoCompatibleInstanceTypes` is lost.",
+        world(
+            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 6.0, 4), (BEGIN_S + 42.0, 6))),
+            G5,
+            closed=INF2_OUT,
+            one_zone=False,
+            lost={"NoCompatibleInstanceTypes": 1.0},
+        ),
+        short(Proof.SATURATED, 50, 65),
+        units={"inf2": {"scaled_object": None}},
+    ),
+    Situation(
         "late in the cache",
         _DEMAND,
         "All zones are out for a minute, and the demand leaves before a proof. Pods that come when the refusal is nearly 3 min old have "
         "nothing available either, until Karpenter asks again.",
-        world(replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 6.0, 4), (BEGIN_S + 163.0, 6))), G5, closed=out("inf2.xlarge", until=60.0), one_zone=False),
+        world(
+            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 6.0, 4), (BEGIN_S + 163.0, 6))),
+            G5,
+            closed=out("inf2.xlarge", until=60.0),
+            one_zone=False,
+        ),
         calm(),
         units={"inf2": {"scaled_object": None}},
     ),

@@ -36,6 +36,7 @@ class Cluster:
         self.now = 0.0
         self.pods: dict[str, list[Pod]] = {unit.name: [] for unit in world.units}
         self._chance = Random(world.seed + 1)
+        self._losing = Random(f"events lost in {world.seed}")  # of its own: what is lost changes nothing in the cluster
         self.ec2 = Ec2(ZONES, self._chance, answer=FleetAnswer.ONE_ZONE if world.one_zone else FleetAnswer.ALL_ZONES)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -62,6 +63,8 @@ class Cluster:
         self.now = t
 
     def _emit(self, kind: str, change: str, obj: dict[str, Any]) -> None:
+        if kind == "Event" and self._losing.random() < self.world.lost.get(obj["reason"], 0.0):
+            return
         if kind == "NodeClaim" and self.world.claims_late_s:
             self._at(self.now + self.world.claims_late_s, partial(self._show_at_once, kind, change, obj))
         else:
@@ -199,6 +202,8 @@ class Cluster:
                 return claim
             elif pool.name not in saturated:
                 why.append(objects.unavailable(pool.name))
+        others = (pool.name for pool in self.world.pools if pool.name not in (*pod.unit.pools, *saturated))
+        why += [objects.foreign(pod.unit.pools, name) for name in others]
         if self.now - pod.said_at >= POD_DEDUPE_S:
             pod.said_at = self.now
             self._emit("Event", "ADDED", objects.unschedulable(pod.name, why, self.now))

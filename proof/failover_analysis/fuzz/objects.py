@@ -143,11 +143,18 @@ def unavailable(pool: str) -> str:
     return f"no instance type met all requirements, requirements=karpenter.sh/nodepool In [{pool}], resources={{}}"
 
 
+def foreign(own: Sequence[str], pool: str) -> str:
+    """What a pod's event says of a NodePool that the pod may not use."""
+    key = POOL_LABEL
+    return f"incompatible requirements, key {key}, {key} In [{' '.join(own)}] not in {key} In [{pool}]"
+
+
 def limited(pool: str) -> str:
     """What a pod's event says of a NodePool at its limit."""
     return f"all available instance types exceed limits for nodepool: (NodePool={pool})"
 
 
 def unschedulable(name: str, why: Sequence[str], t: float) -> dict[str, Any]:
-    """Karpenter's event on a pod that it can place nowhere."""
+    """Karpenter's event on a pod that it can place nowhere. A NodePool of which nothing is available is missing among the reasons."""
+    why = why or ["nodepool requirements filtered out all available instance types"]
     return _event("Pod", name, "FailedScheduling", "Failed to schedule pod, " + "; ".join(why), t)

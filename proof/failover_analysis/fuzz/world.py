@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -74,6 +74,7 @@ class World:
         steps: When the controller's clock steps, and by how much.
         idle: When Karpenter does not run.
         claims_late_s: By how much NodeClaims are delivered later than events: they are two watches.
+        lost: The part of the events with a reason that is never delivered: Karpenter and its client limit their rate.
     """
 
     seed: int
@@ -89,6 +90,7 @@ class World:
     steps: tuple[tuple[float, float], ...] = ()
     idle: tuple[tuple[float, float], ...] = ()
     claims_late_s: float = 0.0
+    lost: Mapping[str, float] = field(default_factory=dict)
 
 
 def draw(seed: int) -> World:
