@@ -148,7 +148,7 @@ def examine(
     start = min((pod.since for pod in waiting), default=None) if since is None else since
     standing = _Standing(pool, concern, now, start)
     refusals = standing.recent()
-    ageing = bool(pool.at_limit) or not all(one.replacement for one in refusals)
+    ageing = bool(pool.at_limit) or any(one.ages for one in refusals)
     age_at = _age_at(standing.first_at(refusals, start), start) if ageing and start is not None else None
     by_age = age_at is not None and now >= age_at
     if not refusals:  # nothing is saturated or named
@@ -205,9 +205,9 @@ class _Standing:
             start: Since when they have waited.
         """
         since = start - ICE_CACHE_S
-        older = sorted((one for one in self._old if one.at >= since and not one.replacement), key=_at)
+        older = sorted((one for one in self._old if one.at >= since and one.ages), key=_at)
         first = next(filter(self._stands, older), None)
-        own = [one.at for one in (*recent, first) if one is not None and one.at >= since and not one.replacement]
+        own = [one.at for one in (*recent, first) if one is not None and one.at >= since and one.ages]
         return min(own, default=None)
 
     def _stands(self, one: Refusal) -> bool:
@@ -247,7 +247,7 @@ def _judged(refusal: Refusal, now: float, *, waited: bool) -> bool:
     Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
     follow it; where pods wait that makes no difference, because EC2 refused an offering that they need.
     """
-    if refusal.source == "create-error":
+    if not refusal.cached:
         return now - refusal.at >= CREATE_ERROR_S
     return waited or now - refusal.seen >= REPLACEMENT_HOLD_S
 
@@ -350,7 +350,7 @@ class _Said:
 
     def cycle(self, refusals: Sequence[Refusal], at: float, more_s: float = 0.0) -> list[Refusal]:
         """The refusals that were in the cache at some moment; `more_s` is for how much longer Karpenter may still count them."""
-        return [one for one in refusals if one.source != "create-error" and 0 <= at - one.at <= ICE_CACHE_S + more_s]
+        return [one for one in refusals if one.cached and 0 <= at - one.at <= ICE_CACHE_S + more_s]
 
     def cached(self, refusals: Sequence[Refusal]) -> list[Refusal]:
         """The refusals of one cycle, as far as they still hold."""
@@ -367,7 +367,7 @@ class _Said:
 
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""
-        if refusal.source == "create-error":
+        if not refusal.cached:
             return self._waited(refusal.last_at) or self.now - refusal.last_at <= ICE_CACHE_S
         return self.holds(refusals, refusal.at)
 
@@ -402,7 +402,7 @@ def named_offerings(refusal: Refusal, allowed: Allowed, kinds: Sequence[str], *,
     """
     reserved_gone = allowed.reserved is not None and _RESERVED not in kinds
     kind = _asked_kind(refusal, () if elsewhere else kinds, reserved_gone=reserved_gone)
-    if kind is None or refusal.source == "create-error":
+    if kind is None or refusal.source in {"create-error", "unlaunched"}:
         return
     pairs = _pairs(refusal)
     if not pairs and refusal.says("instance_types", "zones"):

@@ -58,6 +58,12 @@ CODE_CAUSES: Final[dict[str, Cause]] = {
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": Cause.CONFIG,
 }
 
+INTERRUPTED: Final = "SpotInterrupted"
+"""The reason of the event with which Karpenter says that EC2 takes a spot instance back. It caches its offering as one that was refused."""
+
+_UNLAUNCHED: Final = "NotLaunched"
+"""Our code for a NodeClaim that was gone within a minute without an instance or an error. Karpenter deletes one so that EC2 refused."""
+
 # Reasons that Karpenter sets on `Launched=Unknown`. None: passing trouble that says nothing about capacity.
 CREATE_ERROR_CAUSES: Final[dict[str, Cause | None]] = {
     "VCPULimitExceeded": Cause.QUOTA,
@@ -110,7 +116,7 @@ class RefusalMessage:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Of which NodePools a message says why a pod has no place in them: by name, or by the key of a taint that the pod does not tolerate."""
+    """Of which NodePools a message says why a pod has no place in them: by name, or by the key of a taint that it does not tolerate."""
 
     pools: tuple[str, ...] = ()
     taints: tuple[str, ...] = ()
@@ -151,6 +157,16 @@ def _cause(code: str, tail: str) -> Cause:
     if code == "InsufficientInstanceCapacity" and _PLACEMENT_GROUP in tail:
         return Cause.CONFIG
     return CODE_CAUSES.get(code, Cause.UNKNOWN)
+
+
+def interruption(instance_type: str, zone: str) -> RefusalMessage:
+    """What the interruption of a spot instance says."""
+    return RefusalMessage(Cause.CAPACITY, (INTERRUPTED,), False, instance_type, zone, offerings=((instance_type, zone),))
+
+
+def unlaunched() -> RefusalMessage:
+    """What the end of a NodeClaim says that was never launched, where no event says why: it may have been refused."""
+    return RefusalMessage(Cause.UNKNOWN, (_UNLAUNCHED,))
 
 
 def classify_create_error(reason: str) -> RefusalMessage | None:

@@ -25,13 +25,16 @@ from controller.objects import (
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import Offering
 from controller.signals.classify import (
+    INTERRUPTED,
     RefusalMessage,
     Told,
     classify_create_error,
     classify_refusal,
+    interruption,
     limited_pools,
     told_pools,
     unavailable_pools,
+    unlaunched,
 )
 from controller.signals.instance_labels import InstanceFilter
 from controller.signals.launchable import Room as NodeRoom
@@ -39,6 +42,7 @@ from controller.signals.launchable import Terms
 from controller.signals.node_claims import (
     RETENTION_S,
     Claim,
+    ended_unlaunched,
     has_type,
     is_reported,
     is_reserved,
@@ -79,6 +83,7 @@ class _RefusedClaim:
     seen: float
     refusal: RefusalMessage
     order: int  # of its first delivery, 0 where that was in a list
+    source: str = "event"  # as in `Refusal`
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,8 @@ class KarpenterView:
         name = name_of(obj)
         if not name:
             return ()
-        claim = read_claim(obj, now, 0 if listed else self._next())
+        order = 0 if listed else self._next()
+        claim = read_claim(obj, now, order)
         pool_before, shown_before = self.pool_of(name), self._shown(name, now)
         before = self._live.pop(name)
         if before is not None:
@@ -243,6 +249,7 @@ class KarpenterView:
         else:
             self._live[name] = claim
             self._count(claim, 1)
+        self._note_end(claim if listed or kind != "DELETED" else replace(claim, gone=now), now, order)
         moved = claim.pool != pool_before
         if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
@@ -258,6 +265,13 @@ class KarpenterView:
         buying = self._pools_buying({claim.launched_type}) if launched else ()
         asked = moved or shown.asked != shown_before.asked  # which is a part of its refusal
         return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying, *(self._pools_refused(name) if asked else ()))))
+
+    def _note_end(self, claim: Claim, now: float, order: int) -> None:
+        """Takes the end of a claim as its refusal where no event says more: one may be lost, or come later and replace this."""
+        known = self._refused.get(claim.name)
+        if ended_unlaunched(claim) and (known is None or known.at < claim.created - RETENTION_S):
+            ended = claim.leaving if claim.leaving is not None else now
+            self._refuse(_RefusedClaim(claim.name, ended, min(ended, now), now, unlaunched(), order, "unlaunched"), claim.pool)
 
     def _types_seen(self, claim: Claim) -> bool:
         """Keeps the types that a claim names, and whether that is news. The claims of a cycle leave out what EC2 has refused."""
@@ -378,12 +392,13 @@ class KarpenterView:
         pool = self.pool_of(name) if kind == "NodeClaim" else name
         buying: tuple[str, ...] = ()
         match kind, text(obj, "reason"):
-            case "NodeClaim", "InsufficientCapacityError":
-                seen = min(at, now) if listed else now
-                order = 0 if listed else self._next()
-                refusal = classify_refusal(text(obj, "message"))
+            case "NodeClaim", "InsufficientCapacityError" | "SpotInterrupted" as reason:
+                said = self._said_of(name, reason, text(obj, "message"))
                 known = self._refused.get(name)
-                self._refuse(_RefusedClaim(name, at, min(at, now), seen, refusal, order), pool)
+                if said is not None:
+                    seen, order = (min(at, now), 0) if listed else (now, self._next())
+                    source = "interrupted" if reason == INTERRUPTED else "event"
+                    self._refuse(_RefusedClaim(name, at, min(at, now), seen, said, order, source), pool)
                 if self._refused.get(name) == known:
                     return ()  # it was in a list once more
                 buying = self._pools_refused(name)
@@ -395,6 +410,13 @@ class KarpenterView:
                 return ()
         self._changed(pool, *buying)
         return (pool, *buying)
+
+    def _said_of(self, name: str, reason: str, message: str) -> RefusalMessage | None:
+        """What an event says of a claim's offerings; None where it says nothing, as of a spot instance that is not known."""
+        if reason != INTERRUPTED:
+            return classify_refusal(message)
+        claim = self._claim(name)
+        return interruption(claim.launched_type, claim.launched_zone) if claim and claim.launched_type and claim.launched_zone else None
 
     def _mark(self, said: str, name: str, at: float, now: float) -> bool:
         """Notes that something was said of a NodePool or a NodeClaim, and says whether that is news."""
@@ -621,6 +643,7 @@ class KarpenterView:
         known, through = self._refusals.get(refused.claim), (pool, self.capacity_types(pool))
         if known is not None and known.refused is refused and known.of is claim and known.marked is marked and known.through == through:
             return known.refusal
+        interrupted = refused.source == "interrupted"
         made = Refusal(
             claim=refused.claim,
             pool=pool,
@@ -631,9 +654,9 @@ class KarpenterView:
             seen=refused.seen,
             instance_types=claim.instance_types if claim else (),
             zones=claim.zones if claim else (),
-            capacity_types=claim.capacity_types if claim else (),
-            requirements_known=claim is not None,
-            inexact=claim.inexact if claim else (),
+            capacity_types=("spot",) if interrupted else claim.capacity_types if claim else (),
+            requirements_known=claim is not None or interrupted,
+            inexact=claim.inexact if claim and not interrupted else (),
             pool_capacity_types=through[1],
             truncated=message.truncated,
             named_type=message.instance_type,
@@ -642,7 +665,8 @@ class KarpenterView:
             stamp=refused.stamp,
             created=claim.created if claim else None,
             order=refused.order,
-            replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
+            replacement=not interrupted and marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
+            source=refused.source,
         )
         self._refusals[refused.claim] = _Read(refused, claim, marked, through, made)
         return made

@@ -163,12 +163,11 @@ def _elsewhere(cluster: Cluster, pool: str = MINE) -> list[str]:
 @pytest.mark.parametrize("claim_first", [True, False])
 def test_a_refusal_that_names_no_type_is_about_all_that_its_claim_allowed(cluster: Cluster, *, claim_first: bool) -> None:
     """Through whichever NodePool: Karpenter's cache is by offering. The claim and the event come in either order."""
-    deliveries = [
-        lambda: cluster.claim("theirs-aaaaa", T0 - 2, pool=THEIRS),
-        lambda: cluster.event(ice_event("theirs-aaaaa", T0, detail=NO_TYPE)),
-    ]
-    for deliver in deliveries if claim_first else deliveries[::-1]:
-        deliver()
+    if claim_first:
+        cluster.claim("theirs-aaaaa", T0 - 2, pool=THEIRS)
+    cluster.event(ice_event("theirs-aaaaa", T0, detail=NO_TYPE))
+    if not claim_first:
+        cluster.claim("theirs-aaaaa", T0 - 2, pool=THEIRS)
     assert _elsewhere(cluster) == ["theirs-aaaaa"]
 
 
@@ -194,3 +193,105 @@ def test_a_launch_of_any_of_the_types_ends_a_refusal_that_names_none(cluster: Cl
     launched["metadata"]["labels"]["node.kubernetes.io/instance-type"] = "inf2.xlarge"
     cluster.view.changed(NODE_CLAIMS, None, "ADDED", launched)
     assert _elsewhere(cluster) == []
+
+
+# --- a NodeClaim that ends without a launch ---
+
+
+def _failures(cluster: Cluster, pool: str = MINE) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(one.claim, one.source, one.codes) for one in cluster.view.pool(pool, cluster.clock.now()).failures]
+
+
+def test_a_claim_that_ends_without_a_launch_may_have_been_refused(cluster: Cluster) -> None:
+    """Its event may be lost. It names nothing and ages nothing; what Karpenter says of everything after it does."""
+    cluster.claim("mine-aaaaa", T0 - 3)
+    cluster.claim("mine-aaaaa", T0 - 3, "MODIFIED", leaving=T0)
+    (found,) = cluster.view.pool(MINE, T0).failures
+    assert (found.claim, found.at, found.source, found.codes) == ("mine-aaaaa", T0, "unlaunched", ("NotLaunched",))
+    assert (found.ages, found.cached, found.instance_types, found.offerings) == (False, True, ("inf2.xlarge",), ())
+    assert _elsewhere(cluster, THEIRS) == ["mine-aaaaa"]
+    cluster.claim("mine-aaaaa", T0 - 3, "DELETED", leaving=T0)
+    assert _failures(cluster) == [("mine-aaaaa", "unlaunched", ("NotLaunched",))]
+
+
+@pytest.mark.parametrize("event_first", [True, False])
+def test_the_event_of_its_refusal_says_more(cluster: Cluster, *, event_first: bool) -> None:
+    """Whichever comes first: there is one refusal of a claim."""
+    cluster.claim("mine-aaaaa", T0 - 3)
+    if event_first:
+        cluster.event(ice_event("mine-aaaaa", T0))
+    cluster.claim("mine-aaaaa", T0 - 3, "DELETED", leaving=T0)
+    if not event_first:
+        cluster.event(ice_event("mine-aaaaa", T0))
+    assert _failures(cluster) == [("mine-aaaaa", "event", ("InsufficientInstanceCapacity",))]
+
+
+def _failed(reason: str) -> dict[str, Any]:
+    return {"type": "Launched", "status": "Unknown", "reason": reason, "lastTransitionTime": format_rfc3339(T0 - 2)}
+
+
+@pytest.mark.parametrize(
+    ("created", "condition"),
+    [
+        pytest.param(T0 - 3, {"type": "Launched", "status": "True", "lastTransitionTime": format_rfc3339(T0 - 1)}, id="launched"),
+        pytest.param(T0 - 61, None, id="it lived for longer than a refused claim does: a person deleted it, or Karpenter gave up"),
+        pytest.param(T0 - 3, _failed("LaunchFailed"), id="a create error has a rule of its own"),
+        pytest.param(T0 - 3, _failed("RequestLimitExceeded"), id="throttled"),
+    ],
+)
+def test_a_claim_that_ended_otherwise_was_not_refused(created: float, condition: dict[str, Any] | None, cluster: Cluster) -> None:
+    """What is known of its end is not what Karpenter does after a refusal."""
+    obj = node_claim("mine-aaaaa", MINE, created)
+    obj["metadata"]["deletionTimestamp"] = format_rfc3339(T0)
+    obj["status"]["conditions"] = [condition] if condition else []
+    cluster.view.changed(NODE_CLAIMS, None, "DELETED", obj)
+    assert [one for one in _failures(cluster) if one[1] == "unlaunched"] == []
+
+
+def test_a_claim_that_is_missing_in_a_list_ended_nobody_knows_how(cluster: Cluster) -> None:
+    """The watch was away: the claim may have been launched meanwhile, and its node used and removed."""
+    cluster.claim("mine-aaaaa", T0 - 3)
+    cluster.view.listed(NODE_CLAIMS, None, [])
+    assert _failures(cluster) == []
+
+
+# --- a spot instance that is taken back ---
+
+
+def _interrupted(claim: str, at: float = T0) -> dict[str, Any]:
+    return ice_event(claim, at) | {"reason": "SpotInterrupted", "message": "Spot interruption warning was triggered"}
+
+
+def _running(cluster: Cluster, name: str = "mine-aaaaa", pool: str = MINE) -> None:
+    since = format_rfc3339(T0 - 500)
+    obj = node_claim(name, pool, T0 - 600, types=("inf2.xlarge", "inf2.8xlarge"), Launched=since, Registered=since)
+    obj["metadata"]["labels"] |= {
+        "node.kubernetes.io/instance-type": "inf2.xlarge",
+        "topology.kubernetes.io/zone": "us-west-2b",
+        "karpenter.sh/capacity-type": "spot",
+    }
+    cluster.view.changed(NODE_CLAIMS, None, "ADDED", obj)
+
+
+def test_an_interruption_is_a_refusal_of_what_was_taken(cluster: Cluster) -> None:
+    """Karpenter caches it as one. It was no launch, so that age proves nothing of it, and its own launch does not end it."""
+    _running(cluster)
+    cluster.event(_interrupted("mine-aaaaa"))
+    (found,) = cluster.view.pool(MINE, T0).failures
+    assert (found.offerings, found.open_capacity_types) == ((("inf2.xlarge", "us-west-2b"),), ("spot",))
+    assert (found.source, found.ages, found.cached, found.replacement) == ("interrupted", False, True, False)
+    assert _elsewhere(cluster, THEIRS) == ["mine-aaaaa"]
+
+
+def test_nobody_knows_what_was_taken_where_the_claim_is_not_known(cluster: Cluster) -> None:
+    """Then its event says nothing."""
+    cluster.event(_interrupted("mine-aaaaa"))
+    assert _failures(cluster) == []
+
+
+def test_an_interruption_outlives_its_claim(cluster: Cluster) -> None:
+    """The claim is gone within two minutes, and forgotten some time later."""
+    _running(cluster)
+    cluster.event(_interrupted("mine-aaaaa"))
+    cluster.claim("mine-aaaaa", T0 - 600, "DELETED", leaving=T0)
+    assert _failures(cluster) == [("mine-aaaaa", "interrupted", ("SpotInterrupted",))]

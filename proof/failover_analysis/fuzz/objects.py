@@ -133,6 +133,11 @@ def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, An
     return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
 
 
+def interrupted(claim: str, t: float) -> dict[str, Any]:
+    """EC2 takes a spot instance back."""
+    return _event("NodeClaim", claim, "SpotInterrupted", "Spot interruption warning was triggered", t)
+
+
 def blocked(pool: str, t: float) -> dict[str, Any]:
     """Nothing that a NodePool may have is available."""
     return _event("NodePool", pool, "NoCompatibleInstanceTypes", NO_COMPATIBLE, t)

@@ -25,12 +25,16 @@ _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A time in which an offering has `left` instances to give, and one more every `every_s`; seconds since the world's start."""
+    """A time in which an offering has `left` instances to give, and one more every `every_s`; seconds since the world's start.
+
+    `interrupts` says that EC2 takes back the instances of it that run.
+    """
 
     start: float
     end: float
     left: int = 0
     every_s: float = math.inf
+    interrupts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
