@@ -85,6 +85,10 @@ def said(pool: str, at: float = NOW - 50) -> tuple[PendingPod, ...]:
     return (replace(first, unavailable=((pool, at),)), *others)
 
 
+NO_PLACE = tuple(replace(pod, unplaced_at=NOW - 4) for pod in pods(1))
+"""A pod of which Karpenter said 4 s ago that it has no place."""
+
+
 def create_error(at: float, **changes: Any) -> Refusal:
     """A launch that failed with a condition on its NodeClaim, and no event."""
     return refused(at, **{"source": "create-error", "cause": Cause.QUOTA, "codes": ("VCPULimitExceeded",), **changes})
@@ -549,6 +553,30 @@ class TestReturn:
             pytest.param({"pool_launches": (launched(NOW - 30, NOW - 5),)}, {}, Return.REGISTERED, id="registered"),
             pytest.param({"pool_launches": (launched(NOW - 61, NOW - 5),)}, {}, Return.NONE, id="requested before the refusal"),
             pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 5),), "desired": 4, "pending": NO_PLACE},
+                {},
+                Return.LAUNCHED,
+                id="no place since",
+            ),
+            pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 3),), "desired": 4, "pending": NO_PLACE},
+                {},
+                Return.REGISTERED,
+                id="no place before",
+            ),
+            pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 5),), "desired": 2, "pending": NO_PLACE},
+                {},
+                Return.REGISTERED,
+                id="for a surge pod",
+            ),
+            pytest.param(
+                {"desired": 4, "pending": NO_PLACE},
+                {"returned": Return.REGISTERED, "returned_at": NOW - 10},
+                Return.NONE,
+                id="remembered, but no place since",
+            ),
+            pytest.param(
                 {"pool_launches": (launched(NOW - 30, NOW - 5, instance_type="inf1.xlarge"),)}, {}, Return.NONE, id="another instance type"
             ),
             pytest.param({"ready": 4, "desired": 4}, {}, Return.REPLICAS_READY, id="the missing replicas run"),
@@ -934,3 +962,38 @@ def test_what_is_of_the_second_of_the_last_refusal_proves_no_return(after_s: flo
     assert judge(launch, memory(Mode.CAPACITY, units=proven(NOW - 600))).returned is back
     kept = proven(NOW - 600, returned=Return.REGISTERED, returned_at=at)
     assert judge(made, memory(Mode.CAPACITY, units=kept)).returned is back
+
+
+FAILED = create_error(NOW - 290, cause=Cause.UNKNOWN, codes=("LaunchFailed",), stood_until=NOW)
+"""A create error that stands."""
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        pytest.param((FAILED,), {}, AGE, id="Karpenter never asks the second"),
+        pytest.param((replace(FAILED, at=NOW - 200),), {}, SUSPECTED, id="for less than a cycle"),
+        pytest.param((create_error(NOW - 61),), {}, SATURATED, id="a quota"),
+        pytest.param((create_error(NOW - 59),), {}, NOTHING, id="it may yet succeed"),
+        pytest.param((FAILED,), {"launches": (launched(NOW - 100, pool="other", instance_type="x"),)}, SUSPECTED, id="the second launched"),
+        pytest.param(
+            (FAILED,), {"launches": (launched(NOW - 900, pool="other", instance_type="x"),)}, AGE, id="the second launched before"
+        ),
+        pytest.param((FAILED,), {"failures": (refused(NOW - 210, pool="other"),)}, AGE, id="the second refused: it is short by itself"),
+        pytest.param((FAILED,), {"failures": (refused(NOW - 209, pool="other"),)}, SUSPECTED, id="the second refused a moment later"),
+        pytest.param((refused(NOW - 290),), {}, SUSPECTED, id="after an answer of EC2 Karpenter asks the second"),
+        pytest.param(
+            (replace(FAILED, at=NOW - 640, stood_until=NOW - 361),),
+            {},
+            NOTHING,
+            id="an error that is over: Karpenter has had the time to ask the second",
+        ),
+    ],
+)
+def test_while_launches_fail_through_one_nodepool_the_other_is_asked_for_nothing(
+    own: tuple[Refusal, ...], other: dict[str, Any], expected: tuple[Shortage, Proof | None]
+) -> None:
+    """Karpenter counts on a NodeClaim whose launch fails with another error than a refusal, until it gives up on it, and begins anew."""
+    second = PoolObservation("other", instance_types=("inf2.xlarge",), zones=ZONES, **other)
+    waiting = tuple(replace(pod, pools=("inf2", "other")) for pod in pods(since=NOW - 300))
+    assert _case(own, pending=waiting, alternatives=(second,)) == expected
