@@ -166,7 +166,7 @@ class _Without:
         return f"Karpenter asks it for nothing while launches through NodePool {failing} fail" if failing else ""
 
     def _preferred(self, failing: PoolObservation, pool: PoolObservation) -> bool:
-        """Whether launches through a NodePool fail with a create error, and through another nothing was asked for since."""
+        """Whether launches through a NodePool fail with a create error, and Karpenter has asked for nothing through another since."""
         since = min((one.at for one in failing.failures if not one.cached and self._stands(one)), default=None)
         if since is None or failing.name == pool.name or pool.at_limit:
             return False

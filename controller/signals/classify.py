@@ -27,7 +27,7 @@ _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
 _LACKING: Final = "no instance type "  # begins each of the eleven sentences in which Karpenter filters the types of a NodePool for a pod
 _POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
 _MORE_OF_ONE: Final = re.compile(r"; (?=key )")  # continues what is said of one NodePool
-_TOLD: Final = re.compile(
+_EXPLAINED: Final = re.compile(
     r"not in karpenter\.sh/nodepool In \[([^\]\s]+)\]|^incompatible with nodepool \"([^\"\s]+)\""
     r"|no instance type .*?requirements=.*?karpenter\.sh/nodepool In \[([^\]\s]+)\]"
 )
@@ -115,7 +115,7 @@ class RefusalMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Explained:
     """Of which NodePools a message says why a pod has no place in them: by name, or by the key of a taint that it does not tolerate."""
 
     pools: tuple[str, ...] = ()
@@ -209,7 +209,7 @@ def _unavailable(entry: str) -> str:
     return pool[1] if pool is not None else ""
 
 
-def told_pools(message: str) -> Told | None:
+def explained_pools(message: str) -> Explained | None:
     """The NodePools of which a `FailedScheduling` message says why a pod has no place in them; None where that is not known.
 
     Karpenter goes through all that are ready and have something available: one that is missing has nothing. Most that it says can be said
@@ -217,17 +217,17 @@ def told_pools(message: str) -> Told | None:
     """
     _, begins, text = message.partition(_BEGINS)
     if text.startswith(_NOTHING_AT_ALL):
-        return Told()
+        return Explained()
     whole = len(message) <= MAX_VALUE and text.endswith(_ENDS) and text.count("{") == text.count("}")
     if not begins or not whole:
         return None
     pools, taints = list[str](), list[str]()
     for entry in _MORE_OF_ONE.sub(", ", text).split("; "):
-        named, taint = _TOLD.search(entry) or _LIMIT.search(entry), _TAINT.search(entry)
+        named, taint = _EXPLAINED.search(entry) or _LIMIT.search(entry), _TAINT.search(entry)
         if named is not None:
             pools.append(next(filter(None, named.groups())))
         elif taint is not None:
             taints.append(taint[1])
         else:
             return None
-    return Told(tuple(pools), tuple(taints))
+    return Explained(tuple(pools), tuple(taints))

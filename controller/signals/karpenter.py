@@ -26,13 +26,13 @@ from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.policy.proof import Offering
 from controller.signals.classify import (
     INTERRUPTED,
+    Explained,
     RefusalMessage,
-    Told,
     classify_create_error,
     classify_refusal,
+    explained_pools,
     interruption,
     limited_pools,
-    told_pools,
     unavailable_pools,
     unlaunched,
 )
@@ -101,7 +101,7 @@ class _Statement:
 
     limited: tuple[str, ...]
     lacking: tuple[str, ...]
-    told: Told | None
+    explained: Explained | None
     at: float
 
 
@@ -446,7 +446,7 @@ class KarpenterView:
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None or len(pod[1]) > _MAX_NAME:
             return ()
         message = text(obj, "message")
-        said = _Statement(limited_pools(message), unavailable_pools(message), told_pools(message), at)
+        said = _Statement(limited_pools(message), unavailable_pools(message), explained_pools(message), at)
         if waits:
             return self._take(pod, said, own, now)
         known = self._early.get(pod, ())
@@ -467,17 +467,17 @@ class KarpenterView:
         limited = [pool for pool in said.limited if pool in own and self._mark(_LIMITED, pool, said.at, now)]
         unseen = [pool for pool in said.lacking if pool not in self._pools][: _MAX_UNSEEN if self._pools_known else None]
         named = [pool for pool in said.lacking if (pool in own if own else pool in self._pools or pool in unseen)]
-        named += self._untold(said.told, own, said.at)[:_MAX_NAMED] if said.told is not None else ()
+        named += self._unexplained(said.explained, own, said.at)[:_MAX_NAMED] if said.explained is not None else ()
         marks, mark = self._unavailable.get(pod, {}), _marked(said.at, now)
         new = [pool for pool in (_ANYWHERE, *named) if _is_news(marks.get(pool), mark)]
         if new:
             self._unavailable[pod] = {**(marks if len(marks) < _MAX_NAMED else {}), **dict.fromkeys(new, mark)}
         return self._changed(*limited, *(pool for pool in new if pool != _ANYWHERE))
 
-    def _untold(self, told: Told, own: tuple[str, ...], at: float) -> list[str]:
+    def _unexplained(self, explained: Explained, own: tuple[str, ...], at: float) -> list[str]:
         """The NodePools of which Karpenter says nothing where it says why a pod has no place in each: nothing of them is available."""
-        missing = set(own).intersection(self._pools).difference(told.pools) if own else self._pools.keys() - told.pools
-        return sorted(name for name in missing if self._pools[name].considered(told, at))
+        missing = set(own).intersection(self._pools).difference(explained.pools) if own else self._pools.keys() - explained.pools
+        return sorted(name for name in missing if self._pools[name].considered(explained, at))
 
     def pod_gone(self, namespace: str, pod: str) -> None:
         """Forgets what was said of a pod that waits no more."""

@@ -10,7 +10,7 @@ from controller.catalog.instances import INSTANCES, maker_of
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, condition, dig, in_values, items, mapping, quantity, text
-from controller.signals.classify import Told
+from controller.signals.classify import Explained
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 
@@ -39,9 +39,9 @@ class Pool:
     taints: frozenset[str] = frozenset()
     created: float = 0.0
 
-    def considered(self, told: Told, at: float) -> bool:
+    def considered(self, explained: Explained, at: float) -> bool:
         """Whether Karpenter went through it when it said why a pod has no place, and yet says nothing of it."""
-        return not self.unusable and self.created <= at and self.taints.isdisjoint(told.taints)
+        return not self.unusable and self.created <= at and self.taints.isdisjoint(explained.taints)
 
 
 def fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:

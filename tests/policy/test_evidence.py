@@ -990,7 +990,7 @@ FAILED = create_error(NOW - 290, cause=Cause.UNKNOWN, codes=("LaunchFailed",), s
         ),
     ],
 )
-def test_while_launches_fail_through_one_nodepool_the_other_is_asked_for_nothing(
+def test_while_launches_fail_through_one_nodepool_karpenter_asks_for_nothing_through_another(
     own: tuple[Refusal, ...], other: dict[str, Any], expected: tuple[Shortage, Proof | None]
 ) -> None:
     """Karpenter counts on a NodeClaim whose launch fails with another error than a refusal, until it gives up on it, and begins anew."""

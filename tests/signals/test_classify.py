@@ -13,12 +13,12 @@ from controller.policy.model import Cause
 from controller.signals.classify import (
     CODE_CAUSES,
     CREATE_ERROR_CAUSES,
+    Explained,
     RefusalMessage,
-    Told,
     classify_create_error,
     classify_refusal,
+    explained_pools,
     limited_pools,
-    told_pools,
     unavailable_pools,
 )
 from tests.signals.samples import FLEET, ice_message, sample
@@ -383,18 +383,18 @@ TAINTED = "did not tolerate taint (taint=nvidia.com/gpu=true:NoSchedule)"
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "explained"),
     [
-        pytest.param([FOREIGN], Told((OTHER,)), id="another NodePool, by what it requires"),
-        pytest.param([TWO_KEYS, FOREIGN], Told(("trn1", OTHER)), id="another that requires two things"),
-        pytest.param([LACKS, LIMITED], Told(("nvidia", "full")), id="what it lacks, and what its limit forbids"),
-        pytest.param([FOREIGN, TAINTED], Told((OTHER,), ("nvidia.com/gpu",)), id="a taint, of whichever NodePool"),
+        pytest.param([FOREIGN], Explained((OTHER,)), id="another NodePool, by what it requires"),
+        pytest.param([TWO_KEYS, FOREIGN], Explained(("trn1", OTHER)), id="another that requires two things"),
+        pytest.param([LACKS, LIMITED], Explained(("nvidia", "full")), id="what it lacks, and what its limit forbids"),
+        pytest.param([FOREIGN, TAINTED], Explained((OTHER,), ("nvidia.com/gpu",)), id="a taint, of whichever NodePool"),
         pytest.param(
             [f'incompatible with nodepool "{OTHER}", daemonset overhead={{}}, no instance type met all requirements, resources={{}}'],
-            Told((OTHER,)),
+            Explained((OTHER,)),
             id="before version 1.5",
         ),
-        pytest.param(["nodepool requirements filtered out all available instance types"], Told(), id="nothing at all is available"),
+        pytest.param(["nodepool requirements filtered out all available instance types"], Explained(), id="nothing at all is available"),
         pytest.param([FOREIGN, 'incompatible requirements, label "x" does not have known values'], None, id="what any may require"),
         pytest.param([FOREIGN, "unsatisfiable topology constraint for zone (a)"], None, id="topology"),
         pytest.param([f"{FOREIGN}; incompatible requirements, key karpenter.sh/nodep"], None, id="cut within a name"),
@@ -405,7 +405,7 @@ TAINTED = "did not tolerate taint (taint=nvidia.com/gpu=true:NoSchedule)"
         pytest.param([""], None, id="nothing is said"),
     ],
 )
-def test_of_which_nodepools_a_text_says_why_a_pod_has_no_place(entries: list[str], told: Told | None) -> None:
+def test_of_which_nodepools_a_text_says_why_a_pod_has_no_place(entries: list[str], explained: Explained | None) -> None:
     """What is said of a NodePool that is not named may be said of any: then nobody knows which is missing."""
-    assert told_pools("Failed to schedule pod, " + "; ".join(entries)) == told
-    assert told_pools("; ".join(entries)) is None
+    assert explained_pools("Failed to schedule pod, " + "; ".join(entries)) == explained
+    assert explained_pools("; ".join(entries)) is None

@@ -79,7 +79,7 @@ def _foreign(pool: str, own: str = MINE) -> str:
 
 
 def test_a_nodepool_that_is_missing_among_the_reasons_has_nothing(cluster: Cluster) -> None:
-    """Karpenter leaves it out before it looks at the pods. Whether that is a shortage depends on the refusal before it."""
+    """Karpenter leaves it out before it considers the pods. Whether that is a shortage depends on the refusal before it."""
     cluster.no_place(_foreign(THEIRS))
     assert cluster.missing() == [MINE]
 
@@ -136,7 +136,7 @@ def test_a_taint_that_it_does_not_have_is_another_s(cluster: Cluster) -> None:
         pytest.param({"change": "MODIFIED", "created": T0 + 1}, id="created since"),
     ],
 )
-def test_a_nodepool_that_karpenter_did_not_look_at_is_not_missing(state: dict[str, Any], cluster: Cluster) -> None:
+def test_a_nodepool_that_karpenter_did_not_consider_is_not_missing(state: dict[str, Any], cluster: Cluster) -> None:
     """One that is deleted, keeps its own number of nodes, or did not exist yet has no reason to be named."""
     cluster.pool(MINE, **state)
     cluster.no_place(_foreign(THEIRS))

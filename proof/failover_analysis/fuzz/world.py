@@ -23,6 +23,9 @@ _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 """A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
 
 
+_EVENTS: Final = ("InsufficientCapacityError", "NoCompatibleInstanceTypes", "FailedScheduling")
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """A time in which an offering has `left` instances to give, and one more every `every_s`; seconds since the world's start.
@@ -139,6 +142,12 @@ def _further(world: World, chance: Random) -> World:
     if chance.random() < _MORE:
         units = tuple(unit if unit.name == "safe" else replace(unit, replicas=_leaving(chance, unit.replicas)) for unit in world.units)
         world = replace(world, units=units)
+    if chance.random() < _MORE:
+        least = chance.choice((0.15, 0.15, 0.5, 1.0))
+        world = replace(world, lost={_EVENTS[0]: least, **dict.fromkeys(_EVENTS[1:], min(0.5, least))})
+    if chance.random() < _MORE:
+        taken = {one: tuple(replace(time, interrupts=one.capacity_type == "spot") for time in times) for one, times in world.closed.items()}
+        world = replace(world, closed=taken)
     return world
 
 
