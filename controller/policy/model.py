@@ -346,6 +346,7 @@ class PendingPod:
     unavailable: tuple[tuple[str, float], ...] = ()
     devices: int = 0
     unplaced_at: float | None = None
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
