@@ -76,7 +76,7 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
 
 
 def short_pods(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> tuple[tuple[str, str], ...]:
-    """The waiting pods at which people look first, by name and uid: the one that has waited longest of each unit that is proven short."""
+    """Waiting pods by name and uid: the one that has waited longest of each unit that is proven short."""
     waiting = [snapshot.units[name].pending for name, judged in evidence.items() if judged.short]
     return tuple((oldest.name, oldest.uid) for pods in waiting if pods for oldest in [min(pods, key=lambda one: one.since)])
 

@@ -249,8 +249,8 @@ CONFIG = (
             {"shortage": Shortage.SUSPECTED, "codes": ("NotLaunched",)},
             (
                 "silent",
-                "sd21-inf2: pods wait 4 min, and its launches do not come, or do not last (NotLaunched). Nothing proves a shortage, so requests "
-                "meant for them wait and no failover comes: failoverctl plan says what would prove it",
+                f"sd21-inf2: pods wait 4 min, and its launches do not come, or do not last (NotLaunched). {UNSEEN}: failoverctl plan says "
+                "what would prove it",
             ),
             id="age proves nothing of what was refused",
         ),

@@ -51,7 +51,7 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
 
 
 def test_what_says_why_no_failover_follows_a_shortage_concerns_the_pods_that_wait() -> None:
-    """The oldest of each short unit: people look at it first. Other alerts are about other things."""
+    """The oldest of each short unit: people describe it first. Other alerts are about other things."""
     made = change(shortage(), pool_blocked_at=NOW - 50)
     waiting = (PendingPod("young", NOW - 60, uid="1"), PendingPod("old", NOW - 90, uid="2"))
     made = change(made, pending=waiting)

@@ -153,6 +153,17 @@ def test_a_nodepool_that_is_not_ready_is_not_missing(cluster: Cluster) -> None:
     assert cluster.missing() == []
 
 
+@pytest.mark.parametrize(("since", "missing"), [(T0, [MINE]), (T0 + 1, [])])
+def test_a_nodepool_that_was_not_ready_then_was_not_considered(since: float, missing: list[str], cluster: Cluster) -> None:
+    """It is now, as after a restart of the controller, to which the API server lists old events."""
+    template = {"spec": {"requirements": [requirement("node.kubernetes.io/instance-type", "inf2.xlarge")]}}
+    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": format_rfc3339(since)}]
+    obj = {"metadata": {"name": MINE}, "spec": {"template": template}, "status": {"conditions": conditions}}
+    cluster.view.changed(NODE_POOLS, None, "MODIFIED", obj)
+    cluster.no_place(_foreign(THEIRS))
+    assert cluster.missing() == missing
+
+
 # --- a refusal that names no type ---
 
 
