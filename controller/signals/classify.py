@@ -27,10 +27,7 @@ _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
 _LACKING: Final = "no instance type "  # begins each of the eleven sentences in which Karpenter filters the types of a NodePool for a pod
 _POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
 _MORE_OF_ONE: Final = re.compile(r"; (?=key )")  # continues what is said of one NodePool
-_EXPLAINED: Final = re.compile(
-    r"not in karpenter\.sh/nodepool In \[([^\]\s]+)\]|^incompatible with nodepool \"([^\"\s]+)\""
-    r"|no instance type .*?requirements=.*?karpenter\.sh/nodepool In \[([^\]\s]+)\]"
-)
+_FOREIGN: Final = re.compile(r"not in karpenter\.sh/nodepool In \[([^\]\s]+)\]|^incompatible with nodepool \"([^\"\s]+)\"")
 _TAINT: Final = re.compile(r"did not tolerate taint \(taint=([^=:)\s]+)")
 _BEGINS: Final = "Failed to schedule pod, "
 _NOTHING_AT_ALL: Final = "nodepool requirements filtered out all available instance types"
@@ -223,9 +220,10 @@ def explained_pools(message: str) -> Explained | None:
         return None
     pools, taints = list[str](), list[str]()
     for entry in _MORE_OF_ONE.sub(", ", text).split("; "):
-        named, taint = _EXPLAINED.search(entry) or _LIMIT.search(entry), _TAINT.search(entry)
-        if named is not None:
-            pools.append(next(filter(None, named.groups())))
+        named, taint = _FOREIGN.search(entry) or _LIMIT.search(entry), _TAINT.search(entry)
+        pool = next(filter(None, named.groups())) if named is not None else _unavailable(entry)
+        if pool:
+            pools.append(pool)
         elif taint is not None:
             taints.append(taint[1])
         else:
