@@ -1,4 +1,4 @@
-"""Kubernetes Events on the routing object: the end of what ``kubectl describe`` shows of it."""
+"""Kubernetes Events on the routing object and on waiting pods: the end of what ``kubectl describe`` shows of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from controller.clients.calls import on_behalf_of
-from controller.clients.kube import EVENTS, MERGE_PATCH, KubeSession, Resource
+from controller.clients.kube import EVENTS, MERGE_PATCH, PODS, KubeSession, Resource
 from controller.clock import Clock, format_rfc3339
 from controller.errors import Conflict, Forbidden, NotFound
 from controller.notifiers.render import cut_bytes, sentence, view
@@ -31,7 +31,7 @@ _TERMINATING: Final = "NamespaceTerminating"  # the API server's cause of a refu
 
 
 class Involved(NamedTuple):
-    """The routing object that an event is about. Its uid is "" where it does not exist."""
+    """The object that an event is about. Its uid is "" where it does not exist."""
 
     resource: Resource
     namespace: str
@@ -80,8 +80,9 @@ class EventNotifier:
         return "events"
 
     def send(self, message: Message) -> None:
-        """Posts one event. Skips a message about the controller itself, which has no object to attach an event to.
+        """Posts one event, and one on each waiting pod that the message concerns.
 
+        Skips a message about the controller itself, which has no object to attach an event to.
         Where the namespace is gone or is being deleted, nobody can post an event: that is no failure.
 
         Raises:
@@ -89,13 +90,18 @@ class EventNotifier:
         """
         if not message.application:
             return
-        involved = self._lookup(message.application)
+        routing = self._lookup(message.application)
+        pods = (Involved(PODS, routing.namespace, name, uid) for name, uid in message.pods)
         reason = _camel_case(message.reason) or _camel_case(message.kind.value.title())
         text = cut_bytes(sentence(view(message)), MAX_MESSAGE)
-        same = hashlib.sha256("\0".join((involved.namespace, involved.name, involved.uid, reason, text)).encode()).hexdigest()
         with on_behalf_of(message.application):
-            if not self._counted_up(same, involved.namespace, message.at):
-                self._create(same, involved, reason, text, message)
+            for involved in (routing, *pods):
+                self._post(involved, reason, text, message)
+
+    def _post(self, involved: Involved, reason: str, text: str, message: Message) -> None:
+        same = hashlib.sha256("\0".join((involved.namespace, involved.name, involved.uid, reason, text)).encode()).hexdigest()
+        if not self._counted_up(same, involved.namespace, message.at):
+            self._create(same, involved, reason, text, message)
 
     def _counted_up(self, same: str, namespace: str, at: float) -> bool:
         with self._lock:

@@ -41,6 +41,7 @@ from controller.service.messages import (
     raised_floors_of_removed,
     readable_override,
     routed,
+    short_pods,
 )
 from controller.service.recorder import Recorder
 from controller.service.retries import Backoff
@@ -471,7 +472,8 @@ class Controller:
         coming = functools.partial(next_step, conclusion.memory, snapshot)
         with self._lock:
             if self._records.get(snapshot.application.key) is record:  # otherwise it was removed, and nothing would resolve its alerts
-                record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, mode, coming)
+                pods = short_pods(snapshot, decision.evidence)
+                record.alerts, messages = alert_changes(snapshot, record.alerts, decision.alerts, mode, coming, pods)
                 self.publish(messages)
         override = readable_override(snapshot)
         if override is not None:

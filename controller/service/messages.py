@@ -12,7 +12,7 @@ from controller.policy.account import Figures, effect, spend_per_hour
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.floors import lowered, raised
 from controller.policy.memory import author
-from controller.policy.model import Alert, Application, Decision, Memory, Mode, ModeChange, Override, Snapshot, Verb
+from controller.policy.model import Alert, Application, Decision, Memory, Mode, ModeChange, Override, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import reason_text
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
@@ -68,9 +68,16 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         at=snapshot.now,
         fields=fields,
         mode=str(mode),
+        pods=short_pods(snapshot, decision.evidence) if decision.verb is Verb.FAILOVER else (),
         by=author(decision),
         incident=_mode_incident(application.key),
     )
+
+
+def short_pods(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> tuple[tuple[str, str], ...]:
+    """Waiting pods by name and uid: the one that has waited longest of each unit that is proven short."""
+    waiting = [snapshot.units[name].pending for name, judged in evidence.items() if judged.short]
+    return tuple((oldest.name, oldest.uid) for pods in waiting if pods for oldest in [min(pods, key=lambda one: one.since)])
 
 
 def _mode_incident(application: str) -> str:
@@ -170,7 +177,12 @@ def raised_before(alerts: Iterable[Alert]) -> dict[str, Raised]:
 
 
 def alert_changes(
-    snapshot: Snapshot, before: Mapping[str, Raised], now: Iterable[Alert], mode: Mode | None, then: Callable[[], str] = lambda: ""
+    snapshot: Snapshot,
+    before: Mapping[str, Raised],
+    now: Iterable[Alert],
+    mode: Mode | None,
+    then: Callable[[], str] = lambda: "",
+    pods: tuple[tuple[str, str], ...] = (),
 ) -> tuple[dict[str, Raised], list[Message]]:
     """The messages about a change of the set of alerts, and about alerts that have been on for long.
 
@@ -180,6 +192,7 @@ def alert_changes(
         now: The alerts that are on now.
         mode: The present mode.
         then: Says what comes next; called only where an alert is to be reported.
+        pods: See `short_pods`: an alert that says why no failover follows a shortage concerns them.
 
     Returns:
         The alerts that people know of now, by key, and the messages about new ones, about those that ended, and about those that are to
@@ -193,7 +206,7 @@ def alert_changes(
     for alert in said:
         then_ = _without(coming, alert.text)
         again = alert.key in before and not before[alert.key].recalled
-        messages.append(replace(_alert(snapshot, alert, mode), next=then_, again=again))
+        messages.append(replace(_alert(snapshot, alert, mode), next=then_, again=again, pods=pods if isinstance(alert.row, Reason) else ()))
     off = {key: one.off(at) for key, one in before.items() if key not in on}
     messages += [_alert(snapshot, one.alert, mode, MessageKind.RESOLVED) for one in off.values() if one.over(at)]
     offered = {alert.key for alert in said}

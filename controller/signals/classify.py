@@ -26,6 +26,12 @@ _ZONE: Final = re.compile(r"requested \(([a-z]{2,8}(?:-[a-z0-9]{1,16}){1,5}-\d[a
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
 _LACKING: Final = "no instance type "  # begins each of the eleven sentences in which Karpenter filters the types of a NodePool for a pod
 _POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
+_MORE_OF_ONE: Final = re.compile(r"; (?=key )")  # continues what is said of one NodePool
+_FOREIGN: Final = re.compile(r"not in karpenter\.sh/nodepool In \[([^\]\s]+)\]|^incompatible with nodepool \"([^\"\s]+)\"")
+_TAINT: Final = re.compile(r"did not tolerate taint \(taint=([^=:)\s]+)")
+_BEGINS: Final = "Failed to schedule pod, "
+_NOTHING_AT_ALL: Final = "nodepool requirements filtered out all available instance types"
+_ENDS: Final = ("]", "}", ")", '"')  # of what is said of a NodePool; what ends otherwise was cut
 _LIMIT: Final = re.compile(
     r"(?:all available instance types exceed limits|node limits have been exhausted) for nodepool:? ?"
     r"(?:\(NodePool=([^)\s]+)\)|\"([^\"\s]+)\")"
@@ -48,6 +54,12 @@ CODE_CAUSES: Final[dict[str, Cause]] = {
     "Unsupported": Cause.CONFIG,
     "AuthFailure.ServiceLinkedRoleCreationNotPermitted": Cause.CONFIG,
 }
+
+INTERRUPTED: Final = "SpotInterrupted"
+"""The reason of the event with which Karpenter says that EC2 takes a spot instance back. It caches its offering as one that was refused."""
+
+_UNLAUNCHED: Final = "NotLaunched"
+"""Our code for a NodeClaim that was gone within a minute without an instance or an error. Karpenter deletes one so that EC2 refused."""
 
 # Reasons that Karpenter sets on `Launched=Unknown`. None: passing trouble that says nothing about capacity.
 CREATE_ERROR_CAUSES: Final[dict[str, Cause | None]] = {
@@ -99,6 +111,14 @@ class RefusalMessage:
     offerings: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Of which NodePools a message says why a pod has no place in them: by name, or by the key of a taint that it does not tolerate."""
+
+    pools: tuple[str, ...] = ()
+    taints: tuple[str, ...] = ()
+
+
 def classify_refusal(message: str) -> RefusalMessage:
     """Classifies the message of an `InsufficientCapacityError` event (or the same text in a log line).
 
@@ -134,6 +154,16 @@ def _cause(code: str, tail: str) -> Cause:
     if code == "InsufficientInstanceCapacity" and _PLACEMENT_GROUP in tail:
         return Cause.CONFIG
     return CODE_CAUSES.get(code, Cause.UNKNOWN)
+
+
+def interruption(instance_type: str, zone: str) -> RefusalMessage:
+    """What the interruption of a spot instance says."""
+    return RefusalMessage(Cause.CAPACITY, (INTERRUPTED,), False, instance_type, zone, offerings=((instance_type, zone),))
+
+
+def unlaunched() -> RefusalMessage:
+    """What the end of a NodeClaim says that was never launched, where no event says why: it may have been refused."""
+    return RefusalMessage(Cause.UNKNOWN, (_UNLAUNCHED,))
 
 
 def classify_create_error(reason: str) -> RefusalMessage | None:
@@ -174,3 +204,28 @@ def _unavailable(entry: str) -> str:
     lacking = entry.find(_LACKING)
     pool = _POOL.search(entry, lacking) if lacking >= 0 else None
     return pool[1] if pool is not None else ""
+
+
+def explained_pools(message: str) -> Explained | None:
+    """The NodePools of which a `FailedScheduling` message says why a pod has no place in them; None where that is not known.
+
+    Karpenter goes through all that are ready and have something available: one that is missing has nothing. Most that it says can be said
+    of any NodePool, and a text that was cut does not say that what it lacks is missing: then nobody knows.
+    """
+    _, begins, text = message.partition(_BEGINS)
+    if text.startswith(_NOTHING_AT_ALL):
+        return Explained()
+    whole = len(message) <= MAX_VALUE and text.endswith(_ENDS) and text.count("{") == text.count("}")
+    if not begins or not whole:
+        return None
+    pools, taints = list[str](), list[str]()
+    for entry in _MORE_OF_ONE.sub(", ", text).split("; "):
+        named, taint = _FOREIGN.search(entry) or _LIMIT.search(entry), _TAINT.search(entry)
+        pool = next(filter(None, named.groups())) if named is not None else _unavailable(entry)
+        if pool:
+            pools.append(pool)
+        elif taint is not None:
+            taints.append(taint[1])
+        else:
+            return None
+    return Explained(tuple(pools), tuple(taints))

@@ -446,6 +446,7 @@ _SELECTED_AT_HOME: Final = tuple(
     for kind, reason in (
         ("NodeClaim", "InsufficientCapacityError"),
         ("NodeClaim", "DisruptionLaunching"),
+        ("NodeClaim", "SpotInterrupted"),
         ("NodePool", "NoCompatibleInstanceTypes"),
     )
 )

@@ -25,11 +25,16 @@ from controller.objects import (
 from controller.policy.evidence import Offering
 from controller.policy.model import Held, Launch, PoolObservation, Refusal
 from controller.signals.classify import (
+    INTERRUPTED,
+    Explained,
     RefusalMessage,
     classify_create_error,
     classify_refusal,
+    explained_pools,
+    interruption,
     limited_pools,
     unavailable_pools,
+    unlaunched,
 )
 from controller.signals.instance_labels import InstanceFilter
 from controller.signals.launchable import Room as NodeRoom
@@ -37,6 +42,7 @@ from controller.signals.launchable import Terms
 from controller.signals.node_claims import (
     RETENTION_S,
     Claim,
+    ended_unlaunched,
     has_type,
     is_reported,
     is_reserved,
@@ -77,6 +83,7 @@ class _RefusedClaim:
     seen: float
     refusal: RefusalMessage
     order: int  # of its first delivery, 0 where that was in a list
+    source: str = "event"  # as in `Refusal`
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class _Statement:
 
     limited: tuple[str, ...]
     lacking: tuple[str, ...]
+    explained: Explained | None
     at: float
 
 
@@ -169,7 +177,8 @@ class KarpenterView:
         self._pools: dict[str, Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
         self._classes: dict[tuple[str, str], tuple[str, ...]] = {}  # the zones of each node class's subnets, by API group and name
-        self._naming: dict[str, set[str]] = {}  # claims whose refusal names an instance type, by that type
+        self._about: dict[str, tuple[str, ...]] = {}  # the instance types that a refusal is about, by its claim
+        self._naming: dict[str, set[str]] = {}  # claims whose refusal is about an instance type, by that type
         self._order = 0  # grows with everything that is delivered as it happens
         # By NodePool, so that a question about one does not cost a search of all: names of claims and of claims that were refused.
         self._claims_of: dict[str, set[str]] = {}
@@ -221,7 +230,8 @@ class KarpenterView:
         name = name_of(obj)
         if not name:
             return ()
-        claim = read_claim(obj, now, 0 if listed else self._next())
+        order = 0 if listed else self._next()
+        claim = read_claim(obj, now, order)
         pool_before, shown_before = self.pool_of(name), self._shown(name, now)
         before = self._live.pop(name)
         if before is not None:
@@ -239,10 +249,13 @@ class KarpenterView:
         else:
             self._live[name] = claim
             self._count(claim, 1)
+        self._note_end(claim if listed or kind != "DELETED" else replace(claim, gone=now), now, order)
         moved = claim.pool != pool_before
         if name in self._refused and moved:  # the refusal came first, and its pool was read off the claim's name
             _drop(self._refused_of, pool_before, name)
             self._refused_of.setdefault(claim.pool, set()).add(name)
+        if name in self._refused:  # what it may be launched as may be news
+            self._name_types(name, self._refusal(self._refused[name], claim.pool).types)
         new_type = self._types_seen(claim)
         shown = self._shown(name, now)
         if shown == shown_before and not (moved and name in self._refused) and not new_type:
@@ -252,6 +265,13 @@ class KarpenterView:
         buying = self._pools_buying({claim.launched_type}) if launched else ()
         asked = moved or shown.asked != shown_before.asked  # which is a part of its refusal
         return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying, *(self._pools_refused(name) if asked else ()))))
+
+    def _note_end(self, claim: Claim, now: float, order: int) -> None:
+        """Takes the end of a claim as its refusal where no event says more: one may be lost, or come later and replace this."""
+        known = self._refused.get(claim.name)
+        if ended_unlaunched(claim) and (known is None or known.at < claim.created - RETENTION_S):
+            ended = claim.leaving if claim.leaving is not None else now
+            self._refuse(_RefusedClaim(claim.name, ended, min(ended, now), now, unlaunched(), order, "unlaunched"), claim.pool)
 
     def _types_seen(self, claim: Claim) -> bool:
         """Keeps the types that a claim names, and whether that is news. The claims of a cycle leave out what EC2 has refused."""
@@ -315,7 +335,7 @@ class KarpenterView:
         if not fewer_types and self._pool_shown(name, now) == before:
             return ()
         refused = self._refused_of.get(name, ()) if self.capacity_types(name) != bound else ()  # others see these refusals by them
-        buying = self._pools_buying({kind for claim in refused for kind, _ in self._refused[claim].refusal.offerings}) if refused else ()
+        buying = self._pools_buying({kind for claim in refused for kind in self._about.get(claim, ())}) if refused else ()
         return self._changed(*dict.fromkeys((name, *buying)))
 
     def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:
@@ -372,15 +392,16 @@ class KarpenterView:
         pool = self.pool_of(name) if kind == "NodeClaim" else name
         buying: tuple[str, ...] = ()
         match kind, text(obj, "reason"):
-            case "NodeClaim", "InsufficientCapacityError":
-                seen = min(at, now) if listed else now
-                order = 0 if listed else self._next()
-                refusal = classify_refusal(text(obj, "message"))
+            case "NodeClaim", "InsufficientCapacityError" | "SpotInterrupted" as reason:
+                said = self._said_of(name, reason, text(obj, "message"))
                 known = self._refused.get(name)
-                self._refuse(_RefusedClaim(name, at, min(at, now), seen, refusal, order), pool)
+                if said is not None:
+                    seen, order = (min(at, now), 0) if listed else (now, self._next())
+                    source = "interrupted" if reason == INTERRUPTED else "event"
+                    self._refuse(_RefusedClaim(name, at, min(at, now), seen, said, order, source), pool)
                 if self._refused.get(name) == known:
                     return ()  # it was in a list once more
-                buying = self._pools_buying({instance_type for instance_type, _ in refusal.offerings})
+                buying = self._pools_refused(name)
             case "NodeClaim", reason if reason == _REPLACED and self._mark(reason, name, at, now):
                 buying = self._pools_refused(name)
             case "NodePool", reason if reason == _BLOCKED and self._mark(reason, name, at, now):
@@ -389,6 +410,13 @@ class KarpenterView:
                 return ()
         self._changed(pool, *buying)
         return (pool, *buying)
+
+    def _said_of(self, name: str, reason: str, message: str) -> RefusalMessage | None:
+        """What an event says of a claim's offerings; None where it says nothing, as of a spot instance that is not known."""
+        if reason != INTERRUPTED:
+            return classify_refusal(message)
+        claim = self._claim(name)
+        return interruption(claim.launched_type, claim.launched_zone) if claim and claim.launched_type and claim.launched_zone else None
 
     def _mark(self, said: str, name: str, at: float, now: float) -> bool:
         """Notes that something was said of a NodePool or a NodeClaim, and says whether that is news."""
@@ -417,7 +445,8 @@ class KarpenterView:
         pod, at = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name")), event_time(obj)
         if text(obj, "reason") != "FailedScheduling" or event_component(obj) not in COMPONENTS or at is None or len(pod[1]) > _MAX_NAME:
             return ()
-        said = _Statement(limited_pools(text(obj, "message")), unavailable_pools(text(obj, "message")), at)
+        message = text(obj, "message")
+        said = _Statement(limited_pools(message), unavailable_pools(message), explained_pools(message), at)
         if waits:
             return self._take(pod, said, own, now)
         known = self._early.get(pod, ())
@@ -437,12 +466,18 @@ class KarpenterView:
     def _take(self, pod: _Pod, said: _Statement, own: tuple[str, ...], now: float) -> tuple[str, ...]:
         limited = [pool for pool in said.limited if pool in own and self._mark(_LIMITED, pool, said.at, now)]
         unseen = [pool for pool in said.lacking if pool not in self._pools][: _MAX_UNSEEN if self._pools_known else None]
-        named = (pool for pool in said.lacking if (pool in own if own else pool in self._pools or pool in unseen))
+        named = [pool for pool in said.lacking if (pool in own if own else pool in self._pools or pool in unseen)]
+        named += self._unexplained(said.explained, own, said.at)[:_MAX_NAMED] if said.explained is not None else ()
         marks, mark = self._unavailable.get(pod, {}), _marked(said.at, now)
         new = [pool for pool in (_ANYWHERE, *named) if _is_news(marks.get(pool), mark)]
         if new:
             self._unavailable[pod] = {**(marks if len(marks) < _MAX_NAMED else {}), **dict.fromkeys(new, mark)}
         return self._changed(*limited, *(pool for pool in new if pool != _ANYWHERE))
+
+    def _unexplained(self, explained: Explained, own: tuple[str, ...], at: float) -> list[str]:
+        """The NodePools of which Karpenter says nothing where it says why a pod has no place in each: nothing of them is available."""
+        missing = set(own).intersection(self._pools).difference(explained.pools) if own else self._pools.keys() - explained.pools
+        return sorted(name for name in missing if self._pools[name].considered(explained, at))
 
     def pod_gone(self, namespace: str, pod: str) -> None:
         """Forgets what was said of a pod that waits no more."""
@@ -462,7 +497,6 @@ class KarpenterView:
     def _refuse(self, new: _RefusedClaim, pool: str) -> None:
         claim, known = new.claim, self._refused.get(new.claim)
         if known is not None:
-            self._unname(known)
             known = known if new.at - known.at <= RETENTION_S else None  # of a later NodeClaim: names of five random letters repeat
         if not new.refusal.parsed and known is None:
             self.unparsed += 1
@@ -471,26 +505,30 @@ class KarpenterView:
             new = replace(new, at=at, seen=known.seen, order=known.order)
         self._refused[claim] = new
         self._refused_of.setdefault(pool, set()).add(claim)
-        for instance_type, _ in new.refusal.offerings:
-            self._naming.setdefault(instance_type, set()).add(claim)
+        self._name_types(claim, self._refusal(new, pool).types)
 
-    def _refusal_dropped(self, claim: str, refused: _RefusedClaim) -> None:
+    def _refusal_dropped(self, claim: str, _: _RefusedClaim) -> None:
         self._refusals.pop(claim, None)
         _drop(self._refused_of, self.pool_of(claim), claim)
-        self._unname(refused)
+        self._name_types(claim, ())
 
-    def _unname(self, refused: _RefusedClaim) -> None:
-        for instance_type, _ in refused.refusal.offerings:
-            _drop(self._naming, instance_type, refused.claim)
+    def _name_types(self, claim: str, types: tuple[str, ...]) -> None:
+        """Notes which instance types the refusal of a claim is about."""
+        for instance_type in self._about.pop(claim, ()):
+            _drop(self._naming, instance_type, claim)
+        if types:
+            self._about[claim] = types
+        for instance_type in types:
+            self._naming.setdefault(instance_type, set()).add(claim)
 
     def _pools_buying(self, types: Collection[str]) -> tuple[str, ...]:
         """The NodePools whose requirements ask for one of these instance types."""
         return tuple(name for name, pool in self._pools.items() if pool.instances.restricts and any(map(pool.instances.admits, types)))
 
     def _pools_refused(self, claim: str) -> tuple[str, ...]:
-        """The NodePools that a claim's refusal concerns beside its own: they may buy what it names."""
-        refused = self._refused.get(claim)
-        return () if refused is None else self._pools_buying({instance_type for instance_type, _ in refused.refusal.offerings})
+        """The NodePools that a claim's refusal concerns beside its own: they may buy what it is about."""
+        types = self._about.get(claim)
+        return () if types is None else self._pools_buying(types)
 
     def _bury(self, claim: Claim, now: float) -> None:
         """Keeps a tombstone, and drops those that no decision can need any more."""
@@ -511,6 +549,7 @@ class KarpenterView:
         if name in self._refused:
             _drop(self._refused_of, claim.pool, name)
             self._refused_of.setdefault(self.pool_of(name), set()).add(name)
+            self._name_types(name, self._refusal(self._refused[name], self.pool_of(name)).types)
         self._changed(claim.pool, self.pool_of(name))
 
     def _unlink(self, claim: Claim) -> None:
@@ -560,7 +599,7 @@ class KarpenterView:
         return tuple(sorted(standing, key=lambda one: (one.at, one.claim)))
 
     def _named_types(self, pool: str) -> list[str]:
-        """The instance types that refusals name and that a NodePool asks for; none where its requirements restrict nothing."""
+        """The instance types that refusals are about and that a NodePool asks for; none where its requirements restrict nothing."""
         instances = self._pools[pool].instances if pool in self._pools else InstanceFilter()
         return [one for one in instances.types or self._naming if instances.restricts and one in self._naming and instances.admits(one)]
 
@@ -604,6 +643,7 @@ class KarpenterView:
         known, through = self._refusals.get(refused.claim), (pool, self.capacity_types(pool))
         if known is not None and known.refused is refused and known.of is claim and known.marked is marked and known.through == through:
             return known.refusal
+        interrupted = refused.source == "interrupted"
         made = Refusal(
             claim=refused.claim,
             pool=pool,
@@ -614,9 +654,9 @@ class KarpenterView:
             seen=refused.seen,
             instance_types=claim.instance_types if claim else (),
             zones=claim.zones if claim else (),
-            capacity_types=claim.capacity_types if claim else (),
-            requirements_known=claim is not None,
-            inexact=claim.inexact if claim else (),
+            capacity_types=("spot",) if interrupted else claim.capacity_types if claim else (),
+            requirements_known=claim is not None or interrupted,
+            inexact=claim.inexact if claim and not interrupted else (),
             pool_capacity_types=through[1],
             truncated=message.truncated,
             named_type=message.instance_type,
@@ -625,7 +665,8 @@ class KarpenterView:
             stamp=refused.stamp,
             created=claim.created if claim else None,
             order=refused.order,
-            replacement=marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
+            replacement=not interrupted and marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
+            source=refused.source,
         )
         self._refusals[refused.claim] = _Read(refused, claim, marked, through, made)
         return made

@@ -11,6 +11,7 @@ from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, condition, in_values, items, mapping, name_of, quantity, text
 from controller.policy.evidence import Offering
+from controller.policy.karpenter_times import CREATE_ERROR_S
 from controller.policy.model import Launch
 from controller.signals.classify import classify_create_error, is_passing
 from controller.signals.instance_labels import TYPE_LABEL
@@ -152,9 +153,17 @@ def never_less(before: Claim, after: Claim) -> Claim:
         launched=before.launched if before.launched is not None else after.launched,
         registered=before.registered if before.registered is not None else after.registered,
         initialized=before.initialized if before.initialized is not None else after.initialized,
+        leaving=before.leaving if before.leaving is not None else after.leaving,
         create_error=after.create_error or before.create_error,
         create_error_at=before.create_error_at if before.create_error_at is not None else after.create_error_at,
     )
+
+
+def ended_unlaunched(claim: Claim) -> bool:
+    """Whether a claim that is gone, or is being deleted, ended as one does that EC2 refused: soon, without an instance or another error."""
+    ended = claim.leaving if claim.leaving is not None else claim.gone
+    failed = claim.create_error or claim.passing
+    return ended is not None and claim.launched is None and not failed and ended - claim.created <= CREATE_ERROR_S
 
 
 def launch_of(claim: Claim) -> Launch:

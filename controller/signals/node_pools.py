@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.catalog.instances import INSTANCES, maker_of
+from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, condition, dig, in_values, items, mapping, quantity, text
+from controller.signals.classify import Explained
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 
@@ -24,7 +26,8 @@ class Pool:
     """What is kept of a NodePool.
 
     `unusable` says why Karpenter launches nothing through it for pods that wait, "" where it may. `node_class` names its node class, by API
-    group and name.
+    group and name. `taints` are the keys of its nodes' taints, `since` when it has been as
+    it is, created and ready, by the cluster's clock: 0 where that is not known.
     """
 
     instances: InstanceFilter
@@ -34,6 +37,12 @@ class Pool:
     used: Mapping[str, object]
     unusable: str
     node_class: tuple[str, str]
+    taints: frozenset[str] = frozenset()
+    since: float = 0.0
+
+    def considered(self, explained: Explained, at: float) -> bool:
+        """Whether Karpenter went through it when it said why a pod has no place, and yet says nothing of it."""
+        return not self.unusable and self.since <= at and self.taints.isdisjoint(explained.taints)
 
 
 def fell(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
@@ -58,7 +67,7 @@ def room_of(pool: Pool) -> dict[str, tuple[str, str]]:
 def read_pool(obj: Object) -> Pool:
     """Reads a NodePool as the API server sent it."""
     requirements = items(obj, "spec", "template", "spec", "requirements")
-    reference = mapping(obj, "spec", "template", "spec", "nodeClassRef")
+    reference, ready = mapping(obj, "spec", "template", "spec", "nodeClassRef"), condition(obj, "Ready")
     return Pool(
         instances=instance_filter(requirements),
         zones=in_values(requirements, ZONE_LABEL)[0],
@@ -67,6 +76,8 @@ def read_pool(obj: Object) -> Pool:
         used=mapping(obj, "status", "resources"),
         unusable=_unusable(obj),
         node_class=(text(reference, "group"), text(reference, "name")),
+        taints=frozenset(text(one, "key") for kind in ("taints", "startupTaints") for one in items(obj, "spec", "template", "spec", kind)),
+        since=max(parse_rfc3339(one) or 0.0 for one in (text(obj, "metadata", "creationTimestamp"), text(ready, "lastTransitionTime"))),
     )
 
 

@@ -11,11 +11,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
-from controller.policy.evidence import created_after, last_launches
+from controller.policy.evidence import BATCH_S, created_after, last_launches
 from controller.policy.model import Launch, Refusal
-
-_BATCH_S: Final = 2.0  # claims of one batch are refused within milliseconds of each other
-
 
 _shape: Final = attrgetter(
     *(
@@ -49,12 +46,12 @@ def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
     for one in sorted(refusals, key=lambda refusal: (refusal.at, refusal.claim)):
         answer = (one.codes, one.instance_types, one.zones)
         before = newest.get(answer)
-        attempt = before[1] if before is not None and one.at - before[0] <= _BATCH_S else one.attempt
+        attempt = before[1] if before is not None and one.at - before[0] <= BATCH_S else one.attempt
         newest[answer] = (one.at, attempt)
         lasting = one.claim if one.stood_until is not None else ""  # a create error lasts: each has an end of its own
         shape = (attempt, lasting, _shape(one))
         batch = present.get(shape)
-        if batch is None or one.at - batch[0][0].at > _BATCH_S:
+        if batch is None or one.at - batch[0][0].at > BATCH_S:
             batch = present[shape] = [(one, attempt)]
             kept.append(batch)
         elif len(batch) == 1:
@@ -66,7 +63,7 @@ def summed_up(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
 
 
 def not_ended(refusals: Iterable[Refusal], launches: Sequence[Launch]) -> list[Refusal]:
-    """The refusals of a NodePool that nothing which launched there as the type that they name has ended.
+    """The refusals of a NodePool that nothing which launched there as a type that they are about has ended.
 
     Args:
         refusals: Of one NodePool.
@@ -78,7 +75,7 @@ def not_ended(refusals: Iterable[Refusal], launches: Sequence[Launch]) -> list[R
     ending: dict[str, list[Launch]] = {}
     for (instance_type, _), some in alike.items():
         ending.setdefault(instance_type, []).extend(last_launches(some))
-    return [one for one in refusals if not any(_ends(launch, one) for launch in ending.get(one.named_type, ()))]
+    return [one for one in refusals if not any(_ends(launch, one) for kind in one.types for launch in ending.get(kind, ()))]
 
 
 def _ends(launch: Launch, refusal: Refusal) -> bool:

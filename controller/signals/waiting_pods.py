@@ -36,6 +36,7 @@ class WaitingPod:
         pools: The NodePools that it is pinned to, () for any.
         types: The instance types that it is pinned to, () for any.
         devices: How many accelerators it asks for.
+        uid: Its uid.
         unschedulable_since: Since when the scheduler has found no node for it, by the cluster's clock; None: it has not tried yet.
     """
 
@@ -46,6 +47,7 @@ class WaitingPod:
     pools: tuple[str, ...]
     types: tuple[str, ...]
     devices: int
+    uid: str
     unschedulable_since: float | None
 
     @property
@@ -91,6 +93,7 @@ def waiting_pod(obj: Object) -> WaitingPod | None:
         pools=pinned_values(spec, POOL_LABEL),
         types=pinned_values(spec, TYPE_LABEL),
         devices=sum(devices(mapping(one, "resources", "limits")) for one in items(spec, "containers")),
+        uid=text(obj, "metadata", "uid"),
         unschedulable_since=since if blocked else None,
     )
 

@@ -322,7 +322,9 @@ class WorkloadView:
                 continue
             unit = self._unit_of(pod, application, sharing)
             if unit is not None:
-                found[unit.name].append(PendingPod(pod.name, pod.unschedulable_since, pod.pools, pod.types, devices=pod.devices))
+                found[unit.name].append(
+                    PendingPod(pod.name, pod.unschedulable_since, pod.pools, pod.types, devices=pod.devices, uid=pod.uid)
+                )
         return {name: tuple(sorted(pods, key=lambda pod: (pod.since, pod.name))) for name, pods in found.items()}
 
     def _candidates(self, application: Application) -> list[WaitingPod]:

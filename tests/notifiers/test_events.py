@@ -108,6 +108,19 @@ def test_a_mode_change_is_an_event_on_its_ingress(make: Make, api: ApiServer) ->
     assert "eventTime" not in event
 
 
+def test_a_shortage_is_an_event_on_the_pods_that_wait_as_well(make: Make, api: ApiServer) -> None:
+    """People describe the pod first. Offered again, it is counted up there, too."""
+    events, message = make(), a_message(pods=(("inf2-7xk2p", "uid-2"), ("trn1-q4mzt", "uid-3")))
+    events.send(message)
+    events.send(message)
+    found = {one["involvedObject"]["name"]: one for one in api.events.values()}
+    assert list(found) == ["sd21", "inf2-7xk2p", "trn1-q4mzt"]
+    about = {"apiVersion": "v1", "kind": "Pod", "namespace": "default", "name": "inf2-7xk2p", "uid": "uid-2"}
+    assert found["inf2-7xk2p"]["involvedObject"] == about
+    assert {one["message"] for one in found.values()} == {found["sd21"]["message"]}
+    assert [one["count"] for one in found.values()] == [2, 2, 2]
+
+
 def test_an_informative_message_is_a_normal_event(make: Make, api: ApiServer) -> None:
     make(Involved(INGRESSES, "default", "sd21", "uid-1")).send(a_message(MessageKind.RESOLVED, severity=Severity.INFO, reason=""))
     assert (api.only["type"], api.only["reason"]) == ("Normal", "Resolved")

@@ -244,7 +244,17 @@ CONFIG = (
     [
         pytest.param({}, {}, ("silent", SILENT), id="Karpenter is silent"),
         pytest.param({"pending": pods(since=NOW - 239)}, {}, None, id="not for long"),
-        pytest.param({}, {"shortage": Shortage.SUSPECTED}, None, id="something was refused"),
+        pytest.param({}, {"shortage": Shortage.SUSPECTED, "age_at": NOW + 9}, None, id="something was refused, and age will prove it"),
+        pytest.param(
+            {"pool_blocked_at": NOW - 50},
+            {"shortage": Shortage.SUSPECTED, "codes": ("NotLaunched",)},
+            (
+                "silent",
+                f"sd21-inf2: pods wait 4 min, and its launches do not come, or do not last (NotLaunched). {UNSEEN}: failoverctl plan says "
+                "what would prove it",
+            ),
+            id="age proves nothing of what was refused",
+        ),
         pytest.param({}, {"returned": Return.LAUNCHED}, None, id="an instance was launched"),
         pytest.param({}, {"returned": Return.REGISTERED}, None, id="a node has joined"),
         pytest.param({}, {"returned": Return.REPLICAS_READY}, ("silent", SILENT), id="replicas that ran say nothing of these"),

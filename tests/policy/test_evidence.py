@@ -84,6 +84,10 @@ def said(pool: str, at: float = NOW - 50) -> tuple[PendingPod, ...]:
     return (replace(first, unavailable=((pool, at),)), *others)
 
 
+NO_PLACE = tuple(replace(pod, unplaced_at=NOW - 4) for pod in pods(1))
+"""A pod of which Karpenter said 4 s ago that it has no place."""
+
+
 def create_error(at: float, **changes: Any) -> Refusal:
     """A launch that failed with a condition on its NodeClaim, and no event."""
     return refused(at, **{"source": "create-error", "cause": Cause.QUOTA, "codes": ("VCPULimitExceeded",), **changes})
@@ -99,7 +103,21 @@ def create_error(at: float, **changes: Any) -> Refusal:
             (refused(NOW - 4),), {"pool_blocked_at": NOW - 5}, SUSPECTED, id="nothing was available before, and it was refused since"
         ),
         pytest.param((refused(NOW - 206),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
-        pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SATURATED, id="Karpenter has not swept its cache yet"),
+        pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10, **OLD}, SATURATED, id="Karpenter has not swept its cache yet"),
+        pytest.param((refused(NOW - 160),), {"pool_blocked_at": NOW - 10}, SATURATED, id="they came when the cache was young"),
+        pytest.param((refused(NOW - 161),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="a cache that is nearly over may be their luck"),
+        pytest.param(
+            (refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the answer to the next request may be on its way"
+        ),
+        pytest.param((refused(NOW - 210),), {"pool_blocked_at": NOW - 20}, SATURATED, id="nothing has launched by the time it was due"),
+        pytest.param(
+            (refused(NOW - 210),), {"pool_blocked_at": NOW - 20, "pool_launches": (launched(NOW - 5),)}, NOTHING, id="something has"
+        ),
+        pytest.param(
+            (refused(NOW - 190), refused(NOW - 3)), {"pool_blocked_at": NOW - 1}, SATURATED, id="the next request was refused as well"
+        ),
+        pytest.param((named("a", NOW - 190), *THREE[1:]), IN_ZONES, NAMED, id="one of three is named by a young cache"),
+        pytest.param((named("a", NOW - 191), *THREE[1:]), IN_ZONES, SUSPECTED, id="one of three is named by a cache that is nearly over"),
         pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
         pytest.param((refused(codes=ALL),), {}, SATURATED, id="everything a launch asked for was in the cache"),
         pytest.param(
@@ -176,7 +194,9 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param((create_error(NOW - 60, cause=Cause.UNKNOWN),), BLOCKED, SUSPECTED, id="another create error that stays"),
         pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300, **OLD}, SATURATED, id="at the end of the window"),
         pytest.param((refused(NOW - 181),), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="a cache that has expired since pods wait"),
-        pytest.param((refused(NOW - 180),), {"pool_blocked_at": NOW - 170}, SATURATED, id="a cache that has not"),
+        pytest.param((refused(NOW - 150),), {"pool_blocked_at": NOW - 140}, SATURATED, id="a cache that has not"),
+        pytest.param((refused(NOW - 151),), {"pool_blocked_at": NOW - 140}, SUSPECTED, id="a cache that soon will"),
+        pytest.param((refused(NOW - 215),), {"pool_blocked_at": NOW - 205}, SUSPECTED, id="a cache of which nothing was said since"),
         pytest.param(
             (refused(NOW - 181), refused(NOW - 60)), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="an expired cache, and a refusal since"
         ),
@@ -531,6 +551,30 @@ class TestReturn:
             pytest.param({"pool_launches": (launched(NOW - 30),)}, {}, Return.LAUNCHED, id="launched only"),
             pytest.param({"pool_launches": (launched(NOW - 30, NOW - 5),)}, {}, Return.REGISTERED, id="registered"),
             pytest.param({"pool_launches": (launched(NOW - 61, NOW - 5),)}, {}, Return.NONE, id="requested before the refusal"),
+            pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 5),), "desired": 4, "pending": NO_PLACE},
+                {},
+                Return.LAUNCHED,
+                id="no place since",
+            ),
+            pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 3),), "desired": 4, "pending": NO_PLACE},
+                {},
+                Return.REGISTERED,
+                id="no place before",
+            ),
+            pytest.param(
+                {"pool_launches": (launched(NOW - 30, NOW - 5),), "desired": 2, "pending": NO_PLACE},
+                {},
+                Return.REGISTERED,
+                id="for a surge pod",
+            ),
+            pytest.param(
+                {"desired": 4, "pending": NO_PLACE},
+                {"returned": Return.REGISTERED, "returned_at": NOW - 10},
+                Return.NONE,
+                id="remembered, but no place since",
+            ),
             pytest.param(
                 {"pool_launches": (launched(NOW - 30, NOW - 5, instance_type="inf1.xlarge"),)}, {}, Return.NONE, id="another instance type"
             ),
@@ -917,3 +961,38 @@ def test_what_is_of_the_second_of_the_last_refusal_proves_no_return(after_s: flo
     assert judge(launch, memory(Mode.CAPACITY, units=proven(NOW - 600))).returned is back
     kept = proven(NOW - 600, returned=Return.REGISTERED, returned_at=at)
     assert judge(made, memory(Mode.CAPACITY, units=kept)).returned is back
+
+
+FAILED = create_error(NOW - 290, cause=Cause.UNKNOWN, codes=("LaunchFailed",), stood_until=NOW)
+"""A create error that stands."""
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        pytest.param((FAILED,), {}, AGE, id="Karpenter never asks the second"),
+        pytest.param((replace(FAILED, at=NOW - 200),), {}, SUSPECTED, id="for less than a cycle"),
+        pytest.param((create_error(NOW - 61),), {}, SATURATED, id="a quota"),
+        pytest.param((create_error(NOW - 59),), {}, NOTHING, id="it may yet succeed"),
+        pytest.param((FAILED,), {"launches": (launched(NOW - 100, pool="other", instance_type="x"),)}, SUSPECTED, id="the second launched"),
+        pytest.param(
+            (FAILED,), {"launches": (launched(NOW - 900, pool="other", instance_type="x"),)}, AGE, id="the second launched before"
+        ),
+        pytest.param((FAILED,), {"failures": (refused(NOW - 210, pool="other"),)}, AGE, id="the second refused: it is short by itself"),
+        pytest.param((FAILED,), {"failures": (refused(NOW - 209, pool="other"),)}, SUSPECTED, id="the second refused a moment later"),
+        pytest.param((refused(NOW - 290),), {}, SUSPECTED, id="after an answer of EC2 Karpenter asks the second"),
+        pytest.param(
+            (replace(FAILED, at=NOW - 640, stood_until=NOW - 361),),
+            {},
+            NOTHING,
+            id="an error that is over: Karpenter has had the time to ask the second",
+        ),
+    ],
+)
+def test_while_launches_fail_through_one_nodepool_karpenter_asks_for_nothing_through_another(
+    own: tuple[Refusal, ...], other: dict[str, Any], expected: tuple[Shortage, Proof | None]
+) -> None:
+    """Karpenter counts on a NodeClaim whose launch fails with another error than a refusal, until it gives up on it, and begins anew."""
+    second = PoolObservation("other", instance_types=("inf2.xlarge",), zones=ZONES, **other)
+    waiting = tuple(replace(pod, pools=("inf2", "other")) for pod in pods(since=NOW - 300))
+    assert _case(own, pending=waiting, alternatives=(second,)) == expected

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.evidence import ALL_UNAVAILABLE, created_after
-from controller.policy.evidence.proof import RETRY_S, Allowed, Finding, examine, named_offerings
+from controller.policy.evidence import ALL_UNAVAILABLE, RETRY_S, created_after
+from controller.policy.evidence.proof import Allowed, Finding, examine, named_offerings
 from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_CACHE_S
 from controller.policy.model import Cause, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
 from tests.policy.support import launched, refused

@@ -10,7 +10,7 @@ import pytest
 
 from controller.clock import format_rfc3339
 from controller.policy.decision.decide import decide
-from controller.policy.model import Alert, Mode, Override
+from controller.policy.model import Alert, Mode, Override, PendingPod
 from controller.ports import MessageKind
 from controller.service.messages import (
     ENDED_S,
@@ -22,7 +22,9 @@ from controller.service.messages import (
     raised_before,
     readable_override,
     routed,
+    short_pods,
 )
+from tests.policy.support import change, shortage
 from tests.support.applications import NOW, alert_of, memory, snapshot
 
 
@@ -46,6 +48,24 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
     on, (went,) = alert_changes(replace(made, now=NOW + ENDED_S), on, [], Mode.COST)
     assert (went.kind, went.reason, went.title) == (MessageKind.RESOLVED, reason, f"sd21: {subject}")
     assert not on
+
+
+def test_what_says_why_no_failover_follows_a_shortage_concerns_the_pods_that_wait() -> None:
+    """The oldest of each short unit: people describe it first. Other alerts are about other things."""
+    made = change(shortage(), pool_blocked_at=NOW - 50)
+    waiting = (PendingPod("young", NOW - 60, uid="1"), PendingPod("old", NOW - 90, uid="2"))
+    made = change(made, pending=waiting)
+    pods = short_pods(made, decide(memory(), made)[1].evidence)
+    assert pods == (("old", "2"),)
+    alerts = [alert_of("held/Dwell", "critical", "words"), alert_of("max/sd21-inf2", "warning", "words")]
+    _, messages = alert_changes(made, {}, alerts, Mode.COST, pods=pods)
+    assert [message.pods for message in messages] == [pods, ()]
+
+
+def test_nobody_is_short_where_nothing_is_proven() -> None:
+    """Pods wait, and one refusal is a suspicion."""
+    made = change(snapshot(), pending=(PendingPod("waits", NOW - 90),), desired=4, ready=2)
+    assert short_pods(made, decide(memory(), made)[1].evidence) == ()
 
 
 def test_an_alert_that_comes_and_goes_is_one() -> None:

@@ -13,9 +13,11 @@ from controller.policy.model import Cause
 from controller.signals.classify import (
     CODE_CAUSES,
     CREATE_ERROR_CAUSES,
+    Explained,
     RefusalMessage,
     classify_create_error,
     classify_refusal,
+    explained_pools,
     limited_pools,
     unavailable_pools,
 )
@@ -364,3 +366,46 @@ def test_what_says_nothing_of_what_is_available(text: str) -> None:
 def test_no_other_text_is_a_limit(text: str) -> None:
     """Capacity-like, mixed and configuration fragments name no limited pool."""
     assert limited_pools(f"Failed to schedule pod, {text}") == ()
+
+
+OWN, OTHER = "amd-neuron-inf2", "amd-nvidia-l4"
+FOREIGN = (
+    f"incompatible requirements, key karpenter.sh/nodepool, karpenter.sh/nodepool In [{OWN}] not in karpenter.sh/nodepool In [{OTHER}]"
+)
+TWO_KEYS = (
+    "incompatible requirements, key node.kubernetes.io/instance-type, node.kubernetes.io/instance-type In [g6.xlarge] not in "
+    "node.kubernetes.io/instance-type In [trn1.2xlarge]; key karpenter.sh/nodepool, karpenter.sh/nodepool In [nvidia] not in "
+    "karpenter.sh/nodepool In [trn1]"
+)
+LACKS = 'no instance type has the required offering, requirements=pool In [x], karpenter.sh/nodepool In [nvidia], resources={"pods":"1"}'
+LIMITED = "all available instance types exceed limits for nodepool (NodePool=full)"
+TAINTED = "did not tolerate taint (taint=nvidia.com/gpu=true:NoSchedule)"
+
+
+@pytest.mark.parametrize(
+    ("entries", "explained"),
+    [
+        pytest.param([FOREIGN], Explained((OTHER,)), id="another NodePool, by what it requires"),
+        pytest.param([TWO_KEYS, FOREIGN], Explained(("trn1", OTHER)), id="another that requires two things"),
+        pytest.param([LACKS, LIMITED], Explained(("nvidia", "full")), id="what it lacks, and what its limit forbids"),
+        pytest.param([FOREIGN, TAINTED], Explained((OTHER,), ("nvidia.com/gpu",)), id="a taint, of whichever NodePool"),
+        pytest.param(
+            [f'incompatible with nodepool "{OTHER}", daemonset overhead={{}}, no instance type met all requirements, resources={{}}'],
+            Explained((OTHER,)),
+            id="before version 1.5",
+        ),
+        pytest.param(["nodepool requirements filtered out all available instance types"], Explained(), id="nothing at all is available"),
+        pytest.param([FOREIGN, 'incompatible requirements, label "x" does not have known values'], None, id="what any may require"),
+        pytest.param([FOREIGN, "unsatisfiable topology constraint for zone (a)"], None, id="topology"),
+        pytest.param([f"{FOREIGN}; incompatible requirements, key karpenter.sh/nodep"], None, id="cut within a name"),
+        pytest.param([f"{FOREIGN}; incompatible requirements, key karpenter.sh/nodepool, karpenter.sh/nodepool In [a]"], None, id="cut"),
+        pytest.param([f"{FOREIGN[:-1]}..."], None, id="cut, as it says"),
+        pytest.param([LACKS[:-1]], None, id="cut within what the pod asks for"),
+        pytest.param([FOREIGN] * 40, None, id="longer than what is read"),
+        pytest.param([""], None, id="nothing is said"),
+    ],
+)
+def test_of_which_nodepools_a_text_says_why_a_pod_has_no_place(entries: list[str], explained: Explained | None) -> None:
+    """What is said of a NodePool that is not named may be said of any: then nobody knows which is missing."""
+    assert explained_pools("Failed to schedule pod, " + "; ".join(entries)) == explained
+    assert explained_pools("; ".join(entries)) is None

@@ -625,17 +625,18 @@ def test_what_is_watched() -> None:
     """One watch a kind for a whole cluster, however many applications; one a kind and namespace otherwise; events of `default` once."""
     apps = [*fleet(50), application(namespace="default")]
     whole = wanted_lists(apps, cluster_wide=True)
-    assert len(whole) == len(set(whole)) == 4 + 8 + 2 + 3
+    assert len(whole) == len(set(whole)) == 4 + 8 + 2 + 4
     events = [(one.namespace, dict(one.query)["fieldSelector"]) for one in whole if one.resource is EVENTS]
     assert events == [
         (None, "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),
         (None, "involvedObject.kind=Ingress"),
         ("default", "involvedObject.kind=NodeClaim,reason=InsufficientCapacityError"),
         ("default", "involvedObject.kind=NodeClaim,reason=DisruptionLaunching"),
+        ("default", "involvedObject.kind=NodeClaim,reason=SpotInterrupted"),
         ("default", "involvedObject.kind=NodePool,reason=NoCompatibleInstanceTypes"),
     ]
     single = wanted_lists(apps, cluster_wide=False)
-    assert len(single) == len(set(single)) == 4 + 51 * 10 + 3
+    assert len(single) == len(set(single)) == 4 + 51 * 10 + 4
     assert [one.namespace for one in single if one.resource is NODE_CLAIMS] == [None]
     assert not [one for one in (*whole, *single) if one.resource is EVENTS and not one.query], "never every event"
 

@@ -79,10 +79,12 @@ def test_e1_and_e8_a_refused_claim(cluster: Cluster) -> None:
 
 
 def test_e8_alone_proves_nothing(cluster: Cluster) -> None:
-    """A NodeClaim on its way out without an instance is ambiguous: it is neither a failure nor a launch."""
+    """A NodeClaim on its way out without an instance is ambiguous: it is no launch, and a refusal only for what Karpenter says then."""
     cluster.claim(sample("E8"), "MODIFIED")
     cluster.claim(sample("E8"), "DELETED")
-    assert (cluster.pool().failures, cluster.pool().launches) == ((), ())
+    (failure,) = cluster.pool().failures
+    assert (failure.at, failure.codes, failure.source, failure.ages) == (T0, ("NotLaunched",), "unlaunched", False)
+    assert cluster.pool().launches == ()
 
 
 def test_e2_without_a_call() -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from controller.policy.model import Cause, PolicySettings, Proof, Verb
 from controller.policy.reasons import Reason
 from failover_analysis.fuzz import objects
-from failover_analysis.fuzz.world import PoolPlan, UnitPlan
+from failover_analysis.fuzz.claims import Claim, Pod
+from failover_analysis.fuzz.world import Closed, PoolPlan, UnitPlan
 from failover_testbed.capacity.ec2 import Offering
-from tests.situations.situation import BEGIN_S, EVERY, G5, INF2, A, B, C, Changed, Expected, Situation, out, world
+from tests.situations.situation import BEGIN_S, EVERY, G5, INF2, NEVER_S, A, B, C, Changed, Expected, Situation, out, world
 
 if TYPE_CHECKING:
     from tests.situations.stage import Stage
@@ -34,6 +35,11 @@ def short(proof: Proof, earliest: float, latest: float, *alerts: str, reason: Re
 def calm(reason: Reason = Reason.DEMAND_MET, *alerts: str) -> Expected:
     """Nothing is proven and nothing is changed."""
     return Expected(reason, alerts=frozenset(alerts))
+
+
+def taken_back(*zones: str) -> dict[Offering, tuple[Closed, ...]]:
+    """EC2 takes the spot instances in some zones back when the trouble begins, and has none any more."""
+    return {Offering("inf2.xlarge", zone, "spot"): (Closed(BEGIN_S, BEGIN_S + NEVER_S, interrupts=True),) for zone in zones}
 
 
 _PROOF: Final = "A pod waits, and EC2 refuses"
@@ -90,6 +96,32 @@ PROOFS: Final = (
         short(Proof.NAMED, 40, 120),
     ),
     Situation(
+        "spot interrupted",
+        _PROOF,
+        "EC2 takes back all spot nodes of a unit that may have nothing else, and has none for its pods.",
+        world(
+            replace(INF2, replicas=((0.0, 1), (10.0, 5))),
+            G5,
+            pools=(PoolPlan("inf2", ("inf2.xlarge",), ("spot",)),),
+            sold={"inf2.xlarge": (A,), "g5.xlarge": (A, B, C)},
+            closed=taken_back(A),
+            zones_known=False,
+        ),
+        short(Proof.SATURATED, 10, 20),
+    ),
+    Situation(
+        "spot interrupted in one zone",
+        _PROOF,
+        "The same in one of three zones.",
+        world(
+            replace(INF2, replicas=((0.0, 1), (10.0, 5))),
+            G5,
+            pools=(PoolPlan("inf2", ("inf2.xlarge",), ("spot",)),),
+            closed=taken_back(A),
+        ),
+        calm(),
+    ),
+    Situation(
         "spot quota",
         _PROOF,
         "The NodePool allows spot and on-demand. The account's quota for spot is used up.",
@@ -112,6 +144,20 @@ PROOFS: Final = (
         replace(_GRANTED, claims_late_s=4.0),
         short(Proof.SATURATED, 20, 40),
         units={"inf2": {"weight": 40}},
+    ),
+    Situation(
+        "events lost",
+        _PROOF,
+        "All zones are out, and the events of the refusals are lost: NodeClaims come and go without an instance.",
+        world(closed=INF2_OUT, lost={"InsufficientCapacityError": 1.0}),
+        short(Proof.SATURATED, 30, 90),
+    ),
+    Situation(
+        "most events lost",
+        _PROOF,
+        "The same, and those of `NoCompatibleInstanceTypes` and `FailedScheduling` are lost as well.",
+        world(closed=INF2_OUT, lost=dict.fromkeys(("InsufficientCapacityError", "NoCompatibleInstanceTypes", "FailedScheduling"), 1.0)),
+        calm(Reason.SHORTAGE_SUSPECTED, "silent/inf2"),
     ),
     Situation(
         "zone of the application file",
@@ -374,6 +420,17 @@ EITHER_POOLS: Final = (PoolPlan("inf2", ("inf2.xlarge",)), PoolPlan("inf2b", ("i
 LARGE: Final = replace(INF2, types=("inf2.xlarge", "inf2.8xlarge"))
 FAMILY: Final = PoolPlan("inf2", LARGE.types, families=("inf2",))
 
+TWINS: Final = UnitPlan("inf2", ("inf2", "inf2b"), ("inf2.xlarge",), pinned=False, replicas=INF2.replicas)
+
+
+def _through_second(stage: Stage) -> None:
+    """A node of the second NodePool, from half an hour ago."""
+    pool, t = PoolPlan("inf2b", ("inf2.xlarge",)), stage.cluster.now - 1800.0
+    claim = Claim("inf2b-00000", pool, Pod("old", TWINS, t), pool.types, pool.capacity_types, t, Offering("inf2.xlarge", A, "on-demand"))
+    claim.steps = dict.fromkeys(("Launched", "Registered", "Initialized"), t)
+    stage.cluster.emit("NodeClaim", "ADDED", objects.node_claim(claim, t))
+
+
 _SHARED: Final = "Several NodePools, several units"
 SHARED: Final = (
     Situation(
@@ -419,6 +476,24 @@ SHARED: Final = (
         "The pods may use two NodePools, and the types of both are out.",
         world(EITHER, G5, pools=EITHER_POOLS, closed=out("inf2.xlarge", "inf2.8xlarge")),
         short(Proof.SATURATED, 40, 120),
+    ),
+    Situation(
+        "either, launches fail",
+        _SHARED,
+        "The pods may use two NodePools. Launches through the first, which Karpenter prefers, fail (`LaunchFailed`).",
+        world(EITHER, G5, pools=EITHER_POOLS),
+        short(Proof.AGE, 240, 270),
+        create_errors={"inf2": "LaunchFailed"},
+    ),
+    Situation(
+        "either, one type",
+        _SHARED,
+        "The pods may use two NodePools of one type, and the second launched something half an hour ago. EC2 refuses the type through the "
+        "first with a code that names no type (`UnfulfillableCapacity`).",
+        world(TWINS, G5, closed=INF2_OUT, one_zone=False),
+        short(Proof.SATURATED, 10, 30),
+        steps=((-10.0, _through_second),),
+        codes={("inf2", "on-demand"): "UnfulfillableCapacity"},
     ),
     Situation(
         "either, one of no use",
@@ -480,6 +555,35 @@ DEMAND: Final = (
         "still out, and latency is beyond its limit.",
         world(_BACK, G5, closed={**out("inf2.xlarge", zones=(A,)), **out("inf2.xlarge", zones=(B, C), until=150.0)}),
         Expected(Reason.DEMAND_MET, {"inf2": Proof.NAMED}),
+        units={"inf2": {"scaled_object": None}},
+    ),
+    Situation(
+        "missing in the text",
+        _DEMAND,
+        "All zones are out, and the demand leaves before a proof. Of pods that come 40 s later Karpenter says why they have no place in "
+        "each NodePool but theirs (`FailedScheduling`); `NoCompatibleInstanceTypes` is lost.",
+        world(
+            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 6.0, 4), (BEGIN_S + 42.0, 6))),
+            G5,
+            closed=INF2_OUT,
+            one_zone=False,
+            lost={"NoCompatibleInstanceTypes": 1.0},
+        ),
+        short(Proof.SATURATED, 50, 65),
+        units={"inf2": {"scaled_object": None}},
+    ),
+    Situation(
+        "late in the cache",
+        _DEMAND,
+        "All zones are out for a minute, and the demand leaves before a proof. Pods that come when the refusal is nearly 3 min old have "
+        "nothing available either, until Karpenter asks again.",
+        world(
+            replace(INF2, replicas=((0.0, 4), (BEGIN_S, 6), (BEGIN_S + 6.0, 4), (BEGIN_S + 163.0, 6))),
+            G5,
+            closed=out("inf2.xlarge", until=60.0),
+            one_zone=False,
+        ),
+        calm(),
         units={"inf2": {"scaled_object": None}},
     ),
     Situation(

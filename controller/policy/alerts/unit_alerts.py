@@ -74,7 +74,7 @@ def _cause(seen: Seen) -> Iterable[Found]:
 def _unexplained(seen: Seen) -> Iterable[Found]:
     """Pods that have waited long although Karpenter reports nothing, or only what alone proves nothing."""
     judged, pool, policy, now = seen.judged, seen.observed.pool, seen.case.snapshot.application.policy, seen.now
-    if judged.demand_since is None or now - judged.demand_since < HARD_DEMAND_S or judged.shortage is not Shortage.NONE:
+    if judged.demand_since is None or now - judged.demand_since < HARD_DEMAND_S or judged.short or judged.age_at is not None:
         return []
     unheard = any(source.name == "karpenter" and source.absent for source in seen.case.snapshot.sources)
     launched = judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - one.launched < policy.quiet_s for one in pool.launches)
@@ -84,9 +84,9 @@ def _unexplained(seen: Seen) -> Iterable[Found]:
 
 
 def _none_compatible(seen: Seen) -> bool:
-    """Whether Karpenter said lately that no instance type of the NodePool suits a pod."""
+    """Whether Karpenter said lately that no instance type of the NodePool suits a pod, and nothing was refused."""
     at = seen.observed.pool.blocked_at
-    return at is not None and seen.now - at <= ICE_WINDOW_S
+    return at is not None and seen.now - at <= ICE_WINDOW_S and not seen.judged.codes
 
 
 def _config(seen: Seen) -> Iterable[Found]:
@@ -100,6 +100,9 @@ def _silent(seen: Seen) -> Iterable[Found]:
     why, fix = f"Karpenter says nothing about NodePool {pool.name}", "check that it runs"
     if pool.problem:
         why, fix = f"Karpenter launches nothing through NodePool {pool.name}: {pool.problem}", "repair the NodePool"
+    elif seen.judged.codes:
+        why = f"its launches do not come, or do not last ({text.listing(seen.judged.codes)})"
+        fix = "failoverctl plan says what would prove it"
     elif said:
         why = f"Karpenter has no place for {said[0]}, and EC2 refused none"
         fix = "its event FailedScheduling says why (kubectl describe pod)"

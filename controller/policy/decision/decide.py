@@ -15,8 +15,8 @@ from controller.policy.account import Figures, absorption, break_even_s
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.decision.steady import checked_within, held_back, made, steady
-from controller.policy.evidence import assess
-from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
+from controller.policy.evidence import RETRY_S, assess
+from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, ICE_CACHE_S, REPLACEMENT_HOLD_S
 from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, Triggered, guards, rollback_in_s, transition, triggered
@@ -187,6 +187,7 @@ def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[flo
         for refusal in observed.pool.failures:
             create_error = refusal.source == "create-error"
             waits.append((refusal.at + CREATE_ERROR_S if create_error else refusal.seen + REPLACEMENT_HOLD_S) - now)
+            waits.append(refusal.at + ICE_CACHE_S + RETRY_S - now)
     waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
     waits += [judged.demand_since + HARD_DEMAND_S - now for judged in evidence.values() if judged.demand_since is not None]
     waits += [at - now for at in moments(snapshot)]

@@ -5,11 +5,13 @@ For the decision, which judges each snapshot once; for the signals, which read w
 
 from controller.policy.evidence.judge import assess
 from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
-from controller.policy.evidence.proof import ALL_UNAVAILABLE, Offering, created_after, last_launches
+from controller.policy.evidence.proof import ALL_UNAVAILABLE, BATCH_S, RETRY_S, Offering, created_after, last_launches
 from controller.policy.evidence.quota import only_spot, quota_words
 
 __all__ = [
     "ALL_UNAVAILABLE",
+    "BATCH_S",
+    "RETRY_S",
     "Offering",
     "allowed_offerings",
     "assess",

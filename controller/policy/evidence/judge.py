@@ -16,7 +16,7 @@ from controller.policy.account import ceiling
 from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
 from controller.policy.evidence.proof import Finding, created_after, examine
 from controller.policy.evidence.quota import POOL_LIMIT_CODE, fits
-from controller.policy.karpenter_times import ICE_WINDOW_S
+from controller.policy.karpenter_times import CREATE_ERROR_S, ICE_WINDOW_S
 from controller.policy.model import (
     CAUSE_PRECEDENCE,
     Cause,
@@ -79,7 +79,8 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         last_refusal = max(remembered.last_failure_at, last_refusal or 0.0)
     ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True)
     needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
-    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needs), snapshot, memory)
+    unplaced_at = max((pod.unplaced_at or 0.0 for pod in waiting), default=0.0)
+    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needs, unplaced_at), snapshot, memory)
     return UnitEvidence(
         unit=unit.name,
         shortage=shortage,
@@ -119,7 +120,7 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
     groups: dict[tuple[str, ...], list[PendingPod]] = {}
     for pod in waiting:
         named = tuple(name for name in pod.pools if name in pools) or (observed.pool.name,)
-        launching = tuple(name for name in named if not without.why(pools[name], (pod,)))
+        launching = tuple(name for name in named if not without.why(pools[name], (pod,), [pools[one] for one in named]))
         groups.setdefault(launching or named, []).append(pod)
     best: Finding | None = None
     whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
@@ -137,7 +138,8 @@ class _Without:
 
     Through such a NodePool nothing is refused: it would never be short, and would disprove every shortage of pods that name it. That no
     type suits it, or suits a pod, is known where Karpenter says so, and nothing that it may launch, or that the pod could run on, was
-    refused or launched within an hour: a refusal makes Karpenter say the same for some minutes.
+    refused or launched within an hour: a refusal makes Karpenter say the same for some minutes. Nor does Karpenter ask a second NodePool
+    while NodeClaims of a first, which it prefers, fail with a create error: it counts on them until it gives up on them, and begins anew.
     """
 
     unit: Unit
@@ -145,14 +147,34 @@ class _Without:
     snapshot: Snapshot
     _known: dict[str, bool] = field(default_factory=dict)
 
-    def why(self, pool: PoolObservation, pods: Sequence[PendingPod]) -> str:
-        """Why a NodePool launches nothing for one of some pods, in words; "" where it may, or nobody knows."""
+    def why(self, pool: PoolObservation, pods: Sequence[PendingPod], beside: Sequence[PoolObservation] = ()) -> str:
+        """Why a NodePool launches nothing for one of some pods, in words; "" where it may, or nobody knows.
+
+        Args:
+            pool: Which.
+            pods: The pods.
+            beside: The NodePools that may launch for them as well.
+        """
         if not pool.exists or not pool.ready:
             return pool.problem or "not usable"
         if self._lately(pool.blocked_at) and not (pool.failures or pool.elsewhere or pool.launches):
             return "no compatible instance type"
         says = any(name == pool.name and self._lately(at) for pod in pods for name, at in pod.unavailable)
-        return "no instance type that suits the pods" if says and not self._tried(pool) else ""
+        if says and not self._tried(pool):
+            return "no instance type that suits the pods"
+        failing = next((one.name for one in beside if self._preferred(one, pool)), "")
+        return f"Karpenter asks it for nothing while launches through NodePool {failing} fail" if failing else ""
+
+    def _preferred(self, failing: PoolObservation, pool: PoolObservation) -> bool:
+        """Whether launches through a NodePool fail with a create error, and Karpenter has asked for nothing through another since."""
+        since = min((one.at for one in failing.failures if not one.cached and self._stands(one)), default=None)
+        if since is None or failing.name == pool.name or pool.at_limit:
+            return False
+        asked = (*(one.last_at for one in (*pool.failures, *pool.elsewhere)), *(one.launched for one in pool.launches))
+        return all(at < since for at in asked)
+
+    def _stands(self, error: Refusal) -> bool:
+        return self.snapshot.now - error.at >= CREATE_ERROR_S and self._lately(error.last_at)
 
     def _lately(self, at: float | None) -> bool:
         return at is not None and self.snapshot.now - at <= ICE_WINDOW_S
@@ -205,17 +227,22 @@ def _words(offerings: Sequence[tuple[str, str, str]], required: Sequence[tuple[s
 
 @dataclass(frozen=True, slots=True)
 class _Since:
-    """What a return is measured against: the last refusal that counts, those that stand, and the replicas that cost mode needs now."""
+    """What a return is measured against.
+
+    The last refusal that counts, those that stand, the replicas that cost mode needs, and when Karpenter last had no place for a pod.
+    """
 
     last_refusal: float | None
     refusals: tuple[Refusal, ...]
     needed: int
+    unplaced_at: float
 
 
 def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Snapshot, memory: Memory) -> tuple[Return, float | None]:
     """What proves that capacity is back: a node that was requested after the last refusal and joined, or the missing replicas running.
 
-    Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest. The replicas that are missing are those
+    Nothing does while a refusal stands: EC2 may grant some claims of a batch and refuse the rest. Nor does what came before Karpenter last
+    said that it has no place for a pod that waits. The replicas that are missing are those
     that the present demand asks for: at night a unit needs fewer than it had, and where a quota allows no more it never gets those again.
     """
     last_refusal, remembered = since.last_refusal, memory.units.get(unit.name)
@@ -227,9 +254,9 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
         return Return.REPLICAS_READY, known if known is not None and known > last_refusal else snapshot.now
     if since.refusals:
         return (Return.LAUNCHED, None) if later else (Return.NONE, None)
-    if remembered is not None and remembered.returned_at is not None and remembered.returned_at > last_refusal:
+    if remembered is not None and remembered.returned_at is not None and remembered.returned_at > max(last_refusal, since.unplaced_at):
         return remembered.returned, remembered.returned_at
-    proven = [launch.registered for launch in later if launch.registered is not None]
+    proven = [launch.registered for launch in later if launch.registered is not None and launch.registered > since.unplaced_at]
     if proven:
         return Return.REGISTERED, min(proven)
     if (
@@ -292,8 +319,8 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
     if found.unrefused:
         return f"{progress}; not proven while nothing is refused through NodePool {text.listing(found.unrefused)}"
     if found.age_at is None:
-        replaced = observed.pending and all(one.replacement for one in found.refusals)
-        return f"{progress}; proven at once {at_once}" if replaced else f"{progress}; no pod waits for it"
+        ageless = observed.pending and not any(one.ages for one in found.refusals)
+        return f"{progress}; proven at once {at_once}" if ageless else f"{progress}; no pod waits for it"
     return f"{progress}; proven at once {at_once}, else at {text.clock_time(found.age_at)}"
 
 
@@ -319,7 +346,8 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
     if observed.pool.problem:
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.problem}")
     without = _Without(unit, observed, snapshot)
-    unable = {pool.name: without.why(pool, waiting) for pool in observed.alternatives}
+    pools = (observed.pool, *observed.alternatives)
+    unable = {pool.name: without.why(pool, waiting, pools) for pool in observed.alternatives}
     facts += [f"NodePool {name} can launch nothing and does not count: {why}" for name, why in unable.items() if why]
     recent = [launch for launch in observed.pool.launches if now - launch.launched <= 3600]  # noqa: PLR2004 - as long as events are kept
     if recent and not refusals:

@@ -41,8 +41,9 @@ _APART_S: Final = 5.0
 _SWEEP_S: Final = 15.0
 """Karpenter sweeps its cache every 10 s, computes the offerings anew only then, and reports a loop later: what it says until then is of the
 refusals before."""
-_BATCH_S: Final = 2.0
-"""How far apart the NodeClaims of one batch may be created."""
+
+BATCH_S: Final = 2.0
+"""How far apart the NodeClaims of one batch may be created, and refused."""
 
 _RESERVED: Final = "reserved"
 
@@ -147,7 +148,7 @@ def examine(
     start = min((pod.since for pod in waiting), default=None) if since is None else since
     standing = _Standing(pool, concern, now, start)
     refusals = standing.recent()
-    ageing = bool(pool.at_limit) or not all(one.replacement for one in refusals)
+    ageing = bool(pool.at_limit) or any(one.ages for one in refusals)
     age_at = _age_at(standing.first_at(refusals, start), start) if ageing and start is not None else None
     by_age = age_at is not None and now >= age_at
     if not refusals:  # nothing is saturated or named
@@ -204,9 +205,9 @@ class _Standing:
             start: Since when they have waited.
         """
         since = start - ICE_CACHE_S
-        older = sorted((one for one in self._old if one.at >= since and not one.replacement), key=_at)
+        older = sorted((one for one in self._old if one.at >= since and one.ages), key=_at)
         first = next(filter(self._stands, older), None)
-        own = [one.at for one in (*recent, first) if one is not None and one.at >= since and not one.replacement]
+        own = [one.at for one in (*recent, first) if one is not None and one.at >= since and one.ages]
         return min(own, default=None)
 
     def _stands(self, one: Refusal) -> bool:
@@ -232,7 +233,7 @@ def created_after(launch: Launch, refusal: Refusal) -> bool:
     Where both were delivered as they happened, the order of delivery decides, as far as the clocks do not contradict it. Events and
     NodeClaims are two watches, and the second may be late: what was created together with the refused NodeClaim never came after it.
     """
-    if refusal.created is not None and launch.created <= refusal.created + _BATCH_S:
+    if refusal.created is not None and launch.created <= refusal.created + BATCH_S:
         return False
     stamp = refusal.at if refusal.stamp is None else refusal.stamp
     if launch.order and refusal.order and abs(launch.created - stamp) <= _APART_S:
@@ -246,7 +247,7 @@ def _judged(refusal: Refusal, now: float, *, waited: bool) -> bool:
     Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
     follow it; where pods wait that makes no difference, because EC2 refused an offering that they need.
     """
-    if refusal.source == "create-error":
+    if not refusal.cached:
         return now - refusal.at >= CREATE_ERROR_S
     return waited or now - refusal.seen >= REPLACEMENT_HOLD_S
 
@@ -330,7 +331,8 @@ class _Said:
     """What Karpenter said, and whether it still holds of the pods that wait now.
 
     It holds of those that waited when it was said, until something launches. Of pods that came later it holds as long as all that was
-    refused is still in the cache: after that Karpenter asks EC2 again, and may get it.
+    refused is still in the cache: after that Karpenter asks EC2 again, and may get it. So what was refused before pods waited counts for
+    them while it is not nearly over; else the answer to the next request tells, or that nothing has launched by the time it was due.
 
     Attributes:
         start: Since when pods have waited; None where none does.
@@ -348,25 +350,32 @@ class _Said:
 
     def cycle(self, refusals: Sequence[Refusal], at: float, more_s: float = 0.0) -> list[Refusal]:
         """The refusals that were in the cache at some moment; `more_s` is for how much longer Karpenter may still count them."""
-        return [one for one in refusals if 0 <= at - one.at <= ICE_CACHE_S + more_s]
+        return [one for one in refusals if one.cached and 0 <= at - one.at <= ICE_CACHE_S + more_s]
 
     def cached(self, refusals: Sequence[Refusal]) -> list[Refusal]:
         """The refusals of one cycle, as far as they still hold."""
         newest = max((one.at for one in refusals), default=0.0)
-        return self.cycle(refusals, newest if self._waited(newest) else self.now)
+        return [one for one in self.cycle(refusals, newest) if self._lasts(one, newest)]
 
     def holds(self, refusals: Sequence[Refusal], at: float) -> bool:
         """Whether it still holds that everything was in the cache at some moment; not where nothing had been refused by then."""
         if not self.cycle(refusals, at, _SWEEP_S):
             return False
-        held = [one.at for one in self.cycle(self.met, at, _SWEEP_S) if self.concern.about(one)]
-        return self._waited(at) or self.now - min(held) <= ICE_CACHE_S
+        held = sorted(filter(self.concern.about, self.cycle(self.met, at, _SWEEP_S)), key=_at)
+        latest = {_about(one): one for one in held}  # asked for again, and refused again: its time in the cache begins anew
+        return all(self._lasts(one, at) for one in latest.values())
 
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""
-        if refusal.source == "create-error":
+        if not refusal.cached:
             return self._waited(refusal.last_at) or self.now - refusal.last_at <= ICE_CACHE_S
         return self.holds(refusals, refusal.at)
+
+    def _lasts(self, refusal: Refusal, at: float) -> bool:
+        """Whether a refusal that was in the cache at some moment holds of the pods that wait now."""
+        waited = self._waited(at)
+        answered = waited and self.now - refusal.at >= ICE_CACHE_S + RETRY_S
+        return self._waited(refusal.at) or answered or (at if waited else self.now) - refusal.at <= ICE_CACHE_S - RETRY_S
 
     def _waited(self, at: float) -> bool:
         return self.start is None or self.start <= at
@@ -393,7 +402,7 @@ def named_offerings(refusal: Refusal, allowed: Allowed, kinds: Sequence[str], *,
     """
     reserved_gone = allowed.reserved is not None and _RESERVED not in kinds
     kind = _asked_kind(refusal, () if elsewhere else kinds, reserved_gone=reserved_gone)
-    if kind is None or refusal.source == "create-error":
+    if kind is None or refusal.source in {"create-error", "unlaunched"}:
         return
     pairs = _pairs(refusal)
     if not pairs and refusal.says("instance_types", "zones"):
@@ -427,8 +436,7 @@ def _saturated(pool: PoolObservation, refusals: Sequence[Refusal], allowed: Allo
     """Whether Karpenter said, after a refusal, that nothing is available: of the NodePool, of a pod, or of a launch."""
     times = [at for pod in waiting for name, at in pod.unavailable if name == pool.name]
     times += [pool.blocked_at] if pool.blocked_at is not None else []
-    events = [one for one in refusals if one.source != "create-error"]
-    after = any(said.holds(events, at) for at in times)
+    after = any(said.holds(refusals, at) for at in times)
     return after or any(_asked_for_all(one, allowed) and said.lasts(one, refusals) for one in refusals)
 
 

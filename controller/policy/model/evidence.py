@@ -41,7 +41,7 @@ class Refusal:
     created: float | None = None
     order: int = 0
     replacement: bool = False  # launched by consolidation or drift: the old node still serves
-    source: str = "event"  # or "create-error": from a condition of the NodeClaim, without an event
+    source: str = "event"  # or "create-error", "interrupted", "unlaunched": see the properties
     stood_until: float | None = None  # of a create error: when it was last there, which is now while its NodeClaim exists; None: at `at`
     inexact: tuple[str, ...] = ()
     pool_capacity_types: tuple[str, ...] = ()  # what its NodePool may launch; () where that is not known
@@ -49,6 +49,25 @@ class Refusal:
     def says(self, *fields: str) -> bool:
         """Whether these of its fields are all that its NodeClaim allowed."""
         return self.requirements_known and not any(one in self.inexact for one in fields)
+
+    @property
+    def ages(self) -> bool:
+        """Whether age may prove what it is a part of: EC2 answered a launch for pods that wait.
+
+        A replacement is for none. What was interrupted was no launch, and a NodeClaim that ended without one may have ended for any reason.
+        """
+        return not self.replacement and self.source in {"event", "create-error"}
+
+    @property
+    def cached(self) -> bool:
+        """Whether Karpenter caches what was refused. It repeats a launch that failed with a create error."""
+        return self.source != "create-error"
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The instance types that it is about: those that it names, else all that its NodeClaim allowed; () where neither is known."""
+        named = (*(instance_type for instance_type, _ in self.offerings), self.named_type)
+        return tuple(dict.fromkeys(one for one in named if one)) or self.instance_types
 
     @property
     def open_capacity_types(self) -> tuple[str, ...]:
@@ -126,6 +145,7 @@ class PendingPod:
     unavailable: tuple[tuple[str, float], ...] = ()
     devices: int = 0
     unplaced_at: float | None = None
+    uid: str = ""
 
 
 class Return(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any, Final
 from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.world import LENGTH_S, ZONES, Closed, PoolPlan, UnitPlan, World
-from failover_testbed.capacity.ec2 import Ec2, FleetAnswer, Offering, Shortage
+from failover_testbed.capacity.ec2 import Code, Ec2, FleetAnswer, FleetError, Offering, Shortage
 from failover_testbed.capacity.karpenter import BATCH_IDLE_S, BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, POD_DEDUPE_S, REFUSED_S, REQUEUE_S
 from failover_testbed.capacity.offerings import Offerings, asked_first
 
@@ -36,6 +36,7 @@ class Cluster:
         self.now = 0.0
         self.pods: dict[str, list[Pod]] = {unit.name: [] for unit in world.units}
         self._chance = Random(world.seed + 1)
+        self._losing = Random(f"events lost in {world.seed}")  # of its own: what is lost changes nothing in the cluster
         self.ec2 = Ec2(ZONES, self._chance, answer=FleetAnswer.ONE_ZONE if world.one_zone else FleetAnswer.ALL_ZONES)
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -62,6 +63,8 @@ class Cluster:
         self.now = t
 
     def _emit(self, kind: str, change: str, obj: dict[str, Any]) -> None:
+        if kind == "Event" and self._losing.random() < self.world.lost.get(obj["reason"], 0.0):
+            return
         if kind == "NodeClaim" and self.world.claims_late_s:
             self._at(self.now + self.world.claims_late_s, partial(self._show_at_once, kind, change, obj))
         else:
@@ -105,11 +108,29 @@ class Cluster:
     def _close(self, offering: Offering, closing: Closed) -> None:
         shortage = Shortage((offering.instance_type,), (offering.zone,), capacity_types=(offering.capacity_type,), left=closing.left)
         self.ec2.begin(shortage)
+        if closing.interrupts:
+            self._interrupt(offering)
         self._at(closing.end, partial(self.ec2.end, shortage))
         end = min(closing.end, LENGTH_S)
         more = itertools.takewhile(lambda t: t < end, itertools.count(closing.start + closing.every_s, closing.every_s))
         for t in more:
             self._at(t, partial(self.ec2.give_more, shortage, offering))
+
+    def _interrupt(self, offering: Offering) -> None:
+        """EC2 takes its instances back. Karpenter caches it as refused, and drains the nodes, whose pods begin to wait anew."""
+        taken = [one for one in self._claims.values() if one.offering == offering and one.pod.bound]
+        if taken:
+            self._cache.remember([FleetError(offering, Code.CAPACITY, "")], self.now + CACHE_S)
+        for claim in taken:
+            self._emit("Event", "ADDED", objects.interrupted(claim.name, self.now))
+            self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
+            self._at(self.now + EMPTY_S, partial(self._end, claim))
+            unit, pods = claim.pod.unit, self.pods[claim.pod.unit.name]
+            if claim.pod in pods:
+                pods.remove(claim.pod)
+                claim.pod.gone = True
+                self._emit("Pod", "DELETED", objects.pod(claim.pod.name, unit, claim.pod.since, node=claim.name))
+                self._scale(unit, len(pods) + 1)
 
     # --- demand ---
 
@@ -199,6 +220,8 @@ class Cluster:
                 return claim
             elif pool.name not in saturated:
                 why.append(objects.unavailable(pool.name))
+        others = (pool.name for pool in self.world.pools if pool.name not in (*pod.unit.pools, *saturated))
+        why += [objects.foreign(pod.unit.pools, name) for name in others]
         if self.now - pod.said_at >= POD_DEDUPE_S:
             pod.said_at = self.now
             self._emit("Event", "ADDED", objects.unschedulable(pod.name, why, self.now))

@@ -133,6 +133,11 @@ def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, An
     return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
 
 
+def interrupted(claim: str, t: float) -> dict[str, Any]:
+    """EC2 takes a spot instance back."""
+    return _event("NodeClaim", claim, "SpotInterrupted", "Spot interruption warning was triggered", t)
+
+
 def blocked(pool: str, t: float) -> dict[str, Any]:
     """Nothing that a NodePool may have is available."""
     return _event("NodePool", pool, "NoCompatibleInstanceTypes", NO_COMPATIBLE, t)
@@ -143,11 +148,18 @@ def unavailable(pool: str) -> str:
     return f"no instance type met all requirements, requirements=karpenter.sh/nodepool In [{pool}], resources={{}}"
 
 
+def foreign(own: Sequence[str], pool: str) -> str:
+    """What a pod's event says of a NodePool that the pod may not use."""
+    key = POOL_LABEL
+    return f"incompatible requirements, key {key}, {key} In [{' '.join(own)}] not in {key} In [{pool}]"
+
+
 def limited(pool: str) -> str:
     """What a pod's event says of a NodePool at its limit."""
     return f"all available instance types exceed limits for nodepool: (NodePool={pool})"
 
 
 def unschedulable(name: str, why: Sequence[str], t: float) -> dict[str, Any]:
-    """Karpenter's event on a pod that it can place nowhere."""
+    """Karpenter's event on a pod that it can place nowhere. A NodePool of which nothing is available is missing among the reasons."""
+    why = why or ["nodepool requirements filtered out all available instance types"]
     return _event("Pod", name, "FailedScheduling", "Failed to schedule pod, " + "; ".join(why), t)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -23,14 +23,21 @@ _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 """A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
 
 
+_EVENTS: Final = ("InsufficientCapacityError", "NoCompatibleInstanceTypes", "FailedScheduling")
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A time in which an offering has `left` instances to give, and one more every `every_s`; seconds since the world's start."""
+    """A time in which an offering has `left` instances to give, and one more every `every_s`; seconds since the world's start.
+
+    `interrupts` says that EC2 takes back the instances of it that run.
+    """
 
     start: float
     end: float
     left: int = 0
     every_s: float = math.inf
+    interrupts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class World:
         steps: When the controller's clock steps, and by how much.
         idle: When Karpenter does not run.
         claims_late_s: By how much NodeClaims are delivered later than events: they are two watches.
+        lost: The part of the events with a reason that is never delivered: Karpenter and its client limit their rate.
     """
 
     seed: int
@@ -89,6 +97,7 @@ class World:
     steps: tuple[tuple[float, float], ...] = ()
     idle: tuple[tuple[float, float], ...] = ()
     claims_late_s: float = 0.0
+    lost: Mapping[str, float] = field(default_factory=dict)
 
 
 def draw(seed: int) -> World:
@@ -133,6 +142,12 @@ def _further(world: World, chance: Random) -> World:
     if chance.random() < _MORE:
         units = tuple(unit if unit.name == "safe" else replace(unit, replicas=_leaving(chance, unit.replicas)) for unit in world.units)
         world = replace(world, units=units)
+    if chance.random() < _MORE:
+        least = chance.choice((0.15, 0.15, 0.5, 1.0))
+        world = replace(world, lost={_EVENTS[0]: least, **dict.fromkeys(_EVENTS[1:], min(0.5, least))})
+    if chance.random() < _MORE:
+        taken = {one: tuple(replace(time, interrupts=one.capacity_type == "spot") for time in times) for one, times in world.closed.items()}
+        world = replace(world, closed=taken)
     return world
 
 
