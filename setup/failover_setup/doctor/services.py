@@ -13,6 +13,7 @@ from controller.policy.standby import needed
 from controller.signals.node_labels import POOL_LABEL
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, warning
+from failover_setup.matrix import Status, case_of_pod, shortfalls, verdicts
 
 
 def services(observed: Observation) -> Iterator[Finding]:
@@ -34,6 +35,23 @@ def services(observed: Observation) -> Iterator[Finding]:
             )
     if good:
         yield ok(words.listing(f"{backend.service}:{backend.port}" for backend in needed(observed.application)))
+
+
+def known_to_work(observed: Observation) -> Iterator[Finding]:
+    """No unit runs what is known not to work, not known to work, or no longer patched, and each model fits in memory."""
+    yield from [one for unit in observed.application.units for one in _known(observed, unit)] or [ok("nothing speaks against any unit")]
+
+
+def _known(observed: Observation, unit: Unit) -> Iterator[Finding]:
+    template = mapping(observed.deployments.get(unit.deployment), "spec", "template", "spec")
+    case = case_of_pod(unit.framework, (unit.instance_type, *unit.instance_types), template)
+    for one in verdicts(case):
+        if one.status is Status.FAILS:
+            yield problem(f"{unit.name}: {one.what}, which is known not to work: {one.why}", f"move it to what works: {one.instead}")
+        elif one.warning:
+            yield warning(f"{unit.name}: {one.warning}", "see docs/images.md, what is known to work")
+    for field, found, wanted in shortfalls(case):
+        yield problem(f"{unit.name}: {field} of {found}, needed is {wanted}", "give it more, or shorten context or batch")
 
 
 def _ports(service: Object) -> list[int | str]:

@@ -11,8 +11,10 @@ from controller.documents import Fault, Place, describe_value
 from controller.routing.annotations import OURS
 from controller.routing.kinds import routing_port
 from failover_setup.application import ApplicationFile, UnitFile
+from failover_setup.matrix import Status, shortfalls, verdicts
 from failover_setup.rendering.nodes import class_name
 from failover_setup.rendering.parts import allowed_types
+from failover_setup.rendering.vllm import case_of, engine_for
 from failover_setup.stack import StackFile, VllmFile
 
 COUNTER: Final = "-counter"
@@ -99,7 +101,7 @@ def _instance_types(unit: UnitFile, wanted: Maker) -> Iterator[Fault]:
     for name in allowed_types(unit):
         place: Place = ("instanceType",) if name == unit.instance_type else ("instanceTypes", unit.instance_types.index(name))
         if maker_of(name) is not wanted:
-            families = "inf2 or trn1" if wanted is Maker.NEURON else "g5 or g6"
+            families = "inf2 or trn2" if wanted is Maker.NEURON else "g6 or g6e"
             yield place, describe_value(name), f"a type with {wanted.resource}, such as {families}, because framework is {unit.framework}"
     family = family_of(unit.instance_type)
     if unit.device in _FAMILIES and unit.device != family:
@@ -121,6 +123,7 @@ def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
     if image_of(unit, stack) is None:
         yield ("stack", "image"), "nothing", f"an image here or as spec.stack.images.{_image_key(unit)}"
     yield from _models(unit, stack, wanted)
+    yield from _runs(unit, stack)
     app = unit.counter_metric.removesuffix(COUNTER)
     if unit.counter_metric and (not unit.counter_metric.endswith(COUNTER) or not app or '"' in app):
         yield ("counterMetric",), describe_value(unit.counter_metric), f"a name that ends with {COUNTER}: the model server writes it"
@@ -140,7 +143,7 @@ def _server(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
 def _models(unit: UnitFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
     """Checks the downloads: the compiled artifacts with framework neuron, the model with the others and with vLLM."""
     if unit.stack.vllm is not None:
-        yield from _vllm(unit, unit.stack.vllm, stack, wanted)
+        yield from _vllm(unit, unit.stack.vllm, stack)
         yield from _model(unit, stack)
     elif stack.task == "text-generation":
         yield ("stack", "vllm"), "nothing", "a mapping ({} for its defaults): only vLLM serves text-generation"
@@ -172,7 +175,7 @@ def _compiled(unit: UnitFile) -> Iterator[Fault]:
         yield ("stack", "compiledRevision"), describe_value(unit.stack.compiled_revision), _COMMIT_WANTED
 
 
-def _vllm(unit: UnitFile, profile: VllmFile, stack: StackFile, wanted: Maker) -> Iterator[Fault]:
+def _vllm(unit: UnitFile, profile: VllmFile, stack: StackFile) -> Iterator[Fault]:
     if stack.task != "text-generation":
         yield ("stack", "vllm"), "a mapping", f"nothing, because spec.stack.task is {stack.task}: vLLM generates text"
     if unit.framework == "triton":
@@ -183,11 +186,37 @@ def _vllm(unit: UnitFile, profile: VllmFile, stack: StackFile, wanted: Maker) ->
             describe_value(unit.stack.compiled_model),
             "nothing: vLLM compiles by itself, into vllm.compileCache",
         )
-    if wanted is Maker.NEURON and not profile.compile_cache:
+    engine = engine_for(unit, profile)
+    if not profile.image and not engine.image:
+        yield ("stack", "vllm", "image"), "nothing", f"an image: no vLLM for {family_of(unit.instance_type)} is known"
+    if engine.cache and not profile.compile_cache:
         yield ("stack", "vllm", "compileCache"), "nothing", "s3://BUCKET/PREFIX, without which every pod compiles anew"
-    if wanted is Maker.NVIDIA and profile.compile_cache:
+    if profile.compile_cache and not engine.cache:
         found = describe_value(profile.compile_cache)
-        yield ("stack", "vllm", "compileCache"), found, f"nothing, because framework is {unit.framework}"
+        yield (
+            ("stack", "vllm", "compileCache"),
+            found,
+            f"nothing: this vLLM for {family_of(unit.instance_type)} keeps no artifacts elsewhere",
+        )
+
+
+def _runs(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
+    """Checks that nothing is known not to work, and that the model fits in memory."""
+    case = case_of(unit, model_of(unit, stack)[0])
+    place: Place = ("framework",) if unit.stack.vllm is None else ("stack", "vllm", "image")
+    for one in verdicts(case):
+        if one.status is Status.FAILS:
+            yield place, f"{one.what}, which is known not to work: {one.why}", one.instead
+    for field, found, needed in shortfalls(case):
+        yield ("stack", field), found, needed
+
+
+def warnings(file: ApplicationFile) -> Iterator[tuple[Place, str]]:
+    """What a person should know of what the units run, by unit: not known to work, or frozen."""
+    stack = file.spec.stack
+    for index, unit in enumerate(file.spec.units if stack is not None else ()):
+        if stack is not None:
+            yield from ((("spec", "units", index), one.warning) for one in verdicts(case_of(unit, model_of(unit, stack)[0])) if one.warning)
 
 
 def model_of(unit: UnitFile, stack: StackFile) -> tuple[str, str]:
