@@ -39,7 +39,7 @@ def services(observed: Observation) -> Iterator[Finding]:
 
 def known_to_work(observed: Observation) -> Iterator[Finding]:
     """No unit runs what is known not to work, not known to work, or no longer patched, and each model fits in memory."""
-    yield from [one for unit in observed.application.units for one in _known(observed, unit)] or [ok("nothing speaks against any unit")]
+    yield from [one for unit in observed.application.units for one in _known(observed, unit)] or [ok("no unit is known not to work")]
 
 
 def _known(observed: Observation, unit: Unit) -> Iterator[Finding]:
