@@ -177,7 +177,7 @@ def serving(model: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, dic
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            if not _ready(process, url):
+            if not ready(process, url):
                 log.seek(0)
                 raise RuntimeError(f"the server did not become ready:\n{log.read()[-4000:].decode(errors='replace')}")
             yield url, _phases(url, time.monotonic() - begin)
@@ -186,7 +186,8 @@ def serving(model: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, dic
             process.wait()
 
 
-def _ready(process: subprocess.Popen[bytes], url: str) -> bool:
+def ready(process: subprocess.Popen[bytes], url: str) -> bool:
+    """Wait until it is ready; False where it ended, or is not in half an hour."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:

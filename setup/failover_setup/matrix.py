@@ -251,6 +251,17 @@ def _more(need: float, have: float, made: str) -> str:
     return f"at least {need:.1f} GiB, {need - have:.1f} more ({made})"
 
 
+def remarks(case: Case) -> Iterator[tuple[bool, str, str]]:
+    """What a person should know of a live case: whether it is known to be wrong, what, and what to do."""
+    for one in verdicts(case):
+        if one.status is Status.FAILS:
+            yield True, f"{one.what} is known not to work: {one.why}", f"move it to what works: {one.instead}"
+        elif one.warning:
+            yield False, one.warning, "see docs/images.md, what is known to work"
+    for field, found, wanted in shortfalls(case):
+        yield True, f"{field} of {found}, needed is {wanted}", "give it more, or shorten context or batch"
+
+
 def case_of_pod(framework: str, types: Sequence[str], template: Object) -> Case:
     """What the pods of a live template run.
 

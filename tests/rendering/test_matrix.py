@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from controller.catalog.instances import INSTANCES, family_of
 from controller.cli.main import main
-from failover_setup.matrix import Case, Status, case_of_pod, flags_of, matrix, model_named, shortfalls, verdicts
+from failover_setup.matrix import Case, Row, Status, case_of_pod, flags_of, matrix, model_named, shortfalls, verdicts
 from tests.support.stacks import NAMES, application_file, document, example
 
 NXDI = "public.ecr.aws/neuron/pytorch-inference-vllm-neuronx"
@@ -160,3 +160,21 @@ def test_rows_name_what_the_file_has() -> None:
 def test_every_family_of_the_catalog_has_an_accelerator() -> None:
     """Else nothing of its memory would be known."""
     assert {family_of(one) for one in INSTANCES} <= set(matrix().accelerators)
+
+
+def test_a_row_of_the_proof_kit_is_one_unless_the_run_was_dry() -> None:
+    """As `model_server/benchmarks/prove.py` writes it."""
+    written = {
+        "models": ["llama-3.1-8b"],
+        "devices": ["trn2"],
+        "engine": "vllm-plugin",
+        "status": "works",
+        "by": "run",
+        "date": "2026-12-01",
+        "source": "model_server/benchmarks/prove.sh",
+        "why": "1.00 requests/s",
+        "versions": {"vllm": "0.24.0", "driver": "2.29.0.0"},
+    }
+    assert Row.model_validate(written).status is Status.WORKS
+    with pytest.raises(ValueError, match="by"):
+        Row.model_validate({**written, "by": "dry run"})

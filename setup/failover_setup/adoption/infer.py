@@ -16,7 +16,7 @@ from failover_setup.adoption.observe import Observation
 from failover_setup.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
 from failover_setup.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
 from failover_setup.adoption.units import deployment_of, unit
-from failover_setup.matrix import Status, case_of_pod, shortfalls, verdicts
+from failover_setup.matrix import case_of_pod, remarks
 
 Measure = Callable[[str, int, Iterable[tuple[str, str]]], tuple[Mapping[str, Busiest], str]]
 """Queries CloudWatch for a namespace, a period in seconds, and each unit's counter and latency metric; see
@@ -97,9 +97,4 @@ def _known(observed: Observation, unit: Mapping[str, Fact]) -> Iterator[str]:
     )
     template = mapping(observed.deployments.get(deployment or ""), "spec", "template", "spec")
     case = case_of_pod(framework or "", (kind,) if kind else (), template)
-    for one in verdicts(case):
-        if one.status is Status.FAILS:
-            yield f"{name}: {one.what} IS KNOWN NOT TO WORK: {one.why}. What works: {one.instead}."
-        elif one.warning:
-            yield f"{name}: {one.warning}."
-    yield from (f"{name}: {field} of {found}, needed is {wanted}." for field, found, wanted in shortfalls(case))
+    yield from (f"{name}: {said}: {fix}." for _, said, fix in remarks(case))

@@ -13,7 +13,7 @@ from controller.policy.standby import needed
 from controller.signals.node_labels import POOL_LABEL
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, warning
-from failover_setup.matrix import Status, case_of_pod, shortfalls, verdicts
+from failover_setup.matrix import case_of_pod, remarks
 
 
 def services(observed: Observation) -> Iterator[Finding]:
@@ -39,19 +39,12 @@ def services(observed: Observation) -> Iterator[Finding]:
 
 def known_to_work(observed: Observation) -> Iterator[Finding]:
     """No unit runs what is known not to work, not known to work, or no longer patched, and each model fits in memory."""
-    yield from [one for unit in observed.application.units for one in _known(observed, unit)] or [ok("no unit is known not to work")]
-
-
-def _known(observed: Observation, unit: Unit) -> Iterator[Finding]:
-    template = mapping(observed.deployments.get(unit.deployment), "spec", "template", "spec")
-    case = case_of_pod(unit.framework, (unit.instance_type, *unit.instance_types), template)
-    for one in verdicts(case):
-        if one.status is Status.FAILS:
-            yield problem(f"{unit.name}: {one.what}, which is known not to work: {one.why}", f"move it to what works: {one.instead}")
-        elif one.warning:
-            yield warning(f"{unit.name}: {one.warning}", "see docs/images.md, what is known to work")
-    for field, found, wanted in shortfalls(case):
-        yield problem(f"{unit.name}: {field} of {found}, needed is {wanted}", "give it more, or shorten context or batch")
+    found: list[Finding] = []
+    for unit in observed.application.units:
+        template = mapping(observed.deployments.get(unit.deployment), "spec", "template", "spec")
+        case = case_of_pod(unit.framework, (unit.instance_type, *unit.instance_types), template)
+        found += ((problem if bad else warning)(f"{unit.name}: {said}", fix) for bad, said, fix in remarks(case))
+    yield from found or [ok("no unit is known not to work")]
 
 
 def _ports(service: Object) -> list[int | str]:

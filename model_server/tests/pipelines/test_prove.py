@@ -1,0 +1,58 @@
+"""The proof kit, where there is no accelerator: the command, on a tiny model and the processor, and before a fake of vLLM."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import vllm
+
+ROOT = Path(__file__).parents[2]
+
+
+def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.prove", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+
+
+def row(path: Path) -> dict[str, Any]:
+    (found,) = yaml.safe_load("rows:\n" + path.read_text())["rows"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.timeout(180)
+def test_a_dry_run_asks_everything_and_writes_a_row(tmp_path: Path) -> None:
+    """Probes, the task's route, the Open Inference Protocol over HTTP and gRPC; the row cannot pass for a run."""
+    done = prove("cuda", "--dry-run", "--seconds", "0.5", "--latency-limit", "30", "--out", str(tmp_path / "row.yaml"))
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()[0]
+    for name in ("/health", "/readiness", "/ping", "/metrics", "/sentiment", "/v2", "gRPC ServerReady", "gRPC ModelInfer"):
+        assert name in said
+    found = row(tmp_path / "row.yaml")
+    assert (found["models"], found["devices"], found["by"]) == (["tiny"], ["cpu"], "dry run")
+    assert "requests/s at a p95 of" in found["why"]
+    assert {"torch", "transformers"} <= set(found["versions"])
+
+
+@pytest.mark.timeout(180)
+def test_a_vllm_that_runs_is_asked_through_the_adapter(tmp_path: Path) -> None:
+    """With OpenAI's routes in place of the Open Inference Protocol."""
+    with vllm.serve() as engine:
+        engine.health = 200
+        options = ("--url", engine.url, "--engine", "vllm-plugin", "--seconds", "0.3", "--out", str(tmp_path / "row.yaml"))
+        done = prove("vllm", "--dry-run", "--image", f"x/y:0.24.0-sdk2.32.0-z@sha256:{'a' * 64}", *options)
+    assert done.returncode == 0, done.stderr
+    assert "/gentext, /v1/chat/completions, /v1/completions: answered" in done.stdout
+    found = row(tmp_path / "row.yaml")
+    assert found["engine"] == "vllm-plugin"
+    assert found["versions"]["neuron-sdk"] == "2.32.0"
+    assert found["versions"]["image"].endswith("a" * 64)
+
+
+def test_what_a_row_needs_is_asked_for() -> None:
+    done = prove("neuron", "--model", "org/repo")
+    assert (done.returncode, "--model, --name and --device are needed" in done.stderr) == (2, True)
