@@ -66,7 +66,7 @@ def test_only_the_init_container_fetches_the_model(pod: dict[str, Any]) -> None:
     assert fetch["args"][-1] == engine["command"][-1]
     assert fetch["image"] == containers["server"]["image"]
     assert len(_variables(fetch)["MODEL_SERVER_REVISION"] or "") == 40
-    online = "huggingface-vllm" in engine["image"]  # optimum-neuron looks for compiled graphs on the hub
+    online = "huggingface-vllm" in engine["image"]  # optimum-neuron reads compiled graphs from the hub
     assert _variables(engine)["HF_HUB_OFFLINE"] == ("0" if online else "1")
     assert [name for name, one in containers.items() if "HF_TOKEN" in _variables(one)] == ["model"]
     assert all({"name": "cache", "mountPath": "/var/cache/model-server"} in one["volumeMounts"] for one in (fetch, engine))
