@@ -67,7 +67,7 @@ class Cluster:
 
 
 def test_cores_are_counted_by_the_device() -> None:
-    """Trainium2 has four as the device plugin counts them, Inferentia2 two: a pod with four takes a device of the one, and two of the other."""
+    """Trainium2 has four as the device plugin counts them, Inferentia2 two: a pod with four takes one device, or two."""
     needs = needs_of({"containers": container(cores="4")})
     assert needs.fit("trn2.3xlarge")
     assert not needs.fit("inf2.xlarge")
