@@ -27,8 +27,7 @@ def whole() -> str:
 
 def _row(row: Row) -> str:
     models = ", ".join(row.models) or "any"
-    limits = [f"Neuron SDK {row.sdk} and later"] if row.sdk else []
-    limits += [f"`{one}`" for one in row.flags]
+    limits = [f"`{one.replace('|', chr(92) + '|')}`" for one in (row.image, *row.flags) if one]
     engine = f"{row.engine} ({', '.join(limits)})" if limits else row.engine
     cells = (models, ", ".join(row.devices), engine, _SAID[row.status], _BY[row.by], str(row.date), f"[{row.why}]({row.source})")
     return f"| {' | '.join(cells)} |"

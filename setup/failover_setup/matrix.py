@@ -30,7 +30,6 @@ _COMPILE_COPIES: Final = 2
 parameters was killed on 32 GiB (aws-neuron-sdk#1222), one of 1.2 is served on 16 (helixml/helix#2663)."""
 _BYTES: Final[Mapping[str, int]] = {"float32": 4, "float": 4}
 _TWO_BYTES: Final = 2
-_SDK: Final = re.compile(r"sdk(\d+(?:\.\d+)+)")
 _MODEL_VARIABLES: Final = ("MODEL_SERVER_MODEL", "MODEL_ID")
 
 
@@ -81,12 +80,12 @@ class Engine(_Data):
 
 
 class Row(_Data):
-    """What is known of models (() for all) on devices with an engine, from a version of the Neuron SDK on, with some flags."""
+    """What is known of models (() for all) on devices with an engine, of images that a pattern finds, with some flags."""
 
     models: tuple[str, ...]
     devices: tuple[str, ...]
     engine: str
-    sdk: str = ""
+    image: str = ""
     flags: tuple[str, ...] = ()
     status: Status
     by: Literal["run", "report", "listed", ""] = ""
@@ -100,6 +99,7 @@ class Matrix(_Data):
     """The whole file."""
 
     accelerators: Mapping[str, Accelerator]
+    quantized: str
     models: Mapping[str, Model]
     engines: Mapping[str, Engine]
     rows: tuple[Row, ...]
@@ -133,10 +133,10 @@ class Case:
     accelerators: int = 1
     memory_gib: float = 0.0
 
-    def flag(self, name: str, default: str = "") -> str:
-        """The value of a flag."""
-        given = (one.removeprefix(f"--{name}=") for one in reversed(self.flags) if one.startswith(f"--{name}="))
-        return next(given, default)
+    @property
+    def given(self) -> dict[str, str]:
+        """The value of each flag by its name; as in vLLM the last one counts."""
+        return dict(one.split("=", 1) for one in self.flags)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -170,8 +170,10 @@ def engine_of(framework: str, family: str, image: str = "", *, vllm: bool) -> tu
 
 
 def model_named(location: str) -> str:
-    """The model in a location, "" if the matrix has none of its name."""
-    return next((name for name, one in matrix().models.items() if re.search(one.pattern, location, re.IGNORECASE)), "")
+    """The model in a location, "" if the matrix has none of its name, or the location says that its weights are quantized."""
+    other = re.search(matrix().quantized, location, re.IGNORECASE)
+    known = {} if other else matrix().models
+    return next((name for name, one in known.items() if re.search(one.pattern, location, re.IGNORECASE)), "")
 
 
 def verdicts(case: Case) -> Iterator[Verdict]:
@@ -191,16 +193,8 @@ def verdicts(case: Case) -> Iterator[Verdict]:
 
 def _matches(row: Row, model: str, family: str, engine: str, case: Case) -> bool:
     named = (not row.models or model in row.models) and family in row.devices and row.engine == engine
-    sdk = _SDK.search(case.image)
-    return named and (not row.sdk or (sdk is not None and _version(sdk[1]) >= _version(row.sdk))) and all(map(_given(case), row.flags))
-
-
-def _given(case: Case) -> Any:  # noqa: ANN401 - a predicate
-    return lambda wanted: case.flag(wanted[2:].partition("=")[0]) == wanted.partition("=")[2]
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(".")))
+    flags = {tuple(one.split("=", 1)) for one in row.flags}
+    return named and re.search(row.image, case.image) is not None and flags <= case.given.items()
 
 
 def _short(image: str) -> str:
@@ -225,14 +219,14 @@ def shortfalls(case: Case) -> Iterator[tuple[Literal["accelerators", "memory"], 
     Yields:
         Of what there is too little, how much there is, and what is needed.
     """
-    model = matrix().models.get(model_named(case.model))
-    if model is None:
+    given, model = case.given, matrix().models.get(model_named(case.model))
+    if model is None or "--quantization" in given:
         return
-    weights = model.parameters * 1e9 * _BYTES.get(case.flag("dtype"), _TWO_BYTES) / GIB
+    weights = model.parameters * 1e9 * _BYTES.get(given.get("--dtype", ""), _TWO_BYTES) / GIB
     neuron = case.framework == "neuron"
-    tokens = int(case.flag("max-model-len", "0")) * (int(case.flag("max-num-seqs", "1")) if neuron else 1)
+    tokens = _number(given, "--max-model-len", 0) * (_number(given, "--max-num-seqs", 1) if neuron else 1)
     kv = 2 * model.layers * model.kv_heads * model.head * _TWO_BYTES * tokens / GIB
-    share = float(case.flag("gpu-memory-utilization", "1"))
+    share = _number(given, "--gpu-memory-utilization", 1)
     for family in case.families:
         accelerator = matrix().accelerators.get(family)
         if accelerator is None:
@@ -245,6 +239,12 @@ def shortfalls(case: Case) -> Iterator[tuple[Literal["accelerators", "memory"], 
     if neuron and case.image and 0 < case.memory_gib < need:
         made = "an estimate of what the compilation takes: two copies of the weights and 4"
         yield "memory", f"{case.memory_gib:.1f} GiB", _more(need, case.memory_gib, made)
+
+
+def _number(given: Mapping[str, str], flag: str, default: float) -> float:
+    """The value of a flag; the default where it is no plain number, such as vLLM's ``auto``."""
+    found = re.fullmatch(r"\d{1,9}(\.\d{1,9})?", given.get(flag, ""))
+    return float(found[0]) if found else default
 
 
 def _more(need: float, have: float, made: str) -> str:
@@ -271,7 +271,7 @@ def case_of_pod(framework: str, types: Sequence[str], template: Object) -> Case:
         template: The spec of the pod template.
     """
     containers = items(template, "containers")
-    engine: Object = next((one for one in containers if "vllm" in _words(one) or engine_named(text(one, "image"))), {})
+    engine: Object = next((one for one in containers if "vllm" in _words(one) or _published(text(one, "image"))), {})
     server = engine or (containers[0] if containers else {})
     needs = needs_of(template)
     known = INSTANCES.get(types[0]) if types else None
@@ -293,9 +293,9 @@ def flags_of(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(re.findall(r"--[\w-]+=[^\0]*", joined))
 
 
-def engine_named(image: str) -> str:
-    """The engine whose image this is, "" if none."""
-    return next((name for name, one in matrix().engines.items() if one.image and re.search(one.pattern, image)), "")
+def _published(image: str) -> bool:
+    """Whether this is the image of an engine."""
+    return any(one.image and re.search(one.pattern, image) for one in matrix().engines.values())
 
 
 def _words(container: Object) -> list[str]:

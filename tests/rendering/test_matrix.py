@@ -144,6 +144,32 @@ def test_flags_are_read_in_both_spellings() -> None:
     assert flags_of(words) == ("--dtype=half", "--max-model-len=8192", "--swap-space=0")
 
 
+@pytest.mark.parametrize(
+    ("location", "model"),
+    [
+        ("hf://meta-llama/Llama-3.2-1B-Instruct", "llama-3.2-1b"),
+        ("unsloth/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("s3://bucket/models/Llama-3-1-8B", "llama-3.1-8b"),
+        ("hf://meta-llama/Meta-Llama-3-8B", ""),
+        ("hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4", ""),
+        ("hf://distilbert/distilbert-base-uncased-finetuned-sst-2-english", "bert"),
+        ("FacebookAI/roberta-base", ""),
+        ("google/vit-base-patch16-224", "vit"),
+        ("an/invitation", ""),
+    ],
+)
+def test_a_model_is_found_by_its_name_and_no_other_passes_for_it(location: str, model: str) -> None:
+    """Quantized weights are another model: neither its rows nor its size hold."""
+    assert model_named(location) == model
+
+
+def test_flags_that_are_no_numbers_end_nothing() -> None:
+    """They are read from live pods, too."""
+    flags = ("--max-model-len=auto", "--max-num-seqs=" + "9" * 400, "--gpu-memory-utilization=x")
+    assert list(shortfalls(Case(LLAMA, ("g6.xlarge",), "cuda", "vllm:server-cuda", flags))) == []
+    assert list(shortfalls(Case(MISTRAL, ("g4dn.xlarge",), "cuda", "vllm:server-cuda", ("--quantization=bitsandbytes",)))) == []
+
+
 def test_rows_name_what_the_file_has() -> None:
     """Models, devices and engines of rows, families of engines; each row has a source, and a finding says who made it."""
     known = matrix()
