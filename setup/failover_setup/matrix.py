@@ -220,7 +220,7 @@ def shortfalls(case: Case) -> Iterator[tuple[Literal["accelerators", "memory"], 
         Of what there is too little, how much there is, and what is needed.
     """
     given, model = case.given, matrix().models.get(model_named(case.model))
-    if model is None or "--quantization" in given:
+    if model is None or "--quantization" in given or not case.accelerators:
         return
     weights = model.parameters * 1e9 * _BYTES.get(given.get("--dtype", ""), _TWO_BYTES) / GIB
     neuron = case.framework == "neuron"

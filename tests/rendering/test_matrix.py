@@ -170,6 +170,15 @@ def test_flags_that_are_no_numbers_end_nothing() -> None:
     assert list(shortfalls(Case(MISTRAL, ("g4dn.xlarge",), "cuda", "vllm:server-cuda", ("--quantization=bitsandbytes",)))) == []
 
 
+def test_pods_whose_accelerators_are_not_known_are_not_judged_by_memory() -> None:
+    """Such as those that share a GPU under another resource, or none that anybody describes."""
+    words = {"image": "x/vllm-openai:1", "command": ["vllm", "serve", MISTRAL]}
+    shared = {"containers": [{**words, "resources": {"limits": {"nvidia.com/gpu.shared": "1"}}}]}
+    case = case_of_pod("cuda", ("g4dn.xlarge",), shared)
+    assert (case.accelerators, list(shortfalls(case))) == (0, [])
+    assert list(verdicts(case_of_pod("", (), {}))) == []
+
+
 def test_rows_name_what_the_file_has() -> None:
     """Models, devices and engines of rows, families of engines; each row has a source, and a finding says who made it."""
     known = matrix()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.prove import _given, compiled
 
 from tests.support import vllm
 
@@ -53,6 +54,20 @@ def test_a_vllm_that_runs_is_asked_through_the_adapter(tmp_path: Path) -> None:
     assert found["engine"] == "vllm-plugin"
     assert found["versions"]["neuron-sdk"] == "2.32.0"
     assert found["versions"]["image"].endswith("a" * 64)
+
+
+def test_neuron_compiles_first_and_describes_what_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With optimum-neuron's command; the shapes of the compilation are those of the description."""
+    commands: list[str] = []
+    monkeypatch.setattr("benchmarks.prove.subprocess.run", lambda command, **_: commands.append(" ".join(command)))
+    given = ["neuron", "--model", "org/repo", "--revision", "c" * 40, "--task", "text-classification", "--device", "inf2", "--name", "bert"]
+    found = compiled(_given([*given, "--shape", "sequence_length=128"]), tmp_path / "compiled")
+    assert found == tmp_path / "compiled"
+    export, describe = commands
+    assert export.startswith("optimum-cli export neuron --model org/repo --task text-classification --instance_type inf2")
+    assert "--batch_size 1 --sequence_length 128" in export
+    assert "--shape batch_size=1 --shape sequence_length=128" in describe
+    assert f"--revision {'c' * 40}" in describe
 
 
 def test_a_row_needs_model_name_and_device() -> None:
