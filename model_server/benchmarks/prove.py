@@ -32,7 +32,7 @@ from typing import Any
 import grpc
 from failover_model_server.rpc.messages import MESSAGES
 
-from benchmarks.gpu import ROOT, ready
+from benchmarks.waiting import ROOT, get, ready
 
 KINDS = ("cuda", "triton", "neuron", "vllm", "cpu")
 ENGINES = {"cuda": "server-cuda", "triton": "server-triton", "neuron": "server-neuron"}
@@ -103,9 +103,9 @@ def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _dry(given: argparse.Namespace, folder: Path) -> None:
     """Turn what is asked into a tiny model on the processor."""
-    from tests.pipelines import models
-
     if given.kind != "vllm":
+        from tests.pipelines import models
+
         given.kind, given.task, given.model = "cpu", "text-classification", str(folder / "model")
         models.bert(Path(given.model))
     given.name, given.device = "tiny", "cpu"
@@ -198,19 +198,19 @@ def _ask(given: argparse.Namespace, url: str, grpc_port: int, route: str, body: 
         OSError, grpc.RpcError, RuntimeError: one did not answer as it should.
     """
     for probe in ("/health", "/readiness", "/ping", "/metrics"):
-        _get(f"{url}{probe}")
+        get(f"{url}{probe}", ANSWER_SECONDS)
         yield probe
     _post(f"{url}{route}", body)
     yield route
     if given.kind == "vllm":
-        (model, *_) = json.loads(_get(f"{url}/v1/models"))["data"]
+        (model, *_) = json.loads(get(f"{url}/v1/models", ANSWER_SECONDS))["data"]
         chat = {"model": model["id"], "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 8}
         _post(f"{url}/v1/chat/completions", json.dumps(chat).encode())
         yield "/v1/chat/completions"
         _post(f"{url}/v1/completions", json.dumps({"model": model["id"], "prompt": PROMPT, "max_tokens": 8}).encode())
         yield "/v1/completions"
         return
-    described = json.loads(_get(f"{url}/v2/models/model"))
+    described = json.loads(get(f"{url}/v2/models/model", ANSWER_SECONDS))
     (field, value) = next(iter(_body(given.task).items()))
     tensor = {"name": described["inputs"][0]["name"], "datatype": "BYTES", "shape": [1], "data": [value]}
     _post(f"{url}/v2/models/model/infer", json.dumps({"inputs": [tensor]}).encode())
@@ -327,12 +327,6 @@ def _free() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
-        body: bytes = answer.read()
-    return body
 
 
 def _post(url: str, body: bytes) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.prove", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
 
 
 def row(path: Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def row(path: Path) -> dict[str, Any]:
     return {name: value if name == "date" else json.loads(value) for name, value in pairs}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(520)
 def test_a_dry_run_asks_everything_and_writes_a_row(tmp_path: Path) -> None:
     """Probes, the task's route, the Open Inference Protocol over HTTP and gRPC; the row cannot pass for a run."""
     done = prove("cuda", "--dry-run", "--seconds", "0.5", "--latency-limit", "30", "--out", str(tmp_path / "row.yaml"))
@@ -41,7 +41,7 @@ def test_a_dry_run_asks_everything_and_writes_a_row(tmp_path: Path) -> None:
     assert {"torch", "transformers"} <= set(found["versions"])
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(520)
 def test_a_vllm_that_runs_is_asked_through_the_adapter(tmp_path: Path) -> None:
     """With OpenAI's routes in place of the Open Inference Protocol."""
     with vllm.serve() as engine:
