@@ -245,7 +245,8 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 	@$(RUN)/python -m tools.reliability_docs
 	@$(RUN)/python -m tools.permissions
 	@$(RUN)/python -m tools.contract_docs
-	@for name in bert llama mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
+	@$(RUN)/python -m tools.matrix_docs
+	@for name in bert llama llama8b mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
 	@$(RUN)/python -m tools.chart_schema
 	@$(RUN)/python -m tools.chart_readme
 	@$(RUN)/python -m tools.monitoring

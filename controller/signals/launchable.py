@@ -21,8 +21,8 @@ from controller.policy.evidence import Offering
 from controller.policy.model import PoolObservation, Unit
 from controller.signals.instance_labels import InstanceFilter, instance_filter
 
-_CORES: Final = {"aws.amazon.com/neuroncore": 2}
-"""Resources that count parts of a device, and how many a device of Inferentia2 or Trainium1 has."""
+_CORES: Final = "aws.amazon.com/neuroncore"
+"""The resource that counts parts of a device; how many a device has depends on the instance type."""
 
 _USABLE: Final = Decimal("0.925")
 """The part of an instance's memory that Karpenter counts: the default of its setting ``VM_MEMORY_OVERHEAD_PERCENT`` is 0.075."""
@@ -35,10 +35,11 @@ _FAMILIES: Final = frozenset(map(family_of, INSTANCES))
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one pod needs of its node: the maker of its accelerators, their number, processors, and memory in bytes."""
+    """What one pod needs of its node: the maker of its accelerators, their number or that of their cores, processors, memory in bytes."""
 
     maker: Maker | None = None
     accelerators: int = 0
+    cores: int = 0
     cpus: Decimal = Decimal(0)
     memory: Decimal = Decimal(0)
 
@@ -50,12 +51,17 @@ class Needs:
         if instance is None:
             return True
         fits = self.cpus < instance.vcpus and self.memory < instance.memory_gib * _GIB
-        return fits and self.accelerators <= instance.accelerators
+        return fits and self.devices_on(instance) <= instance.accelerators
+
+    def devices_on(self, instance: Instance) -> int:
+        """How many accelerators of an instance a pod takes."""
+        return self.accelerators or math.ceil(self.cores / instance.cores)
 
     def replicas_on(self, instance_type: str) -> int:
         """How many pods an instance carries, by its accelerators; 1 where that is not known."""
         instance = INSTANCES.get(instance_type)
-        return max(1, instance.accelerators // self.accelerators) if instance is not None and self.accelerators else 1
+        taken = self.devices_on(instance) if instance is not None else 0
+        return max(1, instance.accelerators // taken) if instance is not None and taken else 1
 
 
 def needs_of(spec: Object) -> Needs:
@@ -68,11 +74,9 @@ def needs_of(spec: Object) -> Needs:
     memory, cpus = wanted.get("memory", Decimal(0)), wanted.get("cpu", Decimal(0))
     for maker in Maker:
         if wanted.get(maker.resource):
-            return Needs(maker, math.ceil(wanted[maker.resource]), cpus, memory)
-    for name, per_device in _CORES.items():
-        if wanted.get(name):
-            return Needs(Maker.NEURON, math.ceil(wanted[name] / per_device), cpus, memory)
-    return Needs(None, 0, cpus, memory)
+            return Needs(maker, math.ceil(wanted[maker.resource]), 0, cpus, memory)
+    cores = math.ceil(wanted.get(_CORES, 0))
+    return Needs(Maker.NEURON if cores else None, 0, cores, cpus, memory)
 
 
 def instance_pins(spec: Object) -> tuple[InstanceFilter, ...]:

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,11 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import diffusion_model
+from benchmarks.waiting import ROOT, get, ready
 
-ROOT = Path(__file__).parents[1]
 PROMPT = "a photo of a house by a lake"
-START_SECONDS = 1800.0
-"""A start that compiles takes minutes."""
 ANSWER_SECONDS = 600.0
 
 
@@ -140,7 +137,7 @@ def measure(size: Size, model: Path) -> dict[str, Any]:
 def _phases(url: str, whole: float) -> dict[str, float]:
     """Seconds of a start: of the process before it has a state, and in each state until it was ready."""
     found = {}
-    for line in _get(f"{url}/metrics").decode().splitlines():
+    for line in get(f"{url}/metrics").decode().splitlines():
         if line.startswith("model_server_start_seconds{"):
             name, _, value = line.partition(" ")
             found[name.split('"')[1]] = float(value)
@@ -177,31 +174,13 @@ def serving(model: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, dic
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            if not _ready(process, url):
+            if not ready(process, url):
                 log.seek(0)
                 raise RuntimeError(f"the server did not become ready:\n{log.read()[-4000:].decode(errors='replace')}")
             yield url, _phases(url, time.monotonic() - begin)
         finally:
             process.kill()
             process.wait()
-
-
-def _ready(process: subprocess.Popen[bytes], url: str) -> bool:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            _get(f"{url}/readiness")
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return True
-    return False
-
-
-def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        body: bytes = answer.read()
-    return body
 
 
 def _draw(url: str, size: Size, *, clients: int, requests: int) -> tuple[list[float], float]:

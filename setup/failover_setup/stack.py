@@ -202,14 +202,14 @@ class ReservationFile(FileModel):
 class VllmFile(FileModel):
     """vLLM, which serves language models, behind the model server's adapter."""
 
-    image: Image | None = Field(default=None, description="vLLM's image. Unset: AWS's image for the framework, from images.yaml.")
+    image: Image | None = Field(default=None, description="vLLM's image. Unset: that of the matrix for the device, see docs/images.md.")
     max_model_len: int = Field(default=4096, ge=16, le=10_000_000, description="Maximum length of prompt and answer together, tokens.")
     compile_cache: Annotated[
         str, Field(pattern=r"^(s3://[ -~]+|/[ -~]*)?$", max_length=500, json_schema_extra={"x-allowed": "s3://BUCKET/PREFIX or a path"})
     ] = Field(
         default="",
-        description="Location of the compiled Neuron artifacts: the first pod compiles, the others reuse them. Required with framework "
-        "neuron.",
+        description="Location of the compiled Neuron artifacts: the first pod compiles, the others reuse them. Required where the device's "
+        "vLLM reads them there: on Inferentia2 and Trainium1.",
     )
     args: tuple[Text, ...] = Field(default=(), max_length=_MAX_ENTRIES, description="Further arguments of vllm serve, appended last.")
     env: dict[Variable, VariableValue] = Field(
@@ -243,7 +243,8 @@ class UnitStackFile(FileModel):
         default=None,
         ge=10,
         le=7200,
-        description="Longest time until the unit's container is ready, seconds. Unset: spec.stack.loadSeconds.",
+        description="Longest time until the unit's container is ready, seconds. Unset: spec.stack.loadSeconds, and half an hour at least "
+        "where vLLM compiles for Neuron.",
     )
     reservations: tuple[ReservationFile, ...] = Field(
         default=(),

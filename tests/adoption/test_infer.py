@@ -48,10 +48,12 @@ def observation_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Observatio
     )
 
 
-def adopted(observed: Observation, measured: Mapping[str, Busiest] | None = None, action: str | None = None) -> tuple[str, Application]:
-    """The file, and its application if it is complete."""
+def adopted(
+    observed: Observation, measured: Mapping[str, Busiest] | None = None, action: str | None = None, price: str = ""
+) -> tuple[str, Application]:
+    """The file, and its application if it is complete, with the price that a person fills in where none is known."""
     found = infer(observed, action, lambda *_: (LATENCIES if measured is None else measured, ""))
-    text = application_text(found, observed.now)
+    text = application_text(found, observed.now).replace("# pricePerHour: ?", f"pricePerHour: {price} #" if price else "# pricePerHour: ?")
     (application,) = parse_applications([Source("new.yaml", text.encode())]).values()
     return text, application
 
@@ -99,7 +101,7 @@ def test_a_rendered_stack_gives_back_the_file_that_it_was_rendered_from(name: st
     """For all values that the objects contain: decisions at rest are the same."""
     written = parsed(document(name)).to_policy()
     measured = {unit.counter_metric: Busiest(10.0, unit.latency_s) for unit in written.units}
-    _, application = adopted(observation_of(example(name, mode)), measured)
+    _, application = adopted(observation_of(example(name, mode)), measured, price="2.2350")  # AWS sells trn2 mostly as Capacity Blocks
     assert targets_at_rest(application, Mode.CAPACITY) == targets_at_rest(written, Mode.CAPACITY)
     if mode is Mode.COST:
         assert targets_at_rest(application, mode) == targets_at_rest(written, mode)
@@ -122,6 +124,23 @@ def test_a_rendered_stack_gives_back_the_file_that_it_was_rendered_from(name: st
         assert unit.throughput == wanted[unit.name].throughput or mode is Mode.CAPACITY
     assert (application.metric_namespace, application.metric_period_s) == (written.metric_namespace, written.metric_period_s)
     assert application.policy.capacity_weights is written.policy.capacity_weights
+
+
+def test_notes_name_what_is_known_not_to_work_and_what_is_frozen() -> None:
+    """Of the live pods: their images, flags and limits."""
+    objects = example("llama8b")
+    for one in objects:
+        if one["kind"] == "Deployment":
+            for container in one["spec"]["template"]["spec"]["containers"]:
+                if container["name"] == "vllm" and one["metadata"]["name"] == "llama8b-inf2":
+                    container["resources"]["limits"]["memory"] = "12Gi"
+                elif container["name"] == "vllm" and one["metadata"]["name"] == "llama8b-trn2":
+                    container["image"] = "x/huggingface-vllm-inference-neuronx:0.11.0-sdk2.26.1"
+    notes = " ".join(infer(observation_of(objects), None, lambda *_: ({}, "")).notes)
+    assert "llama8b-inf2: llama-3.1-8b on inf2 with huggingface-vllm-inference-neuronx:0.11.0" in notes
+    assert "llama8b-inf2: memory of 12.0 GiB, needed is at least 33.9 GiB" in notes
+    assert "llama8b-trn2: llama-3.1-8b on trn2 with huggingface-vllm-inference-neuronx:0.11.0-sdk2.26.1 is not known to work" in notes
+    assert "llama8b-g6" not in notes
 
 
 def test_the_file_is_the_same_for_the_same_observation() -> None:

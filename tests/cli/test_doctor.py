@@ -93,7 +93,7 @@ def test_the_json_document_has_a_stable_shape() -> None:
         "standbyPatch": list,
         "standbyWaits": list,
     }
-    assert document["counts"] == {"problem": 2, "warning": 1, "unknown": 2, "ok": 19}
+    assert document["counts"] == {"problem": 2, "warning": 1, "unknown": 2, "ok": 20}
     assert {tuple(one) for one in document["checks"]} == {("check", "level", "seen", "why", "fix")}
     assert [one["check"] for one in document["checks"]] == [check.name for check in CHECKS]
 
@@ -115,13 +115,13 @@ def test_nothing_wrong_is_zero_and_a_problem_is_two(api: EmulatedKubeApi, tmp_pa
     """A warning alone is not a problem."""
     Healthy(application()).create(api.store)
     good = run(api, tmp_path, "doctor", "sd21")
-    assert (good.exit_code, "24 ok.     Nothing has been changed." in good.output) == (0, True), good.output
+    assert (good.exit_code, "25 ok.     Nothing has been changed." in good.output) == (0, True), good.output
     api.store.patch("Ingress", "sd21", {"metadata": {"annotations": {f"{PREFIX}/healthcheck-path": None}}}, namespace=NAMESPACE)
     warned = run(api, tmp_path, "doctor", f"{NAMESPACE}/sd21")
-    assert (warned.exit_code, "1 warning(s), 23 ok." in warned.output) == (0, True), warned.output
+    assert (warned.exit_code, "1 warning(s), 24 ok." in warned.output) == (0, True), warned.output
     api.store.delete("TargetGroupBinding", "k8s-sd21-all", namespace=NAMESPACE)
     bad = run(api, tmp_path, *of_application("doctor"))
-    assert (bad.exit_code, "1 problem(s), 1 warning(s), 22 ok." in bad.output) == (2, True), bad.output
+    assert (bad.exit_code, "1 problem(s), 1 warning(s), 23 ok." in bad.output) == (2, True), bad.output
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_list_that_fails_is_reported_as_unknown(api: EmulatedKubeApi, tmp_path
     api.fail_next(1, status=500, matcher=lambda access: access.resource == "services")
     result = run(api, tmp_path, *of_application("doctor"))
     assert result.exit_code == 0
-    assert "6 cannot tell, 18 ok." in result.output, result.output
+    assert "6 cannot tell, 19 ok." in result.output, result.output
 
 
 # --- what it prints to be applied -------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_after_the_printed_command_a_mode_change_is_one_modified_rule(tmp_path: 
             added = writes(lambda: session.request("PATCH", path, body=body, content_type=JSON_PATCH))
             assert {*added} == {"CreateTargetGroup", "CreateRule", "RegisterTargets"}
             after = run(api, tmp_path, *of_application("doctor"))
-            assert (after.exit_code, "24 ok" in after.output) == (0, True), after.output
+            assert (after.exit_code, "25 ok" in after.output) == (0, True), after.output
             assert [route(CAPACITY), route(COST)] == [["ModifyRule"], ["ModifyRule"]]
             after = run(api, tmp_path, *of_application("doctor"))
             assert after.exit_code == 0, after.output

@@ -120,6 +120,22 @@ def trigger(made: Healthy) -> dict[str, Any]:
     return found
 
 
+def serving(image: str, model: str = "meta-llama/Llama-3.2-1B-Instruct", memory: str = "12Gi") -> Fault:
+    """VLLM in the pods of sd21-inf2."""
+
+    def make(made: Healthy) -> None:
+        spec = made.one(DEPLOYMENTS.name, "sd21-inf2")["spec"]["template"]["spec"]
+        limits = {"aws.amazon.com/neuron": "1", "memory": memory}
+        spec["containers"] = [{"name": "vllm", "image": image, "command": ["vllm", "serve", model], "resources": {"limits": limits}}]
+        made.app = replace(made.app, units=(replace(made.app.units[0], framework="neuron"), *made.app.units[1:]))
+
+    return make
+
+
+NXDI = "public.ecr.aws/neuron/pytorch-inference-vllm-neuronx:0.16.0-neuronx-py312-sdk2.31.1-ubuntu24.04"
+OPTIMUM = "x/huggingface-vllm-inference-neuronx:0.11.0-optimum0.4.5-neuronx-py310-sdk2.26.1-ubuntu22.04"
+
+
 def policy(**changes: Any) -> Application:
     return application(policy=PolicySettings(**changes))
 
@@ -359,6 +375,10 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         "Deployment sd21-inf2 names no NodePool",
         lambda m: m.one(DEPLOYMENTS.name, "sd21-inf2")["spec"]["template"]["spec"].pop("nodeSelector"),
     ),
+    ("known-to-work", BAD, "sd21-inf2: llama-3.2-1b on inf2 with pytorch-inference-vllm-neuronx", serving(NXDI)),
+    ("known-to-work", WARN, "AWS ended patches for Neuron SDK 2.26.1", serving(OPTIMUM)),
+    ("known-to-work", WARN, "qwen on inf2 with huggingface-vllm-inference-neuronx:0.11.0", serving(OPTIMUM, "qwen")),
+    ("known-to-work", BAD, "sd21-inf2: memory of 12.0 GiB, needed is at least 33.9 GiB", serving(OPTIMUM, "meta-llama/Llama-3.1-8B")),
     ("deployments", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
     (
         "deployments",

@@ -11,6 +11,7 @@ from tests.support.stacks import document, example, objects_of, parsed
 
 RESOURCES = {"cuda": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
 SERVED = [("llama", name) for name in ("llama-inf2", "llama-trn1", "llama-g5-cuda", "llama-g6-cuda")]
+SERVED += [("llama8b", name) for name in ("llama8b-inf2", "llama8b-trn2", "llama8b-g6-cuda", "llama8b-g6e-cuda")]
 SERVED += [("mistral", name) for name in ("mistral-g5-cuda", "mistral-g6-cuda")]
 
 
@@ -39,7 +40,7 @@ def _framework(pod: dict[str, Any]) -> str:
 
 def test_every_unit_of_a_language_model_is_served_by_vllm() -> None:
     """The model server has no text generation of its own."""
-    for stack in ("llama", "mistral"):
+    for stack in ("llama", "llama8b", "mistral"):
         assert all("vllm" in _containers(pod) for pod in _pods(example(stack)).values())
 
 
@@ -65,7 +66,8 @@ def test_only_the_init_container_fetches_the_model(pod: dict[str, Any]) -> None:
     assert fetch["args"][-1] == engine["command"][-1]
     assert fetch["image"] == containers["server"]["image"]
     assert len(_variables(fetch)["MODEL_SERVER_REVISION"] or "") == 40
-    assert _variables(engine)["HF_HUB_OFFLINE"] == "1"
+    online = "huggingface-vllm" in engine["image"]  # optimum-neuron reads compiled graphs from the hub
+    assert _variables(engine)["HF_HUB_OFFLINE"] == ("0" if online else "1")
     assert [name for name, one in containers.items() if "HF_TOKEN" in _variables(one)] == ["model"]
     assert all({"name": "cache", "mountPath": "/var/cache/model-server"} in one["volumeMounts"] for one in (fetch, engine))
 
@@ -96,7 +98,8 @@ def test_pods_are_restricted(pod: dict[str, Any]) -> None:
 
 def test_the_engines_image_is_that_of_the_list(pod: dict[str, Any]) -> None:
     """By tag, and by digest if images.yaml states it."""
-    assert _containers(pod)["vllm"]["image"] == load().bases[f"vllm-{_framework(pod)}"].reference
+    engines = {"cuda": {"vllm-cuda"}, "neuron": {"vllm-optimum", "vllm-plugin"}}[_framework(pod)]
+    assert _containers(pod)["vllm"]["image"] in {load().bases[name].reference for name in engines}
 
 
 def test_shapes_are_compiled_for_all_cores_and_cached() -> None:
@@ -107,6 +110,17 @@ def test_shapes_are_compiled_for_all_cores_and_cached() -> None:
     assert _variables(neuron)["NEURON_COMPILE_CACHE_URL"] == "s3://your-bucket/neuron-cache/llama"
     assert _variables(neuron)["AWS_REGION"] == "us-west-2"
     assert not {"NEURON_COMPILE_CACHE_URL", "AWS_REGION"} & {*_variables(cuda)}
+
+
+def test_trainium2_is_served_by_the_plugin_with_its_flags() -> None:
+    """Four cores of a device, what the plugin's authors measured with, and time to compile in each pod."""
+    pod = _pods(example("llama8b"))["llama8b-trn2"]
+    engine = _containers(pod)["vllm"]
+    assert {"--tensor-parallel-size=4", "--no-enable-prefix-caching", "--max-num-batched-tokens=8192"} <= set(engine["args"])
+    assert '--additional-config={"neuron_config": {"quantization": "bf16"}}' in engine["args"]
+    assert _variables(engine)["NEURON_COMPILED_ARTIFACTS"].startswith("/var/cache/model-server/")
+    assert engine["startupProbe"]["failureThreshold"] * engine["startupProbe"]["periodSeconds"] == 3600
+    assert engine["resources"]["limits"]["aws.amazon.com/neuron"] == "1"
 
 
 def test_a_units_own_flags_and_variables_take_precedence() -> None:

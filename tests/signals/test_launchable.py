@@ -65,6 +65,14 @@ class Cluster:
 # --- which types count ---
 
 
+def test_cores_are_counted_by_the_device() -> None:
+    """Trainium2 has four as the device plugin counts them, Inferentia2 two: a pod with four takes one device, or two."""
+    needs = needs_of({"containers": container(cores="4")})
+    assert needs.fit("trn2.3xlarge")
+    assert not needs.fit("inf2.xlarge")
+    assert (needs.replicas_on("trn2.48xlarge"), needs.replicas_on("inf2.48xlarge")) == (16, 6)
+
+
 @pytest.mark.parametrize(
     ("selector", "wanted", "types"),
     [

@@ -17,7 +17,7 @@ from failover_setup.rendering.render import stack_objects
 
 ROOT: Final = Path(__file__).parents[2]
 STACKS: Final = ROOT / "deploy" / "stacks"
-NAMES: Final = ("bert", "llama", "mistral", "sd21", "vit", "yolos")
+NAMES: Final = ("bert", "llama", "llama8b", "mistral", "sd21", "vit", "yolos")
 
 
 def application_file(name: str) -> Path:

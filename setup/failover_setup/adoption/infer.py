@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from controller.objects import name_of, namespace_of
+from controller.objects import mapping, name_of, namespace_of
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.routing.ingress.read import writers
@@ -16,6 +16,7 @@ from failover_setup.adoption.observe import Observation
 from failover_setup.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
 from failover_setup.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
 from failover_setup.adoption.units import deployment_of, unit
+from failover_setup.matrix import case_of_pod, remarks
 
 Measure = Callable[[str, int, Iterable[tuple[str, str]]], tuple[Mapping[str, Busiest], str]]
 """Queries CloudWatch for a namespace, a period in seconds, and each unit's counter and latency metric; see
@@ -52,7 +53,7 @@ def infer(observed: Observation, action: str | None, measure: Measure) -> Stack:
         metrics=metrics,
         units=units,
         policy=policy_facts(observed, routing, len(units), capacity["name"].value),
-        notes=tuple(_notes(observed, routing, capacity["name"], problem)),
+        notes=(*_notes(observed, routing, capacity["name"], problem), *(note for one in units for note in _known(observed, one))),
     )
 
 
@@ -87,3 +88,13 @@ def _notes(observed: Observation, routing: Routing, capacity: Fact, problem: str
         yield f"Could not be read: {name} ({why})."
     if problem:
         yield f"{problem}."
+
+
+def _known(observed: Observation, unit: Mapping[str, Fact]) -> Iterator[str]:
+    """What is known not to work of a unit, or not known to."""
+    name, deployment, kind, framework = (
+        unit[key].value if key in unit else None for key in ("name", "deployment", "instanceType", "framework")
+    )
+    template = mapping(observed.deployments.get(deployment or ""), "spec", "template", "spec")
+    case = case_of_pod(framework or "", (kind,) if kind else (), template)
+    yield from (f"{name}: {said}: {fix}." for _, said, fix in remarks(case))

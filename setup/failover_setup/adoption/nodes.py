@@ -9,7 +9,7 @@ from typing import Any, Final
 from controller.catalog.instances import INSTANCES, PRICES, Maker, accelerator_of
 from controller.objects import Object, in_values, items, mapping, name_of, pinned_values, pod_requirements, text
 from controller.signals.instance_labels import DOMAINS, TYPE_LABEL, InstanceFilter, families, instance_filter
-from controller.signals.launchable import Placement, instance_pins, needs_of
+from controller.signals.launchable import Needs, Placement, instance_pins, needs_of
 from controller.signals.node_labels import POOL_LABEL
 from failover_setup.adoption.facts import Fact, assumed, missing, read
 from failover_setup.adoption.observe import Observation
@@ -122,29 +122,12 @@ def _further(pool: str | None, known: Sequence[str], named: Collection[str]) -> 
     return f"; NodePool {pool} may also launch {', '.join(others)} for them, which count as its capacity" if others else ""
 
 
-def price(instance: str | None, accelerators: int) -> Fact:
+def price(instance: str | None, needs: Needs) -> Fact:
     """Price of a replica, US dollars per hour: its share of the node's price if the type has several accelerators."""
     if instance is None:
         return missing("it depends on the instance type, which is unknown")
     if instance not in PRICES:
         return missing(f"no price of {instance} is known here; take it from the AWS price list of your region, for one replica's share")
-    share = min(1.0, accelerators / INSTANCES[instance].accelerators)
+    known = INSTANCES[instance]
+    share = min(1.0, max(1, needs.devices_on(known)) / known.accelerators)
     return assumed(round(PRICES[instance] * share, 4), "the on-demand price in us-west-2; check your region's")
-
-
-def maker_of_pod(deployment: Object) -> tuple[Maker | None, int]:
-    """The maker and number of the accelerators that a pod requests. A Neuron device of Inferentia2 or Trainium1 has two cores."""
-    for container in items(deployment, "spec", "template", "spec", "containers"):
-        for where in ("limits", "requests"):
-            wanted = mapping(container, "resources", where)
-            for maker in Maker:
-                if maker.resource in wanted:
-                    return maker, _count(wanted[maker.resource])
-            cores = next((key for key in wanted if key.startswith("aws.amazon.com/neuron")), "")
-            if cores:
-                return Maker.NEURON, max(1, _count(wanted[cores]) // 2)
-    return None, 1
-
-
-def _count(value: object) -> int:
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else 1

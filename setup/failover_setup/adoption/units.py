@@ -8,9 +8,10 @@ from typing import Final
 from controller.catalog.instances import FRAMEWORKS, Maker, family_of
 from controller.clock import parse_rfc3339
 from controller.objects import Object, condition, dig, items, mapping, text
+from controller.signals.launchable import needs_of
 from failover_setup.adoption.facts import Fact, assumed, missing, read
 from failover_setup.adoption.measured import Busiest
-from failover_setup.adoption.nodes import instance_type, maker_of_pod, node_pool, price
+from failover_setup.adoption.nodes import instance_type, node_pool, price
 from failover_setup.adoption.observe import Observation
 from failover_setup.adoption.routing import Routing, selected, unit_weight
 from failover_setup.adoption.scaling import Scaling, latency_metric, scaling
@@ -51,9 +52,9 @@ def unit(
     deployment = deployment_of(observed, service)
     obj = observed.deployments.get(deployment.value or "", {})
     pods = list(_pods(observed, obj))
-    maker, accelerators = maker_of_pod(obj)
+    needs = needs_of(mapping(obj, "spec", "template", "spec"))
     pool = node_pool(observed, obj, pods) if obj else missing("its Deployment is not known")
-    instance = instance_type(observed, pool.value, obj, pods, maker)
+    instance = instance_type(observed, pool.value, obj, pods, needs.maker)
     scaled = (
         scaling(observed, deployment.value, routing.mode)
         if deployment.value
@@ -63,14 +64,14 @@ def unit(
         "name": read(service, "its Service's name"),
         "model": _first_variable(obj, _MODELS),
         "device": read(family_of(instance.value), "the instance type") if instance.value else None,
-        "framework": _framework(obj, maker, service),
+        "framework": _framework(obj, needs.maker, service),
         "service": read(
             {"name": service, "port": port}, f"action {routing.action}" if len(routing.targets) > 1 else "it selects only this unit"
         ),
         "deployment": deployment,
         "nodePool": pool,
         "instanceType": instance,
-        "pricePerHour": price(instance.value, accelerators),
+        "pricePerHour": price(instance.value, needs),
         "throughput": scaled.facts["throughput"],
         **_latency(scaled.counter, measured.get(scaled.counter)),
         "weight": unit_weight(routing, service),

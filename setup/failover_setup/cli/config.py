@@ -11,6 +11,7 @@ from controller.catalog.loader import Definition
 from controller.cli.common import Options
 from controller.errors import ConfigError
 from failover_setup.application import ApplicationFile, load_definitions
+from failover_setup.cli.render import check_stack
 from failover_setup.tables import weights_report
 
 
@@ -34,6 +35,8 @@ def check(options: Options, file: Path | None) -> None:
     """
     settings = options.settings()
     for key, definition in _definitions(file or settings.applications).items():
+        if definition.model.spec.stack is not None:
+            check_stack(definition)
         click.echo(f"{key}: {len(definition.model.spec.units)} units, strategy {definition.model.to_policy().policy.strategy}: good")
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from controller.catalog.loader import read_source
+from controller.catalog.loader import Definition, read_source
 from controller.documents import Problem, config_error, read_documents
 from controller.errors import ConfigError
 from controller.policy.model import Mode
 from failover_setup.application import ApplicationFile, load_definitions
-from failover_setup.rendering.faults import faults
+from failover_setup.rendering.faults import faults, warnings
 from failover_setup.rendering.render import FILES, MARK, stack_files, stack_objects
 
 
@@ -45,15 +45,26 @@ def load(path: Path) -> ApplicationFile:
     definitions = list(load_definitions(path).values())
     if len(definitions) != 1:
         raise ConfigError(f"{path}: found {len(definitions)} applications; allowed: a file with one")
-    model = definitions[0].model
-    (document,) = read_documents(read_source(path).content, str(path))
+    check_stack(definitions[0])
+    return definitions[0].model
+
+
+def check_stack(definition: Definition[ApplicationFile]) -> None:
+    """Checks that a stack can be made of an application, and says on standard error what is not known to work of it.
+
+    Raises:
+        ConfigError: Lists everything that prevents it, each with file, line and field.
+    """
+    model, file, line = definition.model, definition.document.file, definition.document.line
+    document = next(one for one in read_documents(read_source(Path(file)).content, file) if one.line == line)
     problems = [
         Problem(document.file, document.line_of(place), place, f"found {found}; allowed: {allowed}")
         for place, found, allowed in faults(model)
     ]
     if problems:
         raise config_error(problems)
-    return model
+    for place, said in warnings(model):
+        click.echo(f"warning: {Problem(document.file, document.line_of(place), place, said)}", err=True)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

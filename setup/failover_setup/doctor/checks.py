@@ -61,6 +61,7 @@ CHECKS: Final[tuple[Check[Observation], ...]] = (
         False,
     ),
     Check(services.deployments, "The controller reads a unit's demand and readiness from its Deployment.", (DEPLOYMENTS,), False),
+    Check(services.known_to_work, "A unit whose server cannot start costs nodes and serves nothing.", (DEPLOYMENTS,), False),
     Check(services.selectors, "Capacity mode uses only the pods that its Service selects.", (SERVICES, DEPLOYMENTS), False),
     Check(services.endpoints, "An empty target group answers 503.", (ENDPOINT_SLICES,), False),
     Check(

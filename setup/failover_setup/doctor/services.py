@@ -13,6 +13,7 @@ from controller.policy.routing import needed
 from controller.signals.node_labels import POOL_LABEL
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, warning
+from failover_setup.matrix import case_of_pod, remarks
 
 
 def services(observed: Observation) -> Iterator[Finding]:
@@ -34,6 +35,16 @@ def services(observed: Observation) -> Iterator[Finding]:
             )
     if good:
         yield ok(words.listing(f"{backend.service}:{backend.port}" for backend in needed(observed.application)))
+
+
+def known_to_work(observed: Observation) -> Iterator[Finding]:
+    """No unit runs what is known not to work, not known to work, or no longer patched, and each model fits in memory."""
+    found: list[Finding] = []
+    for unit in observed.application.units:
+        template = mapping(observed.deployments.get(unit.deployment), "spec", "template", "spec")
+        case = case_of_pod(unit.framework, (unit.instance_type, *unit.instance_types), template)
+        found += ((problem if bad else warning)(f"{unit.name}: {said}", fix) for bad, said, fix in remarks(case))
+    yield from found or [ok("no unit is known not to work")]
 
 
 def _ports(service: Object) -> list[int | str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -32,6 +33,11 @@ PROBE_S: Final = 10
 """Time between two probes, seconds."""
 RESTRICTED: Final[Mapping[str, Any]] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 """The security context of every container, in addition to that of the pod."""
+
+_CPU_SHARE: Final = 0.5
+_MEMORY_SHARE: Final = 0.75
+"""Default part of the pod's share of the node; the rest is for kubelet and daemons. 12 of 16 GiB leave room for Container Insights and the
+device plugin."""
 
 
 def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, namespaced: bool = True, **rest: Any) -> Object:  # noqa: ANN401 - any part of a manifest
@@ -72,3 +78,15 @@ def instance(unit: UnitFile) -> Instance | None:
 def allowed_types(unit: UnitFile) -> tuple[str, ...]:
     """Every instance type that a unit may run on."""
     return tuple(sorted(unit.instance_types)) or (unit.instance_type,)
+
+
+def resources(unit: UnitFile) -> Object:
+    """Requests and limits. Accelerators are limits, which for extended resources are requests too; memory is limited to its request."""
+    known, count = instance(unit), unit.stack.accelerators
+    cpu, memory = unit.stack.cpu, unit.stack.memory
+    if known is not None:
+        share = count / known.accelerators
+        cpu = cpu or str(max(1, math.floor(_CPU_SHARE * share * known.vcpus)))
+        memory = memory or f"{max(1, math.floor(_MEMORY_SHARE * share * known.memory_gib))}Gi"
+    limits = {maker(unit).resource: str(count), "memory": memory}
+    return {"requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": unit.stack.disk}, "limits": limits}

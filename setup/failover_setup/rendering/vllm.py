@@ -1,17 +1,18 @@
 """vLLM in a unit's pods: the model server's adapter replaces the model server, and the engine gets the accelerator.
 
-Flags and variables are those of vLLM's documentation and of AWS's for its Neuron image (docs/images.md, vLLM for the language models).
+Images, flags and variables are those of the matrix (docs/images.md, vLLM for the language models).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Final
 
-from controller.catalog.instances import Maker
+from controller.catalog.instances import family_of
+from controller.objects import quantity
 from failover_setup.application import UnitFile
-from failover_setup.rendering.parts import CACHE, HEALTH, PROBE_S, RESTRICTED, Object, maker
+from failover_setup.matrix import GIB, Case, Engine, engine_of, flags_of, matrix
+from failover_setup.rendering.parts import CACHE, HEALTH, PROBE_S, RESTRICTED, Object, allowed_types, resources
 from failover_setup.stack import VllmFile
 
 ENGINE_PORT: Final = 8001
@@ -22,13 +23,6 @@ ENGINE_END_S: Final = 10
 _ENGINE_PORT_NAME: Final = "openai"
 _MODEL: Final = f"{CACHE}/current"
 _USER: Final = 65532  # the adapter image's: both use the files of one volume
-_CORES_PER_DEVICE: Final = 2  # NeuronCores of Inferentia2 and Trainium1
-_SEQUENCES: Final = 4  # batch that the Neuron shapes are compiled for
-_IMAGES: Final[Mapping[Maker, str]] = {
-    Maker.NVIDIA: "public.ecr.aws/deep-learning-containers/vllm:server-cuda-v2.3",
-    Maker.NEURON: "public.ecr.aws/neuron/pytorch-inference-vllm-neuronx:0.16.0-neuronx-py312-sdk2.31.1-ubuntu24.04",
-}
-"""The images that AWS publishes; `deploy/images/images.yaml` gives the reasons for the choice."""
 _FETCH: Final = frozenset({"MODEL", "REVISION", "CACHE_DIR", "DOWNLOAD_TIMEOUT"})
 
 TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the name of a variable
@@ -76,17 +70,15 @@ def engine(unit: UnitFile, profile: VllmFile, resources: Object, *, region: str,
     healthy = {"httpGet": {"path": HEALTH, "port": _ENGINE_PORT_NAME}, "periodSeconds": PROBE_S, "timeoutSeconds": 5}
     return {
         "name": "vllm",
-        "image": profile.image or _IMAGES[maker(unit)],
+        "image": profile.image or engine_for(unit, profile).image,
         # Replaces the image's entry point, which would not forward SIGTERM.
         "command": ["vllm", "serve", _MODEL],
         "args": [
             "--served-model-name=model",
             f"--port={ENGINE_PORT}",
-            f"--max-model-len={profile.max_model_len}",
-            *_flags(unit),
-            *profile.args,
+            *arguments(unit, profile),
         ],
-        "env": [{"name": name, "value": value} for name, value in {**_environment(profile, region), **profile.env}.items()],
+        "env": [{"name": name, "value": value} for name, value in {**_environment(unit, profile, region), **profile.env}.items()],
         "ports": [{"name": _ENGINE_PORT_NAME, "containerPort": ENGINE_PORT}],
         "startupProbe": {**healthy, "failureThreshold": math.ceil(2 * load_s / PROBE_S)},
         "livenessProbe": {**healthy, "failureThreshold": 6},
@@ -97,15 +89,47 @@ def engine(unit: UnitFile, profile: VllmFile, resources: Object, *, region: str,
     }
 
 
-def _flags(unit: UnitFile) -> list[str]:
-    """Flags by accelerator. Neuron's shapes are static: batch and context are compiled for all cores of the unit's devices."""
-    count = unit.stack.accelerators
-    if maker(unit) is Maker.NEURON:
-        return [f"--tensor-parallel-size={_CORES_PER_DEVICE * count}", f"--max-num-seqs={_SEQUENCES}"]
-    return ["--dtype=bfloat16", "--gpu-memory-utilization=0.90", *([f"--tensor-parallel-size={count}"] if count > 1 else [])]
+def engine_for(unit: UnitFile, profile: VllmFile) -> Engine:
+    """The engine of a unit: that of its image, else its device's default; without flags where neither is known."""
+    family = family_of(unit.instance_type)
+    found = engine_of(unit.framework, family, profile.image or "", vllm=True) or engine_of(unit.framework, family, vllm=True)
+    return found[1] if found is not None else Engine(framework=unit.framework)
 
 
-def _environment(profile: VllmFile, region: str) -> dict[str, str]:
+def arguments(unit: UnitFile, profile: VllmFile) -> list[str]:
+    """The flags of context, device and file. On Neuron shapes are static: batch and context are compiled for all cores of the pod."""
+    values = _values(unit, profile)
+    made = (one.format(**values) for one in engine_for(unit, profile).flags)
+    return [f"--max-model-len={profile.max_model_len}", *made, *profile.args]
+
+
+def _values(unit: UnitFile, profile: VllmFile) -> dict[str, object]:
+    """What the matrix leaves open in flags and variables."""
+    count, known = unit.stack.accelerators, matrix().accelerators.get(family_of(unit.instance_type))
+    cores = count * known.cores if known is not None else count
+    return {"accelerators": count, "cores": cores, "context": profile.max_model_len, "folder": CACHE}
+
+
+def case_of(unit: UnitFile, model: str) -> Case:
+    """What a unit's pods run, for the matrix."""
+    profile = unit.stack.vllm
+    if profile is None:
+        return Case(model or unit.stack.compiled_model, allowed_types(unit), unit.framework, accelerators=unit.stack.accelerators)
+    memory = quantity(resources(unit)["limits"]["memory"])
+    return Case(
+        model,
+        allowed_types(unit),
+        unit.framework,
+        profile.image or engine_for(unit, profile).image,
+        flags_of(arguments(unit, profile)),
+        unit.stack.accelerators,
+        float(memory or 0) / GIB,
+    )
+
+
+def _environment(unit: UnitFile, profile: VllmFile, region: str) -> dict[str, str]:
     """Variables of the engine. HOME and USER are set because the user has no passwd entry; caches go to the cache volume."""
+    engine, values = engine_for(unit, profile), _values(unit, profile)
     made = {"HOME": CACHE, "USER": "model-server", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    return made | ({"NEURON_COMPILE_CACHE_URL": profile.compile_cache, "AWS_REGION": region} if profile.compile_cache else {})
+    made |= {name: value.format(**values) for name, value in engine.environment.items()}
+    return made | ({engine.cache: profile.compile_cache, "AWS_REGION": region} if profile.compile_cache else {})

@@ -24,9 +24,9 @@ from failover_setup.rendering.parts import (
     ZONE,
     Object,
     allowed_types,
-    instance,
     maker,
     manifest,
+    resources,
     unit_selector,
 )
 from failover_setup.stack import StackFile, VllmFile
@@ -43,11 +43,6 @@ FLUSH_S: Final = 5
 """Time for its last metrics, seconds."""
 NODE_START_S: Final = 600
 """Time for a node to launch and join, in addition to the container's own start, before a rollout counts as stuck, seconds."""
-
-_CPU_SHARE: Final = 0.5
-_MEMORY_SHARE: Final = 0.75
-"""Default part of the pod's share of the node; the rest is for kubelet and daemons. 12 of 16 GiB leave room for Container Insights and the
-device plugin."""
 
 
 def workloads(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
@@ -71,8 +66,9 @@ def service_account(file: ApplicationFile, stack: StackFile) -> str:
 
 
 def load_s(unit: UnitFile, stack: StackFile) -> int:
-    """Longest time until a container of the unit is ready, seconds."""
-    return unit.stack.load_s or stack.load_s
+    """Longest time until a container of the unit is ready, seconds: the file's, but what its engine takes to compile at least."""
+    profile = unit.stack.vllm
+    return unit.stack.load_s or max(stack.load_s, vllm.engine_for(unit, profile).load if profile is not None else 0)
 
 
 def _deployment(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
@@ -172,7 +168,7 @@ def _container(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Objec
         },
         # The server keeps running while the load balancer deregisters the pod, and gets SIGTERM only then.
         "lifecycle": {"preStop": {"sleep": {"seconds": DEREGISTER_S}}},
-        "resources": _resources(unit),
+        "resources": resources(unit),
         "securityContext": RESTRICTED,
         "volumeMounts": [{"name": "cache", "mountPath": CACHE}],
     }
@@ -212,18 +208,6 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
         reference = {"name": stack.hub_token.name, "key": stack.hub_token.key}
         values.append({"name": vllm.TOKEN, "valueFrom": {"secretKeyRef": reference}})
     return values
-
-
-def _resources(unit: UnitFile) -> Object:
-    """Requests and limits. Accelerators are limits, which for extended resources are requests too; memory is limited to its request."""
-    known, count = instance(unit), unit.stack.accelerators
-    cpu, memory = unit.stack.cpu, unit.stack.memory
-    if known is not None:
-        share = count / known.accelerators
-        cpu = cpu or str(max(1, math.floor(_CPU_SHARE * share * known.vcpus)))
-        memory = memory or f"{max(1, math.floor(_MEMORY_SHARE * share * known.memory_gib))}Gi"
-    limits = {maker(unit).resource: str(count), "memory": memory}
-    return {"requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": unit.stack.disk}, "limits": limits}
 
 
 def _budget(file: ApplicationFile, unit: UnitFile) -> Object:

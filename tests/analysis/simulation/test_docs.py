@@ -36,3 +36,12 @@ def test_the_packages_application_is_that_of_the_configuration() -> None:
     """One is a copy of the other, because a wheel has no `config`."""
     here, there = FOLDER / "applications" / "sd21.yaml", ROOT / "config" / "sd21.yaml"
     assert load_directory(here) == load_directory(there)
+
+
+def test_the_mixed_application_has_the_units_of_the_configuration() -> None:
+    """Where they run, what they cost and what they serve; its Ingress and names of metrics are the simulation's."""
+    found = []
+    for path in (FOLDER / "applications" / "llama8b.yaml", ROOT / "config" / "llama8b.yaml"):
+        (application,) = load_directory(path).values()
+        found.append([(one.name, one.instance_type, one.price_per_hour, one.throughput, one.latency_s) for one in application.units])
+    assert found[0] == found[1]

@@ -59,3 +59,13 @@ def test_inf2_runs_out_and_is_back_for_the_next_wave(name: str, worst: float) ->
     top = at(result, 36)
     assert top.served["sd21-inf2"] / sum(top.served.values()) == pytest.approx(0.4, abs=0.01)
     assert worst - 1 < max(max(row.latency_s.values()) for row in result.rows) < worst
+
+
+def test_a_mixed_fleet_outlives_a_shortage_of_trainium2() -> None:
+    """Inferentia2, Trainium2, L4 and L40S: the others take over until a node of Trainium2 proves the return."""
+    result = play("mixed")
+    assert (result.violations, result.totals.flow.failed) == ((), {})
+    assert [one.to for one in result.mode_changes] == [Mode.CAPACITY, Mode.COST]
+    before, short = at(result, 10.5), at(result, 12)
+    assert short.ready["llama8b-trn2"] <= before.ready["llama8b-trn2"]
+    assert all(short.served[name] > 0 for name in short.served)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.catalog.loader import load_application_file
 from controller.errors import ConfigError
-from controller.policy.model import Mode
+from controller.policy.model import Mode, Unit
 from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.demo.scenario import DEFAULT, FOLDER, builtin, builtin_names, load_scenario
 from failover_testbed.traffic.demand import Demand, Point, Wave
@@ -39,7 +40,7 @@ def load(folder: Path, text: str) -> str:
 
 
 def test_the_default_comes_first() -> None:
-    assert builtin_names() == (DEFAULT, "l4-limit", "one-zone", "quota", "spot")
+    assert builtin_names() == (DEFAULT, "l4-limit", "mixed", "one-zone", "quota", "spot")
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -49,16 +50,29 @@ def test_a_built_in_scenario_holds_together(name: str) -> None:
     assert scenario.file.duration_s / scenario.file.factor <= 65  # real seconds, so that it ends within 75 with its start
     assert scenario.file.expect
     (application,) = scenario.applications.values()
-    assert application.key == "default/sd21"
-    assert [unit.weight for unit in application.units] == [40, 20, 15, 10, 15]
+    assert application.key == ("default/llama8b" if name == "mixed" else "default/sd21")
+    if name != "mixed":
+        assert [unit.weight for unit in application.units] == [40, 20, 15, 10, 15]
     policy = application.policy
     assert (policy.quiet_s, policy.dwell_capacity_s) == (600, 600)  # as in production
     final = [one.final_mode for one in scenario.file.expect if one.final_mode is not None]
     assert len(final) == 1
 
 
+def test_the_mixed_fleet_is_the_shipped_one() -> None:
+    """Its units are those of config/llama8b.yaml, with the demo's times."""
+    (application,) = load_scenario(builtin("mixed")).applications.values()
+    (shipped,) = load_application_file(Path("config/llama8b.yaml"))
+
+    def shown(unit: Unit) -> tuple[object, ...]:
+        return (unit.name, unit.node_pool, unit.instance_type, unit.price_per_hour, unit.throughput, unit.latency_s)
+
+    assert [shown(one) for one in application.units] == [shown(one) for one in shipped.units]
+    assert {one.instance_type.partition(".")[0] for one in application.units} == {"inf2", "trn2", "g6", "g6e"}
+
+
 def test_an_unknown_name_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"scenario 'nope' is unknown; allowed: seed, l4-limit, one-zone, quota, spot, or a file"):
+    with pytest.raises(ConfigError, match=r"scenario 'nope' is unknown; allowed: seed, l4-limit, mixed, one-zone, quota, spot, or a file"):
         builtin("nope")
 
 
