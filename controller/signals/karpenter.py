@@ -393,7 +393,7 @@ class KarpenterView:
         buying: tuple[str, ...] = ()
         match kind, text(obj, "reason"):
             case "NodeClaim", "InsufficientCapacityError" | "SpotInterrupted" as reason:
-                said = self._said_of(name, reason, text(obj, "message"))
+                said = self._interruption(name) if reason == INTERRUPTED else classify_refusal(text(obj, "message"))
                 known = self._refused.get(name)
                 if said is not None:
                     seen, order = (min(at, now), 0) if listed else (now, self._next())
@@ -411,10 +411,8 @@ class KarpenterView:
         self._changed(pool, *buying)
         return (pool, *buying)
 
-    def _said_of(self, name: str, reason: str, message: str) -> RefusalMessage | None:
-        """What an event says of a claim's offerings; None where it says nothing, as of a spot instance that is not known."""
-        if reason != INTERRUPTED:
-            return classify_refusal(message)
+    def _interruption(self, name: str) -> RefusalMessage | None:
+        """What the interruption of a claim's spot instance says; None where the instance is not known."""
         claim = self._claim(name)
         return interruption(claim.launched_type, claim.launched_zone) if claim and claim.launched_type and claim.launched_zone else None
 
