@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from controller.policy import text
-from controller.policy.account import ceiling
+from controller.policy.account import ceilings
 from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
 from controller.policy.evidence.proof import Finding, created_after, examine
 from controller.policy.evidence.quota import POOL_LIMIT_CODE, fits
@@ -50,17 +50,25 @@ def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dic
         Evidence by unit name, in the application's order.
     """
     application = snapshot.application
-    waiting = unmet_pods(snapshot)
-    found = {
-        unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed.get(unit.name, unit.min_replicas))
-        for unit in application.units
-    }
-    if any(evidence.short and evidence.cause is Cause.NETWORK for evidence in found.values()):
+    waiting, most = unmet_pods(snapshot), ceilings(snapshot)
+    found = {}
+    for unit in application.units:
+        wanted = needed.get(unit.name, unit.min_replicas)
+        found[unit.name] = _judge(unit, snapshot, memory, waiting[unit.name], _Needed(wanted, min(wanted, most[unit.name])))
+    if any(evidence.cause is Cause.NETWORK and evidence.short for evidence in found.values()):
         return {name: _with_full_subnets(evidence, snapshot) for name, evidence in found.items()}
     return found
 
 
-def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: int) -> UnitEvidence:
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """The ready replicas that cost mode needs of a unit at the present demand, and those of them that it may have: no more is waited for."""
+
+    wanted: int
+    most: int
+
+
+def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: _Needed) -> UnitEvidence:
     now, observed = snapshot.now, snapshot.units[unit.name]
     remembered = memory.units.get(unit.name)
     found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot)
@@ -77,10 +85,9 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         last_refusal = now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
         last_refusal = max(remembered.last_failure_at, last_refusal or 0.0)
-    ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True)
-    needs = min(needed, ceiling(unit, observed))  # more than it may ever have can never be waited for
+    ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True) if observed.pool.held else 0
     unplaced_at = max((pod.unplaced_at or 0.0 for pod in waiting), default=0.0)
-    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needs, unplaced_at), snapshot, memory)
+    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needed.most, unplaced_at), snapshot, memory)
     return UnitEvidence(
         unit=unit.name,
         shortage=shortage,
@@ -102,8 +109,8 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         can_serve=ready > ending and shortage is not Shortage.PROVEN,
         ready=ready,
         leaving=ending,
-        needed=needs,
-        beyond_max=needed - needs,
+        needed=needed.most,
+        beyond_max=needed.wanted - needed.most,
         facts=_facts(unit, observed, found, waiting, snapshot),
     )
 
@@ -361,4 +368,4 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
         facts.append(f"{observed.demand.value:.0f} requests in the period that ended {text.duration(now - observed.demand.at)} ago")
     if observed.latency is not None:
         facts.append(f"latency {observed.latency.value:.2f} s, limit {unit.latency_limit_s:.2f} s")
-    return (*facts, *held_words(observed), *observed.notes)
+    return (*facts, *(held_words(observed) if observed.pool.held else ()), *observed.notes)
