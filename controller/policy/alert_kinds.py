@@ -150,10 +150,18 @@ class AlertKind(Row):
     )
     FIXED = (
         "fixed",
-        "{unit}: the way back to cost mode waits for {needed} replicas, and {why}. Capacity mode, and its price, go on: {fix}",
+        "{unit}: the way back to cost mode waits for {needed} replicas, its Deployment asks for {asked}, and {why}. Capacity mode, and its "
+        "price, go on: set them by hand",
         "replicas-do-not-follow",
         WARNING,
         "unit",
+    )
+    MISSING = (
+        "missing",
+        "{unit}: {kind} {name} does not exist, so {means}. Create it, or correct {field} in the application file",
+        "an-object-is-missing",
+        WARNING,
+        "unit/kind",
     )
     UNHEALTHY = (
         "unhealthy",

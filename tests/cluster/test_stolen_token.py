@@ -106,7 +106,7 @@ _OF_A_SCALED_OBJECT: Final = (
 )
 
 
-_NOT_OURS: Final = (
+_NOT_OURS: Final[tuple[Any, ...]] = (
     pytest.param(_FIXED.replace("200", "403"), id="a fixed response"),
     pytest.param(_REDIRECT, id="a redirect"),
     pytest.param(_FIXED.replace('"type": "f', '"type": "forward", "Type" : "f'), id="a fixed response behind another type"),
@@ -178,7 +178,7 @@ def _state(application: str, name: str = "", **changed: Any) -> dict[str, Any]:
 
 
 _OWNER: Final = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "00000000-0000-0000-0000-000000000000"}
-_OF_A_CONFIG_MAP: Final = (
+_OF_A_CONFIG_MAP: Final[tuple[Any, ...]] = (
     pytest.param({"immutable": True}, id="immutable"),
     pytest.param({"metadata": {"finalizers": ["example.org/stuck"]}}, id="a finalizer"),
     pytest.param({"metadata": {"ownerReferences": [_OWNER]}}, id="an owner"),
