@@ -231,6 +231,14 @@ class AlertKind(Row):
         "somebody-else-writes",
         CRITICAL,
     )
+    RIVAL = (
+        "rival",
+        "the controller in namespace {other} wrote the routing action last, and this one is in {ours}: two of them move the same requests, "
+        "each by its own memory. Remove the application file from one of them. If the other is gone, remove the annotation "
+        "failoverctl.dev/written-by",
+        "somebody-else-writes",
+        WARNING,
+    )
 
     # The controller's own work.
     ACTION_FAILED = (

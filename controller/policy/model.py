@@ -572,6 +572,7 @@ class RoutingObservation:
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
+    written_by: str = ""  # the installation of the controller that wrote the action last, as it says; "" where none does
     override: Override = field(default_factory=Override)
     blocked: str = ""  # why the load-balancer controller cannot make rules of its Ingresses, in its words; "" where it can
     undone: str = ""  # why it could not write the rules to AWS, in its words; "" where it could
@@ -639,6 +640,18 @@ class Snapshot:
     epoch: int = 0
     clock_skew_s: float = 0.0  # how far our clock is ahead of the cluster's; the times above are by ours
     left: Mapping[str, int] | None = None  # floors of ours on ScaledObjects that no application names, by name; None: not known
+    installation: str = ""  # which installation of the controller this is, by its namespace; "" where it writes nothing
+
+    @property
+    def rival(self) -> str:
+        """The namespace of another installation of the controller that wrote the routing action last; "" where none did."""
+        other = self.routing.written_by
+        return other if self.installation and other != self.installation else ""
+
+    @property
+    def writer(self) -> str:
+        """Who wrote the routing action last, in words; "" where that is not known."""
+        return f"the controller in namespace {self.rival}" if self.rival else self.routing.writer
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------------------------

@@ -443,6 +443,22 @@ def test_karpenter_is_not_blamed_for_a_node_pool_that_is_gone() -> None:
     assert {one.key for one in _alerts(made, demand_since=NOW - 1000)} == {"missing/sd21-inf2/NodePool"}
 
 
+@pytest.mark.parametrize(
+    ("ours", "written_by", "rival"),
+    [("here", "there", "there"), ("here", "here", ""), ("here", "", ""), ("", "there", "")],
+)
+def test_another_installation_over_the_same_routing(ours: str, written_by: str, rival: str) -> None:
+    """Its change of the mode was said to be made by hand. A dry run beside an installation that acts is none."""
+    made = replace(snapshot(), installation=ours, routing=replace(routing(), written_by=written_by))
+    said = (
+        "the controller in namespace there wrote the routing action last, and this one is in here: two of them move the same requests, "
+        "each by its own memory. Remove the application file from one of them. If the other is gone, remove the annotation "
+        "failoverctl.dev/written-by"
+    )
+    assert made.rival == rival
+    assert _alerts(made) == ((alert_of("rival", "warning", said),) if rival else ())
+
+
 @pytest.mark.parametrize(("demand", "beyond", "raised"), [(9.0, 1, True), (9.0, 0, False), (None, 1, False)])
 def test_a_maximum_below_what_the_demand_needs(demand: float | None, beyond: int, *, raised: bool) -> None:
     """Nothing else shows it: the application neither fails over nor waits for it."""

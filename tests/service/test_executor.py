@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from controller.errors import Conflict
 from controller.policy.model import Action, ActionKind, Memory, Plan
@@ -110,6 +111,13 @@ def test_a_floor_that_cannot_be_raised_does_not_stop_the_mode_change(make: Calla
     assert [failure.action for failure in outcome.failures] == list(WHOLE.actions[:2])  # one request: both failed
     assert all(isinstance(failure.error, Conflict) for failure in outcome.failures)
     assert applier.done[-1] == "lower-floor and set-target c"
+
+
+def test_who_was_overtaken_has_not_failed(make: Callable[[Applier, Leader], Executor]) -> None:
+    """The next pass makes the action anew from what the other wrote: a line that says "failed" sends people to the wrong place."""
+    with capture_logs() as logs:
+        make(Applier("web"), Leader()).execute(plan((ROUTE, "web")), 3)
+    assert [(line["event"], line["log_level"]) for line in logs] == [("action.overtaken", "info")]
 
 
 def test_nothing_is_lowered_behind_traffic_that_did_not_move(make: Callable[[Applier, Leader], Executor]) -> None:

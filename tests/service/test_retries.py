@@ -118,6 +118,13 @@ def test_after_a_conflict_the_same_bytes_wait_for_what_the_other_wrote() -> None
     assert failing(Conflict("409"), 20)[1] == [0, 1, 3, 7, 15]
 
 
+def test_another_installation_that_writes_first_is_no_failure() -> None:
+    """It has an alert of its own, whose remedy is another one. What fails for another reason is still said."""
+    overtaken, refused = failing(Conflict("409"), 20)[0], failing(Forbidden("403: may not patch"), 100)[0]
+    assert [len(list(overtaken.alerts(rival))) for rival in ("", "elsewhere")] == [1, 0]
+    assert len(list(refused.alerts("elsewhere"))) == 1
+
+
 def test_the_alert_comes_with_the_third_failure_and_goes_with_its_cause() -> None:
     """After a success, and when the action is wanted no more."""
     assert not list(failing(HANGS, 2)[0].alerts())
