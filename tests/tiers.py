@@ -96,6 +96,7 @@ PLACES: Final = (
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_sample_day.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_vanished.py"),
     Place(Tier.INTEGRATION, "tests/benchmarks/test_soak.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_accelerator.py"),
     Place(Tier.MODEL_SERVER, "tests/breaking_point/test_model_server.py"),
