@@ -92,6 +92,7 @@ PLACES: Final = (
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_experiments.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_fail_static.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_invariants.py::test_a_broken_core_is_caught"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_risen_demand.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_runs.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_sample_day.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
