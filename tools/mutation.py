@@ -44,11 +44,10 @@ def main() -> None:
     parser.add_argument("--rooms", action="store_true", help="modules of other rooms instead: " + " ".join(ROOMS))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    chosen_rooms = {name: ROOMS[name] for name in options.modules or ROOMS} if options.rooms else {}
-    _prepare(ROOMS_RUN if options.rooms else RUN, chosen_rooms)
+    _prepare(ROOMS_RUN if options.rooms else RUN, ROOMS if options.rooms else {})
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60 * options.minutes)
-    names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in chosen_rooms or options.modules]
+    names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in options.modules]
     if options.rooms:
         _run(names, options.processes)
         return
