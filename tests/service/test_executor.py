@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -77,8 +78,9 @@ def make() -> Iterator[Callable[[Applier, Leader], Executor]]:
 
 def plan(*steps: tuple[ActionKind, str]) -> Plan:
     """A plan of these actions."""
-    scaled = {"resource": "scaledobjects.keda.sh", "object_kind": "ScaledObject", "body": '[{"op":"add"}]', "unit": "sd21-inf2"}
-    routed = {"resource": "ingresses.networking.k8s.io", "object_kind": "Ingress"}
+    shown = {"body": '[{"op":"add"}]', "unit": "sd21-inf2"}
+    scaled: dict[str, Any] = {"resource": "scaledobjects.keda.sh", "object_kind": "ScaledObject", **shown}
+    routed: dict[str, Any] = {"resource": "ingresses.networking.k8s.io", "object_kind": "Ingress"}
     actions = tuple(Action(kind, "shop", name, "", **(routed if kind is ROUTE else scaled)) for kind, name in steps)
     return Plan("shop/sd21", conclude(Memory(), snapshot()).decision, actions)
 

@@ -125,6 +125,13 @@ def test_another_installation_that_writes_first_is_no_failure() -> None:
     assert len(list(refused.alerts("elsewhere"))) == 1
 
 
+def test_what_waits_for_something_else_keeps_its_reason() -> None:
+    """Once it failed, too: people read what it waits for."""
+    retries, _ = failing(HANGS, 2)
+    waits = replace(WHOLE.actions[1], deferred="after the drain")
+    assert retries.deferring(plan(waits), NOW + 2).actions == (waits,)
+
+
 def test_the_alert_is_about_what_failed_most_often() -> None:
     """Whichever failed first."""
     for order in ((0, 1), (1, 0)):
