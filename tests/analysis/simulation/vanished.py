@@ -112,15 +112,15 @@ def cases() -> Iterator[Case]:
 
 
 def table(played: Iterator[Case]) -> str:
-    """A row for each object: at how many moments it was gone, the worst of them, and what people are told."""
+    """A row for each object: at how many moments it was gone, the worst of them, and which alerts it raises."""
     rows: dict[str, list[Case]] = {}
     for one in played:
         rows.setdefault(one.gone, []).append(one)
     lines = ["| gone for 10 min | moments | most seconds in which not every request found a target | alerts |", "|---|---|---|---|"]
     for gone, found in rows.items():
         worst = max(found, key=lambda one: one.run.lost_s)
-        told = sorted({key for one in found for key in one.run.alerts.keys() - one.beside})
+        raised = sorted({key for one in found for key in one.run.alerts.keys() - one.beside})
         when = f" ({worst.moment})" if worst.run.lost_s else ""
-        alerts = ", ".join(f"`{key}`" for key in told) or "none"
+        alerts = ", ".join(f"`{key}`" for key in raised) or "none"
         lines.append(f"| {gone} | {len(found)} | {math.ceil(worst.run.lost_s)} s{when} | {alerts} |")
     return "\n".join(lines)
