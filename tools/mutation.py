@@ -9,16 +9,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, cast
 from zlib import crc32
 
-from tools.mutation_score import ROOT, RUN, Status, mutants
+from tools.mutation_score import ROOMS_RUN, ROOT, RUN, Status, mutants
 
 _COPIED: Final = ("controller", "tests", "proof", "config", "pyproject.toml", "uv.lock")
+
+ROOMS: Final = {
+    "service/election": "tests/service/test_election.py",
+    "service/executor": "tests/service/test_executor.py",
+    "service/leadership": "tests/service/test_leadership.py",
+    "service/retries": "tests/service/test_retries.py",
+}
+"""Modules of other rooms than the policy, each with the tests that are to notice its mutants: fast ones, which start no server."""
+_TEST_S: Final = 30  # a mutant can make a thread wait for ever, which takes no time of a processor
 
 _SMALLEST: Final = ["controller.policy.modes.modes.*"]  # mutmut makes the mutants, all of them, only when it runs some
 
@@ -30,12 +41,16 @@ def main() -> None:
     parser.add_argument("--survivors", action="store_true", help="only mutants that survived: after a test was added")
     parser.add_argument("--share", type=int, default=1, metavar="N", help="1 of N mutants that have no result yet, always the same ones")
     parser.add_argument("--minutes", type=int, default=600, help="end after that long; the next run goes on")
+    parser.add_argument("--rooms", action="store_true", help="modules of other rooms instead: " + " ".join(ROOMS))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    _prepare()
+    _prepare(ROOMS_RUN if options.rooms else RUN, ROOMS if options.rooms else {})
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60 * options.minutes)
-    names = [f"controller.policy.{module}.*" for module in options.modules]
+    names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in options.modules]
+    if options.rooms:
+        _run(names, options.processes)
+        return
     if options.survivors or options.share > 1:
         if not any(mutants()):
             _run(_SMALLEST, options.processes)
@@ -49,19 +64,34 @@ def main() -> None:
     _run(names, options.processes)
 
 
-def _prepare() -> None:
-    """Copies the tree with the times of its files, by which mutmut knows what has changed. Builds of wheels would follow links."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    for folder in (RUN, RUN / "mutants"):
+def _prepare(run: Path, rooms: Mapping[str, str]) -> None:
+    """Copies the tree with the times of its files, by which mutmut knows what has changed. Builds of wheels would follow links.
+
+    Args:
+        run: The folder of the run.
+        rooms: Modules of other rooms than the policy with their tests, which then are the only ones.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    for folder in (run, run / "mutants"):
         shutil.rmtree(folder / "tests", ignore_errors=True)  # else a deleted test would live on
     for name in _COPIED:
-        source, copy = ROOT / name, RUN / name
+        source, copy = ROOT / name, run / name
         if source.is_dir():
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, copy)
-    os.chdir(RUN)
+    if rooms:
+        settings = (run / "pyproject.toml").read_text()
+        files = ", ".join(f'"controller/{module}.py"' for module in rooms)
+        settings = re.sub(r"(?m)^only_mutate = .*$", f"only_mutate = [{files}]", settings)
+        tests = ", ".join(f'"{path}"' for path in rooms.values())
+        settings = re.sub(
+            r"(?ms)^pytest_add_cli_args_test_selection = \[.*?^\]", f"pytest_add_cli_args_test_selection = [{tests}]", settings
+        )
+        settings = settings.replace('"--tier=unit", ', "").replace("--timeout=0", f"--timeout={_TEST_S}")
+        (run / "pyproject.toml").write_text(settings)
+    os.chdir(run)
 
 
 def _run(names: Sequence[str], processes: int) -> None:

@@ -25,6 +25,8 @@ from tools.generated import replaced
 
 ROOT: Final = Path(__file__).parents[1]
 RUN: Final = ROOT / "build" / "mutation"
+ROOMS_RUN: Final = ROOT / "build" / "mutation-rooms"
+"""Where the mutants of other rooms than the policy run, with tests of their own."""
 REASONS: Final = ROOT / "tools" / "mutants.yaml"
 RELIABILITY: Final = ROOT / "docs" / "reliability.md"
 SURVIVORS: Final = ROOT / "docs" / "mutants.md"
@@ -54,17 +56,19 @@ _STATUS: Final[Mapping[int, Status]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of the policy.
+    """One change of the code.
 
     Attributes:
         name: mutmut's name of it.
-        module: The module of `controller/policy`, with its room: ``fleet/search``.
+        module: The module of `controller/policy`, with its room: ``fleet/search``; of another room with that: ``service/http``.
         status: What became of it.
+        path: The file that it changes, in the run's folder.
     """
 
     name: str
     module: str
     status: Status
+    path: Path
 
     @property
     def function(self) -> str:
@@ -76,22 +80,28 @@ class Mutant:
         """The line before and after, without what both begin with."""
         from mutmut.mutation.diff_apply import get_diff_for_mutant
 
-        lines = get_diff_for_mutant(self.name, path=Path(f"controller/policy/{self.module}.py")).splitlines()
+        lines = get_diff_for_mutant(self.name, path=self.path).splitlines()
         before, after = (
             " ".join(line[1:].strip() for line in lines if line.startswith(sign) and not line.startswith(sign * 3)) for sign in "-+"
         )
         return before, after
 
 
-def mutants() -> Iterator[Mutant]:
-    """All mutants of the last run, by module."""
-    folder = RUN / "mutants" / "controller" / "policy"
+def mutants(run: Path = RUN) -> Iterator[Mutant]:
+    """All mutants of the last run, by module.
+
+    Args:
+        run: Its folder.
+    """
+    folder = run / "mutants"
     for path in sorted(folder.rglob("*.meta")):
+        source = path.relative_to(folder).with_suffix("")
         for name, code in json.loads(path.read_text())["exit_code_by_key"].items():
             yield Mutant(
                 name,
-                path.relative_to(folder).as_posix().removesuffix(".py.meta"),
+                source.with_suffix("").as_posix().removeprefix("controller/").removeprefix("policy/"),
                 Status.OPEN if code is None else _STATUS.get(code, Status.OPEN),
+                source,
             )
 
 
@@ -167,13 +177,16 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
-    found = list(mutants())
-    if not parser.parse_args().write:
+    parser.add_argument("--rooms", action="store_true", help="those of other rooms than the policy")
+    options = parser.parse_args()
+    run, block = (ROOMS_RUN, "mutants of other rooms") if options.rooms else (RUN, "mutants")
+    found = list(mutants(run))
+    if not options.write:
         sys.stdout.write("\n".join(table(found)) + "\n")
         return _below(found)
-    os.chdir(RUN)  # where mutmut reads its settings and finds the mutants
+    os.chdir(run)  # where mutmut reads its settings and finds the mutants
     for page, lines in ((RELIABILITY, table(found)), (SURVIVORS, survivors(found))):
-        page.write_text(replaced(f"docs/{page.name}", page.read_text(), "mutants", "\n".join(lines).rstrip("\n")))
+        page.write_text(replaced(f"docs/{page.name}", page.read_text(), block, "\n".join(lines).rstrip("\n")))
     return _below(found)
 
 

@@ -157,10 +157,18 @@ class AlertKind(Row):
     )
     FIXED = (
         "fixed",
-        "{unit}: the way back to cost mode waits for {needed} replicas, and {why}. Capacity mode, and its price, go on: {fix}",
+        "{unit}: the way back to cost mode waits for {needed} replicas, its Deployment asks for {asked}, and {why}. Capacity mode, and its "
+        "price, go on: set them by hand",
         "replicas-do-not-follow",
         WARNING,
         "unit",
+    )
+    MISSING = (
+        "missing",
+        "{unit}: {kind} {name} does not exist, so {means}. Create it, or correct {field} in the application file",
+        "an-object-is-missing",
+        WARNING,
+        "unit/kind",
     )
     UNHEALTHY = (
         "unhealthy",
@@ -229,6 +237,14 @@ class AlertKind(Row):
         "the annotation there (`failoverctl doctor --gitops`), or pause the controller",
         "somebody-else-writes",
         CRITICAL,
+    )
+    RIVAL = (
+        "rival",
+        "the controller in namespace {other} wrote the routing action last, and this one is in {ours}: two of them move the same requests, "
+        "each by its own memory. Remove the application file from one of them. If the other is gone, remove the annotation "
+        "failoverctl.dev/written-by",
+        "somebody-else-writes",
+        WARNING,
     )
 
     # The controller's own work.

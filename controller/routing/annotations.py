@@ -1,6 +1,6 @@
 """The controller's own annotations: every key under ``failoverctl.dev/`` is named here and nowhere else.
 
-The controller writes `MARKER` and `NUDGED_AT` on the Ingress in one patch with the routing action, and `APPLICATION` on the
+The controller writes `MARKER`, `WRITTEN_BY` and `NUDGED_AT` on the Ingress in one patch with the routing action, and `APPLICATION` on the
 object that holds its memory. Operators write the others on the Ingress; the controller reads those and never writes them.
 """
 
@@ -13,6 +13,8 @@ OURS: Final = "failoverctl.dev/"
 
 MARKER: Final = f"{OURS}mode"
 """The mode that the routing action beside it stands for."""
+WRITTEN_BY: Final = f"{OURS}written-by"
+"""The installation of the controller that wrote the routing action last: its namespace, which has one Lease."""
 NUDGED_AT: Final = f"{OURS}nudged-at"
 """When the load-balancer controller was last made to reconcile, seconds since the Unix epoch."""
 

@@ -31,7 +31,7 @@ def exact(made: Plan, snapshot: Snapshot) -> Plan:
     port, action = routing_port(snapshot.application), made.routing
     if action is None:
         return made
-    sent = port.request(snapshot.application, snapshot.routing, made.decision, snapshot.now)
+    sent = port.request(snapshot, made.decision)
     whole = replace(
         action,
         resource=port.resource.name,

@@ -10,7 +10,7 @@ from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, field_owners, mapping, text
 from controller.policy import text as words
-from controller.policy.model import Decision, Mode, Override, RoutingObservation, Verb
+from controller.policy.model import Decision, Mode, Override, RoutingObservation, Snapshot, Verb
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing.annotations import (
     MARKER,
@@ -22,6 +22,7 @@ from controller.routing.annotations import (
     PINNED_BY,
     PINNED_MODE,
     PINNED_UNTIL,
+    WRITTEN_BY,
 )
 
 _MAX_REASON: Final = 500  # characters: an operator's sentence or two
@@ -38,15 +39,18 @@ def marked(obj: Object) -> RoutingObservation:
         uid=text(obj, "metadata", "uid"),
         marker=shown(text(annotations, MARKER)),
         marked_by=shown(markers[-1]) if markers and FIELD_MANAGER not in markers else "",
+        written_by=shown(text(annotations, WRITTEN_BY)),
         override=_override(annotations),
     )
 
 
-def written(decision: Decision, now: float) -> dict[str, str]:
+def written(decision: Decision, snapshot: Snapshot) -> dict[str, str]:
     """The annotations beside a routing action. A write removes those that it does not name, so the next change ends a nudge."""
     found = {MARKER: str(decision.mode)}
+    if snapshot.installation:
+        found[WRITTEN_BY] = snapshot.installation
     if decision.verb is Verb.NUDGE:
-        found[NUDGED_AT] = words.number(now)
+        found[NUDGED_AT] = words.number(snapshot.now)
     return found
 
 

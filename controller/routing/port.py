@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from controller.clients.kube import Resource
 from controller.objects import Object
-from controller.policy.model import Application, Backend, Decision, RoutingObservation, Target
+from controller.policy.model import Application, Backend, Decision, RoutingObservation, Snapshot, Target
 from controller.routing.conditions import Condition
 
 
@@ -94,16 +94,14 @@ class RoutingPort(Protocol):
     def asked(self, application: Application, obj: Object) -> Asked:
         """Where the load balancer must show the application's routing action."""
 
-    def request(self, application: Application, routing: RoutingObservation, decision: Decision, now: float) -> Request:
+    def request(self, snapshot: Snapshot, decision: Decision) -> Request:
         """The exact request that writes a decision's routing action and its mode, both or neither.
 
         The API server refuses it where the object is not the observed one any more: deleted, created again, or changed by somebody.
 
         Args:
-            application: The application.
-            routing: The object as observed.
+            snapshot: The application, its object as observed, and when that was.
             decision: What to write.
-            now: When it was decided, seconds since the Unix epoch.
 
         Raises:
             ValueError: AWS or the load-balancer controller would refuse the action.

@@ -127,7 +127,7 @@ class ApplicationPass:
         with self._computing:
             snapshot = self._observer.snapshot(application, leader=self._leadership.leads(), epoch=self._record.epoch, further=further)
             settled = self._settle(snapshot)
-            conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts())
+            conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts(snapshot.rival))
         if self._retries.failed:
             conclusion = replace(conclusion, plan=self._retries.deferring(conclusion.plan, self._clock.monotonic()))
         self.memory = conclusion.memory
@@ -229,9 +229,9 @@ class ApplicationPass:
         log.info("action.found_applied", application=snapshot.application.key, verb=verb, reason=reason)
         return (sent.decision,)
 
-    def _alerts(self) -> Iterator[Alert]:
+    def _alerts(self, rival: str) -> Iterator[Alert]:
         """Alerts about actions and saves that keep failing."""
-        yield from self._retries.alerts()
+        yield from self._retries.alerts(rival)
         if self._saving.lasts:
             yield Alert.of(AlertKind.STATE_UNSAVED, {"problem": self._save_problem})
 

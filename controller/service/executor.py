@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 
 from controller.clients.calls import on_behalf_of
-from controller.errors import RemoteError, Unavailable
+from controller.errors import Conflict, RemoteError, Unavailable
 from controller.policy.model import Action, ActionKind, Plan
 from controller.policy.plan import body, describe, requests
 from controller.ports import Applier, Leadership
@@ -139,8 +140,10 @@ class Executor:
             with on_behalf_of(application):  # here, because the threads of the pool do not see the caller's context
                 self._applier.apply(actions, deadline_s=EFFECT_S)
         except RemoteError as error:
+            # Made from what somebody has changed since: the next pass makes it anew. That is nobody's failure.
+            note = partial(log.info, "action.overtaken") if isinstance(error, Conflict) else partial(log.warning, "action.failed")
             for action in actions:
-                log.warning("action.failed", application=application, action=describe(action), error=str(error))
+                note(application=application, action=describe(action), error=str(error))
             return [_Result(action, error=error) for action in actions]
         sent = body(actions)
         for action in actions:

@@ -87,20 +87,21 @@ def _mode_incident(application: str) -> str:
 
 def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
     """The message about a mode on the Ingress that differs from the memory."""
-    application, routing = snapshot.application, snapshot.routing
-    writer = f"last written by {routing.writer}" if routing.writer else "writer unknown"
+    application = snapshot.application
+    writer = f"last written by {snapshot.writer}" if snapshot.writer else "writer unknown"
+    made = "that controller made it" if snapshot.rival else "it was made by hand, or just before a restart"
     return Message(
         kind=MessageKind.FAILOVER if change.to is Mode.CAPACITY else MessageKind.FALLBACK,
         severity=Severity.WARNING,
         application=application.key,
         reason=str(change.reason),
         title=f"{application.name}: found in {change.to} mode",
-        why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: it was made by hand, or just before a restart",
+        why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: {made}",
         cost=effect(snapshot, Figures.of(snapshot), change.to),
         next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
         mode=str(change.to),
-        by=routing.writer,
+        by=snapshot.writer,
         incident=_mode_incident(application.key),
     )
 

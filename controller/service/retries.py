@@ -78,11 +78,14 @@ class _Failed(Backoff):
     words, body = "", ""
     passing = False
     """It was refused because somebody else wrote first, and not often enough to be more than that."""
+    overtaken = False
+    """It was refused because somebody else wrote first."""
 
     def note(self, failure: Failure, now: float) -> None:
         """Notes a failure."""
         self.failed(now, failure.error.retry_after_s)
-        self.passing = isinstance(failure.error, Conflict) and not self.lasts
+        self.overtaken = isinstance(failure.error, Conflict)
+        self.passing = self.overtaken and not self.lasts
         self.words, self.body = _words(failure), failure.action.body
 
     def wait_s(self, action: Action, now: float) -> float:
@@ -137,9 +140,15 @@ class Retries:
         left = ((known.left(now), known.passing) for action, known in waiting if known and (known.left(now) or not action.deferred))
         return min((min(one, _OBSERVE_S) if passing else one for one, passing in left), default=math.inf)
 
-    def alerts(self) -> Iterator[Alert]:
-        """One alert about the action that has failed most often in a row, where that is no passing trouble."""
-        worst = max(self.failed.values(), key=lambda known: known.times, default=None)
+    def alerts(self, rival: str = "") -> Iterator[Alert]:
+        """One alert about the action that has failed most often in a row, where that is no passing trouble.
+
+        Args:
+            rival: See `Snapshot.rival`: that one writes first is said by an alert of its own.
+        """
+        worst = max(
+            (known for known in self.failed.values() if not (rival and known.overtaken)), key=lambda known: known.times, default=None
+        )
         if worst is not None and worst.lasts:
             yield Alert.of(AlertKind.ACTION_FAILED, {"times": str(worst.times), "what": worst.words})
 

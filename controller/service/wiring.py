@@ -200,6 +200,7 @@ class Service:
             self._watches.health,
             clock,
             also=self._recorder.sources if self._recorder is not None else None,
+            installation="" if dry_run else kube.state_namespace,
         )
         self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership, plans=WORKERS)
         self.controller = Controller(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from controller.clock import Clock
 from controller.policy.model import Application, Snapshot, Source
@@ -24,6 +25,7 @@ class ClusterObserver:
         clock: The clock.
         watch_budget_s: How old the last answer of a watch may be, seconds: twice the idle limit, so that one lost stream raises no alert.
         also: Further sources.
+        installation: See `Snapshot.installation`.
     """
 
     def __init__(
@@ -35,9 +37,10 @@ class ClusterObserver:
         *,
         watch_budget_s: float = 180.0,
         also: Callable[[], tuple[Source, ...]] | None = None,
+        installation: str = "",
     ) -> None:
         self._view, self._external, self._health, self._clock = view, external, health, clock
-        self._watch_budget_s, self._also, self._waits = watch_budget_s, also, Waits()
+        self._watch_budget_s, self._also, self._waits, self._installation = watch_budget_s, also, Waits(), installation
         self.configure(())
 
     def configure(self, applications: Iterable[Application]) -> None:
@@ -62,4 +65,5 @@ class ClusterObserver:
     def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""
         now, sources, external = self._clock.now(), self.sources(application), self._external.of(application)
-        return self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)
+        made = self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)
+        return replace(made, installation=self._installation)

@@ -90,6 +90,14 @@ def test_chart_and_plain_manifests_make_the_same(chart: Helm, plane: ControlPlan
     assert without_helm(chart.template(*flags)) == ours
 
 
+def test_two_installations_share_no_object(chart: Helm) -> None:
+    """They had one cluster role binding, and the second one took the first one's rights. Their applications may share a namespace."""
+    flags = ("--set", "applications.namespaces={shop}")
+    first, second = (set(without_helm(chart.template("-n", space, *flags))) for space in ("failover-system", "another"))
+    assert {kind for kind, *_ in first} >= {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicyBinding", "RoleBinding"}
+    assert first & second == set()
+
+
 def test_an_application_namespace_is_granted_the_same(chart: Helm, plane: ControlPlane, tmp_path: Path) -> None:
     """The same as from deploy/kustomize/application; and what monitors it is the same as in the monitoring folder, of its own namespace."""
     enabled = [f"{name}.enabled=true" for name in ("serviceMonitor", "prometheusRule", "grafanaDashboards")]
@@ -316,7 +324,9 @@ def test_the_installed_account_suffices_and_has_nothing_to_spare(
     stack.revoke()
     assert _may(monitored, "list", "pods", namespace) == "no"
     with pytest.raises(NotFound):
-        monitored.session().request("GET", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/{RELEASE}")
+        monitored.session().request(
+            "GET", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/{INSTALLATION.namespace}-{RELEASE}"
+        )
 
 
 def test_helm_waits_for_replicas_that_never_start(release: Helm, monitored: ControlPlane) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,8 +23,9 @@ from controller.clients.kube import (
 )
 from controller.errors import Conflict, RemoteError
 from controller.policy.model import Target
-from controller.routing.annotations import MARKER, PAUSED_UNTIL
+from controller.routing.annotations import APPLICATION, MARKER, PAUSED_UNTIL
 from controller.routing.ingress.action import format_action
+from controller.service.store import record_name
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import SYSTEM
 from tests.cluster.objects import ACTION
@@ -105,6 +106,15 @@ _OF_A_SCALED_OBJECT: Final = (
 )
 
 
+_NOT_OURS: Final[tuple[Any, ...]] = (
+    pytest.param(_FIXED.replace("200", "403"), id="a fixed response"),
+    pytest.param(_REDIRECT, id="a redirect"),
+    pytest.param(_FIXED.replace('"type": "f', '"type": "forward", "Type" : "f'), id="a fixed response behind another type"),
+    pytest.param(_ARN, id="a target group by its ARN"),
+    pytest.param("{}", id="an action without a type"),
+)
+
+
 def _accepted(session: KubeSession, resource: Resource, namespace: str, name: str, cases: Any, kind: str) -> list[str]:
     """The cases that no policy refuses, each with the answer."""
     found = []
@@ -142,6 +152,79 @@ def test_it_writes_no_settings_and_no_application_files(stolen: KubeSession, sta
             stack.session.create(resource, SYSTEM, body, field_manager="kubectl")
         with pytest.raises(RemoteError, match=_DENIED):
             stolen.replace(resource, SYSTEM, name, {**body, "data": {"settings.yaml": "{}"}}, field_manager="x")
+
+
+def test_it_replaces_no_action_but_a_forward(stolen: KubeSession, stack: Stack) -> None:
+    """A rule that refuses requests, or sends them elsewhere, is a person's: no forward may be written over it."""
+    key, accepted = "alb.ingress.kubernetes.io/actions.admin", []
+    for present in _NOT_OURS:
+        _patch(stack.session, INGRESSES, stack.namespace, "sd21", _annotations(**{key: present.values[0]}), dry=False)
+        case = pytest.param(_annotations(**{key: FORWARD}), id=str(present.id))
+        accepted += _accepted(stolen, INGRESSES, stack.namespace, "sd21", [case], MERGE_PATCH)
+    assert accepted == []
+
+
+def test_it_replaces_a_forward_however_it_was_written_and_restores_a_missing_one(stolen: KubeSession, stack: Stack) -> None:
+    """People write with spaces, and the load-balancer controller takes keys in any case."""
+    for present in (json.dumps(json.loads(FORWARD), indent=2), FORWARD.replace("type", "Type"), None):
+        _patch(stack.session, INGRESSES, stack.namespace, "sd21", _annotations(**{ACTION: present}), dry=False)
+        _patch(stolen, INGRESSES, stack.namespace, "sd21", _annotations(**{ACTION: FORWARD, MARKER: "cost"}))
+
+
+def _state(application: str, name: str = "", **changed: Any) -> dict[str, Any]:
+    metadata = {"name": name or record_name(application), "namespace": SYSTEM, "annotations": {APPLICATION: application}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**metadata, **changed.pop("metadata", {})}, "data": {"memory": "{}"}}
+    return {**body, **changed}
+
+
+_OWNER: Final = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "00000000-0000-0000-0000-000000000000"}
+_OF_A_CONFIG_MAP: Final[tuple[Any, ...]] = (
+    pytest.param({"immutable": True}, id="immutable"),
+    pytest.param({"metadata": {"finalizers": ["example.org/stuck"]}}, id="a finalizer"),
+    pytest.param({"metadata": {"ownerReferences": [_OWNER]}}, id="an owner"),
+    pytest.param({"binaryData": {"x": "AAAA"}}, id="binary data"),
+    pytest.param({"data": {"memory": "x" * 300_000, "status": "x" * 300_000}}, id="more than its bound"),
+    pytest.param({"metadata": {"name": "failoverctl-state-flood-1"}}, id="a name of nothing"),
+    pytest.param({"metadata": {"name": "failoverctl-state-another.sd21-0123abcd"}}, id="the name of another application"),
+    pytest.param({"metadata": {"annotations": {}}}, id="no application"),
+    pytest.param({"metadata": {"annotations": {APPLICATION: "kube-system/sd21"}}}, id="an application that it may not change"),
+)
+
+
+def _denied(write: Callable[..., Any], *arguments: Any) -> str:
+    """What a policy says of a write; "" where it passes."""
+    try:
+        write(*arguments, field_manager="x")
+    except RemoteError as error:
+        return str(error) if re.search(_DENIED, str(error)) else ""
+    return ""
+
+
+def test_its_memory_is_small_and_of_an_application_and_can_be_deleted(stolen: KubeSession, stack: Stack) -> None:
+    """Neither a flood of objects under invented names, nor one that nobody can change or delete again."""
+    for case in _OF_A_CONFIG_MAP:
+        changed: dict[str, Any] = case.values[0]
+        application = changed.get("metadata", {}).get("annotations", {}).get(APPLICATION, stack.key)
+        assert _denied(stolen.create, CONFIG_MAPS, SYSTEM, _state(application, **changed)), case.id
+
+
+def test_its_status_can_be_changed_and_deleted(stolen: KubeSession) -> None:
+    """The status of the process, which people read; also where it exists already."""
+    name = "failoverctl-status"
+    with suppress(Conflict):
+        stolen.create(CONFIG_MAPS, SYSTEM, _state("", name), field_manager="x")
+    stolen.replace(CONFIG_MAPS, SYSTEM, name, _state("", name), field_manager="x")
+    for case in _OF_A_CONFIG_MAP[:3]:
+        assert _denied(stolen.replace, CONFIG_MAPS, SYSTEM, name, _state("", name, **case.values[0])), case.id
+
+
+def test_it_keeps_a_memory_of_every_application(stolen: KubeSession, stack: Stack) -> None:
+    """A long name is cut in the name of the ConfigMap."""
+    for name in ("sd21", "a" * 240, "a.b-" * 56 + "x" * 20):
+        application = f"{stack.namespace}/{name}"
+        with suppress(Conflict):
+            stolen.create(CONFIG_MAPS, SYSTEM, _state(application, data={"memory": "x" * 262_144}), field_manager="x")
+        stolen.replace(CONFIG_MAPS, SYSTEM, record_name(application), _state(application), field_manager="x")
 
 
 def test_it_does_its_work(stolen: KubeSession, stack: Stack) -> None:

@@ -43,3 +43,19 @@ def test_every_target_that_the_plan_can_write_is_admitted(policy: Path, throughp
             for name, target in keda_targets(made, mode).items():
                 assert _admitted(policy).search(target), (mode, name, target)
                 assert float(target) > 0
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["kustomize", "chart"])
+def test_only_a_forward_is_taken_for_one(policy: Path) -> None:
+    """What a person wrote in place of a forward is not overwritten. The expressions are those of the policy."""
+    text = policy.read_text()
+    (typed,) = re.findall(r"r'(\"\(\?i:type\)[^']+)'", text)
+
+    def replaceable(action: str) -> bool:
+        types = re.findall(typed + '"[^"]*"', action)
+        return bool(types) and all(found.endswith('"forward"') for found in types)
+
+    assert replaceable('{"type":"forward","forwardConfig":{}}')
+    assert replaceable('{\n  "Type" : "forward"\n}')
+    for other in ('{"type":"redirect"}', '{"type":"forward","TYPE": "fixed-response"}', '{"redirectConfig":{}}', ""):
+        assert not replaceable(other), other

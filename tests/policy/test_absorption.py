@@ -16,7 +16,7 @@ from controller.policy.decision.decide import decide
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
-from tests.policy.support import G6, INF2, TRN1, World, applied, change, pods, proven, shortage, with_scalers
+from tests.policy.support import G6, INF2, TRN1, World, applied, change, pods, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
 LIMITED = PolicySettings(failover_utilization=1.0)
@@ -66,6 +66,26 @@ def test_what_the_rest_can_serve_needs_no_failover(unit: str, ready: int, demand
     decision = _decided(_short(unit, ready, demand), unit)
     assert decision.verb is verb, decision.sentence
     assert (decision.held_back is Verb.FAILOVER) is (verb is not Verb.FAILOVER)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "floor", "paused", "fails_over"),
+    [
+        pytest.param(60.0, 1, False, True, id="the scaler asked after the sample's period"),
+        pytest.param(5.0, 1, False, False, id="before its end: the sample has it all"),
+        pytest.param(60.0, 30, False, False, id="a floor asks for the replicas"),
+        pytest.param(60.0, 1, True, False, id="the scaler is paused, so that a person asks"),
+    ],
+)
+@pytest.mark.parametrize("strategy", [WeightStrategy.EXPLICIT, WeightStrategy.MERIT_ORDER])
+def test_a_demand_from_before_the_rise_absorbs_nothing(
+    strategy: WeightStrategy, age_s: float, floor: int, *, paused: bool, fails_over: bool
+) -> None:
+    """The sample's period is 300 s, the scaler counts each minute: the shortage was held for three minutes on a demand of the past."""
+    app = application(policy=replace(LIMITED, weight_strategy=strategy))
+    made = _short(INF2, 6, 1500, app, scaler=scaler(min_replicas=floor, paused=paused))
+    made = change(change(made, TRN1, demand=Sample(1500, NOW - age_s)), INF2, pending=pods(6, since=NOW - 30), desired=30)
+    assert (_decided(made, INF2).verb is Verb.FAILOVER) is fails_over
 
 
 def test_a_unit_that_is_short_and_absorbed_is_named() -> None:

@@ -368,7 +368,7 @@ def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, 
     made = change(snapshot(app), **{"desired": 3, **changes})
     held = replace(HOLD, held_back=Verb.FALLBACK, guards=(GuardResult("ready", Reason.WAITING_FOR_READY),))
     found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.row is AlertKind.FIXED]
-    why = f"and its Deployment asks for 3, and {words}. Capacity mode, and its price, go on: set them by hand"
+    why = f"its Deployment asks for 3, and {words}. Capacity mode, and its price, go on: set them by hand"
     said = f"sd21-inf2: the way back to cost mode waits for 4 replicas, {why}"
     assert found == ([alert_of("fixed/sd21-inf2", "warning", said)] if words else [])
     assert not [one for one in _alerts(made, needed=4, ready=3) if one.row is AlertKind.FIXED], "nothing waits for them"
@@ -380,20 +380,13 @@ def test_replicas_that_nothing_adds_and_a_fallback_waits_for(changes: dict[str, 
         pytest.param(
             Source("keda", False, NOW, 180.0),
             {"desired": 3},
-            ", and its Deployment asks for 3, and ScaledObject sd21-inf2-hpa does not exist. Capacity mode, and its price, go on: set them "
+            ", its Deployment asks for 3, and ScaledObject sd21-inf2-hpa does not exist. Capacity mode, and its price, go on: set them "
             "by hand",
             id="its ScaledObject is gone",
         ),
         pytest.param(Source("keda", False, NOW, 180.0), {"desired": 4}, "", id="and its replicas are on their way"),
         pytest.param(Source("keda", False, None, 180.0), {"desired": 3}, "", id="nobody has listed any yet"),
         pytest.param(Source("keda", False, NOW, 180.0, absent=True), {"desired": 3}, "", id="nobody may list any"),
-        pytest.param(
-            Source("ec2", False, NOW, 180.0),
-            {"desired": None},
-            ", and Deployment sd21-inf2 does not exist. Capacity mode, and its price, go on: create it, or remove the unit from the "
-            "application file",
-            id="its Deployment is gone",
-        ),
     ],
 )
 def test_what_a_fallback_waits_for_and_is_not_there(source: Source, changes: dict[str, Any], words: str) -> None:
@@ -404,6 +397,77 @@ def test_what_a_fallback_waits_for_and_is_not_there(source: Source, changes: dic
     found = [one for one in _alerts(made, decision=held, needed=4, ready=3) if one.row is AlertKind.FIXED]
     said = f"sd21-inf2: the way back to cost mode waits for 4 replicas{words}"
     assert found == ([alert_of("fixed/sd21-inf2", "warning", said)] if words else [])
+
+
+_STAYS = "Karpenter launches nothing for it: pods that wait go on waiting, and no return of its capacity can be proven"
+
+
+@pytest.mark.parametrize(
+    ("source", "changes", "found"),
+    [
+        pytest.param("karpenter", {"pool_exists": False}, ("NodePool", "inf2", _STAYS, "nodePool"), id="its NodePool"),
+        pytest.param("karpenter", {"pool_exists": True}, None, id="its NodePool is there"),
+        pytest.param(
+            "workloads",
+            {"desired": None},
+            (
+                "Deployment",
+                "sd21-inf2",
+                "its replicas are not counted, and none can be added: a way back to cost mode waits for them",
+                "deployment",
+            ),
+            id="its Deployment was renamed",
+        ),
+        pytest.param("ec2", {"desired": None}, None, id="nobody has listed any Deployment yet"),
+        pytest.param(
+            "workloads",
+            {"service_exists": False},
+            ("Service", "sd21-inf2", "it gets no requests, and its pods cost money", "service"),
+            id="its Service",
+        ),
+        pytest.param(
+            "keda",
+            {"scaler": None},
+            ("ScaledObject", "sd21-inf2-hpa", "its replicas follow no demand, and a mode change raises none", "scaledObject"),
+            id="its ScaledObject",
+        ),
+        pytest.param("ec2", {"scaler": None}, None, id="nobody may list ScaledObjects"),
+    ],
+)
+def test_what_the_file_names_and_is_not_there(source: str, changes: dict[str, Any], found: tuple[str, ...] | None) -> None:
+    """The unit was short and its NodePool deleted, or its Deployment renamed: no alert came, and the status said "short"."""
+    made = with_scalers(snapshot())
+    for name in SERVICES:
+        made = change(made, name, desired=1)
+    made = replace(change(made, **changes), sources=(Source(source, False, NOW, 180.0),))
+    shown = [one for one in _alerts(made) if one.row is AlertKind.MISSING]
+    assert [one.key for one in shown] == ([f"missing/sd21-inf2/{found[0]}"] if found else [])
+    if found:
+        kind, name, means, field = found
+        said = f"sd21-inf2: {kind} {name} does not exist, so {means}. Create it, or correct {field} in the application file"
+        assert shown == [alert_of(f"missing/sd21-inf2/{kind}", "warning", said)]
+
+
+def test_karpenter_is_not_blamed_for_a_node_pool_that_is_gone() -> None:
+    """Of pods that wait for a NodePool that does not exist Karpenter has nothing to say."""
+    made = change(snapshot(), pending=pods(1, since=NOW - 1000), pool_exists=False)
+    assert {one.key for one in _alerts(made, demand_since=NOW - 1000)} == {"missing/sd21-inf2/NodePool"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "written_by", "rival"),
+    [("here", "there", "there"), ("here", "here", ""), ("here", "", ""), ("", "there", "")],
+)
+def test_another_installation_over_the_same_routing(ours: str, written_by: str, rival: str) -> None:
+    """Its change of the mode was said to be made by hand. A dry run beside an installation that acts is none."""
+    made = replace(snapshot(), installation=ours, routing=replace(routing(), written_by=written_by))
+    said = (
+        "the controller in namespace there wrote the routing action last, and this one is in here: two of them move the same requests, "
+        "each by its own memory. Remove the application file from one of them. If the other is gone, remove the annotation "
+        "failoverctl.dev/written-by"
+    )
+    assert made.rival == rival
+    assert _alerts(made) == ((alert_of("rival", "warning", said),) if rival else ())
 
 
 @pytest.mark.parametrize(("demand", "beyond", "raised"), [(9.0, 1, True), (9.0, 0, False), (None, 1, False)])

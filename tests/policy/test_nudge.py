@@ -13,7 +13,7 @@ from controller.policy.decision.steady import MAX_NUDGES
 from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
 from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
-from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.annotations import MARKER, NUDGED_AT, WRITTEN_BY
 from controller.routing.names import action_key
 from tests.policy.support import applied, plan, proven, shortage
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
@@ -45,6 +45,14 @@ def test_a_change_that_is_not_shown_is_nudged_in_the_same_patch() -> None:
     assert annotations == {action_key("weighted-routing"): made.routing.action, MARKER: "capacity", NUDGED_AT: f"{NOW:.0f}"}
     after = applied(kept, decision, NOW)
     assert (after.nudged.times, after.nudged.at, after.changed_at, after.unverified_since) == (1, NOW, NOW - 120, NOW - 120)
+
+
+def test_every_write_says_which_installation_made_it() -> None:
+    """Two installations over one Ingress have the same field manager."""
+    made = replace(unseen(), installation="failover-system")
+    _, decision = decide(since(120), made)
+    (action,) = [one for one in plan(decision, made).due if one.resource.startswith("ingresses")]
+    assert json.loads(action.body)["metadata"]["annotations"][WRITTEN_BY] == "failover-system"
 
 
 def test_nudges_double_their_pause_and_end() -> None:

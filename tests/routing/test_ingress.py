@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.policy.model import Mode, Override, Target
-from controller.routing.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL
+from controller.routing.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PIN_REASON, PINNED_MODE, PINNED_UNTIL, WRITTEN_BY
 from controller.routing.ingress.action import format_action
 from controller.routing.ingress.read import hostnames
 from controller.routing.ingress.read import observe as observe_ingress
@@ -219,6 +219,12 @@ def test_who_wrote_the_mode(managers: tuple[str, ...], found: str) -> None:
     """The last of the managers that own the annotation; nobody where we are among them: they agree with us."""
     managed = [owns(manager, f"2026-08-25T1{hour}:00:00Z", MARKER) for hour, manager in enumerate(managers)]
     assert observe_ingress(APP, ingress(managed=managed)).marked_by == found
+
+
+@pytest.mark.parametrize(("written", "found"), [({}, ""), ({WRITTEN_BY: "elsewhere"}, "elsewhere"), ({WRITTEN_BY: "a\x1bb"}, "a b")])
+def test_which_installation_wrote(written: dict[str, Any], found: str) -> None:
+    """It says so itself; anybody can write it."""
+    assert observe_ingress(APP, with_annotations(written)).written_by == found
 
 
 # --- overrides ---

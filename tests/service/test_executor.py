@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from controller.errors import Conflict
+from controller.clients.calls import CallMeter
+from controller.errors import Conflict, Forbidden, RemoteError
 from controller.policy.model import Action, ActionKind, Memory, Plan
 from controller.routing.conclusion import conclude
+from controller.service.election import EFFECT_S
 from controller.service.executor import Executor
 from tests.support.applications import snapshot
 
@@ -19,8 +23,8 @@ RAISE, TARGET, ROUTE, LOWER = ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, Act
 class Leader:
     """Leads until a number of confirmations is used up."""
 
-    def __init__(self) -> None:
-        self.left = 1000
+    def __init__(self, left: int = 1000) -> None:
+        self.left = left
 
     def epoch(self) -> int:
         return 3
@@ -30,7 +34,7 @@ class Leader:
 
     def confirm(self, epoch: int, needed_s: float) -> bool:
         self.left -= 1
-        return epoch == 3 and self.left >= 0
+        return epoch == 3 and needed_s == EFFECT_S and self.left >= 0
 
     def outrank(self, epoch: int) -> None:
         raise AssertionError("nobody asked for it")
@@ -39,20 +43,23 @@ class Leader:
 class Applier:
     """Records the requests in order; fails those for objects that the test names."""
 
-    def __init__(self, *failing: str, meet: threading.Barrier | None = None) -> None:
-        self.failing, self.done, self.meet = failing, list[str](), meet
+    def __init__(self, *failing: str, meet: threading.Barrier | None = None, error: RemoteError | None = None) -> None:
+        self.failing, self.done, self.meet, self.error = failing, list[str](), meet, error
         self.threads: set[int] = set()
+        self.meter = CallMeter()
         self._lock = threading.Lock()
 
     def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
+        assert deadline_s == EFFECT_S, "so long may a leader act after it has confirmed that it leads"
         (name,) = {action.name for action in actions}
+        self.meter.count("kubernetes")
         if self.meet is not None:
             self.meet.wait(timeout=10)
         with self._lock:
             self.done.append(" and ".join(action.kind for action in actions) + f" {name}")
             self.threads.add(threading.get_ident())
         if name in self.failing:
-            raise Conflict(name)
+            raise self.error or Conflict(name)
 
 
 @pytest.fixture
@@ -71,7 +78,10 @@ def make() -> Iterator[Callable[[Applier, Leader], Executor]]:
 
 def plan(*steps: tuple[ActionKind, str]) -> Plan:
     """A plan of these actions."""
-    actions = tuple(Action(kind, "shop", name, "", resource="scaledobjects.keda.sh") for kind, name in steps)
+    shown = {"body": '[{"op":"add"}]', "unit": "sd21-inf2"}
+    scaled: dict[str, Any] = {"resource": "scaledobjects.keda.sh", "object_kind": "ScaledObject", **shown}
+    routed: dict[str, Any] = {"resource": "ingresses.networking.k8s.io", "object_kind": "Ingress"}
+    actions = tuple(Action(kind, "shop", name, "", **(routed if kind is ROUTE else scaled)) for kind, name in steps)
     return Plan("shop/sd21", conclude(Memory(), snapshot()).decision, actions)
 
 
@@ -83,6 +93,7 @@ def test_stages_follow_each_other_and_one_object_gets_one_request(make: Callable
     outcome = make(applier, Leader()).execute(WHOLE, 3)
     assert outcome.routed
     assert outcome.applied == WHOLE.actions
+    assert applier.meter.take("shop/sd21") == {"kubernetes": 4}
     assert set(applier.done[:2]) == {"raise-floor and set-target a", "raise-floor b"}
     assert applier.done[2:] == ["route web", "lower-floor and set-target c"]
 
@@ -110,6 +121,45 @@ def test_a_floor_that_cannot_be_raised_does_not_stop_the_mode_change(make: Calla
     assert [failure.action for failure in outcome.failures] == list(WHOLE.actions[:2])  # one request: both failed
     assert all(isinstance(failure.error, Conflict) for failure in outcome.failures)
     assert applier.done[-1] == "lower-floor and set-target c"
+
+
+def test_who_was_overtaken_has_not_failed(make: Callable[[Applier, Leader], Executor]) -> None:
+    """The next pass makes the action anew from what the other wrote: a line that says "failed" sends people to the wrong place."""
+    with capture_logs() as logs:
+        make(Applier("web"), Leader()).execute(plan((ROUTE, "web")), 3)
+    assert [(line["event"], line["log_level"]) for line in logs] == [("action.overtaken", "info")]
+
+
+def test_each_line_names_application_action_and_request(make: Callable[[Applier, Leader], Executor]) -> None:
+    """From these lines people learn what was written and what was refused, of one application among thousands."""
+    raised, route = "ScaledObject a minReplicaCount nothing to ", "Ingress web routing action"
+    of = {"application": "shop/sd21"}
+    with capture_logs() as logs:
+        make(Applier("web", error=Forbidden("403: may not patch")), Leader()).execute(plan((RAISE, "a"), (ROUTE, "web")), 3)
+        make(Applier(), Leader(0)).execute(plan((RAISE, "a")), 3)
+    assert logs == [
+        {"event": "action.applied", "log_level": "info", **of, "action": raised, "unit": "sd21-inf2", "body": '[{"op":"add"}]'},
+        {"event": "action.failed", "log_level": "warning", **of, "action": route, "error": "403: may not patch"},
+        {"event": "action.not_leading", "log_level": "warning", **of, "action": raised},
+    ]
+
+
+@pytest.mark.parametrize(("side_by_side", "plans"), [(2, 1), (4, 3)])
+def test_a_plan_has_its_threads_whatever_another_does(side_by_side: int, plans: int) -> None:
+    """All requests of all plans are under way at once, one of each in its caller's thread: else this waits for ever."""
+    applier = Applier(meet=threading.Barrier(side_by_side * plans))
+    executor = Executor(applier, Leader(), side_by_side=side_by_side, plans=plans)
+    steps = plan(*((RAISE, str(number)) for number in range(side_by_side)))
+    callers = [threading.Thread(target=executor.execute, args=(steps, 3)) for _ in range(plans)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join(timeout=20)
+    names = {thread.name.split("_")[0] for thread in threading.enumerate()}
+    executor.close()
+    assert len(applier.threads) == side_by_side * plans
+    assert "action" in names
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("action")]
 
 
 def test_nothing_is_lowered_behind_traffic_that_did_not_move(make: Callable[[Applier, Leader], Executor]) -> None:

@@ -10,7 +10,7 @@ from controller.errors import Conflict, Forbidden, RemoteError, Unavailable
 from controller.policy.model import Action, ActionKind, Memory, Mode, Plan
 from controller.routing.conclusion import conclude
 from controller.service.executor import Failure, Outcome
-from controller.service.retries import RETRY_AFTER_MAX_S, RETRY_MAX_S, Retries
+from controller.service.retries import RETRY_AFTER_MAX_S, RETRY_MAX_S, Backoff, Retries
 from tests.support.applications import NOW, snapshot
 
 ROUTE, RAISE, LOWER = ActionKind.ROUTE, ActionKind.RAISE_FLOOR, ActionKind.LOWER_FLOOR
@@ -116,6 +116,63 @@ def test_after_a_conflict_the_same_bytes_wait_for_what_the_other_wrote() -> None
     assert retries.again_s(WHOLE, NOW + 0.1) == pytest.approx(0.1)
     assert not list(retries.alerts())
     assert failing(Conflict("409"), 20)[1] == [0, 1, 3, 7, 15]
+
+
+def test_another_installation_that_writes_first_is_no_failure() -> None:
+    """It has an alert of its own, whose remedy is another one. What fails for another reason is still said."""
+    overtaken, refused = failing(Conflict("409"), 20)[0], failing(Forbidden("403: may not patch"), 100)[0]
+    assert [len(list(overtaken.alerts(rival))) for rival in ("", "elsewhere")] == [1, 0]
+    assert len(list(refused.alerts("elsewhere"))) == 1
+
+
+def test_what_waits_for_something_else_keeps_its_reason() -> None:
+    """Once it failed, too: people read what it waits for."""
+    retries, _ = failing(HANGS, 2)
+    waits = replace(WHOLE.actions[1], deferred="after the drain")
+    assert retries.deferring(plan(waits), NOW + 2).actions == (waits,)
+
+
+def test_the_alert_is_about_what_failed_most_often() -> None:
+    """Whichever failed first."""
+    for order in ((0, 1), (1, 0)):
+        retries = Retries()
+        for time in range(5):
+            for place in order:
+                if time >= place:  # the routing action failed once less
+                    retries.count(Outcome((), (Failure(WHOLE.actions[place], HANGS),)), NOW + 100 * time)
+        (alert,) = retries.alerts()
+        assert "tried 5 times without success: ScaledObject a minReplicaCount 0 to 1: " in alert.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "hinted"),
+    [
+        (ROUTE, HANGS, True),
+        (ROUTE, Unavailable('failed calling webhook "a"'), False),
+        (ROUTE, Forbidden("403"), False),
+        (RAISE, HANGS, False),
+    ],
+)
+def test_a_webhook_that_hangs_is_suspected_only_of_a_time_out_of_the_ingress(kind: ActionKind, error: RemoteError, *, hinted: bool) -> None:
+    """The load-balancer controller's is called before every change of an Ingress, and a time-out does not name it."""
+    retries, made = Retries(), action(kind, "x")
+    for time in range(3):
+        retries.count(Outcome((), (Failure(made, error),)), NOW + 100 * time)
+    (alert,) = retries.alerts()
+    assert ("a webhook hangs" in alert.text) is hinted
+
+
+def test_a_success_ends_the_back_off() -> None:
+    """The next failure is the first one again."""
+    backoff = Backoff()
+    assert (backoff.left(-1e9), backoff.times) == (0.0, 0)
+    for now in (0.0, 10.0, 20.0):
+        backoff.failed(now)
+    assert (backoff.left(20.0), backoff.lasts) == (4.0, True)
+    backoff.succeeded()
+    assert (backoff.left(-1e9), backoff.times, backoff.lasts) == (0.0, 0, False)
+    backoff.failed(30.0)
+    assert backoff.left(30.0) == 1.0
 
 
 def test_the_alert_comes_with_the_third_failure_and_goes_with_its_cause() -> None:

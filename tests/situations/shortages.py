@@ -273,6 +273,15 @@ CAUSES: Final = (
         quotas={"inf2": 5},
     ),
     Situation(
+        "a demand from before the rise",
+        _CAUSE,
+        "The same quota, and the demand rises to ten replicas at once. CloudWatch shows the demand from before, which others could serve.",
+        world(replace(INF2, replicas=((0.0, 4), (BEGIN_S, 10))), G5),
+        short(Proof.SATURATED, 60, 90, "cause/inf2/quota"),
+        steps=((-5.0, lambda stage: stage.sample(held=True)), (240.0, lambda stage: stage.sample(held=False))),
+        quotas={"inf2": 5},
+    ),
+    Situation(
         "quota that may not",
         _CAUSE,
         "The same, and `tripCauses` does not name `quota`.",

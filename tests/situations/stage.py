@@ -106,11 +106,15 @@ class _Figures(Figures):
         if not self._stage.metrics:
             return None
         cluster = self._stage.cluster
-        total = _FULL * _THROUGHPUT * sum(cluster.wanted.values())
+        total, at = self._stage.sampled or (self.total(), START + cluster.now)
         weights = self._stage.weights()
         ready = {name: sum(pod.ready for pod in pods) for name, pods in cluster.pods.items()}
         shares = weights if sum(weights.values()) else ready
-        return Sample(total * shares.get(unit, 0) / max(1, sum(shares.values())), START + cluster.now)
+        return Sample(total * shares.get(unit, 0) / max(1, sum(shares.values())), at)
+
+    def total(self) -> float:
+        """What the requested replicas are for, requests in a period."""
+        return _FULL * _THROUGHPUT * sum(self._stage.cluster.wanted.values())
 
 
 class Stage:
@@ -124,6 +128,8 @@ class Stage:
         self.situation = situation
         self.clock = ManualClock(START + situation.world.ahead_s)
         self.metrics = True
+        self.sampled: tuple[float, float] | None = None
+        """The newest sample of the demand and the end of its period, where CloudWatch shows none that is newer."""
         self.absent: dict[str, str] = {}
         self.stale: set[str] = set()
         self.hidden: set[str] = set()
@@ -166,6 +172,10 @@ class Stage:
         leadership = SimulatedLeadership(self._lease, number)
         record = TermRecord(self.store, leadership, self.application.key)
         self._passes = ApplicationPass(self, record, Executor(self, leadership, side_by_side=1), leadership, self.clock)
+
+    def sample(self, *, held: bool) -> None:
+        """CloudWatch shows the present demand from now on, whatever it becomes, or what it is again."""
+        self.sampled = (self._external.total(), START + self.cluster.now) if held else None
 
     def annotate(self, **annotations: str | None) -> None:
         """A person writes annotations of the Ingress, by the last part of their names; None removes one."""

@@ -2,6 +2,7 @@
 
 A unit that is short serves what its replicas carry. What is left of its part of the demand goes to the other units, in proportion to the
 throughput that each of them has to spare. Nobody is loaded beyond its throughput where that is possible, else up to the policy's limit.
+The demand is the larger of the last sample and what the scalers have asked for since: a sample may be from before a rise.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.policy.account.breach import latency_breach
+from controller.policy.account.demand import asked_since
 from controller.policy.account.figures import Figures
 from controller.policy.model import Application, Snapshot, UnitEvidence
 from controller.policy.routing import (
@@ -73,10 +75,11 @@ def absorption(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, Unit
         for name, judged in evidence.items()
         if judged.can_serve and figures.serving.get(name) and not latency_breach(snapshot, (name,))  # what is too slow has no room
     ]
+    since = asked_since(snapshot)
     if follows_ready(application):
-        carried = _carried(application, figures)
+        carried, demand = _carried(application, figures), max(demand, sum(since.values()))
         return _of_all(application, figures, demand, [carried[name] for name in (*short, *able)])
-    return _spilled(snapshot, figures, demand, (short, able))
+    return _spilled(snapshot, figures, demand, (short, able), since)
 
 
 def _of_all(application: Application, figures: Figures, demand: float, carried: Collection[float]) -> Absorption:
@@ -92,7 +95,9 @@ def _carried(application: Application, figures: Figures) -> dict[str, float]:
     return {name: serving * application.unit(name).throughput for name, serving in figures.serving.items()}
 
 
-def _spilled(snapshot: Snapshot, figures: Figures, demand: float, sides: tuple[Collection[str], Collection[str]]) -> Absorption:
+def _spilled(
+    snapshot: Snapshot, figures: Figures, demand: float, sides: tuple[Collection[str], Collection[str]], since: Mapping[str, float]
+) -> Absorption:
     """With weights of their own: what exceeds the room of a short unit goes where there is room left.
 
     Args:
@@ -100,11 +105,13 @@ def _spilled(snapshot: Snapshot, figures: Figures, demand: float, sides: tuple[C
         figures: The serving replicas.
         demand: Requests per metric period over all units.
         sides: The units that are short, and those that could take their traffic.
+        since: See `demand.asked_since`.
     """
     application, (short, able) = snapshot.application, sides
     base, carried = base_weights(application.units, weight_strategy(application), None, {}), _carried(application, figures)
     shares = {**availability(application, base, figures.serving, demand), **dict.fromkeys(short, 1.0)}
     whole = sum(base[name] * shares[name] for name in base)
+    demand = max(demand, *(least * whole / base[name] for name, least in since.items() if base[name]), 0.0)
     asked = {name: demand * base[name] * shares[name] / whole for name in base}
     highest = application.policy.failover_utilization
     least = min(1.0, highest)

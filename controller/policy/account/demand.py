@@ -42,6 +42,25 @@ def _counted(snapshot: Snapshot) -> list[Sample]:
     return [one for one in samples if one is not None and counts(snapshot, one)]
 
 
+def asked_since(snapshot: Snapshot) -> dict[str, float]:
+    """What the scalers have found since the newest sample: the least requests per metric period that make them ask for what they ask for.
+
+    A scaler may count in shorter periods, and then it asks for pods on a demand that no sample shows yet. It asks for a replica more than
+    ``n`` only beyond ``n`` times the throughput. A replica that a floor asks for says nothing about the demand.
+
+    Returns:
+        By unit, of those with pods that have waited for a shorter time than since the end of the newest sample's period.
+    """
+    ended_at = snapshot.now - demand_age_s(snapshot)
+    found = {}
+    for unit in snapshot.application.units:
+        observed = snapshot.units[unit.name]
+        new = any(pod.since > ended_at for pod in observed.pending)
+        if new and observed.desired and observed.scaler is not None and not observed.scaler.paused:
+            found[unit.name] = (observed.desired - 1) * unit.throughput if observed.desired > observed.scaler.min_replicas else 0.0
+    return found
+
+
 def counts(snapshot: Snapshot, sample: Sample) -> bool:
     """Whether a sample of a unit's counter is fresh, and can be a count of requests."""
     fresh = abs(snapshot.now - sample.at) <= fresh_s(snapshot.application.metric_period_s)

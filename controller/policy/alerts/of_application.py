@@ -210,6 +210,11 @@ def _fighting(case: Case) -> Iterable[Found]:
     return [Found({"times": str(times), "who": who})] if times >= _FIGHTING else []
 
 
+def _rival(case: Case) -> Iterable[Found]:
+    """Two installations with the same application: each takes the other's changes for those of a stranger."""
+    return [Found({"other": other, "ours": case.snapshot.installation})] if (other := case.snapshot.rival) else []
+
+
 ROWS: Final[tuple[tuple[AlertKind, Callable[[Case], Iterable[Found]]], ...]] = (
     (AlertKind.BLACKHOLE, _blackhole),
     (AlertKind.HARMFUL_OVERRIDE, _harmful_override),
@@ -222,6 +227,7 @@ ROWS: Final[tuple[tuple[AlertKind, Callable[[Case], Iterable[Found]]], ...]] = (
     (AlertKind.UNVERIFIED, _unverified),
     (AlertKind.BLOCKED, _blocked),
     (AlertKind.FIGHTING, _fighting),
+    (AlertKind.RIVAL, _rival),
     (AlertKind.LEFT, lambda case: left(case.memory, case.snapshot)),
     (AlertKind.CONTESTED, lambda case: contested(case.memory, case.snapshot)),
 )

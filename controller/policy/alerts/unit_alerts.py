@@ -80,7 +80,7 @@ def _unexplained(seen: Seen) -> Iterable[Found]:
     launched = judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - one.launched < policy.quiet_s for one in pool.launches)
     # Where instances are lost or unusable, Karpenter launches, and another alert says what is wrong with it.
     explained = unheard or launched or lost_launches(seen.observed, now) or unusable_launches(seen.unit, seen.observed, now)
-    return [] if explained else [Found({"waited": text.duration(now - judged.demand_since), "pool": pool.name})]
+    return [] if explained or not pool.exists else [Found({"waited": text.duration(now - judged.demand_since), "pool": pool.name})]
 
 
 def _none_compatible(seen: Seen) -> bool:
@@ -122,13 +122,8 @@ def _fixed(seen: Seen) -> Iterable[Found]:
     waits = decision.held_back is Verb.FALLBACK and any(one.reason is Reason.WAITING_FOR_READY for one in decision.guards)
     if not waits or seen.judged.ready >= needed or (asked is not None and asked >= needed):
         return []
-    stuck = _unscalable(seen.unit, seen.observed, seen.case.snapshot)
-    why, fix = f"its Deployment asks for {asked}, and {stuck}" if stuck else "", "set them by hand"
-    if asked is None:
-        gone = _listed(seen.case.snapshot, "workloads")
-        why = f"Deployment {seen.unit.deployment} does not exist" if gone else ""
-        fix = "create it, or remove the unit from the application file"
-    return [Found({"needed": str(needed), "why": why, "fix": fix})] if why else []
+    stuck = _unscalable(seen.unit, seen.observed, seen.case.snapshot) if asked is not None else ""
+    return [Found({"needed": str(needed), "asked": str(asked), "why": stuck})] if stuck else []
 
 
 def _unscalable(unit: Unit, observed: UnitObservation, snapshot: Snapshot) -> str:
@@ -142,6 +137,36 @@ def _unscalable(unit: Unit, observed: UnitObservation, snapshot: Snapshot) -> st
 def _listed(snapshot: Snapshot, name: str) -> bool:
     """Whether what a source does not show is known not to exist: it has been listed."""
     return any(one.name == name and one.last_ok is not None and not one.absent for one in snapshot.sources)
+
+
+def _missing(seen: Seen) -> Iterable[Found]:
+    """What the application file names of the unit and does not exist: deleted, renamed, or not there yet.
+
+    A Service that is missing gets no traffic in cost mode, so that nothing else shows it.
+    """
+    unit, observed, snapshot = seen.unit, seen.observed, seen.case.snapshot
+    stays = "Karpenter launches nothing for it: pods that wait go on waiting, and no return of its capacity can be proven"
+    rows = (
+        ("NodePool", unit.node_pool, not observed.pool.exists, stays, "nodePool"),
+        (
+            "Deployment",
+            unit.deployment,
+            observed.desired is None and _listed(snapshot, "workloads"),
+            "its replicas are not counted, and none can be added: a way back to cost mode waits for them",
+            "deployment",
+        ),
+        ("Service", unit.backend.service, observed.service_exists is False, "it gets no requests, and its pods cost money", "service"),
+        (
+            "ScaledObject",
+            unit.scaled_object or "",
+            bool(unit.scaled_object) and observed.scaler is None and _listed(snapshot, "keda"),
+            "its replicas follow no demand, and a mode change raises none",
+            "scaledObject",
+        ),
+    )
+    for kind, name, gone, means, field in rows:
+        if gone:
+            yield Found({"kind": kind, "name": name, "means": means, "field": field}, (kind,))
 
 
 def _unhealthy(seen: Seen) -> Iterable[Found]:
@@ -266,6 +291,7 @@ ROWS: Final[tuple[tuple[AlertKind, Callable[[Seen], Iterable[Found]]], ...]] = (
     (AlertKind.SILENT, _silent),
     (AlertKind.MAX, _max),
     (AlertKind.FIXED, _fixed),
+    (AlertKind.MISSING, _missing),
     (AlertKind.UNHEALTHY, _unhealthy),
     (AlertKind.SCALER, _scaler),
     (AlertKind.RESERVATION, _reservation),

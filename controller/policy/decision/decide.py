@@ -40,7 +40,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     """
     mode, problem = observed_mode(snapshot, memory)
     application, remembers = snapshot.application, _observing(snapshot)
-    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.routing.writer, application.scaled_objects)
+    memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.writer, application.scaled_objects)
     memory, figures, evidence = _judged(memory, snapshot)
     strategy = part_of(application.policy)
     memory, shown = strategy.observed(memory, snapshot, figures, evidence, remembers)

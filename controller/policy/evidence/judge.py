@@ -62,7 +62,7 @@ def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dic
 
 @dataclass(frozen=True, slots=True)
 class _Needed:
-    """The ready replicas that cost mode needs of a unit at the present demand, and those of them that it may have: no more is waited for."""
+    """The ready replicas that cost mode needs of a unit at the present demand, and those that it may have: no more is waited for."""
 
     wanted: int
     most: int

@@ -89,6 +89,7 @@ class RoutingObservation:
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known
+    written_by: str = ""  # the installation of the controller that wrote the action last, as it says; "" where none does
     override: Override = field(default_factory=Override)
     blocked: str = ""  # why the load-balancer controller cannot make rules of its routing objects, in its words; "" where it can
     undone: str = ""  # why it could not write the rules to AWS, in its words; "" where it could

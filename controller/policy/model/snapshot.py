@@ -85,3 +85,15 @@ class Snapshot:
     epoch: int = 0
     clock_skew_s: float = 0.0  # how far our clock is ahead of the cluster's; the times above are by ours
     left: Mapping[str, int] | None = None  # floors of ours on ScaledObjects that no application names, by name; None: not known
+    installation: str = ""  # which installation of the controller this is, by its namespace; "" where it writes nothing
+
+    @property
+    def rival(self) -> str:
+        """The namespace of another installation of the controller that wrote the routing action last; "" where none did."""
+        other = self.routing.written_by
+        return other if self.installation and other != self.installation else ""
+
+    @property
+    def writer(self) -> str:
+        """Who wrote the routing action last, in words; "" where that is not known."""
+        return f"the controller in namespace {self.rival}" if self.rival else self.routing.writer

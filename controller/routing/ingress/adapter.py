@@ -9,7 +9,7 @@ import json
 from typing import Final
 
 from controller.clients.kube import APPLY_PATCH, INGRESSES
-from controller.policy.model import Application, Decision, RoutingObservation
+from controller.policy.model import Application, Decision, Snapshot
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing import marks
 from controller.routing.ingress.action import format_action as write
@@ -24,8 +24,9 @@ __all__ = ["asked", "field", "observe", "owned", "read", "remedy", "request", "r
 resource: Final = INGRESSES
 
 
-def request(application: Application, routing: RoutingObservation, decision: Decision, now: float) -> Request:
+def request(snapshot: Snapshot, decision: Decision) -> Request:
     """See `RoutingPort.request`."""
+    application, routing = snapshot.application, snapshot.routing
     action = write(decision.targets, decision.stickiness_s)
     body = {
         "apiVersion": resource.api_version,
@@ -36,7 +37,7 @@ def request(application: Application, routing: RoutingObservation, decision: Dec
             # The version detects other writers, the uid a deleted Ingress: an apply would create it anew.
             "uid": routing.uid,
             "resourceVersion": routing.resource_version,
-            "annotations": {**dict(routing.kept), field(application): action, **marks.written(decision, now)},
+            "annotations": {**dict(routing.kept), field(application): action, **marks.written(decision, snapshot)},
         },
     }
     query = (("fieldManager", FIELD_MANAGER), ("force", "true"))

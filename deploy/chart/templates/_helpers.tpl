@@ -9,6 +9,15 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Name of what is not in the release's namespace, where two installations must not share it: with the namespace, but for the default one's. */}}
+{{- define "failoverctl.sharedName" -}}
+{{- if eq .Release.Namespace "failover-system" -}}
+{{- include "failoverctl.fullname" . -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Namespace (include "failoverctl.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* By these the pods are selected. Not by the release: one installation a namespace, they would share the Lease. */}}
 {{- define "failoverctl.selectorLabels" -}}
 app.kubernetes.io/name: failoverctl

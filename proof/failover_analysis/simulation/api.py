@@ -181,6 +181,12 @@ class KubeApi:
         ingress.writer, ingress.owned = writer, ingress.owned - {self.action_key}
         self._ingress_written()
 
+    def route_elsewhere(self, annotations: Mapping[str, str]) -> None:
+        """Another installation of the controller writes the routing: under the same field manager."""
+        self.ingress.annotations = {**self.ingress.annotations, **annotations}
+        self.ingress.writer, self.ingress.owned = FIELD_MANAGER, frozenset(annotations)
+        self._ingress_written()
+
     def set_override(self, override: Override) -> None:
         """An operator sets or removes a pause or a pin."""
         self.ingress.override = override

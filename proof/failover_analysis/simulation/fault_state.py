@@ -31,6 +31,8 @@ class FaultState:
         lbc_loses: Number of further changes of the Ingress that it misses.
         lbc_blocked: The error that it reports about another, unreadable Ingress of its group; "" if it can read all of them.
         deleted: Services that somebody has deleted.
+        pools_deleted: NodePools that somebody has deleted.
+        renamed: Units whose Deployment has another name: its pods are in the Service, and it is not the one that the application names.
         lbc_strict: Whether the load-balancer controller builds nothing for its group while any rule names a Service that does not exist
             (``--tolerate-non-existent-backend-service=false``).
         targets_stuck: Whether new pods are not registered with their target groups.
@@ -62,6 +64,8 @@ class FaultState:
     lbc_loses: int = 0
     lbc_blocked: str = ""
     deleted: set[str] = field(default_factory=set)
+    pools_deleted: set[str] = field(default_factory=set)
+    renamed: set[str] = field(default_factory=set)
     lbc_strict: bool = False
     targets_stuck: bool = False
     sick: set[str] = field(default_factory=set)

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Final
 
 from controller.policy.model import Mode, Override, Target
-from controller.policy.routing import cost_targets
+from controller.policy.routing import capacity_targets, cost_targets
+from controller.routing.annotations import MARKER, WRITTEN_BY
 from controller.routing.ingress.action import format_action, parse_action
 from failover_analysis.simulation.balancer import LiveRule
 from failover_analysis.simulation.cluster import types_of
@@ -269,6 +270,37 @@ def _unit_service_deleted(engine: Engine, plan: FaultPlan) -> Undo:
     return _service_deleted(engine, engine.application.unit(plan.unit).backend.service, plan)
 
 
+def _node_pool_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    pool = engine.application.unit(plan.unit).node_pool
+    engine.traffic.advance()
+    engine.karpenter.delete(pool)
+    return partial(engine.karpenter.create, pool)
+
+
+def _deployment_renamed(engine: Engine, plan: FaultPlan) -> Undo:
+    """The pods of the Deployment are replaced by those of another one with the same labels, and so they are when the fault ends."""
+    renamed = engine.fault_state.renamed
+
+    def put(change: Callable[[str], None]) -> None:
+        engine.traffic.advance()
+        change(plan.unit)
+        engine.workloads.restart(plan.unit)
+
+    put(renamed.add)
+    return partial(put, renamed.discard)
+
+
+def _second_installation(engine: Engine, plan: FaultPlan) -> None:
+    """Another installation of the controller has the application too, and changes the mode."""
+    del plan
+    application = engine.application
+    weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
+    to_cost = engine.api.ingress.annotations.get(MARKER) == str(Mode.CAPACITY)
+    targets = cost_targets(application, weights) if to_cost else capacity_targets(application, {})
+    written = {engine.api.action_key: format_action(targets, 0), MARKER: str(Mode.COST if to_cost else Mode.CAPACITY)}
+    engine.api.route_elsewhere({**written, WRITTEN_BY: "another"})
+
+
 def _standby_removed(engine: Engine, plan: FaultPlan) -> Undo:
     """Somebody applies an Ingress without the standby rules, and adds them when the fault ends."""
     del plan
@@ -498,6 +530,9 @@ FAULTS: Final[dict[str, Kind]] = {
     "ingress-recreated": Kind(_recreate, 5.0, 10 * _MINUTE),
     "capacity-service-deleted": Kind(_capacity_service_deleted, _MINUTE, _HOUR),
     "unit-service-deleted": Kind(_unit_service_deleted, _MINUTE, _HOUR),
+    "node-pool-deleted": Kind(_node_pool_deleted, 5 * _MINUTE, _HOUR, drawn=False),
+    "deployment-renamed": Kind(_deployment_renamed, 5 * _MINUTE, _HOUR, drawn=False),
+    "second-installation": Kind(_second_installation, drawn=False),
     "standby-rules-removed": Kind(_standby_removed, _MINUTE, _HOUR),
     # KEDA and people.
     "scaler-paused": Kind(_scaler("paused", True, False), 10 * _MINUTE, 4 * _HOUR),

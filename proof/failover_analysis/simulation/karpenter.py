@@ -143,6 +143,18 @@ class Karpenter:
         self.pools[pool].limit = nodes
         self._changed()
 
+    def delete(self, pool: str) -> None:
+        """Somebody deletes a NodePool: its NodeClaims go with it, and their nodes are drained."""
+        self._fault_state.pools_deleted.add(pool)
+        for claim in list(self.pools[pool].alive):
+            self._take(claim, drained_s=DRAIN_S + TERMINATE_S)
+        self._changed()
+
+    def create(self, pool: str) -> None:
+        """Somebody creates a deleted NodePool again."""
+        self._fault_state.pools_deleted.discard(pool)
+        self._changed()
+
     def attach(self, pods: Pods) -> None:
         """Connects the pods."""
         self._pods = pods
@@ -172,7 +184,7 @@ class Karpenter:
         pods, now = self._free(pool.name), self._event_queue.now
         if not pods:
             return
-        if self._fault_state.karpenter_silent:
+        if self._fault_state.karpenter_silent or pool.name in self._fault_state.pools_deleted:
             self._requeue(pool)
             return
         self._mark_saturated(now)

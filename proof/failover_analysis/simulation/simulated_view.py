@@ -32,7 +32,7 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import HEALTHY_SHARE, of_these_groups, same_routing, with_known_health
-from controller.routing.annotations import MARKER
+from controller.routing.annotations import MARKER, WRITTEN_BY
 from controller.routing.ingress.action import parse_action
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from controller.signals.refusals import not_ended, summed_up
@@ -47,6 +47,9 @@ from failover_analysis.simulation.signals import launch_of
 from failover_analysis.simulation.workloads import Workloads
 
 KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
+INSTALLATION: Final = "failover-system"
+"""The namespace of the controller."""
+
 KINDS: Final = (KARPENTER, WORKLOADS, INGRESS, KEDA)
 """The watched sources whose watch may stall. Those of target group bindings and of Services never do."""
 
@@ -237,6 +240,7 @@ class SimulatedView:
         limited = f"limit of nodes reached: {used} of {pool.limit}" if pool.full() else ""
         return PoolObservation(
             name=pool.name,
+            exists=pool.name not in self._world.fault_state.pools_deleted,
             failures=self._known.get(f"{pool.name}/own", (pool.failures,), lambda: summed_up(map(self._failure, pool.failures))),
             launches=tuple(self._launch(claim) for claim in pool.launches),
             elsewhere=self._elsewhere(pool),
@@ -286,6 +290,7 @@ class SimulatedView:
             stickiness_s=stickiness,
             problem=problem,
             writer=ingress.writer if action else "",
+            written_by=ingress.annotations.get(WRITTEN_BY, ""),
             foreign=bool(action) and ingress.writer != FIELD_MANAGER,
             override=ingress.override,
             standby=self.application.services if ingress.standby else (),
@@ -424,6 +429,7 @@ class SimulatedView:
             leader=leader,
             epoch=epoch,
             clock_skew_s=skew,
+            installation=INSTALLATION,
         )
 
     def _whole_routing(self) -> RoutingObservation:
@@ -439,14 +445,14 @@ class SimulatedView:
 
     def _unit(self, unit: Unit, skew: float) -> UnitObservation:
         pods, pool = self._view.pods[unit.name], self._view.pools[unit.node_pool]
-        exists = unit.backend.service not in self._world.fault_state.deleted
+        exists, named = unit.backend.service not in self._world.fault_state.deleted, unit.name not in self._world.fault_state.renamed
         return UnitObservation(
             unit=unit.name,
             pool=pool_by_our_clock(pool, skew) if skew else pool,
             pending=tuple(_later(pod, skew) for pod in pods.pending) if skew else pods.pending,
-            desired=pods.desired,
+            desired=pods.desired if named else None,
             ready=pods.ready,
-            deployment_ready=pods.ready,
+            deployment_ready=pods.ready if named else None,
             endpoints_ready=pods.ready if exists else None,
             service_exists=exists,
             demand=by_our_clock(self._demand.get(unit.name), skew),
