@@ -43,6 +43,13 @@ RETRY_ELSEWHERE = 5.0
 """Seconds, for what a server cannot run that is about to end."""
 OVERDUE_SHARE = 0.1
 """A batch that runs longer than expected is taken to need this part of its time so far once more."""
+CROWD = 4.0
+"""Requests that come so many times faster than batches take them are a crowd: the next batch fills, whoever is refused."""
+CROWD_HASTE = 2.0
+"""Factor of the expected wait in a crowd, so that a delay makes few of those late that wait. Else a long queue bridges quiet moments."""
+
+CROWD_BATCH = 0.75
+"""Part of a request's time that its batch may take for this: beyond it nothing is left that a shorter queue could save."""
 
 
 class Observer(Protocol):
@@ -183,11 +190,13 @@ class Batcher:
         if self.idle:
             return
         patience = self._patience(deadline, now)
-        ahead, own = self._line.joining(self._line.key(item) if item else None, item.work if item else self._work, self._reserved, patience)
+        key, work = (self._line.key(item), item.work) if item else (None, self._work)
+        ahead, own, filling = self._line.joining(key, work, self._reserved, patience)
         wait = self._busy_seconds(now) + ahead / len(self._workers)
         if wait > self._longest:
             raise Overloaded(f"the expected wait is {wait:.1f} s; at most {self._longest:g} s are taken", retry_after=self.expected_wait())
-        if now + wait + own + self._finish_seconds > deadline:
+        haste = CROWD_HASTE if CROWD * filling * len(self._workers) < own < CROWD_BATCH * patience else 1.0
+        if now + wait * haste + own + self._finish_seconds > deadline:
             message = f"an answer is expected in {wait + own + self._finish_seconds:.1f} s, after the deadline of the request"
             raise Overloaded(message, retry_after=self.expected_wait())
 
@@ -288,7 +297,7 @@ class Batcher:
         return math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds
 
     def _grown(self, group: Sequence[Waiting], now: float) -> tuple[list[Waiting], float]:
-        """The first item and those that go with it best and make it together; and the seconds of this batch."""
+        """The first item and those that go with it best and nearly always make it together; and the seconds of this batch."""
         batch: list[Waiting] = []
         seconds = 0.0
         slack, most = math.inf, self._shape.buckets[-1]
@@ -296,7 +305,7 @@ class Batcher:
             work = self._shape.work([one.item.work for one in (*batch, waiting)])
             slack = min(slack, self._left(waiting, now))
             most = most if waiting.probe else min(most, self._line.largest(work, waiting.patience))
-            longer = self._pace.expects(self._shape.size(min(len(batch) + 1, self._shape.buckets[-1])), work)
+            longer = self._pace.promises(self._shape.size(min(len(batch) + 1, self._shape.buckets[-1])), work)
             if batch and (len(batch) >= most or longer > slack):
                 break  # it would make those before it late, or be late with them: it begins the next batch
             batch.append(waiting)
