@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 _MOST_OPEN: Final = 2048
 """Connections at a time; a request that finds none counts as failed."""
 _PATIENCE_S: Final = 30.0
+_AFTER_S: Final = 3.0
+"""A client waits for so long beyond its deadline."""
 _CALM: Final = 0.5
 """Part of the capacity at which recovery is measured."""
 _OK: Final = 200
@@ -188,7 +190,7 @@ class _Load:
         if self._in_use < _MOST_OPEN:
             self._in_use += 1
             try:
-                async with asyncio.timeout(_PATIENCE_S):
+                async with asyncio.timeout(deadline + _AFTER_S if deadline else _PATIENCE_S):
                     while self._idle and self._idle[-1].lost:  # servers close what is idle
                         self._idle.pop()
                     connection = self._idle.pop() if self._idle else await self._connect()
