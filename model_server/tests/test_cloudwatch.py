@@ -69,7 +69,7 @@ def test_what_a_server_answered_is_in_cloudwatch(endpoint: str) -> None:
         "APP": "sd21-inf2",
         "ECHO_LOAD_SECONDS": "1",
         "MODEL_SERVER_CLOUDWATCH": "true",
-        "MODEL_SERVER_CLOUDWATCH_ENDPOINT": endpoint,
+        "AWS_ENDPOINT_URL_CLOUDWATCH": endpoint,
         "MODEL_SERVER_CLOUDWATCH_NAMESPACE": "whole",
         "MODEL_SERVER_CLOUDWATCH_SECONDS": "0.3",
     }

@@ -63,10 +63,3 @@ def test_what_is_not_there_is_said_so_and_the_stream_goes_on() -> None:
         with pytest.raises(KeyError):
             database.FindFileContainingSymbol("no.such.Service")
         assert database.FindFileContainingSymbol("inference.ModelInferRequest").package == "inference"
-
-
-def test_it_can_be_turned_off() -> None:
-    with running(MODEL_SERVER_GRPC_REFLECTION="false") as server, grpc.insecure_channel(server.grpc) as channel:
-        with pytest.raises(grpc.RpcError) as refused:
-            ProtoReflectionDescriptorDatabase(channel).get_services()
-        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -61,8 +61,7 @@ class RpcServer:
         self._following: asyncio.Task[None] | None = None
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers((open_inference.handler(service), self._ping_handler()))
-        if settings.grpc_reflection:
-            reflect(self._server)
+        reflect(self._server)
 
     async def start(self, host: str, port: int) -> int:
         """Bind and serve; the port.

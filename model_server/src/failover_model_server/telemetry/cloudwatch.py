@@ -48,7 +48,7 @@ class Client(Protocol):
         """Publish data."""
 
 
-def client(settings: Settings) -> Client:
+def client() -> Client:
     """A CloudWatch client that gives up soon: a call that hangs must not outlive its interval by much.
 
     Raises:
@@ -56,7 +56,7 @@ def client(settings: Settings) -> Client:
     """
     config = botocore.config.Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
     try:
-        made: Client = boto3.client("cloudwatch", config=config, endpoint_url=settings.cloudwatch_endpoint or None)
+        made: Client = boto3.client("cloudwatch", config=config)
     except botocore.exceptions.NoRegionError as error:
         raise LoadError("cloudwatch: no region; set AWS_REGION") from error
     return made

@@ -25,4 +25,4 @@ def counters(settings: Settings, dropped: Counter, lost: Lost) -> Sink:
         from failover_model_server.telemetry.cloudwatch import CloudWatch, client
     except ImportError as error:
         raise LoadError(f"cloudwatch: {error}; install the extra, failover-model-server[aws]") from error
-    return CloudWatch(settings, client(settings), dropped, lost)
+    return CloudWatch(settings, client(), dropped, lost)
