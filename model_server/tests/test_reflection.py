@@ -32,11 +32,9 @@ def test_a_client_that_knows_nothing_finds_every_service_and_calls_it() -> None:
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
             "inference.GRPCInferenceService",
-            "org.pytorch.serve.grpc.inference.InferenceAPIsService",
         }
         pool = descriptor_pool.DescriptorPool(database)
         assert call(channel, pool, "grpc.health.v1.Health", "Check", service="readiness").status == 1
-        assert "Healthy" in call(channel, pool, "org.pytorch.serve.grpc.inference.InferenceAPIsService", "Ping").health
         for method in ("ServerLive", "ServerReady", "ServerMetadata"):
             call(channel, pool, "inference.GRPCInferenceService", method)
         assert call(channel, pool, "inference.GRPCInferenceService", "ModelReady", name="text").ready

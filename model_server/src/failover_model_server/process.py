@@ -25,7 +25,7 @@ from failover_model_server.rpc.server import RpcServer
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
-from failover_model_server.telemetry.counters import counters
+from failover_model_server.telemetry.cloudwatch import counters
 from failover_model_server.telemetry.metrics import Metrics
 
 log = structlog.get_logger()

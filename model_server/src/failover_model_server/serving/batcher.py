@@ -22,7 +22,6 @@ from failover_model_server.run import Abandoned, Run
 from failover_model_server.serving.alike import alike
 from failover_model_server.serving.arrivals import Arrivals
 from failover_model_server.serving.line import Line, Waiting
-from failover_model_server.serving.overhead import Overhead
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
@@ -93,7 +92,6 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._pace = Pace(packed=shape.packed)
-        self._overhead = Overhead()
         self._arrivals = Arrivals()
         self._line = Line(shape, self._pace, self._arrivals)
         self._reserved = 0
@@ -301,7 +299,7 @@ class Batcher:
         batch: list[Waiting] = []
         seconds = 0.0
         slack, most = math.inf, self._shape.buckets[-1]
-        for waiting in group if self._shape.by_age else alike(group, most, self._overhead.length):
+        for waiting in group if self._shape.by_age else alike(group, most):
             work = self._shape.work([one.item.work for one in (*batch, waiting)])
             slack = min(slack, self._left(waiting, now))
             most = most if waiting.probe else min(most, self._line.largest(work, waiting.patience))
@@ -401,9 +399,6 @@ class Batcher:
         seconds = self._clock() - began
         if not run.cut_short:
             self._pace.ran(size, work, seconds)
-            # Where reading is all that there is to do, the padded length takes the time.
-            if not self._shape.by_age and all(item.work == item.length for item in items):
-                self._overhead.ran(size * work, seconds)
             self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
             self._work += (work - self._work) * SMOOTHING
         self._observer.batch(len(items), size, run, seconds)
