@@ -43,7 +43,7 @@ RETRY_ELSEWHERE = 5.0
 OVERDUE_SHARE = 0.1
 """A batch that runs longer than expected is taken to need this part of its time so far once more."""
 CROWD = 4.0
-"""Requests that come so many times faster than batches take them are a crowd: the next batch fills, whoever is refused."""
+"""Requests that come this many times faster than batches take them are a crowd: the next batch fills although some are refused."""
 CROWD_HASTE = 2.0
 """Factor of the expected wait in a crowd, so that a delay makes few of those late that wait. Else a long queue bridges quiet moments."""
 
