@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml proof/pyproject.toml setup/pyproject.toml uv.lock $(fil
 MS_STAMP := model_server/.venv/.synced
 
 $(MS_STAMP): model_server/pyproject.toml model_server/uv.lock $(filter $(TOOLS)/bin/uv,$(UV))
-	@$(UV) --project model_server sync --quiet --frozen --group browser
+	@$(UV) --project model_server sync --quiet --frozen
 	@touch $@
 
 .PHONY: env

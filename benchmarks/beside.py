@@ -1,7 +1,8 @@
-"""The model server beside LitServe: the same models on the same machine, in turns.
+"""The model server beside LitServe, BentoML and plain FastAPI: the same models on the same machine, in turns.
 
-Part of ``make bench-model-server``. LitServe runs as its documentation shows it (``model_server/benchmarks/lit.py``), with batches and
-without. All servers of a workload run at once, and one of them is loaded at a time.
+Part of ``make bench-model-server``. Each runs as its documentation shows it (``model_server/benchmarks/``). All servers of a workload run
+at once, and one of them is loaded at a time; under overload each runs alone, anew for each case: some would work on their backlog for
+minutes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 
 import psutil
 
+from benchmarks import overload
 from benchmarks.closed_loop import Load, load, middle
 from failover_harness.control_plane.control_plane import free_ports
 from failover_harness.model_servers.own_model_server import QUIET, served, wait_for
@@ -36,6 +38,11 @@ MIXED: Final = f"texts of {_SHORTEST} to {_LONGEST} tokens"
 _TEXTS: Final = 256
 _SEED: Final = 7
 _MIB: Final = 1024 * 1024
+BENTO: Final = "BentoML"
+PLAIN: Final = "plain FastAPI"
+CASES: Final = tuple((factor, deadline) for factor in (1.5, 3.0, 10.0) for deadline in (0.3, 1.0, 5.0))
+"""Factor of the load and deadline, seconds."""
+_FEWEST_WORDS, _MOST_WORDS = 4, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +138,65 @@ def _measure(ours: Path, theirs: Path, folder: Path, work: Workload, rounds: int
         return {name: Beside(middle(loads[name]), statistics.median(cpu_ms[name]), _mib(servers[name][1])) for name in servers}
 
 
+def under_overload(ours: Path, theirs: Path, folder: Path, *, seconds: float) -> dict[str, list[overload.Overload]]:
+    """Goodput, refusals, recovery and fairness of each server in each of `CASES`, with texts of 4 to 500 words.
+
+    Args:
+        ours: The interpreter of our server.
+        theirs: That of the others.
+        folder: With the models.
+        seconds: Of each load.
+    """
+    drawn, model = random.Random(_SEED), folder / "minilm"
+    ratio = _MOST_WORDS / _FEWEST_WORDS
+    bodies = [_text(drawn, round(_FEWEST_WORDS * ratio ** drawn.random()) + 2) for _ in range(_TEXTS)]
+    found: dict[str, list[overload.Overload]] = {}
+    for case in CASES:
+        for name in (OURS, BATCHED, BENTO, PLAIN):
+            with _any(name, ours, theirs, model) as url:
+                sent = [json.dumps({"prompt": [json.loads(body)["prompt"]]}).encode() for body in bodies] if name == BENTO else bodies
+                found.setdefault(name, []).extend(overload.measure(url, sent, [case], rounds=1, seconds=seconds, clients=CLIENTS))
+    return found
+
+
+@contextmanager
+def _any(name: str, ours: Path, theirs: Path, model: Path) -> Iterator[str]:
+    if name == OURS:
+        with served(ours, "text-classification", model) as own:
+            yield f"{own.url}/sentiment"
+        return
+    (port,) = free_ports(1)
+    commands = {
+        BATCHED: ["-m", "benchmarks.lit", "texts", str(model), str(port), str(_BATCH)],
+        BENTO: ["-m", "bentoml", "serve", "benchmarks.bento:Texts", "--host", "127.0.0.1", "--port", str(port)],
+        PLAIN: ["-m", "benchmarks.plain", str(model), str(port)],
+    }
+    health = "/readyz" if name == BENTO else "/health"
+    with _run(theirs, commands[name], port, health, model) as (url, _):
+        yield url
+
+
 @contextmanager
 def _lit(interpreter: Path, kind: str, model: Path, batch: int) -> Iterator[tuple[str, psutil.Process]]:
-    """Runs LitServe: the URL that answers requests, and its first process.
+    (port,) = free_ports(1)
+    with _run(interpreter, ["-m", "benchmarks.lit", kind, str(model), str(port), str(batch)], port, "/health", model) as running:
+        yield running
+
+
+@contextmanager
+def _run(interpreter: Path, command: Sequence[str], port: int, health: str, model: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """Runs a server of others: the URL that answers requests, and its first process.
 
     Raises:
         RuntimeError: It did not become ready.
     """
-    (port,) = free_ports(1)
-    log = model.parent / "lit.log"
-    command = [str(interpreter), "-m", "benchmarks.lit", kind, str(model), str(port), str(batch)]
+    log = model.parent / "others.log"
+    environment = {**os.environ, **QUIET, "BENTO_MODEL": str(model), "BENTOML_DO_NOT_TRACK": "True"}
     with log.open("w") as out:
-        started = subprocess.Popen(command, cwd=SERVER, env={**os.environ, **QUIET}, stdout=out, stderr=out)
+        started = subprocess.Popen([str(interpreter), *command], cwd=SERVER, env=environment, stdout=out, stderr=out)
     process = psutil.Process(started.pid)
     try:
-        wait_for(started, f"http://127.0.0.1:{port}/health", log)
+        wait_for(started, f"http://127.0.0.1:{port}{health}", log)
         yield f"http://127.0.0.1:{port}/predict", process
     finally:
         for one in (*process.children(recursive=True), process):  # its children survive it

@@ -21,7 +21,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN --mount=type=bind,from=uv,source=/uv,target=/usr/local/bin/uv \
     --mount=type=bind,target=/src,rw \
     uv export --quiet --frozen --project /src --no-emit-project --output-file /tmp/requirements.txt \
-      --no-dev --group libraries-5 --extra cpu --extra aws --extra hub --extra ui --prune torch --prune torchvision && \
+      --no-dev --group libraries-5 --extra cpu --extra aws --extra hub --prune torch --prune torchvision && \
     uv pip install --python /opt/venv/bin/python --no-cache --no-deps --require-hashes --requirements /tmp/requirements.txt && \
     uv pip install --python /opt/venv/bin/python --no-cache --no-deps --compile-bytecode /src && \
     rm /tmp/requirements.txt
@@ -34,6 +34,10 @@ ENV MODEL_SERVER_BACKEND=cpu \
     MODEL_SERVER_CACHE_DIR=/var/cache/model-server \
     HF_HOME=/var/cache/model-server/hub \
     HOME=/tmp USER=model-server PATH=/opt/venv/bin:$PATH \
+    MALLOC_MMAP_THRESHOLD_=2097152 \
+    MALLOC_TRIM_THRESHOLD_=16777216 \
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY=16 \
+    LRU_CACHE_CAPACITY=16 \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp

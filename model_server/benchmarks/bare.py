@@ -21,7 +21,7 @@ MINILM = {
     "num_hidden_layers": 6,
     "num_attention_heads": 12,
     "intermediate_size": 1536,
-    "max_position_embeddings": 256,
+    "max_position_embeddings": 512,
 }
 VIT = {"hidden_size": 192, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 768, "image_size": 224, "patch_size": 16}
 

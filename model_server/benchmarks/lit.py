@@ -55,7 +55,7 @@ class Texts(Served):
 
         texts = [asked] if isinstance(asked, str) else asked
         with torch.inference_mode():
-            found = self.model(**self.tokenizer(texts, padding=True, return_tensors="pt")).logits.softmax(dim=-1)
+            found = self.model(**self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits.softmax(dim=-1)
         scores: list[Scores] = found.tolist()
         return scores if self.batches else scores[0]
 

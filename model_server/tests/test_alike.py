@@ -2,14 +2,12 @@
 
 import asyncio
 import itertools
-import math
 
-import pytest
-from failover_model_server.serving.alike import MOST_PADDING, UNKNOWN_OVERHEAD, alike
+from failover_model_server.serving.alike import MOST_PADDING, alike
 from failover_model_server.serving.line import Waiting
 from failover_model_server.serving.shape import Shape
 from failover_model_server.tasks.base import Item
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.test_batcher import Stand
@@ -39,35 +37,6 @@ def test_no_batch_is_mostly_padding(mixed: list[int], most: int) -> None:
     assert len(set(chosen)) == len(chosen) <= most
     real = [one.item.length or 0 for one in chosen]
     assert len(real) * max(real) - sum(real) <= MOST_PADDING * len(real) * max(real)
-
-
-def test_a_batch_wastes_the_least_time_for_each_item() -> None:
-    """With a small overhead nobody is padded far; with a large one the batch is full. Each by hand: (overhead + padding) / items."""
-    mixed = (30, 100, 28, 26, 90, 33, 38)
-    assert lengths(alike(waiting(*mixed), 8, overhead=1.0)) == [30]
-    assert lengths(alike(waiting(*mixed), 8, overhead=10.0)) == [30, 28, 26]  # (10 + 6) / 3; with 33 it would be (10 + 15) / 4
-    assert lengths(alike(waiting(*mixed), 8, overhead=100.0)) == [30, 28, 33, 26, 38]  # (100 + 35) / 5
-
-
-@given(
-    mixed=st.lists(st.integers(1, 40), min_size=1, max_size=8),
-    most=st.integers(1, 5),
-    overhead=st.sampled_from([0.0, 3.0, 30.0, math.inf]),
-)
-def test_no_other_batch_of_neighbours_wastes_less(mixed: list[int], most: int, overhead: float) -> None:
-    """Of all runs of neighbours in length that hold the oldest, within the bound of padding."""
-    assume(mixed.count(mixed[0]) == 1)  # its equals come before longer ones
-    finite = min(overhead, UNKNOWN_OVERHEAD)
-
-    def waste(batch: tuple[int, ...]) -> float:
-        padded = len(batch) * max(batch)
-        return (finite + padded - sum(batch)) / len(batch) if padded - sum(batch) <= MOST_PADDING * padded else math.inf
-
-    own, ordered = mixed[0], sorted(mixed)
-    runs = [tuple(ordered[start : start + count]) for count in range(1, most + 1) for start in range(len(ordered) - count + 1)]
-    others = [run for run in runs if own in run]
-    chosen = alike(waiting(*mixed), most, overhead)
-    assert waste(tuple(one.item.length or 0 for one in chosen)) == pytest.approx(min(waste(batch) for batch in others))
 
 
 def test_free_shapes_share_batches_and_static_ones_do_not() -> None:

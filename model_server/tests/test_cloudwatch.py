@@ -13,7 +13,7 @@ import prometheus_client
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from failover_model_server.errors import MOST_MESSAGE
-from failover_model_server.telemetry.cloudwatch import KEPT, MOST_DATA, MOST_VALUES, CloudWatch, Interval, _calls
+from failover_model_server.telemetry.cloudwatch import KEPT, MOST_VALUES, CloudWatch, Interval
 from moto.server import ThreadedMotoServer
 from structlog.testing import capture_logs
 
@@ -69,7 +69,7 @@ def test_what_a_server_answered_is_in_cloudwatch(endpoint: str) -> None:
         "APP": "sd21-inf2",
         "ECHO_LOAD_SECONDS": "1",
         "MODEL_SERVER_CLOUDWATCH": "true",
-        "MODEL_SERVER_CLOUDWATCH_ENDPOINT": endpoint,
+        "AWS_ENDPOINT_URL_CLOUDWATCH": endpoint,
         "MODEL_SERVER_CLOUDWATCH_NAMESPACE": "whole",
         "MODEL_SERVER_CLOUDWATCH_SECONDS": "0.3",
     }
@@ -193,17 +193,3 @@ def test_many_latencies_are_split_as_the_api_wants() -> None:
 def test_an_idle_server_says_zero() -> None:
     """Without requests the counter is 0, so that missing data means that nothing was published."""
     assert Interval().data("a", NOW) == [{"MetricName": "a-counter", "Timestamp": NOW, "Unit": "Count", "Value": 0.0}]
-
-
-def test_an_interval_is_never_divided_between_calls() -> None:
-    """Each call holds whole intervals, within the API's limit, and all of them in order."""
-    intervals = []
-    for _ in range(KEPT):
-        interval = Interval()
-        for number in range(3000):
-            interval.add(1 + number / 100)
-        intervals.append((NOW, interval))
-    calls = list(_calls("a", intervals))
-    assert sum(count for count, _ in calls) == KEPT
-    assert all(len(data) <= MOST_DATA for _, data in calls)
-    assert len(calls) > 1

@@ -226,7 +226,6 @@ def server_running(server: ServerProcess) -> float:
         "/inference.GRPCInferenceService/ModelInfer",
         "/inference.GRPCInferenceService/ModelReady",
         CHECK,
-        "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping",
     ],
 )
 def test_garbage_over_grpc_is_named_and_no_class_is(server: ServerProcess, method: str) -> None:

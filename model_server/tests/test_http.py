@@ -213,29 +213,6 @@ def test_metrics_show_state_requests_and_batches() -> None:
         assert line in text
 
 
-def test_the_seeds_load_route_measures_and_is_bounded() -> None:
-    """Off unless the settings turn it on; then it runs and counts what the call names, and refuses too much."""
-    assert ask(echo(), "GET", "/load/1/infer/1").status_code == 404
-    counted = Recorder()
-    report = ask(echo(load_route_limit=1000), "GET", "/load/3/infer/2", counted).json()
-    assert (report["runs"], report["inferences_per_run"], len(counted.latencies)) == (3, 2, 6)
-    assert set(report["latency"]) == {"p0", "p50", "p90", "p95", "p99", "p100"}
-    assert ask(echo(load_route_limit=1000), "GET", "/load/100/infer/100").status_code == 400
-
-
-def test_the_seeds_load_route_takes_one_call_and_the_time_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It cannot keep the accelerator busy for hours: a second call is refused, and the first ends at its deadline."""
-    monkeypatch.setenv("ECHO_BATCH_SECONDS", "0.05")
-
-    async def run() -> list[int]:
-        async with loaded(echo(load_route_limit=1000, request_timeout=0.3)) as service, client(service) as http:
-            answers = await asyncio.gather(*(http.get("/load/1000/infer/1") for _ in range(2)))
-            assert service.in_flight == 0
-            return sorted(answer.status_code for answer in answers)
-
-    assert asyncio.run(run()) == [429, 504]
-
-
 def test_a_client_that_goes_away_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request whose connection closes while it waits is taken out of the queue and never run."""
 

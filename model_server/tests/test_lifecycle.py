@@ -1,7 +1,7 @@
 """The states, and the watchdog that changes one of them."""
 
 import pytest
-from failover_model_server.lifecycle import ALLOWED, HISTORY, Lifecycle, State, Status
+from failover_model_server.lifecycle import ALLOWED, Lifecycle, State, Status
 from failover_model_server.run import Run
 from failover_model_server.serving.watchdog import FACTOR, Watchdog
 
@@ -53,15 +53,6 @@ def ready() -> Lifecycle:
     for state in (State.DOWNLOADING, State.LOADING, State.WARMING, State.READY):
         lifecycle.to(state, "on the way")
     return lifecycle
-
-
-def test_the_history_is_bounded() -> None:
-    """A server that hangs and recovers all day does not grow."""
-    lifecycle = ready()
-    for _ in range(HISTORY):
-        lifecycle.to(State.WEDGED, "hangs")
-        lifecycle.to(State.READY, "ended")
-    assert len(lifecycle.history) == HISTORY
 
 
 class Busy:

@@ -114,5 +114,5 @@ def test_a_long_text_counts_whole_in_the_batch_that_it_joins() -> None:
     line = Line(Shape((*BUCKETS, 16), static=False, packed=True), pace, Arrivals())
     for _ in range(16):
         line.add(Waiting(text(10), gone()))
-    before, batch = line.joining("any", 200.0, 0, 0.5)
+    before, batch, _ = line.joining("any", 200.0, 0, 0.5)
     assert batch == before == pace.promises(10, (9 * 10 + 200) / 10)

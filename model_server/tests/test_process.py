@@ -1,6 +1,5 @@
 """The server as a process: probes, gRPC, flood, drain, wedge, exit codes."""
 
-import json
 import socket
 import threading
 import time
@@ -12,8 +11,7 @@ import httpx
 import pytest
 from failover_model_server.backends.echo import HANG
 from failover_model_server.process import listen
-from failover_model_server.rpc.messages import METHODS, TORCHSERVE, HealthResponse
-from google.protobuf import empty_pb2
+from failover_model_server.rpc.messages import METHODS
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.process import ServerProcess, running
@@ -28,16 +26,6 @@ def check(channel: grpc.Channel, service: str = "") -> int:
     """grpc.health.v1's verdict."""
     answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
     return int(answer.status)
-
-
-def ping(channel: grpc.Channel) -> str:
-    """TorchServe's verdict."""
-    call = channel.unary_unary(
-        f"/{TORCHSERVE}.InferenceAPIsService/Ping",
-        request_serializer=empty_pb2.Empty.SerializeToString,
-        response_deserializer=HealthResponse.FromString,
-    )
-    return str(json.loads(call(empty_pb2.Empty(), timeout=5).health)["status"])
 
 
 def rpc(channel: grpc.Channel, method: str, **fields: Any) -> Any:
@@ -71,13 +59,13 @@ def test_the_port_answers_before_the_model_is_there() -> None:
         assert loading["state"] in {"STARTING", "DOWNLOADING", "LOADING"}
         assert httpx.get(f"{server.url}/health").status_code == 200
         assert post(server, "x").status_code == 503
-        assert (check(channel), check(channel, "liveness"), ping(channel)) == (NOT_SERVING, SERVING, "Unhealthy")
+        assert (check(channel), check(channel, "liveness")) == (NOT_SERVING, SERVING)
         assert rpc(channel, "ServerReady").ready is False
         server.until("/readiness", 200)
         watcher.join(10)
         assert watched[0] == NOT_SERVING
         assert watched[-1] == SERVING
-        assert (check(channel), check(channel, "readiness"), ping(channel)) == (SERVING, SERVING, "Healthy")
+        assert (check(channel), check(channel, "readiness")) == (SERVING, SERVING)
         with pytest.raises(grpc.RpcError) as unknown:
             check(channel, "nobody")
         assert unknown.value.code() is grpc.StatusCode.NOT_FOUND

@@ -32,11 +32,9 @@ def test_a_client_that_knows_nothing_finds_every_service_and_calls_it() -> None:
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
             "inference.GRPCInferenceService",
-            "org.pytorch.serve.grpc.inference.InferenceAPIsService",
         }
         pool = descriptor_pool.DescriptorPool(database)
         assert call(channel, pool, "grpc.health.v1.Health", "Check", service="readiness").status == 1
-        assert "Healthy" in call(channel, pool, "org.pytorch.serve.grpc.inference.InferenceAPIsService", "Ping").health
         for method in ("ServerLive", "ServerReady", "ServerMetadata"):
             call(channel, pool, "inference.GRPCInferenceService", method)
         assert call(channel, pool, "inference.GRPCInferenceService", "ModelReady", name="text").ready
@@ -63,10 +61,3 @@ def test_what_is_not_there_is_said_so_and_the_stream_goes_on() -> None:
         with pytest.raises(KeyError):
             database.FindFileContainingSymbol("no.such.Service")
         assert database.FindFileContainingSymbol("inference.ModelInferRequest").package == "inference"
-
-
-def test_it_can_be_turned_off() -> None:
-    with running(MODEL_SERVER_GRPC_REFLECTION="false") as server, grpc.insecure_channel(server.grpc) as channel:
-        with pytest.raises(grpc.RpcError) as refused:
-            ProtoReflectionDescriptorDatabase(channel).get_services()
-        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

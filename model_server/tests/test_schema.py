@@ -23,7 +23,7 @@ ACROSS_FIELDS = positive_data_acceptance
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-schema = schemathesis.openapi.from_dict(app.make(Service(echo(app="text", load_route_limit=20), Sink())).openapi())
+schema = schemathesis.openapi.from_dict(app.make(Service(echo(app="text"), Sink())).openapi())
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-HISTORY = 64
-"""States that are remembered; a server that wedges and recovers again and again must not grow."""
-
 
 class State(StrEnum):
     """Where a server is in its life. The port is bound in every state from STARTING on."""
@@ -72,7 +69,6 @@ class Lifecycle:
         self._clock = clock
         self._status = Status(State.STARTING, "the process is starting", clock())
         self._listeners: list[Listener] = []
-        self._history: list[Status] = [self._status]
 
     @property
     def status(self) -> Status:
@@ -83,11 +79,6 @@ class Lifecycle:
     def state(self) -> State:
         """The present state, without reason."""
         return self._status.state
-
-    @property
-    def history(self) -> tuple[Status, ...]:
-        """The states so far; at most the newest HISTORY of them."""
-        return tuple(self._history)
 
     @property
     def seconds_in_state(self) -> float:
@@ -108,7 +99,6 @@ class Lifecycle:
         if state not in ALLOWED[before.state]:
             raise ValueError(f"a server does not go from {before.state} to {state}")
         self._status = Status(state, reason, self._clock())
-        self._history = [*self._history, self._status][-HISTORY:]
         for listener in self._listeners:
             listener(before, self._status)
 

@@ -18,16 +18,14 @@ from starlette.types import ASGIApp
 from failover_model_server import background
 from failover_model_server.deadlines import ANSWER_SECONDS
 from failover_model_server.errors import LoadError
-from failover_model_server.heap import limit_heap
 from failover_model_server.http import app
 from failover_model_server.http.connections import Connections, limits
-from failover_model_server.kernel_cache import limit_kernels
 from failover_model_server.lifecycle import State, Status
 from failover_model_server.rpc.server import RpcServer
 from failover_model_server.serving.service import Service
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
-from failover_model_server.telemetry.counters import counters
+from failover_model_server.telemetry.cloudwatch import counters
 from failover_model_server.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -60,8 +58,6 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Does not return where a thread hangs: the process ends here then."""
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(LOCK_SECONDS)
-    limit_heap()
-    limit_kernels()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 

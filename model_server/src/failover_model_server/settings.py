@@ -69,7 +69,6 @@ class Settings(BaseSettings):
     host: str = Field(default="::", description="Address of both ports; `::` is every address, IPv4 and IPv6.")
     port: int = Field(default=8000, ge=0, le=65535, description="HTTP; 0 takes a free one.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC; 0 takes a free one.")
-    grpc_reflection: bool = Field(default=True, description="Describe the gRPC services to clients that ask, such as grpcurl.")
 
     engine_url: str = Field(default="http://127.0.0.1:8001", description="vLLM's own address, for the adapter beside it.")
 
@@ -105,12 +104,6 @@ class Settings(BaseSettings):
     cloudwatch: bool = Field(default=False, description="Publish the counters that KEDA scales on.")
     cloudwatch_namespace: str = Field(default="hw-agnostic-infer", description="Namespace of the counters.")
     cloudwatch_seconds: float = Field(default=10.0, gt=0, description="Seconds between two calls of PutMetricData.")
-    cloudwatch_endpoint: str = Field(default="", description="Another endpoint than AWS's own; for tests.")
-    ui: bool = Field(default=False, description="Show the Gradio page at /serve (needs the extra `ui`).")
-    load_route_limit: int = Field(
-        default=0, ge=0, le=10_000, description="Most inferences of one call of the seed's /load route; 0 turns the route off."
-    )
-
     sequence_buckets: Annotated[tuple[int, ...], NoDecode] = Field(
         (), description="Lengths that prompts are padded to, in tokens, as 32,128,512; empty: 32, 128, 512 … up to what the model reads."
     )
@@ -148,9 +141,6 @@ class Settings(BaseSettings):
         validation_alias=_or_seed("max_new_tokens", "MAX_NEW_TOKENS"),
         description="Tokens that vLLM may generate for a request, for the adapter beside it.",
     )
-    url_allow_list: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Hosts that images may be fetched from; empty: none."
-    )
 
     def seconds(self, timeout: float | None) -> float:
         """Seconds that a request has: what its client allows, at most the setting."""
@@ -168,12 +158,6 @@ class Settings(BaseSettings):
         if any(size < 1 for size in value) or list(value) != sorted(set(value)):
             raise ValueError(f"{info.field_name}: list positive sizes in ascending order, each once, as 1,2,4,8")
         return value
-
-    @field_validator("url_allow_list", mode="before")
-    @classmethod
-    def _hosts(cls, value: object) -> object:
-        """Read "images.example.com,cdn.example.com"."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("backend")
     @classmethod

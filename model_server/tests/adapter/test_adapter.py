@@ -449,7 +449,7 @@ def test_as_a_process_it_follows_the_engine_counts_in_cloudwatch_and_drains(clou
     settings = {
         "MODEL_SERVER_APP": "llama-g5",
         "MODEL_SERVER_CLOUDWATCH": "true",
-        "MODEL_SERVER_CLOUDWATCH_ENDPOINT": cloudwatch,
+        "AWS_ENDPOINT_URL_CLOUDWATCH": cloudwatch,
         "MODEL_SERVER_CLOUDWATCH_SECONDS": "0.2",
         "MODEL_SERVER_DRAIN_SECONDS": "1",
     }

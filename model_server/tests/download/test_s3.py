@@ -9,7 +9,7 @@ import boto3
 import pytest
 from failover_model_server import download
 from failover_model_server.download import manifest, s3
-from failover_model_server.download.files import Algorithm, Checksum, RemoteFile, digests
+from failover_model_server.download.files import Algorithm, Checksum, digests
 from failover_model_server.download.source import Location
 from failover_model_server.errors import LoadError
 from failover_model_server.settings import Settings
@@ -69,8 +69,7 @@ def test_what_is_needed_arrives(client: Any, tmp_path: Path) -> None:
     assert UNET in {file.path for file in recorded.files}
     assert not any(file.path.endswith((".bin", ".ckpt")) for file in recorded.files)
     assert all((directory / file.path).read_bytes() == content[file.path] for file in recorded.files)
-    assert not list(directory.rglob("*.part"))
-    assert not list(directory.rglob("*.ranges"))
+    assert sum(path.is_file() for path in directory.rglob("*")) == len(recorded.files) + 1  # the manifest; no part of a file
 
 
 def test_a_changed_prefix_is_another_model(client: Any, tmp_path: Path) -> None:
@@ -87,33 +86,6 @@ def test_a_changed_prefix_is_another_model(client: Any, tmp_path: Path) -> None:
     assert (second / UNET).read_bytes() == models.safetensors(2_000, seed=9)
     with pytest.raises(LoadError, match=r"revision: s3://models/sd holds"):
         download.fetch(_settings(tmp_path / "other", revision=recorded.revision), _ignore)
-
-
-def test_an_interrupted_file_goes_on_with_the_ranges_that_are_missing(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failure only the missing ranges are requested; for an object that was replaced meanwhile, all of them."""
-    monkeypatch.setattr(s3, "CHUNK", 500)
-    monkeypatch.setattr(s3, "SIDE_BY_SIDE", 1)
-    _stage(client, {"config.json": b"{}", "model.safetensors": models.safetensors(3_000)})
-    source = s3.S3Source(Location("s3", "models/sd", ""))
-    file = next(f for f in source.listing().files if f.path == "model.safetensors")
-    asked: list[int] = []
-    real = s3.S3Source._range
-
-    def watched(self: s3.S3Source, file: Any, start: int, end: int, target: int) -> None:
-        asked.append(start)
-        if len(asked) == 4:
-            raise ConnectionError
-        real(self, file, start, end, target)
-
-    monkeypatch.setattr(s3.S3Source, "_range", watched)
-    with pytest.raises(ConnectionError):
-        source.download(file, tmp_path)
-    done = set(asked[:3])
-    asked.clear()
-    asked.extend([-1] * 4)
-    source.download(file, tmp_path)
-    assert not done & set(asked)
-    assert (tmp_path / "model.safetensors").read_bytes() == models.safetensors(3_000)
 
 
 def test_an_object_that_is_replaced_while_it_is_fetched_is_noticed(client: Any, tmp_path: Path) -> None:
@@ -201,19 +173,6 @@ def test_what_is_not_there_is_said(client: Any, tmp_path: Path, model: str, mess
     """The message names the place."""
     with pytest.raises(LoadError, match=message):
         download.fetch(_settings(tmp_path, model=model), _ignore)
-
-
-def test_ranges_are_noted_only_for_their_object(tmp_path: Path) -> None:
-    """A note of another version, a cut-off last line and a missing part file count for nothing."""
-    file = RemoteFile("m", 9, version='"x"')
-    record, part = tmp_path / "m.ranges", tmp_path / "m.part"
-    assert s3._done(record, file) == set()
-    record.write_text('"x" 9\n0\n4\n8')
-    assert s3._done(record, file) == set()
-    part.touch()
-    assert s3._done(record, file) == {0, 4}
-    record.write_text('"y" 9\n0\n')
-    assert s3._done(record, file) == set()
 
 
 def test_an_etag_in_parts_is_that_of_s3(tmp_path: Path) -> None:

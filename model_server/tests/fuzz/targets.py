@@ -29,7 +29,6 @@ from failover_model_server.serving.tensors import Values, requests
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.compiled import compiled_shapes
 from failover_model_server.tasks.echo import EchoTask
-from failover_model_server.tasks.fetching import _allowed
 from failover_model_server.tasks.image_parts import encoded
 from fastapi.exceptions import RequestValidationError
 from google.protobuf.message import DecodeError
@@ -168,11 +167,6 @@ TARGETS: Final[Mapping[str, Target]] = {
     "metrics of the engine": Target(_metrics, [_engine()], (ValueError,)),
     "time-out header": Target(lambda raw: seconds_of(_text(raw)), [b"2.5", b"30"], (RequestError,)),
     "parts of an image": Target(encoded, [b"\xff\xd8" + bytes.fromhex("ffe00004414effda000201ffd9"), _PNG, _WEBP], (RequestError,)),
-    "URL of an image": Target(
-        lambda raw: _allowed(_text(raw), ("images.example", "http://10.0.0.1:8080")),
-        [b"https://images.example/a.png?b=c", b"http://10.0.0.1:8080/a"],
-        (RequestError,),
-    ),
     "name of a model": Target(
         lambda raw: locate("model", _text(raw), ""), [b"hf://org/model@abc", b"s3://bucket/a", b"file:///a", b"org/model"], (LoadError,)
     ),

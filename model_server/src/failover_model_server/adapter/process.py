@@ -15,7 +15,7 @@ from failover_model_server.http.connections import Connections, limits
 from failover_model_server.process import HttpServer, explain_exit, http_config, listen
 from failover_model_server.settings import Settings
 from failover_model_server.telemetry import logs
-from failover_model_server.telemetry.counters import counters
+from failover_model_server.telemetry.cloudwatch import counters
 
 log = structlog.get_logger()
 

@@ -1,8 +1,6 @@
-"""Models staged in S3: ranges side by side, each of the very object that was listed, resumed where they stopped."""
+"""Models staged in S3, fetched by boto3's own transfer: parts of an object side by side, all of the same object."""
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,17 @@ from failover_model_server.download.files import Algorithm, Checksum, Listing, R
 from failover_model_server.download.source import Location, Transient
 from failover_model_server.errors import LoadError
 
-CHUNK = 32 * 1024 * 1024
-"""Bytes of one ranged request: what a broken line costs at most."""
+PART = 32 * 1024 * 1024
+"""Bytes of one request."""
 SIDE_BY_SIDE = 4
-"""Ranges of one file at a time: one connection to S3 gives some 80 MB/s."""
-BLOCK = 1024 * 1024
+"""Parts of one file at a time: one connection to S3 gives some 80 MB/s."""
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 20.0
 LARGEST_LISTING = 10_000
 _DENIED = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
 _GONE = frozenset({"NoSuchBucket", "NoSuchKey", "404", "NotFound"})
 _CHANGED = frozenset({"PreconditionFailed", "412"})
+REPLACED = "was replaced while it was being fetched; start again"
 
 
 class S3Source:
@@ -87,32 +85,16 @@ class S3Source:
         return Checksum(Algorithm.S3_ETAG, value, int(head["ContentLength"]) if in_parts else 0)
 
     def download(self, file: RemoteFile, directory: Path) -> None:
-        """Fetch an object in ranges into a file beside its place, and put it there when all of it is here."""
+        """Fetch an object, all or nothing; an object that was replaced since it was listed is refused."""
+        from boto3.s3.transfer import TransferConfig
+
         place = directory / file.path
-        part, record = place.with_name(place.name + ".part"), place.with_name(place.name + ".ranges")
         place.parent.mkdir(parents=True, exist_ok=True)
-        done = _done(record, file)
-        if not done:
-            part.unlink(missing_ok=True)
-            record.write_text(f"{file.version} {file.size}\n", encoding="utf-8")
-        with part.open("r+b" if part.exists() else "w+b") as target, record.open("a", encoding="utf-8") as notes:
-
-            def one(start: int) -> None:
-                self._range(file, start, min(start + CHUNK, file.size), target.fileno())
-                os.fdatasync(target.fileno())  # the note of a range must not outlive its bytes
-                notes.write(f"{start}\n")
-                notes.flush()
-
-            with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="range") as pool:
-                # A range that fails lets those that run end, and begins no other.
-                for running in [pool.submit(one, start) for start in range(0, file.size, CHUNK) if start not in done]:
-                    try:
-                        running.result()
-                    except BaseException:
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        raise
-        part.replace(place)
-        record.unlink()
+        config = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=SIDE_BY_SIDE)
+        with _errors(f"{self.name}/{file.path}"):
+            self._client.download_file(self._bucket, f"{self._prefix}/{file.path}", str(place), Config=config)
+        if self._head(file.path)["ETag"] != file.version:
+            raise LoadError(f"model: {self.name}/{file.path} {REPLACED}")
 
     def _objects(self) -> dict[str, tuple[int, str]]:
         """Size and ETag of each object, by its path under the prefix."""
@@ -154,29 +136,6 @@ class S3Source:
             content: bytes = self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{path}", IfMatch=etag)["Body"].read()
         return content
 
-    def _range(self, file: RemoteFile, start: int, end: int, target: int) -> None:
-        with _errors(f"{self.name}/{file.path}"):
-            answer = self._client.get_object(
-                Bucket=self._bucket, Key=f"{self._prefix}/{file.path}", Range=f"bytes={start}-{end - 1}", IfMatch=file.version
-            )
-            received = 0
-            for block in answer["Body"].iter_chunks(BLOCK):
-                os.pwrite(target, block, start + received)
-                received += len(block)
-        if received != end - start:
-            raise Transient(f"{self.name}/{file.path}: {received} bytes came instead of {end - start}")
-
-
-def _done(record: Path, file: RemoteFile) -> set[int]:
-    """Starts of the ranges that an earlier try has written, of this very object; the last line may be cut off."""
-    try:
-        first, *lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, ValueError):
-        return set()
-    if first.strip() != f"{file.version} {file.size}" or not record.with_suffix(".part").exists():
-        return set()
-    return {int(line) for line in lines if line.endswith("\n") and line.strip().isdigit()}
-
 
 class _errors:  # noqa: N801 - reads as a statement
     """Turns the client's errors into ours."""
@@ -194,7 +153,7 @@ class _errors:  # noqa: N801 - reads as a statement
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             if code in _CHANGED:
-                raise LoadError(f"model: {self._what} was replaced while it was being fetched; start again") from error
+                raise LoadError(f"model: {self._what} {REPLACED}") from error
             if code in _GONE:
                 raise LoadError(f"model: {self._what} is not there") from error
             if code in _DENIED:
@@ -205,5 +164,5 @@ class _errors:  # noqa: N801 - reads as a statement
         if isinstance(error, NoCredentialsError | NoRegionError):
             raise LoadError(f"model: {self._what}: {error}") from error
         # An interrupted body raises what urllib3 raises, wrapped or not.
-        if isinstance(error, BotoCoreError) or type(error).__module__.startswith("urllib3"):
+        if isinstance(error, BotoCoreError) or type(error).__module__.startswith(("urllib3", "boto3", "s3transfer")):
             raise Transient(f"{self._what}: {type(error).__name__}") from error

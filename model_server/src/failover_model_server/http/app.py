@@ -4,7 +4,6 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from failover_model_server import ui
 from failover_model_server.http import errors, inference, open_inference, probes
 from failover_model_server.http.door import Door
 from failover_model_server.http.requests import Envelope
@@ -27,8 +26,6 @@ def make(service: Service) -> FastAPI:
     app.include_router(probes.routes(service))
     app.include_router(inference.routes(service))
     app.include_router(open_inference.routes(service))
-    if service.settings.ui:
-        app = ui.mount(app, service)
     app.add_middleware(
         Envelope,
         most_bytes=service.settings.max_body_bytes,

@@ -25,8 +25,6 @@ T = TypeVar("T")
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 QUIET = frozenset({"/health", "/readiness", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked every few seconds by probes and scrapers: not logged."""
-PAGE = "/serve/"
-"""The parts of the page: dozens of them for one visit."""
 TIMEOUT_HEADER = "X-Request-Timeout"
 READ_TIMES = 8
 """As many times the largest body are read of one that is too large, before its connection is closed."""
@@ -133,8 +131,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if not scope["path"].startswith(PAGE):
-            scope["path"] = scope["path"].removesuffix("/") or "/"
+        scope["path"] = scope["path"].removesuffix("/") or "/"
         headers = Headers(scope=scope)
         theirs = headers.get("x-request-id", "")
         scope["request_id"] = theirs if SAFE_ID.fullmatch(theirs) else secrets.token_hex(8)
@@ -156,7 +153,7 @@ class Envelope:
                 wait = {"Retry-After": f"{RETRY_ELSEWHERE:.0f}"}
                 await errors.body(scope, Unavailable.status, Unavailable.code, ENDED, wait)(scope, receive, send_on)
         finally:
-            if scope["path"] not in QUIET and not scope["path"].startswith(PAGE):
+            if scope["path"] not in QUIET:
                 log.info(
                     "request",
                     request_id=scope["request_id"],

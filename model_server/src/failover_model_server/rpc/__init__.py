@@ -1,1 +1,1 @@
-"""The gRPC door: grpc.health.v1, TorchServe's Ping, the Open Inference Protocol, reflection."""
+"""The gRPC door: grpc.health.v1, the Open Inference Protocol, reflection."""

@@ -1,12 +1,12 @@
-"""The messages of the gRPC services, built from a table at import.
+"""The messages of the Open Inference Protocol over gRPC, built from a table at import.
 
 No generated code: that would tie the distribution to one release of protobuf, and the images of the accelerators bring different ones.
-Field numbers and names are those of TorchServe's `inference.proto` and of the Open Inference Protocol's `open_inference_grpc.proto`.
+Field numbers and names are those of the Open Inference Protocol's `open_inference_grpc.proto`.
 """
 
 from typing import Any, NamedTuple
 
-from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 Field = descriptor_pb2.FieldDescriptorProto
@@ -24,16 +24,16 @@ SCALARS = {
 
 INFERENCE = "inference"
 """Package of the Open Inference Protocol."""
-TORCHSERVE = "org.pytorch.serve.grpc.inference"
 OPEN_INFERENCE_SERVICE = f"{INFERENCE}.GRPCInferenceService"
-TORCHSERVE_SERVICE = f"{TORCHSERVE}.InferenceAPIsService"
+CHOICE = "InferParameter"
+"""The message with fields of which there is one."""
 POOL = descriptor_pool.DescriptorPool()
 """What is known of these services, for those that ask the server for it."""
 
 # name, number, type; "*" for repeated; "parameters" for a map from text to InferParameter; a name with a capital is a message.
 _TENSOR = ("name:1 string", "datatype:2 string", "shape:3 *int64")
 OPEN_INFERENCE: dict[str, tuple[str, ...]] = {
-    "InferParameter": (
+    CHOICE: (
         "bool_param:1 bool",
         "int64_param:2 int64",
         "string_param:3 string",
@@ -97,37 +97,32 @@ class Method(NamedTuple):
     response: Any
 
 
-def _build(
-    file: str, service: str, methods: dict[str, tuple[str, str]], table: dict[str, tuple[str, ...]], oneofs: dict[str, str]
-) -> dict[str, Any]:
-    """Classes by name of the messages in a table; the service is described by the full names of what its methods take and return."""
-    package, _, short = service.rpartition(".")
-    proto = descriptor_pb2.FileDescriptorProto(name=file, package=package, syntax="proto3")
+def _build(methods: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """Classes by name of the messages in the table; the service is described by the full names of what its methods take and return."""
+    proto = descriptor_pb2.FileDescriptorProto(name="failover_model_server/open_inference.proto", package=INFERENCE, syntax="proto3")
     messages: dict[str, descriptor_pb2.DescriptorProto] = {}
-    for name, fields in table.items():
+    for name, fields in OPEN_INFERENCE.items():
         outer, _, inner = name.partition(".")
         message = messages[outer].nested_type.add(name=inner) if inner else proto.message_type.add(name=outer)
         messages[name] = message
-        if name in oneofs:
-            message.oneof_decl.add(name=oneofs[name])
+        if name == CHOICE:
+            message.oneof_decl.add(name="parameter_choice")
         for field in fields:
-            _add(message, package, name, field, in_oneof=name in oneofs)
-    described = proto.service.add(name=short)
+            _add(message, name, field)
+    described = proto.service.add(name=OPEN_INFERENCE_SERVICE.rpartition(".")[2])
     for name, (request, response) in methods.items():
         described.method.add(name=name, input_type=f".{request}", output_type=f".{response}")
-    if any(request == EMPTY for request, _ in methods.values()):
-        proto.dependency.append(empty_pb2.DESCRIPTOR.name)
     POOL.Add(proto)
-    return {name: message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"{package}.{name}")) for name in table}
+    return {name: message_factory.GetMessageClass(POOL.FindMessageTypeByName(f"{INFERENCE}.{name}")) for name in OPEN_INFERENCE}
 
 
-def _add(message: descriptor_pb2.DescriptorProto, package: str, owner: str, field: str, *, in_oneof: bool) -> None:
+def _add(message: descriptor_pb2.DescriptorProto, owner: str, field: str) -> None:
     label, kind = field.split(" ")
     name, number = label.split(":")
     repeated = kind.startswith("*") or kind == "map"
     added = message.field.add(name=name, number=int(number), label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL)
     kind = kind.removeprefix("*")
-    if in_oneof:
+    if owner == CHOICE:
         added.oneof_index = 0
     if kind in SCALARS:
         added.type = SCALARS[kind]
@@ -137,21 +132,13 @@ def _add(message: descriptor_pb2.DescriptorProto, package: str, owner: str, fiel
         entry = message.nested_type.add(name="ParametersEntry")
         entry.options.map_entry = True
         entry.field.add(name="key", number=1, type=Field.TYPE_STRING, label=Field.LABEL_OPTIONAL)
-        entry.field.add(name="value", number=2, type=Field.TYPE_MESSAGE, type_name=f".{package}.InferParameter", label=Field.LABEL_OPTIONAL)
+        entry.field.add(name="value", number=2, type=Field.TYPE_MESSAGE, type_name=f".{INFERENCE}.{CHOICE}", label=Field.LABEL_OPTIONAL)
         kind = f"{owner}.ParametersEntry"
-    added.type_name = f".{package}.{kind}"
+    added.type_name = f".{INFERENCE}.{kind}"
 
 
-EMPTY = empty_pb2.Empty.DESCRIPTOR.full_name
-POOL.AddSerializedFile(empty_pb2.DESCRIPTOR.serialized_pb)
 _NAMES = ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer")
-MESSAGES = _build(
-    "failover_model_server/open_inference.proto",
-    OPEN_INFERENCE_SERVICE,
-    {name: (f"{INFERENCE}.{name}Request", f"{INFERENCE}.{name}Response") for name in _NAMES},
-    OPEN_INFERENCE,
-    {"InferParameter": "parameter_choice"},
-)
+MESSAGES = _build({name: (f"{INFERENCE}.{name}Request", f"{INFERENCE}.{name}Response") for name in _NAMES})
 
 
 def message(kind: str, /, **fields: Any) -> Message:
@@ -161,10 +148,3 @@ def message(kind: str, /, **fields: Any) -> Message:
 
 
 METHODS = {name: Method(MESSAGES[f"{name}Request"], MESSAGES[f"{name}Response"]) for name in _NAMES}
-HealthResponse = _build(
-    "failover_model_server/torchserve.proto",
-    TORCHSERVE_SERVICE,
-    {"Ping": (EMPTY, f"{TORCHSERVE}.TorchServeHealthResponse")},
-    {"TorchServeHealthResponse": ("health:1 string",)},
-    {},
-)["TorchServeHealthResponse"]

@@ -4,10 +4,10 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from failover_model_server.rpc.messages import OPEN_INFERENCE_SERVICE, POOL, TORCHSERVE_SERVICE
+from failover_model_server.rpc.messages import OPEN_INFERENCE_SERVICE, POOL
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-SERVICES = (OPEN_INFERENCE_SERVICE, TORCHSERVE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+SERVICES = (OPEN_INFERENCE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
 
 
 def reflect(server: grpc.aio.Server) -> None:

@@ -1,11 +1,8 @@
 """The gRPC server: its port, and health that follows the lifecycle."""
 
 import asyncio
-import json
-from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2
 from grpc_health.v1 import health_pb2_grpc
 
 from failover_model_server import background
@@ -13,7 +10,7 @@ from failover_model_server.lifecycle import ALIVE, State, Status
 from failover_model_server.rpc import open_inference
 from failover_model_server.rpc.guard import Guard
 from failover_model_server.rpc.health import Health
-from failover_model_server.rpc.messages import OPEN_INFERENCE_SERVICE, TORCHSERVE_SERVICE, HealthResponse
+from failover_model_server.rpc.messages import OPEN_INFERENCE_SERVICE
 from failover_model_server.rpc.reflection import reflect
 from failover_model_server.serving.service import Service
 
@@ -60,9 +57,8 @@ class RpcServer:
         self._changes: asyncio.Queue[State] = asyncio.Queue()
         self._following: asyncio.Task[None] | None = None
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers((open_inference.handler(service), self._ping_handler()))
-        if settings.grpc_reflection:
-            reflect(self._server)
+        self._server.add_generic_rpc_handlers((open_inference.handler(service),))
+        reflect(self._server)
 
     async def start(self, host: str, port: int) -> int:
         """Bind and serve; the port.
@@ -100,15 +96,3 @@ class RpcServer:
     async def _tell(self, state: State) -> None:
         ready = dict.fromkeys(("", READINESS, self._service.settings.app, OPEN_INFERENCE_SERVICE), state is State.READY)
         await self._health.tell({**ready, LIVENESS: state in ALIVE})
-
-    def _ping_handler(self) -> grpc.GenericRpcHandler:
-        """TorchServe's Ping: the call always succeeds, the verdict is JSON text."""
-
-        async def ping(_: empty_pb2.Empty, __: object) -> Any:
-            status = "Healthy" if self._service.lifecycle.state is State.READY else "Unhealthy"
-            return HealthResponse(health=json.dumps({"status": status}, indent=2))
-
-        method = grpc.unary_unary_rpc_method_handler(
-            ping, request_deserializer=empty_pb2.Empty.FromString, response_serializer=HealthResponse.SerializeToString
-        )
-        return grpc.method_handlers_generic_handler(TORCHSERVE_SERVICE, {"Ping": method})

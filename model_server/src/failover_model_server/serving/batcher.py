@@ -22,7 +22,6 @@ from failover_model_server.run import Abandoned, Run
 from failover_model_server.serving.alike import alike
 from failover_model_server.serving.arrivals import Arrivals
 from failover_model_server.serving.line import Line, Waiting
-from failover_model_server.serving.overhead import Overhead
 from failover_model_server.serving.pace import Pace
 from failover_model_server.serving.shape import Shape
 from failover_model_server.serving.worker import Worker, WorkerLost
@@ -43,6 +42,13 @@ RETRY_ELSEWHERE = 5.0
 """Seconds, for what a server cannot run that is about to end."""
 OVERDUE_SHARE = 0.1
 """A batch that runs longer than expected is taken to need this part of its time so far once more."""
+CROWD = 4.0
+"""Requests that come this many times faster than batches take them are a crowd: the next batch fills although some are refused."""
+CROWD_HASTE = 2.0
+"""Factor of the expected wait in a crowd, so that a delay makes few of those late that wait. Else a long queue bridges quiet moments."""
+
+CROWD_BATCH = 0.75
+"""Part of a request's time that its batch may take for this: beyond it nothing is left that a shorter queue could save."""
 
 
 class Observer(Protocol):
@@ -86,7 +92,6 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._pace = Pace(packed=shape.packed)
-        self._overhead = Overhead()
         self._arrivals = Arrivals()
         self._line = Line(shape, self._pace, self._arrivals)
         self._reserved = 0
@@ -183,11 +188,13 @@ class Batcher:
         if self.idle:
             return
         patience = self._patience(deadline, now)
-        ahead, own = self._line.joining(self._line.key(item) if item else None, item.work if item else self._work, self._reserved, patience)
+        key, work = (self._line.key(item), item.work) if item else (None, self._work)
+        ahead, own, filling = self._line.joining(key, work, self._reserved, patience)
         wait = self._busy_seconds(now) + ahead / len(self._workers)
         if wait > self._longest:
             raise Overloaded(f"the expected wait is {wait:.1f} s; at most {self._longest:g} s are taken", retry_after=self.expected_wait())
-        if now + wait + own + self._finish_seconds > deadline:
+        haste = CROWD_HASTE if CROWD * filling * len(self._workers) < own < CROWD_BATCH * patience else 1.0
+        if now + wait * haste + own + self._finish_seconds > deadline:
             message = f"an answer is expected in {wait + own + self._finish_seconds:.1f} s, after the deadline of the request"
             raise Overloaded(message, retry_after=self.expected_wait())
 
@@ -288,15 +295,15 @@ class Batcher:
         return math.inf if waiting.probe else waiting.deadline - now - self._finish_seconds
 
     def _grown(self, group: Sequence[Waiting], now: float) -> tuple[list[Waiting], float]:
-        """The first item and those that go with it best and make it together; and the seconds of this batch."""
+        """The first item and those that go with it best and nearly always make it together; and the seconds of this batch."""
         batch: list[Waiting] = []
         seconds = 0.0
         slack, most = math.inf, self._shape.buckets[-1]
-        for waiting in group if self._shape.by_age else alike(group, most, self._overhead.length):
+        for waiting in group if self._shape.by_age else alike(group, most):
             work = self._shape.work([one.item.work for one in (*batch, waiting)])
             slack = min(slack, self._left(waiting, now))
             most = most if waiting.probe else min(most, self._line.largest(work, waiting.patience))
-            longer = self._pace.expects(self._shape.size(min(len(batch) + 1, self._shape.buckets[-1])), work)
+            longer = self._pace.promises(self._shape.size(min(len(batch) + 1, self._shape.buckets[-1])), work)
             if batch and (len(batch) >= most or longer > slack):
                 break  # it would make those before it late, or be late with them: it begins the next batch
             batch.append(waiting)
@@ -392,9 +399,6 @@ class Batcher:
         seconds = self._clock() - began
         if not run.cut_short:
             self._pace.ran(size, work, seconds)
-            # Where reading is all that there is to do, the padded length takes the time.
-            if not self._shape.by_age and all(item.work == item.length for item in items):
-                self._overhead.ran(size * work, seconds)
             self._batch_seconds += (seconds - self._batch_seconds) * (SMOOTHING if self._batch_seconds else 1.0)
             self._work += (work - self._work) * SMOOTHING
         self._observer.batch(len(items), size, run, seconds)

@@ -18,13 +18,13 @@ class LeastSquares:
     _squares: float = 0.0
     _products: float = 0.0
 
-    def add(self, x: float, y: float, weight: float = 1.0) -> None:
+    def add(self, x: float, y: float) -> None:
         """Add a pair."""
-        self.weight = self.weight * self.forgetting + weight
-        self._x = self._x * self.forgetting + weight * x
-        self._y = self._y * self.forgetting + weight * y
-        self._squares = self._squares * self.forgetting + weight * x * x
-        self._products = self._products * self.forgetting + weight * x * y
+        self.weight = self.weight * self.forgetting + 1.0
+        self._x = self._x * self.forgetting + x
+        self._y = self._y * self.forgetting + y
+        self._squares = self._squares * self.forgetting + x * x
+        self._products = self._products * self.forgetting + x * y
 
     def means(self) -> tuple[float, float]:
         """The weighted means of x and y. There is a pair."""

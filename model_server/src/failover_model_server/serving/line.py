@@ -108,8 +108,10 @@ class Line:
         counts = ((len(group.items) + (coming if key == last else 0), group.mean) for key, group in self._groups.items())
         return sum(self._batches(items, work, self._pace.expects) for items, work in counts)
 
-    def joining(self, key: Hashable | None, work: float, coming: int, patience: float = math.inf) -> tuple[float, float]:
-        """What one more item meets: seconds within which what is before its batch ends nearly always, and its batch after that.
+    def joining(self, key: Hashable | None, work: float, coming: int, patience: float = math.inf) -> tuple[float, float, float]:
+        """What one more item meets, in seconds: what is before its batch, its batch, and how long requests take to fill one.
+
+        The first two are times within which batches end nearly always.
 
         It plans with a batch as large as it may be, not as it is: one that is admitted since a small batch would still make it has no time
         for a larger one, and the small one keeps the accelerator from all who come meanwhile.
@@ -128,7 +130,7 @@ class Line:
         others = sum(self._batches(len(other.items), other.mean, promised) for name, other in self._groups.items() if name != key)
         largest = self.largest(self._among(group, before, self._shape.buckets[-1], work), patience)
         batch = promised(self._shape.size(largest), self._among(group, before, largest, work))
-        return others + before // largest * batch, batch
+        return others + before // largest * batch, batch, self._arrivals.lasting * largest
 
     def _among(self, group: _Group | None, before: int, size: int, work: float) -> float:
         """What `Shape.work` gives for a batch of that size with one more item, whose work is given, behind those before it."""

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -28,6 +28,7 @@ from failover_model_server.serving.worker import Worker
 from failover_model_server.settings import Settings
 from failover_model_server.tasks.base import Answer, Task
 from failover_model_server.telemetry.metrics import Metrics
+from failover_model_server.telemetry.sink import Sink
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -40,16 +41,6 @@ the answer. A request that is planned to the last millisecond comes late."""
 FEWEST_THREADS, MOST_THREADS = 2, 4
 """For requests and responses, unless the settings say how many: one for each processor. More only take Python's lock from each other, and
 from the model; with a single one everybody would wait for the largest picture."""
-
-
-class Counters(Protocol):
-    """Counts requests for the autoscaler; must not raise or block."""
-
-    def answered(self, seconds: float) -> None:
-        """Called when a request got its result, `seconds` seconds after it arrived."""
-
-    def rejected(self) -> None:
-        """Called when a request was rejected: queue full, or not ready."""
 
 
 class _Draining(Exception):
@@ -67,7 +58,7 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, counters: Counters, metrics: Metrics | None = None, clock: Callable[[], float] = time.monotonic
+        self, settings: Settings, counters: Sink, metrics: Metrics | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.settings = settings
         self.lifecycle = Lifecycle(clock)

@@ -21,7 +21,7 @@ class ImageClassificationRequest(Body):
 
     image: str = Field(
         min_length=1,
-        description="JPEG, PNG or WebP in base64, or a URL on an allowed host.",
+        description="JPEG, PNG or WebP in base64.",
         validation_alias=AliasChoices("image", "prompt"),
     )
     top_k: int = Field(5, ge=1, le=1000, description="How many labels to name.")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from failover_model_server.errors import InputTooLarge, InvalidRequest
 from failover_model_server.settings import Settings
-from failover_model_server.tasks.fetching import fetch
 from failover_model_server.tasks.image_parts import UNREADABLE, encoded
 
 if TYPE_CHECKING:
@@ -28,14 +27,14 @@ MOST_RATIO = 64
 
 
 def read_image(text: str, settings: Settings) -> "Image":
-    """An RGB image from base64 (a data: URL's too) or from a URL on the allow-list, turned upright as its EXIF data say.
+    """An RGB image from base64 (a data: URL's too), turned upright as its EXIF data say.
 
     Raises:
-        InvalidRequest: not base64, not a JPEG, PNG or WebP image, or a URL that is not allowed or does not answer.
+        InvalidRequest: not base64, or not a JPEG, PNG or WebP image.
         InputTooLarge: more bytes or pixels than the settings allow, a side that is too long, or too many parts (`image_parts`).
     """
     most = settings.max_body_bytes
-    data = fetch(text, settings.url_allow_list, most) if text.startswith(("http://", "https://")) else _decode(text)
+    data = _decode(text)
     if len(data) > most:
         raise InputTooLarge(f"image: more than {most} bytes")
     return _open(data, settings)
@@ -74,7 +73,7 @@ def _decode(text: str) -> bytes:
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidRequest("image: must be base64, or a URL on a host that this server allows") from error
+        raise InvalidRequest("image: must be base64") from error
 
 
 def png_base64(image: "Image") -> str:

@@ -26,7 +26,7 @@ class ObjectDetectionRequest(Body):
 
     image: str = Field(
         min_length=1,
-        description="JPEG, PNG or WebP in base64, or a URL on an allowed host.",
+        description="JPEG, PNG or WebP in base64.",
         validation_alias=AliasChoices("image", "prompt"),
     )
     threshold: float = Field(0.5, ge=0, le=1, description="Objects of a lower score are left out.")

@@ -10,15 +10,11 @@ for a while, where a lost interval would take one away.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import boto3
-import botocore.config
-import botocore.exceptions
 import prometheus_client
 import structlog
 
@@ -31,8 +27,6 @@ log = structlog.get_logger()
 
 MOST_VALUES = 150
 """Unique values of one datum; the API's limit."""
-MOST_DATA = 500
-"""Data of one call. The API takes 1,000 and 1 MB: a datum of 150 values and counts takes up to about 2 kB."""
 KEPT = 60
 """Intervals that are kept while CloudWatch does not answer; the oldest is given up then. Ten minutes at ten seconds each."""
 JITTER = 0.1
@@ -48,15 +42,21 @@ class Client(Protocol):
         """Publish data."""
 
 
-def client(settings: Settings) -> Client:
+def client() -> Client:
     """A CloudWatch client that gives up soon: a call that hangs must not outlive its interval by much.
 
     Raises:
-        LoadError: no region is set.
+        LoadError: the library is not installed, or no region is set.
     """
+    try:
+        import boto3
+        import botocore.config
+        import botocore.exceptions
+    except ImportError as error:
+        raise LoadError(f"cloudwatch: {error}; install the extra, failover-model-server[aws]") from error
     config = botocore.config.Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
     try:
-        made: Client = boto3.client("cloudwatch", config=config, endpoint_url=settings.cloudwatch_endpoint or None)
+        made: Client = boto3.client("cloudwatch", config=config)
     except botocore.exceptions.NoRegionError as error:
         raise LoadError("cloudwatch: no region; set AWS_REGION") from error
     return made
@@ -164,32 +164,29 @@ class CloudWatch(Sink):
             self._unsent.popleft()
 
     def _send(self, intervals: list[tuple[datetime, Interval]]) -> int:
-        """Call CloudWatch; how many of the intervals it took, counted from the oldest.
+        """Call CloudWatch once for each interval, the oldest first; how many it took.
 
         Whatever a call raises, its interval is kept and sent again. Not only botocore's own errors come: a proxy's page that is not UTF-8
         is a UnicodeDecodeError, and a token file that is missing for a moment a FileNotFoundError.
         """
-        sent = 0
-        for count, data in _calls(self._app, intervals):
+        for sent, (at, interval) in enumerate(intervals):
             try:
-                self._client.put_metric_data(Namespace=self._namespace, MetricData=data)
+                self._client.put_metric_data(Namespace=self._namespace, MetricData=interval.data(self._app, at))
             except Exception as error:  # noqa: BLE001 - see above
                 log.warning("cloudwatch_failed", kept=len(intervals) - sent, error=type(error).__name__, reason=cut(str(error)))
-                break
-            sent += count
-        return sent
+                return sent
+        return len(intervals)
 
 
-def _calls(app: str, intervals: list[tuple[datetime, Interval]]) -> Iterator[tuple[int, list[Datum]]]:
-    """Whole intervals, as many to a call as it takes: an interval is sent in one call or not at all, so that nothing is counted twice."""
-    data: list[Datum] = []
-    count = 0
-    for at, interval in intervals:
-        more = interval.data(app, at)
-        if data and len(data) + len(more) > MOST_DATA:
-            yield count, data
-            data, count = [], 0
-        data += more
-        count += 1
-    if data:
-        yield count, data
+def counters(settings: Settings, dropped: prometheus_client.Counter, lost: background.Lost) -> Sink:
+    """The sink that the settings select.
+
+    Args:
+        settings: say whether and where requests are counted.
+        dropped: counts data points that were given up.
+        lost: called when the sink can publish no more.
+
+    Raises:
+        LoadError: the settings enable CloudWatch, and its library or its region is missing.
+    """
+    return CloudWatch(settings, client(), dropped, lost) if settings.cloudwatch else Sink()
