@@ -80,7 +80,7 @@ PEOPLE: Final = (
         _PEOPLE,
         "All zones are out, and a person has paused the controller.",
         world(closed=INF2_OUT),
-        Expected(Reason.PAUSED, NAMED),
+        Expected(Reason.PAUSED, NAMED, alerts=frozenset({"harmful-override"})),
         steps=((-10.0, annotated(paused_until="forever", pause_reason="maintenance")),),
     ),
     Situation(
@@ -88,7 +88,7 @@ PEOPLE: Final = (
         _PEOPLE,
         "All zones are out, and a person's pause ends after 5 min.",
         world(closed=INF2_OUT),
-        short(Proof.NAMED, 300, 302),
+        short(Proof.NAMED, 300, 302, "harmful-override"),
         steps=((-10.0, annotated(paused_until="2027-01-15T08:08:00Z")),),
     ),
     Situation(
@@ -120,7 +120,7 @@ PEOPLE: Final = (
         _PEOPLE,
         "All zones are out, and a person has pinned cost mode.",
         world(closed=INF2_OUT),
-        Expected(Reason.PINNED, NAMED),
+        Expected(Reason.PINNED, NAMED, alerts=frozenset({"harmful-override"})),
         steps=((-10.0, annotated(pinned_mode="cost")),),
     ),
     Situation(
@@ -132,6 +132,7 @@ PEOPLE: Final = (
             Reason.PINNED,
             NAMED,
             (Changed(Verb.FAILOVER, Reason.SHORTAGE_PROVEN, 30, 40), Changed(Verb.FALLBACK, Reason.PINNED_TO_MODE, 300, 301)),
+            frozenset({"harmful-override"}),
         ),
         steps=((300.0, annotated(pinned_mode="cost")),),
     ),

@@ -16,7 +16,7 @@ from controller.policy.case import Case
 from controller.policy.floors import contested, held_claims, held_until, highest, left
 from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
 from controller.policy.reasons import WARNING
-from controller.policy.routing import carrying, existence, healthy_targets, known_targets, lacking, needed
+from controller.policy.routing import capacity_targets, carrying, cost_targets, existence, healthy_targets, known_targets, lacking, needed
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
@@ -126,7 +126,7 @@ def _unprepared(case: Case) -> Iterable[Found]:
 
 
 def _harmful_override(case: Case) -> Iterable[Found]:
-    """An override that holds back a failover, or leaves a unit with more than it can serve; a shortage that is absorbed harms nobody."""
+    """An override that holds back a failover, or another action under which a unit would not get more than it can serve."""
     snapshot, application, override = case.snapshot, case.snapshot.application, case.snapshot.routing.override
     paused, pin = override.pauses(snapshot.now), override.pin(snapshot.now)
     if not paused and pin is None:
@@ -134,10 +134,14 @@ def _harmful_override(case: Case) -> Iterable[Found]:
     what = "the pause" if paused else f"the pin to {pin} mode"
     stays = case.mode is Mode.COST and (paused or pin is Mode.COST) and not (case.absorption is not None and case.absorption.fits)
     short = [name for name, judged in case.evidence.items() if stays and judged.short and name in carrying(application)]
-    found = loads(application, case.figures, snapshot.routing.targets)
-    over = [name for name, load in found.items() if load > max(1.0, application.policy.failover_utilization)]
+    figures, most = case.figures, max(1.0, application.policy.failover_utilization)
+    other = (cost_targets(application, figures.cost), capacity_targets(application, figures.serving))
+    instead = [loads(application, figures, targets) for targets in other]
+    found = loads(application, figures, snapshot.routing.targets)
+    over = [name for name, load in found.items() if load > most and any(each.get(name, 0.0) <= most for each in instead)]
     harm = [f"no failover comes for {text.listing(short)}"] if short else []
-    harm += [f"{text.listing(over)} get more than their replicas can serve"] if over else []
+    many = "gets more than its" if len(over) == 1 else "get more than their"
+    harm += [f"{text.listing(over)} {many} replicas can serve"] if over else []
     return [Found({"what": what, "harm": "; ".join(harm), "application": application.key})] if harm else []
 
 
