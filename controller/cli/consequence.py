@@ -14,7 +14,7 @@ from controller.clock import SystemClock
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
-from controller.policy.account import Figures, effect, loads
+from controller.policy.account import Figures, effect, unit_loads
 from controller.policy.decision import observed_mode, overridden
 from controller.policy.model import Override
 
@@ -85,7 +85,9 @@ def consequences(seen: Observation, override: Override) -> Iterator[str]:
         yield f"Short       {text.listing(short)}: pods wait, and AWS has no capacity for them"
     figures = Figures.of(snapshot, seen.memory.units)
     targets = (coming.decision.targets if changes else ()) or snapshot.routing.targets
-    yield from _load_lines(loads(application, figures, targets), application.policy.failover_utilization, known=figures.demand is not None)
+    yield from _load_lines(
+        unit_loads(application, figures, targets), application.policy.failover_utilization, known=figures.demand is not None
+    )
     change = effect(snapshot, figures, after) if changes else ""
     if change:
         yield f"Price       the present demand needs {change}"

@@ -23,7 +23,7 @@ from controller.policy.account.figures import Figures
 from controller.policy.account.hold import FLAP_WINDOW_S, Waiting, break_even_s, level_after_failover, next_waiting, reassert_pause_s
 from controller.policy.account.known_demand import known_everywhere, metrics_awaited, without_counter
 from controller.policy.account.ledger import Ledger, booked, counted, placed
-from controller.policy.account.load import loads
+from controller.policy.account.load import unit_loads
 from controller.policy.account.metric_times import SETTLED_S, believed_s, fresh_s, oldest_s, shown_s
 
 __all__ = [
@@ -54,7 +54,6 @@ __all__ = [
     "known_everywhere",
     "latency_breach",
     "level_after_failover",
-    "loads",
     "metrics_awaited",
     "needed_replicas",
     "next_waiting",
@@ -68,5 +67,6 @@ __all__ = [
     "shown_s",
     "spend_per_hour",
     "total_demand",
+    "unit_loads",
     "without_counter",
 ]

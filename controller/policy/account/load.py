@@ -9,7 +9,7 @@ from controller.policy.model import Application, Target
 from controller.policy.routing import capacity_shares
 
 
-def loads(application: Application, figures: Figures, targets: Iterable[Target]) -> dict[str, float]:
+def unit_loads(application: Application, figures: Figures, targets: Iterable[Target]) -> dict[str, float]:
     """What an action asks of each unit to which it gives traffic, as a share of what its serving replicas can serve.
 
     Args:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.policy import text
-from controller.policy.account import loads, metrics_awaited, reassert_pause_s, shown_s
+from controller.policy.account import metrics_awaited, reassert_pause_s, shown_s, unit_loads
 from controller.policy.case import Case
 from controller.policy.memory import CHANGES_PER_HOUR, HOUR_S, REWRITTEN, sent_as
 from controller.policy.model import GuardResult, Mode, Target
@@ -92,7 +92,7 @@ def _urgent(case: Case, wanted: tuple[Target, ...]) -> bool:
     together = sum(count * application.unit(name).throughput for name, count in figures.serving.items())
     aim = max(1.0 if follows or sure else 1 / SLACK, (figures.demand or 0.0) / together if together else 0.0)
     most = aim * (_TWENTIETH if sure and not follows else _TENTH)
-    now, then = loads(application, figures, present), loads(application, figures, wanted)
+    now, then = unit_loads(application, figures, present), unit_loads(application, figures, wanted)
     less = {name: then.get(name, 0.0) for name, load in now.items() if load > most and then.get(name, 0.0) < load}
     if not close(present, wanted):
         return bool(less)
