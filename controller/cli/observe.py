@@ -87,7 +87,8 @@ class ApplicationObserver:
         self._external.verify(chosen)
         for name in self._external.polls:
             self._external.poll(name, chosen)
-        observer = ClusterObserver(self._view, self._external, lambda: health, clock)
+        ours = settings.kubernetes.state_namespace
+        observer = ClusterObserver(self._view, self._external, lambda: health, clock, installation=ours)
         observer.configure(self._applications)
         found, contradict = {}, False
         for application in chosen:

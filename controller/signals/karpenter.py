@@ -270,7 +270,8 @@ class KarpenterView:
         """Takes the end of a claim as its refusal where no event says more: one may be lost, or come later and replace this."""
         known = self._refused.get(claim.name)
         if ended_unlaunched(claim) and (known is None or known.at < claim.created - RETENTION_S):
-            ended = claim.leaving if claim.leaving is not None else now
+            # Cut to whole seconds, as all that Karpenter says: else what it said within the same second would not come after it.
+            ended = claim.leaving if claim.leaving is not None else float(int(now))
             self._refuse(_RefusedClaim(claim.name, ended, min(ended, now), now, unlaunched(), order, "unlaunched"), claim.pool)
 
     def _types_seen(self, claim: Claim) -> bool:
@@ -499,7 +500,8 @@ class KarpenterView:
         if not new.refusal.parsed and known is None:
             self.unparsed += 1
         if known is not None:
-            at = known.at if known.stamp == new.stamp else max(new.at, known.at)
+            guessed = known.source == "unlaunched" and new.source != known.source  # the event knows better when it was
+            at = new.at if guessed else known.at if known.stamp == new.stamp else max(new.at, known.at)
             new = replace(new, at=at, seen=known.seen, order=known.order)
         self._refused[claim] = new
         self._refused_of.setdefault(pool, set()).add(claim)

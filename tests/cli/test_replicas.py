@@ -66,7 +66,7 @@ def test_who_renews_the_lease_no_more_does_not_lead(age_s: float, found: Replica
 
 
 def test_a_holder_whose_clock_is_behind_leads_as_long_as_it_renews(tmp_path: Path) -> None:
-    """Its Lease looks as if it had run out, and a second look shows another time."""
+    """Its Lease seems to have run out, and reading it again shows another time."""
     clock = ManualClock(NOW)
     with EmulatedKubeApi(SystemClock(), tokens={"admin": Identity("admin")}) as api:
         spec = {"holderIdentity": "pod-a_1", "leaseDurationSeconds": 15, "renewTime": format_rfc3339(NOW - 40, fraction=True)}

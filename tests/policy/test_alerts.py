@@ -517,7 +517,7 @@ def test_ready_replicas_that_the_load_balancer_calls_unhealthy(
     ],
 )
 def test_an_override_that_does_harm(override: Override, requests: float, harm: str | None) -> None:
-    """It is obeyed; whoever set it may not know what has happened since."""
+    """It is obeyed; the person who set it may not know what has happened since."""
     made = change(shortage(), INF2, demand=Sample(requests, NOW - 60))
     made = replace(made, routing=replace(made.routing, override=override))
     kept, figures = memory(), Figures.of(made)

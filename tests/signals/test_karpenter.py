@@ -87,6 +87,20 @@ def test_e8_alone_proves_nothing(cluster: Cluster) -> None:
     assert cluster.pool().launches == ()
 
 
+def test_what_karpenter_says_in_the_second_in_which_a_claim_ends_comes_after_it(cluster: Cluster) -> None:
+    """The deletion may be seen before the event of the refusal, and within the second of both: each order proves the same."""
+    cluster.clock.advance(0.4)
+    gone = sample("E8")
+    gone["metadata"].pop("deletionTimestamp", None)
+    cluster.claim(gone)
+    cluster.claim(gone, "DELETED")
+    (ended,) = cluster.pool().failures
+    assert (ended.source, ended.at) == ("unlaunched", T0)
+    cluster.event(sample("E1"))
+    (refused,) = cluster.pool().failures
+    assert (refused.source, refused.at, refused.codes) == ("event", T0, ("InsufficientInstanceCapacity",))
+
+
 def test_e2_without_a_call() -> None:
     """E2: a refusal of a claim that was never seen belongs to the pool of its name; what it left open is not known."""
     cluster = Cluster(moment("2026-08-25T10:00:09Z"))

@@ -131,7 +131,7 @@ def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
     with environment_variables({}), Environment(scenario, clock) as environment:
         for name, value in environment.environment().items():
             emit("plain", f"export {name}={value}")
-        for name in ("LATENCY_STAT=Average", "RESERVATIONS_ENABLED=false", "QUOTAS_ENABLED=false"):  # what moto lacks
+        for name in ("LATENCY_STAT=Average", """APIS='["elbv2", "cloudwatch", "ec2"]'"""):  # what moto lacks
             emit("plain", f"export FAILOVERCTL_AWS__{name}")
         emit("plain", f"export FAILOVERCTL_APPLICATIONS={scenario.applications_path.resolve()}")
         emit("plain", f"# read-only kubeconfig: {environment.kubeconfig('read-only')}")

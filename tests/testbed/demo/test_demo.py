@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def served(tmp_path: Path) -> Iterator[dict[str, str]]:
     try:
         for line in server.stdout:
             if line.startswith("export "):
-                name, _, value = line.removeprefix("export ").strip().partition("=")
+                name, _, value = shlex.split(line)[1].partition("=")
                 variables[name] = value
             elif line.startswith("# read-only kubeconfig: "):
                 read_only = line.removeprefix("# read-only kubeconfig: ").strip()
