@@ -57,7 +57,7 @@ def _pod(obj: Object) -> dict[str, Any]:
         gates = [one for one in items(obj, "status", "conditions") if str(dig(one, "type")).startswith(GATE_PREFIX)]
         kept = {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"nodeName": spec["nodeName"]}}
         return {**kept, "status": {"conditions": gates}} if gates else kept
-    names = ("name", "namespace", "labels", "ownerReferences", "creationTimestamp", "deletionTimestamp")
+    names = ("name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp", "deletionTimestamp")
     return {
         "metadata": _picked(obj.get("metadata"), *names),
         "spec": {

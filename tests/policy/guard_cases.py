@@ -7,9 +7,8 @@ from typing import Any
 
 from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.decision.decide import decide
 from controller.policy.model import Mode, Snapshot, UnitEvidence
-from tests.policy.support import INF2
+from tests.policy.support import INF2, decide
 from tests.support.applications import memory, snapshot
 
 

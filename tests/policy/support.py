@@ -13,7 +13,7 @@ import pytest
 from controller.policy import memory as remembering
 from controller.policy import plan as planning
 from controller.policy.account import total_demand
-from controller.policy.decision.decide import decide
+from controller.policy.decision import conclude
 from controller.policy.floors import asked, capacity_claims, highest
 from controller.policy.model import (
     ActionKind,
@@ -180,6 +180,12 @@ class World:
         present = self.snapshot.units[unit].scaler
         assert present is not None
         self.unit(unit, scaler=replace(present, **changes))
+
+
+def decide(remembered: Memory, made: Snapshot, *, preview: bool = False) -> tuple[Memory, Decision]:
+    """The memory to keep and the decision, as `conclude` gives them."""
+    concluded = conclude(remembered, made, preview=preview)
+    return concluded.memory, concluded.decision
 
 
 def plan(decision: Decision, made: Snapshot) -> Plan:

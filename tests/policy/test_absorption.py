@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.account import Absorption, Figures, absorption, shown_s
-from controller.policy.decision.decide import decide
 from controller.policy.model import Application, Decision, Memory, PolicySettings, Sample, Snapshot, Verb, WeightStrategy
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
-from tests.policy.support import G6, INF2, TRN1, World, applied, change, pods, proven, scaler, shortage, with_scalers
+from tests.policy.support import G6, INF2, TRN1, World, applied, change, decide, pods, proven, scaler, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
 
 LIMITED = PolicySettings(failover_utilization=1.0)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from controller.policy import text
-from controller.policy.decision.decide import decide
 from controller.policy.evidence import proof
 from controller.policy.model import (
     Action,
@@ -39,7 +38,22 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.routing.conclusion import conclude
-from tests.policy.support import INF2, TRN1, World, change, launched, plan, pods, proven, refused, scaler, shortage, verbs, with_scalers
+from tests.policy.support import (
+    INF2,
+    TRN1,
+    World,
+    change,
+    decide,
+    launched,
+    plan,
+    pods,
+    proven,
+    refused,
+    scaler,
+    shortage,
+    verbs,
+    with_scalers,
+)
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 HOUR = 3600.0

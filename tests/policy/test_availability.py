@@ -9,7 +9,6 @@ import pytest
 
 from controller.policy.account import Figures
 from controller.policy.alerts.unit_alerts import UNHEALTHY_AFTER_S
-from controller.policy.decision.decide import decide
 from controller.policy.model import (
     CapacityWeights,
     Mode,
@@ -25,7 +24,7 @@ from controller.policy.model import (
 )
 from controller.policy.reasons import Reason
 from controller.policy.routing import HEALTH_FRESH_S, availability, capacity_targets, close
-from tests.policy.support import INF2, TRN1, change, plan, scaler, with_scalers
+from tests.policy.support import INF2, TRN1, change, decide, plan, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 BASE = dict(zip(SERVICES, (40, 20, 15, 10, 15), strict=True))

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.account import Figures, Ledger, booked, break_even_s, hourly
-from controller.policy.decision.decide import decide
 from controller.policy.model import Application, CapacityWeights, Mode, PolicySettings, RoutingStyle, Sample, Snapshot
 from controller.policy.routing import asked_shares, blended_cost, capacity_targets
 from failover_setup.tables import weights_report
+from tests.policy.support import decide
 from tests.support.applications import NOW, SERVICES, application, memory, routing, snapshot
 
 DEMAND = 800.0  # requests a period

@@ -9,13 +9,12 @@ import pytest
 
 from controller.policy.account import FLAP_WINDOW_S
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.decision.decide import decide
 from controller.policy.floors import contested
 from controller.policy.floors.account import again_s, deferred, written
 from controller.policy.model import Action, ActionKind, Alert, FloorMemory, Memory, Mode, Plan, PolicySettings, ScalerWrite, Snapshot
 from controller.recording.stored import decode, encode
 from controller.routing.conclusion import conclude
-from tests.policy.support import INF2, TRN1, change, scaler, shortage
+from tests.policy.support import INF2, TRN1, change, decide, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
 POLICY = PolicySettings()

@@ -10,7 +10,6 @@ import pytest
 
 from controller.policy.account import Figures, break_even_s, level_after_failover
 from controller.policy.decision import observed_mode
-from controller.policy.decision.decide import decide
 from controller.policy.memory import adopt, fingerprint, sent_as
 from controller.policy.model import (
     ActionKind,
@@ -42,7 +41,22 @@ from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.policy.routing import capacity_targets, cost_targets
 from controller.routing.ingress.action import format_action
-from tests.policy.support import G6, INF2, TRN1, applied, change, launched, plan, pods, proven, refused, scaler, shortage, with_scalers
+from tests.policy.support import (
+    G6,
+    INF2,
+    TRN1,
+    applied,
+    change,
+    decide,
+    launched,
+    plan,
+    pods,
+    proven,
+    refused,
+    scaler,
+    shortage,
+    with_scalers,
+)
 from tests.support.applications import (
     CAPACITY_TARGETS,
     COST_TARGETS,

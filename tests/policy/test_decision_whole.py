@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.account import Figures
-from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import MAX_NUDGES
 from controller.policy.evidence import assess
 from controller.policy.fleet import noted_demand, planned
@@ -29,7 +28,7 @@ from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from controller.policy.routing import cost_targets
 from controller.routing.conclusion import conclude
-from tests.policy.support import INF2, change, proven, shortage, with_scalers
+from tests.policy.support import INF2, change, decide, proven, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 ALWAYS = [one.name for one in guards.ALWAYS]

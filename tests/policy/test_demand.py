@@ -11,7 +11,6 @@ import pytest
 
 from controller.policy.account import ceiling, needed_replicas, probing, scaler_replicas, total_demand
 from controller.policy.account.demand import assumed_demand
-from controller.policy.decision.decide import decide
 from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, ScalerMetric, Snapshot, Unit, UnitEvidence
 from tests.policy.support import (
     G6,
@@ -19,6 +18,7 @@ from tests.policy.support import (
     TRN1,
     capacity_floors,
     change,
+    decide,
     judge,
     launched,
     pods,

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import (
     ActionKind,
     Cause,
@@ -34,7 +33,7 @@ from controller.policy.modes import TRANSITIONS, Trigger, transition
 from controller.policy.reasons import Reason
 from controller.policy.routing import MAX_TARGET_GROUPS
 from controller.policy.routing.forward_action import MAX_WEIGHT
-from tests.policy.support import INF2, TRN1, applied, change, plan, pods, proven, refused, scaler, shortage, with_scalers
+from tests.policy.support import INF2, TRN1, applied, change, decide, plan, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ELSEWHERE: dict[Reason, str] = {

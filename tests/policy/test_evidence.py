@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.evidence import allowed_offerings, assess
 from controller.policy.model import (
     Cause,
@@ -26,7 +25,7 @@ from controller.policy.model import (
     UnitObservation,
     Verb,
 )
-from tests.policy.support import INF2, TRN1, change, judge, launched, pods, proven, refused, shortage
+from tests.policy.support import INF2, TRN1, change, decide, judge, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, application, memory, seed_units, snapshot
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policy.decision.decide import decide
 from controller.policy.fleet import SLOTS, noted_demand
 from controller.policy.fleet.expected import ALIKE, KEPT_OUTCOMES, LEAST_OUTCOMES, RECENT, SLOT_S, Expected, expected_demand
 from controller.policy.model import Damping, DemandHistory, Margins, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
 from controller.recording.stored import CodecError, decode, encode
+from tests.policy.support import decide
 from tests.support.applications import NOW, application, memory, snapshot
 
 DAY_S = SLOTS * SLOT_S

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import Cause, Mode, PolicySettings, Proof, Sample, UnitMemory, Verb
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
-from tests.policy.support import INF2, TRN1, change, launched, pods, refused, shortage
+from tests.policy.support import INF2, TRN1, change, decide, launched, pods, refused, shortage
 from tests.support.applications import COST_TARGETS, NOW, application, memory, routing, snapshot
 
 

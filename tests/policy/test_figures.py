@@ -13,10 +13,9 @@ import pytest
 
 from controller.policy.account import Figures, needed_replicas, total_demand
 from controller.policy.case import Case, soonest
-from controller.policy.decision.decide import decide
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Snapshot, Strategy
 from controller.policy.routing import healthy_targets, least_overload, serving_replicas
-from tests.policy.support import INF2, TRN1, change, proven, shortage, with_scalers
+from tests.policy.support import INF2, TRN1, change, decide, proven, shortage, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 ONCE = {function.__code__: function.__name__ for function in (total_demand, healthy_targets, serving_replicas, needed_replicas)}

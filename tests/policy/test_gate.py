@@ -9,7 +9,6 @@ import pytest
 
 from controller.policy.account import Absorption, Figures, shown_s
 from controller.policy.case import Case
-from controller.policy.decision.decide import decide
 from controller.policy.decision.gate import URGENT_S, gate
 from controller.policy.memory import CHANGES_PER_HOUR, HOUR_S, REWRITTEN, applied, sent_as
 from controller.policy.model import (
@@ -32,7 +31,7 @@ from controller.policy.reasons import Reason
 from controller.policy.routing import cost_targets
 from controller.routing.ingress.action import format_action
 from tests.policy.guard_cases import guard_case
-from tests.policy.support import INF2, TRN1, change
+from tests.policy.support import INF2, TRN1, change, decide
 from tests.support.applications import COST_TARGETS, NOW, SERVICES, application, memory, routing, snapshot
 
 SETTLED_S = shown_s(60)

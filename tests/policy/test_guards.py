@@ -10,7 +10,6 @@ import pytest
 
 from controller.policy.account import Figures
 from controller.policy.case import Case
-from controller.policy.decision.decide import decide
 from controller.policy.model import (
     CRITICAL,
     Cause,
@@ -34,7 +33,7 @@ from controller.policy.modes import guards
 from controller.policy.reasons import Reason
 from controller.policy.routing import capacity_targets, cost_targets
 from tests.policy.guard_cases import guard_case
-from tests.policy.support import INF2, TRN1, change, launched, pods, proven, refused, shortage
+from tests.policy.support import INF2, TRN1, change, decide, launched, pods, proven, refused, shortage
 from tests.support.applications import NOW, SERVICES, application, healthy_units, memory, routing, snapshot
 
 PASS = None

@@ -8,10 +8,9 @@ import pytest
 
 from controller.policy.account import Ledger, booked, counted, placed
 from controller.policy.account.ledger import LONGEST_S
-from controller.policy.decision.decide import decide
 from controller.policy.memory import standing_mode
 from controller.policy.model import Memory, Mode, PolicySettings, Sample, Scaler, Snapshot, Strategy
-from tests.policy.support import INF2, TRN1, change, pods, proven, shortage
+from tests.policy.support import INF2, TRN1, change, decide, pods, proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
 HOURLY = 2 * (0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.memory import fingerprint
 from controller.policy.model import Memory, Mode, Sample, Scaler, Snapshot, Target, Verb, Verdict, Verification
 from controller.policy.routing import stickiness
 from controller.routing.ingress.action import format_action
-from tests.policy.support import applied, plan
+from tests.policy.support import applied, decide, plan
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, memory, routing, snapshot
 
 LATER = NOW + 1000

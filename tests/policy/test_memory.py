@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from controller.policy.account import FLAP_WINDOW_S
-from controller.policy.decision.decide import decide
 from controller.policy.fleet import noted_demand
 from controller.policy.memory import (
     KEPT_MODE_CHANGES,
@@ -45,7 +44,7 @@ from controller.policy.model import (
 from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
-from tests.policy.support import INF2, TRN1, applied
+from tests.policy.support import INF2, TRN1, applied, decide
 from tests.support.applications import CAPACITY_TARGETS, NOW, application, memory, routing, snapshot
 
 ACTION, OTHER = fingerprint(routing().action), fingerprint(routing(Mode.CAPACITY).action)

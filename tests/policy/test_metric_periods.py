@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from controller.policy.account import believed_s, fresh_s, shown_s, total_demand
 from controller.policy.account.metric_times import recent_s
-from controller.policy.decision.decide import decide
 from controller.policy.model import Sample, Snapshot, Source
 from controller.signals.cloudwatch import Window
-from tests.policy.support import INF2, change, pods, replicas, with_scalers
+from tests.policy.support import INF2, change, decide, pods, replicas, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 PERIODS = (10, 30, 60, 120, 300, 600, 900)

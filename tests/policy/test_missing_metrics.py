@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from controller.policy.account import believed_s
-from controller.policy.decision.decide import decide
 from controller.policy.floors import HELD_S, held_claims, held_until, highest, noticed
 from controller.policy.floors.metrics import missing_for_long
 from controller.policy.model import ActionKind, Decision, Memory, Mode, Sample, Snapshot, Source, Verb
-from tests.policy.support import G6, INF2, World, change, pods, refused, replicas, returned, scaler, with_scalers
+from tests.policy.support import G6, INF2, World, change, decide, pods, refused, replicas, returned, scaler, with_scalers
 from tests.support.applications import NOW, SERVICES, memory, snapshot
 
 BELIEVED_S = believed_s(60)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import (
     Cause,
     Decision,
@@ -24,7 +23,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.reasons import Reason
-from tests.policy.support import applied
+from tests.policy.support import applied, decide
 from tests.support.applications import COST_TARGETS, COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ALL = "sd21-all"

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import MAX_NUDGES
 from controller.policy.model import Memory, Mode, ModeChange, PolicySettings, RoutingStyle, Snapshot, Verb, Verdict, Verification
 from controller.policy.model.modes import Repeats
 from controller.policy.reasons import Reason
 from controller.routing.annotations import MARKER, NUDGED_AT, WRITTEN_BY
 from controller.routing.names import action_key
-from tests.policy.support import applied, plan, proven, shortage
+from tests.policy.support import applied, decide, plan, proven, shortage
 from tests.support.applications import COUNTED, NOW, application, memory, routing, snapshot
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import (
     Action,
     ActionKind,
@@ -27,7 +26,7 @@ from controller.policy.model import (
 from controller.policy.plan import body, describe, requests, summary
 from controller.policy.reasons import ClaimReason
 from controller.routing.ingress.action import format_action
-from tests.policy.support import INF2, TRN1, change, plan, proven, scaler, shortage, with_scalers
+from tests.policy.support import INF2, TRN1, change, decide, plan, proven, scaler, shortage, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, SERVICES, memory, routing, snapshot
 
 KINDS = [ActionKind.RAISE_FLOOR, ActionKind.SET_TARGET, ActionKind.ROUTE, ActionKind.LOWER_FLOOR]

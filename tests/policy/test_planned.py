@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.fleet import noted_demand
 from controller.policy.fleet.expected import SLOT_S
 from controller.policy.fleet.words import planned_words
@@ -25,7 +24,7 @@ from controller.policy.model import (
     UnitObservation,
 )
 from controller.routing.conclusion import conclude
-from tests.policy.support import above_scaler, change, shortage
+from tests.policy.support import above_scaler, change, decide, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from controller.policy.decision import Conclusion
-from controller.policy.decision.decide import decide
 from controller.policy.fleet.floors import window_s
 from controller.policy.fleet.words import planned_verb
 from controller.policy.model import (
@@ -33,7 +32,7 @@ from controller.policy.model import (
 )
 from controller.recording.stored import decode, encode
 from controller.routing.conclusion import conclude
-from tests.policy.support import above_scaler, change, shortage
+from tests.policy.support import above_scaler, change, decide, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"

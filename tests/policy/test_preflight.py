@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import (
     Backend,
     Mode,
@@ -24,7 +23,7 @@ from controller.policy.model import (
 )
 from controller.policy.modes.guards import may_fix
 from controller.policy.reasons import Reason
-from tests.policy.support import INF2, change, plan, proven, returned, shortage
+from tests.policy.support import INF2, change, decide, plan, proven, returned, shortage
 from tests.support.applications import COST_TARGETS, COUNTED, application, memory, routing, seed_units, snapshot
 
 OTHER = "Failed build model due to ingress: other/broken: failed to parse json annotation"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from controller.policy.account import ceiling, scaler_replicas, total_demand
 from controller.policy.decision import DRAIN_S
-from controller.policy.decision.decide import decide
 from controller.policy.fleet.offers import MAX_ABOVE_SCALER
 from controller.policy.floors import HELD_S
 from controller.policy.karpenter_times import ICE_WINDOW_S
@@ -36,7 +35,7 @@ from controller.policy.modes import DWELL_COST_S
 from controller.policy.reasons import Reason
 from controller.recording.stored import encode
 from controller.routing.ingress.action import format_action
-from tests.policy.support import INF2, World, launched, plan, pods, refused, with_scalers
+from tests.policy.support import INF2, World, decide, launched, plan, pods, refused, with_scalers
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 # Short times, so that a few dozen steps contain several mode changes.

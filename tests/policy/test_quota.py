@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.evidence import only_spot, quota_words
 from controller.policy.evidence.quota import fits
 from controller.policy.model import Cause, Mode, PendingPod, Return, Sample, Shortage, Snapshot, UnitEvidence
-from tests.policy.support import INF2, capacity_floors, change, judge, pods, proven, refused, scaler, shortage, with_scalers
+from tests.policy.support import INF2, capacity_floors, change, decide, judge, pods, proven, refused, scaler, shortage, with_scalers
 from tests.support.applications import NOW, memory, snapshot
 
 QUOTA: dict[str, Any] = {"cause": Cause.QUOTA, "codes": ("VcpuLimitExceeded",)}

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
-from controller.policy.decision.decide import decide
 from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import (
     ActionKind,
@@ -34,7 +33,7 @@ from controller.policy.routing import awaited, drained_at, ending_details, endin
 from controller.policy.routing.reservations import DRAINED_S, LAUNCHED_S, MOVED_S, RECLAIMED_S, SHOWN_S, ULTRA_RECLAIMED_S, Ending
 from controller.policy.text import date_time
 from controller.routing.conclusion import conclude
-from tests.policy.support import G6, INF2, TRN1, change, pods, replicas, scaler
+from tests.policy.support import G6, INF2, TRN1, change, decide, pods, replicas, scaler
 from tests.support.applications import NOW, alert_of, memory, snapshot
 
 ROWS = {AlertKind.RESERVATION, AlertKind.RESERVATION_END, AlertKind.RESERVED}

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.account import shown_s
-from controller.policy.decision.decide import decide
 from controller.policy.model import Decision, PolicySettings, Sample, Snapshot, Strategy, Target, Verb
 from controller.routing.ingress.action import format_action
-from tests.policy.support import INF2, TRN1, change
+from tests.policy.support import INF2, TRN1, change, decide
 from tests.support.applications import NOW, SERVICES, application, memory, snapshot
 
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.memory import REWRITTEN, fingerprint, sent_as
 from controller.policy.model import ActionKind, Decision, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Verb
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action, parse_action
-from tests.policy.support import World, with_scalers
+from tests.policy.support import World, decide, with_scalers
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, NOW, application, memory, routing, snapshot
 
 Webhook = Callable[[str], str]

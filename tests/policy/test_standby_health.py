@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import OpenGates, PolicySettings, Verb, Verdict, Verification
 from controller.policy.reasons import Reason
-from tests.policy.support import change, proven, shortage
+from tests.policy.support import change, decide, proven, shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 
 

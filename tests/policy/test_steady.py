@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.policy.case import Case
-from controller.policy.decision.decide import decide
 from controller.policy.decision.steady import _steady_reason
 from controller.policy.model import ActionKind, Memory, Mode, PolicySettings, Shortage, Snapshot, Target, Verb, Verdict, Verification
 from controller.policy.model.modes import Repeats
@@ -20,7 +19,7 @@ from controller.routing.conclusion import conclude
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from tests.policy.guard_cases import guard_case
-from tests.policy.support import INF2, change, pods, proven, refused, shortage, with_scalers
+from tests.policy.support import INF2, change, decide, pods, proven, refused, shortage, with_scalers
 from tests.support.applications import (
     CAPACITY_TARGETS,
     COST_TARGETS,

@@ -9,9 +9,8 @@ import pytest
 
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.alerts.unit_alerts import lost_launches
-from controller.policy.decision.decide import decide
 from controller.policy.model import Mode, Return, Snapshot, UnitMemory
-from tests.policy.support import INF2, change, launched, pods, proven, scaler, shortage
+from tests.policy.support import INF2, change, decide, launched, pods, proven, scaler, shortage
 from tests.support.applications import NOW, memory, snapshot
 
 HOUR = 3600.0

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from controller.clock import LATEST, format_rfc3339
 from controller.policy import text
 from controller.policy.account import Figures, effect, spend_per_hour
-from controller.policy.decision.decide import decide
 from controller.policy.model import Mode, PolicySettings, Sample, Source, Verdict, Verification
 from controller.policy.reasons import Reason, fill
-from tests.policy.support import change, proven
+from tests.policy.support import change, decide, proven
 from tests.policy.support import shortage as proven_shortage
 from tests.support.applications import NOW, application, memory, routing, snapshot
 

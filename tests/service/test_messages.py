@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.clock import format_rfc3339
-from controller.policy.decision.decide import decide
 from controller.policy.model import Alert, Mode, Override, PendingPod
 from controller.ports import MessageKind
 from controller.service.messages import (
@@ -24,7 +23,7 @@ from controller.service.messages import (
     routed,
     short_pods,
 )
-from tests.policy.support import change, shortage
+from tests.policy.support import change, decide, shortage
 from tests.support.applications import NOW, alert_of, memory, snapshot
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, PODS
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.decision.decide import decide
 from controller.policy.model import Memory, Sample
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from tests.policy.support import decide
 from tests.signals.samples import ice_event, moment, node_claim, waiting_pod
 from tests.support.applications import application
 

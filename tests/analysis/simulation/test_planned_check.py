@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from controller.policy.decision.decide import decide
 from controller.policy.model import Action, ActionKind, PlannedMode, PolicySettings, Sample, Scaler, Snapshot, Strategy
 from failover_analysis.simulation.planned_check import PlannedCheck
+from tests.policy.support import decide
 from tests.support.applications import NOW, application, memory, snapshot
 
 INF2, TRN1 = "sd21-inf2", "sd21-trn1"  # 105 and 130 requests a replica
