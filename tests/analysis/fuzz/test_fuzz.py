@@ -95,7 +95,7 @@ def test_a_launch_that_ends_the_refusals_of_its_own_batch_is_caught(monkeypatch:
 
 def test_a_batch_that_only_the_order_of_delivery_tells_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the rule was: the watch of NodeClaims is late, and each grant seems to come after the refusals beside it."""
-    monkeypatch.setattr(proof, "_BATCH_S", -math.inf)
+    monkeypatch.setattr(proof, "BATCH_S", -math.inf)
     assert play(replace(TRICKLE, claims_late_s=4.0)).missed == ("inf2",)
 
 

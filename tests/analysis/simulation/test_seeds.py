@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from controller.policy.decision import decide, gate
 from controller.policy.floors import metrics
 from controller.policy.model import Memory, Snapshot
 from controller.policy.modes import guards
-from controller.policy.routing import availability
 from controller.service.terms import TermRecord
 from failover_analysis.simulation import simulated_view
 from failover_analysis.simulation.run import Simulation
@@ -58,7 +58,7 @@ def _not_missed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _health_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(availability, "_taken_out", lambda snapshot: frozenset())
+    patch.setattr(import_module("controller.policy.routing.availability"), "_taken_out", lambda snapshot: frozenset())
     patch.setattr(simulated_view, "with_known_health", lambda seen, before: seen)
 
 
