@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
+from controller.routing.annotations import MARKER, WRITTEN_BY
 from controller.routing.names import PREFIX
 from failover_harness.waiting import wait_for
 from tests.cluster import objects
@@ -95,7 +96,7 @@ class RenderedStack(Stack):
 def without_mode(ingress: dict[str, Any]) -> str:
     """Everything in an Ingress that a mode change must not touch, as text."""
     metadata = {key: value for key, value in ingress["metadata"].items() if key not in {"resourceVersion", "managedFields", "annotations"}}
-    written = {objects.ACTION, "failoverctl.dev/mode"}
+    written = {objects.ACTION, MARKER, WRITTEN_BY}
     annotations = {key: value for key, value in ingress["metadata"]["annotations"].items() if key not in written}
     assert any(key.startswith(PREFIX) for key in annotations)
     rest = {key: value for key, value in ingress.items() if key != "metadata"}

@@ -149,7 +149,9 @@ def test_doctor_and_plan_call_the_stack_safe(balanced: BalancedStack) -> None:
     report = balanced.command("doctor", balanced.key, "--output", "json")
     document = json.loads(report.stdout)
     levels = {one["check"]: one["level"] for one in document["checks"] if one["level"] != "ok"}
-    assert (report.returncode, levels, document["standbyPatch"]) == (0, {"stickiness": "warning"}, []), report.stdout
+    assert (report.returncode, levels, document["standbyPatch"]) == (0, {"stickiness": "warning", "known-to-work": "warning"}, []), (
+        report.stdout
+    )
     done = balanced.command("plan", "--json")
     plan = json.loads(done.stdout)
     assert (done.returncode, plan["mode"], plan["actions"], plan["changes"], plan["alerts"]) == (0, "cost", [], False, []), done.stdout
