@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import click
 
@@ -14,17 +14,17 @@ from controller.clock import SystemClock
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
 from controller.policy import text
-from controller.policy.account import Figures, effect, unit_loads
+from controller.policy.account import Figures, effect, overloaded, unit_loads
 from controller.policy.decision import observed_mode, overridden
-from controller.policy.model import Override
+from controller.policy.model import Application, Override, Target
 
 
-def agreed(selection: Selection, override: Override, *, yes: bool, dry_run: bool) -> bool:
+def agreed(selection: Selection, change: Callable[[Override], Override], *, yes: bool, dry_run: bool) -> bool:
     """Shows what would come of an override, and asks.
 
     Args:
         selection: What the command works on.
-        override: As it would stand.
+        change: What the command makes of the override that stands.
         yes: Whether to write it without asking.
         dry_run: Whether to write nothing.
 
@@ -32,7 +32,7 @@ def agreed(selection: Selection, override: Override, *, yes: bool, dry_run: bool
         UsageError: There is no terminal to ask on.
         Abort: The answer is no.
     """
-    say(_known(selection, override))
+    say(_known(selection, change))
     return confirmed("Write it?", yes=yes, dry_run=dry_run)
 
 
@@ -52,7 +52,7 @@ def say(lines: Iterable[str]) -> None:
         click.echo(line)
 
 
-def _known(selection: Selection, override: Override) -> Iterator[str]:
+def _known(selection: Selection, change: Callable[[Override], Override]) -> Iterator[str]:
     """The consequences, or why they are not known: the permission to write an override may come without the one to read the rest."""
     chosen = only(selection.chosen)
     try:
@@ -60,7 +60,7 @@ def _known(selection: Selection, override: Override) -> Iterator[str]:
     except RemoteError as error:
         yield f"What it would do is not known: {redact(str(error))}"
         return
-    yield from consequences(seen, override)
+    yield from consequences(seen, change(seen.snapshot.routing.override))
 
 
 def consequences(seen: Observation, override: Override) -> Iterator[str]:
@@ -85,21 +85,19 @@ def consequences(seen: Observation, override: Override) -> Iterator[str]:
         yield f"Short       {text.listing(short)}: pods wait, and AWS has no capacity for them"
     figures = Figures.of(snapshot, seen.memory.units)
     targets = (coming.decision.targets if changes else ()) or snapshot.routing.targets
-    yield from _load_lines(
-        unit_loads(application, figures, targets), application.policy.failover_utilization, known=figures.demand is not None
-    )
+    yield from _load_lines(application, figures, targets)
     change = effect(snapshot, figures, after) if changes else ""
     if change:
         yield f"Price       the present demand needs {change}"
 
 
-def _load_lines(found: dict[str, float], limit: float, *, known: bool) -> Iterator[str]:
-    """What each unit would get, and which get more than the policy's limit."""
-    if not known:
+def _load_lines(application: Application, figures: Figures, targets: Iterable[Target]) -> Iterator[str]:
+    """What each unit would get of what its ready replicas can serve, and which of them too much."""
+    if figures.demand is None:
         yield "Load        not known, because the demand is not"
         return
-    each = [f"{name} {'nothing serves' if math.isinf(load) else f'{load:.0%}'}" for name, load in found.items()]
+    loads = unit_loads(application, figures, targets)
+    each = [f"{name} {'nothing serves' if math.isinf(load) else f'{load:.0%}'}" for name, load in loads.items()]
     yield f"Load        {text.listing(each)} of what the ready replicas can serve"
-    over = [name for name, load in found.items() if load > limit]
-    if over:
+    if over := overloaded(application, loads):
         yield f"Overloaded  {text.listing(over)}: requests wait, or fail"

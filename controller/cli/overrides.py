@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
@@ -72,7 +72,7 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
         UsageError: There is no terminal to ask on.
     """
     selection, end = select(options, application), SystemClock().now() + duration_s
-    if not agreed(selection, Override(paused_until=end), yes=asked.yes, dry_run=asked.dry_run):
+    if not agreed(selection, lambda before: replace(before, paused_until=end), yes=asked.yes, dry_run=asked.dry_run):
         return
     until = format_rfc3339(end)
     written = _annotate(selection, {PAUSED_UNTIL: until, PAUSE_REASON: why}, PAUSED_BY, by)
@@ -89,7 +89,9 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
         UsageError: There is no terminal to ask on.
     """
     now, selection = SystemClock().now(), select(options, application)
-    if not agreed(selection, Override(pinned_mode=Mode(mode)), yes=asked.yes, dry_run=asked.dry_run):
+    if not agreed(
+        selection, lambda before: replace(before, pinned_mode=Mode(mode), pinned_until=None), yes=asked.yes, dry_run=asked.dry_run
+    ):
         return
     until = format_rfc3339(now + duration_s)
     wanted = {PINNED_MODE: mode, PINNED_UNTIL: until, PIN_REASON: why}
@@ -146,17 +148,17 @@ def resume(options: Options, application: str | None, which: Collection[str], as
         click.echo(f"{chosen.key}: there is {_NOTHING[which]}")
         return
     say(f"{chosen.key}: {words}" for words in there)
-    if agreed(selection, _left(session, chosen, which), yes=asked.yes, dry_run=asked.dry_run):
+    if agreed(selection, lambda before: _left(before, which), yes=asked.yes, dry_run=asked.dry_run):
         say(f"{chosen.key}: removed {words}" for words in _remove(session, path, which, _TRIES))
 
 
-def _left(session: KubeSession, application: Application, which: Collection[str]) -> Override:
-    """The override that stays where some of its annotations are removed."""
-    port = routing_port(application)
-    found = session.get(port.resource, application.namespace, application.route.name)
-    there = mapping(found, "metadata", "annotations")
-    metadata = {**mapping(found, "metadata"), "annotations": {key: value for key, value in there.items() if key not in which}}
-    return port.observe(application, {**found, "metadata": metadata}).override
+def _left(override: Override, which: Collection[str]) -> Override:
+    """What stays of an override where some of its annotations are removed."""
+    if set(which) >= PAUSE and set(which) >= PIN:
+        return Override()
+    if set(which) >= PAUSE:
+        return replace(override, paused_until=None, paused_why="", paused_by="")
+    return replace(override, pinned_mode=None, pinned_until=None, pinned_why="", pinned_by="")
 
 
 def _remove(session: KubeSession, path: str, which: Collection[str], tries: int) -> list[str]:

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from controller.policy.model import CapacityWeights, Mode, PolicySettings, RoutingStyle
-from controller.policy.routing import capacity_shares, capacity_targets, cost_targets, stickiness
+from controller.policy.routing import capacity_targets, cost_targets, stickiness
+from controller.policy.routing.weights import capacity_shares
 from controller.routing.ingress.action import format_action, parse_action, states_stickiness
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, SERVICES, application
 

@@ -23,7 +23,7 @@ from controller.policy.account.figures import Figures
 from controller.policy.account.hold import FLAP_WINDOW_S, Waiting, break_even_s, level_after_failover, next_waiting, reassert_pause_s
 from controller.policy.account.known_demand import known_everywhere, metrics_awaited, without_counter
 from controller.policy.account.ledger import Ledger, booked, counted, placed
-from controller.policy.account.load import unit_loads
+from controller.policy.account.load import overloaded, unit_loads
 from controller.policy.account.metric_times import SETTLED_S, believed_s, fresh_s, oldest_s, shown_s
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "next_waiting",
     "nothing_answers",
     "oldest_s",
+    "overloaded",
     "placed",
     "price_words",
     "probing",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from controller.policy.account.figures import Figures
 from controller.policy.model import Application, Target
-from controller.policy.routing import capacity_shares
+from controller.policy.routing import shares_of
 
 
 def unit_loads(application: Application, figures: Figures, targets: Iterable[Target]) -> dict[str, float]:
@@ -18,16 +18,19 @@ def unit_loads(application: Application, figures: Figures, targets: Iterable[Tar
         targets: The action.
 
     Returns:
-        By unit, of those where anything is known. Infinite where nothing serves; 0 where the demand is not known.
+        By unit, of those where it is known. Infinite where nothing serves; 0 where the demand is not known.
     """
-    weights = {target.service: target.weight for target in targets}
-    demand, whole, pooled = figures.demand or 0.0, sum(weights.values()), weights.get(application.capacity.service, 0)
-    parts = capacity_shares(application, figures.serving) if pooled else {}
-    together = sum(parts.values())
+    weights, demand = {target.service: target.weight for target in targets}, figures.demand or 0.0
+    shares = shares_of(application, weights, {unit.name: figures.serving.get(unit.name) for unit in application.units})
     found = {}
     for unit in application.units:
-        count, weight = figures.serving.get(unit.name), float(weights.get(unit.backend.service, 0))
-        weight += pooled * parts[unit.name] / together if together else 0.0
-        if weight and count is not None:
-            found[unit.name] = demand * weight / whole / (count * unit.throughput) if count else float("inf")
+        count, share = figures.serving.get(unit.name), shares[unit.name]
+        if share and count is not None:
+            found[unit.name] = demand * share / (count * unit.throughput) if count else float("inf")
     return found
+
+
+def overloaded(application: Application, loads: Mapping[str, float]) -> tuple[str, ...]:
+    """The units with more than their throughput and more than the policy allows of it, by their `unit_loads`."""
+    most = max(1.0, application.policy.failover_utilization)
+    return tuple(name for name, load in loads.items() if load > most)

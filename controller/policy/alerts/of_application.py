@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from controller.policy import text
-from controller.policy.account import endpoints, fresh_s, unit_loads
+from controller.policy.account import endpoints, fresh_s, overloaded, unit_loads
 from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.alerts import unit_alerts
 from controller.policy.case import Case
@@ -134,11 +134,10 @@ def _harmful_override(case: Case) -> Iterable[Found]:
     what = "the pause" if paused else f"the pin to {pin} mode"
     stays = case.mode is Mode.COST and (paused or pin is Mode.COST) and not (case.absorption is not None and case.absorption.fits)
     short = [name for name, judged in case.evidence.items() if stays and judged.short and name in carrying(application)]
-    figures, most = case.figures, max(1.0, application.policy.failover_utilization)
-    other = (cost_targets(application, figures.cost), capacity_targets(application, figures.serving))
-    instead = [unit_loads(application, figures, targets) for targets in other]
-    found = unit_loads(application, figures, snapshot.routing.targets)
-    over = [name for name, load in found.items() if load > most and any(each.get(name, 0.0) <= most for each in instead)]
+    figures = case.figures
+    actions = (snapshot.routing.targets, cost_targets(application, figures.cost), capacity_targets(application, figures.serving))
+    now, *instead = (overloaded(application, unit_loads(application, figures, targets)) for targets in actions)
+    over = [name for name in now if any(name not in each for each in instead)]
     harm = [f"no failover comes for {text.listing(short)}"] if short else []
     many = "gets more than its" if len(over) == 1 else "get more than their"
     harm += [f"{text.listing(over)} {many} replicas can serve"] if over else []

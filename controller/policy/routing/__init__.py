@@ -30,7 +30,7 @@ from controller.policy.routing.reservations import (
     usable_types,
 )
 from controller.policy.routing.rounding import largest_remainder, least_overload
-from controller.policy.routing.shares import asked_shares, shown_shares
+from controller.policy.routing.shares import asked_shares, shares_of, shown_shares
 from controller.policy.routing.standby import existence, lacking, needed
 from controller.policy.routing.targets import capacity_targets, cost_targets, existing, stickiness, targets_at_rest
 from controller.policy.routing.weights import (
@@ -39,7 +39,6 @@ from controller.policy.routing.weights import (
     base_weights,
     blended_cost,
     capacity_cost,
-    capacity_shares,
     carrying,
     cost_per_request,
     follows_ready,
@@ -64,7 +63,6 @@ __all__ = [
     "base_weights",
     "blended_cost",
     "capacity_cost",
-    "capacity_shares",
     "capacity_targets",
     "carrying",
     "close",
@@ -91,6 +89,7 @@ __all__ = [
     "ready_shares",
     "same_routing",
     "serving_replicas",
+    "shares_of",
     "shown_shares",
     "stickiness",
     "strategy_used",

@@ -161,7 +161,8 @@ def ending_details(snapshot: Snapshot, *, planned: bool = False) -> dict[str, st
     """
     application = snapshot.application
     held = [unit.name for unit in application.units if snapshot.units[unit.name].pool.held]
-    names = [name for name in held if leaving(snapshot, name, planned=planned) and name in carrying(application)]
+    carried = carrying(application) if held else frozenset[str]()
+    names = [name for name in held if name in carried and leaving(snapshot, name, planned=planned)]
     if not names:
         return {}
     first = min(

@@ -15,7 +15,7 @@ def asked_shares(snapshot: Snapshot) -> dict[str, float | None]:
     What goes to the capacity Service is shared among the ready replicas of all units, as `weights.capacity_shares` says.
     """
     ready = {unit.name: snapshot.units[unit.name].ready for unit in snapshot.application.units}
-    return _shares(snapshot.application, {target.service: target.weight for target in snapshot.routing.targets}, ready)
+    return shares_of(snapshot.application, {target.service: target.weight for target in snapshot.routing.targets}, ready)
 
 
 def shown_shares(snapshot: Snapshot) -> dict[str, float | None]:
@@ -26,10 +26,10 @@ def shown_shares(snapshot: Snapshot) -> dict[str, float | None]:
     """
     seen, healthy = snapshot.routing.verification, healthy_targets(snapshot)
     targets = {unit.name: healthy.get(unit.backend.service) for unit in snapshot.application.units}
-    return _shares(snapshot.application, seen.weights if seen is not None else {}, targets)
+    return shares_of(snapshot.application, seen.weights if seen is not None else {}, targets)
 
 
-def _shares(application: Application, weights: Mapping[str, int], spread: Mapping[str, int | None]) -> dict[str, float | None]:
+def shares_of(application: Application, weights: Mapping[str, int], spread: Mapping[str, int | None]) -> dict[str, float | None]:
     """Shares from weights by Service; `spread` counts what serves for each unit behind the capacity Service, None where not known."""
     whole = sum(weights.values())
     if not whole:
