@@ -41,6 +41,7 @@ from controller.policy.model import (
     PolicySettings,
     PoolObservation,
     Refusal,
+    Route,
     RoutingObservation,
     Sample,
     Snapshot,
@@ -87,7 +88,7 @@ def application(prices: Prices, policy: PolicySettings) -> Application:
         )
 
     units = (unit("cheap", 1.0, 1), unit("expensive", 2 * prices.ratio - 1, 0))
-    return Application("two-state", "bench", "two-state", "forward", Backend("all", 80), units, policy=policy)
+    return Application("two-state", "bench", Route("two-state", "forward"), Backend("all", 80), units, policy=policy)
 
 
 @dataclass(slots=True)

@@ -162,7 +162,7 @@ class _Run:
     def _annotate(self, until: str | None) -> None:
         application = self._service.controller.views()[0].application
         body = json.dumps({"metadata": {"annotations": {PAUSED_UNTIL: until}}})
-        self._admin.request("PATCH", INGRESSES.path(application.namespace, application.ingress), body=body, content_type=MERGE_PATCH)
+        self._admin.request("PATCH", INGRESSES.path(application.namespace, application.route.name), body=body, content_type=MERGE_PATCH)
 
     def _alerting(self) -> bool:
         return bool(self._service.controller.views()[0].decision.alerts)

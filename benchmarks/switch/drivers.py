@@ -143,15 +143,15 @@ class LateRules(Pins):
         super()._pin()
 
     def _ingress(self) -> Object:
-        return self._session.get(INGRESSES, self._application.namespace, self._application.ingress)
+        return self._session.get(INGRESSES, self._application.namespace, self._application.route.name)
 
     def _missing(self) -> list[dict[str, Any]]:
         """What the command that `doctor` prints sends."""
         rules = self._ingress()["spec"]["rules"]
-        return standby_patch(self._application.action, rules, needed(self._application))
+        return standby_patch(self._application.route.part, rules, needed(self._application))
 
     def _rules(self, operations: list[dict[str, Any]]) -> None:
-        path = INGRESSES.path(self._application.namespace, self._application.ingress)
+        path = INGRESSES.path(self._application.namespace, self._application.route.name)
         self._session.request("PATCH", path, body=json.dumps(operations), content_type=JSON_PATCH)
 
 
@@ -182,7 +182,7 @@ class Naive:
         else:
             targets = [Target(unit.backend.service, unit.backend.port, unit.weight or 0) for unit in application.units]
         self._log.orders.append(Order(application.key, self._mode, time.time()))
-        annotate(self._session, application, {action_key(application.action): format_action(targets, 0)})
+        annotate(self._session, application, {action_key(application.route.part): format_action(targets, 0)})
 
 
 class Churn:
@@ -289,7 +289,7 @@ def annotate(session: KubeSession, application: Application, annotations: dict[s
         RemoteError: The request failed.
     """
     body = json.dumps({"metadata": {"annotations": annotations}})
-    path = INGRESSES.path(application.namespace, application.ingress)
+    path = INGRESSES.path(application.namespace, application.route.name)
     session.request("PATCH", path, query=(("fieldManager", "operator"),), body=body, content_type=MERGE_PATCH)
 
 

@@ -162,9 +162,9 @@ def _lowered(key: str, step: _Scale, mode_changes: Sequence[ModeChange]) -> Lowe
 
 
 def _routes(application: Application, records: Iterable[AuditRecord]) -> Iterator[_Route]:
-    key = action_key(application.action)
+    key = action_key(application.route.part)
     for one in records:
-        if one.access.resource != "ingresses" or one.access.name != application.ingress:
+        if one.access.resource != "ingresses" or one.access.name != application.route.name:
             continue
         annotations = (_body(one).get("metadata") or {}).get("annotations") or {}
         if key in annotations:
@@ -187,7 +187,7 @@ def _alerts(application: Application, records: Iterable[AuditRecord]) -> Iterato
     for one in records:
         body = _body(one) if one.access.resource == "events" else {}
         involved = body.get("involvedObject") or {}
-        if body.get("reason") == "Unverified" and body.get("type") == "Warning" and involved.get("name") == application.ingress:
+        if body.get("reason") == "Unverified" and body.get("type") == "Warning" and involved.get("name") == application.route.name:
             yield one.time
 
 

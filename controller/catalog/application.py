@@ -35,6 +35,7 @@ from controller.policy.model import (
     Cause,
     PlannedMode,
     PolicySettings,
+    Route,
     RoutingStyle,
     Strategy,
     Unit,
@@ -384,8 +385,7 @@ class ApplicationFile(FileModel):
         return Application(
             name=self.metadata.name,
             namespace=self.metadata.namespace,
-            ingress=spec.ingress,
-            action=spec.action,
+            route=Route(spec.ingress, spec.action),
             capacity=spec.capacity_service.to_policy(),
             units=tuple(unit.to_policy() for unit in spec.units),
             routing_style=spec.routing_style,

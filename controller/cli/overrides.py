@@ -106,7 +106,7 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
 def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     """Why nothing comes of the pin as things are: who pins a mode counts on the mode change."""
     routing = routing_port(written.application).observe(written.application, written.ingress)
-    if problem := unused_action(written.application.action, routing.instead):
+    if problem := unused_action(written.application.route.part, routing.instead):
         yield f"The pin does nothing yet: {problem}."
     elif not routing.action:
         yield "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"

@@ -9,9 +9,9 @@ from controller.policy.model import Action, Application
 from controller.routing.ingress import adapter as ingress
 from controller.routing.port import RoutingPort
 
-KINDS: Final[Mapping[str, RoutingPort]] = {"ingress": ingress}
+KINDS: Final[Mapping[str, RoutingPort]] = {ingress.resource.kind: ingress}
 """By the kind that `Application.route` names."""
-DEFAULT: Final = KINDS["ingress"]
+DEFAULT: Final = ingress
 """Of an application whose file names no kind."""
 
 

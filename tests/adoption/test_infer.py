@@ -245,7 +245,7 @@ def test_the_weighted_action_is_chosen() -> None:
     """Among a redirect and an action to a single Service."""
     observed = _with_rule(hand_built_observation(), "ssl-redirect", '{"type":"redirect"}')
     observed = _with_rule(observed, "docs", format_action([Target("docs", 80, 1)], 0))
-    assert adopted(observed)[1].action == "weighted-routing"
+    assert adopted(observed)[1].route.part == "weighted-routing"
 
 
 def test_of_several_candidates_a_person_must_choose() -> None:
@@ -254,7 +254,7 @@ def test_of_several_candidates_a_person_must_choose() -> None:
     observed = _with_rule(hand_built_observation(), "other", format_action(targets, 0))
     with pytest.raises(ConfigError, match="weighted-routing, other; name one with --action"):
         infer(observed, None, lambda *_: ({}, ""))
-    assert adopted(observed, action="weighted-routing")[1].action == "weighted-routing"
+    assert adopted(observed, action="weighted-routing")[1].route.part == "weighted-routing"
     with pytest.raises(ConfigError, match="no rule has the action 'nope'; there are: weighted-routing, other"):
         infer(observed, "nope", lambda *_: ({}, ""))
 

@@ -79,9 +79,9 @@ def audit(at: float, resource: str, name: str, body: Any, verb: str = "patch", u
 def routed(at: float, mode: Mode, *, stickiness_s: int = 0, nudged: bool = False, weights: list[Target] | None = None) -> AuditRecord:
     """The controller writes the action."""
     targets = weights or (CAPACITY if mode is Mode.CAPACITY else COST)
-    annotations = {action_key(APPLICATION.action): format_action(targets, stickiness_s), MARKER: str(mode)}
+    annotations = {action_key(APPLICATION.route.part): format_action(targets, stickiness_s), MARKER: str(mode)}
     annotations |= {NUDGED_AT: "1"} if nudged else {}
-    return audit(at, "ingresses", APPLICATION.ingress, {"metadata": {"annotations": annotations}})
+    return audit(at, "ingresses", APPLICATION.route.name, {"metadata": {"annotations": annotations}})
 
 
 def target(at: float, value: float) -> AuditRecord:
@@ -117,7 +117,7 @@ def test_a_mode_change_is_read_from_the_decision_to_the_verification() -> None:
 
 def test_what_others_wrote_or_was_refused_is_left_out() -> None:
     """The audit log contains the requests of all users."""
-    foreign = audit(100, "ingresses", APPLICATION.ingress, {"metadata": {"annotations": {MARKER: "capacity"}}}, user="admin")
+    foreign = audit(100, "ingresses", APPLICATION.route.name, {"metadata": {"annotations": {MARKER: "capacity"}}}, user="admin")
     assert histories([APPLICATION], [foreign], {})[KEY].mode_changes == []
 
 

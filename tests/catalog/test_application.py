@@ -57,7 +57,7 @@ class TestSeed:
             "sd21-g5-cuda": 15,
         }
         assert application.key == "default/sd21"
-        assert application.action == "weighted-routing"
+        assert application.route.part == "weighted-routing"
         assert application.capacity == Backend("sd21-all", 80)
         assert application.metric_namespace == "hw-agnostic-infer"
 

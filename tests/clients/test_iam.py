@@ -131,7 +131,7 @@ def balanced(app: Application, view: ClusterView) -> None:
         arn = group["TargetGroups"][0]["TargetGroupArn"]
         elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": "10.0.0.1"}])
         tuples.append({"TargetGroupArn": arn, "Weight": unit.weight})
-        labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.ingress}
+        labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.route.name}
         metadata = {"name": f"k8s-{service}", "namespace": app.namespace, "labels": labels}
         bindings.append({"metadata": metadata, "spec": {"serviceRef": {"name": service, "port": 80}, "targetGroupARN": arn}})
     fixed = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
@@ -140,9 +140,13 @@ def balanced(app: Application, view: ClusterView) -> None:
     path = [{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}]
     elb.create_rule(ListenerArn=listener["Listeners"][0]["ListenerArn"], Priority=1, Conditions=path, Actions=[forward])
     targets = tuple(Target(unit.backend.service, 80, unit.weight or 0) for unit in app.units)
-    backend = {"service": {"name": app.action, "port": {"name": "use-annotation"}}}
+    backend = {"service": {"name": app.route.part, "port": {"name": "use-annotation"}}}
     ingress = {
-        "metadata": {"name": app.ingress, "namespace": app.namespace, "annotations": {action_key(app.action): format_action(targets, 0)}},
+        "metadata": {
+            "name": app.route.name,
+            "namespace": app.namespace,
+            "annotations": {action_key(app.route.part): format_action(targets, 0)},
+        },
         "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]},
         "status": {"loadBalancer": {"ingress": [{"hostname": made["DNSName"]}]}},
     }

@@ -163,7 +163,7 @@ class World:
 
     def _route(self, body: str) -> None:
         annotations = json.loads(body)["metadata"]["annotations"]
-        text = annotations[action_key(self.snapshot.application.action)]
+        text = annotations[action_key(self.snapshot.application.route.part)]
         targets, stickiness_s, problem = parse_action(text)
         assert not problem, f"users get a 503: the Ingress was given an action that the load-balancer controller refuses: {problem}"
         routing = replace(

@@ -191,4 +191,4 @@ def test_a_step_of_a_gradual_fallback_of_an_earlier_version_is_capacity_mode() -
     assert (concluded.decision.verb, concluded.decision.mode) == (Verb.REWEIGHT, Mode.CAPACITY)
     assert concluded.decision.targets == CAPACITY_TARGETS
     (action,) = [one for one in concluded.plan.actions if one.kind is ActionKind.ROUTE]
-    assert set(json.loads(action.body)["metadata"]["annotations"]) == {action_key(made.application.action), MARKER}, "the step goes"
+    assert set(json.loads(action.body)["metadata"]["annotations"]) == {action_key(made.application.route.part), MARKER}, "the step goes"

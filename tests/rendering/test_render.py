@@ -99,10 +99,10 @@ def test_the_ingress_shows_the_mode_that_the_controller_would_write(name: str, m
     """The same action, byte for byte, and a standby rule for every Service."""
     model = parsed(document(name))
     application = model.to_policy()
-    ingress = _one(example(name, mode), "Ingress", application.ingress)
+    ingress = _one(example(name, mode), "Ingress", application.route.name)
     annotations = ingress["metadata"]["annotations"]
     sticky = application.policy.stickiness_cost_s if mode is Mode.COST else application.policy.stickiness_capacity_s
-    assert annotations[action_key(application.action)] == format_action(targets_at_rest(application, mode), sticky)
+    assert annotations[action_key(application.route.part)] == format_action(targets_at_rest(application, mode), sticky)
     assert annotations.get(MARKER) == ("capacity" if mode is Mode.CAPACITY else None)
     hosts = {rule.get("host") for rule in ingress["spec"]["rules"][1:]}
     services = {application.capacity.service, *(unit.backend.service for unit in application.units)}

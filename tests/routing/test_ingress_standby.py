@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.policy.model import Backend
+from controller.policy.model import Backend, Route
 from controller.routing.ingress.standby import Rule, completed, live_rule, remedy, standby_patch, standby_rule
 from controller.routing.port import Remedy
 from tests.support.applications import application, routing
@@ -68,7 +68,7 @@ def test_no_rule_is_added_for_what_does_not_exist_or_is_not_known() -> None:
 
 def test_an_ingress_without_rules_is_left_alone_while_no_service_exists() -> None:
     """The live rule alone would send requests to an action whose Services are not there. It is named after the application's own action."""
-    made = application(action="own-action")
+    made = application(route=Route("sd21", "own-action"))
     exists = {ALL: True, **{unit.backend: False for unit in made.units}}
     live = live_rule("own-action")
     found = remedy(made, routing(standby=()), _ingress(), exists)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from controller.cli.published import difference
-from controller.policy.model import Application, Cause, PolicySettings
+from controller.policy.model import Application, Cause, PolicySettings, Route
 from controller.service.configured import Configured, fingerprint
 from tests.support.applications import application
 
@@ -42,4 +42,4 @@ def test_nothing_is_said_of_a_controller_that_does_not_publish_them() -> None:
 def test_they_are_computed_once_for_each_set_of_applications() -> None:
     made, ones = Configured(), (APP,)
     assert made.of(ones) is made.of(ones)
-    assert list(made.of((APP, replace(APP, ingress="sd22")))) == ["shop/sd21", "shop/sd22"]
+    assert list(made.of((APP, replace(APP, route=Route("sd22", "live"))))) == ["shop/sd21", "shop/sd22"]

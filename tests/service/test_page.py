@@ -10,7 +10,7 @@ import pytest
 from controller.cli.observe import judge
 from controller.clock import format_rfc3339
 from controller.policy.account import Ledger
-from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Sample, Snapshot, Strategy, Verdict, Verification
+from controller.policy.model import Mode, ModeChange, Override, PolicySettings, Route, Sample, Snapshot, Strategy, Verdict, Verification
 from controller.policy.reasons import Reason
 from controller.service.controller import View
 from controller.service.page import HEADERS, PAGE_SIZE, Process, page
@@ -81,7 +81,7 @@ def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
     """Problems first; every application is reachable by a link."""
     made = snapshot()
     one = _view(made)
-    named = (replace(made.application, ingress=f"app-{index:04}") for index in range(1000))
+    named = (replace(made.application, route=Route(f"app-{index:04}", "live")) for index in range(1000))
     views = [replace(one, snapshot=replace(made, application=app)) for app in named]
     pages = [page(views, PROCESS, number=number) for number in range(1, 1000 // PAGE_SIZE + 1)]
     assert max(len(html.encode()) for html in pages) < 100_000

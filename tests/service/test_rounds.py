@@ -14,7 +14,7 @@ import pytest
 
 from controller.clock import Clock, ManualClock
 from controller.errors import Unavailable
-from controller.policy.model import Action, Application, Memory
+from controller.policy.model import Action, Application, Memory, Route
 from controller.ports import EMPTY, StoredMemory
 from controller.service import controller as module
 from controller.service.application_pass import Acted, Decided
@@ -127,7 +127,9 @@ def test_a_round_comes_within_the_interval_however_large_the_fleet(monkeypatch: 
 def fleet() -> Rounds:
     """A fleet whose passes take turns in rounds; one application is in a namespace of its own."""
     names = [f"app-{number:03d}" for number in range(FLEET)]
-    rounds = Rounds(*(application(name=name, ingress=name, namespace="own" if name == "app-007" else "shop") for name in names))
+    rounds = Rounds(
+        *(application(name=name, route=Route(name, "live"), namespace="own" if name == "app-007" else "shop") for name in names)
+    )
     rounds.controller.run_due()
     assert rounds.passes.total() == len(names), "the first pass is due at once"
     return rounds
@@ -246,7 +248,7 @@ def test_what_is_no_longer_configured_is_not_acted_on(with_what: str) -> None:
         return act(decided, others_wait=others_wait)
 
     rounds.controller._records[app.key].passes.act = keep  # type: ignore[method-assign]
-    other = {} if with_what == "removed" else {app.key: application(action="other")}
+    other = {} if with_what == "removed" else {app.key: application(route=Route("sd21", "other"))}
     rounds.during = lambda: rounds.controller.configure(other)
     rounds.controller.run_due()
     assert acted == [*other.values()]

@@ -42,7 +42,7 @@ SOURCES: Final = tuple(
         ("target-group-bindings", False),
     )
 )
-ACTION: Final = action_key(APP.action)
+ACTION: Final = action_key(APP.route.part)
 
 TEXT: Final = "\x1b]0;owned\x07\x9b31m\u202e\u200b\u2028\r\n" + "eyJhbGciOi" * 20_480
 """200 KiB that begin with what a terminal obeys and that look like the beginning of a token everywhere."""
@@ -68,7 +68,7 @@ def _event(kind: str, name: str, reason: str, message: str, *, namespace: str = 
 
 def _ingress() -> dict[str, Any]:
     owned: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{ACTION}": {}}}}
-    paths = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": APP.action, "port": {"name": "use-annotation"}}}}]
+    paths = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": APP.route.part, "port": {"name": "use-annotation"}}}}]
     annotations = {
         ACTION: format_action(COST_TARGETS, 0),
         MARKER: "cost",

@@ -140,11 +140,11 @@ def _show(view: ClusterView, application: Application, decision: Decision) -> No
     from controller.routing.ingress.action import format_action
     from controller.routing.names import action_key
 
-    obj = view.routing_object(application.namespace, application.ingress)
+    obj = view.routing_object(application.namespace, application.route.name)
     assert obj is not None
     metadata = dict(obj["metadata"])
     annotations = dict(metadata["annotations"])
-    annotations[action_key(application.action)] = format_action(decision.targets, decision.stickiness_s)
+    annotations[action_key(application.route.part)] = format_action(decision.targets, decision.stickiness_s)
     annotations[MARKER] = str(decision.mode)
     metadata["annotations"] = annotations
     view.changed(KINDS["Ingress"], None, "MODIFIED", {**obj, "metadata": metadata})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Sample, Unit
+from controller.policy.model import Application, Backend, Route, Sample, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller, MetricQuery, Window
 
@@ -32,8 +32,7 @@ def application(name: str = "sd21", *units: Unit, period_s: int = 60, namespace:
     return Application(
         name,
         "default",
-        name,
-        "live",
+        Route(name, "live"),
         Backend("all", 80),
         units or (unit("inf2"), unit("trn1")),
         metric_namespace=namespace,

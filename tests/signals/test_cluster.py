@@ -31,7 +31,7 @@ from controller.clients.kube import (
     connect,
 )
 from controller.clock import AcceleratedClock, ManualClock, SystemClock, format_rfc3339
-from controller.policy.model import Application, Source
+from controller.policy.model import Application, Route, Source
 from controller.signals.cluster import ClusterView, Group
 from controller.signals.dirty import Dirty
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -220,7 +220,7 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_a_workload_marks_the_applications_that_name_it(kind: str, cluster: Cluster) -> None:
     """Added and deleted. Others of its namespace and those of other namespaces are left alone."""
     apps = fleet(3)
-    neighbour = replace(apps[1], ingress="other", capacity=replace(apps[1].capacity, service="other"), units=())
+    neighbour = replace(apps[1], route=Route("other", "live"), capacity=replace(apps[1].capacity, service="other"), units=())
     name, more = WORKLOADS[kind]
     for wanted, expected in ((name, ["shop-0001/sd21"]), ("stranger", [])):
         labels = {key: wanted if wanted == "stranger" else value for key, value in more.get("labels", {}).items()}
@@ -236,7 +236,7 @@ def test_a_workload_marks_the_applications_that_name_it(kind: str, cluster: Clus
 def test_a_slice_that_changes_its_service_marks_both(cluster: Cluster) -> None:
     """So does a target group binding."""
     app = application(namespace="shop-0001")
-    first, second = (replace(app, ingress=name, units=(), capacity=replace(app.capacity, service=name)) for name in ("a", "b"))
+    first, second = (replace(app, route=Route(name, "live"), units=(), capacity=replace(app.capacity, service=name)) for name in ("a", "b"))
     for kind in ("EndpointSlice", "TargetGroupBinding"):
         for name, expected in (("a", {"shop-0001/a"}), ("b", {"shop-0001/a", "shop-0001/b"})):
             labels = {"kubernetes.io/service-name": name}
@@ -259,7 +259,7 @@ def test_a_waiting_pod_marks_the_applications_whose_it_may_be(
 ) -> None:
     """When it begins to wait and when it ends."""
     app = fleet(2)[1]
-    neighbour = replace(app, ingress="other", units=())
+    neighbour = replace(app, route=Route("other", "live"), units=())
     cluster.give(
         "Deployment", {"metadata": {"name": "sd21-trn1", "namespace": "shop-0001"}, "spec": {"selector": {"matchLabels": {"app": "mine"}}}}
     )
@@ -401,7 +401,7 @@ def test_an_ingress_is_read_once_for_each_change(cluster: Cluster) -> None:
     cluster.give("Ingress", ingress("9"))
     first = cluster.view.routing(app)
     assert (first.resource_version, cluster.view.routing(app) is first) == ("9", True)
-    assert cluster.view.routing(replace(app, action="other")) is not first
+    assert cluster.view.routing(replace(app, route=app.route._replace(part="other"))) is not first
     cluster.give("Ingress", ingress("10"), "MODIFIED")
     assert cluster.view.routing(app).resource_version == "10"
     cluster.view.retain([])

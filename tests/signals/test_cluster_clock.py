@@ -207,7 +207,7 @@ def test_values_and_reports_are_as_old_as_the_cluster_says(ahead_s: float) -> No
         cluster.ours.advance(10)
     blocked = {
         "metadata": {"name": "routing.1", "namespace": app.namespace, "resourceVersion": "7", "creationTimestamp": format_rfc3339(T0 - 60)},
-        "involvedObject": {"kind": "Ingress", "namespace": app.namespace, "name": app.ingress},
+        "involvedObject": {"kind": "Ingress", "namespace": app.namespace, "name": app.route.name},
         "reason": "FailedBuildModel",
         "message": "Failed build model",
         "lastTimestamp": format_rfc3339(T0 - 60),

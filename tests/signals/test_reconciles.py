@@ -8,6 +8,7 @@ import pytest
 
 from controller.clients.kube import EVENTS
 from controller.clock import ManualClock, format_rfc3339
+from controller.policy.model import Route
 from controller.signals.cluster import ClusterView
 from controller.signals.reconciles import BELIEVED_S, ReconcileView
 from tests.support.applications import NOW, application
@@ -114,7 +115,7 @@ def test_the_view_wakes_only_the_application_concerned() -> None:
     """Events of other Ingresses of the namespace wake nobody."""
     clock = ManualClock(NOW)
     view = ClusterView(clock, lambda: None)
-    mine, other = application(), application(ingress="other")
+    mine, other = application(), application(route=Route("other", "live"))
     view.changed(EVENTS, "shop", "ADDED", event())
     assert view.dirty.take([mine, other]) == [mine]
     view.changed(EVENTS, "shop", "MODIFIED", event())

@@ -27,10 +27,10 @@ def _ingress(view: ClusterView, app: Application) -> None:
         "ADDED",
         {
             "metadata": {
-                "name": app.ingress,
+                "name": app.route.name,
                 "namespace": app.namespace,
                 "resourceVersion": "1",
-                "annotations": {action_key(app.action): format_action(COST_TARGETS, 0)},
+                "annotations": {action_key(app.route.part): format_action(COST_TARGETS, 0)},
             },
             "spec": {
                 "rules": [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.model import Application, Backend, OpenGates, Reservation, Sample, Snapshot, Source, Verdict, Verification
+from controller.policy.model import Application, Backend, OpenGates, Reservation, Route, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
@@ -154,7 +154,7 @@ def test_bound_services(world: World) -> None:
 def test_pods_of_a_pool_that_another_application_shares() -> None:
     """Whose a bare pod is depends on all applications of the namespace, not on the one asked about."""
     world = World()
-    other = replace(APP, name="other", ingress="other", units=APP.units[:1])
+    other = replace(APP, name="other", route=Route("other", "live"), units=APP.units[:1])
     elsewhere = application(namespace="elsewhere")
     world.view.changed(KINDS["Pod"], None, "ADDED", waiting_pod("p", pools=("inf2",)))
     alone = SnapshotBuilder(world.view, [APP, elsewhere]).build(APP, NOW, FRESH, ExternalSignals(), leader=True, epoch=1)

@@ -13,7 +13,7 @@ import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, ENDPOINT_SLICES, PODS, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, ScalerMetric, Unit
+from controller.policy.model import Application, Backend, Route, ScalerMetric, Unit
 from controller.signals.cluster import ClusterView
 from controller.signals.workloads import WorkloadView
 from tests.signals.samples import requirement, sample, waiting_pod
@@ -111,7 +111,7 @@ def test_the_pool_alone_counts_only_where_it_serves_one_unit(view: WorkloadView)
     view.pod("ADDED", waiting_pod("p", pools=("inf2",)))
     view.pod("ADDED", waiting_pod("q", pools=("g5",)))
     assert pending(view, application()) == {"sd21-inf2": ["p"]}
-    other = application(name="other", ingress="other")
+    other = application(name="other", route=Route("other", "live"))
     assert pending(view, application(), other) == {}, "another application of the namespace uses the pool too"
 
 
@@ -211,7 +211,7 @@ def test_two_applications_of_one_namespace_have_their_own_pods(view: WorkloadVie
     """Each pod is demand of one application only."""
     first = application()
     units = (replace(first.units[0], name="tts", deployment="tts", backend=Backend("tts", 80)),)
-    second = replace(first, name="tts", ingress="tts", units=units)
+    second = replace(first, name="tts", route=Route("tts", "live"), units=units)
     for name in ("sd21-inf2", "tts"):
         view.deployment("ADDED", deployment(name))
         view.pod("ADDED", waiting_pod(f"{name}-1", labels={"app": name}, pools=("inf2",)))

@@ -22,6 +22,7 @@ from controller.policy.model import (
     Decision,
     Mode,
     Proof,
+    Route,
     Sample,
     Snapshot,
     Source,
@@ -179,7 +180,7 @@ class Stage:
 
     def annotate(self, **annotations: str | None) -> None:
         """A person writes annotations of the Ingress, by the last part of their names; None removes one."""
-        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
+        obj = copy.deepcopy(self._objects["Ingress", self.application.route.name])
         for name, value in annotations.items():
             key = f"failoverctl.dev/{name.replace('_', '-')}"
             obj["metadata"]["annotations"].pop(key, None)
@@ -189,16 +190,16 @@ class Stage:
 
     def route(self, mode: Mode | None, manager: str = "argocd-controller", *, marker: bool = False) -> None:
         """Somebody writes the routing action: that of a mode, or one that nobody understands."""
-        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
+        obj = copy.deepcopy(self._objects["Ingress", self.application.route.name])
         text = '{"type":"redirect"}' if mode is None else self._action(mode)
-        obj["metadata"]["annotations"][action_key(self.application.action)] = text
+        obj["metadata"]["annotations"][action_key(self.application.route.part)] = text
         if marker:
             obj["metadata"]["annotations"][MARKER] = str(mode)
         self._store(obj, manager, owns=True)
 
     def mark(self, mode: Mode) -> None:
         """A GitOps tool that leaves the action alone writes the mode annotation, which is in Git."""
-        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
+        obj = copy.deepcopy(self._objects["Ingress", self.application.route.name])
         obj["metadata"]["annotations"][MARKER] = str(mode)
         time = format_rfc3339(START + self.cluster.now)
         fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{MARKER}": {}}}}
@@ -208,20 +209,20 @@ class Stage:
 
     def replace_ingress(self) -> None:
         """Somebody replaces the whole Ingress by the one in Git: with the action of cost mode, and without the mode annotation."""
-        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
-        obj["metadata"]["annotations"] = {action_key(self.application.action): self._action(Mode.COST)}
+        obj = copy.deepcopy(self._objects["Ingress", self.application.route.name])
+        obj["metadata"]["annotations"] = {action_key(self.application.route.part): self._action(Mode.COST)}
         self._store(obj, "terraform", owns=True)
 
     def unroute(self) -> None:
         """Somebody deletes the routing action and the mode annotation."""
-        obj = copy.deepcopy(self._objects["Ingress", self.application.ingress])
-        for key in (action_key(self.application.action), MARKER):
+        obj = copy.deepcopy(self._objects["Ingress", self.application.route.name])
+        for key in (action_key(self.application.route.part), MARKER):
             obj["metadata"]["annotations"].pop(key, None)
         self._store(obj, "kubectl-edit", owns=True)
 
     def delete_ingress(self) -> None:
         """The Ingress is deleted."""
-        self.view.changed(_KINDS["Ingress"], None, "DELETED", self._objects["Ingress", self.application.ingress])
+        self.view.changed(_KINDS["Ingress"], None, "DELETED", self._objects["Ingress", self.application.route.name])
 
     def pause_scaler(self, unit: str) -> None:
         """A person pauses a ScaledObject."""
@@ -286,7 +287,7 @@ class Stage:
             Source(name, True, None if name in self.stale else now, 180.0, name in self.absent, self.absent.get(name, "")) for name in names
         )
         sources = (*sources, Source("cloudwatch", False, now, 900.0))
-        action = self._objects["Ingress", application.ingress]["metadata"]["annotations"].get(action_key(application.action), "")
+        action = self._objects["Ingress", application.route.name]["metadata"]["annotations"].get(action_key(application.route.part), "")
         shown = self.cluster.now - self._written_at >= SHOWN_S
         services = (application.capacity.service, *(unit.backend.service for unit in application.units))
         seen = Verification(
@@ -317,7 +318,7 @@ class Stage:
                     annotations.pop(name, None)
                 annotations.update(json.loads(action.body)["metadata"]["annotations"])
                 if self.sticky_s:
-                    annotations[action_key(self.application.action)] = format_action(parse_action(action.after)[0], self.sticky_s)
+                    annotations[action_key(self.application.route.part)] = format_action(parse_action(action.after)[0], self.sticky_s)
                 self._written_at = self.cluster.now
             case ActionKind.SET_TARGET:
                 obj["spec"]["triggers"][0]["metadata"]["targetMetricValue"] = action.after
@@ -340,7 +341,9 @@ class Stage:
 
     def weights(self) -> dict[str, int]:
         """The weight of each unit's Service on the Ingress."""
-        text = self._objects["Ingress", self.application.ingress]["metadata"]["annotations"].get(action_key(self.application.action), "{}")
+        text = self._objects["Ingress", self.application.route.name]["metadata"]["annotations"].get(
+            action_key(self.application.route.part), "{}"
+        )
         groups = json.loads(text).get("forwardConfig", {}).get("targetGroups", [])
         return {one["serviceName"]: int(one.get("weight", 1)) for one in groups if one["serviceName"] in self.cluster.pods}
 
@@ -373,7 +376,7 @@ class Stage:
         kind, name = obj["kind"], obj["metadata"]["name"]
         obj["metadata"]["resourceVersion"] = str(next(self._versions))
         if owns:
-            key = action_key(self.application.action)
+            key = action_key(self.application.route.part)
             path: dict[str, Any] = (
                 {"f:metadata": {"f:annotations": {f"f:{key}": {}}}} if kind == "Ingress" else {"f:spec": {"f:minReplicaCount": {}}}
             )
@@ -390,8 +393,8 @@ class Stage:
             {"host": f"{name}.standby.invalid", "http": {"paths": [{"backend": {"service": {"name": name, "port": {"number": 80}}}}]}}
             for name in services
         ]
-        annotations = {action_key(application.action): self._action(situation.mode), MARKER: str(situation.mode)}
-        metadata = {"name": application.ingress, "namespace": NAMESPACE, "uid": "uid-1", "annotations": annotations}
+        annotations = {action_key(application.route.part): self._action(situation.mode), MARKER: str(situation.mode)}
+        metadata = {"name": application.route.name, "namespace": NAMESPACE, "uid": "uid-1", "annotations": annotations}
         self._store({"kind": "Ingress", "metadata": metadata, "spec": {"rules": rules}}, FIELD_MANAGER, owns=True)
         for service in services:
             self._store(
@@ -426,7 +429,7 @@ def application_of(situation: Situation) -> Application:
         )
         for plan in situation.world.units
     )
-    return Application("shop", NAMESPACE, "shop", "routing", Backend("all", 80), units, policy=situation.policy)
+    return Application("shop", NAMESPACE, Route("shop", "routing"), Backend("all", 80), units, policy=situation.policy)
 
 
 def play(situation: Situation) -> Played:

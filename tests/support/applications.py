@@ -14,6 +14,7 @@ from controller.policy.model import (
     Mode,
     PolicySettings,
     PoolObservation,
+    Route,
     RoutingObservation,
     Snapshot,
     Source,
@@ -63,8 +64,7 @@ def application(*, namespace: str = "shop", policy: PolicySettings | None = None
     made = Application(
         name="sd21",
         namespace=namespace,
-        ingress="sd21",
-        action="weighted-routing",
+        route=Route("sd21", "weighted-routing"),
         capacity=Backend("sd21-all", 80),
         units=seed_units(),
         policy=policy or PolicySettings(),

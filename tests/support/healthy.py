@@ -81,7 +81,7 @@ class Healthy:
         self.listed[EVENTS.name].append(
             {
                 "metadata": {"name": f"sd21.{number:x}", "namespace": self.app.namespace, "resourceVersion": str(version)},
-                "involvedObject": {"kind": "Ingress", "name": self.app.ingress, "namespace": self.app.namespace},
+                "involvedObject": {"kind": "Ingress", "name": self.app.route.name, "namespace": self.app.namespace},
                 "reason": reason,
                 "message": message,
                 "type": "Normal" if reason == "SuccessfullyReconciled" else "Warning",
@@ -102,7 +102,7 @@ class Healthy:
         status = ingress.pop("status")
         ingress["metadata"].pop("managedFields")
         store.create("Ingress", ingress, manager="kubectl")
-        store.update_status("Ingress", self.app.ingress, status, namespace=self.app.namespace)
+        store.update_status("Ingress", self.app.route.name, status, namespace=self.app.namespace)
         kinds = {
             SERVICES: "Service",
             DEPLOYMENTS: "Deployment",
@@ -127,7 +127,7 @@ def _slice(namespace: str, service: str, count: int) -> dict[str, Any]:
 
 
 def _binding(app: Application, service: str, port: int | str) -> dict[str, Any]:
-    labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.ingress}
+    labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.route.name}
     spec = {
         "serviceRef": {"name": service, "port": port},
         "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",

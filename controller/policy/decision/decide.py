@@ -100,7 +100,7 @@ def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | Non
     if not routing.exists:
         return None, "the routing object does not exist"
     if routing.instead:
-        return None, unused_action(application.action, routing.instead)
+        return None, unused_action(application.route.part, routing.instead)
     if routing.problem and routing.action:
         return None, routing.problem
     standing = _standing(routing, memory)

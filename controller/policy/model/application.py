@@ -125,20 +125,27 @@ class PolicySettings:
 
 
 class Route(NamedTuple):
-    """An application's routing object: its kind, as `controller.routing.kinds` lists it, and its name."""
+    """The object that routes an application's requests, and which part of it.
 
-    kind: str
+    Attributes:
+        name: Its name, in the application's namespace.
+        part: What of it carries the application's targets: of an Ingress the name of its action; of an HTTPRoute or a GRPCRoute the name of
+            its rule, or the rule's index where none has such a name.
+        kind: As `controller.routing.kinds` lists it.
+    """
+
     name: str
+    part: str
+    kind: str = "Ingress"
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One Ingress and its deployment units."""
+    """One routing object and its deployment units."""
 
     name: str
     namespace: str
-    ingress: str
-    action: str
+    route: Route
     capacity: Backend
     units: tuple[Unit, ...]
     routing_style: RoutingStyle = RoutingStyle.SINGLE_SERVICE
@@ -148,13 +155,8 @@ class Application:
 
     @property
     def key(self) -> str:
-        """``namespace/ingress``: unique over all applications."""
-        return f"{self.namespace}/{self.ingress}"
-
-    @property
-    def route(self) -> Route:
-        """The object that routes its requests."""
-        return Route("ingress", self.ingress)
+        """``namespace/name`` of the routing object: unique over all applications, whatever its kind."""
+        return f"{self.namespace}/{self.route.name}"
 
     @property
     def services(self) -> tuple[str, ...]:

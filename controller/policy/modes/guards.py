@@ -376,7 +376,7 @@ def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
     if f"ingress: {application.key}:" not in said:
         return False
     # Named with the prefix where it is unreadable, without it where it is missing.
-    if re.search(rf"\bactions\.{re.escape(application.action)}(?=[:\s])", said):
+    if re.search(rf"\bactions\.{re.escape(application.route.part)}(?=[:\s])", said):
         return True
     left = {target.service for target in snapshot.routing.targets} - {target.service for target in receiving}
     return any(f'"{service}"' in said or f"/{service}" in said for service in left)

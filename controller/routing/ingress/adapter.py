@@ -32,7 +32,7 @@ def request(snapshot: Snapshot, decision: Decision) -> Request:
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": {
-            "name": application.ingress,
+            "name": application.route.name,
             "namespace": application.namespace,
             # The version detects other writers, the uid a deleted Ingress: an apply would create it anew.
             "uid": routing.uid,
@@ -46,7 +46,7 @@ def request(snapshot: Snapshot, decision: Decision) -> Request:
 
 def field(application: Application) -> str:
     """See `RoutingPort.field`."""
-    return action_key(application.action)
+    return action_key(application.route.part)
 
 
 def owned(application: Application) -> str:

@@ -49,9 +49,9 @@ def observe(application: Application, obj: Object | None) -> RoutingObservation:
     if obj is None:
         return RoutingObservation(exists=False)
     annotations = mapping(obj, "metadata", "annotations")
-    action = text(annotations, action_key(application.action))
+    action = text(annotations, action_key(application.route.part))
     targets, stickiness, problem = parse_action(action) if action else ((), 0, "the action annotation is missing")
-    managers = writers(obj, application.action)
+    managers = writers(obj, application.route.part)
     used = _used(obj)
     return replace(
         marked(obj),
@@ -59,8 +59,8 @@ def observe(application: Application, obj: Object | None) -> RoutingObservation:
         targets=targets,
         stickiness_s=stickiness,
         problem=problem,
-        instead=() if application.action in used else tuple(map(shown, used)),
-        kept=tuple(_kept(obj, annotations, [name for name in used if name != application.action])),
+        instead=() if application.route.part in used else tuple(map(shown, used)),
+        kept=tuple(_kept(obj, annotations, [name for name in used if name != application.route.part])),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         standby=tuple(sorted(_standby(application, obj, annotations))),
@@ -88,7 +88,7 @@ def writers(obj: Object, action: str) -> list[str]:
 
 def asked(application: Application, obj: Object) -> Asked:
     """Where the load balancer must show the action, see `RoutingPort.asked`."""
-    return Asked(hostnames(obj), live_rules(obj, application.action), listener_ports(obj), group_of(obj))
+    return Asked(hostnames(obj), live_rules(obj, application.route.part), listener_ports(obj), group_of(obj))
 
 
 def hostnames(obj: Object) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def _standby(application: Application, obj: Object, annotations: Mapping[str, An
     """Services that other rules of this Ingress forward to with the same port as written: another form makes another target group."""
     ports = application.ports
     for route in routes(obj):
-        if route.service != application.action:
+        if route.service != application.route.part:
             yield from (service for service, port in forwarded(route, annotations) if ports.get(service) == port)
 
 

@@ -71,8 +71,8 @@ def remedy(application: Application, routing: RoutingObservation, obj: Object, e
     missing, rules = lacking(application, routing), items(obj, "spec", "rules")
     addable = [backend for backend in missing if exists.get(backend)]
     return Remedy(
-        rules=tuple(completed(application.action, rules, addable)),
-        patch=tuple(standby_patch(application.action, rules, addable)) if addable else (),
+        rules=tuple(completed(application.route.part, rules, addable)),
+        patch=tuple(standby_patch(application.route.part, rules, addable)) if addable else (),
         absent=tuple(backend for backend in missing if exists.get(backend) is False),
         unknown=tuple(backend for backend in missing if exists.get(backend) is None),
     )

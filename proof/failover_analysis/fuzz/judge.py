@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Reservation, Sample, Source, Unit, Verb
+from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Reservation, Route, Sample, Source, Unit, Verb
 from controller.routing.conclusion import conclude
 from controller.routing.names import action_key
 from controller.signals.cluster import ClusterView
@@ -227,14 +227,16 @@ def application_of(world: World) -> Application:
         )
         for unit in world.units
     )
-    return Application("fuzz", NAMESPACE, "fuzz", "routing", Backend("all", 80), units, policy=PolicySettings(allow_unsafe_switch=True))
+    return Application(
+        "fuzz", NAMESPACE, Route("fuzz", "routing"), Backend("all", 80), units, policy=PolicySettings(allow_unsafe_switch=True)
+    )
 
 
 def _ingress(view: ClusterView, application: Application) -> None:
     groups = [{"serviceName": unit.name, "servicePort": 80, "weight": unit.weight} for unit in application.units]
     action = json.dumps({"type": "forward", "forwardConfig": {"targetGroups": groups}})
-    metadata = {"name": application.ingress, "namespace": NAMESPACE, "resourceVersion": "1"}
-    annotations = {action_key(application.action): action}
+    metadata = {"name": application.route.name, "namespace": NAMESPACE, "resourceVersion": "1"}
+    annotations = {action_key(application.route.part): action}
     view.changed(_KINDS["Ingress"], None, "ADDED", {"metadata": {**metadata, "annotations": annotations}, "spec": {"rules": []}})
     for service in (*(unit.name for unit in application.units), application.capacity.service):
         port = {"metadata": {"name": service, "namespace": NAMESPACE}, "spec": {"ports": [{"port": 80}]}}

@@ -99,7 +99,7 @@ class KubeApi:
         self._recreated = 0
         self.calls = 0
         """Number of requests by the controller."""
-        self.action_key = action_key(application.action)
+        self.action_key = action_key(application.route.part)
         self.ingress = IngressObject("uid-0", {self.action_key: action}, writer="kubectl")
         self.scalers = {unit.name: _scaler(unit) for unit in application.units if unit.scaled_object is not None}
 

@@ -34,17 +34,17 @@ def ingress(application: Application, mode: Mode, annotations: Mapping[str, str]
     else:
         targets = [Target(unit.backend.service, unit.backend.port, unit.weight or 0) for unit in application.units]
         stickiness_s = application.policy.stickiness_cost_s
-    rules = [live_rule(application.action)]
+    rules = [live_rule(application.route.part)]
     if standby:
         rules += [standby_rule(backend) for backend in (*(unit.backend for unit in application.units), application.capacity)]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
         "metadata": {
-            "name": application.ingress,
+            "name": application.route.name,
             "namespace": application.namespace,
             "annotations": {
-                action_key(application.action): format_action(targets, stickiness_s),
+                action_key(application.route.part): format_action(targets, stickiness_s),
                 f"{PREFIX}/healthcheck-path": "/readiness",
                 f"{PREFIX}/scheme": "internet-facing",
                 f"{PREFIX}/target-type": "ip",

@@ -297,8 +297,8 @@ class Player:
         elif event.action is not None:
             text = "another writer changes the routing action"
             for application in self._world.applications:
-                change = {"metadata": {"annotations": {action_key(application.action): event.action}}}
-                self._patch_ingress(application.ingress, application.namespace, change)
+                change = {"metadata": {"annotations": {action_key(application.route.part): event.action}}}
+                self._patch_ingress(application.route.name, application.namespace, change)
         with self._lock:
             self._happenings.append(Happening(elapsed, text))
 
@@ -328,7 +328,7 @@ class Player:
 
     def _annotate(self, annotations: Mapping[str, str | None]) -> None:
         for application in self._world.applications:
-            self._patch_ingress(application.ingress, application.namespace, {"metadata": {"annotations": dict(annotations)}})
+            self._patch_ingress(application.route.name, application.namespace, {"metadata": {"annotations": dict(annotations)}})
 
     def _patch_ingress(self, name: str, namespace: str, change: Mapping[str, Any]) -> None:
         self._world.store.patch("Ingress", name, change, namespace=namespace, manager="kubectl-edit")

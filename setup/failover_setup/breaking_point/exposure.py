@@ -57,7 +57,7 @@ def observe(session: KubeSession, application: Application) -> Live:
         RemoteError: It cannot be read.
     """
     try:
-        ingress = session.get(INGRESSES, application.namespace, application.ingress)
+        ingress = session.get(INGRESSES, application.namespace, application.route.name)
     except NotFound:
         ingress = {}
     slices, _ = list_objects(session, ENDPOINT_SLICES, application.namespace)

@@ -35,7 +35,7 @@ def action(observed: Observation) -> Iterator[Finding]:
     """The rules use the action, it can be read, and it forwards to at most five Services of the application with legal weights."""
     application, routing = observed.application, observed.routing
     key = routing_port(application).field(application)
-    if unused := unused_action(application.action, routing.instead):
+    if unused := unused_action(application.route.part, routing.instead):
         what, _, fix = unused.partition(": ")
         yield problem(what, fix)
         return
@@ -137,7 +137,7 @@ def override(observed: Observation) -> Iterator[Finding]:
 
 def field_owner(observed: Observation) -> Iterator[Finding]:
     """Only the controller writes the action; a GitOps tool leaves it alone."""
-    owners = writers(observed.ingress, observed.application.action)
+    owners = writers(observed.ingress, observed.application.route.part)
     tool, manager = next(((tool, one) for one in owners for tool, names in _TOOLS.items() if one in names), ("", ""))
     tool = tool or _tracker(observed)
     fix = f"apply what `failoverctl doctor {observed.application.key} --gitops {tool}` prints"

@@ -41,7 +41,7 @@ def ingress(observed: Observation) -> Iterator[Finding]:
 def ingress_class(observed: Observation) -> Iterator[Finding]:
     """The AWS Load Balancer Controller, or EKS Auto Mode, serves it."""
     name = class_of(observed.ingress)
-    own = (observed.application.namespace, observed.application.ingress)
+    own = (observed.application.namespace, observed.application.route.name)
     makers = {is_of_auto_mode(binding) for binding in observed.bindings if stack_of(binding) == own}
     named = f"class {name}" if name else "no class"
     if True in makers:
@@ -62,7 +62,7 @@ def ingress_class(observed: Observation) -> Iterator[Finding]:
 
 def live_rule(observed: Observation) -> Iterator[Finding]:
     """A rule forwards to the action, and precedes the standby rules and every rule that would take its requests."""
-    action, all_routes = observed.application.action, list(routes(observed.ingress))
+    action, all_routes = observed.application.route.part, list(routes(observed.ingress))
     named = [route for route in all_routes if route.service == action]
     live = [route for route in named if route.port == USE_ANNOTATION and not route.host.endswith(UNREACHABLE)]
     if not live:
@@ -109,12 +109,12 @@ def _conditional(observed: Observation, route: Route) -> bool:
 def standby_reach(observed: Observation) -> Iterator[Finding]:
     """No request reaches a Service of the application without going through the action."""
     application, all_routes = observed.application, list(routes(observed.ingress))
-    live = [route for route in all_routes if route.service == application.action and not _conditional(observed, route)]
+    live = [route for route in all_routes if route.service == application.route.part and not _conditional(observed, route)]
     services = set(application.services)
     open_ = [
         route
         for route in all_routes
-        if route.service != application.action
+        if route.service != application.route.part
         and any(service in services for service, _ in forwarded(route, observed.annotations))
         and not route.host.endswith(UNREACHABLE)
         and not _conditional(observed, route)
@@ -224,7 +224,7 @@ def ingress_group(observed: Observation) -> Iterator[Finding]:
 
 def load_balancer(observed: Observation) -> Iterator[Finding]:
     """A load balancer exists, and the load-balancer controller's last reconcile of the Ingress or its group did not fail."""
-    which = (observed.application.namespace, observed.application.ingress, observed.routing.uid, observed.now)
+    which = (observed.application.namespace, observed.application.route.name, observed.routing.uid, observed.now)
     blocked = observed.reconciles.blocked(*which) or observed.reconciles.undone(*which)
     if blocked:
         yield problem(f"blocked: {blocked}", "resolve the error; until then no mode change reaches the load balancer")

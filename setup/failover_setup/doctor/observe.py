@@ -96,7 +96,7 @@ class Observation:
         """
         if stated := self.setting("target-type", service):
             return stated
-        found = target_groups(self.bindings, self.application.namespace, self.application.ingress, self.group_name or "")
+        found = target_groups(self.bindings, self.application.namespace, self.application.route.name, self.group_name or "")
         ours = {arn for (name, _), arns in found.items() if name == service for arn in arns}
         kinds = {text(one, "spec", "targetType") for one in self.bindings if text(one, "spec", "targetGroupARN") in ours}
         return min(kinds - {""}, default="")
@@ -132,7 +132,7 @@ def group_seen(application: Application, ingress: Object, bindings: Sequence[Obj
     if named := group_of(ingress):
         return named
     present = [one for one in bindings if not text(one, "metadata", "deletionTimestamp")]
-    if (application.namespace, application.ingress) in map(stack_of, present):
+    if (application.namespace, application.route.name) in map(stack_of, present):
         return ""
     ours = [one for one in present if text(one, "spec", "serviceRef", "name") in application.services]
     groups = set(map(explicit_group_of, ours)) - {""}
@@ -215,9 +215,9 @@ def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable
 
 
 def _observe(session: KubeSession, application: Application, space: _Namespace, now: float) -> Observation:
-    ingress: Object = next((one for one in space.ingresses if name_of(one) == application.ingress), {})
+    ingress: Object = next((one for one in space.ingresses if name_of(one) == application.route.name), {})
     unreadable = dict(space.unreadable)
-    about = (("fieldSelector", f"involvedObject.kind=Ingress,involvedObject.name={application.ingress}"),)
+    about = (("fieldSelector", f"involvedObject.kind=Ingress,involvedObject.name={application.route.name}"),)
     events = _listed(session, EVENTS, application.namespace, unreadable, about)
     group, complete = _group(session, application, ingress, space)
     return assemble(application, now, ingress, {**space.listed, EVENTS.name: events}, group, unreadable, group_complete=complete)
@@ -276,7 +276,7 @@ def _group(session: KubeSession, application: Application, ingress: Object, spac
     candidates, complete = space.ingresses, False
     with suppress(Forbidden):  # the manifests grant only the application's namespace
         candidates, complete = list_objects(session, INGRESSES, None)[0], True
-    own = (application.namespace, application.ingress)
+    own = (application.namespace, application.route.name)
     others = (one for one in candidates if (text(one, "metadata", "namespace"), name_of(one)) != own)
     return tuple(one for one in others if _in_group(one, group, ingress)), complete
 

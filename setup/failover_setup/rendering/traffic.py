@@ -66,8 +66,8 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
         **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
         **stack.load_balancer.annotations,
     }
-    spec = {"ingressClassName": "alb", "rules": completed(application.action, [], needed(application))}
-    return manifest("networking.k8s.io/v1", "Ingress", application.ingress, file, annotations=annotations, spec=spec)
+    spec = {"ingressClassName": "alb", "rules": completed(application.route.part, [], needed(application))}
+    return manifest("networking.k8s.io/v1", "Ingress", application.route.name, file, annotations=annotations, spec=spec)
 
 
 def _deregistration(stack: StackFile) -> str:

@@ -55,7 +55,7 @@ def test_a_mode_change_waits_until_the_new_target_groups_have_healthy_targets(tm
             wait_for(
                 "capacity mode",
                 lambda: (
-                    cluster.api.store.get("Ingress", application.ingress, namespace=lane.name)["metadata"]["annotations"].get(MARKER)
+                    cluster.api.store.get("Ingress", application.route.name, namespace=lane.name)["metadata"]["annotations"].get(MARKER)
                     == "capacity"
                 ),
                 SECONDS,

@@ -45,9 +45,9 @@ def change_mode(cluster: Cluster, application: Application) -> None:
     session = connect(kubeconfig=str(cluster.kubeconfig("admin")))
     session.request(
         "PATCH",
-        INGRESSES.path(application.namespace, application.ingress),
+        INGRESSES.path(application.namespace, application.route.name),
         query=(("fieldManager", "test"),),
-        body=json.dumps({"metadata": {"annotations": {action_key(application.action): action}}}),
+        body=json.dumps({"metadata": {"annotations": {action_key(application.route.part): action}}}),
         content_type=MERGE_PATCH,
     )
     session.close()

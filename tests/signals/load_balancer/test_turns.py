@@ -11,7 +11,7 @@ import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, INGRESSES, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
-from controller.policy.model import Application, Target, Verdict
+from controller.policy.model import Application, Route, Target, Verdict
 from controller.policy.routing import healthy_targets
 from controller.ports import MessageKind
 from controller.routing.ingress.action import format_action
@@ -38,7 +38,9 @@ class Fleet:
         self.clock, self.elb = ManualClock(NOW), Elb(load_balancers=[])
         self.view = ClusterView(self.clock, lambda: None)
         units = seed_units()
-        self.applications = [application(units=units, namespace=f"team-{n // 100}", ingress=f"app-{n:04d}") for n in range(size)]
+        self.applications = [
+            application(units=units, namespace=f"team-{n // 100}", route=Route(f"app-{n:04d}", "weighted-routing")) for n in range(size)
+        ]
         self.versions = 0
         for app in self.applications:
             self._balanced(app)
@@ -49,10 +51,10 @@ class Fleet:
         self.external = ExternalSources(self.view, verifier=self.verifier, stop=self.stop)
 
     def _balanced(self, app: Application) -> None:
-        name = f"k8s-{app.ingress}"
+        name = f"k8s-{app.route.name}"
         lb = f"arn:aws:elasticloadbalancing:us-west-2:1:loadbalancer/app/{name}/0"
         self.elb.load_balancers.append({"LoadBalancerArn": lb, "LoadBalancerName": name, "DNSName": f"{name}-1.elb", "Type": "application"})
-        weights = {f"{app.ingress}-{unit.backend.service}": unit.weight or 0 for unit in app.units}
+        weights = {f"{app.route.name}-{unit.backend.service}": unit.weight or 0 for unit in app.units}
         listener = f"{lb}/listener"
         self.elb.listeners[lb] = [{"ListenerArn": listener, "Port": 80, "Protocol": "HTTP"}]
         self.elb.rules[listener] = [rule(forward(weights)), DEFAULT]
@@ -67,25 +69,25 @@ class Fleet:
             weights = [unit.weight or 0 for unit in app.units]
             weights[0] = weights[0] if weight is None else weight
             targets = tuple(Target(unit.backend.service, 80, share) for unit, share in zip(app.units, weights, strict=True))
-            backend = {"service": {"name": app.action, "port": {"name": "use-annotation"}}}
+            backend = {"service": {"name": app.route.part, "port": {"name": "use-annotation"}}}
             metadata = {
-                "name": app.ingress,
+                "name": app.route.name,
                 "namespace": app.namespace,
-                "uid": app.ingress,
+                "uid": app.route.name,
                 "resourceVersion": str(self.versions),
-                "annotations": {action_key(app.action): format_action(targets, 0)},
+                "annotations": {action_key(app.route.part): format_action(targets, 0)},
             }
             ingresses.append({
                 "metadata": metadata,
                 "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]},
-                "status": {"loadBalancer": {"ingress": [{"hostname": f"k8s-{app.ingress}-1.elb"}]}},
+                "status": {"loadBalancer": {"ingress": [{"hostname": f"k8s-{app.route.name}-1.elb"}]}},
             })  # fmt: skip
-            labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.ingress}
+            labels = {"ingress.k8s.aws/stack-namespace": app.namespace, "ingress.k8s.aws/stack-name": app.route.name}
             for unit in app.units:
                 service = unit.backend.service
                 bindings.append({
-                    "metadata": {"name": f"{app.ingress}-{service}", "namespace": app.namespace, "labels": labels},
-                    "spec": {"serviceRef": {"name": service, "port": 80}, "targetGroupARN": arn(f"{app.ingress}-{service}")},
+                    "metadata": {"name": f"{app.route.name}-{service}", "namespace": app.namespace, "labels": labels},
+                    "spec": {"serviceRef": {"name": service, "port": 80}, "targetGroupARN": arn(f"{app.route.name}-{service}")},
                 })  # fmt: skip
         if len(applications) == len(self.applications):
             self.view.listed(INGRESSES, None, ingresses)
@@ -150,7 +152,7 @@ def test_the_metrics_of_all_load_balancers_are_read_before_each_was_verified() -
     fleet.run(JOB_S)
     assert len(fleet.verifier.dimensions()) < len(fleet.applications) / 2
     external.poll("cloudwatch", fleet.applications)
-    assert polled.load_balancers == {one.key: f"app/k8s-{one.ingress}/0" for one in fleet.applications}
+    assert polled.load_balancers == {one.key: f"app/k8s-{one.route.name}/0" for one in fleet.applications}
     fleet.run(2 * AGE_S)
     assert polled.load_balancers == fleet.verifier.dimensions()
 
@@ -161,8 +163,8 @@ def test_a_mode_change_is_verified_although_the_others_wait() -> None:
     fleet.run(2400.0)
     changed = fleet.applications[150]
     fleet.write(changed, weight=7)
-    name = f"k8s-{changed.ingress}"
-    weights = {f"{changed.ingress}-{unit.backend.service}": unit.weight or 0 for unit in changed.units}
+    name = f"k8s-{changed.route.name}"
+    weights = {f"{changed.route.name}-{unit.backend.service}": unit.weight or 0 for unit in changed.units}
     weights[next(iter(weights))] = 7
     fleet.elb.rules[f"arn:aws:elasticloadbalancing:us-west-2:1:loadbalancer/app/{name}/0/listener"] = [rule(forward(weights)), DEFAULT]
     fleet.run(60.0)

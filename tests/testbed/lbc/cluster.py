@@ -24,7 +24,7 @@ from failover_testbed.lbc.elb_calls import Write
 from tests.support.applications import application
 
 APP = application(namespace="default")
-KEY = action_key(APP.action)
+KEY = action_key(APP.route.part)
 COST = format_action([Target(unit.backend.service, 80, unit.weight or 0) for unit in APP.units], 0)
 CAPACITY = format_action([Target("sd21-all", 80, 1)], 0)
 

@@ -128,7 +128,7 @@ def test_a_number_and_a_name_of_the_same_port_are_two_target_groups() -> None:
 def test_conditions_of_an_action_join_those_of_the_rule() -> None:
     source = '{"field":"source-ip","sourceIPConfig":{"values":["192.0.2.1/32"]}}'
     conditions = f'[{{"Field":"path-pattern","pathPatternConfig":{{"values":["/x"]}}}},{source}]'
-    made = model(ingress(annotations={f"{PREFIX}/conditions.{APP.action}": conditions}))
+    made = model(ingress(annotations={f"{PREFIX}/conditions.{APP.route.part}": conditions}))
     assert made.listeners[0].rules[0].conditions == (("path-pattern", ("/*", "/x")), ("source-ip", ("192.0.2.1/32",)))
 
 
@@ -312,7 +312,7 @@ class TestGroups:
 
 
 def test_the_services_that_an_ingress_needs() -> None:
-    needed = {unit.backend.service for unit in APP.units} | {"sd21-all", APP.action}
+    needed = {unit.backend.service for unit in APP.units} | {"sd21-all", APP.route.part}
     assert references(ingress()) == needed
     assert references(ingress(action=forward({"ServiceName": "other"}))) == needed | {"other"}
     assert references(ingress(action="{")) == needed
