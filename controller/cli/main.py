@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import io
@@ -102,6 +103,9 @@ class _Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         named = args[0]
+        if named not in _COMMANDS and not named.startswith("-"):
+            close = difflib.get_close_matches(named, _COMMANDS, n=1)
+            ctx.fail(f"No such command {named!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
         try:
             resolved = super().resolve_command(ctx, args)
         except ModuleNotFoundError as error:

@@ -269,9 +269,9 @@ def _override(seen: Observation, width: int) -> Iterator[Line]:
     if override.problem:
         yield from wrapped("bad", f"  {ICONS['warn']} ", f"override cannot be read, so everything is paused: {override.problem}", width)
     if override.pauses(now):
-        yield from wrapped("warn", "  ॥ ", f"PAUSED {pause_words(override)}", width)
+        yield from wrapped("warn", f"  {ICONS['warn']} ", f"PAUSED {pause_words(override)}", width)
     if override.pin(now) is not None:
-        yield from wrapped("warn", "  ॥ ", f"PINNED {pin_words(override)}", width)
+        yield from wrapped("warn", f"  {ICONS['warn']} ", f"PINNED {pin_words(override)}", width)
 
 
 def _table(seen: Observation, width: int) -> Iterator[Line]:

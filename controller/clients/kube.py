@@ -462,7 +462,7 @@ def _unusable(error: Exception) -> str:
         case TypeError() | AttributeError():
             return "found something else; allowed: a mapping with clusters, users, contexts and current-context"
         case _:
-            said = str(error).replace("Invalid kube-config file. No configuration found.", "found no file")
+            said = str(error).replace("Invalid kube-config file. No configuration found.", "there is no such file")
             return shown(" ".join(said.split()), _MAX_ERROR_TEXT)
 
 

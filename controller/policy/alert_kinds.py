@@ -28,7 +28,7 @@ class Found:
 
 
 class AlertKind(Row):
-    """What the controller reports to people beside decisions. The last value is what the subject of its alerts names."""
+    """What the controller reports to people beside decisions."""
 
     @property
     def reason(self) -> str:
@@ -42,6 +42,7 @@ class AlertKind(Row):
         "signals-are-missing",
         CRITICAL,
         "source",
+        "{0} cannot be observed",
     )
     KARPENTER_METRICS = (
         "karpenter-metrics",
@@ -49,6 +50,8 @@ class AlertKind(Row):
         "correct or remove karpenter.metrics_url",
         "signals-are-missing",
         WARNING,
+        "",
+        "Karpenter's metrics cannot be read",
     )
     CLOCKS = (
         "clocks",
@@ -56,6 +59,8 @@ class AlertKind(Row):
         "check the time synchronization (chrony) of the node that the controller runs on",
         "signals-are-missing",
         WARNING,
+        "",
+        "this node's clock differs from the cluster's",
     )
     COUNTERS = (
         "counters",
@@ -63,6 +68,8 @@ class AlertKind(Row):
         "for {left}: check that CloudWatch answers",
         "signals-are-missing",
         WARNING,
+        "",
+        "no demand is measured",
     )
     SILENT = (
         "silent",
@@ -70,6 +77,7 @@ class AlertKind(Row):
         "signals-are-missing",
         WARNING,
         "unit",
+        "{0} waits for nodes, and nothing says why",
     )
 
     HARMFUL_OVERRIDE = (
@@ -77,6 +85,8 @@ class AlertKind(Row):
         "{what} does harm: {harm}. If that is not wanted, run: failoverctl resume {application}",
         "failover-is-held",
         CRITICAL,
+        "",
+        "an override does harm",
     )
 
     # What a unit cannot get.
@@ -87,8 +97,9 @@ class AlertKind(Row):
         "capacity-is-short",
         WARNING,
         "unit",
+        "the NodePool of {0} has no compatible instance type",
     )
-    CAUSE = ("cause", "{unit}: {problem}", "capacity-is-short", CRITICAL, "unit/cause")
+    CAUSE = ("cause", "{unit}: {problem}", "capacity-is-short", CRITICAL, "unit/cause", "{0} gets no nodes ({1})")
     RESERVATION = (
         "reservation",
         "{unit}: Capacity Block {reservation} ends at {end}; {nodes} of its {of} node(s) run in it. Karpenter drains them from {drained} "
@@ -96,6 +107,7 @@ class AlertKind(Row):
         "capacity-is-short",
         WARNING,
         "unit/reservation",
+        "Capacity Block {1} of {0} ends soon",
     )
     RESERVATION_END = (
         "reservation-end",
@@ -104,6 +116,7 @@ class AlertKind(Row):
         "capacity-is-short",
         WARNING,
         "unit",
+        "nobody has said when the Capacity Block of {0} ends",
     )
     RESERVED = (
         "reserved",
@@ -113,6 +126,7 @@ class AlertKind(Row):
         "capacity-is-short",
         CRITICAL,
         "unit",
+        "no reservation has a free instance for {0}",
     )
     MOSTLY_SHORT = (
         "mostly-short",
@@ -120,6 +134,8 @@ class AlertKind(Row):
         "more zones or instance types, or add another accelerator",
         "capacity-is-short",
         CRITICAL,
+        "",
+        "most units get no capacity",
     )
     UNJOINED = (
         "unjoined",
@@ -128,6 +144,7 @@ class AlertKind(Row):
         "nodes-do-not-join",
         CRITICAL,
         "unit",
+        "nodes of {0} launch and do not join",
     )
     UNUSABLE = (
         "unusable",
@@ -136,6 +153,7 @@ class AlertKind(Row):
         "nodes-do-not-join",
         CRITICAL,
         "unit",
+        "a node of {0} joined and is not usable",
     )
     UNPROVEN = (
         "unproven",
@@ -144,6 +162,7 @@ class AlertKind(Row):
         "capacity-mode-lasts",
         WARNING,
         "unit",
+        "nothing proves that capacity for {0} is back",
     )
 
     # Replicas.
@@ -154,6 +173,7 @@ class AlertKind(Row):
         "replicas-do-not-follow",
         WARNING,
         "unit",
+        "{0} has all the replicas that it may have",
     )
     FIXED = (
         "fixed",
@@ -162,6 +182,7 @@ class AlertKind(Row):
         "replicas-do-not-follow",
         WARNING,
         "unit",
+        "the replicas of {0} do not follow",
     )
     MISSING = (
         "missing",
@@ -169,6 +190,7 @@ class AlertKind(Row):
         "an-object-is-missing",
         WARNING,
         "unit/kind",
+        "the {1} of {0} does not exist",
     )
     UNHEALTHY = (
         "unhealthy",
@@ -177,6 +199,7 @@ class AlertKind(Row):
         "replicas-do-not-follow",
         WARNING,
         "unit",
+        "no ready replica of {0} is a healthy target",
     )
     SCALER = (
         "scaler",
@@ -185,6 +208,7 @@ class AlertKind(Row):
         "replicas-do-not-follow",
         WARNING,
         "unit",
+        "the ScaledObject of {0} does not scale",
     )
     LEFT = (
         "left",
@@ -193,6 +217,7 @@ class AlertKind(Row):
         "replicas-do-not-follow",
         WARNING,
         "ScaledObject",
+        "ScaledObject {0} keeps a raised floor",
     )
     CONTESTED = (
         "contested",
@@ -201,6 +226,7 @@ class AlertKind(Row):
         "somebody-else-writes",
         WARNING,
         "unit/field",
+        "another writer puts {1} of {0} back",
     )
 
     # The routing.
@@ -210,12 +236,15 @@ class AlertKind(Row):
         "failover-is-held",
         WARNING,
         "what is missing",
+        "a mode change is not prepared",
     )
     BLACKHOLE = (
         "blackhole",
         "{share} requests get errors now: {problem}. Restore the action or the Service that is missing: `failoverctl doctor` names it",
         "load-balancer-answers-503",
         CRITICAL,
+        "",
+        "requests get errors",
     )
     UNVERIFIED = (
         "unverified",
@@ -223,6 +252,8 @@ class AlertKind(Row):
         "the events of the Ingress and the load-balancer controller's log",
         "load-balancer-does-not-follow",
         CRITICAL,
+        "",
+        "the load balancer does not follow",
     )
     BLOCKED = (
         "blocked",
@@ -230,6 +261,8 @@ class AlertKind(Row):
         "Ingress that it names",
         "load-balancer-does-not-follow",
         WARNING,
+        "",
+        "the load-balancer controller is blocked",
     )
     FIGHTING = (
         "fighting",
@@ -237,6 +270,8 @@ class AlertKind(Row):
         "the annotation there (`failoverctl doctor --gitops`), or pause the controller",
         "somebody-else-writes",
         CRITICAL,
+        "",
+        "another writer changes the routing action",
     )
     RIVAL = (
         "rival",
@@ -245,6 +280,8 @@ class AlertKind(Row):
         "failoverctl.dev/written-by",
         "somebody-else-writes",
         WARNING,
+        "",
+        "another installation writes the routing action",
     )
 
     # The controller's own work.
@@ -253,6 +290,8 @@ class AlertKind(Row):
         "tried {times} times without success: {what}. Requests and replicas stay as they are: compare the Role with docs/permissions.md",
         "the-controller-cannot-write",
         CRITICAL,
+        "",
+        "a change cannot be written",
     )
     STATE_UNSAVED = (
         "state-unsaved",
@@ -260,6 +299,8 @@ class AlertKind(Row):
         "docs/permissions.md",
         "the-controller-cannot-write",
         WARNING,
+        "",
+        "the memory cannot be saved",
     )
     LEASE_LOST = (
         "lease-lost",
@@ -267,28 +308,47 @@ class AlertKind(Row):
         "the Role",
         "no-leader",
         CRITICAL,
+        "",
+        "no replica leads",
     )
-    BUDGET_TOO_SMALL = ("budget-too-small", "{load}, so mode changes are verified late: {remedy}", "signals-are-missing", WARNING)
+    BUDGET_TOO_SMALL = (
+        "budget-too-small",
+        "{load}, so mode changes are verified late: {remedy}",
+        "signals-are-missing",
+        WARNING,
+        "",
+        "too few calls to verify in time",
+    )
     NOTIFIER_DEAD = (
         "notifier-dead",
         "{problem}. Mode changes are not affected; every new message is tried again: check the sink's address and secret",
         "messages-do-not-arrive",
         WARNING,
         "sink",
+        "{0} delivers no messages",
     )
-    CONFIG_REFUSED = ("config-refused", "{problem}", "configuration-is-refused", WARNING)
+    CONFIG_REFUSED = ("config-refused", "{problem}", "configuration-is-refused", WARNING, "", "application files are refused")
     LEFT_REMOVED = (
         "left-removed",
         "the application is not configured any more, so nothing lowers the minReplicaCount that the controller raised, and its pods cost "
         "money: {floors}",
         "replicas-do-not-follow",
         WARNING,
+        "",
+        "floors stay raised",
     )
 
     # What people did.
-    CONFIG_RELOADED = ("config-reloaded", "{count} application(s)", "", INFO)
-    REMOVED = ("removed", "the application is not configured any more; its Ingress stays in capacity mode", "", INFO)
-    OVERRIDE = ("override", "{why}", "failover-is-held", INFO)
+    CONFIG_RELOADED = ("config-reloaded", "{count} application(s)", "", INFO, "", "application files were read again")
+    REMOVED = (
+        "removed",
+        "the application is not configured any more; its Ingress stays in capacity mode",
+        "",
+        INFO,
+        "",
+        "no longer configured",
+    )
+    OVERRIDE = ("override", "{why}", "failover-is-held", INFO, "", "an override changed")
 
 
 ROWS: Final[Mapping[str, Row]] = {row.key: row for row in (*AlertKind, *Reason)}

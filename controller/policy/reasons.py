@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, Self
 
 CRITICAL: Final = "critical"
 WARNING: Final = "warning"
 INFO: Final = "info"
+
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class Row(StrEnum):
@@ -22,18 +25,20 @@ class Row(StrEnum):
         runbook: The page of docs/runbooks that says what to do, "" where nothing is to be done.
         severity: Of the alert about it; "" where it raises none.
         subject: What the subject of its alerts names, in words, the unit first; "" where an application has one alert of it.
+        heading: The title of the messages about its alerts, with ``{0}`` and ``{1}`` for the parts of the subject; "": its name in words.
     """
 
     sentence: str
     runbook: str
     severity: str
     subject: str
+    heading: str
 
-    def __new__(cls, name: str, sentence: str = "", runbook: str = "", severity: str = "", subject: str = "") -> Self:
+    def __new__(cls, name: str, sentence: str = "", runbook: str = "", severity: str = "", subject: str = "", heading: str = "") -> Self:
         """One member of a table, as it is written there."""
         made = str.__new__(cls, name)
         made._value_ = name
-        made.sentence, made.runbook, made.severity, made.subject = sentence, runbook, severity, subject
+        made.sentence, made.runbook, made.severity, made.subject, made.heading = sentence, runbook, severity, subject, heading
         return made
 
     @property
@@ -45,6 +50,10 @@ class Row(StrEnum):
     def reason(self) -> str:
         """The name of its messages, in CamelCase like the reasons of Kubernetes Events."""
         return str(self)
+
+    def headed(self, subject: Sequence[str]) -> str:
+        """The title of a message about its alert. A subject that an older version stored may have fewer parts."""
+        return self.heading.format(*subject, "?", "?") or _HUMP.sub(" ", self).lower()
 
 
 class _Known(dict[str, str]):

@@ -207,7 +207,8 @@ class Decoder:
             raise LineError(f"found recording format {version!r}; this version reads {FORMAT}")
         try:
             if kind == "application":
-                found = _Definition.model_validate_json(line)
+                raw["application"] = _routed(raw.get("application"))
+                found = _Definition.model_validate_json(json.dumps(raw))
                 self._definitions[found.ref] = found.program, raw["application"]
                 return None
             if kind == "decision":
@@ -229,6 +230,14 @@ class Decoder:
         if missing:
             raise LineError(f"snapshot.units: no observation of {', '.join(missing)}")
         return Recorded(read.memory, read.snapshot, read.decided, read.done, read.failed, program)
+
+
+def _routed(application: Any) -> Any:  # noqa: ANN401 - any JSON
+    """A recorded application with its route. A version that knew Ingresses alone wrote the name and the action as two fields."""
+    if not isinstance(application, dict) or "ingress" not in application:
+        return application
+    rest = {name: value for name, value in application.items() if name not in {"ingress", "action"}}
+    return {**rest, "route": {"name": application["ingress"], "part": application.get("action")}}
 
 
 def _object(line: bytes) -> dict[str, Any]:

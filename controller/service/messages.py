@@ -261,9 +261,9 @@ def raised_floors_of_removed(application: Application, memory: Memory, named: Co
 
 
 def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, kind: MessageKind = MessageKind.ALERT) -> Message:
-    application, subject = snapshot.application, " ".join((alert.row, *alert.subject))
+    application = snapshot.application
     return replace(
-        Message.about(alert, kind, f"{application.name}: {subject}", snapshot.now, application.key),
+        Message.about(alert, kind, f"{application.name}: {alert.row.headed(alert.subject)}", snapshot.now, application.key),
         mode=str(mode or ""),
     )
 

@@ -157,9 +157,9 @@ def _application(view: View, *, alone: bool) -> Iterator[str]:
 def _override(view: View) -> Iterator[str]:
     override, now = view.snapshot.routing.override, view.snapshot.now
     if override.pauses(now):
-        yield f"<p class=warn>॥ Paused {escape(pause_words(override))}</p>"
+        yield f"<p class=warn>⚠ Paused {escape(pause_words(override))}</p>"
     if override.pin(now) is not None:
-        yield f"<p class=warn>॥ Pinned {escape(pin_words(override))}</p>"
+        yield f"<p class=warn>⚠ Pinned {escape(pin_words(override))}</p>"
 
 
 def _traffic(view: View) -> str:

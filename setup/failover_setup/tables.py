@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -100,13 +101,9 @@ class Report:
     merit_order: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def data(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
-        return asdict(self)
-
     def json(self) -> str:
-        """The report as JSON with sorted keys, for machines."""
-        return json.dumps(self.data(), indent=2, sort_keys=True)
+        """The report as one line of JSON with sorted keys in camelCase, as those of other commands, for machines."""
+        return json.dumps(_camel_case(asdict(self)), sort_keys=True)
 
     def text(self) -> str:
         """The report as plain text of `WIDTH` columns, ASCII only, for people."""
@@ -232,3 +229,10 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, 
         for line in (header, ["-" * width for width in widths], *rows)
     ]
     return "\n".join([title, *(line.rstrip() for line in lines)])
+
+
+def _camel_case(value: Any) -> Any:  # noqa: ANN401 - any part of the report
+    """The value with its keys in camelCase. Names of units, which are keys too, have no underscore."""
+    if isinstance(value, dict):
+        return {re.sub("_(.)", lambda one: one[1].upper(), key): _camel_case(each) for key, each in value.items()}
+    return [_camel_case(each) for each in value] if isinstance(value, (list, tuple)) else value

@@ -65,7 +65,7 @@ def test_a_person_s_run_writes_the_file_and_prints_the_tables(vegeta: Path, file
     output, plot = tmp_path / "steps.json", tmp_path / "plot.svg"
     with serving(spec) as url:
         arguments = ["breaking-point", str(file), "sd21-inf2", "--url", f"{url}?key=abcdefgh", "-H", f"Authorization: {SECRET}"]
-        arguments += ["--step", "2s", "--start-rate", "80", "--yes", "--output", str(output), "--plot", str(plot), "--replicas", "2"]
+        arguments += ["--step", "2s", "--start-rate", "80", "--yes", "--steps", str(output), "--plot", str(plot), "--replicas", "2"]
         result = CliRunner().invoke(main, [*arguments, "--load-tool", str(vegeta)])
     assert result.exit_code == 0, result.output
     unit = load_definitions(file)["default/sd21"].model.spec.units[0]
@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_the_file_as_it_was(
     output = tmp_path / "steps.json"
     with serving(Spec(2, 0.016)) as url:
         command = [sys.executable, "-m", "controller.cli.main", "breaking-point", str(file), "sd21-inf2", "--url", url, "--yes"]
-        command += ["--no-plot", "--step", "2s", "--output", str(output), "--load-tool", str(vegeta), "--start-rate", "50"]
+        command += ["--no-plot", "--step", "2s", "--steps", str(output), "--load-tool", str(vegeta), "--start-rate", "50"]
         # A shell that runs tests in the background has them ignore Ctrl-C, and children inherit that.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})

@@ -31,6 +31,38 @@ def test_every_command_with_json_takes_both() -> None:
     assert all({"-o", "--output"} <= _options(_commands()[name]) for name in found)
 
 
+def test_an_output_option_means_its_form_everywhere() -> None:
+    """`-o` of one command named a file."""
+    for name, command in _commands().items():
+        assert all(isinstance(option.type, click.Choice) for option in command.params if "-o" in option.opts), name
+
+
+def test_json_is_one_document_a_line_with_keys_in_camel_case() -> None:
+    (line,) = CliRunner().invoke(main, ["weights", _FILE, "-o", "json"]).stdout.splitlines()
+    document = json.loads(line)
+    assert document.keys() >= {"application", "periodS", "capacityWeights", "meritOrder"}
+    assert document["costs"][0].keys() >= {"instanceType", "pricePerHour"}
+
+
+def test_weights_reads_the_files_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAILOVERCTL_APPLICATIONS", _FILE)
+    result = CliRunner().invoke(main, ["weights"])
+    assert (result.exit_code, result.output) == (0, CliRunner().invoke(main, ["weights", _FILE]).output)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("stauts", "status"), ("expalin", "explain"), ("breakingpoint", "breaking-point")])
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(typed: str, meant: str) -> None:
+    result = CliRunner().invoke(main, [typed])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (1, f"Error: No such command '{typed}'. Did you mean '{meant}'?")
+
+
+def test_a_missing_kubeconfig_is_not_answered_with_advice_about_application_files(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["status", "--applications", _FILE, "--kubeconfig", str(tmp_path / "none")])
+    assert "there is no such file" in result.output
+    assert "--applications" not in result.output
+    assert "--kubeconfig" in result.output
+
+
 def test_they_write_the_same() -> None:
     written = [CliRunner().invoke(main, ["weights", _FILE, *words]) for words in (("--json",), ("-o", "json"), ("--json", "-o", "json"))]
     assert {one.exit_code for one in written} == {0}

@@ -519,7 +519,7 @@ _CLUSTER = "{name: c, cluster: {server: 'https://127.0.0.1:1', certificate-autho
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "found no file"),
+        (None, "there is no such file"),
         ("text", "allowed: a mapping with clusters, users, contexts and current-context"),
         ("clusters: [\nx", "line 2, column 2"),
         (

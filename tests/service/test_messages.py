@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.clock import format_rfc3339
+from controller.policy.alert_kinds import ROWS, AlertKind
 from controller.policy.model import Alert, Mode, Override, PendingPod
 from controller.ports import MessageKind
 from controller.service.messages import (
@@ -30,10 +31,10 @@ from tests.support.applications import NOW, alert_of, memory, snapshot
 @pytest.mark.parametrize(
     ("alert", "reason", "subject"),
     [
-        (alert_of("held/Dwell", "warning", "words"), "Dwell", "Dwell"),
-        (alert_of("max/sd21-inf2", "warning", "words"), "Max", "max sd21-inf2"),
-        (alert_of("mostly-short", "warning", "words"), "MostlyShort", "mostly-short"),
-        (alert_of("unverified", "critical", "words"), "Unverified", "unverified"),
+        (alert_of("held/Dwell", "warning", "words"), "Dwell", "dwell"),
+        (alert_of("max/sd21-inf2", "warning", "words"), "Max", "sd21-inf2 has all the replicas that it may have"),
+        (alert_of("mostly-short", "warning", "words"), "MostlyShort", "most units get no capacity"),
+        (alert_of("unverified", "critical", "words"), "Unverified", "the load balancer does not follow"),
     ],
 )
 def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject: str) -> None:
@@ -47,6 +48,21 @@ def test_the_reason_and_the_title_of_an_alert(alert: Alert, reason: str, subject
     on, (went,) = alert_changes(replace(made, now=NOW + ENDED_S), on, [], Mode.COST)
     assert (went.kind, went.reason, went.title) == (MessageKind.RESOLVED, reason, f"sd21: {subject}")
     assert not on
+
+
+def test_each_title_names_what_the_subject_of_its_alert_has() -> None:
+    """A title with a gap would be read at three in the morning; so would the key that it is made of."""
+    for row in ROWS.values():
+        parts = [f"part-{number}" for number, _ in enumerate(filter(None, row.subject.split("/")))]
+        title = row.headed(parts)
+        assert title, row
+        assert "?" not in title, row
+        assert not parts or parts[0] in title or row is AlertKind.UNPREPARED, row
+
+
+def test_the_title_of_an_alert_that_an_older_version_stored() -> None:
+    """Its subject may lack what the title names now."""
+    assert alert_of("cause/sd21-inf2", "critical", "words").row.headed(("sd21-inf2",)) == "sd21-inf2 gets no nodes (?)"
 
 
 def test_what_says_why_no_failover_follows_a_shortage_concerns_the_pods_that_wait() -> None:

@@ -117,8 +117,8 @@ def test_an_override_is_shown_with_its_end() -> None:
     override = Override(NOW + 60, "drill", "ann", Mode.COST, None, "budget", "bob")
     made = _shown(snapshot())
     html = page([_view(replace(made, routing=replace(made.routing, override=override)))], PROCESS)
-    assert f"॥ Paused until {format_rfc3339(NOW + 60)}: drill (ann)" in html
-    assert "॥ Pinned to cost until it is lifted: budget (bob)" in html
+    assert f"⚠ Paused until {format_rfc3339(NOW + 60)}: drill (ann)" in html
+    assert "⚠ Pinned to cost until it is lifted: budget (bob)" in html
 
 
 def test_nothing_of_others_becomes_markup_and_nothing_comes_from_elsewhere() -> None:

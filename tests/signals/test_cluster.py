@@ -401,7 +401,7 @@ def test_an_ingress_is_read_once_for_each_change(cluster: Cluster) -> None:
     cluster.give("Ingress", ingress("9"))
     first = cluster.view.routing(app)
     assert (first.resource_version, cluster.view.routing(app) is first) == ("9", True)
-    assert cluster.view.routing(replace(app, route=app.route._replace(part="other"))) is not first
+    assert cluster.view.routing(replace(app, route=replace(app.route, part="other"))) is not first
     cluster.give("Ingress", ingress("10"), "MODIFIED")
     assert cluster.view.routing(app).resource_version == "10"
     cluster.view.retain([])

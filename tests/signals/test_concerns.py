@@ -37,7 +37,7 @@ def neighbours() -> list[Application]:
             )
             for unit in base.units[:2]
         )
-        made.append(replace(base, route=base.route._replace(name=name), capacity=Backend(f"{name}-all", 80), units=units))
+        made.append(replace(base, route=replace(base.route, name=name), capacity=Backend(f"{name}-all", 80), units=units))
     return made
 
 

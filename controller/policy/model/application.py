@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from controller.policy.names import Strategy
 
@@ -124,7 +124,8 @@ class PolicySettings:
         return self.strategy is Strategy.PLANNED and self.planned_mode is PlannedMode.LIVE
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """The object that routes an application's requests, and which part of it.
 
     Attributes:

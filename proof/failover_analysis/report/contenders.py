@@ -117,7 +117,7 @@ def contenders(wanted: Sequence[str], changes: Sequence[str], sweeps: Sequence[s
     named = [_one(one, base) for one in wanted] or [own(base)]
     for change in changes:
         field, value = _field(change, "--set", "FIELD=VALUE")
-        named = [_with(one, field, value) if one.ours else one for one in named]
+        named = [_with(one, field, value, "--set") if one.ours else one for one in named]
     if sweeps and not named[0].ours:
         raise ConfigError(f"--sweep: found {named[0].name} as the first policy; allowed: a policy of the controller")
     swept = [one for sweep in sweeps for one in _swept(sweep, named[0])]
@@ -151,7 +151,7 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
 def _swept(sweep: str, first: Contender) -> Iterable[Contender]:
     name, values = _field(sweep, "--sweep", "FIELD=VALUE,VALUE")
     for value in values.split(","):
-        yield replace(_with(first, name, value), swept=(name, value))
+        yield replace(_with(first, name, value, "--sweep"), swept=(name, value))
 
 
 def _field(text: str, option: str, form: str) -> tuple[str, str]:
@@ -161,9 +161,9 @@ def _field(text: str, option: str, form: str) -> tuple[str, str]:
     return name, value
 
 
-def _with(contender: Contender, name: str, value: str) -> Contender:
-    """The policy with another value in one field."""
-    changed = _changed(contender.policy, name, value)
+def _with(contender: Contender, name: str, value: str, option: str) -> Contender:
+    """The policy with another value in one field, as an option of the command line says."""
+    changed = _changed(contender.policy, name, value, option)
     added = f"{contender.name}, {name} {value}"
     return replace(
         contender,
@@ -174,20 +174,21 @@ def _with(contender: Contender, name: str, value: str) -> Contender:
     )
 
 
-def _changed(policy: PolicySettings, name: str, value: str) -> PolicySettings:
+def _changed(policy: PolicySettings, name: str, value: str, option: str) -> PolicySettings:
     """A policy with another value in one field.
 
     Args:
         policy: The policy.
         name: The field's name in a policy file.
         value: The value as written in a policy file.
+        option: The option that says so, for the error.
 
     Raises:
         ConfigError: The value is invalid.
     """
     same = {field.name: getattr(policy, field.name) for field in fields(PolicySettings) if field.name != "trip_causes"}
     whole = PolicyFile(trip_causes=tuple(sorted(policy.trip_causes)), **same).model_dump(mode="json", by_alias=True)
-    document = read_documents(f"{name}: {value}".encode(), f"--sweep {name}={value}")[0]
+    document = read_documents(f"{name}: {value}".encode(), f"{option} {name}={value}")[0]
     model, problems = check(PolicyFile, replace(document, data={**whole, **document.data}))
     if model is None:
         raise config_error(problems)

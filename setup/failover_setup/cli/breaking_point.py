@@ -69,7 +69,7 @@ class Given:
     write: bool
     plot_file: Path | None
     draw: bool
-    output: Path | None
+    steps_file: Path | None
     force: bool
     yes: bool
     settings_file: Path | None
@@ -113,8 +113,8 @@ def measure(given: Given) -> int:
         "measuredAt": format_rfc3339(SystemClock().now()),
         "limits": asdict(settings.limits),
     }
-    if given.output is not None:
-        _write(given.output, json_text(document(outcome, about)))
+    if given.steps_file is not None:
+        _write(given.steps_file, json_text(document(outcome, about)))
     if outcome.found is not None:
         _result(
             given,

@@ -15,13 +15,13 @@ from failover_setup.cli.render import check_stack
 from failover_setup.tables import weights_report
 
 
-def show_weights(file: Path, *, as_json: bool) -> None:
-    """Prints the tables of every application of a file.
+def show_weights(options: Options, file: Path | None, *, as_json: bool) -> None:
+    """Prints the tables of every application of a path, by default of those of the settings.
 
     Raises:
-        ConfigError: The file is wrong.
+        ConfigError: A setting or a file is wrong.
     """
-    for definition in _definitions(file).values():
+    for definition in _definitions(file or options.settings().applications).values():
         model = definition.model
         report = weights_report(model.to_policy())
         click.echo(report.json() if as_json else report.text())

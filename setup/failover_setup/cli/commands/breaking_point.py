@@ -39,7 +39,7 @@ from controller.cli.common import Number
 @click.option("--write/--no-write", default=True, show_default=True, help="Write throughput, latency and cost into FILE.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="SVG, PNG or PDF. Default: breaking-point-UNIT.svg.")
 @click.option("--no-plot", "draw", is_flag=True, flag_value=False, default=True, help="Draw nothing.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write every step as JSON.")
+@click.option("--steps", "steps_file", type=click.Path(path_type=Path), help="Write every step as JSON.")
 @click.option("--force", is_flag=True, help="Load the URL although it serves, or may serve, users.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file. [env: FAILOVERCTL_SETTINGS]")

@@ -10,13 +10,14 @@ from controller.cli.common import Options, common_options, output_option
 
 
 @click.command("weights")
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@common_options
 @output_option("json: one document per application, one per line.")
-def weights_command(file: Path, output: str) -> None:
-    """Print Tables 1 and 2 of the AWS sample for an application file, and the weights of every strategy."""
+def weights_command(options: Options, file: Path | None, output: str) -> None:
+    """Print Tables 1 and 2 of the AWS sample for application files (FILE, or those of the settings), and the weights of every strategy."""
     from failover_setup.cli.config import show_weights
 
-    show_weights(file, as_json=output == "json")
+    show_weights(options, file, as_json=output == "json")
 
 
 @click.group("config")
