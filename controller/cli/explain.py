@@ -12,7 +12,7 @@ import click
 from controller.cli.common import Options, show
 from controller.cli.explanation import Explanation, explain
 from controller.cli.observe import Observation, observed
-from controller.cli.words import ICONS, Line, credentials_note, mode_word, terminal_width, wrapped
+from controller.cli.words import ICONS, Line, alert_lines, credentials_note, mode_word, terminal_width, wrapped
 from controller.clock import SystemClock, format_rfc3339
 from controller.policy import text
 
@@ -46,6 +46,7 @@ def explanation_lines(seen: Observation, explained: Explanation, width: int) -> 
         yield from wrapped("bad", f"{ICONS['bad']} ", seen.unled, width)
     if note := credentials_note(snapshot, seen.published):
         yield from wrapped("unknown", f"{ICONS['unknown']} ", note, width)
+    yield from alert_lines(seen.alerts, "", width)
     yield from wrapped("plain", "Now     ", f"{decision.reason}: {decision.sentence}", width)
     yield from wrapped("plain", "Next    ", explained.next, width)
     for sentence in explained.blind:
@@ -78,6 +79,7 @@ def explanation_document(seen: Observation, explained: Explanation) -> dict[str,
     return {
         **at,
         "noLeader": seen.unled or None,
+        "alerts": [alert.text for alert in seen.alerts],
         "reason": decision.reason,
         "why": decision.sentence,
         "whatIf": what_if,

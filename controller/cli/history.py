@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,6 +19,9 @@ from controller.policy.account import dollars
 from controller.policy.memory import KEPT_MODE_CHANGES
 from controller.policy.model import Memory, Mode, ModeChange
 from controller.service.store import ConfigMapStore
+
+NEWS_S: Final = 60.0
+"""How long a mode change is news, seconds: the controller stores within a minute that the load balancer shows it."""
 
 
 def show_history(options: Options, application: str | None, since_s: float | None, *, as_json: bool) -> None:
@@ -68,7 +71,7 @@ def history_lines(key: str, memory: Memory, now: float, begin: float | None, wid
         words = f"{format_rfc3339(change.at)}  {_from(change)} → {change.to}  for {text.duration(lasted[change])}{going}{by}"
         yield from wrapped("good" if change.to is Mode.COST else "warn", "", words, width)
         yield from wrapped("plain", "    ", f"{change.reason}: {change.detail}", width)
-        yield from wrapped("dim", "    ", "; ".join(_effects(change)), width)
+        yield from wrapped("dim", "    ", "; ".join(_effects(change, now)), width)
     yield "plain", ""
 
 
@@ -87,9 +90,11 @@ def _lasted(changes: Sequence[ModeChange], now: float) -> dict[ModeChange, float
     return {change: max(0.0, ends.get(change, now) - change.at) for change in changes}
 
 
-def _effects(change: ModeChange) -> Iterator[str]:
+def _effects(change: ModeChange, now: float) -> Iterator[str]:
     """How soon the change was shown, and what it does to the price, as far as they are remembered."""
-    if change.verified_at is None:
+    if change.verified_at is None and now - change.at < NEWS_S:
+        yield "the load balancer has not shown it yet"
+    elif change.verified_at is None:
         yield "the load balancer was not seen to show it"
     else:
         yield f"the load balancer showed it after {text.duration(change.verified_at - change.at)}"

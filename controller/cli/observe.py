@@ -12,7 +12,8 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
-from controller.policy.model import Application, Decision, Memory, Plan, Snapshot, Source
+from controller.policy.model import Alert, Application, Decision, Memory, Plan, Snapshot, Source
+from controller.policy.reasons import CRITICAL
 from controller.policy.routing import existence
 from controller.ports import StoredMemory
 from controller.routing.conclusion import conclude
@@ -37,6 +38,7 @@ class Observation:
         coming: The plan once the guards that only wait have opened; None if nothing is held back.
         remedy: Which standby rules the application lacks, and which of them may be added now.
         published: The application's status as the running controller stored it; None if there is none.
+        known: The alerts that the running controller stored. One observation cannot show some of them, such as a writer that it fights.
         unled: That no replica of the controller leads, in words; "" where one does, or nobody knows.
     """
 
@@ -47,7 +49,14 @@ class Observation:
     coming: Plan | None
     remedy: Remedy = field(default_factory=Remedy)
     published: Object | None = None
+    known: tuple[Alert, ...] = ()
     unled: str = ""
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The alerts of this observation and those of the controller, each once, what needs a person first."""
+        each = {one.key: one for one in (*self.known, *self.decision.alerts)}
+        return sorted(each.values(), key=lambda one: one.severity != CRITICAL)
 
 
 class ApplicationObserver:
@@ -94,7 +103,7 @@ class ApplicationObserver:
         for application in chosen:
             stored, published, further = _stored(self._store, application.key)
             snapshot = observer.snapshot(application, leader=True, epoch=stored.epoch, further=further)
-            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=published)
+            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=published, known=stored.alerts)
             contradict = contradict or (stored.memory.mode is not None and seen.memory.mode is not stored.memory.mode)
             found[application.key] = seen
         return found, contradict

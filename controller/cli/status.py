@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from controller.cli.words import (
     ICONS,
     Line,
     age,
+    alert_lines,
     credentials_note,
     mode_word,
     proof_document,
@@ -36,7 +36,7 @@ from controller.clients.kube import Object
 from controller.clock import Clock, SystemClock, format_rfc3339
 from controller.errors import RemoteError
 from controller.notifiers.redact import redact
-from controller.objects import entries, items, mapping, number
+from controller.objects import entries, mapping, number
 from controller.policy import text
 from controller.policy.account import next_waiting, price_words
 from controller.policy.decision import observed_mode
@@ -50,7 +50,6 @@ from controller.service.override_words import pause_words, pin_words
 from controller.service.unit_state import unit_state
 
 _REFRESH_S: Final = 2.0
-_DURATION: Final = re.compile(r"(?<![0-9])[0-9]+ (d|h|min|s)\b ?")
 _SHOWN_CHANGES: Final = 3
 _INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
@@ -240,8 +239,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
         yield from wrapped("dim", "  planned: ", words, width)
     for words in floors_text(decision):
         yield from wrapped("dim", "  floor: ", words, width)
-    for words in _alerts(seen, running):
-        yield from wrapped("bad", f"  {ICONS['warn']} ", words, width)
+    yield from alert_lines(seen.alerts, "  ", width)
     for named in decision.degraded:
         yield from wrapped("warn", f"  {ICONS['unknown']} ", named, width)
     for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
@@ -249,19 +247,6 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
     yield from _account(mapping(running.published, "applications", snapshot.application.key, "ledger"), width)
     yield from _controller(running, snapshot.now, width)
     yield "plain", ""
-
-
-def _alerts(seen: Observation, running: Running) -> list[str]:
-    """The alerts of the running controller, and those of this observation.
-
-    The controller knows of some that one observation cannot show, such as a writer that it fights. Both may have the same one, with times
-    that differ: it is shown once.
-    """
-    published = items(running.published, "applications", seen.snapshot.application.key, "alerts")
-    shown = [alert.text for alert in seen.decision.alerts]
-    known = {_DURATION.sub("", words) for words in shown}
-    others = {_DURATION.sub("", words): words for words in reversed(published) if isinstance(words, str)}
-    return shown + [words for timeless, words in reversed(others.items()) if timeless not in known]
 
 
 def _override(seen: Observation, width: int) -> Iterator[Line]:
@@ -458,7 +443,7 @@ def status_document(seen: Observation, running: Running) -> dict[str, Any]:
             for name, judged in decision.evidence.items()
         },
         "flips": [{"at": format_rfc3339(f.at), "to": f.to, "reason": f.reason, "detail": f.detail} for f in memory.mode_changes],
-        "alerts": _alerts(seen, running),
+        "alerts": [alert.text for alert in seen.alerts],
         "degraded": list(decision.degraded),
         "controller": running.published,
         "controllerUnread": running.unread or None,

@@ -5,13 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
+from controller.notifiers.runbooks import located
 from controller.policy import text
 from controller.policy.account import Waiting
-from controller.policy.model import Action, ActionKind, Decision, GuardResult, Mode, Snapshot, UnitEvidence, UnitObservation, Verb, Verdict
+from controller.policy.model import (
+    Action,
+    ActionKind,
+    Alert,
+    Decision,
+    GuardResult,
+    Mode,
+    Snapshot,
+    UnitEvidence,
+    UnitObservation,
+    Verb,
+    Verdict,
+)
 from controller.policy.plan import body
 from controller.routing.annotations import MARKER
 from controller.routing.kinds import port_of_action
@@ -36,6 +49,13 @@ def wrapped(style: str, start: str, words: str, width: int) -> Iterator[Line]:
     indent, kept = " " * len(start), _UNIT.sub("\u00a0", words)
     lines = textwrap.wrap(kept, width, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     yield from ((style, line.replace("\u00a0", " ")) for line in lines or [start.rstrip()])
+
+
+def alert_lines(alerts: Iterable[Alert], start: str, width: int) -> Iterator[Line]:
+    """Alerts, each with its page in docs/runbooks."""
+    for one in alerts:
+        page = located(one.row.runbook)
+        yield from wrapped("bad", f"{start}{ICONS['warn']} ", f"{one.text} ({page})" if page else one.text, width)
 
 
 def credentials_note(snapshot: Snapshot, published: Mapping[str, Any] | None) -> str:

@@ -189,6 +189,10 @@ class Election:
         """The holder of the Lease as last seen; "" if there is none."""
         return "" if self._lease is None else holding(self._lease).holder
 
+    def leader(self, now: float) -> str:
+        """The holder while its Lease has not run out; "" where there is none."""
+        return self.holder() if self._lease is not None and now < self._expires() else ""
+
     def outrank(self, epoch: int) -> None:
         """Makes the next write of the Lease start a later epoch than `epoch`. State of that epoch exists, so the Lease was reset.
 

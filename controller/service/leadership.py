@@ -48,6 +48,9 @@ class Elected(Leadership, Protocol):
     def holder(self) -> str:
         """The present leader as far as known; "" if there is none."""
 
+    def leader(self) -> str:
+        """The replica that leads as far as known; "" where the Lease has run out, or nobody holds it."""
+
     def problem(self) -> str:
         """Why this process should be restarted; "" if it should not."""
 
@@ -93,6 +96,10 @@ class SingleReplica:
         return socket.gethostname()
 
     def holder(self) -> str:
+        """This process."""
+        return self.identity
+
+    def leader(self) -> str:
         """This process."""
         return self.identity
 
@@ -187,6 +194,11 @@ class LeaseLeadership:
         """The holder of the Lease as last seen; "" if there is none."""
         with self._state:
             return self._election.holder()
+
+    def leader(self) -> str:
+        """See `Elected.leader`: an answer of the API server may be long ago."""
+        with self._state:
+            return self._election.leader(self._clock.monotonic())
 
     def problem(self) -> str:
         """See `Elected.problem`. An unresponsive API server is no reason: a restart would not fix it."""

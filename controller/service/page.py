@@ -17,10 +17,12 @@ from urllib.parse import quote
 from controller import __version__
 from controller.clock import format_rfc3339
 from controller.notifiers.dispatcher import SinkHealth
+from controller.notifiers.runbooks import located
 from controller.policy import text
 from controller.policy.account import Figures, hourly, spend_per_hour
 from controller.policy.decision import observed_mode
-from controller.policy.model import Mode, ModeChange, Verdict
+from controller.policy.model import Decision, Mode, ModeChange, Verdict
+from controller.policy.reasons import CRITICAL
 from controller.policy.routing import asked_shares, healthy_targets, shown_shares
 from controller.policy.strategies import part_of
 from controller.service.controller import View
@@ -64,6 +66,7 @@ class Process:
         config_error: Why application files are refused, "" if they are not.
         sinks: Health of the sinks.
         calls: API calls of this process by service.
+        runbooks: Where the pages of docs/runbooks are published, a URL without the last slash; "" where they are not.
     """
 
     now: float
@@ -75,6 +78,12 @@ class Process:
     config_error: str
     sinks: Sequence[SinkHealth]
     calls: Mapping[str, int]
+    runbooks: str = ""
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another replica acts, or would: this one lacks what AWS says."""
+        return not self.leads and not self.dry_run
 
 
 def page(views: Sequence[View], process: Process, *, wanted: str = "", number: int = 1) -> str:
@@ -91,7 +100,7 @@ def page(views: Sequence[View], process: Process, *, wanted: str = "", number: i
     if chosen is None and len(ordered) == 1 and not wanted:
         chosen = ordered[0]
     if chosen is not None:
-        title, parts = chosen.application.key, [*_application(chosen, alone=len(ordered) == 1)]
+        title, parts = chosen.application.key, [*_application(chosen, process, alone=len(ordered) == 1)]
     else:
         title, parts = "Applications", [*_list(ordered, process, number)]
     body = "".join([*_role(process), *parts, *_process(process)])
@@ -104,11 +113,14 @@ def _role(process: Process) -> Iterator[str]:
     """What one must know first of a replica that does not act."""
     if process.dry_run:
         yield "<p class=warn>⚠ Dry run: it decides and logs; it changes, notifies and publishes nothing.</p>"
-    elif not process.leads:
+    elif process.stands_by:
         leader = pod_of(process.leader)
-        words = "⚠ This replica stands by: it asks AWS nothing, so that demand, latency and the load balancer are missing below. "
-        words += f"The page of the one that leads: kubectl port-forward pod/{leader} 8080" if leader else "No replica leads."
-        yield f"<p class=warn>{escape(words)}</p>"
+        words = "⚠ This replica stands by: it asks AWS nothing, so that alerts, demand, latency and the load balancer are missing below. "
+        if leader:
+            words += f"The page of the one that leads: kubectl port-forward pod/{leader} 8080"
+        else:
+            yield f"<p class=bad>✖ No replica leads, so nobody changes anything: {escape(located('no-leader', process.runbooks))}</p>"
+        yield f"<p class=warn>{escape(words.rstrip())}</p>"
 
 
 def _list(views: Sequence[View], process: Process, number: int) -> Iterator[str]:
@@ -132,7 +144,7 @@ def _list_row(view: View) -> tuple[str, ...]:
     return link, _mode(view.mode), escape(since), count, escape(f"{view.decision.reason}: {view.decision.sentence}"[:200])
 
 
-def _application(view: View, *, alone: bool) -> Iterator[str]:
+def _application(view: View, process: Process, *, alone: bool) -> Iterator[str]:
     snapshot, decision, memory = view.snapshot, view.decision, view.memory
     mode, problem = view.mode, observed_mode(snapshot, memory)[1]
     since = f" for {text.duration(snapshot.now - memory.mode_since)}" if memory.mode_since else ""
@@ -144,14 +156,26 @@ def _application(view: View, *, alone: bool) -> Iterator[str]:
     yield f"<p><b>Next</b> {escape(next_step(memory, snapshot))}</p>"
     yield from _override(view)
     yield "</section>"
-    alerts = [f"<li class=bad>✖ {escape(alert.severity)}: {escape(alert.text)}</li>" for alert in decision.alerts]
-    alerts += [f"<li class=unknown>? {escape(named)}</li>" for named in decision.degraded]
-    if alerts:
-        yield f"<h2>Alerts</h2><ul>{''.join(alerts)}</ul>"
+    if not process.stands_by:
+        yield from _alerts(decision, process.runbooks)
     yield "<h2>Traffic</h2>" + _traffic(view)
-    yield "<h2>The last 24 hours</h2>" + _timeline(memory.mode_changes, mode, snapshot.now)
+    yield "<h2>The last 24 hours</h2>" + _timeline(memory.mode_changes, mode, memory.mode_since, snapshot.now)
     yield from _why(view)
     yield from _price(view)
+
+
+def _alerts(decision: Decision, runbooks: str) -> Iterator[str]:
+    """The alerts, each with its page, and the sources that are missing."""
+    listed = []
+    for alert in sorted(decision.alerts, key=lambda one: one.severity != CRITICAL):
+        page = escape(located(alert.row.runbook, runbooks))
+        where = (
+            f' <a href="{page}">{page.rpartition("/")[2]}</a>' if page and runbooks else f" <span class=dim>{page}</span>" if page else ""
+        )
+        listed.append(f"<li class=bad>✖ {escape(alert.severity)}: {escape(alert.text)}{where}</li>")
+    listed += [f"<li class=unknown>? {escape(named)}</li>" for named in decision.degraded]
+    if listed:
+        yield f"<h2>Alerts</h2><ul>{''.join(listed)}</ul>"
 
 
 def _override(view: View) -> Iterator[str]:
@@ -197,15 +221,17 @@ def _share(share: float | None, label: str) -> str:
     return f'<meter min=0 max=1 value="{share:.3f}" aria-label="{escape(label)}"></meter> <span class=keep>{share * 100:.0f} %</span>'
 
 
-def _timeline(changes: Sequence[ModeChange], mode: Mode | None, now: float) -> str:
+def _timeline(changes: Sequence[ModeChange], mode: Mode | None, since: float, now: float) -> str:
     """The modes as bands, and each mode change with its reason and the time to its verification as a mark; the same as a table."""
     begin = now - _DAY_S
     recent = [change for change in changes if change.at > begin]
     earlier = next((change.to for change in reversed(changes) if change.at <= begin), None)
-    first = earlier or (mode if not recent else Mode.COST if recent[0].to is Mode.CAPACITY else Mode.CAPACITY)
-    edges = [(begin, first), *((change.at, change.to) for change in recent), (now, mode)]
+    alone = [(max(begin, since), mode)] if earlier is None and not recent else []  # nothing is known of the time before
+    edges = [(begin, earlier), *alone, *((change.at, change.to) for change in recent), (now, mode)]
     bands: list[str] = []
     for (start, band), (end, _) in pairwise(edges):
+        if end <= start:
+            continue
         width = max(_LEAST_BAND, (end - start) / _DAY_S * _WIDTH)
         x = min((start - begin) / _DAY_S * _WIDTH, _WIDTH - width)
         y, height = (4, 46) if band is Mode.CAPACITY else (16, 22)  # the height says it as well as the colour

@@ -297,7 +297,7 @@ class Service:
             self._dispatcher.health() if self._dispatcher is not None else (),
             now=self._clock.now(),
             epoch=self._leadership.epoch(),
-            leader=self._leadership.holder(),
+            leader=self._leadership.leader(),
             dry_run=self._dry_run,
             config_error=self._catalog.error,
             calls=self._session.meter.totals(),
@@ -308,7 +308,7 @@ class Service:
         """The page; a number that is none means the first."""
         process = Process(
             now=self._clock.now(),
-            leader=self._leadership.holder(),
+            leader=self._leadership.leader(),
             leads=self._leadership.leads(),
             epoch=self._leadership.epoch(),
             round_age_s=self.controller.round_age_s(),
@@ -316,6 +316,7 @@ class Service:
             config_error=self._catalog.error,
             sinks=self._dispatcher.health() if self._dispatcher is not None else (),
             calls=self._session.meter.totals(),
+            runbooks=self._settings.notifications.runbooks,
         )
         number = query.get("page", "")
         made = page(

@@ -40,7 +40,7 @@ from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
 from tests.policy.support import change, pods, refused
 from tests.signals.hostile import Place, replaced
-from tests.support.applications import NOW, application, memory, snapshot
+from tests.support.applications import NOW, alert_of, application, memory, snapshot
 
 
 def _observed(made: Snapshot, remembered: Memory) -> Observation:
@@ -109,16 +109,25 @@ def test_the_bill_is_compared_with_other_fleets() -> None:
         "  bill of 1 h with known demand: the replicas cost $10.00, those for the weights of the application file $12.50, the optimum with "
         "hindsight $8.25"
     ) in [line for _, line in status_lines(observation, Running(published), 200)]
-    said = ["two writers fight for 5 min", "two writers fight for 6 min 3 s"]
-    alerting = {**published, "applications": {"shop/sd21": {**published["applications"]["shop/sd21"], "alerts": said}}}
-    written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "writers" in line]
-    assert written == ["⚠ two writers fight for 5 min"], "the running controller's alert, once"
-    alike = [f"sd21-g{number}-cuda is at its limit of {number} replicas" for number in (5, 6)]
-    alerting["applications"]["shop/sd21"]["alerts"] = alike
-    written = [line.strip() for _, line in status_lines(observation, Running(alerting), 200) if "limit" in line]
-    assert written == [f"⚠ {one}" for one in alike], "two units, whose names differ by a number, are two alerts"
-    nothing = _published(replace(view, ledger=Ledger()))
-    assert not [line for _, line in status_lines(observation, Running(nothing), 200) if "account" in line]
+
+
+def test_an_alert_of_the_controller_and_of_this_observation_is_shown_once_with_its_page() -> None:
+    """The quota was shown twice, with other counts. What one observation cannot show is shown as well, and what needs a person first."""
+    now, stored = ("sd21-inf2: 3 pods wait", "sd21-inf2: 2 pods wait")
+    made = judge(snapshot(), memory())
+    found = alert_of("cause/sd21-inf2/quota", "critical", now)
+    known = (
+        alert_of("max/sd21-trn1", "warning", "its maximum"),
+        alert_of("fighting", "critical", "two fight"),
+        replace(found, text=stored),
+    )
+    seen = replace(made, decision=replace(made.decision, alerts=(found,)), known=known)
+    written = [line.strip() for _, line in status_lines(seen, Running(), 200) if line.strip().startswith("⚠")]
+    assert written == [
+        "⚠ two fight (docs/runbooks/somebody-else-writes.md)",
+        f"⚠ {now} (docs/runbooks/capacity-is-short.md)",
+        "⚠ its maximum (docs/runbooks/replicas-do-not-follow.md)",
+    ]
 
 
 def _parts(value: object, place: Place = ()) -> Iterator[Place]:

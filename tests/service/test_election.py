@@ -351,3 +351,16 @@ def test_no_request_is_due_before_its_time_and_waits_are_finite() -> None:
     due = bench.election.next(bench.now)
     assert isinstance(due, float)
     assert 0 < due <= TIMING.renew_s * 1.2
+
+
+def test_who_holds_a_lease_that_has_run_out_leads_no_more() -> None:
+    """Where the API server stops answering, a page would name a leader that has stopped acting long ago."""
+    bench = Bench("b")
+    bench.answer(bench.due(), Found(lease("a", epoch=4)))
+    assert (bench.election.leader(bench.now + 14), bench.election.leader(bench.now + 16)) == ("a", "")
+    bench.answer(bench.due(), Failed())
+    assert (bench.election.holder(), bench.election.leader(bench.now + 16)) == ("a", "")
+
+
+def test_nobody_leads_before_the_lease_was_read() -> None:
+    assert Bench().election.leader(100.0) == ""

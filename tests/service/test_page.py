@@ -15,7 +15,7 @@ from controller.policy.reasons import Reason
 from controller.service.controller import View
 from controller.service.page import HEADERS, PAGE_SIZE, Process, page
 from tests.cli.test_history import KEPT
-from tests.support.applications import NOW, application, memory, snapshot
+from tests.support.applications import NOW, alert_of, application, memory, snapshot
 
 PROCESS = Process(NOW, "pod-a", True, 3, 1.0, False, "", (), {"kubernetes": 12})
 
@@ -64,11 +64,20 @@ def test_the_page_says_what_is_known_of_the_present_action(action: str | None, w
 
 def test_a_minute_in_capacity_mode_is_a_band_that_is_seen_above_the_long_one() -> None:
     """Also when it has just begun: it would be narrower than its mark, at the edge of the picture."""
+    before = ModeChange(NOW - 100_000, Mode.COST, Reason.RETURN_PROVEN, "")
     change = ModeChange(NOW - 60, Mode.CAPACITY, Reason.SHORTAGE_PROVEN, "")
-    html = page([_view(_shown(snapshot(mode=Mode.CAPACITY)), replace(KEPT, mode=Mode.CAPACITY, mode_changes=(change,)))], PROCESS)
+    html = page([_view(_shown(snapshot(mode=Mode.CAPACITY)), replace(KEPT, mode=Mode.CAPACITY, mode_changes=(before, change)))], PROCESS)
     (band,) = re.findall(r'<rect x="([0-9.]+)" y="4" width="([0-9.]+)" height="46" class="band-capacity"/>', html)
     assert (float(band[0]) + float(band[1]), float(band[1])) == (960.0, 6.0)
     assert html.index("band-cost") < html.index("band-capacity") < html.index('class="mark"')
+
+
+@pytest.mark.parametrize("changes", [(), (ModeChange(NOW - 3600, Mode.COST, Reason.RETURN_PROVEN, ""),)])
+def test_hours_of_which_nothing_is_known_are_not_drawn_as_a_mode(changes: tuple[ModeChange, ...]) -> None:
+    """An application that the controller has known for an hour was drawn green for a whole day."""
+    html = page([_view(_shown(snapshot()), replace(KEPT, mode=Mode.COST, mode_since=NOW - 3600, mode_changes=changes))], PROCESS)
+    bands = re.findall(r'<rect x="([0-9.]+)" [^>]*width="([0-9.]+)" [^>]*class="band-(\w+)"/>', html)
+    assert sorted(bands) == [("0.0", "920.0", "unknown"), ("920.0", "40.0", "cost")]
 
 
 def test_a_unit_s_state_comes_before_its_numbers() -> None:
@@ -98,11 +107,15 @@ def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
         ),
         pytest.param(
             replace(PROCESS, leads=False, leader="failoverctl-abc_1234"),
-            "⚠ This replica stands by: it asks AWS nothing, so that demand, latency and the load balancer are missing below. The page of "
+            "⚠ This replica stands by: it asks AWS nothing, so that alerts, demand, latency and the load balancer are missing below. The page of "
             "the one that leads: kubectl port-forward pod/failoverctl-abc 8080",
             id="a standby",
         ),
-        pytest.param(replace(PROCESS, leads=False), "load balancer are missing below. No replica leads.", id="nobody leads"),
+        pytest.param(
+            replace(PROCESS, leads=False, leader=""),
+            "✖ No replica leads, so nobody changes anything: docs/runbooks/no-leader.md",
+            id="nobody leads",
+        ),
     ],
 )
 def test_a_replica_that_does_not_act_says_so_first(process: Process, first: str) -> None:
@@ -110,6 +123,21 @@ def test_a_replica_that_does_not_act_says_so_first(process: Process, first: str)
     html = page([_view(_shown(snapshot()))], process)
     assert 0 < html.index(first) < html.index("<h1>")
     assert first not in page([_view(_shown(snapshot()))], PROCESS)
+
+
+def test_an_alert_links_to_its_page_and_a_standby_shows_none() -> None:
+    """The first thing that a person who is paged needs. What a standby lacks is no alert."""
+    made = _view(_shown(snapshot()))
+    made = replace(
+        made, decision=replace(made.decision, alerts=(alert_of("max/a", "warning", "high"), alert_of("fighting", "critical", "two")))
+    )
+    html = page([made], replace(PROCESS, runbooks="https://docs.example/runbooks"))
+    link = '<a href="https://docs.example/runbooks/somebody-else-writes.md">somebody-else-writes.md</a>'
+    assert f"critical: two {link}" in html
+    assert html.index("critical: two") < html.index("warning: high")
+    assert "docs/runbooks/somebody-else-writes.md" in page([made], PROCESS)
+    assert "<h2>Alerts</h2>" not in page([made], replace(PROCESS, leads=False))
+    assert "<h2>Alerts</h2>" in page([made], replace(PROCESS, leads=False, dry_run=True))
 
 
 def test_an_override_is_shown_with_its_end() -> None:

@@ -10,7 +10,7 @@ from controller.cli.common import Options, common_options, output_option
 
 
 @click.command("weights")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
 @common_options
 @output_option("json: one document per application, one per line.")
 def weights_command(options: Options, file: Path | None, output: str) -> None:
