@@ -199,8 +199,13 @@ def fail_cleanly(error: FailoverError) -> click.ClickException:
 
 
 def colour() -> bool | None:
-    """Whether to colour the output: not if ``NO_COLOR`` is set; otherwise click decides (only on a terminal)."""
-    return False if os.environ.get("NO_COLOR") else None
+    """Whether to colour the output: not with ``NO_COLOR`` or on a dumb terminal; otherwise click decides (only on a terminal)."""
+    return False if os.environ.get("NO_COLOR") or not redrawable() else None
+
+
+def redrawable() -> bool:
+    """Whether the terminal, if there is any, understands more than plain text. Emacs and CI systems say that theirs does not."""
+    return os.environ.get("TERM") != "dumb"
 
 
 def show(lines: Iterable[tuple[str, str]]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
+from controller.cli.common import redrawable
 from controller.clock import Clock
 
 _REDRAW_S: Final = 0.1  # at most ten times a second: a step reports every request
@@ -34,7 +34,7 @@ class RedrawnLine:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.shown: Final = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.shown: Final = stream.isatty() and redrawable()
 
     def draw(self, text: str) -> None:
         """Replaces the line."""

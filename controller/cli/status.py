@@ -12,7 +12,8 @@ from typing import Any, Final
 import click
 
 from controller import foreign, objects
-from controller.cli.common import Options, show
+from controller.cli.common import Options, redrawable, show
+from controller.cli.fleet import fleet_lines
 from controller.cli.observe import ApplicationObserver, Observation
 from controller.cli.published import Published, difference, overdue, read_status, remedy
 from controller.cli.replicas import Replicas, read_replicas
@@ -136,7 +137,7 @@ class _Shown:
         self.lasting, self._clock, self._files = lasting, clock, selection.applications
         self._session, self._namespace = selection.session, selection.settings.kubernetes.state_namespace
         self._screen, self._json = screen, as_json
-        self._redraw = watch and not as_json and sys.stdout.isatty()
+        self._redraw = watch and not as_json and sys.stdout.isatty() and redrawable()
         self._changes = Changes()
 
     def show(self, observations: Sequence[Observation]) -> None:
@@ -152,7 +153,10 @@ class _Shown:
             for one, running in about:
                 click.echo(json.dumps(status_document(one, running), sort_keys=True))
             return
-        lines = [line for one, running in about for line in status_lines(one, running, terminal_width())]
+        if len(observations) > 1:
+            lines = [*fleet_lines(observations)]
+        else:
+            lines = [line for one, running in about for line in status_lines(one, running, terminal_width())]
         if self._redraw:
             self._screen.draw(lines)
         else:

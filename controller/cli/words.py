@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from controller.clients.kube import APPLY_PATCH
 from controller.clock import format_rfc3339
 from controller.notifiers.runbooks import located
 from controller.policy import text
@@ -25,7 +26,7 @@ from controller.policy.model import (
     Verb,
     Verdict,
 )
-from controller.policy.plan import body
+from controller.policy.plan import FIELD_MANAGER, body
 from controller.routing.annotations import MARKER
 from controller.routing.kinds import port_of_action
 from controller.service.unit_state import unit_state
@@ -36,6 +37,7 @@ ICONS: Mapping[str, str] = {"good": "✔", "bad": "✖", "warn": "⚠", "absent"
 
 
 _WIDEST: Final = 120
+_END: Final = "END"
 _UNIT: Final = re.compile(r"(?<=\d) (?=(?:s|min|h|%|pod\(s\))(?!\w))")
 
 
@@ -161,12 +163,27 @@ def waits_document(waiting: Waiting) -> dict[str, Any]:
 
 
 def request_lines(actions: Sequence[Action]) -> Iterator[Line]:
-    """The one request that carries out some actions, exactly as it is sent."""
+    """The one request that carries out some actions, exactly as it is sent, and the command that sends it."""
     action = actions[0]
     query = "&".join(f"{key}={value}" for key, value in action.query)
     yield "dim", f"      PATCH {action.resource} {action.namespace}/{action.name}?{query}"
     yield "dim", f"      Content-Type: {action.content_type}"
     yield "plain", f"      {body(actions)}"
+    yield from (("plain", line) for line in request_command(actions).split("\n"))
+
+
+def request_command(actions: Sequence[Action]) -> str:
+    """The shell command with which a person sends the one request of some actions, without quoting.
+
+    It fails where the object has changed since: its version is a part of the request.
+    """
+    action = actions[0]
+    if action.content_type == APPLY_PATCH:
+        call = f"kubectl -n {action.namespace} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER} -f - <<'{_END}'"
+    else:
+        what = f"patch {action.resource} {action.name} --type json --field-manager {FIELD_MANAGER}"
+        call = f"kubectl -n {action.namespace} {what} --patch-file /dev/stdin <<'{_END}'"
+    return "\n".join([call, body(actions), _END])
 
 
 def action_lines(action: Action) -> Iterator[Line]:

@@ -80,3 +80,13 @@ def test_text_is_what_is_written_without_either() -> None:
 def test_two_forms_at_once_are_refused() -> None:
     result = CliRunner().invoke(main, ["weights", _FILE, "--json", "-o", "text"])
     assert (result.exit_code, result.output.splitlines()[-1]) == (1, "Error: --json: found -o text too; allowed: one of them")
+
+
+def test_the_shell_completes_commands_and_options_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are imported when they are named; completion needs their names before."""
+    monkeypatch.setenv("_FAILOVERCTL_COMPLETE", "bash_complete")
+    for typed, place, wanted in (("failoverctl sta", "1", "status"), ("failoverctl status --wa", "2", "--watch")):
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", place)
+        completed = CliRunner().invoke(main, prog_name="failoverctl").output
+        assert f"plain,{wanted}" in completed.splitlines()

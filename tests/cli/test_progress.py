@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from controller.cli.common import colour
 from controller.cli.progress import ProgressLine
 from controller.clock import ManualClock
 
@@ -71,3 +72,13 @@ def test_a_long_description_does_not_wrap(monkeypatch: pytest.MonkeyPatch) -> No
     screen = Screen()
     ProgressLine(ManualClock(0.0), screen).begin("step 12: 1234.5 requests/s to confirm", 10.0)
     assert screen.drawn() == ["step 12: 1234.5 req"]
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
+def test_a_terminal_that_knows_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """Emacs and CI systems say that theirs is a dumb one."""
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert colour() is None
+    monkeypatch.setenv(variable, value)
+    assert colour() is False

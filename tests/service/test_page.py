@@ -107,8 +107,8 @@ def test_a_thousand_applications_are_paged_and_each_page_is_small() -> None:
         ),
         pytest.param(
             replace(PROCESS, leads=False, leader="failoverctl-abc_1234"),
-            "⚠ This replica stands by: it asks AWS nothing, so that alerts, demand, latency and the load balancer are missing below. The page of "
-            "the one that leads: kubectl port-forward pod/failoverctl-abc 8080",
+            "⚠ This replica stands by: it asks AWS nothing, so that alerts, demand, latency and the load balancer are missing below. The "
+            "page of the one that leads: kubectl port-forward pod/failoverctl-abc 8080",
             id="a standby",
         ),
         pytest.param(
