@@ -15,6 +15,7 @@ from controller.policy.routing import targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
+from controller.signals.workload_kinds import WORKLOADS, Owner, as_deployments
 from failover_setup.adoption.infer import infer
 from failover_setup.adoption.measured import Busiest
 from failover_setup.adoption.observe import Observation
@@ -39,7 +40,7 @@ def observation_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Observatio
         now=NOW,
         ingress=ingress,
         services=named.get("Service", {}),
-        deployments=named.get("Deployment", {}),
+        workloads=as_deployments({resource.name: kinds.get(resource.kind, []) for resource in WORKLOADS.values()}),
         scaled_objects=kinds.get("ScaledObject", []),
         node_pools=named.get("NodePool", {}),
         pods=kinds.get("Pod", []),
@@ -179,7 +180,7 @@ def test_without_a_capacity_service_it_describes_how_to_create_one() -> None:
     assert "create one with the selector {albapp: gradio-mix-alb}" in text
     assert "# CAPACITY MODE HAS NO SERVICE YET." in text
     observed = hand_built_observation(capacity_service=False)
-    for one in observed.deployments.values():
+    for one in observed.workloads.values():
         del one["spec"]["template"]["metadata"]["labels"]["albapp"]
     assert "give the pods of all units a common label" in adopted(observed)[0]
 
@@ -223,7 +224,7 @@ def test_of_several_triggers_on_cloudwatch_the_one_that_sums_up_counts_the_reque
 def test_foreign_texts_stay_in_comments(said: str) -> None:
     """Texts of an API server, of annotations, of variables cannot add keys to the file."""
     observed = replace(hand_built_observation(), unreadable={"nodes": said})
-    for one in observed.deployments.values():
+    for one in observed.workloads.values():
         one["spec"]["template"]["spec"]["containers"][0]["env"][3]["value"] = said.replace("\n", " ").replace("\r", " ")
     found = infer(observed, None, lambda *_: (LATENCIES, said))
     (application,) = parse_applications([Source("new.yaml", application_text(found, NOW).encode())]).values()
@@ -310,7 +311,7 @@ def _claim(node: str, pool: str, instance_type: str) -> dict[str, Any]:
 
 
 def _unpinned(observed: Observation, name: str, **selector: str) -> Observation:
-    spec = observed.deployments[hand_built.deployment_name(name)]["spec"]["template"]["spec"]
+    spec = observed.workloads[Owner("Deployment", hand_built.deployment_name(name))]["spec"]["template"]["spec"]
     spec["nodeSelector"] = selector
     return observed
 

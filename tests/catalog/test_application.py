@@ -96,7 +96,7 @@ class TestDefaults:
         assert set(PolicyFile.model_fields) == {field.name for field in fields(PolicySettings)}
 
     def test_every_value_of_a_unit_can_be_written(self) -> None:
-        ours = (set(UnitFile.model_fields) - {"service", "stack"}) | {"backend"}
+        ours = (set(UnitFile.model_fields) - {"service", "stack", "workload"}) | {"backend", "workload_kind"}
         assert ours == {field.name for field in fields(Unit)}
 
     @pytest.mark.parametrize("place", [("spec", "stack"), ("spec", "units", 0, "stack")])

@@ -370,7 +370,7 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         lambda m: m.one(SERVICES.name, "sd21-inf2")["spec"].update(ports=[{"port": 8080, "name": "web"}]),
     ),
     (
-        "deployments",
+        "workloads",
         WARN,
         "Deployment sd21-inf2 names no NodePool",
         lambda m: m.one(DEPLOYMENTS.name, "sd21-inf2")["spec"]["template"]["spec"].pop("nodeSelector"),
@@ -379,9 +379,9 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("known-to-work", WARN, "AWS ended patches for Neuron SDK 2.26.1", serving(OPTIMUM)),
     ("known-to-work", WARN, "qwen on inf2 with huggingface-vllm-inference-neuronx:0.11.0", serving(OPTIMUM, "qwen")),
     ("known-to-work", BAD, "sd21-inf2: memory of 12.0 GiB, needed is at least 33.9 GiB", serving(OPTIMUM, "meta-llama/Llama-3.1-8B")),
-    ("deployments", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
+    ("workloads", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
     (
-        "deployments",
+        "workloads",
         WARN,
         "is pinned to other",
         lambda m: pod(m, "sd21-inf2")["spec"].update(nodeSelector={"karpenter.sh/nodepool": "other"}),

@@ -736,11 +736,11 @@ def test_a_watch_that_was_stopped_delivers_nothing_any_more() -> None:
         (old,) = (watch for wanted, watch in watches._watches.items() if wanted.resource.plural == "deployments")
         watches.ensure([])
         watches.ensure([application()])
-        wait_for("the new list", lambda: view.workloads.deployment_of("shop", name) is not None)
+        wait_for("the new list", lambda: view.workloads.workload_of("shop", application().units[0]) is not None)
         late.set()
         old._thread.join(10)
         assert not old._thread.is_alive()
-        found = view.workloads.deployment_of("shop", name)
+        found = view.workloads.workload_of("shop", application().units[0])
         assert found is not None
         assert found.ready == 0
     finally:
