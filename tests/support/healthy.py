@@ -46,7 +46,7 @@ class Healthy:
         self.ingress["metadata"]["managedFields"] = [{**manager, "fieldsV1": {"f:metadata": {"f:annotations": keys}}}]
         self.listed = {
             SERVICES.name: manifests.services(app),
-            DEPLOYMENTS.name: [manifests.deployment(app, unit, 2) for unit in app.units],
+            DEPLOYMENTS.name: [manifests.workload(app, unit, 2) for unit in app.units],
             ENDPOINT_SLICES.name: [_slice(app.namespace, one.service, 10 if one == app.capacity else 2) for one in needed(app)],
             SCALED_OBJECTS.name: [manifests.scaled_object(app, unit, unit.throughput) for unit in app.units if unit.scaled_object],
             TARGET_GROUP_BINDINGS.name: [_binding(app, one.service, one.port) for one in needed(app)],
