@@ -369,7 +369,7 @@ def test_nothing_is_left_of_what_went(view: WorkloadView) -> None:
 def test_no_kind_leaves_anything_of_a_namespace_that_went(view: WorkloadView) -> None:
     """600 bytes were left of each namespace that ever had a workload and a TargetGroupBinding."""
     metadata = {"metadata": {"name": "x", "namespace": "preview"}}
-    takes = (
+    takes: tuple[Callable[[str, dict[str, Any]], bool], ...] = (
         view.pod,
         *(partial(view.workload, kind) for kind in WorkloadKind),
         view.endpoint_slice,
