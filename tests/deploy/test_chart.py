@@ -67,7 +67,8 @@ def test_only_the_kinds_of_workload_that_are_named_are_granted(chart: Helm, kind
     file, wanted = tmp_path / "sd21.yaml", {"deployments"}
     file.write_text(text if kind is None else re.sub(r"deployment: (\S+)", rf"workload: {{kind: {kind}, name: \1}}", text, count=1))
     wanted |= set() if kind is None else {WORKLOADS[kind].plural}
-    for flags in (("--set-file", f"applications.files.sd21\\.yaml={file}"), ("--set", f"applications.workloads={{{kind or 'Deployment'}}}")):
+    value = f"applications.workloads={{{kind or 'Deployment'}}}"
+    for flags in (("--set-file", f"applications.files.sd21\\.yaml={file}"), ("--set", value)):
         rules = [rule for one in _rendered(chart, *flags) if one["kind"] == "ClusterRole" for rule in one["rules"]]
         granted = {name for rule in rules for name in rule["resources"] if rule["verbs"] == ["list", "watch"]}
         assert granted & {one.plural for one in WORKLOADS.values()} == wanted
