@@ -31,7 +31,7 @@ from controller.clients.kube import (
     connect,
 )
 from controller.clock import AcceleratedClock, ManualClock, SystemClock, format_rfc3339
-from controller.policy.model import Application, Source
+from controller.policy.model import Application, Source, WorkloadKind
 from controller.signals.cluster import ClusterView, Group
 from controller.signals.dirty import Dirty
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -40,7 +40,7 @@ from controller.signals.watches import Wanted, Watches, source_of, sources_of, w
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
-from tests.support.applications import application
+from tests.support.applications import application, seed_units
 
 T0 = moment("2026-08-25T10:00:03Z")
 
@@ -676,6 +676,21 @@ def test_a_cluster_without_any_of_the_crds_is_named_degradation(watched: Any) ->
             app, view.time.now(), tuple(sources.values()), ExternalSignals(), leader=True, epoch=1
         )
         assert (snapshot.routing.exists, snapshot.routing.bound) == (False, None)
+
+
+def test_a_cluster_without_the_crd_of_a_workload_stops_only_the_applications_that_name_it(watched: Any) -> None:
+    """The source says which kind is missing; the watch asks again, and nothing crashes."""
+    plain, rollout = application(), application(namespace="other", units=(replace(seed_units()[0], workload_kind=WorkloadKind.ROLLOUT),))
+    with EmulatedKubeApi(without_groups=["argoproj.io"], bookmark_interval_s=0.05) as api:
+        _, watches = watched(api)
+        watches.ensure([plain, rollout])
+        wait_for("word from all", lambda: all(one.absent or one.last_ok for one in watches.health()))
+        found = {one.key: named(sources_of(watches.health(), one, 180.0))["workloads"] for one in (plain, rollout)}
+        assert not found[plain.key].absent
+        assert found[rollout.key].absent
+        assert "rollouts.argoproj.io" in found[rollout.key].problem
+        watches.ensure([plain])
+        assert "rollouts.argoproj.io" not in {one.resource for one in watches.health()}
 
 
 def test_each_forbidden_kind_is_named_degradation(watched: Any) -> None:
