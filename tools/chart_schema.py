@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from controller.policy.model import WorkloadKind
 from controller.settings import SLACK_CHANNEL
 from failover_setup.schema import settings_schema
 
@@ -73,6 +74,7 @@ def _properties() -> Schema:
                 "existingConfigMap": _text(_NAME, empty=True),
                 "existingConfigMaps": {"type": "array", "items": _text(_NAME), "uniqueItems": True, "maxItems": 20},
                 "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
+                "workloads": {"type": "array", "items": {"enum": list(WorkloadKind)}, "uniqueItems": True},
             }
         ),
         "settings": _settings(),

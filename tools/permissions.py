@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import yaml
 
+from controller.policy.model import WorkloadKind
+from controller.signals.workload_kinds import WORKLOADS
 from failover_testbed.kube_api.auth import Rule
 
 ROOT: Final = Path(__file__).parents[1]
@@ -256,6 +258,18 @@ only after 15 s; until then it forgets nothing. `plan`, `status`, `doctor APPLIC
 `deploy/kustomize/dry-run`, or the chart with `dryRun=true`. The last section lists what `doctor` also reads of the cluster's components.
 """
 
+_WORKLOAD_KINDS: Final = """
+## Units that are not Deployments
+
+The controller lists and watches each kind that an application file names in `workload`, in the application's namespace. Without the
+permission, or without the CRD, it changes no mode of the applications that name the kind (`workloads absent`); the others go on. A Rollout
+also needs `deployments`, because it may name one (`workloadRef`). The chart grants the kinds that `applications.files` and
+`applications.workloads` name. With the plain manifests, add the component `deploy/kustomize/workloads`:
+
+| permission |
+|---|
+"""
+
 _DOCTOR: Final = """
 ## What `doctor` reads of the cluster
 
@@ -280,6 +294,9 @@ def document() -> str:
         parts.append(f"\n## {title}\n\n| permission | purpose | without it | symptoms |\n|---|---|---|---|\n")
         parts += [_line(one) for one in dict.fromkeys(_merged(permission) for permission in everything if permission.place == place)]
     doctor = yaml.safe_load((ROOT / "deploy" / "kustomize" / "doctor" / "cluster-role.yaml").read_text())
+    parts.append(_WORKLOAD_KINDS)
+    others = (one for kind, one in WORKLOADS.items() if kind is not WorkloadKind.DEPLOYMENT)
+    parts += [f"| `{one.name}`: list, watch |\n" for one in others]
     parts.append(_DOCTOR)
     parts += [f"| {_named(one)}: {one.verb} |\n" for one in permissions_of(doctor)]
     return "".join(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
-from typing import Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,7 @@ from controller.policy.model import (
     Strategy,
     Unit,
     WeightStrategy,
+    WorkloadKind,
 )
 from controller.policy.routing import MAX_TARGET_GROUPS, strategy_used
 
@@ -64,6 +65,16 @@ class ServiceFile(FileModel):
         return Backend(self.name, self.port)
 
 
+class WorkloadFile(FileModel):
+    """A workload that is not a Deployment."""
+
+    kind: WorkloadKind = Field(
+        description="Its kind: Rollout of Argo Rollouts (argoproj.io), StatefulSet (apps), LeaderWorkerSet (leaderworkerset.x-k8s.io), or "
+        "Deployment. A replica of a LeaderWorkerSet is a group: pricePerHour and throughput are those of all its pods together."
+    )
+    name: DnsName = Field(description="Its name, in the Ingress's namespace; unique among the workloads of the application.")
+
+
 class UnitFile(FileModel):
     """A deployment unit: one model on one device with one framework."""
 
@@ -72,7 +83,11 @@ class UnitFile(FileModel):
     device: ShortText = Field(default="", description="The device it runs on, such as inf2. For information only.")
     framework: ShortText = Field(default="", description="The framework it uses, such as neuron. `failoverctl render` needs it.")
     service: ServiceFile = Field(description="The unit's own Service, its target group in cost mode.")
-    deployment: DnsName = Field(description="The unit's Deployment, in the Ingress's namespace; unique in the application.")
+    deployment: DnsName | None = Field(
+        default=None,
+        description="The unit's Deployment, in the Ingress's namespace; unique in the application. Required unless workload names another.",
+    )
+    workload: WorkloadFile | None = Field(default=None, description="What runs the unit's pods if it is not a Deployment.")
     node_pool: NodePoolName = Field(description="The Karpenter NodePool that launches the unit's nodes. Units may share one.")
     instance_type: InstanceType = Field(description="EC2 instance type to which price and throughput apply.")
     instance_types: tuple[InstanceType, ...] = Field(
@@ -84,7 +99,7 @@ class UnitFile(FileModel):
     zones: tuple[Zone, ...] = Field(
         default=(),
         max_length=20,
-        description="Every zone in which the unit may run. Empty: all that NodePool and Deployment allow. A shortage in one zone is not a "
+        description="Every zone in which the unit may run. Empty: all that NodePool and workload allow. A shortage in one zone is not a "
         "shortage of the unit.",
     )
     price_per_hour: float = Field(
@@ -144,6 +159,9 @@ class UnitFile(FileModel):
     @model_validator(mode="after")
     def _together(self) -> Self:
         faults: list[Fault] = []
+        if (self.deployment is None) == (self.workload is None):
+            found = "nothing" if self.workload is None else "both deployment and workload"
+            faults.append((("deployment",), found, "the name of a Deployment, or instead workload with kind and name"))
         if self.min_replicas > self.max_replicas:
             faults.append((("minReplicas",), str(self.min_replicas), f"at most maxReplicas ({self.max_replicas})"))
         if self.latency_limit_s <= self.latency_s:
@@ -155,10 +173,15 @@ class UnitFile(FileModel):
             raise cross_field_error(faults)
         return self
 
+    @property
+    def runs(self) -> WorkloadFile:
+        """The workload, also where it is a Deployment."""
+        return self.workload or WorkloadFile(kind=WorkloadKind.DEPLOYMENT, name=self.deployment or "")
+
     def to_policy(self) -> Unit:
         """Converts it to the policy's value."""
-        same = {field.name: getattr(self, field.name) for field in fields(Unit) if field.name != "backend"}
-        return Unit(backend=self.service.to_policy(), **same)
+        other: dict[str, Any] = {"backend": self.service.to_policy(), "deployment": self.runs.name, "workload_kind": self.runs.kind}
+        return Unit(**other, **{one.name: getattr(self, one.name) for one in fields(Unit) if one.name not in other})
 
 
 class MetricsFile(FileModel):
@@ -363,7 +386,7 @@ class MetadataFile(FileModel):
     """The application's name and namespace."""
 
     name: DnsLabel = Field(description="Name of the application in messages; unique in its namespace.")
-    namespace: DnsLabel = Field(description="Namespace of the Ingress, the Services, the Deployments and the ScaledObjects.")
+    namespace: DnsLabel = Field(description="Namespace of the Ingress, the Services, the workloads and the ScaledObjects.")
 
 
 class ApplicationFile(FileModel):
@@ -401,6 +424,7 @@ _UNIQUE: Final[tuple[tuple[Place, str], ...]] = (
     (("name",), "a name that no other unit has"),
     (("service", "name"), "a Service that no other unit has: each target group belongs to one unit"),
     (("deployment",), "a Deployment that no other unit has"),
+    (("workload", "name"), "a workload that no other unit has"),
     (("scaledObject",), "a ScaledObject that no other unit has: two units would fight over its floor"),
     (("counterMetric",), "a metric that no other unit has: its demand would be counted twice"),
 )

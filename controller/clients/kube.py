@@ -99,6 +99,9 @@ CONFIG_MAPS: Final = Resource("", "v1", "configmaps", "ConfigMap")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 NODES: Final = Resource("", "v1", "nodes", "Node", namespaced=False)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
+STATEFUL_SETS: Final = Resource("apps", "v1", "statefulsets", "StatefulSet")
+ROLLOUTS: Final = Resource("argoproj.io", "v1alpha1", "rollouts", "Rollout")
+LEADER_WORKER_SETS: Final = Resource("leaderworkerset.x-k8s.io", "v1", "leaderworkersets", "LeaderWorkerSet")
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
 API_SERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False)
 INGRESS_CLASSES: Final = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
@@ -123,7 +126,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     resource.name: resource
     for resource in (
         PODS, EVENTS, SERVICES, CONFIG_MAPS, DEPLOYMENTS, INGRESSES, ENDPOINT_SLICES, LEASES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES,
-        SCALED_OBJECTS, TARGET_GROUP_BINDINGS,
+        SCALED_OBJECTS, TARGET_GROUP_BINDINGS, STATEFUL_SETS, ROLLOUTS, LEADER_WORKER_SETS,
     )
 }  # fmt: skip
 

@@ -177,7 +177,7 @@ class AlertKind(Row):
     )
     FIXED = (
         "fixed",
-        "{unit}: the way back to cost mode waits for {needed} replicas, its Deployment asks for {asked}, and {why}. Capacity mode, and its "
+        "{unit}: the way back to cost mode waits for {needed} replicas, its {kind} asks for {asked}, and {why}. Capacity mode, and its "
         "price, go on: set them by hand",
         "replicas-do-not-follow",
         WARNING,

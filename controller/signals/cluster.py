@@ -14,7 +14,6 @@ from typing import Final
 from controller.clients.kube import (
     AUTO_NODE_CLASSES,
     AUTO_TARGET_GROUP_BINDINGS,
-    DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
     INGRESSES,
@@ -30,15 +29,16 @@ from controller.clients.kube import (
 )
 from controller.clock import Clock, parse_rfc3339
 from controller.objects import behind, name_of, namespace_of, text, version_of
-from controller.policy.model import Application, PoolObservation, RoutingObservation
+from controller.policy.model import Application, PoolObservation, RoutingObservation, WorkloadKind
 from controller.routing.kinds import routing_port
 from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
-from controller.signals.dirty import Dirty
+from controller.signals.dirty import WORKLOAD, Dirty
 from controller.signals.karpenter import KarpenterView
 from controller.signals.reconciles import ReconcileView
 from controller.signals.room import Room
 from controller.signals.slim import pack, slim, unpack
 from controller.signals.watch import Query
+from controller.signals.workload_kinds import WORKLOADS
 from controller.signals.workloads import Key, WorkloadView
 
 EVENT_NAMESPACE: Final = "default"  # events of cluster-scoped objects, such as NodeClaims, live here
@@ -156,12 +156,12 @@ class ClusterView:
         """Notes a change of objects, for the applications that name them."""
         self.dirty.mark(*((resource.plural, namespace, name) for name in names if namespace))
 
-    def mark_deployments(self, namespace: str, deployments: Collection[str]) -> None:
-        """Notes a change of a pod that may be of one of these Deployments."""
-        if "" in deployments:
+    def mark_workloads(self, namespace: str, names: Collection[str]) -> None:
+        """Notes a change of workloads, or of a pod that may be of one of them."""
+        if "" in names:
             self.dirty.mark(namespace=namespace)  # nobody owns it: whose it is depends on every unit of the namespace
         else:
-            self.mark(DEPLOYMENTS, namespace, deployments)
+            self.dirty.mark(*((WORKLOAD, namespace, name) for name in names))
 
     def ingresses(self) -> Collection[Key]:
         """Namespaces and names of the Ingresses that exist."""
@@ -327,6 +327,7 @@ class Kind:
         at_home: Likewise, in `EVENT_NAMESPACE` alone.
         listable: Takes whether the kind can be listed.
         rewound: Takes that versions have begun anew, in a namespace or in all: the server was restored from a backup.
+        used: Whether applications whose workloads are of these kinds need it.
         bookmarks: The server sends bookmarks: without any for a while, the connection is dead.
     """
 
@@ -338,6 +339,7 @@ class Kind:
     at_home: tuple[Query, ...] = ()
     listable: Callable[[ClusterView, bool], None] = lambda _view, _known: None
     rewound: Callable[[ClusterView, str | None], None] = lambda _view, _namespace: None
+    used: Callable[[Collection[Resource]], bool] = lambda _workloads: True
     bookmarks: bool = True
 
 
@@ -354,9 +356,9 @@ def _node_class(view: ClusterView, kind: Kind, change: Change) -> None:
 
 
 def _pod(view: ClusterView, _: Kind, change: Change) -> None:
-    """Takes a pod. Which Deployments it may be of is asked before and after: it may have got other labels."""
+    """Takes a pod. Which workloads it may be of is asked before and after: it may have got other labels."""
     namespace, name = change.key
-    before = view.workloads.deployments_of_pod(namespace, name)
+    before = view.workloads.workloads_of_pod(namespace, name)
     changed, pod = view.workloads.pod(change.kind, change.obj), view.workloads.waiting(namespace, name)
     if pod is None:
         view.karpenter.pod_gone(namespace, name)
@@ -364,7 +366,7 @@ def _pod(view: ClusterView, _: Kind, change: Change) -> None:
         return
     if pod is not None:
         view.mark_pools(view.karpenter.pod_known(namespace, name, pod.pools, change.now))
-    view.mark_deployments(namespace, {*before, *view.workloads.deployments_of_pod(namespace, name)})
+    view.mark_workloads(namespace, {*before, *view.workloads.workloads_of_pod(namespace, name)})
 
 
 def _event(view: ClusterView, _: Kind, change: Change) -> None:
@@ -382,7 +384,7 @@ def _event(view: ClusterView, _: Kind, change: Change) -> None:
         said = view.karpenter.pod_event(obj, own, change.now, waits=pod is not None)
         view.mark_pools({*said, *own} if said else ())
         if view.karpenter.unplaced_at(*name) != unplaced_at:  # that concerns nobody else
-            view.mark_deployments(name[0], view.workloads.deployments_of_pod(*name))
+            view.mark_workloads(name[0], view.workloads.workloads_of_pod(*name))
     else:
         view.mark_pools(view.karpenter.event(obj, change.now, listed=change.listed))
 
@@ -392,7 +394,15 @@ def _ingress(view: ClusterView, kind: Kind, change: Change) -> None:
         view.mark(kind.resource, change.key[0], change.key[1:])
 
 
-def _workload(put: Callable[[WorkloadView, str, Object], bool]) -> _Take:
+def _workload(what: WorkloadKind) -> Kind:
+    def take(view: ClusterView, _: Kind, change: Change) -> None:
+        if view.workloads.workload(what, change.kind, change.obj):
+            view.mark_workloads(change.key[0], change.key[1:])
+
+    return Kind(WORKLOADS[what], _WORKLOADS, take, lambda view: view.workloads.of_kind(what), used=lambda kinds: WORKLOADS[what] in kinds)
+
+
+def _named(put: Callable[[WorkloadView, str, Object], bool]) -> _Take:
     """Takes what applications name themselves."""
 
     def take(view: ClusterView, kind: Kind, change: Change) -> None:
@@ -465,7 +475,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _class(NODE_CLASSES, _CLASSES),
         _class(AUTO_NODE_CLASSES, _CLASSES),
         Kind(PODS, _WORKLOADS, _pod, lambda view: view.workloads.pods()),
-        Kind(DEPLOYMENTS, _WORKLOADS, _workload(WorkloadView.deployment), lambda view: view.workloads.deployments),
+        *map(_workload, WORKLOADS),
         Kind(
             ENDPOINT_SLICES,
             _WORKLOADS,
@@ -479,11 +489,11 @@ KINDS: Final[Mapping[str, Kind]] = {
             lambda view: view.ingresses(),
             rewound=lambda view, namespace: view.forget_ingress_versions(namespace),
         ),
-        Kind(SERVICES, Group("services"), _workload(WorkloadView.service), lambda view: view.workloads.services),
+        Kind(SERVICES, Group("services"), _named(WorkloadView.service), lambda view: view.workloads.services),
         Kind(
             SCALED_OBJECTS,
             Group("keda"),
-            _workload(WorkloadView.scaled_object),
+            _named(WorkloadView.scaled_object),
             lambda view: view.workloads.scalers,
             rewound=lambda view, namespace: view.workloads.forget_versions(namespace),
         ),

@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
-from controller.clients.kube import DEPLOYMENTS, SCALED_OBJECTS, SERVICES
+from controller.clients.kube import SCALED_OBJECTS, SERVICES
 from controller.policy.model import Application
 from controller.routing.kinds import routing_port
 
 _MAX_NOTES: Final = 20_000  # changes between two passes; beyond that all applications are decided upon
 
 Concern = tuple[str, str, str]
-"""What an application depends on: plural, namespace and name. EndpointSlices and target group bindings count as their Service."""
+"""What an application depends on: plural, namespace and name. EndpointSlices and target group bindings count as their Service, workloads of
+any kind as `WORKLOAD`."""
+
+WORKLOAD: Final = "workload"
 
 
 class Dirty:
@@ -129,6 +132,6 @@ def _concerns_of(application: Application) -> Iterator[Concern]:
     yield SERVICES.plural, namespace, application.capacity.service
     for unit in application.units:
         yield SERVICES.plural, namespace, unit.backend.service
-        yield DEPLOYMENTS.plural, namespace, unit.deployment
+        yield WORKLOAD, namespace, unit.deployment
         if unit.scaled_object:
             yield SCALED_OBJECTS.plural, namespace, unit.scaled_object

@@ -35,13 +35,17 @@ _FAMILIES: Final = frozenset(map(family_of, INSTANCES))
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one pod needs of its node: the maker of its accelerators, their number or that of their cores, processors, memory in bytes."""
+    """What one pod needs of its node: the maker of its accelerators, their number or that of their cores, processors, memory in bytes.
+
+    `pods` is how many such pods a replica has: one, but of a LeaderWorkerSet a group of them.
+    """
 
     maker: Maker | None = None
     accelerators: int = 0
     cores: int = 0
     cpus: Decimal = Decimal(0)
     memory: Decimal = Decimal(0)
+    pods: int = 1
 
     def fit(self, instance_type: str) -> bool:
         """Whether a pod fits on an instance type, as far as the type is known."""
@@ -57,7 +61,7 @@ class Needs:
         """How many accelerators of an instance a pod takes."""
         return self.accelerators or math.ceil(self.cores / instance.cores)
 
-    def replicas_on(self, instance_type: str) -> int:
+    def pods_on(self, instance_type: str) -> int:
         """How many pods an instance carries, by its accelerators; 1 where that is not known."""
         instance = INSTANCES.get(instance_type)
         taken = self.devices_on(instance) if instance is not None else 0
@@ -111,9 +115,12 @@ class Placement:
         return _among(self, asked, tuple(further))
 
 
-def placement_of(spec: Object) -> Placement:
-    """Where the pods of a pod template may run. Equal ones are one object: a fleet has thousands of units and a few kinds of pods."""
-    return _one(Placement(instance_pins(spec), needs_of(spec)))
+def placement_of(spec: Object, pods: int = 1) -> Placement:
+    """Where the pods of a pod template may run, of which a replica has `pods`.
+
+    Equal ones are one object: a fleet has thousands of units and a few kinds of pods.
+    """
+    return _one(Placement(instance_pins(spec), replace(needs_of(spec), pods=pods)))
 
 
 @lru_cache(maxsize=4096)
@@ -235,7 +242,7 @@ def price_of(unit: Unit, instance_type: str, needs: Needs) -> float | None:
     own, other = PRICES.get(unit.instance_type), PRICES.get(instance_type)
     if own is None or other is None:
         return None
-    return unit.price_per_hour * (other / needs.replicas_on(instance_type)) / (own / needs.replicas_on(unit.instance_type))
+    return unit.price_per_hour * (other / needs.pods_on(instance_type)) / (own / needs.pods_on(unit.instance_type))
 
 
 def placed_on(nodes: Mapping[Offering, int], placement: Placement) -> dict[Offering, int]:

@@ -42,7 +42,7 @@ def observe_once(
                 discovery.require(resource)
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
         except NotFound as error:
-            health.append(WatchHealth(name, namespace, absent=True, problem=str(error), served=False))
+            health.append(WatchHealth(name, namespace, absent=True, problem=f"{name} is not installed: {error}", served=False))
             failures.append(error)
         except Forbidden as error:
             health.append(WatchHealth(name, namespace, absent=True, problem=str(error)))

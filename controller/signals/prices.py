@@ -83,7 +83,7 @@ def priced(
     for offering, count in placed_on(nodes, placement).items():
         one = _of(unit, offering, placement, quotes)
         if one is not None:
-            on_them = count * placement.needs.replicas_on(offering[0])
+            on_them = count * placement.needs.pods_on(offering[0]) // placement.needs.pods
             found.append(one)
             dollars, replicas = dollars + one.dollars * on_them, replicas + on_them
     elsewhere = max(0, ready - replicas)
@@ -121,7 +121,10 @@ def _of(unit: Unit, offering: Offering, placement: Placement, quotes: Quotes | N
     quote = quotes.quote(offering)
     if quote is None:
         return kept
-    dollars, known = quote.dollars / placement.needs.replicas_on(instance_type), by_file if by_file is not None else unit.price_per_hour
+    dollars, known = (
+        quote.dollars * placement.needs.pods / placement.needs.pods_on(instance_type),
+        by_file if by_file is not None else unit.price_per_hour,
+    )
     if math.isfinite(dollars) and known / PLAUSIBLE <= dollars <= known * PLAUSIBLE:
         return _Found(dollars, quote)
     problem = f"{quote.source} says ${dollars:.4g}/h a replica of {shown(instance_type)}, which is not plausible beside ${known:.4g}/h"

@@ -13,6 +13,7 @@ from typing import Any, Final, overload
 
 from controller.objects import Object, dig, items, mapping
 from controller.routing.names import ATTRIBUTES
+from controller.signals.workload_kinds import SIZE, WORKLOADS, as_deployment
 
 GATE_PREFIX: Final = "target-health."
 """Starts the type of a condition that the load-balancer controller sets on a pod for one target group binding: ``PREFIXDOMAIN/BINDING``,
@@ -68,14 +69,15 @@ def _pod(obj: Object) -> dict[str, Any]:
     }
 
 
-def _deployment(obj: Object) -> dict[str, Any]:
+def _workload(obj: Object) -> dict[str, Any]:
+    obj = as_deployment(obj)
     pods = mapping(obj, "spec", "template", "spec")
     containers = [{"resources": _picked(mapping(one, "resources"), "limits", "requests")} for one in items(pods, "containers")]
     template = {**_picked(pods, "nodeSelector", "affinity"), "containers": containers}
     return {
         "metadata": _picked(obj.get("metadata"), "name", "namespace"),
-        "spec": {**_picked(obj.get("spec"), "replicas", "selector"), "template": {"spec": template}},
-        "status": _picked(obj.get("status"), "readyReplicas"),
+        "spec": {**_picked(obj.get("spec"), "replicas", "selector", "workloadRef", SIZE), "template": {"spec": template}},
+        "status": _picked(obj.get("status"), "readyReplicas", "replicas"),
     }
 
 
@@ -214,7 +216,7 @@ def _joined(packed: Sequence[bytes]) -> bytes:
 _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
     "configmaps": _config_map,
     "pods": _pod,
-    "deployments": _deployment,
+    **{resource.plural: _workload for resource in WORKLOADS.values()},
     "endpointslices": _endpoint_slice,
     "services": _service,
     "scaledobjects": _scaled_object,

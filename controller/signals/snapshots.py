@@ -163,14 +163,14 @@ class SnapshotBuilder:
         return self._view.workloads.left_floors(namespace) if known else None
 
     def _price(self, namespace: str, unit: Unit, quotes: Quotes | None) -> Price:
-        deployment, karpenter = self._view.workloads.deployment_of(namespace, unit.deployment), self._view.karpenter
-        nodes, ready = karpenter.running(unit.node_pool), deployment.ready if deployment else 0
+        workload, karpenter = self._view.workloads.workload_of(namespace, unit), self._view.karpenter
+        nodes, ready = karpenter.running(unit.node_pool), workload.ready if workload else 0
         return priced(unit, nodes, self._placement(namespace, unit), ready, karpenter.capacity_types(unit.node_pool), quotes)
 
     def _placement(self, namespace: str, unit: Unit) -> Placement:
-        """Where the unit's pods may run; anywhere where its Deployment is not known."""
-        deployment = self._view.workloads.deployment_of(namespace, unit.deployment)
-        return deployment.placement if deployment is not None else Placement()
+        """Where the unit's pods may run; anywhere where its workload is not known."""
+        workload = self._view.workloads.workload_of(namespace, unit)
+        return workload.placement if workload is not None else Placement()
 
     def _notes(self, unit: Unit, placement: Placement, price: Price, now: float, external: ExternalSignals) -> tuple[str, ...]:
         """What people should know of the unit's capacity and price beside what decisions use."""
@@ -190,9 +190,9 @@ class SnapshotBuilder:
         listed: frozenset[str],
     ) -> UnitObservation:
         workloads = self._view.workloads
-        deployment = workloads.deployment_of(application.namespace, unit.deployment)
+        workload = workloads.workload_of(application.namespace, unit)
         endpoints = workloads.endpoints_ready(application.namespace, unit.backend.service)
-        known = [count for count in (deployment.ready if deployment else None, endpoints) if count is not None]
+        known = [count for count in (workload.ready if workload else None, endpoints) if count is not None]
         placement, karpenter = self._placement(application.namespace, unit), self._view.karpenter
         others = sorted({name for pod in pods for name in pod.pools} - {unit.node_pool})
         pool, *alternatives = (
@@ -203,14 +203,15 @@ class SnapshotBuilder:
             pool=pool,
             alternatives=tuple(alternatives),
             pending=self._with_reasons(application, pods, skew),
-            desired=deployment.desired if deployment else None,
+            desired=workload.desired if workload else None,
+            uncreated=workload.uncreated if workload else 0,
             ready=min(known) if known else None,
-            deployment_ready=deployment.ready if deployment else None,
+            deployment_ready=workload.ready if workload else None,
             endpoints_ready=endpoints,
             service_exists=self._exists(application.namespace, unit.backend, listed),
-            pod_zones=deployment.zones if deployment else (),
-            pod_instance_types=(deployment.instance_types if deployment else ()) or _pinned(pods),
-            pod_capacity_types=deployment.capacity_types if deployment else (),
+            pod_zones=workload.zones if workload else (),
+            pod_instance_types=(workload.instance_types if workload else ()) or _pinned(pods),
+            pod_capacity_types=workload.capacity_types if workload else (),
             demand=by_our_clock(external.metrics.demand(application.key, unit.name), skew) if external.metrics else None,
             latency=by_our_clock(external.metrics.latency(application.key, unit.name), skew) if external.metrics else None,
             scaler=workloads.scaler(application.namespace, unit),
@@ -325,5 +326,5 @@ def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:
 
 
 def _pinned(pods: tuple[PendingPod, ...]) -> tuple[str, ...]:
-    """The instance types that waiting pods without a Deployment are pinned to, () where one of them is not."""
+    """The instance types that waiting pods without a workload are pinned to, () where one of them is not."""
     return tuple(sorted({one for pod in pods for one in pod.instance_types})) if all(pod.instance_types for pod in pods) else ()

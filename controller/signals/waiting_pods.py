@@ -13,13 +13,13 @@ from controller.signals.instance_labels import TYPE_LABEL
 from controller.signals.node_claims import devices
 from controller.signals.node_labels import POOL_LABEL
 from controller.signals.room import Bounded, Room
+from controller.signals.workload_kinds import Owner, owner_of, replica_of
 
-_MAX_LABELS: Final = 32  # of a pod; more are written by nobody whose Deployment is meant to be found
+_MAX_LABELS: Final = 32  # of a pod; more are written by nobody whose workload is meant to be found
 
 Selector = tuple[tuple[str, Any], ...]
-"""The labels of a Deployment's selector, as `matchLabels` has them."""
+"""The labels of a workload's selector, as `matchLabels` has them."""
 
-_HASH_LABEL: Final = "pod-template-hash"
 _Trait = tuple[str, str, str]  # of a namespace: a label and its value; "" and the name of an owner
 _Key = tuple[str, str]  # namespace and name
 
@@ -32,41 +32,30 @@ class WaitingPod:
         namespace: Its namespace.
         name: Its name.
         labels: Its labels.
-        owner: The name of its controller, a ReplicaSet as a rule; "" for none.
+        owner: What keeps it.
         pools: The NodePools that it is pinned to, () for any.
         types: The instance types that it is pinned to, () for any.
         devices: How many accelerators it asks for.
         uid: Its uid.
         unschedulable_since: Since when the scheduler has found no node for it, by the cluster's clock; None: it has not tried yet.
+        replica: See `PendingPod`.
     """
 
     namespace: str
     name: str
     labels: Mapping[str, Any]
-    owner: str
+    owner: Owner
     pools: tuple[str, ...]
     types: tuple[str, ...]
     devices: int
     uid: str
     unschedulable_since: float | None
+    replica: str = ""
 
     @property
     def key(self) -> _Key:
         """Its namespace and name."""
         return self.namespace, self.name
-
-    @property
-    def deployment(self) -> str:
-        """The Deployment by the name of its ReplicaSet; what owns it where that is none; "" without an owner."""
-        return self.owner.removesuffix(self._ending)
-
-    @property
-    def _ending(self) -> str:
-        return f"-{self.labels.get(_HASH_LABEL, '')}"
-
-    def is_of(self, deployment: str) -> bool:
-        """Whether a ReplicaSet of the Deployment owns it, by its name."""
-        return self.owner == deployment + self._ending
 
 
 def waiting_pod(obj: Object) -> WaitingPod | None:
@@ -79,8 +68,8 @@ def waiting_pod(obj: Object) -> WaitingPod | None:
         or text(obj, "status", "phase") not in {"Pending", ""}
     ):
         return None
-    owner = next((ref for ref in items(obj, "metadata", "ownerReferences") if dig(ref, "controller") is True), None)
-    if text(owner, "kind") == "DaemonSet":
+    owner = owner_of(obj)
+    if owner.kind == "DaemonSet":
         return None
     scheduled = condition(obj, "PodScheduled")
     blocked = text(scheduled, "status") == "False" and text(scheduled, "reason") == "Unschedulable"
@@ -89,12 +78,13 @@ def waiting_pod(obj: Object) -> WaitingPod | None:
         namespace=namespace_of(obj),
         name=name_of(obj),
         labels=dict(islice(mapping(obj, "metadata", "labels").items(), _MAX_LABELS)),
-        owner=text(owner, "name"),
+        owner=owner,
         pools=pinned_values(spec, POOL_LABEL),
         types=pinned_values(spec, TYPE_LABEL),
         devices=sum(devices(mapping(one, "resources", "limits")) for one in items(spec, "containers")),
         uid=text(obj, "metadata", "uid"),
         unschedulable_since=since if blocked else None,
+        replica=replica_of(obj),
     )
 
 
@@ -140,15 +130,15 @@ class WaitingPods:
             self._forget(pod)
         return pod is not None
 
-    def candidates(self, namespace: str, deployments: Iterable[tuple[str, Selector]]) -> list[WaitingPod]:
-        """The pods of a namespace that may be of one of some Deployments: selected by it, owned by it as its name says, or owned by nobody.
+    def candidates(self, namespace: str, workloads: Iterable[tuple[str, Selector]]) -> list[WaitingPod]:
+        """The pods of a namespace that may be of one of some workloads: selected by it, owned by it as names say, or owned by nobody.
 
         Args:
             namespace: Which.
-            deployments: Their names and selectors; () for a selector that is not known.
+            workloads: Their names and selectors; () for a selector that is not known.
         """
         found = dict(self._with.get(_owned_by(namespace, ""), {}))
-        for name, selector in deployments:
+        for name, selector in workloads:
             found |= self._with.get(_owned_by(namespace, name), {})
             found |= self._carrying(namespace, selector) if selector else {}
         return list(found.values())
@@ -166,10 +156,10 @@ class WaitingPods:
                 del self._with[trait]
 
 
-def _owned_by(namespace: str, deployment: str) -> _Trait:
-    return namespace, "", deployment  # no label has an empty name
+def _owned_by(namespace: str, workload: str) -> _Trait:
+    return namespace, "", workload  # no label has an empty name
 
 
 def _traits(pod: WaitingPod) -> Iterator[_Trait]:
-    yield _owned_by(pod.namespace, pod.deployment)
+    yield _owned_by(pod.namespace, pod.owner.name)
     yield from ((pod.namespace, name, value) for name, value in pod.labels.items() if name and isinstance(value, str))

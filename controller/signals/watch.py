@@ -283,7 +283,9 @@ class Watch:
         known = self._health.last_ok is not None and not self._health.absent
         absent = lasting or not known
         unserved = isinstance(error, NotFound)
-        self._note(absent=absent, problem=str(error), served=not unserved)
+        self._note(
+            absent=absent, problem=f"{self._resource.name} is not installed: {error}" if unserved else str(error), served=not unserved
+        )
         if not (unserved and self._discovery is not None):  # a kind that many clusters lack is no news
             log.info("watch.refused", resource=self._resource.name, namespace=self._namespace, absent=absent, error=str(error))
         if absent and self._delivered and self._absent is not None:

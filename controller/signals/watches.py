@@ -14,6 +14,7 @@ from controller.signals.cluster import EVENT_NAMESPACE, KINDS, ClusterView, Grou
 from controller.signals.discovery import Discovery
 from controller.signals.list_turns import ListTurns
 from controller.signals.watch import LISTS, Query, Watch, WatchHealth
+from controller.signals.workload_kinds import kinds_of
 
 _QUIET_SHARE: Final = 2 / 3  # of the idle limit: how long a watch without bookmarks lasts
 
@@ -32,10 +33,19 @@ def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> 
 
     Pods come before events: an event about a pod is understood by the pod.
     """
-    namespaces: list[str | None] = [None] if cluster_wide else [*sorted({one.namespace for one in applications})]
+    by_namespace: dict[str | None, list[Application]] = {None: []} if cluster_wide else {}
+    for one in sorted(applications, key=lambda one: one.namespace):
+        by_namespace.setdefault(None if cluster_wide else one.namespace, []).append(one)
+    used = {namespace: kinds_of(there) for namespace, there in by_namespace.items()}
     wanted = [Wanted(kind.resource, None) for kind in KINDS.values() if not kind.resource.namespaced]
     namespaced = [kind for kind in KINDS.values() if kind.resource.namespaced]
-    wanted += [Wanted(kind.resource, namespace, query) for namespace in namespaces for kind in namespaced for query in kind.queries]
+    wanted += [
+        Wanted(kind.resource, namespace, query)
+        for namespace, kinds in used.items()
+        for kind in namespaced
+        if kind.used(kinds)
+        for query in kind.queries
+    ]
     return wanted + [Wanted(kind.resource, EVENT_NAMESPACE, query) for kind in namespaced for query in kind.at_home]
 
 
@@ -47,10 +57,12 @@ def sources_of(health: Iterable[WatchHealth], application: Application, budget_s
         application: Which.
         budget_s: How old the last word of a watch may be, seconds.
     """
+    kinds = kinds_of((application,))
     mine: dict[Group, list[WatchHealth]] = {kind.group: [] for kind in KINDS.values()}
     for one in health:
         kind = KINDS[one.resource]
-        if one.namespace in {None, application.namespace} or (kind.at_home and one.namespace == EVENT_NAMESPACE):
+        near = one.namespace in {None, application.namespace} or (kind.at_home and one.namespace == EVENT_NAMESPACE)
+        if near and kind.used(kinds):
             mine[kind.group].append(one)
     return tuple(source_of(group, watches, budget_s=budget_s) for group, watches in mine.items())
 
@@ -84,8 +96,7 @@ class Watches:
         with self._lock:
             for one in [one for one in self._watches if one not in needed]:
                 self._watches.pop(one).stop()
-                if one.namespace is not None:
-                    self._view.forgotten(one.resource, one.namespace)
+                self._view.forgotten(one.resource, one.namespace)
             for one in wanted:
                 if one not in self._watches:
                     self._watches[one] = self._start(one)

@@ -1,4 +1,4 @@
-"""Pods, Deployments, EndpointSlices, Services, ScaledObjects and target group bindings, kept as far as decisions need them.
+"""Pods, workloads, EndpointSlices, Services, ScaledObjects and target group bindings, kept as far as decisions need them.
 
 What takes a change reports whether anything that decisions depend on is different now: most of what a cluster reports is not.
 """
@@ -6,12 +6,12 @@ What takes a change reports whether anything that decisions depend on is differe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS
+from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, DEPLOYMENTS, TARGET_GROUP_BINDINGS
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import (
@@ -33,7 +33,7 @@ from controller.objects import (
     version,
     version_of,
 )
-from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, ScalerMetric, Unit
+from controller.policy.model import SCALE_IN_S, Application, PendingPod, Scaler, ScalerMetric, Unit, WorkloadKind
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing.attributes import keeps_clients
 from controller.routing.names import ATTRIBUTES
@@ -43,6 +43,7 @@ from controller.signals.node_labels import CAPACITY_LABEL, ZONE_LABEL
 from controller.signals.room import Room
 from controller.signals.slim import BEHAVIOR, GATE_PREFIX, SCALE_IN, SCALE_OUT, pack, slim, unpack
 from controller.signals.waiting_pods import Selector, WaitingPod, WaitingPods, waiting_pod
+from controller.signals.workload_kinds import SIZE, WORKLOADS, Owner, as_deployment, template_source
 
 _BINDING_GROUPS: Final = frozenset({TARGET_GROUP_BINDINGS.group, AUTO_TARGET_GROUP_BINDINGS.group})
 _FLOOR_OWNERS: Final = "floorOwners"  # beside metadata and spec of what is kept: who last wrote minReplicaCount
@@ -66,11 +67,16 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class DeploymentView:
-    """What is kept of a Deployment. `selector` is its `matchLabels`."""
+class Workload:
+    """What is kept of a unit's workload of any kind.
+
+    `selector` is its `matchLabels`. `source` is the Deployment that has its selector and its template, "" where they are its own.
+    """
 
     desired: int
     ready: int
+    uncreated: int
+    source: str
     selector: Selector
     zones: tuple[str, ...]
     instance_types: tuple[str, ...]
@@ -101,8 +107,8 @@ class WorkloadView:
 
     def __init__(self, room: Room | None = None) -> None:
         self._pending = WaitingPods(room or Room())
-        self.deployments: dict[Key, DeploymentView] = {}
-        self._names: dict[str, set[str]] = {}  # of the Deployments, by namespace
+        self._workloads: dict[WorkloadKind, dict[Key, Workload]] = {kind: {} for kind in WORKLOADS}
+        self._names: dict[str, set[Owner]] = {}  # of the workloads, by namespace
         self._slices: dict[Key, dict[str, tuple[str, ...]]] = {}  # ready endpoints by Service and slice
         self._endpoints: dict[Key, int] = {}  # ready ones by Service: read for every Service in every round of verifications
         self.slice_services: dict[Key, str] = {}
@@ -138,27 +144,32 @@ class WorkloadView:
         elif self._gates.get(namespace, {}).pop(name, None) is not None and not self._gates[namespace]:
             del self._gates[namespace]
 
-    def deployment(self, kind: str, obj: Object) -> bool:
-        """Takes one Deployment."""
-        key = (namespace_of(obj), name_of(obj))
+    def workload(self, what: WorkloadKind, kind: str, obj: Object) -> bool:
+        """Takes one workload."""
+        known, key, owner = self._workloads[what], (namespace_of(obj), name_of(obj)), Owner(what, name_of(obj))
         if kind == "DELETED":
             names = self._names.get(key[0], set())
-            names.discard(key[1])
+            names.discard(owner)
             if not names:  # a cluster may have thousands of namespaces a day
                 self._names.pop(key[0], None)
-            return self.deployments.pop(key, None) is not None
-        self._names.setdefault(key[0], set()).add(key[1])
-        template = mapping(obj, "spec", "template", "spec")
-        seen = DeploymentView(
-            desired=_count(dig(obj, "spec", "replicas"), 1),  # the API's default
+            return known.pop(key, None) is not None
+        self._names.setdefault(key[0], set()).add(owner)
+        obj = as_deployment(obj)
+        template, desired = mapping(obj, "spec", "template", "spec"), _count(dig(obj, "spec", "replicas"), 1)  # the default of all kinds
+        # Only a StatefulSet creates its pods in turn: what another kind has not created yet comes in a moment.
+        created = _count(dig(obj, "status", "replicas"), 0) if what is WorkloadKind.STATEFUL_SET else desired
+        seen = Workload(
+            desired=desired,
+            uncreated=max(0, desired - created),
+            source=template_source(obj),
             ready=_count(dig(obj, "status", "readyReplicas"), 0),
             selector=tuple((label, _shared(value)) for label, value in mapping(obj, "spec", "selector", "matchLabels").items()),
             zones=pinned_values(template, ZONE_LABEL),
             instance_types=pinned_values(template, TYPE_LABEL),
             capacity_types=pinned_values(template, CAPACITY_LABEL),
-            placement=placement_of(template),
+            placement=placement_of(template, _count(dig(obj, "spec", SIZE), 1)),
         )
-        return put(self.deployments, key, seen)
+        return put(known, key, seen)
 
     def endpoint_slice(self, kind: str, obj: Object) -> bool:
         """Takes one EndpointSlice."""
@@ -265,7 +276,7 @@ class WorkloadView:
         """How many objects are kept, by kind. Of the pods those that wait for a node or have an open readiness gate."""
         return {
             "pods": len(self._pending) + sum(map(len, self._gates.values())),
-            "deployments": len(self.deployments),
+            **{WORKLOADS[kind].plural: len(known) for kind, known in self._workloads.items()},
             "endpointslices": len(self.slice_services),
             "services": len(self.services),
             "scaledobjects": len(self.scalers),
@@ -282,17 +293,17 @@ class WorkloadView:
 
     # --- what is read ---
 
-    def deployments_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
-        """The Deployments that a waiting pod may be of: by its ReplicaSet's name, and every one that selects it.
+    def workloads_of_pod(self, namespace: str, name: str) -> tuple[str, ...]:
+        """The names of the workloads that a waiting pod may be of: by its owner, and every one that selects it.
 
         Returns:
-            () where it is not waiting. "" is among them where nobody owns it: `pending` then checks more than Deployments.
+            () where it is not waiting. "" is among them where nobody owns it: `pending` then checks more than workloads.
         """
         pod = self.waiting(namespace, name)
         if pod is None:
             return ()
-        selecting = [one for one in self._names.get(namespace, ()) if self.deployments[namespace, one].selects(pod.labels)]
-        return (pod.deployment, *selecting)
+        there = self._names.get(namespace, ())
+        return (pod.owner.name, *(one.name for one in there if self._defined(namespace, one).selects(pod.labels)))
 
     def service_of_slice(self, namespace: str, name: str) -> str:
         """The Service that an EndpointSlice belongs to, "" where it is not known."""
@@ -303,16 +314,27 @@ class WorkloadView:
         known = self._bindings.get(namespace, {}).get((group, name))
         return "" if known is None else text(unpack(known), "spec", "serviceRef", "name")
 
-    def deployment_of(self, namespace: str, name: str) -> DeploymentView | None:
-        """One Deployment, None where it is not there."""
-        return self.deployments.get((namespace, name))
+    def of_kind(self, kind: WorkloadKind) -> Collection[Key]:
+        """Namespace and name of the workloads of a kind."""
+        return self._workloads[kind]
+
+    def workload_of(self, namespace: str, unit: Unit) -> Workload | None:
+        """A unit's workload, None where it is not there."""
+        there = (namespace, unit.deployment) in self._workloads[unit.workload_kind]
+        return self._defined(namespace, Owner(unit.workload_kind, unit.deployment)) if there else None
+
+    def _defined(self, namespace: str, owner: Owner) -> Workload:
+        """A workload that is there, with its selector and its template wherever it has them from."""
+        own = self._workloads[WorkloadKind(owner.kind)][namespace, owner.name]
+        source = self._workloads[WorkloadKind.DEPLOYMENT].get((namespace, own.source)) if own.source else None
+        return own if source is None else replace(source, desired=own.desired, ready=own.ready)
 
     def pending(self, application: Application, sharing: Mapping[str, int]) -> dict[str, tuple[PendingPod, ...]]:
         """The pods that wait for a node, by unit.
 
         Args:
             application: Whose units.
-            sharing: How many units of any application use each NodePool in the application's namespace: a pod that no Deployment
+            sharing: How many units of any application use each NodePool in the application's namespace: a pod that no workload
                 explains belongs to a unit only where its NodePool serves that unit alone.
         """
         found: dict[str, list[PendingPod]] = {unit.name: [] for unit in application.units}
@@ -323,35 +345,34 @@ class WorkloadView:
             unit = self._unit_of(pod, application, sharing)
             if unit is not None:
                 found[unit.name].append(
-                    PendingPod(pod.name, pod.unschedulable_since, pod.pools, pod.types, devices=pod.devices, uid=pod.uid)
+                    PendingPod(
+                        pod.name, pod.unschedulable_since, pod.pools, pod.types, devices=pod.devices, uid=pod.uid, replica=pod.replica
+                    )
                 )
         return {name: tuple(sorted(pods, key=lambda pod: (pod.since, pod.name))) for name, pods in found.items()}
 
     def _candidates(self, application: Application) -> list[WaitingPod]:
         """The waiting pods that may be the demand of one of the application's units."""
-        names = [unit.deployment for unit in application.units]
-        known = [self.deployments.get((application.namespace, name)) for name in names]
-        return self._pending.candidates(
-            application.namespace, ((name, one.selector if one else ()) for name, one in zip(names, known, strict=True))
-        )
+        known = [(unit.deployment, self.workload_of(application.namespace, unit)) for unit in application.units]
+        return self._pending.candidates(application.namespace, ((name, one.selector if one else ()) for name, one in known))
 
     def _unit_of(self, pod: WaitingPod, application: Application, sharing: Mapping[str, int]) -> Unit | None:
-        """The unit whose demand a pod is: by its Deployment, else as the only one whose NodePool and instance types it asks for."""
+        """The unit whose demand a pod is: by its workload, else as the only one whose NodePool and instance types it asks for."""
         candidates = [unit for unit in application.units if not pod.pools or unit.node_pool in pod.pools]
         for unit in candidates:
-            deployment = self.deployments.get((application.namespace, unit.deployment))
-            if deployment is not None and deployment.selector:
-                if deployment.selects(pod.labels):
+            workload = self.workload_of(application.namespace, unit)
+            if workload is not None and workload.selector:
+                if workload.selects(pod.labels):
                     return unit
-            elif pod.is_of(unit.deployment):  # not seen, or selects by expressions only
+            elif pod.owner == (unit.workload_kind, unit.deployment):  # not seen, or selects by expressions only
                 return unit
         alone = [
             unit
             for unit in candidates
             if pod.pools == (unit.node_pool,)
             and (sharing.get(unit.node_pool, 0) == 1 or (pod.types and set(pod.types) <= {unit.instance_type, *unit.instance_types}))
-            and (application.namespace, unit.deployment) not in self.deployments
-            and not pod.owner
+            and self.workload_of(application.namespace, unit) is None
+            and not pod.owner.name
         ]
         return alone[0] if len(alone) == 1 else None
 
@@ -525,7 +546,7 @@ def _read_scaler(obj: Object, version: str, unit: Unit) -> Scaler:
         scale_in_s=read_scale_in_s(obj),
         scale_out_s=read_scale_out_s(obj),
         metric=None if index is None else scaler_metric(trigger),
-        scales=shown(text(scaled, "name")) if text(scaled, "kind") in {"", "Deployment"} else "",
+        scales=shown(f"{text(scaled, 'kind') or DEPLOYMENTS.kind} {text(scaled, 'name')}") if scaled else "",
     )
 
 

@@ -10,15 +10,17 @@ import pytest
 
 from controller.catalog.loader import Source, parse_applications
 from controller.errors import ConfigError
-from controller.policy.model import Application, Mode, RoutingStyle, Target
+from controller.policy.model import Application, Mode, RoutingStyle, Target, WorkloadKind
 from controller.policy.routing import targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
+from controller.signals.workload_kinds import WORKLOADS, Owner, as_deployment, as_deployments
 from failover_setup.adoption.infer import infer
 from failover_setup.adoption.measured import Busiest
 from failover_setup.adoption.observe import Observation
 from failover_setup.adoption.write import application_text, unsure
+from failover_testbed.cluster import manifests
 from tests.support import hand_built
 from tests.support.applications import NOW, seed_units
 from tests.support.stacks import NAMES, document, example, parsed
@@ -39,7 +41,7 @@ def observation_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Observatio
         now=NOW,
         ingress=ingress,
         services=named.get("Service", {}),
-        deployments=named.get("Deployment", {}),
+        workloads=as_deployments({resource.name: kinds.get(resource.kind, []) for resource in WORKLOADS.values()}),
         scaled_objects=kinds.get("ScaledObject", []),
         node_pools=named.get("NodePool", {}),
         pods=kinds.get("Pod", []),
@@ -126,6 +128,34 @@ def test_a_rendered_stack_gives_back_the_file_that_it_was_rendered_from(name: st
     assert application.policy.capacity_weights is written.policy.capacity_weights
 
 
+@pytest.mark.parametrize("kind", list(WorkloadKind))
+def test_a_stack_of_every_kind_of_workload_gives_its_file(kind: WorkloadKind) -> None:
+    """Beside a LeaderWorkerSet its StatefulSet, beside a Rollout the Deployment of which it has its template: neither is a unit."""
+    app = parsed(document("sd21")).to_policy()
+    app = replace(app, units=tuple(replace(unit, workload_kind=kind) for unit in app.units))
+    made: list[dict[str, Any]] = [manifests.ingress(app, Mode.COST, {}), *manifests.services(app)]
+    for unit in app.units:
+        workload = manifests.workload(app, unit, 2)
+        made += [workload, manifests.scaled_object(app, unit, unit.throughput)]
+        if kind is WorkloadKind.ROLLOUT:
+            spec = workload["spec"]
+            template = {**workload, "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": f"{unit.deployment}-template"}}
+            made.append({**template, "spec": {**spec, "replicas": 0}})
+            workload["spec"] = {"replicas": 2, "workloadRef": {"kind": "Deployment", "name": f"{unit.deployment}-template"}}
+        if kind is WorkloadKind.LEADER_WORKER_SET:
+            own = as_deployment(workload)
+            labels = {"leaderworkerset.sigs.k8s.io/name": unit.deployment}
+            made.append({**own, "kind": "StatefulSet", "metadata": {"name": unit.deployment, "labels": labels}})
+    found = infer(observation_of(made), None, lambda *_: ({}, ""))
+    for one, unit in zip(found.units, app.units, strict=True):
+        named = (
+            {"deployment": unit.deployment} if kind is WorkloadKind.DEPLOYMENT else {"workload": {"kind": kind, "name": unit.deployment}}
+        )
+        assert {key: one[key].value for key in ("deployment", "workload") if key in one} == named
+        assert (one["nodePool"].value, one["scaledObject"].value) == (unit.node_pool, unit.scaled_object)
+    assert f"workload: {{kind: {kind}, name: " in application_text(found, NOW) or kind is WorkloadKind.DEPLOYMENT
+
+
 def test_notes_name_what_is_known_not_to_work_and_what_is_frozen() -> None:
     """Of the live pods: their images, flags and limits."""
     objects = example("llama8b")
@@ -179,7 +209,7 @@ def test_without_a_capacity_service_it_describes_how_to_create_one() -> None:
     assert "create one with the selector {albapp: gradio-mix-alb}" in text
     assert "# CAPACITY MODE HAS NO SERVICE YET." in text
     observed = hand_built_observation(capacity_service=False)
-    for one in observed.deployments.values():
+    for one in observed.workloads.values():
         del one["spec"]["template"]["metadata"]["labels"]["albapp"]
     assert "give the pods of all units a common label" in adopted(observed)[0]
 
@@ -223,7 +253,7 @@ def test_of_several_triggers_on_cloudwatch_the_one_that_sums_up_counts_the_reque
 def test_foreign_texts_stay_in_comments(said: str) -> None:
     """Texts of an API server, of annotations, of variables cannot add keys to the file."""
     observed = replace(hand_built_observation(), unreadable={"nodes": said})
-    for one in observed.deployments.values():
+    for one in observed.workloads.values():
         one["spec"]["template"]["spec"]["containers"][0]["env"][3]["value"] = said.replace("\n", " ").replace("\r", " ")
     found = infer(observed, None, lambda *_: (LATENCIES, said))
     (application,) = parse_applications([Source("new.yaml", application_text(found, NOW).encode())]).values()
@@ -310,7 +340,7 @@ def _claim(node: str, pool: str, instance_type: str) -> dict[str, Any]:
 
 
 def _unpinned(observed: Observation, name: str, **selector: str) -> Observation:
-    spec = observed.deployments[hand_built.deployment_name(name)]["spec"]["template"]["spec"]
+    spec = observed.workloads[Owner("Deployment", hand_built.deployment_name(name))]["spec"]["template"]["spec"]
     spec["nodeSelector"] = selector
     return observed
 

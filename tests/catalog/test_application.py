@@ -16,7 +16,7 @@ from controller.catalog.fields import yaml_key
 from controller.catalog.loader import load_application_file
 from controller.documents import place_text
 from controller.errors import ConfigError
-from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy
+from controller.policy.model import Backend, Cause, Mode, PolicySettings, RoutingStyle, Sample, Strategy, Unit, WeightStrategy, WorkloadKind
 from controller.policy.routing import weight_strategy
 from controller.routing.conclusion import conclude
 from failover_setup.application import load_definitions
@@ -96,8 +96,28 @@ class TestDefaults:
         assert set(PolicyFile.model_fields) == {field.name for field in fields(PolicySettings)}
 
     def test_every_value_of_a_unit_can_be_written(self) -> None:
-        ours = (set(UnitFile.model_fields) - {"service", "stack"}) | {"backend"}
+        ours = (set(UnitFile.model_fields) - {"service", "stack", "workload"}) | {"backend", "workload_kind"}
         assert ours == {field.name for field in fields(Unit)}
+
+    @pytest.mark.parametrize("kind", list(WorkloadKind))
+    def test_a_workload_names_its_kind(self, tmp_path: Path, document: dict[str, Any], kind: WorkloadKind) -> None:
+        (unit,) = load(tmp_path, document).units[:1]
+        assert unit.workload == f"Deployment {unit.deployment}"
+        first = document["spec"]["units"][0]
+        first["workload"] = {"kind": str(kind), "name": first.pop("deployment")}
+        assert load(tmp_path, document).units[0] == replace(unit, workload_kind=kind)
+
+    def test_a_unit_has_one_workload(self, tmp_path: Path, document: dict[str, Any]) -> None:
+        first = document["spec"]["units"][0]
+        first["workload"] = {"kind": "Rollout", "name": "one"}
+        with pytest.raises(ConfigError, match="deployment: found both deployment and workload; allowed: the name of a Deployment"):
+            load(tmp_path, document)
+        del first["workload"], first["deployment"]
+        with pytest.raises(ConfigError, match="deployment: found nothing; allowed: the name of a Deployment"):
+            load(tmp_path, document)
+        first["workload"] = {"kind": "DaemonSet", "name": "one"}
+        with pytest.raises(ConfigError, match=r"workload\.kind"):
+            load(tmp_path, document)
 
     @pytest.mark.parametrize("place", [("spec", "stack"), ("spec", "units", 0, "stack")])
     def test_sections_of_setting_up_are_checked_by_its_commands_alone(

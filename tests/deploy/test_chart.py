@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from controller.policy.model import WorkloadKind
 from controller.service.http import Answer, HttpServer, make_routes
+from controller.signals.workload_kinds import WORKLOADS
 from tests.cluster.charts import CHART, Helm, Object, documents
 from tests.deploy.test_chart_schema import schema_accepts
 
@@ -55,6 +58,20 @@ def test_application_files_may_be_in_several_config_maps(chart: Helm) -> None:
     names = {one["name"]: one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one}
     mounts = {one["mountPath"]: names[one["name"]] for one in pod["containers"][0]["volumeMounts"] if one["name"] in names}
     assert mounts == {f"/etc/failoverctl/applications/{name}": name for name in ("team-a", "team-b")}
+
+
+@pytest.mark.parametrize("kind", [None, *WorkloadKind])
+def test_only_the_kinds_of_workload_that_are_named_are_granted(chart: Helm, kind: WorkloadKind | None, tmp_path: Path) -> None:
+    """By an application file, or by the value for files that the chart does not have."""
+    text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
+    file, wanted = tmp_path / "sd21.yaml", {"deployments"}
+    file.write_text(text if kind is None else re.sub(r"deployment: (\S+)", rf"workload: {{kind: {kind}, name: \1}}", text, count=1))
+    wanted |= set() if kind is None else {WORKLOADS[kind].plural}
+    value = f"applications.workloads={{{kind or 'Deployment'}}}"
+    for flags in (("--set-file", f"applications.files.sd21\\.yaml={file}"), ("--set", value)):
+        rules = [rule for one in _rendered(chart, *flags) if one["kind"] == "ClusterRole" for rule in one["rules"]]
+        granted = {name for rule in rules for name in rule["resources"] if rule["verbs"] == ["list", "watch"]}
+        assert granted & {one.plural for one in WORKLOADS.values()} == wanted
 
 
 @pytest.mark.parametrize("flags", ["commonLabels.app\\.kubernetes\\.io/name=x", "podLabels.app\\.kubernetes\\.io/name=x"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from controller.service.leadership import LEASE_NAME
+from controller.signals.workload_kinds import WORKLOADS
 
 KUSTOMIZE = Path(__file__).parents[2] / "deploy" / "kustomize"
 
@@ -29,6 +31,19 @@ def test_the_kustomization_moves_no_object_to_another_namespace() -> None:
     assert spaces["Role", "failoverctl-events"] == "default"
     assert spaces["RoleBinding", "failoverctl-events"] == "default"
     assert spaces["Role", "failoverctl-state"] == spaces["Deployment", "failoverctl"] == "failover-system"
+
+
+def test_the_component_grants_every_kind_of_workload(tmp_path: Path) -> None:
+    """Beside what the base grants, which has Deployments alone."""
+    found = []
+    for components in ([], [str(KUSTOMIZE / "workloads")]):
+        folder = tmp_path / str(len(components))
+        folder.mkdir()
+        relative = [os.path.relpath(one, folder) for one in (str(KUSTOMIZE / "base"), *components)]
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": relative[:1], "components": relative[1:]}))
+        made = {one["metadata"]["name"]: one for one in _objects(str(folder)) if one["kind"] == "ClusterRole"}
+        found.append({name for rule in made["failoverctl-application"]["rules"] for name in rule["resources"]})
+    assert found[1] - found[0] == {one.plural for one in WORKLOADS.values()} - found[0] == {"statefulsets", "rollouts", "leaderworkersets"}
 
 
 def test_the_pod_is_restricted() -> None:

@@ -11,12 +11,23 @@ import pytest
 
 from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.clock import format_rfc3339
-from controller.policy.model import Application, CapacityWeights, Mode, PlannedMode, PolicySettings, RoutingStyle, Strategy, Target
+from controller.policy.model import (
+    Application,
+    CapacityWeights,
+    Mode,
+    PlannedMode,
+    PolicySettings,
+    RoutingStyle,
+    Strategy,
+    Target,
+    WorkloadKind,
+)
 from controller.routing.annotations import MARKER, PAUSE_REASON, PAUSED_UNTIL, PINNED_MODE
 from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
 from controller.routing.ingress.action import format_action
 from controller.routing.ingress.standby import live_rule, standby_rule
 from controller.routing.names import PREFIX, action_key
+from controller.signals.workload_kinds import WORKLOADS
 from failover_setup.doctor.checks import CHECKS, examine
 from failover_setup.doctor.report import Level, Result
 from tests.support.applications import COST_TARGETS, NOW, application
@@ -42,6 +53,26 @@ def test_every_check_passes_without_faults(check: Any, mode: Mode, style: Routin
         made = Healthy(application(), mode)
     found = results(made, check.name)
     assert [(one.finding.level, one.finding.fix) for one in found] == [(Level.OK, "")], found
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WorkloadKind if kind is not WorkloadKind.DEPLOYMENT])
+def test_units_of_every_kind_of_workload_are_checked(kind: WorkloadKind) -> None:
+    """As Deployments are: all is well, the workload is missing, its kind is not installed, its ScaledObject scales another kind."""
+    app = application()
+    app = replace(app, units=tuple(replace(unit, workload_kind=kind) for unit in app.units))
+    found = [(one.check.name, one.finding.seen) for one in examine(Healthy(app).observed()).results if one.finding.level is not Level.OK]
+    assert found == []
+    gone, absent, other = Healthy(app), Healthy(app), Healthy(app)
+    gone.drop(WORKLOADS[kind].name, app.units[0].deployment)
+    assert f"{app.units[0].workload} of sd21-inf2 does not exist" in [one.finding.seen for one in results(gone, "workloads")]
+    absent.unreadable[WORKLOADS[kind].name] = f"{WORKLOADS[kind].name} is not installed"
+    assert [(one.finding.level, one.finding.fix) for one in results(absent, "workloads")] == [
+        (Level.UNKNOWN, "install it: see docs/install.md")
+    ]
+    target = other.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"]["scaleTargetRef"]
+    target["kind"] = "Deployment"
+    said = f"ScaledObject sd21-inf2-hpa scales Deployment {target['name']}, and sd21-inf2 has {app.units[0].workload}"
+    assert said in [one.finding.seen for one in examine(other.observed()).results]
 
 
 def rule(service: str, port: dict[str, Any], host: str = "", path: str = "/", kind: str = "Prefix") -> dict[str, Any]:
@@ -370,7 +401,7 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
         lambda m: m.one(SERVICES.name, "sd21-inf2")["spec"].update(ports=[{"port": 8080, "name": "web"}]),
     ),
     (
-        "deployments",
+        "workloads",
         WARN,
         "Deployment sd21-inf2 names no NodePool",
         lambda m: m.one(DEPLOYMENTS.name, "sd21-inf2")["spec"]["template"]["spec"].pop("nodeSelector"),
@@ -379,9 +410,9 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
     ("known-to-work", WARN, "AWS ended patches for Neuron SDK 2.26.1", serving(OPTIMUM)),
     ("known-to-work", WARN, "qwen on inf2 with huggingface-vllm-inference-neuronx:0.11.0", serving(OPTIMUM, "qwen")),
     ("known-to-work", BAD, "sd21-inf2: memory of 12.0 GiB, needed is at least 33.9 GiB", serving(OPTIMUM, "meta-llama/Llama-3.1-8B")),
-    ("deployments", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
+    ("workloads", BAD, "Deployment sd21-inf2 of sd21-inf2 does not exist", lambda m: m.drop(DEPLOYMENTS.name, "sd21-inf2")),
     (
-        "deployments",
+        "workloads",
         WARN,
         "is pinned to other",
         lambda m: pod(m, "sd21-inf2")["spec"].update(nodeSelector={"karpenter.sh/nodepool": "other"}),

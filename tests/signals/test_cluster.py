@@ -31,7 +31,7 @@ from controller.clients.kube import (
     connect,
 )
 from controller.clock import AcceleratedClock, ManualClock, SystemClock, format_rfc3339
-from controller.policy.model import Application, Route, Source
+from controller.policy.model import Application, Route, Source, WorkloadKind
 from controller.signals.cluster import ClusterView, Group
 from controller.signals.dirty import Dirty
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -40,7 +40,7 @@ from controller.signals.watches import Wanted, Watches, source_of, sources_of, w
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
-from tests.support.applications import application
+from tests.support.applications import application, seed_units
 
 T0 = moment("2026-08-25T10:00:03Z")
 
@@ -678,6 +678,21 @@ def test_a_cluster_without_any_of_the_crds_is_named_degradation(watched: Any) ->
         assert (snapshot.routing.exists, snapshot.routing.bound) == (False, None)
 
 
+def test_a_cluster_without_the_crd_of_a_workload_stops_only_the_applications_that_name_it(watched: Any) -> None:
+    """The source says which kind is missing; the watch asks again, and nothing crashes."""
+    plain, rollout = application(), application(namespace="other", units=(replace(seed_units()[0], workload_kind=WorkloadKind.ROLLOUT),))
+    with EmulatedKubeApi(without_groups=["argoproj.io"], bookmark_interval_s=0.05) as api:
+        _, watches = watched(api)
+        watches.ensure([plain, rollout])
+        wait_for("word from all", lambda: all(one.absent or one.last_ok for one in watches.health()))
+        found = {one.key: named(sources_of(watches.health(), one, 180.0))["workloads"] for one in (plain, rollout)}
+        assert not found[plain.key].absent
+        assert found[rollout.key].absent
+        assert "rollouts.argoproj.io" in found[rollout.key].problem
+        watches.ensure([plain])
+        assert "rollouts.argoproj.io" not in {one.resource for one in watches.health()}
+
+
 def test_each_forbidden_kind_is_named_degradation(watched: Any) -> None:
     """Whatever permission is missing, its source is absent and nothing crashes."""
     denied = {"pods", "services", "nodepools"}
@@ -736,11 +751,11 @@ def test_a_watch_that_was_stopped_delivers_nothing_any_more() -> None:
         (old,) = (watch for wanted, watch in watches._watches.items() if wanted.resource.plural == "deployments")
         watches.ensure([])
         watches.ensure([application()])
-        wait_for("the new list", lambda: view.workloads.deployment_of("shop", name) is not None)
+        wait_for("the new list", lambda: view.workloads.workload_of("shop", application().units[0]) is not None)
         late.set()
         old._thread.join(10)
         assert not old._thread.is_alive()
-        found = view.workloads.deployment_of("shop", name)
+        found = view.workloads.workload_of("shop", application().units[0])
         assert found is not None
         assert found.ready == 0
     finally:

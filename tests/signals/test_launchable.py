@@ -70,7 +70,7 @@ def test_cores_are_counted_by_the_device() -> None:
     needs = needs_of({"containers": container(cores="4")})
     assert needs.fit("trn2.3xlarge")
     assert not needs.fit("inf2.xlarge")
-    assert (needs.replicas_on("trn2.48xlarge"), needs.replicas_on("inf2.48xlarge")) == (16, 6)
+    assert (needs.pods_on("trn2.48xlarge"), needs.pods_on("inf2.48xlarge")) == (16, 6)
 
 
 @pytest.mark.parametrize(

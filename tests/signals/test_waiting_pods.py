@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.policy.model import WorkloadKind
 from controller.signals.room import Room
 from controller.signals.waiting_pods import WaitingPods
 from controller.signals.waiting_pods import waiting_pod as read
@@ -32,7 +33,7 @@ def test_the_index_leaves_out_nobody(pods: list[tuple[str, dict[str, str], str, 
     """Pods come, change and go; each unit has the same as if all pods were compared with it."""
     view, app = WorkloadView(), application()
     for name, labels in selectors.items():
-        view.deployment("ADDED", deployment(name, labels))
+        view.workload(WorkloadKind.DEPLOYMENT, "ADDED", deployment(name, labels))
     there: dict[str, Any] = {}
     for name, labels, owner, pools, gone in pods:
         obj = waiting_pod(name, labels=labels, owner=owner, pools=pools)

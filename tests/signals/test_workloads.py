@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,9 +13,9 @@ import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, ENDPOINT_SLICES, PODS, TARGET_GROUP_BINDINGS
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Route, ScalerMetric, Unit
+from controller.policy.model import Application, Backend, Route, ScalerMetric, Unit, WorkloadKind
 from controller.signals.cluster import ClusterView
-from controller.signals.workloads import WorkloadView
+from controller.signals.workloads import Workload, WorkloadView
 from tests.signals.samples import requirement, sample, waiting_pod
 from tests.support.applications import application
 
@@ -43,6 +43,16 @@ def endpoint(address: str, *, ready: bool | None = True, pod: str = "") -> dict[
     """An endpoint."""
     made: dict[str, Any] = {"addresses": [address], "conditions": {"ready": ready}}
     return made | ({"targetRef": {"kind": "Pod", "name": pod}} if pod else {})
+
+
+def _deploy(view: WorkloadView) -> Callable[[str, dict[str, Any]], bool]:
+    """Takes a Deployment."""
+    return partial(view.workload, WorkloadKind.DEPLOYMENT)
+
+
+def _of(view: WorkloadView, name: str) -> Workload | None:
+    """What is known of the Deployment of a unit."""
+    return view.workload_of(NAMESPACE, replace(application().units[0], deployment=name))
 
 
 def pending(view: WorkloadView, app: Application, *others: Application) -> dict[str, list[str]]:
@@ -81,7 +91,7 @@ def test_e11_a_pending_pod_of_a_unit(view: WorkloadView) -> None:
 
 def test_the_deployments_selector_comes_first(view: WorkloadView) -> None:
     """No matter who owns it, a pod with the labels of the Deployment's selector is the Deployment's demand."""
-    view.deployment("ADDED", deployment("sd21-inf2", {"app": "sd21", "device": "inf2"}))
+    _deploy(view)("ADDED", deployment("sd21-inf2", {"app": "sd21", "device": "inf2"}))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21", "device": "inf2", "more": "x"}, owner="strange-1", pools=("inf2",)))
     view.pod("ADDED", waiting_pod("q", labels={"app": "sd21"}, owner="strange-1", pools=("inf2",)))
     assert pending(view, application()) == {"sd21-inf2": ["p"]}
@@ -99,7 +109,7 @@ def test_a_selector_of_expressions_only_leaves_it_to_the_owner(view: WorkloadVie
     """`matchLabels` may be missing from a valid selector: it must then not match every pod, nor none."""
     obj = deployment("sd21-inf2", {})
     obj["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["sd21-inf2"]}]}
-    view.deployment("ADDED", obj)
+    _deploy(view)("ADDED", obj)
     labels = {"pod-template-hash": "6c9f7d8b5"}
     view.pod("ADDED", waiting_pod("p", labels=labels, owner="sd21-inf2-6c9f7d8b5", pools=("inf2",)))
     view.pod("ADDED", waiting_pod("q", labels=labels, owner="other-6c9f7d8b5", pools=("inf2",)))
@@ -118,21 +128,21 @@ def test_the_pool_alone_counts_only_where_it_serves_one_unit(view: WorkloadView)
 def test_units_that_share_a_pool_are_kept_apart_by_their_deployments(view: WorkloadView) -> None:
     """g5 serves Triton and CUDA: labels decide."""
     for name in ("sd21-g5-triton", "sd21-g5-cuda"):
-        view.deployment("ADDED", deployment(name))
+        _deploy(view)("ADDED", deployment(name))
         view.pod("ADDED", waiting_pod(f"{name}-1", labels={"app": name}, pools=("g5",)))
     assert pending(view, application()) == {"sd21-g5-triton": ["sd21-g5-triton-1"], "sd21-g5-cuda": ["sd21-g5-cuda-1"]}
 
 
 def test_a_pod_of_another_deployment_is_nobodys(view: WorkloadView) -> None:
     """Pinned to the unit's pool, but the unit's own Deployment is known and does not select it."""
-    view.deployment("ADDED", deployment("sd21-inf2"))
+    _deploy(view)("ADDED", deployment("sd21-inf2"))
     view.pod("ADDED", waiting_pod("batch-1", labels={"app": "batch"}, owner="batch-1", pools=("inf2",)))
     assert pending(view, application()) == {}
 
 
 def test_a_pod_that_may_go_to_two_pools_is_its_deployments(view: WorkloadView) -> None:
     """Its unit misses it; a shortage must then be proven of both NodePools."""
-    view.deployment("ADDED", deployment("sd21-inf2"))
+    _deploy(view)("ADDED", deployment("sd21-inf2"))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("inf2", "trn1")))
     assert _pools_of(view, NAMESPACE) == ("inf2", "trn1")
     assert pending(view, application()) == {"sd21-inf2": ["p"]}
@@ -140,15 +150,15 @@ def test_a_pod_that_may_go_to_two_pools_is_its_deployments(view: WorkloadView) -
 
 def test_a_pod_pinned_elsewhere_is_not_the_units(view: WorkloadView) -> None:
     """The labels of one unit and the pool of another: the pool's shortage is not the unit's."""
-    view.deployment("ADDED", deployment("sd21-inf2"))
-    view.deployment("ADDED", deployment("sd21-g6-triton"))
+    _deploy(view)("ADDED", deployment("sd21-inf2"))
+    _deploy(view)("ADDED", deployment("sd21-g6-triton"))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("g6",)))
     assert pending(view, application()) == {}
 
 
 def test_a_pod_without_a_pool_is_its_deployments(view: WorkloadView) -> None:
     """Pinned by instance family or an extended resource only: the Deployment explains it."""
-    view.deployment("ADDED", deployment("sd21-trn1"))
+    _deploy(view)("ADDED", deployment("sd21-trn1"))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-trn1"}))
     assert pending(view, application()) == {"sd21-trn1": ["p"]}
 
@@ -184,7 +194,7 @@ def _changed(change: dict[str, Any]) -> dict[str, Any]:
 )
 def test_pods_that_do_not_wait_for_a_node(change: dict[str, Any], view: WorkloadView) -> None:
     """Bound, gated, leaving, finished, a DaemonSet's, or not (yet) called Unschedulable: none of them is demand."""
-    view.deployment("ADDED", deployment("sd21-inf2"))
+    _deploy(view)("ADDED", deployment("sd21-inf2"))
     view.pod("ADDED", waiting_pod("p", labels={"app": "sd21-inf2"}, pools=("inf2",)))
     assert pending(view, application()) == {"sd21-inf2": ["p"]}
     view.pod("MODIFIED", _changed(change))
@@ -213,7 +223,7 @@ def test_two_applications_of_one_namespace_have_their_own_pods(view: WorkloadVie
     units = (replace(first.units[0], name="tts", deployment="tts", backend=Backend("tts", 80)),)
     second = replace(first, name="tts", route=Route("tts", "live"), units=units)
     for name in ("sd21-inf2", "tts"):
-        view.deployment("ADDED", deployment(name))
+        _deploy(view)("ADDED", deployment(name))
         view.pod("ADDED", waiting_pod(f"{name}-1", labels={"app": name}, pools=("inf2",)))
     assert pending(view, first, second) == {"sd21-inf2": ["sd21-inf2-1"]}
     assert pending(view, second, first) == {"tts": ["tts-1"]}
@@ -221,7 +231,7 @@ def test_two_applications_of_one_namespace_have_their_own_pods(view: WorkloadVie
 
 def test_pods_come_oldest_first(view: WorkloadView) -> None:
     """So that demand's age is the first one's."""
-    view.deployment("ADDED", deployment("sd21-inf2"))
+    _deploy(view)("ADDED", deployment("sd21-inf2"))
     for name, since in (("b", "2026-08-25T10:00:01Z"), ("a", "2026-08-25T10:00:02Z"), ("c", "2026-08-25T10:00:00Z")):
         view.pod("ADDED", waiting_pod(name, labels={"app": "sd21-inf2"}, pools=("inf2",), since=since))
     assert pending(view, application()) == {"sd21-inf2": ["c", "b", "a"]}
@@ -232,8 +242,8 @@ def test_pods_come_oldest_first(view: WorkloadView) -> None:
 
 def test_a_deployment_with_the_apis_defaults(view: WorkloadView) -> None:
     """No replicas in the spec is one, no ready replicas in the status is none."""
-    view.deployment("ADDED", {"metadata": {"name": "d", "namespace": NAMESPACE}, "spec": {}, "status": {}})
-    seen = view.deployment_of(NAMESPACE, "d")
+    _deploy(view)("ADDED", {"metadata": {"name": "d", "namespace": NAMESPACE}, "spec": {}, "status": {}})
+    seen = _of(view, "d")
     assert seen is not None
     assert (seen.desired, seen.ready, dict(seen.selector)) == (1, 0, {})
 
@@ -244,8 +254,8 @@ def test_a_count_of_the_wrong_type_is_the_default(value: Any, view: WorkloadView
     obj = deployment("d")
     obj["spec"]["replicas"] = value
     obj["status"] = {"readyReplicas": value}
-    view.deployment("ADDED", obj)
-    seen = view.deployment_of(NAMESPACE, "d")
+    _deploy(view)("ADDED", obj)
+    seen = _of(view, "d")
     assert seen is not None
     assert (seen.desired, seen.ready) == (1, 0)
 
@@ -253,14 +263,14 @@ def test_a_count_of_the_wrong_type_is_the_default(value: Any, view: WorkloadView
 def test_equal_objects_are_kept_once(view: WorkloadView) -> None:
     """A list after an outage delivers everything anew: what is kept stays. Units of the same shape share what they ask for."""
     template = {"spec": {"nodeSelector": {"node.kubernetes.io/instance-type": "inf2.xlarge"}}}
-    assert view.deployment("ADDED", deployment("one", template=template))
-    before = view.deployment_of(NAMESPACE, "one")
-    assert not view.deployment("ADDED", deployment("one", template=copy.deepcopy(template)))
-    view.deployment("ADDED", deployment("other", template=copy.deepcopy(template)))
-    other = view.deployment_of(NAMESPACE, "other")
+    assert _deploy(view)("ADDED", deployment("one", template=template))
+    before = _of(view, "one")
+    assert not _deploy(view)("ADDED", deployment("one", template=copy.deepcopy(template)))
+    _deploy(view)("ADDED", deployment("other", template=copy.deepcopy(template)))
+    other = _of(view, "other")
     assert before is not None
     assert other is not None
-    assert view.deployment_of(NAMESPACE, "one") is before
+    assert _of(view, "one") is before
     assert other.placement is before.placement
 
 
@@ -271,12 +281,12 @@ def test_the_templates_pins_are_read(view: WorkloadView) -> None:
         "node.kubernetes.io/instance-type": "inf2.xlarge",
         "karpenter.sh/capacity-type": "spot",
     }
-    view.deployment("ADDED", deployment("d", template={"spec": {"nodeSelector": node_selector}}))
-    seen = view.deployment_of(NAMESPACE, "d")
+    _deploy(view)("ADDED", deployment("d", template={"spec": {"nodeSelector": node_selector}}))
+    seen = _of(view, "d")
     assert seen is not None
     assert (seen.zones, seen.instance_types, seen.capacity_types) == (("us-west-2b",), ("inf2.xlarge",), ("spot",))
-    assert view.deployment("DELETED", deployment("d"))
-    assert view.deployment_of(NAMESPACE, "d") is None
+    assert _deploy(view)("DELETED", deployment("d"))
+    assert _of(view, "d") is None
 
 
 def test_only_ready_endpoints_count_and_null_is_ready(view: WorkloadView) -> None:
@@ -357,11 +367,11 @@ def test_nothing_is_left_of_what_went(view: WorkloadView) -> None:
 
 
 def test_no_kind_leaves_anything_of_a_namespace_that_went(view: WorkloadView) -> None:
-    """600 bytes were left of each namespace that ever had a Deployment and a TargetGroupBinding."""
+    """600 bytes were left of each namespace that ever had a workload and a TargetGroupBinding."""
     metadata = {"metadata": {"name": "x", "namespace": "preview"}}
-    takes = (
+    takes: tuple[Callable[[str, dict[str, Any]], bool], ...] = (
         view.pod,
-        view.deployment,
+        *(partial(view.workload, kind) for kind in WorkloadKind),
         view.endpoint_slice,
         view.service,
         view.scaled_object,
@@ -371,7 +381,8 @@ def test_no_kind_leaves_anything_of_a_namespace_that_went(view: WorkloadView) ->
     for take in takes:
         for kind in ("ADDED", "DELETED", "DELETED"):
             take(kind, {**metadata, "spec": {}})
-    assert {name: kept for name, kept in vars(view).items() if isinstance(kept, dict) and kept} == {}
+    found = {name: kept for name, kept in vars(view).items() if isinstance(kept, dict) and kept}
+    assert found == {"_workloads": {kind: {} for kind in WorkloadKind}}
 
 
 def test_a_version_of_bindings_comes_twice_only_where_there_are_none(view: WorkloadView) -> None:
@@ -503,7 +514,7 @@ def test_what_a_trigger_counts(view: WorkloadView, metadata: dict[str, str], cou
     view.scaled_object("ADDED", scaled_object(trigger(metricName=UNIT.counter_metric, **metadata), scaleTargetRef={"name": "sd21"}))
     scaler = view.scaler(NAMESPACE, UNIT)
     assert scaler is not None
-    assert (scaler.metric, scaler.scales) == (counts, "sd21")
+    assert (scaler.metric, scaler.scales) == (counts, "Deployment sd21")
 
 
 def test_a_trigger_on_something_else_than_cloudwatch_is_not_the_units(view: WorkloadView) -> None:
@@ -712,7 +723,7 @@ def test_only_what_decisions_need_is_a_change(view: WorkloadView) -> None:
     """The same again, a status of KEDA's, another node's heartbeat: no change. Another count, port or target: a change."""
     objects: list[tuple[Any, dict[str, Any]]] = [
         (view.pod, waiting_pod("p", pools=("inf2",))),
-        (view.deployment, deployment("sd21-inf2")),
+        (_deploy(view), deployment("sd21-inf2")),
         (view.endpoint_slice, endpoint_slice("s-1", "s", endpoint("10.0.0.1"))),
         (view.service, {"metadata": {"name": "s", "namespace": NAMESPACE}, "spec": {"ports": [{"port": 80}]}}),
         (view.scaled_object, scaled_object(trigger(metricName="m"))),

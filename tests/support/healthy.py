@@ -10,6 +10,7 @@ from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED
 from controller.clock import format_rfc3339
 from controller.policy.model import Application, Mode
 from controller.policy.routing import needed
+from controller.signals.workload_kinds import WORKLOADS
 from failover_setup.doctor.observe import Observation, assemble
 from failover_testbed.cluster import manifests
 from failover_testbed.kube_api import KubeStore
@@ -46,7 +47,10 @@ class Healthy:
         self.ingress["metadata"]["managedFields"] = [{**manager, "fieldsV1": {"f:metadata": {"f:annotations": keys}}}]
         self.listed = {
             SERVICES.name: manifests.services(app),
-            DEPLOYMENTS.name: [manifests.deployment(app, unit, 2) for unit in app.units],
+            **{
+                what.name: [manifests.workload(app, unit, 2) for unit in app.units if unit.workload_kind is kind]
+                for kind, what in WORKLOADS.items()
+            },
             ENDPOINT_SLICES.name: [_slice(app.namespace, one.service, 10 if one == app.capacity else 2) for one in needed(app)],
             SCALED_OBJECTS.name: [manifests.scaled_object(app, unit, unit.throughput) for unit in app.units if unit.scaled_object],
             TARGET_GROUP_BINDINGS.name: [_binding(app, one.service, one.port) for one in needed(app)],

@@ -96,7 +96,7 @@ def needed_replicas(snapshot: Snapshot, shares: Mapping[str, int | Fraction], me
     Returns:
         By unit: ``ceil(demand * share / throughput)``, at least the unit's `min_replicas`, and one where it gets any: traffic
         needs an endpoint. Where demand is unknown full use is assumed, rounded down: rounded up, every replica raised for the assumption
-        would raise the assumption. A unit without a scaler then needs what its Deployment asks for, because nobody would ever raise it.
+        would raise the assumption. A unit without a scaler then needs what its workload asks for, because nobody would ever raise it.
     """
     demand = assumed_demand(snapshot) if measured is None else measured
     total = sum(shares.values()) or 1

@@ -127,7 +127,7 @@ def counted(ledger: Ledger, *, mode_changes: int = 0, calls: Mapping[str, float]
 def placed(observed: UnitObservation) -> int:
     """Replicas of a unit that have a node: the desired ones less those that wait for a node. They cost money, ready or not."""
     ready = observed.ready or 0
-    return max(ready, (observed.desired or ready) - len(observed.pending))
+    return max(ready, (observed.desired or ready) - observed.unplaced)
 
 
 def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:

@@ -15,7 +15,20 @@ from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.case import Case
 from controller.policy.evidence import allowed_offerings, only_spot, quota_words
 from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_WINDOW_S
-from controller.policy.model import Cause, Decision, Launch, Mode, Return, Shortage, Snapshot, Unit, UnitEvidence, UnitObservation, Verb
+from controller.policy.model import (
+    Cause,
+    Decision,
+    Launch,
+    Mode,
+    Return,
+    Shortage,
+    Snapshot,
+    Unit,
+    UnitEvidence,
+    UnitObservation,
+    Verb,
+    WorkloadKind,
+)
 from controller.policy.reasons import WARNING, Reason
 from controller.policy.routing import awaited, endings, unknown_ends
 
@@ -123,7 +136,7 @@ def _fixed(seen: Seen) -> Iterable[Found]:
     if not waits or seen.judged.ready >= needed or (asked is not None and asked >= needed):
         return []
     stuck = _unscalable(seen.unit, seen.observed, seen.case.snapshot) if asked is not None else ""
-    return [Found({"needed": str(needed), "asked": str(asked), "why": stuck})] if stuck else []
+    return [Found({"needed": str(needed), "asked": str(asked), "kind": seen.unit.workload_kind, "why": stuck})] if stuck else []
 
 
 def _unscalable(unit: Unit, observed: UnitObservation, snapshot: Snapshot) -> str:
@@ -149,11 +162,11 @@ def _missing(seen: Seen) -> Iterable[Found]:
     rows = (
         ("NodePool", unit.node_pool, not observed.pool.exists, stays, "nodePool"),
         (
-            "Deployment",
+            unit.workload_kind,
             unit.deployment,
             observed.desired is None and _listed(snapshot, "workloads"),
             "its replicas are not counted, and none can be added: a way back to cost mode waits for them",
-            "deployment",
+            "deployment" if unit.workload_kind is WorkloadKind.DEPLOYMENT else "workload",
         ),
         ("Service", unit.backend.service, observed.service_exists is False, "it gets no requests, and its pods cost money", "service"),
         (
@@ -217,7 +230,7 @@ def _unproven(seen: Seen) -> Iterable[Found]:
     if memory.mode is not Mode.CAPACITY or seen.unit.name not in memory.units or judged.last_refusal_at is None:
         return []
     quiet_s = seen.now - max(judged.last_refusal_at, memory.mode_since)
-    why = "Nothing requests a replica: scale its Deployment up by one"
+    why = f"Nothing requests a replica: scale its {seen.unit.workload_kind} up by one"
     if observed.pending:
         why = f"{len(observed.pending)} pod(s) wait and Karpenter launches nothing: check its log and NodePool {observed.pool.name}"
     elif observed.scaler is not None and observed.scaler.paused:

@@ -65,7 +65,7 @@ def _sunk(scaler: Scaler, desired: int | None, keep: float) -> int:
 
     Args:
         scaler: Whose floor.
-        desired: The Deployment's spec.replicas, None where it is not known; below the floor until the scaler has followed.
+        desired: The workload's spec.replicas, None where it is not known; below the floor until the scaler has followed.
         keep: The part of the replicas that is in use.
     """
     if desired is None or desired < scaler.min_replicas:

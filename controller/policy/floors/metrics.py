@@ -61,9 +61,9 @@ def missing_for_long(snapshot: Snapshot, memory: Memory) -> bool:
 def claims(snapshot: Snapshot, memory: Memory) -> Iterator[Claim]:
     """The replicas that each unit with a scaler must keep while the demand is unknown; none without a hold (`held_until`).
 
-    It is the Deployment's spec.replicas, less the pods for which there is no capacity: a floor that counted them would be the only reason
-    why they wait. Once the demand is known again, the floor that was raised stays and rises no more: the scaler adds replicas by its metric
-    again, and they need no floor.
+    It is the workload's spec.replicas, less the replicas for which there is no capacity: a floor that counted them would be the only
+    reason why they wait. Once the demand is known again, the floor that was raised stays and rises no more: the scaler adds replicas by its
+    metric again, and they need no floor.
 
     Args:
         snapshot: What is observed.
@@ -77,5 +77,5 @@ def claims(snapshot: Snapshot, memory: Memory) -> Iterator[Claim]:
         if memory.demand_known_since is not None:
             desired = min(desired, scaler.min_replicas)
         elif observed.pool.failures or observed.pool.at_limit:
-            desired = max(0, desired - len(observed.pending))
+            desired = max(0, desired - observed.unplaced)
         yield Claim(name, desired, ClaimReason.HELD, until)

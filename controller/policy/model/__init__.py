@@ -19,6 +19,7 @@ from controller.policy.model.application import (
     RoutingStyle,
     Unit,
     WeightStrategy,
+    WorkloadKind,
 )
 from controller.policy.model.decision import Action, ActionKind, Decision, Plan
 from controller.policy.model.evidence import Launch, PendingPod, PoolObservation, Proof, Refusal, Return, Shortage, UnitEvidence, UnitMemory
@@ -105,6 +106,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "WeightStrategy",
+    "WorkloadKind",
     "moved",
     "none_ahead",
 ]

@@ -59,6 +59,15 @@ class WeightStrategy(StrEnum):
     READY_PROPORTIONAL = "ready-proportional"
 
 
+class WorkloadKind(StrEnum):
+    """What keeps a unit's pods, as its object's `kind` says."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    ROLLOUT = "Rollout"
+    LEADER_WORKER_SET = "LeaderWorkerSet"
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """A Service as an action names it. `port` is the literal: 80 and "http" make two different target groups."""
@@ -73,7 +82,7 @@ class Unit:
 
     name: str
     backend: Backend
-    deployment: str
+    deployment: str  # the name of its workload, a Deployment unless `workload_kind` says otherwise
     node_pool: str
     instance_type: str
     price_per_hour: float
@@ -92,6 +101,12 @@ class Unit:
     max_replicas: int = 100
     counter_metric: str = ""
     latency_metric: str = ""
+    workload_kind: WorkloadKind = WorkloadKind.DEPLOYMENT  # of what `deployment` names
+
+    @property
+    def workload(self) -> str:
+        """The kind and the name of its workload, for people."""
+        return f"{self.workload_kind} {self.deployment}"
 
 
 @dataclass(frozen=True, slots=True)

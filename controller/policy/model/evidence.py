@@ -136,6 +136,7 @@ class PendingPod:
     `pools` and `instance_types` are the NodePools and types that it may use, () where it names none. `unavailable` lists the NodePools in
     which Karpenter found no available offering for it, and when. `devices` is the number of accelerators that it requests. `unplaced_at` is
     when Karpenter last found no place for it at all, which includes every instance that was on its way by then; None: it has said nothing.
+    `replica` is the group of pods that serve only together, "" where the pod is a replica of its own.
     """
 
     name: str
@@ -146,6 +147,7 @@ class PendingPod:
     devices: int = 0
     unplaced_at: float | None = None
     uid: str = ""
+    replica: str = ""
 
 
 class Return(StrEnum):

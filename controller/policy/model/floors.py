@@ -47,7 +47,7 @@ class Scaler:
     idle_replicas: int | None = None  # what KEDA scales to while no trigger is active, whatever the floor; None: the floor
     formula: bool = False  # the target of scalingModifiers.formula counts, and none of a trigger
     metric: ScalerMetric | None = None  # what the trigger counts; None: no trigger was found, or a recording did not note it
-    scales: str = ""  # the Deployment that it scales; "" where it says none, or something else than a Deployment
+    scales: str = ""  # kind and name of the workload that it scales, as `Unit.workload`; "" where it says none
     scale_in_s: float | None = SCALE_IN_S  # how long fewer replicas must suffice before its HPA removes some; None: it never does
     scale_out_s: float = 0.0  # how long more replicas must be asked for before its HPA adds some
 

@@ -21,12 +21,13 @@ class UnitObservation:
     pool: PoolObservation
     pending: tuple[PendingPod, ...] = ()
     waiting_since: float | None = None  # since when pods have waited without a break or a launch, also ones that were replaced meanwhile
-    desired: int | None = None  # the Deployment's spec.replicas
-    ready: int | None = None  # ready replicas; the smaller of Deployment and EndpointSlices where both are known
+    desired: int | None = None  # its workload's spec.replicas
+    uncreated: int = 0  # of these those without a pod: a StatefulSet creates each replica when the one before it is ready
+    ready: int | None = None  # ready replicas; the smaller of workload and EndpointSlices where both are known
     deployment_ready: int | None = None
     endpoints_ready: int | None = None
     service_exists: bool | None = None
-    pod_zones: tuple[str, ...] = ()  # zones, types and capacity types that the Deployment's own template pins
+    pod_zones: tuple[str, ...] = ()  # zones, types and capacity types that the workload's own template pins
     pod_instance_types: tuple[str, ...] = ()
     pod_capacity_types: tuple[str, ...] = ()
     demand: Sample | None = None
@@ -39,6 +40,11 @@ class UnitObservation:
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
     unavailable: tuple[tuple[str, str, str], ...] = ()  # type, zone, capacity type that Karpenter's metrics call unavailable, while fresh
     price: Price | None = None  # where the price of its replicas comes from; the application of the snapshot has the price itself
+
+    @property
+    def unplaced(self) -> int:
+        """How many replicas lack a node: those of which a pod waits, and those that have no pod yet."""
+        return self.uncreated + len({pod.replica or pod.name for pod in self.pending})
 
 
 OFFERINGS_SOURCE: Final = "karpenter-metrics"

@@ -175,11 +175,12 @@ def pinned(case: Case) -> str | Held:
 
 @row(Reason.SIGNALS_CONTRADICT)
 def consistent(case: Case) -> str | Held:
-    """Deployment and EndpointSlices must not contradict each other on a unit that the trigger relies on."""
+    """Workload and EndpointSlices must not contradict each other on a unit that the trigger relies on."""
     for name in case.subject:
         observed = case.snapshot.units[name]
         if observed.deployment_ready and observed.endpoints_ready == 0:
-            problem = f"Deployment of {name} has {observed.deployment_ready} ready replica(s), its Service has no ready endpoint"
+            kind = case.snapshot.application.unit(name).workload_kind
+            problem = f"{kind} of {name} has {observed.deployment_ready} ready replica(s), its Service has no ready endpoint"
             return Held({"problem": problem})
     return "signals agree"
 

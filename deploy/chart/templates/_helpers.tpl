@@ -69,9 +69,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- .Values.applications.existingConfigMap | default (printf "%s-applications" (include "failoverctl.fullname" .)) -}}
 {{- end -}}
 
-{{/* The namespaces of the applications, as JSON: those that are listed, and those that the files name. */}}
-{{- define "failoverctl.namespaces" -}}
+{{/* The namespaces of the applications and the kinds of their workloads, as JSON: those that are listed, and those that the files name. */}}
+{{- define "failoverctl.named" -}}
 {{- $found := .Values.applications.namespaces -}}
+{{- $kinds := .Values.applications.workloads -}}
 {{- range $name, $text := .Values.applications.files -}}
 {{- range $document := regexSplit "(?m)^---.*$" $text -1 -}}
 {{- $read := fromYaml $document -}}
@@ -84,10 +85,13 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- fail (printf "applications.files.%s: metadata.namespace: found nothing; it is required" $name) -}}
 {{- end -}}
 {{- $found = append $found $namespace -}}
+{{- range dig "spec" "units" list $read -}}
+{{- $kinds = append $kinds (dig "workload" "kind" "Deployment" .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $found | uniq | sortAlpha | toJson -}}
+{{- end -}}
+{{- dict "namespaces" ($found | uniq | sortAlpha) "kinds" $kinds | toJson -}}
 {{- end -}}
 
 {{/* What the chart decides itself must not be said otherwise in the settings. */}}

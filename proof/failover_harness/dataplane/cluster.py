@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -154,11 +155,11 @@ class Cluster:
         for service in manifests.services(application):
             store.create("Service", service, manager=manifests.MANAGER)
         for unit in application.units:
-            store.create("Deployment", manifests.deployment(application, unit, member.replicas), manager=manifests.MANAGER)
+            store.create(unit.workload_kind, manifests.workload(application, unit, member.replicas), manager=manifests.MANAGER)
             store.create("ScaledObject", manifests.scaled_object(application, unit, unit.throughput), manager=manifests.MANAGER)
             self._workloads.adopt(application, unit)
             for _ in range(member.replicas):
-                self._workloads.start_ready(application, unit, self._node(unit))
+                self._workloads.start_ready(application, unit, partial(self._node, unit))
         made = manifests.ingress(application, Mode.COST, member.annotations, standby=member.standby)
         store.create("Ingress", made, manager=manifests.MANAGER)
 
@@ -257,10 +258,10 @@ class Cluster:
         """Sets replicas like KEDA: never below the floor."""
         found, store = application.unit(unit), self.api.store
         floor = int(store.get("ScaledObject", str(found.scaled_object), namespace=application.namespace)["spec"]["minReplicaCount"])
-        deployment = store.get("Deployment", found.deployment, namespace=application.namespace)
+        deployment = store.get(found.workload_kind, found.deployment, namespace=application.namespace)
         if int(deployment["spec"]["replicas"]) != max(floor, replicas):
             change = {"spec": {"replicas": max(floor, replicas)}}
-            store.patch("Deployment", found.deployment, change, namespace=application.namespace, manager="keda")
+            store.patch(found.workload_kind, found.deployment, change, namespace=application.namespace, manager="keda")
 
     def _node(self, unit: Unit) -> Node:
         name = f"node-{len(self._world.nodes)}"

@@ -6,17 +6,20 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from controller.policy.model import Application, Mode, Target, Unit
+from controller.policy.model import Application, Mode, Target, Unit, WorkloadKind
 from controller.policy.strategies import part_of
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.routing.ingress.standby import live_rule, standby_rule
 from controller.routing.names import PREFIX, action_key
+from controller.signals.workload_kinds import WORKLOADS
 from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
 from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Object, machine
 
 CONTAINER_PORT: Final = 8000
 MANAGER: Final = "kubectl-client-side-apply"
+GROUP_SIZE: Final = 2
+"""The pods of a group of a LeaderWorkerSet."""
 
 
 def ingress(application: Application, mode: Mode, annotations: Mapping[str, str], *, standby: bool = True) -> Object:
@@ -94,8 +97,8 @@ def pinned_types(application: Application, unit: Unit) -> tuple[str, ...]:
     return own if shared - set(own) else ()
 
 
-def deployment(application: Application, unit: Unit, replicas: int) -> Object:
-    """The Deployment of a unit: each pod takes a whole node of the unit's NodePool."""
+def workload(application: Application, unit: Unit, replicas: int) -> Object:
+    """The workload of a unit: each pod takes a whole node of the unit's NodePool."""
     accelerator = machine(unit.instance_type).accelerator
     pinned = pinned_types(application, unit)
     template = {
@@ -113,11 +116,17 @@ def deployment(application: Application, unit: Unit, replicas: int) -> Object:
             ],
         },
     }
+    spec: Object = {"replicas": replicas, "selector": {"matchLabels": {"app": unit.deployment}}, "template": template}
+    if unit.workload_kind is WorkloadKind.LEADER_WORKER_SET:  # the Services select the leaders alone
+        groups = {"size": GROUP_SIZE, "leaderTemplate": template, "workerTemplate": {"spec": template["spec"]}}
+        spec = {"replicas": replicas, "leaderWorkerTemplate": groups}
+    elif unit.workload_kind is WorkloadKind.STATEFUL_SET:
+        spec |= {"serviceName": unit.backend.service, "podManagementPolicy": "Parallel"}
     return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "apiVersion": WORKLOADS[unit.workload_kind].api_version,
+        "kind": str(unit.workload_kind),
         "metadata": {"name": unit.deployment, "namespace": application.namespace},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": unit.deployment}}, "template": template},
+        "spec": spec,
     }
 
 
@@ -150,7 +159,11 @@ def scaled_object(application: Application, unit: Unit, target: float) -> Object
         "authenticationRef": {"name": AUTHENTICATION},
     }
     spec = {
-        "scaleTargetRef": {"name": unit.deployment},
+        "scaleTargetRef": {
+            "apiVersion": WORKLOADS[unit.workload_kind].api_version,
+            "kind": str(unit.workload_kind),
+            "name": unit.deployment,
+        },
         "minReplicaCount": unit.min_replicas,
         "maxReplicaCount": unit.max_replicas,
         "pollingInterval": 15,

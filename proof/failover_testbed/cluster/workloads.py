@@ -1,17 +1,19 @@
-"""Fakes of the Deployment and EndpointSlice controllers, of kube-scheduler and of the kubelets.
+"""Fakes of the controllers of workloads and EndpointSlices, of kube-scheduler and of the kubelets.
 
-A replica takes a whole node, because it needs the node's accelerators. A pod becomes Ready one cold start after it is bound: in that time
+A pod takes a whole node, because it needs the node's accelerators. A pod becomes Ready one cold start after it is bound: in that time
 the kubelet pulls the image and the server loads the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any, Final
 
-from controller.policy.model import Application, Unit
+from controller.policy.model import Application, Unit, WorkloadKind
+from controller.signals.workload_kinds import as_deployment
 from failover_testbed.cluster.events import Recorder
-from failover_testbed.cluster.manifests import CONTAINER_PORT, pinned_types
+from failover_testbed.cluster.manifests import CONTAINER_PORT, GROUP_SIZE, pinned_types
 from failover_testbed.cluster.world import ZONE_LABEL, Node, Object, Pod, World, condition, owner, stable_hash
 from failover_testbed.kube_api import ApiError
 
@@ -21,11 +23,12 @@ TERMINATION_S: Final = 30.0
 _CONTROLLERS: Final = "kube-controller-manager"
 _SCHEDULER: Final = "kube-scheduler"
 _KUBELET: Final = "kubelet"
-_HASH_LABEL: Final = "pod-template-hash"
+_HASH_LABELS: Final = {WorkloadKind.DEPLOYMENT: "pod-template-hash", WorkloadKind.ROLLOUT: "rollouts-pod-template-hash"}
+_SET: Final = "leaderworkerset.sigs.k8s.io"
 
 
 class Workloads:
-    """Creates and deletes the pods of every deployment unit as its Deployment demands.
+    """Creates and deletes the pods of every deployment unit as its workload demands.
 
     Args:
         world: State that the fakes share.
@@ -34,8 +37,8 @@ class Workloads:
 
     def __init__(self, world: World, recorder: Recorder) -> None:
         self._world, self._recorder = world, recorder
-        self._deployments: dict[tuple[str, str], Object] = {}
-        self._replica_sets: dict[tuple[str, str], Object] = {}
+        self._workloads: dict[tuple[str, str], Object] = {}
+        self._parents: dict[tuple[str, str], Object] = {}  # what owns their pods
         self._statuses: dict[tuple[str, str], tuple[int, ...]] = {}
         self._slices: dict[tuple[str, str], str] = {}  # the name of a Service's slice
         self._endpoints: dict[tuple[str, str], list[Object]] = {}
@@ -44,33 +47,28 @@ class Workloads:
     # --- the start ----------------------------------------------------------------------------------------------------------------------
 
     def adopt(self, application: Application, unit: Unit) -> None:
-        """Adopts a new Deployment: creates its ReplicaSet."""
+        """Adopts a new workload: creates what owns its pods. A StatefulSet owns them itself."""
         key = (application.namespace, unit.deployment)
-        deployment = self._world.store.get("Deployment", unit.deployment, namespace=application.namespace)
-        self._deployments[key] = deployment
-        template_hash = stable_hash(*key)
-        template = deployment["spec"]["template"]
-        labels = template["metadata"]["labels"] | {_HASH_LABEL: template_hash}
-        body = {
-            "metadata": {
-                "name": f"{unit.deployment}-{template_hash}",
-                "namespace": application.namespace,
-                "labels": labels,
-                "ownerReferences": [owner(deployment)],
-            },
-            "spec": {
-                "replicas": deployment["spec"]["replicas"],
-                "selector": {"matchLabels": deployment["spec"]["selector"]["matchLabels"] | {_HASH_LABEL: template_hash}},
-                "template": template | {"metadata": {"labels": labels}},
-            },
-        }
-        self._replica_sets[key] = self._world.store.create("ReplicaSet", body, manager=_CONTROLLERS)
+        workload = self._world.store.get(unit.workload_kind, unit.deployment, namespace=application.namespace)
+        self._workloads[key] = self._parents[key] = workload
+        spec, label = as_deployment(workload)["spec"], _HASH_LABELS.get(unit.workload_kind)
+        template, selector, parent, name = spec["template"], spec["selector"]["matchLabels"], "StatefulSet", unit.deployment
+        labels = {f"{_SET}/name": name}
+        if label is not None:
+            parent, name = "ReplicaSet", f"{unit.deployment}-{stable_hash(*key)}"
+            labels = template["metadata"]["labels"] | {label: stable_hash(*key)}
+            selector, template = selector | {label: stable_hash(*key)}, template | {"metadata": {"labels": labels}}
+        elif unit.workload_kind is WorkloadKind.STATEFUL_SET:
+            return
+        metadata = {"name": name, "namespace": application.namespace, "labels": labels, "ownerReferences": [owner(workload)]}
+        body = {"metadata": metadata, "spec": {"replicas": spec["replicas"], "selector": {"matchLabels": selector}, "template": template}}
+        self._parents[key] = self._world.store.create(parent, body, manager=_CONTROLLERS)
 
-    def start_ready(self, application: Application, unit: Unit, node: Node) -> None:
-        """Creates a pod that is already ready on a node."""
-        pod = self._create(application, unit)
-        self._bind(pod, node)
-        self._make_ready(pod)
+    def start_ready(self, application: Application, unit: Unit, node: Callable[[], Node]) -> None:
+        """Creates a replica that is already ready on nodes."""
+        for pod in self._create(application, unit):
+            self._bind(pod, node())
+            self._make_ready(pod)
 
     def lose(self, pod: Pod) -> None:
         """Removes a pod whose machine failed: without notice or grace period. Its node is not used again."""
@@ -80,7 +78,7 @@ class Workloads:
         self._forget(pod)
 
     def evict(self, pod: Pod) -> None:
-        """Ends a pod whose node is going: it finishes its requests within the grace period, and the Deployment makes another one."""
+        """Ends a pod whose node is going: it finishes its requests within the grace period, and its workload makes another one."""
         if pod.gone_at is None:
             self._delete(pod)
 
@@ -110,42 +108,72 @@ class Workloads:
             pod for pod in self._world.pods.values() if pod.node is None and pod.gone_at is None and pod.unschedulable_since is not None
         ]
 
-    # --- the Deployment controller ------------------------------------------------------------------------------------------------------
+    # --- the controllers of workloads ---------------------------------------------------------------------------------------------------
 
     def _scale(self, application: Application, unit: Unit) -> None:
         key = (application.namespace, unit.deployment)
-        deployment = self._world.find("Deployment", unit.deployment, application.namespace)
-        if deployment is None:
+        workload = self._world.find(unit.workload_kind, unit.deployment, application.namespace)
+        if workload is None:
             return
-        self._changed = self._changed or deployment["metadata"]["generation"] != self._deployments[key]["metadata"]["generation"]
-        self._deployments[key] = deployment
-        pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None]
-        wanted = int(deployment["spec"].get("replicas", 1))
-        for _ in range(wanted - len(pods)):
+        self._changed = self._changed or workload["metadata"]["generation"] != self._workloads[key]["metadata"]["generation"]
+        self._workloads[key] = workload
+        replicas = self._replicas(application, unit)
+        wanted = int(workload["spec"].get("replicas", 1))
+        for _ in range(wanted - len(replicas)):
             self._create(application, unit)
-        if len(pods) > wanted:
+        if len(replicas) > wanted:
             # Like the ReplicaSet controller: first pods without a node, then pods that are not ready, then the youngest.
-            order = sorted(pods, key=lambda pod: (pod.node is not None, pod.ready, -pod.created))
-            for pod in order[: len(pods) - wanted]:
+            order = sorted(replicas, key=lambda pods: (all(one.node for one in pods), _is_ready(pods, unit), -pods[0].created))
+            for pod in (pod for pods in order[: len(replicas) - wanted] for pod in pods):
                 self._delete(pod)
 
-    def _create(self, application: Application, unit: Unit) -> Pod:
-        world, key = self._world, (application.namespace, unit.deployment)
-        replica_set = self._replica_sets[key]
-        template = replica_set["spec"]["template"]
-        name = f"{replica_set['metadata']['name']}-{world.suffix()}"
+    def _replicas(self, application: Application, unit: Unit) -> list[list[Pod]]:
+        """The pods of each replica. A group that has lost a pod is restarted as a whole."""
+        found: dict[str, list[Pod]] = {}
+        for pod in self._world.pods_of(application, unit):
+            found.setdefault(pod.replica, []).extend([pod] if pod.gone_at is None else [])
+        for pod in (pod for pods in found.values() if len(pods) < _size(unit) for pod in pods):
+            self._delete(pod)
+        return [pods for pods in found.values() if len(pods) == _size(unit)]
+
+    def _create(self, application: Application, unit: Unit) -> list[Pod]:
+        """Creates the pods of one more replica."""
+        world, parent = self._world, self._parents[application.namespace, unit.deployment]
+        name = parent["metadata"]["name"]
+        if parent["kind"] == "ReplicaSet":
+            return [self._pod(application, unit, parent, f"{name}-{world.suffix()}")]
+        there = {pod.replica for pod in world.pods_of(application, unit)}
+        ordinal = next(number for number in count() if f"{name}-{number}" not in there)
+        replica, labels = f"{name}-{ordinal}", {f"{_SET}/name": name, f"{_SET}/group-index": str(ordinal)}
+        if _size(unit) == 1:
+            return [self._pod(application, unit, parent, replica)]
+        made = [self._pod(application, unit, parent, replica, labels | {f"{_SET}/worker-index": "0"})]
+        leader = world.store.get("Pod", replica, namespace=application.namespace)
+        metadata = {"name": replica, "namespace": application.namespace, "labels": labels, "ownerReferences": [owner(leader)]}
+        body = {"metadata": metadata, "spec": parent["spec"] | {"replicas": _size(unit) - 1}}
+        known = world.find("StatefulSet", replica, application.namespace)
+        workers = known or world.store.create("StatefulSet", body, manager=_CONTROLLERS)
+        for number in range(1, _size(unit)):
+            own = labels | {f"{_SET}/worker-index": str(number)}
+            made.append(self._pod(application, unit, workers, f"{replica}-{number}", own, replica))
+        return made
+
+    def _pod(
+        self, application: Application, unit: Unit, parent: Object, name: str, labels: Mapping[str, str] | None = None, replica: str = ""
+    ) -> Pod:
+        world, template = self._world, parent["spec"]["template"]
         body = {
             "metadata": {
                 "name": name,
-                "generateName": f"{replica_set['metadata']['name']}-",
+                "generateName": f"{parent['metadata']['name']}-",
                 "namespace": application.namespace,
-                "labels": template["metadata"]["labels"],
-                "ownerReferences": [owner(replica_set)],
+                "labels": {**({} if replica else template["metadata"]["labels"]), **(labels or {})},
+                "ownerReferences": [owner(parent)],
             },
             "spec": template["spec"] | {"terminationGracePeriodSeconds": int(TERMINATION_S)},
         }
-        made = world.store.create("Pod", body, manager=_CONTROLLERS)
-        pod = Pod(name, made["metadata"]["uid"], application.namespace, unit, world.now(), pinned_types(application, unit))
+        uid, pinned = world.store.create("Pod", body, manager=_CONTROLLERS)["metadata"]["uid"], pinned_types(application, unit)
+        pod = Pod(name, uid, application.namespace, unit, world.now(), pinned, replica=replica or name, leads=not replica)
         world.pods[pod.namespace, pod.name] = pod
         self._changed = True
         return pod
@@ -264,7 +292,7 @@ class Workloads:
         try:
             self._world.store.update_status("Pod", pod.name, status, namespace=pod.namespace, manager=manager)
         except ApiError:
-            # Something else deleted it; the Deployment creates another one.
+            # Something else deleted it; the workload creates another one.
             self._forget(pod)
 
     # --- what follows from the pods -----------------------------------------------------------------------------------------------------
@@ -278,13 +306,13 @@ class Workloads:
 
     def _publish_status(self, application: Application, unit: Unit) -> None:
         key, store = (application.namespace, unit.deployment), self._world.store
-        deployment = self._deployments[key]
-        pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None]
-        ready, total, generation = sum(pod.ready for pod in pods), len(pods), int(deployment["metadata"]["generation"])
+        workload, replicas = self._workloads[key], self._replicas(application, unit)
+        total, generation = len(replicas), int(workload["metadata"]["generation"])
+        ready = sum(_is_ready(pods, unit) for pods in replicas)
         if self._statuses.get(key) == (ready, total, generation):
             return
         self._statuses[key] = (ready, total, generation)
-        now, wanted = self._world.stamp(), int(deployment["spec"].get("replicas", 1))
+        now, wanted = self._world.stamp(), int(workload["spec"].get("replicas", 1))
         available = "True" if ready >= wanted * 0.75 else "False"
         reason = "MinimumReplicasAvailable" if available == "True" else "MinimumReplicasUnavailable"
         counts = {"observedGeneration": generation, "replicas": total, "readyReplicas": ready, "availableReplicas": ready}
@@ -293,16 +321,19 @@ class Workloads:
             "unavailableReplicas": max(0, wanted - ready),
             "conditions": [condition("Available", available, now, reason=reason, lastUpdateTime=now)],
         }
-        store.update_status("Deployment", unit.deployment, status, namespace=application.namespace, manager=_CONTROLLERS)
-        name = self._replica_sets[key]["metadata"]["name"]
-        if self._replica_sets[key]["spec"]["replicas"] != wanted:
-            self._replica_sets[key]["spec"]["replicas"] = wanted
-            store.patch("ReplicaSet", name, {"spec": {"replicas": wanted}}, namespace=application.namespace, manager=_CONTROLLERS)
-        store.update_status("ReplicaSet", name, counts, namespace=application.namespace, manager=_CONTROLLERS)
+        store.update_status(unit.workload_kind, unit.deployment, status, namespace=application.namespace, manager=_CONTROLLERS)
+        parent = self._parents[key]
+        kind, name = parent["kind"], parent["metadata"]["name"]
+        if kind == unit.workload_kind:  # a StatefulSet has no other parent
+            return
+        if parent["spec"]["replicas"] != wanted:
+            parent["spec"]["replicas"] = wanted
+            store.patch(kind, name, {"spec": {"replicas": wanted}}, namespace=application.namespace, manager=_CONTROLLERS)
+        store.update_status(kind, name, counts, namespace=application.namespace, manager=_CONTROLLERS)
 
     def _publish_slice(self, application: Application, service: str, pods: Iterable[Pod]) -> None:
         key, store = (application.namespace, service), self._world.store
-        endpoints = [_endpoint(pod) for pod in sorted(pods, key=lambda pod: pod.name) if pod.node is not None]
+        endpoints = [_endpoint(pod) for pod in sorted(pods, key=lambda pod: pod.name) if pod.node is not None and pod.leads]
         if self._endpoints.get(key) == endpoints:
             return
         self._endpoints[key] = endpoints
@@ -333,6 +364,14 @@ class Workloads:
             "ports": [{"name": found["spec"]["ports"][0]["name"], "protocol": "TCP", "port": CONTAINER_PORT}],
         }
         self._slices[key] = store.create("EndpointSlice", body, manager=_CONTROLLERS)["metadata"]["name"]
+
+
+def _size(unit: Unit) -> int:
+    return GROUP_SIZE if unit.workload_kind is WorkloadKind.LEADER_WORKER_SET else 1
+
+
+def _is_ready(pods: list[Pod], unit: Unit) -> bool:
+    return sum(pod.ready for pod in pods) == _size(unit)
 
 
 def _endpoint(pod: Pod) -> Object:

@@ -65,7 +65,10 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Pod:
-    """A replica of a deployment unit. Times are seconds since the Unix epoch."""
+    """A pod of a deployment unit. Times are seconds since the Unix epoch.
+
+    `replica` names the replica that it is, or is part of. Of the pods of a LeaderWorkerSet's group only the leader answers requests.
+    """
 
     name: str
     uid: str
@@ -80,6 +83,8 @@ class Pod:
     bound_at: float = 0.0
     ready: bool = False
     gone_at: float | None = None  # when a terminating pod has ended
+    replica: str = ""
+    leads: bool = True
 
     @property
     def serving(self) -> bool:

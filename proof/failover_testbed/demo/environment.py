@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -184,13 +185,13 @@ class Environment:
             throughputs = capacity_throughputs(application)
             for unit in application.units:
                 count = replicas[application.key][unit.name]
-                store.create("Deployment", manifests.deployment(application, unit, count), manager=manifests.MANAGER)
+                store.create(unit.workload_kind, manifests.workload(application, unit, count), manager=manifests.MANAGER)
                 if unit.scaled_object:
                     target = throughputs[unit.name] if file.mode is Mode.CAPACITY else unit.throughput
                     store.create("ScaledObject", manifests.scaled_object(application, unit, target), manager=manifests.MANAGER)
                 workloads.adopt(application, unit)
                 for _ in range(count):
-                    workloads.start_ready(application, unit, karpenter.start_node(unit.node_pool, unit.instance_type))
+                    workloads.start_ready(application, unit, partial(karpenter.start_node, unit.node_pool, unit.instance_type))
             override = file.override.annotations(world.now()) if file.override is not None else {}
             annotations = {name: value for name, value in override.items() if value is not None}
             store.create("Ingress", manifests.ingress(application, file.mode, annotations), manager=manifests.MANAGER)

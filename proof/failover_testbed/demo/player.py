@@ -339,7 +339,7 @@ class Player:
         units = []
         for application, unit in self._world.units():
             traffic = self._traffic[application.key]
-            pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None]
+            pods = [pod for pod in self._world.pods_of(application, unit) if pod.gone_at is None and pod.leads]
             recent = traffic.units[unit.name]
             units.append(
                 UnitProgress(

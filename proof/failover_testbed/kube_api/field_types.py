@@ -94,6 +94,7 @@ _KINDS: Final[Mapping[str, FieldType]] = {
     "pods": _map(metadata=_METADATA, spec=_POD_SPEC, status=_POD_STATUS),
     "replicasets": _map(metadata=_METADATA, spec=_WORKLOAD_SPEC, status=_CONDITIONS),
     "serviceaccounts": _map(metadata=_METADATA, secrets=_keyed("name", item=_ATOMIC)),
+    "statefulsets": _map(metadata=_METADATA, spec=_WORKLOAD_SPEC, status=_CONDITIONS),
     "services": _map(metadata=_METADATA, spec=_SERVICE_SPEC, status=_CONDITIONS),
 }
 

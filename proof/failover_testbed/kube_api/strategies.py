@@ -131,7 +131,7 @@ def prepare_create(resource: Resource, obj: dict[str, Any]) -> None:
         obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
         labels = obj["metadata"].get("labels") or {}
         obj["metadata"]["labels"] = labels | {"kubernetes.io/metadata.name": obj["metadata"]["name"]}
-    elif resource.kind == "Deployment":
+    elif resource.kind in {"Deployment", "StatefulSet"}:
         obj.setdefault("spec", {}).setdefault("replicas", 1)
 
 

@@ -47,7 +47,7 @@ class Keda:
 
     def _scale(self, application: Application, unit: Unit, now: float) -> None:
         scaler = self._world.find("ScaledObject", unit.scaled_object, application.namespace) if unit.scaled_object else None
-        deployment = self._world.find("Deployment", unit.deployment, application.namespace)
+        deployment = self._world.find(unit.workload_kind, unit.deployment, application.namespace)
         if scaler is None or deployment is None:
             return
         annotations = scaler["metadata"].get("annotations") or {}
@@ -78,7 +78,7 @@ class Keda:
     def _set(self, application: Application, unit: Unit, wanted: int, present: int) -> None:
         if wanted != present:
             change = {"spec": {"replicas": wanted}}
-            self._world.store.patch("Deployment", unit.deployment, change, namespace=application.namespace, manager=_MANAGER)
+            self._world.store.patch(unit.workload_kind, unit.deployment, change, namespace=application.namespace, manager=_MANAGER)
 
     def remember(self, application: Application, unit: Unit, replicas: int) -> None:
         """Records the replicas at the start as a recommendation, so that nothing shrinks in the first five minutes."""

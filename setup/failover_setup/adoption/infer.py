@@ -15,7 +15,7 @@ from failover_setup.adoption.measured import Busiest
 from failover_setup.adoption.observe import Observation
 from failover_setup.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
 from failover_setup.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
-from failover_setup.adoption.units import deployment_of, unit
+from failover_setup.adoption.units import unit, workload_of
 from failover_setup.matrix import case_of_pod, remarks
 
 Measure = Callable[[str, int, Iterable[tuple[str, str]]], tuple[Mapping[str, Busiest], str]]
@@ -39,11 +39,11 @@ def infer(observed: Observation, action: str | None, measure: Measure) -> Stack:
         ConfigError: The Ingress has no readable action, or several candidates.
     """
     routing = read_routing(observed, action)
-    deployments = [fact.value for service, _ in routing.services if (fact := deployment_of(observed, service)).value]
-    scaled = [scaling(observed, name, routing.mode) for name in deployments]
+    workloads = [fact.value for service, _ in routing.services if (fact := workload_of(observed, service)).value]
+    scaled = [scaling(observed, one, routing.mode) for one in workloads]
     metrics = metric_facts(scaled)
     measured, problem = _measured(metrics, scaled, measure)
-    capacity = capacity_service(observed, routing, deployments)
+    capacity = capacity_service(observed, routing, workloads)
     units = tuple(unit(observed, routing, service, port, measured)[0] for service, port in routing.services)
     return Stack(
         namespace=namespace_of(observed.ingress),
@@ -92,9 +92,8 @@ def _notes(observed: Observation, routing: Routing, capacity: Fact, problem: str
 
 def _known(observed: Observation, unit: Mapping[str, Fact]) -> Iterator[str]:
     """What is known not to work of a unit, or not known to."""
-    name, deployment, kind, framework = (
-        unit[key].value if key in unit else None for key in ("name", "deployment", "instanceType", "framework")
-    )
-    template = mapping(observed.deployments.get(deployment or ""), "spec", "template", "spec")
+    name, service, kind, framework = (unit[key].value if key in unit else None for key in ("name", "service", "instanceType", "framework"))
+    workload = workload_of(observed, service["name"] if service else "").value
+    template = mapping(observed.workloads.get(workload), "spec", "template", "spec")
     case = case_of_pod(framework or "", (kind,) if kind else (), template)
     yield from (f"{name}: {said}: {fix}." for _, said, fix in remarks(case))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from controller.clients.kube import (
-    DEPLOYMENTS,
     INGRESSES,
     NODE_CLAIMS,
     NODE_POOLS,
@@ -20,6 +19,7 @@ from controller.clients.kube import (
 from controller.errors import ConfigError, NotFound, RemoteError
 from controller.objects import Object, mapping, name_of
 from controller.signals.watch import list_objects
+from controller.signals.workload_kinds import WORKLOADS, Owner, as_deployments
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Observation:
         now: When it was made, seconds since the Unix epoch.
         ingress: The Ingress.
         services: The namespace's Services by name.
-        deployments: The namespace's Deployments by name.
+        workloads: The namespace's workloads by kind and name, in the shape of Deployments.
         pods: The namespace's pods.
         scaled_objects: The namespace's ScaledObjects.
         node_pools: All NodePools by name.
@@ -41,7 +41,7 @@ class Observation:
     now: float
     ingress: Object
     services: Mapping[str, Object] = field(default_factory=dict)
-    deployments: Mapping[str, Object] = field(default_factory=dict)
+    workloads: Mapping[Owner, Object] = field(default_factory=dict)
     pods: Sequence[Object] = ()
     scaled_objects: Sequence[Object] = ()
     node_pools: Mapping[str, Object] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Observation:
         return mapping(self.ingress, "metadata", "annotations")
 
 
-_NAMESPACED: Final = (SERVICES, DEPLOYMENTS, PODS, SCALED_OBJECTS)
+_NAMESPACED: Final = (SERVICES, *WORKLOADS.values(), PODS, SCALED_OBJECTS)
 
 
 def observe(session: KubeSession, namespace: str, ingress: str, now: float) -> Observation:
@@ -82,7 +82,7 @@ def observe(session: KubeSession, namespace: str, ingress: str, now: float) -> O
         now=now,
         ingress=found,
         services=_by_name(listed[SERVICES.name]),
-        deployments=_by_name(listed[DEPLOYMENTS.name]),
+        workloads=as_deployments(listed),
         pods=listed[PODS.name],
         scaled_objects=listed[SCALED_OBJECTS.name],
         node_pools=_by_name(karpenter[NODE_POOLS.name]),
@@ -96,7 +96,8 @@ def _listed(session: KubeSession, resource: Resource, namespace: str | None, unr
     try:
         return list_objects(session, resource, namespace)[0]
     except NotFound:
-        unreadable[resource.name] = "not installed"
+        if resource not in WORKLOADS.values():  # most clusters have no Rollout and no LeaderWorkerSet
+            unreadable[resource.name] = "not installed"
     except RemoteError as error:
         unreadable[resource.name] = str(error)
     return ()

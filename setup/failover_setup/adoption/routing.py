@@ -13,6 +13,7 @@ from controller.routing.annotations import MARKER
 from controller.routing.attributes import LEAST_OUTSTANDING, algorithm_of
 from controller.routing.ingress.read import actions, forwarded, read_action, routes, target_group_setting
 from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION
+from controller.signals.workload_kinds import Owner, is_part
 from failover_setup.adoption.facts import Fact, assumed, read
 from failover_setup.adoption.observe import Observation
 
@@ -119,12 +120,12 @@ def _weights(observed: Observation, live: str, targets: Iterable[Target], servic
 
 
 def _behind(observed: Observation, target: Target) -> tuple[tuple[str, int | str], ...]:
-    """The units' Services behind a single target: each selects exactly one of the Deployments that the target's Service selects."""
+    """The units' Services behind a single target: each selects exactly one of the workloads that the target's Service selects."""
     behind = selected(observed, target.service)
     if len(behind) <= 1:
         return ((target.service, target.port),)
     registered = {service: port for route in routes(observed.ingress) for service, port in forwarded(route, observed.annotations)}
-    found: dict[str, tuple[str, int | str]] = {}
+    found: dict[Owner, tuple[str, int | str]] = {}
     for name in sorted(observed.services, key=lambda name: (name not in registered, name)):
         own = selected(observed, name)
         if name != target.service and len(own) == 1 and own[0] in behind:
@@ -132,17 +133,18 @@ def _behind(observed: Observation, target: Target) -> tuple[tuple[str, int | str
     return tuple(found[name] for name in behind if name in found) or ((target.service, target.port),)
 
 
-def selected(observed: Observation, service: str) -> list[str]:
-    """The Deployments whose pods a Service selects, by name."""
+def selected(observed: Observation, service: str) -> list[Owner]:
+    """The workloads whose pods a Service selects."""
     selector = mapping(observed.services.get(service), "spec", "selector")
     if not selector:
         return []
-    return sorted(name for name, one in observed.deployments.items() if selector.items() <= pod_labels(one).items())
+    known = observed.workloads
+    return sorted(owner for owner, one in known.items() if selector.items() <= pod_labels(one).items() and not is_part(owner, one, known))
 
 
-def pod_labels(deployment: Object) -> Mapping[str, Any]:
-    """The labels of a Deployment's pods."""
-    return mapping(deployment, "spec", "template", "metadata", "labels")
+def pod_labels(workload: Object) -> Mapping[str, Any]:
+    """The labels of a workload's pods."""
+    return mapping(workload, "spec", "template", "metadata", "labels")
 
 
 def port_of(observed: Observation, service: str, like: int | str) -> int | str:
@@ -155,19 +157,19 @@ def port_of(observed: Observation, service: str, like: int | str) -> int | str:
 # --- the capacity Service -----------------------------------------------------------------------------------------------------------------
 
 
-def capacity_service(observed: Observation, routing: Routing, deployments: Iterable[str]) -> dict[str, Fact]:
+def capacity_service(observed: Observation, routing: Routing, workloads: Iterable[Owner]) -> dict[str, Fact]:
     """Name and port of the Service over the pods of all units.
 
     Args:
         observed: The objects of the stack.
         routing: The live routing.
-        deployments: The units' Deployments.
+        workloads: The units' workloads.
     """
     port = routing.services[0][1]
     if routing.mode is Mode.CAPACITY and routing.style is RoutingStyle.SINGLE_SERVICE:
         live = routing.targets[0]
         return {"name": read(live.service, "the live action forwards only to it"), "port": read(live.port, "the live action")}
-    wanted = set(deployments)
+    wanted = set(workloads)
     taken = {service for service, _ in routing.services}
     over_all = [
         (len(found), name) for name in observed.services if name not in taken and wanted <= set(found := selected(observed, name)) and found
@@ -176,7 +178,7 @@ def capacity_service(observed: Observation, routing: Routing, deployments: Itera
         number, name = min(over_all)
         others = sorted(other for _, other in over_all if other != name)
         beside = f"; so do {', '.join(others)}" if others else ""
-        more = f"; it also selects {number - len(wanted)} Deployment(s) that are not units" if number > len(wanted) else ""
+        more = f"; it also selects {number - len(wanted)} workload(s) that are not units" if number > len(wanted) else ""
         return {"name": read(name, f"it selects the pods of every unit{beside}{more}"), "port": _capacity_port(observed, name, port)}
     return {
         "name": assumed(f"{name_of(observed.ingress)}-all", f"no Service selects the pods of all units: {_how_to_make(observed, wanted)}"),
@@ -192,9 +194,9 @@ def _capacity_port(observed: Observation, service: str, like: int | str) -> Fact
     return read(port_of(observed, service, like), "the Service")
 
 
-def _how_to_make(observed: Observation, deployments: set[str]) -> str:
+def _how_to_make(observed: Observation, workloads: set[Owner]) -> str:
     """How to create the missing capacity Service."""
-    labels = [pod_labels(observed.deployments[name]) for name in sorted(deployments) if name in observed.deployments]
+    labels = [pod_labels(observed.workloads[one]) for one in sorted(workloads)]
     common = dict(set.intersection(*(set(_plain(one)) for one in labels))) if labels else {}
     if common:
         selector = ", ".join(f"{key}: {value}" for key, value in sorted(common.items()))

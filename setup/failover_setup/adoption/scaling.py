@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.objects import Object, field_owners, integer, items, mapping, name_of, text
-from controller.policy.model import Mode
+from controller.policy.model import Mode, WorkloadKind
 from controller.policy.plan import FIELD_MANAGER
+from controller.signals.workload_kinds import Owner
 from controller.signals.workloads import DEFAULT_PERIOD_S, TRIGGER_TYPE, scaler_metric
 from failover_setup.adoption.facts import Fact, assumed, missing, read
 from failover_setup.adoption.observe import Observation
@@ -42,23 +43,23 @@ class Scaling:
     period_s: int | None = None
 
 
-def scaling(observed: Observation, deployment: str, mode: Mode) -> Scaling:
-    """Reads the ScaledObject of a Deployment.
+def scaling(observed: Observation, workload: Owner, mode: Mode) -> Scaling:
+    """Reads the ScaledObject of a workload.
 
     Args:
         observed: The objects of the stack.
-        deployment: Name of the Deployment.
+        workload: Kind and name of the workload.
         mode: The live mode: in capacity mode a target may be the adjusted one.
     """
-    found = [one for one in observed.scaled_objects if _scales(one, deployment)]
+    found = [one for one in observed.scaled_objects if _scales(one, workload)]
     if not found:
-        return Scaling({"throughput": missing("no ScaledObject scales the Deployment; its target would state it")})
+        return Scaling({"throughput": missing(f"no ScaledObject scales the {workload.kind}; its target would state it")})
     obj = found[0]
     name, spec = name_of(obj), mapping(obj, "spec")
     more = f"; so do {', '.join(sorted(name_of(one) for one in found[1:]))}, which KEDA does not allow" if len(found) > 1 else ""
     where = f"ScaledObject {name}"
     facts = {
-        "scaledObject": Fact(name, f"it scales {deployment}{more}", sure=not more),
+        "scaledObject": Fact(name, f"it scales {workload.name}{more}", sure=not more),
         "minReplicas": _floor(obj, where),
         "maxReplicas": read(integer(spec, "maxReplicaCount") or _DEFAULT_CEILING, where),
     }
@@ -79,9 +80,9 @@ def _floor(obj: Object, where: str) -> Fact:
     return read(floor, where)
 
 
-def _scales(obj: Object, deployment: str) -> bool:
+def _scales(obj: Object, workload: Owner) -> bool:
     target = mapping(obj, "spec", "scaleTargetRef")
-    return text(target, "name") == deployment and text(target, "kind") in {"", "Deployment"}
+    return workload == (text(target, "kind") or WorkloadKind.DEPLOYMENT, text(target, "name"))
 
 
 def _counts_requests(trigger: Object) -> bool:

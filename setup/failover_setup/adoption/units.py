@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from controller.catalog.instances import FRAMEWORKS, Maker, family_of
 from controller.clock import parse_rfc3339
 from controller.objects import Object, condition, dig, items, mapping, text
+from controller.policy.model import WorkloadKind
 from controller.signals.launchable import needs_of
 from failover_setup.adoption.facts import Fact, assumed, missing, read
 from failover_setup.adoption.measured import Busiest
@@ -24,14 +26,14 @@ _MODELS: Final = ("MODEL_SERVER_MODEL", "MODEL_ID")
 _BACKENDS: Final = ("MODEL_SERVER_BACKEND", "DEVICE")
 
 
-def deployment_of(observed: Observation, service: str) -> Fact:
-    """The Deployment behind a unit's Service."""
+def workload_of(observed: Observation, service: str) -> Fact:
+    """Kind and name of the workload behind a unit's Service."""
     found = selected(observed, service)
     if len(found) == 1:
         return read(found[0], f"Service {service} selects its pods")
     if found:
-        return missing(f"Service {service} selects the pods of {', '.join(found)}; a unit has one Deployment")
-    return missing(f"Service {service} {'selects no Deployment' if service in observed.services else 'does not exist'}")
+        return missing(f"Service {service} selects the pods of {', '.join(one.name for one in found)}; a unit has one workload")
+    return missing(f"Service {service} {'selects the pods of no workload' if service in observed.services else 'does not exist'}")
 
 
 def unit(
@@ -49,16 +51,14 @@ def unit(
     Returns:
         The facts by key in the order of the file, and the values of its ScaledObject.
     """
-    deployment = deployment_of(observed, service)
-    obj = observed.deployments.get(deployment.value or "", {})
+    workload = workload_of(observed, service)
+    obj = observed.workloads.get(workload.value, {})
     pods = list(_pods(observed, obj))
     needs = needs_of(mapping(obj, "spec", "template", "spec"))
-    pool = node_pool(observed, obj, pods) if obj else missing("its Deployment is not known")
+    pool = node_pool(observed, obj, pods) if obj else missing("its workload is not known")
     instance = instance_type(observed, pool.value, obj, pods, needs.maker)
     scaled = (
-        scaling(observed, deployment.value, routing.mode)
-        if deployment.value
-        else Scaling({"throughput": missing("its Deployment is not known")})
+        scaling(observed, workload.value, routing.mode) if workload.value else Scaling({"throughput": missing("its workload is not known")})
     )
     facts: dict[str, Fact | None] = {
         "name": read(service, "its Service's name"),
@@ -68,7 +68,7 @@ def unit(
         "service": read(
             {"name": service, "port": port}, f"action {routing.action}" if len(routing.targets) > 1 else "it selects only this unit"
         ),
-        "deployment": deployment,
+        **_named(workload),
         "nodePool": pool,
         "instanceType": instance,
         "pricePerHour": price(instance.value, needs),
@@ -82,16 +82,24 @@ def unit(
     return {key: fact for key, fact in facts.items() if fact is not None}, scaled
 
 
-def _pods(observed: Observation, deployment: Object) -> Iterator[Object]:
-    selector = mapping(deployment, "spec", "selector", "matchLabels")
+def _named(workload: Fact) -> dict[str, Fact]:
+    """The field that names a unit's workload: a Deployment has one of its own."""
+    owner = workload.value
+    if owner is None or owner.kind == WorkloadKind.DEPLOYMENT:
+        return {"deployment": replace(workload, value=owner and owner.name)}
+    return {"workload": replace(workload, value={"kind": str(owner.kind), "name": owner.name})}
+
+
+def _pods(observed: Observation, workload: Object) -> Iterator[Object]:
+    selector = mapping(workload, "spec", "selector", "matchLabels")
     for pod in observed.pods if selector else ():
         if selector.items() <= mapping(pod, "metadata", "labels").items():
             yield pod
 
 
-def _variable(deployment: Object, names: Sequence[str]) -> tuple[str, str]:
+def _variable(workload: Object, names: Sequence[str]) -> tuple[str, str]:
     """Name and value of the first of these variables that a container has. None of them is a secret; no other variable is read."""
-    for container in items(deployment, "spec", "template", "spec", "containers"):
+    for container in items(workload, "spec", "template", "spec", "containers"):
         values = {text(one, "name"): text(one, "value") for one in items(container, "env")}
         for name in names:
             if values.get(name):
@@ -99,13 +107,13 @@ def _variable(deployment: Object, names: Sequence[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _first_variable(deployment: Object, names: Sequence[str]) -> Fact | None:
-    name, value = _variable(deployment, names)
+def _first_variable(workload: Object, names: Sequence[str]) -> Fact | None:
+    name, value = _variable(workload, names)
     return read(value[:_LONGEST], f"variable {name}") if value else None
 
 
-def _framework(deployment: Object, maker: Maker | None, service: str) -> Fact | None:
-    name, value = _variable(deployment, _BACKENDS)
+def _framework(workload: Object, maker: Maker | None, service: str) -> Fact | None:
+    name, value = _variable(workload, _BACKENDS)
     value = _SEED_BACKENDS.get(value, value)
     if value in FRAMEWORKS:
         return read(value, f"variable {name}")

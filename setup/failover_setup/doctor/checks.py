@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from controller.clients.kube import DEPLOYMENTS, ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
+from controller.clients.kube import ENDPOINT_SLICES, EVENTS, SCALED_OBJECTS, SERVICES, TARGET_GROUP_BINDINGS
 from controller.routing.port import Remedy
+from controller.signals.workload_kinds import WORKLOADS
 from failover_setup.doctor import action, ingress, scaling, services, standby
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Check, Result
@@ -43,7 +44,7 @@ CHECKS: Final[tuple[Check[Observation], ...]] = (
     Check(
         ingress.health_check,
         "If the path answers while the model still loads, the load balancer sends requests for minutes to pods that cannot serve them.",
-        (SERVICES, DEPLOYMENTS),
+        (SERVICES, *WORKLOADS.values()),
     ),
     Check(
         ingress.algorithm,
@@ -60,9 +61,9 @@ CHECKS: Final[tuple[Check[Observation], ...]] = (
         (SERVICES,),
         False,
     ),
-    Check(services.deployments, "The controller reads a unit's demand and readiness from its Deployment.", (DEPLOYMENTS,), False),
-    Check(services.known_to_work, "A unit whose server cannot start costs nodes and serves nothing.", (DEPLOYMENTS,), False),
-    Check(services.selectors, "Capacity mode uses only the pods that its Service selects.", (SERVICES, DEPLOYMENTS), False),
+    Check(services.workloads, "The controller reads a unit's demand and readiness from its workload.", (*WORKLOADS.values(),), False),
+    Check(services.known_to_work, "A unit whose server cannot start costs nodes and serves nothing.", (*WORKLOADS.values(),), False),
+    Check(services.selectors, "Capacity mode uses only the pods that its Service selects.", (SERVICES, *WORKLOADS.values()), False),
     Check(services.endpoints, "An empty target group answers 503.", (ENDPOINT_SLICES,), False),
     Check(
         standby.standby_rules,

@@ -190,7 +190,7 @@ def _probes(observed: Observation) -> dict[str, set[str]]:
     """The paths of the HTTP readiness probes of each unit's containers, by Service; the capacity Service has those of all units."""
     found: dict[str, set[str]] = {}
     for unit in observed.application.units:
-        containers = items(observed.deployments.get(unit.deployment), "spec", "template", "spec", "containers")
+        containers = items(observed.units.get(unit.name), "spec", "template", "spec", "containers")
         paths = {path for one in containers if (path := text(one, "readinessProbe", "httpGet", "path"))}
         for service in (unit.backend.service, observed.application.capacity.service):
             found.setdefault(service, set()).update(paths)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from controller.clients.kube import (
     AUTO_TARGET_GROUP_BINDINGS,
-    DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
     INGRESSES,
@@ -31,6 +30,7 @@ from controller.signals.discovery import Discovery
 from controller.signals.load_balancer.request import explicit_group_of, stack_of, target_groups
 from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
+from controller.signals.workload_kinds import Owner, as_deployments, kinds_of
 from controller.signals.workloads import WorkloadView
 from failover_setup.doctor.report import NOT_INSTALLED
 
@@ -50,7 +50,7 @@ class Observation:
         group: The other Ingresses of its explicit IngressGroup.
         group_complete: Whether `group` covers every namespace; otherwise only those that may be listed.
         services: The Services of its namespace, by name.
-        deployments: The Deployments of its namespace, by name.
+        units: The workload of each unit that has it, by the unit's name, in the shape of a Deployment.
         bindings: The TargetGroupBindings of its namespace, those of EKS Auto Mode among them.
         reconciles: The load-balancer controller's events about the Ingress, as the running controller reads them.
         workloads: Endpoints and ScaledObjects, as the running controller reads them.
@@ -65,7 +65,7 @@ class Observation:
     group: Sequence[Object] = ()
     group_complete: bool = True
     services: Mapping[str, Object] = field(default_factory=dict)
-    deployments: Mapping[str, Object] = field(default_factory=dict)
+    units: Mapping[str, Object] = field(default_factory=dict)
     bindings: Sequence[Object] = ()
     reconciles: ReconcileView = field(default_factory=ReconcileView)
     workloads: WorkloadView = field(default_factory=WorkloadView)
@@ -139,7 +139,7 @@ def group_seen(application: Application, ingress: Object, bindings: Sequence[Obj
     return groups.pop() if len(groups) == 1 else None
 
 
-_KINDS = (SERVICES, DEPLOYMENTS, ENDPOINT_SLICES, SCALED_OBJECTS)
+_KINDS = (SERVICES, ENDPOINT_SLICES, SCALED_OBJECTS)
 
 
 @dataclass(slots=True)
@@ -167,14 +167,17 @@ def observe(session: KubeSession, applications: Iterable[Application], now: floa
     """
     applications = list(applications)
     discovery = Discovery(session, SystemClock())
-    spaces = {name: _namespace(session, discovery, name) for name in sorted({one.namespace for one in applications})}
+    spaces = {
+        name: _namespace(session, discovery, name, kinds_of(one for one in applications if one.namespace == name))
+        for name in sorted({one.namespace for one in applications})
+    }
     return {one.key: _observe(session, one, spaces[one.namespace], now) for one in applications}
 
 
-def _namespace(session: KubeSession, discovery: Discovery, namespace: str) -> _Namespace:
+def _namespace(session: KubeSession, discovery: Discovery, namespace: str, workloads: Iterable[Resource]) -> _Namespace:
     ingresses, _ = list_objects(session, INGRESSES, namespace)
     unreadable: dict[str, str] = {}
-    listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in _KINDS}
+    listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in (*_KINDS, *workloads)}
     listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
     return _Namespace(ingresses, listed, unreadable)
 
@@ -251,6 +254,8 @@ def assemble(
         view.endpoint_slice("ADDED", one)
     for one in listed.get(SCALED_OBJECTS.name, ()):
         view.scaled_object("ADDED", one)
+    workloads = as_deployments(listed)
+    owners = {unit.name: Owner(unit.workload_kind, unit.deployment) for unit in application.units}
     return Observation(
         application=application,
         now=now,
@@ -260,7 +265,7 @@ def assemble(
         group=group,
         group_complete=group_complete,
         services={name_of(one): one for one in listed.get(SERVICES.name, ())},
-        deployments={name_of(one): one for one in listed.get(DEPLOYMENTS.name, ())},
+        units={name: workloads[owner] for name, owner in owners.items() if owner in workloads},
         bindings=listed.get(TARGET_GROUP_BINDINGS.name, ()),
         reconciles=reconciles,
         workloads=view,

@@ -107,9 +107,9 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
 
 def _contradictions(application: Application, unit: Unit, scaler: Scaler) -> Iterator[Finding]:
     """Where a ScaledObject scales or counts something else than the application file says: its floor or target would be wrong."""
-    if scaler.scales and scaler.scales != unit.deployment:
+    if scaler.scales and scaler.scales != unit.workload:
         yield problem(
-            f"ScaledObject {scaler.name} scales Deployment {scaler.scales}, and {unit.name} has Deployment {unit.deployment}",
+            f"ScaledObject {scaler.name} scales {scaler.scales}, and {unit.name} has {unit.workload}",
             "name the unit's own ScaledObject in the application file",
         )
     if scaler.metric is None or scaler.formula:

@@ -1,4 +1,4 @@
-"""Checks of the Services, their Deployments and endpoints."""
+"""Checks of the Services, the units' workloads and endpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def known_to_work(observed: Observation) -> Iterator[Finding]:
     """No unit runs what is known not to work, not known to work, or no longer patched, and each model fits in memory."""
     found: list[Finding] = []
     for unit in observed.application.units:
-        template = mapping(observed.deployments.get(unit.deployment), "spec", "template", "spec")
+        template = mapping(observed.units.get(unit.name), "spec", "template", "spec")
         case = case_of_pod(unit.framework, (unit.instance_type, *unit.instance_types), template)
         found += ((problem if bad else warning)(f"{unit.name}: {said}", fix) for bad, said, fix in remarks(case))
     yield from found or [ok("no unit is known not to work")]
@@ -59,28 +59,28 @@ def exists(observed: Observation, backend: Backend) -> bool | None:
     return backend.port in _ports(observed.services.get(backend.service, {}))
 
 
-def deployments(observed: Observation) -> Iterator[Finding]:
-    """Every unit's Deployment exists and runs on the unit's NodePool."""
+def workloads(observed: Observation) -> Iterator[Finding]:
+    """Every unit's workload exists and runs on the unit's NodePool."""
     good = True
     for unit in observed.application.units:
-        deployment = observed.deployments.get(unit.deployment)
-        if deployment is None:
+        workload = observed.units.get(unit.name)
+        if workload is None:
             good = False
-            yield problem(f"Deployment {unit.deployment} of {unit.name} does not exist", "create it, or correct the application file")
+            yield problem(f"{unit.workload} of {unit.name} does not exist", "create it, or correct the application file")
             continue
-        pools = pinned_values(mapping(deployment, "spec", "template", "spec"), POOL_LABEL)
+        pools = pinned_values(mapping(workload, "spec", "template", "spec"), POOL_LABEL)
         if not pools:
             good = False
             yield warning(
-                f"Deployment {unit.deployment} names no NodePool: what Karpenter launches for it through others than {unit.node_pool} is "
+                f"{unit.workload} names no NodePool: what Karpenter launches for it through others than {unit.node_pool} is "
                 f"not observed, and disproves no shortage of {unit.name}",
                 f"add the nodeSelector {POOL_LABEL}: {unit.node_pool}",
             )
         elif pools != (unit.node_pool,):
             good = False
             yield warning(
-                f"Deployment {unit.deployment} is pinned to {words.listing(pools)}, the unit's nodePool is {unit.node_pool}",
-                "correct nodePool in the application file, or the Deployment's nodeSelector",
+                f"{unit.workload} is pinned to {words.listing(pools)}, the unit's nodePool is {unit.node_pool}",
+                "correct nodePool in the application file, or the nodeSelector of its pods",
             )
     if good:
         yield ok(words.listing(unit.deployment for unit in observed.application.units))
@@ -89,7 +89,7 @@ def deployments(observed: Observation) -> Iterator[Finding]:
 def selectors(observed: Observation) -> Iterator[Finding]:
     """Each unit's Service selects only the pods of that unit, and the capacity Service those of all units."""
     application = observed.application
-    labels = {unit.name: _labels(observed, unit) for unit in application.units if unit.deployment in observed.deployments}
+    labels = {unit.name: _labels(observed, unit) for unit in application.units if unit.name in observed.units}
     findings: list[Finding] = []
     for unit in application.units:
         if unit.backend.service in observed.services:
@@ -118,7 +118,7 @@ def _of_unit(unit: Unit, selector: Mapping[str, Any], labels: Mapping[str, Mappi
 
 
 def _labels(observed: Observation, unit: Unit) -> Mapping[str, Any]:
-    return mapping(observed.deployments[unit.deployment], "spec", "template", "metadata", "labels")
+    return mapping(observed.units[unit.name], "spec", "template", "metadata", "labels")
 
 
 def _selector(observed: Observation, service: str) -> Mapping[str, Any]:

@@ -88,9 +88,13 @@ def _unit(unit: UnitFile, stack: StackFile) -> Iterator[Fault]:
     yield from _instance_types(unit, wanted)
     yield from _sizes(unit)
     yield from _server(unit, stack, wanted)
-    long = len(unit.deployment) > _LONGEST_LABEL or "." in unit.deployment
+    kind, name = unit.runs.kind, unit.runs.name
+    long = len(name) > _LONGEST_LABEL or "." in name
     allowed = f"at most {_LONGEST_LABEL} characters without dots: it is the pods' label app"
-    yield from _those((long, ("deployment",), describe_value(unit.deployment), allowed))
+    yield from _those(
+        (long, ("deployment",), describe_value(name), allowed),
+        (unit.workload is not None, ("workload",), f"a {kind}", "deployment: only Deployments are rendered"),
+    )
 
 
 def _instance_types(unit: UnitFile, wanted: Maker) -> Iterator[Fault]:

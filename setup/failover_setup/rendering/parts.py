@@ -62,7 +62,7 @@ def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, n
 
 def unit_selector(unit: UnitFile) -> Mapping[str, str]:
     """The labels by which a unit's Service, Deployment and PodDisruptionBudget select its pods."""
-    return {APP: unit.deployment}
+    return {APP: unit.runs.name}
 
 
 def maker(unit: UnitFile) -> Maker:

@@ -34,7 +34,7 @@ def _scaled_object(file: ApplicationFile, stack: StackFile, unit: UnitFile, name
     if waits_s := part_of(file.to_policy().policy).scale_out_s(file.to_policy().policy):
         behavior["scaleUp"] = {"stabilizationWindowSeconds": waits_s}
     spec = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.deployment},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": unit.runs.name},
         "minReplicaCount": unit.min_replicas,
         "maxReplicaCount": unit.max_replicas,
         # While CloudWatch does not answer, KEDA removes no replica.

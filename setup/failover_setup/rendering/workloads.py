@@ -86,7 +86,7 @@ def _deployment(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Obje
         "selector": {"matchLabels": dict(unit_selector(unit))},
         "template": template,
     }
-    return manifest("apps/v1", "Deployment", unit.deployment, file, labels=dict(unit_selector(unit)), spec=spec)
+    return manifest("apps/v1", "Deployment", unit.runs.name, file, labels=dict(unit_selector(unit)), spec=spec)
 
 
 def _pod(file: ApplicationFile, stack: StackFile, unit: UnitFile) -> Object:
@@ -217,4 +217,4 @@ def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a pod that does not serve must not block the drain of its node
         "selector": {"matchLabels": dict(unit_selector(unit))},
     }
-    return manifest("policy/v1", "PodDisruptionBudget", unit.deployment, file, spec=spec)
+    return manifest("policy/v1", "PodDisruptionBudget", unit.runs.name, file, spec=spec)

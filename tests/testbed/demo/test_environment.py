@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from controller.clients.kube import INGRESSES, connect
 from controller.errors import Forbidden
-from controller.policy.model import Mode, Verb, Verdict
+from controller.policy.model import Mode, Snapshot, Verb, Verdict, WorkloadKind
 from controller.policy.reasons import Reason
 from controller.service.controller import View
 from controller.service.wiring import Service
@@ -29,7 +30,7 @@ apiVersion: failoverctl.dev/v1alpha1
 kind: Scenario
 name: short
 description: A shortage at once.
-applications: {folder}/applications/seed.yaml
+applications: {applications}
 factor: {factor}
 durationSeconds: {duration}
 demand: {{points: [{{atSeconds: 0, requests: 900}}, {{atSeconds: 10, requests: 900}}, {{atSeconds: 60, requests: 1500}}]}}
@@ -39,9 +40,12 @@ events:
 
 
 @contextmanager
-def environment(folder: Path, *, factor: float, duration: float) -> Iterator[Environment]:
-    path = folder / "short.yaml"
-    path.write_text(SCENARIO.format(folder=FOLDER, factor=factor, duration=duration))
+def environment(folder: Path, *, factor: float, duration: float, kind: WorkloadKind = WorkloadKind.DEPLOYMENT) -> Iterator[Environment]:
+    """The environment; every unit's workload is of one kind."""
+    path, applications = folder / "short.yaml", folder / "applications.yaml"
+    seed = (FOLDER / "applications" / "seed.yaml").read_text()
+    applications.write_text(re.sub(r"deployment: (\S+)", rf"workload: {{kind: {kind}, name: \1}}", seed))
+    path.write_text(SCENARIO.format(applications=applications, factor=factor, duration=duration))
     with Environment(load_scenario(path), PacedClock(factor)) as started:
         yield started
 
@@ -132,6 +136,34 @@ def test_a_shortage_is_failed_over_without_a_failed_request(tmp_path: Path, monk
         inf2 = next(unit for unit in progress.units if unit.unit == "sd21-inf2")
         assert inf2.pending > 0
         assert view.decision.verb in {Verb.HOLD, Verb.FAILOVER}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WorkloadKind if kind is not WorkloadKind.DEPLOYMENT])
+def test_units_of_every_kind_are_proven_short_and_get_their_floors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: WorkloadKind
+) -> None:
+    """KEDA raises the receiving units through the scale of their workloads, and no request fails. A group of two pods is one replica."""
+    with environment(tmp_path, factor=20, duration=400, kind=kind) as env, service(env, monkeypatch) as wait:
+        before = wait(lambda view: view.snapshot.units["sd21-inf2"].ready == 4, 120).snapshot
+        assert not [source.name for source in before.sources if source.required and source.absent]
+        view = wait(lambda view: view.memory.mode is Mode.CAPACITY, 120)
+        last, short = view.memory.mode_changes[-1], view.snapshot.units["sd21-inf2"]
+        assert (last.to, last.reason) == (Mode.CAPACITY, Reason.SHORTAGE_PROVEN)
+        assert "sd21-inf2 cannot get capacity (capacity: InsufficientInstanceCapacity)" in last.detail
+        assert {pod.pools for pod in short.pending} == {("amd-neuron-inf2",)}
+        assert short.desired is not None
+        assert short.desired - short.unplaced == 4
+        wait(lambda view: _floor(view.snapshot, "sd21-inf2") == 5, 60)  # the canary beside the four replicas that have nodes
+        others = {name: one.desired or 0 for name, one in before.units.items() if name != "sd21-inf2"}
+        wait(lambda view: any((view.snapshot.units[name].ready or 0) > desired for name, desired in others.items()), 120)
+        facts = env.facts()
+        assert facts.failed == 0, facts.failures
+
+
+def _floor(snapshot: Snapshot, unit: str) -> int | None:
+    """The floor of ours of a unit, once its replicas have followed."""
+    scaler, desired = snapshot.units[unit].scaler, snapshot.units[unit].desired
+    return scaler.min_replicas if scaler and scaler.floor_ours and desired and desired >= scaler.min_replicas else None
 
 
 def test_it_ends_by_itself_stops_twice_and_lets_readers_only_read(tmp_path: Path) -> None:

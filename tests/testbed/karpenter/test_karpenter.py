@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,9 @@ def started(app: Application, capacity_types: tuple[str, ...] = ("on-demand",)) 
     for service in manifests.services(app):
         api.store.create("Service", service)
     for unit in app.units:
-        api.store.create("Deployment", manifests.deployment(app, unit, 1))
+        api.store.create("Deployment", manifests.workload(app, unit, 1))
         workloads.adopt(app, unit)
-        workloads.start_ready(app, unit, karpenter.start_node(unit.node_pool, unit.instance_type))
+        workloads.start_ready(app, unit, partial(karpenter.start_node, unit.node_pool, unit.instance_type))
     workloads.publish_all()
     karpenter.publish_pools()
     return Cluster(clock, world, workloads, karpenter)

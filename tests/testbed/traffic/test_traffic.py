@@ -197,7 +197,7 @@ class TestKeda:
     def start(self, replicas: int = 2) -> tuple[World, Traffic, Keda]:
         made = world()
         unit = UNIT["sd21-inf2"]
-        made.store.create("Deployment", manifests.deployment(APP, unit, replicas))
+        made.store.create("Deployment", manifests.workload(APP, unit, replicas))
         made.store.create("ScaledObject", manifests.scaled_object(APP, unit, unit.throughput))
         subject, _ = traffic(made)
         keda = Keda(made, {APP.key: subject})
