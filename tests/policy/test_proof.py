@@ -197,10 +197,10 @@ def test_a_finding_is_whole() -> None:
     ("first", "ago", "since", "age_at"),
     [
         pytest.param(60, 90, None, NOW + 150, id="demand of four minutes"),
-        pytest.param(10, 200, None, NOW + 200, id="a cycle since the first refusal, and the next answer"),
+        pytest.param(10, 200, None, NOW + 195, id="a cycle since the first refusal, and the next answer"),
         pytest.param(270, 90, None, NOW + 150, id="a refusal just in the cache when pods began to wait"),
-        pytest.param(271, 90, None, NOW + 205, id="one that had left it: the next one counts"),
-        pytest.param(60, 90, NOW - 400, NOW + 150, id="pods that were replaced waited before"),
+        pytest.param(271, 90, None, NOW + 200, id="one that had left it: the next one counts"),
+        pytest.param(60, 90, NOW - 400, NOW + 145, id="pods that were replaced waited before"),
     ],
 )
 def test_when_age_alone_proves_it(first: float, ago: float, since: float | None, age_at: float) -> None:
