@@ -169,6 +169,10 @@ bench-simulation: $(STAMP) ## Five simulated years of random faults over 200 see
 fuzz-proof: $(STAMP) ## 2,000 random worlds in which EC2 answers as in the field: who was short, and what was done (5 minutes; ARGS="--worlds 200")
 	@timeout 1800 $(RUN)/python -m failover_analysis.fuzz --processes 2 $(ARGS)
 
+.PHONY: bench-worlds
+bench-worlds: $(STAMP) ## Random worlds of six hours in which the controller acts: false, missed and late proofs (40 minutes of processor time)
+	@timeout 7200 $(RUN)/python -m failover_analysis.fuzz.hours --write benchmarks/results/worlds.json $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs that are nearly right, a minute each (25 minutes on 2 cores; ARGS="--seconds 5")
 	@$(RUN)/python -m tests.fuzz $(ARGS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypedDict
 
 from controller.policy.account import price_words
-from controller.policy.evidence import Offering, unmet_pods
+from controller.policy.evidence import Ages, Offering, unmet_pods
 from controller.policy.model import (
     Application,
     Backend,
@@ -250,7 +250,7 @@ class SnapshotBuilder:
         """The units with the age of their demand. A pod whose node is on its way asks for nothing: it makes no other pod's demand older."""
         now, skew, application = snapshot.now - snapshot.clock_skew_s, snapshot.clock_skew_s, snapshot.application
         found = {}
-        for name, pods in unmet_pods(snapshot).items():
+        for name, pods in unmet_pods(snapshot, Ages(snapshot.now)).items():
             observed = snapshot.units[name]
             launched = (launch.launched - skew for pool in (observed.pool, *observed.alternatives) for launch in pool.launches)
             since = self._waits.since((application.key, name), (pod.since - skew for pod in pods), launched, now)

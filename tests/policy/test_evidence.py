@@ -66,6 +66,7 @@ def gauge(zones: str, capacity_type: str = "on-demand", *, kind: str = "inf2.xla
 
 
 THREE = (named("a"), named("b", NOW - 50), named("c", NOW - 40))
+TWO_NEW = (named("b", NOW - 30), named("c", NOW - 20))
 EARLIER = (named("a", NOW - 200), named("b", NOW - 190), named("c", NOW - 180))
 LATER = (named("a", NOW - 30), named("b", NOW - 20), named("c", NOW - 10))
 
@@ -103,20 +104,20 @@ def create_error(at: float, **changes: Any) -> Refusal:
         ),
         pytest.param((refused(NOW - 206),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
         pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10, **OLD}, SATURATED, id="Karpenter has not swept its cache yet"),
-        pytest.param((refused(NOW - 160),), {"pool_blocked_at": NOW - 10}, SATURATED, id="they came when the cache was young"),
-        pytest.param((refused(NOW - 161),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="a cache that is nearly over may be their luck"),
+        pytest.param((refused(NOW - 175),), {"pool_blocked_at": NOW - 10}, SATURATED, id="they came when the cache was young"),
+        pytest.param((refused(NOW - 176),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="a cache that is nearly over may be their luck"),
         pytest.param(
             (refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the answer to the next request may be on its way"
         ),
-        pytest.param((refused(NOW - 210),), {"pool_blocked_at": NOW - 20}, SATURATED, id="nothing has launched by the time it was due"),
+        pytest.param((refused(NOW - 205),), {"pool_blocked_at": NOW - 20}, SATURATED, id="nothing has launched by the time it was due"),
         pytest.param(
             (refused(NOW - 210),), {"pool_blocked_at": NOW - 20, "pool_launches": (launched(NOW - 5),)}, NOTHING, id="something has"
         ),
         pytest.param(
             (refused(NOW - 190), refused(NOW - 3)), {"pool_blocked_at": NOW - 1}, SATURATED, id="the next request was refused as well"
         ),
-        pytest.param((named("a", NOW - 190), *THREE[1:]), IN_ZONES, NAMED, id="one of three is named by a young cache"),
-        pytest.param((named("a", NOW - 191), *THREE[1:]), IN_ZONES, SUSPECTED, id="one of three is named by a cache that is nearly over"),
+        pytest.param((named("a", NOW - 185), *TWO_NEW), IN_ZONES, NAMED, id="one of three is named by a young cache"),
+        pytest.param((named("a", NOW - 186), *TWO_NEW), IN_ZONES, SUSPECTED, id="one of three is named by a cache that is nearly over"),
         pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
         pytest.param((refused(codes=ALL),), {}, SATURATED, id="everything a launch asked for was in the cache"),
         pytest.param(
@@ -193,8 +194,8 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param((create_error(NOW - 60, cause=Cause.UNKNOWN),), BLOCKED, SUSPECTED, id="another create error that stays"),
         pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300, **OLD}, SATURATED, id="at the end of the window"),
         pytest.param((refused(NOW - 181),), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="a cache that has expired since pods wait"),
-        pytest.param((refused(NOW - 150),), {"pool_blocked_at": NOW - 140}, SATURATED, id="a cache that has not"),
-        pytest.param((refused(NOW - 151),), {"pool_blocked_at": NOW - 140}, SUSPECTED, id="a cache that soon will"),
+        pytest.param((refused(NOW - 165),), {"pool_blocked_at": NOW - 140}, SATURATED, id="a cache that has not"),
+        pytest.param((refused(NOW - 166),), {"pool_blocked_at": NOW - 140}, SUSPECTED, id="a cache that soon will"),
         pytest.param((refused(NOW - 215),), {"pool_blocked_at": NOW - 205}, SUSPECTED, id="a cache of which nothing was said since"),
         pytest.param(
             (refused(NOW - 181), refused(NOW - 60)), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="an expired cache, and a refusal since"
@@ -357,7 +358,7 @@ def test_a_capacity_type_that_the_unit_cannot_have_says_nothing() -> None:
     assert _case((), age=300, pool_elsewhere=elsewhere, pool_capacity_types=("on-demand", "spot")) == AGE
 
 
-@pytest.mark.parametrize(("refused_for", "expected"), [pytest.param(209, SUSPECTED, id="less"), pytest.param(210, AGE, id="a cycle")])
+@pytest.mark.parametrize(("refused_for", "expected"), [pytest.param(204, SUSPECTED, id="less"), pytest.param(205, AGE, id="a cycle")])
 def test_old_demand_is_no_proof_before_a_cycle_of_refusals(refused_for: float, expected: tuple[Shortage, Proof | None]) -> None:
     """Karpenter did not run, or was throttled: then it asks for one offering every ten seconds, and the last of many may be had."""
     assert _case((named("a", NOW - refused_for), named("b", NOW - 20)), age=600, pool_zones=ZONES) == expected
@@ -932,13 +933,13 @@ def test_the_unit_s_own_node_pool_may_be_the_one_that_launches_nothing(
         pytest.param(
             ZONES,
             "2 of 3 zones refused (us-west-2a, us-west-2c), 1 unavailable as Karpenter's metrics say (us-west-2b); "
-            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:40 UTC",
+            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:35 UTC",
             id="zones of both",
         ),
         pytest.param(
             (),
             "inf2.xlarge in us-west-2a, inf2.xlarge in us-west-2c refused, the zones that count are not known; "
-            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:40 UTC",
+            "proven at once if Karpenter finds nothing available in NodePool inf2, else at 08:02:35 UTC",
             id="zones of one are not known",
         ),
     ],
@@ -977,8 +978,8 @@ FAILED = create_error(NOW - 290, cause=Cause.UNKNOWN, codes=("LaunchFailed",), s
         pytest.param(
             (FAILED,), {"launches": (launched(NOW - 900, pool="other", instance_type="x"),)}, AGE, id="the second launched before"
         ),
-        pytest.param((FAILED,), {"failures": (refused(NOW - 210, pool="other"),)}, AGE, id="the second refused: it is short by itself"),
-        pytest.param((FAILED,), {"failures": (refused(NOW - 209, pool="other"),)}, SUSPECTED, id="the second refused a moment later"),
+        pytest.param((FAILED,), {"failures": (refused(NOW - 205, pool="other"),)}, AGE, id="the second refused: it is short by itself"),
+        pytest.param((FAILED,), {"failures": (refused(NOW - 204, pool="other"),)}, SUSPECTED, id="the second refused a moment later"),
         pytest.param((refused(NOW - 290),), {}, SUSPECTED, id="after an answer of EC2 Karpenter asks the second"),
         pytest.param(
             (replace(FAILED, at=NOW - 640, stood_until=NOW - 361),),

@@ -127,7 +127,7 @@ def test_a_forecast_names_what_holds_the_mode_change_until_then() -> None:
     assert for_ever.in_s is None
     assert for_ever.now == coming.now
     assert for_ever.before is not None
-    assert for_ever.before.reason is Reason.SHORTAGE_SUSPECTED
+    assert for_ever.before.reason is Reason.PATIENCE
     assert forecast(memory(), snapshot()).before is None
     assert overridden(memory(), snapshot(), Override(pinned_mode=Mode.CAPACITY)).before is None
 

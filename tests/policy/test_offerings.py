@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.policy.evidence import unmet_pods
+from controller.policy.evidence import Ages, unmet_pods
 from controller.policy.evidence.offerings import BINDS_S, ON_THE_WAY_S
 from controller.policy.model import Launch, PendingPod, PoolObservation, Snapshot
 from tests.policy.support import INF2, TRN1, change
@@ -30,7 +30,7 @@ def waiting(*launches: Launch, pods: Sequence[PendingPod] = (PendingPod("pod", N
 
 
 def unmet(made: Snapshot, unit: str = INF2) -> list[str]:
-    return [pod.name for pod in unmet_pods(made)[unit]]
+    return [pod.name for pod in unmet_pods(made, Ages(made.now))[unit]]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller.policy.evidence import ALL_UNAVAILABLE, RETRY_S, created_after
-from controller.policy.evidence.proof import Allowed, Finding, examine, named_offerings
+from controller.policy.evidence import ALL_UNAVAILABLE, Ages, created_after
+from controller.policy.evidence.proof import RETRY_S, Allowed, Finding, examine, named_offerings
 from controller.policy.karpenter_times import HARD_DEMAND_S, ICE_CACHE_S
 from controller.policy.model import Cause, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
 from tests.policy.support import launched, refused
@@ -168,7 +168,7 @@ def _waiting(ago: float = 90) -> tuple[PendingPod, ...]:
 
 
 def _examined(pool: PoolObservation, allowed: Allowed = ONE, ago: float = 90, since: float | None = None) -> Finding:
-    return examine(pool, allowed, _waiting(ago), POLICY, NOW, since)
+    return examine(pool, allowed, _waiting(ago), POLICY, Ages(NOW), since)
 
 
 def test_a_finding_is_whole() -> None:
@@ -197,10 +197,10 @@ def test_a_finding_is_whole() -> None:
     ("first", "ago", "since", "age_at"),
     [
         pytest.param(60, 90, None, NOW + 150, id="demand of four minutes"),
-        pytest.param(10, 200, None, NOW + 200, id="a cycle since the first refusal, and the next answer"),
+        pytest.param(10, 200, None, NOW + 195, id="a cycle since the first refusal, and the next answer"),
         pytest.param(270, 90, None, NOW + 150, id="a refusal just in the cache when pods began to wait"),
-        pytest.param(271, 90, None, NOW + 205, id="one that had left it: the next one counts"),
-        pytest.param(60, 90, NOW - 400, NOW + 150, id="pods that were replaced waited before"),
+        pytest.param(271, 90, None, NOW + 200, id="one that had left it: the next one counts"),
+        pytest.param(60, 90, NOW - 400, NOW + 145, id="pods that were replaced waited before"),
     ],
 )
 def test_when_age_alone_proves_it(first: float, ago: float, since: float | None, age_at: float) -> None:
@@ -214,10 +214,10 @@ def test_age_proves_it_from_that_moment_on(now: float, proof: Proof | None) -> N
     """Not in the pass before."""
     pods = (PendingPod("a", NOW - HARD_DEMAND_S),)
     failures = (refused(NOW - 300, stood_until=NOW, source="create-error"),)
-    assert examine(_pool(*failures), ONE, pods, POLICY, NOW + now).proof is proof
-    assert examine(_pool(at_limit="full"), ONE, pods, POLICY, NOW + now) == Finding(proof, age_at=NOW)
-    assert examine(_pool(), ONE, pods, POLICY, NOW + now) == Finding(None)
-    assert examine(_pool(*failures), ONE, (), POLICY, NOW + now).age_at is None
+    assert examine(_pool(*failures), ONE, pods, POLICY, Ages(NOW + now)).proof is proof
+    assert examine(_pool(at_limit="full"), ONE, pods, POLICY, Ages(NOW + now)) == Finding(proof, age_at=NOW)
+    assert examine(_pool(), ONE, pods, POLICY, Ages(NOW + now)) == Finding(None)
+    assert examine(_pool(*failures), ONE, (), POLICY, Ages(NOW + now)).age_at is None
 
 
 WIDE = replace(ONE, capacity_types=("on-demand",))
@@ -290,4 +290,4 @@ def test_refusals_stand_in_the_order_in_which_they_came() -> None:
     late, b, a = refused(NOW - 10, claim="x"), refused(NOW - 60, claim="b"), refused(NOW - 60, claim="a")
     assert _examined(_pool(late, b, a)).refusals == (a, b, late)
     assert _examined(_pool(late, elsewhere=(b,))).refusals == (b, late)
-    assert examine(_pool(late, elsewhere=(b,)), ONE, (), POLICY, NOW).refusals == (late,)
+    assert examine(_pool(late, elsewhere=(b,)), ONE, (), POLICY, Ages(NOW)).refusals == (late,)

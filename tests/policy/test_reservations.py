@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy.alert_kinds import AlertKind
+from controller.policy.evidence import Ages
 from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import (
     ActionKind,
@@ -332,7 +333,7 @@ def test_a_free_reservation_is_still_allowed(
     made = on_block(NOW)
     pool = replace(made.units[INF2].pool, failures=refusals)
     allowed = Allowed(("inf2.xlarge",), (("a", "b"),), BOTH, reserved=free)
-    assert examine(pool, allowed, (PendingPod("p", NOW - 90),), made.application.policy, NOW).proof is proof
+    assert examine(pool, allowed, (PendingPod("p", NOW - 90),), made.application.policy, Ages(NOW)).proof is proof
 
 
 def test_sources_that_fail_do_not_hide_an_end() -> None:

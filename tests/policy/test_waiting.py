@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 
 from controller.policy.account import break_even_s, next_waiting
-from controller.policy.decision.decide import _waits, decide
-from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Cause, PolicySettings, UnitMemory
-from tests.policy.support import change, pods, refused
+from tests.policy.support import change
 from tests.support.applications import NOW, application, memory, snapshot
 
 WEIGHTS = {"sd21-inf2": 40, "sd21-trn1": 20, "sd21-g5-triton": 15, "sd21-g6-triton": 10, "sd21-g5-cuda": 15}
@@ -42,23 +40,3 @@ def test_the_next_waits_are_those_of_what_is_short_else_of_the_heaviest_unit() -
     short = {name: UnitMemory(NOW - 60, Cause.CAPACITY) for name in ("sd21-g5-cuda", "sd21-trn1")}
     assert next_waiting(snapshot(), memory(units=short)).units == ("sd21-trn1", "sd21-g5-cuda")
     assert next_waiting(snapshot(), memory()).units == ("sd21-inf2",)
-
-
-def test_a_pass_is_due_when_demand_is_old_enough_to_prove_a_shortage() -> None:
-    """Age alone proves it then, and no event would wake the loop."""
-    made = change(snapshot(), pending=pods(since=NOW - 200), waiting_since=NOW - 200, desired=4)
-    decision = decide(memory(), made)[1]
-    due = HARD_DEMAND_S - 200
-    assert decision.evidence["sd21-inf2"].demand_since == NOW - 200
-    assert any(abs(wait - due) < 1e-6 for wait in _waits(made, decision.evidence))
-    assert decision.next_check_s is not None
-    assert decision.next_check_s <= due
-
-
-def test_a_pass_is_due_for_each_refusal_too() -> None:
-    """A refusal counts once a replacement would have started, one without a cause later; pods that wait change nothing of it."""
-    failures = (refused(NOW - 1, seen=NOW - 1), refused(NOW - 20, source="create-error"))
-    made = change(snapshot(), pending=pods(since=NOW - 100), waiting_since=NOW - 100, desired=4, pool_failures=failures)
-    waits = _waits(made, decide(memory(), made)[1].evidence)
-    for due in (REPLACEMENT_HOLD_S - 1, CREATE_ERROR_S - 20, HARD_DEMAND_S - 100):
-        assert any(abs(wait - due) < 1e-6 for wait in waits), (due, waits)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
 from controller.clock import ManualClock, format_rfc3339
-from controller.policy.evidence import created_after
+from controller.policy.evidence import Ages, created_after
 from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Refusal
 from controller.signals.cluster import ClusterView
@@ -1165,7 +1165,7 @@ def test_what_is_concluded_of_the_sum_is_concluded_of_all(
     assert every == [one for one in whole if not any(created_after(launch, one) for launch in launches)]
     for found in ((whole, ()), (summed_up(whole), ())), (((), tuple(every)), ((), summed_up(every))):
         pools = [replace(pool, failures=failures, elsewhere=elsewhere) for failures, elsewhere in found]
-        one, other = (examine(some, allowed, waiting, policy, T0 + asked) for some in pools)
+        one, other = (examine(some, allowed, waiting, policy, Ages(T0 + asked)) for some in pools)
         assert one.named == other.named
         assert (one.age_at is None) == (other.age_at is None)
         assert abs((one.age_at or 0.0) - (other.age_at or 0.0)) <= 2.0

@@ -6,7 +6,6 @@ trigger that applies; ask its guards; otherwise keep the present mode's routing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,8 +14,8 @@ from controller.policy.account import Figures, absorption, break_even_s
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.decision.steady import checked_within, held_back, made, steady
-from controller.policy.evidence import RETRY_S, assess
-from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, ICE_CACHE_S, REPLACEMENT_HOLD_S
+from controller.policy.evidence import assess, stays_until
+from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, Triggered, guards, rollback_in_s, transition, triggered
@@ -55,7 +54,7 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     else:
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
-    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence))
+    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(case))
     check_s = soonest(check_s, *strategy.waits_s(memory, snapshot))
     memory = floors.noted(memory, snapshot) if remembers else memory
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=shown)
@@ -180,15 +179,8 @@ def _degraded(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> list[float]:
-    """Times at which evidence changes by age alone."""
-    now, waits = snapshot.now, []
-    for observed in snapshot.units.values():
-        for refusal in observed.pool.failures:
-            create_error = refusal.source == "create-error"
-            waits.append((refusal.at + CREATE_ERROR_S if create_error else refusal.seen + REPLACEMENT_HOLD_S) - now)
-            waits.append(refusal.at + ICE_CACHE_S + RETRY_S - now)
-    waits += [judged.age_at - now for judged in evidence.values() if judged.age_at is not None]
-    waits += [judged.demand_since + HARD_DEMAND_S - now for judged in evidence.values() if judged.demand_since is not None]
-    waits += [at - now for at in moments(snapshot)]
-    return waits
+def _waits(case: Case) -> list[float]:
+    """Until when evidence stays as it is, if nothing else changes, and what alerts and guards find in it: seconds from now."""
+    snapshot, judged = case.snapshot, case.evidence.values()
+    times = [*moments(snapshot), *(one.demand_since + HARD_DEMAND_S for one in judged if one.demand_since is not None)]
+    return [at - snapshot.now for at in (*times, stays_until(snapshot, case.memory, case.figures.needed, case.evidence))]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy.decision.conclusion import conclude
+from controller.policy.evidence import JUST_AFTER_S
 from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Cause,
@@ -29,7 +30,6 @@ from controller.policy.model import (
 HORIZON_S: Final = 6 * 3600.0
 """How far a forecast reaches, seconds: the longest waits of the policy are `holdMaxSeconds`, 4 hours by default."""
 _STEPS: Final = 24  # decisions of one forecast; each waits for at least one moment at which time may change the decision
-_JUST_AFTER_S: Final = 0.01  # guards compare with the moment itself
 _HYPOTHETICAL: Final = "hypothetical"
 
 
@@ -78,7 +78,7 @@ def _forecast(memory: Memory, at: Callable[[float], Snapshot]) -> Forecast:
         wait = made.decision.next_check_s
         if wait is None or passed + wait > HORIZON_S:
             break
-        passed, before = passed + wait + _JUST_AFTER_S, made.decision
+        passed, before = passed + wait + JUST_AFTER_S, made.decision
         made = conclude(made.memory, at(passed))
     return Forecast(first.decision, None, made.decision, before)
 

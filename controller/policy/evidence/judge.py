@@ -7,12 +7,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from controller.policy import text
-from controller.policy.account import ceilings
+from controller.policy.account import ceiling
+from controller.policy.evidence.age import JUST_AFTER_S, Ages
 from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
 from controller.policy.evidence.proof import Finding, created_after, examine
 from controller.policy.evidence.quota import POOL_LIMIT_CODE, fits
@@ -23,6 +27,7 @@ from controller.policy.model import (
     Launch,
     Memory,
     PendingPod,
+    PolicySettings,
     PoolObservation,
     Proof,
     Refusal,
@@ -37,6 +42,14 @@ from controller.policy.routing import held_words, leaving
 
 _STRENGTH: Final = tuple(Proof)
 
+_decisive: Final = attrgetter(
+    *("shortage", "demand", "demand_since", "cause", "codes", "truncated", "proof", "refused", "missing", "unavailable", "age_at"),
+    *("returned", "can_serve", "leaving"),
+)
+"""All of a unit's evidence by which something is decided. When each refusal was made, and a return was found, changes nothing alone."""
+
+_AHEAD: Final = 3  # moments that are tried for a change of one unit: by the next, a watch has started a pass
+
 
 def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
     """Judges every unit of the application.
@@ -49,29 +62,54 @@ def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dic
     Returns:
         Evidence by unit name, in the application's order.
     """
-    application = snapshot.application
-    waiting, most = unmet_pods(snapshot), ceilings(snapshot)
-    found = {}
-    for unit in application.units:
-        wanted = needed.get(unit.name, unit.min_replicas)
-        found[unit.name] = _judge(unit, snapshot, memory, waiting[unit.name], _Needed(wanted, min(wanted, most[unit.name])))
-    if any(evidence.cause is Cause.NETWORK and evidence.short for evidence in found.values()):
-        return {name: _with_full_subnets(evidence, snapshot) for name, evidence in found.items()}
+    ages = Ages(snapshot.now)
+    waiting = unmet_pods(snapshot, ages)
+    found = {unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed, ages) for unit in snapshot.application.units}
+    if _full_subnets(found):
+        return {name: _with_full_subnets(evidence, snapshot.units[name].pool, ages) for name, evidence in found.items()}
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Needed:
-    """The ready replicas that cost mode needs of a unit at the present demand, and those that it may have: no more is waited for."""
+def stays_until(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], found: Mapping[str, UnitEvidence]) -> float:
+    """When age alone changes the evidence, seconds since the Unix epoch; infinite where it does not.
 
-    wanted: int
-    most: int
+    Args:
+        snapshot: What is observed now.
+        memory: What is remembered of earlier shortages.
+        needed: The ready replicas that cost mode needs at the present demand, by unit.
+        found: What is judged now.
+    """
+    until, full = math.inf, _full_subnets(found)
+    for unit in snapshot.application.units:
+        if _silent(snapshot.units[unit.name], snapshot.units[unit.name].pending) and not full:
+            continue
+        judged = partial(_judged_at, unit, snapshot, memory, needed, full)
+        ages = Ages(snapshot.now)
+        before, tried = _decisive(judged(ages)), 0
+        while ages.changes_at < until:
+            at, ages, tried = ages.changes_at, Ages(ages.changes_at + JUST_AFTER_S), tried + 1
+            if tried > _AHEAD or _decisive(judged(ages)) != before:
+                until = at
+    return until
 
 
-def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: _Needed) -> UnitEvidence:
-    now, observed = snapshot.now, snapshot.units[unit.name]
+def _judged_at(unit: Unit, snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], full: bool, ages: Ages) -> UnitEvidence:
+    """What would be judged of a unit at another time."""
+    judged = _judge(unit, replace(snapshot, now=ages.now), memory, unmet_pods(snapshot, ages)[unit.name], needed, ages)
+    return _with_full_subnets(judged, snapshot.units[unit.name].pool, ages) if full else judged
+
+
+def _full_subnets(found: Mapping[str, UnitEvidence]) -> bool:
+    return any(evidence.cause is Cause.NETWORK and evidence.short for evidence in found.values())
+
+
+def _judge(
+    unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: Mapping[str, int], ages: Ages
+) -> UnitEvidence:
+    observed, wanted = snapshot.units[unit.name], needed.get(unit.name, unit.min_replicas)
+    most = min(wanted, ceiling(unit, observed))
     remembered = memory.units.get(unit.name)
-    found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot)
+    found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot.application.policy, ages)
     proof, refusals, at_limit = found.proof, found.refusals, bool(observed.pool.at_limit)
     shortage = Shortage.NONE
     if waiting and proof is not None:
@@ -82,12 +120,12 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
     codes = dict.fromkeys([code for refusal in refusals for code in refusal.codes] + ([POOL_LIMIT_CODE] if at_limit else []))
     last_refusal = max((f.last_at for f in refusals), default=None) if proof is not None else None
     if proof is not None and waiting and at_limit:
-        last_refusal = now  # a limit refuses without an event, for as long as it stands
+        last_refusal = ages.now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
         last_refusal = max(remembered.last_failure_at, last_refusal or 0.0)
     ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True) if observed.pool.held else 0
     unplaced_at = max((pod.unplaced_at or 0.0 for pod in waiting), default=0.0)
-    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, needed.most, unplaced_at), snapshot, memory)
+    returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, most, unplaced_at), snapshot, memory)
     return UnitEvidence(
         unit=unit.name,
         shortage=shortage,
@@ -109,9 +147,9 @@ def _judge(unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[Pendin
         can_serve=ready > ending and shortage is not Shortage.PROVEN,
         ready=ready,
         leaving=ending,
-        needed=needed.most,
-        beyond_max=needed.wanted - needed.most,
-        facts=_facts(unit, observed, found, waiting, snapshot),
+        needed=most,
+        beyond_max=wanted - most,
+        facts=_facts(unit, observed, found, waiting, ages),
     )
 
 
@@ -120,9 +158,9 @@ def _silent(observed: UnitObservation, waiting: tuple[PendingPod, ...]) -> bool:
     return not waiting and not any(pool.failures or pool.elsewhere for pool in (observed.pool, *observed.alternatives))
 
 
-def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], snapshot: Snapshot) -> Finding:
+def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, ...], policy: PolicySettings, ages: Ages) -> Finding:
     """What is proven of the unit: where several NodePools may launch for a pod each must be short; of the unit, some of its pods."""
-    policy, now, without = snapshot.application.policy, snapshot.now, _Without(unit, observed, snapshot)
+    without = _Without(unit, observed, ages)
     pools = {pool.name: pool for pool in (*observed.alternatives, observed.pool)}
     groups: dict[tuple[str, ...], list[PendingPod]] = {}
     for pod in waiting:
@@ -133,7 +171,7 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
     whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
     for names, pods in (groups or {(observed.pool.name,): []}).items():
         since = _since(pods, observed) if whole else None
-        each = {name: examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, now, since) for name in names}
+        each = {name: examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, ages, since) for name in names}
         found = _weakest(each)
         best = found if best is None or _rank(found.proof) < _rank(best.proof) else best
     return best or Finding(None)
@@ -151,7 +189,7 @@ class _Without:
 
     unit: Unit
     observed: UnitObservation
-    snapshot: Snapshot
+    ages: Ages
     _known: dict[str, bool] = field(default_factory=dict)
 
     def why(self, pool: PoolObservation, pods: Sequence[PendingPod], beside: Sequence[PoolObservation] = ()) -> str:
@@ -181,10 +219,10 @@ class _Without:
         return all(at < since for at in asked)
 
     def _stands(self, error: Refusal) -> bool:
-        return self.snapshot.now - error.at >= CREATE_ERROR_S and self._lately(error.last_at)
+        return self.ages.reached(error.at, CREATE_ERROR_S) and self._lately(error.last_at)
 
     def _lately(self, at: float | None) -> bool:
-        return at is not None and self.snapshot.now - at <= ICE_WINDOW_S
+        return at is not None and self.ages.within(at, ICE_WINDOW_S)
 
     def _tried(self, pool: PoolObservation) -> bool:
         """Whether something that the unit's pods could run on was refused or launched through the NodePool: the same for each pod."""
@@ -291,10 +329,9 @@ def _later(unit: Unit, observed: UnitObservation, since: _Since) -> list[Launch]
     ]
 
 
-def _with_full_subnets(evidence: UnitEvidence, snapshot: Snapshot) -> UnitEvidence:
+def _with_full_subnets(evidence: UnitEvidence, pool: PoolObservation, ages: Ages) -> UnitEvidence:
     """The evidence where subnets are full: a unit whose pool is blocked too cannot grow either, so it takes no traffic of others."""
-    blocked_at = snapshot.units[evidence.unit].pool.blocked_at
-    blocked = blocked_at is not None and snapshot.now - blocked_at <= ICE_WINDOW_S
+    blocked = pool.blocked_at is not None and ages.within(pool.blocked_at, ICE_WINDOW_S)
     return replace(evidence, can_serve=False) if blocked else evidence
 
 
@@ -331,8 +368,8 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
     return f"{progress}; proven at once {at_once}, else at {text.clock_time(found.age_at)}"
 
 
-def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], snapshot: Snapshot) -> tuple[str, ...]:
-    facts, refusals, now = [], found.refusals, snapshot.now
+def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Sequence[PendingPod], ages: Ages) -> tuple[str, ...]:
+    facts, refusals, now = [], found.refusals, ages.now
     if refusals:
         last = max(refusals, key=lambda refusal: refusal.at)
         attempts = len({refusal.attempt for refusal in refusals})
@@ -352,7 +389,7 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.at_limit}")
     if observed.pool.problem:
         facts.append(f"NodePool {observed.pool.name}: {observed.pool.problem}")
-    without = _Without(unit, observed, snapshot)
+    without = _Without(unit, observed, ages)
     pools = (observed.pool, *observed.alternatives)
     unable = {pool.name: without.why(pool, waiting, pools) for pool in observed.alternatives}
     facts += [f"NodePool {name} can launch nothing and does not count: {why}" for name, why in unable.items() if why]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from controller.policy.evidence.age import Ages
 from controller.policy.evidence.proof import Allowed
 from controller.policy.model import Launch, PendingPod, PoolObservation, Snapshot, Unit, UnitObservation
 
@@ -64,7 +65,7 @@ def _narrowed(zones: tuple[str, ...], sold: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(one for one in zones if one in sold) or zones or sold if sold else zones
 
 
-def unmet_pods(snapshot: Snapshot) -> dict[str, tuple[PendingPod, ...]]:
+def unmet_pods(snapshot: Snapshot, ages: Ages) -> dict[str, tuple[PendingPod, ...]]:
     """The pods that wait although replicas are missing and no instance for them is on its way, by unit.
 
     A surge pod of a rollout waits too, but nobody misses it. An instance that was launched takes the pods that have waited longest, of any
@@ -72,6 +73,7 @@ def unmet_pods(snapshot: Snapshot) -> dict[str, tuple[PendingPod, ...]]:
 
     Args:
         snapshot: What is observed.
+        ages: Answers about ages now.
 
     Returns:
         By unit, in the order of the application.
@@ -80,7 +82,7 @@ def unmet_pods(snapshot: Snapshot) -> dict[str, tuple[PendingPod, ...]]:
     missed = {name: snapshot.units[name].pending for name in units if not _complete(snapshot.units[name])}
     queue = sorted(((pod.since, name, pod.name, pod) for name, pods in missed.items() for pod in pods), key=lambda one: one[:3])
     taken: set[tuple[str, str]] = set()
-    for launch in _on_their_way(snapshot):
+    for launch in _on_their_way(snapshot, ages):
         room = None
         for _, name, _, pod in queue:
             if (name, pod.name) in taken or not _suits(launch, units[name], snapshot.units[name], pod):
@@ -97,20 +99,20 @@ def _complete(observed: UnitObservation) -> bool:
     return observed.desired is not None and observed.ready is not None and observed.ready >= observed.desired
 
 
-def _on_their_way(snapshot: Snapshot) -> Sequence[Launch]:
+def _on_their_way(snapshot: Snapshot, ages: Ages) -> Sequence[Launch]:
     """The instances that were launched and whose pods are not bound yet, each once, the oldest first."""
     pools: Mapping[str, PoolObservation] = {
         pool.name: pool for observed in snapshot.units.values() for pool in (observed.pool, *observed.alternatives)
     }
-    found = {(launch.pool, launch.claim): launch for pool in pools.values() for launch in pool.launches if _coming(launch, snapshot.now)}
+    found = {(launch.pool, launch.claim): launch for pool in pools.values() for launch in pool.launches if _coming(launch, ages)}
     return sorted(found.values(), key=lambda launch: (launch.launched, launch.claim))
 
 
-def _coming(launch: Launch, now: float) -> bool:
+def _coming(launch: Launch, ages: Ages) -> bool:
     """Whether an instance may still take a pod that waits: it is not usable yet, or so recently that the pod is not bound."""
     if launch.gone:
         return False
-    return now - launch.launched <= ON_THE_WAY_S if launch.initialized is None else now - launch.initialized <= BINDS_S
+    return ages.within(launch.launched, ON_THE_WAY_S) if launch.initialized is None else ages.within(launch.initialized, BINDS_S)
 
 
 def _suits(launch: Launch, unit: Unit, observed: UnitObservation, pod: PendingPod) -> bool:

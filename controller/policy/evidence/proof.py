@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
+from controller.policy.evidence.age import Ages
 from controller.policy.karpenter_times import CREATE_ERROR_S, HARD_DEMAND_S, ICE_CACHE_S, ICE_WINDOW_S, REPLACEMENT_HOLD_S
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Proof, Refusal
 
@@ -31,16 +32,16 @@ Offering = tuple[str, str, str]
 ALL_UNAVAILABLE: Final = "AllOfferingsUnavailable"
 """Our code for a launch whose every offering was in Karpenter's cache by the time it was made."""
 
-RETRY_S: Final = 30.0
+RETRY_S: Final = 25.0
 """How long Karpenter may take to ask again for an offering and to report the answer, once its time in the cache is over: ten seconds until
-the cache drops it, ten until the next pass over the waiting pods, and the call."""
+the cache drops it, ten until the next pass over the waiting pods, and the call. In recordings of a real Karpenter it took 10 to 13 s."""
 
 _APART_S: Final = 5.0
 """How far apart the clocks of one cluster may be. Less than the 10 s after which Karpenter asks again."""
 
 _SWEEP_S: Final = 15.0
 """Karpenter sweeps its cache every 10 s, computes the offerings anew only then, and reports a loop later: what it says until then is of the
-refusals before."""
+refusals before. As long before its time is over, a refusal no longer proves anything of pods that come: the answer is near."""
 
 BATCH_S: Final = 2.0
 """How far apart the NodeClaims of one batch may be created, and refused."""
@@ -132,7 +133,7 @@ class Finding:
 
 
 def examine(
-    pool: PoolObservation, allowed: Allowed, waiting: Sequence[PendingPod], policy: PolicySettings, now: float, since: float | None = None
+    pool: PoolObservation, allowed: Allowed, waiting: Sequence[PendingPod], policy: PolicySettings, ages: Ages, since: float | None = None
 ) -> Finding:
     """Judges one NodePool for one unit.
 
@@ -141,22 +142,22 @@ def examine(
         allowed: What the unit may be launched as through it.
         waiting: The unit's pods that wait and whose node is not on its way.
         policy: Whether a misconfiguration counts.
-        now: Seconds since the Unix epoch.
+        ages: Answers about ages now.
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
     """
     concern = _Concern(allowed)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
-    standing = _Standing(pool, concern, now, start)
+    standing = _Standing(pool, concern, ages, start)
     refusals = standing.recent()
     ageing = bool(pool.at_limit) or any(one.ages for one in refusals)
     age_at = _age_at(standing.first_at(refusals, start), start) if ageing and start is not None else None
-    by_age = age_at is not None and now >= age_at
+    by_age = age_at is not None and ages.reached(age_at, 0.0)
     if not refusals:  # nothing is saturated or named
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
     counting = [one for one in refusals if one.cause is not Cause.CONFIG or Cause.CONFIG in policy.trip_causes]
     required = _required(allowed, refusals)
     elsewhere = frozenset(one.claim for one in pool.elsewhere)
-    said = _Said(start, now, (*pool.failures, *pool.elsewhere), concern, elsewhere)
+    said = _Said(start, ages, (*pool.failures, *pool.elsewhere), concern, elsewhere)
     by_name = _named(counting, allowed, required, said)
     named = tuple(one for one in required if one in by_name)
     unavailable = tuple(one for one in required if one in allowed.unavailable and one not in by_name) if named else ()
@@ -178,16 +179,18 @@ class _Standing:
     Args:
         pool: What is known of its NodePool.
         concern: Says which of them are about the unit's offerings.
-        now: Seconds since the Unix epoch.
+        ages: Answers about ages now.
         start: Since when pods of the unit have waited; None where none does. Then a refusal through another NodePool is none of its
             business, and one of its own waits for the mark that says whether consolidation asked.
     """
 
-    def __init__(self, pool: PoolObservation, concern: _Concern, now: float, start: float | None) -> None:
-        self._concern, self._now, self._start = concern, now, start
+    def __init__(self, pool: PoolObservation, concern: _Concern, ages: Ages, start: float | None) -> None:
+        self._concern, self._ages, self._start = concern, ages, start
         self._young, self._old = list[Refusal](), list[Refusal]()
         for one in (*pool.failures, *(pool.elsewhere if start is not None else ())):
-            (self._young if now - one.last_at <= ICE_WINDOW_S else self._old).append(one)
+            (self._young if ages.now - one.last_at <= ICE_WINDOW_S else self._old).append(one)
+        if self._young:
+            ages.within(min(one.last_at for one in self._young), ICE_WINDOW_S)  # the oldest of them is the next to become old
         suit = [one for one in pool.launches if concern.allowed.suits(one)] if self._young or self._old else []
         self._launches = last_launches(suit)
 
@@ -211,10 +214,10 @@ class _Standing:
         return min(own, default=None)
 
     def _stands(self, one: Refusal) -> bool:
-        now, start = self._now, self._start
+        ages, start = self._ages, self._start
         return (
-            (not one.replacement or _asked_for_both(one, now, start))
-            and _judged(one, now, waited=start is not None)
+            (not one.replacement or _asked_for_both(one, ages, start))
+            and _judged(one, ages, waited=start is not None)
             and self._concern.about(one)
             and not any(created_after(launch, one) for launch in self._launches)
         )
@@ -241,25 +244,25 @@ def created_after(launch: Launch, refusal: Refusal) -> bool:
     return launch.created > stamp
 
 
-def _judged(refusal: Refusal, now: float, *, waited: bool) -> bool:
+def _judged(refusal: Refusal, ages: Ages, *, waited: bool) -> bool:
     """Whether it is time to judge it.
 
     Karpenter itself retries after a create error. An event is final, but the one that marks its claim as a consolidation's replacement may
     follow it; where pods wait that makes no difference, because EC2 refused an offering that they need.
     """
     if not refusal.cached:
-        return now - refusal.at >= CREATE_ERROR_S
-    return waited or now - refusal.seen >= REPLACEMENT_HOLD_S
+        return ages.reached(refusal.at, CREATE_ERROR_S)
+    return waited or ages.reached(refusal.seen, REPLACEMENT_HOLD_S)
 
 
-def _asked_for_both(replacement: Refusal, now: float, start: float | None) -> bool:
+def _asked_for_both(replacement: Refusal, ages: Ages, start: float | None) -> bool:
     """Whether what was refused to a replacement was refused to pods that waited for the same as well.
 
     The first to ask after a cycle of the cache is refused, and Karpenter does not ask a second time. Where that is the replacement of a
     drifted node in every cycle, nothing is ever refused to the pods. So it counts once they have waited for longer than one. It proves
     nothing by age: replacements are refused all the time, and pods may wait for something else.
     """
-    return start is not None and start <= replacement.at and now - start >= HARD_DEMAND_S
+    return start is not None and start <= replacement.at and ages.reached(start, HARD_DEMAND_S)
 
 
 _at: Final = attrgetter("at")
@@ -336,14 +339,14 @@ class _Said:
 
     Attributes:
         start: Since when pods have waited; None where none does.
-        now: Seconds since the Unix epoch.
+        ages: Answers about ages now.
         met: All refusals, ended or not: a launch elsewhere ends a refusal, and takes nothing out of the cache.
         concern: Says which of them are about the unit's offerings.
         elsewhere: The NodeClaims of those that came through other NodePools.
     """
 
     start: float | None
-    now: float
+    ages: Ages
     met: Sequence[Refusal]
     concern: _Concern
     elsewhere: frozenset[str]
@@ -368,14 +371,16 @@ class _Said:
     def lasts(self, refusal: Refusal, refusals: Sequence[Refusal]) -> bool:
         """Whether what one refusal says of everything still holds. A create error is in no cache: Karpenter repeats its launch."""
         if not refusal.cached:
-            return self._waited(refusal.last_at) or self.now - refusal.last_at <= ICE_CACHE_S
+            return self._waited(refusal.last_at) or self.ages.within(refusal.last_at, ICE_CACHE_S)
         return self.holds(refusals, refusal.at)
 
     def _lasts(self, refusal: Refusal, at: float) -> bool:
         """Whether a refusal that was in the cache at some moment holds of the pods that wait now."""
-        waited = self._waited(at)
-        answered = waited and self.now - refusal.at >= ICE_CACHE_S + RETRY_S
-        return self._waited(refusal.at) or answered or (at if waited else self.now) - refusal.at <= ICE_CACHE_S - RETRY_S
+        if self._waited(refusal.at):
+            return True
+        if not self._waited(at):
+            return self.ages.within(refusal.at, ICE_CACHE_S - _SWEEP_S)
+        return at - refusal.at <= ICE_CACHE_S - _SWEEP_S or self.ages.reached(refusal.at, ICE_CACHE_S + RETRY_S)
 
     def _waited(self, at: float) -> bool:
         return self.start is None or self.start <= at

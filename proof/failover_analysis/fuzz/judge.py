@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
-from controller.policy.model import Application, Backend, Decision, Memory, PolicySettings, Reservation, Route, Sample, Source, Unit, Verb
+from controller.policy.decision import Conclusion
+from controller.policy.memory import applied
+from controller.policy.model import (
+    ActionKind,
+    Application,
+    Backend,
+    Decision,
+    Memory,
+    PolicySettings,
+    Reservation,
+    Route,
+    Sample,
+    Source,
+    Unit,
+    Verb,
+    Verification,
+)
+from controller.policy.model import Verdict as Compared
 from controller.routing.conclusion import conclude
 from controller.routing.names import action_key
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from failover_analysis.fuzz.karpenter import Cluster
 from failover_analysis.fuzz.objects import START
-from failover_analysis.fuzz.world import LENGTH_S, NAMESPACE, UnitPlan, World, draw
+from failover_analysis.fuzz.world import NAMESPACE, UnitPlan, World, draw
 from failover_analysis.real_shortage import NEAR_S, ShortageHistory
-from failover_testbed.capacity.ec2 import Offering
 
-_TICK_S: Final = 15.0
+_TICK_S: Final = 60.0  # as rarely as in a large installation: what age alone decides must ask for its own passes
+_LEAST_S: Final = 0.02
 _THROUGHPUT: Final = 100.0
 _KINDS: Final = {resource.kind: resource for resource in RESOURCES.values()}
 
@@ -74,12 +92,17 @@ class Figures:
         return self._world.sold[instance_type] if self._world.zones_known else ()
 
     def reservations(self, _instance_types: Collection[str]) -> tuple[Reservation, ...] | None:
-        """Not known."""
-        return None
+        """The Capacity Blocks, where there are any; else what is reserved is not known."""
+        return self.blocks(()) or None
 
     def blocks(self, _instance_types: Collection[str]) -> tuple[Reservation, ...]:
-        """None is known."""
-        return ()
+        """Those that have not ended."""
+        world, ec2, now = self._world, self._cluster.ec2, self._cluster.now
+        return tuple(
+            Reservation(f"cr-{one.zone}", one.instance_type, one.zone, ec2.room(one), count, block=True, targeted=True, ends_at=START + end)
+            for one, (count, end) in world.blocks.items()
+            if now < end
+        )
 
     def notes(self, _instance_type: str) -> tuple[str, ...]:
         """Nothing."""
@@ -99,7 +122,7 @@ class Truth:
     """What EC2 had for each unit, over the time so far. Times are seconds since the world's start."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+        self._cluster, self._units = cluster, {unit.name: unit for unit in cluster.world.units}
         self.history = ShortageHistory(0.0)
         self.waiting: dict[str, bool] = {}
         """The units whose pods wait now without an instance, and whether each is short."""
@@ -110,6 +133,15 @@ class Truth:
         self.waiting = {unit.name: self._short(unit) for unit in cluster.world.units if cluster.unmet(unit)}
         absorbed = self._absorbed([name for name, short in self.waiting.items() if short])
         self.history.observe(cluster.now, self.waiting, absorbed=absorbed)
+
+    def out(self, name: str) -> bool:
+        """Whether pods of a unit wait without an instance, and EC2 has none that they may use: a NodePool's limit is another matter."""
+        buyable = self._cluster.buyable(self._units[name])
+        return name in self.waiting and bool(buyable) and not any(self._cluster.ec2.room(one) > 0 for one in buyable)
+
+    def asked_out(self, name: str) -> bool:
+        """Whether pods of a unit wait without an instance, and Karpenter has nothing left to ask for them."""
+        return name in self.waiting and not self._cluster.asks(self._units[name])
 
     def _absorbed(self, short: Collection[str]) -> bool:
         """Whether the other units, which get equal parts of the demand, can serve what the short ones cannot."""
@@ -125,14 +157,11 @@ class Truth:
 
         Where EC2 is out of a part and Karpenter does not run, nobody gets the rest: pods that wait so for a cycle prove a shortage by age.
         """
-        buyable = self._cluster.buyable(unit)
-        if self._cluster.idle_until() is not None and any(self._cluster.ec2.room(one) <= 0 for one in buyable):
-            return True
-        return not any(map(self._obtainable, buyable))
-
-    def _obtainable(self, offering: Offering) -> bool:
         cluster = self._cluster
-        return cluster.ec2.room(offering) > 0 and not cluster.cached(offering)
+        stuck = cluster.idle_until() is not None or cluster.throttled_until() is not None
+        return (stuck and any(cluster.ec2.room(one) <= 0 for one in cluster.buyable(unit))) or not any(
+            cluster.ec2.room(one) > 0 for one in cluster.asks(unit)
+        )
 
 
 def judge(seed: int) -> Verdict:
@@ -160,8 +189,13 @@ def play(world: World) -> Verdict:
     return Verdict(world.seed, None, (), False, tuple(missed), short, tuple(proofs))
 
 
-def passes(world: World) -> Iterator[tuple[float, Decision, Truth]]:
-    """Plays a world and yields each pass: when, what is decided, and what is true. Nothing that is decided is done."""
+def passes(world: World, *, acting: bool = False) -> Iterator[tuple[float, Decision, Truth]]:
+    """Plays a world and yields each pass: when, what is decided, and what is true.
+
+    Args:
+        world: What happens.
+        acting: Whether the routing that is decided is written, and shown by the load balancer at once; else nothing is done.
+    """
     clock = ManualClock(START + world.ahead_s)
     view = ClusterView(clock, lambda: None)
 
@@ -171,17 +205,32 @@ def passes(world: World) -> Iterator[tuple[float, Decision, Truth]]:
 
     cluster = Cluster(world, emit)
     application = application_of(world)
-    _ingress(view, application)
+    ingress = _Ingress(view, application)
     builder = SnapshotBuilder(view, [application])
     figures, truth, memory = Figures(world, cluster), Truth(cluster), Memory()
-    external = ExternalSignals(metrics=figures, capacity=figures)
-    for t in _moments(cluster):
+    moments = _Moments(cluster)
+    for t in moments:
         truth.observe()
         _until(clock, world, t)
-        sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
-        made = conclude(memory, builder.build(application, clock.now(), sources, external, leader=True, epoch=1))
-        memory = made.memory
-        yield t, made.decision, truth
+        now = clock.now()
+        sources = tuple(Source(name, True, now, 180.0) for name in ("karpenter", "workloads", "ingress"))
+        shown = Verification(Compared.YES, now, "", ingress.action, applied=True) if acting else None
+        external = ExternalSignals(metrics=figures, capacity=figures, verification=shown)
+        made = conclude(memory, builder.build(application, now, sources, external, leader=True, epoch=1))
+        memory, decision = made.memory, made.decision
+        if acting:
+            memory = _acted(memory, made, ingress, now)
+        moments.due(t, decision.next_check_s)
+        yield t, decision, truth
+
+
+def _acted(memory: Memory, made: Conclusion, ingress: _Ingress, now: float) -> Memory:
+    """The memory after the routing was written, where that is due."""
+    for action in made.plan.due:
+        if action.kind is ActionKind.ROUTE:
+            ingress.write(json.loads(action.body)["metadata"]["annotations"])
+            memory = applied(memory, made.decision, now, action.after)
+    return memory
 
 
 def _until(clock: ManualClock, world: World, t: float) -> None:
@@ -192,11 +241,26 @@ def _until(clock: ManualClock, world: World, t: float) -> None:
     clock.advance(t - clock.monotonic())
 
 
-def _moments(cluster: Cluster) -> Any:  # noqa: ANN401 - an iterator of seconds
-    ticks = itertools.count(_TICK_S, _TICK_S)
-    for tick in itertools.takewhile(lambda t: t <= LENGTH_S, ticks):
-        yield from cluster.until(tick)
-        yield tick
+class _Moments:
+    """When passes are made: at each change, when the last one asked for the next, and some time after it at the latest."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._next = cluster, _TICK_S
+
+    def due(self, t: float, wait_s: float | None) -> None:
+        """Has the next pass made after some seconds at the latest."""
+        self._next = t + min(_TICK_S, max(_LEAST_S, math.inf if wait_s is None else wait_s + _LEAST_S))
+
+    def __iter__(self) -> Iterator[float]:
+        end = self._cluster.world.length_s
+        while self._next <= end:
+            tick = self._next
+            for t in self._cluster.until(tick):
+                yield t
+                if self._next < tick:
+                    break
+            else:
+                yield tick
 
 
 def _failed_over(world: World, truth: Truth, t: float, since: Mapping[str, float], missed: Iterable[str], proofs: Iterable[str]) -> Verdict:
@@ -232,12 +296,20 @@ def application_of(world: World) -> Application:
     )
 
 
-def _ingress(view: ClusterView, application: Application) -> None:
-    groups = [{"serviceName": unit.name, "servicePort": 80, "weight": unit.weight} for unit in application.units]
-    action = json.dumps({"type": "forward", "forwardConfig": {"targetGroups": groups}})
-    metadata = {"name": application.route.name, "namespace": NAMESPACE, "resourceVersion": "1"}
-    annotations = {action_key(application.route.part): action}
-    view.changed(_KINDS["Ingress"], None, "ADDED", {"metadata": {**metadata, "annotations": annotations}, "spec": {"rules": []}})
-    for service in (*(unit.name for unit in application.units), application.capacity.service):
-        port = {"metadata": {"name": service, "namespace": NAMESPACE}, "spec": {"ports": [{"port": 80}]}}
-        view.changed(_KINDS["Service"], None, "ADDED", port)
+class _Ingress:
+    """The Ingress of a world, as the view sees it."""
+
+    def __init__(self, view: ClusterView, application: Application) -> None:
+        self._view, self._application, self._versions = view, application, itertools.count(1)
+        groups = [{"serviceName": unit.name, "servicePort": 80, "weight": unit.weight} for unit in application.units]
+        self.write({action_key(application.route.part): json.dumps({"type": "forward", "forwardConfig": {"targetGroups": groups}})})
+        for service in (*(unit.name for unit in application.units), application.capacity.service):
+            port = {"metadata": {"name": service, "namespace": NAMESPACE}, "spec": {"ports": [{"port": 80}]}}
+            view.changed(_KINDS["Service"], None, "ADDED", port)
+
+    def write(self, annotations: Mapping[str, str]) -> None:
+        """Writes the routing action and what stands beside it."""
+        self.action = annotations[action_key(self._application.route.part)]
+        metadata = {"name": self._application.route.name, "namespace": NAMESPACE, "resourceVersion": str(next(self._versions))}
+        shown = {"metadata": {**metadata, "annotations": dict(annotations)}, "spec": {"rules": []}}
+        self._view.changed(_KINDS["Ingress"], None, "ADDED", shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -13,14 +13,32 @@ from failover_analysis.fuzz import objects
 from failover_analysis.fuzz.claims import Claim, Pod
 from failover_analysis.fuzz.world import LENGTH_S, ZONES, Closed, PoolPlan, UnitPlan, World
 from failover_testbed.capacity.ec2 import Code, Ec2, FleetAnswer, FleetError, Offering, Shortage
-from failover_testbed.capacity.karpenter import BATCH_IDLE_S, BLOCKED_DEDUPE_S, CACHE_S, EMPTY_S, POD_DEDUPE_S, REFUSED_S, REQUEUE_S
+from failover_testbed.capacity.karpenter import (
+    BATCH_IDLE_S,
+    BLOCKED_DEDUPE_S,
+    CACHE_S,
+    CREATE_ERROR_LIFE_S,
+    EMPTY_S,
+    POD_DEDUPE_S,
+    REFUSED_S,
+    REQUEUE_S,
+)
 from failover_testbed.capacity.offerings import Offerings, asked_first
 
 _BATCH_S: Final = (BATCH_IDLE_S, BATCH_IDLE_S + 0.6)  # the first pod alone opens a batch: those of one moment come together
 _CALL_S: Final = (0.1, 0.3)
 _START_S: Final = (10.0, 40.0)
+_AGAIN_S: Final = (5.0, 30.0)  # between two tries of a launch that was throttled
+_BUDGETED_S: Final = 300.0
+
+RECLAIMED_S: Final = 2400.0
+"""How long before the end of a Capacity Block its nodes are drained, seconds."""
 
 Emit = Callable[[str, str, dict[str, Any]], None]
+
+
+def _until(times: Iterable[tuple[float, float]], now: float) -> float | None:
+    return max((end for start, end in times if start <= now < end), default=None)
 
 
 class Cluster:
@@ -32,7 +50,7 @@ class Cluster:
     """
 
     def __init__(self, world: World, emit: Emit) -> None:
-        self.world, self._show_at_once = world, emit
+        self.world, self._take, self._shown = world, emit, 0
         self.now = 0.0
         self.pods: dict[str, list[Pod]] = {unit.name: [] for unit in world.units}
         self._chance = Random(world.seed + 1)
@@ -52,14 +70,20 @@ class Cluster:
                 self._at(t, partial(self._scale, unit, replicas))
         for pool in world.pools:
             self._at(0.0, partial(self._show_pool, pool))
+            for number in range(int(world.length_s / _BUDGETED_S) if world.budgets else 0):
+                self._at(_BUDGETED_S * number, partial(self._say_budgeted, pool.name))
+        for offering, (instances, end) in world.blocks.items():
+            self.ec2.begin(Shortage((offering.instance_type,), (offering.zone,), capacity_types=("reserved",), left=instances))
+            self._at(end - RECLAIMED_S, partial(self._take_back, offering))
 
     def until(self, t: float) -> Iterator[float]:
-        """Plays what happens up to `t`; yields after each moment at which something did."""
+        """Plays what happens up to `t`; yields after each moment at which something was shown."""
         while self._queue and self._queue[0][0] <= t:
-            self.now = self._queue[0][0]
+            self.now, shown = self._queue[0][0], self._shown
             while self._queue and self._queue[0][0] <= self.now:
                 heapq.heappop(self._queue)[2]()
-            yield self.now
+            if self._shown > shown:
+                yield self.now
         self.now = t
 
     def _emit(self, kind: str, change: str, obj: dict[str, Any]) -> None:
@@ -70,11 +94,20 @@ class Cluster:
         else:
             self._show_at_once(kind, change, obj)
 
+    def _show_at_once(self, kind: str, change: str, obj: dict[str, Any]) -> None:
+        self._shown += 1
+        self._take(kind, change, obj)
+
     # --- what the judge reads ---
 
     def unmet(self, unit: UnitPlan) -> list[Pod]:
         """The pods of a unit that have no node and none that was launched for them."""
         return [pod for pod in self.pods[unit.name] if not pod.bound and not self._coming(pod)]
+
+    def asks(self, unit: UnitPlan) -> list[Offering]:
+        """What Karpenter would ask EC2 for now for the unit's pods."""
+        pools = (pool for pool in self._pools_of(unit) if not self.full(pool) and not self._too_few(pool))
+        return [one for pool in pools for one in self._offerings(unit, pool) if not self.cached(one)]
 
     def buyable(self, unit: UnitPlan) -> list[Offering]:
         """Everything that the unit's pods may be launched as, in NodePools that are not at their limit."""
@@ -86,7 +119,11 @@ class Cluster:
 
     def idle_until(self) -> float | None:
         """Until when Karpenter does not run, None where it runs."""
-        return max((end for start, end in self.world.idle if start <= self.now < end), default=None)
+        return _until(self.world.idle, self.now)
+
+    def throttled_until(self) -> float | None:
+        """Until when EC2 answers no launch, None where it does."""
+        return _until(self.world.throttled, self.now)
 
     def full(self, pool: PoolPlan) -> bool:
         """Whether a NodePool is at its limit."""
@@ -97,11 +134,15 @@ class Cluster:
         return claim is not None and claim.offering is not None
 
     def _pools_of(self, unit: UnitPlan) -> list[PoolPlan]:
-        return [pool for pool in self.world.pools if pool.name in unit.pools]
+        return [pool for pool in self.world.pools if pool.name in unit.pools and not pool.static]
+
+    def _too_few(self, pool: PoolPlan) -> bool:
+        """Whether fewer types of a NodePool are available than its `minValues` ask for; at least one must be."""
+        types = {one.instance_type for one in self._all_offerings(pool) if not self.cached(one)}
+        return len(types) < max(1, pool.min_types)
 
     def _offerings(self, unit: UnitPlan, pool: PoolPlan) -> list[Offering]:
-        types = [one for one in pool.types if one in unit.types]
-        return [Offering(one, zone, kind) for one in types for zone in self.world.sold[one] for kind in pool.capacity_types]
+        return [one for one in self._all_offerings(pool) if one.instance_type in unit.types]
 
     # --- capacity ---
 
@@ -111,7 +152,7 @@ class Cluster:
         if closing.interrupts:
             self._interrupt(offering)
         self._at(closing.end, partial(self.ec2.end, shortage))
-        end = min(closing.end, LENGTH_S)
+        end = min(closing.end, self.world.length_s)
         more = itertools.takewhile(lambda t: t < end, itertools.count(closing.start + closing.every_s, closing.every_s))
         for t in more:
             self._at(t, partial(self.ec2.give_more, shortage, offering))
@@ -123,6 +164,14 @@ class Cluster:
             self._cache.remember([FleetError(offering, Code.CAPACITY, "")], self.now + CACHE_S)
         for claim in taken:
             self._emit("Event", "ADDED", objects.interrupted(claim.name, self.now))
+        self._drain(taken)
+
+    def _take_back(self, offering: Offering) -> None:
+        """A Capacity Block is about to end: Karpenter drains its nodes, and asks for no more."""
+        self._drain([one for one in self._claims.values() if one.offering == offering and one.pod.bound])
+
+    def _drain(self, taken: list[Claim]) -> None:
+        for claim in taken:
             self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
             self._at(self.now + EMPTY_S, partial(self._end, claim))
             unit, pods = claim.pod.unit, self.pods[claim.pod.unit.name]
@@ -186,14 +235,15 @@ class Cluster:
         waiting = [pod for pods in self.pods.values() for pod in pods if not pod.bound and not pod.claim]
         if not waiting:
             return
-        saturated = {pool.name for pool in self.world.pools if all(map(self.cached, self._all_offerings(pool)))}
-        for name in sorted(saturated):
+        saturated = {pool.name: pool for pool in self.world.pools if self._too_few(pool) and not pool.static}
+        for name, pool in sorted(saturated.items()):
             if self.now - self._blocked.get(name, -LENGTH_S) >= BLOCKED_DEDUPE_S:
                 self._blocked[name] = self.now
-                self._emit("Event", "ADDED", objects.blocked(name, self.now))
+                too_few = not all(map(self.cached, self._all_offerings(pool)))
+                self._emit("Event", "ADDED", objects.blocked(name, self.now, too_few=too_few))
         made: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Claim]] = {}
         for pod in waiting:
-            claim = self._claim_for(pod, saturated)
+            claim = self._claim_for(pod, saturated.keys())
             if claim is not None:
                 made.setdefault((claim.pool.name, claim.types, claim.kinds), []).append(claim)
         for batch in made.values():
@@ -201,16 +251,25 @@ class Cluster:
         self._wake(REQUEUE_S)
 
     def _all_offerings(self, pool: PoolPlan) -> list[Offering]:
-        return [Offering(one, zone, kind) for one in pool.types for zone in self.world.sold[one] for kind in pool.capacity_types]
+        every = (Offering(one, zone, kind) for one in pool.types for zone in self.world.sold[one] for kind in pool.capacity_types)
+        return [one for one in every if one.capacity_type != "reserved" or self._in_block(one)]
 
-    def _claim_for(self, pod: Pod, saturated: set[str]) -> Claim | None:
+    def _in_block(self, offering: Offering) -> bool:
+        """Whether a Capacity Block has a free instance: Karpenter counts them, and asks for no other."""
+        _, end = self.world.blocks.get(offering, (0, 0.0))
+        return self.now < end - RECLAIMED_S and self.ec2.room(offering) > 0
+
+    def _claim_for(self, pod: Pod, saturated: Collection[str]) -> Claim | None:
         """A NodeClaim in the first NodePool that has something for the pod; else Karpenter says of each why not."""
+        if pod.unit.ignored:
+            self._say(pod, [objects.IGNORED])
+            return None
         why = []
         for pool in self._pools_of(pod.unit):
             open_ = [one for one in self._offerings(pod.unit, pool) if not self.cached(one)]
             if self.full(pool):
                 why.append(objects.limited(pool.name))
-            elif open_:
+            elif open_ and pool.name not in saturated:
                 types = tuple(dict.fromkeys(one[0] for one in open_))
                 kinds = tuple(sorted({one[2] for one in open_}))
                 claim = Claim(f"{pool.name}-{next(self._numbers):05d}", pool, pod, types, kinds, self.now)
@@ -220,18 +279,25 @@ class Cluster:
                 return claim
             elif pool.name not in saturated:
                 why.append(objects.unavailable(pool.name))
-        others = (pool.name for pool in self.world.pools if pool.name not in (*pod.unit.pools, *saturated))
-        why += [objects.foreign(pod.unit.pools, name) for name in others]
+        others = (pool.name for pool in self.world.pools if pool.name not in (*pod.unit.pools, *saturated) and not pool.static)
+        self._say(pod, [*why, *(objects.foreign(pod.unit.pools, name) for name in others)])
+        return None
+
+    def _say(self, pod: Pod, why: list[str]) -> None:
         if self.now - pod.said_at >= POD_DEDUPE_S:
             pod.said_at = self.now
             self._emit("Event", "ADDED", objects.unschedulable(pod.name, why, self.now))
-        return None
 
     def _call(self, batch: list[Claim]) -> None:
         """One fleet call for claims alike: of the capacity types that they leave open it asks for one."""
         first = batch[0]
+        if self.throttled_until() is not None:
+            self._throttle(batch)
+            return
         allowed = [one for one in self._offerings(first.pod.unit, first.pool) if one[0] in first.types and one[2] in first.kinds]
-        fleet = self.ec2.create_fleet(asked_first([one for one in allowed if not self.cached(one)]), len(batch))
+        asked = asked_first([one for one in allowed if not self.cached(one)])
+        preferred = [one for one in asked if one.instance_type == first.pool.prefers]
+        fleet = self.ec2.create_fleet(preferred or asked, len(batch))
         given, refused = list(fleet.launched), [error.offering for error in fleet.errors]
         for claim in batch:
             if given:
@@ -239,6 +305,19 @@ class Cluster:
             else:
                 self._refused(claim, refused)
         self._cache.remember(fleet.errors, self.now + CACHE_S)
+
+    def _throttle(self, batch: list[Claim]) -> None:
+        """EC2 answers that it is asked too much. Karpenter asks again for each NodeClaim, and gives it up after five minutes."""
+        for claim in batch:
+            if claim.pod.gone or self.now - claim.created >= CREATE_ERROR_LIFE_S:
+                self._end(claim)
+                self._wake(REQUEUE_S)
+            else:
+                self._emit("NodeClaim", "MODIFIED", objects.throttled(claim, self.now, claim.created))
+                self._at(self.now + self._chance.uniform(*_AGAIN_S), partial(self._call, [claim]))
+
+    def _say_budgeted(self, pool: str) -> None:
+        self._emit("Event", "ADDED", objects.budgeted(pool, self.now))
 
     def _refused(self, claim: Claim, offerings: list[Offering]) -> None:
         self._emit("Event", "ADDED", objects.refused(claim.name, offerings, self.now))

@@ -77,11 +77,11 @@ def endpoints(service: str, ready: Sequence[str]) -> dict[str, Any]:
 def node_pool(pool: PoolPlan, nodes: int) -> dict[str, Any]:
     """A NodePool with the nodes that it has, those that boot included."""
     asked = _in(_FAMILY_LABEL, pool.families) if pool.families else _in(TYPE_LABEL, pool.types)
-    requirements = [asked, _in(CAPACITY_LABEL, pool.capacity_types)]
+    requirements = [asked if not pool.min_types else {**asked, "minValues": pool.min_types}, _in(CAPACITY_LABEL, pool.capacity_types)]
     limits = {} if pool.limit is None else {"limits": {"nodes": str(pool.limit)}}
     return {
         "metadata": {"name": pool.name},
-        "spec": {"template": {"spec": {"requirements": requirements}}, **limits},
+        "spec": {"template": {"spec": {"requirements": requirements}}, **limits, **({"replicas": 1} if pool.static else {})},
         "status": {"resources": {"nodes": str(nodes)}},
     }
 
@@ -138,9 +138,24 @@ def interrupted(claim: str, t: float) -> dict[str, Any]:
     return _event("NodeClaim", claim, "SpotInterrupted", "Spot interruption warning was triggered", t)
 
 
-def blocked(pool: str, t: float) -> dict[str, Any]:
-    """Nothing that a NodePool may have is available."""
-    return _event("NodePool", pool, "NoCompatibleInstanceTypes", NO_COMPATIBLE, t)
+def blocked(pool: str, t: float, *, too_few: bool = False) -> dict[str, Any]:
+    """Nothing that a NodePool may have is available, or too little for its `minValues`."""
+    return _event(
+        "NodePool", pool, "NoCompatibleInstanceTypes", NO_COMPATIBLE + (" due to minValues incompatibility" if too_few else ""), t
+    )
+
+
+def budgeted(pool: str, t: float) -> dict[str, Any]:
+    """A disruption budget lets Karpenter replace nothing."""
+    return {**_event("NodePool", pool, "DisruptionBlocked", "No allowed disruptions due to blocking budget", t), "type": "Normal"}
+
+
+def throttled(claim: Claim, now: float, since: float) -> dict[str, Any]:
+    """A NodeClaim whose launch EC2 does not answer, because it is asked too much."""
+    obj = node_claim(claim, now)
+    failing = {"type": "Launched", "status": "Unknown", "reason": "RequestLimitExceeded", "lastTransitionTime": _time(since)}
+    obj["status"]["conditions"].append(failing)
+    return obj
 
 
 def unavailable(pool: str) -> str:
@@ -157,6 +172,10 @@ def foreign(own: Sequence[str], pool: str) -> str:
 def limited(pool: str) -> str:
     """What a pod's event says of a NodePool at its limit."""
     return f"all available instance types exceed limits for nodepool: (NodePool={pool})"
+
+
+IGNORED: Final = "pod has Dynamic Resource Allocation requirements that are not yet supported by Karpenter"
+"""What a pod's event says where Karpenter ignores what the pod asks for."""
 
 
 def unschedulable(name: str, why: Sequence[str], t: float) -> dict[str, Any]:

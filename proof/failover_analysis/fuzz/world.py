@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
@@ -12,12 +12,18 @@ from typing import Final
 from failover_testbed.capacity.ec2 import Offering
 
 LENGTH_S: Final = 1500.0
+HOUR_S: Final = 3600.0
 ZONES: Final = ("us-west-2a", "us-west-2b", "us-west-2c")
 NAMESPACE: Final = "fuzz"
 
 _WHOLE: Final = 0.3  # of the NodePools name the family of their types, and not the types
 
 _MORE: Final = 0.3  # of the worlds have each of the troubles that `_further` adds
+
+_EPISODES: Final = 3  # of demand and outages in a long world; after each the demand is what it was
+_SETTLES_S: Final = 300.0
+
+_LOST: Final = 0.15  # of the Events, where some are lost in a long world
 
 _SHAPES: Final = ("one", "two types", "mixed", "shared", "twins", "either")
 """A NodePool of one type; of two; with spot; shared by units of two types, or of one; beside another one that its pods may use as well."""
@@ -42,18 +48,28 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """A NodePool. `limit` is in nodes, None without one. `families`: its requirements name these instead of its types; () for the types."""
+    """A NodePool. `limit` is in nodes, None without one. `families`: its requirements name these instead of its types; () for the types.
+
+    `min_types` is its `minValues` of instance types: with fewer available, nothing is launched. `static`: it keeps its own number of nodes,
+    which are taken. `prefers` is the type that a NodeOverlay makes the cheapest: Karpenter asks for it first.
+    """
 
     name: str
     types: tuple[str, ...]
     capacity_types: tuple[str, ...] = ("on-demand",)
     limit: int | None = None
     families: tuple[str, ...] = ()
+    min_types: int = 0
+    static: bool = False
+    prefers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitPlan:
-    """A unit: the types that its pods are pinned to, the NodePools that they may use, and the replicas requested over time."""
+    """A unit: the types that its pods are pinned to, the NodePools that they may use, and the replicas requested over time.
+
+    `ignored`: its pods ask for devices by Dynamic Resource Allocation, and Karpenter ignores them.
+    """
 
     name: str
     pools: tuple[str, ...]
@@ -61,6 +77,7 @@ class UnitPlan:
     pinned: bool
     replicas: tuple[tuple[float, int], ...]
     slow: tuple[tuple[float, float], ...] = ()
+    ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,10 @@ class World:
         idle: When Karpenter does not run.
         claims_late_s: By how much NodeClaims are delivered later than events: they are two watches.
         lost: The part of the events with a reason that is never delivered: Karpenter and its client limit their rate.
+        throttled: When EC2 answers each launch with `RequestLimitExceeded`.
+        budgets: Whether disruption budgets block every disruption, and Karpenter says so again and again.
+        blocks: The offerings that are Capacity Blocks, each with its instances and its end.
+        length_s: How long it lasts.
     """
 
     seed: int
@@ -98,6 +119,10 @@ class World:
     idle: tuple[tuple[float, float], ...] = ()
     claims_late_s: float = 0.0
     lost: Mapping[str, float] = field(default_factory=dict)
+    throttled: tuple[tuple[float, float], ...] = ()
+    budgets: bool = False
+    blocks: Mapping[Offering, tuple[int, float]] = field(default_factory=dict)
+    length_s: float = LENGTH_S
 
 
 def draw(seed: int) -> World:
@@ -130,6 +155,64 @@ def draw(seed: int) -> World:
         steps=((chance.uniform(0.0, LENGTH_S), chance.choice((-3600.0, 3600.0))),) if chance.random() < 0.2 else (),  # noqa: PLR2004
     )
     return _further(made, Random(f"further troubles of {seed}"))
+
+
+def draw_long(seed: int, hours: int = 6) -> World:
+    """The world of one seed for hours, in some of which demand rises while offerings are out, with troubles that only long worlds have."""
+    world, chance = draw(seed), Random(f"hours of {seed}")
+    later = sorted(chance.sample(range(1, hours), min(_EPISODES, hours) - 1))
+    starts = [0.0, *(hour * HOUR_S + chance.uniform(0.0, HOUR_S - LENGTH_S - _SETTLES_S) for hour in later)]
+    units = tuple(unit if unit.name == "safe" else replace(unit, replicas=tuple(_hours(chance, unit, starts))) for unit in world.units)
+    closed: dict[Offering, tuple[Closed, ...]] = {}
+    for start in starts:
+        for one, times in (world.closed if start == 0.0 else _closed(chance, list(world.pools), world.sold)).items():
+            moved = (replace(time, start=time.start + start, end=min(time.end, HOUR_S) + start) for time in times)
+            closed[one] = (*closed.get(one, ()), *moved)
+    idle = tuple((at + start, end + start) for start in starts[:2] for at, end in world.idle)
+    return _long_troubles(replace(world, units=units, closed=closed, idle=idle, length_s=hours * HOUR_S), chance)
+
+
+def _hours(chance: Random, unit: UnitPlan, starts: Sequence[float]) -> Iterator[tuple[float, int]]:
+    """The replicas of a unit: an episode an hour, after which what it had at first is enough."""
+    first = unit.replicas[0][1]
+    for start in starts:
+        drawn = unit.replicas if start == 0.0 else _replicas(chance, first)
+        yield from ((start + t, count) for t, count in drawn)
+        yield start + LENGTH_S + _SETTLES_S, first
+
+
+def _long_troubles(world: World, chance: Random) -> World:
+    pools, units, sold = list(world.pools), list(world.units), dict(world.sold)
+    if chance.random() < _MORE:
+        pools = [replace(pool, min_types=2) if len(pool.types) > 1 else pool for pool in pools]
+    if chance.random() < _MORE:
+        pools = [replace(pool, prefers=pool.types[-1]) for pool in pools]
+    if chance.random() < _MORE:
+        pools.append(PoolPlan("static", pools[0].types, static=True))
+        units[0] = replace(units[0], pools=(*units[0].pools, "static"))
+    if chance.random() < _MORE:
+        pools.append(PoolPlan("claimed", ("claimed.xlarge",)))
+        units.append(UnitPlan("claimed", ("claimed",), ("claimed.xlarge",), pinned=False, replicas=((0.0, 1), (HOUR_S, 3)), ignored=True))
+        sold["claimed.xlarge"] = ZONES
+    blocks: dict[Offering, tuple[int, float]] = {}
+    if chance.random() < _MORE:
+        pools[0] = replace(pools[0], capacity_types=("reserved", *pools[0].capacity_types))
+        instance_type = pools[0].types[0]
+        blocks[Offering(instance_type, sold[instance_type][0], "reserved")] = (
+            chance.randint(1, 3),
+            chance.uniform(0.4, 0.9) * world.length_s,
+        )
+    start = chance.uniform(0.0, world.length_s)
+    return replace(
+        world,
+        pools=tuple(pools),
+        units=tuple(units),
+        sold=sold,
+        blocks=blocks,
+        throttled=((start, start + chance.uniform(30.0, 400.0)),) if chance.random() < _MORE else (),
+        budgets=chance.random() < _MORE,
+        lost=world.lost or (dict.fromkeys(_EVENTS, _LOST) if chance.random() < _MORE else {}),
+    )
 
 
 def _further(world: World, chance: Random) -> World:
@@ -185,11 +268,16 @@ def _family(chance: Random, name: str) -> tuple[list[PoolPlan], list[UnitPlan]]:
 
 
 def _unit(chance: Random, name: str, pools: tuple[str, ...], types: tuple[str, ...], *, pinned: bool) -> UnitPlan:
-    replicas, t = [(0.0, chance.randint(1, 2))], 0.0
+    replicas = _replicas(chance, chance.randint(1, 2))
+    return UnitPlan(name, pools, types, pinned, replicas, _times(chance, 0.4))
+
+
+def _replicas(chance: Random, first: int) -> tuple[tuple[float, int], ...]:
+    replicas, t = [(0.0, first)], 0.0
     for _ in range(chance.randint(1, 4)):
         t += chance.uniform(5.0, 400.0)
         replicas.append((t, max(1, replicas[-1][1] + chance.choice((-1, 1, 1, 2, 3, 6)))))
-    return UnitPlan(name, pools, types, pinned, tuple(replicas), _times(chance, 0.4))
+    return tuple(replicas)
 
 
 def _times(chance: Random, share: float) -> tuple[tuple[float, float], ...]:
