@@ -169,11 +169,11 @@ def test_the_ingress_that_is_kept_aside_is_applied(built: HandBuiltStack, aws: E
 
 
 def test_nothing_is_written_in_the_cluster_and_reading_suffices(built: HandBuiltStack, aws: EmulatedAws) -> None:
-    """According to the API server's audit log, it only lists."""
+    """According to the API server's audit log, it only lists. The kinds that few applications use are granted on request."""
     _init(built, aws, hand_built.INGRESS)
     wait_for("the audit log", lambda: bool(built.audit()))
     assert {one.verb for one in built.audit()} == {"list"}
-    assert [one for one in built.audit() if one.code >= 400] == []
+    assert {one.resource for one in built.audit() if one.code >= 400} == {"statefulsets", "rollouts", "leaderworkersets"}
 
 
 def test_an_existing_file_is_not_overwritten(built: HandBuiltStack, aws: EmulatedAws) -> None:

@@ -679,7 +679,7 @@ def test_a_cluster_without_any_of_the_crds_is_named_degradation(watched: Any) ->
 
 
 def test_a_cluster_without_the_crd_of_a_workload_stops_only_the_applications_that_name_it(watched: Any) -> None:
-    """The source says which kind is missing; the watch asks again, and nothing crashes."""
+    """Its problem names the missing kind; the watch asks again, and nothing crashes."""
     plain, rollout = application(), application(namespace="other", units=(replace(seed_units()[0], workload_kind=WorkloadKind.ROLLOUT),))
     with EmulatedKubeApi(without_groups=["argoproj.io"], bookmark_interval_s=0.05) as api:
         _, watches = watched(api)

@@ -94,7 +94,7 @@ def test_only_known_groups_can_be_left_out() -> None:
     [
         pytest.param("/api/v1/namespaces/default/secrets", id="core kind"),
         pytest.param("/apis/batch/v1/jobs", id="other group"),
-        pytest.param("/apis/apps/v1/statefulsets", id="other kind of a served group"),
+        pytest.param("/apis/apps/v1/controllerrevisions", id="other kind of a served group"),
         pytest.param(f"{PODS}/p1/log", id="subresource"),
         pytest.param(f"{PODS}?watch=true&sendInitialEvents=false&resourceVersionMatch=NotOlderThan", id="watch without initial events"),
         pytest.param(f"{PODS}?resourceVersion=1&resourceVersionMatch=Exact", id="exact list"),
