@@ -90,7 +90,7 @@ class Message:
             kind: Its subject. What a person did (`CONTROL`) is always sent.
             title: One line.
             at: When, seconds since the Unix epoch.
-            application: ``namespace/ingress``, or "" for the controller itself.
+            application: ``namespace/name``, or "" for the controller itself.
         """
         ended, key = kind is MessageKind.RESOLVED, f"{application}/{alert.key}" if application else alert.key
         return cls(

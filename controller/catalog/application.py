@@ -399,7 +399,7 @@ class ApplicationFile(FileModel):
 
     @property
     def key(self) -> str:
-        """``namespace/ingress``, as `controller.policy.model.Application.key`."""
+        """``namespace/name``, as `controller.policy.model.Application.key`."""
         return f"{self.metadata.namespace}/{self.spec.ingress}"
 
     def to_policy(self) -> Application:

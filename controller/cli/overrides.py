@@ -61,7 +61,7 @@ def pause(options: Options, application: str | None, duration_s: float, why: str
 
     Args:
         options: The common options.
-        application: ``namespace/ingress`` or a name; None: the only one.
+        application: ``namespace/name`` or a name; None: the only one.
         duration_s: How long, seconds.
         why: The operator's reason.
         by: The author; "": as the API server knows them.
@@ -132,7 +132,7 @@ def resume(options: Options, application: str | None, which: Collection[str], as
 
     Args:
         options: The common options.
-        application: ``namespace/ingress`` or a name; None: the only one.
+        application: ``namespace/name`` or a name; None: the only one.
         which: The annotations to remove, of `OVERRIDES`.
         asked: Whether to ask.
 

@@ -34,4 +34,4 @@ OVERRIDES: Final = (PAUSED_UNTIL, PAUSE_REASON, PAUSED_BY, PINNED_MODE, PINNED_U
 """Everything that an operator writes."""
 
 APPLICATION: Final = f"{OURS}application"
-"""The application that an object of stored memory belongs to: ``namespace/ingress``."""
+"""The application that an object of stored memory belongs to: ``namespace/name``."""

@@ -169,7 +169,7 @@ def _alerts(decision: Decision, runbooks: str) -> Iterator[str]:
     listed = []
     for alert in sorted(decision.alerts, key=lambda one: one.severity != CRITICAL):
         page = escape(located(alert.row.runbook, runbooks))
-        where = f'<a href="{page}">{page.rpartition("/")[2]}</a>' if page and runbooks else f"<span class=dim>{page}</span>"
+        where = f'<a href="{page}">{escape(alert.row.runbook)}</a>' if page and runbooks else f"<span class=dim>{page}</span>"
         listed.append(f"<li class=bad>✖ {escape(alert.severity)}: {escape(alert.text)} {where}</li>")
     listed += [f"<li class=unknown>? {escape(named)}</li>" for named in decision.degraded]
     if listed:

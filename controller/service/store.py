@@ -27,7 +27,7 @@ _SELECTOR: Final = ",".join(f"{name}={value}" for name, value in _LABELS.items()
 
 
 def record_name(application: str) -> str:
-    """The ConfigMap's name for ``namespace/ingress``; the hash keeps ``a/b-c`` and ``a-b/c`` apart."""
+    """The ConfigMap's name for ``namespace/name``; the hash keeps ``a/b-c`` and ``a-b/c`` apart."""
     digest = hashlib.sha256(application.encode()).hexdigest()[:8]
     readable = application.replace("/", ".")[: 253 - len(_PREFIX) - 9].rstrip("-.")
     return f"{_PREFIX}{readable}-{digest}"
@@ -91,7 +91,7 @@ class ConfigMapStore:
             memory, epoch = decode(text(found, "data", "memory")), _epoch(text(found, "data", "epoch"))
         except (CodecError, ValueError) as error:
             name = f"{self._namespace}/{record_name(application)}"
-            raise StateError(f"ConfigMap {name}: {error}; delete it to start again from what the Ingress shows") from error
+            raise StateError(f"ConfigMap {name}: {error}; delete it to start again from what the routing object shows") from error
         return StoredMemory(memory, version, epoch, stored_alerts(text(found, "data", ALERTS)))
 
     def save(self, application: str, memory: Memory, *, over: StoredMemory, epoch: int, beside: Mapping[str, str] = EMPTY) -> StoredMemory:

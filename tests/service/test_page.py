@@ -132,7 +132,7 @@ def test_an_alert_links_to_its_page_and_a_standby_shows_none() -> None:
         made, decision=replace(made.decision, alerts=(alert_of("max/a", "warning", "high"), alert_of("fighting", "critical", "two")))
     )
     html = page([made], replace(PROCESS, runbooks="https://docs.example/runbooks"))
-    link = '<a href="https://docs.example/runbooks/somebody-else-writes.md">somebody-else-writes.md</a>'
+    link = '<a href="https://docs.example/runbooks/somebody-else-writes.md">somebody-else-writes</a>'
     assert f"critical: two {link}" in html
     assert html.index("critical: two") < html.index("warning: high")
     assert "docs/runbooks/somebody-else-writes.md" in page([made], PROCESS)

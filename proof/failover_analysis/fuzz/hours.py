@@ -79,11 +79,11 @@ class Hours:
     def figures(self) -> dict[str, Any]:
         """For a file."""
         delays = sorted(self.delays_s)
-        told = asdict(self)
-        told |= {"shortages": {f"{after:g}": self.shortages[after] for after in LATE_S}}
-        told |= {"unproven": {f"{after:g}": self.unproven[after] for after in LATE_S}, "proofs": dict(sorted(self.proofs.items()))}
-        told["delays_s"] = {f"p{part}": round(delays[len(delays) * part // 100], 1) for part in (50, 90, 99)} if delays else {}
-        return told
+        known = asdict(self)
+        known |= {"shortages": {f"{after:g}": self.shortages[after] for after in LATE_S}}
+        known |= {"unproven": {f"{after:g}": self.unproven[after] for after in LATE_S}, "proofs": dict(sorted(self.proofs.items()))}
+        known["delays_s"] = {f"p{part}": round(delays[len(delays) * part // 100], 1) for part in (50, 90, 99)} if delays else {}
+        return known
 
 
 @dataclass(slots=True)
@@ -154,10 +154,12 @@ class _Watch:
 
     def _silent(self, name: str, decision: Decision, truth: Truth) -> None:
         seen, overdue = self._units[name], name in truth.history.overdue()
-        told = decision.mode is not Mode.COST or decision.evidence[name].short or any(name in one.key + one.text for one in decision.alerts)
-        if overdue and not told and not seen.silent:
+        known = (
+            decision.mode is not Mode.COST or decision.evidence[name].short or any(name in one.key + one.text for one in decision.alerts)
+        )
+        if overdue and not known and not seen.silent:
             self.found.silent.append(self._words(self._world.length_s, name))
-        seen.silent = overdue and not told
+        seen.silent = overdue and not known
 
     def _words(self, t: float, *more: str) -> str:
         return f"{self._world.seed} at {t:.0f} s: {' '.join(more)}"
@@ -182,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--worlds", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--hours", type=int, default=HOURS, help="how long each world is")
-    parser.add_argument("--cpu-minutes", type=float, default=60.0, help="no further world is begun after so many")
+    parser.add_argument("--cpu-minutes", type=float, default=60.0, help="no further world is begun after that many")
     parser.add_argument("--write", type=Path, help="the file that keeps the figures")
     asked = parser.parse_args(arguments)
     start, found, figures = time.process_time(), Hours(), dict[str, Any]()

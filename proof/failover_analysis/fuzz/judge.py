@@ -12,7 +12,6 @@ from typing import Any, Final
 from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
 from controller.policy.decision import Conclusion
-from controller.policy.memory import applied
 from controller.policy.model import (
     ActionKind,
     Application,
@@ -219,18 +218,17 @@ def passes(world: World, *, acting: bool = False) -> Iterator[tuple[float, Decis
         made = conclude(memory, builder.build(application, now, sources, external, leader=True, epoch=1))
         memory, decision = made.memory, made.decision
         if acting:
-            memory = _acted(memory, made, ingress, now)
+            memory = _acted(made, ingress, now)
         moments.due(t, decision.next_check_s)
         yield t, decision, truth
 
 
-def _acted(memory: Memory, made: Conclusion, ingress: _Ingress, now: float) -> Memory:
+def _acted(made: Conclusion, ingress: _Ingress, now: float) -> Memory:
     """The memory after the routing was written, where that is due."""
-    for action in made.plan.due:
-        if action.kind is ActionKind.ROUTE:
-            ingress.write(json.loads(action.body)["metadata"]["annotations"])
-            memory = applied(memory, made.decision, now, action.after)
-    return memory
+    written = [action for action in made.plan.due if action.kind is ActionKind.ROUTE]
+    for action in written:
+        ingress.write(json.loads(action.body)["metadata"]["annotations"])
+    return made.written(written, now)
 
 
 def _until(clock: ManualClock, world: World, t: float) -> None:
