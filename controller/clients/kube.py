@@ -412,7 +412,7 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
     from kubernetes import config as kubernetes_config
 
     configuration = kubernetes_client.Configuration()
-    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and Path(kubernetes_config.incluster_config.SERVICE_TOKEN_FILENAME).exists()
     plugin = _PluginErrors()
     try:
         if kubeconfig is None and context is None and "KUBECONFIG" not in os.environ and in_cluster:
