@@ -1,7 +1,7 @@
-"""`failoverctl run` as a process, restarted as a kubelet would, in a world that a test disturbs: the API server, AWS, KEDA, Slack, DNS, mounts.
+"""`failoverctl run` as a process that is started again as by a kubelet, in a world that tests disturb.
 
-The world is on loopback and in real time. The process finds it as in a pod: a mounted token and CA, mounted application files, names that are
-resolved. `Faulted.play` plays one failover and one fallback and counts what came of them.
+The world is on loopback and in real time: an API server, AWS, KEDA, Slack. The process finds it as in a pod, with a mounted token and CA,
+mounted application files, and names to resolve. `Faulted.play` plays one failover and one fallback and counts what came of them.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Aws(Answers):
     def _health(self, form: Mapping[str, str]) -> list[dict[str, Any]]:
         service = form["TargetGroupArn"].split("/")[1]
         slices = self._cluster.store.list("EndpointSlice", namespace=NAMESPACE, label_selector=f"kubernetes.io/service-name={service}")
-        addresses = [address for one in slices for endpoint in one["endpoints"] for address in endpoint["addresses"]]
+        addresses = [address for one in slices for endpoint in one.get("endpoints") or () for address in endpoint["addresses"]]
         return [{"Target": {"Id": address, "Port": 8000}, "TargetHealth": {"State": "healthy"}} for address in addresses]
 
 
@@ -163,14 +163,14 @@ class Counts:
     Attributes:
         routed: The modes that the controller wrote, in order.
         remembered: The mode changes of its memory.
-        told: The mode changes that people were told of, in order.
+        notified: The mode changes that people were notified of, in order.
         orphans: Units whose raised floor nobody would lower again.
         restarts: How often the process ended and was started again.
     """
 
     routed: list[str]
     remembered: list[str]
-    told: list[str]
+    notified: list[str]
     orphans: list[str]
     restarts: int
 
@@ -186,7 +186,7 @@ class Fault:
         lasts_s: How long it lasts, from the failover on if that happens meanwhile, seconds.
         says: What people must be able to read, in a message or among what is degraded.
         restarts: Whether the process may end, as one does that a kubelet starts again.
-        undone: Whether somebody undoes what was written, so that it is written again.
+        rewritten: Whether the routing action may be written more often: somebody undoes it, or weights follow replicas.
     """
 
     name: str
@@ -195,7 +195,7 @@ class Fault:
     lasts_s: float = 0.0
     says: str = ""
     restarts: bool = False
-    undone: bool = False
+    rewritten: bool = False
 
 
 class Faulted:
@@ -363,12 +363,12 @@ class Faulted:
         self.returned()
         self.await_mode("cost")
         self.await_("the memory of both", lambda: len(self.memory().get("mode_changes", [])) >= len(BOTH))
-        self.await_("both messages", lambda: len(_told(self.headlines())) >= len(BOTH))
+        self.await_("both messages", lambda: len(_notified(self.headlines())) >= len(BOTH))
         self.await_("what people must hear of", lambda: fault.says in self.said())
         return Counts(
             routed=[json.loads(body)["metadata"]["annotations"][MARKER] for body in self.cluster.patches() if MARKER in body],
             remembered=[str(one["to"]) for one in self.memory()["mode_changes"]],
-            told=_told(self.headlines()),
+            notified=_notified(self.headlines()),
             orphans=self._orphans(),
             restarts=self.restarts,
         )
@@ -390,6 +390,6 @@ class Faulted:
         return found
 
 
-def _told(headlines: list[str]) -> list[str]:
+def _notified(headlines: list[str]) -> list[str]:
     words = {"failed over to capacity mode": "capacity", "fell back to cost mode": "cost"}
     return [mode for line in headlines for phrase, mode in words.items() if phrase in line]

@@ -69,7 +69,7 @@ class TlsFront:
         root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         of_root = x509.CertificateBuilder().subject_name(_named("authority")).issuer_name(_named("authority"))
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)  # noqa: FBT003 - the class takes no names of ours
+        usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
         authority = _signed(of_root.add_extension(constraints, critical=True).add_extension(usage, critical=True), root, root)
         of_key = x509.CertificateBuilder().subject_name(_named(NAME)).issuer_name(_named("authority"))
         named = of_key.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
@@ -99,16 +99,20 @@ class TlsFront:
             threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def _forward(self, client: socket.socket) -> None:
-        with suppress(OSError), client, self._context.wrap_socket(client, server_side=True) as ours:
-            with socket.create_connection(self._behind) as server:
-                with self._lock:
-                    self._open |= {ours, server}
-                back = threading.Thread(target=_pump, args=(server.recv, ours.sendall, ours), daemon=True)
-                back.start()
-                _pump(ours.recv, server.sendall, server)
-                back.join()
-                with self._lock:
-                    self._open -= {ours, server}
+        with (
+            suppress(OSError),
+            client,
+            self._context.wrap_socket(client, server_side=True) as ours,
+            socket.create_connection(self._behind) as server,
+        ):
+            with self._lock:
+                self._open |= {ours, server}
+            back = threading.Thread(target=_pump, args=(server.recv, ours.sendall, ours), daemon=True)
+            back.start()
+            _pump(ours.recv, server.sendall, server)
+            back.join()
+            with self._lock:
+                self._open -= {ours, server}
 
 
 def _pump(read: Callable[[int], bytes], write: Callable[[bytes], None], end: socket.socket) -> None:
