@@ -25,11 +25,11 @@ _COPIED: Final = ("controller", "tests", "proof", "config", "pyproject.toml", "u
 ROOMS: Final = {
     "service/election": "tests/service/test_election.py",
     "service/executor": "tests/service/test_executor.py",
-    "service/leadership": "tests/service/test_leadership.py",
+    "service/leadership": "tests/service/test_leadership_steps.py",
     "service/retries": "tests/service/test_retries.py",
 }
 """Modules of other rooms than the policy, each with the tests that are to notice its mutants: fast ones, which start no server."""
-_TEST_S: Final = 30  # a mutant can make a thread wait for ever, which takes no time of a processor
+_TEST_S: Final = 10  # a mutant can make a thread wait for ever, which takes no time of a processor
 
 _SMALLEST: Final = ["controller.policy.modes.modes.*"]  # mutmut makes the mutants, all of them, only when it runs some
 

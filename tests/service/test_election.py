@@ -351,3 +351,64 @@ def test_no_request_is_due_before_its_time_and_waits_are_finite() -> None:
     due = bench.election.next(bench.now)
     assert isinstance(due, float)
     assert 0 < due <= TIMING.renew_s * 1.2
+
+
+def test_a_renewal_waits_for_a_read_where_the_last_write_may_have_taken_place() -> None:
+    """A version that is known to be old would only be refused, in the time that an effect has."""
+    bench = Bench()
+    held = bench.lead()
+    renewal = bench.election.renewal()
+    assert renewal is not None
+    assert renewal.verb is Verb.UPDATE
+    bench.answer(bench.due(), Failed())
+    assert bench.election.renewal() is None
+    bench.answer(bench.due(), Found(held))
+    assert bench.election.renewal() is not None
+
+
+@pytest.mark.parametrize("left_s", [0.5, 1.5])
+def test_a_holder_makes_a_deleted_lease_again_without_a_polls_wait_while_it_is_certain(left_s: float) -> None:
+    """Its certainty ends within seconds; a poll later somebody would have to take over."""
+    bench = Bench()
+    bench.lead()
+    while bench.election.trusted_s(bench.now) > left_s + 0.2:
+        bench.now += 0.01
+    asked = bench.now
+    bench.answer(Request(Verb.GET), Missing(), took=0.0)
+    wait = bench.election.next(bench.now)
+    assert isinstance(wait, float)
+    assert 0 < wait <= TIMING.poll_s * 0.1 * 1.2
+    assert bench.due().verb is Verb.CREATE
+    assert bench.now - asked < TIMING.poll_s / 2
+
+
+@pytest.mark.parametrize("slept_s", [TIMING.trust_s, 60.0])
+def test_a_holder_that_is_not_certain_any_more_waits_a_whole_duration_for_a_deleted_lease(slept_s: float) -> None:
+    """From when it is first missing, asking once a poll: another may have led meanwhile, and deleted it."""
+    bench = Bench()
+    bench.lead()
+    bench.now = (bench.election._renewed_at or 0.0) + slept_s
+    missing_at = bench.now
+    while (request := bench.due()).verb is not Verb.CREATE:
+        before = bench.now
+        bench.answer(request, Missing(), took=0.0)
+        wait = bench.election.next(bench.now)
+        if isinstance(wait, float):
+            assert TIMING.poll_s <= bench.now - before + wait <= TIMING.poll_s * 1.2
+    assert TIMING.lease_s <= bench.now - missing_at <= TIMING.lease_s + 2 * TIMING.poll_s * 1.2
+
+
+def test_a_lease_is_made_exactly_when_a_whole_duration_has_passed() -> None:
+    """Not a poll later: nobody leads meanwhile."""
+    bench = Bench()
+    bench.answer(bench.due(), Missing(), took=0.0)
+    bench.now += TIMING.lease_s
+    assert bench.due().verb is Verb.CREATE
+
+
+def test_a_first_term_is_1_whatever_state_somebody_wrote() -> None:
+    """What no election led to counts as nothing."""
+    bench = Bench()
+    bench.election.outrank(2**31 - 1)
+    bench.answer(bench.due(), Found(lease("", epoch=0)))
+    assert holding(bench.accept(bench.due())).epoch == 1

@@ -1,4 +1,4 @@
-"""Faults around the process in the middle of a failover: each mode change is made, remembered and reported once, and no floor is orphaned."""
+"""Faults around the process in the middle of a failover: each mode change is made, remembered and reported once; no floor is orphaned."""
 
 from __future__ import annotations
 
