@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,6 +18,7 @@ from controller.errors import Conflict, Forbidden, NotFound, Unavailable
 from controller.policy.plan import FIELD_MANAGER
 from controller.service.election import EFFECT_S, EPOCH_LIMIT, Timing
 from controller.service.leadership import LEASE_NAME, REQUEST_S, LeaseLeadership, SingleReplica, pod_of
+from failover_harness.waiting import wait_for
 
 SPACE = "failover-system"
 TIMING = Timing()
@@ -189,13 +192,17 @@ def test_what_is_lost_meanwhile_is_not_confirmed(world: World) -> None:
 
 def test_a_lease_that_is_absent_is_created(world: World) -> None:
     """In a new installation nobody would lead."""
+    world.turn()
+    assert world.changes == [], "that nobody leads is nothing new"
     while world.server.lease is None:
         world.turn()
     assert world.replica.leads()
     assert world.server.lease["metadata"]["name"] == LEASE_NAME
     assert world.server.lease["metadata"]["namespace"] == SPACE
     assert world.server.lease["metadata"]["labels"] == {"app.kubernetes.io/name": "failoverctl"}, "what `kubectl get -l` of the guide finds"
-    assert world.server.lease["spec"]["renewTime"].endswith("Z")
+    assert re.fullmatch(r"\S+T\S+\.\d{6}Z", world.server.lease["spec"]["renewTime"]), (
+        "the API server refuses a MicroTime without a fraction"
+    )
     assert world.server.requests[-1] == "create"
 
 
@@ -274,10 +281,50 @@ def test_nothing_is_taken_any_more_after_leaving(world: World) -> None:
     world.replica.stop()
     asked = len(world.server.requests)
     world.clock.advance(TIMING.lease_s)
-    world.replica._turn()
+    assert world.replica._turn() == 0.0, "it waits for nothing any more"
     assert len(world.server.requests) == asked
     assert world.server.lease is not None
     assert world.server.lease["spec"]["holderIdentity"] == ""
+
+
+def test_a_lease_that_nobody_holds_is_taken_without_a_polls_wait(world: World) -> None:
+    """Nobody leads meanwhile."""
+    world.server.put("")
+    assert world.replica._turn() == 0.0
+    assert world.replica._turn() == 0.0
+    assert world.replica.leads()
+
+
+def test_its_thread_leads_until_it_leaves_and_keeps_no_process_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends by a signal must not wait for the elector."""
+    world.server.put("")
+    monkeypatch.setattr(world.clock, "wait", lambda event, _: event.wait(0.001))
+    world.replica.start()
+    wait_for("it leads", world.replica.leads)
+    assert world.replica._thread.daemon
+    world.replica.stop()
+    assert not world.replica._thread.is_alive()
+    assert not world.replica.leads()
+
+
+def test_the_log_says_who_leads(world: World) -> None:
+    """What a person reads after an outage: which replica led in which term, and whether a Lease was released."""
+    with capture_logs() as logs:
+        world.replica._thread = Mock()
+        world.replica.start()
+        world.server.put("other")
+        world.turn()
+        world.server.put("")
+        world.turn()
+        world.turn()
+        world.replica.stop()
+    parts = [{name: value for name, value in one.items() if name != "log_level"} for one in logs]
+    assert [one for one in parts if one.get("holder") != ""] == [
+        {"event": "election.started", "identity": "me", "lease": f"{SPACE}/{LEASE_NAME}"},
+        {"event": "election.standing_by", "epoch": 0, "holder": "other"},
+        {"event": "election.leading", "epoch": 5, "holder": "me"},
+        {"event": "election.released", "done": True},
+    ]
 
 
 def test_a_kubelet_restarts_an_elector_that_hangs_and_no_other(world: World) -> None:
@@ -320,6 +367,7 @@ def test_status_names_the_pod_that_leads() -> None:
 def test_a_single_replica_counts_from_its_start_and_within_the_limit() -> None:
     """Past the limit no later process could begin a term of its own, for good."""
     alone = SingleReplica(ManualClock(0.0))
+    assert alone.leads()
     assert (alone.epoch(), alone.confirm(0, 1e9), alone.confirm(0, math.inf)) == (0, True, False)
     alone.outrank(EPOCH_LIMIT)
     assert alone.epoch() == 0
