@@ -38,7 +38,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 """Modules of other rooms than the policy, each with the tests that are to notice its mutants."""
-_TEST_S: Final = 10  # a mutant can make a thread wait for ever, which takes no time of a processor
+_TEST_S: Final = 20  # a mutant can make a thread wait for ever, which takes no time of a processor
 
 _SMALLEST: Final = ["controller.policy.modes.modes.*"]  # mutmut makes the mutants, all of them, only when it runs some
 
@@ -91,6 +91,10 @@ def _prepare(run: Path, rooms: Mapping[str, tuple[str, ...]]) -> None:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, copy)
+    for module in rooms:
+        copied = run / "mutants" / "controller" / f"{module}.py"
+        if not copied.with_name(f"{copied.name}.meta").exists():
+            copied.unlink(missing_ok=True)  # of a run of other rooms, which mutmut would take for its own
     if rooms:
         settings = (run / "pyproject.toml").read_text()
         files = ", ".join(f'"controller/{module}.py"' for module in rooms)

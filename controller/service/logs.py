@@ -14,27 +14,6 @@ from controller.notifiers.redact import redacting_processor
 from controller.settings import LogFormat, LogSettings
 
 
-class _Unfailing:
-    """A stream that loses what cannot be written. A full disk, or a reader that is gone, must not end the pass that logs.
-
-    Args:
-        stream: Takes the lines.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        """Writes a text, if that is possible."""
-        with suppress(OSError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        """Does nothing where the stream cannot be flushed."""
-        with suppress(OSError):
-            self._stream.flush()
-
-
 def configure_logging(settings: LogSettings) -> None:
     """Sets up logging for the process. What libraries log at WARNING or above gets the same redaction.
 
@@ -44,14 +23,13 @@ def configure_logging(settings: LogSettings) -> None:
     level = logging.getLevelNamesMapping()[settings.level.value.upper()]
     shared = _processors()
     renderer = structlog.processors.JSONRenderer() if settings.format is LogFormat.JSON else _for_people()
-    stream = cast("TextIO", _Unfailing(sys.stderr))
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_plain, renderer]))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -73,6 +51,21 @@ def only_errors() -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+
+
+class _Unfailing:
+    """A stream that loses what cannot be written: a full disk, or a reader that is gone, must not end the pass that logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def _processors() -> list[Any]:
