@@ -54,17 +54,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     rooms = {name: tests for name, tests in ROOMS.items() if not options.modules or name in options.modules}
-    _prepare(ROOMS_RUN if options.rooms else RUN, rooms if options.rooms else {})
+    run = ROOMS_RUN if options.rooms else RUN
+    _prepare(run, rooms if options.rooms else {})
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60 * options.minutes)
     names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in options.modules]
-    if options.rooms:
-        _run(names, options.processes)
-        return
     if options.survivors or options.share > 1:
-        if not any(mutants()):
+        if not any(mutants(run)):
             _run(_SMALLEST, options.processes)
-        chosen = [one for one in mutants() if not options.modules or one.module in options.modules]
+        chosen = [one for one in mutants(run) if not options.modules or one.module in options.modules]
         if options.survivors:
             names = [one.name for one in chosen if one.status in {Status.SURVIVED, Status.UNREACHED}]
         else:

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from controller.clock import ManualClock
 from controller.errors import ConfigError
@@ -117,6 +118,63 @@ def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pyt
     server = HttpServer({}, "127.0.0.1", 0)
     assert server._most == 25
     server.stop()
+
+
+def test_what_a_browser_gets_is_whole() -> None:
+    """The page's own heads, such as its policy for scripts, its type and its length; a HEAD has no content; a value may have a `?`."""
+    page = Answer(b"<p>", "text/html", headers={"Content-Security-Policy": "default-src 'none'"})
+    asked: list[object] = []
+
+    def answer(query: object) -> Answer:
+        asked.append(query)
+        return page
+
+    server = HttpServer({"/": answer}, "127.0.0.1", 0)
+    server.start()
+    try:
+        got, head = (_raw(server, method + b" /?a=b?c HTTP/1.1\r\n\r\n") for method in (b"GET", b"HEAD"))
+    finally:
+        server.stop()
+    assert asked == [{"a": "b?c"}] * 2
+    lines = got.split(b"\r\n")
+    assert {b"Content-Type: text/html", b"Content-Length: 3", b"Content-Security-Policy: default-src 'none'"} <= set(lines)
+    assert (lines[0], lines[-1]) == (b"HTTP/1.0 200 OK", b"<p>")
+    assert head.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 3" in head
+
+
+def test_a_bug_is_logged_with_its_path(server: HttpServer) -> None:
+    """So that a person finds it: the client reads of an internal error alone."""
+    with capture_logs() as logs:
+        assert _ask(server, "/status?token=x")[0] == 500
+    assert [(one["event"], one["path"]) for one in logs] == [("http.failed", "/status")]
+
+
+def test_no_answer_in_progress_delays_the_end_and_none_begins_after_it() -> None:
+    """A rollout would wait for the slowest of them, until the kubelet kills the process before it has released the Lease."""
+    over, begun = threading.Event(), threading.Semaphore(0)
+    count: list[int] = []
+
+    def slow(_: object) -> Answer:
+        count.append(1)
+        begun.release()
+        over.wait(20)
+        return Answer(b"late")
+
+    server = HttpServer({"/": slow}, "127.0.0.1", 0)
+    server.start()
+    waiting = _connected(server, 12, b"GET / HTTP/1.1\r\n\r\n")
+    for _ in range(4):
+        assert begun.acquire(timeout=20)
+    threads = [one for one in threading.enumerate() if one.name.startswith("http_")]
+    server.stop()
+    assert [one for one in threads if one.is_alive()], "they still make their answers"
+    over.set()
+    for one in threads:
+        one.join(20)
+    assert len(count) == 4
+    for connection in waiting:
+        connection.close()
 
 
 def _connected(server: HttpServer, count: int, first: bytes = b"") -> list[socket.socket]:
