@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from unittest.mock import Mock
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from structlog.testing import capture_logs
 
 from controller.clock import ManualClock
@@ -19,6 +19,7 @@ from controller.errors import ConfigError
 from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
 from controller.settings import Settings
+from failover_harness.waiting import wait_for
 
 
 def _fail() -> dict[str, object]:
@@ -139,8 +140,29 @@ def test_what_a_browser_gets_is_whole() -> None:
     lines = got.split(b"\r\n")
     assert {b"Content-Type: text/html", b"Content-Length: 3", b"Content-Security-Policy: default-src 'none'"} <= set(lines)
     assert (lines[0], lines[-1]) == (b"HTTP/1.0 200 OK", b"<p>")
+    assert b"Cache-Control: no-store" in lines, "a page of before an outage must not be shown in it"
     assert head.endswith(b"\r\n\r\n")
     assert b"Content-Length: 3" in head
+
+
+def test_prometheus_is_given_the_type_that_it_requires(server: HttpServer) -> None:
+    """It refuses a scrape without one."""
+    assert f"\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\n".encode() in _raw(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+
+
+def test_clients_that_take_no_answer_do_not_keep_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are threads would take the metrics from Prometheus, for good; and nothing keeps what is over."""
+    monkeypatch.setattr(http_server, "_SEND_S", 0.2)
+    server = HttpServer({"/large": lambda _: Answer(b"x" * 8_000_000), "/metrics": lambda _: Answer(b"metrics")}, "127.0.0.1", 0)
+    server.start()
+    stuck = _connected(server, 4, b"GET /large HTTP/1.1\r\n\r\n")
+    try:
+        assert _ask(server, "/metrics") == (200, b"metrics")
+        wait_for("the threads are free", lambda: not server._others._open)
+    finally:
+        for one in stuck:
+            one.close()
+        server.stop()
 
 
 def test_a_bug_is_logged_with_its_path(server: HttpServer) -> None:
