@@ -91,8 +91,8 @@ def _prepare(run: Path, rooms: Mapping[str, tuple[str, ...]]) -> None:
             shutil.copy2(source, copy)
     for module in rooms:
         copied = run / "mutants" / "controller" / f"{module}.py"
-        if not copied.with_name(f"{copied.name}.meta").exists():
-            copied.unlink(missing_ok=True)  # of a run of other rooms, which mutmut would take for its own
+        if copied.exists() and "__mutmut_" not in copied.read_text():
+            copied.unlink()  # a run of other rooms left it, which mutmut would take for its own
     if rooms:
         settings = (run / "pyproject.toml").read_text()
         files = ", ".join(f'"controller/{module}.py"' for module in rooms)

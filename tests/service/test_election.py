@@ -147,7 +147,7 @@ def test_the_holder_trusts_itself_for_a_quarter_of_the_duration_from_sending() -
     assert bench.election.trusted_s(bench.now + TIMING.trust_s) == 0
     assert bench.election.leads(bench.now + TIMING.trust_s), "it still calls itself the leader, but acts no more"
     assert not bench.election.leads(bench.now + TIMING.give_up_s)
-    assert not bench.election.leads(bench.now - 1.5 + TIMING.give_up_s), "a third of the duration is left to whoever takes over"
+    assert not bench.election.leads(bench.now - 1.5 + TIMING.give_up_s), "a third of the duration is left for the next holder"
 
 
 def test_renewals_keep_the_epoch_and_come_in_time() -> None:
