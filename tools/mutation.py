@@ -89,13 +89,9 @@ def _prepare(run: Path, rooms: Mapping[str, tuple[str, ...]]) -> None:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, copy)
-    for module in rooms:
-        copied = run / "mutants" / "controller" / f"{module}.py"
-        if copied.exists() and "__mutmut_" not in copied.read_text():
-            copied.unlink()  # a run of other rooms left it, which mutmut would take for its own
     if rooms:
         settings = (run / "pyproject.toml").read_text()
-        files = ", ".join(f'"controller/{module}.py"' for module in rooms)
+        files = ", ".join(f'"controller/{module}.py"' for module in ROOMS)  # all, else mutmut forgets the mutants of the others
         settings = re.sub(r"(?m)^only_mutate = .*$", f"only_mutate = [{files}]", settings)
         tests = ", ".join(f'"{path}"' for paths in rooms.values() for path in paths)
         settings = re.sub(
