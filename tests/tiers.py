@@ -172,6 +172,7 @@ WAITING: Final = (
     "tests/testbed/demo/test_demo.py",
     "tests/harness/dataplane/test_late_rules.py",
     "tests/breaking_point/test_real.py::test_a_person_s_run_writes_the_file_and_prints_the_tables",
+    "tests/service/test_faults.py::test_each_mode_change_is_made_once_and_reported_once",
     "tests/service/test_two_replicas.py",
     "tests/service/test_nudges.py",
     "tests/service/test_recording.py",

@@ -22,14 +22,23 @@ from tools.mutation_score import ROOMS_RUN, ROOT, RUN, Status, mutants
 
 _COPIED: Final = ("controller", "tests", "proof", "config", "pyproject.toml", "uv.lock")
 
-ROOMS: Final = {
-    "service/election": "tests/service/test_election.py",
-    "service/executor": "tests/service/test_executor.py",
-    "service/leadership": "tests/service/test_leadership.py",
-    "service/retries": "tests/service/test_retries.py",
+ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "clients/deadline": ("tests/clients/test_deadline.py",),
+    "clients/kube": ("tests/clients/test_kube.py",),
+    "notifiers/backlog": ("tests/notifiers/test_backlog.py",),
+    "notifiers/redact": ("tests/notifiers/test_redact.py",),
+    "notifiers/sink": ("tests/notifiers/test_dispatcher.py",),
+    "service/election": ("tests/service/test_election.py",),
+    "service/executor": ("tests/service/test_executor.py",),
+    "service/http": ("tests/service/test_http.py",),
+    "service/leadership": ("tests/service/test_leadership_steps.py",),
+    "service/retries": ("tests/service/test_retries.py",),
+    "signals/load_balancer/verifier": tuple(
+        f"tests/signals/load_balancer/test_{name}.py" for name in ("verdicts", "rules", "pacing", "hosts", "directory")
+    ),
 }
-"""Modules of other rooms than the policy, each with the tests that are to notice its mutants: fast ones, which start no server."""
-_TEST_S: Final = 30  # a mutant can make a thread wait for ever, which takes no time of a processor
+"""Modules of other rooms than the policy, each with the tests that are to notice its mutants."""
+_TEST_S: Final = 20  # a mutant can make a thread wait for ever, which takes no time of a processor
 
 _SMALLEST: Final = ["controller.policy.modes.modes.*"]  # mutmut makes the mutants, all of them, only when it runs some
 
@@ -44,17 +53,16 @@ def main() -> None:
     parser.add_argument("--rooms", action="store_true", help="modules of other rooms instead: " + " ".join(ROOMS))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    _prepare(ROOMS_RUN if options.rooms else RUN, ROOMS if options.rooms else {})
+    rooms = {name: tests for name, tests in ROOMS.items() if not options.modules or name in options.modules}
+    run = ROOMS_RUN if options.rooms else RUN
+    _prepare(run, rooms if options.rooms else {})
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60 * options.minutes)
     names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in options.modules]
-    if options.rooms:
-        _run(names, options.processes)
-        return
     if options.survivors or options.share > 1:
-        if not any(mutants()):
+        if not any(mutants(run)):
             _run(_SMALLEST, options.processes)
-        chosen = [one for one in mutants() if not options.modules or one.module in options.modules]
+        chosen = [one for one in mutants(run) if not options.modules or one.module in options.modules]
         if options.survivors:
             names = [one.name for one in chosen if one.status in {Status.SURVIVED, Status.UNREACHED}]
         else:
@@ -64,7 +72,7 @@ def main() -> None:
     _run(names, options.processes)
 
 
-def _prepare(run: Path, rooms: Mapping[str, str]) -> None:
+def _prepare(run: Path, rooms: Mapping[str, tuple[str, ...]]) -> None:
     """Copies the tree with the times of its files, by which mutmut knows what has changed. Builds of wheels would follow links.
 
     Args:
@@ -83,9 +91,9 @@ def _prepare(run: Path, rooms: Mapping[str, str]) -> None:
             shutil.copy2(source, copy)
     if rooms:
         settings = (run / "pyproject.toml").read_text()
-        files = ", ".join(f'"controller/{module}.py"' for module in rooms)
+        files = ", ".join(f'"controller/{module}.py"' for module in ROOMS)  # all, else mutmut forgets the mutants of the others
         settings = re.sub(r"(?m)^only_mutate = .*$", f"only_mutate = [{files}]", settings)
-        tests = ", ".join(f'"{path}"' for path in rooms.values())
+        tests = ", ".join(f'"{path}"' for paths in rooms.values() for path in paths)
         settings = re.sub(
             r"(?ms)^pytest_add_cli_args_test_selection = \[.*?^\]", f"pytest_add_cli_args_test_selection = [{tests}]", settings
         )

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -415,11 +416,14 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
     from kubernetes import config as kubernetes_config
 
     configuration = kubernetes_client.Configuration()
-    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
+    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and Path(kubernetes_config.incluster_config.SERVICE_TOKEN_FILENAME).exists()
     plugin = _PluginErrors()
     try:
         if kubeconfig is None and context is None and "KUBECONFIG" not in os.environ and in_cluster:
-            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            # Before each request anew: where the API server's keys change, it refuses the old token at once.
+            load = partial(kubernetes_config.load_incluster_config, try_refresh_token=False)
+            load(configuration)
+            configuration.refresh_api_key_hook = load  # type: ignore[assignment]
         else:
             with plugin.heard():
                 kubernetes_config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]

@@ -34,8 +34,9 @@ class Dispatcher:
         clock: For waits, ages and time stamps.
         dedup_window_s: A message with the `dedup_key` and kind of another within this many seconds is not sent again.
         queue_size: Most messages that wait for one sink. A full queue drops its oldest, but a failover or fallback only for another one.
-        attempts: Most attempts per message, the first one included. Only `Unavailable` is retried. A message that ends an incident is
-            tried further, until `max_age_s`, as long as no beginning waits behind it.
+        attempts: Most attempts per message, the first one included. Only `Unavailable` and `Forbidden` are
+            retried. A mode change is tried further, until `max_age_s`; so is a message that ends an incident, as long as no beginning waits
+            behind it.
         retry_base_s: Seconds before the first retry; doubles with each further one, minus up to half at random.
         retry_max_s: Longest such wait, seconds. A ``Retry-After`` may ask for more.
         max_age_s: No retry begins later than this many seconds after the message was published.

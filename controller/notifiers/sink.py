@@ -11,21 +11,24 @@ from typing import Final
 import structlog
 
 from controller.clock import Clock
-from controller.errors import RemoteError, Unavailable
-from controller.notifiers.backlog import Backlog, Item, Recent
+from controller.errors import Forbidden, RemoteError, Unavailable
+from controller.notifiers.backlog import PROTECTED, Backlog, Item, Recent
 from controller.notifiers.digest import parts
 from controller.notifiers.incident import Status, status
 from controller.notifiers.redact import Redactor
 from controller.notifiers.render import one_line
 from controller.ports import Message, Notifier
 
-ENDING_TRIES: Final = 20
-"""Tries beyond `Limits.attempts` of a message that ends an incident, spread over `Limits.max_age_s`. What lasts is offered again, so that a
-sink which was down learns of it; an end happens once, and without it the incident would stay open wherever its beginning was sent."""
+FURTHER_TRIES: Final = 20
+"""Tries beyond `Limits.attempts` of a mode change and of a message that ends an incident, spread over `Limits.max_age_s`. What lasts is
+offered again, so that a sink which was down learns of it. These happen once: people would never read of a failover, and without its end the
+incident would stay open wherever its beginning was sent."""
 
 _DEDUP_KEYS: Final = 16_384  # several alerts of each of some thousand applications
 _MAX_ERROR_TEXT: Final = 200
 _MAX_EXPONENT: Final = 30
+_PASSING: Final = (Unavailable, Forbidden)
+"""What another try may get over: credentials are read anew for each, and a rotated Secret reaches a pod a minute later."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +47,7 @@ class Limits:
     Attributes:
         dedup_window_s: A message that repeats another within this is dropped; also the least time between two alerts about one sink.
         queue_size: Most messages that wait; a digest counts as one.
-        attempts: Most attempts per message, the first one included; `ENDING_TRIES` more for one that ends an incident.
+        attempts: Most attempts per message, the first one included; `FURTHER_TRIES` more for what happens once.
         retry_base_s: Wait after the first failed attempt; doubles with each.
         retry_max_s: Longest such wait.
         max_age_s: No retry begins later than this after a message was published; also the longest ``Retry-After`` that is honoured.
@@ -299,7 +302,8 @@ class Sink:
             Whether the receiver answers: it took the message, or refused it.
         """
         attempt, usual = 0, self._limits.attempts
-        most = usual + (ENDING_TRIES if status(item.message) is Status.RESOLVED else 0)
+        protected = item.message.kind in PROTECTED
+        most = usual + (FURTHER_TRIES if protected or status(item.message) is Status.RESOLVED else 0)
         # A Retry-After in answer to the last message applies to this one too.
         if self._pause(self._not_before - self._clock.monotonic()):
             self._give_up(item, attempt)
@@ -311,15 +315,16 @@ class Sink:
                 self._delivered(item)
                 return True
             self._failed_once(item, error)
-            if not isinstance(error, Unavailable) or attempt >= most or (attempt >= usual and self._begins()):
+            gives_way = attempt >= usual and not protected and self._begins()
+            if not isinstance(error, _PASSING) or attempt >= most or gives_way:
                 break
-            delay = max(self._delay(attempt, error), self._limits.max_age_s / ENDING_TRIES if attempt >= usual else 0.0)
+            delay = max(self._delay(attempt, error), self._limits.max_age_s / FURTHER_TRIES if attempt >= usual else 0.0)
             if self._clock.monotonic() - item.since + delay > self._limits.max_age_s or self._pause(delay):
                 break
             with self._ready:
                 self._retried += 1
         self._give_up(item, attempt)
-        return not isinstance(error, Unavailable)
+        return not isinstance(error, _PASSING)
 
     def _begins(self) -> bool:
         """Whether a beginning waits: a receiver that cannot take one end must not keep a failover from people."""
@@ -339,7 +344,7 @@ class Sink:
             with self._ready:
                 self._try_since = None
 
-    def _delay(self, attempt: int, error: Unavailable) -> float:
+    def _delay(self, attempt: int, error: RemoteError) -> float:
         """Seconds to wait before the next try; remembers a Retry-After for the messages behind this one."""
         backoff = min(self._limits.retry_max_s, self._limits.retry_base_s * float(1 << min(attempt - 1, _MAX_EXPONENT)))
         spread = backoff * (0.5 + 0.5 * self._jitter())

@@ -230,11 +230,7 @@ class Election:
         return self.trusted_s(now) > 0 or now - self._unchanged_since >= self.timing.lease_s
 
     def _may_write(self, now: float) -> bool:
-        assert self._lease is not None  # noqa: S101 - callers have checked
-        held = holding(self._lease)
-        if held.holder in {"", self.identity}:
-            return True
-        return now - self._unchanged_since >= max(self.timing.lease_s, held.duration_s)
+        return self.holder() in {"", self.identity} or now >= self._expires()
 
     def _written(self, lease: Object | None) -> Object:
         """The Lease with this candidate as its holder. Labels and annotations of others stay."""
@@ -288,19 +284,17 @@ class Election:
 
     def _wrote(self, lease: Object, sent: float) -> None:
         held = holding(lease)
-        if held.holder != self.identity:  # a release, or a server that did not store what it was sent
-            self._due = sent + self._spread(self.timing.poll_s)
-            return
-        self._renewed_at, self._epoch = sent, held.epoch
-        self._due = sent + self._spread(self.timing.renew_s)
+        ours = held.holder == self.identity  # else it was a release, or the server did not store what it was sent
+        if ours:
+            self._renewed_at, self._epoch = sent, held.epoch
+        self._due = sent + self._spread(self.timing.renew_s if ours else self.timing.poll_s)
 
     def _miss(self, now: float) -> None:
         """There is no Lease. Its holder creates it again while it may still act; the others wait as if it had just been renewed."""
         if not self._absent:
             self._absent, self._unchanged_since = True, now
         self._fresh = False
-        wait = self.timing.poll_s * (_AGAIN if self.trusted_s(now) > 0 else 1)
-        self._due = now + self._spread(wait)
+        self._due = now + self._spread(self.timing.poll_s * (_AGAIN if self.trusted_s(now) > 0 else 1))
 
     def _expires(self) -> float:
         assert self._lease is not None  # noqa: S101 - callers have checked

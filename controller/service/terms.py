@@ -77,7 +77,7 @@ class TermRecord:
             if self._set_back(stored, epoch):
                 raise Conflict(
                     f"state of {self._application} is of epoch {stored.epoch}, ours is {epoch}, and no later epoch could begin; "
-                    f"if this lasts, delete its ConfigMap {record_name(self._application)} to start again from what the routing object shows"
+                    f"if this lasts, delete its ConfigMap {record_name(self._application)} to begin with what the routing object shows"
                 )
         self._stored, self.epoch, self._sent, self._loaded_just_now = stored, epoch, None, True
         return stored.memory

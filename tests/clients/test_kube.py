@@ -581,10 +581,11 @@ def test_in_a_cluster_the_service_account_is_used(tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
-    monkeypatch.setattr(kube, "Path", lambda _: tmp_path / "token")
     session = connect()
     assert session.host == "https://10.0.0.1:443"
     assert session._headers("GET", "/x", None)["Authorization"] == f"bearer {SECRET}"
+    (tmp_path / "token").write_text("rotated")
+    assert session._headers("GET", "/x", None)["Authorization"] == "bearer rotated", "the old one may be refused from now on"
 
 
 @pytest.fixture

@@ -243,8 +243,8 @@ def test_a_broken_slack_delays_nothing_is_tried_within_its_bound_and_is_visible(
         url = receiver.url if script else UNRESOLVED
         slack = SlackNotifier(url, 0.1 if script and isinstance(script[0], Hang) else 10.0)  # a busy machine answers late
         dispatcher = dispatch(slack, other, attempts=3)
-        dispatcher.publish(a_message())
-        assert other.next().kind is MessageKind.FAILOVER
+        dispatcher.publish(a_message(MessageKind.ALERT))
+        assert other.next().kind is MessageKind.ALERT
         until(lambda: health(dispatcher, "slack").failed == 1)
         idle(dispatcher)
         if script:

@@ -15,6 +15,7 @@ from controller.service.election import (
     Election,
     Failed,
     Found,
+    Holding,
     Missing,
     Refused,
     Request,
@@ -146,6 +147,7 @@ def test_the_holder_trusts_itself_for_a_quarter_of_the_duration_from_sending() -
     assert bench.election.trusted_s(bench.now + TIMING.trust_s) == 0
     assert bench.election.leads(bench.now + TIMING.trust_s), "it still calls itself the leader, but acts no more"
     assert not bench.election.leads(bench.now + TIMING.give_up_s)
+    assert not bench.election.leads(bench.now - 1.5 + TIMING.give_up_s), "a third of the duration is left for the next holder"
 
 
 def test_renewals_keep_the_epoch_and_come_in_time() -> None:
@@ -233,7 +235,9 @@ def test_who_loses_the_race_for_creation_reads_again() -> None:
     while bench.now - start < TIMING.lease_s + 1 or bench.due().verb is not Verb.CREATE:
         bench.answer(bench.due(), Missing())
     bench.answer(bench.due(), Refused())
+    refused_at = bench.now
     assert bench.due().verb is Verb.GET
+    assert bench.now - refused_at <= TIMING.poll_s * 0.1 * 1.2, "soon: nothing is known of the Lease"
     assert not bench.election.leads(bench.now)
 
 
@@ -244,8 +248,10 @@ def test_release_names_nobody_and_keeps_the_epoch() -> None:
     request = bench.election.release()
     assert request is not None
     assert request.body is not None
+    assert request.verb is Verb.UPDATE
     assert holding(request.body).holder == ""
     assert holding(request.body).epoch == 5
+    assert holding(request.body).duration_s == 1, "an elector that waits for it all the same waits no longer than that"
     assert bench.election.trusted_s(bench.now) == 0, "nothing is done any more from here on, whatever the answer"
     assert not bench.election.leads(bench.now)
 
@@ -342,7 +348,7 @@ def test_no_answer_makes_it_ask_without_end_or_pause() -> None:
 )
 def test_a_lease_that_makes_no_sense_names_nobody(spec: object) -> None:
     """Impossible on a server with schemas; it must not end the elector."""
-    assert holding({"spec": spec} if spec is not None else {}) == holding({})
+    assert holding({"spec": spec} if spec is not None else {}) == Holding("", 0, 0.0)
 
 
 def test_no_request_is_due_before_its_time_and_waits_are_finite() -> None:
@@ -364,3 +370,93 @@ def test_who_holds_a_lease_that_has_run_out_leads_no_more() -> None:
 
 def test_nobody_leads_before_the_lease_was_read() -> None:
     assert Bench().election.leader(100.0) == ""
+
+
+def test_a_renewal_waits_for_a_read_where_the_last_write_may_have_taken_place() -> None:
+    """A version that is known to be old would only be refused, in the time that an effect has."""
+    bench = Bench()
+    held = bench.lead()
+    renewal = bench.election.renewal()
+    assert renewal is not None
+    assert renewal.verb is Verb.UPDATE
+    bench.answer(bench.due(), Failed())
+    assert bench.election.renewal() is None
+    bench.answer(bench.due(), Found(held))
+    assert bench.election.renewal() is not None
+
+
+@pytest.mark.parametrize("left_s", [0.5, 1.5])
+def test_a_holder_makes_a_deleted_lease_again_without_a_polls_wait_while_it_is_certain(left_s: float) -> None:
+    """Its certainty ends within seconds; a poll later somebody would have to take over."""
+    bench = Bench()
+    bench.lead()
+    while bench.election.trusted_s(bench.now) > left_s + 0.2:
+        bench.now += 0.01
+    asked = bench.now
+    bench.answer(Request(Verb.GET), Missing(), took=0.0)
+    wait = bench.election.next(bench.now)
+    assert isinstance(wait, float)
+    assert 0 < wait <= TIMING.poll_s * 0.1 * 1.2
+    assert bench.due().verb is Verb.CREATE
+    assert bench.now - asked < TIMING.poll_s / 2
+
+
+@pytest.mark.parametrize("slept_s", [TIMING.trust_s, 60.0])
+def test_a_holder_that_is_not_certain_any_more_waits_a_whole_duration_for_a_deleted_lease(slept_s: float) -> None:
+    """From when it is first missing, asking once a poll: another may have led meanwhile, and deleted it."""
+    bench = Bench()
+    bench.lead()
+    bench.now = (bench.election._renewed_at or 0.0) + slept_s
+    missing_at = bench.now
+    while (request := bench.due()).verb is not Verb.CREATE:
+        before = bench.now
+        bench.answer(request, Missing(), took=0.0)
+        wait = bench.election.next(bench.now)
+        if isinstance(wait, float):
+            assert TIMING.poll_s <= bench.now - before + wait <= TIMING.poll_s * 1.2
+    assert TIMING.lease_s <= bench.now - missing_at <= TIMING.lease_s + 2 * TIMING.poll_s * 1.2
+
+
+def test_a_lease_is_made_exactly_when_a_whole_duration_has_passed() -> None:
+    """Not a poll later: nobody leads meanwhile."""
+    bench = Bench()
+    bench.answer(bench.due(), Missing(), took=0.0)
+    bench.now += TIMING.lease_s
+    assert bench.due().verb is Verb.CREATE
+
+
+def test_a_first_term_is_1_whatever_state_somebody_wrote() -> None:
+    """What no election led to counts as nothing."""
+    bench = Bench()
+    bench.election.outrank(2**31 - 1)
+    bench.answer(bench.due(), Found(lease("", epoch=0)))
+    assert holding(bench.accept(bench.due())).epoch == 1
+
+
+def test_state_of_its_own_term_that_another_wrote_is_outranked() -> None:
+    """Two terms with one number: the Lease was reset, and both counted to it."""
+    bench = Bench()
+    bench.lead()
+    bench.election.outrank(5)
+    renewal = bench.election.renewal()
+    assert renewal is not None
+    assert holding(bench.accept(renewal)).epoch == 6
+
+
+def test_people_see_since_when_it_leads() -> None:
+    """A renewal keeps when the Lease was acquired; a takeover does not keep that of the one before."""
+    bench = Bench()
+    bench.answer(bench.due(), Found({**lease(""), "spec": {**lease("")["spec"], "acquireTime": "long ago"}}))
+    first = bench.accept(bench.due())
+    assert first["spec"]["acquireTime"] == first["spec"]["renewTime"] != "long ago"
+    again = bench.accept(bench.due(), "2")
+    assert again["spec"]["acquireTime"] == first["spec"]["acquireTime"]
+    assert again["spec"]["renewTime"] != first["spec"]["renewTime"]
+
+
+def test_a_lease_is_taken_over_exactly_when_a_whole_duration_has_passed() -> None:
+    """Not a poll later: nobody leads meanwhile."""
+    bench = Bench()
+    bench.answer(bench.due(), Found(lease("b")), took=0.0)
+    bench.now += TIMING.lease_s
+    assert bench.due().verb is Verb.UPDATE

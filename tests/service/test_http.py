@@ -11,13 +11,15 @@ from contextlib import closing, suppress
 from unittest.mock import Mock
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from structlog.testing import capture_logs
 
 from controller.clock import ManualClock
 from controller.errors import ConfigError
 from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
 from controller.settings import Settings
+from failover_harness.waiting import wait_for
 
 
 def _fail() -> dict[str, object]:
@@ -117,6 +119,84 @@ def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pyt
     server = HttpServer({}, "127.0.0.1", 0)
     assert server._most == 25
     server.stop()
+
+
+def test_what_a_browser_gets_is_whole() -> None:
+    """The page's own heads, such as its policy for scripts, its type and its length; a HEAD has no content; a value may have a `?`."""
+    page = Answer(b"<p>", "text/html", headers={"Content-Security-Policy": "default-src 'none'"})
+    asked: list[object] = []
+
+    def answer(query: object) -> Answer:
+        asked.append(query)
+        return page
+
+    server = HttpServer({"/": answer}, "127.0.0.1", 0)
+    server.start()
+    try:
+        got, head = (_raw(server, method + b" /?a=b?c HTTP/1.1\r\n\r\n") for method in (b"GET", b"HEAD"))
+    finally:
+        server.stop()
+    assert asked == [{"a": "b?c"}] * 2
+    lines = got.split(b"\r\n")
+    assert {b"Content-Type: text/html", b"Content-Length: 3", b"Content-Security-Policy: default-src 'none'"} <= set(lines)
+    assert (lines[0], lines[-1]) == (b"HTTP/1.0 200 OK", b"<p>")
+    assert b"Cache-Control: no-store" in lines, "a page of before an outage must not be shown in it"
+    assert head.endswith(b"\r\n\r\n")
+    assert b"Content-Length: 3" in head
+
+
+def test_prometheus_is_given_the_type_that_it_requires(server: HttpServer) -> None:
+    """It refuses a scrape without one."""
+    assert f"\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\n".encode() in _raw(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+
+
+def test_clients_that_take_no_answer_do_not_keep_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are threads would take the metrics from Prometheus, for good; and nothing keeps what is over."""
+    monkeypatch.setattr(http_server, "_SEND_S", 0.2)
+    server = HttpServer({"/large": lambda _: Answer(b"x" * 8_000_000), "/metrics": lambda _: Answer(b"metrics")}, "127.0.0.1", 0)
+    server.start()
+    stuck = _connected(server, 4, b"GET /large HTTP/1.1\r\n\r\n")
+    try:
+        assert _ask(server, "/metrics") == (200, b"metrics")
+        wait_for("the threads are free", lambda: not server._others._open)
+    finally:
+        for one in stuck:
+            one.close()
+        server.stop()
+
+
+def test_a_bug_is_logged_with_its_path(server: HttpServer) -> None:
+    """So that a person finds it: the client reads of an internal error alone."""
+    with capture_logs() as logs:
+        assert _ask(server, "/status?token=x")[0] == 500
+    assert [(one["event"], one["path"]) for one in logs] == [("http.failed", "/status")]
+
+
+def test_no_answer_in_progress_delays_the_end_and_none_begins_after_it() -> None:
+    """A rollout would wait for the slowest of them, until the kubelet kills the process before it has released the Lease."""
+    over, begun = threading.Event(), threading.Semaphore(0)
+    count: list[int] = []
+
+    def slow(_: object) -> Answer:
+        count.append(1)
+        begun.release()
+        over.wait(20)
+        return Answer(b"late")
+
+    server = HttpServer({"/": slow}, "127.0.0.1", 0)
+    server.start()
+    waiting = _connected(server, 12, b"GET / HTTP/1.1\r\n\r\n")
+    for _ in range(4):
+        assert begun.acquire(timeout=20)
+    threads = [one for one in threading.enumerate() if one.name.startswith("http_")]
+    server.stop()
+    assert [one for one in threads if one.is_alive()], "they still make their answers"
+    over.set()
+    for one in threads:
+        one.join(20)
+    assert len(count) == 4
+    for connection in waiting:
+        connection.close()
 
 
 def _connected(server: HttpServer, count: int, first: bytes = b"") -> list[socket.socket]:

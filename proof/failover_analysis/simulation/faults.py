@@ -530,9 +530,9 @@ FAULTS: Final[dict[str, Kind]] = {
     "ingress-recreated": Kind(_recreate, 5.0, 10 * _MINUTE),
     "capacity-service-deleted": Kind(_capacity_service_deleted, _MINUTE, _HOUR),
     "unit-service-deleted": Kind(_unit_service_deleted, _MINUTE, _HOUR),
-    "node-pool-deleted": Kind(_node_pool_deleted, 5 * _MINUTE, _HOUR, drawn=False),
-    "deployment-renamed": Kind(_deployment_renamed, 5 * _MINUTE, _HOUR, drawn=False),
-    "second-installation": Kind(_second_installation, drawn=False),
+    "node-pool-deleted": Kind(_node_pool_deleted, 5 * _MINUTE, _HOUR),
+    "deployment-renamed": Kind(_deployment_renamed, 5 * _MINUTE, _HOUR),
+    "second-installation": Kind(_second_installation),
     "standby-rules-removed": Kind(_standby_removed, _MINUTE, _HOUR),
     # KEDA and people.
     "scaler-paused": Kind(_scaler("paused", True, False), 10 * _MINUTE, 4 * _HOUR),

@@ -175,6 +175,10 @@ class EmulatedKubeApi:
         """Adds a bearer token, valid from the next request on."""
         self._tokens[token] = identity
 
+    def revoke(self, token: str) -> None:
+        """Refuses a bearer token from the next request on."""
+        del self._tokens[token]
+
     # Hooks
 
     def compact(self) -> None:

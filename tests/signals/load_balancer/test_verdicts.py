@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
 
+from controller.clients.aws import ATTEMPTS
 from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict
-from controller.signals.load_balancer.verifier import Verifier
+from controller.signals.budget import CallBudget
+from controller.signals.load_balancer.turns import Load
+from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
 from tests.signals.load_balancer.scripted_elb import (
     CAPACITY,
     DEFAULT,
+    Clients,
     Elb,
     arn,
     ask,
@@ -133,3 +138,29 @@ def test_a_missing_target_group_hides_neither_the_rule_nor_the_other_side(tolera
     assert result.verdict is Verdict.NOT_YET
     assert result.problem.startswith("critical: " if tolerant else "Service all:80 has no target group")
     assert result.healthy == {"inf2": 2, "trn1": 2}
+
+
+def test_what_was_never_checked_comes_first_and_costs_are_known_after_it(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """The order of the checks, and how long a round takes, rest on these."""
+    ready = {"inf2": 2, "trn1": 2}
+    assert (verifier.due("default/sd21", ready), verifier.cost("default/sd21")) == (-math.inf, 0.0)
+    assert verifier.load() == Load(0, 0.0, 1)
+    request = ask(ready=ready)
+    assert verifier.verify(request).verdict is Verdict.YES
+    made = len(elb.calls)
+    assert verifier.cost(request.application) == made > 1
+    assert verifier.due(request.application, ready) == clock.monotonic() + AUDIT_S
+    assert verifier.due(request.application, {**ready, "inf2": 3}) == clock.monotonic() + 5.0, "a pod that became ready has to be counted"
+    assert verifier.due(request.application, {**ready, "new": 1}) == clock.monotonic() + 5.0
+    elb.calls.clear()
+    verifier.verify(ask(application="default/other"))
+    assert verifier.load() == Load(2, (made + len(elb.calls)) / 2, 1)
+
+
+def test_a_call_that_times_out_is_charged_with_its_retries(elb: Elb, clock: ManualClock) -> None:
+    """AWS has counted each of them: a budget that does not would prolong the throttling."""
+    budget = CallBudget(0.001, 40, clock)
+    verifier = Verifier(Clients(elb), clock, budget)
+    elb.errors["DescribeRules"] = refusal("Throttling")
+    verifier.verify(ask())
+    assert 40 - budget.available() == pytest.approx(len(elb.calls) + ATTEMPTS - 1)
