@@ -51,7 +51,7 @@ def test_no_pass_is_due_for_each_refusal_of_a_shortage_that_lasts() -> None:
     kept = memory(Mode.CAPACITY, mode_since=NOW - 86_400, units=proven(NOW - 800))
     decision = decide(kept, replace(made, routing=snapshot(mode=Mode.CAPACITY).routing))[1]
     assert decision.evidence[INF2].short
-    assert decision.next_check_s is None or decision.next_check_s > REPLACEMENT_HOLD_S + 20
+    assert decision.next_check_s is None or decision.next_check_s > 5 * REPLACEMENT_HOLD_S
 
 
 @pytest.mark.parametrize("seed", range(16))
