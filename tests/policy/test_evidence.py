@@ -104,8 +104,8 @@ def create_error(at: float, **changes: Any) -> Refusal:
         ),
         pytest.param((refused(NOW - 206),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the refusal had left Karpenter's cache"),
         pytest.param((refused(NOW - 204),), {"pool_blocked_at": NOW - 10, **OLD}, SATURATED, id="Karpenter has not swept its cache yet"),
-        pytest.param((refused(NOW - 175),), {"pool_blocked_at": NOW - 10}, SATURATED, id="they came when the cache was young"),
-        pytest.param((refused(NOW - 176),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="a cache that is nearly over may be their luck"),
+        pytest.param((refused(NOW - 165),), {"pool_blocked_at": NOW - 10}, SATURATED, id="they came when the cache was young"),
+        pytest.param((refused(NOW - 166),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="a cache that is nearly over may be their luck"),
         pytest.param(
             (refused(NOW - 204),), {"pool_blocked_at": NOW - 10}, SUSPECTED, id="the answer to the next request may be on its way"
         ),
@@ -116,8 +116,8 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param(
             (refused(NOW - 190), refused(NOW - 3)), {"pool_blocked_at": NOW - 1}, SATURATED, id="the next request was refused as well"
         ),
-        pytest.param((named("a", NOW - 185), *TWO_NEW), IN_ZONES, NAMED, id="one of three is named by a young cache"),
-        pytest.param((named("a", NOW - 186), *TWO_NEW), IN_ZONES, SUSPECTED, id="one of three is named by a cache that is nearly over"),
+        pytest.param((named("a", NOW - 175), *TWO_NEW), IN_ZONES, NAMED, id="one of three is named by a young cache"),
+        pytest.param((named("a", NOW - 176), *TWO_NEW), IN_ZONES, SUSPECTED, id="one of three is named by a cache that is nearly over"),
         pytest.param((), {"pool_blocked_at": NOW - 5}, NOTHING, id="no compatible type alone: it never proves"),
         pytest.param((refused(codes=ALL),), {}, SATURATED, id="everything a launch asked for was in the cache"),
         pytest.param(
@@ -194,8 +194,8 @@ def create_error(at: float, **changes: Any) -> Refusal:
         pytest.param((create_error(NOW - 60, cause=Cause.UNKNOWN),), BLOCKED, SUSPECTED, id="another create error that stays"),
         pytest.param((refused(NOW - 360),), {"pool_blocked_at": NOW - 300, **OLD}, SATURATED, id="at the end of the window"),
         pytest.param((refused(NOW - 181),), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="a cache that has expired since pods wait"),
-        pytest.param((refused(NOW - 165),), {"pool_blocked_at": NOW - 140}, SATURATED, id="a cache that has not"),
-        pytest.param((refused(NOW - 166),), {"pool_blocked_at": NOW - 140}, SUSPECTED, id="a cache that soon will"),
+        pytest.param((refused(NOW - 155),), {"pool_blocked_at": NOW - 140}, SATURATED, id="a cache that has not"),
+        pytest.param((refused(NOW - 156),), {"pool_blocked_at": NOW - 140}, SUSPECTED, id="a cache that soon will"),
         pytest.param((refused(NOW - 215),), {"pool_blocked_at": NOW - 205}, SUSPECTED, id="a cache of which nothing was said since"),
         pytest.param(
             (refused(NOW - 181), refused(NOW - 60)), {"pool_blocked_at": NOW - 170}, SUSPECTED, id="an expired cache, and a refusal since"

@@ -48,7 +48,7 @@ _decisive: Final = attrgetter(
 )
 """All of a unit's evidence by which something is decided. When each refusal was made, and a return was found, changes nothing alone."""
 
-_AHEAD: Final = 3  # moments that are tried for a change of one unit: by the next, a watch has started a pass
+_AHEAD: Final = 2  # moments that are tried for a change of one unit: by the next, a watch has started a pass
 
 
 def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
@@ -94,8 +94,9 @@ def stays_until(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], f
 
 
 def _judged_at(unit: Unit, snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], full: bool, ages: Ages) -> UnitEvidence:
-    """What would be judged of a unit at another time."""
-    judged = _judge(unit, replace(snapshot, now=ages.now), memory, unmet_pods(snapshot, ages)[unit.name], needed, ages)
+    """What would be judged of a unit at another time. The end of an instance's way is not awaited: its node or pod shows it."""
+    waiting = unmet_pods(snapshot, Ages(ages.now))[unit.name]
+    judged = _judge(unit, replace(snapshot, now=ages.now), memory, waiting, needed, ages)
     return _with_full_subnets(judged, snapshot.units[unit.name].pool, ages) if full else judged
 
 

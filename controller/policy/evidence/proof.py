@@ -41,7 +41,7 @@ _APART_S: Final = 5.0
 
 _SWEEP_S: Final = 15.0
 """Karpenter sweeps its cache every 10 s, computes the offerings anew only then, and reports a loop later: what it says until then is of the
-refusals before. As long before its time is over, a refusal no longer proves anything of pods that come: the answer is near."""
+refusals before."""
 
 BATCH_S: Final = 2.0
 """How far apart the NodeClaims of one batch may be created, and refused."""
@@ -379,8 +379,8 @@ class _Said:
         if self._waited(refusal.at):
             return True
         if not self._waited(at):
-            return self.ages.within(refusal.at, ICE_CACHE_S - _SWEEP_S)
-        return at - refusal.at <= ICE_CACHE_S - _SWEEP_S or self.ages.reached(refusal.at, ICE_CACHE_S + RETRY_S)
+            return self.ages.within(refusal.at, ICE_CACHE_S - RETRY_S)
+        return at - refusal.at <= ICE_CACHE_S - RETRY_S or self.ages.reached(refusal.at, ICE_CACHE_S + RETRY_S)
 
     def _waited(self, at: float) -> bool:
         return self.start is None or self.start <= at

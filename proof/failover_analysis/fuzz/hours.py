@@ -79,11 +79,11 @@ class Hours:
     def figures(self) -> dict[str, Any]:
         """For a file."""
         delays = sorted(self.delays_s)
-        known = asdict(self)
-        known |= {"shortages": {f"{after:g}": self.shortages[after] for after in LATE_S}}
-        known |= {"unproven": {f"{after:g}": self.unproven[after] for after in LATE_S}, "proofs": dict(sorted(self.proofs.items()))}
-        known["delays_s"] = {f"p{part}": round(delays[len(delays) * part // 100], 1) for part in (50, 90, 99)} if delays else {}
-        return known
+        shown = asdict(self)
+        shown |= {"shortages": {f"{after:g}": self.shortages[after] for after in LATE_S}}
+        shown |= {"unproven": {f"{after:g}": self.unproven[after] for after in LATE_S}, "proofs": dict(sorted(self.proofs.items()))}
+        shown["delays_s"] = {f"p{part}": round(delays[len(delays) * part // 100], 1) for part in (50, 90, 99)} if delays else {}
+        return shown
 
 
 @dataclass(slots=True)
@@ -93,6 +93,7 @@ class _Seen:
     proven: float | None = None
     short: float | None = None
     asked_out: float | None = None
+    answered: bool = False
     late: set[float] = field(default_factory=set)
     silent: bool = False
 
@@ -113,6 +114,10 @@ class _Watch:
             seen.asked_out = _since(seen.asked_out, t, now=truth.asked_out(name))
             if judged.short and seen.proven is None:
                 self._proven(name, str(judged.proof), t, truth)
+            seen.answered = seen.answered and seen.asked_out is not None
+            if judged.short and seen.asked_out is not None and not seen.answered and truth.out(name):
+                seen.answered = True
+                self.found.delays_s.append(round(t - seen.asked_out, 3))
             seen.proven = _since(seen.proven, t, now=judged.short)
             self._late(name, t)
             self._silent(name, decision, truth)
@@ -126,9 +131,6 @@ class _Watch:
         self.found.proofs[proof] += 1
         if not self._was_short((name,), t, truth):
             self.found.false_proofs.append(self._words(t, name, proof))
-        asked_out = self._units[name].asked_out
-        if truth.out(name) and asked_out is not None:
-            self.found.delays_s.append(round(t - asked_out, 3))
 
     def _failed_over(self, t: float, decision: Decision, truth: Truth) -> None:
         self.found.failovers += 1
@@ -184,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--worlds", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--hours", type=int, default=HOURS, help="how long each world is")
-    parser.add_argument("--cpu-minutes", type=float, default=60.0, help="no further world is begun after that many")
+    parser.add_argument("--cpu-minutes", type=float, default=60.0, help="the processor time after which no further world begins")
     parser.add_argument("--write", type=Path, help="the file that keeps the figures")
     asked = parser.parse_args(arguments)
     start, found, figures = time.process_time(), Hours(), dict[str, Any]()

@@ -13,7 +13,6 @@ from controller.clients.kube import RESOURCES
 from controller.clock import ManualClock
 from controller.policy.decision import Conclusion
 from controller.policy.model import (
-    ActionKind,
     Application,
     Backend,
     Decision,
@@ -216,19 +215,18 @@ def passes(world: World, *, acting: bool = False) -> Iterator[tuple[float, Decis
         shown = Verification(Compared.YES, now, "", ingress.action, applied=True) if acting else None
         external = ExternalSignals(metrics=figures, capacity=figures, verification=shown)
         made = conclude(memory, builder.build(application, now, sources, external, leader=True, epoch=1))
-        memory, decision = made.memory, made.decision
-        if acting:
-            memory = _acted(made, ingress, now)
+        memory, decision = _acted(made, ingress, now) if acting else made.memory, made.decision
         moments.due(t, decision.next_check_s)
         yield t, decision, truth
 
 
 def _acted(made: Conclusion, ingress: _Ingress, now: float) -> Memory:
     """The memory after the routing was written, where that is due."""
-    written = [action for action in made.plan.due if action.kind is ActionKind.ROUTE]
-    for action in written:
-        ingress.write(json.loads(action.body)["metadata"]["annotations"])
-    return made.written(written, now)
+    action = made.plan.routing
+    if action is None or action not in made.plan.due:
+        return made.memory
+    ingress.write(json.loads(action.body)["metadata"]["annotations"])
+    return made.routed(now)
 
 
 def _until(clock: ManualClock, world: World, t: float) -> None:

@@ -54,7 +54,7 @@ def test_launches_that_ec2_throttles_prove_nothing() -> None:
 
 
 def test_pods_that_karpenter_ignores_prove_nothing_and_are_named() -> None:
-    """Dynamic Resource Allocation requests their devices: its event on the pod names no NodePool."""
+    """They request devices by Dynamic Resource Allocation: its event on the pod names no NodePool."""
     units = (replace(OPEN.units[0], ignored=True), OPEN.units[1])
     found, decision = _first(replace(OPEN, units=units))
     assert found is None
