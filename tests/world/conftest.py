@@ -107,11 +107,17 @@ def real_keda(
 
 @pytest.fixture
 def balancing(
-    installed: ControlPlane, lbc_program: Path, aws: EmulatedAws, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pytestconfig: pytest.Config,
+    installed: ControlPlane,
+    lbc_program: Path,
+    aws: EmulatedAws,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Balancing]:
     """The load-balancer controller of the test's namespace, with an account that everything in this process uses too."""
     if not crds.UPSTREAM.is_dir():
-        pytest.skip("the load-balancer controller needs its own definitions; see shared/crds")
+        skip_loudly(pytestconfig, "WITH A REAL AWS-LOAD-BALANCER-CONTROLLER", "it needs its own definitions; see shared/crds")
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
     with BalancingFront(aws) as front, lbc.running(lbc_program, installed, namespace, front, tmp_path) as made:
