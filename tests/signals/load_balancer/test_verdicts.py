@@ -93,7 +93,7 @@ def test_a_target_group_that_is_gone_is_not_yet(elb: Elb, verifier: Verifier) ->
     """It was deleted between two calls; the rule will follow."""
     elb.errors["DescribeTargetHealth"] = refusal("TargetGroupNotFound")
     result = verifier.verify(ask())
-    assert (result.verdict, result.problem) == (Verdict.NOT_YET, "a target group of the rule no longer exists")
+    assert (result.verdict, result.problem) == (Verdict.NOT_YET, "the target group of Service sd21-inf2 no longer exists")
 
 
 @pytest.mark.parametrize(
