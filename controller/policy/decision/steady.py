@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import floors, text
-from controller.policy.account import keda_targets, unmade
+from controller.policy.account import empty, keda_targets, unmade
 from controller.policy.case import Case, soonest
 from controller.policy.decision.gate import Passage, gate
 from controller.policy.model import CRITICAL, Decision, Mode, Shortage, Target, Verb, Verdict
@@ -99,7 +99,9 @@ def _nudge_in_s(case: Case) -> float:
     if memory.nudged.times >= MAX_NUDGES or routing.blocked or not routing.action:
         return math.inf
     lags = seen is not None and seen.verdict is Verdict.NOT_YET and not seen.applied and seen.action == routing.action
-    if unmade(case.snapshot, memory.changed_at) or (lags and seen is not None and seen.problem.startswith(CRITICAL)):
+    # Without a Service that the action names, the load-balancer controller could not make it right.
+    broken = lags and seen is not None and seen.problem.startswith(CRITICAL) and not empty(case.snapshot, {}, memory.last_routed)
+    if unmade(case.snapshot, memory.last_routed) or broken:
         since = -math.inf
     elif lags and memory.unverified_since is not None and not routing.foreign:
         since = memory.unverified_since

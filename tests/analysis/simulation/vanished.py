@@ -187,12 +187,6 @@ def lost(worst: Case) -> str:
 def _back(found: list[Case]) -> str:
     """Until when the last of its alerts is over, and how often the mode changes more often than it would have."""
     settles, more = max(one.settles_s for one in found), max(one.modes for one in found)
-    alerts = (
-        ""
-        if not any(one.raised for one in found)
-        else f"alerts over within {math.ceil(settles)} s"
-        if settles > 0
-        else "alerts over before"
-    )
-    modes = f"up to {more} mode changes more" if more > 0 else ""
-    return "; ".join(filter(None, (alerts, modes))) or "nothing changes"
+    alerts = f"alerts over within {math.ceil(settles)} s" if settles > 0 else "alerts were over before"
+    parts = [alerts] * any(one.raised for one in found) + [f"up to {more} more mode changes"] * (more > 0)
+    return "; ".join(parts) or "nothing changes"
