@@ -45,11 +45,13 @@ class Balancing:
         aws: The emulated account.
         front: The load-balancer controller's AWS endpoint.
         lbc: The load-balancer controller.
+        tolerant: Whether it goes on where a Service does not exist.
     """
 
     aws: EmulatedAws
     front: BalancingFront
     lbc: Program
+    tolerant: bool = False
 
 
 class BalancedStack(RenderedStack):
@@ -70,6 +72,7 @@ class BalancedStack(RenderedStack):
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "", **rest: Any) -> None:
         super().__init__(plane, namespace, folder, **rest)
         self.aws, self.front, self.lbc, self._variant = balancing.aws, balancing.front, balancing.lbc, variant
+        self.tolerant = balancing.tolerant
 
     def written(self) -> dict[str, Any]:
         """See the base class."""

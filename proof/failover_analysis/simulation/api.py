@@ -182,8 +182,9 @@ class KubeApi:
     def recreate_scaler(self, unit: str) -> None:
         """Somebody makes a deleted ScaledObject again, as Git has it: without our floor, with the target of cost mode."""
         found, git = self.scalers[unit], _scaler(self._application.unit(unit))
-        kept = {"version": found.version, "scale_in_s": found.scale_in_s, "scale_out_s": found.scale_out_s}
-        self.scalers[unit] = replace(git, floor_owner="kubectl", made=found.made + 1, **kept)
+        scale_in_s, scale_out_s = found.scale_in_s, found.scale_out_s
+        made = replace(git, version=found.version, floor_owner="kubectl", made=found.made + 1)
+        self.scalers[unit] = replace(made, scale_in_s=scale_in_s, scale_out_s=scale_out_s)
         self.scaler_written(unit)
 
     def edit_action(self, value: str | None, writer: str) -> None:

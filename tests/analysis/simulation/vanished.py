@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from controller.policy.decision import Conclusion
@@ -12,6 +13,7 @@ from controller.policy.model import Action
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.traffic import Flow
 from tests.analysis.simulation.support import HOUR, fault, outage, setup
+from tests.support.applications import SERVICES
 
 GONE_S: Final = 600.0
 """How long an object is gone, seconds; then it is there again as Git has it."""
@@ -62,6 +64,8 @@ LOSSES: Final = {
     "namespace": Loss("namespace-deleted"),
 }
 """What is gone, and how. A unit is the one that is short."""
+
+UNITS: Final = frozenset(SERVICES)
 
 WORLD: Final[dict[str, Any]] = {"seconds": 4 * HOUR, "outages": (outage(0.5, 1.5),)}
 """The unit is out of capacity for an hour: the application fails over and comes back."""
@@ -153,9 +157,14 @@ def moments(calm: Watched) -> dict[str, float]:
     }
 
 
+@cache
+def _calm() -> Watched:
+    return Watched(**WORLD)
+
+
 def cases(*wanted: tuple[str, str]) -> Iterator[Case]:
     """Each wanted loss at its moment; without any, every loss at every moment."""
-    calm = Watched(**WORLD)
+    calm = _calm()
     at = moments(calm)
     for gone, moment in wanted or ((gone, moment) for gone in LOSSES for moment in at):
         loss, hour = LOSSES[gone], at[moment]
@@ -174,9 +183,14 @@ def table(played: Iterator[Case]) -> str:
     ]
     for gone, found in rows.items():
         worst = max(found, key=lambda one: one.run.lost_s)
-        raised = ", ".join(f"`{key}`" for key in sorted(frozenset().union(*(one.raised for one in found)))) or "none"
+        raised = ", ".join(f"`{key}`" for key in sorted(frozenset().union(*map(alerts, found)))) or "none"
         lines.append(f"| {gone} | {len(found)} | {lost(worst)} | {raised} | {_back(found)} |")
     return "\n".join(lines)
+
+
+def alerts(case: Case) -> frozenset[str]:
+    """The alerts that only the loss raises, with UNIT for the name of a unit."""
+    return frozenset("/".join("UNIT" if part in UNITS else part for part in key.split("/")) for key in case.raised)
 
 
 def lost(worst: Case) -> str:
