@@ -46,7 +46,7 @@ def test_the_capacity_service_is_deleted_in_capacity_mode(balanced: BalancedStac
             if not balanced.tolerant:
                 wait_for("its words", lambda: f'Service "{CAPACITY}" not found' in str(alerts(service)), 60, balanced.report)
             else:
-                wait_for("the units serve", lambda: CAPACITY not in balanced.live(), 60, balanced.report)
+                wait_for("the units serve", lambda: balanced.live().keys() == set(balanced.targets()), 60, balanced.report)
         wait_for("nothing is lost any more", lambda: "blackhole" not in alerts(service), 90, balanced.report)
         wait_for("the load balancer follows", lambda: set(balanced.live()) == set(balanced.targets()), 90, balanced.report)
 

@@ -7,7 +7,7 @@ import pytest
 from controller.policy.model import Mode
 from controller.policy.reasons import Reason
 from tests.analysis.simulation.support import HOUR, INF2, fault, outage
-from tests.analysis.simulation.vanished import LOSSES, Watched, alerts, cases, lost
+from tests.analysis.simulation.vanished import LOSSES, Watched, alerts, lost, played
 from tools.mutation_score import RELIABILITY
 
 
@@ -44,7 +44,7 @@ def test_the_page_says_what_happens_at_the_worst_moment(gone: str) -> None:
     assert row, "python -m tools.vanished_docs"
     _, _, _, worst, raised, *_ = (cell.strip() for cell in row.split("|"))
     moment = worst.partition("(")[2].rstrip(")") or "capacity mode"
-    (played,) = cases((gone, moment))
-    assert not played.run.violations
-    assert lost(played) == worst, "python -m tools.vanished_docs"
-    assert {f"`{key}`" for key in alerts(played)} - set(raised.split(", ")) == set(), "python -m tools.vanished_docs"
+    case = played(gone, moment)
+    assert not case.run.violations
+    assert lost(case) == worst, "python -m tools.vanished_docs"
+    assert {f"`{key}`" for key in alerts(case)} - set(raised.split(", ")) == set(), "python -m tools.vanished_docs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -67,7 +67,7 @@ LOSSES: Final = {
 
 UNITS: Final = frozenset(SERVICES)
 
-WORLD: Final[dict[str, Any]] = {"seconds": 4 * HOUR, "outages": (outage(0.5, 1.5),)}
+WORLD: Final[dict[str, Any]] = {"seconds": 2.6 * HOUR, "outages": (outage(0.5, 1.5),)}
 """The unit is out of capacity for an hour: the application fails over and comes back."""
 
 
@@ -87,6 +87,7 @@ class Watched:
         self.violations = result.violations
         self.changes = [(change.to, change.reason) for change in result.mode_changes]
         self.changed_s = [change.at - self._engine.setup.start for change in result.mode_changes]
+        del self._engine  # what is left can be sent to another process
 
     def _flowed(self, flow: Flow, seconds: float) -> None:
         self.lost_s += seconds * (flow.own_5xx > 0)
@@ -143,9 +144,14 @@ class Case:
         return len(self.run.changes) - len(self.beside.changes)
 
 
-def moments(calm: Watched) -> dict[str, float]:
+@cache
+def _calm() -> Watched:
+    return Watched(**WORLD)
+
+
+def moments() -> dict[str, float]:
     """The moments of the undisturbed world in hours, by their names."""
-    over, back, *_ = (seconds / HOUR for seconds in calm.changed_s)
+    over, back, *_ = (seconds / HOUR for seconds in _calm().changed_s)
     second = 1 / HOUR
     return {
         "cost mode": 0.3,
@@ -157,25 +163,17 @@ def moments(calm: Watched) -> dict[str, float]:
     }
 
 
-@cache
-def _calm() -> Watched:
-    return Watched(**WORLD)
+def played(gone: str, moment: str) -> Case:
+    """One loss at one moment."""
+    loss, hour = LOSSES[gone], moments()[moment]
+    run = Watched(**WORLD, faults=(fault(loss.fault, hour, loss.seconds / HOUR, value=loss.draw),))
+    return Case(gone, moment, run, hour * HOUR + loss.seconds, _calm())
 
 
-def cases(*wanted: tuple[str, str]) -> Iterator[Case]:
-    """Each wanted loss at its moment; without any, every loss at every moment."""
-    calm = _calm()
-    at = moments(calm)
-    for gone, moment in wanted or ((gone, moment) for gone in LOSSES for moment in at):
-        loss, hour = LOSSES[gone], at[moment]
-        run = Watched(**WORLD, faults=(fault(loss.fault, hour, loss.seconds / HOUR, value=loss.draw),))
-        yield Case(gone, moment, run, hour * HOUR + loss.seconds, calm)
-
-
-def table(played: Iterator[Case]) -> str:
+def table(cases: Iterable[Case]) -> str:
     """A row for each loss: at how many moments it was played, the worst of them, which alerts it raises, and what its end brings."""
     rows: dict[str, list[Case]] = {}
-    for one in played:
+    for one in cases:
         rows.setdefault(one.gone, []).append(one)
     lines = [
         "| gone | moments | most seconds in which not every request found a target | alerts | when it comes back |",
