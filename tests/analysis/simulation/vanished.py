@@ -72,13 +72,14 @@ WORLD: Final[dict[str, Any]] = {"seconds": 2.6 * HOUR, "outages": (outage(0.5, 1
 
 
 class Watched:
-    """One run: when each alert was first and last raised, the mode changes, and for how many seconds not every request found a target."""
+    """One run: when each alert was raised, the mode changes, and for how many seconds not every request found a target."""
 
     def __init__(self, **changes: Any) -> None:
         simulation = Simulation(setup(**{"seconds": 3 * HOUR, **changes}), 1)
         self._engine = simulation.engine
         self.alerts: dict[str, float] = {}
-        self.over: dict[str, float] = {}
+        self.spans: dict[str, list[tuple[float, float]]] = {}  # of each alert: from when until when it was active
+        self._passed = 0.0
         self.texts: set[str] = set()
         self.lost_s = 0.0
         simulation.engine.observers.append(self)
@@ -94,10 +95,14 @@ class Watched:
 
     def decided(self, _replica: object, conclusion: Conclusion) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver`."""
+        now = self._engine.elapsed()
         for alert in conclusion.decision.alerts:
-            self.alerts.setdefault(alert.key, self._engine.elapsed())
-            self.over[alert.key] = self._engine.elapsed()
+            self.alerts.setdefault(alert.key, now)
+            spans = self.spans.setdefault(alert.key, [])
+            lasts = bool(spans) and spans[-1][1] >= self._passed
+            spans[-1:] = [(spans[-1][0], now)] if lasts else [*spans[-1:], (now, now)]
             self.texts.add(alert.text)
+        self._passed = now
 
     def acted(self, _replica: object, _conclusion: Conclusion, _action: Action, _error: object) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver`."""
@@ -130,13 +135,15 @@ class Case:
 
     @property
     def raised(self) -> frozenset[str]:
-        """The alerts that only the loss raises."""
-        return frozenset(self.run.alerts.keys() - self.beside.alerts.keys())
+        """The alerts that only the loss raises, until ten minutes after its end: later ones are of what else happens in the run."""
+        late = self.back_s + GONE_S
+        return frozenset(key for key, at in self.run.alerts.items() if at <= late and key not in self.beside.alerts)
 
     @property
     def settles_s(self) -> float:
         """Seconds from when it was there again until the last of those alerts was over."""
-        return max((self.run.over[key] - self.back_s for key in self.raised), default=0.0)
+        late = self.back_s + GONE_S
+        return max((end - self.back_s for key in self.raised for begin, end in self.run.spans[key] if begin <= late), default=0.0)
 
     @property
     def modes(self) -> int:
