@@ -55,6 +55,11 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; seven minutes)
 	@$(RUN)/python -m failover_harness.control_plane.binaries helm promtool vegeta >/dev/null
 
+# SOURCE: a checkout of the release that proof/failover_harness/control_plane/binaries.py pins; it is no module that the proxy has.
+.PHONY: programs-lbc
+programs-lbc: $(STAMP) ## Build the AWS Load Balancer Controller into the same cache, from a checkout of its source (SOURCE=folder)
+	@$(RUN)/python -m failover_harness.control_plane.binaries --source "$(or $(SOURCE),$(error SOURCE=folder names a checkout of kubernetes-sigs/aws-load-balancer-controller))" >/dev/null
+
 # Its tests mostly wait for controllers. Each worker has a control plane of its own.
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and controller manager (needs Go, or KUBEBUILDER_ASSETS)
@@ -62,7 +67,7 @@ test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and co
 
 # Its tests mostly wait for controllers: more of them than cores run at a time. Each worker has a control plane and an account of its own.
 .PHONY: test-world
-test-world: $(STAMP) ## Tests with the real Karpenter and KEDA, and the load-balancer controller that FAILOVERCTL_TEST_LBC names, on the real control plane (needs Go)
+test-world: $(STAMP) ## Tests with the real Karpenter, KEDA and, after `make programs-lbc`, load-balancer controller, on the real control plane (needs Go)
 	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier world $(ARGS)
 
 .PHONY: test-image

@@ -24,10 +24,10 @@ from failover_harness.control_plane.binaries import (
     KEDA,
     KEDA_ADMISSION,
     KEDA_METRICS,
+    LBC,
     PROMTOOL,
     VEGETA,
     Unavailable,
-    load_balancer_controller,
     locate,
     tool,
 )
@@ -63,6 +63,7 @@ _TOOLS = {
     "keda_admission_program": KEDA_ADMISSION,
     "keda_metrics_program": KEDA_METRICS,
     "keda_program": KEDA,
+    "lbc_program": LBC,
     "promtool": PROMTOOL,
     "vegeta": VEGETA,
 }
@@ -204,10 +205,7 @@ def karpenter_program(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def lbc_program(pytestconfig: pytest.Config) -> Path:
     """The real AWS Load Balancer Controller."""
-    try:
-        return load_balancer_controller()
-    except Unavailable as error:
-        skip_loudly(pytestconfig, "WITH A REAL LOAD-BALANCER CONTROLLER", str(error))
+    return _tool(pytestconfig, LBC)
 
 
 @pytest.fixture(scope="session")

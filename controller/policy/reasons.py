@@ -101,7 +101,7 @@ class Reason(Row):
     NOTHING_ANSWERS = ("NothingAnswers", "no request is answered in mode {mode}: {gone}; the other mode serves", "failed-over")
     NUDGED = (
         "Nudged",
-        "the load balancer has not shown the routing action for {waited} ({problem}); a nudge makes its controller reconcile",
+        "{problem}: a nudge makes the load-balancer controller reconcile",
     )
 
     # Nothing to do.

@@ -609,7 +609,7 @@ def test_a_rule_that_answers_requests_itself(problem: str) -> None:
     """Every user gets its answer: page someone."""
     seen = Verification(Verdict.YES, NOW, problem, routing().action)
     fix = "Restore the action or the Service that is missing: `failoverctl doctor` names it"
-    words = f"all requests get errors now: the load balancer answers by itself (fixed 503). {fix}"
+    words = f"all requests get errors now: fixed 503. {fix}"
     expected = (alert_of("blackhole", "critical", words),)
     assert _alerts(snapshot(routing=routing(verification=seen))) == (expected if problem.startswith("critical") else ())
     why = "so a mode change would move no request: other/broken. Correct the Ingress that it names"

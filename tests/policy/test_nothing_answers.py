@@ -92,12 +92,19 @@ def test_nothing_moves_to_a_side_that_cannot_serve_either() -> None:
 
 def test_a_target_group_that_may_still_be_made_is_not_gone() -> None:
     """Right after a mode change without standby rules the controller makes the group: moving back at once would never end."""
-    routed = replace(routing(Mode.CAPACITY), bound=SERVICES, capacity_ready=5)
+    routed = replace(routing(Mode.CAPACITY), standby=SERVICES, bound=SERVICES, capacity_ready=5)
     found = snapshot(mode=Mode.CAPACITY, routing=routed)
-    due = memory(Mode.CAPACITY, changed_at=NOW - 30, action="", mode_since=NOW - 30)
+    due = memory(Mode.CAPACITY, routed_at=(NOW - 30,), action="", mode_since=NOW - 30)
     assert decide(due, found)[1].reason is not Reason.NOTHING_ANSWERS
-    late = decide(replace(due, changed_at=NOW - 61, mode_since=NOW - 61), found)[1]
+    late = decide(replace(due, routed_at=(NOW - 61,), mode_since=NOW - 61), found)[1]
     assert (late.reason, late.details["gone"]) == (Reason.NOTHING_ANSWERS, "Service sd21-all has no target group")
+
+
+def test_a_target_group_that_a_standby_rule_keeps_is_gone_at_once() -> None:
+    """It is never on its way. That the action is no longer shown counts as a change, and starts no wait of its own."""
+    found = snapshot(mode=Mode.CAPACITY, routing=replace(routing(Mode.CAPACITY), bound=SERVICES, capacity_ready=5))
+    decision = decided(found, Mode.CAPACITY, routed_at=(NOW - 10,), changed_at=NOW)
+    assert (decision.reason, decision.details["gone"]) == (Reason.NOTHING_ANSWERS, "Service sd21-all has no target group")
 
 
 def test_a_unit_whose_service_is_deleted_leaves_the_action_in_cost_mode() -> None:

@@ -168,3 +168,36 @@ class TestRollback:
         made = replace(made, routing=replace(made.routing, verification=seen))
         decision = decide(since(900), made)[1]
         assert (decision.verb, decision.mode) == (Verb.ROLLBACK, Mode.COST)
+
+
+def unbound(made: Snapshot, service: str, **changes: Any) -> Snapshot:
+    """Somebody has deleted the TargetGroupBinding of a Service."""
+    bound = tuple(one for one in made.routing.bound or () if one != service)
+    return replace(made, routing=replace(made.routing, bound=bound, **changes))
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_standby_target_group_binding_that_is_gone_is_nudged_at_once(*, foreign: bool) -> None:
+    """The load-balancer controller would notice hours later, and until then no mode change is safe. The same action takes nothing over."""
+    gone = unbound(snapshot(), "sd21-all", foreign=foreign)
+    kept, decision = decide(memory(), gone)
+    assert (decision.verb, decision.details["problem"]) == (Verb.NUDGE, "the TargetGroupBinding of sd21-all is gone")
+    assert decide(applied(kept, decision, NOW), gone)[1].verb is Verb.HOLD
+    assert decide(replace(kept, nudged=Repeats(MAX_NUDGES, NOW - 7200)), gone)[1].verb is Verb.HOLD
+
+
+def test_a_unit_whose_target_group_binding_is_gone_gets_no_traffic() -> None:
+    """Its requests would find no target. The write makes the load-balancer controller reconcile, as a nudge does."""
+    decision = decide(memory(), unbound(snapshot(), "sd21-inf2"))[1]
+    assert (decision.verb, decision.reason) == (Verb.REWEIGHT, Reason.AVAILABILITY_CHANGED)
+    assert {target.service: target.weight for target in decision.targets}["sd21-inf2"] == 0
+
+
+def test_a_load_balancer_that_is_gone_is_nudged_at_once_but_not_where_a_service_is_missing() -> None:
+    """A missing Service is nothing that its controller could make."""
+    made = unseen(problem="critical: the load balancer sd21-1.example no longer exists")
+    kept, decision = decide(since(1), made)
+    assert (decision.verb, decision.details["problem"]) == (Verb.NUDGE, "the load balancer sd21-1.example no longer exists")
+    assert decide(applied(kept, decision, NOW), made)[1].verb is Verb.HOLD
+    missing = replace(made, routing=replace(made.routing, capacity_exists=False, capacity_ready=None))
+    assert decide(since(1), missing)[1].verb is not Verb.NUDGE

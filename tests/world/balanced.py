@@ -45,11 +45,13 @@ class Balancing:
         aws: The emulated account.
         front: The load-balancer controller's AWS endpoint.
         lbc: The load-balancer controller.
+        tolerant: Whether it goes on where a Service does not exist.
     """
 
     aws: EmulatedAws
     front: BalancingFront
     lbc: Program
+    tolerant: bool = False
 
 
 class BalancedStack(RenderedStack):
@@ -70,6 +72,7 @@ class BalancedStack(RenderedStack):
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, balancing: Balancing, variant: str = "", **rest: Any) -> None:
         super().__init__(plane, namespace, folder, **rest)
         self.aws, self.front, self.lbc, self._variant = balancing.aws, balancing.front, balancing.lbc, variant
+        self.tolerant = balancing.tolerant
 
     def written(self) -> dict[str, Any]:
         """See the base class."""
@@ -166,11 +169,12 @@ class BalancedStack(RenderedStack):
         return found
 
     def live(self) -> dict[str, int]:
-        """Weights by Service of the live rule in ELBv2."""
+        """Weights by Service of the live rule in ELBv2; none where it answers by itself."""
         names = {arn: service for service, arn in self.groups().items()}
         (rule,) = [one for one in self.rules() if not one["IsDefault"] and not _hosts(one)]
         (action,) = rule["Actions"]
-        return {names[one["TargetGroupArn"]]: one.get("Weight", 1) for one in action["ForwardConfig"]["TargetGroups"]}
+        groups = action.get("ForwardConfig", {"TargetGroups": ()})["TargetGroups"]
+        return {names[one["TargetGroupArn"]]: one.get("Weight", 1) for one in groups}
 
     def rules(self) -> list[dict[str, Any]]:
         """All rules of the only listener."""

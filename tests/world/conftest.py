@@ -107,15 +107,26 @@ def real_keda(
 
 @pytest.fixture
 def balancing(
-    installed: ControlPlane, lbc_program: Path, aws: EmulatedAws, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    pytestconfig: pytest.Config,
+    installed: ControlPlane,
+    lbc_program: Path,
+    aws: EmulatedAws,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Balancing]:
-    """The load-balancer controller of the test's namespace, with an account that everything in this process uses too."""
+    """The load-balancer controller of the test's namespace, with an account that everything in this process uses too.
+
+    Its parameter says whether it tolerates Services that do not exist, which `deploy/cluster` lets it not.
+    """
     if not crds.UPSTREAM.is_dir():
-        pytest.skip("the load-balancer controller needs its own definitions; see shared/crds")
+        skip_loudly(pytestconfig, "WITH A REAL AWS-LOAD-BALANCER-CONTROLLER", "it needs its own definitions; see shared/crds")
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    with BalancingFront(aws) as front, lbc.running(lbc_program, installed, namespace, front, tmp_path) as made:
-        yield Balancing(aws, front, made)
+    tolerant = getattr(request, "param", False)
+    with BalancingFront(aws) as front, lbc.running(lbc_program, installed, namespace, front, tmp_path, tolerant=tolerant) as made:
+        yield Balancing(aws, front, made, tolerant)
 
 
 @pytest.fixture

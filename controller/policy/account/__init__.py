@@ -18,7 +18,7 @@ from controller.policy.account.demand import (
     scaler_replicas,
     total_demand,
 )
-from controller.policy.account.emptiness import empty, endpoints, nothing_answers
+from controller.policy.account.emptiness import empty, endpoints, nothing_answers, unmade
 from controller.policy.account.figures import Figures
 from controller.policy.account.hold import FLAP_WINDOW_S, Waiting, break_even_s, level_after_failover, next_waiting, reassert_pause_s
 from controller.policy.account.known_demand import known_everywhere, metrics_awaited, without_counter
@@ -69,5 +69,6 @@ __all__ = [
     "spend_per_hour",
     "total_demand",
     "unit_loads",
+    "unmade",
     "without_counter",
 ]

@@ -17,35 +17,52 @@ GROUP_MADE_S: Final = 60.0
 made within 2 s of the patch (docs/research/alb.md), a throttled controller needs longer."""
 
 
-def empty(snapshot: Snapshot, healthy: Mapping[str, int], changed_at: float | None) -> Mapping[str, str]:
+def empty(snapshot: Snapshot, healthy: Mapping[str, int], routed_at: float | None) -> Mapping[str, str]:
     """The Services that get traffic and have nothing behind them.
 
     Args:
         snapshot: What is observed.
         healthy: Healthy targets by Service, see `Figures.healthy`.
-        changed_at: When the routing action changed last, seconds since the Unix epoch; None: not while anybody watched.
+        routed_at: When we wrote the routing action last, seconds since the Unix epoch; None: not for an hour.
 
     Returns:
         By Service, what is gone, in words. What is not known is not gone.
     """
     found = {}
     for target in snapshot.routing.targets:
-        why = _gone(target.service, snapshot, changed_at, healthy.get(target.service)) if target.weight > 0 else ""
+        why = _gone(target.service, snapshot, routed_at, healthy.get(target.service)) if target.weight > 0 else ""
         if why:
             found[target.service] = why
     return found
 
 
-def _gone(service: str, snapshot: Snapshot, changed_at: float | None, healthy: int | None) -> str:
+def _gone(service: str, snapshot: Snapshot, routed_at: float | None, healthy: int | None) -> str:
     """What is gone. Endpoints alone may be late: the load balancer must have no healthy target either."""
     exists, ready = endpoints(snapshot, service)
     if exists is False:
         return f"Service {service} does not exist"
     if ready == 0 and healthy == 0:
         return f"Service {service} has no ready endpoint"
-    settled = changed_at is None or snapshot.now - changed_at >= GROUP_MADE_S
-    unbound = ready is not None and snapshot.routing.bound is not None and service not in snapshot.routing.bound
-    return f"Service {service} has no target group" if unbound and settled else ""
+    return f"Service {service} has no target group" if ready is not None and _unbound(service, snapshot, routed_at) else ""
+
+
+def _unbound(service: str, snapshot: Snapshot, routed_at: float | None) -> bool:
+    """Whether a Service has lost its target group. That which a standby rule keeps is never on its way."""
+    settled = routed_at is None or snapshot.now - routed_at >= GROUP_MADE_S or service in snapshot.routing.standby
+    return settled and snapshot.routing.bound is not None and service not in snapshot.routing.bound
+
+
+def unmade(snapshot: Snapshot, routed_at: float | None) -> tuple[str, ...]:
+    """The Services that rules of the routing object name and that have lost their target group.
+
+    The load-balancer controller watches no TargetGroupBindings: it makes one again only when it reconciles (docs/research/alb.md).
+
+    Args:
+        snapshot: What is observed.
+        routed_at: See `empty`.
+    """
+    named = dict.fromkeys((*snapshot.routing.standby, *(target.service for target in snapshot.routing.targets)))
+    return tuple(one for one in named if _unbound(one, snapshot, routed_at) and endpoints(snapshot, one)[0])
 
 
 def endpoints(snapshot: Snapshot, service: str) -> tuple[bool | None, int | None]:
@@ -56,7 +73,7 @@ def endpoints(snapshot: Snapshot, service: str) -> tuple[bool | None, int | None
     return (snapshot.units[name].service_exists, snapshot.units[name].ready) if name is not None else (None, None)
 
 
-def nothing_answers(mode: Mode, snapshot: Snapshot, figures: Figures, changed_at: float | None) -> str:
+def nothing_answers(mode: Mode, snapshot: Snapshot, figures: Figures, routed_at: float | None) -> str:
     """What is gone, in words, where no request is answered in the present mode and the other mode has replicas that serve; else "".
 
     Within cost mode the weights follow what serves, and with the in-place style they do so in both modes: that is no mode change.
@@ -64,7 +81,7 @@ def nothing_answers(mode: Mode, snapshot: Snapshot, figures: Figures, changed_at
     if snapshot.application.routing_style is RoutingStyle.IN_PLACE:
         return ""
     live = [target.service for target in snapshot.routing.targets if target.weight > 0]
-    found = empty(snapshot, figures.healthy, changed_at)
+    found = empty(snapshot, figures.healthy, routed_at)
     if not live or len(found) < len(live):
         return ""
     if mode is Mode.COST:

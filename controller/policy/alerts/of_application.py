@@ -183,7 +183,7 @@ def _blackhole(case: Case) -> Iterable[Found]:
     """The load balancer answers by itself, or a Service that gets traffic does not exist."""
     seen, targets = case.snapshot.routing.verification, case.snapshot.routing.targets
     if seen is not None and seen.problem.startswith(CRITICAL):
-        return [Found({"share": "all", "problem": f"the load balancer answers by itself ({seen.problem.removeprefix(CRITICAL)})"})]
+        return [Found({"share": "all", "problem": seen.problem.removeprefix(CRITICAL)})]
     gone = [one for one in targets if one.weight > 0 and endpoints(case.snapshot, one.service)[0] is False]
     share = sum(one.weight for one in gone) / max(1, sum(one.weight for one in targets))
     problem = f"there is no Service {text.listing(one.service for one in gone)}"

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy import floors, text
-from controller.policy.account import keda_targets
+from controller.policy.account import empty, keda_targets, unmade
 from controller.policy.case import Case, soonest
 from controller.policy.decision.gate import Passage, gate
-from controller.policy.model import Decision, Mode, Shortage, Target, Verb, Verdict
+from controller.policy.model import CRITICAL, Decision, Mode, Shortage, Target, Verb, Verdict
 from controller.policy.modes import guards, shortage_details
 from controller.policy.reasons import Reason
 from controller.policy.routing import capacity_targets, cost_targets, ending_details, existing, stickiness
@@ -56,9 +56,15 @@ def checked_within(decision: Decision, *seconds: float | None) -> Decision:
 def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
     """The decision to write the same action once more, because the load-balancer controller has not carried it out for too long."""
     now, seen = case.snapshot.now, case.snapshot.routing.verification
-    waited = text.duration(now - (case.memory.unverified_since or now))
-    details = {"waited": waited, "problem": seen.why if seen is not None else "it was not observed since"}
-    return made(mode, Verb.NUDGE, Reason.NUDGED, details, case, targets)
+    if gone := unmade(case.snapshot, case.memory.last_routed):
+        problem = f"the TargetGroupBinding of {text.listing(gone)} is gone"
+    elif seen is not None and seen.problem.startswith(CRITICAL):
+        problem = seen.problem.removeprefix(CRITICAL)
+    else:
+        waited = text.duration(now - (case.memory.unverified_since or now))
+        why = seen.why if seen is not None else "it was not observed since"
+        problem = f"the load balancer has not shown the routing action for {waited} ({why})"
+    return made(mode, Verb.NUDGE, Reason.NUDGED, {"problem": problem}, case, targets)
 
 
 def _rewritten(mode: Mode, case: Case, passage: Passage, otherwise: tuple[Reason, Mapping[str, str]]) -> Decision:
@@ -82,16 +88,26 @@ def _rewritten(mode: Mode, case: Case, passage: Passage, otherwise: tuple[Reason
 def _nudge_in_s(case: Case) -> float:
     """How long the load-balancer controller still has before a nudge makes it reconcile our last change, seconds.
 
+    It has no time where something that it had made is gone: it would notice only hours later, and requests are lost meanwhile, or would be
+    after a mode change.
+
     Returns:
         0 where its time is over; infinite where no nudge is due.
     """
     routing, memory = case.snapshot.routing, case.memory
     seen = routing.verification
-    if memory.unverified_since is None or memory.nudged.times >= MAX_NUDGES or routing.foreign or routing.blocked:
+    if memory.nudged.times >= MAX_NUDGES or routing.blocked or not routing.action:
         return math.inf
-    if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied or seen.action != routing.action:
+    lags = seen is not None and seen.verdict is Verdict.NOT_YET and not seen.applied and seen.action == routing.action
+    # Without a Service that the action names, the load-balancer controller could not make it right.
+    broken = lags and seen is not None and seen.problem.startswith(CRITICAL) and not empty(case.snapshot, {}, memory.last_routed)
+    if unmade(case.snapshot, memory.last_routed) or broken:
+        since = -math.inf
+    elif lags and memory.unverified_since is not None and not routing.foreign:
+        since = memory.unverified_since
+    else:
         return math.inf
-    return case.remaining((memory.nudged.at or memory.unverified_since) + NUDGE_S * 2.0**memory.nudged.times)
+    return case.remaining((memory.nudged.at or since) + NUDGE_S * 2.0**memory.nudged.times)
 
 
 def _steady_reason(case: Case) -> tuple[Reason, dict[str, str]]:

@@ -37,3 +37,8 @@ class Memory:
     demand_missing_since: float | None = field(default=None, metadata=MOMENT)
     demand_history: DemandHistory | None = None  # with strategy planned only
     floors: Mapping[str, FloorMemory] = field(default_factory=dict)  # by ScaledObject
+
+    @property
+    def last_routed(self) -> float | None:
+        """When we wrote the routing last, seconds since the Unix epoch; None: not for an hour."""
+        return self.routed_at[-1] if self.routed_at else None

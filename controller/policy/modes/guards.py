@@ -294,7 +294,7 @@ def _unsafe(case: Case) -> str:
     if not observed.action:
         return ""  # nothing is routed now: the load balancer answers every request with a 503
     standby_of, named = observed.standby, {target.service for target in case.receiving}
-    ours = set(application.services) - empty(case.snapshot, case.figures.healthy, case.memory.changed_at).keys()
+    ours = set(application.services) - empty(case.snapshot, case.figures.healthy, case.memory.last_routed).keys()
     warm = {(target.service, target.port) for target in observed.targets}
     # What has traffic now may keep it: no change of weights makes that worse.
     present = {target.service for target in observed.targets if target.weight > 0}

@@ -51,7 +51,7 @@ def triggered(mode: Mode, case: Case) -> Triggered | None:
     pin = case.snapshot.routing.override.pin(case.snapshot.now)
     if pin is not None and pin is not mode:
         return _pin(pin, case)
-    if gone := nothing_answers(mode, case.snapshot, case.figures, case.memory.changed_at):
+    if gone := nothing_answers(mode, case.snapshot, case.figures, case.memory.last_routed):
         details = {"gone": gone, "mode": str(mode)}
         return Triggered(Trigger.NOTHING_BEHIND, Reason.NOTHING_ANSWERS, (), details, tuple(guards.NOTHING_BEHIND))
     if rollback_in_s(mode, case) == 0:

@@ -113,13 +113,10 @@ def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str
         snapshot: What is observed.
         healthy: Healthy targets by Service, see `healthy_targets`.
     """
-    out = _taken_out(snapshot)
+    out = (_taken_out(snapshot) - healthy.keys()) | _unbound(snapshot)
     found = {}
     for unit in snapshot.application.units:
-        if unit.backend.service in out - healthy.keys():
-            found[unit.name] = 0
-            continue
-        if snapshot.units[unit.name].service_exists is False:
+        if unit.backend.service in out or snapshot.units[unit.name].service_exists is False:
             found[unit.name] = 0
             continue
         counts = [count for count in (snapshot.units[unit.name].ready, healthy.get(unit.backend.service)) if count is not None]
@@ -134,6 +131,12 @@ def _taken_out(snapshot: Snapshot) -> frozenset[str]:
     if seen is None or seen.verdict is not Verdict.NOT_YET or seen.applied:
         return frozenset()
     return frozenset(target.service for target in snapshot.routing.targets if target.weight == 0)
+
+
+def _unbound(snapshot: Snapshot) -> frozenset[str]:
+    """The Services whose target group is gone although a standby rule keeps one: requests to them find no target."""
+    routing = snapshot.routing
+    return frozenset(routing.standby).difference(routing.standby if routing.bound is None else routing.bound)
 
 
 def availability(application: Application, base: Mapping[str, int], serving: Mapping[str, int], demand: float | None) -> dict[str, float]:

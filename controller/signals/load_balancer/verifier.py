@@ -27,7 +27,7 @@ from controller.foreign import shown
 from controller.policy.model import CRITICAL, Verdict, Verification
 from controller.routing.port import LiveRule
 from controller.signals.load_balancer.calls import Calls
-from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension
+from controller.signals.load_balancer.directory import Directory, drop_oldest, load_balancer_dimension, load_balancer_name
 from controller.signals.load_balancer.request import CannotTellError, ServicePort, VerificationRequest
 from controller.signals.load_balancer.rules import (
     Findings,
@@ -268,8 +268,6 @@ class Verifier:
             return Verdict.CANNOT_TELL, why
         if isinstance(error, NotFound):
             self._directory.forget(request.hostnames)
-            if error.code == "TargetGroupNotFound":
-                return Verdict.NOT_YET, "a target group of the rule no longer exists"
             return Verdict.CANNOT_TELL, f"the load balancer changed while it was checked ({error.code}); trying again"
         if isinstance(error, Unavailable):
             calls.made += ATTEMPTS - 1  # botocore had retried before it gave up
@@ -309,6 +307,9 @@ class Verifier:
             findings.problems.append("the Ingress has no load balancer yet")
             return
         arns = self._find(request, calls)
+        if not arns:
+            findings.problems.append(f"{CRITICAL}the load balancer {request.hostnames[0]} no longer exists")
+            return
         owners = owners_of(request, findings)
         for arn in arns:
             self._check_rules(arn, request, owners, calls, findings)
@@ -316,24 +317,26 @@ class Verifier:
         if not (findings.applied or findings.broken):
             return  # the targets of a routing that is on its way are counted once it is there; those of a broken one show where to go
         for group, service in findings.serving.items():
-            healthy, problem = count_healthy(calls.target_health(group), service, request)
+            healthy, problem = self._count(group, service, request, calls, findings)
             findings.healthy[service] = min(healthy, findings.healthy.get(service, healthy))
             if problem:
                 findings.problems.append(problem)
         self._count_standby(request, calls, findings)
 
     def _find(self, request: VerificationRequest, calls: Calls) -> list[str]:
-        """ARNs of the Application Load Balancers behind the host names.
+        """ARNs of the Application Load Balancers behind the host names; none where those that an earlier check found are gone.
 
         Raises:
             RemoteError: A call failed.
-            CannotTellError: There is none.
+            CannotTellError: There is none, and there was none before.
         """
         arns = [arn for hostname in request.hostnames if (arn := self._directory.load_balancer(hostname, calls))]
-        if not arns:
-            raise CannotTellError(f"no application load balancer with DNS name {request.hostnames[0]} in this account and region")
         with self._lock:
             record = self._records.get(request.application)
+            if not arns and record and any(f"/{load_balancer_name(one)}/".lower() in record.dimension.lower() for one in request.hostnames):
+                return []  # it was here
+            if not arns:
+                raise CannotTellError(f"no application load balancer with DNS name {request.hostnames[0]} in this account and region")
             if record:
                 record.dimension = load_balancer_dimension(arns[0])
         return list(dict.fromkeys(arns))
@@ -365,12 +368,24 @@ class Verifier:
         findings.problems.extend(f"there is no listener on port {port} yet" for port in sorted(missing_ports))
         findings.problems.extend(f"no listener has a rule for {rule.label} yet" for rule in request.rules if rule not in seen)
 
+    def _count(self, group: str, service: str, request: VerificationRequest, calls: Calls, findings: Findings) -> tuple[int, str]:
+        """The healthy targets of a target group, and what is wrong with them. Without the group, its rule is gone too."""
+        try:
+            return count_healthy(calls.target_health(group), service, request)
+        except NotFound as error:
+            if error.code != "TargetGroupNotFound":
+                raise
+        findings.applied = False
+        problem = f"the target group of Service {service} no longer exists"
+        findings.problems.append(problem)
+        return 0, problem
+
     def _count_standby(self, request: VerificationRequest, calls: Calls, findings: Findings) -> None:
         """Counts the healthy targets of the standby Services. A failed count stays unknown, because the verdict does not need it."""
         for key in request.standby:
             counts = []
             for group in (request.target_groups or {}).get(key, ()):
                 with suppress(RemoteError, CannotTellError):
-                    counts.append(count_healthy(calls.target_health(group), key[0], request)[0])
+                    counts.append(self._count(group, key[0], request, calls, findings)[0])
             if counts and key[0] not in findings.healthy:
                 findings.healthy[key[0]] = max(counts)

@@ -77,11 +77,12 @@ class ScalerObject:
     exists: bool = True
     scale_in_s: float | None = SCALE_IN_S  # of its HPA; None: it never removes replicas
     scale_out_s: float = 0.0  # likewise, for adding replicas
+    made: int = 0  # how often it was made again
 
     @property
     def uid(self) -> str:
-        """Its uid. The simulated ScaledObject is never created again."""
-        return f"uid-{self.name}"
+        """Its uid."""
+        return f"uid-{self.name}" + (f"-{self.made}" if self.made else "")
 
 
 class KubeApi:
@@ -172,6 +173,19 @@ class KubeApi:
         """A ScaledObject was changed."""
         self.scalers[unit].version += 1
         self._changed(SCALERS, unit)
+
+    def delete_scaler(self, unit: str) -> None:
+        """Somebody deletes a ScaledObject."""
+        self.scalers[unit].exists = False
+        self.scaler_written(unit)
+
+    def recreate_scaler(self, unit: str) -> None:
+        """Somebody makes a deleted ScaledObject again, as Git has it: without our floor, with the target of cost mode."""
+        found, git = self.scalers[unit], _scaler(self._application.unit(unit))
+        scale_in_s, scale_out_s = found.scale_in_s, found.scale_out_s
+        made = replace(git, version=found.version, floor_owner="kubectl", made=found.made + 1)
+        self.scalers[unit] = replace(made, scale_in_s=scale_in_s, scale_out_s=scale_out_s)
+        self.scaler_written(unit)
 
     def edit_action(self, value: str | None, writer: str) -> None:
         """Another writer sets the routing action, or removes it (`None`)."""

@@ -48,11 +48,13 @@ class TargetGroup:
         arn: Another one after the group was deleted and made again.
         registered: Whether the pods that were there when it was made are its targets.
         healthy: Whether those have passed its first health check.
+        gone: Whether somebody has deleted it in AWS: its TargetGroupBinding stays, and the controller notices at its next reconcile.
     """
 
     arn: str
     registered: bool = False
     healthy: bool = False
+    gone: bool = False
 
 
 class Balancer:
@@ -92,6 +94,8 @@ class Balancer:
         self.live_since = event_queue.now
         self.listeners: list[Callable[[LiveRule, LiveRule], None]] = []
         self.blocked = ""
+        self.exists = True
+        """Whether the load balancer is there. Where it is not, the controller makes another one at its next reconcile."""
         self._groups: dict[str, TargetGroup] = {}
         self._made = 0
 
@@ -125,6 +129,7 @@ class Balancer:
             return
         rule = self._wanted()
         if rule is not None:
+            self.exists = True
             self._make_groups(rule)
             self.set(rule)
 
@@ -183,13 +188,35 @@ class Balancer:
         """Makes the target groups that the rules need, and deletes the others."""
         ingress = self._api.ingress
         named = {target.service for target in rule.targets}
-        there = [one for one in self._application.services if one not in self._fault_state.deleted]
-        wanted = [one for one in there if ingress.exists and (ingress.standby or one in named)]
-        if wanted == list(self._groups):
+        services = [one for one in self._application.services if one not in self._fault_state.deleted]
+        wanted = [one for one in services if ingress.exists and (ingress.standby or one in named)]
+        there = {service: group for service, group in self._groups.items() if not group.gone}
+        if wanted == list(there):
             return
         self._before()
-        self._groups = {service: self._groups.get(service) or self._new_group(service) for service in wanted}
+        self._groups = {service: there.get(service) or self._new_group(service) for service in wanted}
         self._changed()
+
+    def unbind(self, service: str) -> None:
+        """Somebody deletes a TargetGroupBinding. The targets go at once; the controller watches no bindings (docs/research/alb.md)."""
+        self._before()
+        self._groups.pop(service, None)
+        self._changed()
+
+    def delete_group(self, service: str) -> None:
+        """Somebody deletes a target group in AWS, and before it what forwards there: AWS refuses while a rule uses it."""
+        if service not in self._groups:
+            return
+        others = tuple(target for target in self.live.targets if target.service != service)
+        self._before()
+        self._groups[service].gone = True
+        if others != self.live.targets:
+            self.set(LiveRule(others, answer="" if others else "404"))
+
+    def delete(self) -> None:
+        """Somebody deletes the load balancer: no request arrives anywhere. The target groups stay."""
+        self.exists = False
+        self.set(LiveRule((), answer="nothing"))
 
     def _new_group(self, service: str) -> TargetGroup:
         self._made += 1
@@ -210,8 +237,13 @@ class Balancer:
         group.healthy = True
 
     def group(self, service: str) -> TargetGroup | None:
-        """The Service's target group; None if it has none."""
-        return self._groups.get(service)
+        """The Service's target group in AWS; None if it has none."""
+        group = self._groups.get(service)
+        return None if group is None or group.gone else group
+
+    def bound(self) -> dict[str, str]:
+        """The ARN of each Service's target group, as the TargetGroupBindings have it."""
+        return {service: group.arn for service, group in self._groups.items()}
 
     # --- targets ------------------------------------------------------------------------------------------------------------------------
 

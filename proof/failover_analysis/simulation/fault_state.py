@@ -32,6 +32,7 @@ class FaultState:
         lbc_blocked: The error that it reports about another, unreadable Ingress of its group; "" if it can read all of them.
         deleted: Services that somebody has deleted.
         pools_deleted: NodePools that somebody has deleted.
+        pools_unready: NodePools whose node class somebody has deleted: their nodes stay, and Karpenter launches no others.
         renamed: Units whose Deployment has another name: its pods are in the Service, and it is not the one that the application names.
         lbc_strict: Whether the load-balancer controller builds nothing for its group while any rule names a Service that does not exist
             (``--tolerate-non-existent-backend-service=false``).
@@ -65,6 +66,7 @@ class FaultState:
     lbc_blocked: str = ""
     deleted: set[str] = field(default_factory=set)
     pools_deleted: set[str] = field(default_factory=set)
+    pools_unready: set[str] = field(default_factory=set)
     renamed: set[str] = field(default_factory=set)
     lbc_strict: bool = False
     targets_stuck: bool = False

@@ -277,6 +277,70 @@ def _node_pool_deleted(engine: Engine, plan: FaultPlan) -> Undo:
     return partial(engine.karpenter.create, pool)
 
 
+def _node_class_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    pool = engine.application.unit(plan.unit).node_pool
+    engine.karpenter.delete_class(pool)
+    return partial(engine.karpenter.create_class, pool)
+
+
+def _of_both(begin: Callable[[Engine, str], Undo]) -> Begin:
+    """A fault of the capacity Service or, in the upper half of its draws, of the unit's."""
+
+    def begun(engine: Engine, plan: FaultPlan) -> Undo:
+        capacity, unit = engine.application.capacity.service, engine.application.unit(plan.unit).backend.service
+        return begin(engine, unit if plan.value >= 0.5 else capacity)  # noqa: PLR2004 - one half each
+
+    return begun
+
+
+def _binding_deleted(engine: Engine, service: str) -> Undo:
+    engine.balancer.unbind(service)
+    return engine.balancer.resume
+
+
+def _target_group_deleted(engine: Engine, service: str) -> Undo:
+    engine.tampered_at = engine.event_queue.now
+    engine.balancer.delete_group(service)
+    return engine.balancer.resume
+
+
+def _balancer_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    del plan
+    engine.tampered_at = engine.event_queue.now
+    engine.balancer.delete()
+    return engine.balancer.resume
+
+
+def _deployment_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    engine.workloads.delete(plan.unit)
+    return partial(engine.workloads.create, plan.unit)
+
+
+def _scaler_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    engine.api.delete_scaler(plan.unit)
+    return partial(engine.api.recreate_scaler, plan.unit)
+
+
+def _namespace_deleted(engine: Engine, plan: FaultPlan) -> Undo:
+    """Everything that the application names goes, but what Karpenter has; it is made again from Git."""
+    units, deleted = engine.application.units, engine.fault_state.deleted
+    undo = [_deployment_deleted(engine, replace(plan, unit=one.name)) for one in units]
+    undo += [_scaler_deleted(engine, replace(plan, unit=one.name)) for one in units if one.name in engine.api.scalers]
+    recreate = _recreate(engine, plan)
+    engine.fault_state.deleted = deleted | set(engine.application.services)
+    engine.balancer.service_changed()
+
+    def end() -> None:
+        engine.traffic.advance()
+        engine.fault_state.deleted = deleted
+        for one in undo:
+            one()
+        recreate()
+        engine.balancer.service_changed()
+
+    return end
+
+
 def _deployment_renamed(engine: Engine, plan: FaultPlan) -> Undo:
     """The pods of the Deployment are replaced by those of another one with the same labels, and so they are when the fault ends."""
     renamed = engine.fault_state.renamed
@@ -532,6 +596,13 @@ FAULTS: Final[dict[str, Kind]] = {
     "unit-service-deleted": Kind(_unit_service_deleted, _MINUTE, _HOUR),
     "node-pool-deleted": Kind(_node_pool_deleted, 5 * _MINUTE, _HOUR),
     "deployment-renamed": Kind(_deployment_renamed, 5 * _MINUTE, _HOUR),
+    "node-class-deleted": Kind(_node_class_deleted, 5 * _MINUTE, _HOUR, drawn=False),
+    "deployment-deleted": Kind(_deployment_deleted, 5 * _MINUTE, _HOUR, drawn=False),
+    "scaler-deleted": Kind(_scaler_deleted, 5 * _MINUTE, _HOUR, drawn=False),
+    "binding-deleted": Kind(_of_both(_binding_deleted), 5 * _MINUTE, _HOUR, drawn=False),
+    "target-group-deleted": Kind(_of_both(_target_group_deleted), 5 * _MINUTE, _HOUR, drawn=False),
+    "load-balancer-deleted": Kind(_balancer_deleted, 5 * _MINUTE, _HOUR, drawn=False),
+    "namespace-deleted": Kind(_namespace_deleted, 5 * _MINUTE, _HOUR, drawn=False),
     "second-installation": Kind(_second_installation),
     "standby-rules-removed": Kind(_standby_removed, _MINUTE, _HOUR),
     # KEDA and people.

@@ -211,7 +211,8 @@ class Invariants:
         Nor where nothing served before: of an Ingress that was just created again, no group has a target yet, whatever the weights.
         """
         engine = self._engine
-        if engine.fault_state.stalled or engine.fault_state.stale_s or not snapshot.routing.action:
+        unseen = engine.event_queue.now - engine.tampered_at < _AUDIT_S
+        if engine.fault_state.stalled or engine.fault_state.stale_s or unseen or not snapshot.routing.action:
             return ""
         present = [engine.balancer.group(target.service) for target in snapshot.routing.targets if target.weight > 0]
         if not any(group.registered for group in present if group is not None):

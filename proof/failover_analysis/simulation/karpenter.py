@@ -155,6 +155,16 @@ class Karpenter:
         self._fault_state.pools_deleted.discard(pool)
         self._changed()
 
+    def delete_class(self, pool: str) -> None:
+        """Somebody deletes a NodePool's node class. Its finalizer keeps it while nodes use it: they stay, and the NodePool is not ready."""
+        self._fault_state.pools_unready.add(pool)
+        self._changed()
+
+    def create_class(self, pool: str) -> None:
+        """Somebody creates a deleted node class again."""
+        self._fault_state.pools_unready.discard(pool)
+        self._changed()
+
     def attach(self, pods: Pods) -> None:
         """Connects the pods."""
         self._pods = pods
@@ -184,7 +194,8 @@ class Karpenter:
         pods, now = self._free(pool.name), self._event_queue.now
         if not pods:
             return
-        if self._fault_state.karpenter_silent or pool.name in self._fault_state.pools_deleted:
+        fault_state = self._fault_state
+        if fault_state.karpenter_silent or pool.name in fault_state.pools_deleted | fault_state.pools_unready:
             self._requeue(pool)
             return
         self._mark_saturated(now)

@@ -248,6 +248,8 @@ class SimulatedView:
             instance_types=pool.types,
             capacity_types=pool.capacity_types,
             at_limit=limited,
+            ready=pool.name not in self._world.fault_state.pools_unready,
+            problem="not ready: NodeClassNotFound" if pool.name in self._world.fault_state.pools_unready else "",
         )
 
     def _failure(self, failure: Refusal) -> Refusal:
@@ -359,8 +361,13 @@ class SimulatedView:
         world.calls["elbv2"] += 1  # DescribeRules of the one listener
         live = world.balancer.live
         weights = {target.service: target.weight for target in live.targets}
+        if not world.balancer.exists:
+            return Verification(Verdict.NOT_YET, now, "critical: the load balancer no longer exists", routing.action)
         if live.answer:
             problem = f"critical: HTTP:80 /* answers every request with a fixed {live.answer}"
+            return replace(self._health(routing, weights, now), verdict=Verdict.NOT_YET, problem=problem, applied=False)
+        if unbound := [target.service for target in routing.targets if target.service not in self._groups()]:
+            problem = f"Service {unbound[0]} has no target group yet"
             return replace(self._health(routing, weights, now), verdict=Verdict.NOT_YET, problem=problem, applied=False)
         if not same_routing(live.targets, routing.targets) or live.stickiness_s != routing.stickiness_s:
             return Verification(Verdict.NOT_YET, now, "HTTP:80 /* has other weights", routing.action, weights=weights)
@@ -386,6 +393,8 @@ class SimulatedView:
             needed = max(1, math.ceil(HEALTHY_SHARE * balancer.ready(target.service)))
             if target.weight > 0 and healthy.get(target.service, 0) < needed:
                 problems.append(f"Service {target.service} has {healthy.get(target.service, 0)} healthy targets, {needed} are needed")
+        gone = [service for service in services if balancer.group(service) is None]
+        problems += [f"the target group of Service {service} no longer exists" for service in gone]
         verdict = Verdict.NOT_YET if problems else Verdict.YES
         ill = {service: now for service, count in healthy.items() if count == 0 and balancer.ready(service) > 0}
         return Verification(
@@ -393,7 +402,7 @@ class SimulatedView:
             now,
             "; ".join(problems),
             routing.action,
-            applied=True,
+            applied=not gone,
             weights=weights,
             healthy=healthy,
             groups={service: tuple(arns) for service, arns in groups.items()},
@@ -402,8 +411,7 @@ class SimulatedView:
 
     def _groups(self) -> dict[str, frozenset[str]]:
         """The target group of each Service that has one, as the target group bindings show it."""
-        found = {service: self._world.balancer.group(service) for service in self.application.services}
-        return {service: frozenset({group.arn}) for service, group in found.items() if group is not None}
+        return {service: frozenset({arn}) for service, arn in self._world.balancer.bound().items()}
 
     # --- snapshots ----------------------------------------------------------------------------------------------------------------------
 
@@ -445,7 +453,8 @@ class SimulatedView:
 
     def _unit(self, unit: Unit, skew: float) -> UnitObservation:
         pods, pool = self._view.pods[unit.name], self._view.pools[unit.node_pool]
-        exists, named = unit.backend.service not in self._world.fault_state.deleted, unit.name not in self._world.fault_state.renamed
+        fault_state, deleted = self._world.fault_state, self._world.workloads.deleted
+        exists, named = unit.backend.service not in fault_state.deleted, unit.name not in {*fault_state.renamed, *deleted}
         return UnitObservation(
             unit=unit.name,
             pool=pool_by_our_clock(pool, skew) if skew else pool,

@@ -56,6 +56,8 @@ class Workloads:
         for pods in self.units.values():
             self._of_pool.setdefault(pods.unit.node_pool, []).append(pods)
         self._made = 0
+        self.deleted: dict[str, int] = {}
+        """Units whose Deployment somebody has deleted, and the replicas with which it is made again."""
         karpenter.attach(self)
 
     def _changed(self) -> None:
@@ -67,7 +69,7 @@ class Workloads:
     def scale(self, unit: str, desired: int) -> None:
         """Sets the number of replicas."""
         pods = self.units[unit]
-        if desired == pods.desired:
+        if desired == pods.desired or unit in self.deleted:
             return
         pods.desired = desired
         for _ in range(desired - len(pods.pods)):
@@ -78,6 +80,19 @@ class Workloads:
             for pod in order[: len(pods.pods) - desired]:
                 self._delete(pods, pod)
         self._changed()
+
+    def delete(self, unit: str) -> None:
+        """Somebody deletes the Deployment, and its pods end."""
+        replicas = self.units[unit].desired
+        self._advanced()
+        self.scale(unit, 0)
+        self.deleted[unit] = replicas
+
+    def create(self, unit: str) -> None:
+        """Somebody makes the deleted Deployment again: its pods load their model first."""
+        self._advanced()
+        replicas = self.deleted.pop(unit)
+        self.scale(unit, replicas)
 
     def start(self, unit: str, replicas: int) -> None:
         """Adds replicas that have been running for long."""

@@ -5,12 +5,13 @@ either causes a new build. The control plane's two modules share a key; each too
 ``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm promtool vegeta``) it
 builds the control plane and these. With ``FAILOVERCTL_TEST_BUILD=no`` nothing is built: what the cache lacks is unavailable.
 
-The AWS Load Balancer Controller is never built, because the module proxy has no version of its module. ``FAILOVERCTL_TEST_LBC`` names the
-binary on machines that have one.
+The AWS Load Balancer Controller cannot be fetched as a module: ``--source FOLDER`` builds it into the same cache from a checkout of its
+source at the release that is pinned here. Until somebody has done that, the tests that need it say that they did not run.
 """
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import os
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,11 +36,11 @@ KEDA_METRICS: Final = "keda-metrics-apiserver"
 KEDA_ADMISSION: Final = "keda-admission-webhooks"
 PROMTOOL: Final = "promtool"
 VEGETA: Final = "vegeta"
+LBC: Final = "aws-load-balancer-controller"
 
 _MODULES: Final = Path(__file__).parent / "binaries"
 _CACHE_VARIABLE: Final = "FAILOVERCTL_TEST_CACHE"
 _ASSETS_VARIABLE: Final = "KUBEBUILDER_ASSETS"
-_LBC_VARIABLE: Final = "FAILOVERCTL_TEST_LBC"
 _BUILD_VARIABLE: Final = "FAILOVERCTL_TEST_BUILD"
 _BUILD_S: Final = 3 * 3600.0  # a bound for a build that hangs: Karpenter took twelve minutes on two cores that were busy with other things
 
@@ -50,11 +51,19 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """One program: its module's folder, its main package and its build tags, separated by commas."""
+    """One program.
+
+    Attributes:
+        module: The folder of the module that pins its version; "" for a program that is built from a checkout of its source.
+        package: Its main package.
+        tags: Its build tags, separated by commas.
+        release: The release that a checkout must be of, as its file ``version.txt`` says; "" for a program that is built from modules.
+    """
 
     module: str
     package: str
     tags: str = ""
+    release: str = ""
 
 
 _CONTROL_PLANE: Final[Mapping[str, _Program]] = {
@@ -72,8 +81,9 @@ _TOOLS: Final[Mapping[str, _Program]] = {
     # Without the clients of every cloud in which Prometheus can find targets: its rules and queries need none.
     PROMTOOL: _Program("promtool", "github.com/prometheus/prometheus/cmd/promtool", tags="remove_all_sd"),
     VEGETA: _Program("vegeta", "github.com/tsenart/vegeta/v12"),
+    LBC: _Program("", ".", release="3.5.0"),
 }
-"""Programs that only some tests need; the first of these tests builds them."""
+"""Programs that only some tests need; the first of these tests builds them, but for those built from a checkout of their source."""
 
 
 def locate() -> Mapping[str, Path]:
@@ -101,20 +111,25 @@ def tool(name: str) -> Path:
     return (_given(only) or _built([name], only))[name]
 
 
-def load_balancer_controller() -> Path:
-    """The path of the AWS Load Balancer Controller.
+def from_source(name: str, source: Path) -> Path:
+    """The path of a tool that is built from a checkout of its source; builds it if the cache lacks it.
+
+    Args:
+        name: The tool.
+        source: The checkout.
 
     Raises:
-        Unavailable: The variable is not set, or names no file.
+        Unavailable: The folder holds another release than the pinned one, or Go is not installed.
+        subprocess.CalledProcessError: The build failed; its output is on standard error.
     """
-    given = os.environ.get(_LBC_VARIABLE, "")
-    if not given:
-        raise Unavailable(
-            f"{_LBC_VARIABLE} does not name the binary of an AWS Load Balancer Controller, and it cannot be built from a module"
-        )
-    if not os.access(given, os.X_OK):
-        raise Unavailable(f"{_LBC_VARIABLE}={given} is not a program")
-    return Path(given)
+    program = _TOOLS[name]
+    try:
+        found = (source / "version.txt").read_text().strip()
+    except OSError as error:
+        raise Unavailable(f"{source} is no checkout of {name}: version.txt cannot be read ({error.strerror})") from error
+    if found != program.release:
+        raise Unavailable(f"{source} has release {found} of {name}; check out v{program.release}")
+    return _built([name], {name: program}, source.resolve())[name]
 
 
 def _given(programs: Collection[str]) -> dict[str, Path]:
@@ -123,18 +138,21 @@ def _given(programs: Collection[str]) -> dict[str, Path]:
     return {name: Path(assets) / name for name in programs if (Path(assets) / name).is_file()} if assets else {}
 
 
-def _built(names: list[str], keyed: Mapping[str, _Program]) -> dict[str, Path]:
+def _built(names: list[str], keyed: Mapping[str, _Program], source: Path | None = None) -> dict[str, Path]:
     """Builds the programs that the cache lacks.
 
     Args:
         names: The programs.
-        keyed: All programs that share a folder of the cache; their modules are its key.
+        keyed: All programs that share a folder of the cache; their modules and releases are its key.
+        source: The checkout of their source, for those that have no module.
     """
     go = shutil.which("go")
     if go is None:
         raise Unavailable(f"Go is not installed and {_ASSETS_VARIABLE} does not hold {', '.join(names)}")
     folder = _folder(go, keyed)
     missing = [name for name in names if not (folder / name).is_file()]
+    if missing and source is None and (release := keyed[missing[0]].release):
+        raise Unavailable(f"{missing[0]} not in the cache; `make programs-lbc SOURCE=FOLDER` builds it from a checkout of v{release}")
     if missing and os.environ.get(_BUILD_VARIABLE) == "no":
         raise Unavailable(f"{', '.join(missing)} not in the cache, and {_BUILD_VARIABLE}=no")
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,27 +160,28 @@ def _built(names: list[str], keyed: Mapping[str, _Program]) -> dict[str, Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test processes build once
         for name in names:
             if not (folder / name).is_file():
-                _build(go, name, keyed[name], folder)
+                _build(go, name, keyed[name], folder, source or _MODULES / keyed[name].module)
     return {name: folder / name for name in names}
 
 
 def _folder(go: str, keyed: Mapping[str, _Program]) -> Path:
     version = subprocess.run([go, "env", "GOVERSION", "GOARCH"], capture_output=True, check=True, text=True, timeout=60).stdout
     digest = hashlib.sha256(version.encode())
-    for module in sorted({program.module for program in keyed.values()}):
-        for name in ("go.mod", "go.sum"):
+    for module, release in sorted({(program.module, program.release) for program in keyed.values()}):
+        digest.update(release.encode())
+        for name in ("go.mod", "go.sum") if module else ():
             digest.update((_MODULES / module / name).read_bytes())
     root = os.environ.get(_CACHE_VARIABLE) or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "failoverctl-tests"
     return Path(root) / digest.hexdigest()[:16]
 
 
-def _build(go: str, name: str, program: _Program, folder: Path) -> None:
+def _build(go: str, name: str, program: _Program, folder: Path, source: Path) -> None:
     print(f"building {name} (once; minutes on a small machine) ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         output = Path(scratch) / name
         command = [go, "build", "-trimpath", "-tags", program.tags, "-ldflags", _flags(program.module), "-o", str(output), program.package]
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "GOTOOLCHAIN": "local"}
-        subprocess.run(command, cwd=_MODULES / program.module, env=environment, check=True, timeout=_BUILD_S)
+        subprocess.run(command, cwd=source, env=environment, check=True, timeout=_BUILD_S)
         output.rename(folder / name)  # atomic: an interrupted build leaves nothing
 
 
@@ -183,6 +202,24 @@ def kubernetes_version() -> str:
     return found[1]
 
 
+def main(arguments: Sequence[str]) -> Iterator[Path]:
+    """Builds what the cache lacks of the programs that a command line names, and yields their paths."""
+    parser = argparse.ArgumentParser(
+        prog="python -m failover_harness.control_plane.binaries", description="Build the programs of the tests."
+    )
+    parser.add_argument("tools", nargs="*", metavar="TOOL", help="beside the control plane's; by default all that are built from modules")
+    parser.add_argument("--source", type=Path, metavar="FOLDER", help=f"build only {LBC}, from this checkout of its source")
+    wanted = parser.parse_args(arguments)
+    if wanted.source is not None:
+        yield from_source(LBC, wanted.source)
+        return
+    yield from locate().values()
+    yield from map(tool, wanted.tools or (name for name, program in _TOOLS.items() if program.module))
+
+
 if __name__ == "__main__":
-    for path in (*locate().values(), *map(tool, sys.argv[1:] or _TOOLS)):
-        print(path)
+    try:
+        for path in main(sys.argv[1:]):
+            print(path)
+    except Unavailable as error:
+        sys.exit(str(error))

@@ -47,7 +47,7 @@ _HOOKS: Final[dict[str, tuple[Hook, ...]]] = {
 
 
 @contextmanager
-def running(program: Path, plane: ControlPlane, namespace: str, front: Front, folder: Path) -> Iterator[Program]:
+def running(program: Path, plane: ControlPlane, namespace: str, front: Front, folder: Path, *, tolerant: bool = False) -> Iterator[Program]:
     """Starts it with the settings of `deploy/cluster` for a namespace, waits until it is ready, and stops it on exit.
 
     Args:
@@ -56,6 +56,7 @@ def running(program: Path, plane: ControlPlane, namespace: str, front: Front, fo
         namespace: The namespace whose Ingresses it serves.
         front: Its AWS endpoint.
         folder: Folder of its log and certificate.
+        tolerant: Whether it goes on where a Service or an action does not exist, against those settings.
     """
     metrics, health, webhook = free_ports(3)
     authority = certificates.write(folder / "lbc-certificates", ("localhost",))
@@ -72,7 +73,7 @@ def running(program: Path, plane: ControlPlane, namespace: str, front: Front, fo
         "health-probe-bind-addr": f"127.0.0.1:{health}",
         "webhook-bind-port": str(webhook),
         "webhook-cert-dir": str(folder / "lbc-certificates"),
-        **{flag: json.dumps(values[name]) for name, flag in _FLAGS.items()},
+        **{flag: json.dumps(tolerant or values[name]) for name, flag in _FLAGS.items()},
     }
     arguments = [f"--{name}={value}" for name, value in flags.items()]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **front.aws.environment(), "AWS_ENDPOINT_URL": front.endpoint}

@@ -7,7 +7,7 @@ import pytest
 from controller.policy.model import Mode
 from controller.policy.reasons import Reason
 from tests.analysis.simulation.support import HOUR, INF2, fault, outage
-from tests.analysis.simulation.vanished import OBJECTS, Watched
+from tests.analysis.simulation.vanished import LOSSES, Watched, alerts, lost, played
 from tools.mutation_score import RELIABILITY
 
 
@@ -37,7 +37,14 @@ def test_another_installation_is_named(*, short: bool) -> None:
     assert run.lost_s == 0
 
 
-def test_the_page_has_a_row_for_each_object() -> None:
-    """`python -m tools.vanished_docs` writes it."""
-    page = RELIABILITY.read_text()
-    assert all(f"| {gone} | 6 | " in page for gone in OBJECTS)
+@pytest.mark.parametrize("gone", LOSSES)
+def test_the_page_says_what_happens_at_the_worst_moment(gone: str) -> None:
+    """`python -m tools.vanished_docs` plays all moments and writes the page; this plays the one that the row of a loss names."""
+    row = next((line for line in RELIABILITY.read_text().splitlines() if line.startswith(f"| {gone} | 6 | ")), "")
+    assert row, "python -m tools.vanished_docs"
+    _, _, _, worst, raised, *_ = (cell.strip() for cell in row.split("|"))
+    moment = worst.partition("(")[2].rstrip(")") or "capacity mode"
+    case = played(gone, moment)
+    assert not case.run.violations
+    assert lost(case) == worst, "python -m tools.vanished_docs"
+    assert {f"`{key}`" for key in alerts(case)} - set(raised.split(", ")) == set(), "python -m tools.vanished_docs"

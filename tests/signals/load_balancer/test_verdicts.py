@@ -98,7 +98,28 @@ def test_a_target_group_that_is_gone_is_not_yet(elb: Elb, verifier: Verifier) ->
     """It was deleted between two calls; the rule will follow."""
     elb.errors["DescribeTargetHealth"] = refusal("TargetGroupNotFound")
     result = verifier.verify(ask())
-    assert (result.verdict, result.problem) == (Verdict.NOT_YET, "a target group of the rule no longer exists")
+    assert (result.verdict, result.applied) == (Verdict.NOT_YET, False)
+    assert result.problem == "the target group of Service inf2 no longer exists; the target group of Service trn1 no longer exists"
+
+
+def test_a_standby_target_group_that_is_gone_has_no_healthy_target(elb: Elb, verifier: Verifier) -> None:
+    """Its last count would let a mode change go there."""
+    elb.errors["DescribeTargetHealth"] = refusal("TargetGroupNotFound")
+    assert verifier.verify(ask(standby=(("all", 80),))).healthy == {"inf2": 0, "trn1": 0, "all": 0}
+
+
+def test_a_load_balancer_that_was_there_is_gone(elb: Elb, verifier: Verifier, clock: ManualClock) -> None:
+    """Every request is lost until its controller makes another one, which it does only when it reconciles."""
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    elb.errors["DescribeRules"] = refusal("ListenerNotFound")
+    elb.load_balancers = []
+    clock.advance(3600)
+    verifier.verify(ask())
+    clock.advance(120)
+    result = verifier.verify(ask())
+    assert (result.verdict, result.applied) == (Verdict.NOT_YET, False)
+    assert result.problem.startswith("critical: the load balancer ")
+    assert result.problem.endswith(" no longer exists")
 
 
 @pytest.mark.parametrize(
