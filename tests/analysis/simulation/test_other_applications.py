@@ -57,7 +57,7 @@ def test_the_next_pass_writes_what_the_mode_change_left() -> None:
     """The traffic moves first; then the same floors are raised as otherwise, and the memory is saved."""
     alone, among = played("failover"), played("failover-among-others")
     *floors, route = alone.beside(alone.moved)
-    assert len(floors) == 6
+    assert len(floors) == 7
     assert among.beside(among.moved) == [route]
     assert among.beside(among.moved + OTHERS_S) == floors
     assert next(at for at, mode in among.stored if mode is Mode.CAPACITY) == pytest.approx(among.moved + OTHERS_S, abs=0.01)

@@ -25,7 +25,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     go.chmod(0o755)
     monkeypatch.setenv("PATH", str(go.parent), prepend=":")
     monkeypatch.setenv("FAILOVERCTL_TEST_CACHE", str(folder))
-    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+    for name in ("KUBEBUILDER_ASSETS", "FAILOVERCTL_TEST_BUILD"):
+        monkeypatch.delenv(name, raising=False)
     return folder
 
 
