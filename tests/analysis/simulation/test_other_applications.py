@@ -39,6 +39,10 @@ class Kept:
         """When the last routing action was written, which is that of the mode change."""
         return max(at for at, kind, _ in self.written if kind == ActionKind.ROUTE)
 
+    def until(self, at: float) -> set[tuple[str, str]]:
+        """Kind and name of all that was written in the minute before, and then."""
+        return {(kind, name) for when, kind, name in self.written if at - 60.0 < when <= at + 0.01}
+
     def beside(self, at: float) -> list[tuple[str, str]]:
         """Kind and name of all that was written then."""
         return [(kind, name) for when, kind, name in self.written if when == pytest.approx(at, abs=0.01)]
@@ -59,5 +63,7 @@ def test_the_next_pass_writes_what_the_mode_change_left() -> None:
     *floors, route = alone.beside(alone.moved)
     assert len(floors) == 7
     assert among.beside(among.moved) == [route]
-    assert among.beside(among.moved + OTHERS_S) == floors
+    later = among.beside(among.moved + OTHERS_S)
+    assert later
+    assert set(later) < set(floors) <= among.until(among.moved + OTHERS_S), "an earlier pass raised the others"
     assert next(at for at, mode in among.stored if mode is Mode.CAPACITY) == pytest.approx(among.moved + OTHERS_S, abs=0.01)
