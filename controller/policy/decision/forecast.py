@@ -40,7 +40,8 @@ class Forecast:
     Attributes:
         now: The present decision.
         in_s: Seconds until the mode changes, 0 where it would now; None where time alone does not change it within `HORIZON_S`.
-        decision: The decision that changes the mode, or else the last one.
+        decision: The decision that changes the mode, or else the last one that holds back what the present one does. After it, what was
+            refused has aged, and nothing is held back any more.
         before: What holds it until then: the decision just before that one. None where nothing does.
     """
 
@@ -72,6 +73,7 @@ def _forecast(memory: Memory, at: Callable[[float], Snapshot]) -> Forecast:
     """Decides again and again; `at` is what is observed some seconds from now."""
     passed, before = 0.0, None
     made = first = conclude(memory, at(passed))
+    last = made.decision
     for _ in range(_STEPS):
         if made.decision.verb.changes_mode:
             return Forecast(first.decision, passed, made.decision, before)
@@ -80,7 +82,8 @@ def _forecast(memory: Memory, at: Callable[[float], Snapshot]) -> Forecast:
             break
         passed, before = passed + wait + JUST_AFTER_S, made.decision
         made = conclude(made.memory, at(passed))
-    return Forecast(first.decision, None, made.decision, before)
+        last = made.decision if made.decision.held_back is last.held_back else last
+    return Forecast(first.decision, None, last, before)
 
 
 def refused_everywhere(memory: Memory, snapshot: Snapshot, unit: str) -> Forecast:

@@ -115,7 +115,7 @@ def test_the_bill_is_the_controllers_own_account(screen: Screen) -> None:
 def test_what_is_written_has_a_line_for_each_field() -> None:
     target = replace(ACTION, kind=ActionKind.SET_TARGET, name="sd21-trn1-hpa", before="", after="89.2")
     weights = format_action((Target("sd21-inf2", 80, 40), Target("sd21-trn1", 80, 20)), 0)
-    ingress = KINDS["ingress"].resource
+    ingress = KINDS["Ingress"].resource
     route = replace(ACTION, kind=ActionKind.ROUTE, name="sd21", after=weights, resource=ingress.name, object_kind=ingress.kind)
     assert list(written((ACTION, target, replace(ACTION, name="sd21-trn1-hpa", after="6"), route))) == [
         "ScaledObjects, minReplicaCount: sd21-inf2-hpa 1 to 11, sd21-trn1-hpa 1 to 6",
