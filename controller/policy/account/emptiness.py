@@ -47,7 +47,12 @@ def _gone(service: str, snapshot: Snapshot, routed_at: float | None, healthy: in
 
 
 def _unbound(service: str, snapshot: Snapshot, routed_at: float | None) -> bool:
-    """Whether a Service has lost its target group. That which a standby rule keeps is never on its way."""
+    """Whether a Service has lost its target group. That which a standby rule keeps is never on its way.
+
+    Only the target groups of the application file's ports are known: an action may still name the port of an earlier file.
+    """
+    if any(one.service == service and one.port != snapshot.application.ports.get(service) for one in snapshot.routing.targets):
+        return False
     settled = routed_at is None or snapshot.now - routed_at >= GROUP_MADE_S or service in snapshot.routing.standby
     return settled and snapshot.routing.bound is not None and service not in snapshot.routing.bound
 
