@@ -65,7 +65,8 @@ def test_garbage_for_a_day_moves_no_traffic_and_lowers_nothing(kind: str, mode: 
                 world.give(one, everywhere(obj, _garbage(number)), "MODIFIED")
         made = conclude(remembered, world.snapshot())
         remembered = made.memory
-        new = {(action.kind, action.name, action.after) for action in made.plan.actions} - usual
+        # What is written as it stands only makes the load-balancer controller reconcile.
+        new = {(action.kind, action.name, action.after) for action in made.plan.actions if action.after != action.before} - usual
         assert {action for action, _, _ in new} <= {ActionKind.RAISE_FLOOR}, (number, new)
         assert made.decision.mode in {mode, None}
         if kind in {"Ingress", "all"}:

@@ -6,6 +6,7 @@ trigger that applies; ask its guards; otherwise keep the present mode's routing 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +15,7 @@ from controller.policy.account import Figures, absorption, break_even_s
 from controller.policy.alerts import alerts
 from controller.policy.case import Case, soonest
 from controller.policy.decision.steady import checked_within, held_back, made, steady
-from controller.policy.evidence import assess, stays_until
+from controller.policy.evidence import Ages, assess
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
@@ -40,7 +41,8 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     mode, problem = observed_mode(snapshot, memory)
     application, remembers = snapshot.application, _observing(snapshot)
     memory = adopt(of_units(memory, snapshot.units), mode, snapshot.now, snapshot.writer, application.scaled_objects)
-    memory, figures, evidence = _judged(memory, snapshot)
+    ages = Ages(snapshot.now)
+    memory, figures, evidence = _judged(memory, snapshot, ages)
     strategy = part_of(application.policy)
     memory, shown = strategy.observed(memory, snapshot, figures, evidence, remembers)
     figures = replace(figures, cost=strategy.weights(snapshot, figures, shown))
@@ -54,26 +56,26 @@ def decide(memory: Memory, snapshot: Snapshot, *, preview: bool = False) -> tupl
     else:
         decision = _decide_in_mode(mode, case)
         decision = replace(decision, guards=(*always.results, *decision.guards))
-    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(case))
+    check_s = soonest(decision.next_check_s, always.next_check_s, *_waits(snapshot, evidence, ages.changes_at))
     check_s = soonest(check_s, *strategy.waits_s(memory, snapshot))
     memory = floors.noted(memory, snapshot) if remembers else memory
     return memory, replace(decision, alerts=alerts(case, decision), degraded=_degraded(snapshot), next_check_s=check_s, planned=shown)
 
 
-def _judged(memory: Memory, snapshot: Snapshot, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:
+def _judged(memory: Memory, snapshot: Snapshot, ages: Ages, rounds: int = _ROUNDS) -> tuple[Memory, Figures, dict[str, UnitEvidence]]:
     """The memory after this observation, and the figures and the evidence that go with it.
 
     The figures count a unit that is remembered as short as coming back, so they are computed anew where the observation changed which
     units these are. Else a pass that is repeated, after a crash before anything was sent, would decide on other figures.
     """
     figures = Figures.of(snapshot, memory.units)
-    evidence = assess(snapshot, memory, figures.needed)
+    evidence = assess(snapshot, memory, figures.needed, ages)
     if not _observing(snapshot):
         return memory, figures, evidence
     after = observe(memory, snapshot, evidence, figures.demand)
     if after.units.keys() == memory.units.keys() or rounds == 1:
         return after, figures, evidence
-    return _judged(after, snapshot, rounds - 1)
+    return _judged(after, snapshot, ages, rounds - 1)
 
 
 def _observing(snapshot: Snapshot) -> bool:
@@ -179,8 +181,7 @@ def _degraded(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _waits(case: Case) -> list[float]:
+def _waits(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], until: float) -> list[float]:
     """Until when evidence stays as it is, if nothing else changes, and what alerts and guards find in it: seconds from now."""
-    snapshot, judged = case.snapshot, case.evidence.values()
-    times = [*moments(snapshot), *(one.demand_since + HARD_DEMAND_S for one in judged if one.demand_since is not None)]
-    return [at - snapshot.now for at in (*times, stays_until(snapshot, case.memory, case.figures.needed, case.evidence))]
+    times = [*moments(snapshot), *(one.demand_since + HARD_DEMAND_S for one in evidence.values() if one.demand_since is not None), until]
+    return [at - snapshot.now for at in times]

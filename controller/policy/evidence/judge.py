@@ -7,16 +7,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from operator import attrgetter
 from typing import Final
 
 from controller.policy import text
 from controller.policy.account import ceiling
-from controller.policy.evidence.age import JUST_AFTER_S, Ages
+from controller.policy.evidence.age import Ages
 from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
 from controller.policy.evidence.proof import Finding, created_after, examine
 from controller.policy.evidence.quota import POOL_LIMIT_CODE, fits
@@ -48,56 +46,26 @@ _decisive: Final = attrgetter(
 )
 """All of a unit's evidence by which something is decided. When each refusal was made, and a return was found, changes nothing alone."""
 
-_AHEAD: Final = 2  # moments that are tried for a change of one unit: by the next, a watch has started a pass
 
-
-def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int]) -> dict[str, UnitEvidence]:
+def assess(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], ages: Ages | None = None) -> dict[str, UnitEvidence]:
     """Judges every unit of the application.
 
     Args:
         snapshot: What is observed now.
         memory: What is remembered of earlier shortages.
         needed: The ready replicas that cost mode needs at the present demand, by unit.
+        ages: Answers about ages now; it knows afterwards until when the evidence stays as it is. The end of an instance's way is not
+            awaited: its node or pod shows it.
 
     Returns:
         Evidence by unit name, in the application's order.
     """
-    ages = Ages(snapshot.now)
-    waiting = unmet_pods(snapshot, ages)
+    ages = Ages(snapshot.now) if ages is None else ages
+    waiting = unmet_pods(snapshot, Ages(snapshot.now))
     found = {unit.name: _judge(unit, snapshot, memory, waiting[unit.name], needed, ages) for unit in snapshot.application.units}
     if _full_subnets(found):
         return {name: _with_full_subnets(evidence, snapshot.units[name].pool, ages) for name, evidence in found.items()}
     return found
-
-
-def stays_until(snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], found: Mapping[str, UnitEvidence]) -> float:
-    """When age alone changes the evidence, seconds since the Unix epoch; infinite where it does not.
-
-    Args:
-        snapshot: What is observed now.
-        memory: What is remembered of earlier shortages.
-        needed: The ready replicas that cost mode needs at the present demand, by unit.
-        found: What is judged now.
-    """
-    until, full = math.inf, _full_subnets(found)
-    for unit in snapshot.application.units:
-        if _silent(snapshot.units[unit.name], snapshot.units[unit.name].pending) and not full:
-            continue
-        judged = partial(_judged_at, unit, snapshot, memory, needed, full)
-        ages = Ages(snapshot.now)
-        before, tried = _decisive(judged(ages)), 0
-        while ages.changes_at < until:
-            at, ages, tried = ages.changes_at, Ages(ages.changes_at + JUST_AFTER_S), tried + 1
-            if tried > _AHEAD or _decisive(judged(ages)) != before:
-                until = at
-    return until
-
-
-def _judged_at(unit: Unit, snapshot: Snapshot, memory: Memory, needed: Mapping[str, int], full: bool, ages: Ages) -> UnitEvidence:
-    """What would be judged of a unit at another time. The end of an instance's way is not awaited: its node or pod shows it."""
-    waiting = unmet_pods(snapshot, Ages(ages.now))[unit.name]
-    judged = _judge(unit, replace(snapshot, now=ages.now), memory, waiting, needed, ages)
-    return _with_full_subnets(judged, snapshot.units[unit.name].pool, ages) if full else judged
 
 
 def _full_subnets(found: Mapping[str, UnitEvidence]) -> bool:
