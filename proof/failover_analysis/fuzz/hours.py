@@ -12,7 +12,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -181,22 +183,24 @@ def play(seed: int, hours: int = HOURS) -> Hours:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Plays worlds one after the other; 1 where a failover, a proof or a fallback was false, or a hold silent."""
+    """Plays worlds, one on each processor; 1 where a failover, a proof or a fallback was false, or a hold silent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=500)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--hours", type=int, default=HOURS, help="how long each world is")
-    parser.add_argument("--cpu-minutes", type=float, default=60.0, help="the processor time after which no further world begins")
+    parser.add_argument("--minutes", type=float, default=60.0, help="the time after which no further world counts")
     parser.add_argument("--write", type=Path, help="the file that keeps the figures")
     asked = parser.parse_args(arguments)
-    start, found, figures = time.process_time(), Hours(), dict[str, Any]()
-    for seed in range(asked.first, asked.first + asked.worlds):
-        if time.process_time() - start > 60.0 * asked.cpu_minutes:
-            break
-        found.add(play(seed, asked.hours))
-        figures = {**found.figures(), "hours": asked.hours, "cpu_minutes": round((time.process_time() - start) / 60.0, 1)}
-        if asked.write is not None:
-            asked.write.write_text(json.dumps(figures, indent=1) + "\n")
+    start, found, figures = time.monotonic(), Hours(), dict[str, Any]()
+    with ProcessPoolExecutor() as pool:
+        for world in pool.map(partial(play, hours=asked.hours), range(asked.first, asked.first + asked.worlds)):
+            found.add(world)
+            figures = {**found.figures(), "hours": asked.hours}
+            if asked.write is not None:
+                asked.write.write_text(json.dumps(figures, indent=1) + "\n")
+            if time.monotonic() - start > 60.0 * asked.minutes:
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
     return 1 if found.false_failovers or found.false_proofs or found.fallbacks_into or found.silent else 0
 
