@@ -216,7 +216,7 @@ class Faulted:
         self._exits = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
-        (self._port,) = free_ports(1)
+        self._port = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
@@ -281,6 +281,7 @@ class Faulted:
         }
 
     def _start(self) -> None:
+        (self._port,) = free_ports(1)  # another one each time: somebody else may have taken the last
         with (self.folder / "log").open("ab") as out:
             self._process = subprocess.Popen([PROGRAM, "run"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL)
 
