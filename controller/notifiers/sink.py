@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 
 import structlog
 
@@ -27,8 +27,7 @@ incident would stay open wherever its beginning was sent."""
 _DEDUP_KEYS: Final = 16_384  # several alerts of each of some thousand applications
 _MAX_ERROR_TEXT: Final = 200
 _MAX_EXPONENT: Final = 30
-_PASSING: Final = (Unavailable, Forbidden)
-"""What another try may get over: credentials are read anew for each, and a rotated Secret reaches a pod a minute later."""
+_NO_PERMISSION: Final = 403
 
 _log = structlog.get_logger(__name__)
 
@@ -316,7 +315,7 @@ class Sink:
                 return True
             self._failed_once(item, error)
             gives_way = attempt >= usual and not protected and self._begins()
-            if not isinstance(error, _PASSING) or attempt >= most or gives_way:
+            if not _passing(error) or attempt >= most or gives_way:
                 break
             delay = max(self._delay(attempt, error), self._limits.max_age_s / FURTHER_TRIES if attempt >= usual else 0.0)
             if self._clock.monotonic() - item.since + delay > self._limits.max_age_s or self._pause(delay):
@@ -324,7 +323,7 @@ class Sink:
             with self._ready:
                 self._retried += 1
         self._give_up(item, attempt)
-        return not isinstance(error, _PASSING)
+        return not _passing(error)
 
     def _begins(self) -> bool:
         """Whether a beginning waits: a receiver that cannot take one end must not keep a failover from people."""
@@ -442,3 +441,8 @@ def _redacted(message: Message, redactor: Redactor) -> Message:
         fields={redactor(name): redactor(value) for name, value in message.fields.items()},
         parts=tuple(_redacted(part, redactor) for part in message.parts),
     )
+
+
+def _passing(error: BaseException) -> TypeGuard[Unavailable | Forbidden]:
+    """Whether another try may get over it: credentials are read anew for each, but a permission that is missing stays so."""
+    return isinstance(error, Unavailable) or (isinstance(error, Forbidden) and error.status != _NO_PERMISSION)

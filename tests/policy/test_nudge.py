@@ -180,10 +180,11 @@ def unbound(made: Snapshot, service: str, **changes: Any) -> Snapshot:
 def test_a_standby_target_group_binding_that_is_gone_is_nudged_at_once(*, foreign: bool) -> None:
     """The load-balancer controller would notice hours later, and until then no mode change is safe. The same action takes nothing over."""
     gone = unbound(snapshot(), "sd21-all", foreign=foreign)
-    kept, decision = decide(memory(), gone)
+    kept, decision = decide(memory(sent="ours"), gone)
     assert (decision.verb, decision.details["problem"]) == (Verb.NUDGE, "the TargetGroupBinding of sd21-all is gone")
     assert decide(applied(kept, decision, NOW), gone)[1].verb is Verb.HOLD
     assert decide(replace(kept, nudged=Repeats(MAX_NUDGES, NOW - 7200)), gone)[1].verb is Verb.HOLD
+    assert decide(memory(), gone)[1].verb is Verb.HOLD, "an Ingress that we never wrote is perhaps new: its target groups are on their way"
 
 
 def test_a_unit_whose_target_group_binding_is_gone_gets_no_traffic() -> None:
@@ -196,8 +197,8 @@ def test_a_unit_whose_target_group_binding_is_gone_gets_no_traffic() -> None:
 def test_a_load_balancer_that_is_gone_is_nudged_at_once_but_not_where_a_service_is_missing() -> None:
     """A missing Service is nothing that its controller could make."""
     made = unseen(problem="critical: the load balancer sd21-1.example no longer exists")
-    kept, decision = decide(since(1), made)
+    kept, decision = decide(since(1, sent="ours"), made)
     assert (decision.verb, decision.details["problem"]) == (Verb.NUDGE, "the load balancer sd21-1.example no longer exists")
     assert decide(applied(kept, decision, NOW), made)[1].verb is Verb.HOLD
     missing = replace(made, routing=replace(made.routing, capacity_exists=False, capacity_ready=None))
-    assert decide(since(1), missing)[1].verb is not Verb.NUDGE
+    assert decide(since(1, sent="ours"), missing)[1].verb is not Verb.NUDGE
