@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from controller.clock import SystemClock
 from controller.policy.model import Decision, Mode, Verb
 from failover_analysis.fuzz.judge import Truth, alike, passes
 from failover_analysis.fuzz.world import World, draw_long
@@ -191,14 +191,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="the time after which no further world counts")
     parser.add_argument("--write", type=Path, help="the file that keeps the figures")
     asked = parser.parse_args(arguments)
-    start, found, figures = time.monotonic(), Hours(), dict[str, Any]()
+    clock = SystemClock()
+    start, found, figures = clock.monotonic(), Hours(), dict[str, Any]()
     with ProcessPoolExecutor() as pool:
         for world in pool.map(partial(play, hours=asked.hours), range(asked.first, asked.first + asked.worlds)):
             found.add(world)
             figures = {**found.figures(), "hours": asked.hours}
             if asked.write is not None:
                 asked.write.write_text(json.dumps(figures, indent=1) + "\n")
-            if time.monotonic() - start > 60.0 * asked.minutes:
+            if clock.monotonic() - start > 60.0 * asked.minutes:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
