@@ -52,7 +52,13 @@ TARGETS: Final[Mapping[str, tuple[Tier, ...]]] = {
 ON_REAL: Final = frozenset({Tier.CLUSTER, Tier.WORLD, Tier.IMAGE})
 """The tiers with tests on the real control plane, whose programs must be there before the first of them."""
 
-TIMEOUT_S: Final[Mapping[Tier, float]] = {Tier.CLUSTER: 300.0, Tier.WORLD: 600.0, Tier.MODEL_SERVER: 600.0, Tier.IMAGE: 1800.0}
+TIMEOUT_S: Final[Mapping[Tier, float]] = {
+    Tier.SIMULATION: 180.0,
+    Tier.CLUSTER: 300.0,
+    Tier.WORLD: 600.0,
+    Tier.MODEL_SERVER: 600.0,
+    Tier.IMAGE: 1800.0,
+}
 """Seconds that a test may take, where the default of pyproject.toml is too short; a test's own `timeout` mark comes first."""
 
 
