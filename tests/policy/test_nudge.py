@@ -202,3 +202,13 @@ def test_a_load_balancer_that_is_gone_is_nudged_at_once_but_not_where_a_service_
     assert decide(applied(kept, decision, NOW), made)[1].verb is Verb.HOLD
     missing = replace(made, routing=replace(made.routing, capacity_exists=False, capacity_ready=None))
     assert decide(since(1, sent="ours"), missing)[1].verb is not Verb.NUDGE
+
+
+def test_a_unit_whose_port_the_file_has_changed_keeps_its_traffic() -> None:
+    """The action still names the former port, whose target group is there; that of the new port is on its way."""
+    made = unbound(snapshot(), "sd21-inf2")
+    first, *others = made.application.units
+    units = (replace(first, backend=replace(first.backend, port="http")), *others)
+    decision = decide(memory(), replace(made, application=replace(made.application, units=units)))[1]
+    weights = {target.service: target.weight for target in decision.targets}
+    assert weights.get("sd21-inf2") != 0

@@ -11,6 +11,7 @@ from typing import Final
 
 from controller.policy.account.figures import Figures
 from controller.policy.model import Mode, RoutingStyle, Snapshot
+from controller.policy.routing import without_group
 
 GROUP_MADE_S: Final = 60.0
 """How long after a change of the routing the load-balancer controller may still be making a target group, seconds: a group of its own is
@@ -47,14 +48,9 @@ def _gone(service: str, snapshot: Snapshot, routed_at: float | None, healthy: in
 
 
 def _unbound(service: str, snapshot: Snapshot, routed_at: float | None) -> bool:
-    """Whether a Service has lost its target group. That which a standby rule keeps is never on its way.
-
-    Only the target groups of the application file's ports are known: an action may still name the port of an earlier file.
-    """
-    if any(one.service == service and one.port != snapshot.application.ports.get(service) for one in snapshot.routing.targets):
-        return False
+    """Whether a Service has lost its target group. What a standby rule keeps is never on its way."""
     settled = routed_at is None or snapshot.now - routed_at >= GROUP_MADE_S or service in snapshot.routing.standby
-    return settled and snapshot.routing.bound is not None and service not in snapshot.routing.bound
+    return settled and service in without_group(snapshot)
 
 
 def unmade(snapshot: Snapshot, routed_at: float | None) -> tuple[str, ...]:

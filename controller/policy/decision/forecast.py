@@ -40,8 +40,8 @@ class Forecast:
     Attributes:
         now: The present decision.
         in_s: Seconds until the mode changes, 0 where it would now; None where time alone does not change it within `HORIZON_S`.
-        decision: The decision that changes the mode, or else the last one that holds back what the present one does. After it, what was
-            refused has aged, and nothing is held back any more.
+        decision: The decision that changes the mode, or else the last decision that holds back what the present one does. After that,
+            what was refused has aged, and nothing is held back any more.
         before: What holds it until then: the decision just before that one. None where nothing does.
     """
 

@@ -16,6 +16,7 @@ from controller.policy.routing.availability import (
     of_these_groups,
     serving_replicas,
     with_known_health,
+    without_group,
 )
 from controller.policy.routing.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, same_routing, unused_action
 from controller.policy.routing.reservations import (
@@ -99,4 +100,5 @@ __all__ = [
     "usable_types",
     "weight_strategy",
     "with_known_health",
+    "without_group",
 ]

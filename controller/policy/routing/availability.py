@@ -113,7 +113,7 @@ def serving_replicas(snapshot: Snapshot, healthy: Mapping[str, int]) -> dict[str
         snapshot: What is observed.
         healthy: Healthy targets by Service, see `healthy_targets`.
     """
-    out = (_taken_out(snapshot) - healthy.keys()) | _unbound(snapshot)
+    out = (_taken_out(snapshot) - healthy.keys()) | without_group(snapshot).intersection(snapshot.routing.standby)
     found = {}
     for unit in snapshot.application.units:
         if unit.backend.service in out or snapshot.units[unit.name].service_exists is False:
@@ -133,10 +133,16 @@ def _taken_out(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(target.service for target in snapshot.routing.targets if target.weight == 0)
 
 
-def _unbound(snapshot: Snapshot) -> frozenset[str]:
-    """The Services whose target group is gone although a standby rule keeps one: requests to them find no target."""
-    routing = snapshot.routing
-    return frozenset(routing.standby).difference(routing.standby if routing.bound is None else routing.bound)
+def without_group(snapshot: Snapshot) -> frozenset[str]:
+    """The Services that rules name and that have no target group: what a standby rule keeps is gone, anything else may be on its way.
+
+    Only the target groups of the application file's ports are known: an action may still name the port of an earlier file.
+    """
+    routing, ports = snapshot.routing, snapshot.application.ports
+    if routing.bound is None:
+        return frozenset()
+    earlier = {target.service for target in routing.targets if target.port != ports.get(target.service)}
+    return frozenset((*routing.standby, *(target.service for target in routing.targets))) - {*routing.bound} - earlier
 
 
 def availability(application: Application, base: Mapping[str, int], serving: Mapping[str, int], demand: float | None) -> dict[str, float]:
