@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from controller.cli.observe import Observation
 from controller.cli.words import ICONS, Line, mode_word
 from controller.policy import text
 from controller.policy.decision import observed_mode
 from controller.policy.model import Mode
+
+_HEADER: Final = ("APPLICATION", "MODE", "SINCE", "SHORT", "ALERTS", "REASON")
 
 
 def fleet_lines(observations: Sequence[Observation]) -> Iterator[Line]:
@@ -25,9 +28,6 @@ def fleet_lines(observations: Sequence[Observation]) -> Iterator[Line]:
         yield style, f"{icon} " + "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
     yield "plain", ""
     yield "dim", "one of them whole: failoverctl status APPLICATION"
-
-
-_HEADER = ("APPLICATION", "MODE", "SINCE", "SHORT", "ALERTS", "REASON")
 
 
 def _mode(seen: Observation) -> Mode | None:

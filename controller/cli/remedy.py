@@ -8,12 +8,10 @@ from typing import Any
 
 import yaml
 
-from controller.cli.words import ICONS, Line
+from controller.cli.words import ICONS, Line, piped
 from controller.policy.model import Application
 from controller.routing.kinds import routing_port
 from controller.routing.port import Remedy
-
-_END = "END"
 
 
 def remedy_lines(application: Application, remedy: Remedy) -> Iterator[Line]:
@@ -54,8 +52,8 @@ def remedy_document(remedy: Remedy) -> dict[str, Any]:
 def command(application: Application, patch: Sequence[Mapping[str, Any]]) -> str:
     """A shell command that applies a JSON patch to the Ingress, with one operation per line and no quoting."""
     kind, name = routing_port(application).resource.kind.lower(), application.route.name
-    call = f"kubectl -n {application.namespace} patch {kind} {name} --type json --patch-file /dev/stdin <<'{_END}'"
-    return "\n".join([call, *(f"- {_flow(operation)}" for operation in patch), _END])
+    call = f"kubectl -n {application.namespace} patch {kind} {name} --type json --patch-file /dev/stdin"
+    return piped(call, *(f"- {_flow(operation)}" for operation in patch))
 
 
 def _flow(value: Mapping[str, Any]) -> str:

@@ -179,11 +179,16 @@ def request_command(actions: Sequence[Action]) -> str:
     """
     action = actions[0]
     if action.content_type == APPLY_PATCH:
-        call = f"kubectl -n {action.namespace} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER} -f - <<'{_END}'"
+        call = f"kubectl -n {action.namespace} apply --server-side --force-conflicts --field-manager {FIELD_MANAGER} -f -"
     else:
         what = f"patch {action.resource} {action.name} --type json --field-manager {FIELD_MANAGER}"
-        call = f"kubectl -n {action.namespace} {what} --patch-file /dev/stdin <<'{_END}'"
-    return "\n".join([call, body(actions), _END])
+        call = f"kubectl -n {action.namespace} {what} --patch-file /dev/stdin"
+    return piped(call, body(actions))
+
+
+def piped(call: str, *lines: str) -> str:
+    """A shell command that reads lines from its standard input, without quoting."""
+    return "\n".join([f"{call} <<'{_END}'", *lines, _END])
 
 
 def action_lines(action: Action) -> Iterator[Line]:
