@@ -41,7 +41,7 @@ demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in abou
 # Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time (docs/decisions/0029).
 .PHONY: test
 test: $(STAMP) ## The tests that need nothing but package registries, without test-simulation; builds no program
-	@FAILOVERCTL_TEST_BUILD=no $(RUN)/python -m pytest -n 6 --dist worksteal $(ARGS)
+	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
 .PHONY: test-simulation
 test-simulation: $(STAMP) ## Whole simulated runs: days, each crash point, each broken core
@@ -49,7 +49,7 @@ test-simulation: $(STAMP) ## Whole simulated runs: days, each crash point, each 
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## The fast tests only, in seconds
-	@FAILOVERCTL_TEST_BUILD=no $(RUN)/python -m pytest -n 2 --dist worksteal --tier unit $(ARGS)
+	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 2 --dist worksteal --tier unit $(ARGS)
 
 .PHONY: programs
 programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; seven minutes)

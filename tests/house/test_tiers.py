@@ -27,7 +27,7 @@ def _commands() -> dict[str, list[str]]:
     for line in (ROOT / "Makefile").read_text().splitlines():
         if heading := re.match(r"([a-z-]+):", line):
             target = heading[1]
-        elif command := re.match(r"\t@(?:FAILOVERCTL_TEST_BUILD=no )?\$\(RUN\)/python -m pytest\b(.*)", line):
+        elif command := re.match(r"\t@(?:FAILOVER_TEST_BUILD=no )?\$\(RUN\)/python -m pytest\b(.*)", line):
             assert target not in found, f"{target} starts pytest twice"
             found[target] = command[1].replace("$(ARGS)", "").split()
     return found

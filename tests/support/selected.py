@@ -17,7 +17,7 @@ import pytest
 
 from tests import tiers
 
-VARIABLE: Final = "FAILOVERCTL_TEST_SELECTED"
+VARIABLE: Final = "FAILOVER_TEST_SELECTED"
 """The environment variable that names the file to write."""
 
 _PYPROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"

@@ -15,7 +15,7 @@ from controller.routing.names import action_key
 from tests.support import hand_built
 from tests.support.applications import seed_units
 
-VARIABLE: Final = "FAILOVERCTL_TEST_SAMPLE"
+VARIABLE: Final = "FAILOVER_TEST_SAMPLE"
 """Names a checkout of the AWS sample's public repository."""
 
 CLUSTER: Final = "kub316"

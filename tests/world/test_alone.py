@@ -1,6 +1,6 @@
 """The AWS sample's stack, adopted and left alone under a wave of load, with the waits that `init` writes and KEDA's period of 300 s.
 
-It takes as long as `$FAILOVERCTL_TEST_ALONE_MINUTES` says, and is left out without it: an hour has one wave and twelve periods.
+It takes as long as `$FAILOVER_TEST_ALONE_MINUTES` says, and is left out without it: an hour has one wave and twelve periods.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.conftest import skip_loudly
 from tests.world.adopted import AdoptedStack
 from tests.world.steps import Steps
 
-_MINUTES: Final = float(os.environ.get("FAILOVERCTL_TEST_ALONE_MINUTES") or 0)
+_MINUTES: Final = float(os.environ.get("FAILOVER_TEST_ALONE_MINUTES") or 0)
 _WAVE_S: Final = 2400.0
 """From the trough over the crest to the trough, seconds; what is left of the time has the trough's load."""
 _PERIOD_S: Final = 300
@@ -62,7 +62,7 @@ class _Load:
 def long_enough(pytestconfig: pytest.Config) -> None:
     """Skips the test where nobody asked for it, before its stack is made."""
     if not _MINUTES:
-        skip_loudly(pytestconfig, "THE STACK LEFT ALONE", "$FAILOVERCTL_TEST_ALONE_MINUTES is not set")
+        skip_loudly(pytestconfig, "THE STACK LEFT ALONE", "$FAILOVER_TEST_ALONE_MINUTES is not set")
 
 
 @pytest.mark.usefixtures("long_enough")

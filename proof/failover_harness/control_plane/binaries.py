@@ -3,7 +3,7 @@
 The modules beside this file pin the versions (``go.mod``, ``go.sum``). They and the Go version are the key of the cache, so a change of
 either causes a new build. The control plane's two modules share a key; each tool has its own, so that adding a tool builds only that tool.
 ``python -m failover_harness.control_plane.binaries`` builds all of them in advance; with names of tools (``helm promtool vegeta``) it
-builds the control plane and these. With ``FAILOVERCTL_TEST_BUILD=no`` nothing is built: what the cache lacks is unavailable.
+builds the control plane and these. With ``FAILOVER_TEST_BUILD=no`` nothing is built: what the cache lacks is unavailable.
 
 The AWS Load Balancer Controller cannot be fetched as a module: ``--source FOLDER`` builds it into the same cache from a checkout of its
 source at the release that is pinned here. Until somebody has done that, the tests that need it say that they did not run.
@@ -39,9 +39,9 @@ VEGETA: Final = "vegeta"
 LBC: Final = "aws-load-balancer-controller"
 
 _MODULES: Final = Path(__file__).parent / "binaries"
-_CACHE_VARIABLE: Final = "FAILOVERCTL_TEST_CACHE"
+_CACHE_VARIABLE: Final = "FAILOVER_TEST_CACHE"
 _ASSETS_VARIABLE: Final = "KUBEBUILDER_ASSETS"
-_BUILD_VARIABLE: Final = "FAILOVERCTL_TEST_BUILD"
+_BUILD_VARIABLE: Final = "FAILOVER_TEST_BUILD"
 _BUILD_S: Final = 3 * 3600.0  # a bound for a build that hangs: Karpenter took twelve minutes on two cores that were busy with other things
 
 

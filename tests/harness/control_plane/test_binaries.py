@@ -24,8 +24,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     go.write_text(_GO)
     go.chmod(0o755)
     monkeypatch.setenv("PATH", str(go.parent), prepend=":")
-    monkeypatch.setenv("FAILOVERCTL_TEST_CACHE", str(folder))
-    for name in ("KUBEBUILDER_ASSETS", "FAILOVERCTL_TEST_BUILD"):
+    monkeypatch.setenv("FAILOVER_TEST_CACHE", str(folder))
+    for name in ("KUBEBUILDER_ASSETS", "FAILOVER_TEST_BUILD"):
         monkeypatch.delenv(name, raising=False)
     return folder
 
@@ -48,7 +48,7 @@ def test_a_tool_without_a_module_is_built_once_from_a_checkout(tmp_path: Path) -
 @pytest.mark.parametrize("build", ["", "no"])
 def test_without_it_the_message_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, build: str) -> None:
     """Also where nothing may be built: the tests say it at the end of the run."""
-    monkeypatch.setenv("FAILOVERCTL_TEST_BUILD", build)
+    monkeypatch.setenv("FAILOVER_TEST_BUILD", build)
     with pytest.raises(Unavailable, match=r"`make programs-lbc SOURCE=FOLDER` builds it from a checkout of v\d"):
         tool(LBC)
 
