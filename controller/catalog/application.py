@@ -22,6 +22,7 @@ from controller.catalog.fields import (
     MetricName,
     NodePoolName,
     Port,
+    RuleName,
     Section,
     ServiceName,
     ShortText,
@@ -345,14 +346,27 @@ class PolicyFile(FileModel):
         return PolicySettings(trip_causes=frozenset(self.trip_causes), **same)
 
 
+class RouteFile(FileModel):
+    """A route of the Gateway API, and which of its rules the controller writes."""
+
+    kind: Literal["HTTPRoute", "GRPCRoute"] = Field(default="HTTPRoute", description="Kind of route.")
+    name: DnsName = Field(description="Its name, in metadata.namespace.")
+    rule: RuleName = Field(
+        default="0",
+        description="The rule whose backends a mode change rewrites: its name, or its index from 0. By its name it is found in any place.",
+    )
+
+
 class SpecFile(FileModel):
     """The objects to control, and the policy."""
 
-    ingress: DnsName = Field(description="The Ingress, in metadata.namespace.")
-    action: ActionName = Field(
+    ingress: DnsName | None = Field(default=None, description="The Ingress, in metadata.namespace. It and action, or route, is required.")
+    action: ActionName | None = Field(
+        default=None,
         description="Name of the Ingress's forward action. A mode change rewrites the annotation alb.ingress.kubernetes.io/actions.NAME. "
-        "At most 55 characters, because the name of an annotation has at most 63."
+        "At most 55 characters, because the name of an annotation has at most 63.",
     )
+    route: RouteFile | None = Field(default=None, description="A route of the Gateway API in the place of an Ingress and its action.")
     capacity_service: ServiceFile = Field(
         description="The Service over the pods of all units, for capacity mode. Must not be the Service of a unit."
     )
@@ -373,6 +387,13 @@ class SpecFile(FileModel):
         default=None,
         description="Fields that only `failoverctl render` reads: images, models, node classes. Omit it if you build the stack otherwise.",
     )
+
+    @property
+    def routed(self) -> Route:
+        """The routing object, and which part of it."""
+        if self.route is not None:
+            return Route(self.route.name, self.route.rule, self.route.kind)
+        return Route(self.ingress or "", self.action or "")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -400,7 +421,7 @@ class ApplicationFile(FileModel):
     @property
     def key(self) -> str:
         """``namespace/name``, as `controller.policy.model.Application.key`."""
-        return f"{self.metadata.namespace}/{self.spec.ingress}"
+        return f"{self.metadata.namespace}/{self.spec.routed.name}"
 
     def to_policy(self) -> Application:
         """Converts it to the policy's value."""
@@ -408,7 +429,7 @@ class ApplicationFile(FileModel):
         return Application(
             name=self.metadata.name,
             namespace=self.metadata.namespace,
-            route=Route(spec.ingress, spec.action),
+            route=spec.routed,
             capacity=spec.capacity_service.to_policy(),
             units=tuple(unit.to_policy() for unit in spec.units),
             routing_style=spec.routing_style,
@@ -450,6 +471,27 @@ def spec_faults(spec: object) -> Iterator[Fault]:
             allowed = f"a Service other than that of units[{index}]: capacity mode needs one over all pods"
             yield ("capacityService", "name"), describe_value(capacity), allowed
     yield from _weight_faults(spec, units)
+    yield from _routing_faults(spec, units)
+
+
+_STICKINESS: Final = ("stickinessCostSeconds", "stickinessCapacitySeconds")
+
+
+def _routing_faults(spec: Mapping[str, object], units: Sequence[object]) -> Iterator[Fault]:
+    """An application has one routing object, and a route has numbers for ports and no stickiness of its own."""
+    stated = [name for name in ("ingress", "action") if spec.get(name) is not None]
+    if spec.get("route") is None:
+        yield from (((name,), "nothing", "ingress and action, or route") for name in ("ingress", "action") if name not in stated)
+        return
+    yield from (((name,), describe_value(spec[name]), "nothing beside route") for name in stated)
+    places: list[Place] = [("capacityService", "port"), *(("units", index, "service", "port") for index in range(len(units)))]
+    for place in places:
+        port = _dig(units[int(place[1])], place[2:]) if place[0] == "units" else _dig(spec, place)
+        if isinstance(port, str):
+            yield place, describe_value(port), "a number: the backends of a route name no port otherwise"
+    for name in _STICKINESS:
+        if seconds := _dig(spec, ("policy", name)):
+            yield ("policy", name), describe_value(seconds), "0 with route: the rule's ListenerRuleConfiguration states the stickiness"
 
 
 def _duplicates(units: Sequence[object], place: Place, allowed: str) -> Iterator[Fault]:

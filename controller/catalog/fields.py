@@ -51,6 +51,7 @@ NodePoolName = Annotated[str, _dns("a DNS name", 63, _NAME)]
 """Shorter than other names: it is the value of a label of the nodes."""
 ServiceName = Annotated[str, _dns("a Service name", 63, "[a-z]([-a-z0-9]*[a-z0-9])?")]
 ActionName = Annotated[str, _dns("a DNS label", 55)]
+RuleName = Annotated[str, _dns("a rule's name or index", 253, _NAME)]
 Port = Annotated[
     int | str,
     PlainValidator(_port),

@@ -110,7 +110,7 @@ class ApplicationObserver:
 
     def _remedy(self, snapshot: Snapshot) -> Remedy:
         application = snapshot.application
-        obj = self._view.routing_object(application.namespace, application.route.name)
+        obj = self._view.routing_object(application)
         return routing_port(application).remedy(application, snapshot.routing, obj, existence(snapshot)) if obj else Remedy()
 
 

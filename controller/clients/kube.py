@@ -74,6 +74,7 @@ class Resource:
     plural: str
     kind: str
     namespaced: bool = True
+    earlier: tuple[str, ...] = ()  # versions that an older server has in the place of `version`, the newest first
 
     @property
     def name(self) -> str:
@@ -107,6 +108,16 @@ DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", "DaemonSet")
 API_SERVICES: Final = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False)
 INGRESS_CLASSES: Final = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
 INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
+HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+GRPC_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute")
+GATEWAYS: Final = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
+# The load-balancer controller served v1beta1 alone until the middle of 2026.
+LISTENER_RULE_CONFIGURATIONS: Final = Resource(
+    "gateway.k8s.aws", "v1", "listenerruleconfigurations", "ListenerRuleConfiguration", earlier=("v1beta1",)
+)
+TARGET_GROUP_CONFIGURATIONS: Final = Resource(
+    "gateway.k8s.aws", "v1", "targetgroupconfigurations", "TargetGroupConfiguration", earlier=("v1beta1",)
+)
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 NODE_CLAIMS: Final = Resource("karpenter.sh", "v1", "nodeclaims", "NodeClaim", namespaced=False)
@@ -127,7 +138,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     resource.name: resource
     for resource in (
         PODS, EVENTS, SERVICES, CONFIG_MAPS, DEPLOYMENTS, INGRESSES, ENDPOINT_SLICES, LEASES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES,
-        SCALED_OBJECTS, TARGET_GROUP_BINDINGS, STATEFUL_SETS, ROLLOUTS, LEADER_WORKER_SETS,
+        SCALED_OBJECTS, TARGET_GROUP_BINDINGS, STATEFUL_SETS, ROLLOUTS, LEADER_WORKER_SETS, HTTP_ROUTES, GRPC_ROUTES,
     )
 }  # fmt: skip
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from controller.policy.model import Action, Application
+from controller.routing.gateway import adapter as gateway
 from controller.routing.ingress import adapter as ingress
 from controller.routing.port import RoutingPort
 
-KINDS: Final[Mapping[str, RoutingPort]] = {ingress.resource.kind: ingress}
+KINDS: Final[Mapping[str, RoutingPort]] = {port.resource.kind: port for port in (ingress, gateway.http, gateway.grpc)}
 """By the kind that `Application.route` names."""
 DEFAULT: Final = ingress
 """Of an application whose file names no kind."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from controller.clients.kube import Resource
 from controller.objects import Object
@@ -19,10 +19,12 @@ class LiveRule:
     Attributes:
         conditions: What a request must match; equal sets mean the same rule.
         label: For people, e.g. ``a.example /*``.
+        at: The load balancers and ports whose listeners must have it, each by its DNS name; empty: as `Asked.ports` says.
     """
 
     conditions: frozenset[Condition]
     label: str
+    at: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,50 @@ class Asked:
     Attributes:
         hostnames: The load balancer's DNS names.
         rules: The rules that carry the action.
+        stacks: Namespaces and names by which the load-balancer controller labels what it makes for the load balancers.
+        reported: Kinds, namespaces and names of the objects on whose events it reports whether it could make the rules.
         ports: The listeners that must have them; empty: every listener that has any of them, and at least one.
-        group: The name of the group of routing objects that share the load balancer; "" where the object names none.
+        group: The name of the group of routing objects that share the load balancer; "" where the object names none, None where its kind
+            has no groups.
+        overlooked: Since when the load-balancer controller has not taken up the object's last change, seconds since the Unix epoch by the
+            cluster's clock; None where it has, or its kind does not tell.
     """
 
     hostnames: tuple[str, ...]
     rules: tuple[LiveRule, ...]
+    stacks: tuple[tuple[str, str], ...] = ()
+    reported: tuple[tuple[str, str, str], ...] = ()
     ports: frozenset[int] = frozenset()
-    group: str = ""
+    group: str | None = ""
+    overlooked: float | None = None
+
+
+NOBODY: Final = Asked((), (), group=None)
+"""Of a routing object that does not exist."""
+
+
+class Beside(Protocol):
+    """The further objects that an adapter reads, as far as they are known."""
+
+    def one(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """One of them; None where it does not exist, or is not known."""
+
+    def all(self, resource: Resource, namespace: str) -> Iterable[Object]:
+        """Those of a kind in a namespace."""
+
+
+class _Nothing:
+    """No further object is known."""
+
+    def one(self, _resource: Resource, _namespace: str, _name: str) -> Object | None:
+        return None
+
+    def all(self, _resource: Resource, _namespace: str) -> Iterable[Object]:
+        return ()
+
+
+ALONE: Final[Beside] = _Nothing()
+"""The routing object is read alone: what other objects say keeps its defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +121,21 @@ class RoutingPort(Protocol):
     def resource(self) -> Resource:
         """The kind as the API server names it, which Events regard and patches address."""
 
-    def observe(self, application: Application, obj: Object | None) -> RoutingObservation:
-        """Reads a routing object. Fields that come from other objects keep their defaults.
+    @property
+    def reads(self) -> tuple[Resource, ...]:
+        """The kinds of the further objects that it reads."""
+
+    def observe(self, application: Application, obj: Object | None, beside: Beside = ALONE) -> RoutingObservation:
+        """Reads a routing object. What only the cluster's other objects say keeps its defaults.
 
         Args:
             application: The application that it routes.
             obj: The object; None if it does not exist.
+            beside: Where it finds the objects of `reads`.
         """
 
-    def asked(self, application: Application, obj: Object) -> Asked:
-        """Where the load balancer must show the application's routing action."""
+    def asked(self, application: Application, obj: Object, beside: Beside = ALONE) -> Asked:
+        """Where the load balancer must show the application's routing action; arguments as those of `observe`."""
 
     def request(self, snapshot: Snapshot, decision: Decision) -> Request:
         """The exact request that writes a decision's routing action and its mode, both or neither.
@@ -121,8 +164,13 @@ class RoutingPort(Protocol):
     def field(self, application: Application) -> str:
         """The name of the field that holds the routing action, for people."""
 
-    def owned(self, application: Application) -> str:
-        """The JSON pointer to the field that holds the routing action, which a GitOps tool must leave alone."""
+    def owned(self, application: Application, routing: RoutingObservation) -> str:
+        """The JSON pointer to the field that holds the routing action, which a GitOps tool must leave alone.
+
+        Args:
+            application: The application.
+            routing: The object as observed.
+        """
 
     def remedy(self, application: Application, routing: RoutingObservation, obj: Object, exists: Mapping[Backend, bool | None]) -> Remedy:
         """Which standby rules to add.

@@ -262,7 +262,7 @@ class Service:
         resource = (DEFAULT if known is None else routing_port(known)).resource
         namespace, _, name = application.partition("/")
         # A routing object that does not exist is itself worth an event: `kubectl get events` shows it.
-        obj = self.view.routing_object(namespace, name)
+        obj = None if known is None else self.view.routing_object(known)
         return Involved(resource, namespace, name, text(obj, "metadata", "uid"), text(obj, "metadata", "resourceVersion"))
 
     # --- health -------------------------------------------------------------------------------------------------------------------------

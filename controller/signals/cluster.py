@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from controller.clients.kube import (
@@ -16,7 +16,9 @@ from controller.clients.kube import (
     AUTO_TARGET_GROUP_BINDINGS,
     ENDPOINT_SLICES,
     EVENTS,
+    GATEWAYS,
     INGRESSES,
+    LISTENER_RULE_CONFIGURATIONS,
     NODE_CLAIMS,
     NODE_CLASSES,
     NODE_POOLS,
@@ -24,19 +26,22 @@ from controller.clients.kube import (
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
+    TARGET_GROUP_CONFIGURATIONS,
     Object,
     Resource,
 )
 from controller.clock import Clock, parse_rfc3339
-from controller.objects import behind, name_of, namespace_of, text, version_of
+from controller.objects import name_of, namespace_of, text
 from controller.policy.model import Application, PoolObservation, RoutingObservation, WorkloadKind
+from controller.routing.kinds import KINDS as ROUTING
 from controller.routing.kinds import routing_port
+from controller.routing.port import NOBODY, Asked
 from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.dirty import WORKLOAD, Dirty
 from controller.signals.karpenter import KarpenterView
 from controller.signals.reconciles import ReconcileView
 from controller.signals.room import Room
-from controller.signals.slim import pack, slim, unpack
+from controller.signals.routing_objects import RoutingObjects
 from controller.signals.watch import Query
 from controller.signals.workload_kinds import WORKLOADS
 from controller.signals.workloads import Key, WorkloadView
@@ -65,15 +70,14 @@ class ClusterView:
         self.reconciles = ReconcileView()
         self.time = ClusterClock(clock)
         self._window_s = window_s
-        self._ingresses: dict[tuple[str, str], _Ingress] = {}
+        self.routes = RoutingObjects()
         self._rewound: set[tuple[str, str | None]] = set()  # names of kinds and namespaces whose next list is of another past
-        self._routings: dict[tuple[str, str], tuple[Application, RoutingObservation]] = {}  # for what it was read
         self._pools: dict[str, tuple[float, float, tuple[int, int], PoolObservation]] = {}  # when, by which skew, at which version, what
 
     def kept(self) -> dict[str, int]:
         """How many objects are kept in memory, by kind."""
         with self.lock:
-            return {"ingresses": len(self._ingresses), **self.workloads.kept(), **self.karpenter.kept()}
+            return {**self.routes.kept(), **self.workloads.kept(), **self.karpenter.kept()}
 
     # --- the Sink of the watches ---
 
@@ -121,11 +125,10 @@ class ClusterView:
     def wrote(self, resource: Resource, obj: Object) -> None:
         """Takes our own write at once: the watch delivers it a moment later, and until then the same would be written again.
 
-        An Ingress that was deleted and created again before the answer came stays: nothing would say again what the new one is.
+        A routing object that was deleted and created again before the answer came stays: nothing would say again what the new one is.
         """
         with self.lock:
-            known = self._ingresses.get((namespace_of(obj), name_of(obj))) if resource is INGRESSES else None
-            if known is None or known.uid == text(obj, "metadata", "uid"):
+            if not self.routes.is_another(resource, obj):
                 self.changed(resource, None, "MODIFIED", obj)
 
     def _replace(self, kind: Kind, namespace: str | None, objects: Sequence[Object]) -> None:
@@ -163,31 +166,6 @@ class ClusterView:
         else:
             self.dirty.mark(*((WORKLOAD, namespace, name) for name in names))
 
-    def ingresses(self) -> Collection[Key]:
-        """Namespaces and names of the Ingresses that exist."""
-        return self._ingresses
-
-    def take_ingress(self, kind: str, obj: Object) -> bool:
-        """Takes an Ingress, and says whether it is another now. Nothing replaces it by an earlier state of itself: our own write."""
-        key = (namespace_of(obj), name_of(obj))
-        known = self._ingresses.get(key)
-        # A watch adds before it modifies: a change of what is not there is the answer to our own write, overtaken by a deletion.
-        if _older(obj, known) or (kind != "ADDED" and known is None):
-            return False
-        new = None if kind == "DELETED" else _Ingress.of(obj)
-        if new == known:
-            return False
-        self._routings.pop(key, None)  # it was read of the one before
-        if new is None:
-            del self._ingresses[key]
-        else:
-            self._ingresses[key] = new
-        return True
-
-    def forget_ingress_versions(self, namespace: str | None) -> None:
-        """Lets the next state of each Ingress of a namespace replace the one that is known, whatever its version."""
-        self._ingresses |= {key: replace(known, version=None) for key, known in self._ingresses.items() if namespace in {None, key[0]}}
-
     # --- what is read ---
 
     def now(self) -> float:
@@ -195,21 +173,20 @@ class ClusterView:
         with self.lock:
             return self.time.now()
 
-    def routing_object(self, namespace: str, name: str) -> Object | None:
-        """One routing object, None where it does not exist."""
+    def routing_object(self, application: Application) -> Object | None:
+        """The routing object of an application, None where it does not exist."""
         with self.lock:
-            known = self._ingresses.get((namespace, name))
-        return None if known is None else unpack(known.packed)
+            return self.routes.of(application)
 
     def routing(self, application: Application) -> RoutingObservation:
         """What the routing object of an application says; read again only when it changed."""
-        key = (application.namespace, application.route.name)
         with self.lock:
-            known, read = self._ingresses.get(key), self._routings.get(key)
-            if read is None or read[0] is not application:
-                observed = routing_port(application).observe(application, None if known is None else unpack(known.packed))
-                read = self._routings[key] = (application, observed)
-            return read[1]
+            return self.routes.read(application)[0]
+
+    def asked(self, application: Application) -> Asked:
+        """Where the load balancer must show an application's routing action; read again only when the routing object changed."""
+        with self.lock:
+            return self.routes.read(application)[1] or NOBODY
 
     def pool(self, name: str, now: float, skew: float | None = None) -> PoolObservation:
         """What is known of one NodePool, computed once for each second and change: many applications may share it.
@@ -235,12 +212,11 @@ class ClusterView:
             return observed
 
     def retain(self, applications: Iterable[Application]) -> None:
-        """Forgets what was read of NodePools and Ingresses for the sake of other applications than these, and notes their ScaledObjects."""
+        """Forgets what was read of NodePools and routing objects for the sake of others than these, and notes their ScaledObjects."""
         applications = list(applications)
         names = {unit.node_pool for one in applications for unit in one.units}
-        keys = {(one.namespace, one.route.name) for one in applications}
         with self.lock:
-            self._routings = {key: read for key, read in self._routings.items() if key in keys}
+            self.routes.retain(applications)
             self._pools = {name: known for name, known in self._pools.items() if name in names}
             units = ((one.namespace, unit.scaled_object) for one in applications for unit in one.units)
             self.workloads.name_scalers((namespace, name) for namespace, name in units if name)
@@ -253,24 +229,6 @@ def _stamp(obj: Object) -> float | None:
     that concerned a thousand applications, the last of our own events were stored a minute after they had happened.
     """
     return parse_rfc3339(text(obj, "metadata", "creationTimestamp"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Ingress:
-    """An Ingress as it is kept."""
-
-    uid: str
-    version: int | None
-    packed: bytes
-
-    @staticmethod
-    def of(obj: Object) -> _Ingress:
-        return _Ingress(text(obj, "metadata", "uid"), version_of(obj), pack(slim(INGRESSES.plural, obj)))
-
-
-def _older(obj: Object, known: _Ingress | None) -> bool:
-    """Whether `obj` is an earlier state of the Ingress that is known."""
-    return known is not None and text(obj, "metadata", "uid") == known.uid and behind(version_of(obj), known.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +270,9 @@ class Group:
 
 
 _Take = Callable[["ClusterView", "Kind", Change], None]
+Used = Collection[Resource]
+"""The kinds of workload, of routing object, and of what routing objects are read with, that some applications have."""
+_EACH: Final[tuple[Query, ...]] = ((),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,11 +284,12 @@ class Kind:
         group: Its group, which is as fresh as the stalest watch in it.
         take: Puts one change into the view, and marks the applications that it concerns. The view's lock is held.
         known: Namespace and name of each object in the view: what is missing in a list is gone. None: a list takes nothing back.
-        queries: What is selected, each in a watch of its own, in the namespaces of the applications.
-        at_home: Likewise, in `EVENT_NAMESPACE` alone.
+        queries: What is selected, each in a watch of its own, in the namespaces of applications that use some kinds; () where these do not
+            need it.
+        at_home: Likewise, in `EVENT_NAMESPACE` alone, whatever the applications use.
+        everywhere: It is read in all namespaces, as a kind without a namespace is: its objects may be another team's.
         listable: Takes whether the kind can be listed.
         rewound: Takes that versions have begun anew, in a namespace or in all: the server was restored from a backup.
-        used: Whether applications whose workloads are of these kinds need it.
         bookmarks: The server sends bookmarks: without any for a while, the connection is dead.
     """
 
@@ -335,12 +297,26 @@ class Kind:
     group: Group
     take: _Take
     known: Callable[[ClusterView], Iterable[Key]] | None
-    queries: tuple[Query, ...] = ((),)
+    queries: Callable[[Used], tuple[Query, ...]] = lambda _used: _EACH
     at_home: tuple[Query, ...] = ()
+    everywhere: bool = False
     listable: Callable[[ClusterView, bool], None] = lambda _view, _known: None
     rewound: Callable[[ClusterView, str | None], None] = lambda _view, _namespace: None
-    used: Callable[[Collection[Resource]], bool] = lambda _workloads: True
     bookmarks: bool = True
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether the API server is asked first whether it serves the kind, and in which version."""
+        return self.group.either or bool(self.resource.earlier)
+
+    @property
+    def of_cluster(self) -> bool:
+        """Whether one watch is for all namespaces, whatever the settings say."""
+        return self.everywhere or not self.resource.namespaced
+
+
+def _if_used(resource: Resource) -> Callable[[Used], tuple[Query, ...]]:
+    return lambda used: _EACH if resource in used else ()
 
 
 def _node_claim(view: ClusterView, _: Kind, change: Change) -> None:
@@ -373,10 +349,9 @@ def _event(view: ClusterView, _: Kind, change: Change) -> None:
     obj, kind = change.obj, text(change.obj, "involvedObject", "kind")
     if change.kind == "DELETED":
         return  # its time to live ran out: that resolves nothing
-    if kind == "Ingress":
-        ingress = view.reconciles.event(obj)
-        if ingress is not None:
-            view.dirty.mark((INGRESSES.plural, *ingress))
+    if kind in _REPORTED:
+        if (about := view.reconciles.event(obj)) is not None:
+            view.dirty.mark(*view.routes.concerned(*about))
     elif kind == "Pod":
         name = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
         pod, unplaced_at = view.workloads.waiting(*name), view.karpenter.unplaced_at(*name)
@@ -389,9 +364,14 @@ def _event(view: ClusterView, _: Kind, change: Change) -> None:
         view.mark_pools(view.karpenter.event(obj, change.now, listed=change.listed))
 
 
-def _ingress(view: ClusterView, kind: Kind, change: Change) -> None:
-    if view.take_ingress(change.kind, change.obj):
+def _route(view: ClusterView, kind: Kind, change: Change) -> None:
+    if view.routes.take(kind.resource, change.kind, change.obj):
         view.mark(kind.resource, change.key[0], change.key[1:])
+
+
+def _beside_route(view: ClusterView, kind: Kind, change: Change) -> None:
+    """Takes what routing objects are read with, and marks those that name it."""
+    view.dirty.mark(*view.routes.take_beside(kind.resource, change.kind, change.obj))
 
 
 def _workload(what: WorkloadKind) -> Kind:
@@ -399,7 +379,22 @@ def _workload(what: WorkloadKind) -> Kind:
         if view.workloads.workload(what, change.kind, change.obj):
             view.mark_workloads(change.key[0], change.key[1:])
 
-    return Kind(WORKLOADS[what], _WORKLOADS, take, lambda view: view.workloads.of_kind(what), used=lambda kinds: WORKLOADS[what] in kinds)
+    return Kind(WORKLOADS[what], _WORKLOADS, take, lambda view: view.workloads.of_kind(what), _if_used(WORKLOADS[what]))
+
+
+def _routed(resource: Resource) -> Kind:
+    return Kind(
+        resource,
+        _ROUTING,
+        _route,
+        lambda view: view.routes.known(resource),
+        _if_used(resource),
+        rewound=lambda view, namespace: view.routes.forget_versions(resource, namespace),
+    )
+
+
+def _read_with(resource: Resource, *, everywhere: bool = False) -> Kind:
+    return Kind(resource, _GATEWAYS, _beside_route, lambda view: view.routes.beside(resource), _if_used(resource), everywhere=everywhere)
 
 
 def _named(put: Callable[[WorkloadView, str, Object], bool]) -> _Take:
@@ -443,14 +438,20 @@ def _class(resource: Resource, group: Group) -> Kind:
 
 
 _KARPENTER, _WORKLOADS = Group("karpenter", required=True), Group("workloads", required=True)
+_ROUTING, _GATEWAYS = Group("routing", required=True), Group("gateways")
 _BINDINGS, _CLASSES = Group("target-group-bindings", either=True), Group("node-classes", either=True)
 
 # The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
-_SELECTED: Final = (
+_REPORTED: Final = {INGRESSES.kind: INGRESSES, GATEWAYS.kind: GATEWAYS}
+"""By kind, the objects on whose events the load-balancer controller reports whether it could make the rules."""
+
+
+def _selected(used: Used) -> tuple[Query, ...]:
     # Karpenter has another name in EKS Auto Mode; kube-scheduler says the same of every pod that waits, many times over.
-    (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),),
-    (("fieldSelector", "involvedObject.kind=Ingress"),),
-)
+    pods = (("fieldSelector", "involvedObject.kind=Pod,reason=FailedScheduling,source!=default-scheduler"),)
+    return (pods, *((("fieldSelector", f"involvedObject.kind={kind}"),) for kind, resource in _REPORTED.items() if resource in used))
+
+
 _SELECTED_AT_HOME: Final = tuple(
     (("fieldSelector", f"involvedObject.kind={kind},reason={reason}"),)
     for kind, reason in (
@@ -482,13 +483,10 @@ KINDS: Final[Mapping[str, Kind]] = {
             _of_service(WorkloadView.endpoint_slice, WorkloadView.service_of_slice),
             lambda view: view.workloads.slice_services,
         ),
-        Kind(
-            INGRESSES,
-            Group("ingress", required=True),
-            _ingress,
-            lambda view: view.ingresses(),
-            rewound=lambda view, namespace: view.forget_ingress_versions(namespace),
-        ),
+        _read_with(GATEWAYS, everywhere=True),
+        _read_with(LISTENER_RULE_CONFIGURATIONS),
+        _read_with(TARGET_GROUP_CONFIGURATIONS),
+        *(_routed(port.resource) for port in ROUTING.values()),
         Kind(SERVICES, Group("services"), _named(WorkloadView.service), lambda view: view.workloads.services),
         Kind(
             SCALED_OBJECTS,
@@ -500,7 +498,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _binding(TARGET_GROUP_BINDINGS, _BINDINGS),
         _binding(AUTO_TARGET_GROUP_BINDINGS, _BINDINGS),
         # After the pods: an event about a pod is understood by the pod.
-        Kind(EVENTS, _KARPENTER, _event, None, _SELECTED, _SELECTED_AT_HOME, bookmarks=False),
+        Kind(EVENTS, _KARPENTER, _event, None, _selected, _SELECTED_AT_HOME, bookmarks=False),
     )
 }
 """What is watched, in the order in which it is listed. A new signal is a row here, a parser, and a field of the snapshot."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Final
 
 from controller.clients.kube import KubeSession, Resource
@@ -26,13 +27,24 @@ class Discovery:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, frozenset[str] | None, str]] = {}  # by group and version: until when, plurals, why not
 
-    def require(self, resource: Resource) -> None:
-        """Does nothing where a kind is served, or nobody may know.
+    def served(self, resource: Resource) -> Resource:
+        """A kind in the newest version that is served; as it is where nobody may know.
 
         Raises:
             NotFound: The kind is not served.
             RemoteError: The API server gave no usable answer.
         """
+        missing: NotFound | None = None
+        for version in (resource.version, *resource.earlier):
+            try:
+                self._require(one := replace(resource, version=version))
+            except NotFound as error:
+                missing = missing or error
+            else:
+                return one
+        raise missing or NotFound(f"{resource.name} has no version", status=404)
+
+    def _require(self, resource: Resource) -> None:
         with self._lock:  # held during the request: the watches of all namespaces start together and want one answer
             until, plurals, why = self._known.get(resource.api_version, (0.0, None, ""))
             if self._clock.monotonic() >= until:

@@ -15,7 +15,6 @@ import structlog
 from controller.clients.calls import on_behalf_of
 from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
 from controller.policy.routing import HEALTH_FRESH_S, with_known_health
-from controller.routing.kinds import routing_port
 from controller.signals.cluster import ClusterView
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest
 from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
@@ -73,10 +72,7 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         bindings: The bindings that were read already, which this adds to; None: none were.
     """
     bindings = {} if bindings is None else bindings
-    obj, port = view.routing_object(application.namespace, application.route.name), routing_port(application)
-    if obj is None:
-        return None
-    routing, asked = port.observe(application, obj), port.asked(application, obj)
+    routing, asked = view.routing(application), view.asked(application)
     if not routing.targets:
         return None
     with view.lock:
@@ -94,7 +90,7 @@ def verification_request(application: Application, view: ClusterView, bindings: 
         targets=routing.targets,
         stickiness_s=routing.stickiness_s,
         rules=asked.rules,
-        target_groups=bound.of(application.namespace, application.route.name, asked.group) if bound is not None else None,
+        target_groups=bound.of(application.namespace, asked.stacks, asked.group) if bound is not None else None,
         ready=_ready(application, _services(application, routing.targets), view),
         standby=_standby(application, routing.targets),
         ports=asked.ports,
@@ -322,8 +318,7 @@ class ExternalSources:
         return {one.key: known.get(one.key) or self._verifier.dimension_of(self._hostnames(one)) for one in applications}
 
     def _hostnames(self, application: Application) -> tuple[str, ...]:
-        obj = self._view.routing_object(application.namespace, application.route.name)
-        return () if obj is None else routing_port(application).asked(application, obj).hostnames
+        return self._view.asked(application).hostnames
 
     def of(self, application: Application) -> ExternalSignals:
         """The last values for one application."""

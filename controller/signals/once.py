@@ -38,8 +38,8 @@ def observe_once(
     for wanted in wanted_lists(applications, cluster_wide=cluster_wide):
         resource, namespace, name = wanted.resource, wanted.namespace, wanted.resource.name
         try:
-            if KINDS[name].group.either:
-                discovery.require(resource)
+            if KINDS[name].asks_first:
+                resource = discovery.served(resource)
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
         except NotFound as error:
             health.append(WatchHealth(name, namespace, absent=True, problem=f"{name} is not installed: {error}", served=False))

@@ -1,15 +1,17 @@
-"""What the load-balancer controller reports on Ingresses: whether its last attempt to make rules of them succeeded.
+"""What the load-balancer controller reports on Ingresses and Gateways: whether its last attempt to make rules succeeded.
 
-It reports each attempt as an event on every Ingress of a group. One broken Ingress stops every change on the group's load balancer. The
-old rules stay, and nothing else shows the problem.
+It reports each attempt as an event on every Ingress of a group, or on the Gateway. One broken Ingress stops every change on the group's
+load balancer. The old rules stay, and nothing else shows the problem.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from controller.clients.kube import INGRESSES
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, event_time, text, version_of
@@ -40,6 +42,10 @@ _MAX_MESSAGE: Final = 300
 _SEARCHED: Final = 4096  # characters; Kubernetes allows an event's message 1024
 
 
+About = tuple[str, str, str]
+"""Kind, namespace and name of the object of an event."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """The last known attempt, ordered by its end and, within one second, by the event's version.
@@ -51,32 +57,35 @@ class _Attempt:
     at: float
     since: float
     version: int
+    kind: str
     uid: str
     reason: str
     message: str
 
 
 class ReconcileView:
-    """The last attempt for each Ingress."""
+    """The last attempt for each Ingress and Gateway."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], _Attempt] = {}
+        self._last: dict[About, _Attempt] = {}
 
-    def event(self, obj: Object) -> tuple[str, str] | None:
-        """Processes an event about an Ingress.
+    def event(self, obj: Object) -> About | None:
+        """Processes an event about an Ingress or a Gateway.
 
         Returns:
-            Namespace and name of the Ingress if the event is new, else None.
+            What it is about if the event is new, else None.
         """
-        reason, at = _kind(text(obj, "reason"), text(obj, "message")), event_time(obj)
+        reason, at = _ended(text(obj, "reason"), text(obj, "message")), event_time(obj)
         if reason not in {_UNREADABLE, _UNDONE, _SUCCEEDED} or at is None:
             return None
-        key = (text(obj, "involvedObject", "namespace"), text(obj, "involvedObject", "name"))
+        kind, namespace, name = (text(obj, "involvedObject", field) for field in ("kind", "namespace", "name"))
+        key = (kind, namespace, name)
         known = self._last.get(key)
         attempt = _Attempt(
             at,
             _since(obj, at, reason, known),
             version_of(obj) or 0,
+            kind,
             text(obj, "involvedObject", "uid"),
             reason,
             shown(text(obj, "message"), _MAX_MESSAGE),
@@ -89,33 +98,33 @@ class ReconcileView:
             del self._last[next(iter(self._last))]
         return key
 
-    def blocked(self, namespace: str, name: str, uid: str, now: float) -> str:
-        """Why the load-balancer controller could not make rules of an Ingress or another one of its group.
+    def blocked(self, about: Iterable[About], uid: str, now: float) -> str:
+        """Why the load-balancer controller could not make rules of a routing object, or of another one on its load balancer.
 
         Args:
-            namespace: The namespace of the Ingress.
-            name: Its name.
-            uid: Its uid: events about a deleted Ingress of the same name do not count.
+            about: The objects on whose events it reports that.
+            uid: The uid of the routing object: events about a deleted one of the same name do not count.
             now: Seconds since the Unix epoch.
 
         Returns:
             The controller's message; "" if its last attempt ended otherwise, is too long ago, or is unknown.
         """
-        return self._message(_UNREADABLE, namespace, name, uid, now)
+        return self._message(_UNREADABLE, about, uid, now)
 
-    def undone(self, namespace: str, name: str, uid: str, now: float) -> str:
+    def undone(self, about: Iterable[About], uid: str, now: float) -> str:
         """Why AWS kept the controller from making or applying rules, for now; arguments and result as for `blocked`."""
-        return self._message(_UNDONE, namespace, name, uid, now)
+        return self._message(_UNDONE, about, uid, now)
 
-    def _message(self, reason: str, namespace: str, name: str, uid: str, now: float) -> str:
-        known = self._last.get((namespace, name))
-        if known is None or known.reason != reason or (known.uid and uid and known.uid != uid):
-            return ""
-        believed_s = min(BELIEVED_S, OVERDUE_S + 2 * (known.at - known.since))
-        return known.message if now - known.at <= believed_s else ""
+    def _message(self, reason: str, about: Iterable[About], uid: str, now: float) -> str:
+        for known in (self._last.get(one) for one in about):
+            if known is None or known.reason != reason or (known.kind == INGRESSES.kind and known.uid and uid and known.uid != uid):
+                continue
+            if now - known.at <= min(BELIEVED_S, OVERDUE_S + 2 * (known.at - known.since)):
+                return known.message
+        return ""
 
 
-def _kind(reason: str, message: str) -> str:
+def _ended(reason: str, message: str) -> str:
     """How an attempt ended. One that AWS did not answer while the rules were built ended as one that it did not while they were written."""
     passing = reason == _UNREADABLE and _ABOUT_TEXT not in message and _PASSING.search(message[:_SEARCHED])
     return _UNDONE if passing else reason

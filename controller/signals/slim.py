@@ -134,6 +134,26 @@ def _ingress(obj: Object) -> dict[str, Any]:
     return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": _owners(obj, "f:metadata", "f:annotations")}}
 
 
+def _route(obj: Object) -> dict[str, Any]:
+    """A route. Of its rules only the list has an owner: it is atomic."""
+    owners = [*_owners(obj, "f:metadata", "f:annotations"), *_owners(obj, "f:spec", "f:rules")]
+    return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": owners}}
+
+
+def _gateway(obj: Object) -> dict[str, Any]:
+    """A Gateway, without what its controller counts in the status."""
+    conditions = [_picked(one, "type", "status", "reason", "message") for one in items(obj, "status", "conditions")]
+    return {
+        "metadata": _picked(obj.get("metadata"), "name", "namespace"),
+        "spec": _picked(obj.get("spec"), "listeners"),
+        "status": {**_picked(obj.get("status"), "addresses"), "conditions": conditions},
+    }
+
+
+def _configuration(obj: Object) -> dict[str, Any]:
+    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": mapping(obj, "spec")}
+
+
 def _config_map(obj: Object) -> dict[str, Any]:
     """The stored memory of an application, and the alerts beside it; without its status."""
     metadata = _picked(obj.get("metadata"), "name", "resourceVersion")
@@ -222,6 +242,11 @@ _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
     "scaledobjects": _scaled_object,
     "targetgroupbindings": _binding,
     "ingresses": _ingress,
+    "httproutes": _route,
+    "grpcroutes": _route,
+    "gateways": _gateway,
+    "listenerruleconfigurations": _configuration,
+    "targetgroupconfigurations": _configuration,
     "ec2nodeclasses": _node_class,
     "nodeclasses": _node_class,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, TypedDict
+from typing import Final, Protocol, TypedDict
 
 from controller.policy.account import price_words
 from controller.policy.evidence import Ages, Offering, unmet_pods
@@ -26,12 +26,17 @@ from controller.policy.model import (
     Verification,
 )
 from controller.policy.routing import drained_at, of_these_groups
+from controller.policy.text import duration
+from controller.routing.port import Asked
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock, shifted
 from controller.signals.launchable import Placement, for_unit, placed_on, price_note
 from controller.signals.prices import Quotes, priced
 from controller.signals.waits import Waits
 from controller.signals.workloads import Binding
+
+OVERLOOKED_S: Final = 30.0
+"""How long the load-balancer controller may take to take up a routing object's change, seconds. It takes one or two."""
 
 
 class Metrics(Protocol):
@@ -264,8 +269,8 @@ class SnapshotBuilder:
 
     def _routing(self, application: Application, now: float, listed: frozenset[str], external: ExternalSignals) -> RoutingObservation:
         """What the routing object says; `now` is by the cluster's clock, as the load-balancer controller's events are."""
-        observed = self._view.routing(application)
-        workloads = self._view.workloads
+        observed, asked = self._view.routing(application), self._view.asked(application)
+        workloads, reconciles = self._view.workloads, self._view.reconciles
         capacity = application.capacity
         bound = workloads.bound(application.namespace) if "target-group-bindings" in listed else None
         seen = of_these_groups(external.verification, None if bound is None else _groups(application, bound))
@@ -278,8 +283,8 @@ class SnapshotBuilder:
             asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
             sticky=tuple(service for service in application.services if self._sticks(application.namespace, service, observed)),
-            blocked=self._view.reconciles.blocked(application.namespace, application.route.name, observed.uid, now),
-            undone=self._view.reconciles.undone(application.namespace, application.route.name, observed.uid, now),
+            blocked=observed.blocked or reconciles.blocked(asked.reported, observed.uid, now) or _overlooked(asked, now),
+            undone=reconciles.undone(asked.reported, observed.uid, now),
         )
 
     def _sticks(self, namespace: str, service: str, observed: RoutingObservation) -> bool:
@@ -297,6 +302,13 @@ class SnapshotBuilder:
                 lately = sum(1 for at in opened if counted_at is None or at + 1 > counted_at)
                 found[service] = OpenGates(len(opened), lately)
         return found
+
+
+def _overlooked(asked: Asked, now: float) -> str:
+    """That the load-balancer controller does not take up the routing object as it is; "" where it has, or may still be about to."""
+    if asked.overlooked is None or now - asked.overlooked < OVERLOOKED_S:
+        return ""
+    return f"it has not taken up the last change, which is {duration(now - asked.overlooked)} old"
 
 
 def _priced(application: Application, prices: Mapping[str, Price]) -> Application:

@@ -201,7 +201,7 @@ class Watch:
         recovered: Callable[[], None] | None = None,
         turns: ListTurns | None = None,
     ) -> None:
-        self._session, self._resource, self._namespace = session, resource, namespace
+        self._session, self._kind, self._resource, self._namespace = session, resource, resource, namespace
         self._sink, self._clock, self._query = sink, clock, query
         self._timeout_s, self._idle_s, self._absent, self._slimmed, self._replaces = timeout_s, idle_s, absent, slimmed, replaces
         self._discovery, self._recovered, self._turns = discovery, recovered, turns
@@ -239,7 +239,7 @@ class Watch:
             try:
                 if not self._version:
                     if self._discovery is not None and not self._delivered:
-                        self._discovery.require(self._resource)
+                        self._resource = self._discovery.served(self._kind)
                     self._version = self._list()
                 if not self._follow():
                     self._clock.wait(self._stop, _backoff(0))

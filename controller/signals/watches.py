@@ -10,6 +10,7 @@ from typing import Final
 from controller.clients.kube import KubeSession, Resource
 from controller.clock import Clock
 from controller.policy.model import Application, Source
+from controller.routing.kinds import routing_port
 from controller.signals.cluster import EVENT_NAMESPACE, KINDS, ClusterView, Group
 from controller.signals.discovery import Discovery
 from controller.signals.list_turns import ListTurns
@@ -28,6 +29,13 @@ class Wanted:
     query: Query = ()
 
 
+def used_by(applications: Iterable[Application]) -> frozenset[Resource]:
+    """The kinds that must be read for these applications and not for others."""
+    applications = list(applications)
+    ports = [routing_port(one) for one in applications]
+    return kinds_of(applications).union(*((port.resource, *port.reads) for port in ports))
+
+
 def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> list[Wanted]:
     """Everything that must be listed or watched for these applications.
 
@@ -36,15 +44,14 @@ def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> 
     by_namespace: dict[str | None, list[Application]] = {None: []} if cluster_wide else {}
     for one in sorted(applications, key=lambda one: one.namespace):
         by_namespace.setdefault(None if cluster_wide else one.namespace, []).append(one)
-    used = {namespace: kinds_of(there) for namespace, there in by_namespace.items()}
-    wanted = [Wanted(kind.resource, None) for kind in KINDS.values() if not kind.resource.namespaced]
-    namespaced = [kind for kind in KINDS.values() if kind.resource.namespaced]
+    used = used_by(one for there in by_namespace.values() for one in there)
+    wanted = [Wanted(kind.resource, None, query) for kind in KINDS.values() if kind.of_cluster for query in kind.queries(used)]
+    namespaced = [kind for kind in KINDS.values() if not kind.of_cluster]
     wanted += [
         Wanted(kind.resource, namespace, query)
-        for namespace, kinds in used.items()
+        for namespace, there in by_namespace.items()
         for kind in namespaced
-        if kind.used(kinds)
-        for query in kind.queries
+        for query in kind.queries(used_by(there))
     ]
     return wanted + [Wanted(kind.resource, EVENT_NAMESPACE, query) for kind in namespaced for query in kind.at_home]
 
@@ -57,12 +64,12 @@ def sources_of(health: Iterable[WatchHealth], application: Application, budget_s
         application: Which.
         budget_s: How old the last word of a watch may be, seconds.
     """
-    kinds = kinds_of((application,))
-    mine: dict[Group, list[WatchHealth]] = {kind.group: [] for kind in KINDS.values()}
+    used = used_by((application,))
+    needed = {name: kind for name, kind in KINDS.items() if kind.queries(used) or kind.at_home}
+    mine: dict[Group, list[WatchHealth]] = {kind.group: [] for kind in needed.values()}
     for one in health:
-        kind = KINDS[one.resource]
-        near = one.namespace in {None, application.namespace} or (kind.at_home and one.namespace == EVENT_NAMESPACE)
-        if near and kind.used(kinds):
+        kind = needed.get(one.resource)
+        if kind and (one.namespace in {None, application.namespace} or (kind.at_home and one.namespace == EVENT_NAMESPACE)):
             mine[kind.group].append(one)
     return tuple(source_of(group, watches, budget_s=budget_s) for group, watches in mine.items())
 
@@ -116,7 +123,7 @@ class Watches:
             absent=self._view.absent,
             slimmed=True,
             replaces=kind.known is not None,
-            discovery=self._discovery if kind.group.either else None,
+            discovery=self._discovery if kind.asks_first else None,
             recovered=self._recovered,
             turns=self._turns,
         )

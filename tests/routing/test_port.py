@@ -9,7 +9,7 @@ import pytest
 
 from controller.clients.kube import INGRESSES
 from controller.policy.decision import conclusion as planned
-from controller.policy.model import ActionKind, Verb
+from controller.policy.model import ActionKind, RoutingObservation, Verb
 from controller.policy.plan import describe
 from controller.routing.conclusion import conclude
 from controller.routing.ingress.read import actions, read_action, writers
@@ -61,7 +61,7 @@ def test_a_plan_without_a_routing_action_stays_as_it_is() -> None:
 def test_every_kind_names_an_object_of_the_api_server(kind: str) -> None:
     """Events regard it, and `kubectl` finds it by that name."""
     assert KINDS[kind].resource.namespaced
-    assert KINDS[kind].owned(application()).startswith("/")
+    assert KINDS[kind].owned(application(), RoutingObservation(exists=False)).startswith("/")
     assert KINDS[kind].observe(application(), None).exists is False
 
 

@@ -159,7 +159,7 @@ def test_our_own_write_is_seen_at_once_and_not_undone(cluster: Cluster, session:
     for late in ("MODIFIED", "ADDED"):
         view.changed(INGRESSES, None, late, before)
     view.listed(INGRESSES, None, [before])
-    seen = observe_ingress(application(namespace=NAMESPACE), view.routing_object(NAMESPACE, "sd21"))
+    seen = observe_ingress(application(namespace=NAMESPACE), view.routing_object(application(namespace=NAMESPACE)))
     assert (seen.targets, seen.marker, seen.writer, seen.foreign) == (CAPACITY_TARGETS, "capacity", "failoverctl", False)
 
 

@@ -18,7 +18,7 @@ from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
-from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS
+from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, settings_for, write_application
 from tests.support.cluster import running as run
 
@@ -118,7 +118,10 @@ def test_what_somebody_else_undid_is_not_reported_as_done(cluster: Cluster, tmp_
         cluster.store.patch("Ingress", "sd21", back, namespace=NAMESPACE, manager="person")
         # The pass that follows must not find the moment in which the change stood: a late watch would deliver it alone.
         version = cluster.ingress()["metadata"]["resourceVersion"]
-        wait_for("the watch", lambda: (service.view.routing_object(NAMESPACE, "sd21") or {})["metadata"]["resourceVersion"] == version)
+        wait_for(
+            "the watch",
+            lambda: (service.view.routing_object(application(namespace=NAMESPACE)) or {})["metadata"]["resourceVersion"] == version,
+        )
         raise Unavailable("the answer was lost")
 
     collector = Collector()

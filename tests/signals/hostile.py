@@ -37,7 +37,7 @@ SOURCES: Final = tuple(
     for name, required in (
         ("karpenter", True),
         ("workloads", True),
-        ("ingress", True),
+        ("routing", True),
         ("services", False),
         ("target-group-bindings", False),
     )

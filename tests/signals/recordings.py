@@ -120,7 +120,7 @@ def replay(
             obj = seen_as(kind, obj) if seen_as is not None else obj
             if kind in KINDS:
                 view.changed(KINDS[kind], None, "ADDED" if change == "LISTED" else change, {"kind": kind, **obj})
-        sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "ingress"))
+        sources = tuple(Source(name, True, clock.now(), 180.0) for name in ("karpenter", "workloads", "routing"))
         services = (application.capacity.service, *(unit.backend.service for unit in application.units))
         seen = Verification(Verdict.CANNOT_TELL, clock.now(), counted=dict.fromkeys(services, 1000))  # recordings have no load balancer
         external = ExternalSignals(capacity=Sold(zones) if zones else None, verification=seen)
@@ -140,7 +140,7 @@ def _show(view: ClusterView, application: Application, decision: Decision) -> No
     from controller.routing.ingress.action import format_action
     from controller.routing.names import action_key
 
-    obj = view.routing_object(application.namespace, application.route.name)
+    obj = view.routing_object(application)
     assert obj is not None
     metadata = dict(obj["metadata"])
     annotations = dict(metadata["annotations"])

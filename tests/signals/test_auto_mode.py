@@ -189,7 +189,7 @@ def test_discovery_asks_again_at_a_slow_rate(tmp_path: Path) -> None:
 
         def ask() -> None:
             with pytest.raises(NotFound):
-                discovery.require(AUTO_TARGET_GROUP_BINDINGS)
+                discovery.served(AUTO_TARGET_GROUP_BINDINGS)
 
         threads = [threading.Thread(target=ask) for _ in range(5)]
         for thread in threads:
@@ -205,7 +205,7 @@ def test_discovery_asks_again_at_a_slow_rate(tmp_path: Path) -> None:
         assert asked() == 2
     with EmulatedKubeApi(auto_mode=True, port=int(api.url.rpartition(":")[2])) as api:
         clock.advance(61)
-        discovery.require(AUTO_TARGET_GROUP_BINDINGS)
+        discovery.served(AUTO_TARGET_GROUP_BINDINGS)
 
 
 def test_discovery_that_may_not_be_read_decides_nothing(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_discovery_that_may_not_be_read_decides_nothing(tmp_path: Path) -> None:
     with EmulatedKubeApi() as api:
         session = connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "a")))
         api.fail_next(1, status=403, matcher=lambda access: access.verb == "get")
-        Discovery(session, ManualClock(NOW)).require(AUTO_TARGET_GROUP_BINDINGS)
+        Discovery(session, ManualClock(NOW)).served(AUTO_TARGET_GROUP_BINDINGS)
         api.fail_next(1, status=503, matcher=lambda access: access.verb == "get", retry_after_s=0)
         with pytest.raises(Unavailable):
-            Discovery(session, ManualClock(NOW)).require(AUTO_TARGET_GROUP_BINDINGS)
+            Discovery(session, ManualClock(NOW)).served(AUTO_TARGET_GROUP_BINDINGS)

@@ -34,7 +34,7 @@ def blocked(*events: dict[str, Any], now: float = NOW + 5, uid: str = "uid-1") -
     view = ReconcileView()
     for one in events:
         view.event(one)
-    return view.blocked("shop", "sd21", uid, now)
+    return view.blocked((("Ingress", "shop", "sd21"),), uid, now)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_aws_did_not_answer_blocks_nothing(said: str, passing: bool) -> Non
     """The controller tries again, after up to 16 minutes, and at once with our next change: a failover waited for both."""
     view, message = ReconcileView(), f"Failed build model due to {said}"
     view.event(event(message=message))
-    found = [seen("shop", "sd21", "uid-1", NOW + 5) for seen in (view.blocked, view.undone)]
+    found = [seen((("Ingress", "shop", "sd21"),), "uid-1", NOW + 5) for seen in (view.blocked, view.undone)]
     assert found == (["", message] if passing else [message, ""])
 
 
@@ -107,8 +107,8 @@ def test_what_aws_refused_is_kept_apart() -> None:
     """Throttling is no reason to refuse a mode change: a change makes the controller try again at once."""
     view = ReconcileView()
     view.event(event("FailedDeployModel"))
-    assert view.undone("shop", "sd21", "uid-1", NOW) == MESSAGE
-    assert view.blocked("shop", "sd21", "uid-1", NOW) == ""
+    assert view.undone((("Ingress", "shop", "sd21"),), "uid-1", NOW) == MESSAGE
+    assert view.blocked((("Ingress", "shop", "sd21"),), "uid-1", NOW) == ""
 
 
 def test_the_view_wakes_only_the_application_concerned() -> None:

@@ -282,7 +282,7 @@ class Stage:
     def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""
         now = self.clock.now()
-        names = ("karpenter", "workloads", "ingress")
+        names = ("karpenter", "workloads", "routing")
         sources = tuple(
             Source(name, True, None if name in self.stale else now, 180.0, name in self.absent, self.absent.get(name, "")) for name in names
         )

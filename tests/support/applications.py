@@ -132,7 +132,7 @@ def snapshot(app: Application | None = None, mode: Mode = Mode.COST, **changes: 
         application=app,
         routing=routing(mode),
         units=healthy_units(app),
-        sources=(Source("karpenter", True, NOW, 180.0), Source("workloads", True, NOW, 180.0), Source("ingress", True, NOW, 180.0)),
+        sources=(Source("karpenter", True, NOW, 180.0), Source("workloads", True, NOW, 180.0), Source("routing", True, NOW, 180.0)),
         epoch=3,
     )
     return replace(made, **changes)

@@ -166,7 +166,7 @@ def _asked(target: Mode, found: Triggered, case: Case) -> Case:
         subject=found.subject,
         details=found.details,
         receiving=receiving,
-        sticks_s=stickiness(application, target),
+        sticks_s=stickiness(application, target, case.snapshot.routing),
         saves=found.trigger in {Trigger.RETURN, Trigger.PIN_COST},
         hold_s=break_even_s(application, weights, found.subject, case.memory.hold_level) if guards.hold in found.guards else 0.0,
     )

@@ -73,7 +73,7 @@ def gate(mode: Mode, case: Case, wanted: tuple[Target, ...]) -> Passage:
     """
     routing, urgent = case.snapshot.routing, _urgent(case, wanted)
     kept = None if routing.foreign or same_routing(routing.targets, wanted) else _kept(mode, case, wanted, urgent=urgent)
-    targets, sticks_s = wanted if kept is None else routing.targets, stickiness(case.snapshot.application, mode)
+    targets, sticks_s = wanted if kept is None else routing.targets, stickiness(case.snapshot.application, mode, routing)
     changes = not (same_routing(routing.targets, targets) and routing.stickiness_s == sticks_s)
     writer = _writer(case, sent_as(targets, sticks_s)) if changes else None if routing.marks(mode) else routing.marked_by
     paused = _paused(mode, case, writer, urgent=urgent) if changes or writer is not None else None

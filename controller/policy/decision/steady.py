@@ -69,7 +69,8 @@ def _nudged(mode: Mode, case: Case, targets: tuple[Target, ...]) -> Decision:
 
 def _rewritten(mode: Mode, case: Case, passage: Passage, otherwise: tuple[Reason, Mapping[str, str]]) -> Decision:
     """The decision to write the mode's action: other weights, or what somebody else changed. A marker that is wrong needs no guard."""
-    routing, targets, sticks_s = case.snapshot.routing, passage.targets, stickiness(case.snapshot.application, mode)
+    routing, targets = case.snapshot.routing, passage.targets
+    sticks_s = stickiness(case.snapshot.application, mode, routing)
     answers = guards.ask(guards.REROUTE, replace(case, receiving=targets, sticks_s=sticks_s)) if passage.changes else _NOBODY_ASKED
     if answers.held is not None:
         return held_back(made(mode, Verb.HOLD, *otherwise, case, ()), Verb.REWEIGHT, answers, case)
@@ -198,7 +199,7 @@ def made(
         evidence=case.evidence,
         guards=answers.results,
         targets=targets,
-        stickiness_s=stickiness(application, mode),
+        stickiness_s=stickiness(application, mode, routing),
         sticky_s=routing.stickiness_s,
         floors=floors.floors(mode, case, part_of(application.policy).claims(case)),
         keda_targets=keda_targets(application, mode),

@@ -83,9 +83,10 @@ class RoutingObservation:
     action: str = ""  # the routing action as it is written there, byte for byte: only the routing port reads it
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0  # 0 = disabled
+    stickiness_elsewhere: bool = False  # another object states it, which the controller does not write
     problem: str = ""  # why the action could not be read
-    instead: tuple[str, ...] = ()  # the actions that the rules use, where none uses the application's; () where one does, or none uses any
-    kept: tuple[tuple[str, str], ...] = ()  # further fields that we wrote and rules use: a write without them removes them
+    instead: tuple[str, ...] = ()  # the parts that the object has, where none is the application's; () where one is, or there is none
+    kept: tuple[tuple[str, str], ...] = ()  # what of the object a write must know: only the routing port reads it
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us
     marked_by: str = ""  # field manager that last wrote the mode annotation, "" where that is us or is not known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.policy.model import Application, Mode, RoutingStyle, Snapshot, Target
+from controller.policy.model import Application, Mode, RoutingObservation, RoutingStyle, Snapshot, Target
 from controller.policy.routing.rounding import least_overload
 from controller.policy.routing.weights import base_weights, capacity_shares, weight_strategy
 
@@ -48,6 +48,8 @@ def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
     return cost_targets(application, base_weights(application.units, weight_strategy(application), None, {}))
 
 
-def stickiness(application: Application, mode: Mode) -> int:
-    """Target-group stickiness of a mode, seconds."""
+def stickiness(application: Application, mode: Mode, routing: RoutingObservation | None = None) -> int:
+    """Target-group stickiness of a mode, seconds. Where another object states it, which nobody writes here, it is what is observed."""
+    if routing is not None and routing.stickiness_elsewhere:
+        return routing.stickiness_s
     return application.policy.stickiness_capacity_s if mode is Mode.CAPACITY else application.policy.stickiness_cost_s

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from controller.clients.kube import APPLY_PATCH, INGRESSES
-from controller.policy.model import Application, Decision, Snapshot
+from controller.clients.kube import APPLY_PATCH, INGRESSES, Resource
+from controller.policy.model import Application, Decision, RoutingObservation, Snapshot
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing import marks
 from controller.routing.ingress.action import format_action as write
@@ -19,9 +19,10 @@ from controller.routing.ingress.standby import remedy
 from controller.routing.names import action_key
 from controller.routing.port import Request
 
-__all__ = ["asked", "field", "observe", "owned", "read", "remedy", "request", "resource", "write"]
+__all__ = ["asked", "field", "observe", "owned", "read", "reads", "remedy", "request", "resource", "write"]
 
 resource: Final = INGRESSES
+reads: Final[tuple[Resource, ...]] = ()
 
 
 def request(snapshot: Snapshot, decision: Decision) -> Request:
@@ -49,6 +50,6 @@ def field(application: Application) -> str:
     return action_key(application.route.part)
 
 
-def owned(application: Application) -> str:
+def owned(application: Application, _routing: RoutingObservation) -> str:
     """See `RoutingPort.owned`."""
     return "/metadata/annotations/" + field(application).replace("~", "~0").replace("/", "~1")

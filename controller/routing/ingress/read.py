@@ -15,7 +15,7 @@ from controller.routing.conditions import Condition, conditions_of, json_of, mer
 from controller.routing.ingress.action import parse_action
 from controller.routing.marks import marked
 from controller.routing.names import ATTRIBUTES, UNREACHABLE, USE_ANNOTATION, action_key, setting
-from controller.routing.port import Asked, LiveRule
+from controller.routing.port import ALONE, Asked, Beside, LiveRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Route:
     port: int | str
 
 
-def observe(application: Application, obj: Object | None) -> RoutingObservation:
+def observe(application: Application, obj: Object | None, _beside: Beside = ALONE) -> RoutingObservation:
     """Reads an Ingress. Fields that come from other objects keep their defaults.
 
     Args:
@@ -86,9 +86,17 @@ def writers(obj: Object, action: str) -> list[str]:
     return field_owners(obj, "metadata", "annotations", action_key(action))
 
 
-def asked(application: Application, obj: Object) -> Asked:
+def asked(application: Application, obj: Object, _beside: Beside = ALONE) -> Asked:
     """Where the load balancer must show the action, see `RoutingPort.asked`."""
-    return Asked(hostnames(obj), live_rules(obj, application.route.part), listener_ports(obj), group_of(obj))
+    space, name = application.namespace, application.route.name
+    return Asked(
+        hostnames=hostnames(obj),
+        rules=live_rules(obj, application.route.part),
+        stacks=((space, name),),
+        reported=(("Ingress", space, name),),
+        ports=listener_ports(obj),
+        group=group_of(obj),
+    )
 
 
 def hostnames(obj: Object) -> tuple[str, ...]:

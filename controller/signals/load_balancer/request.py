@@ -16,8 +16,11 @@ ServicePort = tuple[str, int | str]
 TargetGroups = Mapping[ServicePort, tuple[str, ...]]
 """The ARNs of the target groups that are bound to a Service and port."""
 
-_STACK_PREFIXES: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com")
-"""Of the labels that name the Ingress of a TargetGroupBinding: the load-balancer controller's, and those of EKS Auto Mode."""
+Stacks = Iterable[tuple[str, str]]
+"""See `controller.routing.port.Asked`."""
+
+_STACK_PREFIXES: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com", "gateway.k8s.aws.alb")
+"""Of the labels that name the Ingress or the Gateway of a TargetGroupBinding; the second are those of EKS Auto Mode."""
 
 
 class CannotTellError(Exception):
@@ -80,37 +83,38 @@ class BoundGroups:
         if group:
             self._grouped.setdefault(namespace, {}).setdefault(group, []).append(((service, port), arn))
 
-    def of(self, namespace: str, ingress: str, group: str = "") -> dict[ServicePort, tuple[str, ...]]:
+    def of(self, namespace: str, stacks: Stacks, group: str | None = "") -> dict[ServicePort, tuple[str, ...]]:
         """See `target_groups`."""
-        groups = self._grouped.get(namespace, {})
-        shared = groups.get(group) or [one for some in groups.values() for one in some]
+        groups = {} if group is None else self._grouped.get(namespace, {})
+        shared = groups.get(group or "") or [one for some in groups.values() for one in some]
+        own = [one for stack in stacks for one in self._own.get((namespace, *stack), ())]
         found: dict[ServicePort, set[str]] = {}
-        for service, arn in self._own.get((namespace, namespace, ingress)) or shared:
+        for service, arn in own or shared:
             found.setdefault(service, set()).add(arn)
         return {key: tuple(sorted(arns)) for key, arns in found.items()}
 
 
 def target_groups(
-    bindings: Iterable[Mapping[str, Any]], namespace: str, ingress: str, group: str = ""
+    bindings: Iterable[Mapping[str, Any]], namespace: str, stacks: Stacks, group: str | None = ""
 ) -> dict[ServicePort, tuple[str, ...]]:
-    """Reads from TargetGroupBindings which target groups belong to which Service of an Ingress.
+    """Reads from TargetGroupBindings which target groups belong to which Service of a routing object.
 
-    It counts the bindings of the Ingress's own stack; where it has none, those of its explicit IngressGroup, or of all groups where it is
-    not known. A target group belongs to one load balancer: that of another says nothing of ours. In a group, two Ingresses may each have a
-    target group for the same Service and port. Both are returned, because our rule (found by its conditions, on our load balancer) is right
-    with either: the traffic reaches the same pods. Bindings of another Ingress's stack, of no Ingress, and those that are being deleted are
-    left out.
+    It counts the bindings of the object's own stacks; where they have none, those of its explicit IngressGroup, or of all groups where it
+    is not known. A target group belongs to one load balancer: that of another says nothing of ours. In a group, two Ingresses may each
+    have a target group for the same Service and port, and on a Gateway two routes. Both are returned, because our rule (found by its
+    conditions, on our load balancer) is right with either: the traffic reaches the same pods. Bindings of another stack, of none, and
+    those that are being deleted are left out.
 
     Args:
         bindings: TargetGroupBindings as plain objects.
-        namespace: Of the Ingress.
-        ingress: Its name.
-        group: See `group_of`.
+        namespace: Of the Services.
+        stacks: See `controller.routing.port.Asked`.
+        group: Likewise.
 
     Returns:
         The ARNs, sorted, by Service and port.
     """
-    return BoundGroups(bindings).of(namespace, ingress, group)
+    return BoundGroups(bindings).of(namespace, stacks, group)
 
 
 def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:

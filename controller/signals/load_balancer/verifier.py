@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -306,13 +306,15 @@ class Verifier:
         if not request.hostnames:
             findings.problems.append("the Ingress has no load balancer yet")
             return
-        arns = self._find(request, calls)
-        if not arns:
+        found = self._find(request, calls)
+        if not found:
             findings.problems.append(f"{CRITICAL}the load balancer {request.hostnames[0]} no longer exists")
             return
+        lost = {name for rule in request.rules for name, _ in rule.at} - found.keys()
+        findings.problems.extend(f"{CRITICAL}there is no load balancer {name}" for name in sorted(lost))
         owners = owners_of(request, findings)
-        for arn in arns:
-            self._check_rules(arn, request, owners, calls, findings)
+        for arn in dict.fromkeys(found.values()):
+            self._check_rules(arn, {name for name in found if found[name] == arn}, request, owners, calls, findings)
         findings.applied = not findings.problems
         if not (findings.applied or findings.broken):
             return  # the targets of a routing that is on its way are counted once it is there; those of a broken one show where to go
@@ -323,38 +325,52 @@ class Verifier:
                 findings.problems.append(problem)
         self._count_standby(request, calls, findings)
 
-    def _find(self, request: VerificationRequest, calls: Calls) -> list[str]:
-        """ARNs of the Application Load Balancers behind the host names; none where those that an earlier check found are gone.
+    def _find(self, request: VerificationRequest, calls: Calls) -> dict[str, str]:
+        """ARNs of the Application Load Balancers by DNS name; none where those that an earlier check found are gone.
 
         Raises:
             RemoteError: A call failed.
             CannotTellError: There is none, and there was none before.
         """
-        arns = [arn for hostname in request.hostnames if (arn := self._directory.load_balancer(hostname, calls))]
+        found = {hostname: arn for hostname in request.hostnames if (arn := self._directory.load_balancer(hostname, calls))}
         with self._lock:
             record = self._records.get(request.application)
-            if not arns and record and any(f"/{load_balancer_name(one)}/".lower() in record.dimension.lower() for one in request.hostnames):
-                return []  # it was here
-            if not arns:
+            if (
+                not found
+                and record
+                and any(f"/{load_balancer_name(one)}/".lower() in record.dimension.lower() for one in request.hostnames)
+            ):
+                return {}  # it was here
+            if not found:
                 raise CannotTellError(f"no application load balancer with DNS name {request.hostnames[0]} in this account and region")
             if record:
-                record.dimension = load_balancer_dimension(arns[0])
-        return list(dict.fromkeys(arns))
+                record.dimension = load_balancer_dimension(next(iter(found.values())))
+        return found
 
     def _check_rules(
-        self, load_balancer: str, request: VerificationRequest, owners: Mapping[str, ServicePort], calls: Calls, findings: Findings
+        self,
+        load_balancer: str,
+        hostnames: Collection[str],
+        request: VerificationRequest,
+        owners: Mapping[str, ServicePort],
+        calls: Calls,
+        findings: Findings,
     ) -> None:
         listeners = self._directory.listeners(load_balancer, calls)
+        asked = {rule: frozenset(port for name, port in rule.at if name in hostnames) for rule in request.rules}
+        ports = request.ports.union(*asked.values())
+        mine = [rule for rule in request.rules if asked[rule] or not rule.at]
         seen: set[LiveRule] = set()
         for listener in listeners:
-            if request.ports and listener.port not in request.ports:
+            if ports and listener.port not in ports:
                 continue  # the Ingress names its listeners: a rule there with the same conditions is another Ingress's
             described = calls.listing("DescribeRules", "Rules", ListenerArn=listener.arn)
             if listener.plain and only_redirects(described):
                 continue
             rules = rules_by_conditions(described)
             # Where a redirect to HTTPS comes first, the load-balancer controller leaves out what it would send on.
-            expected = [rule for rule in request.rules if not (listener.plain and any(map(redirects, rules.get(rule.conditions, [])[:1])))]
+            there = [rule for rule in mine if not asked[rule] or listener.port in asked[rule]]
+            expected = [rule for rule in there if not (listener.plain and any(map(redirects, rules.get(rule.conditions, [])[:1])))]
             here = [rule for rule in expected if rule.conditions in rules]
             seen.update(here)
             for rule in expected:
@@ -362,11 +378,11 @@ class Verifier:
                 for live in that_count(rules.get(rule.conditions, []), owners):
                     compare(live, where, request, owners, findings)
                 # A listener without our rules belongs to another Ingress of the group or only redirects, unless `ports` names it.
-                if rule not in here and (here or listener.port in request.ports):
+                if rule not in here and (here or listener.port in ports):
                     findings.problems.append(f"{where}: no such rule yet")
-        missing_ports = request.ports - {listener.port for listener in listeners}
+        missing_ports = ports - {listener.port for listener in listeners}
         findings.problems.extend(f"there is no listener on port {port} yet" for port in sorted(missing_ports))
-        findings.problems.extend(f"no listener has a rule for {rule.label} yet" for rule in request.rules if rule not in seen)
+        findings.problems.extend(f"no listener has a rule for {rule.label} yet" for rule in mine if rule not in seen)
 
     def _count(self, group: str, service: str, request: VerificationRequest, calls: Calls, findings: Findings) -> tuple[int, str]:
         """The healthy targets of a target group, and what is wrong with them. Without the group, its rule is gone too."""

@@ -211,7 +211,7 @@ def passes(world: World, *, acting: bool = False) -> Iterator[tuple[float, Decis
         truth.observe()
         _until(clock, world, t)
         now = clock.now()
-        sources = tuple(Source(name, True, now, 180.0) for name in ("karpenter", "workloads", "ingress"))
+        sources = tuple(Source(name, True, now, 180.0) for name in ("karpenter", "workloads", "routing"))
         shown = Verification(Compared.YES, now, "", ingress.action, applied=True) if acting else None
         external = ExternalSignals(metrics=figures, capacity=figures, verification=shown)
         made = conclude(memory, builder.build(application, now, sources, external, leader=True, epoch=1))

@@ -22,7 +22,7 @@ from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.outages import Outage, family
 from failover_analysis.simulation.scarcity import SPOT
 from failover_analysis.simulation.setup import FaultPlan
-from failover_analysis.simulation.simulated_view import INGRESS, KARPENTER, WORKLOADS
+from failover_analysis.simulation.simulated_view import KARPENTER, ROUTING, WORKLOADS
 from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 
 Undo = Callable[[], None]
@@ -556,7 +556,7 @@ FAULTS: Final[dict[str, Kind]] = {
     "api-writes-fail": Kind(_setting("writes_fail", "429 Too Many Requests", ""), 30.0, 20 * _MINUTE),
     "watch-stalls-karpenter": Kind(_stalled(KARPENTER), _MINUTE, 30 * _MINUTE),
     "watch-stalls-workloads": Kind(_stalled(WORKLOADS), _MINUTE, 30 * _MINUTE),
-    "watch-stalls-ingress": Kind(_stalled(INGRESS), _MINUTE, 30 * _MINUTE),
+    "watch-stalls-ingress": Kind(_stalled(ROUTING), _MINUTE, 30 * _MINUTE),
     "stale-reads": Kind(_setting("stale_s", 45.0, 0.0), _MINUTE, 60 * _MINUTE),
     # Processes, the Lease, the stored memory, the clock.
     "crash-before-action": Kind(_crash("before"), 30 * _MINUTE, 6 * _HOUR),

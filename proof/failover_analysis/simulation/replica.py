@@ -19,7 +19,7 @@ from controller.service.terms import TermRecord
 from failover_analysis.simulation.crash_points import Crash
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
-from failover_analysis.simulation.simulated_view import INGRESS, KEDA, SimulatedView
+from failover_analysis.simulation.simulated_view import KEDA, ROUTING, SimulatedView
 
 WATCH_LAG_S: Final = 0.2
 """Time from a change to the pass that sees it, seconds: the reaction benchmark's median is below that."""
@@ -222,7 +222,7 @@ class Replica:
 
     def _answered(self, action: Action, error: RemoteError | None) -> None:
         if error is None:
-            self._view.wrote(INGRESS if action.kind is ActionKind.ROUTE else KEDA)
+            self._view.wrote(ROUTING if action.kind is ActionKind.ROUTE else KEDA)
             if action.kind is ActionKind.ROUTE:
                 self._view.check_soon()
         self._observer.acted(self, self._acting, action, error)

@@ -46,11 +46,11 @@ from failover_analysis.simulation.metrics import CloudWatch
 from failover_analysis.simulation.signals import launch_of
 from failover_analysis.simulation.workloads import Workloads
 
-KARPENTER, WORKLOADS, INGRESS, KEDA = "karpenter", "workloads", "ingress", "keda"
+KARPENTER, WORKLOADS, ROUTING, KEDA = "karpenter", "workloads", "routing", "keda"
 INSTALLATION: Final = "failover-system"
 """The namespace of the controller."""
 
-KINDS: Final = (KARPENTER, WORKLOADS, INGRESS, KEDA)
+KINDS: Final = (KARPENTER, WORKLOADS, ROUTING, KEDA)
 """The watched sources whose watch may stall. Those of target group bindings and of Services never do."""
 
 WATCH_BUDGET_S: Final = 180.0
@@ -75,7 +75,7 @@ BALANCER_S: Final = 3600.0
 """How long it caches the load balancer of a host name (`_LOAD_BALANCER_TTL_S` there)."""
 
 _ATTEMPTS: Final = 3  # of a throttled call (`controller.clients.aws.ATTEMPTS`)
-_REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, INGRESS: True, KEDA: False}
+_REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, ROUTING: True, KEDA: False}
 
 
 _parsed = lru_cache(maxsize=1024)(parse_action)
@@ -207,7 +207,7 @@ class SimulatedView:
                 )
                 for name, pods in world.workloads.units.items()
             }
-        elif kind == INGRESS:
+        elif kind == ROUTING:
             self._view.routing = self._routing()
         elif kind == KEDA:
             self._view.scalers = {

@@ -95,7 +95,9 @@ def _print_gitops(tool: GitOps, settings: Settings, applications: Iterable[Appli
     found: dict[str, Observation] = {}
     with suppress(FailoverError):
         found = _observe(settings, applications)
-    snippets = [ignore_snippet(tool, one, _places(one, found.get(one.key))) for one in applications]
+    snippets = [
+        ignore_snippet(tool, one, _places(one, seen := found.get(one.key)), None if seen is None else seen.routing) for one in applications
+    ]
     click.echo("---\n".join(snippets), nl=False)
 
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import yaml
 
-from controller.policy.model import Application, Unit
+from controller.policy.model import Application, RoutingObservation, Unit
 from controller.routing.kinds import routing_port
 from failover_setup.doctor.gitops_tools import GitOps
 
 _FLOOR: Final = "/spec/minReplicaCount"
 
 
-def ignore_snippet(tool: GitOps, application: Application, places: Mapping[str, int]) -> str:
+def ignore_snippet(tool: GitOps, application: Application, places: Mapping[str, int], routing: RoutingObservation | None = None) -> str:
     """The YAML to merge into the tool's own objects.
 
     Args:
@@ -22,11 +22,13 @@ def ignore_snippet(tool: GitOps, application: Application, places: Mapping[str, 
         application: The application whose objects it must ignore.
         places: By unit, the index of the trigger on its counter in its ScaledObject, if known. For other units the first trigger is
             assumed, and the comment states that.
+        routing: The routing object as observed; None: it could not be read.
 
     Returns:
         YAML documents with comments.
     """
-    made = _argocd(application) if tool is GitOps.ARGOCD else _flux(application, places)
+    owned = routing_port(application).owned(application, routing or RoutingObservation(exists=False))
+    made = _argocd(application, owned) if tool is GitOps.ARGOCD else _flux(application, places, owned)
     return "---\n".join(f"{_comment(comment)}{yaml.safe_dump(body, sort_keys=False, width=200)}" for comment, body in made)
 
 
@@ -47,9 +49,9 @@ entries for ScaledObjects it does not apply a change of spec.triggers in Git. Ap
 change by hand."""
 
 
-def _argocd(application: Application) -> Iterator[tuple[str, dict[str, Any]]]:
+def _argocd(application: Application, owned: str) -> Iterator[tuple[str, dict[str, Any]]]:
     port, name = routing_port(application), application.route.name
-    pointers = {"jsonPointers": [port.owned(application)]}
+    pointers = {"jsonPointers": [owned]}
     ignored = [_argocd_object(application, port.resource.group, port.resource.kind, name) | pointers]
     for unit, name in _scaled(application):
         entry = _argocd_object(application, "keda.sh", "ScaledObject", name) | {"jsonPointers": [_FLOOR]}
@@ -76,9 +78,9 @@ triggers/0 is assumed to be the trigger on the counter of: {units}.
 The ScaledObject could not be read; correct the index if it is another."""
 
 
-def _flux(application: Application, places: Mapping[str, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _flux(application: Application, places: Mapping[str, int], owned: str) -> Iterator[tuple[str, dict[str, Any]]]:
     port = routing_port(application)
-    ignored = [_flux_rule(application, port.resource.kind, application.route.name, [port.owned(application)])]
+    ignored = [_flux_rule(application, port.resource.kind, application.route.name, [owned])]
     assumed = []
     for unit, name in _scaled(application):
         paths = [_FLOOR]

@@ -224,8 +224,8 @@ def ingress_group(observed: Observation) -> Iterator[Finding]:
 
 def load_balancer(observed: Observation) -> Iterator[Finding]:
     """A load balancer exists, and the load-balancer controller's last reconcile of the Ingress or its group did not fail."""
-    which = (observed.application.namespace, observed.application.route.name, observed.routing.uid, observed.now)
-    blocked = observed.reconciles.blocked(*which) or observed.reconciles.undone(*which)
+    which, reconciles = (observed.asked.reported, observed.routing.uid, observed.now), observed.reconciles
+    blocked = reconciles.blocked(*which) or reconciles.undone(*which)
     if blocked:
         yield problem(f"blocked: {blocked}", "resolve the error; until then no mode change reaches the load balancer")
     elif not hostnames(observed.ingress):

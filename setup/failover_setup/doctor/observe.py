@@ -26,6 +26,7 @@ from controller.routing.attributes import keeps_clients
 from controller.routing.ingress.read import group_of, target_group_setting
 from controller.routing.kinds import routing_port
 from controller.routing.names import setting
+from controller.routing.port import Asked
 from controller.signals.discovery import Discovery
 from controller.signals.load_balancer.request import explicit_group_of, stack_of, target_groups
 from controller.signals.reconciles import ReconcileView
@@ -72,6 +73,11 @@ class Observation:
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def asked(self) -> Asked:
+        """Where the load balancer must show the routing action."""
+        return routing_port(self.application).asked(self.application, self.ingress)
+
+    @property
     def annotations(self) -> Mapping[str, Any]:
         """The Ingress's annotations."""
         return mapping(self.ingress, "metadata", "annotations")
@@ -96,7 +102,7 @@ class Observation:
         """
         if stated := self.setting("target-type", service):
             return stated
-        found = target_groups(self.bindings, self.application.namespace, self.application.route.name, self.group_name or "")
+        found = target_groups(self.bindings, self.application.namespace, self.asked.stacks, self.group_name or "")
         ours = {arn for (name, _), arns in found.items() if name == service for arn in arns}
         kinds = {text(one, "spec", "targetType") for one in self.bindings if text(one, "spec", "targetGroupARN") in ours}
         return min(kinds - {""}, default="")
@@ -198,7 +204,7 @@ def _bindings(session: KubeSession, discovery: Discovery, namespace: str, unread
 
 def _serves(discovery: Discovery, resource: Resource) -> bool:
     try:
-        discovery.require(resource)
+        discovery.served(resource)
     except NotFound:
         return False
     except RemoteError:

@@ -83,7 +83,7 @@ def _other_literals(observed: Observation) -> dict[str, list[int | str]]:
 def target_group_bindings(observed: Observation) -> Iterator[Finding]:
     """The load-balancer controller has created a target group of this Ingress for every Service that its rules name."""
     application = observed.application
-    bound = target_groups(observed.bindings, application.namespace, application.route.name, group_of(observed.ingress))
+    bound = target_groups(observed.bindings, application.namespace, observed.asked.stacks, group_of(observed.ingress))
     named = {pair for route in routes(observed.ingress) for pair in forwarded(route, observed.annotations)}
     wanted = [backend for backend in needed(application) if (backend.service, backend.port) in named]
     missing = [f"{backend.service}:{backend.port}" for backend in wanted if (backend.service, backend.port) not in bound]

@@ -121,7 +121,11 @@ OWN = {"stack_namespace": "default", "stack_name": "sd21"}
 def test_the_bindings_of_the_ingress_give_its_target_groups() -> None:
     """By Service and port; numbers in strings are numbers, names stay names."""
     bindings = [binding("inf2", "a", **OWN), binding("trn1", "b", port="80", **OWN), binding("trn1", "c", port="http", **OWN)]
-    assert target_groups(bindings, "default", "sd21") == {("inf2", 80): ("a",), ("trn1", 80): ("b",), ("trn1", "http"): ("c",)}
+    assert target_groups(bindings, "default", (("default", "sd21"),)) == {
+        ("inf2", 80): ("a",),
+        ("trn1", 80): ("b",),
+        ("trn1", "http"): ("c",),
+    }
 
 
 @pytest.mark.parametrize(
@@ -139,21 +143,23 @@ def test_the_bindings_of_the_ingress_give_its_target_groups() -> None:
 )
 def test_other_bindings_are_left_out(other: dict[str, Any]) -> None:
     """Another Ingress's target groups hang on another load balancer."""
-    assert target_groups([other, binding("inf2", "a", **OWN)], "default", "sd21") == {("inf2", 80): ("a",)}
+    assert target_groups([other, binding("inf2", "a", **OWN)], "default", (("default", "sd21"),)) == {("inf2", 80): ("a",)}
 
 
 def test_in_an_explicit_group_all_target_groups_of_a_service_are_given() -> None:
     """Two Ingresses of the group may have one each; the labels do not tell which is whose."""
     bindings = [binding("inf2", "b", stack="group"), binding("inf2", "a", stack="group")]
-    assert target_groups(bindings, "default", "sd21") == {("inf2", 80): ("a", "b")}
+    assert target_groups(bindings, "default", (("default", "sd21"),)) == {("inf2", 80): ("a", "b")}
 
 
 def test_a_target_group_of_another_load_balancer_is_not_ours() -> None:
     """Its healthy targets say nothing of the target group that our rule names, which may have none."""
     own, internal, public = binding("all", "a", **OWN), binding("all", "x", stack="internal"), binding("all", "b", stack="public")
-    assert target_groups([own, internal], "default", "sd21") == {("all", 80): ("a",)}
-    assert target_groups([internal, public], "default", "sd21", "public") == {("all", 80): ("b",)}
-    assert target_groups([internal, public], "default", "sd21") == {("all", 80): ("b", "x")}, "an IngressClass may name the group"
+    assert target_groups([own, internal], "default", (("default", "sd21"),)) == {("all", 80): ("a",)}
+    assert target_groups([internal, public], "default", (("default", (("default", "sd21"),)),), "public") == {("all", 80): ("b",)}
+    assert target_groups([internal, public], "default", (("default", "sd21"),)) == {("all", 80): ("b", "x")}, (
+        "an IngressClass may name the group"
+    )
     named = ingress(group__name="public")
     assert (group_of(named), group_of(ingress())) == ("public", "")
 
@@ -166,9 +172,9 @@ def _auto(arn: str, **labels: str) -> dict[str, Any]:
 def test_the_bindings_of_auto_mode_count_with_their_own_labels() -> None:
     """EKS Auto Mode labels differently. A cluster may have bindings of both; those of another Ingress do not count."""
     own, other = _auto("a", stack_namespace="default", stack_name="sd21"), _auto("x", stack_namespace="default", stack_name="another")
-    assert target_groups([own, other], "default", "sd21") == {("inf2", 80): ("a",)}
-    assert target_groups([own, binding("inf2", "b", **OWN)], "default", "sd21") == {("inf2", 80): ("a", "b")}
-    assert target_groups([_auto("c", stack="group")], "default", "sd21") == {("inf2", 80): ("c",)}
+    assert target_groups([own, other], "default", (("default", "sd21"),)) == {("inf2", 80): ("a",)}
+    assert target_groups([own, binding("inf2", "b", **OWN)], "default", (("default", "sd21"),)) == {("inf2", 80): ("a", "b")}
+    assert target_groups([_auto("c", stack="group")], "default", (("default", "sd21"),)) == {("inf2", 80): ("c",)}
 
 
 JSON = st.recursive(
@@ -198,4 +204,4 @@ def test_no_object_however_broken_breaks_the_reading(anything: dict[str, Any], a
     listener_ports(annotated)
     live_rules(anything, "live")
     listener_ports(anything)
-    target_groups([anything], "default", "sd21")
+    target_groups([anything], "default", (("default", "sd21"),))

@@ -1,0 +1,102 @@
+"""The routes of the Gateway API behind the routing port: one JSON patch writes the rule's backends and the mode marker.
+
+A server-side apply would own the whole list of rules, other people's among them: lists of a route are atomic (docs/decisions/0036).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from controller.clients.kube import (
+    GATEWAYS,
+    GRPC_ROUTES,
+    HTTP_ROUTES,
+    JSON_PATCH,
+    LISTENER_RULE_CONFIGURATIONS,
+    TARGET_GROUP_CONFIGURATIONS,
+    Resource,
+)
+from controller.objects import Object
+from controller.policy.model import Application, Backend, Decision, RoutingObservation, Snapshot, Target
+from controller.policy.plan import FIELD_MANAGER
+from controller.routing import marks
+from controller.routing.annotations import NUDGED_AT
+from controller.routing.gateway import backends, matches, standby
+from controller.routing.gateway import read as reader
+from controller.routing.port import ALONE, Asked, Beside, Remedy, Request
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRoutes:
+    """A `controller.routing.port.RoutingPort` for one kind of route.
+
+    Attributes:
+        resource: The kind.
+        matcher: Makes conditions of one of its matches.
+    """
+
+    resource: Resource
+    matcher: reader.Matcher
+    reads: tuple[Resource, ...] = (GATEWAYS, LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS)
+
+    def observe(self, application: Application, obj: Object | None, beside: Beside = ALONE) -> RoutingObservation:
+        """See `RoutingPort.observe`."""
+        return reader.observe(application, obj, beside)
+
+    def asked(self, application: Application, obj: Object, beside: Beside = ALONE) -> Asked:
+        """See `RoutingPort.asked`."""
+        return reader.asked(application, obj, beside, self.matcher)
+
+    def request(self, snapshot: Snapshot, decision: Decision) -> Request:
+        """See `RoutingPort.request`. A patch that names another version than the object has is refused as a conflict."""
+        routing, kept = snapshot.routing, dict(snapshot.routing.kept)
+        if reader.RULE not in kept:
+            raise ValueError(f"{self.resource.kind} {snapshot.application.route.name} has no rule {snapshot.application.route.part}")
+        rule = {"backendRefs": backends.backends_of(decision.targets)}
+        operations = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": routing.resource_version},
+            {"op": "add", "path": f"/spec/rules/{kept[reader.RULE]}/backendRefs", "value": rule["backendRefs"]},
+            *_annotated(kept.get(reader.ANNOTATED), marks.written(decision, snapshot)),
+        ]
+        action = backends.action_of(rule, snapshot.application.namespace)
+        return Request(JSON_PATCH, (("fieldManager", FIELD_MANAGER),), json.dumps(operations, separators=(",", ":")), action)
+
+    def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:
+        """See `RoutingPort.read`."""
+        return backends.read(action)
+
+    def field(self, application: Application) -> str:
+        """See `RoutingPort.field`."""
+        return f"backendRefs of rule {application.route.part}"
+
+    def owned(self, application: Application, routing: RoutingObservation) -> str:
+        """See `RoutingPort.owned`."""
+        return f"/spec/rules/{dict(routing.kept).get(reader.RULE, application.route.part)}/backendRefs"
+
+    def remedy(self, application: Application, routing: RoutingObservation, obj: Object, exists: Mapping[Backend, bool | None]) -> Remedy:
+        """See `RoutingPort.remedy`."""
+        return standby.remedy(application, routing, obj, exists, paths=self.resource is HTTP_ROUTES)
+
+
+def _annotated(present: str | None, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The operations that write our annotations, and end a nudge that is not repeated.
+
+    Args:
+        present: See `reader.ANNOTATED`; None: the route has no annotations at all.
+        wanted: Those to write.
+    """
+    if present is None:
+        return [{"op": "add", "path": "/metadata/annotations", "value": dict(wanted)}]
+    ended = [{"op": "remove", "path": _pointer(NUDGED_AT)}] if present and NUDGED_AT not in wanted else []
+    return [*({"op": "add", "path": _pointer(key), "value": value} for key, value in wanted.items()), *ended]
+
+
+def _pointer(annotation: str) -> str:
+    return "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
+
+
+http: Final = GatewayRoutes(HTTP_ROUTES, matches.http)
+grpc: Final = GatewayRoutes(GRPC_ROUTES, matches.grpc)

@@ -1,0 +1,125 @@
+"""Reads a route and the objects beside it: routing action, standby rules, last writer, and where the load balancer must show the action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from controller.clients.kube import LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS
+from controller.foreign import shown
+from controller.objects import Object, entries, field_owners, integer, items, mapping, namespace_of, text
+from controller.policy.model import Application, RoutingObservation
+from controller.policy.plan import FIELD_MANAGER
+from controller.routing.annotations import NUDGED_AT
+from controller.routing.attributes import STICKS
+from controller.routing.conditions import Condition, merged
+from controller.routing.gateway.backends import action_of, read, rule_index, rules_of, services_of
+from controller.routing.gateway.gateways import Attached, attached, gateways_of, overlooked, refused
+from controller.routing.marks import marked
+from controller.routing.port import Asked, Beside, LiveRule
+
+RULE: Final = "rule"
+"""Of `RoutingObservation.kept`: the index of the application's rule."""
+ANNOTATED: Final = "annotations"
+"""Of `RoutingObservation.kept`: the route has annotations, of which it names the one of a nudge."""
+
+Matcher = Callable[[Mapping[str, Any]], Iterator[Condition]]
+
+
+def observe(application: Application, obj: Object | None, beside: Beside) -> RoutingObservation:
+    """See `controller.routing.port.RoutingPort.observe`."""
+    if obj is None:
+        return RoutingObservation(exists=False)
+    index = rule_index(obj, application.route.part)
+    rule, namespace = _rule(obj, index), namespace_of(obj)
+    action = action_of(rule, namespace)
+    targets, _, problem = read(action) if action else ((), 0, "the rule has no backends")
+    managers, annotations = field_owners(obj, "spec", "rules"), mapping(obj, "metadata", "annotations")
+    kept = ((RULE, str(index)), *(((ANNOTATED, NUDGED_AT if NUDGED_AT in annotations else ""),) if annotations else ()))
+    return replace(
+        marked(obj),
+        action=action,
+        targets=targets,
+        stickiness_s=_stickiness(rule, namespace, beside),
+        stickiness_elsewhere=True,
+        problem=problem,
+        instead=rules_of(obj) or ("none",) if index is None else (),
+        kept=kept if index is not None else (),
+        writer=shown(managers[-1]) if managers else "",
+        foreign=bool(managers) and FIELD_MANAGER not in managers,
+        standby=tuple(sorted(_standby(application, obj, index))),
+        sticky=tuple(one for one in application.services if _keeps_clients(one, application.namespace, beside)),
+        blocked=refused(obj, beside),
+    )
+
+
+def asked(application: Application, obj: Object, beside: Beside, matcher: Matcher) -> Asked:
+    """See `controller.routing.port.RoutingPort.asked`."""
+    rule = _rule(obj, rule_index(obj, application.route.part))
+    listeners, stacks = list(attached(obj, beside)), gateways_of(obj)
+    matches, addresses = entries(rule, "matches") or [{}], entries(_configuration(rule, namespace_of(obj), beside), "spec", "conditions")
+    found: dict[frozenset[Condition], LiveRule] = {}
+    for index, match in enumerate(matches):
+        for host in dict.fromkeys(host for one in listeners for host in one.hosts):
+            live = _live(host, [*matcher(match), *_sources(addresses, index)], listeners)
+            found[live.conditions] = live
+    return Asked(
+        hostnames=tuple(dict.fromkeys(one.balancer for one in listeners if one.balancer)),
+        rules=tuple(found.values()),
+        stacks=stacks,
+        reported=tuple(("Gateway", namespace, name) for namespace, name in stacks),
+        group=None,
+        overlooked=overlooked(obj),
+    )
+
+
+def _live(host: str, conditions: list[Condition], listeners: list[Attached]) -> LiveRule:
+    """The load balancer has a rule for each host."""
+    all_of = merged([*conditions, *([("host-header", frozenset({host.lower()}))] if host else [])])
+    paths = sorted(value for name, values in conditions if name == "path-pattern" for value in values)
+    at = frozenset((one.balancer, one.port) for one in listeners if host in one.hosts and one.balancer)
+    return LiveRule(all_of, " ".join(filter(None, (host, *paths))) or "/*", at)
+
+
+def _rule(obj: Object, index: int | None) -> Mapping[str, Any]:
+    return {} if index is None else mapping(items(obj, "spec", "rules")[index])
+
+
+def _standby(application: Application, obj: Object, index: int | None) -> set[str]:
+    """The application's Services that other rules of the route name with the same port: a route has one target group for each."""
+    ports, namespace = application.ports, namespace_of(obj)
+    others = (rule for place, rule in enumerate(items(obj, "spec", "rules")) if place != index)
+    return {service for rule in others for service, port in services_of(mapping(rule), namespace) if ports.get(service) == port}
+
+
+def _configuration(rule: Mapping[str, Any], namespace: str, beside: Beside) -> Object | None:
+    """The ListenerRuleConfiguration that a rule's filters name."""
+    named = (text(one, "extensionRef", "name") for one in entries(rule, "filters") if text(one, "type") == "ExtensionRef")
+    return next((found for name in named if (found := beside.one(LISTENER_RULE_CONFIGURATIONS, namespace, name))), None)
+
+
+def _stickiness(rule: Mapping[str, Any], namespace: str, beside: Beside) -> int:
+    """The stickiness of a rule's target groups, seconds; 0 for none."""
+    for action in entries(_configuration(rule, namespace, beside), "spec", "actions"):
+        stated = mapping(action, "forwardConfig", "targetGroupStickinessConfig")
+        if stated.get("enabled") is True:
+            return integer(stated, "durationSeconds") or 0
+    return 0
+
+
+def _sources(conditions: list[dict[str, Any]], match: int) -> Iterator[Condition]:
+    """The addresses that a ListenerRuleConfiguration adds to one of the rule's matches."""
+    for one in conditions:
+        if text(one, "field") == "source-ip" and (one.get("matchIndexes") is None or match in items(one, "matchIndexes")):
+            yield "source-ip", frozenset(str(value) for value in items(one, "sourceIPConfig", "values"))
+
+
+def _keeps_clients(service: str, namespace: str, beside: Beside) -> bool:
+    """Whether the Service's TargetGroupConfiguration keeps each client on one target."""
+    return any(
+        text(one, "key") == STICKS and text(one, "value") == "true"
+        for obj in beside.all(TARGET_GROUP_CONFIGURATIONS, namespace)
+        if text(obj, "spec", "targetReference", "name") == service
+        for one in entries(obj, "spec", "defaultConfiguration", "targetGroupAttributes")
+    )
