@@ -136,7 +136,7 @@ def test_a_grant_has_no_status(client: Client) -> None:
 
 
 def test_a_route_is_stored_with_its_defaults(client: Client) -> None:
-    """A route is stored with group, kind and weight of every backend and a match of every path: a patch that tests a list must know them."""
+    """A route has group, kind and weight of every backend and a match of every path: a patch that tests a list must know them."""
     spec = client.create(HTTP_ROUTES, route()).json["spec"]
     assert spec["parentRefs"] == [{"group": _GROUP, "kind": "Gateway", "name": "gw"}]
     assert spec["rules"] == [
