@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from controller.clients.kube import JSON_PATCH, MERGE_PATCH, SERVICES, TARGET_GROUP_BINDINGS, KubeSession, Resource
 from controller.errors import NotFound
@@ -22,8 +22,8 @@ from tests.world.balanced import Balancing
 
 _DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _KINDS: Final = {one.kind: one for one in (*GATEWAY_KINDS, GATEWAY_CLASSES, SERVICES)}
-_QUIET_S: Final = 2.0
-"""How long nothing may follow a row before it counts as finished: the controller deletes target groups about a second after its last rule."""
+_QUIET_S: Final = 1.0
+"""How long nothing may follow the expected calls of a row before it counts as finished, seconds."""
 _ROW_S: Final = 60.0
 _REFUSED_WEIGHT: Final = "must be less than or equal to 999"
 
@@ -72,7 +72,7 @@ class GatewayBed:
         self.balancing = balancing
         self.session = plane.patient_session()
 
-    def __enter__(self) -> GatewayBed:
+    def __enter__(self) -> Self:
         self.create(routes.gateway_class())
         for service in manifests.services(self.app):
             self.create(service)
@@ -121,9 +121,8 @@ class GatewayBed:
         """
         before, refused = len(self.balancing.front.writes()), self._refusals()
         row.play(self)
-        wait_for(
-            row.name, lambda: len(self.made(before)) >= len(row.calls) and self._told(row, refused), _ROW_S, partial(self.report, before)
-        )
+        done = partial(self._done, row, before, refused)
+        wait_for(row.name, done, _ROW_S, partial(self.report, before))
         calls, since = self.made(before), time.monotonic()
         while time.monotonic() < since + _QUIET_S:
             time.sleep(0.1)
@@ -131,8 +130,13 @@ class GatewayBed:
                 calls, since = now, time.monotonic()
         return calls
 
-    def _told(self, row: Row, refused: int) -> bool:
-        """Whether the controller has said what it makes of a row: in conditions, or in its log where it does not read the route."""
+    def _done(self, row: Row, before: int, refused: int) -> bool:
+        """Whether the controller has made the calls of a row, and has said what it makes of it.
+
+        It says so in conditions, or in its log where it does not read the route.
+        """
+        if len(self.made(before)) < len(row.calls):
+            return False
         return self.conditions() == rows.wanted(row) if row.loads else self._refusals() > refused
 
     def _refusals(self) -> int:
