@@ -14,6 +14,8 @@ from controller.errors import Conflict, NotFound, Unavailable
 from failover_harness.waiting import wait_for
 
 UPSTREAM: Final = Path(__file__).parents[4] / "shared" / "crds"
+GATEWAY: Final = UPSTREAM.with_name("crds-gateway")
+"""Definitions of the Gateway API and of the load-balancer controller's part of it, which serves Gateways where it finds them."""
 
 Schema = dict[str, Any]
 _PATH: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -171,13 +173,16 @@ KEDA_OTHERS: Final = (
 
 
 @cache
-def upstream() -> tuple[dict[str, Any], ...]:
-    """The definitions in shared/; empty if it does not exist. Callers must not change them.
+def upstream(folder: Path = UPSTREAM) -> tuple[dict[str, Any], ...]:
+    """The definitions in a folder of shared/; empty if it does not exist. Callers must not change them.
 
     It uses libyaml if PyYAML has it: PyYAML's own parser takes seconds, because the definitions are long.
+
+    Args:
+        folder: `UPSTREAM` or `GATEWAY`.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return tuple(yaml.load(path.read_text(), Loader=loader) for path in sorted(UPSTREAM.glob("*.yaml")))
+    return tuple(yaml.load(path.read_text(), Loader=loader) for path in sorted(folder.glob("*.yaml")))
 
 
 def install(session: KubeSession, definitions: Sequence[Mapping[str, Any]] | None = None) -> None:
@@ -187,7 +192,7 @@ def install(session: KubeSession, definitions: Sequence[Mapping[str, Any]] | Non
         session: The administrator's session.
         definitions: With None, upstream's, or the minimal ones if those are absent.
     """
-    wanted = definitions if definitions is not None else upstream() or MINIMAL
+    wanted = upstream() or MINIMAL if definitions is None else definitions
     for definition in wanted:
         try:
             session.request("POST", _PATH, body=yaml.safe_dump(definition), content_type="application/yaml")

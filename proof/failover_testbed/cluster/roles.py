@@ -7,6 +7,7 @@ from typing import Final
 from failover_testbed.kube_api import Rule
 
 _READ: Final = ("get", "list", "watch")
+_CONFIGURATIONS: Final = ("loadbalancerconfigurations", "targetgroupconfigurations", "listenerruleconfigurations")
 
 
 def _rule(group: str, resources: tuple[str, ...], verbs: tuple[str, ...]) -> Rule:
@@ -37,5 +38,9 @@ LOAD_BALANCER_CONTROLLER: Final = (
     _rule("discovery.k8s.io", ("endpointslices",), _READ),
     _rule("networking.k8s.io", ("ingresses", "ingresses/status"), (*_READ, "patch", "update")),
     _rule("elbv2.k8s.aws", ("targetgroupbindings", "targetgroupbindings/status"), (*_READ, "create", "patch", "update", "delete")),
+    _rule("gateway.networking.k8s.io", ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants"), (*_READ, "patch")),
+    _rule("gateway.networking.k8s.io", ("gateways/status", "httproutes/status", "grpcroutes/status"), ("get", "patch", "update")),
+    _rule("gateway.k8s.aws", _CONFIGURATIONS, (*_READ, "patch")),
+    _rule("gateway.k8s.aws", tuple(f"{name}/status" for name in _CONFIGURATIONS), ("get", "patch", "update")),
 )
 """The fake of the AWS Load Balancer Controller."""

@@ -9,8 +9,9 @@ Known differences from the real server; the controller depends on none of them:
 * There is no schema validation. Only names, the types of labels, annotations, a ConfigMap's data and a Lease's times, and an Event's
   namespace are checked. ``fieldValidation=Strict`` is refused; ``Warn`` and ``Ignore`` change nothing.
 * Unknown fields are kept. A real server drops them, or fails (500) if they are applied.
-* There is no defaulting beyond a few fields of pods, deployments and namespaces. Zero values that a real server always shows, such as
-  ``status.loadBalancer: {}`` of an Ingress or ``firstTimestamp: null`` of an Event, are absent.
+* There is no defaulting beyond a few fields of pods, deployments, namespaces and the kinds of the Gateway API. Zero values that a real
+  server always shows, such as ``status.loadBalancer: {}`` of an Ingress or ``firstTimestamp: null`` of an Event, are absent, and so is the
+  status that the schemas of Gateway and GatewayClass give to a new object.
 * Every list of a custom resource is applied and owned as a whole, even one that its CRD marks as keyed.
 * Unless it is started with ``lenient=False``, as in the contract tests, a missing namespace is created with its first object, and
   watches of Events get bookmarks. The demo needs those bookmarks: its clock runs too fast to wait for the list that replaces them.

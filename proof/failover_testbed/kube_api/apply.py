@@ -53,8 +53,8 @@ def server_side_apply(
     if clashes and not force:
         raise _conflict(clashes)
     managed_fields.release(managed, touched | compared.removed, keep=entry.key)
-    _settle(managed, entry, before, changed=new != bare)
     result = strategies.normalized(resource, new)
+    _settle(managed, entry, before, changed=result != bare)
     result.setdefault("metadata", {})
     managed_fields.write(result, managed)
     return result

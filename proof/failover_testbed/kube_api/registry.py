@@ -93,13 +93,14 @@ _POD_LABELS = (
 )
 
 
-def _custom(group: str, version: str, plural: str, kind: str, *, namespaced: bool) -> Resource:
+def _custom(group: str, version: str, plural: str, kind: str, *, namespaced: bool, status: bool = True) -> Resource:
     return Resource(
         group,
         version,
         plural,
         kind,
         namespaced=namespaced,
+        status=status,
         custom=True,
         generation=GenerationRule.CONTENT,
         unconditional_update=False,
@@ -171,6 +172,14 @@ RESOURCES: tuple[Resource, ...] = (
     _custom("keda.sh", "v1alpha1", "triggerauthentications", "TriggerAuthentication", namespaced=True),
     _custom("keda.sh", "v1alpha1", "clustertriggerauthentications", "ClusterTriggerAuthentication", namespaced=False),
     _custom("elbv2.k8s.aws", "v1beta1", "targetgroupbindings", "TargetGroupBinding", namespaced=True),
+    _custom("gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", namespaced=False),
+    _custom("gateway.networking.k8s.io", "v1", "gateways", "Gateway", namespaced=True),
+    _custom("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", namespaced=True),
+    _custom("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute", namespaced=True),
+    _custom("gateway.networking.k8s.io", "v1beta1", "referencegrants", "ReferenceGrant", namespaced=True, status=False),
+    _custom("gateway.k8s.aws", "v1", "loadbalancerconfigurations", "LoadBalancerConfiguration", namespaced=True),
+    _custom("gateway.k8s.aws", "v1", "targetgroupconfigurations", "TargetGroupConfiguration", namespaced=True),
+    _custom("gateway.k8s.aws", "v1", "listenerruleconfigurations", "ListenerRuleConfiguration", namespaced=True),
 )
 
 # Kinds that a cluster has only with EKS Auto Mode. Their CRDs are not published: these take what the public examples show.

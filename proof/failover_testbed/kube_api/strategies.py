@@ -1,6 +1,7 @@
 """What a real server changes and checks before it stores an object.
 
-This covers only what the controller and the fakes can observe: no schema validation, and no defaults except for the fields below.
+This covers only what the controller and the fakes can observe: no schema validation, and no defaults except for the fields below and those
+in `defaults`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from failover_testbed.kube_api import statuses
+from failover_testbed.kube_api.defaults import defaulted
 from failover_testbed.kube_api.registry import GenerationRule, Resource
 
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
@@ -24,10 +26,14 @@ _FREE_MAPS = frozenset(
 
 
 def normalized(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The object as a real server shows it: without nulls, empty lists and empty free maps, in built-in types and in all metadata."""
+    """The object as a real server shows it.
+
+    Built-in types and all metadata are without nulls, empty lists and empty free maps; custom resources have their defaults.
+    """
     if not resource.custom:
         return _without_empties(obj)
-    return {**obj, "metadata": _without_empties(obj["metadata"])} if isinstance(obj.get("metadata"), Mapping) else dict(obj)
+    made = defaulted(resource.plural, obj)
+    return {**made, "metadata": _without_empties(made["metadata"])} if isinstance(made.get("metadata"), Mapping) else made
 
 
 def _without_empties(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A fake of the AWS Load Balancer Controller: reconciles Ingresses with ELBv2, with the real controller's order of writes and its faults.
+"""A fake of the AWS Load Balancer Controller: reconciles Ingresses and Gateways with ELBv2, with the real one's order of writes and faults.
 
-It talks HTTP to both sides, with its own identity. It reconciles groups of Ingresses (`group`): it builds the whole model of a group
-(`model`) before it writes anything (`deploy`), and reports an error in one Ingress on all Ingresses of the group.
+It talks HTTP to both sides, with its own identity. It reconciles groups (`group`): Ingresses that share a load balancer, or one Gateway. It
+builds the whole model of a group (`model`, `gateway`) before it writes anything (`deploy`), and reports an error in one Ingress on all
+Ingresses of the group. What differs between Ingresses and Gateways is in `owners`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from failover_testbed.lbc.annotations import BuildError
 from failover_testbed.lbc.deploy import Deployed, Deployer
 from failover_testbed.lbc.elb_calls import Calls, Write
 from failover_testbed.lbc.faults import Faults
-from failover_testbed.lbc.group import Group, group_of, held_by
+from failover_testbed.lbc.gateway import LoadError
+from failover_testbed.lbc.gateway_kinds import GATEWAY_CLASSES, GATEWAY_KINDS, GATEWAYS, Key, Seen, key_of
+from failover_testbed.lbc.group import Group, Owner
 from failover_testbed.lbc.kube_writes import KubeWrites
-from failover_testbed.lbc.model import StackModel, Tolerance, build, fingerprint, references
+from failover_testbed.lbc.model import StackModel, Tolerance, fingerprint
+from failover_testbed.lbc.owners import Gateways, Ingresses, Owners
 from failover_testbed.lbc.targets import TargetsWorker
 from failover_testbed.lbc.work_queue import RETRY_MAX_S, WorkQueue
 
@@ -31,12 +35,9 @@ _NOTHING: Final = StackModel("internal", (), ())
 
 log = structlog.get_logger(__name__)
 
-Key = tuple[str, str]
-"""Namespace and name."""
-
 
 class LoadBalancerController:
-    """Reconciles every Ingress of class ``alb``.
+    """Reconciles every Ingress of class ``alb``, and every Gateway of a class with its controller.
 
     Args:
         session: Connection to the API server, with the controller's identity.
@@ -45,6 +46,7 @@ class LoadBalancerController:
         namespaces: The namespaces that it watches.
         lag_s: Seconds of the clock between seeing a change and acting on it; see `Faults`, which may be set at any time.
         tolerance: What it makes of rules whose Service or action does not exist.
+        gateways: Whether it found the definitions of the Gateway API when it started; without them it serves Ingresses alone.
     """
 
     def __init__(
@@ -56,21 +58,23 @@ class LoadBalancerController:
         *,
         lag_s: float = 0.8,
         tolerance: Tolerance = Tolerance(),  # noqa: B008 - frozen
+        gateways: bool = False,
     ) -> None:
-        self._clock, self._faults, self._tolerance = clock, Faults(lag_s=lag_s), tolerance
+        self._clock, self._faults = clock, Faults(lag_s=lag_s)
         self._lock = threading.Lock()
         self._wake, self._stop, self._synced = threading.Event(), threading.Event(), threading.Event()
-        self._ingresses: dict[Key, Object] = {}
-        self._services: dict[Key, Object] = {}
+        kinds = (SERVICES, INGRESSES, *(GATEWAY_KINDS if gateways else ()))
+        self._objects: dict[str, dict[Key, Object]] = {one.plural: {} for one in (SERVICES, INGRESSES, GATEWAY_CLASSES, *GATEWAY_KINDS)}
         self._seen: dict[tuple[str, Key], str] = {}  # by kind and name: the parts of an object whose change starts a reconcile
-        self._groups: dict[Key, Group] = {}
         self._deployed: dict[Group, Deployed] = {}
         self._queue: WorkQueue[Group] = WorkQueue(clock)
         self._calls, self._kube = Calls(clock, aws, self._stop), KubeWrites(session, clock)
         self._targets = TargetsWorker(clock, self._calls, self._kube, self._synced, self._stop)
         self._deployer = Deployer(clock, self._calls, self._kube, self._targets, self._stop)
-        watched = [(resource, namespace) for namespace in namespaces for resource in (SERVICES, ENDPOINT_SLICES, INGRESSES)]
-        self._unlisted = {(resource.plural, namespace) for resource, namespace in watched}
+        self._owners: dict[Owner, Owners] = {Owner.INGRESS: Ingresses(self._kube, tolerance), Owner.GATEWAY: Gateways(self._kube, clock)}
+        watched: list[tuple[Resource, str | None]] = [(one, namespace) for namespace in namespaces for one in (ENDPOINT_SLICES, *kinds)]
+        watched += [(GATEWAY_CLASSES, None)] if gateways else []
+        self._unlisted = {(resource.plural, str(namespace)) for resource, namespace in watched}
         self._watches = [Watch(session, resource, namespace, self, clock) for resource, namespace in watched]
         self._thread = threading.Thread(target=self._run, name="lbc-ingress", daemon=True)
 
@@ -124,16 +128,20 @@ class LoadBalancerController:
         return self._calls.changes
 
     def listener(self, key: str) -> str:
-        """The ARN of an Ingress' (``namespace/name``) listener with the lowest port, "" if there is none yet."""
+        """The ARN of the listener with the lowest port, "" if there is none yet; see `listeners`."""
         return next(iter(self.listeners(key).values()), "")
 
     def listeners(self, key: str) -> dict[int, str]:
-        """The ARNs of the listeners of an Ingress' load balancer, by ascending port."""
+        """The ARNs of the listeners of a load balancer, by ascending port.
+
+        Args:
+            key: ``namespace/name`` of an Ingress, of a route, which stands for the first Gateway that it names, or of a Gateway.
+        """
         deployed = self._deployed_for(key)
         return dict(deployed.listeners) if deployed else {}
 
     def load_balancer(self, key: str) -> str:
-        """The ARN of an Ingress' load balancer, "" if there is none yet."""
+        """The ARN of a load balancer, "" if there is none yet; see `listeners`."""
         deployed = self._deployed_for(key)
         return deployed.load_balancer if deployed else ""
 
@@ -142,13 +150,15 @@ class LoadBalancerController:
         return self._deployer.service_of(target_group)
 
     def settled(self) -> bool:
-        """Whether no known change is pending; an Ingress that failed counts as done."""
-        return self._synced.is_set() and bool(self._ingresses) and self._queue.idle() and self._targets.idle()
+        """Whether no known change is pending; an Ingress or a Gateway that failed counts as done."""
+        known = any(self._objects[kind.plural] for kind in (INGRESSES, GATEWAYS))
+        return self._synced.is_set() and known and self._queue.idle() and self._targets.idle()
 
     def _deployed_for(self, key: str) -> Deployed | None:
         namespace, _, name = key.partition("/")
         with self._lock:
-            group = self._groups.get((namespace, name))
+            groups = (owners.shown_for((namespace, name), self._objects) for owners in self._owners.values())
+            group = next((one for one in groups if one is not None), None)
             return None if group is None else self._deployed.get(group)
 
     # --- what the watches deliver -------------------------------------------------------------------------------------------------------
@@ -169,14 +179,14 @@ class LoadBalancerController:
 
     def changed(self, resource: Resource, _namespace: str | None, kind: str, obj: Object, /) -> None:
         """See `controller.signals.watch.Sink`."""
-        key = (str(obj["metadata"].get("namespace", "")), str(obj["metadata"]["name"]))
+        key = key_of(obj)
         if resource is ENDPOINT_SLICES:
             self._targets.endpoint_slice(kind, obj)
             return
         if resource is SERVICES:
             self._targets.service(kind, obj)
         with self._lock:
-            store = self._ingresses if resource is INGRESSES else self._services
+            store = self._objects[resource.plural]
             before = store.pop(key, None)
             if kind != "DELETED":
                 store[key] = obj
@@ -184,47 +194,13 @@ class LoadBalancerController:
             if seen == self._seen.get((resource.plural, key)):
                 return
             self._seen[resource.plural, key] = seen
-        if resource is INGRESSES:
-            self._ingress_changed(key, [one for one in (before, None if kind == "DELETED" else obj) if one is not None])
-        else:
-            with self._lock:
-                concerned = [group for other, group in self._groups.items() if self._needs(other, key)]
-            self._due(concerned)
+            objects = self._copied()
+        versions = [one for one in (before, obj) if one is not None]
+        self._due(group for owners in self._owners.values() for group in owners.concerned(resource, versions, objects))
 
-    def _needs(self, ingress: Key, service: Key) -> bool:
-        return ingress[0] == service[0] and ingress in self._ingresses and service[1] in references(self._ingresses[ingress])
-
-    def _ingress_changed(self, key: Key, versions: Sequence[Object]) -> None:
-        """Queues the groups to which an Ingress belonged and belongs.
-
-        Args:
-            key: The Ingress.
-            versions: The object before and after; the last is the present one, unless it is deleted.
-        """
-        concerned: set[Group] = set()
-        for obj in versions:
-            concerned |= held_by(obj)
-            try:
-                group = group_of(obj)
-            except BuildError as error:
-                self._kube.ingress_event(obj, "Warning", "FailedLoadGroupID", f"Failed load groupID due to {error}")
-                continue
-            if group is not None:
-                concerned.add(group)
-        with self._lock:
-            current = self._group_now(key)
-            if current is None:
-                self._groups.pop(key, None)
-            else:
-                self._groups[key] = current
-        self._due(concerned)
-
-    def _group_now(self, key: Key) -> Group | None:
-        ingress = self._ingresses.get(key)
-        try:
-            return None if ingress is None else group_of(ingress)
-        except BuildError:
-            return None
+    def _copied(self) -> Seen:
+        """The objects at this moment; the caller holds the lock."""
+        return {plural: dict(store) for plural, store in self._objects.items()}
 
     def _due(self, groups: Iterable[Group]) -> None:
         for group in sorted(groups):
@@ -258,52 +234,58 @@ class LoadBalancerController:
 
     def _queue_everything(self) -> None:
         with self._lock:
-            groups = set(self._groups.values())
-        self._due(groups)
+            objects = self._copied()
+        self._due(group for owners in self._owners.values() for group in owners.groups(objects))
 
     def _reconcile(self, group: Group, since: float) -> bool:
-        """Reconciles a group, or writes the error as an event on each of its Ingresses.
+        """Reconciles a group, or writes the error as an event on each of its Ingresses, or on its Gateway.
 
         Returns:
             Whether it succeeded.
         """
         with self._lock:
-            ingresses = dict(self._ingresses)
-            members = [ingresses[key] for key, owner in self._groups.items() if owner == group]
-            services = dict(self._services)
-        leaving = [ingress for ingress in ingresses.values() if group in held_by(ingress) and ingress not in members]
+            objects = self._copied()
+        owners = self._owners[group.owner]
+        found = owners.members(group, objects)
+        if found is None:
+            return True
+        members, leaving = found
         failed = ("FailedAddFinalizer", "Failed add finalizer due to")
         try:
-            self._hold(members, group)
+            for member in members:
+                self._kube.hold(owners.resource, member, group.finalizer)
             failed = ("FailedDeployModel", "Failed deploy model due to")
-            model = build(members, lambda namespace, name: services.get((namespace, name)), self._tolerance) if members else _NOTHING
-            self._deploy(group, model, members, since)
-            for ingress in leaving:
-                self._kube.release(ingress, group.finalizer)
+            self._deploy(group, owners.build(members, objects) if members else _NOTHING, members, since)
+            for one in leaving:
+                self._kube.release(owners.resource, one, group.finalizer)
+        except LoadError as error:
+            log.info("lbc.not_loaded", group=group.stack, error=str(error))
+            return False
         except BuildError as error:
-            self._report(members, "FailedBuildModel", f"Failed build model due to {error}")
+            self._report(owners, members, "FailedBuildModel", f"Failed build model due to {error}")
             return False
         except RemoteError as error:
             if not self._stop.is_set():
-                self._report(members, failed[0], f"{failed[1]} {error}")
+                self._report(owners, members, failed[0], f"{failed[1]} {error}")
             return False
         except Exception:  # a bug must be visible and must not end the thread
             log.exception("lbc.failed", group=group.stack)
             return True
-        self._report(members, "SuccessfullyReconciled", "Successfully reconciled", kind="Normal")
+        self._report(owners, members, "SuccessfullyReconciled", "Successfully reconciled", kind="Normal")
         return True
-
-    def _hold(self, members: Sequence[Object], group: Group) -> None:
-        for ingress in members:
-            self._kube.hold(ingress, group.finalizer)
 
     def _deploy(self, group: Group, model: StackModel, members: Sequence[Object], since: float) -> None:
         deployed = self._deployer.deploy(group, model, since)
         with self._lock:
             self._deployed[group] = deployed
-        for ingress in members:
-            self._kube.status(ingress, deployed.hostname, list(deployed.listeners))
+        for member in members:
+            self._owners[group.owner].deployed(member, deployed)
 
-    def _report(self, members: Sequence[Object], reason: str, message: str, kind: str = "Warning") -> None:
-        for ingress in members:
-            self._kube.ingress_event(ingress, kind, reason, message)
+    def _report(self, owners: Owners, members: Sequence[Object], reason: str, message: str, kind: str = "Warning") -> None:
+        for member in members:
+            self._kube.event(owners.resource, member, kind, reason, message)
+            if kind == "Warning":
+                try:
+                    owners.failed(member)
+                except RemoteError as error:
+                    log.info("lbc.status", group=member["metadata"]["name"], error=str(error))

@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from controller.clock import Clock
 from controller.errors import Rejected
-from failover_testbed.cluster.world import stable_hash
 from failover_testbed.lbc.annotations import HealthCheck, Listen
 from failover_testbed.lbc.elb_calls import Calls, Why
-from failover_testbed.lbc.group import CLUSTER, Group, short
+from failover_testbed.lbc.group import Group
 from failover_testbed.lbc.kube_writes import KubeWrites
 from failover_testbed.lbc.model import Forward, ListenerModel, StackModel, TargetGroupModel, TargetKey
 from failover_testbed.lbc.rule_changes import Wanted, changes, rendered
@@ -91,7 +90,7 @@ class Deployer:
             name = _name(arn)
             self._kube.create_binding(group, key, name, arn, self._calls.network.vpc)
             self._targets.bind(key, name, arn)
-        self._remove([(resource, arn) for resource, (arn, _) in sorted(present.items()) if arn not in arns.values()], since)
+        self._remove(group, [arn for _, (arn, _) in sorted(present.items()) if arn not in arns.values()], since)
         return Deployed(load_balancer, hostname, listeners)
 
     # --- target groups ------------------------------------------------------------------------------------------------------------------
@@ -99,7 +98,7 @@ class Deployer:
     def _target_groups(self, group: Group) -> dict[str, tuple[str, Mapping[str, Any]]]:
         """ARN and description of a group's target groups, by resource name."""
         found = {str(one["TargetGroupArn"]): one for one in self._calls.describe("DescribeTargetGroups", "TargetGroups")}
-        return {resource: (arn, found[arn]) for arn, resource in self._calls.tagged(list(found), group.stack)}
+        return {resource: (arn, found[arn]) for arn, resource in self._calls.tagged(list(found), group)}
 
     def _sync_target_group(
         self, group: Group, wanted: TargetGroupModel, present: tuple[str, Mapping[str, Any]] | None, since: float
@@ -112,7 +111,7 @@ class Deployer:
         settings = _settings(wanted.check)
         if present is None:
             key = wanted.key
-            name = f"k8s-{short(key.namespace, 8)}-{short(key.service, 8)}-{stable_hash(CLUSTER, group.stack, key.resource)}"
+            name = group.target_group(key.stem, key.resource)
             place = {"VpcId": self._calls.network.vpc, "TargetType": "ip", "Protocol": "HTTP", "Port": 1}
             tags = group.tags(key.resource)
             made = self._calls.write("CreateTargetGroup", Why(since, name), Name=name, Tags=tags, **place, **settings)
@@ -133,14 +132,15 @@ class Deployer:
         if changed:
             self._calls.write("ModifyTargetGroupAttributes", Why(since, _name(arn)), TargetGroupArn=arn, Attributes=changed)
 
-    def _remove(self, unneeded: Sequence[tuple[str, str]], since: float) -> None:
+    def _remove(self, group: Group, unneeded: Sequence[str], since: float) -> None:
         """Deletes what is no longer referenced: first all bindings, then all target groups."""
-        for resource, arn in unneeded:
-            key, name = _key(resource), _name(arn)
-            self._kube.delete_binding(key.namespace, name)
-            if not self._targets.unbind(key, name, arn, _UNBIND_S):
-                raise Rejected(f"targetGroupBinding {key.namespace}/{name} is not deleted yet")
-        for _, arn in unneeded:
+        keys = self._kube.bindings(group) if unneeded else {}
+        for arn in unneeded:
+            if (key := keys.get(arn)) is not None:
+                self._kube.delete_binding(key.namespace, _name(arn))
+            if not self._targets.unbind(key, _name(arn), arn, _UNBIND_S):
+                raise Rejected(f"targetGroupBinding {_name(arn)} is not deleted yet")
+        for arn in unneeded:
             self._delete_target_group(arn, since)
 
     def _delete_target_group(self, arn: str, since: float) -> None:
@@ -163,7 +163,7 @@ class Deployer:
             ARN and DNS name, "" if the model has no listeners.
         """
         found = {str(one["LoadBalancerArn"]): one for one in self._calls.describe("DescribeLoadBalancers", "LoadBalancers")}
-        present = next((found[arn] for arn, _ in self._calls.tagged(list(found), group.stack)), None)
+        present = next((found[arn] for arn, _ in self._calls.tagged(list(found), group)), None)
         if not model.listeners:
             if present is not None:
                 self._calls.write("DeleteLoadBalancer", Why(since), LoadBalancerArn=present["LoadBalancerArn"])
@@ -241,10 +241,3 @@ def _settings(check: HealthCheck) -> dict[str, Any]:
 def _name(arn: str) -> str:
     """The name of a target group and its binding."""
     return arn.split("/")[1]
-
-
-def _key(resource: str) -> TargetKey:
-    """The target group of a tag. The tag does not separate Ingress from Service, so nothing is registered from the result."""
-    namespace, _, rest = resource.partition("/")
-    service, _, port = rest.rpartition(":")
-    return TargetKey(namespace, "", service, port)

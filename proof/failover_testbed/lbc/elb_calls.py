@@ -16,6 +16,7 @@ from controller.errors import Rejected, RemoteError, Unavailable
 from failover_testbed.aws.server import EmulatedAws, Network
 from failover_testbed.lbc.elb_limits import refusal
 from failover_testbed.lbc.faults import Faults, Throttle
+from failover_testbed.lbc.group import Group
 from failover_testbed.lbc.target_stickiness import CODE, TargetStickiness
 
 _SERVICE: Final = "operation error Elastic Load Balancing v2"
@@ -33,7 +34,7 @@ class Write:
     Attributes:
         action: The API's name of the call.
         target_group: Name of the target group, "" if the call affects none.
-        after_s: Seconds of the clock since the controller saw the change of the Ingress or endpoints.
+        after_s: Seconds of the clock since the controller saw the change of the Ingress, route or endpoints.
         at: Time of the call, seconds since the Unix epoch.
         forward: The rule's new weight by Service, in the order sent; a weight is None if the action has none.
         lost: The call was reported as done but changed nothing.
@@ -128,18 +129,18 @@ class Calls:
                 found += getattr(client, _method(operation))(**arguments)[field]
         return found
 
-    def tagged(self, arns: list[str], stack: str) -> Iterator[tuple[str, str]]:
-        """Yields the resources that belong to a group of Ingresses: ARN, and the resource's name in the group.
+    def tagged(self, arns: list[str], group: Group) -> Iterator[tuple[str, str]]:
+        """Yields the resources that belong to a group: ARN, and the resource's name in the group.
 
         Args:
             arns: Load balancers or target groups.
-            stack: The group's name in the tags.
+            group: The group.
         """
         for start in range(0, len(arns), _TAGS_AT_ONCE):
             for entry in self.describe("DescribeTags", "TagDescriptions", ResourceArns=arns[start : start + _TAGS_AT_ONCE]):
                 tags = {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
-                if tags.get("ingress.k8s.aws/stack") == stack:
-                    yield str(entry["ResourceArn"]), str(tags.get("ingress.k8s.aws/resource", ""))
+                if tags.get(group.stack_tag) == group.stack:
+                    yield str(entry["ResourceArn"]), str(tags.get(group.resource_tag, ""))
 
     # --- writing ------------------------------------------------------------------------------------------------------------------------
 

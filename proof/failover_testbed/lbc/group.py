@@ -1,10 +1,11 @@
-"""IngressGroups: the load-balancer controller reconciles all Ingresses of a load balancer together. Pure.
+"""What the load-balancer controller reconciles together, because it shares a load balancer: an IngressGroup, or a Gateway. Pure.
 
 An Ingress without ``group.name`` forms its own (implicit) group.
 """
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,18 +18,27 @@ from failover_testbed.lbc.annotations import BuildError
 CLUSTER: Final = "emulated"
 IMPLICIT_FINALIZER: Final = "ingress.k8s.aws/resources"
 EXPLICIT_FINALIZER: Final = "group.ingress.k8s.aws/"
+GATEWAY_FINALIZER: Final = "gateway.k8s.aws/alb"
 
 _CLASS: Final = "alb"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
 
 
+class Owner(enum.StrEnum):
+    """What a load balancer is made for. The value is the prefix of its tags and labels."""
+
+    INGRESS = "ingress.k8s.aws"
+    GATEWAY = "gateway.k8s.aws.alb"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """One group. `namespace` is "" for an explicit group, which spans namespaces."""
+    """One group. `namespace` is "" for an explicit group of Ingresses, which spans namespaces."""
 
     namespace: str
     name: str
+    owner: Owner = Owner.INGRESS
 
     @property
     def stack(self) -> str:
@@ -39,19 +49,44 @@ class Group:
     def labels(self) -> dict[str, str]:
         """The labels of its TargetGroupBindings."""
         if not self.namespace:
-            return {"ingress.k8s.aws/stack": self.name}
-        return {"ingress.k8s.aws/stack-namespace": self.namespace, "ingress.k8s.aws/stack-name": self.name}
+            return {self.stack_tag: self.name}
+        return {f"{self.owner}/stack-namespace": self.namespace, f"{self.owner}/stack-name": self.name}
+
+    @property
+    def stack_tag(self) -> str:
+        """The key of the tag that holds `stack`."""
+        return f"{self.owner}/stack"
+
+    @property
+    def resource_tag(self) -> str:
+        """The key of the tag that holds a resource's name in the group."""
+        return f"{self.owner}/resource"
 
     @property
     def finalizer(self) -> str:
-        """The finalizer of its Ingresses; it stays until their part of the load balancer is deleted."""
+        """The finalizer of its Ingresses or its Gateway; it stays until their part of the load balancer is deleted."""
+        if self.owner is Owner.GATEWAY:
+            return GATEWAY_FINALIZER
         return IMPLICIT_FINALIZER if self.namespace else f"{EXPLICIT_FINALIZER}{self.name}"
 
     @property
     def balancer(self) -> str:
         """The name of its load balancer."""
         parts = [short(self.namespace, 8), short(self.name, 8)] if self.namespace else [short(self.name, 17)]
-        return "-".join(["k8s", *parts, stable_hash(CLUSTER, self.stack)])
+        return "-".join(["k8s", *parts, stable_hash(CLUSTER, *self._hashed)])
+
+    @property
+    def _hashed(self) -> tuple[str, ...]:
+        return (self.stack,) if self.owner is Owner.INGRESS else (self.owner, self.stack)
+
+    def target_group(self, stem: tuple[str, str], resource: str) -> str:
+        """The name of a target group.
+
+        Args:
+            stem: The two names of which it shows the beginning.
+            resource: The target group's name in the group.
+        """
+        return "-".join(["k8s", *(short(name, 8) for name in stem), stable_hash(CLUSTER, self.stack, resource)])
 
     def tags(self, resource: str) -> list[dict[str, str]]:
         """The tags of a resource of the group.
@@ -59,7 +94,7 @@ class Group:
         Args:
             resource: The resource's name in the group.
         """
-        tags = {"elbv2.k8s.aws/cluster": CLUSTER, "ingress.k8s.aws/stack": self.stack, "ingress.k8s.aws/resource": resource}
+        tags = {"elbv2.k8s.aws/cluster": CLUSTER, self.stack_tag: self.stack, self.resource_tag: resource}
         return [{"Key": name, "Value": value} for name, value in tags.items()]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
-from controller.clients.kube import EVENTS, INGRESSES, MERGE_PATCH, TARGET_GROUP_BINDINGS, KubeSession, Object, Resource
+from controller.clients.kube import EVENTS, MERGE_PATCH, TARGET_GROUP_BINDINGS, KubeSession, Object, Resource
 from controller.clock import Clock, format_rfc3339
 from controller.errors import Conflict, NotFound, RemoteError
 from failover_testbed.cluster.world import stable_hash
@@ -36,45 +36,57 @@ class KubeWrites:
         path, query = resource.path(namespace, name) + part, (("fieldManager", _MANAGER),)
         return self._session.request("PATCH", path, query=query, body=json.dumps(change), content_type=MERGE_PATCH)
 
-    # --- Ingresses ----------------------------------------------------------------------------------------------------------------------
+    # --- the objects that it serves -----------------------------------------------------------------------------------------------------
 
-    def hold(self, ingress: Object, finalizer: str) -> None:
+    def hold(self, resource: Resource, obj: Object, finalizer: str) -> None:
         """Adds a finalizer.
 
         Raises:
             RemoteError: It could not be added.
         """
-        self._change_finalizers(ingress, lambda present: present if finalizer in present else [*present, finalizer])
+        self._change_finalizers(resource, obj, lambda present: present if finalizer in present else [*present, finalizer])
 
-    def release(self, ingress: Object, finalizer: str) -> None:
-        """Removes a finalizer; an absent Ingress is not an error.
+    def release(self, resource: Resource, obj: Object, finalizer: str) -> None:
+        """Removes a finalizer; an absent object is not an error.
 
         Raises:
             RemoteError: It could not be removed.
         """
         try:
-            self._change_finalizers(ingress, lambda present: [one for one in present if one != finalizer])
+            self._change_finalizers(resource, obj, lambda present: [one for one in present if one != finalizer])
         except NotFound:
-            log.debug("lbc.released", ingress=ingress["metadata"]["name"])
+            log.debug("lbc.released", kind=resource.kind, name=obj["metadata"]["name"])
 
-    def _change_finalizers(self, ingress: Object, change: Callable[[list[str]], list[str]]) -> None:
-        metadata = ingress["metadata"]
+    def _change_finalizers(self, resource: Resource, obj: Object, change: Callable[[list[str]], list[str]]) -> None:
+        metadata = obj["metadata"]
         present = list(metadata.get("finalizers") or [])
         if change(present) != present:
             wanted = {"finalizers": change(present), "resourceVersion": metadata["resourceVersion"]}
-            self._patch(INGRESSES, metadata["namespace"], metadata["name"], {"metadata": wanted})
+            self._patch(resource, metadata["namespace"], metadata["name"], {"metadata": wanted})
 
-    def status(self, ingress: Object, hostname: str, ports: Sequence[int]) -> None:
-        """Writes the load balancer's host name and ports, unless they are already there.
+    def fresh(self, resource: Resource, obj: Object) -> Object | None:
+        """An object as it is now, None if it is gone.
 
         Raises:
-            RemoteError: It could not be written.
+            RemoteError: It could not be read.
         """
-        # Since v3.2.0 the real controller writes the host name in lower case.
-        wanted = [{"hostname": hostname.lower(), "ports": [{"port": port, "protocol": "TCP"} for port in ports]}]
-        if ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") != wanted:
-            metadata = ingress["metadata"]
-            self._patch(INGRESSES, metadata["namespace"], metadata["name"], {"status": {"loadBalancer": {"ingress": wanted}}}, "/status")
+        try:
+            return self._session.request("GET", resource.path(obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        except NotFound:
+            return None
+
+    def status(self, resource: Resource, obj: Object, status: Mapping[str, Any]) -> None:
+        """Writes fields of an object's status, unless they are already there; an absent object is not an error.
+
+        Raises:
+            RemoteError: They could not be written.
+        """
+        present, metadata = obj.get("status") or {}, obj["metadata"]
+        if any(present.get(name) != value for name, value in status.items()):
+            try:
+                self._patch(resource, metadata["namespace"], metadata["name"], {"status": status}, "/status")
+            except NotFound:
+                log.debug("lbc.status", kind=resource.kind, name=metadata["name"])
 
     # --- TargetGroupBindings ------------------------------------------------------------------------------------------------------------
 
@@ -102,6 +114,20 @@ class KubeWrites:
         except Conflict:
             log.debug("lbc.binding.exists", binding=name)
 
+    def bindings(self, group: Group) -> dict[str, TargetKey]:
+        """The Service of each of a group's TargetGroupBindings, by the ARN of the target group.
+
+        Raises:
+            RemoteError: They could not be listed.
+        """
+        labels = ",".join(f"{name}={value}" for name, value in group.labels.items())
+        listed = self._session.request("GET", TARGET_GROUP_BINDINGS.path(), query=(("labelSelector", labels),))["items"]
+        found = {}
+        for one in listed:
+            spec, service = one["spec"], one["spec"]["serviceRef"]
+            found[str(spec["targetGroupARN"])] = TargetKey(str(one["metadata"]["namespace"]), "", str(service["name"]), service["port"])
+        return found
+
     def delete_binding(self, namespace: str, name: str) -> None:
         """Deletes a binding; its finalizer keeps it until its targets are deregistered.
 
@@ -126,9 +152,9 @@ class KubeWrites:
 
     # --- events -------------------------------------------------------------------------------------------------------------------------
 
-    def ingress_event(self, ingress: Object, kind: str, reason: str, message: str) -> None:
-        """Writes an event about an Ingress. Events are best effort, as in the real controller."""
-        self._event(INGRESSES, ingress["metadata"], "ingress", (kind, reason, message))
+    def event(self, resource: Resource, obj: Object, kind: str, reason: str, message: str) -> None:
+        """Writes an event about an Ingress or a Gateway. Events are best effort, as in the real controller."""
+        self._event(resource, obj["metadata"], resource.kind.lower(), (kind, reason, message))
 
     def binding_event(self, namespace: str, name: str, reason: str, message: str) -> None:
         """Writes a warning event about a TargetGroupBinding."""

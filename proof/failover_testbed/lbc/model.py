@@ -30,7 +30,7 @@ Services = Callable[[str, str], Mapping[str, Any] | None]
 """Finds a Service by namespace and name."""
 
 Condition = tuple[str, tuple[str, ...]]
-"""A rule condition: ELBv2's field and its values."""
+"""A rule condition: ELBv2's field (for a header: a colon and its name behind it) and the values."""
 
 _KINDS: Final = {"Exact": 0, "Prefix": 1}
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+")
@@ -50,23 +50,53 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutePart:
+    """The part of a target group's identity that comes from the Gateway API; both names with their namespaces."""
+
+    gateway: str
+    route: tuple[str, str]
+    kind: str
+    target_port: int | str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetKey:
-    """Identifies a target group. It includes the Ingress, and the port as written: 80 and "http" give two target groups."""
+    """Identifies a target group.
+
+    One of an Ingress includes the port as written: 80 and "http" give two target groups. One of a route includes the pods' port instead, so
+    two ports of a Service that lead to it share a target group.
+
+    Attributes:
+        namespace: The Service's namespace.
+        ingress: The Ingress's name, "" if a route names the Service.
+        service: The Service's name.
+        port: The Service's port.
+        part: Set if a route names the Service.
+    """
 
     namespace: str
     ingress: str
     service: str
     port: int | str
+    part: RoutePart | None = None
 
     @property
     def resource(self) -> str:
         """Its name in AWS's tags; target groups are created in the order of these names."""
-        return f"{self.namespace}/{self.ingress}-{self.service}:{self.port}"
+        if self.part is None:
+            return f"{self.namespace}/{self.ingress}-{self.service}:{self.port}"
+        (space, name), part = self.part.route, self.part
+        return f"{part.gateway}:{space}-{name}:{part.kind}-{self.namespace}-{self.service}:{part.target_port}"
+
+    @property
+    def stem(self) -> tuple[str, str]:
+        """The names that its own name begins with."""
+        return (self.namespace, self.service) if self.part is None else self.part.route
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A forward action. `stickiness` is None if the annotation does not set it."""
+    """A forward action. `stickiness` is None if nothing sets it."""
 
     targets: tuple[tuple[TargetKey, int | None], ...]
     stickiness: tuple[bool, int] | None = None
@@ -107,7 +137,7 @@ class TargetGroupModel:
 
 @dataclass(frozen=True, slots=True)
 class StackModel:
-    """Everything that a group of Ingresses requires: target groups in order of creation, listeners by port."""
+    """Everything that a group requires: target groups in order of creation, listeners by port."""
 
     scheme: str
     listeners: tuple[ListenerModel, ...]
@@ -371,6 +401,6 @@ def service_port(service: Mapping[str, Any], port: int | str) -> Mapping[str, An
 
 
 def fingerprint(obj: Mapping[str, Any]) -> str:
-    """The parts of an Ingress or a Service whose change starts a reconcile. The status is the controller's own and does not count."""
+    """The parts of an object whose change starts a reconcile. The status is the controller's own and does not count."""
     metadata = obj["metadata"]
     return json.dumps([metadata.get("annotations"), metadata.get("deletionTimestamp"), obj.get("spec")], sort_keys=True)

@@ -9,9 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from failover_testbed.lbc.model import Fixed, RuleModel, TargetKey
+from failover_testbed.lbc.model import Condition, Fixed, RuleModel, TargetKey
 
-CONFIGS: Final = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig", "source-ip": "SourceIpConfig"}
+CONFIGS: Final = {
+    "host-header": "HostHeaderConfig",
+    "http-header": "HttpHeaderConfig",
+    "http-request-method": "HttpRequestMethodConfig",
+    "path-pattern": "PathPatternConfig",
+    "source-ip": "SourceIpConfig",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ def rendered(rule: RuleModel, priority: int, arns: Mapping[TargetKey, str]) -> W
         priority: Its priority.
         arns: ARNs of the target groups.
     """
-    conditions: list[dict[str, Any]] = [{"Field": name, CONFIGS[name]: {"Values": list(values)}} for name, values in rule.conditions]
+    conditions = [_condition(one) for one in rule.conditions]
     if isinstance(rule.action, Fixed):
         fixed = {"StatusCode": rule.action.status, "ContentType": "text/plain", "MessageBody": rule.action.body}
         return Wanted(priority, conditions, [{"Type": "fixed-response", "FixedResponseConfig": fixed}], rule)
@@ -62,6 +68,11 @@ def rendered(rule: RuleModel, priority: int, arns: Mapping[TargetKey, str]) -> W
         enabled, duration = rule.action.stickiness
         config["TargetGroupStickinessConfig"] = {"Enabled": enabled} | ({"DurationSeconds": duration} if duration else {})
     return Wanted(priority, conditions, [{"Type": "forward", "ForwardConfig": config}], rule)
+
+
+def _condition(condition: Condition) -> dict[str, Any]:
+    (field, _, header), values = condition[0].partition(":"), list(condition[1])
+    return {"Field": field, CONFIGS[field]: ({"HttpHeaderName": header} if header else {}) | {"Values": values}}
 
 
 def changes(wanted: Sequence[Wanted], found: Sequence[Mapping[str, Any]]) -> Changes:
@@ -115,7 +126,9 @@ def _conditions(entries: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str
     found: dict[str, frozenset[str]] = {}
     for entry in entries:
         field = str(entry["Field"])
-        values = (entry.get(CONFIGS.get(field, "")) or {}).get("Values") or entry.get("Values") or []
+        config = entry.get(CONFIGS.get(field, "")) or {}
+        values = config.get("Values") or entry.get("Values") or []
+        field = f"{field}:{config['HttpHeaderName']}" if "HttpHeaderName" in config else field
         found[field] = found.get(field, frozenset()) | frozenset(values)
     return found
 

@@ -107,11 +107,11 @@ class TargetsWorker:
             self._bindings[arn] = Binding(key, name, arn)
         self._due([arn])
 
-    def unbind(self, key: TargetKey, name: str, arn: str, timeout_s: float) -> bool:
+    def unbind(self, key: TargetKey | None, name: str, arn: str, timeout_s: float) -> bool:
         """Removes a binding and waits until it is gone.
 
         Args:
-            key: The Service whose endpoints are the targets.
+            key: The Service whose endpoints are the targets; None if somebody has deleted the binding.
             name: The binding's name.
             arn: ARN of its target group.
             timeout_s: Longest wait, seconds of the clock.
@@ -120,7 +120,9 @@ class TargetsWorker:
             Whether it is gone.
         """
         with self._lock:
-            binding = self._bindings.setdefault(arn, Binding(key, name, arn))
+            binding = self._bindings.get(arn) if key is None else self._bindings.setdefault(arn, Binding(key, name, arn))
+            if binding is None:
+                return True
             binding.ending = True
         self._due([arn])
         return self._clock.wait(binding.gone, timeout_s)

@@ -17,8 +17,10 @@ from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import EmulatedAws
-from failover_testbed.cluster import manifests
+from failover_testbed.cluster import manifests, routes
+from failover_testbed.cluster.routes import Routing
 from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi
+from failover_testbed.kube_api.registry import RESOURCES
 from failover_testbed.lbc.controller import LoadBalancerController
 from failover_testbed.lbc.elb_calls import Write
 from tests.support.applications import application
@@ -54,15 +56,15 @@ class Cluster:
         self.change("Ingress", name, {"metadata": {"annotations": dict(annotations)}})
 
     def change(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
-        """Patches an Ingress or a Service, and waits until the fake has seen it."""
+        """Patches an object, and waits until the fake has seen it."""
         self.seen(kind, self.api.store.patch(kind, name, dict(patch)))
 
     def create(self, kind: str, obj: Mapping[str, Any]) -> None:
-        """Creates an Ingress or a Service, and waits until the fake has seen it."""
+        """Creates an object, and waits until the fake has seen it."""
         self.seen(kind, self.api.store.create(kind, dict(obj)))
 
     def delete(self, kind: str, name: str) -> None:
-        """Deletes an Ingress or a Service, and waits until the fake has seen it."""
+        """Deletes an object, and waits until the fake has seen it."""
         left = self.api.store.delete(kind, name)
         store = self._store(kind)
         if left is not None:
@@ -82,7 +84,7 @@ class Cluster:
         wait_for(f"{kind} {key} is seen", newest)
 
     def _store(self, kind: str) -> Mapping[tuple[str, str], Any]:
-        return self.lbc._ingresses if kind == "Ingress" else self.lbc._services
+        return self.lbc._objects[next(one.plural for one in RESOURCES if one.kind == kind)]
 
     def settle(self) -> None:
         """Waits until the fake has processed everything it has seen; twice, because it sees and queues changes in two steps."""
@@ -153,6 +155,7 @@ def cluster(
     clock: Clock | None = None,
     aws_clock: Clock | None = None,
     lag_s: float = 0.05,
+    routing: Routing = "Ingress",
 ) -> Iterator[Cluster]:
     """A cluster at rest.
 
@@ -165,6 +168,7 @@ def cluster(
         clock: Time of the fake.
         aws_clock: Time of the health checks.
         lag_s: Lag of the fake, seconds.
+        routing: The kind of the object that routes requests.
     """
     clock = clock or SystemClock()
     with EmulatedKubeApi(SystemClock(), bookmark_interval_s=0.2) as api, EmulatedAws(aws_clock) as aws:
@@ -176,9 +180,11 @@ def cluster(
             everyone += addresses
             api.store.create("EndpointSlice", endpoint_slice(unit.backend.service, addresses))
         api.store.create("EndpointSlice", endpoint_slice("sd21-all", everyone))
-        api.store.create("Ingress", manifests.ingress(app, mode, annotations or {}, standby=standby))
+        api.store.create("GatewayClass", routes.gateway_class())
+        for obj in routes.objects(app, mode, annotations or {}, routing=routing, standby=standby):
+            api.store.create(obj["kind"], obj)
         session: KubeSession = connect(kubeconfig=str(api.kubeconfig(ADMIN_TOKEN, folder / "kubeconfig")))
-        lbc = LoadBalancerController(session, clock, aws, ("default",), lag_s=lag_s)
+        lbc = LoadBalancerController(session, clock, aws, ("default",), lag_s=lag_s, gateways=routing != "Ingress")
         lbc.start()
         try:
             wait_for("the load balancer is there", lambda: bool(lbc.listener("default/sd21")) and lbc.settled())

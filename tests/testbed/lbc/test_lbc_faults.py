@@ -11,6 +11,7 @@ from controller.policy.model import Mode, Target
 from controller.routing.ingress.action import format_action
 from failover_harness.waiting import wait_for
 from failover_testbed.lbc.faults import Faults, Throttle
+from failover_testbed.lbc.group import Group
 from failover_testbed.lbc.work_queue import RETRY_BASE_S, RETRY_MAX_S, WorkQueue
 from tests.testbed.lbc.cluster import APP, CAPACITY, COST, KEY, Cluster, cluster, endpoint_slice
 
@@ -98,7 +99,7 @@ def test_a_change_is_done_at_once_however_long_the_next_retry_is_away(tmp_path: 
         subject.lbc.faults = Faults(lag_s=0.0, throttled=True)
         subject.annotate("sd21", {KEY: CAPACITY})
         wait_for("it has failed", lambda: outcomes(subject, "FailedDeployModel") >= 1)
-        group = subject.lbc._groups["default", "sd21"]
+        group = Group("default", "sd21")
         subject.lbc._queue._failures[group] = 30  # as after hours
         wait_for("the next retry is far away", lambda: subject.lbc._queue.pause(0.0, NEVER_S) > RETRY_MAX_S / 2)
         subject.lbc.faults = Faults(lag_s=0.0)

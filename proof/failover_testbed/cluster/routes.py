@@ -1,0 +1,155 @@
+"""The objects that route an application's requests, of either kind: an Ingress, or a Gateway with an HTTPRoute or a GRPCRoute.
+
+A route has three rules. The main rule carries the application's traffic. The others are permanent: they match a header that nobody sends,
+and name the Services of one mode each, so that every target group stays registered and health-checked while the main rule names others. A
+mode change is then one change of the main rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from controller.policy.model import Application, Backend, Mode
+from controller.routing.annotations import MARKER
+from failover_testbed.cluster import manifests
+from failover_testbed.cluster.world import Object
+
+Routing = Literal["Ingress", "HTTPRoute", "GRPCRoute"]
+"""The kind of the object that routes requests."""
+
+GATEWAY_CLASS: Final = "aws-alb"
+STANDBY_HEADER: Final = "x-failoverctl-standby"
+MAIN: Final = "main"
+STANDBY_CAPACITY: Final = "standby-capacity"
+STANDBY_UNITS: Final = "standby-units"
+
+_GATEWAY_API: Final = "gateway.networking.k8s.io"
+_OWN: Final = "gateway.k8s.aws"
+_PORT: Final = 80
+
+
+def gateway_class() -> Object:
+    """The class of every Gateway here."""
+    return _object(f"{_GATEWAY_API}/v1", "GatewayClass", {"name": GATEWAY_CLASS}, {"controllerName": "gateway.k8s.aws/alb"})
+
+
+def objects(
+    application: Application, mode: Mode, annotations: Mapping[str, str], *, routing: Routing = "Ingress", standby: bool = True
+) -> list[Object]:
+    """Everything that routes an application's requests except the `gateway_class`, in the order of creation.
+
+    All of it has the name of `Application.route`; the last object is the one that the controller writes.
+
+    Args:
+        application: The application.
+        mode: The mode that it shows.
+        annotations: Additional annotations of that object, e.g. an operator's override.
+        routing: Its kind.
+        standby: Whether it has standby rules.
+    """
+    if routing == "Ingress":
+        return [manifests.ingress(application, mode, annotations, standby=standby)]
+    return [*settings(application), gateway(application), route(application, mode, annotations, routing=routing, standby=standby)]
+
+
+def settings(application: Application) -> list[Object]:
+    """The settings of the load balancer and of its target groups, as the annotations of the Ingress have them, and of stickiness."""
+    metadata = _metadata(application)
+    check = {"healthCheckPath": "/readiness", "healthyThresholdCount": 2, "unhealthyThresholdCount": 2, "matcher": {"httpCode": "200"}}
+    target_groups = {"defaultConfiguration": {"targetType": "ip", "healthCheckConfig": check}}
+    balancer = {"scheme": "internet-facing", "defaultTargetGroupConfiguration": {"name": metadata["name"]}}
+    made = [
+        _object(f"{_OWN}/v1", "TargetGroupConfiguration", metadata, target_groups),
+        _object(f"{_OWN}/v1", "LoadBalancerConfiguration", metadata, balancer),
+    ]
+    for mode in Mode:
+        if seconds := _stickiness_s(application, mode):
+            sticky = {"enabled": True, "durationSeconds": seconds}
+            action = {"type": "forward", "forwardConfig": {"targetGroupStickinessConfig": sticky}}
+            named = metadata | {"name": _sticky(application, mode)}
+            made.append(_object(f"{_OWN}/v1", "ListenerRuleConfiguration", named, {"actions": [action]}))
+    return made
+
+
+def gateway(application: Application, name: str = "") -> Object:
+    """The Gateway, with one HTTP listener.
+
+    Args:
+        application: The application.
+        name: Its name; that of the route where "".
+    """
+    metadata = _metadata(application)
+    spec = {
+        "gatewayClassName": GATEWAY_CLASS,
+        "infrastructure": {"parametersRef": {"group": _OWN, "kind": "LoadBalancerConfiguration", "name": metadata["name"]}},
+        "listeners": [{"name": "http", "port": _PORT, "protocol": "HTTP"}],
+    }
+    return _object(f"{_GATEWAY_API}/v1", "Gateway", metadata | {"name": name or metadata["name"]}, spec)
+
+
+def route(
+    application: Application,
+    mode: Mode,
+    annotations: Mapping[str, str],
+    *,
+    routing: Routing = "HTTPRoute",
+    standby: bool = True,
+    gateways: Sequence[str] = (),
+) -> Object:
+    """The route, with its rules in the order main, capacity, units.
+
+    Args:
+        application: The application.
+        mode: The mode that the main rule shows.
+        annotations: Additional annotations.
+        routing: ``HTTPRoute`` or ``GRPCRoute``.
+        standby: Whether it has the two permanent rules.
+        gateways: The names of its Gateways; the one with its own name where empty.
+    """
+    metadata = _metadata(application)
+    marker = {MARKER: str(mode)} if mode is Mode.CAPACITY else {}
+    filters = []
+    if _stickiness_s(application, mode):
+        reference = {"group": _OWN, "kind": "ListenerRuleConfiguration", "name": _sticky(application, mode)}
+        filters = [{"type": "ExtensionRef", "extensionRef": reference}]
+    rules: list[Object] = [{"name": MAIN} | ({"filters": filters} if filters else {}) | {"backendRefs": backends(application, mode)}]
+    if standby:
+        rules.append(_standby(STANDBY_CAPACITY, "capacity", [reference_to(application.capacity)]))
+        rules.append(_standby(STANDBY_UNITS, "units", [reference_to(unit.backend) for unit in application.units]))
+    parents = [{"name": name} for name in gateways or (metadata["name"],)]
+    spec = {"parentRefs": parents, "rules": rules}
+    return _object(f"{_GATEWAY_API}/v1", routing, metadata | {"annotations": {**marker, **annotations}}, spec)
+
+
+def backends(application: Application, mode: Mode) -> list[Object]:
+    """The backends of the main rule in a mode, without the fields that the API server adds."""
+    if mode is Mode.CAPACITY:
+        return [reference_to(application.capacity)]
+    return [reference_to(unit.backend, unit.weight or 0) for unit in application.units]
+
+
+def reference_to(backend: Backend, weight: int = 1) -> Object:
+    """A reference to a Service. A route names ports by number: a named port is `_PORT`, as `manifests.services` makes it."""
+    return {"name": backend.service, "port": backend.port if isinstance(backend.port, int) else _PORT, "weight": weight}
+
+
+def _standby(name: str, value: str, refs: list[Object]) -> Object:
+    return {"name": name, "matches": [{"headers": [{"name": STANDBY_HEADER, "value": value}]}], "backendRefs": refs}
+
+
+def _stickiness_s(application: Application, mode: Mode) -> int:
+    policy = application.policy
+    return policy.stickiness_capacity_s if mode is Mode.CAPACITY else policy.stickiness_cost_s
+
+
+def _sticky(application: Application, mode: Mode) -> str:
+    return f"{application.route.name}-{mode}"
+
+
+def _metadata(application: Application) -> dict[str, Any]:
+    return {"name": application.route.name, "namespace": application.namespace}
+
+
+def _object(version: str, kind: str, metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Object:
+    return {"apiVersion": version, "kind": kind, "metadata": dict(metadata), "spec": dict(spec)}
