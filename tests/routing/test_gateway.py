@@ -133,7 +133,9 @@ def test_a_weight_that_the_controller_refuses_is_read_and_written_right() -> Non
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*LIVE, "name", "port", "weight", "matches", "path"]), inner),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*LIVE, "name", "port", "weight", "matches", "path"]), inner)
+        ),
         max_leaves=12,
     )
 )

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,31 @@ import yaml
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
+from controller.policy.model import Mode, Route
 from controller.ports import Message, Notifier
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from controller.service.wiring import Service
 from controller.settings import Settings
+from failover_testbed.cluster import routes
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
-from tests.support.applications import COST_TARGETS, SERVICES, seed_units
+from tests.support.applications import COST_TARGETS, SERVICES, application, seed_units
 
 NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
 
 
-def application_document(**policy: Any) -> dict[str, Any]:
-    """The AWS sample's application file with the recordings' NodePools."""
+def application_document(route: str = "Ingress", **policy: Any) -> dict[str, Any]:
+    """The AWS sample's application file with the recordings' NodePools, for a routing object of some kind."""
+    named = {"route": {"kind": route, "name": "sd21", "rule": "main"}}
+    part = {"ingress": "sd21", "action": "weighted-routing"} if route == "Ingress" else named
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
         "kind": "Application",
         "metadata": {"name": "sd21", "namespace": NAMESPACE},
         "spec": {
-            "ingress": "sd21",
-            "action": "weighted-routing",
+            **part,
             "capacityService": {"name": "sd21-all", "port": 80},
             "metrics": {"namespace": "hw-agnostic-infer", "periodSeconds": 60},
             "units": [
@@ -69,6 +73,7 @@ class Cluster:
         standby: Whether the Ingress has standby rules.
         identity: The controller's identity; with None, one that may do everything.
         auto_mode: Whether the kinds of EKS Auto Mode are served.
+        route: The kind of the routing object.
     """
 
     def __init__(
@@ -79,7 +84,9 @@ class Cluster:
         standby: bool = True,
         identity: Identity | None = None,
         auto_mode: bool = False,
+        route: str = "Ingress",
     ) -> None:
+        self.route = route
         self.clock = clock
         self._without = without_groups
         self._component = "eks-auto-mode/compute" if auto_mode else "karpenter"
@@ -101,6 +108,21 @@ class Cluster:
 
     def _fill(self, *, standby: bool) -> None:
         self.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
+        if self.route == "Ingress":
+            self._fill_ingress(standby=standby)
+        else:
+            self._fill_route(standby=standby)
+        self._fill_the_rest()
+
+    def _fill_route(self, *, standby: bool) -> None:
+        """A Gateway and its route, as the load-balancer controller has taken it up."""
+        app = replace(application(namespace=NAMESPACE), route=Route("sd21", "main", self.route))
+        self.store.create("Gateway", routes.gateway(app), manager="kubectl")
+        address = {"addresses": [{"type": "Hostname", "value": "k8s-shop-sd21-1.us-west-2.elb.amazonaws.com"}]}
+        self.store.patch("Gateway", "sd21", {"status": address}, namespace=NAMESPACE, subresource="status")
+        self.store.create(self.route, {**routes.route(app, Mode.COST, {}, standby=standby), "kind": self.route}, manager="kubectl")
+
+    def _fill_ingress(self, *, standby: bool) -> None:
         rules = [{"host": f"{name}.standby.invalid", **_path(name, {"number": 80})} for name in (*SERVICES, "sd21-all")] if standby else []
         self.store.create(
             "Ingress",
@@ -114,9 +136,12 @@ class Cluster:
             },
             manager="kubectl",
         )
+
+    def _fill_the_rest(self) -> None:
         if "elbv2.k8s.aws" not in self._without:
             for name in (*SERVICES, "sd21-all"):
-                self.store.create("TargetGroupBinding", _binding(name))
+                prefix = "ingress.k8s.aws" if self.route == "Ingress" else "gateway.k8s.aws.alb"
+                self.store.create("TargetGroupBinding", _binding(name, prefix))
         for unit in seed_units():
             if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
                 self._node_pool(unit.node_pool, unit.instance_type)
@@ -273,9 +298,13 @@ class Cluster:
         """The Ingress."""
         return self.store.get("Ingress", "sd21", namespace=NAMESPACE)
 
+    def routing(self, name: str = "sd21") -> Mapping[str, Any]:
+        """The routing object."""
+        return self.store.get(self.route, name, namespace=NAMESPACE)
+
     def mode(self, name: str = "sd21") -> str:
-        """The mode marker of an Ingress, "" if there is none."""
-        return str(self.store.get("Ingress", name, namespace=NAMESPACE)["metadata"]["annotations"].get(MARKER, ""))
+        """The mode marker of a routing object, "" if there is none."""
+        return str(self.routing(name)["metadata"].get("annotations", {}).get(MARKER, ""))
 
     def add_ingresses(self, names: Iterable[str]) -> None:
         """Creates further Ingresses like that of the application."""
@@ -293,10 +322,9 @@ class Cluster:
         ]
 
     def events(self) -> list[str]:
-        """Reasons of the events on the Ingress."""
-        return [
-            event["reason"] for event in self.store.list("Event", namespace=NAMESPACE) if event["involvedObject"].get("kind") == "Ingress"
-        ]
+        """Reasons of the events on the routing object."""
+        said = self.store.list("Event", namespace=NAMESPACE)
+        return [event["reason"] for event in said if event["involvedObject"].get("kind") == self.route]
 
     def close(self) -> None:
         """Stops the server."""
@@ -350,8 +378,8 @@ def auto_binding(service: str, name: str = "") -> dict[str, Any]:
     }
 
 
-def _binding(service: str) -> dict[str, Any]:
-    labels = {"ingress.k8s.aws/stack-namespace": NAMESPACE, "ingress.k8s.aws/stack-name": "sd21"}
+def _binding(service: str, prefix: str = "ingress.k8s.aws") -> dict[str, Any]:
+    labels = {f"{prefix}/stack-namespace": NAMESPACE, f"{prefix}/stack-name": "sd21"}
     spec = {
         "serviceRef": {"name": service, "port": 80},
         "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
@@ -423,10 +451,10 @@ def write_applications(folder: Path, names: Iterable[str]) -> Path:
     return files
 
 
-def write_application(folder: Path, **policy: Any) -> Path:
+def write_application(folder: Path, route: str = "Ingress", **policy: Any) -> Path:
     """Writes the application file."""
     path = folder / "sd21.yaml"
-    path.write_text(yaml.safe_dump(application_document(**policy)))
+    path.write_text(yaml.safe_dump(application_document(route, **policy)))
     return path
 
 
@@ -441,6 +469,6 @@ def make_service(
     **changes: Any,
 ) -> Service:
     """The production service over the cluster."""
-    path = write_application(folder, **(policy or {}))
+    path = write_application(folder, cluster.route, **(policy or {}))
     settings = settings_for(path, **changes)
     return Service(settings, cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)
