@@ -115,6 +115,9 @@ GATEWAYS: Final = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gatew
 LISTENER_RULE_CONFIGURATIONS: Final = Resource(
     "gateway.k8s.aws", "v1", "listenerruleconfigurations", "ListenerRuleConfiguration", earlier=("v1beta1",)
 )
+LOAD_BALANCER_CONFIGURATIONS: Final = Resource(
+    "gateway.k8s.aws", "v1", "loadbalancerconfigurations", "LoadBalancerConfiguration", earlier=("v1beta1",)
+)
 TARGET_GROUP_CONFIGURATIONS: Final = Resource(
     "gateway.k8s.aws", "v1", "targetgroupconfigurations", "TargetGroupConfiguration", earlier=("v1beta1",)
 )

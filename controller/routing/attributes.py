@@ -8,8 +8,7 @@ ALGORITHM: Final = "load_balancing.algorithm.type"
 """The attribute of a target group that decides which target gets a request."""
 LEAST_OUTSTANDING: Final = "least_outstanding_requests"
 _ROUND_ROBIN: Final = "round_robin"
-STICKS: Final = "stickiness.enabled"
-"""The attribute of a target group that keeps each client on one target where it is ``true``."""
+_STICKS: Final = "stickiness.enabled"
 
 
 def algorithm_of(attributes: str) -> str:
@@ -19,7 +18,7 @@ def algorithm_of(attributes: str) -> str:
 
 def keeps_clients(attributes: str) -> bool:
     """Whether attributes keep each client on one target: stickiness within the target group."""
-    return _attribute(attributes, STICKS) == "true"
+    return _attribute(attributes, _STICKS) == "true"
 
 
 def _attribute(attributes: str, name: str) -> str:

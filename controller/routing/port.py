@@ -161,6 +161,9 @@ class RoutingPort(Protocol):
             for none. With a problem the targets are empty.
         """
 
+    def writers(self, application: Application, obj: Object) -> list[str]:
+        """The field managers that own the routing action, the last writer last."""
+
     def field(self, application: Application) -> str:
         """The name of the field that holds the routing action, for people."""
 

@@ -145,7 +145,7 @@ def _gateway(obj: Object) -> dict[str, Any]:
     conditions = [_picked(one, "type", "status", "reason", "message") for one in items(obj, "status", "conditions")]
     return {
         "metadata": _picked(obj.get("metadata"), "name", "namespace"),
-        "spec": _picked(obj.get("spec"), "listeners"),
+        "spec": _picked(obj.get("spec"), "listeners", "infrastructure"),
         "status": {**_picked(obj.get("status"), "addresses"), "conditions": conditions},
     }
 
@@ -246,6 +246,7 @@ _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
     "grpcroutes": _route,
     "gateways": _gateway,
     "listenerruleconfigurations": _configuration,
+    "loadbalancerconfigurations": _configuration,
     "targetgroupconfigurations": _configuration,
     "ec2nodeclasses": _node_class,
     "nodeclasses": _node_class,

@@ -289,7 +289,7 @@ class SnapshotBuilder:
 
     def _sticks(self, namespace: str, service: str, observed: RoutingObservation) -> bool:
         """Whether a Service's target group keeps each client on one target: by its own annotation, or else by the routing object's."""
-        own = self._view.workloads.keeps_clients(namespace, service)
+        own = None if observed.settings_elsewhere else self._view.workloads.keeps_clients(namespace, service)
         return service in observed.sticky if own is None else own
 
     def _gates(self, application: Application, seen: Verification | None) -> dict[str, OpenGates]:

@@ -35,6 +35,8 @@ from tests.support.healthy import Healthy
 
 KEY = action_key("weighted-routing")
 Fault = Callable[[Healthy], object]
+MINE = [check for check in CHECKS if check.applies("Ingress", exists=True)]
+"""The checks of an application with an Ingress."""
 
 
 def results(healthy: Healthy, check: str) -> list[Result]:
@@ -43,7 +45,7 @@ def results(healthy: Healthy, check: str) -> list[Result]:
 
 @pytest.mark.parametrize("style", list(RoutingStyle))
 @pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("check", MINE, ids=lambda check: check.name)
 def test_every_check_passes_without_faults(check: Any, mode: Mode, style: RoutingStyle) -> None:
     """In both modes and with both styles; otherwise people would learn to ignore it."""
     if style is RoutingStyle.IN_PLACE:
@@ -275,7 +277,7 @@ FAULTS: tuple[tuple[str, Level, str, Fault], ...] = (
             lambda m: m.rules.insert(0, rule("admin", {"number": 80}, host="admin.example.com")),
         ),
     ),
-    ("action", BAD, "is missing: the load balancer answers every request with 503", lambda m: set_action(m, None)),
+    ("action", BAD, "is missing: the load balancer answers every request with an error", lambda m: set_action(m, None)),
     (
         "action",
         BAD,
@@ -644,16 +646,16 @@ def test_a_fault_is_found_by_its_check(check: str, level: Level, words: str, fau
 
 def test_every_check_can_fail() -> None:
     """A check that only ever reports ok checks nothing."""
-    assert {one[0] for one in FAULTS if one[1] is not OK} == {check.name for check in CHECKS}
+    assert {one[0] for one in FAULTS if one[1] is not OK} == {check.name for check in MINE}
 
 
 def test_a_kind_that_cannot_be_listed_is_never_reported_as_absent() -> None:
     """A missing permission to list Services does not mean that there are none."""
     made = Healthy(application())
     made.listed = {}
-    made.unreadable = {one.name: f"{one.name} is not installed" for check in CHECKS for one in check.needs}
+    made.unreadable = {one.name: f"{one.name} is not installed" for check in MINE for one in check.needs}
     found = {result.check.name: result.finding for result in examine(made.observed()).results}
-    for check in CHECKS:
+    for check in MINE:
         if check.needs:
             assert found[check.name].level is Level.UNKNOWN
             assert all(f"{one.name} is not installed" in found[check.name].seen for one in check.needs)
@@ -664,7 +666,7 @@ def test_without_an_ingress_only_the_checks_that_do_not_need_it_run() -> None:
     made = Healthy(application())
     made.ingress = {}
     report = examine(made.observed())
-    assert {result.check.name for result in report.results} == {check.name for check in CHECKS if not check.of_ingress}
+    assert {result.check.name for result in report.results} == {check.name for check in CHECKS if check.applies("Ingress", exists=False)}
     assert report.remedy.patch == ()
 
 

@@ -292,7 +292,7 @@ def test_stickiness_is_the_listener_rule_configurations(enabled: bool, seconds: 
     stated = {"enabled": enabled, "durationSeconds": 200}
     beside = configuration(actions=[{"type": "forward", "forwardConfig": {"targetGroupStickinessConfig": stated}}])
     seen = observe(route({**LIVE, "filters": [REFERENCE]}), beside)
-    assert (seen.stickiness_s, seen.stickiness_elsewhere) == (seconds, True)
+    assert (seen.stickiness_s, seen.settings_elsewhere) == (seconds, True)
     assert observe(route(LIVE), beside).stickiness_s == 0, "the rule does not name it"
 
 

@@ -83,7 +83,7 @@ class RoutingObservation:
     action: str = ""  # the routing action as it is written there, byte for byte: only the routing port reads it
     targets: tuple[Target, ...] = ()
     stickiness_s: int = 0  # 0 = disabled
-    stickiness_elsewhere: bool = False  # another object states it, which the controller does not write
+    settings_elsewhere: bool = False  # other objects state that and the target groups' settings; the controller writes none of them
     problem: str = ""  # why the action could not be read
     instead: tuple[str, ...] = ()  # the parts that the object has, where none is the application's; () where one is, or there is none
     kept: tuple[tuple[str, str], ...] = ()  # what of the object a write must know: only the routing port reads it

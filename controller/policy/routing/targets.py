@@ -50,6 +50,6 @@ def targets_at_rest(application: Application, mode: Mode) -> tuple[Target, ...]:
 
 def stickiness(application: Application, mode: Mode, routing: RoutingObservation | None = None) -> int:
     """Target-group stickiness of a mode, seconds. Where another object states it, which nobody writes here, it is what is observed."""
-    if routing is not None and routing.stickiness_elsewhere:
+    if routing is not None and routing.settings_elsewhere:
         return routing.stickiness_s
     return application.policy.stickiness_capacity_s if mode is Mode.CAPACITY else application.policy.stickiness_cost_s

@@ -16,6 +16,7 @@ from controller.clients.kube import (
     HTTP_ROUTES,
     JSON_PATCH,
     LISTENER_RULE_CONFIGURATIONS,
+    LOAD_BALANCER_CONFIGURATIONS,
     TARGET_GROUP_CONFIGURATIONS,
     Resource,
 )
@@ -40,7 +41,7 @@ class GatewayRoutes:
 
     resource: Resource
     matcher: reader.Matcher
-    reads: tuple[Resource, ...] = (GATEWAYS, LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS)
+    reads: tuple[Resource, ...] = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS)
 
     def observe(self, application: Application, obj: Object | None, beside: Beside = ALONE) -> RoutingObservation:
         """See `RoutingPort.observe`."""
@@ -67,6 +68,10 @@ class GatewayRoutes:
     def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:
         """See `RoutingPort.read`."""
         return backends.read(action)
+
+    def writers(self, _application: Application, obj: Object) -> list[str]:
+        """See `RoutingPort.writers`. All rules of a route have one owner."""
+        return reader.writers(obj)
 
     def field(self, application: Application) -> str:
         """See `RoutingPort.field`."""

@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from controller.clients.kube import LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS
+from controller.clients.kube import LISTENER_RULE_CONFIGURATIONS
 from controller.foreign import shown
 from controller.objects import Object, entries, field_owners, integer, items, mapping, namespace_of, text
 from controller.policy.model import Application, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing.annotations import NUDGED_AT
-from controller.routing.attributes import STICKS
+from controller.routing.attributes import keeps_clients
 from controller.routing.conditions import Condition, merged
 from controller.routing.gateway.backends import action_of, read, rule_index, rules_of, services_of
 from controller.routing.gateway.gateways import Attached, attached, gateways_of, overlooked, refused
+from controller.routing.gateway.settings import attributes, target_group
 from controller.routing.marks import marked
 from controller.routing.port import Asked, Beside, LiveRule
 
@@ -35,23 +36,28 @@ def observe(application: Application, obj: Object | None, beside: Beside) -> Rou
     rule, namespace = _rule(obj, index), namespace_of(obj)
     action = action_of(rule, namespace)
     targets, _, problem = read(action) if action else ((), 0, "the rule has no backends")
-    managers, annotations = field_owners(obj, "spec", "rules"), mapping(obj, "metadata", "annotations")
+    managers, annotations = writers(obj), mapping(obj, "metadata", "annotations")
     kept = ((RULE, str(index)), *(((ANNOTATED, NUDGED_AT if NUDGED_AT in annotations else ""),) if annotations else ()))
     return replace(
         marked(obj),
         action=action,
         targets=targets,
         stickiness_s=_stickiness(rule, namespace, beside),
-        stickiness_elsewhere=True,
+        settings_elsewhere=True,
         problem=problem,
         instead=rules_of(obj) or ("none",) if index is None else (),
         kept=kept if index is not None else (),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
         standby=tuple(sorted(_standby(application, obj, index))),
-        sticky=tuple(one for one in application.services if _keeps_clients(one, application.namespace, beside)),
+        sticky=tuple(one for one in application.services if keeps_clients(attributes(target_group(one, namespace, obj, beside)))),
         blocked=refused(obj, beside),
     )
+
+
+def writers(obj: Object) -> list[str]:
+    """The field managers that own a route's rules, the last writer last."""
+    return field_owners(obj, "spec", "rules")
 
 
 def asked(application: Application, obj: Object, beside: Beside, matcher: Matcher) -> Asked:
@@ -113,13 +119,3 @@ def _sources(conditions: list[dict[str, Any]], match: int) -> Iterator[Condition
     for one in conditions:
         if text(one, "field") == "source-ip" and (one.get("matchIndexes") is None or match in items(one, "matchIndexes")):
             yield "source-ip", frozenset(str(value) for value in items(one, "sourceIPConfig", "values"))
-
-
-def _keeps_clients(service: str, namespace: str, beside: Beside) -> bool:
-    """Whether the Service's TargetGroupConfiguration keeps each client on one target."""
-    return any(
-        text(one, "key") == STICKS and text(one, "value") == "true"
-        for obj in beside.all(TARGET_GROUP_CONFIGURATIONS, namespace)
-        if text(obj, "spec", "targetReference", "name") == service
-        for one in entries(obj, "spec", "defaultConfiguration", "targetGroupAttributes")
-    )

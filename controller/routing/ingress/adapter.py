@@ -9,17 +9,19 @@ import json
 from typing import Final
 
 from controller.clients.kube import APPLY_PATCH, INGRESSES, Resource
+from controller.objects import Object
 from controller.policy.model import Application, Decision, RoutingObservation, Snapshot
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing import marks
 from controller.routing.ingress.action import format_action as write
 from controller.routing.ingress.action import parse_action as read
 from controller.routing.ingress.read import asked, observe
+from controller.routing.ingress.read import writers as owners
 from controller.routing.ingress.standby import remedy
 from controller.routing.names import action_key
 from controller.routing.port import Request
 
-__all__ = ["asked", "field", "observe", "owned", "read", "reads", "remedy", "request", "resource", "write"]
+__all__ = ["asked", "field", "observe", "owned", "read", "reads", "remedy", "request", "resource", "write", "writers"]
 
 resource: Final = INGRESSES
 reads: Final[tuple[Resource, ...]] = ()
@@ -43,6 +45,11 @@ def request(snapshot: Snapshot, decision: Decision) -> Request:
     }
     query = (("fieldManager", FIELD_MANAGER), ("force", "true"))
     return Request(APPLY_PATCH, query, json.dumps(body, separators=(",", ":")), action)
+
+
+def writers(application: Application, obj: Object) -> list[str]:
+    """See `RoutingPort.writers`."""
+    return owners(obj, application.route.part)
 
 
 def field(application: Application) -> str:

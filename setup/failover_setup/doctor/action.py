@@ -1,4 +1,4 @@
-"""Checks of the Ingress's annotations: the routing action, the mode marker, overrides, and who writes them."""
+"""Checks of what the controller writes on a routing object of any kind: the action, the mode marker, overrides, and who writes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from controller.policy.routing import action_problem, mode_of, targets_at_rest, 
 from controller.policy.routing import stickiness as asked_stickiness
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import states_stickiness
-from controller.routing.ingress.read import writers
 from controller.routing.kinds import routing_port
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, unknown, warning
@@ -40,7 +39,7 @@ def action(observed: Observation) -> Iterator[Finding]:
         yield problem(what, fix)
         return
     if not routing.action:
-        yield problem(f"annotation {key} is missing: the load balancer answers every request with 503", "add the action of cost mode")
+        yield problem(f"{key} is missing: the load balancer answers every request with an error", "add the action of cost mode")
         return
     if routing.problem:
         yield problem(routing.problem, f"correct {key}; `failoverctl plan` shows what the controller would write")
@@ -74,7 +73,7 @@ def stickiness(observed: Observation) -> Iterator[Finding]:
         if refusal:
             good = False
             yield problem(f"AWS would refuse the action of {name}: {refusal}", "correct it: until then the controller does not write it")
-    if routing.action and not routing.problem and not states_stickiness(routing.action):
+    if routing.action and not routing.problem and not routing.settings_elsewhere and not states_stickiness(routing.action):
         good = False
         yield warning("the action does not state targetGroupStickinessConfig", 'state it: {"enabled":false} for none')
     if policy.stickiness_cost_s > policy.verify_alert_s:
@@ -137,7 +136,7 @@ def override(observed: Observation) -> Iterator[Finding]:
 
 def field_owner(observed: Observation) -> Iterator[Finding]:
     """Only the controller writes the action; a GitOps tool leaves it alone."""
-    owners = writers(observed.ingress, observed.application.route.part)
+    owners = routing_port(observed.application).writers(observed.application, observed.obj)
     tool, manager = next(((tool, one) for one in owners for tool, names in _TOOLS.items() if one in names), ("", ""))
     tool = tool or _tracker(observed)
     fix = f"apply what `failoverctl doctor {observed.application.key} --gitops {tool}` prints"
@@ -145,9 +144,9 @@ def field_owner(observed: Observation) -> Iterator[Finding]:
     if manager:
         yield warning(f"{written}: {manager} resets it to what is in Git", fix)
     elif tool:
-        yield unknown(f"{written}; {tool} syncs the Ingress, and the cluster does not show whether it ignores the action", fix)
+        yield unknown(f"{written}; {tool} syncs the {observed.application.route.kind}, and the cluster does not show whether it ignores the action", fix)
     elif not owners:
-        yield unknown("the Ingress does not record who wrote it")
+        yield unknown("the object does not record who wrote it")
     elif owners[-1] == FIELD_MANAGER or FIELD_MANAGER not in owners:
         yield ok(written)
     else:
@@ -155,9 +154,9 @@ def field_owner(observed: Observation) -> Iterator[Finding]:
 
 
 def _tracker(observed: Observation) -> str:
-    """The GitOps tool that syncs the Ingress, "" if none does."""
-    managers = {text(entry, "manager") for entry in items(observed.ingress, "metadata", "managedFields")}
+    """The GitOps tool that syncs the routing object, "" if none does."""
+    managers = {text(entry, "manager") for entry in items(observed.obj, "metadata", "managedFields")}
     for tool, marks in _TRACKS.items():
-        if managers & {*_TOOLS[tool]} or any(key in mapping(observed.ingress, "metadata", where) for where, key in marks):
+        if managers & {*_TOOLS[tool]} or any(key in mapping(observed.obj, "metadata", where) for where, key in marks):
             return tool
     return ""

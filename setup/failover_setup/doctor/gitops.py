@@ -42,11 +42,17 @@ def _scaled(application: Application) -> Iterator[tuple[Unit, str]]:
 
 
 _ARGOCD: Final = """Argo CD: merge this into spec of the Application that syncs {key}.
-Keep the annotation in Git with the action of cost mode: a new Ingress needs one.
+Keep {field} in Git as in cost mode: a new {kind} needs it.
 Without RespectIgnoreDifferences a sync for any other reason would write it back.
 Argo CD syncs a list of a custom resource as a whole (argoproj/argo-cd#17694). So with the
 entries for ScaledObjects it does not apply a change of spec.triggers in Git. Apply such a
 change by hand."""
+
+
+def _named(application: Application) -> dict[str, str]:
+    """The words of a comment."""
+    port = routing_port(application)
+    return {"key": application.key, "field": port.field(application), "kind": port.resource.kind}
 
 
 def _argocd(application: Application, owned: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,7 +65,7 @@ def _argocd(application: Application, owned: str) -> Iterator[tuple[str, dict[st
             entry["jqPathExpressions"] = [".spec.triggers[].metadata.targetMetricValue"]
         ignored.append(entry)
     options = ["RespectIgnoreDifferences=true", "ApplyOutOfSyncOnly=true"]
-    yield _ARGOCD.format(key=application.key), {"spec": {"ignoreDifferences": ignored, "syncPolicy": {"syncOptions": options}}}
+    yield _ARGOCD.format(**_named(application)), {"spec": {"ignoreDifferences": ignored, "syncPolicy": {"syncOptions": options}}}
 
 
 def _argocd_object(application: Application, group: str, kind: str, name: str) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _argocd_object(application: Application, group: str, kind: str, name: str) -
 
 
 _KUSTOMIZATION: Final = """Flux, kustomize-controller 1.9 or later: merge this into the Kustomization that syncs {key}.
-Keep the annotation in Git with the action of cost mode: a new Ingress needs one.
+Keep {field} in Git as in cost mode: a new {kind} needs it.
 Before 1.9 Flux cannot ignore a field that is in Git. Annotate these objects in Git with
 kustomize.toolkit.fluxcd.io/ssa: IfNotPresent instead; Flux then creates them and never
 changes them again."""
@@ -89,7 +95,7 @@ def _flux(application: Application, places: Mapping[str, int], owned: str) -> It
             assumed += [] if unit.name in places else [unit.name]
         ignored.append(_flux_rule(application, "ScaledObject", name, paths))
     note = _ASSUMED.format(units=", ".join(assumed)) if assumed else ""
-    yield _KUSTOMIZATION.format(key=application.key) + note, {"spec": {"ignore": ignored}}
+    yield _KUSTOMIZATION.format(**_named(application)) + note, {"spec": {"ignore": ignored}}
     yield _HELM_RELEASE, {"spec": {"driftDetection": {"mode": "enabled", "ignore": [*ignored]}}}
 
 

@@ -32,7 +32,7 @@ _READINESS: Final = "/readiness"
 def ingress(observed: Observation) -> Iterator[Finding]:
     """The Ingress of the application file exists."""
     key = observed.application.key
-    if observed.ingress:
+    if observed.obj:
         yield ok(f"{key} exists")
     else:
         yield problem(f"{key} does not exist", "create it, or correct metadata.namespace and spec.ingress of the application file")
@@ -40,7 +40,7 @@ def ingress(observed: Observation) -> Iterator[Finding]:
 
 def ingress_class(observed: Observation) -> Iterator[Finding]:
     """The AWS Load Balancer Controller, or EKS Auto Mode, serves it."""
-    name = class_of(observed.ingress)
+    name = class_of(observed.obj)
     own = (observed.application.namespace, observed.application.route.name)
     makers = {is_of_auto_mode(binding) for binding in observed.bindings if stack_of(binding) == own}
     named = f"class {name}" if name else "no class"
@@ -62,7 +62,7 @@ def ingress_class(observed: Observation) -> Iterator[Finding]:
 
 def live_rule(observed: Observation) -> Iterator[Finding]:
     """A rule forwards to the action, and precedes the standby rules and every rule that would take its requests."""
-    action, all_routes = observed.application.route.part, list(routes(observed.ingress))
+    action, all_routes = observed.application.route.part, list(routes(observed.obj))
     named = [route for route in all_routes if route.service == action]
     live = [route for route in named if route.port == USE_ANNOTATION and not route.host.endswith(UNREACHABLE)]
     if not live:
@@ -85,7 +85,7 @@ def live_rule(observed: Observation) -> Iterator[Finding]:
             f"move the rule of {action} to the first place",
         )
     else:
-        labels = words.listing(rule.label for rule in live_rules(observed.ingress, action))
+        labels = words.listing(rule.label for rule in live_rules(observed.obj, action))
         conditions = " with conditions of its own" if _conditional(observed, first) else ""
         yield ok(f"rule {first.rule + 1} forwards {labels} to {action}{conditions}")
 
@@ -108,7 +108,7 @@ def _conditional(observed: Observation, route: Route) -> bool:
 
 def standby_reach(observed: Observation) -> Iterator[Finding]:
     """No request reaches a Service of the application without going through the action."""
-    application, all_routes = observed.application, list(routes(observed.ingress))
+    application, all_routes = observed.application, list(routes(observed.obj))
     live = [route for route in all_routes if route.service == application.route.part and not _conditional(observed, route)]
     services = set(application.services)
     open_ = [
@@ -199,7 +199,7 @@ def _probes(observed: Observation) -> dict[str, set[str]]:
 
 def ingress_group(observed: Observation) -> Iterator[Finding]:
     """The load balancer belongs to this Ingress alone."""
-    group, by_class = observed.group_name, not group_of(observed.ingress)
+    group, by_class = observed.group_name, not group_of(observed.obj)
     if group is None:
         yield unknown(
             "it names no IngressGroup, and no TargetGroupBinding shows whether its IngressClass sets one",
@@ -228,7 +228,7 @@ def load_balancer(observed: Observation) -> Iterator[Finding]:
     blocked = reconciles.blocked(*which) or reconciles.undone(*which)
     if blocked:
         yield problem(f"blocked: {blocked}", "resolve the error; until then no mode change reaches the load balancer")
-    elif not hostnames(observed.ingress):
+    elif not hostnames(observed.obj):
         yield problem("the Ingress has no address: no load balancer serves it", "see the log of the load-balancer controller")
     else:
         yield ok("has an address, and no event reports a failure")

@@ -11,7 +11,9 @@ from controller.clients.kube import (
     AUTO_TARGET_GROUP_BINDINGS,
     ENDPOINT_SLICES,
     EVENTS,
+    GATEWAYS,
     INGRESSES,
+    LOAD_BALANCER_CONFIGURATIONS,
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
@@ -23,18 +25,22 @@ from controller.errors import Forbidden, NotFound, RemoteError
 from controller.objects import Object, mapping, name_of, text
 from controller.policy.model import Application, RoutingObservation
 from controller.routing.attributes import keeps_clients
+from controller.routing.gateway.settings import attributes, target_group
 from controller.routing.ingress.read import group_of, target_group_setting
 from controller.routing.kinds import routing_port
 from controller.routing.names import setting
-from controller.routing.port import Asked
+from controller.routing.port import ALONE, Asked, Beside
 from controller.signals.discovery import Discovery
-from controller.signals.load_balancer.request import explicit_group_of, stack_of, target_groups
+from controller.signals.load_balancer.request import TargetGroups, explicit_group_of, stack_of, target_groups
 from controller.signals.reconciles import ReconcileView
 from controller.signals.watch import Query, list_objects
 from controller.signals.workload_kinds import Owner, as_deployments, kinds_of
 from controller.signals.workloads import WorkloadView
 from failover_setup.doctor.report import NOT_INSTALLED
 
+_ATTRIBUTES: Final = "target-group-attributes"
+_FIELDS: Final = {"target-type": ("targetType",), "healthcheck-path": ("healthCheckConfig", "healthCheckPath")}
+"""Where a TargetGroupConfiguration states what an annotation of an Ingress does."""
 CLASS_ANNOTATION: Final = "kubernetes.io/ingress.class"
 
 
@@ -45,8 +51,9 @@ class Observation:
     Attributes:
         application: The application as its file describes it.
         now: When it was observed, seconds since the Unix epoch.
-        ingress: Its Ingress, {} if it does not exist.
-        routing: The routing that the Ingress states.
+        obj: Its routing object, {} if it does not exist.
+        routing: What that states.
+        beside: The objects that it is read with.
         group_name: See `group_seen`.
         group: The other Ingresses of its explicit IngressGroup.
         group_complete: Whether `group` covers every namespace; otherwise only those that may be listed.
@@ -60,8 +67,9 @@ class Observation:
 
     application: Application
     now: float
-    ingress: Object
+    obj: Object
     routing: RoutingObservation
+    beside: Beside = ALONE
     group_name: str | None = ""
     group: Sequence[Object] = ()
     group_complete: bool = True
@@ -75,12 +83,18 @@ class Observation:
     @property
     def asked(self) -> Asked:
         """Where the load balancer must show the routing action."""
-        return routing_port(self.application).asked(self.application, self.ingress)
+        return routing_port(self.application).asked(self.application, self.obj, self.beside)
+
+    @property
+    def target_groups(self) -> TargetGroups:
+        """The target groups of the routing object by Service and port."""
+        group = None if self.asked.group is None else self.group_name or ""
+        return target_groups(self.bindings, self.application.namespace, self.asked.stacks, group)
 
     @property
     def annotations(self) -> Mapping[str, Any]:
-        """The Ingress's annotations."""
-        return mapping(self.ingress, "metadata", "annotations")
+        """The routing object's annotations."""
+        return mapping(self.obj, "metadata", "annotations")
 
     def setting(self, name: str, service: str = "") -> str:
         """A setting of the load-balancer controller, "" if it is not stated.
@@ -89,6 +103,9 @@ class Observation:
             name: Without the prefix.
             service: For a setting of target groups: the Service, whose own annotation overrides the Ingress's.
         """
+        if self.routing.settings_elsewhere:
+            stated = target_group(service, self.application.namespace, self.obj, self.beside)
+            return attributes(stated) if name == _ATTRIBUTES else text(stated, *_FIELDS.get(name, ("",)))
         own = mapping(self.services.get(service), "metadata", "annotations")
         return target_group_setting(setting(name), own, self.annotations)
 
@@ -102,15 +119,15 @@ class Observation:
         """
         if stated := self.setting("target-type", service):
             return stated
-        found = target_groups(self.bindings, self.application.namespace, self.asked.stacks, self.group_name or "")
-        ours = {arn for (name, _), arns in found.items() if name == service for arn in arns}
+        ours = {arn for (name, _), arns in self.target_groups.items() if name == service for arn in arns}
         kinds = {text(one, "spec", "targetType") for one in self.bindings if text(one, "spec", "targetGroupARN") in ours}
         return min(kinds - {""}, default="")
 
     @property
     def sticky(self) -> tuple[str, ...]:
         """The application's Services whose target groups keep each client on one target."""
-        return tuple(one for one in self.application.services if keeps_clients(self.setting("target-group-attributes", one)))
+        stated = (one for one in self.application.services if keeps_clients(self.setting(_ATTRIBUTES, one)))
+        return self.routing.sticky or tuple(stated)
 
     def ready(self, service: str) -> int:
         """The number of ready endpoints of a Service."""
@@ -152,7 +169,7 @@ _KINDS = (SERVICES, ENDPOINT_SLICES, SCALED_OBJECTS)
 class _Namespace:
     """The objects listed in one namespace, and why a kind could not be listed."""
 
-    ingresses: Sequence[Object]
+    routed: dict[str, Sequence[Object]]  # the routing objects by kind
     listed: dict[str, Sequence[Object]]
     unreadable: dict[str, str]
 
@@ -169,23 +186,48 @@ def observe(session: KubeSession, applications: Iterable[Application], now: floa
         The observations by application key.
 
     Raises:
-        RemoteError: The Ingresses cannot be listed; no check works without them.
+        RemoteError: The routing objects cannot be listed; no check works without them.
     """
     applications = list(applications)
     discovery = Discovery(session, SystemClock())
     spaces = {
-        name: _namespace(session, discovery, name, kinds_of(one for one in applications if one.namespace == name))
+        name: _namespace(session, discovery, name, [one for one in applications if one.namespace == name])
         for name in sorted({one.namespace for one in applications})
     }
     return {one.key: _observe(session, one, spaces[one.namespace], now) for one in applications}
 
 
-def _namespace(session: KubeSession, discovery: Discovery, namespace: str, workloads: Iterable[Resource]) -> _Namespace:
-    ingresses, _ = list_objects(session, INGRESSES, namespace)
+def _namespace(session: KubeSession, discovery: Discovery, namespace: str, applications: Sequence[Application]) -> _Namespace:
+    ports = {one.route.kind: routing_port(one) for one in applications}.values()
+    routed: dict[str, Sequence[Object]] = {port.resource.kind: list_objects(session, port.resource, namespace)[0] for port in ports}
     unreadable: dict[str, str] = {}
-    listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in (*_KINDS, *workloads)}
+    listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in (*_KINDS, *kinds_of(applications))}
     listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
-    return _Namespace(ingresses, listed, unreadable)
+    for resource in dict.fromkeys(resource for port in ports for resource in port.reads):
+        where = None if resource in {GATEWAYS, LOAD_BALANCER_CONFIGURATIONS} else namespace
+        listed[resource.name] = _listed(session, _served(discovery, resource), where, unreadable)
+    return _Namespace(routed, listed, unreadable)
+
+
+def _served(discovery: Discovery, resource: Resource) -> Resource:
+    """The version that is served; the list says more where there is none."""
+    try:
+        return discovery.served(resource)
+    except RemoteError:
+        return resource
+
+
+class _Listed:
+    """See `controller.routing.port.Beside`."""
+
+    def __init__(self, listed: Mapping[str, Sequence[Object]]) -> None:
+        self._listed = listed
+
+    def one(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return next((one for one in self.all(resource, namespace) if name_of(one) == name), None)
+
+    def all(self, resource: Resource, namespace: str) -> list[Object]:
+        return [one for one in self._listed.get(resource.name, ()) if text(one, "metadata", "namespace") == namespace]
 
 
 def _bindings(session: KubeSession, discovery: Discovery, namespace: str, unreadable: dict[str, str]) -> Sequence[Object]:
@@ -212,7 +254,9 @@ def _serves(discovery: Discovery, resource: Resource) -> bool:
     return True
 
 
-def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable: dict[str, str], query: Query = ()) -> Sequence[Object]:
+def _listed(
+    session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str], query: Query = ()
+) -> Sequence[Object]:
     """The objects of one kind. If they cannot be listed, returns () and records why."""
     try:
         return list_objects(session, resource, namespace, query)[0]
@@ -224,18 +268,19 @@ def _listed(session: KubeSession, resource: Resource, namespace: str, unreadable
 
 
 def _observe(session: KubeSession, application: Application, space: _Namespace, now: float) -> Observation:
-    ingress: Object = next((one for one in space.ingresses if name_of(one) == application.route.name), {})
-    unreadable = dict(space.unreadable)
-    about = (("fieldSelector", f"involvedObject.kind=Ingress,involvedObject.name={application.route.name}"),)
-    events = _listed(session, EVENTS, application.namespace, unreadable, about)
-    group, complete = _group(session, application, ingress, space)
-    return assemble(application, now, ingress, {**space.listed, EVENTS.name: events}, group, unreadable, group_complete=complete)
+    obj: Object = next((one for one in space.routed[application.route.kind] if name_of(one) == application.route.name), {})
+    unreadable, events = dict(space.unreadable), list[Object]()
+    for kind, namespace, name in routing_port(application).asked(application, obj, _Listed(space.listed)).reported:
+        about = (("fieldSelector", f"involvedObject.kind={kind},involvedObject.name={name}"),)
+        events += _listed(session, EVENTS, namespace, unreadable, about)
+    group, complete = _group(session, application, obj, space) if application.route.kind == INGRESSES.kind else ((), True)
+    return assemble(application, now, obj, {**space.listed, EVENTS.name: events}, group, unreadable, group_complete=complete)
 
 
 def assemble(
     application: Application,
     now: float,
-    ingress: Object,
+    obj: Object,
     listed: Mapping[str, Sequence[Object]],
     group: Sequence[Object] = (),
     unreadable: Mapping[str, str] | None = None,
@@ -247,7 +292,7 @@ def assemble(
     Args:
         application: The application.
         now: Seconds since the Unix epoch.
-        ingress: Its Ingress, {} if it does not exist.
+        obj: Its routing object, {} if it does not exist.
         listed: The objects of its namespace by the resource's name.
         group: See `Observation`.
         unreadable: See `Observation`.
@@ -265,9 +310,10 @@ def assemble(
     return Observation(
         application=application,
         now=now,
-        ingress=ingress,
-        routing=routing_port(application).observe(application, ingress or None),
-        group_name=group_seen(application, ingress, listed.get(TARGET_GROUP_BINDINGS.name, ())),
+        obj=obj,
+        routing=routing_port(application).observe(application, obj or None, _Listed(listed)),
+        beside=_Listed(listed),
+        group_name=group_seen(application, obj, listed.get(TARGET_GROUP_BINDINGS.name, ())),
         group=group,
         group_complete=group_complete,
         services={name_of(one): one for one in listed.get(SERVICES.name, ())},
@@ -284,7 +330,7 @@ def _group(session: KubeSession, application: Application, ingress: Object, spac
     group = group_seen(application, ingress, space.listed[TARGET_GROUP_BINDINGS.name])
     if not group:
         return (), True
-    candidates, complete = space.ingresses, False
+    candidates, complete = space.routed[INGRESSES.kind], False
     with suppress(Forbidden):  # the manifests grant only the application's namespace
         candidates, complete = list_objects(session, INGRESSES, None)[0], True
     own = (application.namespace, application.route.name)

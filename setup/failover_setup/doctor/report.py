@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 from controller.clients.kube import Resource
+from controller.routing.kinds import KINDS
 
 S = TypeVar("S")
 
@@ -67,13 +68,19 @@ class Check(Generic[S]):
         examine: Returns the findings about an observation.
         why: Why it matters, in a sentence or two.
         needs: The kinds that must have been listed; without them the result is "cannot tell".
-        of_ingress: Whether the check applies only if the application's Ingress exists.
+        of: The kinds of routing object that it is about; () for each application, also where its routing object does not exist.
+        missing: Whether it applies although the routing object does not exist.
     """
 
     examine: Callable[[S], Iterator[Finding]]
     why: str
     needs: tuple[Resource, ...] = ()
-    of_ingress: bool = True
+    of: Collection[str] = tuple(KINDS)
+    missing: bool = False
+
+    def applies(self, kind: str, *, exists: bool) -> bool:
+        """Whether it applies to an application with a routing object of a kind."""
+        return not self.of or ((exists or self.missing) and kind in self.of)
 
     @property
     def name(self) -> str:

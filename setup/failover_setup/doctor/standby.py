@@ -52,12 +52,12 @@ def remedy_of(observed: Observation) -> Remedy:
     """Which standby rules the Ingress lacks, and which of them may be added now."""
     application = observed.application
     exists = {backend: services.exists(observed, backend) for backend in needed(application)}
-    return routing_port(application).remedy(application, observed.routing, observed.ingress, exists)
+    return routing_port(application).remedy(application, observed.routing, observed.obj, exists)
 
 
 def rule_services(observed: Observation) -> Iterator[Finding]:
     """Every Service that a rule of the Ingress names exists."""
-    named = {Backend(route.service, route.port) for route in routes(observed.ingress) if route.service and route.port != USE_ANNOTATION}
+    named = {Backend(route.service, route.port) for route in routes(observed.obj) if route.service and route.port != USE_ANNOTATION}
     absent = sorted(f"{backend.service}:{backend.port}" for backend in named if not services.exists(observed, backend))
     if absent:
         yield problem(
@@ -72,7 +72,7 @@ def _other_literals(observed: Observation) -> dict[str, list[int | str]]:
     """The ports that rules forward to and that differ from the application file's, by Service."""
     ports = {backend.service: backend.port for backend in needed(observed.application)}
     found: dict[str, list[int | str]] = {}
-    for route in routes(observed.ingress):
+    for route in routes(observed.obj):
         if route.service != observed.application.route.part:
             for service, port in forwarded(route, observed.annotations):
                 if service in ports and ports[service] != port:
@@ -83,8 +83,8 @@ def _other_literals(observed: Observation) -> dict[str, list[int | str]]:
 def target_group_bindings(observed: Observation) -> Iterator[Finding]:
     """The load-balancer controller has created a target group of this Ingress for every Service that its rules name."""
     application = observed.application
-    bound = target_groups(observed.bindings, application.namespace, observed.asked.stacks, group_of(observed.ingress))
-    named = {pair for route in routes(observed.ingress) for pair in forwarded(route, observed.annotations)}
+    bound = target_groups(observed.bindings, application.namespace, observed.asked.stacks, group_of(observed.obj))
+    named = {pair for route in routes(observed.obj) for pair in forwarded(route, observed.annotations)}
     wanted = [backend for backend in needed(application) if (backend.service, backend.port) in named]
     missing = [f"{backend.service}:{backend.port}" for backend in wanted if (backend.service, backend.port) not in bound]
     if missing:
@@ -101,9 +101,9 @@ def target_group_bindings(observed: Observation) -> Iterator[Finding]:
 def quotas(observed: Observation) -> Iterator[Finding]:
     """Rules, target groups and targets stay within AWS's quotas per load balancer."""
     application = observed.application
-    listeners = max(1, len(listener_ports(observed.ingress)))
-    rules = listeners * sum(len(list(routes(one))) for one in (observed.ingress, *observed.group))
-    groups = {pair for route in routes(observed.ingress) for pair in forwarded(route, observed.annotations)}
+    listeners = max(1, len(listener_ports(observed.obj)))
+    rules = listeners * sum(len(list(routes(one))) for one in (observed.obj, *observed.group))
+    groups = {pair for route in routes(observed.obj) for pair in forwarded(route, observed.annotations)}
     now = sum(observed.ready(service) for service in {service for service, _ in groups})
     most = sum(_most(observed, unit.name) for unit in application.units) * (1 if application.routing_style is RoutingStyle.IN_PLACE else 2)
     good = True
