@@ -13,14 +13,18 @@ import yaml
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
+from controller.policy.model import Mode
 from controller.ports import Message, Notifier
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from controller.service.wiring import Service
 from controller.settings import Settings
+from failover_testbed.cluster import routes
+from failover_testbed.cluster.routes import Routing
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
-from tests.support.applications import COST_TARGETS, SERVICES, seed_units
+from failover_testbed.lbc.group import Group, Owner
+from tests.support.applications import COST_TARGETS, SERVICES, application, seed_units
 
 NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
@@ -69,6 +73,7 @@ class Cluster:
         standby: Whether the Ingress has standby rules.
         identity: The controller's identity; with None, one that may do everything.
         auto_mode: Whether the kinds of EKS Auto Mode are served.
+        routing: The kind of the object that routes requests. No load-balancer controller runs: `reconciled` plays its part for a route.
     """
 
     def __init__(
@@ -79,8 +84,10 @@ class Cluster:
         standby: bool = True,
         identity: Identity | None = None,
         auto_mode: bool = False,
+        routing: Routing = "Ingress",
     ) -> None:
         self.clock = clock
+        self.routing = routing
         self._without = without_groups
         self._component = "eks-auto-mode/compute" if auto_mode else "karpenter"
         tokens = {
@@ -101,6 +108,25 @@ class Cluster:
 
     def _fill(self, *, standby: bool) -> None:
         self.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
+        if self.routing == "Ingress":
+            self._route_by_ingress(standby=standby)
+        else:
+            self._route_by_gateway(standby=standby)
+        if "elbv2.k8s.aws" not in self._without:
+            for name in (*SERVICES, "sd21-all"):
+                self.store.create("TargetGroupBinding", _binding(name, self.routing))
+        for unit in seed_units():
+            if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
+                self._node_pool(unit.node_pool, unit.instance_type)
+            self._service(unit.name)
+            self.store.create("Deployment", _deployment(unit.name, unit.node_pool))
+            if "keda.sh" not in self._without:
+                self.store.create("ScaledObject", _scaled_object(unit.name, unit.throughput))
+            self.ready(unit.name, 2)
+        self._service("sd21-all")
+        self._slice("sd21-all", 10)
+
+    def _route_by_ingress(self, *, standby: bool) -> None:
         rules = [{"host": f"{name}.standby.invalid", **_path(name, {"number": 80})} for name in (*SERVICES, "sd21-all")] if standby else []
         self.store.create(
             "Ingress",
@@ -114,19 +140,36 @@ class Cluster:
             },
             manager="kubectl",
         )
-        if "elbv2.k8s.aws" not in self._without:
-            for name in (*SERVICES, "sd21-all"):
-                self.store.create("TargetGroupBinding", _binding(name))
-        for unit in seed_units():
-            if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
-                self._node_pool(unit.node_pool, unit.instance_type)
-            self._service(unit.name)
-            self.store.create("Deployment", _deployment(unit.name, unit.node_pool))
-            if "keda.sh" not in self._without:
-                self.store.create("ScaledObject", _scaled_object(unit.name, unit.throughput))
-            self.ready(unit.name, 2)
-        self._service("sd21-all")
-        self._slice("sd21-all", 10)
+
+    def _route_by_gateway(self, *, standby: bool) -> None:
+        app = routes.routed_by(application(namespace=NAMESPACE), self.routing)
+        for obj in (routes.gateway_class(), *routes.objects(app, Mode.COST, {}, standby=standby)):
+            self.store.create(obj["kind"], obj, manager="kubectl")
+        self.reconciled()
+
+    def reconciled(self, **changes: tuple[str, str]) -> None:
+        """The load-balancer controller accepts the route, and shows the address of the Gateway's load balancer.
+
+        Args:
+            changes: Status and reason of conditions of the route that are not True, such as ``ResolvedRefs=("False", "BackendNotFound")``.
+        """
+        at, route = format_rfc3339(self.clock.now()), self.store.get(self.routing, "sd21", namespace=NAMESPACE)
+        conditions = [
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": "",
+                "lastTransitionTime": at,
+                "observedGeneration": route["metadata"]["generation"],
+            }
+            for kind, (status, reason) in ({one: ("True", one) for one in ("ResolvedRefs", "Accepted")} | changes).items()
+        ]
+        (parent,) = route["spec"]["parentRefs"]
+        said = [{"parentRef": parent, "controllerName": "gateway.k8s.aws/alb", "conditions": conditions}]
+        self.store.update_status(self.routing, "sd21", {"parents": said}, namespace=NAMESPACE)
+        addresses = [{"type": "Hostname", "value": "sd21.us-west-2.elb.amazonaws.com"}]
+        self.store.update_status("Gateway", "sd21", {"addresses": addresses}, namespace=NAMESPACE)
 
     def _node_pool(self, name: str, instance_type: str) -> None:
         requirements = [
@@ -350,8 +393,9 @@ def auto_binding(service: str, name: str = "") -> dict[str, Any]:
     }
 
 
-def _binding(service: str) -> dict[str, Any]:
-    labels = {"ingress.k8s.aws/stack-namespace": NAMESPACE, "ingress.k8s.aws/stack-name": "sd21"}
+def _binding(service: str, routing: Routing = "Ingress") -> dict[str, Any]:
+    owner = Owner.INGRESS if routing == "Ingress" else Owner.GATEWAY
+    labels = Group(NAMESPACE, "sd21", owner).labels
     spec = {
         "serviceRef": {"name": service, "port": 80},
         "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
