@@ -234,11 +234,11 @@ def header_of(rule: Mapping[str, Any]) -> str:
 
 def main_rule(rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The rule that every request matches."""
-    return next(one for one in rules if not header_of(one) and _paths(one) == ["/*"])
+    return next(one for one in rules if _conditions(one) == [("path-pattern", ["/*"])])
 
 
-def _paths(rule: Mapping[str, Any]) -> list[str]:
-    return [value for one in rule["Conditions"] if one["Field"] == "path-pattern" for value in one["PathPatternConfig"]["Values"]]
+def _conditions(rule: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    return [(one["Field"], one.get("PathPatternConfig", {}).get("Values") or []) for one in rule["Conditions"]]
 
 
 def said(route: Mapping[str, Any], gateway: str) -> dict[str, tuple[str, str, bool]]:
