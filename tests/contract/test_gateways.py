@@ -207,7 +207,7 @@ def test_a_list_that_somebody_else_changed_fails_the_test(client: Client) -> Non
 
 
 def test_rules_are_applied_and_owned_as_one_value(client: Client) -> None:
-    """Whoever applies a rule of a route owns them all; another manager's rules are a conflict, or gone."""
+    """A manager that applies a rule of a route owns them all; another manager's rules are a conflict, or gone."""
     assert client.apply(R, route(), manager="one").code == 201
     other = route(backendRefs=refs(all=1))
     refused = client.apply(R, other, manager="two")

@@ -6,7 +6,6 @@ import copy
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import yaml
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
-from controller.policy.model import Mode, Route
+from controller.policy.model import Mode
 from controller.ports import Message, Notifier
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
@@ -22,17 +21,19 @@ from controller.routing.names import action_key
 from controller.service.wiring import Service
 from controller.settings import Settings
 from failover_testbed.cluster import routes
+from failover_testbed.cluster.routes import Routing
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
+from failover_testbed.lbc.group import Group, Owner
 from tests.support.applications import COST_TARGETS, SERVICES, application, seed_units
 
 NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
 
 
-def application_document(route: str = "Ingress", **policy: Any) -> dict[str, Any]:
+def application_document(routing: Routing = "Ingress", **policy: Any) -> dict[str, Any]:
     """The AWS sample's application file with the recordings' NodePools, for a routing object of some kind."""
-    named = {"route": {"kind": route, "name": "sd21", "rule": "main"}}
-    part = {"ingress": "sd21", "action": "weighted-routing"} if route == "Ingress" else named
+    named = {"route": {"kind": routing, "name": "sd21", "rule": routes.MAIN}}
+    part = {"ingress": "sd21", "action": "weighted-routing"} if routing == "Ingress" else named
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
         "kind": "Application",
@@ -73,7 +74,7 @@ class Cluster:
         standby: Whether the Ingress has standby rules.
         identity: The controller's identity; with None, one that may do everything.
         auto_mode: Whether the kinds of EKS Auto Mode are served.
-        route: The kind of the routing object.
+        routing: The kind of the object that routes requests. No load-balancer controller runs: `reconciled` plays its part for a route.
     """
 
     def __init__(
@@ -84,10 +85,10 @@ class Cluster:
         standby: bool = True,
         identity: Identity | None = None,
         auto_mode: bool = False,
-        route: str = "Ingress",
+        routing: Routing = "Ingress",
     ) -> None:
-        self.route = route
         self.clock = clock
+        self.routing = routing
         self._without = without_groups
         self._component = "eks-auto-mode/compute" if auto_mode else "karpenter"
         tokens = {
@@ -108,21 +109,25 @@ class Cluster:
 
     def _fill(self, *, standby: bool) -> None:
         self.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
-        if self.route == "Ingress":
-            self._fill_ingress(standby=standby)
+        if self.routing == "Ingress":
+            self._route_by_ingress(standby=standby)
         else:
-            self._fill_route(standby=standby)
-        self._fill_the_rest()
+            self._route_by_gateway(standby=standby)
+        if "elbv2.k8s.aws" not in self._without:
+            for name in (*SERVICES, "sd21-all"):
+                self.store.create("TargetGroupBinding", _binding(name, self.routing))
+        for unit in seed_units():
+            if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
+                self._node_pool(unit.node_pool, unit.instance_type)
+            self._service(unit.name)
+            self.store.create("Deployment", _deployment(unit.name, unit.node_pool))
+            if "keda.sh" not in self._without:
+                self.store.create("ScaledObject", _scaled_object(unit.name, unit.throughput))
+            self.ready(unit.name, 2)
+        self._service("sd21-all")
+        self._slice("sd21-all", 10)
 
-    def _fill_route(self, *, standby: bool) -> None:
-        """A Gateway and its route, as the load-balancer controller has taken it up."""
-        app = replace(application(namespace=NAMESPACE), route=Route("sd21", "main", self.route))
-        self.store.create("Gateway", routes.gateway(app), manager="kubectl")
-        address = {"addresses": [{"type": "Hostname", "value": "k8s-shop-sd21-1.us-west-2.elb.amazonaws.com"}]}
-        self.store.patch("Gateway", "sd21", {"status": address}, namespace=NAMESPACE, subresource="status")
-        self.store.create(self.route, {**routes.route(app, Mode.COST, {}, standby=standby), "kind": self.route}, manager="kubectl")
-
-    def _fill_ingress(self, *, standby: bool) -> None:
+    def _route_by_ingress(self, *, standby: bool) -> None:
         rules = [{"host": f"{name}.standby.invalid", **_path(name, {"number": 80})} for name in (*SERVICES, "sd21-all")] if standby else []
         self.store.create(
             "Ingress",
@@ -137,21 +142,35 @@ class Cluster:
             manager="kubectl",
         )
 
-    def _fill_the_rest(self) -> None:
-        if "elbv2.k8s.aws" not in self._without:
-            for name in (*SERVICES, "sd21-all"):
-                prefix = "ingress.k8s.aws" if self.route == "Ingress" else "gateway.k8s.aws.alb"
-                self.store.create("TargetGroupBinding", _binding(name, prefix))
-        for unit in seed_units():
-            if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
-                self._node_pool(unit.node_pool, unit.instance_type)
-            self._service(unit.name)
-            self.store.create("Deployment", _deployment(unit.name, unit.node_pool))
-            if "keda.sh" not in self._without:
-                self.store.create("ScaledObject", _scaled_object(unit.name, unit.throughput))
-            self.ready(unit.name, 2)
-        self._service("sd21-all")
-        self._slice("sd21-all", 10)
+    def _route_by_gateway(self, *, standby: bool) -> None:
+        app = routes.routed_by(application(namespace=NAMESPACE), self.routing)
+        for obj in (routes.gateway_class(), *routes.objects(app, Mode.COST, {}, standby=standby)):
+            self.store.create(obj["kind"], obj, manager="kubectl")
+        self.reconciled()
+
+    def reconciled(self, **changes: tuple[str, str]) -> None:
+        """The load-balancer controller accepts the route, and shows the address of the Gateway's load balancer.
+
+        Args:
+            changes: Status and reason of conditions of the route that are not True, such as ``ResolvedRefs=("False", "BackendNotFound")``.
+        """
+        at, route = format_rfc3339(self.clock.now()), self.store.get(self.routing, "sd21", namespace=NAMESPACE)
+        conditions = [
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": "",
+                "lastTransitionTime": at,
+                "observedGeneration": route["metadata"]["generation"],
+            }
+            for kind, (status, reason) in ({one: ("True", one) for one in ("ResolvedRefs", "Accepted")} | changes).items()
+        ]
+        (parent,) = route["spec"]["parentRefs"]
+        said = [{"parentRef": parent, "controllerName": "gateway.k8s.aws/alb", "conditions": conditions}]
+        self.store.update_status(self.routing, "sd21", {"parents": said}, namespace=NAMESPACE)
+        addresses = [{"type": "Hostname", "value": "sd21.us-west-2.elb.amazonaws.com"}]
+        self.store.update_status("Gateway", "sd21", {"addresses": addresses}, namespace=NAMESPACE)
 
     def _node_pool(self, name: str, instance_type: str) -> None:
         requirements = [
@@ -298,13 +317,13 @@ class Cluster:
         """The Ingress."""
         return self.store.get("Ingress", "sd21", namespace=NAMESPACE)
 
-    def routing(self, name: str = "sd21") -> Mapping[str, Any]:
+    def routed(self, name: str = "sd21") -> Mapping[str, Any]:
         """The routing object."""
-        return self.store.get(self.route, name, namespace=NAMESPACE)
+        return self.store.get(self.routing, name, namespace=NAMESPACE)
 
     def mode(self, name: str = "sd21") -> str:
         """The mode marker of a routing object, "" if there is none."""
-        return str(self.routing(name)["metadata"].get("annotations", {}).get(MARKER, ""))
+        return str(self.routed(name)["metadata"].get("annotations", {}).get(MARKER, ""))
 
     def add_ingresses(self, names: Iterable[str]) -> None:
         """Creates further Ingresses like that of the application."""
@@ -324,7 +343,7 @@ class Cluster:
     def events(self) -> list[str]:
         """Reasons of the events on the routing object."""
         said = self.store.list("Event", namespace=NAMESPACE)
-        return [event["reason"] for event in said if event["involvedObject"].get("kind") == self.route]
+        return [event["reason"] for event in said if event["involvedObject"].get("kind") == self.routing]
 
     def close(self) -> None:
         """Stops the server."""
@@ -378,8 +397,9 @@ def auto_binding(service: str, name: str = "") -> dict[str, Any]:
     }
 
 
-def _binding(service: str, prefix: str = "ingress.k8s.aws") -> dict[str, Any]:
-    labels = {f"{prefix}/stack-namespace": NAMESPACE, f"{prefix}/stack-name": "sd21"}
+def _binding(service: str, routing: Routing = "Ingress") -> dict[str, Any]:
+    owner = Owner.INGRESS if routing == "Ingress" else Owner.GATEWAY
+    labels = Group(NAMESPACE, "sd21", owner).labels
     spec = {
         "serviceRef": {"name": service, "port": 80},
         "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
@@ -451,10 +471,10 @@ def write_applications(folder: Path, names: Iterable[str]) -> Path:
     return files
 
 
-def write_application(folder: Path, route: str = "Ingress", **policy: Any) -> Path:
+def write_application(folder: Path, routing: Routing = "Ingress", **policy: Any) -> Path:
     """Writes the application file."""
     path = folder / "sd21.yaml"
-    path.write_text(yaml.safe_dump(application_document(route, **policy)))
+    path.write_text(yaml.safe_dump(application_document(routing, **policy)))
     return path
 
 
@@ -469,6 +489,6 @@ def make_service(
     **changes: Any,
 ) -> Service:
     """The production service over the cluster."""
-    path = write_application(folder, cluster.route, **(policy or {}))
+    path = write_application(folder, cluster.routing, **(policy or {}))
     settings = settings_for(path, **changes)
     return Service(settings, cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from controller.policy.model import Application, Mode
@@ -76,8 +76,7 @@ class Row:
 
 def app_in(namespace: str) -> Application:
     """The AWS sample's application, routed by an HTTPRoute."""
-    made = application(namespace=namespace)
-    return replace(made, route=replace(made.route, kind=ROUTE, part=routes.MAIN))
+    return routes.routed_by(application(namespace=namespace), ROUTE)
 
 
 COST: Final = {unit.backend.service: unit.weight or 0 for unit in app_in("").units}
@@ -107,7 +106,7 @@ def main(weights: Mapping[str, int]) -> Callable[[Bed], None]:
 
 def _begin(bed: Bed) -> None:
     """One Gateway, and one route with the five weighted backends."""
-    for obj in routes.objects(bed.app, Mode.COST, {}, routing=ROUTE, standby=False):
+    for obj in routes.objects(bed.app, Mode.COST, {}, standby=False):
         bed.create(obj)
 
 
@@ -168,6 +167,7 @@ def _another_gateway(bed: Bed) -> None:
     bed.patch(ROUTE, bed.app.route.name, {"op": "add", "path": "/spec/parentRefs/-", "value": {"name": "other"}})
 
 
+UNNAMED: Final = "a ListenerRuleConfiguration that no route names"
 _NOBODY: Final = {"nobody": 1}
 _ZEROS: Final = dict.fromkeys(UNITS, 0)
 _ONE_ZERO: Final = {**COST, UNITS[0]: 0}
@@ -198,7 +198,7 @@ ROWS: Final = (
     Row("the capacity Service is deleted in capacity mode", _gone(CAPACITY), (MODIFY, MODIFY, DELETE), "500", resolved=_NOT_FOUND),
     Row("the capacity Service is there again", _service(CAPACITY), (CREATE, MODIFY, MODIFY), _TO_CAPACITY),
     Row("to cost mode", main(COST), (MODIFY,), COST),
-    Row("a ListenerRuleConfiguration that no route names", _configure, (), COST),
+    Row(UNNAMED, _configure, (), COST),
     Row("stickiness", _filtered(STICKY), (MODIFY,), COST, stickiness_s=STICKY_S),
     Row("no such ListenerRuleConfiguration", _filtered("nope"), (MODIFY,), "500", accepted=("False", "IncompatibleFilters")),
     Row("no ListenerRuleConfiguration", _unfiltered, (MODIFY,), COST),
@@ -234,11 +234,11 @@ def header_of(rule: Mapping[str, Any]) -> str:
 
 def main_rule(rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The rule that every request matches."""
-    return next(one for one in rules if not header_of(one) and _paths(one) == ["/*"])
+    return next(one for one in rules if _conditions(one) == [("path-pattern", ["/*"])])
 
 
-def _paths(rule: Mapping[str, Any]) -> list[str]:
-    return [value for one in rule["Conditions"] if one["Field"] == "path-pattern" for value in one["PathPatternConfig"]["Values"]]
+def _conditions(rule: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    return [(one["Field"], one.get("PathPatternConfig", {}).get("Values") or []) for one in rule["Conditions"]]
 
 
 def said(route: Mapping[str, Any], gateway: str) -> dict[str, tuple[str, str, bool]]:

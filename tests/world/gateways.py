@@ -65,16 +65,17 @@ class GatewayBed:
         plane: The control plane, with the definitions.
         namespace: The application's namespace.
         balancing: Its load balancing.
+        services: Whether to create the Services.
     """
 
-    def __init__(self, plane: ControlPlane, namespace: str, balancing: Balancing) -> None:
-        self.app = app_in(namespace)
+    def __init__(self, plane: ControlPlane, namespace: str, balancing: Balancing, *, services: bool = True) -> None:
+        self.app, self._services = app_in(namespace), services
         self.balancing = balancing
         self.session = plane.patient_session()
 
     def __enter__(self) -> Self:
         self.create(routes.gateway_class())
-        for service in manifests.services(self.app):
+        for service in manifests.services(self.app) if self._services else ():
             self.create(service)
         return self
 
@@ -149,6 +150,11 @@ class GatewayBed:
     def conditions(self, gateway: str = "") -> dict[str, tuple[str, str, bool]]:
         """What the route's conditions say below a Gateway; its own with ""."""
         return rows.said(self._get(HTTP_ROUTES, self.app.route.name), gateway or self.app.route.name)
+
+    def gateway_says(self, kind: str) -> tuple[str, str]:
+        """Status and reason of a condition of the Gateway."""
+        found = (self._get(GATEWAYS, self.app.route.name).get("status") or {}).get("conditions") or []
+        return next(((one["status"], one["reason"]) for one in found if one["type"] == kind), ("", ""))
 
     def hostname(self, gateway: str = "") -> str:
         """The address in a Gateway's status, "" if there is none yet."""

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+from controller.policy.model import Mode
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_harness.dataplane.envoy import NotThereError, binary
+from failover_harness.dataplane.load import Load, Stream, rate
+from failover_harness.waiting import wait_for
 from tests.conftest import skip_loudly
 from tests.support import gateway_rows as rows
 from tests.support.gateway_rows import ROWS
 from tests.world.gateways import GatewayBed, defined
+from tests.world.twins import INGRESS, ROUTE, Twins
+
+CHANGES: Final = int(os.environ.get("FAILOVER_TEST_MODE_CHANGES", "6"))
+"""How often each twin changes its mode under load."""
+_A_CHANGE_S: Final = 5.0
+_RATE: Final = float(os.environ.get("FAILOVER_TEST_MODE_CHANGE_RATE", "40"))
+"""Requests per second of each twin."""
 
 
 @pytest.fixture
@@ -42,3 +56,49 @@ def test_every_row_of_the_table(bed: GatewayBed) -> None:
     names = {bed.hostname(), bed.hostname("other")}
     assert names == {one["DNSName"].lower() for one in bed.balancing.aws.client("elbv2").describe_load_balancers()["LoadBalancers"]}
     assert bed.conditions("other") == bed.conditions()
+
+
+def test_what_aws_refuses_is_said_on_the_gateway(bed: GatewayBed) -> None:
+    """The conditions of the route stay True at the present generation, because they say that it was read."""
+    for row in ROWS[:1]:
+        bed.play(row)
+    bed.balancing.front.forbidden = {"ModifyRule"}
+    rows.main({**rows.COST, rows.UNITS[0]: 1})(bed)
+    wait_for("the Gateway says so", lambda: bed.gateway_says("Accepted") == ("False", "Invalid"), 60, lambda: bed.report(0))
+    assert bed.conditions() == {"ResolvedRefs": ("True", "", True), "Accepted": ("True", "", True)}
+    assert bed.gateway_says("Programmed") == ("True", "Programmed")
+    bed.balancing.front.forbidden = set()
+    rows.main({**rows.COST, rows.UNITS[0]: 2})(bed)
+    wait_for("the Gateway is well", lambda: bed.gateway_says("Accepted") == ("True", "Accepted"), 60, lambda: bed.report(0))
+
+
+@pytest.fixture
+def twins(
+    request: pytest.FixtureRequest, gateway_definitions: None, installed: ControlPlane, namespace: str, tmp_path: Path
+) -> Iterator[Twins]:
+    """An Ingress and an HTTPRoute with the same pods behind them."""
+    try:
+        binary()
+    except NotThereError as error:
+        skip_loudly(request.config, "MODE CHANGES OF A ROUTE UNDER LOAD", str(error))
+    with Twins(installed, namespace, tmp_path, request.getfixturevalue("balancing")) as made:
+        yield made
+
+
+@pytest.mark.timeout(600 + 2 * _A_CHANGE_S * CHANGES)
+def test_mode_changes_of_a_route_lose_no_request(twins: Twins, tmp_path: Path) -> None:
+    """As those of an Ingress beside it: one ModifyRule each, and nothing is created, deleted or moved."""
+    streams = [Stream(twin, twins.plane.url(twins.listener(twin)), _RATE) for twin in (INGRESS, ROUTE)]
+    before, seconds = len(twins.balancing.front.writes()), _A_CHANGE_S * CHANGES
+    with Load(streams, seconds, tmp_path / "records.csv") as load:
+        wait_for("requests", (tmp_path / "records.csv").exists)
+        for number in range(CHANGES):
+            modes = (Mode.COST, Mode.CAPACITY) if number % 2 == 0 else (Mode.CAPACITY, Mode.COST)
+            for twin in (INGRESS, ROUTE):
+                twins.change(twin, *modes)
+        records = load.wait()
+    twins.plane.check()
+    assert {twin: twins.made(twin, before) for twin in (INGRESS, ROUTE)} == dict.fromkeys((INGRESS, ROUTE), ["ModifyRule"] * CHANGES)
+    assert rate(records, streams, seconds).unsent == 0
+    assert [one for one in records if one.failed] == []
+    assert {one.stream for one in records} == {INGRESS, ROUTE}

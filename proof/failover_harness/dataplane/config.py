@@ -111,12 +111,16 @@ def _match(rule: Rule) -> Object:
     match: Object = {}
     headers: list[Object] = []
     for condition, values in rule.conditions:
-        match condition:
+        field, _, header = condition.partition(":")
+        match field:
             case "path-pattern":
                 match["safe_regex"] = {"regex": "|".join(_pattern(value) for value in values)}
             case "host-header":
                 hosts = "|".join(_pattern(value.lower()) for value in values)
                 headers.append({"name": ":authority", "string_match": {"safe_regex": {"regex": f"(?i)({hosts})(:[0-9]+)?"}}})
+            case "http-header":
+                regex = "|".join(_pattern(value) for value in values)
+                headers.append({"name": header.lower(), "string_match": {"safe_regex": {"regex": f"(?i)({regex})"}}})
             case "source-ip":
                 networks = "|".join(_network(value) for value in values)
                 headers.append({"name": _SOURCE, "string_match": {"safe_regex": {"regex": networks}}})

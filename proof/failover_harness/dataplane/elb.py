@@ -8,7 +8,12 @@ from typing import Any, Final
 
 from failover_testbed.aws.server import ACCOUNT, REGION
 
-CONDITIONS: Final = {"host-header": "HostHeaderConfig", "path-pattern": "PathPatternConfig", "source-ip": "SourceIpConfig"}
+CONDITIONS: Final = {
+    "host-header": "HostHeaderConfig",
+    "http-header": "HttpHeaderConfig",
+    "path-pattern": "PathPatternConfig",
+    "source-ip": "SourceIpConfig",
+}
 """The supported condition fields, and the keys of their values."""
 
 
@@ -63,7 +68,7 @@ Action = Forward | Fixed
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. All conditions must match; each matches with any of its values."""
+    """One rule. All conditions must match; each matches with any of its values. The field of a header ends with a colon and its name."""
 
     priority: int
     conditions: tuple[tuple[str, tuple[str, ...]], ...]
@@ -119,7 +124,9 @@ def _conditions(entries: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, tuple[
         name = str(entry["Field"])
         if name not in CONDITIONS:
             raise ValueError(f"the data plane does not support conditions on {name}")
-        values = (entry.get(CONDITIONS[name]) or {}).get("Values") or entry.get("Values") or []
+        config = entry.get(CONDITIONS[name]) or {}
+        values = config.get("Values") or entry.get("Values") or []
+        name = f"{name}:{config['HttpHeaderName']}" if "HttpHeaderName" in config else name
         found.append((name, tuple(str(value) for value in values)))
     return tuple(found)
 

@@ -8,9 +8,10 @@ mode change is then one change of the main rule.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
-from controller.policy.model import Application, Backend, Mode
+from controller.policy.model import Application, Backend, Mode, Route
 from controller.routing.annotations import MARKER
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.world import Object
@@ -29,32 +30,46 @@ _OWN: Final = "gateway.k8s.aws"
 _PORT: Final = 80
 
 
+def routed_by(application: Application, routing: Routing | None) -> Application:
+    """An application with its requests routed by another kind of object.
+
+    Args:
+        application: The application.
+        routing: The kind; None leaves it as the application's file says.
+    """
+    if routing is None or routing == application.route.kind:
+        return application
+    if routing == "Ingress":
+        raise ValueError("a route has no name of an action: state the application of an Ingress")
+    return replace(application, route=Route(application.route.name, MAIN, routing))
+
+
 def gateway_class() -> Object:
     """The class of every Gateway here."""
     return _object(f"{_GATEWAY_API}/v1", "GatewayClass", {"name": GATEWAY_CLASS}, {"controllerName": "gateway.k8s.aws/alb"})
 
 
-def objects(
-    application: Application, mode: Mode, annotations: Mapping[str, str], *, routing: Routing = "Ingress", standby: bool = True
-) -> list[Object]:
+def objects(application: Application, mode: Mode, annotations: Mapping[str, str], *, standby: bool = True) -> list[Object]:
     """Everything that routes an application's requests except the `gateway_class`, in the order of creation.
 
-    All of it has the name of `Application.route`; the last object is the one that the controller writes.
+    All of it has the name of `Application.route`; the last object is the one that the controller writes, of the kind that it names.
 
     Args:
         application: The application.
         mode: The mode that it shows.
         annotations: Additional annotations of that object, e.g. an operator's override.
-        routing: Its kind.
         standby: Whether it has standby rules.
     """
-    if routing == "Ingress":
+    if application.route.kind == "Ingress":
         return [manifests.ingress(application, mode, annotations, standby=standby)]
-    return [*settings(application), gateway(application), route(application, mode, annotations, routing=routing, standby=standby)]
+    return [*settings(application), gateway(application), route(application, mode, annotations, standby=standby)]
 
 
 def settings(application: Application) -> list[Object]:
-    """The settings of the load balancer and of its target groups, as the annotations of the Ingress have them, and of stickiness."""
+    """The settings of the load balancer and of its target groups, as the annotations of the Ingress have them.
+
+    The stickiness of cost mode is that of the main rule in either mode: to one target group it makes no difference.
+    """
     metadata = _metadata(application)
     check = {"healthCheckPath": "/readiness", "healthyThresholdCount": 2, "unhealthyThresholdCount": 2, "matcher": {"httpCode": "200"}}
     target_groups = {"defaultConfiguration": {"targetType": "ip", "healthCheckConfig": check}}
@@ -63,12 +78,10 @@ def settings(application: Application) -> list[Object]:
         _object(f"{_OWN}/v1", "TargetGroupConfiguration", metadata, target_groups),
         _object(f"{_OWN}/v1", "LoadBalancerConfiguration", metadata, balancer),
     ]
-    for mode in Mode:
-        if seconds := _stickiness_s(application, mode):
-            sticky = {"enabled": True, "durationSeconds": seconds}
-            action = {"type": "forward", "forwardConfig": {"targetGroupStickinessConfig": sticky}}
-            named = metadata | {"name": _sticky(application, mode)}
-            made.append(_object(f"{_OWN}/v1", "ListenerRuleConfiguration", named, {"actions": [action]}))
+    if seconds := application.policy.stickiness_cost_s:
+        sticky = {"enabled": True, "durationSeconds": seconds}
+        action = {"type": "forward", "forwardConfig": {"targetGroupStickinessConfig": sticky}}
+        made.append(_object(f"{_OWN}/v1", "ListenerRuleConfiguration", metadata, {"actions": [action]}))
     return made
 
 
@@ -93,33 +106,31 @@ def route(
     mode: Mode,
     annotations: Mapping[str, str],
     *,
-    routing: Routing = "HTTPRoute",
     standby: bool = True,
     gateways: Sequence[str] = (),
 ) -> Object:
     """The route, with its rules in the order main, capacity, units.
 
     Args:
-        application: The application.
+        application: The application; its route names the kind and the main rule.
         mode: The mode that the main rule shows.
         annotations: Additional annotations.
-        routing: ``HTTPRoute`` or ``GRPCRoute``.
         standby: Whether it has the two permanent rules.
         gateways: The names of its Gateways; the one with its own name where empty.
     """
     metadata = _metadata(application)
     marker = {MARKER: str(mode)} if mode is Mode.CAPACITY else {}
-    filters = []
-    if _stickiness_s(application, mode):
-        reference = {"group": _OWN, "kind": "ListenerRuleConfiguration", "name": _sticky(application, mode)}
-        filters = [{"type": "ExtensionRef", "extensionRef": reference}]
-    rules: list[Object] = [{"name": MAIN} | ({"filters": filters} if filters else {}) | {"backendRefs": backends(application, mode)}]
+    main: Object = {"name": application.route.part, "backendRefs": backends(application, mode)}
+    if application.policy.stickiness_cost_s:
+        reference = {"group": _OWN, "kind": "ListenerRuleConfiguration", "name": metadata["name"]}
+        main["filters"] = [{"type": "ExtensionRef", "extensionRef": reference}]
+    rules = [main]
     if standby:
         rules.append(_standby(STANDBY_CAPACITY, "capacity", [reference_to(application.capacity)]))
         rules.append(_standby(STANDBY_UNITS, "units", [reference_to(unit.backend) for unit in application.units]))
     parents = [{"name": name} for name in gateways or (metadata["name"],)]
     spec = {"parentRefs": parents, "rules": rules}
-    return _object(f"{_GATEWAY_API}/v1", routing, metadata | {"annotations": {**marker, **annotations}}, spec)
+    return _object(f"{_GATEWAY_API}/v1", application.route.kind, metadata | {"annotations": {**marker, **annotations}}, spec)
 
 
 def backends(application: Application, mode: Mode) -> list[Object]:
@@ -136,15 +147,6 @@ def reference_to(backend: Backend, weight: int = 1) -> Object:
 
 def _standby(name: str, value: str, refs: list[Object]) -> Object:
     return {"name": name, "matches": [{"headers": [{"name": STANDBY_HEADER, "value": value}]}], "backendRefs": refs}
-
-
-def _stickiness_s(application: Application, mode: Mode) -> int:
-    policy = application.policy
-    return policy.stickiness_capacity_s if mode is Mode.CAPACITY else policy.stickiness_cost_s
-
-
-def _sticky(application: Application, mode: Mode) -> str:
-    return f"{application.route.name}-{mode}"
 
 
 def _metadata(application: Application) -> dict[str, Any]:

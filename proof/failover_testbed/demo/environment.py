@@ -30,7 +30,7 @@ from controller.policy.account import capacity_throughputs
 from controller.policy.model import Application, Mode
 from failover_testbed.aws.server import ZONES, EmulatedAws
 from failover_testbed.capacity.ec2 import Ec2
-from failover_testbed.cluster import components, manifests
+from failover_testbed.cluster import components, manifests, routes
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.roles import CONTROLLER, LOAD_BALANCER_CONTROLLER
 from failover_testbed.cluster.workloads import Workloads
@@ -79,10 +79,13 @@ class Environment:
         scenario: The scenario to play.
         clock: The scenario's time; `PacedClock(scenario.file.factor)` in the demo.
         lag_s: Seconds of the clock before the load-balancer controller acts on a change.
+        routing: The kind of the object that routes requests; None: as the application files say.
     """
 
-    def __init__(self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8) -> None:
+    def __init__(self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8, routing: routes.Routing | None = None) -> None:
         self.scenario, self._clock, self._lag_s = scenario, clock, lag_s
+        self._applications = tuple(routes.routed_by(one, routing) for one in scenario.applications.values())
+        self._gateways = any(one.route.kind != "Ingress" for one in self._applications)
         seed = scenario.file.seed
         # Bookmarks keep quiet watches fresh. They follow real time, of which a second is up to a minute of the scenario.
         self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0)
@@ -133,7 +136,7 @@ class Environment:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _build(self) -> _Parts:
-        applications = tuple(self.scenario.applications.values())
+        applications = self._applications
         world = World(self._clock, self.api.store, applications, ZONES, self.scenario.file.seed)
         recorder = Recorder(world)
         workloads = Workloads(world, recorder)
@@ -143,7 +146,13 @@ class Environment:
         session = connect(kubeconfig=str(self.kubeconfig("lbc")), read_s=10)
         namespaces = tuple(sorted({application.namespace for application in applications}))
         lbc = LoadBalancerController(
-            session, self._clock, self.aws, namespaces, lag_s=self._lag_s, tolerance=Tolerance(service=False, action=False)
+            session,
+            self._clock,
+            self.aws,
+            namespaces,
+            lag_s=self._lag_s,
+            tolerance=Tolerance(service=False, action=False),
+            gateways=self._gateways,
         )
         lbc.start()
         try:
@@ -172,6 +181,8 @@ class Environment:
         """Creates all objects that exist before the scenario begins."""
         file, store = self.scenario.file, world.store
         self._create_components(world)
+        if self._gateways:
+            store.create("GatewayClass", routes.gateway_class(), manager=manifests.MANAGER)
         pools: dict[str, tuple[str, ...]] = {}
         for _, unit in world.units():
             pools[unit.node_pool] = tuple(dict.fromkeys((*pools.get(unit.node_pool, ()), *manifests.unit_types(unit))))
@@ -194,7 +205,8 @@ class Environment:
                     workloads.start_ready(application, unit, partial(karpenter.start_node, unit.node_pool, unit.instance_type))
             override = file.override.annotations(world.now()) if file.override is not None else {}
             annotations = {name: value for name, value in override.items() if value is not None}
-            store.create("Ingress", manifests.ingress(application, file.mode, annotations), manager=manifests.MANAGER)
+            for one in routes.objects(application, file.mode, annotations):
+                store.create(one["kind"], one, manager=manifests.MANAGER)
         workloads.publish_all()
         karpenter.publish_pools()
 
@@ -236,7 +248,7 @@ class Environment:
         return found
 
     def _await(self, lbc: LoadBalancerController, applications: tuple[Application, ...]) -> None:
-        """Waits until every Ingress has its load balancer and every target is registered.
+        """Waits until every application has its load balancer and every target is registered.
 
         Raises:
             RuntimeError: It took too long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from controller.policy.model import Application
 from controller.routing.names import action_key
 from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
@@ -297,8 +299,7 @@ class Player:
         elif event.action is not None:
             text = "another writer changes the routing action"
             for application in self._world.applications:
-                change = {"metadata": {"annotations": {action_key(application.route.part): event.action}}}
-                self._patch_ingress(application.route.name, application.namespace, change)
+                self._patch_route(application, self._action(application, event.action))
         with self._lock:
             self._happenings.append(Happening(elapsed, text))
 
@@ -328,10 +329,20 @@ class Player:
 
     def _annotate(self, annotations: Mapping[str, str | None]) -> None:
         for application in self._world.applications:
-            self._patch_ingress(application.route.name, application.namespace, {"metadata": {"annotations": dict(annotations)}})
+            self._patch_route(application, {"metadata": {"annotations": dict(annotations)}})
 
-    def _patch_ingress(self, name: str, namespace: str, change: Mapping[str, Any]) -> None:
-        self._world.store.patch("Ingress", name, change, namespace=namespace, manager="kubectl-edit")
+    def _action(self, application: Application, text: str) -> Mapping[str, Any]:
+        """The change that writes a routing action: an Ingress' annotation, or the backends of a route's main rule as JSON."""
+        route = application.route
+        if route.kind == "Ingress":
+            return {"metadata": {"annotations": {action_key(route.part): text}}}
+        rules = self._world.store.get(route.kind, route.name, namespace=application.namespace)["spec"]["rules"]
+        changed = [{**one, "backendRefs": json.loads(text)} if one.get("name") == route.part else one for one in rules]
+        return {"spec": {"rules": changed}}
+
+    def _patch_route(self, application: Application, change: Mapping[str, Any]) -> None:
+        route = application.route
+        self._world.store.patch(route.kind, route.name, change, namespace=application.namespace, manager="kubectl-edit")
 
     # --- the display --------------------------------------------------------------------------------------------------------------------
 

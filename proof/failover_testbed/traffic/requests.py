@@ -1,6 +1,6 @@
 """Splits the demand as the load balancer does, and computes which requests succeed.
 
-The split comes from ELBv2, not from the Ingress, so changes that the load-balancer controller has not made yet have no effect. Requests to
+The split comes from ELBv2, not from Kubernetes, so changes that the load-balancer controller has not made yet have no effect. Requests to
 a target group without targets in service, or to a fixed 503, fail. A target group whose targets are all unhealthy fails open. A replica
 with more load than its throughput answers late but correctly.
 
@@ -33,7 +33,7 @@ class Routes(Protocol):
     """What the traffic reads from the load-balancer controller: the listener, and when to read the rules again."""
 
     def listener(self, key: str) -> str:
-        """The ARN of an Ingress' (``namespace/name``) listener, "" if there is none yet."""
+        """The ARN of the listener of an Ingress or a route (``namespace/name``), "" if there is none yet."""
 
     def service_of(self, target_group: str) -> str:
         """The Service of a target group, "" if the controller did not create it."""
@@ -57,7 +57,7 @@ class LiveRouting:
     Args:
         aws: The emulated account.
         routes: The load-balancer controller.
-        key: ``namespace/ingress``.
+        key: ``namespace/name`` of the Ingress or the route.
         clock: Time.
     """
 
@@ -106,12 +106,12 @@ def _live(rules: list[dict[str, Any]]) -> Split:
 
 
 def _reachable(condition: Mapping[str, Any]) -> bool:
-    """Whether a request from the internet can satisfy a condition."""
+    """Whether an ordinary request from the internet satisfies a condition."""
     match condition.get("Field"):
         case "host-header":
             values = condition.get("HostHeaderConfig", {}).get("Values") or condition.get("Values", [])
             return not all(str(value).endswith(".invalid") for value in values)
-        case "source-ip":
+        case "source-ip" | "http-header":
             return False
         case _:
             return True

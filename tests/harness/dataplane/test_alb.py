@@ -230,6 +230,16 @@ def test_a_standby_rule_keeps_its_group_checked_and_out_of_reach(world: World) -
     assert world.ask(Host="near.invalid") == (200, "b1")
 
 
+def test_a_rule_for_a_header_answers_only_requests_that_have_it(world: World) -> None:
+    """As the permanent rules of a route: its group is checked, and other requests pass it by."""
+    two_groups(world)
+    header = (("path-pattern", ("/*",)), ("http-header:X-Standby", ("capacity", "units")))
+    world.rules(Rule(1, header, Forward(((B, 1),))), Rule(2, LIVE, Forward(((A, 1),))))
+    world.becomes("A alone", lambda _: set(world.ask_many(10)) == {(200, "a1")})
+    world.healthy("b1")
+    assert [world.ask(**{"X-Standby": value}) for value in ("Capacity", "units", "other")] == [(200, "b1"), (200, "b1"), (200, "a1")]
+
+
 def test_a_group_that_no_rule_names_is_not_checked(world: World) -> None:
     """Its targets are unused; their first checks begin once a rule names it."""
     two_groups(world)

@@ -63,6 +63,7 @@ def test_it_reads_everything_that_the_data_plane_follows(aws: EmulatedAws) -> No
         {"Field": "host-header", "HostHeaderConfig": {"Values": ["standby.invalid"]}},
         {"Field": "path-pattern", "PathPatternConfig": {"Values": ["/a", "/a/*"]}},
         {"Field": "source-ip", "SourceIpConfig": {"Values": ["192.0.2.1/32"]}},
+        {"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": "x-a", "Values": ["b"]}},
     ]
     config = {
         "TargetGroups": [{"TargetGroupArn": a, "Weight": 40}, {"TargetGroupArn": b, "Weight": 0}],
@@ -77,7 +78,8 @@ def test_it_reads_everything_that_the_data_plane_follows(aws: EmulatedAws) -> No
     (found,) = state.listeners
     assert found.default == Fixed(404)
     live = Rule(1, (("path-pattern", ("/a", "/a/*")),), Forward(((a, 40), (b, 0)), 200))
-    unreachable = (("host-header", ("standby.invalid",)), ("path-pattern", ("/a", "/a/*")), ("source-ip", ("192.0.2.1/32",)))
+    addressed = (("host-header", ("standby.invalid",)), ("path-pattern", ("/a", "/a/*")), ("source-ip", ("192.0.2.1/32",)))
+    unreachable = (*addressed, ("http-header:x-a", ("b",)))
     assert found.rules == (live, Rule(2, unreachable, Forward(((b, 1),))))
     assert state.used() == {a, b}
 

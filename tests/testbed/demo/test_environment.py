@@ -19,6 +19,9 @@ from controller.policy.reasons import Reason
 from controller.service.controller import View
 from controller.service.wiring import Service
 from controller.settings import load_settings
+from failover_harness.waiting import wait_for
+from failover_testbed.cluster import routes
+from failover_testbed.cluster.routes import Routing
 from failover_testbed.demo.clock import PacedClock
 from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.scenario import FOLDER, load_scenario
@@ -182,3 +185,17 @@ def test_it_ends_by_itself_stops_twice_and_lets_readers_only_read(tmp_path: Path
     assert not folder.exists()
     with pytest.raises(RuntimeError, match="not running"):
         env.progress()
+
+
+@pytest.mark.parametrize("routing", ["HTTPRoute", "GRPCRoute"])
+def test_requests_follow_a_route(routing: Routing) -> None:
+    """The cluster is in a steady state behind a Gateway; a patch of the main rule moves all requests, and none fails."""
+    with Environment(load_scenario(FOLDER / "seed.yaml"), PacedClock(20), routing=routing) as env:
+        (application,) = (routes.routed_by(one, routing) for one in env.scenario.applications.values())
+        wait_for("requests are served", lambda: env.progress().served > 0)
+        assert env.progress().weights[application.key] == {unit.backend.service: unit.weight for unit in application.units}
+        rules = env.api.store.get(routing, application.route.name, namespace=application.namespace)["spec"]["rules"]
+        rules[0]["backendRefs"] = routes.backends(application, Mode.CAPACITY)
+        env.api.store.patch(routing, application.route.name, {"spec": {"rules": rules}}, namespace=application.namespace)
+        wait_for("capacity mode", lambda: env.progress().weights[application.key] == {application.capacity.service: 1})
+        assert env.progress().failed == 0

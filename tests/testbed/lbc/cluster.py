@@ -155,7 +155,7 @@ def cluster(
     clock: Clock | None = None,
     aws_clock: Clock | None = None,
     lag_s: float = 0.05,
-    routing: Routing = "Ingress",
+    routing: Routing | None = None,
 ) -> Iterator[Cluster]:
     """A cluster at rest.
 
@@ -168,8 +168,9 @@ def cluster(
         clock: Time of the fake.
         aws_clock: Time of the health checks.
         lag_s: Lag of the fake, seconds.
-        routing: The kind of the object that routes requests.
+        routing: The kind of the object that routes requests; None: as the application says.
     """
+    app = routes.routed_by(app, routing)
     clock = clock or SystemClock()
     with EmulatedKubeApi(SystemClock(), bookmark_interval_s=0.2) as api, EmulatedAws(aws_clock) as aws:
         for service in manifests.services(app):
@@ -181,10 +182,10 @@ def cluster(
             api.store.create("EndpointSlice", endpoint_slice(unit.backend.service, addresses))
         api.store.create("EndpointSlice", endpoint_slice("sd21-all", everyone))
         api.store.create("GatewayClass", routes.gateway_class())
-        for obj in routes.objects(app, mode, annotations or {}, routing=routing, standby=standby):
+        for obj in routes.objects(app, mode, annotations or {}, standby=standby):
             api.store.create(obj["kind"], obj)
         session: KubeSession = connect(kubeconfig=str(api.kubeconfig(ADMIN_TOKEN, folder / "kubeconfig")))
-        lbc = LoadBalancerController(session, clock, aws, ("default",), lag_s=lag_s, gateways=routing != "Ingress")
+        lbc = LoadBalancerController(session, clock, aws, ("default",), lag_s=lag_s, gateways=app.route.kind != "Ingress")
         lbc.start()
         try:
             wait_for("the load balancer is there", lambda: bool(lbc.listener("default/sd21")) and lbc.settled())
