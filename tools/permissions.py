@@ -175,8 +175,8 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
         (
             (DEGRADED, "ingress absent"),
             (ALERT, "absent/ingress"),
-            (REASON, "IngressMissing"),
-            (ALERT, "held/IngressMissing"),
+            (REASON, "RoutingObjectMissing"),
+            (ALERT, "held/RoutingObjectMissing"),
             (LOG, "watch.refused"),
         ),
     ),

@@ -23,7 +23,6 @@ from controller.notifiers.redact import redact
 from controller.objects import mapping, text
 from controller.policy.model import Application, Mode, Override
 from controller.policy.modes import reason_text
-from controller.policy.routing import unused_action
 from controller.routing.annotations import (
     OVERRIDES,
     PAUSE_REASON,
@@ -106,8 +105,8 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
 def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     """Why nothing comes of the pin as things are: who pins a mode counts on the mode change."""
     routing = routing_port(written.application).observe(written.application, written.ingress)
-    if problem := unused_action(written.application.route.part, routing.instead):
-        yield f"The pin does nothing yet: {problem}."
+    if routing.unused:
+        yield f"The pin does nothing yet: {routing.unused}."
     elif not routing.action:
         yield "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
         yield "the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action."

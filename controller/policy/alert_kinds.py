@@ -249,7 +249,7 @@ class AlertKind(Row):
     UNVERIFIED = (
         "unverified",
         "the load balancer {verdict} the routing action written {ago} ago: {problem}. Requests may still go where they went before: read "
-        "the events of the Ingress and the load-balancer controller's log",
+        "the events of the routing object and the load-balancer controller's log",
         "load-balancer-does-not-follow",
         CRITICAL,
         "",
@@ -257,8 +257,8 @@ class AlertKind(Row):
     )
     BLOCKED = (
         "blocked",
-        "the load-balancer controller cannot carry out any change now, so a mode change would move no request: {problem}. Correct the "
-        "Ingress that it names",
+        "the load-balancer controller cannot carry out any change now, so a mode change would move no request: {problem}. Correct what "
+        "it names",
         "load-balancer-does-not-follow",
         WARNING,
         "",
@@ -342,7 +342,7 @@ class AlertKind(Row):
     CONFIG_RELOADED = ("config-reloaded", "{count} application(s)", "", INFO, "", "application files were read again")
     REMOVED = (
         "removed",
-        "the application is not configured any more; its Ingress stays in capacity mode",
+        "the application is not configured any more; its routing stays in capacity mode",
         "",
         INFO,
         "",

@@ -88,7 +88,7 @@ class Reason(Row):
     )
     ROUTING_MISSING = (
         "RoutingMissing",
-        "the Ingress has no routing action, so every request gets a 503; that of mode {mode} is written again",
+        "there is no routing action, so every request gets an error; that of mode {mode} is written again",
         "somebody-else-writes",
     )
     ROUTING_TAKEN_OVER = ("RoutingTakenOver", "the controller writes the routing action for the first time: {change}")
@@ -113,10 +113,10 @@ class Reason(Row):
 
     # A guard holds.
     NOT_LEADER = ("NotLeader", "this replica does not hold the lease")
-    INGRESS_MISSING = ("IngressMissing", "Ingress {ingress} does not exist", "somebody-else-writes", CRITICAL)
+    ROUTING_OBJECT_MISSING = ("RoutingObjectMissing", "{object} does not exist", "somebody-else-writes", CRITICAL)
     ROUTING_UNKNOWN = (
         "RoutingUnknown",
-        "the routing action of {ingress} is neither cost nor capacity mode: {problem}",
+        "the routing action of {object} is neither cost nor capacity mode: {problem}",
         "somebody-else-writes",
         CRITICAL,
     )

@@ -319,7 +319,7 @@ def test_an_ingress_that_is_deleted_between_decision_and_patch(stack: Stack, mon
         stack.shortage()
         wait_for("the first try", lambda: bool(done))
         if not again:
-            wait_for("its absence is noticed", lambda: _reason(service) == "IngressMissing")
+            wait_for("its absence is noticed", lambda: _reason(service) == "RoutingObjectMissing")
             stack.recreate_ingress()
         wait_for("capacity mode", lambda: stack.mode() == "capacity")
     assert stack.ingress()["metadata"]["uid"] != seen[0]

@@ -76,7 +76,7 @@ def _said(made: Routed, **changes: Any) -> None:
 
 PROBLEMS: list[tuple[str, Callable[[Routed], Any], str]] = [
     ("route", lambda made: setattr(made, "route", {}), "shop/sd21 does not exist"),
-    ("route", lambda made: _rule(made, name="other"), "there is no rule main, but other"),
+    ("route", lambda made: _rule(made, name="other"), "has no rule main, but other, standby-capacity, standby-units"),
     ("gateways", lambda made: made.listed[GATEWAYS.name].clear(), "Gateway shop/sd21 does not exist"),
     ("gateways", lambda made: made.listed[GATEWAYS.name][0].pop("status"), "has no address"),
     ("gateways", lambda made: made.route["spec"].pop("parentRefs"), "names no Gateway"),

@@ -214,7 +214,7 @@ def test_a_message_about_the_controller_has_no_object_and_is_skipped(make: Make,
 
 
 def test_an_ingress_that_is_not_known_still_gets_an_event_by_name(make: Make, api: ApiServer) -> None:
-    make(Involved(INGRESSES, "default", "sd21")).send(a_message(MessageKind.ALERT, reason="IngressMissing"))
+    make(Involved(INGRESSES, "default", "sd21")).send(a_message(MessageKind.ALERT, reason="RoutingObjectMissing"))
     assert api.only["involvedObject"] == {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "namespace": "default", "name": "sd21"}
 
 

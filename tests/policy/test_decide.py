@@ -204,7 +204,10 @@ class TestInCostMode:
             ),
             pytest.param(replace(shortage(), leader=False), PROVEN, (Verb.HOLD, Reason.NOT_LEADER), id="not the leader"),
             pytest.param(
-                replace(shortage(), routing=RoutingObservation(exists=False)), PROVEN, (Verb.HOLD, Reason.INGRESS_MISSING), id="no Ingress"
+                replace(shortage(), routing=RoutingObservation(exists=False)),
+                PROVEN,
+                (Verb.HOLD, Reason.ROUTING_OBJECT_MISSING),
+                id="no Ingress",
             ),
             pytest.param(
                 replace(shortage(), routing=routing(marker="", targets=(Target("other", 80, 1),))),
@@ -527,12 +530,13 @@ class TestDrift:
 
     def test_an_action_that_no_rule_uses_is_left_alone(self) -> None:
         """It was mistyped in the application file: to write it would remove the former one, which the rule still uses."""
-        made = self._drifted(targets=(), problem="the action annotation is missing", action="", instead=("weighted-routng",))
+        made = self._drifted(
+            targets=(), problem="the action annotation is missing", action="", unused="no rule of the Ingress uses the action x"
+        )
         decision = decide(memory(), made)[1]
         assert (decision.verb, decision.reason, decision.floors) == (Verb.HOLD, Reason.ROUTING_UNKNOWN, {})
         assert decision.sentence == (
-            "the routing action of shop/sd21 is neither cost nor capacity mode: no rule of the Ingress uses the action weighted-routing, "
-            "its rules use weighted-routng: correct spec.action of the application file, or the backend of the rule"
+            "the routing action of Ingress shop/sd21 is neither cost nor capacity mode: no rule of the Ingress uses the action x"
         )
 
     def test_an_ingress_without_action_and_marker_is_left_alone(self) -> None:

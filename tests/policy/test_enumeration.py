@@ -37,7 +37,7 @@ from tests.policy.support import INF2, TRN1, applied, change, decide, plan, pods
 from tests.support.applications import COUNTED, NOW, SERVICES, application, memory, routing, snapshot
 
 ELSEWHERE: dict[Reason, str] = {
-    Reason.INGRESS_MISSING: "test_guards.py::test_ingress: an Ingress that does not exist has no mode to combine",
+    Reason.ROUTING_OBJECT_MISSING: "test_guards.py::test_ingress: an Ingress that does not exist has no mode to combine",
     Reason.OVERRIDE_UNREADABLE: "test_guards.py: of an annotation that cannot be read",
     Reason.SHORTAGE_ABSORBED: "test_absorption.py: of a demand that the others can serve",
     Reason.REASSERT_BACKOFF: "test_decide.py::TestDrift: of a foreign writer",
@@ -250,7 +250,7 @@ def test_reasons_that_are_reached_elsewhere_are_reached() -> None:
     drifted = snapshot(routing=routing(**foreign))
     assert decide(memory(), drifted)[1].reason is Reason.ROUTING_DRIFTED
     assert decide(memory(reasserted=Repeats(1, NOW)), drifted)[1].reason is Reason.REASSERT_BACKOFF
-    assert decide(memory(), snapshot(routing=routing(exists=False)))[1].reason is Reason.INGRESS_MISSING
+    assert decide(memory(), snapshot(routing=routing(exists=False)))[1].reason is Reason.ROUTING_OBJECT_MISSING
     assert set(ELSEWHERE) <= set(Reason)
 
 

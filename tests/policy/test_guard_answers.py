@@ -92,15 +92,15 @@ def _changed(*ages_s: float) -> Case:
             id="another leads",
         ),
         pytest.param(
-            guards.ingress,
+            guards.routing_object,
             guard_case(),
-            ("ingress", "exists", {}, None),
+            ("routing object", "exists", {}, None),
             id="there is an Ingress",
         ),
         pytest.param(
-            guards.ingress,
+            guards.routing_object,
             guard_case(replace(snapshot(), routing=RoutingObservation(False))),
-            ("ingress", "Ingress shop/sd21 does not exist", {"ingress": "shop/sd21"}, None),
+            ("routing object", "Ingress shop/sd21 does not exist", {"object": "Ingress shop/sd21"}, None),
             id="there is none",
         ),
         pytest.param(
@@ -114,8 +114,8 @@ def _changed(*ages_s: float) -> Case:
             guard_case(mode=None),
             (
                 "routing",
-                "the routing action of shop/sd21 is neither cost nor capacity mode: it forwards to elsewhere",
-                {"ingress": "shop/sd21", "problem": "it forwards to elsewhere"},
+                "the routing action of Ingress shop/sd21 is neither cost nor capacity mode: it forwards to elsewhere",
+                {"object": "Ingress shop/sd21", "problem": "it forwards to elsewhere"},
                 None,
             ),
             id="a routing that is not",
@@ -237,7 +237,7 @@ def _changed(*ages_s: float) -> Case:
         pytest.param(
             guards.unblocked,
             guard_case(),
-            ("unblocked", "the load-balancer controller reports no Ingress that it cannot read", {}, None),
+            ("unblocked", "the load-balancer controller reports nothing that it cannot read", {}, None),
             id="nothing is blocked",
         ),
         pytest.param(

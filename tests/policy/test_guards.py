@@ -53,10 +53,10 @@ def test_leader(leads: bool, expected: Reason | None) -> None:
     _asks(guards.leader, guard_case(snapshot(leader=leads)), expected)
 
 
-@pytest.mark.parametrize(("exists", "expected"), [(True, PASS), (False, Reason.INGRESS_MISSING)])
+@pytest.mark.parametrize(("exists", "expected"), [(True, PASS), (False, Reason.ROUTING_OBJECT_MISSING)])
 def test_ingress(exists: bool, expected: Reason | None) -> None:
     """There is nothing to route without one."""
-    _asks(guards.ingress, guard_case(snapshot(routing=routing(exists=exists))), expected)
+    _asks(guards.routing_object, guard_case(snapshot(routing=routing(exists=exists))), expected)
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(Mode.COST, PASS), (Mode.CAPACITY, PASS), (None, Reason.ROUTING_UNKNOWN)])
@@ -400,7 +400,7 @@ def test_all_guards_are_shown_not_only_the_first(made: Snapshot, words: set[str]
 
 ALERTS = [
     pytest.param(replace(snapshot(), sources=(Source("karpenter", True, None, 9),)), {"held/SignalsStale": "warning"}, id="stale"),
-    pytest.param(replace(snapshot(), routing=RoutingObservation(exists=False)), {"held/IngressMissing": "critical"}, id="no Ingress"),
+    pytest.param(replace(snapshot(), routing=RoutingObservation(exists=False)), {"held/RoutingObjectMissing": "critical"}, id="no Ingress"),
     pytest.param(replace(snapshot(), routing=routing(marker="other")), {"held/RoutingUnknown": "critical"}, id="a mode that nobody knows"),
     pytest.param(
         replace(shortage(), units={name: shortage(unit=name).units[name] for name in SERVICES}),

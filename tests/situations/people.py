@@ -225,7 +225,7 @@ OTHERS: Final = (
         _OTHERS,
         "The Ingress is deleted.",
         HEALTHY,
-        Expected(Reason.INGRESS_MISSING, {}, (), frozenset({"held/IngressMissing"})),
+        Expected(Reason.ROUTING_OBJECT_MISSING, {}, (), frozenset({"held/RoutingObjectMissing"})),
         steps=((0.0, lambda stage: stage.delete_ingress()),),
     ),
 )

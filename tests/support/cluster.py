@@ -30,10 +30,10 @@ NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
 
 
-def application_document(routing: Routing = "Ingress", **policy: Any) -> dict[str, Any]:
+def application_document(routing: Routing | None = None, **policy: Any) -> dict[str, Any]:
     """The AWS sample's application file with the recordings' NodePools, for a routing object of some kind."""
     named = {"route": {"kind": routing, "name": "sd21", "rule": routes.MAIN}}
-    part = {"ingress": "sd21", "action": "weighted-routing"} if routing == "Ingress" else named
+    part = {"ingress": "sd21", "action": "weighted-routing"} if routing in {None, "Ingress"} else named
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
         "kind": "Application",
@@ -471,7 +471,7 @@ def write_applications(folder: Path, names: Iterable[str]) -> Path:
     return files
 
 
-def write_application(folder: Path, routing: Routing = "Ingress", **policy: Any) -> Path:
+def write_application(folder: Path, routing: Routing | None = None, **policy: Any) -> Path:
     """Writes the application file."""
     path = folder / "sd21.yaml"
     path.write_text(yaml.safe_dump(application_document(routing, **policy)))

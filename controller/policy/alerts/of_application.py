@@ -85,7 +85,7 @@ def _unprepared(case: Case) -> Iterable[Found]:
     blind = careful and routing.targets and not cold and seen is not None and seen.verdict is Verdict.CANNOT_TELL
     known = known_targets(snapshot, healthy_targets(snapshot)) if blind else {}
     serving = {target.service for target in routing.targets if target.weight > 0}  # of these `blackhole` says more
-    # Until the load balancer shows a new action, the load-balancer controller has perhaps not come to this Ingress yet.
+    # Until the load balancer shows a new action, the load-balancer controller has perhaps not come to it yet.
     come = shown is not None and (shown.verdict is Verdict.YES or shown.problem.startswith(CRITICAL))
     bound = routing.bound if careful and case.mode is not None and not cold and come else None
     problems: tuple[tuple[tuple[str, ...], str, list[str], str, str], ...] = (
@@ -115,7 +115,7 @@ def _unprepared(case: Case) -> Iterable[Found]:
             "the TargetGroupBinding of ",
             [one.service for one in services if bound is not None and one.service in routing.standby and one.service not in bound],
             " is gone",
-            "annotate the Ingress, so that the load-balancer controller makes it again",
+            "annotate the routing object, so that the load-balancer controller makes it again",
         ),
     )
     return [
@@ -208,7 +208,7 @@ def _blocked(case: Case) -> Iterable[Found]:
 
 
 def _fighting(case: Case) -> Iterable[Found]:
-    """Right after our own write the Ingress names us as the writer, so the memory names who wrote before us."""
+    """Right after our own write the object names us as the writer, so the memory names who wrote before us."""
     times, who = case.memory.reasserted.times, case.memory.reasserted.against or "somebody"
     return [Found({"times": str(times), "who": who})] if times >= _FIGHTING else []
 

@@ -21,7 +21,7 @@ from controller.policy.memory import adopt, observe, of_units, sent_as
 from controller.policy.model import Decision, Memory, Mode, RoutingObservation, Snapshot, UnitEvidence, Verb
 from controller.policy.modes import Trigger, Triggered, guards, rollback_in_s, transition, triggered
 from controller.policy.reasons import Reason
-from controller.policy.routing import capacity_targets, cost_targets, existing, mode_of, moments, stickiness, unused_action
+from controller.policy.routing import capacity_targets, cost_targets, existing, mode_of, moments, stickiness
 from controller.policy.strategies import part_of
 
 _ROUNDS: Final = 3  # one where nothing changes, a second after a unit was remembered or forgotten, and one in reserve
@@ -100,8 +100,8 @@ def observed_mode(snapshot: Snapshot, memory: Memory | None) -> tuple[Mode | Non
     routing, application, remembered = snapshot.routing, snapshot.application, memory.mode if memory is not None else None
     if not routing.exists:
         return None, "the routing object does not exist"
-    if routing.instead:
-        return None, unused_action(application.route.part, routing.instead)
+    if routing.unused:
+        return None, routing.unused
     if routing.problem and routing.action:
         return None, routing.problem
     standing = _standing(routing, memory)

@@ -180,6 +180,11 @@ class Application:
         return (self.capacity.service, *(unit.backend.service for unit in self.units))
 
     @property
+    def routing_object(self) -> str:
+        """Kind, namespace and name of the routing object, for people."""
+        return f"{self.route.kind} {self.key}"
+
+    @property
     def ports(self) -> dict[str, int | str]:
         """The port of each of them, as the application file writes it."""
         return {one.service: one.port for one in (self.capacity, *(unit.backend for unit in self.units))}

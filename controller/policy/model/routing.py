@@ -85,7 +85,7 @@ class RoutingObservation:
     stickiness_s: int = 0  # 0 = disabled
     settings_elsewhere: bool = False  # other objects state that and the target groups' settings; the controller writes none of them
     problem: str = ""  # why the action could not be read
-    instead: tuple[str, ...] = ()  # the parts that the object has, where none is the application's; () where one is, or there is none
+    unused: str = ""  # why nothing uses the application's part of the object, and how to correct it, in a sentence; "" where it is used
     kept: tuple[tuple[str, str], ...] = ()  # what of the object a write must know: only the routing port reads it
     writer: str = ""  # field manager that last wrote the action
     foreign: bool = False  # that manager is known and is not us

@@ -18,7 +18,7 @@ from controller.policy.account import Absorption, breach, empty, endpoints
 from controller.policy.case import Case, soonest
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import HOUR_S, changes_within_an_hour
-from controller.policy.model import Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
+from controller.policy.model import Backend, Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.routing import (
     HEALTHY_SHARE,
@@ -26,6 +26,7 @@ from controller.policy.routing import (
     action_problem,
     carrying,
     ending_details,
+    existence,
     follows_ready,
     known_targets,
 )
@@ -129,16 +130,16 @@ def leader(case: Case) -> str | Held:
     return f"leads, epoch {case.snapshot.epoch}" if case.snapshot.leader else Held()
 
 
-@row(Reason.INGRESS_MISSING)
-def ingress(case: Case) -> str | Held:
-    """There must be an Ingress."""
-    return "exists" if case.snapshot.routing.exists else Held({"ingress": case.snapshot.application.key})
+@row(Reason.ROUTING_OBJECT_MISSING)
+def routing_object(case: Case) -> str | Held:
+    """The routing object must exist."""
+    return "exists" if case.snapshot.routing.exists else Held({"object": case.snapshot.application.routing_object})
 
 
 @row(Reason.ROUTING_UNKNOWN)
 def routing(case: Case) -> str | Held:
     """The routing action must be one that the controller understands; any other is left alone."""
-    return f"mode {case.mode}" if case.mode else Held({"ingress": case.snapshot.application.key, "problem": case.mode_problem})
+    return f"mode {case.mode}" if case.mode else Held({"object": case.snapshot.application.routing_object, "problem": case.mode_problem})
 
 
 @row(Reason.PAUSED, Reason.OVERRIDE_UNREADABLE)
@@ -357,23 +358,27 @@ def _not_asked(snapshot: Snapshot) -> str:
 
 @row(Reason.ROUTING_BLOCKED)
 def unblocked(case: Case) -> str | Held:
-    """The load-balancer controller must be able to act: one broken Ingress of a group blocks every change of its load balancer."""
+    """The load-balancer controller must be able to act: one broken object blocks every change of a load balancer."""
     said = case.snapshot.routing.blocked
     if said and not may_fix(said, case.snapshot, case.receiving):
         return Held({"problem": said})
     fixes = f"the new action may fix what the load-balancer controller reports: {said}"
-    return fixes if said else "the load-balancer controller reports no Ingress that it cannot read"
+    return fixes if said else "the load-balancer controller reports nothing that it cannot read"
 
 
 def may_fix(said: str, snapshot: Snapshot, receiving: Sequence[Target]) -> bool:
-    """Whether another action may fix the problem that the load-balancer controller reports: it concerns this Ingress' present action.
+    """Whether another action may fix the problem that the load-balancer controller reports: it concerns the present action.
 
     Args:
-        said: Its message, ``Failed build model due to ingress: NAMESPACE/NAME: WHY``.
-        snapshot: For the Ingress and its present action.
+        said: Its message. Of an Ingress: ``Failed build model due to ingress: NAMESPACE/NAME: WHY``; of a route: the false condition.
+        snapshot: For the routing object and its present action.
         receiving: The other action.
     """
     application = snapshot.application
+    if snapshot.routing.settings_elsewhere:  # a weight that it refuses, or a backend that is not there
+        exists = existence(snapshot)
+        unresolved = said.startswith("ResolvedRefs") and all(exists.get(Backend(one.service, one.port)) for one in receiving)
+        return unresolved or bool(action_problem(snapshot.routing.targets))
     if f"ingress: {application.key}:" not in said:
         return False
     # Named with the prefix where it is unreadable, without it where it is missing.
@@ -482,7 +487,7 @@ def verified(case: Case) -> str | Held:
 
 
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
-ALWAYS: Sequence[Guard] = (leader, fresh, ingress, routing, paused)
+ALWAYS: Sequence[Guard] = (leader, fresh, routing_object, routing, paused)
 MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified)

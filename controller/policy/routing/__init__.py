@@ -18,7 +18,7 @@ from controller.policy.routing.availability import (
     with_known_health,
     without_group,
 )
-from controller.policy.routing.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, same_routing, unused_action
+from controller.policy.routing.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, same_routing
 from controller.policy.routing.reservations import (
     awaited,
     drained_at,
@@ -96,7 +96,6 @@ __all__ = [
     "strategy_used",
     "targets_at_rest",
     "unknown_ends",
-    "unused_action",
     "usable_types",
     "weight_strategy",
     "with_known_health",

@@ -6,23 +6,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from controller.policy.model import Application, Mode, RoutingStyle, Target
-from controller.policy.text import listing
 
 MAX_TARGET_GROUPS: Final = 5  # AWS: target groups per action on an Application Load Balancer, not adjustable
 MAX_WEIGHT: Final = 999
-
-
-def unused_action(action: str, instead: Sequence[str]) -> str:
-    """What is wrong where the rules of an Ingress use other actions, and how to correct it; "" where they do not.
-
-    Args:
-        action: That of the application file.
-        instead: See `RoutingObservation.instead`.
-    """
-    if not instead:
-        return ""
-    fix = "correct spec.action of the application file, or the backend of the rule"
-    return f"no rule of the Ingress uses the action {action}, its rules use {listing(instead)}: {fix}"
 
 
 def action_problem(targets: Sequence[Target], stickiness_s: int = 0, sticky: Collection[str] = ()) -> str:

@@ -55,8 +55,12 @@ def action_of(rule: Mapping[str, Any], namespace: str) -> str:
 
 def read(action: str) -> tuple[tuple[Target, ...], int, str]:
     """See `controller.routing.port.RoutingPort.read`. A rule's stickiness is no part of its backends."""
+    try:
+        listed = json.loads(action)
+    except (ValueError, RecursionError):
+        return (), 0, "the backends are not JSON"
     found = []
-    for backend in json.loads(action):
+    for backend in listed if isinstance(listed, list) else [None]:
         target, problem = _target(backend)
         if target is None:
             return (), 0, problem
@@ -90,16 +94,16 @@ def _number(target: Target) -> bool:
     return isinstance(target.port, int)
 
 
-def _target(backend: Mapping[str, Any]) -> tuple[Target | None, str]:
+def _target(backend: object) -> tuple[Target | None, str]:
     """One backend without what is filled in."""
     name, port = text(backend, "name"), integer(backend, "port")
-    strange = sorted(backend.keys() - {"name", "port", "weight"})
+    strange = sorted(mapping(backend).keys() - {"name", "port", "weight"})
     if not name or port is None or not 0 < port < _MOST:
         return None, f"backend {shown(name) or '?'} has no name or no port that can exist"
     if strange:
         said = shown(json.dumps(mapping(backend).get(strange[0])))
         return None, f"backend {shown(name)} has {strange[0]} {said}, which a write by this controller would remove"
-    weight = backend.get("weight", 1)
+    weight = mapping(backend).get("weight", 1)
     if not isinstance(weight, int) or isinstance(weight, bool) or not 0 <= weight < _MOST:
         return None, f"backend {shown(name)} has weight {shown(json.dumps(weight))}, which is no weight"
     return Target(name, port, weight), ""

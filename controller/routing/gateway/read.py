@@ -11,6 +11,7 @@ from controller.foreign import shown
 from controller.objects import Object, entries, field_owners, integer, items, mapping, namespace_of, text
 from controller.policy.model import Application, RoutingObservation
 from controller.policy.plan import FIELD_MANAGER
+from controller.policy.text import listing
 from controller.routing.annotations import NUDGED_AT
 from controller.routing.attributes import keeps_clients
 from controller.routing.conditions import Condition, merged
@@ -45,7 +46,7 @@ def observe(application: Application, obj: Object | None, beside: Beside) -> Rou
         stickiness_s=_stickiness(rule, namespace, beside),
         settings_elsewhere=True,
         problem=problem,
-        instead=rules_of(obj) or ("none",) if index is None else (),
+        unused="" if index is not None else _unused(application, obj),
         kept=kept if index is not None else (),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
@@ -86,6 +87,13 @@ def _live(host: str, conditions: list[Condition], listeners: list[Attached]) -> 
     paths = sorted(value for name, values in conditions if name == "path-pattern" for value in values)
     at = frozenset((one.balancer, one.port) for one in listeners if host in one.hosts and one.balancer)
     return LiveRule(all_of, " ".join(filter(None, (host, *paths))) or "/*", at)
+
+
+def _unused(application: Application, obj: Object) -> str:
+    """See `RoutingObservation.unused`."""
+    named = listing(shown(one) for one in rules_of(obj)) if rules_of(obj) else "none at all"
+    route = application.route
+    return f"the {route.kind} has no rule {route.part}, but {named}: correct spec.route.rule of the application file"
 
 
 def _rule(obj: Object, index: int | None) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from controller.foreign import shown
 from controller.objects import Object, entries, field_owners, integer, items, mapping, text
 from controller.policy.model import Application, RoutingObservation, Target
 from controller.policy.plan import FIELD_MANAGER
+from controller.policy.text import listing
 from controller.routing.attributes import keeps_clients
 from controller.routing.conditions import Condition, conditions_of, json_of, merged, path_patterns
 from controller.routing.ingress.action import parse_action
@@ -59,7 +60,7 @@ def observe(application: Application, obj: Object | None, _beside: Beside = ALON
         targets=targets,
         stickiness_s=stickiness,
         problem=problem,
-        instead=() if application.route.part in used else tuple(map(shown, used)),
+        unused=_unused(application.route.part, used),
         kept=tuple(_kept(obj, annotations, [name for name in used if name != application.route.part])),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
@@ -140,6 +141,15 @@ def _used(obj: Object) -> tuple[str, ...]:
     named = [route.service for route in routes(obj) if route.port == USE_ANNOTATION]
     named += [text(default, "name")] if text(default, "port", "name") == USE_ANNOTATION else []
     return tuple(dict.fromkeys(named))
+
+
+def _unused(action: str, used: Collection[str]) -> str:
+    """See `RoutingObservation.unused`. Where no rule uses any action, nothing says that another one was meant."""
+    if not used or action in used:
+        return ""
+    named = listing(shown(one) for one in used)
+    fix = "correct spec.action of the application file, or the backend of the rule"
+    return f"no rule of the Ingress uses the action {action}, its rules use {named}: {fix}"
 
 
 def _kept(obj: Object, annotations: Mapping[str, Any], used: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from controller.policy import text as words
 from controller.policy.model import Application, Mode, RoutingStyle, Target
 from controller.policy.modes import reason_text, until_text
 from controller.policy.plan import FIELD_MANAGER
-from controller.policy.routing import action_problem, mode_of, targets_at_rest, unused_action
+from controller.policy.routing import action_problem, mode_of, targets_at_rest
 from controller.policy.routing import stickiness as asked_stickiness
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import states_stickiness
@@ -34,8 +34,8 @@ def action(observed: Observation) -> Iterator[Finding]:
     """The rules use the action, it can be read, and it forwards to at most five Services of the application with legal weights."""
     application, routing = observed.application, observed.routing
     key = routing_port(application).field(application)
-    if unused := unused_action(application.route.part, routing.instead):
-        what, _, fix = unused.partition(": ")
+    if routing.unused:
+        what, _, fix = routing.unused.partition(": ")
         yield problem(what, fix)
         return
     if not routing.action:
@@ -144,7 +144,10 @@ def field_owner(observed: Observation) -> Iterator[Finding]:
     if manager:
         yield warning(f"{written}: {manager} resets it to what is in Git", fix)
     elif tool:
-        yield unknown(f"{written}; {tool} syncs the {observed.application.route.kind}, and the cluster does not show whether it ignores the action", fix)
+        yield unknown(
+            f"{written}; {tool} syncs the {observed.application.route.kind}, and the cluster does not show whether it ignores the action",
+            fix,
+        )
     elif not owners:
         yield unknown("the object does not record who wrote it")
     elif owners[-1] == FIELD_MANAGER or FIELD_MANAGER not in owners:

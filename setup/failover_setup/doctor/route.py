@@ -22,8 +22,9 @@ def route(observed: Observation) -> Iterator[Finding]:
     if not observed.obj:
         fix = "create it, or correct metadata.namespace and spec.route of the application file"
         yield problem(f"{routed.kind} {application.namespace}/{routed.name} does not exist", fix)
-    elif observed.routing.instead:
-        yield problem(f"there is no rule {routed.part}, but {words.listing(observed.routing.instead)}", "correct spec.route.rule")
+    elif observed.routing.unused:
+        what, _, fix = observed.routing.unused.partition(": ")
+        yield problem(what, fix)
     elif routed.part.isdigit():
         name = "give the rule a name, and spec.route.rule that name: a rule that somebody adds before it moves the index"
         yield warning(f"the rule is named by its index, {routed.part}", name)
