@@ -289,8 +289,8 @@ application's namespace, and reads what belongs to them. It reads Gateways in al
 permission for the kind of route it decides nothing for these applications (`routing absent`); the others go on. An application with a route
 needs no permission on `ingresses`. The load-balancer controller reports its errors as Events in the Gateway's namespace: the controller
 reads them only where that is a namespace with an application. The chart grants the kinds that `applications.files` and
-`applications.routes` name, and `ingresses` only where a file has an Ingress or nothing is named. With the plain manifests, add the component `deploy/kustomize/routes`;
-over the dry run's, `deploy/kustomize/routes-dry-run`:
+`applications.routes` name, and `ingresses` only where a file has an Ingress or nothing is named. With the plain manifests, add the
+component `deploy/kustomize/routes`; over the dry run's, `deploy/kustomize/routes-dry-run`:
 
 | permission | where |
 |---|---|
