@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from controller.clients.kube import KubeSession
+import pytest
+
+from controller.clients.kube import GATEWAYS, HTTP_ROUTES, KubeSession
 from controller.policy.model import Application, Backend, Decision, Mode, Route, Verb
 from controller.policy.reasons import Reason
 from controller.routing.gateway.adapter import GatewayRoutes, http
 from controller.routing.gateway.standby import standby_rule
 from controller.routing.port import ALONE, Request
+from failover_harness.control_plane import crds
+from failover_harness.control_plane.control_plane import ControlPlane
 from tests.cluster.objects import Object
+from tests.cluster.stack import Stack
+from tests.conftest import skip_loudly
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application, snapshot
 
 _REFERENCE: Final[Mapping[str, Any]] = {"group": "gateway.k8s.aws", "kind": "ListenerRuleConfiguration", "name": "sticks"}
@@ -44,7 +50,7 @@ class Routed:
             session: A person's.
             more: Further rules.
         """
-        return session.create(self.port.resource, self.namespace, self._body(*more), field_manager="kubectl")
+        return session.create(self.port.resource, self.namespace, self.body(*more), field_manager="kubectl")
 
     def read(self, session: KubeSession) -> Object:
         """The route as it is."""
@@ -62,7 +68,8 @@ class Routed:
         path = self.port.resource.path(self.namespace, "sd21")
         return session.request("PATCH", path, query=request.query, body=request.body, content_type=request.content_type)
 
-    def _body(self, *more: Object) -> Object:
+    def body(self, *more: Object) -> Object:
+        """See `create`."""
         paths, units = self.port is http, [Backend(one.service, one.port) for one in COST_TARGETS]
         standby = (standby_rule("capacity", [self.app.capacity], paths=paths), standby_rule("units", units, paths=paths))
         return {
@@ -94,6 +101,34 @@ class Routed:
             {"name": "filtered", "matches": [match], "backendRefs": [{"name": "sd21-inf2", "port": 80, "filters": [_HEADER]}]},
             {"name": "arn", "matches": [match], "backendRefs": [literal]},
         ]
+
+
+def serve_gateways(config: pytest.Config, plane: ControlPlane) -> None:
+    """Installs the definitions of the Gateway API, or skips the test where there are none."""
+    if not crds.GATEWAY.is_dir():
+        skip_loudly(config, "THE GATEWAY API ON A REAL CONTROL PLANE", "it needs its definitions; see shared/crds-gateway")
+    session = plane.session()
+    crds.install(session, crds.upstream(crds.GATEWAY))
+    session.close()
+
+
+class RoutedStack(Stack):
+    """One application whose HTTPRoute has the place of the Ingress."""
+
+    ROUTING = HTTP_ROUTES
+
+    def _route(self) -> None:
+        listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+        self._create(GATEWAYS, {
+            "apiVersion": GATEWAYS.api_version,
+            "kind": GATEWAYS.kind,
+            "metadata": {"name": "edge"},
+            "spec": {"gatewayClassName": "alb", "listeners": listeners},
+        })  # fmt: skip
+        self._create(HTTP_ROUTES, Routed(http, self.namespace).body())
+
+    def _routed(self) -> Object:
+        return {"ingress": None, "action": None, "route": {"kind": HTTP_ROUTES.kind, "name": "sd21", "rule": "main"}}
 
 
 def without_backends(obj: Object, rule: str) -> str:

@@ -14,25 +14,19 @@ from controller.errors import Conflict, Forbidden, NotFound
 from controller.policy.model import Mode
 from controller.routing.annotations import MARKER, PAUSED_UNTIL, WRITTEN_BY
 from controller.routing.gateway.adapter import GatewayRoutes, grpc, http
-from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import ACCOUNT, SYSTEM, apply_folder, overlay
-from tests.cluster.routed import Routed, without_backends
+from tests.cluster.routed import Routed, serve_gateways, without_backends
 from tests.cluster.stolen import accepted
-from tests.conftest import skip_loudly
 from tests.support.applications import COST_TARGETS
 
 
 @pytest.fixture(scope="module")
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ControlPlane:
     """The API server with the definitions, and the manifests with the component for routes."""
-    if not crds.GATEWAY.is_dir():
-        skip_loudly(request.config, "THE GATEWAY API ON A REAL CONTROL PLANE", "it needs its definitions; see shared/crds-gateway")
     plane: ControlPlane = request.getfixturevalue("api_server")
-    session = plane.session()
-    crds.install(session, crds.upstream(crds.GATEWAY))
-    session.close()
+    serve_gateways(request.config, plane)
     apply_folder(plane, overlay(tmp_path_factory.mktemp("routes"), "base", "", "routes"))
     return plane
 
