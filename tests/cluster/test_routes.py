@@ -9,16 +9,17 @@ from typing import Any, Final
 
 import pytest
 
-from controller.clients.kube import JSON_PATCH, KubeSession, connect
-from controller.errors import Conflict, Forbidden, NotFound
+from controller.clients.kube import CONFIG_MAPS, JSON_PATCH, KubeSession, connect
+from controller.errors import Conflict, Forbidden, NotFound, RemoteError
 from controller.policy.model import Mode
-from controller.routing.annotations import MARKER, PAUSED_UNTIL, WRITTEN_BY
+from controller.routing.annotations import APPLICATION, MARKER, PAUSED_UNTIL, WRITTEN_BY
 from controller.routing.gateway.adapter import GatewayRoutes, grpc, http
+from controller.service.store import record_name
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import ACCOUNT, SYSTEM, apply_folder, overlay
 from tests.cluster.routed import Routed, serve_gateways, without_backends
-from tests.cluster.stolen import accepted
+from tests.cluster.stolen import DENIED, accepted
 from tests.support.applications import COST_TARGETS
 
 
@@ -117,7 +118,7 @@ _OF_A_ROUTE: Final = (
     _case("no backends", _backends()),
     _case("no field of backends", {"op": "remove", "path": "/spec/rules/0/backendRefs"}),
     _case("no backends of another rule", _backends(rule=_OTHER)),
-    _case("backends where there are none", _backends(_ONE, rule=_CLOSED)),
+    _case("elsewhere where there are none", _backends({**_ONE, "name": "evil"}, rule=_CLOSED)),
     _case("in the place of another namespace's", _backends(_ONE, rule=_FAR)),
     _case("in the place of a filter", _backends(_ONE, rule=_FILTERED)),
     _case("in the place of a target group", _backends(_ONE, rule=_ARN)),
@@ -150,12 +151,40 @@ def test_it_creates_and_deletes_no_route_and_says_nothing_of_its_status(stolen: 
             stolen.request(method, place, body=body, content_type=JSON_PATCH)
 
 
+def test_it_keeps_a_memory_of_a_route_that_it_may_change(stolen: KubeSession, person: KubeSession, routed: Routed) -> None:
+    """With a permission on that kind alone: none on Ingresses, none on the other kind."""
+    space, api = f"{routed.namespace}-alone", "/apis/rbac.authorization.k8s.io/v1/namespaces"
+    key = f"{space}/sd21"
+    metadata = {"name": record_name(key), "namespace": SYSTEM, "annotations": {APPLICATION: key}}
+    memory = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"memory": "{}"}}
+    with pytest.raises(RemoteError, match=DENIED):
+        stolen.create(CONFIG_MAPS, SYSTEM, memory, field_manager="failoverctl")
+    rule = {"apiGroups": [routed.port.resource.group], "resources": [routed.port.resource.plural], "verbs": ["patch"]}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "alone"}
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}
+    for path, body in (
+        ("/api/v1/namespaces", {"metadata": {"name": space}}),
+        (f"{api}/{space}/roles", {"metadata": {"name": "alone"}, "rules": [rule]}),
+        (f"{api}/{space}/rolebindings", {"metadata": {"name": "alone"}, "roleRef": reference, "subjects": [subject]}),
+    ):
+        person.request("POST", path, body=json.dumps(body))
+
+    def kept() -> bool:
+        try:
+            stolen.create(CONFIG_MAPS, SYSTEM, memory, field_manager="failoverctl")
+        except RemoteError:
+            return False
+        return True
+
+    wait_for("the permission", kept)
+
+
 # --- what the controller writes ---------------------------------------------------------------------------------------------------------
 
 
 def test_it_changes_the_mode_and_nothing_else(stolen: KubeSession, person: KubeSession, routed: Routed) -> None:
     """There and back: hosts, Gateways, matches, filters and other people's rules are the same bytes."""
-    first = routed.read(person)
+    written = first = routed.read(person)
     for mode, weights in ((Mode.CAPACITY, {"sd21-all"}), (Mode.COST, {one.service for one in COST_TARGETS})):
         written = routed.send(stolen, routed.request(routed.read(person), mode))
         assert without_backends(written, "main") == without_backends(first, "main")
@@ -166,6 +195,17 @@ def test_it_changes_the_mode_and_nothing_else(stolen: KubeSession, person: KubeS
             WRITTEN_BY: "failover-system/failoverctl",
         }
     assert written["spec"] == first["spec"]
+
+
+@pytest.mark.parametrize("left", [[], None], ids=["an empty list", "no list"])
+def test_it_restores_backends_that_somebody_removed(
+    stolen: KubeSession, person: KubeSession, routed: Routed, left: list[Any] | None
+) -> None:
+    """Without them the load balancer answers every request with an error."""
+    removed = {"op": "remove", "path": "/spec/rules/0/backendRefs"} if left is None else _backends(*left)
+    person.request("PATCH", routed.port.resource.path(routed.namespace, "sd21"), body=json.dumps([removed]), content_type=JSON_PATCH)
+    written = routed.send(stolen, routed.request(routed.read(person), Mode.COST))
+    assert len(written["spec"]["rules"][_MAIN]["backendRefs"]) == len(COST_TARGETS)
 
 
 def test_the_largest_route_is_within_the_cost_of_an_expression(stolen: KubeSession, person: KubeSession, routed: Routed) -> None:
@@ -206,7 +246,7 @@ def test_a_route_that_changed_meanwhile_is_a_conflict_and_the_next_write_keeps_t
 
 
 def test_a_change_of_the_status_alone_is_a_conflict_too(stolen: KubeSession, person: KubeSession, routed: Routed) -> None:
-    """The load-balancer controller's conditions have a version as well: the write follows at the next look."""
+    """The load-balancer controller's conditions have a version as well: the write follows at the next pass."""
     request = routed.request(routed.read(person), Mode.CAPACITY)
     path = f"{routed.port.resource.path(routed.namespace, 'sd21')}/status"
     parents = [{"controllerName": "gateway.k8s.aws/alb", "parentRef": {"name": "edge"}, "conditions": [_ACCEPTED]}]
