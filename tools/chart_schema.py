@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.policy.model import WorkloadKind
+from controller.routing.kinds import KINDS as ROUTING
 from controller.settings import SLACK_CHANNEL
 from failover_setup.schema import settings_schema
 
@@ -75,6 +76,7 @@ def _properties() -> Schema:
                 "existingConfigMaps": {"type": "array", "items": _text(_NAME), "uniqueItems": True, "maxItems": 20},
                 "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
                 "workloads": {"type": "array", "items": {"enum": list(WorkloadKind)}, "uniqueItems": True},
+                "routes": {"type": "array", "items": {"enum": list(ROUTING)}, "uniqueItems": True},
             }
         ),
         "settings": _settings(),

@@ -84,6 +84,17 @@ def rules(permissions: Iterable[Permission], namespace: str) -> list[Rule]:
     ]
 
 
+def granted_for_routes() -> list[Permission]:
+    """The permissions that applications with a route need in addition: those of the component `deploy/kustomize/routes`."""
+    return [one for name in ("routes-dry-run", "routes") for one in _patched(BASE.with_name(name) / "kustomization.yaml")]
+
+
+def _patched(component: Path) -> Iterator[Permission]:
+    for patch in yaml.safe_load(component.read_text())["patches"]:
+        added = [one["value"] for one in yaml.safe_load(patch["patch"])]
+        yield from permissions_of({"kind": patch["target"]["kind"], "metadata": {"name": patch["target"]["name"]}, "rules": added})
+
+
 def reading_rules(namespace: str) -> list[Rule]:
     """The rules of the dry run's manifests."""
     return rules((one for one in granted() if one.verb in {"get", "list", "watch"}), namespace)
@@ -173,8 +184,8 @@ _WATCHED: Final[dict[tuple[str, str], Row]] = {
         "The routing action, the mode, standby rules and overrides.",
         "The controller decides nothing.",
         (
-            (DEGRADED, "ingress absent"),
-            (ALERT, "absent/ingress"),
+            (DEGRADED, "routing absent"),
+            (ALERT, "absent/routing"),
             (REASON, "RoutingObjectMissing"),
             (ALERT, "held/RoutingObjectMissing"),
             (LOG, "watch.refused"),
@@ -270,6 +281,21 @@ also needs `deployments`, because it may name one (`workloadRef`). The chart gra
 |---|
 """
 
+_ROUTES: Final = """
+## Applications with an HTTPRoute or a GRPCRoute
+
+An application file names a `route` in the place of an `ingress`. The controller lists, watches and patches the routes of that kind in the
+application's namespace, and reads what belongs to them. It reads Gateways in all namespaces, because they may be another team's. Without a
+permission for the kind of route it decides nothing for these applications (`routing absent`); the others go on. An application with a route
+needs no permission on `ingresses`. The load-balancer controller reports its errors as Events in the Gateway's namespace: the controller
+reads them only where that is a namespace with an application. The chart grants the kinds that `applications.files` and
+`applications.routes` name, and `ingresses` only where a file has an Ingress or nothing is named. With the plain manifests, add the
+component `deploy/kustomize/routes`; over the dry run's, `deploy/kustomize/routes-dry-run`:
+
+| permission | where |
+|---|---|
+"""
+
 _DOCTOR: Final = """
 ## What `doctor` reads of the cluster
 
@@ -297,6 +323,11 @@ def document() -> str:
     parts.append(_WORKLOAD_KINDS)
     others = (one for kind, one in WORKLOADS.items() if kind is not WorkloadKind.DEPLOYMENT)
     parts += [f"| `{one.name}`: list, watch |\n" for one in others]
+    parts.append(_ROUTES)
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for one in granted_for_routes():
+        verbs.setdefault((_PLACES[one.place], _named(one)), []).append(one.verb)
+    parts += [f"| {named}: {', '.join(some)} | {place} |\n" for (place, named), some in verbs.items()]
     parts.append(_DOCTOR)
     parts += [f"| {_named(one)}: {one.verb} |\n" for one in permissions_of(doctor)]
     return "".join(parts)

@@ -62,22 +62,26 @@ def rendered(plane: ControlPlane, folder: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(kubectl(plane, "kustomize", str(folder))) if document]
 
 
-def overlay(folder: Path, base: str, namespace: str) -> Path:
-    """Writes a user's overlay: one of our folders with another namespace.
+def overlay(folder: Path, base: str, namespace: str = "", *components: str) -> Path:
+    """Writes a user's overlay: one of our folders with another namespace, or with some of our components.
 
     Args:
         folder: Folder to create it in.
         base: The folder in `deploy/kustomize`.
-        namespace: The application's namespace.
+        namespace: The application's namespace; "" leaves every object where it is.
+        components: Further folders there.
     """
-    made = folder / f"overlay-{base}-{namespace}"
+    made = folder / "-".join(filter(None, ("overlay", base, namespace, *components)))
     made.mkdir(exist_ok=True)
-    resource = os.path.relpath(KUSTOMIZE / base, made.resolve())  # kustomize accepts no absolute path
+    resource, *others = (
+        os.path.relpath(KUSTOMIZE / one, made.resolve()) for one in (base, *components)
+    )  # kustomize accepts no absolute path
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "namespace": namespace,
+        **({"namespace": namespace} if namespace else {}),
         "resources": [resource],
+        "components": others,
     }
     (made / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return made

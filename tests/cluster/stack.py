@@ -78,6 +78,9 @@ class Stack:
     BLIND: ClassVar[bool] = True
     """Whether nobody here can say which targets are healthy: there is no ELBv2."""
 
+    ROUTING: ClassVar[Resource] = INGRESSES
+    """The kind of the object that routes to it."""
+
     def __init__(self, plane: ControlPlane, namespace: str, folder: Path, installation: Installation = KUSTOMIZED) -> None:
         self.plane, self.namespace, self.folder, self.installation = plane, namespace, folder, installation
         self.session = plane.patient_session()
@@ -142,8 +145,12 @@ class Stack:
         self._create(SERVICES, objects.service(CAPACITY, {"model": "sd21"}))
         for name in (*UNITS, CAPACITY):
             self._create(TARGET_GROUP_BINDINGS, objects.binding(name, self.namespace))
-        self._create(INGRESSES, objects.ingress(self.namespace))
+        self._route()
         wait_for("every unit is ready", lambda: self.endpoints(CAPACITY) == len(self.units), deadline_s=120)
+
+    def _route(self) -> None:
+        """Creates the object that routes to it."""
+        self._create(INGRESSES, objects.ingress(self.namespace))
 
     def _make_room(self, unit: str) -> None:
         """Provides a node for a unit's first replica."""
@@ -277,9 +284,9 @@ class Stack:
         self.session.replace(INGRESSES, self.namespace, "sd21", current, field_manager=manager)
 
     def annotate(self, **values: str | None) -> None:
-        """Sets or removes our annotations on the Ingress: ``paused_until`` is ``failoverctl.dev/paused-until``."""
+        """Sets or removes our annotations on what routes to it: ``paused_until`` is ``failoverctl.dev/paused-until``."""
         named = {f"failoverctl.dev/{name.replace('_', '-')}": value for name, value in values.items()}
-        self._patch(INGRESSES, "sd21", {"metadata": {"annotations": named}})
+        self._patch(self.ROUTING, "sd21", {"metadata": {"annotations": named}})
 
     def recreate_ingress(self) -> str:
         """Deletes and recreates the Ingress; returns the new uid."""
@@ -292,11 +299,16 @@ class Stack:
         """Writes the application file; the policy has the shortest waits by default."""
         document = application_document(**{**QUICK, "allowUnsafeSwitch": self.BLIND, **policy})
         document["metadata"]["namespace"] = self.namespace
+        document["spec"] |= self._routed()
         for unit in document["spec"]["units"]:
             unit["nodePool"] = self.units[unit["name"]].node_pool
         path = self.folder / "sd21.yaml"
         path.write_text(yaml.safe_dump(document))
         return path
+
+    def _routed(self) -> Object:
+        """What the application file says of its routing in place of an Ingress and an action."""
+        return {}
 
     def kubeconfig(self, *, host: str | None = None, account: str = "") -> Path:
         """A kubeconfig of the controller's ServiceAccount, or of another one in its namespace."""
@@ -347,8 +359,8 @@ class Stack:
         return f"{routing}\n{workloads}\n{self.kubelet.report()}\n{self.plane.report()}"
 
     def ingress(self) -> Object:
-        """The Ingress."""
-        return self.session.get(INGRESSES, self.namespace, "sd21")
+        """The Ingress, or what routes in its place."""
+        return self.session.get(self.ROUTING, self.namespace, "sd21")
 
     def mode(self) -> str:
         """The mode marker, "" if there is none."""

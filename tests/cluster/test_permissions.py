@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from controller.clients.kube import GRPC_ROUTES, INGRESSES
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.life import LEADING, forget_everything, usable, whole_life
-from tests.cluster.manifests import KUSTOMIZE, SYSTEM, apply_folder, kubectl
+from tests.cluster.manifests import KUSTOMIZE, SYSTEM, apply_folder, kubectl, overlay
 from tests.cluster.processes import command, run_controller
+from tests.cluster.routed import RoutedStack, serve_gateways
 from tests.cluster.stack import Stack, moment
 from tests.support.observed import CRASHES, Observed
-from tools.permissions import APPLICATION, CLUSTER, Permission, granted, row_of
+from tools.permissions import APPLICATION, CLUSTER, Permission, granted, granted_for_routes, row_of
 
 _READS = {"get", "list", "watch"}
 
@@ -30,6 +32,24 @@ _READS = {"get", "list", "watch"}
 def test_what_a_whole_life_uses_is_exactly_what_is_granted(stack: Stack) -> None:
     """Start, election, failover with KEDA, state, status, Events and their repetition, an override and the fallback."""
     used, allowed = whole_life(stack), usable()
+    assert sorted(map(str, used - allowed)) == []
+    assert sorted(map(str, allowed - used)) == []
+
+
+@pytest.fixture
+def routed(request: pytest.FixtureRequest, installed: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[RoutedStack]:
+    """An application with a route, under the manifests with the component for routes; restores those without it afterwards."""
+    serve_gateways(request.config, installed)
+    apply_folder(installed, overlay(tmp_path, "base", "", "routes"))
+    with RoutedStack(installed, namespace, tmp_path) as made:
+        yield made
+    apply_folder(installed, KUSTOMIZE / "base")
+
+
+def test_what_a_whole_life_with_a_route_uses_is_what_the_component_grants_and_nothing_of_an_ingress(routed: RoutedStack) -> None:
+    """The same life on an HTTPRoute. A kind of route that no application names is not read."""
+    used = whole_life(routed)
+    allowed = {one for one in (*usable(), *granted_for_routes()) if one.resource not in {INGRESSES.plural, GRPC_ROUTES.plural}}
     assert sorted(map(str, used - allowed)) == []
     assert sorted(map(str, allowed - used)) == []
 

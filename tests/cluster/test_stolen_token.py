@@ -30,8 +30,8 @@ from failover_harness.waiting import wait_for
 from tests.cluster.manifests import SYSTEM
 from tests.cluster.objects import ACTION
 from tests.cluster.stack import Stack
+from tests.cluster.stolen import DENIED, accepted, patch
 
-_DENIED: Final = "the controller may|a floor is|minReplicaCount must be"  # the last is of the CRD itself
 FORWARD: Final = format_action((Target("sd21-inf2", 80, 1), Target("sd21-trn1", "http", 0)), 200)
 SCALER: Final = "sd21-inf2-hpa"
 
@@ -43,7 +43,7 @@ def stolen(stack: Stack) -> Iterator[KubeSession]:
 
     def enforced() -> bool:
         try:
-            _patch(session, INGRESSES, stack.namespace, "sd21", {"metadata": {"labels": {"a": "b"}}}, dry=True)
+            patch(session, INGRESSES, stack.namespace, "sd21", {"metadata": {"labels": {"a": "b"}}}, dry=True)
         except RemoteError as error:
             return "the controller may" in str(error)
         return False
@@ -51,13 +51,6 @@ def stolen(stack: Stack) -> Iterator[KubeSession]:
     wait_for("the policies", enforced)
     yield session
     session.close()
-
-
-def _patch(
-    session: KubeSession, resource: Resource, namespace: str, name: str, body: Any, kind: str = MERGE_PATCH, *, dry: bool = True
-) -> dict[str, Any]:
-    query = [("fieldManager", "failoverctl")] + ([("force", "true")] if kind == APPLY_PATCH else []) + ([("dryRun", "All")] if dry else [])
-    return session.request("PATCH", resource.path(namespace, name), query=query, body=json.dumps(body), content_type=kind)
 
 
 def _annotations(**written: str | None) -> dict[str, Any]:
@@ -115,27 +108,14 @@ _NOT_OURS: Final[tuple[Any, ...]] = (
 )
 
 
-def _accepted(session: KubeSession, resource: Resource, namespace: str, name: str, cases: Any, kind: str) -> list[str]:
-    """The cases that no policy refuses, each with the answer."""
-    found = []
-    for case in cases:
-        try:
-            _patch(session, resource, namespace, name, case.values[0], kind)
-            found.append(str(case.id))
-        except RemoteError as error:
-            if not re.search(_DENIED, str(error)):
-                found.append(f"{case.id}: {error}")
-    return found
-
-
 def test_of_an_ingress_it_changes_only_our_annotations_and_forward_actions(stolen: KubeSession, stack: Stack) -> None:
     """RBAC allows the patch; the policy says no, in its own words."""
-    assert _accepted(stolen, INGRESSES, stack.namespace, "sd21", _OF_AN_INGRESS, MERGE_PATCH) == []
+    assert accepted(stolen, INGRESSES, stack.namespace, "sd21", _OF_AN_INGRESS, MERGE_PATCH) == []
 
 
 def test_of_a_scaled_object_it_changes_only_floor_and_target(stolen: KubeSession, stack: Stack) -> None:
     """Neither what KEDA scales, nor by what and with whose credentials."""
-    assert _accepted(stolen, SCALED_OBJECTS, stack.namespace, SCALER, _OF_A_SCALED_OBJECT, JSON_PATCH) == []
+    assert accepted(stolen, SCALED_OBJECTS, stack.namespace, SCALER, _OF_A_SCALED_OBJECT, JSON_PATCH) == []
 
 
 @pytest.mark.parametrize(
@@ -145,30 +125,30 @@ def test_of_a_scaled_object_it_changes_only_floor_and_target(stolen: KubeSession
 def test_it_writes_no_settings_and_no_application_files(stolen: KubeSession, stack: Stack, resource: Resource, name: str) -> None:
     """Its own namespace holds them; it writes its Lease, its status and its memory there."""
     body: dict[str, Any] = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name, "namespace": SYSTEM}}
-    with pytest.raises(RemoteError, match=_DENIED):
+    with pytest.raises(RemoteError, match=DENIED):
         stolen.create(resource, SYSTEM, body, field_manager="x")
     if resource is CONFIG_MAPS:
         with suppress(Conflict):  # a namespace is born with one of them
             stack.session.create(resource, SYSTEM, body, field_manager="kubectl")
-        with pytest.raises(RemoteError, match=_DENIED):
+        with pytest.raises(RemoteError, match=DENIED):
             stolen.replace(resource, SYSTEM, name, {**body, "data": {"settings.yaml": "{}"}}, field_manager="x")
 
 
 def test_it_replaces_no_action_but_a_forward(stolen: KubeSession, stack: Stack) -> None:
     """A rule that refuses requests, or sends them elsewhere, is a person's: no forward may be written over it."""
-    key, accepted = "alb.ingress.kubernetes.io/actions.admin", []
+    key, passed = "alb.ingress.kubernetes.io/actions.admin", []
     for present in _NOT_OURS:
-        _patch(stack.session, INGRESSES, stack.namespace, "sd21", _annotations(**{key: present.values[0]}), dry=False)
+        patch(stack.session, INGRESSES, stack.namespace, "sd21", _annotations(**{key: present.values[0]}), dry=False)
         case = pytest.param(_annotations(**{key: FORWARD}), id=str(present.id))
-        accepted += _accepted(stolen, INGRESSES, stack.namespace, "sd21", [case], MERGE_PATCH)
-    assert accepted == []
+        passed += accepted(stolen, INGRESSES, stack.namespace, "sd21", [case], MERGE_PATCH)
+    assert passed == []
 
 
 def test_it_replaces_a_forward_however_it_was_written_and_restores_a_missing_one(stolen: KubeSession, stack: Stack) -> None:
     """People write with spaces, and the load-balancer controller takes keys in any case."""
     for present in (json.dumps(json.loads(FORWARD), indent=2), FORWARD.replace("type", "Type"), None):
-        _patch(stack.session, INGRESSES, stack.namespace, "sd21", _annotations(**{ACTION: present}), dry=False)
-        _patch(stolen, INGRESSES, stack.namespace, "sd21", _annotations(**{ACTION: FORWARD, MARKER: "cost"}))
+        patch(stack.session, INGRESSES, stack.namespace, "sd21", _annotations(**{ACTION: present}), dry=False)
+        patch(stolen, INGRESSES, stack.namespace, "sd21", _annotations(**{ACTION: FORWARD, MARKER: "cost"}))
 
 
 def _state(application: str, name: str = "", **changed: Any) -> dict[str, Any]:
@@ -196,7 +176,7 @@ def _denied(write: Callable[..., Any], *arguments: Any) -> str:
     try:
         write(*arguments, field_manager="x")
     except RemoteError as error:
-        return str(error) if re.search(_DENIED, str(error)) else ""
+        return str(error) if re.search(DENIED, str(error)) else ""
     return ""
 
 
@@ -230,8 +210,8 @@ def test_it_keeps_a_memory_of_every_application(stolen: KubeSession, stack: Stac
 def test_it_does_its_work(stolen: KubeSession, stack: Stack) -> None:
     """A weighted forward with the mode; a floor; a target; its state, its status. A whole life is in test_permissions.py."""
     written = _annotations(**{ACTION: FORWARD, MARKER: "cost"})
-    _patch(stolen, INGRESSES, stack.namespace, "sd21", written)
-    _patch(stolen, INGRESSES, stack.namespace, "sd21", {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", **written}, APPLY_PATCH)
+    patch(stolen, INGRESSES, stack.namespace, "sd21", written)
+    patch(stolen, INGRESSES, stack.namespace, "sd21", {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", **written}, APPLY_PATCH)
     floor = {"op": "add", "path": "/spec/minReplicaCount", "value": 2}
     target = {"op": "replace", "path": "/spec/triggers/0/metadata/targetMetricValue", "value": "89.25"}
-    _patch(stolen, SCALED_OBJECTS, stack.namespace, SCALER, [floor, target], JSON_PATCH)
+    patch(stolen, SCALED_OBJECTS, stack.namespace, SCALER, [floor, target], JSON_PATCH)

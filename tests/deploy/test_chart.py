@@ -74,6 +74,48 @@ def test_only_the_kinds_of_workload_that_are_named_are_granted(chart: Helm, kind
         assert granted & {one.plural for one in WORKLOADS.values()} == wanted
 
 
+_OF_ROUTES = {"httproutes", "grpcroutes", "listenerruleconfigurations", "targetgroupconfigurations", "gateways"}
+_BESIDE = {(name, "list watch") for name in ("listenerruleconfigurations", "targetgroupconfigurations", "gateways")}
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [
+    ("", {("ingresses", "list watch patch")}),
+    ("Ingress", {("ingresses", "list watch patch")}),
+    ("HTTPRoute", {("httproutes", "list watch patch"), *_BESIDE}),
+    ("GRPCRoute", {("grpcroutes", "list watch patch"), *_BESIDE}),
+])  # fmt: skip
+def test_only_what_routes_to_an_application_is_granted(chart: Helm, kind: str, wanted: set[tuple[str, str]], tmp_path: Path) -> None:
+    """By an application file, or by the value. With a route alone no Ingress may be read; with neither, there are Ingresses."""
+    text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
+    (tmp_path / "sd21.yaml").write_text(_routed(text, kind) if kind.endswith("Route") else text)
+    file = ("--set-file", f"applications.files.sd21\\.yaml={tmp_path / 'sd21.yaml'}")
+    value = ("--set", f"applications.routes={{{kind}}}") if kind else ()
+    for flags in (file, value):
+        assert _rules_of_routes(chart, *flags) == wanted
+        assert _rules_of_routes(chart, *flags, "--set", "dryRun=true") == {(name, "list watch") for name, _ in wanted}
+
+
+def _routed(text: str, kind: str) -> str:
+    """An application file with a route in the place of its Ingress."""
+    found, count = re.subn(r"ingress: .*\n *action: .*\n", f"route: {{kind: {kind}, name: sd21, rule: main}}\n", text, count=1)
+    assert count == 1
+    return found
+
+
+def _rules_of_routes(chart: Helm, *flags: str) -> set[tuple[str, str]]:
+    rules = [rule for one in _rendered(chart, *flags) if one["kind"] == "ClusterRole" for rule in one["rules"]]
+    return {(name, " ".join(rule["verbs"])) for rule in rules for name in rule["resources"] if name in {"ingresses", *_OF_ROUTES}}
+
+
+def test_gateways_alone_are_read_in_all_namespaces(chart: Helm) -> None:
+    """They may be another team's; the rest is in the application's namespace."""
+    made = _rendered(chart, "--set", "applications.routes={HTTPRoute,GRPCRoute,Ingress}")
+    bound = {one["roleRef"]["name"] for one in made if one["kind"] == "ClusterRoleBinding"}
+    roles = [one for one in made if one["kind"] == "ClusterRole" and one["metadata"]["name"] in bound]
+    everywhere = {name for role in roles for rule in role["rules"] for name in rule["resources"]}
+    assert everywhere & {"ingresses", *_OF_ROUTES} == {"gateways"}
+
+
 @pytest.mark.parametrize("flags", ["commonLabels.app\\.kubernetes\\.io/name=x", "podLabels.app\\.kubernetes\\.io/name=x"])
 def test_labels_may_not_take_the_place_of_the_chart_s(chart: Helm, flags: str) -> None:
     """By `app.kubernetes.io/name` the Service, the budget and the policy select the pods."""

@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from controller.clients.kube import INGRESSES
+from controller.routing.kinds import KINDS
 from controller.service.leadership import LEASE_NAME
 from controller.signals.workload_kinds import WORKLOADS
 
@@ -33,17 +36,30 @@ def test_the_kustomization_moves_no_object_to_another_namespace() -> None:
     assert spaces["Role", "failoverctl-state"] == spaces["Deployment", "failoverctl"] == "failover-system"
 
 
+def _granted(tmp_path: Path, base: str, *components: str) -> set[tuple[str, str]]:
+    """Resources and verbs of an overlay's ClusterRoles."""
+    folder = tmp_path / "-".join((base, *components))
+    folder.mkdir()
+    first, *others = [os.path.relpath(KUSTOMIZE / one, folder) for one in (base, *components)]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [first], "components": others}))
+    roles = [one for one in _objects(str(folder)) if one["kind"] == "ClusterRole"]
+    return {(name, verb) for one in roles for rule in one["rules"] for name in rule["resources"] for verb in rule["verbs"]}
+
+
 def test_the_component_grants_every_kind_of_workload(tmp_path: Path) -> None:
     """Beside what the base grants, which has Deployments alone."""
-    found = []
-    for components in ([], [str(KUSTOMIZE / "workloads")]):
-        folder = tmp_path / str(len(components))
-        folder.mkdir()
-        relative = [os.path.relpath(one, folder) for one in (str(KUSTOMIZE / "base"), *components)]
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": relative[:1], "components": relative[1:]}))
-        made = {one["metadata"]["name"]: one for one in _objects(str(folder)) if one["kind"] == "ClusterRole"}
-        found.append({name for rule in made["failoverctl-application"]["rules"] for name in rule["resources"]})
-    assert found[1] - found[0] == {one.plural for one in WORKLOADS.values()} - found[0] == {"statefulsets", "rollouts", "leaderworkersets"}
+    more = _granted(tmp_path, "base", "workloads") - _granted(tmp_path, "base")
+    assert {name for name, _ in more} == {one.plural for one in WORKLOADS.values()} - {"deployments"}
+
+
+@pytest.mark.parametrize(("base", "component", "writes"), [("base", "routes", True), ("dry-run", "routes-dry-run", False)])
+def test_the_component_grants_every_kind_of_route_and_what_is_read_with_it(tmp_path: Path, base: str, component: str, writes: bool) -> None:
+    """A dry run reads them; only the routes are ever written."""
+    routes = {port.resource for port in KINDS.values()} - {INGRESSES}
+    read = routes | {beside for port in KINDS.values() for beside in port.reads}
+    wanted = {(one.plural, verb) for one in read for verb in ("list", "watch")}
+    wanted |= {(one.plural, "patch") for one in routes if writes}
+    assert _granted(tmp_path, base, component) - _granted(tmp_path, base) == wanted
 
 
 def test_the_pod_is_restricted() -> None:

@@ -42,7 +42,7 @@ def backend(name: str, weight: int | None = None, port: int = 80, **changes: Any
     return {"name": name, "port": port, **({} if weight is None else {"weight": weight}), **changes}
 
 
-LIVE = {"name": "main", "backendRefs": [backend(one.service, one.weight) for one in COST_TARGETS]}
+LIVE: dict[str, Any] = {"name": "main", "backendRefs": [backend(one.service, one.weight) for one in COST_TARGETS]}
 
 
 def route(*rules: dict[str, Any], metadata: dict[str, Any] | None = None, parents: list[Any] | None = None, **spec: Any) -> dict[str, Any]:

@@ -30,10 +30,10 @@ NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
 
 
-def application_document(routing: Routing | None = None, **policy: Any) -> dict[str, Any]:
+def application_document(*, routing: Routing = "Ingress", **policy: Any) -> dict[str, Any]:
     """The AWS sample's application file with the recordings' NodePools, for a routing object of some kind."""
     named = {"route": {"kind": routing, "name": "sd21", "rule": routes.MAIN}}
-    part = {"ingress": "sd21", "action": "weighted-routing"} if routing in {None, "Ingress"} else named
+    part = {"ingress": "sd21", "action": "weighted-routing"} if routing == "Ingress" else named
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
         "kind": "Application",
@@ -471,10 +471,10 @@ def write_applications(folder: Path, names: Iterable[str]) -> Path:
     return files
 
 
-def write_application(folder: Path, routing: Routing | None = None, **policy: Any) -> Path:
+def write_application(folder: Path, *, routing: Routing = "Ingress", **policy: Any) -> Path:
     """Writes the application file."""
     path = folder / "sd21.yaml"
-    path.write_text(yaml.safe_dump(application_document(routing, **policy)))
+    path.write_text(yaml.safe_dump(application_document(routing=routing, **policy)))
     return path
 
 
@@ -489,6 +489,6 @@ def make_service(
     **changes: Any,
 ) -> Service:
     """The production service over the cluster."""
-    path = write_application(folder, cluster.routing, **(policy or {}))
+    path = write_application(folder, routing=cluster.routing, **(policy or {}))
     settings = settings_for(path, **changes)
     return Service(settings, cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)

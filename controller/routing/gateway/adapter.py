@@ -1,6 +1,6 @@
 """The routes of the Gateway API behind the routing port: one JSON patch writes the rule's backends and the mode marker.
 
-A server-side apply would own the whole list of rules, other people's among them: lists of a route are atomic (docs/decisions/0036).
+A server-side apply would own the whole list of rules, other people's among them: lists of a route are atomic (docs/decisions/0037).
 """
 
 from __future__ import annotations

@@ -69,10 +69,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- .Values.applications.existingConfigMap | default (printf "%s-applications" (include "failoverctl.fullname" .)) -}}
 {{- end -}}
 
-{{/* The namespaces of the applications and the kinds of their workloads, as JSON: those that are listed, and those that the files name. */}}
+{{/* The namespaces of the applications, the kinds of their workloads and of what routes to them, as JSON: those that are listed, and those that
+the files name. An application routes by an Ingress where nothing says otherwise. */}}
 {{- define "failoverctl.named" -}}
 {{- $found := .Values.applications.namespaces -}}
 {{- $kinds := .Values.applications.workloads -}}
+{{- $routes := .Values.applications.routes -}}
 {{- range $name, $text := .Values.applications.files -}}
 {{- range $document := regexSplit "(?m)^---.*$" $text -1 -}}
 {{- $read := fromYaml $document -}}
@@ -85,13 +87,15 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- fail (printf "applications.files.%s: metadata.namespace: found nothing; it is required" $name) -}}
 {{- end -}}
 {{- $found = append $found $namespace -}}
+{{- $route := dig "spec" "route" nil $read -}}
+{{- $routes = append $routes (kindIs "map" $route | ternary (dig "kind" "HTTPRoute" ($route | default dict)) "Ingress") -}}
 {{- range dig "spec" "units" list $read -}}
 {{- $kinds = append $kinds (dig "workload" "kind" "Deployment" .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- dict "namespaces" ($found | uniq | sortAlpha) "kinds" $kinds | toJson -}}
+{{- dict "namespaces" ($found | uniq | sortAlpha) "kinds" $kinds "routes" ($routes | default (list "Ingress")) | toJson -}}
 {{- end -}}
 
 {{/* What the chart decides itself must not be said otherwise in the settings. */}}

@@ -156,7 +156,7 @@ def test_a_target_group_of_another_load_balancer_is_not_ours() -> None:
     """Its healthy targets say nothing of the target group that our rule names, which may have none."""
     own, internal, public = binding("all", "a", **OWN), binding("all", "x", stack="internal"), binding("all", "b", stack="public")
     assert target_groups([own, internal], "default", (("default", "sd21"),)) == {("all", 80): ("a",)}
-    assert target_groups([internal, public], "default", (("default", (("default", "sd21"),)),), "public") == {("all", 80): ("b",)}
+    assert target_groups([internal, public], "default", (("default", "sd21"),), "public") == {("all", 80): ("b",)}
     assert target_groups([internal, public], "default", (("default", "sd21"),)) == {("all", 80): ("b", "x")}, (
         "an IngressClass may name the group"
     )
