@@ -21,7 +21,7 @@ from tests.support.gateway_rows import ROWS
 from tests.world.gateways import GatewayBed, defined
 from tests.world.twins import INGRESS, ROUTE, Twins
 
-CHANGES: Final = int(os.environ.get("FAILOVER_TEST_MODE_CHANGES", "6"))
+CHANGES: Final = int(os.environ.get("FAILOVER_TEST_MODE_CHANGES", "4"))
 """How often each twin changes its mode under load."""
 _A_CHANGE_S: Final = 5.0
 _RATE: Final = float(os.environ.get("FAILOVER_TEST_MODE_CHANGE_RATE", "40"))
