@@ -56,6 +56,8 @@ def test_every_row_of_the_table(bed: GatewayBed) -> None:
     names = {bed.hostname(), bed.hostname("other")}
     assert names == {one["DNSName"].lower() for one in bed.balancing.aws.client("elbv2").describe_load_balancers()["LoadBalancers"]}
     assert bed.conditions("other") == bed.conditions()
+    assert rows.gateway_said(bed.gateway()) == rows.GATEWAY_SAYS
+    assert len([one for one in bed.binding_labels() if one == rows.labels(bed.app)]) == 7
 
 
 def test_what_aws_refuses_is_said_on_the_gateway(bed: GatewayBed) -> None:
