@@ -171,6 +171,7 @@ WAITING: Final = (
     "tests/world/test_adopted.py",
     "tests/world/test_whole.py",
     "tests/world/test_vanished.py",
+    "tests/world/test_gateways.py",
     "tests/world/test_keda.py::test_targets_return_once_sticky_clients_have_left",
     "tests/world/test_keda.py::test_a_unit_without_capacity_is_left_and_returned_to_on_proof",
     "tests/world/test_world.py::test_a_unit_without_capacity_is_left_and_returned_to_on_proof",

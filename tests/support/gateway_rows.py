@@ -252,6 +252,51 @@ def said(route: Mapping[str, Any], gateway: str) -> dict[str, tuple[str, str, bo
     }
 
 
+def gateway_said(gateway: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Gateway's status says, without times, generations and names of load balancers."""
+    status = gateway["status"]
+    return {
+        "conditions": {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]},
+        "current": all(one["observedGeneration"] == gateway["metadata"]["generation"] for one in status["conditions"]),
+        "addresses": [one["type"] for one in status["addresses"]],
+        "listeners": {
+            one["name"]: (
+                one["attachedRoutes"],
+                sorted(kind["kind"] for kind in one["supportedKinds"]),
+                {each["type"]: (each["status"], each["reason"], each["message"]) for each in one["conditions"]},
+            )
+            for one in status["listeners"]
+        },
+        "finalizers": gateway["metadata"]["finalizers"],
+    }
+
+
+GATEWAY_SAYS: Final = {
+    "conditions": {"Accepted": ("True", "Accepted"), "Programmed": ("True", "Programmed")},
+    "current": True,
+    "addresses": ["Hostname"],
+    "listeners": {
+        "http": (
+            2,
+            ["GRPCRoute", "HTTPRoute"],
+            {
+                "Conflicted": ("False", "NoConflicts", "Listener has no conflict."),
+                "Accepted": ("True", "Accepted", "Listener is accepted."),
+                "ResolvedRefs": ("True", "ResolvedRefs", "Listener has all refs resolved."),
+                "Programmed": ("True", "Programmed", "Listener is programmed."),
+            },
+        )
+    },
+    "finalizers": ["gateway.k8s.aws/alb"],
+}
+"""What `gateway_said` returns after the last row."""
+
+
+def labels(app: Application) -> dict[str, str]:
+    """The labels of the TargetGroupBindings of the Gateway with the application's name."""
+    return {"gateway.k8s.aws.alb/stack-namespace": app.namespace, "gateway.k8s.aws.alb/stack-name": app.route.name}
+
+
 def wanted(row: Row) -> dict[str, tuple[str, str, bool]]:
     """What `said` must return after a row."""
     return {"ResolvedRefs": (*row.resolved, row.loads), "Accepted": (*row.accepted, row.loads)}

@@ -151,6 +151,15 @@ class GatewayBed:
         """What the route's conditions say below a Gateway; its own with ""."""
         return rows.said(self._get(HTTP_ROUTES, self.app.route.name), gateway or self.app.route.name)
 
+    def gateway(self) -> Object:
+        """The Gateway with the application's name."""
+        return self._get(GATEWAYS, self.app.route.name)
+
+    def binding_labels(self) -> list[dict[str, str]]:
+        """The labels of each TargetGroupBinding."""
+        items = self.session.request("GET", TARGET_GROUP_BINDINGS.path(self.app.namespace))["items"]
+        return [one["metadata"].get("labels") or {} for one in items]
+
     def gateway_says(self, kind: str) -> tuple[str, str]:
         """Status and reason of a condition of the Gateway."""
         found = (self._get(GATEWAYS, self.app.route.name).get("status") or {}).get("conditions") or []

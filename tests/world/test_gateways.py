@@ -21,7 +21,7 @@ from tests.support.gateway_rows import ROWS
 from tests.world.gateways import GatewayBed, defined
 from tests.world.twins import INGRESS, ROUTE, Twins
 
-CHANGES: Final = int(os.environ.get("FAILOVER_TEST_MODE_CHANGES", "6"))
+CHANGES: Final = int(os.environ.get("FAILOVER_TEST_MODE_CHANGES", "4"))
 """How often each twin changes its mode under load."""
 _A_CHANGE_S: Final = 5.0
 _RATE: Final = float(os.environ.get("FAILOVER_TEST_MODE_CHANGE_RATE", "40"))
@@ -56,6 +56,8 @@ def test_every_row_of_the_table(bed: GatewayBed) -> None:
     names = {bed.hostname(), bed.hostname("other")}
     assert names == {one["DNSName"].lower() for one in bed.balancing.aws.client("elbv2").describe_load_balancers()["LoadBalancers"]}
     assert bed.conditions("other") == bed.conditions()
+    assert rows.gateway_said(bed.gateway()) == rows.GATEWAY_SAYS
+    assert len([one for one in bed.binding_labels() if one == rows.labels(bed.app)]) == 7
 
 
 def test_what_aws_refuses_is_said_on_the_gateway(bed: GatewayBed) -> None:

@@ -57,12 +57,13 @@ class Twins:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for part in (self.stack, self.bed, self.pods, self.plane):
+            for part in (self.stack, self.bed, self.pods):
                 stack.enter_context(part)
+            self.pods.serve(self._served())  # before Envoy checks them: a failed check is repeated only after an interval
+            stack.enter_context(self.plane)
             for obj in routes.objects(self.app, Mode.COST, {"note": "the patches of modes add annotations to a map that is there"}):
                 self.bed.create(obj)
             wait_for("the route's load balancer", lambda: bool(self.bed.hostname()), _SHOWN_S, self.report)
-            self.pods.serve(self._served())
             wait_for("every pod is a healthy target of either load balancer", self._healthy, _SHOWN_S, self.report)
             self._exit = stack.pop_all()
         return self

@@ -109,7 +109,7 @@ def test_conditions_on_host_path_and_source() -> None:
     assert not re.fullmatch(path, "/ab")
 
 
-@pytest.mark.parametrize("condition", [("http-header", ("x",)), ("source-ip", ("10.0.0.0/9",)), ("source-ip", ("2001:db8::/32",))])
+@pytest.mark.parametrize("condition", [("query-string", ("x",)), ("source-ip", ("10.0.0.0/9",)), ("source-ip", ("2001:db8::/32",))])
 def test_what_it_cannot_do_it_refuses(condition: tuple[str, tuple[str, ...]]) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="the data plane does not support"):

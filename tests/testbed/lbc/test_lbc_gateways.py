@@ -98,6 +98,10 @@ def test_every_row_of_the_table(tmp_path: Path) -> None:
         addresses = [subject.api.store.get("Gateway", name)["status"]["addresses"][0]["value"] for name in (NAME, "other")]
         assert sorted(addresses) == sorted(one["DNSName"].lower() for one in subject.elb.describe_load_balancers()["LoadBalancers"])
         assert conditions(subject, "other") == conditions(subject)
+        assert rows.gateway_said(subject.api.store.get("Gateway", NAME)) == rows.GATEWAY_SAYS
+        bindings = [one["metadata"] for one in subject.api.store.list("TargetGroupBinding")]
+        assert len([one for one in bindings if one["labels"] == rows.labels(APP)]) == 7
+        assert subject.api.store.get("ListenerRuleConfiguration", rows.STICKY)["status"]["accepted"] is True
 
 
 def routed(subject: Cluster, before: int) -> list[str]:
@@ -114,10 +118,7 @@ def test_a_mode_change_is_one_change_of_one_rule_each_way(tmp_path: Path, routin
         assert (listener["name"], listener["attachedRoutes"]) == ("http", 1)
         binding = subject.api.store.list("TargetGroupBinding")[0]
         assert binding["metadata"]["name"].startswith("k8s-default-sd21-")
-        assert binding["metadata"]["labels"] == {
-            "gateway.k8s.aws.alb/stack-namespace": "default",
-            "gateway.k8s.aws.alb/stack-name": NAME,
-        }
+        assert binding["metadata"]["labels"] == rows.labels(APP)
         made_at = len(subject.lbc.writes())
         for mode in (Mode.CAPACITY, Mode.COST):
             before = len(subject.lbc.writes())

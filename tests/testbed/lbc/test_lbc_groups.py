@@ -236,3 +236,14 @@ def test_a_new_process_finds_everything_as_it_was(tmp_path: Path) -> None:
             assert [write.action for write in subject.route(CAPACITY)] == ["ModifyRule"]
         finally:
             second.stop()
+
+
+def test_a_target_group_goes_although_somebody_deleted_its_binding(tmp_path: Path) -> None:
+    """What belongs to the group is found by the bindings' labels; one that is gone has nothing to release."""
+    with cluster(tmp_path, standby=False) as subject:
+        name = next(one["metadata"]["name"] for one in subject.api.store.list("TargetGroupBinding"))
+        subject.api.store.patch("TargetGroupBinding", name, {"metadata": {"finalizers": None}})
+        subject.api.store.delete("TargetGroupBinding", name)
+        written = [write.action for write in subject.route(CAPACITY)]
+        assert written.count("DeleteTargetGroup") == len(APP.units)
+        assert [one["spec"]["serviceRef"]["name"] for one in subject.api.store.list("TargetGroupBinding")] == ["sd21-all"]
