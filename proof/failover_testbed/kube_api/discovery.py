@@ -73,7 +73,7 @@ def _groups(registry: Registry) -> dict[str, dict[str, Any]]:
         if not group:
             continue
         entry = {"groupVersion": f"{group}/{version}", "version": version}
-        found[group] = {"name": group, "versions": [entry], "preferredVersion": entry}
+        found.setdefault(group, {"name": group, "versions": [], "preferredVersion": entry})["versions"].append(entry)
     return found
 
 
