@@ -310,9 +310,9 @@ def test_what_a_refusal_proves(failures: tuple[Refusal, ...], unit: dict[str, An
 @pytest.mark.parametrize(
     ("failures", "unit"),
     [
-        pytest.param((refused(NOW - 210, zones=A),), IN_ZONES, id="part of the zones"),
-        pytest.param((refused(NOW - 210, cause=Cause.CONFIG),), {}, id="a misconfiguration"),
-        pytest.param((refused(NOW - 210, **UNKNOWN),), {}, id="a claim that was never seen"),
+        pytest.param((refused(NOW - 210, zones=A), refused(NOW - 20, zones=A)), IN_ZONES, id="part of the zones"),
+        pytest.param((refused(NOW - 210, cause=Cause.CONFIG), refused(NOW - 20, cause=Cause.CONFIG)), {}, id="a misconfiguration"),
+        pytest.param((refused(NOW - 210, **UNKNOWN), refused(NOW - 20, **UNKNOWN)), {}, id="a claim that was never seen"),
         pytest.param((), {"pool_at_limit": "limit of 8 cpu"}, id="the NodePool's limit"),
     ],
 )
@@ -347,13 +347,13 @@ def test_what_replacements_are_refused_proves_nothing_by_age() -> None:
     assert (judged.shortage, judged.proof, judged.age_at) == (Shortage.SUSPECTED, None, None)
     assert judged.facts[1] == "1 of 3 zones refused (us-west-2a); proven at once if us-west-2b, us-west-2c refuse"
     assert _case(tuple(replace(one, replacement=True) for one in THREE), age=900, pool_zones=ZONES) == NAMED
-    both = (named("a", NOW - 300, replacement=True), named("b", NOW - 220))
+    both = (named("a", NOW - 300, replacement=True), named("b", NOW - 220), named("b", NOW - 30))
     assert _case(both, age=900, pool_zones=ZONES) == AGE
 
 
 def test_a_capacity_type_that_the_unit_cannot_have_says_nothing() -> None:
     """Another team's spot instances are refused for hours; this NodePool has on-demand ones, and waits for something else."""
-    elsewhere = kinds((refused(NOW - 250, pool="other"),), "spot")
+    elsewhere = kinds((refused(NOW - 250, pool="other"), refused(NOW - 60, pool="other")), "spot")
     assert _case((), age=300, pool_elsewhere=elsewhere, pool_capacity_types=("on-demand",)) == NOTHING
     assert _case((), age=300, pool_elsewhere=elsewhere, pool_capacity_types=("on-demand", "spot")) == AGE
 
@@ -367,6 +367,36 @@ def test_old_demand_is_no_proof_before_a_cycle_of_refusals(refused_for: float, e
 def test_a_proof_by_age_lasts_while_refusals_go_on() -> None:
     """The first refusal leaves the window: the one that follows it is not the first."""
     assert _case((named("a", NOW - 361), named("a", NOW - 171)), age=363, pool_zones=ZONES) == AGE
+
+
+FAILED = create_error(NOW - 290, cause=Cause.UNKNOWN, codes=("LaunchFailed",), stood_until=NOW)
+"""A create error that stands."""
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        pytest.param({}, SUSPECTED, id="nothing"),
+        pytest.param({"pool_failures": (named("a", NOW - 235), named("b", NOW - 56))}, SUSPECTED, id="asked for another before"),
+        pytest.param({"pool_failures": (named("a", NOW - 235), named("a", NOW - 55))}, AGE, id="asked again"),
+        pytest.param({"pool_failures": (named("a", NOW - 235), refused(NOW - 40, source="unlaunched"))}, AGE, id="its event is lost"),
+        pytest.param({"pool_at_limit": "limit of 8 cpu"}, AGE, id="a limit needs no word of it"),
+        pytest.param({"pool_failures": (named("a", NOW - 235), FAILED)}, AGE, id="a create error stands"),
+    ],
+)
+def test_while_karpenter_says_nothing_age_proves_nothing(unit: dict[str, Any], expected: tuple[Shortage, Proof | None]) -> None:
+    """It does not run, and nobody has asked EC2 again for what was refused."""
+    failures = unit.pop("pool_failures", (named("a", NOW - 235),))
+    assert _case(failures, age=300, pool_zones=ZONES, **unit) == expected
+
+
+def test_a_silent_karpenter_is_named() -> None:
+    """In the unit's facts, and by the alert."""
+    made = change(snapshot(), pool_failures=(named("a", NOW - 235),), pool_zones=ZONES, pending=pods(since=NOW - 300), desired=4, ready=2)
+    judged = judge(made)
+    assert judged.age_at is None
+    assert judged.facts[1] == "1 of 3 zones refused (us-west-2a); not proven while Karpenter says nothing: check that it runs"
+    assert any(alert.key == f"silent/{INF2}" for alert in decide(memory(), made)[1].alerts)
 
 
 def test_age_alone_is_never_a_proof() -> None:
@@ -795,7 +825,7 @@ def test_the_evidence_of_an_empty_memory_is_the_same() -> None:
 
 def test_a_pod_that_is_replaced_does_not_make_the_demand_younger() -> None:
     """Age counted from the oldest pod, and began anew with each rollout or eviction."""
-    first = (named("a", NOW - 210),)
+    first = (named("a", NOW - 210), named("a", NOW - 20))
     young = change(snapshot(), pool_failures=first, pool_zones=ZONES, pending=pods(since=NOW - 20), desired=4, ready=2)
     assert judge(young).proof is None
     assert judge(change(young, waiting_since=NOW - 300)).proof is Proof.AGE
@@ -961,10 +991,6 @@ def test_what_is_of_the_second_of_the_last_refusal_proves_no_return(after_s: flo
     assert judge(launch, memory(Mode.CAPACITY, units=proven(NOW - 600))).returned is back
     kept = proven(NOW - 600, returned=Return.REGISTERED, returned_at=at)
     assert judge(made, memory(Mode.CAPACITY, units=kept)).returned is back
-
-
-FAILED = create_error(NOW - 290, cause=Cause.UNKNOWN, codes=("LaunchFailed",), stood_until=NOW)
-"""A create error that stands."""
 
 
 @pytest.mark.parametrize(

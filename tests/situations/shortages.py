@@ -338,6 +338,14 @@ CAUSES: Final = (
         steps=((-30.0, _unpaid),),
     ),
     Situation(
+        "Karpenter stops after a refusal",
+        _CAUSE,
+        "All zones are out for 3 s, and one refuses. Karpenter stops before it asks again.",
+        world(closed=out("inf2.xlarge", until=3.0), idle=((BEGIN_S + 4.0, NEVER_S),)),
+        calm(Reason.SHORTAGE_SUSPECTED, "silent/inf2"),
+        length_s=350.0,
+    ),
+    Situation(
         "Karpenter runs again",
         _CAUSE,
         "Karpenter does not run for 5 min. Then spot is out in three zones for two instance types, and on-demand is not.",

@@ -16,7 +16,7 @@ from controller.policy import text
 from controller.policy.account import ceiling
 from controller.policy.evidence.age import Ages
 from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
-from controller.policy.evidence.proof import Finding, created_after, examine
+from controller.policy.evidence.proof import Finding, created_after, examine, heard_at
 from controller.policy.evidence.quota import POOL_LIMIT_CODE, fits
 from controller.policy.karpenter_times import CREATE_ERROR_S, ICE_WINDOW_S
 from controller.policy.model import (
@@ -136,11 +136,13 @@ def _examined(unit: Unit, observed: UnitObservation, waiting: tuple[PendingPod, 
         named = tuple(name for name in pod.pools if name in pools) or (observed.pool.name,)
         launching = tuple(name for name in named if not without.why(pools[name], (pod,), [pools[one] for one in named]))
         groups.setdefault(launching or named, []).append(pod)
-    best: Finding | None = None
+    best, heard = None, heard_at(pools.values(), waiting)
     whole = len(groups) == 1  # else nobody can tell whose pods the ones before were
     for names, pods in (groups or {(observed.pool.name,): []}).items():
         since = _since(pods, observed) if whole else None
-        each = {name: examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, ages, since) for name in names}
+        each = {
+            name: examine(pools[name], allowed_offerings(unit, observed, pools[name]), pods, policy, ages, since, heard) for name in names
+        }
         found = _weakest(each)
         best = found if best is None or _rank(found.proof) < _rank(best.proof) else best
     return best or Finding(None)
@@ -220,6 +222,7 @@ def _weakest(found: Mapping[str, Finding]) -> Finding:
         return each[0]
     least = max(each, key=lambda one: _rank(one.proof))
     open_ones = tuple(name for name, one in found.items() if one.age_at is None)
+    silent = any(one.unheard for one in each)
     return Finding(
         least.proof,
         tuple(refusal for one in each for refusal in one.refusals),
@@ -227,7 +230,8 @@ def _weakest(found: Mapping[str, Finding]) -> Finding:
         tuple(dict.fromkeys(offering for one in each for offering in one.required)) if all(one.required for one in each) else (),
         None if open_ones else max(one.age_at for one in each if one.age_at is not None),
         tuple(dict.fromkeys(offering for one in each for offering in one.unavailable)),
-        open_ones,
+        () if silent else open_ones,
+        silent,
     )
 
 
@@ -331,6 +335,8 @@ def missing_words(found: Finding, observed: UnitObservation) -> str:
         return f"{progress}; proven: {found.proof}"
     if found.unrefused:
         return f"{progress}; not proven while nothing is refused through NodePool {text.listing(found.unrefused)}"
+    if found.unheard:
+        return f"{progress}; not proven while Karpenter says nothing: check that it runs"
     if found.age_at is None:
         ageless = observed.pending and not any(one.ages for one in found.refusals)
         return f"{progress}; proven at once {at_once}" if ageless else f"{progress}; no pod waits for it"

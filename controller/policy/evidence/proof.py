@@ -8,8 +8,9 @@ offering that EC2 named for three minutes and asks for the others, until one lau
 - *Named*: refusals within one cycle of that cache that together name every allowed type, zone and capacity type. What none of them names
   counts as named while Karpenter's own metrics, where they are read, call it unavailable. These prove nothing alone, and disprove nothing.
 - *Age*: some of it has been refused for a whole cycle, up to the time at which Karpenter must have asked for it again, and demand is older
-  still, with nothing launched since. Demand may be old before anything is refused: Karpenter did not run, or was throttled. It then asks
-  for one offering every ten seconds, and any may be had.
+  still, with nothing launched since, though Karpenter was heard of after that cycle: where it does not run, nobody has asked again.
+  Demand may be old before anything is refused: Karpenter did not run, or was throttled. It then asks for one offering every ten seconds,
+  and any may be had.
 
 A launch ends the refusals before it only if its NodeClaim was created after them: EC2 may grant some claims of a batch and refuse the rest.
 Karpenter's cache is by offering, so a refusal through another NodePool counts for every unit that may buy the same offering.
@@ -17,7 +18,8 @@ Karpenter's cache is by offering, so a refusal through another NodePool counts f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -113,9 +115,10 @@ class Finding:
         named: The required offerings that they name within one cycle.
         unavailable: The required offerings that they do not name, and that Karpenter's own metrics call unavailable.
         required: Every offering that must be named; () where the zones are not known.
-        age_at: When age alone proves it if nothing changes, seconds since the Unix epoch; None where nothing is refused, or only to
-            replacements, or nobody waits.
+        age_at: When age alone proves it if nothing is launched, seconds since the Unix epoch; None where nothing is refused, or only to
+            replacements, or nobody waits, or where that time is over and Karpenter has not been heard of.
         unrefused: Of several NodePools, the names of those through which nothing is refused; () of one alone.
+        unheard: Whether age would prove it, had Karpenter been heard of since what was refused has left its cache.
     """
 
     proof: Proof | None
@@ -125,6 +128,7 @@ class Finding:
     age_at: float | None = None
     unavailable: tuple[Offering, ...] = ()
     unrefused: tuple[str, ...] = ()
+    unheard: bool = False
 
     @property
     def missing(self) -> tuple[Offering, ...]:
@@ -133,7 +137,13 @@ class Finding:
 
 
 def examine(
-    pool: PoolObservation, allowed: Allowed, waiting: Sequence[PendingPod], policy: PolicySettings, ages: Ages, since: float | None = None
+    pool: PoolObservation,
+    allowed: Allowed,
+    waiting: Sequence[PendingPod],
+    policy: PolicySettings,
+    ages: Ages,
+    since: float | None = None,
+    heard_at: float = math.inf,
 ) -> Finding:
     """Judges one NodePool for one unit.
 
@@ -144,13 +154,19 @@ def examine(
         policy: Whether a misconfiguration counts.
         ages: Answers about ages now.
         since: Since when pods of the unit have waited without a break; None: as the oldest of `waiting` says.
+        heard_at: When Karpenter was last heard of, as the function `heard_at` says.
     """
     concern = _Concern(allowed)
     start = min((pod.since for pod in waiting), default=None) if since is None else since
     standing = _Standing(pool, concern, ages, start)
     refusals = standing.recent()
     ageing = bool(pool.at_limit) or any(one.ages for one in refusals)
-    age_at = _age_at(standing.first_at(refusals, start), start) if ageing and start is not None else None
+    age_at, unheard = None, False
+    if ageing and start is not None:
+        first_at = standing.first_at(refusals, start)
+        age_at = _age_at(first_at, start)
+        unheard = first_at is not None and not pool.at_limit and heard_at < first_at + ICE_CACHE_S and ages.reached(age_at, 0.0)
+    age_at = None if unheard else age_at
     by_age = age_at is not None and ages.reached(age_at, 0.0)
     if not refusals:  # nothing is saturated or named
         return Finding(Proof.AGE if by_age else None, age_at=age_at)
@@ -168,7 +184,23 @@ def examine(
         proof = Proof.NAMED
     elif by_age:
         proof = Proof.AGE
-    return Finding(proof, refusals, named, required, age_at, unavailable)
+    return Finding(proof, refusals, named, required, age_at, unavailable, unheard=unheard)
+
+
+def heard_at(pools: Iterable[PoolObservation], waiting: Iterable[PendingPod]) -> float:
+    """When Karpenter was last heard of: a refusal, or a word about a NodePool or a pod. Infinite while a create error counts.
+
+    Args:
+        pools: The NodePools.
+        waiting: The pods.
+    """
+    times = [0.0]
+    for pool in pools:
+        times += [one.at if one.cached else math.inf for one in (*pool.failures, *pool.elsewhere)]
+        times += [pool.blocked_at or 0.0]
+    for pod in waiting:
+        times += [pod.unplaced_at or 0.0, *(at for _, at in pod.unavailable)]
+    return max(times)
 
 
 class _Standing:

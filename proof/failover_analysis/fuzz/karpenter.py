@@ -19,7 +19,9 @@ from failover_testbed.capacity.karpenter import (
     CACHE_S,
     CREATE_ERROR_LIFE_S,
     EMPTY_S,
+    IGNORED,
     POD_DEDUPE_S,
+    RECLAIMED_S,
     REFUSED_S,
     REQUEUE_S,
 )
@@ -30,9 +32,6 @@ _CALL_S: Final = (0.1, 0.3)
 _START_S: Final = (10.0, 40.0)
 _AGAIN_S: Final = (5.0, 30.0)  # between two tries of a launch that was throttled
 _BUDGETED_S: Final = 300.0
-
-RECLAIMED_S: Final = 2400.0
-"""How long before the end of a Capacity Block its nodes are drained, seconds."""
 
 Emit = Callable[[str, str, dict[str, Any]], None]
 
@@ -60,6 +59,7 @@ class Cluster:
         self._numbers = itertools.count()
         self._cache = Offerings(ZONES)
         self._claims: dict[str, Claim] = {}
+        self._empty: list[Claim] = []  # usable nodes that a disruption budget keeps although they have no pod
         self._blocked: dict[str, float] = {}
         self._loop_at: float | None = None
         for offering, closings in world.closed.items():
@@ -142,7 +142,8 @@ class Cluster:
         return len(types) < max(1, pool.min_types)
 
     def _offerings(self, unit: UnitPlan, pool: PoolPlan) -> list[Offering]:
-        return [one for one in self._all_offerings(pool) if one.instance_type in unit.types]
+        types = [one for one in unit.types if not pool.overlaid or one in pool.overlaid]
+        return [one for one in self._all_offerings(pool) if one.instance_type in types]
 
     # --- capacity ---
 
@@ -171,6 +172,7 @@ class Cluster:
         self._drain([one for one in self._claims.values() if one.offering == offering and one.pod.bound])
 
     def _drain(self, taken: list[Claim]) -> None:
+        self._empty = [one for one in self._empty if one not in taken]
         for claim in taken:
             self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now, deleting=True))
             self._at(self.now + EMPTY_S, partial(self._end, claim))
@@ -189,7 +191,11 @@ class Cluster:
         while len(pods) < replicas:
             pod = Pod(f"{unit.name}-{next(self._numbers)}", unit, self.now, bound=first, ready=first)
             pods.append(pod)
-            if not first:
+            kept = next((one for one in self._empty if self._suits(one, pod)), None)
+            if kept is not None:
+                self._empty.remove(kept)
+                self._settle(pod, kept, "ADDED")
+            elif not first:
                 self._emit("Pod", "ADDED", objects.pod(pod.name, unit, self.now))
                 self._wake(self._chance.uniform(*_BATCH_S))
         for pod in sorted(pods, key=lambda one: (one.ready, one.bound, -one.since))[: len(pods) - replicas]:
@@ -199,8 +205,18 @@ class Cluster:
                 self._emit("Pod", "DELETED", objects.pod(pod.name, unit, self.now))
             claim = self._claims.get(pod.claim)
             if claim is not None and claim.offering is not None:
-                self._at(self.now + EMPTY_S, partial(self._end, claim))
+                self._left(claim)
         self._show(unit)
+
+    def _left(self, claim: Claim) -> None:
+        """The pod of a NodeClaim is gone. Karpenter removes the empty node, unless a disruption budget blocks it."""
+        if not self.world.budgets:
+            self._at(self.now + EMPTY_S, partial(self._end, claim))
+        elif claim.pod.bound:
+            self._empty.append(claim)
+
+    def _suits(self, claim: Claim, pod: Pod) -> bool:
+        return claim.pool in self._pools_of(pod.unit) and claim.offering is not None and claim.offering.instance_type in pod.unit.types
 
     def _show(self, unit: UnitPlan) -> None:
         pods = self.pods[unit.name]
@@ -262,7 +278,7 @@ class Cluster:
     def _claim_for(self, pod: Pod, saturated: Collection[str]) -> Claim | None:
         """A NodeClaim in the first NodePool that has something for the pod; else Karpenter says of each why not."""
         if pod.unit.ignored:
-            self._say(pod, [objects.IGNORED])
+            self._say(pod, [IGNORED])
             return None
         why = []
         for pool in self._pools_of(pod.unit):
@@ -278,7 +294,7 @@ class Cluster:
                 self._emit("NodeClaim", "ADDED", objects.node_claim(claim, self.now))
                 return claim
             elif pool.name not in saturated:
-                why.append(objects.unavailable(pool.name))
+                why.append(objects.unavailable(pool.name, overlaid=bool(pool.overlaid)))
         others = (pool.name for pool in self.world.pools if pool.name not in (*pod.unit.pools, *saturated) and not pool.static)
         self._say(pod, [*why, *(objects.foreign(pod.unit.pools, name) for name in others)])
         return None
@@ -340,11 +356,20 @@ class Cluster:
             self._emit("NodeClaim", "MODIFIED", objects.node_claim(claim, self.now))
 
     def _bind(self, claim: Claim) -> None:
-        pod = claim.pod
-        if pod.gone:
-            return
-        pod.bound = True
-        self._emit("Pod", "MODIFIED", objects.pod(pod.name, pod.unit, pod.since, node=claim.name))
+        """Its node is usable. One that was for a pod that is gone, and that a disruption budget keeps, is for the next that suits."""
+        if not claim.pod.gone:
+            self._settle(claim.pod, claim)
+        elif self.world.budgets and claim.name in self._claims:
+            waiting = (pod for pods in self.pods.values() for pod in pods if not pod.bound and not pod.claim)
+            pod = next((pod for pod in waiting if self._suits(claim, pod)), None)
+            if pod is None:
+                self._empty.append(claim)
+            else:
+                self._settle(pod, claim)
+
+    def _settle(self, pod: Pod, claim: Claim, change: str = "MODIFIED") -> None:
+        pod.claim, pod.bound, claim.pod = claim.name, True, pod
+        self._emit("Pod", change, objects.pod(pod.name, pod.unit, pod.since, node=claim.name))
         self._at(self.now + self._chance.uniform(*_START_S), partial(self._ready, pod))
 
     def _ready(self, pod: Pod) -> None:

@@ -11,7 +11,7 @@ from controller.signals.node_labels import CAPACITY_LABEL, POOL_LABEL, ZONE_LABE
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
 from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Offering, event_message
-from failover_testbed.capacity.karpenter import NO_COMPATIBLE
+from failover_testbed.capacity.karpenter import FEW_TYPES, NO_COMPATIBLE
 
 START: Final = 1_800_000_000.0
 _FAMILY_LABEL: Final = f"{DOMAINS[0]}/instance-family"
@@ -140,14 +140,15 @@ def interrupted(claim: str, t: float) -> dict[str, Any]:
 
 def blocked(pool: str, t: float, *, too_few: bool = False) -> dict[str, Any]:
     """Nothing that a NodePool may have is available, or too little for its `minValues`."""
-    return _event(
-        "NodePool", pool, "NoCompatibleInstanceTypes", NO_COMPATIBLE + (" due to minValues incompatibility" if too_few else ""), t
-    )
+    return _event("NodePool", pool, "NoCompatibleInstanceTypes", FEW_TYPES if too_few else NO_COMPATIBLE, t)
 
 
 def budgeted(pool: str, t: float) -> dict[str, Any]:
     """A disruption budget lets Karpenter replace nothing."""
-    return {**_event("NodePool", pool, "DisruptionBlocked", "No allowed disruptions due to blocking budget", t), "type": "Normal"}
+    return {
+        **_event("NodePool", pool, "DisruptionBlocked", "No allowed disruptions for disruption reason Empty due to blocking budget", t),
+        "type": "Normal",
+    }
 
 
 def throttled(claim: Claim, now: float, since: float) -> dict[str, Any]:
@@ -158,9 +159,10 @@ def throttled(claim: Claim, now: float, since: float) -> dict[str, Any]:
     return obj
 
 
-def unavailable(pool: str) -> str:
-    """What a pod's event says of a NodePool that has something, but nothing for the pod."""
-    return f"no instance type met all requirements, requirements=karpenter.sh/nodepool In [{pool}], resources={{}}"
+def unavailable(pool: str, *, overlaid: bool = False) -> str:
+    """What a pod's event says of a NodePool that has something, but nothing for the pod: the others are refused."""
+    why = "has enough resources" if overlaid else "met all requirements"
+    return f"no instance type {why}, requirements=karpenter.sh/nodepool In [{pool}], resources={{}}"
 
 
 def foreign(own: Sequence[str], pool: str) -> str:
@@ -172,10 +174,6 @@ def foreign(own: Sequence[str], pool: str) -> str:
 def limited(pool: str) -> str:
     """What a pod's event says of a NodePool at its limit."""
     return f"all available instance types exceed limits for nodepool: (NodePool={pool})"
-
-
-IGNORED: Final = "pod has Dynamic Resource Allocation requirements that are not yet supported by Karpenter"
-"""What a pod's event says where Karpenter ignores what the pod asks for."""
 
 
 def unschedulable(name: str, why: Sequence[str], t: float) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class PoolPlan:
     """A NodePool. `limit` is in nodes, None without one. `families`: its requirements name these instead of its types; () for the types.
 
     `min_types` is its `minValues` of instance types: with fewer available, nothing is launched. `static`: it keeps its own number of nodes,
-    which are taken. `prefers` is the type that a NodeOverlay makes the cheapest: Karpenter asks for it first.
+    which are taken. `prefers` is the type that a NodeOverlay makes the cheapest: Karpenter asks for it first. `overlaid` are the types to
+    which a NodeOverlay gives the capacity that pods request, and Karpenter launches no other for them; () where every type has it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class PoolPlan:
     min_types: int = 0
     static: bool = False
     prefers: str = ""
+    overlaid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class World:
         claims_late_s: By how much NodeClaims are delivered later than events: they are two watches.
         lost: The part of the events with a reason that is never delivered: Karpenter and its client limit their rate.
         throttled: When EC2 answers each launch with `RequestLimitExceeded`.
-        budgets: Whether disruption budgets block every disruption, and Karpenter says so again and again.
+        budgets: Whether disruption budgets block every disruption: Karpenter says so again and again, and removes no empty node.
         blocks: The offerings that are Capacity Blocks, each with its instances and its end.
         length_s: How long it lasts.
     """
@@ -205,7 +207,7 @@ def _long_troubles(world: World, chance: Random) -> World:
     start = chance.uniform(0.0, world.length_s)
     return replace(
         world,
-        pools=tuple(pools),
+        pools=tuple(_overlaid(pools, units, Random(f"capacity of {world.seed}"))),
         units=tuple(units),
         sold=sold,
         blocks=blocks,
@@ -213,6 +215,13 @@ def _long_troubles(world: World, chance: Random) -> World:
         budgets=chance.random() < _MORE,
         lost=world.lost or (dict.fromkeys(_EVENTS, _LOST) if chance.random() < _MORE else {}),
     )
+
+
+def _overlaid(pools: Sequence[PoolPlan], units: Sequence[UnitPlan], chance: Random) -> Iterator[PoolPlan]:
+    """The NodePools, of which some have a NodeOverlay with capacity: where their pods pin no type, and no choice of types is required."""
+    for pool in pools:
+        free = len(pool.types) > 1 and not pool.min_types and not any(unit.pinned for unit in units if pool.name in unit.pools)
+        yield replace(pool, overlaid=pool.types[-1:]) if chance.random() < _MORE and free else pool
 
 
 def _further(world: World, chance: Random) -> World:

@@ -12,6 +12,15 @@ from typing import Final
 NO_COMPATIBLE: Final = "NodePool requirements filtered out all compatible available instance types"
 """The message of `NoCompatibleInstanceTypes`, about a NodePool whose offerings are all in the cache."""
 
+FEW_TYPES: Final = f"{NO_COMPATIBLE} due to minValues incompatibility"
+"""The same, where fewer instance types are available than the NodePool's `minValues` asks for."""
+
+IGNORED: Final = "pod has Dynamic Resource Allocation requirements that are not yet supported by Karpenter"
+"""The reason in `FailedScheduling` of a pod that asks for devices by Dynamic Resource Allocation."""
+
+RECLAIMED_S: Final = 2400.0
+"""How long before the end of a Capacity Block its nodes are drained, seconds."""
+
 BATCH_IDLE_S: Final = 1.0
 """``--batch-idle-duration``: a batch closes after this many seconds without a new pod."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
 from typing import Any, Final
 
 from controller.clock import format_rfc3339
@@ -11,7 +13,32 @@ from failover_testbed.cluster.world import Object, Pod, World
 DEDUPE_S: Final = 120.0
 """Karpenter's default, seconds: within it, Karpenter does not repeat a reason on an object, even with another message."""
 
+_BURST: Final = 25
+_REFILL_S: Final = 300.0
+"""Its client posts this many events about one object at once, and one more each five minutes. It drops the others."""
+
+_NOMINATED_PER_S: Final = 5.0
+_NOMINATED_BURST: Final = 10
+"""Karpenter's own limit of `Nominated`, whatever the pod."""
+
 EVENT_NAMESPACE: Final = "default"  # of events on cluster-scoped objects
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Of tokens: `size` of them at most, and `per_s` more each second. It had `left` of them at `at`."""
+
+    size: int
+    per_s: float
+    at: float
+    left: float
+
+    def take(self, now: float) -> bool:
+        """Whether there was one to take."""
+        self.left, self.at = min(self.size, self.left + (now - self.at) * self.per_s), now
+        taken = self.left >= 1.0
+        self.left -= taken
+        return taken
 
 
 class Recorder:
@@ -19,10 +46,13 @@ class Recorder:
 
     Args:
         world: Where the events go.
+        lost: The share of Karpenter's events with a reason that nobody receives, beyond what its limits drop.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, lost: Mapping[str, float] | None = None) -> None:
+        self._world, self.lost = world, dict(lost or {})
+        self._losing = Random(f"events lost in {world.seed}")  # of its own: what is lost changes nothing in the cluster
+        self._buckets: dict[str, _Bucket] = {}  # by the uid of what the events are about, and one of `Nominated`
         self._last: dict[tuple[str, str], float] = {}  # Karpenter's cache: when a reason was recorded on an object
         self._names: dict[tuple[str, str, str], tuple[str, str]] = {}  # namespace and name of the Event of an equal message
 
@@ -44,6 +74,10 @@ class Recorder:
         if now - self._last.get(key, float("-inf")) < dedupe_s:
             return False
         self._last[key] = now
+        if reason == "Nominated" and not self._bucket(reason, _NOMINATED_BURST, _NOMINATED_PER_S).take(now):
+            return False
+        if not self._bucket(metadata["uid"], _BURST, 1 / _REFILL_S).take(now) or self._losing.random() < self.lost.get(reason, 0.0):
+            return False
         stamp = world.stamp(now)
         known = self._names.get((reason, metadata["uid"], message))
         if known is not None:
@@ -71,6 +105,9 @@ class Recorder:
         world.store.create("Event", event, manager="karpenter")
         self._names[reason, metadata["uid"], message] = (event["metadata"]["namespace"], event["metadata"]["name"])
         return True
+
+    def _bucket(self, name: str, size: int, per_s: float) -> _Bucket:
+        return self._buckets.setdefault(name, _Bucket(size, per_s, self._world.now(), size))
 
     def scheduler(self, pod: Pod, reason: str, message: str) -> None:
         """Records one event of kube-scheduler on a pod, in the form of events.k8s.io; a repeated event becomes a series."""

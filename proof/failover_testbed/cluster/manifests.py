@@ -14,7 +14,7 @@ from controller.routing.ingress.standby import live_rule, standby_rule
 from controller.routing.names import PREFIX, action_key
 from controller.signals.workload_kinds import WORKLOADS
 from failover_testbed.cluster.components import AUTHENTICATION, NODE_CLASS
-from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, Object, machine
+from failover_testbed.cluster.world import CAPACITY_LABEL, GPU, NEURON, POOL_LABEL, TYPE_LABEL, Object, machine
 
 CONTAINER_PORT: Final = 8000
 MANAGER: Final = "kubectl-client-side-apply"
@@ -128,6 +128,19 @@ def workload(application: Application, unit: Unit, replicas: int) -> Object:
         "metadata": {"name": unit.deployment, "namespace": application.namespace},
         "spec": spec,
     }
+
+
+def named_pools(spec: Object) -> tuple[str, ...]:
+    """The NodePools that the affinity of a pod's spec names, () where it names none."""
+    required = spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    terms = (one for term in required.get("nodeSelectorTerms", []) for one in term["matchExpressions"])
+    return next((tuple(one["values"]) for one in terms if one["key"] == POOL_LABEL), ())
+
+
+def more(spec: Object) -> tuple[str, ...]:
+    """The resources that a pod's spec requests beyond those that machines have."""
+    requests = {name for one in spec["containers"] for name in one.get("resources", {}).get("requests", {})}
+    return tuple(sorted(requests - {GPU, NEURON, "cpu", "memory"}))
 
 
 def _affinity(types: tuple[str, ...]) -> Object:

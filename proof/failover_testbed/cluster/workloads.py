@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from controller.policy.model import Application, Unit, WorkloadKind
 from controller.signals.workload_kinds import as_deployment
+from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.manifests import CONTAINER_PORT, GROUP_SIZE, pinned_types
 from failover_testbed.cluster.world import ZONE_LABEL, Node, Object, Pod, World, condition, owner, stable_hash
@@ -174,6 +175,11 @@ class Workloads:
         }
         uid, pinned = world.store.create("Pod", body, manager=_CONTROLLERS)["metadata"]["uid"], pinned_types(application, unit)
         pod = Pod(name, uid, application.namespace, unit, world.now(), pinned, replica=replica or name, leads=not replica)
+        pod.pools, pod.more, pod.claims_devices = (
+            manifests.named_pools(template["spec"]),
+            manifests.more(template["spec"]),
+            bool(template["spec"].get("resourceClaims")),
+        )
         world.pods[pod.namespace, pod.name] = pod
         self._changed = True
         return pod
@@ -212,15 +218,14 @@ class Workloads:
                 self._refuse(pod)
 
     def _free_node(self, pod: Pod) -> Node | None:
-        free = (node for node in self._world.nodes.values() if node.usable and node.pod is None and node.pool == pod.unit.node_pool)
-        return next((node for node in free if not pod.types or node.instance_type in pod.types), None)
+        return next((node for node in self._world.nodes.values() if node.usable and node.pod is None and pod.fits(node)), None)
 
     def _refuse(self, pod: Pod) -> None:
         nodes = len(self._world.nodes)
         message = "no nodes available to schedule pods"
         if nodes:
             reasons = f"{nodes} node(s) didn't match Pod's node affinity/selector"
-            taken = sum(node.pool == pod.unit.node_pool for node in self._world.nodes.values())
+            taken = sum(node.pool in pod.node_pools for node in self._world.nodes.values())
             if taken:
                 reasons = f"{taken} Insufficient accelerators, {nodes - taken} node(s) didn't match Pod's node affinity/selector"
             message = (

@@ -61,6 +61,7 @@ class Node:
     usable: bool = False
     pod: Pod | None = None
     empty_since: float = 0.0
+    more: tuple[str, ...] = ()  # the resources that it has beyond its machine's
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +69,8 @@ class Pod:
     """A pod of a deployment unit. Times are seconds since the Unix epoch.
 
     `replica` names the replica that it is, or is part of. Of the pods of a LeaderWorkerSet's group only the leader answers requests.
+    `more` are the resources that it requests beyond its accelerator, and `claims_devices` says that it has claims of Dynamic Resource
+    Allocation.
     """
 
     name: str
@@ -85,6 +88,19 @@ class Pod:
     gone_at: float | None = None  # when a terminating pod has ended
     replica: str = ""
     leads: bool = True
+    pools: tuple[str, ...] = ()  # the NodePools that it names; () for its unit's
+    more: tuple[str, ...] = ()
+    claims_devices: bool = False
+
+    @property
+    def node_pools(self) -> tuple[str, ...]:
+        """The NodePools whose nodes it may use."""
+        return self.pools or (self.unit.node_pool,)
+
+    def fits(self, node: Node) -> bool:
+        """Whether it may run on a node, and the node has what it requests."""
+        typed = not self.types or node.instance_type in self.types
+        return typed and node.pool in self.node_pools and set(self.more) <= set(node.more) and not self.claims_devices
 
     @property
     def serving(self) -> bool:

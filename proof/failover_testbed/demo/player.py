@@ -15,7 +15,7 @@ from controller.routing.names import action_key
 from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.workloads import Workloads
-from failover_testbed.cluster.world import World
+from failover_testbed.cluster.world import Node, World
 from failover_testbed.demo.clock import PacedClock
 from failover_testbed.demo.scenario import EventFile, InterruptionFile, LimitFile, ScenarioFile
 from failover_testbed.karpenter.controller import Karpenter
@@ -245,7 +245,7 @@ class Player:
         while self._events and self._events[0].at_s <= elapsed:
             self._happen(self._events.pop(0), elapsed)
         self._workloads.step()
-        self._karpenter.step(self._workloads.waiting())
+        self._evict(self._karpenter.step(self._workloads.waiting()))
         self._send(elapsed)
         self._keda.step()
         now = self._world.now()
@@ -305,10 +305,13 @@ class Player:
 
     def _interrupt(self, interruption: InterruptionFile) -> str:
         nodes = self._karpenter.interrupt(interruption.node_pool, interruption.nodes)
+        self._evict(nodes)
+        return f"EC2 takes back {len(nodes)} spot instance(s) of NodePool {interruption.node_pool}"
+
+    def _evict(self, nodes: Sequence[Node]) -> None:
         for node in nodes:
             if node.pod is not None:
                 self._workloads.evict(node.pod)
-        return f"EC2 takes back {len(nodes)} spot instance(s) of NodePool {interruption.node_pool}"
 
     def _limit(self, limit: LimitFile) -> str:
         change = {"spec": {"limits": {limit.resource: limit.value}}}

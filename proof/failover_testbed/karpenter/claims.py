@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from failover_testbed.capacity.ec2 import Offering
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import CAPACITY_LABEL, POOL_LABEL, TYPE_LABEL, ZONE_LABEL, Node, Object, World, machine, owner
+from failover_testbed.karpenter.pools import Pool
+from failover_testbed.karpenter.sentences import CreateError
 
 _MANAGER: Final = "karpenter"
 _FINALIZER: Final = "karpenter.sh/termination"
@@ -34,6 +36,9 @@ class Claim:
     node: Node | None = None
     registered_at: float = 0.0
     remove_at: float | None = None
+    more: Mapping[str, str] = field(default_factory=dict)  # the resources that NodeOverlays add to its node
+    due: float = 0.0  # when its launch is tried
+    pause: float = 0.0  # until the next try, where one has failed
     conditions: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)  # type -> status, reason, message, since
 
 
@@ -48,35 +53,37 @@ class ClaimWriter:
     def __init__(self, world: World, recorder: Recorder) -> None:
         self._world, self._recorder = world, recorder
 
-    def create(self, pool: Mapping[str, Any], types: tuple[str, ...], capacity_types: tuple[str, ...], resource: str | None) -> Claim:
+    def create(self, pool: Pool, types: tuple[str, ...], capacity_types: tuple[str, ...], resources: Iterable[str] = ()) -> Claim:
         """Creates a claim that allows every zone.
 
         Args:
             pool: The NodePool.
             types: The allowed instance types.
             capacity_types: The allowed capacity types.
-            resource: The resource of which the pod requests one; None without a pod.
+            resources: What the pod requests one of each; () without a pod.
         """
-        world, name = self._world, f"{pool['metadata']['name']}-{self._world.suffix()}"
-        template = pool["spec"]["template"]
+        world, name = self._world, f"{pool.name}-{self._world.suffix()}"
+        template = pool.obj["spec"]["template"]
         labels = dict(template.get("metadata", {}).get("labels", {}))
         allowed = {
             "pool": [labels["pool"]] if "pool" in labels else [],
             _CLASS_LABEL: ["default"],
-            POOL_LABEL: [pool["metadata"]["name"]],
+            POOL_LABEL: [pool.name],
             CAPACITY_LABEL: sorted(capacity_types),
             TYPE_LABEL: list(types),
         }
-        requirements = [{"key": key, "operator": "In", "values": values} for key, values in allowed.items() if values]
-        requests = {"pods": "1"} | ({resource: "1"} if resource else {})
+        requirements: list[Object] = [{"key": key, "operator": "In", "values": values} for key, values in allowed.items() if values]
+        if pool.min_types > 1:
+            requirements = [one | ({"minValues": pool.min_types} if one["key"] == TYPE_LABEL else {}) for one in requirements]
+        requests = {"pods": "1"} | dict.fromkeys(resources, "1")
         body = {
             "metadata": {
                 "name": name,
-                "generateName": f"{pool['metadata']['name']}-",
-                "labels": labels | {_CLASS_LABEL: "default", POOL_LABEL: pool["metadata"]["name"]},
+                "generateName": f"{pool.name}-",
+                "labels": labels | {_CLASS_LABEL: "default", POOL_LABEL: pool.name},
                 "annotations": {"karpenter.sh/nodeclaim-min-values-relaxed": "false", "karpenter.sh/nodepool-hash-version": "v3"},
                 "finalizers": [_FINALIZER],
-                "ownerReferences": [owner(pool, controller=False)],
+                "ownerReferences": [owner(pool.obj, controller=False)],
             },
             "spec": {
                 "expireAfter": template["spec"].get("expireAfter", "720h"),
@@ -86,15 +93,26 @@ class ClaimWriter:
             },
         }
         made = world.store.create("NodeClaim", body, manager=_MANAGER)
-        claim = Claim(name, pool["metadata"]["name"], made, types, capacity_types, world.now())
+        claim = Claim(name, pool.name, made, types, capacity_types, world.now())
         for kind in ("Launched", "Registered", "Initialized"):
             self._set(claim, kind, *_AWAITING)
         self._write(claim)
         return claim
 
-    def launched(self, claim: Claim, offering: Offering) -> None:
-        """Writes that the claim has an instance."""
-        claim.offering, claim.launched_at = offering, self._world.now()
+    def failed(self, claim: Claim, error: CreateError) -> None:
+        """Writes that the claim's launch failed with an error that Karpenter tries again after."""
+        self._set(claim, "Launched", "Unknown", error, error.message)
+        self._write(claim)
+
+    def launched(self, claim: Claim, offering: Offering, more: Mapping[str, str]) -> None:
+        """Writes that the claim has an instance.
+
+        Args:
+            claim: Which.
+            offering: What was launched.
+            more: The resources that NodeOverlays add to it.
+        """
+        claim.offering, claim.launched_at, claim.more = offering, self._world.now(), more
         self._world.store.patch("NodeClaim", claim.name, {"metadata": {"labels": _labels(offering)}}, manager=_MANAGER)
         self._set(claim, "Launched", "True", "Launched", "")
         self._set(claim, "Registered", *_NOT_FOUND)
@@ -107,10 +125,10 @@ class ClaimWriter:
         assert claim.offering is not None  # noqa: S101 - the caller checked
         world, offering = self._world, claim.offering
         name = f"ip-{world.address().replace('.', '-')}.us-west-2.compute.internal"
-        node = Node(name, claim.pool, offering.zone, offering.instance_type, empty_since=world.now())
+        node = Node(name, claim.pool, offering.zone, offering.instance_type, empty_since=world.now(), more=tuple(claim.more))
         world.nodes[name] = node
         claim.node, claim.registered_at = node, world.now()
-        capacity = machine(offering.instance_type).capacity()
+        capacity = machine(offering.instance_type).capacity() | dict(claim.more)
         labels = {POOL_LABEL: claim.pool, "kubernetes.io/hostname": name} | _labels(offering)
         body = {
             "metadata": {"name": name, "labels": labels},
@@ -176,7 +194,7 @@ class ClaimWriter:
             ]
         }
         if claim.offering is not None:
-            capacity = machine(claim.offering.instance_type).capacity()
+            capacity = machine(claim.offering.instance_type).capacity() | dict(claim.more)
             status |= {"providerID": claim.provider_id, "imageID": "ami-03cf127a", "capacity": capacity, "allocatable": capacity}
         if claim.node is not None:
             status["nodeName"] = claim.node.name

@@ -25,16 +25,30 @@ class Pool:
         obj: The NodePool.
         types: The instance types of its requirements.
         capacity_types: The capacity types of its requirements.
+        min_types: Its `minValues` of instance types: with fewer available, nothing is launched through it.
     """
 
     obj: Object
     types: tuple[str, ...]
     capacity_types: tuple[str, ...] = (ON_DEMAND,)
+    min_types: int = 1
 
     @property
     def name(self) -> str:
         """Its name."""
         return str(self.obj["metadata"]["name"])
+
+    @property
+    def replicas(self) -> int | None:
+        """The nodes that a static NodePool keeps, with pods or without; None of one that launches nodes for pods."""
+        replicas = self.obj["spec"].get("replicas")
+        return None if replicas is None else int(replicas)
+
+    @property
+    def keeps_empty(self) -> bool:
+        """Whether a disruption budget allows no empty node to be removed, whatever its schedule."""
+        budgets: list[dict[str, Any]] = (self.obj["spec"].get("disruption") or {}).get("budgets", [])
+        return any(one["nodes"] in {"0", "0%"} and "Empty" in one.get("reasons", ["Empty"]) for one in budgets)
 
     def suits(self, types: Iterable[str]) -> tuple[str, ...]:
         """Those of its instance types that a pod may use; all of them for a pod that pins none."""
@@ -51,17 +65,18 @@ class Pool:
 
 
 def read_pools(objects: Iterable[Object]) -> dict[str, Pool]:
-    """The NodePools that name instance types, by name.
+    """The NodePools that name instance types, by name, in the order in which Karpenter asks them: by weight.
 
     Args:
         objects: NodePools.
     """
     found = {}
-    for obj in objects:
+    for obj in sorted(objects, key=lambda one: -int(one["spec"].get("weight") or 0)):
         requirements: list[dict[str, Any]] = obj["spec"]["template"]["spec"]["requirements"]
         types = _values(requirements, TYPE_LABEL)
         if types:
-            found[str(obj["metadata"]["name"])] = Pool(obj, types, _values(requirements, CAPACITY_LABEL) or (ON_DEMAND,))
+            least = next(int(one.get("minValues") or 1) for one in requirements if one["key"] == TYPE_LABEL)
+            found[str(obj["metadata"]["name"])] = Pool(obj, types, _values(requirements, CAPACITY_LABEL) or (ON_DEMAND,), least)
     return found
 
 

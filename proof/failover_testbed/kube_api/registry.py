@@ -167,6 +167,7 @@ RESOURCES: tuple[Resource, ...] = (
     _custom("leaderworkerset.x-k8s.io", "v1", "leaderworkersets", "LeaderWorkerSet", namespaced=True),
     _custom("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False),
     _custom("karpenter.sh", "v1", "nodeclaims", "NodeClaim", namespaced=False),
+    _custom("karpenter.sh", "v1alpha1", "nodeoverlays", "NodeOverlay", namespaced=False),
     _custom("karpenter.k8s.aws", "v1", "ec2nodeclasses", "EC2NodeClass", namespaced=False),
     _custom("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", namespaced=True),
     _custom("keda.sh", "v1alpha1", "triggerauthentications", "TriggerAuthentication", namespaced=True),

@@ -84,6 +84,28 @@ def test_a_capacity_block_that_is_used_up_or_over_is_no_shortage() -> None:
     assert _first(replace(OPEN, pools=pools, blocks=block, budgets=True))[0] is None
 
 
+def test_a_type_without_the_capacity_of_a_node_overlay_does_not_hide_a_shortage() -> None:
+    """EC2 has the other type, on which Karpenter fits no pod, as its event on the pod says; neither NodePool nor pod says so."""
+    pools = (PoolPlan("inf2", SIZES, overlaid=SIZES[:1]), OPEN.pools[1])
+    found, _ = _first(replace(TWO_SIZES, pools=pools))
+    assert found is not None
+    assert found[0] is Proof.SATURATED
+    assert found[1] < 90
+    assert _first(replace(TWO_SIZES, pools=(PoolPlan("inf2", SIZES, overlaid=SIZES[1:]), OPEN.pools[1])))[0] is None
+
+
+def test_a_node_that_a_disruption_budget_keeps_takes_the_next_pod() -> None:
+    """Nothing is launched for it, and no shortage is proven although EC2 has nothing left."""
+    units = (replace(OPEN.units[0], replicas=((0.0, 1), (20.0, 3), (200.0, 1), (400.0, 3), (520.0, 4))), OPEN.units[1])
+    closed = {Offering(SIZES[0], zone): (Closed(150.0, 900.0),) for zone in ZONES}
+    world = replace(OPEN, units=units, closed=closed, boot_s=(20.0, 40.0), length_s=900.0)
+    kept, _ = _first(replace(world, budgets=True))
+    removed, _ = _first(world)
+    assert kept is not None
+    assert removed is not None
+    assert 400 < removed[1] < 520 < kept[1]
+
+
 def test_long_worlds_have_every_trouble_and_equal_seeds_give_equal_worlds() -> None:
     """Else they would show nothing of it."""
     worlds = [draw_long(seed) for seed in range(60)]
@@ -99,6 +121,7 @@ def test_long_worlds_have_every_trouble_and_equal_seeds_give_equal_worlds() -> N
         [pool for pool in pools if pool.min_types],
         [pool for pool in pools if pool.static],
         [pool for pool in pools if pool.prefers],
+        [pool for pool in pools if pool.overlaid],
         [unit for unit in units if unit.ignored],
     ):
         assert len(found) >= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,9 @@ class Cluster:
         for _ in range(round(seconds / step)):
             self.clock.advance(step)
             self.workloads.step()
-            self.karpenter.step(self.workloads.waiting())
+            for node in self.karpenter.step(self.workloads.waiting()):
+                if node.pod is not None:
+                    self.workloads.evict(node.pod)
 
     def scale(self, name: str, replicas: int) -> None:
         self.world.store.patch("Deployment", name, {"spec": {"replicas": replicas}})
@@ -68,12 +71,17 @@ def cluster() -> Cluster:
     return started(APP)
 
 
-def started(app: Application, capacity_types: tuple[str, ...] = ("on-demand",)) -> Cluster:
-    """A cluster with one ready replica of each unit, on its own node."""
+def started(
+    app: Application,
+    capacity_types: tuple[str, ...] = ("on-demand",),
+    templates: Mapping[str, Mapping[str, Any]] | None = None,
+    lost: Mapping[str, float] | None = None,
+) -> Cluster:
+    """A cluster with one ready replica of each unit, on its own node; `templates` are changes of the pods' specs, by unit."""
     clock = ManualClock(NOW)
     api = EmulatedKubeApi(clock, seed=7)
     world = World(clock, api.store, (app,), ZONES, seed=7)
-    recorder = Recorder(world)
+    recorder = Recorder(world, lost)
     workloads = Workloads(world, recorder)
     karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random))
     for pool in dict.fromkeys(unit.node_pool for unit in app.units):
@@ -82,7 +90,9 @@ def started(app: Application, capacity_types: tuple[str, ...] = ("on-demand",)) 
     for service in manifests.services(app):
         api.store.create("Service", service)
     for unit in app.units:
-        api.store.create("Deployment", manifests.workload(app, unit, 1))
+        made = manifests.workload(app, unit, 1)
+        made["spec"]["template"]["spec"] |= (templates or {}).get(unit.name, {})
+        api.store.create("Deployment", made)
         workloads.adopt(app, unit)
         workloads.start_ready(app, unit, partial(karpenter.start_node, unit.node_pool, unit.instance_type))
     workloads.publish_all()

@@ -84,6 +84,13 @@ def test_a_group_left_out_answers_like_a_missing_crd(pool: urllib3.PoolManager) 
     assert "karpenter.sh" not in groups
 
 
+def test_a_group_shows_all_its_versions_and_prefers_the_stable_one(pool: urllib3.PoolManager) -> None:
+    with EmulatedKubeApi() as api:
+        group = client_of(api, pool).get("/apis/karpenter.sh").json
+    assert [one["version"] for one in group["versions"]] == ["v1", "v1alpha1"]
+    assert group["preferredVersion"]["groupVersion"] == "karpenter.sh/v1"
+
+
 def test_only_known_groups_can_be_left_out() -> None:
     with pytest.raises(ValueError, match=r"typo\.sh"):
         EmulatedKubeApi(without_groups={"typo.sh"})
