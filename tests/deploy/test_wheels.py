@@ -131,11 +131,11 @@ def _allowed_in_the_context() -> set[str]:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """What the image holds under `HOME`."""
-    return Installed(made_once(tmp_path_factory, "image", _built) / "failoverctl")
+    return Installed(made_once(tmp_path_factory, "image", built_image) / "failoverctl")
 
 
-def _built(folder: Path) -> None:
-    """Follows the build stage."""
+def built_image(folder: Path) -> None:
+    """Follows the Dockerfile's build stage; the environment is `failoverctl` in the folder."""
     source, home = folder / "src", folder / "failoverctl"
     source.mkdir()
     path = f"{Path(uv()).parent}{os.pathsep}{os.environ['PATH']}"
