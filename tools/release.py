@@ -86,6 +86,8 @@ def chart(registry: str, out: Path, root: Path = ROOT) -> None:
     if text.count(_REPOSITORY) != 1:
         raise NotReleasable(f"{CHART}/values.yaml: write image.repository as {_REPOSITORY.strip()}, once")
     shutil.copytree(root / CHART, out)
+    with (out / "Chart.yaml").open("a") as about:  # its annotations come last
+        about.write(f"  artifacthub.io/images: |\n    - name: failoverctl\n      image: {registry}/failoverctl:{version(root)}\n")
     (out / "values.yaml").write_text(text.replace(_REPOSITORY, f"  repository: {registry}/failoverctl\n"))
 
 

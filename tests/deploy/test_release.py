@@ -64,6 +64,9 @@ def test_the_published_chart_pulls_from_where_the_images_are(tree: Path, tmp_pat
     before, after = (yaml.safe_load((folder / "values.yaml").read_text()) for folder in (tree / CHART, tmp_path / "out"))
     assert after.pop("image") == before.pop("image") | {"repository": "ghcr.io/somebody/failoverctl"}
     assert after == before
+    notes = yaml.safe_load((tmp_path / "out" / "Chart.yaml").read_text())["annotations"]
+    (image,) = yaml.safe_load(notes["artifacthub.io/images"])
+    assert image["image"] == f"ghcr.io/somebody/failoverctl:{VERSION}"
 
 
 def test_a_chart_that_names_its_image_otherwise_is_refused(tree: Path, tmp_path: Path) -> None:
