@@ -167,7 +167,7 @@ def test_the_image_holds_the_controller_alone(image: Installed) -> None:
 
 
 def test_the_image_stays_small(image: Installed) -> None:
-    """Here without compiled code, which adds about two thirds; docs/benchmarks.md has the figures of the image."""
+    """Here without compiled code, which adds about two thirds; docs/laboratory/benchmarks.md has the figures of the image."""
     size = sum(path.lstat().st_size for path in image.path.rglob("*") if "__pycache__" not in path.parts)
     assert size < 40e6
     assert len(list(image.path.glob("lib/python3.*/site-packages/*.dist-info"))) <= 35
