@@ -53,7 +53,7 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 
 .PHONY: programs
 programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; seven minutes)
-	@$(RUN)/python -m failover_harness.control_plane.binaries helm promtool vegeta >/dev/null
+	@$(RUN)/python -m failover_harness.control_plane.binaries crane helm promtool vegeta >/dev/null
 
 # SOURCE: a checkout of the release that proof/failover_harness/control_plane/binaries.py pins; it is no module that the proxy has.
 .PHONY: programs-lbc
