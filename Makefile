@@ -53,7 +53,7 @@ test-unit: $(STAMP) ## The fast tests only, in seconds
 
 .PHONY: programs
 programs: $(STAMP) ## Build the programs that the tests and test-cluster start, once, into the cache (needs Go; seven minutes)
-	@$(RUN)/python -m failover_harness.control_plane.binaries helm promtool vegeta >/dev/null
+	@$(RUN)/python -m failover_harness.control_plane.binaries crane helm promtool vegeta >/dev/null
 
 # SOURCE: a checkout of the release that proof/failover_harness/control_plane/binaries.py pins; it is no module that the proxy has.
 .PHONY: programs-lbc
@@ -66,6 +66,10 @@ test-cluster: $(STAMP) ## Tests on a real kube-apiserver, etcd, scheduler and co
 	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier cluster $(ARGS)
 
 # Its tests mostly wait for controllers: more of them than cores run at a time. Each worker has a control plane and an account of its own.
+.PHONY: release-rehearsal
+release-rehearsal: ## A release from a tag to a running controller, on a registry and a control plane of this machine (needs Go)
+	@$(MAKE) --no-print-directory test-cluster ARGS="tests/cluster/test_release.py -n 0 -o log_cli=true --log-cli-level=INFO $(ARGS)"
+
 .PHONY: test-world
 test-world: $(STAMP) ## Tests with the real Karpenter, KEDA and, after `make programs-lbc`, load-balancer controller, on the real control plane (needs Go)
 	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier world $(ARGS)
@@ -196,6 +200,11 @@ mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fa
 bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (360 runs; ARGS="--quick", ARGS="--seeds 4", ARGS="--only planned")
 	@$(RUN)/python -m benchmarks.month $(ARGS)
 
+.PHONY: bench-worth
+bench-worth: $(STAMP) ## What the controller is worth against nothing, the AWS sample's checker and a priority list: README's table and picture (6 minutes of processor time)
+	@$(RUN)/python -m benchmarks.worth --play
+	@$(RUN)/python -m benchmarks.outage_picture
+
 .PHONY: experiments
 experiments: .venv/.synced-bench ## Play the AWS sample's three experiments and plot them into docs/images
 	@$(RUN)/python -m benchmarks.experiments
@@ -255,6 +264,8 @@ docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and 
 	@$(RUN)/python -m tools.permissions
 	@$(RUN)/python -m tools.contract_docs
 	@$(RUN)/python -m tools.matrix_docs
+	@$(RUN)/python -m tools.compatibility_docs
+	@$(RUN)/python -m benchmarks.worth
 	@for name in bert llama llama8b mistral sd21 vit yolos; do $(RUN)/failoverctl render config/$$name.yaml --out deploy/stacks/$$name; done
 	@$(RUN)/python -m tools.chart_schema
 	@$(RUN)/python -m tools.chart_readme

@@ -1,4 +1,4 @@
-"""Measures what the controller costs and how fast it reacts. docs/benchmarks.md has the results.
+"""Measures what the controller costs and how fast it reacts. docs/laboratory/benchmarks.md has the results.
 
 Each module with a `main` has a target in the Makefile.
 """

@@ -1,6 +1,6 @@
 """Measures the CPU time and the memory of each command of `failoverctl` as a process, against the demo's servers on the same machine.
 
-``make bench-commands`` writes the table into docs/benchmarks.md; ``ARGS="--baseline PYTHON"`` runs each command also with the installation
+``make bench-commands`` writes docs/laboratory/benchmarks.md; ``ARGS="--baseline PYTHON"`` runs each command also with the installation
 of another version, in turns with this one, and adds its figures. It leaves out the way to a cluster: the servers answer from loopback.
 """
 
@@ -25,7 +25,7 @@ from benchmarks.markdown import markdown, put
 from controller.cli.main import main as failoverctl
 
 ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "benchmarks.md"
+PAGE: Final = ROOT / "docs" / "laboratory" / "benchmarks.md"
 BEGIN, END = "<!-- commands: written by `make bench-commands` -->", "<!-- end of commands -->"
 
 _START_LINES: Final = 100
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=9, help="of each command (%(default)s)")
     parser.add_argument("--baseline", help="the python of another version's environment, which is measured in turns with this one")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/laboratory/benchmarks.md")
     given = parser.parse_args()
     pythons = [sys.executable, *([given.baseline] if given.baseline else [])]
     found: dict[tuple[str, tuple[str, ...]], list[Run]] = {}

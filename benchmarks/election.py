@@ -1,4 +1,4 @@
-"""Leader election: a hundred thousand lease periods in simulated time, and takeovers on a real API server. See docs/benchmarks.md.
+"""Leader election: 100,000 lease periods in simulated time, and takeovers on a real API server. See docs/laboratory/benchmarks.md.
 
 ``make bench-election``; ``ARGS=--quick`` for a tenth of it. Exits with 1 if a replica acted without holding the Lease.
 """
@@ -27,7 +27,7 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.election.simulated import ROUGH, Figures, Trouble, World
 
 RESULTS: Final = Path(__file__).parent / "results" / "election.json"
-DOCS: Final = Path(__file__).parents[1] / "docs" / "leader-election.md"
+DOCS: Final = Path(__file__).parents[1] / "docs" / "laboratory" / "election.md"
 _BEGIN: Final = "<!-- election: written by `make bench-election ARGS=--write` -->"
 _END: Final = "<!-- end of election -->"
 LEASE_S: Final = Timing().lease_s
@@ -49,7 +49,7 @@ WORLDS: Final[dict[str, tuple[Trouble, int]]] = {
     "all": (ROUGH, 5),
     "beyond": (replace(ROUGH, late=True, gap=0.05), 3),
 }
-"""Faults and number of replicas, see docs/leader-election.md. No lease can prevent the violations of the last one."""
+"""Faults and number of replicas, see docs/laboratory/election.md. No lease can prevent the violations of the last one."""
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Plays the AWS sample's three experiments with the production decision core; writes data and plots. See docs/experiments.md.
+"""Plays the AWS sample's three experiments with the production decision core; writes data and plots. See docs/laboratory/experiments.md.
 
 ``make experiments`` writes timelines (CSV) and sums (JSON) to benchmarks/results/experiments, and plots to docs/images.
 """

@@ -1,6 +1,6 @@
 """Counts what `failoverctl run` imports and the memory it then takes, with one application on the demo's servers.
 
-``make bench-imports`` writes the table into docs/benchmarks.md; ``ARGS="--baseline PYTHON"`` counts another version's installation, too. It
+``make bench-imports`` writes docs/laboratory/benchmarks.md; ``ARGS="--baseline PYTHON"`` counts another version's installation, too. It
 leaves out AWS, whose client library is loaded only where AWS is asked, and what grows with the applications (`make bench-react`).
 """
 
@@ -119,7 +119,7 @@ def main() -> None:
     """Counts one version or two."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--baseline", help="the python of another version's environment")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/laboratory/benchmarks.md")
     given = parser.parse_args()
     with served() as environment, tempfile.TemporaryDirectory() as folder:
         environment["FAILOVERCTL_APPLICATIONS"] = str(_without_policy(Path(environment["FAILOVERCTL_APPLICATIONS"]), Path(folder)))

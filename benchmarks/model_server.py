@@ -1,4 +1,4 @@
-"""The model server's overhead over a bare pipeline, on this machine's processor. See docs/benchmarks.md.
+"""The model server's overhead over a bare pipeline, on this machine's processor. See docs/laboratory/benchmarks.md.
 
 ``make bench-model-server``; ``ARGS="--quick"`` is a smoke test that writes nothing. The model runs on one thread, so the server has the
 other core; with an accelerator it would have the whole processor.
@@ -31,7 +31,7 @@ from failover_harness.model_servers.own_model_server import ROOT as SERVER
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
-DOCS: Final = ROOT / "docs" / "benchmarks.md"
+DOCS: Final = ROOT / "docs" / "laboratory" / "benchmarks.md"
 BEGIN: Final = "<!-- model-server: written by `make bench-model-server` -->"
 END: Final = "<!-- end of model-server -->"
 BESIDE_BEGIN: Final = "<!-- beside: written by `make bench-model-server` -->"

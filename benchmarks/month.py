@@ -1,4 +1,4 @@
-"""What the policies cost and serve in the simulated month, over held-out seeds. See docs/simulation.md.
+"""What the policies cost and serve in the simulated month, over held-out seeds. See docs/laboratory/simulation.md.
 
 ``make bench-month`` writes the tables to the page and the figures to ``benchmarks/results/month.json``; ``ARGS=--quick`` plays one day of
 one seed and writes nothing. ``ARGS="--only planned"`` plays one policy anew, after a change that concerns no other, and takes the runs of
@@ -27,7 +27,7 @@ from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
 
 ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "simulation.md"
+PAGE: Final = ROOT / "docs" / "laboratory" / "simulation.md"
 RESULTS: Final = Path(__file__).parent / "results" / "month.json"
 BEGIN, END = "<!-- month: written by `make bench-month` -->", "<!-- end of month -->"
 

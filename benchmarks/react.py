@@ -1,6 +1,6 @@
 """Measures the time from a refusal to the patched Ingress, and the controller's resource usage.
 
-Everything except Karpenter is real: etcd, kube-apiserver, and `failoverctl run` as a separate process. See docs/benchmarks.md.
+Everything except Karpenter is real: etcd, kube-apiserver, and `failoverctl run` as a separate process. See docs/laboratory/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from failover_setup.breaking_point import measure
 ROOT: Final = Path(__file__).parents[1]
 RESULT: Final = ROOT / "benchmarks" / "results" / "react.json"
 PLOT: Final = ROOT / "docs" / "images" / "react.svg"
-DOCS: Final = ROOT / "docs" / "benchmarks.md"
+DOCS: Final = ROOT / "docs" / "laboratory" / "benchmarks.md"
 _BEGIN: Final = "<!-- react: written by `make bench-react` -->"
 _END: Final = "<!-- end of react -->"
 
@@ -271,7 +271,7 @@ def _sample_sentence(source: Row) -> str:
 
 
 def write(made: Mapping[str, Any], *, docs: bool, replace: bool = False) -> None:
-    """Prints the table; writes the JSON file, and with `docs` the plot and the table of docs/benchmarks.md.
+    """Prints the table; writes the JSON file, and with `docs` the plot and the table of docs/laboratory/benchmarks.md.
 
     Args:
         made: See `document`.
@@ -311,7 +311,7 @@ def _document(made: Mapping[str, Any]) -> None:
         f"{size['cores']} cores, {size['memory_gib']:.0f} GiB of memory, Python {size['python']}; everything on one machine; "
         f"{made['took_s'] / 60:.0f} minutes. {_sample_sentence(made['source'])}",
         "",
-        f"![Distribution of the reaction and of the bare patch]({PLOT.relative_to(DOCS.parent)})",
+        f"![Distribution of the reaction and of the bare patch](../{PLOT.relative_to(DOCS.parents[1])})",
         "",
     ]
     before, _, rest = DOCS.read_text().partition(_BEGIN)

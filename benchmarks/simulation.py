@@ -1,4 +1,4 @@
-"""Deterministic simulation testing: years of random faults, with every invariant checked at every step. See docs/simulation.md.
+"""Deterministic simulation testing: years of random faults, with every invariant checked at every step. See docs/laboratory/simulation.md.
 
 ``make bench-simulation``; ``ARGS=--quick`` for a twentieth of it. If an invariant does not hold, it exits with 1 and prints the seed and
 the command that plays it again.

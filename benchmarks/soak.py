@@ -1,4 +1,4 @@
-"""Whether anything of the controller grows: two hours with churn, an API server that restarts and one that hangs. See docs/benchmarks.md.
+"""Whether anything of the controller grows: two hours with churn, and an API server that fails. See docs/laboratory/benchmarks.md.
 
 ``make bench-soak``; ``ARGS="--minutes 12 --applications 100"`` for a shorter one; ``--quiet`` for a time in which nothing happens.
 """
@@ -36,7 +36,7 @@ from controller.clients.kube import CONFIG_MAPS
 from failover_harness.control_plane.control_plane import ControlPlane, free_ports, subject
 
 RESULTS: Final = Path(__file__).parent / "results"
-DOCS: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS: Final = Path(__file__).parents[1] / "docs" / "laboratory" / "benchmarks.md"
 Fault = tuple[float, str, Callable[[], AbstractContextManager[None]]]
 """A fault of the API server: after which share of the time, in words, and what it does."""
 GOAL: Final = 0.03

@@ -1,4 +1,4 @@
-"""How long a takeover takes: from the Lease until the new leader has passed over every application. See docs/benchmarks.md.
+"""How long a takeover takes: from the Lease until the new leader has passed over every application. See docs/laboratory/benchmarks.md.
 
 ``make bench-takeover``; ``ARGS="--applications 100"`` for fewer. Two `failoverctl run` are real processes, as are etcd and the API server.
 """
@@ -27,7 +27,7 @@ from benchmarks.progress import progress
 from benchmarks.requests_seen import await_quiet, read
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 
-DOCS: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS: Final = Path(__file__).parents[1] / "docs" / "laboratory" / "benchmarks.md"
 _BEGIN: Final = "<!-- takeover: written by `make bench-takeover` -->"
 _END: Final = "<!-- end of takeover -->"
 GOAL_S: Final = 5.0

@@ -1,4 +1,4 @@
-"""Compares the policies with the optimum that knows the future. See docs/policy-evaluation.md.
+"""Compares the policies with the optimum that knows the future. See docs/laboratory/policy-evaluation.md.
 
 ``make bench-policy``; ``ARGS=--quick`` is a smoke test that writes no docs, ``ARGS="--trace FILE.csv"`` uses your own trace.
 """
@@ -33,7 +33,7 @@ from research.traces import Trace, either
 from research.two_state import GRID, Prices
 
 ROOT: Final = Path(__file__).parents[1]
-DOCS: Final = ROOT / "docs" / "policy-evaluation.md"
+DOCS: Final = ROOT / "docs" / "laboratory" / "policy-evaluation.md"
 PLOT: Final = ROOT / "docs" / "images" / "policy.svg"
 RESULTS: Final = ROOT / "benchmarks" / "results" / "policy.json"
 _BEGIN: Final = "<!-- policy: written by `make bench-policy` -->"
@@ -102,7 +102,7 @@ def main() -> int:
         console.print(f"[bold]LEFT OUT:[/bold] {sentence}")
     if not wanted.quick:
         report.plot(experiments.curves(WHOLE.test, WHOLE.days), found, PLOT)
-        picture = f"![Cost over OPT by hold and by patience]({PLOT.relative_to(DOCS.parent)})"
+        picture = f"![Cost over OPT by hold and by patience](../{PLOT.relative_to(DOCS.parents[1])})"
         put(DOCS, _BEGIN, _END, [*(markdown(table) for table in tables), *missing, picture])
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(_plain(found), indent=1) + "\n")

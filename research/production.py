@@ -7,7 +7,7 @@ The application has two units. ``cheap`` has the whole weight of cost mode and c
   requests again every three minutes; a tick is 195 s), which proves the shortage at once (`Proof.SATURATED`). In a tick with capacity, a
   node requested after the last refusal has registered, and no pod is pending.
 - **patience** (10 s): ends within the tick in which the shortage is observed. The failover counts from the next tick on: one tick of
-  detection delay. In production it takes seconds (docs/benchmarks.md).
+  detection delay. In production it takes seconds (docs/laboratory/benchmarks.md).
 - **quiet** (600 s without a refusal), **hold**, **dwell** and the **flip budget** are production's own, in seconds. So is the doubling
   after a flap.
 - **ready**, **standby**, **safe**, **verified** and the patch to the load balancer always pass: the problem has one fleet, and a cold start

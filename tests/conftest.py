@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from controller.clients import aws
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.binaries import (
+    CRANE,
     HELM,
     KARPENTER,
     KEDA,
@@ -58,6 +59,7 @@ settings.load_profile("project")
 
 # What a fixture needs besides.
 _TOOLS = {
+    "crane": CRANE,
     "helm": HELM,
     "karpenter_program": KARPENTER,
     "keda_admission_program": KEDA_ADMISSION,
@@ -188,6 +190,12 @@ def promtool(pytestconfig: pytest.Config) -> Path:
 def vegeta(pytestconfig: pytest.Config) -> Path:
     """The real load tool."""
     return _tool(pytestconfig, VEGETA)
+
+
+@pytest.fixture(scope="session")
+def crane(pytestconfig: pytest.Config) -> Path:
+    """A client of registries, and a registry of its own."""
+    return _tool(pytestconfig, CRANE)
 
 
 @pytest.fixture(scope="session")

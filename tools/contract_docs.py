@@ -1,4 +1,4 @@
-"""Writes the table in docs/contract.md from the contract tests themselves: ``python -m tools.contract_docs``."""
+"""Writes the table in docs/laboratory/contract.md from the contract tests themselves: ``python -m tools.contract_docs``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from failover_testbed import kube_api
 from tools.generated import replaced
 
 ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "contract.md"
+PAGE: Final = ROOT / "docs" / "laboratory" / "contract.md"
 TESTS: Final = ROOT / "tests" / "contract"
 SERVERS: Final = ("emulated", "real")
 
@@ -112,13 +112,13 @@ def differences() -> str:
 
 
 def page(present: str, rows: Sequence[Behaviour]) -> str:
-    """docs/contract.md with its generated parts replaced.
+    """docs/laboratory/contract.md with its generated parts replaced.
 
     Raises:
         ValueError: A part's markers are missing.
     """
     for name, body in (("behaviours", table(rows)), ("differences", differences())):
-        present = replaced("docs/contract.md", present, name, body)
+        present = replaced("docs/laboratory/contract.md", present, name, body)
     return present
 
 

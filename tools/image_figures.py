@@ -17,7 +17,7 @@ from tools.generated import replaced
 ROOT: Final = Path(__file__).parents[1]
 MEASURED: Final = ROOT / "build" / "test-image.json"
 RECORDED: Final = ROOT / "benchmarks" / "results" / "images.json"
-DOCUMENT: Final = ROOT / "docs" / "images.md"
+DOCUMENT: Final = ROOT / "docs" / "laboratory" / "images.md"
 
 Figures: TypeAlias = dict[str, dict[str, int]]
 """Figures of each image, by its name; `COLUMNS` are their keys."""
@@ -65,7 +65,7 @@ def page(present: str, figures: Figures) -> str:
     Raises:
         ValueError: The part's markers are missing.
     """
-    return replaced("docs/images.md", present, "figures", "\n".join(_rows(figures)))
+    return replaced("docs/laboratory/images.md", present, "figures", "\n".join(_rows(figures)))
 
 
 def _rows(figures: Figures) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Generates the tables of what is known to work, in README.md and docs/images.md, from ``setup/failover_setup/matrix.yaml``."""
+"""Generates the tables of what is known to work, in docs/compatibility.md and docs/images.md, from ``setup/failover_setup/matrix.yaml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from failover_setup.matrix import Engine, Row, Status, matrix
 from tools.generated import replaced
 
 ROOT: Final = Path(__file__).parents[1]
-README: Final = ROOT / "README.md"
+COMPATIBILITY: Final = ROOT / "docs" / "compatibility.md"
 IMAGES: Final = ROOT / "docs" / "images.md"
 
 _SAID: Final = {Status.WORKS: "works", Status.FAILS: "**does not work**", Status.UNKNOWN: "not known"}
@@ -68,7 +68,7 @@ def _models(family: str, by: str) -> list[str]:
 
 def pages() -> dict[Path, str]:
     """The text of both pages."""
-    parts = ((README, short()), (IMAGES, whole()))
+    parts = ((COMPATIBILITY, short()), (IMAGES, whole()))
     return {path: replaced(path.name, path.read_text(encoding="utf-8"), "matrix", text) for path, text in parts}
 
 

@@ -1,4 +1,4 @@
-"""What the last run of mutmut says of each mutant, and its part of docs/reliability.md and docs/mutants.md.
+"""What the last run of mutmut says of each mutant, and its part of docs/laboratory/reliability.md and docs/laboratory/mutants.md.
 
 ``python -m tools.mutation_score`` prints the score of each module; ``--write`` writes both pages. Reasons for survivors that no test can
 kill, or that need none, are in tools/mutants.yaml; each is found by its function and its change, since mutmut's numbers move with the code.
@@ -28,8 +28,8 @@ RUN: Final = ROOT / "build" / "mutation"
 ROOMS_RUN: Final = ROOT / "build" / "mutation-rooms"
 """Where the mutants of other rooms than the policy run, with tests of their own."""
 REASONS: Final = ROOT / "tools" / "mutants.yaml"
-RELIABILITY: Final = ROOT / "docs" / "reliability.md"
-SURVIVORS: Final = ROOT / "docs" / "mutants.md"
+RELIABILITY: Final = ROOT / "docs" / "laboratory" / "reliability.md"
+SURVIVORS: Final = ROOT / "docs" / "laboratory" / "mutants.md"
 GOAL: Final = 0.92
 """Of the mutants that ran."""
 _WHOLE: Final = 0.8

@@ -1,4 +1,4 @@
-"""Writes the table of crash points in docs/reliability.md: ``python -m tools.reliability_docs``."""
+"""Writes the table of crash points in docs/laboratory/reliability.md: ``python -m tools.reliability_docs``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from tests.analysis.simulation.crash_runs import SCENARIOS
 from tools.generated import replaced
 
-DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "reliability.md"
+DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "laboratory" / "reliability.md"
 _KINDS: Final = ("load", "confirm", "apply", "save")
 
 
@@ -20,7 +20,7 @@ def page(present: str) -> str:
     Raises:
         ValueError: The part's markers are missing.
     """
-    return replaced("docs/reliability.md", present, "crash points", "\n".join(_rows()))
+    return replaced("docs/laboratory/reliability.md", present, "crash points", "\n".join(_rows()))
 
 
 def _rows() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Writes the table of docs/reliability.md about objects that are gone: ``python -m tools.vanished_docs`` (five minutes)."""
+"""Writes the table of docs/laboratory/reliability.md about objects that are gone: ``python -m tools.vanished_docs`` (five minutes)."""
 
 from __future__ import annotations
 

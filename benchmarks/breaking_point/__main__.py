@@ -1,8 +1,8 @@
-"""How close the found breaking point is to the true one, and a run on the project's model server. See docs/breaking-point.md.
+"""How close the found breaking point is to the true one, and a run on the project's model server. See docs/laboratory/breaking-point.md.
 
 ``make bench-breaking-point`` measures queues in virtual time (every method on the same steps, many seeds), some of them as real servers
 through vegeta, and the model server on the CPU if its environment exists. It writes benchmarks/results/breaking-point.json, the tables of
-docs/breaking-point.md and the plots. ``ARGS="--quick"`` uses a few seeds and two real servers, and writes no docs.
+docs/laboratory/breaking-point.md and the plots. ``ARGS="--quick"`` uses a few seeds and two real servers, and writes no docs.
 """
 
 from __future__ import annotations

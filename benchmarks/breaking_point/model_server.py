@@ -1,4 +1,4 @@
-"""Runs `failoverctl breaking-point` on the project's model server on the CPU, as a person would. See docs/breaking-point.md.
+"""Runs `failoverctl breaking-point` on the project's model server on the CPU, as a person would. See docs/laboratory/breaking-point.md.
 
 It needs the model server's environment (from ``make test-model-server``), and writes the plot and the printed steps to the document.
 """

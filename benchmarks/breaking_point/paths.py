@@ -6,5 +6,5 @@ from typing import Final
 
 from benchmarks.report import ROOT
 
-DOCS: Final = ROOT / "docs" / "breaking-point.md"
+DOCS: Final = ROOT / "docs" / "laboratory" / "breaking-point.md"
 IMAGES: Final = ROOT / "docs" / "images"

@@ -1,6 +1,6 @@
 """Mode changes under load: real requests through a real proxy to real pods, while the production controller changes modes.
 
-See docs/benchmarks.md.
+See docs/laboratory/benchmarks.md.
 """
 
 from __future__ import annotations

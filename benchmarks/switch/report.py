@@ -19,7 +19,7 @@ from benchmarks.switch.result import Result
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "switch.json"
 PLOT: Final = ROOT / "docs" / "images" / "switch.svg"
-DOCS: Final = ROOT / "docs" / "benchmarks.md"
+DOCS: Final = ROOT / "docs" / "laboratory" / "benchmarks.md"
 _BEGIN: Final = "<!-- switch: written by `make bench-switch` -->"
 _END: Final = "<!-- end of switch -->"
 
@@ -304,7 +304,7 @@ def _closing(made: Mapping[str, Any]) -> str:
 
 
 def write(made: Mapping[str, Any], *, docs: bool) -> None:
-    """Prints the tables; writes the JSON file, and with `docs` the plot and the tables of docs/benchmarks.md.
+    """Prints the tables; writes the JSON file, and with `docs` the plot and the tables of docs/laboratory/benchmarks.md.
 
     Args:
         made: See `document`.
@@ -337,7 +337,7 @@ def _document(made: Mapping[str, Any]) -> None:
     for title, header, rows in _tables(made):
         lines += ["", f"{title}:", "", "| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
-    lines += ["", _closing(made), "", f"![Failed requests over time]({PLOT.relative_to(DOCS.parent)})", ""]
+    lines += ["", _closing(made), "", f"![Failed requests over time](../{PLOT.relative_to(DOCS.parents[1])})", ""]
     before, _, rest = DOCS.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
     DOCS.write_text(f"{before}{_BEGIN}\n" + "\n".join(lines) + f"\n{_END}{after}")

@@ -87,7 +87,7 @@ def _sent(sink: Notifier, message: Message, clock: Clock) -> tuple[str, float]:
 
 def _result_lines(name: str, problem: str, took_s: float, width: int) -> Iterator[Line]:
     style = "bad" if problem else "good"
-    yield from wrapped(style, f"{ICONS[style]} {name:<12} ", problem or f"took it within {took_s:.1f} s", width)
+    yield from wrapped(style, f"{ICONS[style]} {name:<12} ", problem or f"accepted in {took_s:.1f} s", width)
 
 
 def _unset_lines(sinks: Collection[str]) -> Iterator[Line]:

@@ -376,14 +376,14 @@ def _replicas(replicas: Replicas, width: int) -> Iterator[Line]:
     if replicas.problem:
         yield from wrapped("unknown", f"  {ICONS['unknown']} ", f"replicas of the controller: {replicas.problem}", width)
         return
-    leads = f"{replicas.leader} leads" if replicas.leader else "no replica leads"
+    leads = f"leader: {replicas.leader}" if replicas.leader else "no replica leads"
     if replicas.lapsed is not None:
         leads += f" ({replicas.lapsed.holder} renewed the Lease last at {format_rfc3339(replicas.lapsed.renewed_at)})"
     if replicas.standby:
-        words = f"{leads}, standby {text.listing(replicas.standby)}"
+        words = f"{leads}; standby: {text.listing(replicas.standby)}"
     else:
         unready = f"; not ready: {text.listing(replicas.unready)}" if replicas.unready else ""
-        words = f"{leads}, no other replica is ready to take over{unready}"
+        words = f"{leads}; no standby is ready{unready}"
     style = "bad" if not replicas.leader else "good" if replicas.standby else "warn"
     yield from wrapped(style, "  " if style == "good" else f"  {ICONS[style]} ", words, width)
 

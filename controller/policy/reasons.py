@@ -161,7 +161,7 @@ class Reason(Row):
         "too-many-mode-changes",
         CRITICAL,
     )
-    RETURN_UNPROVEN = ("ReturnUnproven", "no proof yet that capacity for {units} has returned; a missing signal proves nothing")
+    RETURN_UNPROVEN = ("ReturnUnproven", "waiting for proof that {units} can get capacity again")
     NOT_QUIET = ("NotQuiet", "{units} got no capacity {age} ago; {remaining} more without a refusal are needed")
     HOLD_RUNNING = ("HoldRunning", "a fallback pays off only after {hold}; {remaining} left")
     RESERVATION_ENDING = ("ReservationEnding", "{replicas} replica(s) of {units} run in Capacity Block {reservation}, which ends at {end}")

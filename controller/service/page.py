@@ -241,7 +241,7 @@ def _timeline(changes: Sequence[ModeChange], mode: Mode | None, since: float, no
     hours = "".join(f"<span>{hour} h ago</span>" for hour in (24, 18, 12, 6)) + "<span>now</span>"
     label = f"Modes of the last 24 hours: {len(recent)} mode change(s), now {mode or 'unknown'}"
     svg = f'<svg viewBox="0 0 {_WIDTH} 54" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{"".join(bands)}</svg>'
-    legend = "low: cost mode; high: capacity mode, never narrower than nine minutes; lines: mode changes"
+    legend = "tall bars: capacity mode (drawn at least 9 min wide); lines: mode changes"
     svg += f"<div class=hours>{hours}</div><p class=dim>{legend}</p>"
     rows = [
         (

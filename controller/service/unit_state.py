@@ -16,12 +16,12 @@ def unit_state(snapshot: Snapshot, judged: UnitEvidence) -> tuple[str, str]:
         judged: What is proven of the unit.
     """
     if judged.shortage is Shortage.PROVEN:
-        return "bad", f"short ({judged.cause}, proof {judged.proof})"
+        return "bad", f"gets no nodes ({judged.cause}), proven: {judged.proof}"
     if judged.shortage is Shortage.SUSPECTED:
         if not judged.attempts:
             return "warn", "NodePool at its limit"
-        missing = f", not yet: {text.listing(judged.missing)}" if judged.missing else ""
-        return "warn", f"refused in part ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), no pod waits"
+        missing = f"; not refused yet: {text.listing(judged.missing)}" if judged.missing else ""
+        return "warn", f"partly refused ({judged.cause}){missing}" if judged.demand else f"refused ({judged.cause}), no pod waits"
     if judged.last_refusal_at is not None:
         return "warn", f"was short; return: {judged.returned}"
     if judged.demand:

@@ -72,7 +72,7 @@ _EC2_S: Final = 300.0  # offerings change within days
 _KARPENTER_METRICS_S: Final = 15.0  # Karpenter refreshes its gauge once a minute
 _PUBLISH_S: Final = 60.0  # the resolution of CloudWatch; a period in which nothing is published would end an alarm
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
-_FIRST_PASS_S: Final = 0.005  # of each application after a takeover: twice what docs/benchmarks.md measures
+_FIRST_PASS_S: Final = 0.005  # of each application after a takeover: twice what docs/laboratory/benchmarks.md measures
 _LEFT_OUT: Final = "the applications without a fault run, and nothing controls the others"
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 

@@ -20,7 +20,7 @@ webhook: {{url_file: {folder}/url}}
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "line"), [(Answer(200), 0, "✔ webhook      took it"), (Answer(403), 1, "✖ webhook      webhook: 403")]
+    ("answer", "code", "line"), [(Answer(200), 0, "✔ webhook      accepted"), (Answer(403), 1, "✖ webhook      webhook: 403")]
 )
 def test_each_sink_says_what_it_answered(
     cluster: Cluster,  # noqa: F811 - the fixture
@@ -39,7 +39,7 @@ def test_each_sink_says_what_it_answered(
         receiver.close()
     assert result.exit_code == code, result.output
     assert line in result.output
-    assert "✔ events       took it" in result.output
+    assert "✔ events       accepted" in result.output
     assert "· slack        not configured" in result.output
     (request,) = receiver.requests
     document = json.loads(request.body)

@@ -214,7 +214,7 @@ def test_plan_and_status_say_how_far_a_proof_is() -> None:
     """What is refused, what is missing, and when age alone proves it: for people and for machines."""
     observation = _suspected()
     (line,) = [line for _, line in status_lines(observation, Running(), 200) if "sd21-inf2" in line and "2/4" in line]
-    assert line.endswith("refused in part (capacity), not yet: us-west-2b, us-west-2c")
+    assert line.endswith("partly refused (capacity); not refused yet: us-west-2b, us-west-2c")
     units, evidence = status_document(observation, Running())["units"], plan_document(observation)["evidence"]
     for found in (units["sd21-inf2"], evidence["sd21-inf2"]):
         assert {key: found[key] for key in ("proof", "refused", "missing", "waitingSince", "ageAt")} == {
@@ -313,15 +313,15 @@ def test_a_guard_that_passes_for_want_of_an_answer_gets_no_tick() -> None:
 @pytest.mark.parametrize(
     ("replicas", "line"),
     [
-        pytest.param(Replicas("pod-a", ("pod-b",)), "  pod-a leads, standby pod-b", id="two"),
+        pytest.param(Replicas("pod-a", ("pod-b",)), "  leader: pod-a; standby: pod-b", id="two"),
         pytest.param(
             Replicas("pod-a", (), ("pod-b",)),
-            "  ⚠ pod-a leads, no other replica is ready to take over; not ready: pod-b",
+            "  ⚠ leader: pod-a; no standby is ready; not ready: pod-b",
             id="one is ready",
         ),
         pytest.param(
             Replicas("", ("pod-b",), lapsed=Lapsed("pod-a", NOW - 300)),
-            f"  ✖ no replica leads (pod-a renewed the Lease last at {format_rfc3339(NOW - 300)}), standby pod-b",
+            f"  ✖ no replica leads (pod-a renewed the Lease last at {format_rfc3339(NOW - 300)}); standby: pod-b",
             id="a Lease that ran out",
         ),
         pytest.param(Replicas(problem="403 Forbidden"), "  ? replicas of the controller: 403 Forbidden", id="not allowed"),
@@ -393,7 +393,7 @@ def test_status_and_plan_keep_to_the_width() -> None:
     observation = _suspected(latency=Sample(1.2, NOW - 30))
     lines = [line for _, line in [*status_lines(observation, Running(), 80), *plan_lines(observation, 80, exact=False)]]
     assert max(map(len, lines)) <= 80
-    assert any("not yet: us-west-2b" in line for line in lines)
+    assert any("yet: us-west-2b" in line for line in lines)
 
 
 def test_a_change_is_one_line_and_a_countdown_is_no_change() -> None:

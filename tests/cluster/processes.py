@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,12 @@ class Process:
 
 @contextmanager
 def run_controller(
-    stack: Stack, *arguments: str, account: str = "", settings: Mapping[str, str] | None = None, **policy: Any
+    stack: Stack,
+    *arguments: str,
+    account: str = "",
+    settings: Mapping[str, str] | None = None,
+    program: Sequence[str] = (PROGRAM,),
+    **policy: Any,
 ) -> Iterator[Process]:
     """Runs ``failoverctl run``; enters the context after its first decision.
 
@@ -83,13 +88,14 @@ def run_controller(
         arguments: Further command-line arguments.
         account: See `Stack.kubeconfig`.
         settings: Further environment variables.
+        program: The words that start it.
         policy: See `Stack.application_file`.
     """
     (port,) = free_ports(1)
     path = stack.folder / f"run-{port}.log"
     variables = {**environment(stack, account=account, **policy), **(settings or {}), "FAILOVERCTL_HTTP__PORT": str(port)}
     with path.open("wb") as out:
-        process = subprocess.Popen([PROGRAM, "run", *arguments], env=variables, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([*program, "run", *arguments], env=variables, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     made = Process(process, port, path)
     try:
         wait_for("its first decision", lambda: bool(made.application()), deadline_s=60)

@@ -1,4 +1,4 @@
-"""docs/contract.md says what the tests of this folder say."""
+"""docs/laboratory/contract.md says what the tests of this folder say."""
 
 from __future__ import annotations
 

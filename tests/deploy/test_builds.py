@@ -26,7 +26,7 @@ DISTRIBUTIONS: Final = {
 }
 
 
-def _copy(folder: Path) -> Path:
+def copied(folder: Path) -> Path:
     """The files of the repository, with other times and permissions."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
     for name in listed.rstrip("\0").split("\0"):
@@ -48,7 +48,7 @@ def _built(tree: Path, out: Path) -> Path:
 def builds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """What two builds make, of two copies in different folders."""
     folders = [tmp_path_factory.mktemp("build") for _ in range(2)]
-    first, second = (_built(_copy(folder / name), folder / "dist") for folder, name in zip(folders, ("a", "another"), strict=True))
+    first, second = (_built(copied(folder / name), folder / "dist") for folder, name in zip(folders, ("a", "another"), strict=True))
     return first, second
 
 

@@ -131,11 +131,11 @@ def _allowed_in_the_context() -> set[str]:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """What the image holds under `HOME`."""
-    return Installed(made_once(tmp_path_factory, "image", _built) / "failoverctl")
+    return Installed(made_once(tmp_path_factory, "image", built_image) / "failoverctl")
 
 
-def _built(folder: Path) -> None:
-    """Follows the build stage."""
+def built_image(folder: Path) -> None:
+    """Follows the Dockerfile's build stage; the environment is `failoverctl` in the folder."""
     source, home = folder / "src", folder / "failoverctl"
     source.mkdir()
     path = f"{Path(uv()).parent}{os.pathsep}{os.environ['PATH']}"
@@ -167,7 +167,7 @@ def test_the_image_holds_the_controller_alone(image: Installed) -> None:
 
 
 def test_the_image_stays_small(image: Installed) -> None:
-    """Here without compiled code, which adds about two thirds; docs/benchmarks.md has the figures of the image."""
+    """Here without compiled code, which adds about two thirds; docs/laboratory/benchmarks.md has the figures of the image."""
     size = sum(path.lstat().st_size for path in image.path.rglob("*") if "__pycache__" not in path.parts)
     assert size < 40e6
     assert len(list(image.path.glob("lib/python3.*/site-packages/*.dist-info"))) <= 35

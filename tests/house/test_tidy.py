@@ -48,6 +48,7 @@ ROOT_FILES = {
 }
 ROOT_FOLDERS = {
     ".ci",
+    ".github",
     "benchmarks",
     "config",
     "controller",

@@ -1,4 +1,4 @@
-"""The workflow example: safe by zizmor's audits, and complete."""
+"""The workflow of a release: safe by zizmor's audits, and complete."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from deploy.images.catalog import load
 from deploy.images.dockerfiles import ROOT, dockerfiles
+from failover_harness.control_plane import binaries
+from tools import release
 
-WORKFLOW = ROOT / "docs" / "examples" / "release-images.yaml"
+WORKFLOW = ROOT / ".github" / "workflows" / "release.yaml"
 
 
 def test_zizmor_finds_nothing() -> None:
@@ -42,5 +45,25 @@ def test_a_release_builds_nothing_before_the_digests_are_known() -> None:
     jobs = yaml.safe_load(WORKFLOW.read_text())["jobs"]
     first, *others = jobs
     assert any("deploy.images release" in step.get("run", "") for step in jobs[first]["steps"])
-    assert all(jobs[job]["needs"] == first for job in others)
+    assert all(first in jobs[job]["needs"] for job in others)
     assert "--build-arg RELEASE=true" in WORKFLOW.read_text()
+
+
+def test_images_have_the_tag_that_the_chart_pulls() -> None:
+    """The version without the tag's `v`, which is the chart's appVersion; the chart names the registry to which the images go."""
+    text = WORKFLOW.read_text()
+    assert yaml.safe_load((ROOT / release.CHART / "Chart.yaml").read_text())["appVersion"] == release.version()
+    assert '--tag "$IMAGE:$VERSION"' in text
+    assert "tools.release check" in text
+    assert "GITHUB_REF_NAME" not in re.sub(r'check "\$GITHUB_REF_NAME"|release create "\$GITHUB_REF_NAME"', "", text)
+    jobs = yaml.safe_load(text)["jobs"]
+    assert jobs["image"]["env"]["IMAGE"] == "${{ needs.refuse-what-is-not-ready.outputs.registry }}/${{ matrix.name }}"
+    assert jobs["publish"]["env"]["REGISTRY"] == "${{ needs.refuse-what-is-not-ready.outputs.registry }}"
+
+
+@pytest.mark.parametrize(("name", "module"), [("CRANE", "github.com/google/go-containerregistry"), ("HELM", "helm.sh/helm/v4")])
+def test_the_rehearsal_has_the_programs_of_the_workflow(name: str, module: str) -> None:
+    """Else it rehearses another release."""
+    wanted = yaml.safe_load(WORKFLOW.read_text())["env"][name].rpartition("@")[2]
+    pinned = (Path(binaries.__file__).parent / "binaries" / name.lower() / "go.mod").read_text()
+    assert re.findall(rf"^\s*{re.escape(module)} (\S+)", pinned, re.MULTILINE) == [wanted]

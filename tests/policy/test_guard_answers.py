@@ -289,7 +289,7 @@ def _changed(*ages_s: float) -> Case:
         pytest.param(
             guards.proof,
             guard_case(IN_CAPACITY, Mode.CAPACITY),
-            ("proof", "no proof yet that capacity for sd21-inf2 has returned; a missing signal proves nothing", {}, None),
+            ("proof", "waiting for proof that sd21-inf2 can get capacity again", {}, None),
             id="no proof of a return",
         ),
         pytest.param(
@@ -301,7 +301,7 @@ def _changed(*ages_s: float) -> Case:
             ),
             (
                 "proof",
-                "no proof yet that capacity for sd21-inf2, sd21-trn1 has returned; a missing signal proves nothing",
+                "waiting for proof that sd21-inf2, sd21-trn1 can get capacity again",
                 {"units": "sd21-inf2, sd21-trn1"},
                 None,
             ),

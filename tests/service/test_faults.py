@@ -293,7 +293,7 @@ def test_each_mode_change_is_made_once_and_reported_once(fault: Fault, tmp_path:
 
 def test_the_page_lists_each_fault_in_this_order() -> None:
     """And no other: people read there which faults were played."""
-    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "laboratory" / "reliability.md").read_text()
     section = page.partition("## Faults around the process")[2].partition("\n## ")[0]
     listed = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")]
     assert listed[1:] == [one.name for one in FAULTS[1:]]

@@ -1,7 +1,7 @@
 """``python -m failover_analysis.fuzz.hours``: random worlds of six hours in which the controller acts: was it right, and how late.
 
 EC2 is short of a unit while pods of it wait and EC2 has no instance of anything that they may use. Karpenter has nothing left to ask for
-them once all of that is in its cache. See docs/simulation.md.
+them once all of that is in its cache. See docs/laboratory/simulation.md.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     # Not always-cost, which is the controller with cost mode pinned: it still takes weight from units that are down, sets floors and
     # KEDA's targets, and repairs what others write.
     "none": "nothing installed: static weights and KEDA alone; no mode change, no floor, and nobody repairs a foreign edit",
+    "priority-list": "one fleet over all types instead of the controller: the cheapest first, the next where EC2 refuses; one Service",
     "sample": "the AWS sample's checker instead of the controller: a log query every 5 min, and a return once a day without proof",
 }
 """By name: what it does."""

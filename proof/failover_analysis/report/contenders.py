@@ -16,7 +16,7 @@ from controller.errors import ConfigError
 from controller.policy.model import Mode, Override, PlannedMode, PolicySettings, Strategy
 from failover_analysis.report.built_in_policies import BUILT_IN, NAMES
 from failover_analysis.simulation.scenario import load_policy
-from failover_analysis.simulation.setup import Installed, Setup
+from failover_analysis.simulation.setup import Algorithm, Installed, Setup
 
 MOST: Final = 20
 """Most policies of one run, sweeps included: each is simulated with every seed."""
@@ -71,7 +71,10 @@ class Contender:
         """The setup of a run with this policy."""
         setup = replace(setup, application=replace(setup.application, policy=self.policy))
         if not self.ours:
-            return replace(setup, installed=self.installed, mode=Mode.COST, override=Override())
+            made = replace(setup, installed=self.installed, mode=Mode.COST, override=Override())
+            if self.installed is not Installed.PRIORITY_LIST:
+                return made
+            return replace(made, mode=Mode.CAPACITY, algorithm=Algorithm.LEAST_OUTSTANDING)
         if self.pinned is None:
             return setup
         return replace(
@@ -83,7 +86,9 @@ _FIELDS: Final = frozenset(str(PolicyFile.model_fields[field.name].alias) for fi
 
 
 BASELINES: Final[Mapping[str, Installed]] = {"none": Installed.NOTHING, "sample": Installed.AWS_SAMPLE}
-"""What a user has without the controller."""
+"""What a user of the AWS sample has without the controller: each report has them."""
+
+_INSTALLED: Final[Mapping[str, Installed]] = {**BASELINES, "priority-list": Installed.PRIORITY_LIST}
 
 
 def with_baselines(compared: Sequence[Contender], base: PolicySettings) -> tuple[Contender, ...]:
@@ -138,7 +143,7 @@ def _one(wanted: str, base: PolicySettings) -> Contender:
         "planned": Contender("", "", replace(base, strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)),
         "always-cost": Contender("", "", base, Mode.COST),
         "always-capacity": Contender("", "", base, Mode.CAPACITY),
-        **{name: Contender("", "", base, installed=installed) for name, installed in BASELINES.items()},
+        **{name: Contender("", "", base, installed=installed) for name, installed in _INSTALLED.items()},
     }
     if wanted in changes:
         return replace(changes[wanted], name=wanted, words=BUILT_IN[wanted], options=("--policy", wanted))

@@ -437,7 +437,7 @@ def _notes(played: Sequence[Played], framing: Framing) -> tuple[str, ...]:
     ours = [one for one in played if one.contender.ours]
     missed = sum(one.measured.undetected for one in ours)
     unverified = sum(one.measured.unverified for one in ours)
-    notes = [f"The timelines are those of seed {seed}. Times are UTC. What the model leaves out: docs/simulation.md."]
+    notes = [f"The timelines are those of seed {seed}. Times are UTC. What the model leaves out: docs/laboratory/simulation.md."]
     if any(one.cut for one in played):
         notes.append(
             "A run ends after 20 violations; runs that ended early are left out of the tables, but the table of faults includes theirs."

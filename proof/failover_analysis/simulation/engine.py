@@ -25,6 +25,7 @@ from failover_analysis.simulation.karpenter import Karpenter, Pool
 from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
 from failover_analysis.simulation.metrics import CloudWatch, Keda
 from failover_analysis.simulation.outages import Outage
+from failover_analysis.simulation.priority_list import PriorityList
 from failover_analysis.simulation.replica import FaultyApplier, Observers, Replica
 from failover_analysis.simulation.scarcity import Scarcity
 from failover_analysis.simulation.setup import FaultPlan, Installed, Setup
@@ -112,6 +113,8 @@ class Engine:
             self.replica.kill()  # before its first pass: faults of a process find none that runs
         if self.setup.installed is Installed.AWS_SAMPLE:
             self._start_checker()
+        elif self.setup.installed is Installed.PRIORITY_LIST:
+            self._start_list()
         self._schedule()
 
     # --- chance and time ----------------------------------------------------------------------------------------------------------------
@@ -211,6 +214,11 @@ class Engine:
 
         action, targets, chance = partial(_first_action, self.application), partial(_targets, self.application), self.stream("checker")
         Checker(self.event_queue, self.api, action, targets, self.karpenter.refused_since, self.fault_state, chance, changed)
+
+    def _start_list(self) -> None:
+        for scaler in self.api.scalers.values():
+            scaler.paused = True  # the list scales in KEDA's place
+        PriorityList(self.event_queue, self.application, self.cloudwatch, self.workloads, self._advance)
 
     def restart(self, after_s: float = TAKEOVER_S) -> None:
         """Kills the leading process; another one leads after the takeover. Until then there is no leader."""

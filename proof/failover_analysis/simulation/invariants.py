@@ -380,7 +380,7 @@ class Invariants:
         rate = flow.demand / seconds * engine.application.metric_period_s
         instead = engine.traffic.flow(rule.targets, rate, seconds)
         self.harm += max(0.0, flow.lost - instead.lost)
-        # Only the sum shows a replica that sheds because round robin loads all replicas equally: see docs/simulation.md.
+        # Only the sum shows a replica that sheds because round robin loads all replicas equally: see docs/laboratory/simulation.md.
         harm = flow.own_5xx - instead.own_5xx
         if harm > _HARM * flow.demand and harm > 1:
             self._violated("mode-change-harm", f"{harm:.1f} of {flow.demand:.0f} requests: {dict(sorted(flow.failed.items()))}")

@@ -58,6 +58,7 @@ class Installed(StrEnum):
 
     CONTROLLER = "controller"
     AWS_SAMPLE = "aws-sample"  # its checker alone, see `failover_analysis.simulation.aws_sample`
+    PRIORITY_LIST = "priority-list"  # one fleet over all types, the cheapest first, see `failover_analysis.simulation.priority_list`
     NOTHING = "nothing"  # static weights and KEDA: no mode change, no new weights, no floors, and nobody repairs a foreign edit
 
 

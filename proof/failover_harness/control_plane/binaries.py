@@ -30,6 +30,7 @@ API_SERVER: Final = "kube-apiserver"
 SCHEDULER: Final = "kube-scheduler"
 CONTROLLER_MANAGER: Final = "kube-controller-manager"
 HELM: Final = "helm"
+CRANE: Final = "crane"
 KARPENTER: Final = "karpenter"
 KEDA: Final = "keda"
 KEDA_METRICS: Final = "keda-metrics-apiserver"
@@ -74,6 +75,7 @@ _CONTROL_PLANE: Final[Mapping[str, _Program]] = {
 }
 _TOOLS: Final[Mapping[str, _Program]] = {
     HELM: _Program("helm", "helm.sh/helm/v4/cmd/helm"),
+    CRANE: _Program("crane", "github.com/google/go-containerregistry/cmd/crane"),  # a client of registries, and a registry of its own
     KARPENTER: _Program("karpenter", "github.com/aws/karpenter-provider-aws/cmd/controller"),
     KEDA: _Program("keda", "github.com/kedacore/keda/v2/cmd/operator"),
     KEDA_METRICS: _Program("keda", "github.com/kedacore/keda/v2/cmd/adapter"),
@@ -197,9 +199,16 @@ def _flags(module: str) -> str:
 
 def kubernetes_version() -> str:
     """The version of Kubernetes that the module pins, such as ``v1.36.3``."""
-    found = re.search(r"\bk8s\.io/kubernetes (v\S+)", (_MODULES / "kubernetes" / "go.mod").read_text())
-    assert found is not None, "go.mod does not require k8s.io/kubernetes"
-    return found[1]
+    return f"v{version(API_SERVER)}"
+
+
+def version(name: str) -> str:
+    """The version of a program that is built here, without a ``v``."""
+    program = {**_CONTROL_PLANE, **_TOOLS}[name]
+    if program.release:
+        return program.release
+    required = re.findall(r"^\s*(?:require )?(\S+) v(\S+)", (_MODULES / program.module / "go.mod").read_text(), re.MULTILINE)
+    return next(str(found) for module, found in required if program.package.startswith(module))
 
 
 def main(arguments: Sequence[str]) -> Iterator[Path]:

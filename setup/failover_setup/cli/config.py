@@ -37,7 +37,7 @@ def check(options: Options, file: Path | None) -> None:
     for key, definition in _definitions(file or settings.applications).items():
         if definition.model.spec.stack is not None:
             check_stack(definition)
-        click.echo(f"{key}: {len(definition.model.spec.units)} units, strategy {definition.model.to_policy().policy.strategy}: good")
+        click.echo(f"{key}: valid, {len(definition.model.spec.units)} units, {definition.model.to_policy().policy.strategy}")
 
 
 def _definitions(path: Path) -> Mapping[str, Definition[ApplicationFile]]:

@@ -1,4 +1,4 @@
-"""What a user has without the controller: static weights alone, or the AWS sample's checker."""
+"""What a user has without the controller: static weights alone, the AWS sample's checker, or a priority list of instance types."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_nobody_repairs_what_others_write_where_nothing_is_installed() -> None:
     """Not even a day later; the checker's next return applies its own Ingress again."""
     edited = (fault("action-edited", 1.0),)
     wanted = [one.rows[-1].wanted for one in (result(who, faults=edited, seconds=25 * HOUR, demand=lambda _at: 600) for who in Installed)]
-    controller, sample, nothing = wanted
+    controller, sample, _listed, nothing = wanted
     assert controller == sample
     assert nothing != sample
 
@@ -96,3 +96,15 @@ def test_demand_beyond_what_is_ready_is_counted_as_time_and_as_requests() -> Non
     assert nothing.measured.exposed_s > 2 * HOUR > controller.measured.exposed_s
     assert nothing.measured.late > controller.measured.late
     assert nothing.totals.flow.lost > controller.totals.flow.lost
+
+
+def test_a_priority_list_fills_the_cheapest_type_first_and_the_next_where_it_is_refused() -> None:
+    """The refused replicas go on waiting; once they have come, the more expensive ones go."""
+    rows = run(Installed.PRIORITY_LIST, outages=(outage(0.5, 1.5),), seconds=4 * HOUR, demand=_morning).recorder.rows
+    others = {at: {name: count for name, count in row.ready.items() if name != INF2} for at, row in ((row.at - START, row) for row in rows)}
+    assert any(count for at, ready in others.items() if HOUR < at < 2 * HOUR for count in ready.values())
+    waiting = [row.pending[INF2] for row in rows if 0.8 * HOUR < row.at - START < 1.5 * HOUR]
+    assert waiting
+    assert min(waiting) > 0
+    assert sum(others[max(others)].values()) <= 1  # what the autoscaler's tolerance leaves
+    assert rows[-1].ready[INF2] >= 2000 / 105 - 1

@@ -89,6 +89,6 @@ def test_the_same_moment_is_played_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_documented_cases_are_those_of_the_code() -> None:
-    """The table in docs/reliability.md."""
+    """The table in docs/laboratory/reliability.md."""
     present = DOCUMENT.read_text()
     assert page(present) == present, "run: python -m tools.reliability_docs"

@@ -1,4 +1,4 @@
-"""The AWS sample's three experiments show what docs/experiments.md says of them."""
+"""The AWS sample's three experiments show what docs/laboratory/experiments.md says of them."""
 
 from __future__ import annotations
 
