@@ -74,8 +74,15 @@ def test_only_the_kinds_of_workload_that_are_named_are_granted(chart: Helm, kind
         assert granted & {one.plural for one in WORKLOADS.values()} == wanted
 
 
-_OF_ROUTES = {"httproutes", "grpcroutes", "listenerruleconfigurations", "targetgroupconfigurations", "gateways"}
-_BESIDE = {(name, "list watch") for name in ("listenerruleconfigurations", "targetgroupconfigurations", "gateways")}
+_OF_ROUTES = {
+    "httproutes",
+    "grpcroutes",
+    "listenerruleconfigurations",
+    "targetgroupconfigurations",
+    "gateways",
+    "loadbalancerconfigurations",
+}
+_BESIDE = {(name, "list watch") for name in _OF_ROUTES - {"httproutes", "grpcroutes"}}
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [
@@ -113,7 +120,7 @@ def test_gateways_alone_are_read_in_all_namespaces(chart: Helm) -> None:
     bound = {one["roleRef"]["name"] for one in made if one["kind"] == "ClusterRoleBinding"}
     roles = [one for one in made if one["kind"] == "ClusterRole" and one["metadata"]["name"] in bound]
     everywhere = {name for role in roles for rule in role["rules"] for name in rule["resources"]}
-    assert everywhere & {"ingresses", *_OF_ROUTES} == {"gateways"}
+    assert everywhere & {"ingresses", *_OF_ROUTES} == {"gateways", "loadbalancerconfigurations"}
 
 
 @pytest.mark.parametrize("flags", ["commonLabels.app\\.kubernetes\\.io/name=x", "podLabels.app\\.kubernetes\\.io/name=x"])

@@ -22,7 +22,7 @@ from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, applicati
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, settings_for, write_application
 from tests.support.cluster import running as run
 
-QUICK = {"quietSeconds": 3600}
+QUICK: dict[str, Any] = {"quietSeconds": 3600}
 CAPACITY, COST = format_action(CAPACITY_TARGETS, 0), format_action(COST_TARGETS, 0)
 Loss = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from controller.clock import AcceleratedClock
 from failover_harness.waiting import wait_for
 from tests.support.cluster import Cluster, application_document, make_service, running
 
-POLICY = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
+POLICY: dict[str, Any] = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
 
 
 @pytest.fixture
