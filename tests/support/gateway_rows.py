@@ -278,7 +278,7 @@ GATEWAY_SAYS: Final = {
     "listeners": {
         "http": (
             2,
-            ["GRPCRoute", "HTTPRoute"],
+            ["HTTPRoute"],
             {
                 "Conflicted": ("False", "NoConflicts", "Listener has no conflict."),
                 "Accepted": ("True", "Accepted", "Listener is accepted."),
