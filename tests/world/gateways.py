@@ -22,7 +22,7 @@ from tests.world.balanced import Balancing
 
 _DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _KINDS: Final = {one.kind: one for one in (*GATEWAY_KINDS, GATEWAY_CLASSES, SERVICES)}
-_QUIET_S: Final = 1.0
+_QUIET_S: Final = 2.0
 """How long nothing may follow the expected calls of a row before it counts as finished, seconds."""
 _ROW_S: Final = 60.0
 _REFUSED_WEIGHT: Final = "must be less than or equal to 999"
@@ -132,11 +132,14 @@ class GatewayBed:
         return calls
 
     def _done(self, row: Row, before: int, refused: int) -> bool:
-        """Whether the controller has made the calls of a row, and has said what it makes of it.
+        """Whether the controller has made the calls of a row, the main rule is as it must be, and the conditions are.
 
         It says so in conditions, or in its log where it does not read the route.
         """
-        if len(self.made(before)) < len(row.calls):
+        if len(self.made(before)) < len(row.calls) or not self.hostname():
+            return False
+        rule = next((one for one in self.rules() if rows.is_main(one)), None)
+        if rule is None or (rows.brief(rule, self.services()), rows.sticky_s(rule)) != (row.main, row.stickiness_s):
             return False
         return self.conditions() == rows.wanted(row) if row.loads else self._refusals() > refused
 

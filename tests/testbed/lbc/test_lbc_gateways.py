@@ -94,8 +94,8 @@ def test_every_row_of_the_table(tmp_path: Path) -> None:
             check(subject, row)
         order = [rows.header_of(one) for one in subject.rules(f"default/{NAME}")]
         assert order == ["", "capacity", "units", ""], "an exact path before header matches before the main rule"
-        assert len(subject.elb.describe_load_balancers()["LoadBalancers"]) == 2
-        addresses = [subject.api.store.get("Gateway", name)["status"]["addresses"][0]["value"] for name in (NAME, "other")]
+        assert len(subject.elb.describe_load_balancers()["LoadBalancers"]) == 3
+        addresses = [subject.api.store.get("Gateway", name)["status"]["addresses"][0]["value"] for name in (NAME, "other", rows.RPC)]
         assert sorted(addresses) == sorted(one["DNSName"].lower() for one in subject.elb.describe_load_balancers()["LoadBalancers"])
         assert conditions(subject, "other") == conditions(subject)
         assert rows.gateway_said(subject.api.store.get("Gateway", NAME)) == rows.GATEWAY_SAYS
