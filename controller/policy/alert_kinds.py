@@ -249,7 +249,7 @@ class AlertKind(Row):
     UNVERIFIED = (
         "unverified",
         "the load balancer {verdict} the routing action written {ago} ago: {problem}. Requests may still go where they went before: read "
-        "the events of the routing object and the load-balancer controller's log",
+        "the events of the Ingress or the Gateway, and the load-balancer controller's log",
         "load-balancer-does-not-follow",
         CRITICAL,
         "",

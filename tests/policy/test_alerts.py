@@ -568,7 +568,7 @@ def test_a_change_that_the_load_balancer_does_not_show(
     """Users are still where they were: people read for how long, why, and what was tried."""
     made = snapshot(application(policy=PolicySettings(verify_alert_s=30.0)), routing=routing(verification=seen, undone=undone))
     found = [one for one in _alerts(made, memory(unverified_since=NOW - ago, nudged=Repeats(nudges))) if one.key == "unverified"]
-    read = "read the events of the Ingress and the load-balancer controller's log"
+    read = "read the events of the Ingress or the Gateway, and the load-balancer controller's log"
     still = f"Requests may still go where they went before: {read}"
     assert found == ([] if words is None else [alert_of("unverified", "critical", f"the load balancer {words}. {still}")])
     assert not [one for one in _alerts(made, memory(nudged=Repeats(nudges))) if one.key == "unverified"]
@@ -612,6 +612,6 @@ def test_a_rule_that_answers_requests_itself(problem: str) -> None:
     words = f"all requests get errors now: fixed 503. {fix}"
     expected = (alert_of("blackhole", "critical", words),)
     assert _alerts(snapshot(routing=routing(verification=seen))) == (expected if problem.startswith("critical") else ())
-    why = "so a mode change would move no request: other/broken. Correct the Ingress that it names"
+    why = "so a mode change would move no request: other/broken. Correct what it names"
     blocked = f"the load-balancer controller cannot carry out any change now, {why}"
     assert _alerts(snapshot(routing=routing(blocked="other/broken"))) == (alert_of("blocked", "warning", blocked),)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from controller.policy.model import Application, Mode
+from controller.policy.model import Application, Mode, Route
 from failover_testbed.cluster import manifests, routes
 from tests.support.applications import application
 
@@ -167,6 +167,14 @@ def _another_gateway(bed: Bed) -> None:
     bed.patch(ROUTE, bed.app.route.name, {"op": "add", "path": "/spec/parentRefs/-", "value": {"name": "other"}})
 
 
+def _grpc(bed: Bed) -> None:
+    """A GRPCRoute on a Gateway of its own."""
+    app = replace(bed.app, route=Route(RPC, routes.MAIN, "GRPCRoute"))
+    for obj in routes.objects(app, Mode.COST, {}):
+        bed.create(obj)
+
+
+RPC: Final = "rpc"
 UNNAMED: Final = "a ListenerRuleConfiguration that no route names"
 _NOBODY: Final = {"nobody": 1}
 _ZEROS: Final = dict.fromkeys(UNITS, 0)
@@ -204,6 +212,7 @@ ROWS: Final = (
     Row("no ListenerRuleConfiguration", _unfiltered, (MODIFY,), COST),
     Row("a second route on the Gateway", _second, (CREATE, MOVE, NEW_RULE), COST),
     Row("a second Gateway of the route", _another_gateway, (*[CREATE] * 6, LISTENER, *[NEW_RULE] * 3), COST),
+    Row("a GRPCRoute on a Gateway of its own, with TLS", _grpc, (*[CREATE] * 6, LISTENER, *[NEW_RULE] * 3), COST),
 )
 
 
@@ -217,7 +226,10 @@ def brief(rule: Mapping[str, Any], services: Mapping[str, str]) -> Action:
     action = rule["Actions"][-1]
     if action["Type"] != "forward":
         return str(action["FixedResponseConfig"]["StatusCode"])
-    return {services[one["TargetGroupArn"]]: int(one.get("Weight", 1)) for one in action["ForwardConfig"]["TargetGroups"]}
+    return {
+        services.get(one["TargetGroupArn"], one["TargetGroupArn"]): int(one.get("Weight", 1))
+        for one in action["ForwardConfig"]["TargetGroups"]
+    }
 
 
 def sticky_s(rule: Mapping[str, Any]) -> int:
@@ -234,7 +246,12 @@ def header_of(rule: Mapping[str, Any]) -> str:
 
 def main_rule(rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The rule that every request matches."""
-    return next(one for one in rules if _conditions(one) == [("path-pattern", ["/*"])])
+    return next(one for one in rules if is_main(one))
+
+
+def is_main(rule: Mapping[str, Any]) -> bool:
+    """Whether every request matches a rule."""
+    return _conditions(rule) == [("path-pattern", ["/*"])]
 
 
 def _conditions(rule: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
@@ -278,7 +295,7 @@ GATEWAY_SAYS: Final = {
     "listeners": {
         "http": (
             2,
-            ["GRPCRoute", "HTTPRoute"],
+            ["HTTPRoute"],
             {
                 "Conflicted": ("False", "NoConflicts", "Listener has no conflict."),
                 "Accepted": ("True", "Accepted", "Listener is accepted."),

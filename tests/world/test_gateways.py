@@ -53,7 +53,7 @@ def test_every_row_of_the_table(bed: GatewayBed) -> None:
         assert shown == (list(row.calls), row.main, row.stickiness_s, rows.wanted(row)), row.name
     order = [rows.header_of(one) for one in bed.rules()]
     assert order == ["", "capacity", "units", ""], "an exact path before header matches before the main rule"
-    names = {bed.hostname(), bed.hostname("other")}
+    names = {bed.hostname(), bed.hostname("other"), bed.hostname(rows.RPC)}
     assert names == {one["DNSName"].lower() for one in bed.balancing.aws.client("elbv2").describe_load_balancers()["LoadBalancers"]}
     assert bed.conditions("other") == bed.conditions()
     assert rows.gateway_said(bed.gateway()) == rows.GATEWAY_SAYS

@@ -24,7 +24,7 @@ from failover_testbed.lbc.gateway_kinds import HTTP_ROUTES
 from tests.cluster.objects import ACTION
 from tests.support.gateway_rows import BACKENDS, brief, main_rule
 from tests.world.balanced import BalancedStack, Balancing
-from tests.world.gateways import GatewayBed
+from tests.world.gateways import GatewayBed, once
 
 INGRESS: Final = "ingress"
 ROUTE: Final = "route"
@@ -133,7 +133,7 @@ class Twins:
     def made(self, twin: str, before: int) -> list[str]:
         """The calls for a twin's rules and for any target group since then."""
         balancer = self.listener(twin).rpartition("/")[0].replace(":listener/", ":listener-rule/")
-        calls = self.balancing.front.writes()[before:]
+        calls = once(self.balancing.front.writes()[before:])
         rules = [one.action for one in calls if "Rule" in one.action and any(value.startswith(balancer) for value in one.form.values())]
         return rules + [one.action for one in calls if one.action in {"CreateTargetGroup", "DeleteTargetGroup"}]
 

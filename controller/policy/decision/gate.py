@@ -181,9 +181,11 @@ def _writer(case: Case, action: str) -> str | None:
     found_so = routing.foreign and not (routing.marker or memory.sent or memory.reasserted.times or changed_now)
     if routing.action and found_so:
         return None  # the action of a routing object that the controller has never written
+    seen = sent_as(routing.targets, routing.stickiness_s) == memory.sent
+    if seen and routing.settings_elsewhere and routing.action:  # who edits another rule of a route owns all of them, and changed nothing
+        return None
     if routing.foreign or not routing.action:
         return routing.writer or "somebody"
-    seen = sent_as(routing.targets, routing.stickiness_s) == memory.sent
     return REWRITTEN if memory.sent and not seen and (memory.unseen or memory.sent == action) else None
 
 

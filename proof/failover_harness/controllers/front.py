@@ -22,6 +22,7 @@ from failover_testbed.aws.server import EmulatedAws
 _EC2: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _HOP: Final = {"connection", "content-length", "transfer-encoding", "host", "date", "server"}
 _TIMEOUT_S: Final = 30.0
+_INVOCATION: Final = "amz-sdk-invocation-id"
 
 Answer = tuple[int, str, bytes]
 """Status, content type and body."""
@@ -35,11 +36,13 @@ class Call:
         action: Such as ``ModifyRule``; with the service's prefix for JSON services, ``GET /PATH`` for REST.
         form: Its arguments; for JSON only those that are strings.
         status: HTTP status of the answer.
+        invocation: The same for each time that the SDK sends one call; "" where it says nothing.
     """
 
     action: str
     form: Mapping[str, str]
     status: int
+    invocation: str = ""
 
 
 class Front:
@@ -99,8 +102,9 @@ class Front:
         form = _texts(body) if target else dict(urllib.parse.parse_qsl(body.decode(errors="replace")))
         action = target or form.get("Action", "")
         found = self.own(action, form) or self._forwarded(action, path, headers, body)
+        invocation = next((value for name, value in headers.items() if name.lower() == _INVOCATION), "")
         with self.lock:
-            self._calls.append(Call(action, form, found[0]))
+            self._calls.append(Call(action, form, found[0], invocation))
         return found
 
     def _forwarded(self, action: str, path: str, headers: Mapping[str, str], body: bytes, method: str = "POST") -> Answer:

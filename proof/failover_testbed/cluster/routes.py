@@ -25,9 +25,13 @@ MAIN: Final = "main"
 STANDBY_CAPACITY: Final = "standby-capacity"
 STANDBY_UNITS: Final = "standby-units"
 
+CERTIFICATE: Final = "arn:aws:iam::123456789012:server-certificate/emulated"
+"""The certificate of HTTPS listeners, which alone take GRPCRoutes. Moto would ask its ACM for any other kind."""
+
 _GATEWAY_API: Final = "gateway.networking.k8s.io"
 _OWN: Final = "gateway.k8s.aws"
 _PORT: Final = 80
+_TLS_PORT: Final = 443
 
 
 def routed_by(application: Application, routing: Routing | None) -> Application:
@@ -72,8 +76,12 @@ def settings(application: Application) -> list[Object]:
     """
     metadata = _metadata(application)
     check = {"healthCheckPath": "/readiness", "healthyThresholdCount": 2, "unhealthyThresholdCount": 2, "matcher": {"httpCode": "200"}}
-    target_groups = {"defaultConfiguration": {"targetType": "ip", "healthCheckConfig": check}}
-    balancer = {"scheme": "internet-facing", "defaultTargetGroupConfiguration": {"name": metadata["name"]}}
+    target_group: Object = {"targetType": "ip", "healthCheckConfig": check}
+    balancer: Object = {"scheme": "internet-facing", "defaultTargetGroupConfiguration": {"name": metadata["name"]}}
+    if application.route.kind == "GRPCRoute":
+        target_group["protocolVersion"] = "HTTP1"  # the fake's targets are checked as those of an Ingress
+        balancer["listenerConfigurations"] = [{"protocolPort": f"HTTPS:{_TLS_PORT}", "defaultCertificate": CERTIFICATE}]
+    target_groups = {"defaultConfiguration": target_group}
     made = [
         _object(f"{_OWN}/v1", "TargetGroupConfiguration", metadata, target_groups),
         _object(f"{_OWN}/v1", "LoadBalancerConfiguration", metadata, balancer),
@@ -86,17 +94,20 @@ def settings(application: Application) -> list[Object]:
 
 
 def gateway(application: Application, name: str = "") -> Object:
-    """The Gateway, with one HTTP listener.
+    """The Gateway, with one listener: HTTP, or HTTPS for a GRPCRoute, which no other takes.
 
     Args:
         application: The application.
         name: Its name; that of the route where "".
     """
     metadata = _metadata(application)
+    listener = {"name": "http", "port": _PORT, "protocol": "HTTP"}
+    if application.route.kind == "GRPCRoute":
+        listener = {"name": "https", "port": _TLS_PORT, "protocol": "HTTPS"}
     spec = {
         "gatewayClassName": GATEWAY_CLASS,
         "infrastructure": {"parametersRef": {"group": _OWN, "kind": "LoadBalancerConfiguration", "name": metadata["name"]}},
-        "listeners": [{"name": "http", "port": _PORT, "protocol": "HTTP"}],
+        "listeners": [listener],
     }
     return _object(f"{_GATEWAY_API}/v1", "Gateway", metadata | {"name": name or metadata["name"]}, spec)
 

@@ -14,7 +14,19 @@ from typing import Any, Final
 from controller.clients.kube import SERVICES, Resource
 from failover_testbed.lbc.annotations import BuildError, Listen, unsupported
 from failover_testbed.lbc.elb_limits import MAX_WEIGHT
-from failover_testbed.lbc.gateway_kinds import GROUP, REFERENCE_GRANTS, ROUTES, RULES, Key, Seen, find, key_of, parents_of, rules_name
+from failover_testbed.lbc.gateway_kinds import (
+    GROUP,
+    REFERENCE_GRANTS,
+    ROUTES,
+    ROUTES_OF,
+    RULES,
+    Key,
+    Seen,
+    find,
+    key_of,
+    parents_of,
+    rules_name,
+)
 from failover_testbed.lbc.gateway_settings import Balancer, RuleSettings, balancer, rule_settings, target_group
 from failover_testbed.lbc.model import (
     Condition,
@@ -109,7 +121,7 @@ def load(gateway: Object, gateway_class: Object, seen: Seen) -> Loaded:
     verdicts = []
     for resource, route in _routes(gateway, seen):
         parents = tuple(ref for ref, key in zip(route["spec"]["parentRefs"], parents_of(route), strict=True) if key == key_of(gateway))
-        chosen, problem = _attachments(gateway, route, parents)
+        chosen, problem = _attachments(gateway, resource, route, parents)
         if chosen:
             loaded = _Route(gateway, resource, route, settings, seen, groups)
             problem = loaded.problems[0] if loaded.problems else None
@@ -143,7 +155,7 @@ def _check_gateway(gateway: Object) -> None:
         raise unsupported(f"{name} of a Gateway")
     for one in spec["listeners"]:
         allowed = one.get("allowedRoutes") or {}
-        if one["protocol"] not in {"HTTP", "HTTPS"}:
+        if one["protocol"] not in ROUTES_OF:
             raise unsupported(f"listeners of protocol {one['protocol']}")
         if one.get("hostname") or allowed.get("kinds") or (allowed.get("namespaces") or {}).get("from") == "Selector":
             raise unsupported("hostnames of listeners, kinds of routes, and selectors of namespaces")
@@ -164,7 +176,7 @@ def _listen(listeners: Sequence[Object], port: int, settings: Balancer) -> Liste
     return Listen(port, protocol, settings.certificates.get(port, "") if protocol == "HTTPS" else "")
 
 
-def _attachments(gateway: Object, route: Object, parents: Sequence[Object]) -> tuple[list[Object], Problem | None]:
+def _attachments(gateway: Object, resource: Resource, route: Object, parents: Sequence[Object]) -> tuple[list[Object], Problem | None]:
     """The Gateway's listeners that take a route, or why none does."""
     named = [
         one
@@ -174,8 +186,10 @@ def _attachments(gateway: Object, route: Object, parents: Sequence[Object]) -> t
     if not named:
         return [], Problem("NoMatchingParent", "Route parentRef does not match listener")
     inside = route["metadata"]["namespace"] == gateway["metadata"]["namespace"]
-    chosen = [one for one in named if inside or ((one.get("allowedRoutes") or {}).get("namespaces") or {}).get("from") == "All"]
-    why = "Listener does not allow route attachment, namespace does not match between listener and route"
+    near = [one for one in named if inside or ((one.get("allowedRoutes") or {}).get("namespaces") or {}).get("from") == "All"]
+    chosen = [one for one in near if resource in ROUTES_OF[one["protocol"]]]
+    what = "kind" if near else "namespace"
+    why = f"Listener does not allow route attachment, {what} does not match between listener and route"
     return chosen, None if chosen else Problem("NotAllowedByListeners", why)
 
 
@@ -257,7 +271,7 @@ class _Route:
         part = RoutePart(f"{space}/{owner}", key_of(self.route), self.resource.kind, port.get("targetPort", port["port"]))
         key = TargetKey(namespace, "", name, int(port["port"]), part)
         if key.resource not in self.groups:
-            check, attributes = target_group((namespace, name), self.settings.defaults, self.seen)
+            check, attributes = target_group((namespace, name), self.resource, self.settings.defaults, self.seen)
             self.groups[key.resource] = TargetGroupModel(key, check, attributes)
         return self.groups[key.resource].key, weight
 

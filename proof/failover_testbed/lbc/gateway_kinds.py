@@ -23,6 +23,8 @@ TARGET_GROUPS: Final = Resource(_OWN, "v1", "targetgroupconfigurations", "Target
 RULES: Final = Resource(_OWN, "v1", "listenerruleconfigurations", "ListenerRuleConfiguration")
 
 ROUTES: Final = (HTTP_ROUTES, GRPC_ROUTES)
+ROUTES_OF: Final[Mapping[str, tuple[Resource, ...]]] = {"HTTP": (HTTP_ROUTES,), "HTTPS": ROUTES}
+"""The kinds of routes that a listener takes, by its protocol."""
 GATEWAY_KINDS: Final = (GATEWAYS, *ROUTES, REFERENCE_GRANTS, BALANCERS, TARGET_GROUPS, RULES)
 """The kinds with a namespace."""
 

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from controller.clients.kube import Resource
 from failover_testbed.lbc.annotations import HealthCheck, unsupported
-from failover_testbed.lbc.gateway_kinds import BALANCERS, TARGET_GROUPS, Key, Seen, find
+from failover_testbed.lbc.gateway_kinds import BALANCERS, HTTP_ROUTES, TARGET_GROUPS, Key, Seen, find
 from failover_testbed.lbc.model import Fixed
 
 Props = Mapping[str, Any]
@@ -64,8 +65,14 @@ def balancer(gateway: Mapping[str, Any], gateway_class: Mapping[str, Any], seen:
     return Balancer(str(spec.get("scheme", "internal")), certificates, _props(defaults) if defaults else {})
 
 
-def target_group(service: Key, defaults: Props, seen: Seen) -> tuple[HealthCheck, tuple[tuple[str, str], ...]]:
+def target_group(service: Key, route: Resource, defaults: Props, seen: Seen) -> tuple[HealthCheck, tuple[tuple[str, str], ...]]:
     """Health check and attributes of a Service's target group. Its own TargetGroupConfiguration takes precedence over the defaults.
+
+    Args:
+        service: The Service.
+        route: The kind of the route that names it.
+        defaults: Settings of the load balancer's target groups.
+        seen: All objects.
 
     Raises:
         BuildError: A setting is not emulated.
@@ -76,6 +83,8 @@ def target_group(service: Key, defaults: Props, seen: Seen) -> tuple[HealthCheck
     check: Mapping[str, Any] = props.get("healthCheckConfig") or {}
     if props.get("protocol", "HTTP") != "HTTP" or check.get("healthCheckProtocol", "HTTP") != "HTTP":
         raise unsupported("a protocol of target groups or health checks other than HTTP")
+    if (version := props.get("protocolVersion", "HTTP1" if route is HTTP_ROUTES else "GRPC")) != "HTTP1":
+        raise unsupported(f"protocolVersion {version} (the default of a GRPCRoute is GRPC); only HTTP1")
     attributes = {str(one["key"]): str(one["value"]) for one in props.get("targetGroupAttributes") or []}
     made = HealthCheck(
         path=str(check.get("healthCheckPath", _CHECK.path)),
@@ -102,7 +111,7 @@ def _props(configuration: Mapping[str, Any]) -> Props:
     spec = configuration.get("spec") or {}
     _check(spec, ("targetReference", "defaultConfiguration"), TARGET_GROUPS.kind)
     props: Props = spec.get("defaultConfiguration") or {}
-    _check(props, ("targetType", "healthCheckConfig", "protocol", "targetGroupAttributes"), TARGET_GROUPS.kind)
+    _check(props, ("targetType", "healthCheckConfig", "protocol", "protocolVersion", "targetGroupAttributes"), TARGET_GROUPS.kind)
     return props
 
 

@@ -18,6 +18,7 @@ from failover_testbed.lbc.gateway_kinds import (
     GATEWAY_CLASSES,
     GATEWAYS,
     ROUTES,
+    ROUTES_OF,
     RULES,
     RULES_FINALIZER,
     Key,
@@ -257,10 +258,11 @@ class Gateways:
         """See `Owners`."""
         conditions = (("Accepted", "True", "Accepted", ""), ("Programmed", "True", "Programmed", made.load_balancer))
         attached = self._attached.get(key_of(member), {})
+        taken = {one["name"]: ROUTES_OF[one["protocol"]] for one in member["spec"]["listeners"]}
         listeners = [
             {
                 "name": name,
-                "supportedKinds": [{"group": resource.group, "kind": resource.kind} for resource in ROUTES],
+                "supportedKinds": [{"group": resource.group, "kind": resource.kind} for resource in taken[name]],
                 "attachedRoutes": count,
                 "conditions": self._kept(_named(member, "listeners", name), _LISTENER, member),
             }

@@ -63,9 +63,10 @@ class Given:
             seen[plural][key_of(one)] = defaulted(plural, one)
         return load(seen["gateways"][key_of(self.gateway)], CLASS, seen)
 
-    def rules(self, port: int = 80) -> list[tuple[tuple[str, tuple[str, ...]], ...]]:
-        """The conditions of a listener's rules, in the order of priorities."""
-        return [rule.conditions for one in self.load().model.listeners if one.listen.port == port for rule in one.rules]
+    def rules(self) -> list[tuple[tuple[str, tuple[str, ...]], ...]]:
+        """The conditions of the only listener's rules, in the order of priorities."""
+        (listener,) = self.load().model.listeners
+        return [rule.conditions for rule in listener.rules]
 
 
 def matching(*matches: Object) -> Object:
@@ -231,6 +232,16 @@ def test_which_listeners_take_a_route(parent: Object, allowed: str, reason: str)
     assert bool(loaded.model.listeners[0].rules) is not bool(reason)
 
 
+def test_a_listener_without_tls_takes_no_grpc_route() -> None:
+    given = Given(kind="GRPCRoute")
+    given.gateway["spec"]["listeners"] = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    loaded = given.load()
+    (verdict,) = loaded.verdicts
+    assert verdict.problem is not None
+    assert verdict.problem.message == "Listener does not allow route attachment, kind does not match between listener and route"
+    assert (verdict.problem.reason, loaded.attached) == ("NotAllowedByListeners", {"http": 0})
+
+
 def test_settings_of_target_groups() -> None:
     """A Service's own take precedence over the Gateway's field by field; without any, the defaults are not those of an Ingress."""
     given = Given()
@@ -278,6 +289,7 @@ REFUSALS: Mapping[str, tuple[Any, str]] = {
     "an address": (lambda g: g.gateway["spec"].update(addresses=[]), "addresses of a Gateway"),
     "WAF": (lambda g: g.spec("LoadBalancerConfiguration").update(wafV2={}), "wafV2 of a LoadBalancerConfiguration"),
     "no configuration": (lambda g: g.by_kind.pop("LoadBalancerConfiguration"), "a LoadBalancerConfiguration that does not exist"),
+    "gRPC": (lambda g: g.spec("TargetGroupConfiguration")["defaultConfiguration"].update(protocolVersion="GRPC"), "protocolVersion GRPC"),
     "instances": (lambda g: g.spec("TargetGroupConfiguration").update(defaultConfiguration={}), "targetType instance"),
 }
 

@@ -94,8 +94,8 @@ def test_every_row_of_the_table(tmp_path: Path) -> None:
             check(subject, row)
         order = [rows.header_of(one) for one in subject.rules(f"default/{NAME}")]
         assert order == ["", "capacity", "units", ""], "an exact path before header matches before the main rule"
-        assert len(subject.elb.describe_load_balancers()["LoadBalancers"]) == 2
-        addresses = [subject.api.store.get("Gateway", name)["status"]["addresses"][0]["value"] for name in (NAME, "other")]
+        assert len(subject.elb.describe_load_balancers()["LoadBalancers"]) == 3
+        addresses = [subject.api.store.get("Gateway", name)["status"]["addresses"][0]["value"] for name in (NAME, "other", rows.RPC)]
         assert sorted(addresses) == sorted(one["DNSName"].lower() for one in subject.elb.describe_load_balancers()["LoadBalancers"])
         assert conditions(subject, "other") == conditions(subject)
         assert rows.gateway_said(subject.api.store.get("Gateway", NAME)) == rows.GATEWAY_SAYS
@@ -115,7 +115,8 @@ def test_a_mode_change_is_one_change_of_one_rule_each_way(tmp_path: Path, routin
     with cluster(tmp_path, routing=routing) as subject:
         wait_for("the targets are there", lambda: all(subject.targets(service) for service in (*rows.UNITS, rows.CAPACITY)))
         (listener,) = subject.api.store.get("Gateway", NAME)["status"]["listeners"]
-        assert (listener["name"], listener["attachedRoutes"]) == ("http", 1)
+        assert listener["attachedRoutes"] == 1
+        assert routing in [one["kind"] for one in listener["supportedKinds"]]
         binding = subject.api.store.list("TargetGroupBinding")[0]
         assert binding["metadata"]["name"].startswith("k8s-default-sd21-")
         assert binding["metadata"]["labels"] == rows.labels(APP)
