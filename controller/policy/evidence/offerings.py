@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from controller.policy.evidence.age import Ages
-from controller.policy.evidence.proof import Allowed
+from controller.policy.evidence.proof import BATCH_S, Allowed
 from controller.policy.model import Launch, PendingPod, PoolObservation, Snapshot, Unit, UnitObservation
 
 ON_THE_WAY_S: Final = 900.0
@@ -14,9 +14,6 @@ ON_THE_WAY_S: Final = 900.0
 
 BINDS_S: Final = 10.0
 """How long the scheduler may take to bind a pod to a node that has become usable: until then the node is still on its way for it."""
-
-_PASS_S: Final = 2.0
-"""How much later than what Karpenter says of the pods of one pass it may create the NodeClaims for the others of them, by whole seconds."""
 
 
 def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservation | None = None) -> Allowed:
@@ -125,4 +122,4 @@ def _suits(launch: Launch, unit: Unit, observed: UnitObservation, pod: PendingPo
 def _passed_over(launch: Launch, pod: PendingPod) -> bool:
     """Whether Karpenter found no place for a pod when the instance was already on its way, or in the pass that asked for it."""
     asked_at = launch.created if launch.asked_at is None else launch.asked_at
-    return pod.unplaced_at is not None and pod.unplaced_at >= asked_at - _PASS_S
+    return pod.unplaced_at is not None and pod.unplaced_at >= asked_at - BATCH_S

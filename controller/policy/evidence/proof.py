@@ -46,7 +46,7 @@ _SWEEP_S: Final = 15.0
 refusals before."""
 
 BATCH_S: Final = 2.0
-"""How far apart the NodeClaims of one batch may be created, and refused."""
+"""How far apart the NodeClaims of one batch may be created, and refused, and what Karpenter says of its other pods."""
 
 _RESERVED: Final = "reserved"
 
