@@ -181,7 +181,7 @@ def test_a_moment_is_the_same_in_json(world: Path) -> None:
         (("--days", "nan"), "found 'nan'; allowed: a number 0.01 to 366"),
         (
             ("--policy", "bogus"),
-            "planned, always-cost, always-capacity, none, sample, or a .yaml file",
+            "planned, always-cost, always-capacity, none, priority-list, sample, or a .yaml file",
         ),
         (("--policy", "two-mode", "--policy", "two-mode"), "two-mode twice"),
         (("--sweep", "bogus=1"), "holdMinSeconds"),
