@@ -5,13 +5,13 @@ Nothing here acts: the values are for people, in `failoverctl explain`, in messa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from controller.policy.decision.conclusion import conclude
 from controller.policy.evidence import JUST_AFTER_S
-from controller.policy.karpenter_times import REPLACEMENT_HOLD_S
+from controller.policy.karpenter_times import ICE_CACHE_S, REPLACEMENT_HOLD_S
 from controller.policy.model import (
     Cause,
     Decision,
@@ -146,29 +146,34 @@ def later(snapshot: Snapshot, seconds: float) -> Snapshot:
         snapshot,
         now=snapshot.now + seconds,
         routing=replace(snapshot.routing, verification=moved),
-        units={name: _later_unit(one, seconds) for name, one in snapshot.units.items()},
+        units={name: _later_unit(one, snapshot.now, seconds) for name, one in snapshot.units.items()},
         sources=tuple(one if one.last_ok is None else replace(one, last_ok=one.last_ok + seconds) for one in snapshot.sources),
         error_ratio=_later_sample(errors, seconds),
     )
 
 
-def _later_unit(observed: UnitObservation, seconds: float) -> UnitObservation:
+def _later_unit(observed: UnitObservation, now: float, seconds: float) -> UnitObservation:
     return replace(
         observed,
-        pool=_later_pool(observed.pool, seconds),
-        alternatives=tuple(_later_pool(pool, seconds) for pool in observed.alternatives),
+        pool=_later_pool(observed.pool, now, seconds),
+        alternatives=tuple(_later_pool(pool, now, seconds) for pool in observed.alternatives),
         demand=_later_sample(observed.demand, seconds),
         latency=_later_sample(observed.latency, seconds),
     )
 
 
-def _later_pool(pool: PoolObservation, seconds: float) -> PoolObservation:
-    """A create error that stands goes on standing; what was said once gets older."""
-    return replace(pool, failures=tuple(_standing(pool.failures, seconds)))
+def _later_pool(pool: PoolObservation, now: float, seconds: float) -> PoolObservation:
+    """A create error that stands goes on standing. What was refused is refused again each time that it has left Karpenter's cache."""
+    standing = (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in pool.failures)
+    again = (_again(one, now, seconds) for one in pool.failures if one.stood_until is None)
+    return replace(pool, failures=(*standing, *(one for one in again if one is not None)))
 
 
-def _standing(refusals: Iterable[Refusal], seconds: float) -> Iterable[Refusal]:
-    return (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in refusals)
+def _again(refusal: Refusal, now: float, seconds: float) -> Refusal | None:
+    """The last time within some seconds that Karpenter asks for it again and is refused; None where it does not ask."""
+    since = (now + seconds - refusal.at) // ICE_CACHE_S * ICE_CACHE_S
+    at = refusal.at + since
+    return replace(refusal, at=at, seen=at) if at > now else None
 
 
 def _later_sample(sample: Sample | None, seconds: float) -> Sample | None:
