@@ -42,14 +42,21 @@ def _suspected() -> Snapshot:
     return change(snapshot(PATIENT), pool_failures=(failure,), pool_zones=zones, pending=pods(), desired=4)
 
 
+def _asked_again(seconds: float) -> Snapshot:
+    """The same some seconds later; Karpenter asked once more when the refusal had left its cache."""
+    made = later(_suspected(), seconds)
+    first = made.units[INF2].pool.failures[0]
+    return change(made, pool_failures=(first, replace(first, at=NOW + 120, seen=NOW + 120)))
+
+
 def test_a_suspected_shortage_becomes_a_failover_when_it_is_old_enough_and_the_patience_is_over() -> None:
     """240 s of demand, 90 s of which are over, and 30 s of patience; not a second earlier."""
     coming = forecast(memory(), _suspected())
     assert coming.in_s == pytest.approx(180, abs=0.1)
     assert (coming.decision.verb, coming.proof, coming.now.reason) == (Verb.FAILOVER, Proof.AGE, Reason.SHORTAGE_SUSPECTED)
-    kept = conclude(memory(), later(_suspected(), 150.1)).memory
-    assert conclude(kept, later(_suspected(), 179)).decision.verb is Verb.HOLD
-    assert conclude(kept, later(_suspected(), 180.2)).decision.verb is Verb.FAILOVER
+    kept = conclude(memory(), _asked_again(150.1)).memory
+    assert conclude(kept, _asked_again(179)).decision.verb is Verb.HOLD
+    assert conclude(kept, _asked_again(180.2)).decision.verb is Verb.FAILOVER
 
 
 def test_refused_everywhere_it_comes_after_the_patience() -> None:

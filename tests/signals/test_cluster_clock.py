@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.clients.kube import EVENTS, NODE_CLAIMS, PODS
+from controller.clients.kube import EVENTS, INGRESSES, NODE_CLAIMS, PODS
 from controller.clock import ManualClock, format_rfc3339
 from controller.policy.model import Memory, Sample
 from controller.signals.cluster import ClusterView
@@ -212,6 +212,8 @@ def test_values_and_reports_are_as_old_as_the_cluster_says(ahead_s: float) -> No
         "message": "Failed build model",
         "lastTimestamp": format_rfc3339(T0 - 60),
     }
+    mine = {"metadata": {"name": app.route.name, "namespace": app.namespace, "uid": "u", "resourceVersion": "6"}}
+    cluster.view.changed(INGRESSES, None, "ADDED", mine)
     cluster.view.changed(EVENTS, None, "ADDED", blocked)
     builder = SnapshotBuilder(cluster.view, [app])
     snapshot = builder.build(app, cluster.ours.now(), (), ExternalSignals(metrics=Metrics()), leader=True, epoch=1)

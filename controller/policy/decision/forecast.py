@@ -5,7 +5,7 @@ Nothing here acts: the values are for people, in `failoverctl explain`, in messa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -60,13 +60,13 @@ class Forecast:
 def forecast(memory: Memory, snapshot: Snapshot) -> Forecast:
     """Decides again and again, each time at the next moment at which time alone may change the decision.
 
-    Every source stays as fresh as it is now, and what waits goes on waiting.
+    Every source stays as fresh as it is now, what waits goes on waiting, and what was refused is refused again.
 
     Args:
         memory: What is remembered.
         snapshot: What is observed.
     """
-    return _forecast(memory, lambda passed: later(snapshot, passed))
+    return _forecast(memory, lambda passed: _refused_again(later(snapshot, passed), snapshot.now))
 
 
 def _forecast(memory: Memory, at: Callable[[float], Snapshot]) -> Forecast:
@@ -146,34 +146,46 @@ def later(snapshot: Snapshot, seconds: float) -> Snapshot:
         snapshot,
         now=snapshot.now + seconds,
         routing=replace(snapshot.routing, verification=moved),
-        units={name: _later_unit(one, snapshot.now, seconds) for name, one in snapshot.units.items()},
+        units={name: _later_unit(one, seconds) for name, one in snapshot.units.items()},
         sources=tuple(one if one.last_ok is None else replace(one, last_ok=one.last_ok + seconds) for one in snapshot.sources),
         error_ratio=_later_sample(errors, seconds),
     )
 
 
-def _later_unit(observed: UnitObservation, now: float, seconds: float) -> UnitObservation:
+def _later_unit(observed: UnitObservation, seconds: float) -> UnitObservation:
     return replace(
         observed,
-        pool=_later_pool(observed.pool, now, seconds),
-        alternatives=tuple(_later_pool(pool, now, seconds) for pool in observed.alternatives),
+        pool=_later_pool(observed.pool, seconds),
+        alternatives=tuple(_later_pool(pool, seconds) for pool in observed.alternatives),
         demand=_later_sample(observed.demand, seconds),
         latency=_later_sample(observed.latency, seconds),
     )
 
 
-def _later_pool(pool: PoolObservation, now: float, seconds: float) -> PoolObservation:
-    """A create error that stands goes on standing. What was refused is refused again each time that it has left Karpenter's cache."""
-    standing = (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in pool.failures)
-    again = (_again(one, now, seconds) for one in pool.failures if one.stood_until is None)
-    return replace(pool, failures=(*standing, *(one for one in again if one is not None)))
+def _later_pool(pool: PoolObservation, seconds: float) -> PoolObservation:
+    """A create error that stands goes on standing; what was said once gets older."""
+    return replace(pool, failures=tuple(_standing(pool.failures, seconds)))
 
 
-def _again(refusal: Refusal, now: float, seconds: float) -> Refusal | None:
-    """The last time within some seconds that Karpenter asks for it again and is refused; None where it does not ask."""
-    since = (now + seconds - refusal.at) // ICE_CACHE_S * ICE_CACHE_S
-    at = refusal.at + since
-    return replace(refusal, at=at, seen=at) if at > now else None
+def _standing(refusals: Iterable[Refusal], seconds: float) -> Iterable[Refusal]:
+    return (one if one.stood_until is None else replace(one, stood_until=one.stood_until + seconds) for one in refusals)
+
+
+def _refused_again(snapshot: Snapshot, now: float) -> Snapshot:
+    """The snapshot with what Karpenter asked for again since then, whenever it had left its cache, and was refused again."""
+    units = {
+        name: replace(
+            one, pool=_again(one.pool, now, snapshot.now), alternatives=tuple(_again(p, now, snapshot.now) for p in one.alternatives)
+        )
+        for name, one in snapshot.units.items()
+    }
+    return replace(snapshot, units=units)
+
+
+def _again(pool: PoolObservation, since: float, now: float) -> PoolObservation:
+    refused = (one for one in pool.failures if one.stood_until is None)
+    asked = ((one, one.at + (now - one.at) // ICE_CACHE_S * ICE_CACHE_S) for one in refused)
+    return replace(pool, failures=(*pool.failures, *(replace(one, at=at, seen=at) for one, at in asked if at > since)))
 
 
 def _later_sample(sample: Sample | None, seconds: float) -> Sample | None:
