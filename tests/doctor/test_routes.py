@@ -124,3 +124,4 @@ def test_a_gitops_tool_is_told_to_leave_the_backends_alone(tool: GitOps) -> None
     text = ignore_snippet(tool, made.app, {}, routing)
     assert "/spec/rules/0/backendRefs" in text
     assert "kind: HTTPRoute" in text
+    assert "The pointer has the index that the rule has now." in text

@@ -99,3 +99,27 @@ def test_a_route_that_is_refused_is_not_switched(cluster: Cluster, tmp_path: Pat
         assert MARKER not in cluster.routed()["metadata"].get("annotations", {})
         cluster.reconciled()
         wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+
+
+def test_with_the_capacity_service_deleted_the_mode_changes_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    """The load balancer answers a fixed 500 then, and the route's references are not resolved. The units' Services are all there."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _fail_over(cluster)
+        for kind, name in (("Service", "sd21-all"), ("EndpointSlice", "sd21-all"), ("TargetGroupBinding", "k8s-sd21-all")):
+            cluster.store.delete(kind, name, namespace=NAMESPACE)
+        cluster.reconciled(ResolvedRefs=("False", "BackendNotFound"))
+        wait_for("cost mode", lambda: cluster.mode() == "cost")
+        assert set(_backends(cluster)) == set(SERVICES)
+    assert "NothingAnswers" in cluster.events()
+
+
+def test_a_weight_that_stops_the_whole_gateway_is_corrected(cluster: Cluster, tmp_path: Path) -> None:
+    """The load-balancer controller takes up nothing any more. Another action mends it, so it is written although all is blocked."""
+    with running(make_service(cluster, tmp_path)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _fail_over(cluster)
+        rules = json.loads(json.dumps(cluster.routed()["spec"]["rules"]))
+        rules[0]["backendRefs"] = [{"name": "sd21-all", "port": 80, "weight": 1}, {"name": SERVICES[0], "port": 80, "weight": 4000}]
+        cluster.store.patch(cluster.routing, "sd21", {"spec": {"rules": rules}}, namespace=NAMESPACE, manager="intruder")
+        wait_for("the action is restored", lambda: _backends(cluster) == {"sd21-all": 1})

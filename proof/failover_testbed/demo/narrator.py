@@ -163,7 +163,7 @@ class Narrator:
             return
         self._verified_at[view.application.key] = at
         waited = f", {text.duration(at - changed)} after they were written" if view.memory.mode_changes and changed is not None else ""
-        self.say("good", f"✔ the load balancer shows the weights of the Ingress{waited}; its targets are healthy")
+        self.say("good", f"✔ the load balancer shows the written weights{waited}; its targets are healthy")
 
 
 def written(actions: Sequence[Action]) -> Iterator[str]:

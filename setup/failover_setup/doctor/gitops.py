@@ -49,6 +49,11 @@ entries for ScaledObjects it does not apply a change of spec.triggers in Git. Ap
 change by hand."""
 
 
+def _index(owned: str) -> str:
+    """What a pointer into a list needs to be known of."""
+    return _BY_INDEX if "/rules/" in owned else ""
+
+
 def _named(application: Application) -> dict[str, str]:
     """The words of a comment."""
     port = routing_port(application)
@@ -65,7 +70,10 @@ def _argocd(application: Application, owned: str) -> Iterator[tuple[str, dict[st
             entry["jqPathExpressions"] = [".spec.triggers[].metadata.targetMetricValue"]
         ignored.append(entry)
     options = ["RespectIgnoreDifferences=true", "ApplyOutOfSyncOnly=true"]
-    yield _ARGOCD.format(**_named(application)), {"spec": {"ignoreDifferences": ignored, "syncPolicy": {"syncOptions": options}}}
+    yield (
+        _ARGOCD.format(**_named(application)) + _index(owned),
+        {"spec": {"ignoreDifferences": ignored, "syncPolicy": {"syncOptions": options}}},
+    )
 
 
 def _argocd_object(application: Application, group: str, kind: str, name: str) -> dict[str, Any]:
@@ -79,6 +87,9 @@ kustomize.toolkit.fluxcd.io/ssa: IfNotPresent instead; Flux then creates them an
 changes them again."""
 _HELM_RELEASE: Final = """Flux, if a HelmRelease creates these objects: merge this into it. It stops the correction of drift.
 An upgrade of the release still writes the chart's values, and the controller corrects them."""
+_BY_INDEX: Final = """
+The pointer has the index that the rule has now. A rule that Git inserts before it moves the
+index, and the tool would write the backends of another rule: change the pointer with it."""
 _ASSUMED: Final = """
 triggers/0 is assumed to be the trigger on the counter of: {units}.
 The ScaledObject could not be read; correct the index if it is another."""
@@ -95,7 +106,7 @@ def _flux(application: Application, places: Mapping[str, int], owned: str) -> It
             assumed += [] if unit.name in places else [unit.name]
         ignored.append(_flux_rule(application, "ScaledObject", name, paths))
     note = _ASSUMED.format(units=", ".join(assumed)) if assumed else ""
-    yield _KUSTOMIZATION.format(**_named(application)) + note, {"spec": {"ignore": ignored}}
+    yield _KUSTOMIZATION.format(**_named(application)) + _index(owned) + note, {"spec": {"ignore": ignored}}
     yield _HELM_RELEASE, {"spec": {"driftDetection": {"mode": "enabled", "ignore": [*ignored]}}}
 
 

@@ -91,7 +91,7 @@ def test_a_refusal_of_an_offering_that_the_unit_does_not_wait_for_is_not_printed
 
 def test_the_weights_at_the_start_were_written_by_nobody(screen: Screen) -> None:
     lines = screen.decided(UnitEvidence("sd21-inf2", Shortage.NONE), Reason.DEMAND_MET, Memory(changed_at=NOW, verified_at=NOW + 20.0))
-    assert lines[1] == "00:00  ✔ the load balancer shows the weights of the Ingress; its targets are healthy"
+    assert lines[1] == "00:00  ✔ the load balancer shows the written weights; its targets are healthy"
 
 
 def test_the_bill_is_the_controllers_own_account(screen: Screen) -> None:

@@ -40,7 +40,7 @@ def load(folder: Path, text: str) -> str:
 
 
 def test_the_default_comes_first() -> None:
-    assert builtin_names() == (DEFAULT, "l4-limit", "mixed", "one-zone", "quota", "spot")
+    assert builtin_names() == (DEFAULT, "l4-limit", "mixed", "one-zone", "quota", "route", "spot")
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -72,7 +72,9 @@ def test_the_mixed_fleet_is_the_shipped_one() -> None:
 
 
 def test_an_unknown_name_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"scenario 'nope' is unknown; allowed: seed, l4-limit, mixed, one-zone, quota, spot, or a file"):
+    with pytest.raises(
+        ConfigError, match=r"scenario 'nope' is unknown; allowed: seed, l4-limit, mixed, one-zone, quota, route, spot, or a file"
+    ):
         builtin("nope")
 
 
