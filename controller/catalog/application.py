@@ -1,4 +1,4 @@
-"""The application file: one Ingress, its deployment units and the policy, as a person writes them.
+"""The application file: one routing object, its deployment units and the policy, as a person writes them.
 
 Keys are camelCase, as in every Kubernetes manifest. The description of each field states its unit and the reason for its default;
 What only commands of setting up read is a `Section`: they check it, and the controller does not.
@@ -55,9 +55,9 @@ _WEEK_S: Final = 604_800
 class ServiceFile(FileModel):
     """A Service and its port, as the forward action names them."""
 
-    name: ServiceName = Field(description="Service in the Ingress's namespace; the load-balancer controller reads no other namespace.")
+    name: ServiceName = Field(description="Service in metadata.namespace.")
     port: Port = Field(
-        description="Port, written exactly as in every action and standby rule of the Ingress: 80 and http are two different target "
+        description="Port, written exactly as in every action and standby rule: 80 and http are two different target "
         "groups, and only a group that is already registered can take traffic at once. Do not quote a number."
     )
 
@@ -73,7 +73,7 @@ class WorkloadFile(FileModel):
         description="Its kind: Rollout of Argo Rollouts (argoproj.io), StatefulSet (apps), LeaderWorkerSet (leaderworkerset.x-k8s.io), or "
         "Deployment. A replica of a LeaderWorkerSet is a group: pricePerHour and throughput are those of all its pods together."
     )
-    name: DnsName = Field(description="Its name, in the Ingress's namespace; unique among the workloads of the application.")
+    name: DnsName = Field(description="Its name, in metadata.namespace; unique among the workloads of the application.")
 
 
 class UnitFile(FileModel):
@@ -86,7 +86,7 @@ class UnitFile(FileModel):
     service: ServiceFile = Field(description="The unit's own Service, its target group in cost mode.")
     deployment: DnsName | None = Field(
         default=None,
-        description="The unit's Deployment, in the Ingress's namespace; unique in the application. Required unless workload names another.",
+        description="The unit's Deployment, in metadata.namespace; unique in the application. Required unless workload names another.",
     )
     workload: WorkloadFile | None = Field(default=None, description="What runs the unit's pods if it is not a Deployment.")
     node_pool: NodePoolName = Field(description="The Karpenter NodePool that launches the unit's nodes. Units may share one.")
@@ -407,7 +407,7 @@ class MetadataFile(FileModel):
     """The application's name and namespace."""
 
     name: DnsLabel = Field(description="Name of the application in messages; unique in its namespace.")
-    namespace: DnsLabel = Field(description="Namespace of the Ingress, the Services, the workloads and the ScaledObjects.")
+    namespace: DnsLabel = Field(description="Namespace of the routing object, the Services, the workloads and the ScaledObjects.")
 
 
 class ApplicationFile(FileModel):

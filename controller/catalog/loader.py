@@ -231,7 +231,7 @@ def _spec_problems(document: Document, reported: Sequence[Problem]) -> list[Prob
 
 
 class _Claims:
-    """Finds applications that claim the same Ingress, name or ScaledObject."""
+    """Finds applications that claim the same routing object, name or ScaledObject."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str, str], tuple[Document, str]] = {}

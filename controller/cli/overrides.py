@@ -1,4 +1,4 @@
-"""`failoverctl pause | resume | pin`: set annotations on the Ingress that the controller reads and never writes."""
+"""`failoverctl pause | resume | pin`: set annotations on the routing object that the controller reads and never writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PIN: Final = frozenset({PINNED_MODE, PINNED_UNTIL, PIN_REASON, PINNED_BY})
 _NOTHING: Final[Mapping[Collection[str], str]] = {PAUSE: "no pause", PIN: "no pin", PAUSE | PIN: "no pause and no pin"}
 _MANAGER: Final = "failoverctl-cli"
 _TRIES: Final = 5
-"""How often `resume` reads and writes an Ingress to which others write meanwhile."""
+"""How often `resume` reads and writes a routing object to which others write meanwhile."""
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -104,11 +104,11 @@ def pin(options: Options, mode: str, application: str | None, duration_s: float,
 
 def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
     """Why nothing comes of the pin as things are: who pins a mode counts on the mode change."""
-    routing = routing_port(written.application).observe(written.application, written.ingress)
+    routing = routing_port(written.application).observe(written.application, written.obj)
     if routing.unused:
         yield f"The pin does nothing yet: {routing.unused}."
     elif not routing.action:
-        yield "The Ingress has no routing action, so every request gets a 503. If the controller remembers a mode, it writes the action of"
+        yield "There is no routing action, so every request gets an error. If the controller remembers a mode, it writes the action of"
         yield "the pinned one. Otherwise it writes nothing (`failoverctl status`: RoutingUnknown) until you write an action."
     if routing.override.problem:
         yield f"The pin does nothing yet: an override cannot be read, which counts as a pause: {routing.override.problem}"
@@ -167,7 +167,7 @@ def _remove(session: KubeSession, path: str, which: Collection[str], tries: int)
         What was removed, in words.
 
     Raises:
-        Conflict: Others wrote to the Ingress after each of the tries had read it.
+        Conflict: Others wrote to it after each of the tries had read it.
     """
     found = session.request("GET", path)
     removed = list(_present(mapping(found, "metadata", "annotations"), which))
@@ -212,7 +212,7 @@ class _Written:
 
     Attributes:
         application: Of which application.
-        ingress: Its Ingress after it.
+        obj: Its routing object after it.
         before: The annotations of overrides before it; none where they could not be read.
         author: Who set it.
         session: Connection to the API server.
@@ -220,7 +220,7 @@ class _Written:
     """
 
     application: Application
-    ingress: Object
+    obj: Object
     before: Mapping[str, str]
     author: str
     session: KubeSession
@@ -263,10 +263,10 @@ def _local_user() -> str:
 
 
 def _patch(session: KubeSession, path: str, annotations: Mapping[str, str | None], version: str = "") -> Object:
-    """Sets annotations; None removes one, no matter who wrote it. Returns the Ingress after it.
+    """Sets annotations; None removes one, no matter who wrote it. Returns the object after it.
 
     Raises:
-        Conflict: The Ingress is no longer of that version.
+        Conflict: It is no longer of that version.
     """
     metadata = {"annotations": dict(annotations), **({"resourceVersion": version} if version else {})}
     body = json.dumps({"metadata": metadata})

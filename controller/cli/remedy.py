@@ -1,4 +1,4 @@
-"""The missing standby rules of an Ingress, as `plan` and `doctor` print them: a command to run, or YAML for Git."""
+"""The missing standby rules of a routing object, as `plan` and `doctor` print them: a command to run, or YAML for Git."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _waiting(remedy: Remedy) -> Iterator[str]:
         yield f"{ICONS['unknown']} {backend.service}: the Services cannot be read, so nobody knows whether it exists."
     if remedy.absent or remedy.unknown:
         yield "A rule for a Service that does not exist stops the load-balancer controller"
-        yield "from changing any rule of this Ingress and of its IngressGroup."
+        yield "from changing any rule of the whole load balancer."
 
 
 def remedy_document(remedy: Remedy) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def remedy_document(remedy: Remedy) -> dict[str, Any]:
 
 
 def command(application: Application, patch: Sequence[Mapping[str, Any]]) -> str:
-    """A shell command that applies a JSON patch to the Ingress, with one operation per line and no quoting."""
+    """A shell command that applies a JSON patch to the routing object, with one operation per line and no quoting."""
     kind, name = routing_port(application).resource.kind.lower(), application.route.name
     call = f"kubectl -n {application.namespace} patch {kind} {name} --type json --patch-file /dev/stdin"
     return piped(call, *(f"- {_flow(operation)}" for operation in patch))
@@ -61,7 +61,7 @@ def _flow(value: Mapping[str, Any]) -> str:
 
 
 def manifest(application: Application, remedy: Remedy) -> str:
-    """The Ingress with its whole ``spec.rules`` as a YAML document for Git, and comments where rules must wait."""
+    """The routing object with its whole ``spec.rules`` as a YAML document for Git, and comments where rules must wait."""
     comments = [f"# {line.removeprefix(ICONS['warn']).removeprefix(ICONS['unknown']).strip()}" for line in _waiting(remedy)]
     if not remedy.patch:
         return "\n".join([*comments, f"# {application.key} lacks no standby rule{' that can be added now' if comments else ''}", ""])

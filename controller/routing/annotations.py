@@ -1,7 +1,7 @@
 """The controller's own annotations: every key under ``failoverctl.dev/`` is named here and nowhere else.
 
-The controller writes `MARKER`, `WRITTEN_BY` and `NUDGED_AT` on the Ingress in one patch with the routing action, and `APPLICATION` on the
-object that holds its memory. Operators write the others on the Ingress; the controller reads those and never writes them.
+The controller writes `MARKER`, `WRITTEN_BY` and `NUDGED_AT` on the routing object in one patch with its action, and `APPLICATION` on the
+object that holds its memory. Operators write the others there; the controller reads those and never writes them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ RECALLED_S: Final = 600.0
 
 
 def routed(snapshot: Snapshot, decision: Decision) -> Message | None:
-    """The message about a routing action that was just written to the Ingress; None if people need none."""
+    """The message about a routing action that was just written; None if people need none."""
     if decision.verb.changes_mode:
         return _mode_changed(snapshot, decision)
     return _rerouted(snapshot, decision) if decision.reason in RESTORED else None
@@ -86,7 +86,7 @@ def _mode_incident(application: str) -> str:
 
 
 def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
-    """The message about a mode on the Ingress that differs from the memory."""
+    """The message about a mode on the routing object that differs from the memory."""
     application = snapshot.application
     writer = f"last written by {snapshot.writer}" if snapshot.writer else "writer unknown"
     made = "that controller made it" if snapshot.rival else "it was made by hand, or just before a restart"
@@ -96,7 +96,7 @@ def adopted(snapshot: Snapshot, change: ModeChange) -> Message:
         application=application.key,
         reason=str(change.reason),
         title=f"{application.name}: found in {change.to} mode",
-        why=f"the mode on the Ingress changed, {writer}, and no such decision is remembered: {made}",
+        why=f"the mode on {snapshot.application.routing_object} changed, {writer}, and no such decision is remembered: {made}",
         cost=effect(snapshot, Figures.of(snapshot), change.to),
         next="it counts as a mode change made now; the guards decide again",
         at=snapshot.now,
@@ -271,7 +271,7 @@ def _alert(snapshot: Snapshot, alert: Alert, mode: Mode | None, kind: MessageKin
 def readable_override(snapshot: Snapshot) -> Override | None:
     """The override that stands, without a pause and a pin that have ended; None where it is not known.
 
-    It is not known without an Ingress, and where an annotation cannot be read, which counts as a pause and has an alert of its own.
+    It is not known without a routing object, and where an annotation cannot be read, which counts as a pause and has an alert of its own.
     """
     found = snapshot.routing.override
     return None if found.problem or not snapshot.routing.exists else found.standing(snapshot.now)

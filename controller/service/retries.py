@@ -180,5 +180,5 @@ def _words(failure: Failure) -> str:
     said = f"{describe(failure.action)}: {failure.error}"
     if failure.action.kind is not ActionKind.ROUTE or not failure.in_doubt or "webhook" in said:
         return said
-    hint = "if it answers everything else, a webhook hangs: the load-balancer controller's is called before every change of an Ingress"
+    hint = "if it answers everything else, a webhook hangs: the load-balancer controller's is called before every change of what routes"
     return f"{said} ({hint})"

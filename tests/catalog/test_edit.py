@@ -30,6 +30,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_an_application_with_a_route_is_found_by_its_name(file: Path) -> None:
+    """As one with an Ingress: by the namespace and the name of its routing object."""
+    routed = re.sub(r"ingress: .*\n *action: .*\n", "route: {kind: HTTPRoute, name: front, rule: main}\n", SEED.read_text(), count=1)
+    assert f"throughput: {MEASURED.throughput}" in edited(routed, "default/front", "sd21-g5-triton", MEASURED)
+
+
 def test_only_the_unit_s_numbers_change(file: Path) -> None:
     """Comments, order, blank lines, flow mappings and 1.0060 stay as they are."""
     text = write_measured(file, "default/sd21", "sd21-g5-triton", MEASURED)

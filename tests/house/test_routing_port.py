@@ -13,7 +13,7 @@ KNOW_THE_TEXT = {
     "controller.routing.ingress.read",
     "controller.routing.names",
 }
-SAY_INGRESS = 59
+SAY_INGRESS = 46
 """The most files. A new file says "routing object", or belongs to the adapter."""
 SET_UP = ("adoption", "doctor", "rendering")
 """Parts that a person runs once, and that check or write an Ingress as such."""

@@ -102,7 +102,7 @@ def _nudge_in_s(case: Case) -> float:
     lags = seen is not None and seen.verdict is Verdict.NOT_YET and not seen.applied and seen.action == routing.action
     # Without a Service that the action names, the load-balancer controller could not make it right.
     broken = lags and seen is not None and seen.problem.startswith(CRITICAL) and not empty(case.snapshot, {}, memory.last_routed)
-    # An Ingress that we have never written is perhaps new: its target groups are on their way, and others own its action.
+    # What we have never written is perhaps new: its target groups are on their way, and others own its action.
     if memory.sent and (broken or unmade(case.snapshot, memory.last_routed)):
         since = -math.inf
     elif lags and memory.unverified_since is not None and not routing.foreign:

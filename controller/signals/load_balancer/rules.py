@@ -53,7 +53,7 @@ def owners_of(request: VerificationRequest, findings: Findings) -> dict[str, Ser
         CannotTellError: The request cannot be answered.
     """
     if not request.rules:
-        raise CannotTellError("no rule of the Ingress uses the action")
+        raise CannotTellError("no rule uses the action")
     if not request.targets or all(target.weight <= 0 for target in request.targets):
         raise CannotTellError("the action sends no traffic to any Service")
     if request.target_groups is None:
@@ -86,7 +86,7 @@ def rules_by_conditions(described: list[dict[str, Any]]) -> dict[frozenset[Condi
 def that_count(rules: Sequence[Mapping[str, Any]], owners: Mapping[str, ServicePort]) -> Sequence[Mapping[str, Any]]:
     """Of rules with equal conditions those that must be right: the first, and what is ours.
 
-    While the load-balancer controller orders its rules anew, another of them may win. One of another Ingress that never does is not ours.
+    While the load-balancer controller orders its rules anew, another of them may win. One of another object that never does is not ours.
 
     Args:
         rules: The one that wins first.
@@ -96,7 +96,7 @@ def that_count(rules: Sequence[Mapping[str, Any]], owners: Mapping[str, ServiceP
 
 
 def only_redirects(described: list[dict[str, Any]]) -> bool:
-    """Whether a listener does nothing but send everyone to HTTPS, as ``ssl-redirect`` of any Ingress of the group makes it."""
+    """Whether a listener does nothing but send everyone to HTTPS, as ``ssl-redirect`` of anything on it makes it."""
     return bool(described) and all(_is_default(rule) and redirects(rule) for rule in described)
 
 

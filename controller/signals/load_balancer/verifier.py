@@ -1,9 +1,9 @@
-"""Checks whether the load balancer routes as the Ingress asks.
+"""Checks whether the load balancer routes as the routing object asks.
 
-The annotation on the Ingress is an intent. Before it affects traffic, the AWS Load Balancer Controller may lag by minutes, be blocked by
-another team's Ingress, or replace the rule by a fixed 503 and report success; and health checks must pass. Nothing in Kubernetes proves
-that a mode change was applied, so the verifier asks ELBv2, **per rule**: it finds the rule of our Ingress on every listener by its
-conditions (priorities move when other Ingresses of the group change, and standby rules have the same target groups), compares its forward
+What is written there is an intent. Before it affects traffic, the AWS Load Balancer Controller may lag by minutes, be blocked by
+another team's objects, or replace the rule by a fixed 503 and report success; and health checks must pass. Nothing in Kubernetes proves
+that a mode change was applied, so the verifier asks ELBv2, **per rule**: it finds our rule on every listener by its
+conditions (priorities move when others on the load balancer change, and standby rules have the same target groups), compares its forward
 action, and counts the healthy targets of every target group with traffic.
 
 `Verifier.verify` may be called at any time: it paces itself, keeps to one budget over all applications and never raises. `turns` has the
@@ -90,7 +90,7 @@ class _Record:
 
 
 class Verifier:
-    """Compares the load balancers' rules with what the Ingresses ask for. Threads may share it.
+    """Compares the load balancers' rules with what the routing objects ask for. Threads may share it.
 
     Args:
         clients: The AWS client factory.
@@ -304,7 +304,7 @@ class Verifier:
             CannotTellError: The request cannot be answered.
         """
         if not request.hostnames:
-            findings.problems.append("the Ingress has no load balancer yet")
+            findings.problems.append("there is no load balancer yet")
             return
         found = self._find(request, calls)
         if not found:
@@ -363,7 +363,7 @@ class Verifier:
         seen: set[LiveRule] = set()
         for listener in listeners:
             if ports and listener.port not in ports:
-                continue  # the Ingress names its listeners: a rule there with the same conditions is another Ingress's
+                continue  # its listeners are named: a rule elsewhere with the same conditions is another's
             described = calls.listing("DescribeRules", "Rules", ListenerArn=listener.arn)
             if listener.plain and only_redirects(described):
                 continue
@@ -377,7 +377,7 @@ class Verifier:
                 where = f"{listener.label} {rule.label}"
                 for live in that_count(rules.get(rule.conditions, []), owners):
                     compare(live, where, request, owners, findings)
-                # A listener without our rules belongs to another Ingress of the group or only redirects, unless `ports` names it.
+                # A listener without our rules belongs to another or only redirects, unless `ports` names it.
                 if rule not in here and (here or listener.port in ports):
                     findings.problems.append(f"{where}: no such rule yet")
         missing_ports = ports - {listener.port for listener in listeners}

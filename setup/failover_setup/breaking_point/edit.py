@@ -97,6 +97,12 @@ def _checked(path: Path, application: str, unit: str, measured: Measured) -> str
     return text
 
 
+def _key(document: Mapping[str, Any]) -> str:
+    """As `controller.catalog.application.ApplicationFile.key`."""
+    spec = document["spec"]
+    return f"{document['metadata']['namespace']}/{spec['route']['name'] if 'route' in spec else spec['ingress']}"
+
+
 def edited(text: str, application: str, unit: str, measured: Measured) -> str:
     """The content of a file with one unit's numbers replaced.
 
@@ -113,7 +119,7 @@ def edited(text: str, application: str, unit: str, measured: Measured) -> str:
     found = [
         one
         for document in documents
-        if document is not None and f"{document['metadata']['namespace']}/{document['spec']['ingress']}" == application
+        if document is not None and _key(document) == application
         for one in document["spec"]["units"]
         if one["name"] == unit
     ]

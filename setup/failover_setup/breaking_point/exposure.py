@@ -81,7 +81,7 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
     host = host.lower().rstrip(".")
     service = _service(host, application.namespace)
     if service in application.services:
-        return Verdict(Exposure.PRODUCTION, f"it is Service {service}, which Ingress {application.key} forwards to")
+        return Verdict(Exposure.PRODUCTION, f"it is Service {service}, which {application.routing_object} forwards to")
     if host.endswith(tuple(f".{suffix}" for suffix in _CLUSTER_SUFFIXES)):
         return Verdict(Exposure.ELSEWHERE, "it is a Service that the Ingress does not forward to")
     try:
@@ -91,7 +91,7 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
     if all(ipaddress.ip_address(address).is_loopback for address in addresses):
         return Verdict(Exposure.ELSEWHERE, "it is this machine")
     if live is None:
-        return Verdict(Exposure.UNKNOWN, f"Ingress {application.key} cannot be read")
+        return Verdict(Exposure.UNKNOWN, f"{application.routing_object} cannot be read")
     for address in addresses:
         if address in live.pods:
             return Verdict(Exposure.PRODUCTION, f"it is a pod behind Service {live.pods[address]}, which the Ingress forwards to")

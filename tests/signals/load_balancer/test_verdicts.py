@@ -125,9 +125,9 @@ def test_a_load_balancer_that_was_there_is_gone(elb: Elb, verifier: Verifier, cl
 @pytest.mark.parametrize(
     ("changes", "verdict", "says"),
     [
-        ({"hostnames": ()}, Verdict.NOT_YET, "the Ingress has no load balancer yet"),
+        ({"hostnames": ()}, Verdict.NOT_YET, "there is no load balancer yet"),
         ({"hostnames": ("other.example",)}, Verdict.CANNOT_TELL, "no application load balancer with DNS name other.example"),
-        ({"rules": ()}, Verdict.CANNOT_TELL, "no rule of the Ingress uses the action"),
+        ({"rules": ()}, Verdict.CANNOT_TELL, "no rule uses the action"),
         ({"targets": ()}, Verdict.CANNOT_TELL, "the action sends no traffic"),
         ({"targets": (Target("inf2", 80, 0),)}, Verdict.CANNOT_TELL, "the action sends no traffic"),
         ({"target_groups": None}, Verdict.CANNOT_TELL, "the TargetGroupBindings cannot be read"),
