@@ -15,7 +15,7 @@ from controller.cli.main import main
 from controller.clock import SystemClock
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
-from tests.support import hand_built
+from tests.support import hand_built, migrated
 from tests.support.applications import seed_units
 from tools.permissions import reading_rules
 
@@ -162,3 +162,53 @@ def test_the_file_and_the_plan_report_a_missing_capacity_service(api: EmulatedKu
     )
     doctor = _run(api, tmp_path, "doctor", INGRESS, "--applications", str(path))
     assert "Service gradio-mix-ing-all does not exist" in " ".join(doctor.stdout.split())
+
+
+@pytest.fixture
+def routed(api: EmulatedKubeApi) -> EmulatedKubeApi:
+    """The stack with a route that `lbc-migrate` made of its Ingress beside it."""
+    for one in migrated.stack(NAMESPACE, standby=True, name=hand_built.INGRESS):
+        if "gateway" in one["apiVersion"]:
+            api.store.create(one["kind"], one, manager="kubectl")
+    return api
+
+
+def test_a_translated_route_gives_a_file_with_which_plan_and_doctor_work(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """It says what is left of the standby rules, and both print the two rules that take their place."""
+    path = tmp_path / "adopted.yaml"
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--out", str(path), identity="admin")
+    assert (result.exit_code, "NO CLIENT REACHES THE HTTPRoute" in result.stderr) == (2, True)
+    values = yaml.safe_load(path.read_text())
+    assert values["spec"]["route"] == {"kind": "HTTPRoute", "name": hand_built.INGRESS, "rule": "0"}
+    for unit in values["spec"]["units"]:
+        unit["latencySeconds"] = 0.5
+    path.write_text(yaml.safe_dump(values))
+    rules = [migrated.route(NAMESPACE)["spec"]["rules"][0]]
+    routed.store.patch(
+        "HTTPRoute", hand_built.INGRESS, {"spec": {"hostnames": None, "rules": rules}}, namespace=NAMESPACE, manager="person"
+    )
+    assert "NO CLIENT" not in _run(routed, tmp_path, "init", "--route", INGRESS, identity="admin").stderr
+    for command in ("plan", "doctor"):
+        said = _run(routed, tmp_path, command, "--applications", str(path), identity="admin")
+        assert "standby-capacity" in said.stdout, said.output
+        assert "standby-units" in said.stdout
+
+
+def test_an_ingress_and_a_route_at_once_are_refused(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Before anything is read. The option of the other kind is refused too."""
+    both = _run(api, tmp_path, "init", "--ingress", INGRESS, "--route", INGRESS)
+    assert (both.exit_code, "--ingress and --route: name one of them" in both.stderr) == (1, True)
+    other = _run(api, tmp_path, "init", "--ingress", INGRESS, "--rule", "main")
+    assert (other.exit_code, "--rule: only with --route" in other.stderr) == (1, True)
+
+
+def test_a_missing_route_is_an_error_that_names_the_others(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Of both kinds."""
+    result = _run(routed, tmp_path, "init", "--route", "shop/sd21", identity="admin")
+    assert "no HTTPRoute or GRPCRoute shop/sd21; in that namespace there are: gradio-mix-ing" in result.stderr
+
+
+def test_without_a_name_routes_are_listed_too(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Each with the option that names it."""
+    result = _run(routed, tmp_path, "init", identity="admin")
+    assert result.stderr.splitlines()[1:] == [f"  failoverctl init --{one} {INGRESS}" for one in ("ingress", "route")]
