@@ -212,3 +212,71 @@ def test_without_a_name_routes_are_listed_too(routed: EmulatedKubeApi, tmp_path:
     """Each with the option that names it."""
     result = _run(routed, tmp_path, "init", identity="admin")
     assert result.stderr.splitlines()[1:] == [f"  failoverctl init --{one} {INGRESS}" for one in ("ingress", "route")]
+
+
+# --- an application file for the Ingress becomes one for the route ------------------------------------------------------------------------
+
+
+def _file(folder: Path, **policy: object) -> Path:
+    """The application file of the Ingress, with comments of a person and a named port."""
+    document = hand_built.application_document(NAMESPACE)
+    document["spec"]["policy"] |= policy
+    document["spec"]["capacityService"]["port"] = "web"
+    lines = ["# ours, do not touch", *yaml.safe_dump(document, sort_keys=False).splitlines()]
+    path = folder / "ingress.yaml"
+    path.write_text("\n".join(f"{line}  # agreed with Ana" if "pricePerHour" in line else line for line in lines) + "\n")
+    return path
+
+
+def _named_port(api: EmulatedKubeApi) -> None:
+    ports = [{"name": "web", "port": 80, "targetPort": 8000}]
+    api.store.patch("Service", hand_built.CAPACITY, {"spec": {"ports": ports}}, namespace=NAMESPACE, manager="person")
+
+
+def test_a_file_for_the_ingress_becomes_one_for_the_route(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Only the lines that name the routing object, the stickiness and a named port change; comments stay."""
+    path, out = _file(tmp_path, patienceSeconds=7), tmp_path / "route.yaml"
+    _named_port(routed)
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--from", str(path), "--out", str(out), identity="admin")
+    assert result.exit_code == 0, result.output
+    before, after = path.read_text().splitlines(), out.read_text().splitlines()
+    gone, new = [one for one in before if one not in after], [one for one in after if one not in before]
+    assert [one.strip() for one in gone] == [
+        "ingress: gradio-mix-ing",
+        "action: weighted-routing",
+        "port: web",
+        "stickinessCostSeconds: 200",
+    ]
+    assert [one.strip() for one in new] == ["route: {kind: HTTPRoute, name: gradio-mix-ing, rule: '0'}", "port: 80"]
+    assert len(after) == len(before) - 2
+    assert "stickinessCostSeconds and stickinessCapacitySeconds are left out" in result.stderr
+    assert "MODE" not in result.stderr
+    assert "memory" not in result.stderr
+
+
+def test_what_the_route_lacks_of_the_ingress_is_said(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Its name, its mode, and its overrides, with the command that sets them."""
+    _named_port(routed)
+    pinned = {"failoverctl.dev/pinned-mode": "capacity", "failoverctl.dev/pin-reason": "Bo's drill"}
+    ingress = hand_built.ingress(NAMESPACE, capacity=True)["metadata"]["annotations"]
+    routed.store.patch(
+        "Ingress", hand_built.INGRESS, {"metadata": {"annotations": {**ingress, **pinned}}}, namespace=NAMESPACE, manager="person"
+    )
+    routed.store.create("HTTPRoute", migrated.route(NAMESPACE), manager="kubectl")
+    path = _file(tmp_path)
+    result = _run(routed, tmp_path, "init", "--route", f"{NAMESPACE}/{migrated.ROUTE}", "--from", str(path), identity="admin")
+    assert result.exit_code == 0, result.output
+    assert "policy:" not in result.stdout
+    assert "the controller begins without memory and history" in result.stderr
+    assert "THE INGRESS IS IN capacity MODE AND THE HTTPRoute IN cost MODE" in result.stderr
+    command = f"kubectl annotate -n shop httproutes.gateway.networking.k8s.io {migrated.ROUTE} failoverctl.dev/pinned-mode=capacity"
+    assert f"{command} 'failoverctl.dev/pin-reason=Bo'\"'\"'s drill'" in result.stderr
+
+
+def test_a_file_needs_a_route_and_an_application_with_an_ingress(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Otherwise there is nothing to change."""
+    path = _file(tmp_path)
+    assert "--from: only with --route" in _run(routed, tmp_path, "init", "--from", str(path), identity="admin").stderr
+    path.write_text(path.read_text().replace("namespace: shop", "namespace: other"))
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--from", str(path), identity="admin")
+    assert "wanted is an application with an Ingress in namespace shop, found none" in result.stderr

@@ -10,13 +10,14 @@ from typing import Final
 
 import click
 
-from controller.catalog.loader import Source
+from controller.catalog.loader import Source, read_source
 from controller.cli.common import CHANGES, Options
 from controller.cli.selection import open_session
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock
-from controller.errors import ConfigError, Forbidden, NotFound
+from controller.errors import ConfigError, Forbidden, NotFound, RemoteError
+from controller.objects import name_of
 from controller.routing.kinds import DEFAULT, KINDS
 from controller.routing.port import ALONE, RoutingPort
 from controller.settings import AwsApi, Settings
@@ -24,8 +25,10 @@ from controller.signals.watch import list_objects
 from failover_setup.adoption.facts import Stack
 from failover_setup.adoption.infer import infer
 from failover_setup.adoption.measured import Busiest, busiest
-from failover_setup.adoption.observe import observe
+from failover_setup.adoption.moved import ingress_of, moved
+from failover_setup.adoption.observe import Observation, observe
 from failover_setup.adoption.routed import forwards, option_of, read_routed
+from failover_setup.adoption.routing import read_routing
 from failover_setup.adoption.write import application_text, unsure_counts
 from failover_setup.application import parse_sources
 
@@ -41,6 +44,7 @@ class Asked:
     action: str | None = None
     route: str | None = None
     rule: str | None = None
+    source: Path | None = None
 
 
 def init(options: Options, asked: Asked, out: Path | None) -> int:
@@ -60,6 +64,8 @@ def init(options: Options, asked: Asked, out: Path | None) -> int:
     if wanted is None:
         raise ConfigError(_candidates(session))
     observed = observe(session, *wanted, clock.now())
+    if asked.source is not None:
+        return _move(session, observed, asked.source, asked.rule, out)
     stack = infer(observed, asked.rule if asked.ingress is None else asked.action, partial(_measure, settings, clock))
     text = application_text(stack, observed.now)
     if out is not None:
@@ -78,11 +84,36 @@ def _wanted(asked: Asked) -> tuple[Sequence[RoutingPort], str, str] | None:
     for option, value, owner in (("--action", asked.action, asked.ingress), ("--rule", asked.rule, asked.route)):
         if value is not None and owner is None:
             raise ConfigError(f"{option}: only with {'--ingress' if option == '--action' else '--route'}")
+    if asked.source is not None and asked.route is None:
+        raise ConfigError("--from: only with --route, which names the route in the place of the file's Ingress")
     if asked.ingress is not None:
         return [DEFAULT], *_split("--ingress", asked.ingress)
     if asked.route is not None:
         return [port for port in KINDS.values() if port is not DEFAULT], *_split("--route", asked.route)
     return None
+
+
+def _move(session: KubeSession, observed: Observation, path: Path, rule: str | None, out: Path | None) -> int:
+    """Turns the application file of an Ingress into that of the observed route."""
+    source, routing = read_source(path), read_routing(observed, rule)
+    if source.problem:
+        raise ConfigError(f"{path}: {source.problem}")
+    namespace, name = routing.routed.namespace, ingress_of(source, routing.routed.namespace, routing.routed.name)
+    try:
+        ingress = next((one for one in list_objects(session, DEFAULT.resource, namespace)[0] if name_of(one) == name), None)
+    except RemoteError:
+        ingress = None
+    made = moved(source, observed, routing, ingress)
+    if out is not None:
+        _write(out, made.text)
+    else:
+        click.echo(made.text, nl=False)
+    for note in made.notes:
+        click.echo(f"{note}.", err=True)
+    refusal = _refusal(made.text, str(out) if out else _SHOWN)
+    if refusal:
+        click.echo(f"The file is refused until you fix these:\n{refusal}", err=True)
+    return CHANGES if refusal else 0
 
 
 def _candidates(session: KubeSession) -> str:
