@@ -15,7 +15,7 @@ from controller.cli.main import main
 from controller.clock import SystemClock
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
-from tests.support import hand_built
+from tests.support import hand_built, migrated
 from tests.support.applications import seed_units
 from tools.permissions import reading_rules
 
@@ -162,3 +162,121 @@ def test_the_file_and_the_plan_report_a_missing_capacity_service(api: EmulatedKu
     )
     doctor = _run(api, tmp_path, "doctor", INGRESS, "--applications", str(path))
     assert "Service gradio-mix-ing-all does not exist" in " ".join(doctor.stdout.split())
+
+
+@pytest.fixture
+def routed(api: EmulatedKubeApi) -> EmulatedKubeApi:
+    """The stack with a route that `lbc-migrate` made of its Ingress beside it."""
+    for one in migrated.stack(NAMESPACE, standby=True, name=hand_built.INGRESS):
+        if "gateway" in one["apiVersion"]:
+            api.store.create(one["kind"], one, manager="kubectl")
+    return api
+
+
+def test_a_translated_route_gives_a_file_with_which_plan_and_doctor_work(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """It says what is left of the standby rules, and both print the two rules that take their place."""
+    path = tmp_path / "adopted.yaml"
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--out", str(path), identity="admin")
+    assert (result.exit_code, "NO CLIENT REACHES THE HTTPRoute" in result.stderr) == (2, True)
+    values = yaml.safe_load(path.read_text())
+    assert values["spec"]["route"] == {"kind": "HTTPRoute", "name": hand_built.INGRESS, "rule": "0"}
+    for unit in values["spec"]["units"]:
+        unit["latencySeconds"] = 0.5
+    path.write_text(yaml.safe_dump(values))
+    rules = [migrated.route(NAMESPACE)["spec"]["rules"][0]]
+    routed.store.patch(
+        "HTTPRoute", hand_built.INGRESS, {"spec": {"hostnames": None, "rules": rules}}, namespace=NAMESPACE, manager="person"
+    )
+    assert "NO CLIENT" not in _run(routed, tmp_path, "init", "--route", INGRESS, identity="admin").stderr
+    for command in ("plan", "doctor"):
+        said = _run(routed, tmp_path, command, "--applications", str(path), identity="admin")
+        assert "standby-capacity" in said.stdout, said.output
+        assert "standby-units" in said.stdout
+
+
+def test_an_ingress_and_a_route_at_once_are_refused(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Before anything is read. The option of the other kind is refused too."""
+    both = _run(api, tmp_path, "init", "--ingress", INGRESS, "--route", INGRESS)
+    assert (both.exit_code, "--ingress and --route: name one of them" in both.stderr) == (1, True)
+    other = _run(api, tmp_path, "init", "--ingress", INGRESS, "--rule", "main")
+    assert (other.exit_code, "--rule: only with --route" in other.stderr) == (1, True)
+
+
+def test_a_missing_route_is_an_error_that_names_the_others(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Of both kinds."""
+    result = _run(routed, tmp_path, "init", "--route", "shop/sd21", identity="admin")
+    assert "no HTTPRoute or GRPCRoute shop/sd21; in that namespace there are: gradio-mix-ing" in result.stderr
+
+
+def test_without_a_name_routes_are_listed_too(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Each with the option that names it."""
+    result = _run(routed, tmp_path, "init", identity="admin")
+    assert result.stderr.splitlines()[1:] == [f"  failoverctl init --{one} {INGRESS}" for one in ("ingress", "route")]
+
+
+# --- an application file for the Ingress becomes one for the route ------------------------------------------------------------------------
+
+
+def _file(folder: Path, **policy: object) -> Path:
+    """The application file of the Ingress, with comments of a person and a named port."""
+    document = hand_built.application_document(NAMESPACE)
+    document["spec"]["policy"] |= policy
+    document["spec"]["capacityService"]["port"] = "web"
+    lines = ["# ours, do not touch", *yaml.safe_dump(document, sort_keys=False).splitlines()]
+    path = folder / "ingress.yaml"
+    path.write_text("\n".join(f"{line}  # agreed with Ana" if "pricePerHour" in line else line for line in lines) + "\n")
+    return path
+
+
+def _named_port(api: EmulatedKubeApi) -> None:
+    ports = [{"name": "web", "port": 80, "targetPort": 8000}]
+    api.store.patch("Service", hand_built.CAPACITY, {"spec": {"ports": ports}}, namespace=NAMESPACE, manager="person")
+
+
+def test_a_file_for_the_ingress_becomes_one_for_the_route(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Only the lines that name the routing object, the stickiness and a named port change; comments stay."""
+    path, out = _file(tmp_path, patienceSeconds=7), tmp_path / "route.yaml"
+    _named_port(routed)
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--from", str(path), "--out", str(out), identity="admin")
+    assert result.exit_code == 0, result.output
+    before, after = path.read_text().splitlines(), out.read_text().splitlines()
+    gone, new = [one for one in before if one not in after], [one for one in after if one not in before]
+    assert [one.strip() for one in gone] == [
+        "ingress: gradio-mix-ing",
+        "action: weighted-routing",
+        "port: web",
+        "stickinessCostSeconds: 200",
+    ]
+    assert [one.strip() for one in new] == ["route: {kind: HTTPRoute, name: gradio-mix-ing, rule: '0'}", "port: 80"]
+    assert len(after) == len(before) - 2
+    assert "stickinessCostSeconds and stickinessCapacitySeconds are left out" in result.stderr
+    assert "MODE" not in result.stderr
+    assert "memory" not in result.stderr
+
+
+def test_what_the_route_lacks_of_the_ingress_is_said(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Its name, its mode, and its overrides, with the command that sets them."""
+    _named_port(routed)
+    pinned = {"failoverctl.dev/pinned-mode": "capacity", "failoverctl.dev/pin-reason": "Bo's drill"}
+    ingress = hand_built.ingress(NAMESPACE, capacity=True)["metadata"]["annotations"]
+    routed.store.patch(
+        "Ingress", hand_built.INGRESS, {"metadata": {"annotations": {**ingress, **pinned}}}, namespace=NAMESPACE, manager="person"
+    )
+    routed.store.create("HTTPRoute", migrated.route(NAMESPACE), manager="kubectl")
+    path = _file(tmp_path)
+    result = _run(routed, tmp_path, "init", "--route", f"{NAMESPACE}/{migrated.ROUTE}", "--from", str(path), identity="admin")
+    assert result.exit_code == 0, result.output
+    assert "policy:" not in result.stdout
+    assert "the controller begins without memory and history" in result.stderr
+    assert "THE INGRESS IS IN capacity MODE AND THE HTTPRoute IN cost MODE" in result.stderr
+    command = f"kubectl annotate -n shop httproutes.gateway.networking.k8s.io {migrated.ROUTE} failoverctl.dev/pinned-mode=capacity"
+    assert f"{command} 'failoverctl.dev/pin-reason=Bo'\"'\"'s drill'" in result.stderr
+
+
+def test_a_file_needs_a_route_and_an_application_with_an_ingress(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Otherwise there is nothing to change."""
+    path = _file(tmp_path)
+    assert "--from: only with --route" in _run(routed, tmp_path, "init", "--from", str(path), identity="admin").stderr
+    path.write_text(path.read_text().replace("namespace: shop", "namespace: other"))
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--from", str(path), identity="admin")
+    assert "wanted is an application with an Ingress in namespace shop, found none" in result.stderr

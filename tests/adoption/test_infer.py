@@ -39,7 +39,7 @@ def observation_of(objects: Iterable[dict[str, Any]], **rest: Any) -> Observatio
     (ingress,) = kinds["Ingress"]
     return Observation(
         now=NOW,
-        ingress=ingress,
+        obj=ingress,
         services=named.get("Service", {}),
         workloads=as_deployments({resource.name: kinds.get(resource.kind, []) for resource in WORKLOADS.values()}),
         scaled_objects=kinds.get("ScaledObject", []),
@@ -66,8 +66,8 @@ def hand_built_observation(**changes: Any) -> Observation:
 
 def annotated(observed: Observation, **values: str) -> Observation:
     """With further annotations on the Ingress."""
-    metadata = observed.ingress["metadata"]
-    return replace(observed, ingress={**observed.ingress, "metadata": {**metadata, "annotations": {**metadata["annotations"], **values}}})
+    metadata = observed.obj["metadata"]
+    return replace(observed, obj={**observed.obj, "metadata": {**metadata, "annotations": {**metadata["annotations"], **values}}})
 
 
 # --- whole stacks -------------------------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_a_stack_built_by_hand_gives_the_file_that_its_owner_would_write() -> No
 
 def test_in_capacity_mode_the_units_are_found_behind_the_one_service() -> None:
     """No action states the weights then, and the file says so; all else is the same."""
-    observed = replace(hand_built_observation(), ingress=hand_built.ingress("shop", capacity=True))
+    observed = replace(hand_built_observation(), obj=hand_built.ingress("shop", capacity=True))
     text, application = adopted(observed)
     _, before = adopted(hand_built_observation())
     found = {unit.name: unit for unit in application.units}
@@ -266,8 +266,8 @@ def test_foreign_texts_stay_in_comments(said: str) -> None:
 def _with_rule(observed: Observation, action: str, value: str) -> Observation:
     backend = {"service": {"name": action, "port": {"name": "use-annotation"}}}
     rule = {"host": "other.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
-    spec = {**observed.ingress["spec"], "rules": [*observed.ingress["spec"]["rules"], rule]}
-    made = replace(observed, ingress={**observed.ingress, "spec": spec})
+    spec = {**observed.obj["spec"], "rules": [*observed.obj["spec"]["rules"], rule]}
+    made = replace(observed, obj={**observed.obj, "spec": spec})
     return annotated(made, **{action_key(action): value})
 
 
@@ -285,7 +285,7 @@ def test_of_several_candidates_a_person_must_choose() -> None:
     with pytest.raises(ConfigError, match="weighted-routing, other; name one with --action"):
         infer(observed, None, lambda *_: ({}, ""))
     assert adopted(observed, action="weighted-routing")[1].route.part == "weighted-routing"
-    with pytest.raises(ConfigError, match="no rule has the action 'nope'; there are: weighted-routing, other"):
+    with pytest.raises(ConfigError, match="the Ingress has no action 'nope' that clients reach; there are: weighted-routing, other"):
         infer(observed, "nope", lambda *_: ({}, ""))
 
 
@@ -306,7 +306,7 @@ def test_an_invalid_action_is_refused(value: str, message: str) -> None:
 def test_an_ingress_without_an_action_is_refused() -> None:
     """The controller could change no routing."""
     observed = hand_built_observation()
-    observed.ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"] = {"service": {"name": "sd21-inf2", "port": {"number": 80}}}
+    observed.obj["spec"]["rules"][0]["http"]["paths"][0]["backend"] = {"service": {"name": "sd21-inf2", "port": {"number": 80}}}
     with pytest.raises(ConfigError, match="could change no routing"):
         infer(observed, None, lambda *_: ({}, ""))
 
@@ -319,7 +319,7 @@ def test_a_marker_of_capacity_mode_beside_five_services_means_in_place() -> None
 
 def test_weights_are_taken_from_an_action_kept_for_standby() -> None:
     """In capacity mode, if another action names the same five Services."""
-    observed = replace(hand_built_observation(), ingress=hand_built.ingress("shop", capacity=True))
+    observed = replace(hand_built_observation(), obj=hand_built.ingress("shop", capacity=True))
     kept = hand_built.ingress("shop")["metadata"]["annotations"][ACTION]
     text, application = adopted(annotated(observed, **{action_key("standby-cost"): kept}))
     assert {unit.name: unit.weight for unit in application.units}["sd21-inf2"] == 40

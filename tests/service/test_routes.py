@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.clock import AcceleratedClock
+from controller.policy.model import Mode
 from controller.ports import MessageKind
 from controller.routing.annotations import MARKER
 from controller.service.wiring import Service
@@ -33,6 +34,11 @@ def _backends(cluster: Cluster, rule: int = 0) -> dict[str, int]:
 
 def _reasons(service: Service) -> list[str]:
     return [str(view.decision.reason) for view in service.controller.views()]
+
+
+def _changes(service: Service) -> list[str]:
+    """The reasons of the mode changes that the controller remembers."""
+    return [str(change.reason) for view in service.controller.views() for change in view.memory.mode_changes]
 
 
 def _fail_over(cluster: Cluster) -> None:
@@ -123,3 +129,44 @@ def test_a_weight_that_stops_the_whole_gateway_is_corrected(cluster: Cluster, tm
         rules[0]["backendRefs"] = [{"name": "sd21-all", "port": 80, "weight": 1}, {"name": SERVICES[0], "port": 80, "weight": 4000}]
         cluster.store.patch(cluster.routing, "sd21", {"spec": {"rules": rules}}, namespace=NAMESPACE, manager="intruder")
         wait_for("the action is restored", lambda: _backends(cluster) == {"sd21-all": 1})
+
+
+@pytest.mark.parametrize("cluster", ["Ingress"], indirect=True)
+@pytest.mark.parametrize("mode", Mode)
+def test_the_file_for_a_route_of_the_same_name_keeps_the_mode_and_the_memory(cluster: Cluster, tmp_path: Path, mode: Mode) -> None:
+    """From an Ingress to a route that shows its mode: no mode change, nothing is taken for a change by hand, the history goes on."""
+    with running(make_service(cluster, tmp_path, policy=SHORT_WAITS)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        if mode is Mode.CAPACITY:
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+            wait_for("its memory", lambda: _changes(service) == ["ShortageProven"])
+    cluster.route_by("HTTPRoute", mode)
+    collector = Collector()
+    with running(make_service(cluster, tmp_path, policy=SHORT_WAITS, sinks=(collector,))) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        started = cluster.clock.now()
+        wait_for("a minute", lambda: cluster.clock.now() > started + 60)
+        (view,) = service.controller.views()
+        assert view.decision.mode is mode
+        assert _changes(service) == (["ShortageProven"] if mode is Mode.CAPACITY else [])
+    assert [m for m in collector.messages if m.kind is not MessageKind.ALERT] == []
+    assert not any("by hand" in f"{m.title} {m.why}" for m in collector.messages)
+    assert cluster.patches("httproutes") == []
+
+
+@pytest.mark.parametrize("cluster", ["Ingress"], indirect=True)
+def test_the_mode_that_a_route_shows_counts_where_the_ingress_had_another(cluster: Cluster, tmp_path: Path) -> None:
+    """The memory of the Ingress cannot say what the clients of the route get. While the shortage lasts, it fails over again."""
+    with running(make_service(cluster, tmp_path, policy=SHORT_WAITS)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        wait_for("its memory", lambda: _changes(service) == ["ShortageProven"])
+    cluster.route_by("HTTPRoute", Mode.COST)
+    with running(make_service(cluster, tmp_path, policy=SHORT_WAITS)) as service:
+        wait_for("the route follows", lambda: cluster.mode() == "capacity")
+        wait_for("its memory", lambda: len(_changes(service)) > 1)
+        assert _changes(service) == ["ShortageProven", "RoutingDrifted", "ShortageProven"]

@@ -142,9 +142,17 @@ class Cluster:
             manager="kubectl",
         )
 
-    def _route_by_gateway(self, *, standby: bool) -> None:
+    def route_by(self, routing: Routing, mode: Mode) -> None:
+        """A route is created beside the Ingress, in a mode; what is asked of the cluster from now on is about the route."""
+        self.routing = routing
+        self._route_by_gateway(standby=True, mode=mode)
+        for name in (*SERVICES, "sd21-all"):
+            binding = _binding(name, routing)
+            self.store.create("TargetGroupBinding", {**binding, "metadata": {**binding["metadata"], "name": f"k8s-gateway-{name}"}})
+
+    def _route_by_gateway(self, *, standby: bool, mode: Mode = Mode.COST) -> None:
         app = routes.routed_by(application(namespace=NAMESPACE), self.routing)
-        for obj in (routes.gateway_class(), *routes.objects(app, Mode.COST, {}, standby=standby)):
+        for obj in (routes.gateway_class(), *routes.objects(app, mode, {}, standby=standby)):
             self.store.create(obj["kind"], obj, manager="kubectl")
         self.reconciled()
 

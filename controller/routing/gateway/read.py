@@ -43,7 +43,7 @@ def observe(application: Application, obj: Object | None, beside: Beside) -> Rou
         marked(obj),
         action=action,
         targets=targets,
-        stickiness_s=_stickiness(rule, namespace, beside),
+        stickiness_s=stickiness(rule, namespace, beside),
         settings_elsewhere=True,
         problem=problem,
         unused="" if index is not None else _unused(application, obj),
@@ -65,7 +65,7 @@ def asked(application: Application, obj: Object, beside: Beside, matcher: Matche
     """See `controller.routing.port.RoutingPort.asked`."""
     rule = _rule(obj, rule_index(obj, application.route.part))
     listeners, stacks = list(attached(obj, beside)), gateways_of(obj)
-    matches, addresses = entries(rule, "matches") or [{}], entries(_configuration(rule, namespace_of(obj), beside), "spec", "conditions")
+    matches, addresses = entries(rule, "matches") or [{}], entries(configuration(rule, namespace_of(obj), beside), "spec", "conditions")
     found: dict[frozenset[Condition], LiveRule] = {}
     for index, match in enumerate(matches):
         for host in dict.fromkeys(host for one in listeners for host in one.hosts):
@@ -107,15 +107,15 @@ def _standby(application: Application, obj: Object, index: int | None) -> set[st
     return {service for rule in others for service, port in services_of(mapping(rule), namespace) if ports.get(service) == port}
 
 
-def _configuration(rule: Mapping[str, Any], namespace: str, beside: Beside) -> Object | None:
+def configuration(rule: Mapping[str, Any], namespace: str, beside: Beside) -> Object | None:
     """The ListenerRuleConfiguration that a rule's filters name."""
     named = (text(one, "extensionRef", "name") for one in entries(rule, "filters") if text(one, "type") == "ExtensionRef")
     return next((found for name in named if (found := beside.one(LISTENER_RULE_CONFIGURATIONS, namespace, name))), None)
 
 
-def _stickiness(rule: Mapping[str, Any], namespace: str, beside: Beside) -> int:
+def stickiness(rule: Mapping[str, Any], namespace: str, beside: Beside) -> int:
     """The stickiness of a rule's target groups, seconds; 0 for none."""
-    for action in entries(_configuration(rule, namespace, beside), "spec", "actions"):
+    for action in entries(configuration(rule, namespace, beside), "spec", "actions"):
         stated = mapping(action, "forwardConfig", "targetGroupStickinessConfig")
         if stated.get("enabled") is True:
             return integer(stated, "durationSeconds") or 0

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from failover_setup.adoption.routed import Routed
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -42,8 +44,7 @@ class Stack:
     """All that was inferred of one application.
 
     Attributes:
-        namespace: Namespace of the Ingress and all other objects.
-        ingress: Name of the Ingress.
+        routed: The routing object, in the namespace of all other objects.
         spec: Facts of ``spec``, by key, in the order of the file, without `capacity` and `units`.
         capacity: Name and port of the capacity Service.
         metrics: Facts of ``spec.metrics``.
@@ -52,8 +53,7 @@ class Stack:
         notes: What a person should know beyond single values.
     """
 
-    namespace: str
-    ingress: str
+    routed: Routed
     spec: Mapping[str, Fact]
     capacity: Mapping[str, Fact]
     metrics: Mapping[str, Fact]

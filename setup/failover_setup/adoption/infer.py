@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from controller.objects import mapping, name_of, namespace_of
+from controller.objects import mapping
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import MAX_TARGET_GROUPS
-from controller.routing.ingress.read import writers
 from failover_setup.adoption.facts import Fact, Stack, assumed, read
 from failover_setup.adoption.measured import Busiest
 from failover_setup.adoption.observe import Observation
+from failover_setup.adoption.routed import Routed
 from failover_setup.adoption.routing import Routing, capacity_service, explained, policy_facts, read_routing
 from failover_setup.adoption.scaling import Scaling, latency_metric, metric_facts, scaling
 from failover_setup.adoption.units import unit, workload_of
@@ -27,18 +27,18 @@ _DEFAULT_PERIOD_S: Final = 60
 _LONGEST: Final = 63
 
 
-def infer(observed: Observation, action: str | None, measure: Measure) -> Stack:
+def infer(observed: Observation, part: str | None, measure: Measure) -> Stack:
     """Infers an application.
 
     Args:
         observed: The objects of the stack.
-        action: Name of the action; None: the only candidate.
+        part: Name of the action, or of the rule; None: the only candidate.
         measure: Queries CloudWatch.
 
     Raises:
-        ConfigError: The Ingress has no readable action, or several candidates.
+        ConfigError: The routing object has no readable action or rule, or several candidates.
     """
-    routing = read_routing(observed, action)
+    routing = read_routing(observed, part)
     workloads = [fact.value for service, _ in routing.services if (fact := workload_of(observed, service)).value]
     scaled = [scaling(observed, one, routing.mode) for one in workloads]
     metrics = metric_facts(scaled)
@@ -46,25 +46,21 @@ def infer(observed: Observation, action: str | None, measure: Measure) -> Stack:
     capacity = capacity_service(observed, routing, workloads)
     units = tuple(unit(observed, routing, service, port, measured)[0] for service, port in routing.services)
     return Stack(
-        namespace=namespace_of(observed.ingress),
-        ingress=name_of(observed.ingress),
-        spec=_spec(observed, routing),
+        routed=routing.routed,
+        spec=explained(routing),
         capacity=capacity,
         metrics=metrics,
         units=units,
-        policy=policy_facts(observed, routing, len(units), capacity["name"].value),
+        policy=policy_facts(routing, len(units), capacity["name"].value),
         notes=(*_notes(observed, routing, capacity["name"], problem), *(note for one in units for note in _known(observed, one))),
     )
 
 
-def application_name(ingress: str) -> Fact:
-    """The application's name: that of the Ingress, made a valid label if necessary."""
-    name = _LABEL.sub("-", ingress)[:_LONGEST].strip("-")
-    return read(name, "the Ingress's name") if name == ingress else assumed(name, "the Ingress's name, as a label")
-
-
-def _spec(observed: Observation, routing: Routing) -> dict[str, Fact]:
-    return {"ingress": read(name_of(observed.ingress), "given with --ingress"), **explained(routing)}
+def application_name(routed: Routed) -> Fact:
+    """The application's name: that of the routing object, made a valid label if necessary."""
+    name = _LABEL.sub("-", routed.name)[:_LONGEST].strip("-")
+    origin = f"the {routed.kind}'s name"
+    return read(name, origin) if name == routed.name else assumed(name, f"{origin}, as a label")
 
 
 def _measured(metrics: Mapping[str, Fact], scaled: list[Scaling], measure: Measure) -> tuple[Mapping[str, Busiest], str]:
@@ -76,14 +72,17 @@ def _measured(metrics: Mapping[str, Fact], scaled: list[Scaling], measure: Measu
 
 
 def _notes(observed: Observation, routing: Routing, capacity: Fact, problem: str) -> Iterator[str]:
-    yield f"The Ingress is in {routing.mode} mode now."
+    yield f"The {routing.routed.kind} is in {routing.mode} mode now."
+    yield from (f"{said}." for said in routing.routed.notes)
+    if routing.routed.is_route and routing.part.stickiness_s:
+        yield f"Clients stick to a Service for {routing.part.stickiness_s} s: the ListenerRuleConfiguration of the rule says so."
     if len(routing.services) > MAX_TARGET_GROUPS:
         yield f"It forwards to {len(routing.services)} Services. AWS allows {MAX_TARGET_GROUPS} in an action: leave out or merge units."
     if not capacity.sure:
         yield f"CAPACITY MODE HAS NO SERVICE YET. {capacity.origin[0].upper()}{capacity.origin[1:]}."
-    owners = writers(observed.ingress, routing.action)
-    if owners and owners[-1] == FIELD_MANAGER:
-        yield "The controller wrote the action last: weights, floors and targets may be momentary values rather than chosen ones."
+    if routing.part.writers[-1:] == (FIELD_MANAGER,):
+        wrote = f"The controller wrote the {routing.routed.part} last"
+        yield f"{wrote}: weights, floors and targets may be momentary values rather than chosen ones."
     for name, why in observed.unreadable.items():
         yield f"Could not be read: {name} ({why})."
     if problem:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from controller.clients.kube import (
-    INGRESSES,
+    GATEWAYS,
+    LOAD_BALANCER_CONFIGURATIONS,
     NODE_CLAIMS,
     NODE_POOLS,
     PODS,
@@ -16,19 +17,25 @@ from controller.clients.kube import (
     KubeSession,
     Resource,
 )
+from controller.clock import SystemClock
 from controller.errors import ConfigError, NotFound, RemoteError
-from controller.objects import Object, mapping, name_of
+from controller.objects import Object, name_of
+from controller.routing.kinds import DEFAULT
+from controller.routing.port import ALONE, Beside, RoutingPort
+from controller.signals.discovery import Discovery
 from controller.signals.watch import list_objects
 from controller.signals.workload_kinds import WORKLOADS, Owner, as_deployments
+from failover_setup.adoption.routed import Routed, read_routed
+from failover_setup.listed import Listed, served
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The objects around one Ingress at one time.
+    """The objects around one routing object at one time.
 
     Attributes:
         now: When it was made, seconds since the Unix epoch.
-        ingress: The Ingress.
+        obj: The routing object.
         services: The namespace's Services by name.
         workloads: The namespace's workloads by kind and name, in the shape of Deployments.
         pods: The namespace's pods.
@@ -36,10 +43,12 @@ class Observation:
         node_pools: All NodePools by name.
         node_claims: All NodeClaims.
         unreadable: Why a kind could not be listed, by the resource's name.
+        kind: The routing object's kind.
+        beside: The further objects that a route's settings are in.
     """
 
     now: float
-    ingress: Object
+    obj: Object
     services: Mapping[str, Object] = field(default_factory=dict)
     workloads: Mapping[Owner, Object] = field(default_factory=dict)
     pods: Sequence[Object] = ()
@@ -47,40 +56,42 @@ class Observation:
     node_pools: Mapping[str, Object] = field(default_factory=dict)
     node_claims: Sequence[Object] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    kind: str = DEFAULT.resource.kind
+    beside: Beside = ALONE
 
-    @property
-    def annotations(self) -> Mapping[str, object]:
-        """The Ingress's annotations."""
-        return mapping(self.ingress, "metadata", "annotations")
+    def routed(self) -> Routed:
+        """What the routing object says."""
+        return read_routed(self.kind, self.obj, self.services, self.beside)
 
 
+_ANYWHERE: Final = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS)
+"""Kinds that may be another team's, in its namespace."""
 _NAMESPACED: Final = (SERVICES, *WORKLOADS.values(), PODS, SCALED_OBJECTS)
 
 
-def observe(session: KubeSession, namespace: str, ingress: str, now: float) -> Observation:
-    """Lists the objects around one Ingress.
+def observe(session: KubeSession, ports: Sequence[RoutingPort], namespace: str, name: str, now: float) -> Observation:
+    """Lists the objects around one routing object.
 
     Args:
         session: Connection to the API server; permission to list suffices.
-        namespace: The Ingress's namespace.
-        ingress: Its name.
+        ports: The kinds that it may be of; the first that has it counts.
+        namespace: Its namespace.
+        name: Its name.
         now: Seconds since the Unix epoch.
 
     Raises:
-        ConfigError: The Ingress does not exist.
-        RemoteError: The Ingresses cannot be listed; without them nothing can be inferred.
+        ConfigError: It does not exist.
+        RemoteError: Its kind cannot be listed; without it nothing can be inferred.
     """
-    ingresses = list_objects(session, INGRESSES, namespace)[0]
-    found = next((one for one in ingresses if name_of(one) == ingress), None)
-    if found is None:
-        there = ", ".join(sorted(name_of(one) for one in ingresses)) or "none"
-        raise ConfigError(f"no Ingress {namespace}/{ingress}; in that namespace there are: {there}")
+    discovery = Discovery(session, SystemClock())
+    port, found = _found(session, ports, namespace, name)
     unreadable: dict[str, str] = {}
     listed = {one.name: _listed(session, one, namespace, unreadable) for one in _NAMESPACED}
     karpenter = {one.name: _listed(session, one, None, unreadable) for one in (NODE_POOLS, NODE_CLAIMS)}
+    beside = {one.name: _listed(session, served(discovery, one), None if one in _ANYWHERE else namespace, unreadable) for one in port.reads}
     return Observation(
         now=now,
-        ingress=found,
+        obj=found,
         services=_by_name(listed[SERVICES.name]),
         workloads=as_deployments(listed),
         pods=listed[PODS.name],
@@ -88,7 +99,23 @@ def observe(session: KubeSession, namespace: str, ingress: str, now: float) -> O
         node_pools=_by_name(karpenter[NODE_POOLS.name]),
         node_claims=karpenter[NODE_CLAIMS.name],
         unreadable=unreadable,
+        kind=port.resource.kind,
+        beside=Listed(beside),
     )
+
+
+def _found(session: KubeSession, ports: Sequence[RoutingPort], namespace: str, name: str) -> tuple[RoutingPort, Object]:
+    there: list[str] = []
+    kinds = " or ".join(port.resource.kind for port in ports)
+    for port in ports:
+        try:
+            listed = list_objects(session, port.resource, namespace)[0]
+        except NotFound:  # a cluster may have HTTPRoutes and no GRPCRoutes
+            continue
+        if found := next((one for one in listed if name_of(one) == name), None):
+            return port, found
+        there += map(name_of, listed)
+    raise ConfigError(f"no {kinds} {namespace}/{name}; in that namespace there are: {', '.join(sorted(there)) or 'none'}")
 
 
 def _listed(session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str]) -> Sequence[Object]:

@@ -65,9 +65,7 @@ def unit(
         "model": _first_variable(obj, _MODELS),
         "device": read(family_of(instance.value), "the instance type") if instance.value else None,
         "framework": _framework(obj, needs.maker, service),
-        "service": read(
-            {"name": service, "port": port}, f"action {routing.action}" if len(routing.targets) > 1 else "it selects only this unit"
-        ),
+        "service": read({"name": service, "port": port}, routing.label if len(routing.part.targets) > 1 else "it selects only this unit"),
         **_named(workload),
         "nodePool": pool,
         "instanceType": instance,

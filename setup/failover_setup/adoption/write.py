@@ -49,7 +49,7 @@ def unsure_counts(stack: Stack) -> tuple[int, int]:
 
 def _fields_of(stack: Stack) -> Iterator[tuple[str, str, Fact]]:
     """Every field with its unit ("" for none) and its fact."""
-    yield "metadata.name", "", application_name(stack.ingress)
+    yield "metadata.name", "", application_name(stack.routed)
     for section, facts in (("", stack.spec), ("capacityService.", stack.capacity), ("metrics.", stack.metrics), ("policy.", stack.policy)):
         yield from ((f"spec.{section}{key}", "", fact) for key, fact in facts.items())
     for unit in stack.units:
@@ -62,7 +62,9 @@ def _listed(found: Mapping[str, list[str]]) -> list[str]:
 
 def _header(stack: Stack, now: float) -> Iterator[str]:
     absent, guessed = unsure(stack)
-    yield from _comment(f"Made by failoverctl init --ingress {stack.namespace}/{stack.ingress}, observed {format_rfc3339(now)}.")
+    yield from _comment(
+        f"Made by failoverctl init {stack.routed.option} {stack.routed.namespace}/{stack.routed.name}, observed {format_rfc3339(now)}."
+    )
     yield from _comment("The comment on each value names its origin. docs/configuration.md describes every field.")
     for note in stack.notes:
         yield from _comment(note)
@@ -88,8 +90,8 @@ def _body(stack: Stack) -> Iterator[str]:
     yield f"apiVersion: {API_VERSION}"
     yield "kind: Application"
     yield "metadata:"
-    yield from _fields({"name": application_name(stack.ingress)}, "  ")
-    yield f"  namespace: {_scalar(stack.namespace)}"
+    yield from _fields({"name": application_name(stack.routed)}, "  ")
+    yield f"  namespace: {_scalar(stack.routed.namespace)}"
     yield "spec:"
     yield from _fields(stack.spec, "  ")
     yield from _section("capacityService", stack.capacity)

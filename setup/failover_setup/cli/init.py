@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
-from controller.catalog.loader import Source
+from controller.catalog.loader import Source, read_source
 from controller.cli.common import CHANGES, Options
 from controller.cli.selection import open_session
 from controller.clients.aws import AwsClients
-from controller.clients.kube import INGRESSES, KubeSession
+from controller.clients.kube import KubeSession
 from controller.clock import SystemClock
-from controller.errors import ConfigError, Forbidden
-from controller.objects import name_of, namespace_of
+from controller.errors import ConfigError, Forbidden, NotFound, RemoteError
+from controller.objects import name_of
+from controller.routing.kinds import DEFAULT, KINDS
+from controller.routing.port import ALONE, RoutingPort
 from controller.settings import AwsApi, Settings
 from controller.signals.watch import list_objects
 from failover_setup.adoption.facts import Stack
 from failover_setup.adoption.infer import infer
 from failover_setup.adoption.measured import Busiest, busiest
-from failover_setup.adoption.observe import observe
-from failover_setup.adoption.routing import forwards
+from failover_setup.adoption.moved import ingress_of, moved
+from failover_setup.adoption.observe import Observation, observe
+from failover_setup.adoption.routed import forwards, option_of, read_routed
+from failover_setup.adoption.routing import read_routing
 from failover_setup.adoption.write import application_text, unsure_counts
 from failover_setup.application import parse_sources
 
@@ -31,7 +36,18 @@ _SHOWN: Final = "the new file"
 _CANDIDATES: Final = 20
 
 
-def init(options: Options, ingress: str | None, action: str | None, out: Path | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line names; None for an option that is absent."""
+
+    ingress: str | None = None
+    action: str | None = None
+    route: str | None = None
+    rule: str | None = None
+    source: Path | None = None
+
+
+def init(options: Options, asked: Asked, out: Path | None) -> int:
     """Prints or writes the application file of a stack; the arguments are those of the command line.
 
     Returns:
@@ -40,7 +56,7 @@ def init(options: Options, ingress: str | None, action: str | None, out: Path | 
     Raises:
         FailoverError: The stack cannot be read, or the file cannot be written.
     """
-    wanted = None if ingress is None else _split(ingress)
+    wanted = _wanted(asked)
     if out is not None and out.exists():
         raise ConfigError(f"{out}: exists already; name another file")
     settings, clock = options.settings(), SystemClock()
@@ -48,7 +64,9 @@ def init(options: Options, ingress: str | None, action: str | None, out: Path | 
     if wanted is None:
         raise ConfigError(_candidates(session))
     observed = observe(session, *wanted, clock.now())
-    stack = infer(observed, action, partial(_measure, settings, clock))
+    if asked.source is not None:
+        return _move(session, observed, asked.source, asked.rule, out)
+    stack = infer(observed, asked.rule if asked.ingress is None else asked.action, partial(_measure, settings, clock))
     text = application_text(stack, observed.now)
     if out is not None:
         _write(out, text)
@@ -59,25 +77,70 @@ def init(options: Options, ingress: str | None, action: str | None, out: Path | 
     return CHANGES if refusal else 0
 
 
-def _candidates(session: KubeSession) -> str:
-    """That --ingress is missing, and which Ingresses it can name."""
-    asked = "--ingress: name the Ingress in front of the units"
+def _wanted(asked: Asked) -> tuple[Sequence[RoutingPort], str, str] | None:
+    """The kinds, namespace and name that the command line asks for; None for no object."""
+    if asked.ingress is not None and asked.route is not None:
+        raise ConfigError("--ingress and --route: name one of them; an application has one routing object")
+    for option, value, owner in (("--action", asked.action, asked.ingress), ("--rule", asked.rule, asked.route)):
+        if value is not None and owner is None:
+            raise ConfigError(f"{option}: only with {'--ingress' if option == '--action' else '--route'}")
+    if asked.source is not None and asked.route is None:
+        raise ConfigError("--from: only with --route, which names the route in the place of the file's Ingress")
+    if asked.ingress is not None:
+        return [DEFAULT], *_split("--ingress", asked.ingress)
+    if asked.route is not None:
+        return [port for port in KINDS.values() if port is not DEFAULT], *_split("--route", asked.route)
+    return None
+
+
+def _move(session: KubeSession, observed: Observation, path: Path, rule: str | None, out: Path | None) -> int:
+    """Turns the application file of an Ingress into that of the observed route."""
+    source, routing = read_source(path), read_routing(observed, rule)
+    if source.problem:
+        raise ConfigError(f"{path}: {source.problem}")
+    namespace, name = routing.routed.namespace, ingress_of(source, routing.routed.namespace, routing.routed.name)
     try:
-        found = [one for one in list_objects(session, INGRESSES, None)[0] if forwards(one)]
-    except Forbidden:
-        return f"{asked}; you may not list those of all namespaces"
-    keys = sorted(f"{namespace_of(one)}/{name_of(one)}" for one in found)
+        ingress = next((one for one in list_objects(session, DEFAULT.resource, namespace)[0] if name_of(one) == name), None)
+    except RemoteError:
+        ingress = None
+    made = moved(source, observed, routing, ingress)
+    if out is not None:
+        _write(out, made.text)
+    else:
+        click.echo(made.text, nl=False)
+    for note in made.notes:
+        click.echo(f"{note}.", err=True)
+    refusal = _refusal(made.text, str(out) if out else _SHOWN)
+    if refusal:
+        click.echo(f"The file is refused until you fix these:\n{refusal}", err=True)
+    return CHANGES if refusal else 0
+
+
+def _candidates(session: KubeSession) -> str:
+    """That --ingress or --route is missing, and which objects each can name."""
+    asked = "--ingress or --route: name the Ingress or the route in front of the units"
+    keys: list[str] = []
+    refused = 0
+    for kind, port in KINDS.items():
+        try:
+            listed = [read_routed(kind, one, {}, ALONE) for one in list_objects(session, port.resource, None)[0]]
+            keys += sorted(f"{option_of(kind)} {one.namespace}/{one.name}" for one in listed if forwards(one))
+        except NotFound:
+            continue
+        except Forbidden:
+            refused += 1
     if not keys:
-        return f"{asked}; no Ingress of this cluster has a rule with a forward action: docs/routing.md shows one"
-    shown = "".join(f"\n  failoverctl init --ingress {key}" for key in keys[:_CANDIDATES])
+        none = "no Ingress of this cluster has a rule with a forward action, and no route has several Services: docs/routing.md shows one"
+        return f"{asked}; {'you may not list those of all namespaces' if refused else none}"
+    shown = "".join(f"\n  failoverctl init {key}" for key in keys[:_CANDIDATES])
     more = len(keys) - _CANDIDATES
-    return f"{asked}. These have a rule with a forward action:{shown}" + (f"\n  and {more} more" if more > 0 else "")
+    return f"{asked}. These forward to Services:{shown}" + (f"\n  and {more} more" if more > 0 else "")
 
 
-def _split(ingress: str) -> tuple[str, str]:
-    namespace, slash, name = ingress.partition("/")
+def _split(option: str, value: str) -> tuple[str, str]:
+    namespace, slash, name = value.partition("/")
     if not slash or not namespace or not name or "/" in name:
-        raise ConfigError(f"--ingress: found {ingress!r}; allowed: NAMESPACE/NAME")
+        raise ConfigError(f"{option}: found {value!r}; allowed: NAMESPACE/NAME")
     return namespace, name
 
 

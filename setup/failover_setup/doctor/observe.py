@@ -37,6 +37,7 @@ from controller.signals.watch import Query, list_objects
 from controller.signals.workload_kinds import Owner, as_deployments, kinds_of
 from controller.signals.workloads import WorkloadView
 from failover_setup.doctor.report import NOT_INSTALLED
+from failover_setup.listed import Listed, served
 
 _ATTRIBUTES: Final = "target-group-attributes"
 _FIELDS: Final = {"target-type": ("targetType",), "healthcheck-path": ("healthCheckConfig", "healthCheckPath")}
@@ -205,29 +206,8 @@ def _namespace(session: KubeSession, discovery: Discovery, namespace: str, appli
     listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
     for resource in dict.fromkeys(resource for port in ports for resource in port.reads):
         where = None if resource in {GATEWAYS, LOAD_BALANCER_CONFIGURATIONS} else namespace
-        listed[resource.name] = _listed(session, _served(discovery, resource), where, unreadable)
+        listed[resource.name] = _listed(session, served(discovery, resource), where, unreadable)
     return _Namespace(routed, listed, unreadable)
-
-
-def _served(discovery: Discovery, resource: Resource) -> Resource:
-    """The version that is served; the list says more where there is none."""
-    try:
-        return discovery.served(resource)
-    except RemoteError:
-        return resource
-
-
-class _Listed:
-    """See `controller.routing.port.Beside`."""
-
-    def __init__(self, listed: Mapping[str, Sequence[Object]]) -> None:
-        self._listed = listed
-
-    def one(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        return next((one for one in self.all(resource, namespace) if name_of(one) == name), None)
-
-    def all(self, resource: Resource, namespace: str) -> list[Object]:
-        return [one for one in self._listed.get(resource.name, ()) if text(one, "metadata", "namespace") == namespace]
 
 
 def _bindings(session: KubeSession, discovery: Discovery, namespace: str, unreadable: dict[str, str]) -> Sequence[Object]:
@@ -270,7 +250,7 @@ def _listed(
 def _observe(session: KubeSession, application: Application, space: _Namespace, now: float) -> Observation:
     obj: Object = next((one for one in space.routed[application.route.kind] if name_of(one) == application.route.name), {})
     unreadable, events = dict(space.unreadable), list[Object]()
-    for kind, namespace, name in routing_port(application).asked(application, obj, _Listed(space.listed)).reported:
+    for kind, namespace, name in routing_port(application).asked(application, obj, Listed(space.listed)).reported:
         about = (("fieldSelector", f"involvedObject.kind={kind},involvedObject.name={name}"),)
         events += _listed(session, EVENTS, namespace, unreadable, about)
     group, complete = _group(session, application, obj, space) if application.route.kind == INGRESSES.kind else ((), True)
@@ -311,8 +291,8 @@ def assemble(
         application=application,
         now=now,
         obj=obj,
-        routing=routing_port(application).observe(application, obj or None, _Listed(listed)),
-        beside=_Listed(listed),
+        routing=routing_port(application).observe(application, obj or None, Listed(listed)),
+        beside=Listed(listed),
         group_name=group_seen(application, obj, listed.get(TARGET_GROUP_BINDINGS.name, ())),
         group=group,
         group_complete=group_complete,
