@@ -117,7 +117,7 @@ def test_without_standby_rules_the_two_that_are_missing_are_printed() -> None:
 
 
 @pytest.mark.parametrize("tool", GitOps)
-def test_a_gitops_tool_is_told_to_leave_the_backends_alone(tool: GitOps) -> None:
+def test_a_gitops_tool_leaves_the_backends_alone(tool: GitOps) -> None:
     """By the index that the rule has."""
     made = Routed(application(route=Route("sd21", "main", "HTTPRoute")))
     routing = assemble(made.app, NOW, made.route, made.listed).routing

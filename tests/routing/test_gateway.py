@@ -126,7 +126,7 @@ def test_a_backend_that_cannot_be_written_again_is_a_problem(strange: dict[str, 
 
 
 def test_a_weight_that_the_controller_refuses_is_read_and_written_right() -> None:
-    """It stops all rules of the Gateway: another action is what mends it."""
+    """It stops all rules of the Gateway: only another action helps."""
     assert observe(route({"name": "main", "backendRefs": [backend("a", 4000), backend("b", 1)]})).targets[0].weight == 4000
 
 

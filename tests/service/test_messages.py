@@ -134,7 +134,7 @@ def test_the_failover_of_an_application_that_is_removed_is_no_open_incident() ->
     assert (went.kind, went.incident, went.why) == (
         MessageKind.RESOLVED,
         "shop/sd21/mode",
-        "the application is not configured any more; its Ingress stays in capacity mode",
+        "the application is not configured any more; its routing stays in capacity mode",
     )
 
 

@@ -33,7 +33,7 @@ from controller.policy.names import Mode
 def status_command(options: Options, application: str | None, output: str, until: str | None, timeout_s: float, *, watch: bool) -> None:
     """Show mode, set and actual weights, replicas, evidence, history, overrides and notifiers.
 
-    SET is the share of the requests that was asked for, ACTUAL the one that the load balancer shows. NEED counts the ready replicas
+    SET is the share of the requests that is stated, ACTUAL the one that the load balancer shows. NEED counts the ready replicas
     that cost mode needs at the present demand. A "?" marks what is not known.
     """
     from controller.cli.status import show_status
