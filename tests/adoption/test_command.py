@@ -295,6 +295,19 @@ def test_what_the_route_lacks_of_the_ingress_is_said(routed: EmulatedKubeApi, tm
     assert f"{command} 'failoverctl.dev/pin-reason=Bo'\"'\"'s drill'" in result.stderr
 
 
+def test_an_ingress_whose_mode_is_unknown_does_not_keep_the_file_from_being_made(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Where its action is broken, or it is gone already."""
+    _named_port(routed)
+    annotations = {"alb.ingress.kubernetes.io/actions.weighted-routing": "{"}
+    routed.store.patch("Ingress", hand_built.INGRESS, {"metadata": {"annotations": annotations}}, namespace=NAMESPACE, manager="person")
+    words = ("init", "--route", INGRESS, "--from", str(_file(tmp_path)))
+    result = _run(routed, tmp_path, *words, identity="admin")
+    assert (result.exit_code, "The mode of the Ingress is not known (action weighted-routing" in result.stderr) == (0, True)
+    routed.store.delete("Ingress", hand_built.INGRESS, namespace=NAMESPACE)
+    result = _run(routed, tmp_path, *words, identity="admin")
+    assert (result.exit_code, "Ingress gradio-mix-ing cannot be read" in result.stderr) == (0, True)
+
+
 def test_a_file_needs_a_route_and_an_application_with_an_ingress(routed: EmulatedKubeApi, tmp_path: Path) -> None:
     """Otherwise there is nothing to change."""
     path = _file(tmp_path)

@@ -174,9 +174,13 @@ def _compared(model: ApplicationFile, observed: Observation, routing: Routing, i
     if ingress is None:
         yield f"Ingress {old.name} cannot be read: compare its mode and its overrides (`failoverctl status`) with those of the route"
         return
-    mode = read_routing(replace(observed, obj=ingress, kind=DEFAULT.resource.kind), old.part).mode
+    kind = routing.routed.kind
+    try:
+        mode = read_routing(replace(observed, obj=ingress, kind=DEFAULT.resource.kind), old.part).mode
+    except ConfigError as error:
+        yield f"The mode of the Ingress is not known ({error}): compare it with that of the route"
+        mode = routing.mode
     if mode is not routing.mode:
-        kind = routing.routed.kind
         yield f"THE INGRESS IS IN {mode} MODE AND THE {kind} IN {routing.mode} MODE: with this file the mode of the route counts"
         yield "Change the file when both show the same mode; the one that clients still reach does not follow the controller any more"
     stated = {key: value for key in _OVERRIDE if (value := text(mapping(ingress, "metadata", "annotations"), key))}
@@ -184,7 +188,7 @@ def _compared(model: ApplicationFile, observed: Observation, routing: Routing, i
         return
     if all(value.isprintable() for value in stated.values()):
         marks = " ".join(shlex.quote(f"{key}={value}") for key, value in stated.items())
-        at = f"-n {routing.routed.namespace} {KINDS[routing.routed.kind].resource.name} {routing.routed.name}"
+        at = f"-n {routing.routed.namespace} {KINDS[kind].resource.name} {routing.routed.name}"
         yield f"The Ingress has a pause or a pin. Set it on the route: kubectl annotate {at} {marks}"
     else:
         yield "The Ingress has a pause or a pin that cannot be printed: set it on the route with `failoverctl pause` or `failoverctl pin`"
