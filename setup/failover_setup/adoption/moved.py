@@ -66,6 +66,8 @@ def moved(source: Source, observed: Observation, routing: Routing, ingress: Obje
     changed = content
     for edit in sorted([*edits, *ports], key=lambda one: one.start, reverse=True):
         changed = changed[: edit.start] + edit.new + changed[edit.end :]
+    if _others(content) != _others(changed):
+        raise ConfigError(f"{source.file}: not rewritten, because other values would change: write one field a line")
     notes = [*_named(model, routing), *unknown, *_compared(model, observed, routing, ingress)]
     if any(len(one.new) == 0 for one in edits[2:]):
         notes.append(f"{' and '.join(_STICKINESS)} are left out: the rule's ListenerRuleConfiguration states the stickiness")
@@ -104,6 +106,17 @@ def _chosen(source: Source, namespace: str, name: str) -> tuple[str, yaml.Mappin
         return content, chosen, definitions[f"{namespace}/{ingress}"].model
     there = f"several, for the Ingresses {', '.join(sorted(found))}: give the route the name of its Ingress" if found else "none"
     raise ConfigError(f"{source.file}: wanted is an application with an Ingress in namespace {namespace}, found {there}")
+
+
+def _others(content: str) -> list[object]:
+    """All values of a file except those that may change."""
+    documents = [one for one in yaml.safe_load_all(content) if one]
+    for spec in (one["spec"] for one in documents):
+        policy = {key: value for key, value in (spec.pop("policy", None) or {}).items() if key not in _STICKINESS}
+        spec |= {"policy": policy, **dict.fromkeys(("ingress", "action", "route"))}
+        for service in (spec["capacityService"], *(unit["service"] for unit in spec["units"])):
+            service["port"] = None
+    return documents
 
 
 def _pair(node: yaml.MappingNode, key: str) -> tuple[yaml.Node, yaml.Node] | None:
