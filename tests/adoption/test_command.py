@@ -254,6 +254,28 @@ def test_a_file_for_the_ingress_becomes_one_for_the_route(routed: EmulatedKubeAp
     assert "memory" not in result.stderr
 
 
+def test_a_policy_with_nothing_but_stickiness_goes_alone(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """What follows it stays, and so does a comment in between."""
+    path = _file(tmp_path)
+    _named_port(routed)
+    policy, rest = "  policy:\n    stickinessCostSeconds: 200  # as ever\n", "  # the units, fastest first\n  units:\n"
+    path.write_text(path.read_text().replace("  policy:\n    stickinessCostSeconds: 200\n", "").replace("  units:\n", policy + rest))
+    result = _run(routed, tmp_path, "init", "--route", INGRESS, "--from", str(path), identity="admin")
+    assert result.exit_code == 0, result.output
+    assert rest in result.stdout
+    assert "policy" not in result.stdout
+    assert len(result.stdout.splitlines()) == len(path.read_text().splitlines()) - 3
+
+
+def test_a_file_that_is_no_application_is_an_error(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Not a stack trace."""
+    path = tmp_path / "broken.yaml"
+    for content in (b"a: [", b"\xff\xfe", b"kind: Application\n"):
+        path.write_bytes(content)
+        result = _run(routed, tmp_path, "init", "--route", INGRESS, "--from", str(path), identity="admin")
+        assert (result.exit_code, "broken.yaml" in result.stderr) == (1, True), result.output
+
+
 def test_what_the_route_lacks_of_the_ingress_is_said(routed: EmulatedKubeApi, tmp_path: Path) -> None:
     """Its name, its mode, and its overrides, with the command that sets them."""
     _named_port(routed)
@@ -271,6 +293,19 @@ def test_what_the_route_lacks_of_the_ingress_is_said(routed: EmulatedKubeApi, tm
     assert "THE INGRESS IS IN capacity MODE AND THE HTTPRoute IN cost MODE" in result.stderr
     command = f"kubectl annotate -n shop httproutes.gateway.networking.k8s.io {migrated.ROUTE} failoverctl.dev/pinned-mode=capacity"
     assert f"{command} 'failoverctl.dev/pin-reason=Bo'\"'\"'s drill'" in result.stderr
+
+
+def test_an_ingress_whose_mode_is_unknown_does_not_keep_the_file_from_being_made(routed: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Where its action is broken, or it is gone already."""
+    _named_port(routed)
+    annotations = {"alb.ingress.kubernetes.io/actions.weighted-routing": "{"}
+    routed.store.patch("Ingress", hand_built.INGRESS, {"metadata": {"annotations": annotations}}, namespace=NAMESPACE, manager="person")
+    words = ("init", "--route", INGRESS, "--from", str(_file(tmp_path)))
+    result = _run(routed, tmp_path, *words, identity="admin")
+    assert (result.exit_code, "The mode of the Ingress is not known (action weighted-routing" in result.stderr) == (0, True)
+    routed.store.delete("Ingress", hand_built.INGRESS, namespace=NAMESPACE)
+    result = _run(routed, tmp_path, *words, identity="admin")
+    assert (result.exit_code, "Ingress gradio-mix-ing cannot be read" in result.stderr) == (0, True)
 
 
 def test_a_file_needs_a_route_and_an_application_with_an_ingress(routed: EmulatedKubeApi, tmp_path: Path) -> None:

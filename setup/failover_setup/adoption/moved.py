@@ -56,11 +56,9 @@ def moved(source: Source, observed: Observation, routing: Routing, ingress: Obje
     Raises:
         ConfigError: The file is not valid, or not written in lines; or it has no application with an Ingress in that namespace, or several.
     """
-    content = source.content.decode()
-    definitions = parse_definitions([source], ApplicationFile)
-    root = _application(source.file, content, observed)
+    routed = routing.routed
+    content, root, model = _chosen(source, routed.namespace, routed.name)
     spec = _value(root, "spec")
-    model = definitions[f"{observed.routed().namespace}/{text(yaml.safe_load(yaml.serialize(spec)), 'ingress')}"].model
     route = explained(routing)["route"].value
     ours = f"route: {yaml.safe_dump(route, default_flow_style=True, sort_keys=False, width=10_000).strip()}\n"
     edits = [_line(content, spec, "ingress", new=ours), _line(content, spec, "action"), *_unsticking(content, spec)]
@@ -68,6 +66,8 @@ def moved(source: Source, observed: Observation, routing: Routing, ingress: Obje
     changed = content
     for edit in sorted([*edits, *ports], key=lambda one: one.start, reverse=True):
         changed = changed[: edit.start] + edit.new + changed[edit.end :]
+    if _others(content) != _others(changed):
+        raise ConfigError(f"{source.file}: not rewritten, because other values would change: write one field a line")
     notes = [*_named(model, routing), *unknown, *_compared(model, observed, routing, ingress)]
     if any(len(one.new) == 0 for one in edits[2:]):
         notes.append(f"{' and '.join(_STICKINESS)} are left out: the rule's ListenerRuleConfiguration states the stickiness")
@@ -75,33 +75,48 @@ def moved(source: Source, observed: Observation, routing: Routing, ingress: Obje
 
 
 def ingress_of(source: Source, namespace: str, name: str) -> str:
-    """The Ingress of the application that a route is to take over, see `moved`.
+    """The Ingress of the application that a route is to take over.
 
     Args:
         source: The file.
         namespace: The route's namespace.
         name: The route's name.
+
+    Raises:
+        ConfigError: As `moved`.
     """
-    return text(yaml.safe_load(yaml.serialize(_chosen(source.file, source.content.decode(), namespace, name))), "spec", "ingress")
+    return _chosen(source, namespace, name)[2].spec.routed.name
 
 
-def _application(file: str, content: str, observed: Observation) -> yaml.MappingNode:
-    routed = observed.routed()
-    return _chosen(file, content, routed.namespace, routed.name)
-
-
-def _chosen(file: str, content: str, namespace: str, name: str) -> yaml.MappingNode:
-    """The document of the only application with an Ingress in a namespace; of several that whose Ingress has the route's name."""
+def _chosen(source: Source, namespace: str, name: str) -> tuple[str, yaml.MappingNode, ApplicationFile]:
+    """The text, and its only application with an Ingress in a namespace; of several that whose Ingress has the name of the route."""
+    definitions = parse_definitions([source], ApplicationFile)
+    try:
+        content = source.content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{source.file}: is not UTF-8") from error
     found = {}
     for node in yaml.compose_all(content, Loader=yaml.SafeLoader):
         document = yaml.safe_load(yaml.serialize(node))
         if text(document, "spec", "ingress") and text(document, "metadata", "namespace") == namespace:
             found[text(document, "spec", "ingress")] = node
-    chosen = found.get(name) or (next(iter(found.values())) if len(found) == 1 else None)
+    ingress = name if name in found or len(found) != 1 else next(iter(found))
+    chosen = found.get(ingress)
     if isinstance(chosen, yaml.MappingNode):
-        return chosen
+        return content, chosen, definitions[f"{namespace}/{ingress}"].model
     there = f"several, for the Ingresses {', '.join(sorted(found))}: give the route the name of its Ingress" if found else "none"
-    raise ConfigError(f"{file}: wanted is an application with an Ingress in namespace {namespace}, found {there}")
+    raise ConfigError(f"{source.file}: wanted is an application with an Ingress in namespace {namespace}, found {there}")
+
+
+def _others(content: str) -> list[object]:
+    """All values of a file except those that may change."""
+    documents = [one for one in yaml.safe_load_all(content) if one]
+    for spec in (one["spec"] for one in documents):
+        policy = {key: value for key, value in (spec.pop("policy", None) or {}).items() if key not in _STICKINESS}
+        spec |= {"policy": policy, **dict.fromkeys(("ingress", "action", "route"))}
+        for service in (spec["capacityService"], *(unit["service"] for unit in spec["units"])):
+            service["port"] = None
+    return documents
 
 
 def _pair(node: yaml.MappingNode, key: str) -> tuple[yaml.Node, yaml.Node] | None:
@@ -120,8 +135,11 @@ def _line(content: str, node: yaml.MappingNode, key: str, *, new: str = "") -> _
         ConfigError: They share a line with others.
     """
     key_node, value = next(pair for pair in node.value if pair[0].value == key)
+    while isinstance(value, yaml.CollectionNode) and value.value and not value.flow_style:
+        last = value.value[-1]
+        value = last[1] if isinstance(last, tuple) else last  # a block ends where what follows it begins, behind comments
     start = content.rfind("\n", 0, key_node.start_mark.index) + 1
-    end = content.find("\n", value.end_mark.index - 1 if content[value.end_mark.index - 1] == "\n" else value.end_mark.index) + 1
+    end = content.find("\n", value.end_mark.index) + 1
     indent = content[start : key_node.start_mark.index]
     if node.flow_style or indent.strip():
         raise ConfigError(f"{key} (line {key_node.start_mark.line + 1}) shares its line with other fields: write one field a line")
@@ -169,9 +187,13 @@ def _compared(model: ApplicationFile, observed: Observation, routing: Routing, i
     if ingress is None:
         yield f"Ingress {old.name} cannot be read: compare its mode and its overrides (`failoverctl status`) with those of the route"
         return
-    mode = read_routing(replace(observed, obj=ingress, kind=DEFAULT.resource.kind), old.part).mode
+    kind = routing.routed.kind
+    try:
+        mode = read_routing(replace(observed, obj=ingress, kind=DEFAULT.resource.kind), old.part).mode
+    except ConfigError as error:
+        yield f"The mode of the Ingress is not known ({error}): compare it with that of the route"
+        mode = routing.mode
     if mode is not routing.mode:
-        kind = routing.routed.kind
         yield f"THE INGRESS IS IN {mode} MODE AND THE {kind} IN {routing.mode} MODE: with this file the mode of the route counts"
         yield "Change the file when both show the same mode; the one that clients still reach does not follow the controller any more"
     stated = {key: value for key in _OVERRIDE if (value := text(mapping(ingress, "metadata", "annotations"), key))}
@@ -179,7 +201,7 @@ def _compared(model: ApplicationFile, observed: Observation, routing: Routing, i
         return
     if all(value.isprintable() for value in stated.values()):
         marks = " ".join(shlex.quote(f"{key}={value}") for key, value in stated.items())
-        at = f"-n {routing.routed.namespace} {KINDS[routing.routed.kind].resource.name} {routing.routed.name}"
+        at = f"-n {routing.routed.namespace} {KINDS[kind].resource.name} {routing.routed.name}"
         yield f"The Ingress has a pause or a pin. Set it on the route: kubectl annotate {at} {marks}"
     else:
         yield "The Ingress has a pause or a pin that cannot be printed: set it on the route with `failoverctl pause` or `failoverctl pin`"
