@@ -135,8 +135,12 @@ def _ingress(obj: Object) -> dict[str, Any]:
 
 
 def _route(obj: Object) -> dict[str, Any]:
-    """A route. Of its rules only the list has an owner: it is atomic."""
-    owners = [*_owners(obj, "f:metadata", "f:annotations"), *_owners(obj, "f:spec", "f:rules")]
+    """A route. Of its rules only the list has an owner: it is atomic. Who changed anything of the spec, and when, stays."""
+    changed = (one for one in items(obj, "metadata", "managedFields") if dig(one, "fieldsV1", "f:spec") is not None)
+    spec = [
+        {**_picked(one, "manager", "time"), "fieldsV1": {"f:spec": _picked(dig(one, "fieldsV1", "f:spec"), "f:rules")}} for one in changed
+    ]
+    owners = [*_owners(obj, "f:metadata", "f:annotations"), *spec]
     return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": owners}}
 
 

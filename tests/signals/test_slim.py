@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clients.kube import SERVICES, connect
-from controller.clock import ManualClock
+from controller.clock import ManualClock, parse_rfc3339
+from controller.routing.gateway.gateways import CONTROLLER, overlooked
+from controller.routing.gateway.read import writers
 from controller.signals.cluster import ClusterView
 from controller.signals.slim import PackedList, pack, slim, unpack
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
@@ -108,3 +110,23 @@ def test_only_the_views_get_cut_objects(tmp_path: Path) -> None:
     assert version == same != ""
     assert whole[0]["spec"]["ports"][0]["targetPort"] == 8000
     assert list(cut) == [{"metadata": {"name": "a", "namespace": "default"}, "spec": {"ports": [{"name": "http", "port": 80}]}}]
+
+
+def test_of_a_route_the_time_of_any_change_of_the_spec_stays() -> None:
+    """Hosts are changed by somebody who does not own the rules: since then the load-balancer controller has something to take up."""
+    route = {
+        "metadata": {
+            "name": "sd21",
+            "namespace": "shop",
+            "generation": 2,
+            "managedFields": [
+                {"manager": "failoverctl", "time": "2027-01-15T08:00:00Z", "fieldsV1": {"f:spec": {"f:rules": {}}}},
+                {"manager": "person", "time": "2027-01-15T09:00:00Z", "fieldsV1": {"f:spec": {"f:hostnames": {}}}},
+                {"manager": "controller", "time": "2027-01-15T10:00:00Z", "fieldsV1": {"f:status": {}}, "subresource": "status"},
+            ],
+        },
+        "status": {"parents": [{"controllerName": CONTROLLER, "conditions": [{"type": "Accepted", "observedGeneration": 1}]}]},
+    }
+    cut = slim("httproutes", route)
+    assert writers(cut) == ["failoverctl"]
+    assert overlooked(cut) == overlooked(route) == parse_rfc3339("2027-01-15T09:00:00Z")
