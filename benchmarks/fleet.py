@@ -18,6 +18,8 @@ from benchmarks.wire import Wire
 from controller.clients.kube import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    GATEWAYS,
+    HTTP_ROUTES,
     INGRESSES,
     JSON,
     MERGE_PATCH,
@@ -31,12 +33,15 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.clock import format_rfc3339
-from controller.policy.model import Target
+from controller.policy.model import Backend, Target
+from controller.routing.gateway.backends import backends_of
+from controller.routing.gateway.standby import standby_rule
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 
 STATE_NAMESPACE: Final = "failover-system"
 ACTION: Final = "weighted-routing"
+_MAIN: Final = "main"
 
 _WRITERS: Final = 6
 _PER_NAMESPACE: Final = 100
@@ -63,20 +68,22 @@ class Member:
         number: Number, unique in the benchmark.
         namespace: Its namespace.
         shared: Whether its inf2 unit has its NodePool with all others: one refusal concerns them all.
+        routed: Whether an HTTPRoute routes it, and not an Ingress.
     """
 
     number: int
     namespace: str
     shared: bool = False
+    routed: bool = False
 
     @property
     def name(self) -> str:
-        """The name of the Ingress and the application."""
+        """The name of the routing object and the application."""
         return f"app-{self.number:04d}"
 
     @property
     def key(self) -> str:
-        """The controller's key, ``namespace/ingress``."""
+        """The controller's key, ``namespace/name``."""
         return f"{self.namespace}/{self.name}"
 
     @property
@@ -95,9 +102,9 @@ class Member:
         return (*(f"{self.name}-{unit[0]}" for unit in _UNITS), f"{self.name}-all")
 
 
-def members(count: int, *, shared: bool = False) -> list[Member]:
-    """That many applications, `_PER_NAMESPACE` to a namespace; see `Member`."""
-    return [Member(number, f"apps-{number // _PER_NAMESPACE:02d}", shared) for number in range(count)]
+def members(count: int, *, shared: bool = False, routes: bool = False) -> list[Member]:
+    """That many applications, `_PER_NAMESPACE` to a namespace; see `Member`. With `routes` every second one has an HTTPRoute."""
+    return [Member(number, f"apps-{number // _PER_NAMESPACE:02d}", shared, routes and number % 2 == 1) for number in range(count)]
 
 
 def wide(members: Sequence[Member]) -> bool:
@@ -160,8 +167,7 @@ def _application(member: Member) -> Object:
         "kind": "Application",
         "metadata": {"name": member.name, "namespace": member.namespace},
         "spec": {
-            "ingress": member.name,
-            "action": ACTION,
+            **({"route": {"name": member.name, "rule": _MAIN}} if member.routed else {"ingress": member.name, "action": ACTION}),
             "capacityService": {"name": f"{member.name}-all", "port": 80},
             "metrics": {"namespace": "bench", "periodSeconds": 60},
             "units": units,
@@ -238,6 +244,12 @@ def _requests(member: Member) -> Iterator[Request]:
     pod = f"{member.name}-inf2-5655dd594d-p0001"
     yield _post(PODS, _pod(member, pod))
     yield "PATCH", f"{PODS.path(member.namespace, pod)}/status", json.dumps({"status": _unschedulable()}), MERGE_PATCH
+    if member.routed:
+        yield _post(GATEWAYS, _gateway(member))
+        addresses = {"status": {"addresses": [{"type": "Hostname", "value": hostname(member.name)}]}}
+        yield "PATCH", f"{GATEWAYS.path(member.namespace, member.name)}/status", json.dumps(addresses), MERGE_PATCH
+        yield _post(HTTP_ROUTES, _route(member))
+        return
     yield _post(INGRESSES, _ingress(member))
     balancer = {"status": {"loadBalancer": {"ingress": [{"hostname": hostname(member.name)}]}}}
     yield "PATCH", f"{INGRESSES.path(member.namespace, member.name)}/status", json.dumps(balancer), MERGE_PATCH
@@ -280,7 +292,8 @@ def _slice(member: Member, service: str, count: int) -> Object:
 
 
 def _binding(member: Member, service: str) -> Object:
-    stack = {"ingress.k8s.aws/stack-namespace": member.namespace, "ingress.k8s.aws/stack-name": member.name}
+    prefix = "gateway.k8s.aws.alb" if member.routed else "ingress.k8s.aws"
+    stack = {f"{prefix}/stack-namespace": member.namespace, f"{prefix}/stack-name": member.name}
     return {
         "apiVersion": TARGET_GROUP_BINDINGS.api_version,
         "kind": TARGET_GROUP_BINDINGS.kind,
@@ -354,8 +367,37 @@ def _unschedulable() -> Object:
 
 def cost_action(member: Member) -> str:
     """The routing action of cost mode."""
-    targets = tuple(Target(service, 80, unit[6]) for service, unit in zip(member.services, _UNITS, strict=False))
-    return format_action(targets, 0)
+    return format_action(_targets(member), 0)
+
+
+def _targets(member: Member) -> tuple[Target, ...]:
+    return tuple(Target(service, 80, unit[6]) for service, unit in zip(member.services, _UNITS, strict=False))
+
+
+def _gateway(member: Member) -> Object:
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    return {
+        "apiVersion": GATEWAYS.api_version,
+        "kind": GATEWAYS.kind,
+        "metadata": _meta(member, member.name),
+        "spec": {"gatewayClassName": "alb", "listeners": [listener]},
+    }
+
+
+def _route(member: Member) -> Object:
+    """The application's rule, and the two that keep the target groups of both modes."""
+    capacity, units = Backend(member.services[-1], 80), [Backend(service, 80) for service in member.services[:-1]]
+    rules = [
+        {"name": _MAIN, "backendRefs": backends_of(_targets(member))},
+        standby_rule("capacity", [capacity], paths=True),
+        standby_rule("units", units, paths=True),
+    ]
+    return {
+        "apiVersion": HTTP_ROUTES.api_version,
+        "kind": HTTP_ROUTES.kind,
+        "metadata": _meta(member, member.name),
+        "spec": {"parentRefs": [{"name": member.name}], "rules": rules},
+    }
 
 
 def _ingress(member: Member) -> Object:

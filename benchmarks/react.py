@@ -33,7 +33,7 @@ from benchmarks.installation import SPACE
 from benchmarks.process import MIB, ControllerProcess, Usage, cpu_s
 from benchmarks.progress import progress
 from benchmarks.requests_seen import Seen, await_quiet, read
-from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, INGRESSES, NODE_CLAIMS, KubeSession, Object
+from controller.clients.kube import APPLY_PATCH, CONFIG_MAPS, EVENTS, HTTP_ROUTES, INGRESSES, NODE_CLAIMS, KubeSession, Object, Resource
 from controller.errors import NotFound, RemoteError
 from controller.objects import mapping, name_of, namespace_of, text
 from controller.routing.annotations import MARKER
@@ -68,6 +68,7 @@ class Scenario:
         aws: Whether ELBv2, CloudWatch and EC2 are on, answered by `benchmarks.aws_answers`.
         churn: Whether pods and NodeClaims of a thousand nodes come and go meanwhile.
         each: With `shared`: whether every application's NodeClaim is refused, and deleted, instead of the first one's alone.
+        routes: Whether every second application has an HTTPRoute in the place of an Ingress.
     """
 
     applications: int
@@ -76,6 +77,7 @@ class Scenario:
     aws: bool = False
     churn: bool = False
     each: bool = False
+    routes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,12 @@ class Sample:
     """A refusal and the reaction to it, milliseconds.
 
     Attributes:
-        reaction: From the arrival of the event's POST at the API server to its answer to the Ingress' PATCH, from the audit log.
+        reaction: From the arrival of the event's POST at the API server to its answer to the routing object's PATCH, from the audit log.
         first_call: Until the arrival of the controller's first write.
-        writes: The controller's writes until then, including that of the Ingress.
+        writes: The controller's writes until then, including that of the routing object.
         seen: From before the POST was sent to the change on the benchmark's watch, by the benchmark's clock.
         trip: A bare patch of an Ingress right after it.
+        routed: Whether the application has an HTTPRoute.
     """
 
     reaction: float
@@ -120,6 +123,7 @@ class Sample:
     writes: int
     seen: float
     trip: float
+    routed: bool = False
 
 
 @dataclass(slots=True)
@@ -161,20 +165,21 @@ class Result:
     cpu_s: dict[str, float] = field(default_factory=dict)
 
 
-class IngressWatch:
-    """Reports when an Ingress shows capacity mode, from its own watch.
+class RoutingWatch:
+    """Reports when a routing object shows capacity mode, from watches of its own.
 
     Args:
         session: Not shared with the measured requests.
+        resources: The kinds.
     """
 
-    def __init__(self, session: KubeSession) -> None:
+    def __init__(self, session: KubeSession, resources: Sequence[Resource]) -> None:
         self._session = session
         self._condition = threading.Condition()
         self._changed: dict[str, float] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        for resource in resources:
+            threading.Thread(target=self._run, args=(resource,), daemon=True).start()
 
     def wait(self, key: str, timeout_s: float) -> float | None:
         """When the change was seen, on the monotonic clock; None if not in time."""
@@ -186,12 +191,12 @@ class IngressWatch:
         """Ends the watch at its next change or timeout."""
         self._stop.set()
 
-    def _run(self) -> None:
+    def _run(self, resource: Resource) -> None:
         while not self._stop.is_set():
             try:
-                version = text(self._session.request("GET", INGRESSES.path(), query=(("limit", "1"),)), "metadata", "resourceVersion")
+                version = text(self._session.request("GET", resource.path(), query=(("limit", "1"),)), "metadata", "resourceVersion")
                 query = (("watch", "true"), ("resourceVersion", version), ("timeoutSeconds", "600"))
-                with self._session.stream(INGRESSES.path(), query, idle_s=600) as changes:
+                with self._session.stream(resource.path(), query, idle_s=600) as changes:
                     for change in changes:
                         if self._stop.is_set():
                             return
@@ -216,15 +221,18 @@ class Bench:
         per_minute: Events of noise per minute.
         folder: Folder of settings, application files and logs.
         say: Prints progress.
+        kinds: The kinds of routing object.
     """
 
-    def __init__(self, plane: ControlPlane, plan: Plan, per_minute: float, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, plane: ControlPlane, plan: Plan, per_minute: float, folder: Path, say: Callable[[str], None], kinds: Sequence[Resource]
+    ) -> None:
         self._plane, self._plan, self._per_minute, self._folder, self._say = plane, plan, per_minute, folder, say
         self._admin = plane.session()
         installation.prepare(plane)
         self._tokens = {name: installation.identity(plane, name) for name in ("failoverctl", "bench")}
         self._bench = plane.session(self._tokens["bench"])
-        self._watch = IngressWatch(plane.session())
+        self._watch = RoutingWatch(plane.session(), kinds)
         self._rng = random.Random(20260801)
         self._trips = 0
         self._trip()  # creates the Ingress and opens the connection
@@ -236,7 +244,7 @@ class Bench:
         result = Result(scenario)
         size = scenario.applications
         count = -(-scenario.samples // size) * size
-        members = fleet.members(count, shared=scenario.shared)
+        members = fleet.members(count, shared=scenario.shared, routes=scenario.routes)
         sets = [members[start : start + size] for start in range(0, len(members), size)]
         self._say(f"{size} application(s): creating {len(members)} with all their objects")
         fleet.create(self._plane.kubeconfig(), members)
@@ -431,6 +439,7 @@ class Bench:
                     writes=len(own),
                     seen=seen_ms,
                     trip=trip_ms,
+                    routed=member.routed,
                 )
             )
         for name, usage in (("idle", result.idle), ("noisy", result.noisy), ("busy", result.busy)):
@@ -453,7 +462,7 @@ def _belongs(one: Seen, member: Member) -> bool:
 
 
 def _routes(one: Seen, member: Member) -> bool:
-    accepted = one.verb == "patch" and one.resource == "ingresses" and one.code < 300
+    accepted = one.verb == "patch" and one.resource == (HTTP_ROUTES if member.routed else INGRESSES).plural and one.code < 300
     return accepted and (one.namespace, one.name) == (member.namespace, member.name)
 
 
@@ -476,8 +485,25 @@ def _measured(scenario: Scenario, plan: Plan, noise: float, say: Callable[[str],
     with plane, tempfile.TemporaryDirectory(prefix="failoverctl-bench-") as folder:
         session = plane.session()
         crds.install(session)
+        if scenario.routes:
+            crds.install(session, crds.upstream(crds.GATEWAY))
         session.close()
-        return Bench(plane, plan, noise, Path(folder), say).run(scenario)
+        kinds = (INGRESSES, HTTP_ROUTES) if scenario.routes else (INGRESSES,)
+        result = Bench(plane, plan, noise, Path(folder), say, kinds).run(scenario)
+    if scenario.routes:
+        say(_side_by_side(result))
+    return result
+
+
+def _side_by_side(result: Result) -> str:
+    """The reaction for each kind of routing object, whose refusals alternate."""
+    times = {routed: [one.reaction for one in result.samples if one.routed is routed] for routed in (False, True)}
+    medians = {routed: report.percentile(found, 0.5) for routed, found in times.items()}
+    each = ", ".join(
+        f"{kind.kind} p50 {medians[routed]:.1f} ms p99 {report.percentile(times[routed], 0.99):.1f} ms of {len(times[routed])}"
+        for kind, routed in ((INGRESSES, False), (HTTP_ROUTES, True))
+    )
+    return f"{each}: ratio of the medians {medians[True] / medians[False]:.2f}"
 
 
 def main() -> None:
@@ -490,6 +516,9 @@ def main() -> None:
     parser.add_argument("--each", action="store_true", help="with --shared: every application's NodeClaim is refused")
     parser.add_argument("--aws", action="store_true", help="with --applications: ELBv2, CloudWatch and EC2 are on, and answer after 0.2 s")
     parser.add_argument("--churn", action="store_true", help="with --applications: pods and NodeClaims of a thousand nodes come and go")
+    parser.add_argument(
+        "--routes", action="store_true", help="with --applications: every second one has an HTTPRoute; prints both side by side"
+    )
     parser.add_argument("--samples", type=int, default=60, help="with --applications: refusals (60)")
     parser.add_argument(
         "--replace", action="store_true", help="with --applications: put the row into the docs, in place of one that measured the same"
@@ -498,7 +527,7 @@ def main() -> None:
     plan = QUICK if options.quick else FULL
     if options.applications:
         samples = options.applications if options.shared else options.samples
-        chosen = (Scenario(options.applications, samples, options.shared, options.aws, options.churn, options.each),)
+        chosen = (Scenario(options.applications, samples, options.shared, options.aws, options.churn, options.each, options.routes),)
         plan = Plan(chosen, plan.window_s, plan.settle_s, plan.trips)
     begun, say = time.monotonic(), progress()
     size = machine()
