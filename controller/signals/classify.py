@@ -24,7 +24,8 @@ _CODE: Final = re.compile(r"(?:with fleet error\(s\), |; )([A-Z][A-Za-z0-9]{0,63
 _TYPE: Final = re.compile(r"sufficient ([a-z0-9][a-z0-9-]{0,31}\.[a-z0-9-]{1,31}) capacity")
 _ZONE: Final = re.compile(r"requested \(([a-z]{2,8}(?:-[a-z0-9]{1,16}){1,5}-\d[a-z])\)")
 _PAIR: Final = re.compile(_TYPE.pattern + r"[^;]{0,80}?" + _ZONE.pattern)
-_LACKING: Final = "no instance type "  # begins each of the eleven sentences in which Karpenter filters the types of a NodePool for a pod
+_LACKING: Final = re.compile(r"no instance type |minValues requirement is not met ")
+"""Begins each of the sentences in which Karpenter filters the types of a NodePool for a pod; the last where some are left, and too few."""
 _POOL: Final = re.compile(r"karpenter\.sh/nodepool In \[([^\]\s]+)\]")
 _MORE_OF_ONE: Final = re.compile(r"; (?=key )")  # continues what is said of one NodePool
 _FOREIGN: Final = re.compile(r"not in karpenter\.sh/nodepool In \[([^\]\s]+)\]|^incompatible with nodepool \"([^\"\s]+)\"")
@@ -201,8 +202,8 @@ def unavailable_pools(message: str) -> tuple[str, ...]:
 
 def _unavailable(entry: str) -> str:
     """The NodePool of which one entry of the message says so; "" where it does not."""
-    lacking = entry.find(_LACKING)
-    pool = _POOL.search(entry, lacking) if lacking >= 0 else None
+    lacking = _LACKING.search(entry)
+    pool = _POOL.search(entry, lacking.start()) if lacking is not None else None
     return pool[1] if pool is not None else ""
 
 

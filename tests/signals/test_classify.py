@@ -311,6 +311,7 @@ FILTERED = (
     "no instance type which had enough resources and the required offering met the scheduling requirements",
     "no instance type which met the scheduling requirements and the required offering had the required resources",
     "no instance type met the requirements/resources/offering tuple",
+    "minValues requirement is not met for label(s) (label(s)=[node.kubernetes.io/instance-type])",
 )
 """Every sentence in which Karpenter filters the types of a NodePool for a pod."""
 OTHER = "incompatible requirements, key karpenter.sh/nodepool, karpenter.sh/nodepool In [nvidia] not in karpenter.sh/nodepool In [cpu]"
