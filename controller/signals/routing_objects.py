@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from controller.clients.kube import Object, Resource
 from controller.objects import behind, name_of, namespace_of, text, version_of
@@ -14,6 +15,9 @@ from controller.signals.slim import pack, slim, unpack
 from controller.signals.workloads import Key
 
 _Read = tuple[Application, RoutingObservation, Asked | None]
+
+MOST_BESIDE: Final = 8 * 2**20
+"""Of all objects that routing objects are read with, bytes. Gateways of all teams are among them; a thousand take half a MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class RoutingObjects:
         self._objects: dict[str, dict[Key, _Kept]] = {port.resource.name: {} for port in KINDS.values()}
         self._beside: dict[str, dict[Key, bytes]] = {one.name: {} for port in KINDS.values() for one in port.reads}
         self._read: dict[tuple[str, str, str], _Read] = {}  # by plural, namespace and name
+        self._size = 0  # of what is beside, bytes
 
     def kept(self) -> dict[str, int]:
         """How many objects are kept in memory, by kind."""
@@ -65,15 +70,19 @@ class RoutingObjects:
         return True
 
     def take_beside(self, resource: Resource, kind: str, obj: Object) -> list[tuple[str, str, str]]:
-        """Takes an object that routing objects are read with.
+        """Takes an object that routing objects are read with. Beyond `MOST_BESIDE` it counts as absent, and what is known stays.
 
         Returns:
             Plural, namespace and name of the routing objects that are to be read again: all that are read with its kind, for few are, and
             such an object rarely changes.
         """
         key, objects = (namespace_of(obj), name_of(obj)), self._beside[resource.name]
-        new = None if kind == "DELETED" else pack(slim(resource.plural, obj))
-        if new == objects.get(key):
+        known, new = objects.get(key), None if kind == "DELETED" else pack(slim(resource.plural, obj))
+        self._size -= len(known or b"")
+        if new is not None and self._size + len(new) > MOST_BESIDE:
+            new = None
+        self._size += len(new or b"")
+        if new == known:
             return []
         if new is None:
             del objects[key]

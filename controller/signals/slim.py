@@ -155,7 +155,13 @@ def _gateway(obj: Object) -> dict[str, Any]:
 
 
 def _configuration(obj: Object) -> dict[str, Any]:
-    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": mapping(obj, "spec")}
+    """What a route is read with of the load-balancer controller's configurations: of a load balancer, a rule, or a target group."""
+    spec = _picked(obj.get("spec"), "targetReference", "defaultTargetGroupConfiguration", "conditions")
+    if actions := [_picked(one, "type", "forwardConfig") for one in items(obj, "spec", "actions")]:
+        spec["actions"] = actions
+    if stated := _picked(dig(obj, "spec", "defaultConfiguration"), "targetType", "healthCheckConfig", "targetGroupAttributes"):
+        spec["defaultConfiguration"] = stated
+    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": spec}
 
 
 def _config_map(obj: Object) -> dict[str, Any]:
