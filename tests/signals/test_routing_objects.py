@@ -1,4 +1,4 @@
-"""What routing objects are read with is bounded, whoever creates how much of it."""
+"""What routing objects are read with is bounded, however much of it others create."""
 
 from __future__ import annotations
 
