@@ -128,8 +128,9 @@ def test_what_was_refused_before_is_no_shortage_now(world: World) -> None:
 
 
 def test_old_demand_that_proves_a_shortage_with_its_first_refusals_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the rule was: half a minute after the first refusal."""
+    """What the rule was: half a minute after the first refusal, whether Karpenter was heard of since or not."""
     monkeypatch.setattr(proof, "RETRY_S", 30.0 - ICE_CACHE_S)
+    monkeypatch.setattr(evidence, "heard_at", lambda *_: math.inf)
     assert play(WALK).false
 
 
