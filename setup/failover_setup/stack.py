@@ -103,7 +103,7 @@ class NodesFile(FileModel):
 
 
 class LoadBalancerFile(FileModel):
-    """The Ingress."""
+    """The load balancer."""
 
     scheme: Literal["internet-facing", "internal"] = Field(
         default="internet-facing", description="Whether the load balancer is reachable from the internet."
@@ -164,7 +164,7 @@ class StackFile(FileModel):
         "then waits for the load balancer's health checks.",
     )
     nodes: NodesFile = Field(default=NodesFile(), description="NodePools and EC2NodeClasses of Karpenter.")
-    load_balancer: LoadBalancerFile = Field(default=LoadBalancerFile(), description="The Ingress.")
+    load_balancer: LoadBalancerFile = Field(default=LoadBalancerFile(), description="The load balancer.")
 
 
 class ReservationFile(FileModel):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import jsonschema
 from kubernetes.client import models
 
-from failover_harness.control_plane.crds import upstream
+from failover_harness.control_plane.crds import GATEWAY, upstream
 
 Object = dict[str, Any]
 
@@ -42,7 +42,7 @@ def problems(obj: Object) -> list[str]:
 @cache
 def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
     group, version = api_version.split("/")
-    for definition in upstream():
+    for definition in (*upstream(), *upstream(GATEWAY)):
         spec = definition["spec"]
         if (spec["group"], spec["names"]["kind"]) == (group, kind):
             schema = next(one["schema"]["openAPIV3Schema"] for one in spec["versions"] if one["name"] == version)

@@ -45,3 +45,14 @@ def objects_of(model: ApplicationFile, mode: Mode = Mode.COST) -> list[Object]:
 def example(name: str, mode: Mode = Mode.COST) -> list[Object]:
     """All objects of one example."""
     return objects_of(load(application_file(name)), mode)
+
+
+def routed(kind: str = "HTTPRoute", **policy: Any) -> dict[str, Any]:
+    """The application file of the AWS sample with a route in the place of its Ingress."""
+    values = document()
+    del values["spec"]["ingress"], values["spec"]["action"]
+    for name in ("stickinessCostSeconds", "stickinessCapacitySeconds"):
+        values["spec"]["policy"].pop(name, None)
+    values["spec"]["policy"] |= policy
+    values["spec"]["route"] = {"kind": kind, "name": "sd21", "rule": "main"}
+    return values

@@ -61,9 +61,17 @@ def _name(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
 def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
     application = file.to_policy()
     ours = routing_port(application).field(application)
+    if file.spec.route is not None:
+        place: Place = ("spec", "stack", "loadBalancer", "annotations")
+        yield from _those((bool(stack.load_balancer.annotations), place, "some", "none with route: they are of an Ingress"))
+        by_index = file.spec.route.rule
+        yield from _those(
+            (by_index.isdigit() and by_index != "0", ("spec", "route", "rule"), by_index, "a name, or 0: it is the first rule")
+        )
+        return
     for key in stack.load_balancer.annotations:
         if key == ours or key.startswith(OURS):
-            place: Place = ("spec", "stack", "loadBalancer", "annotations", key)
+            place = ("spec", "stack", "loadBalancer", "annotations", key)
             yield (
                 place,
                 "a key that the controller writes",

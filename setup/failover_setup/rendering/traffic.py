@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from controller.policy.model import Backend, CapacityWeights, Mode
+from controller.policy.model import Application, Backend, CapacityWeights, Mode
 from controller.policy.routing import needed, stickiness, targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.attributes import ALGORITHM, LEAST_OUTSTANDING
@@ -17,7 +17,8 @@ from failover_setup.rendering.parts import PORT_NAME, READINESS, Object, manifes
 from failover_setup.stack import StackFile
 
 _DEFAULT_PORT: Final = 80
-_MARGIN_S: Final = 30  # added to the longest request for registration and answers in transit
+MARGIN_S: Final = 30
+"""Added to the longest request for registration and answers in transit, seconds."""
 
 
 def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
@@ -25,13 +26,20 @@ def services(file: ApplicationFile, stack: StackFile) -> Iterator[Object]:
     application = file.to_policy()
     for unit in file.spec.units:
         yield _service(file, unit.service.to_policy(), unit_selector(unit), {})
-    attributes = [_deregistration(stack)]
-    if application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT:
-        attributes.append(
-            f"{ALGORITHM}={LEAST_OUTSTANDING}"
-        )  # the replicas of one unit are alike, so its own Service needs no such setting
-    annotations = {ATTRIBUTES: ",".join(attributes)}
+    attributes = capacity_attributes(application, stack)
+    annotations = {} if file.spec.route else {ATTRIBUTES: ",".join(f"{key}={value}" for key, value in attributes.items())}
     yield _service(file, application.capacity, {stack.shared_label: file.metadata.name}, annotations)
+
+
+def attributes_of(stack: StackFile) -> dict[str, str]:
+    """The attributes of every target group."""
+    return {"deregistration_delay.timeout_seconds": f"{min(3600, stack.request_s + MARGIN_S)}"}
+
+
+def capacity_attributes(application: Application, stack: StackFile) -> dict[str, str]:
+    """Those of the capacity Service's target group. The replicas of one unit are alike, so its own Service needs no other algorithm."""
+    even = application.policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
+    return attributes_of(stack) | ({ALGORITHM: LEAST_OUTSTANDING} if even else {})
 
 
 def _service(file: ApplicationFile, backend: Backend, selector: Mapping[str, str], annotations: dict[str, str]) -> Object:
@@ -60,15 +68,11 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
         setting("healthy-threshold-count"): "2",
         setting("unhealthy-threshold-count"): "10",
         setting("success-codes"): "200-301",
-        ATTRIBUTES: _deregistration(stack),
-        setting("load-balancer-attributes"): f"idle_timeout.timeout_seconds={stack.request_s + _MARGIN_S}",
+        ATTRIBUTES: ",".join(f"{key}={value}" for key, value in attributes_of(stack).items()),
+        setting("load-balancer-attributes"): f"idle_timeout.timeout_seconds={stack.request_s + MARGIN_S}",
         port.field(application): port.write(targets_at_rest(application, mode), stickiness(application, mode)),
         **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
         **stack.load_balancer.annotations,
     }
     spec = {"ingressClassName": "alb", "rules": completed(application.route.part, [], needed(application))}
     return manifest("networking.k8s.io/v1", "Ingress", application.route.name, file, annotations=annotations, spec=spec)
-
-
-def _deregistration(stack: StackFile) -> str:
-    return f"deregistration_delay.timeout_seconds={min(3600, stack.request_s + _MARGIN_S)}"
