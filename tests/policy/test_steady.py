@@ -10,6 +10,7 @@ import pytest
 
 from controller.policy.case import Case
 from controller.policy.decision.steady import _steady_reason
+from controller.policy.memory import sent_as
 from controller.policy.model import ActionKind, Memory, Mode, PolicySettings, Shortage, Snapshot, Target, Verb, Verdict, Verification
 from controller.policy.model.modes import Repeats
 from controller.policy.modes import guards
@@ -192,3 +193,14 @@ def test_a_step_of_a_gradual_fallback_of_an_earlier_version_is_capacity_mode() -
     assert concluded.decision.targets == CAPACITY_TARGETS
     (action,) = [one for one in concluded.plan.actions if one.kind is ActionKind.ROUTE]
     assert set(json.loads(action.body)["metadata"]["annotations"]) == {action_key(made.application.route.part), MARKER}, "the step goes"
+
+
+def test_who_edits_another_rule_of_a_route_is_not_the_writer_of_our_action() -> None:
+    """All rules of a route have one owner. A later change of the weights is neither a repair nor the first write."""
+    shown = replace(snapshot().routing, settings_elsewhere=True, foreign=True, writer="somebody")
+    sent = memory(sent=sent_as(shown.targets, shown.stickiness_s), action=shown.action)
+    made = change(replace(snapshot(), routing=shown), ready=0, endpoints_ready=0, deployment_ready=0)
+    after, decision = decide(sent, made)
+    assert decision.verb is Verb.REWEIGHT
+    assert decision.reason is Reason.AVAILABILITY_CHANGED
+    assert after.reasserted == sent.reasserted

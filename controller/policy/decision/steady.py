@@ -83,7 +83,8 @@ def _rewritten(mode: Mode, case: Case, passage: Passage, otherwise: tuple[Reason
     change = ", ".join(f"{t.service} {old.get(t.service, 0)} to {t.weight}" for t in targets if old.get(t.service, 0) != t.weight)
     details = {"change": change or "stickiness", **ending_details(case.snapshot)}
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
-    return made(mode, Verb.REWEIGHT, Reason.ROUTING_TAKEN_OVER if routing.foreign else reason, details, case, targets, answers)
+    reason = Reason.ROUTING_TAKEN_OVER if routing.foreign and not routing.marker else reason
+    return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
 
 
 def _nudge_in_s(case: Case) -> float:
