@@ -106,8 +106,9 @@ class RoutingObjects:
 
     def concerned(self, kind: str, namespace: str, name: str) -> Iterator[tuple[str, str, str]]:
         """The routing objects whose rules the load-balancer controller reports on in events about an object."""
-        if kind in KINDS:
+        if kind in KINDS:  # about itself
             yield KINDS[kind].resource.plural, namespace, name
+            return
         about = (kind, namespace, name)
         yield from (key for key, (_, _, asked) in self._read.items() if asked is not None and about in asked.reported)
 
