@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.policy.case import Case
-from controller.policy.decision.steady import _steady_reason
+from controller.policy.decision.steady import _change, _steady_reason
 from controller.policy.memory import sent_as
 from controller.policy.model import ActionKind, Memory, Mode, PolicySettings, Shortage, Snapshot, Target, Verb, Verdict, Verification
 from controller.policy.model.modes import Repeats
@@ -114,6 +114,22 @@ def test_new_weights_say_what_changes() -> None:
     heavier = replace(heavier, units=tuple(replace(one, weight=90) if one.name == INF2 else one for one in heavier.units))
     changed = decide(memory(), snapshot(heavier, routing=routing(targets=COST_TARGETS)))[1]
     assert dict(changed.details) == {"change": "sd21-inf2 40 to 90"}
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "said"),
+    [
+        ("a:1 b:2", "a:1 b:0", "b 2 to 0"),
+        ("a:1", "a:1 b:0", "b added with weight 0"),
+        ("a:1 b:0", "a:1", "b removed"),
+        ("a:1 b:3", "a:4", "a 1 to 4, b removed"),
+        ("a:1", "a:1", "stickiness"),
+    ],
+)
+def test_a_change_names_each_service_that_comes_or_goes(present: str, wanted: str, said: str) -> None:
+    """Also one without a weight, of which the message used to say that the stickiness changes."""
+    old, new = (tuple(Target(one[0], 80, int(one[2:])) for one in text.split()) for text in (present, wanted))
+    assert _change(old, new) == said
 
 
 def test_new_weights_that_a_guard_holds_leave_the_mode_and_its_routing() -> None:

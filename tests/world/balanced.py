@@ -169,12 +169,12 @@ class BalancedStack(RenderedStack):
         return found
 
     def live(self) -> dict[str, int]:
-        """Weights by Service of the live rule in ELBv2; none where it answers by itself."""
+        """Weights by Service of the live rule in ELBv2, by ARN where no binding names the target group; none where it answers by itself."""
         names = {arn: service for service, arn in self.groups().items()}
         (rule,) = [one for one in self.rules() if not one["IsDefault"] and not _hosts(one)]
         (action,) = rule["Actions"]
         groups = action.get("ForwardConfig", {"TargetGroups": ()})["TargetGroups"]
-        return {names[one["TargetGroupArn"]]: one.get("Weight", 1) for one in groups}
+        return {names.get(one["TargetGroupArn"], one["TargetGroupArn"]): one.get("Weight", 1) for one in groups}
 
     def rules(self) -> list[dict[str, Any]]:
         """All rules of the only listener."""

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from controller.clients.kube import SERVICES, TARGET_GROUP_BINDINGS
+from controller.clients.kube import INGRESSES, SERVICES, TARGET_GROUP_BINDINGS
 from controller.policy.model import Verdict
-from controller.routing.annotations import NUDGED_AT
+from controller.routing.annotations import MARKER, NUDGED_AT
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import kubectl
-from tests.cluster.objects import CAPACITY
+from tests.cluster.objects import ACTION, CAPACITY
 from tests.world.balanced import BalancedStack, alerts, verdict
 
 BOTH = pytest.mark.parametrize("balancing", [False, True], ids=["strict", "tolerant"], indirect=True)
@@ -68,9 +68,15 @@ def test_a_units_service_is_deleted_in_cost_mode(balanced: BalancedStack) -> Non
 
 
 def test_a_target_group_binding_that_is_deleted_is_made_again(balanced: BalancedStack) -> None:
-    """The load-balancer controller watches none, and would come to it hours later: a nudge makes it reconcile."""
+    """The load-balancer controller watches none, and would come to it hours later: a nudge makes it reconcile.
+
+    Only where our controller has written the Ingress, or its target groups may be on their way: so somebody deletes the action first.
+    """
     with balanced.controller() as service:
         wait_for("cost mode is verified", lambda: verdict(service, balanced) is Verdict.YES, 60, balanced.report)
+        balanced._patch(INGRESSES, "sd21", {"metadata": {"annotations": {ACTION: None}}})
+        wait_for("it is ours", lambda: MARKER in balanced.ingress()["metadata"]["annotations"], 60, balanced.report)
+        wait_for("cost mode is verified again", lambda: verdict(service, balanced) is Verdict.YES, 60, balanced.report)
         items = balanced.session.request("GET", TARGET_GROUP_BINDINGS.path(balanced.namespace))["items"]
         (binding,) = [one for one in items if one["spec"]["serviceRef"]["name"] == CAPACITY]
         balanced.session.request("DELETE", TARGET_GROUP_BINDINGS.path(balanced.namespace, binding["metadata"]["name"]))

@@ -79,12 +79,19 @@ def _rewritten(mode: Mode, case: Case, passage: Passage, otherwise: tuple[Reason
     if passage.writer is not None:
         reason = Reason.ROUTING_DRIFTED if routing.action else Reason.ROUTING_MISSING
         return made(mode, Verb.REWEIGHT, reason, {"mode": str(mode), "writer": passage.writer}, case, targets, answers)
-    old = {target.service: target.weight for target in routing.targets}
-    change = ", ".join(f"{t.service} {old.get(t.service, 0)} to {t.weight}" for t in targets if old.get(t.service, 0) != t.weight)
-    details = {"change": change or "stickiness", **ending_details(case.snapshot)}
+    details = {"change": _change(routing.targets, targets), **ending_details(case.snapshot)}
     reason = Reason.RESERVATION_ENDS if "reservation" in details else Reason.AVAILABILITY_CHANGED
     reason = Reason.ROUTING_TAKEN_OVER if routing.foreign and not routing.marker else reason
     return made(mode, Verb.REWEIGHT, reason, details, case, targets, answers)
+
+
+def _change(present: tuple[Target, ...], wanted: tuple[Target, ...]) -> str:
+    """What a write changes, in words: each weight that differs, each Service that comes without a weight or goes, else the stickiness."""
+    old, new = ({target.service: target.weight for target in targets} for targets in (present, wanted))
+    weights = [f"{service} {old.get(service, 0)} to {weight}" for service, weight in new.items() if old.get(service, 0) != weight]
+    added = [f"{service} added with weight 0" for service, weight in new.items() if service not in old and not weight]
+    removed = [f"{service} removed" for service in old if service not in new]
+    return ", ".join((*weights, *added, *removed)) or "stickiness"
 
 
 def _nudge_in_s(case: Case) -> float:
