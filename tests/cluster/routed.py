@@ -71,7 +71,8 @@ class Routed:
     def body(self, *more: Object) -> Object:
         """See `create`."""
         paths, units = self.port is http, [Backend(one.service, one.port) for one in COST_TARGETS]
-        standby = (standby_rule("capacity", [self.app.capacity], paths=paths), standby_rule("units", units, paths=paths))
+        kept = {"capacity": [self.app.capacity], "units": units}
+        standby = [standby_rule(self.app, name, backends, paths=paths) for name, backends in kept.items()]
         return {
             "apiVersion": self.port.resource.api_version,
             "kind": self.port.resource.kind,

@@ -151,7 +151,7 @@ def _rules(obj: Object, beside: Beside) -> Iterator[Part]:
             continue
         conditions = entries(gateway.configuration(rule, namespace, beside), "spec", "conditions")
         key = json.dumps([entries(rule, "matches") or _ANY, conditions], sort_keys=True)
-        action = action_of(rule, namespace)
+        action = action_of(rule, namespace, namespace)
         targets, _, problem = read(action) if action else ((), 0, "the rule has no backends")
         yield Part(name, key not in earlier, targets, gateway.stickiness(rule, namespace, beside), problem, owners)
         earlier.add(key)
@@ -164,7 +164,9 @@ def _is_standby(rule: Mapping[str, Any]) -> bool:
 
 def _named_by_route(obj: Object) -> Iterator[tuple[str, int | str, str]]:
     for name, rule in zip(rules_of(obj), items(obj, "spec", "rules"), strict=True):
-        yield from ((service, port, f"rule {name}") for service, port in sorted(services_of(mapping(rule), namespace_of(obj))))
+        yield from (
+            (service, port, f"rule {name}") for service, port in sorted(services_of(mapping(rule), namespace_of(obj), namespace_of(obj)))
+        )
 
 
 def _unreachable(kind: str, obj: Object) -> Iterator[str]:
