@@ -299,7 +299,7 @@ An application file names a `route` in the place of an `ingress`. The controller
 application's namespace, and reads what belongs to them. It reads Gateways in all namespaces, because they may be another team's. Without a
 permission for the kind of route it decides nothing for these applications (`routing absent`); the others go on. An application with a route
 needs no permission on `ingresses`. The load-balancer controller reports its errors as Events in the Gateway's namespace: the controller
-reads them only where that is a namespace with an application. The chart grants the kinds that `applications.files` and
+reads them only where that is a namespace with an application or the route of one. The chart grants the kinds that `applications.files` and
 `applications.routes` name, and `ingresses` only where a file has an Ingress or nothing is named. With the plain manifests, add the
 component `deploy/kustomize/routes`; over the dry run's, `deploy/kustomize/routes-dry-run`:
 
