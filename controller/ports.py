@@ -56,7 +56,8 @@ class Message:
         over: Whether that is over already, so that no other message will resolve it.
         cluster: The cluster's name, "" if none is configured.
         again: Whether it was offered before, in other words perhaps: only a sink that could not deliver that needs it.
-        pods: Waiting pods that it concerns as well, by name and uid: the one that has waited longest of each unit that is proven short.
+        pods: Waiting pods that it concerns as well, by namespace, name and uid: the one that has waited longest of each unit that is proven
+            short.
         runbook: Where it is written what to do: a URL, or a path within the documentation; "" if nothing is to be done.
     """
 
@@ -78,7 +79,7 @@ class Message:
     over: bool = False
     cluster: str = ""
     again: bool = False
-    pods: tuple[tuple[str, str], ...] = ()
+    pods: tuple[tuple[str, str, str], ...] = ()
     runbook: str = ""
 
     @classmethod

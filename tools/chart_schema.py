@@ -77,6 +77,7 @@ def _properties() -> Schema:
                 "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
                 "workloads": {"type": "array", "items": {"enum": list(WorkloadKind)}, "uniqueItems": True},
                 "routes": {"type": "array", "items": {"enum": list(ROUTING)}, "uniqueItems": True},
+                "routeNamespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
             }
         ),
         "settings": _settings(),

@@ -23,6 +23,7 @@ DOCUMENT: Final = ROOT / "docs" / "permissions.md"
 
 CLUSTER: Final = "cluster"
 APPLICATION: Final = "application"
+ROUTE: Final = "route"
 EVENTS: Final = "default"
 SYSTEM: Final = "failover-system"
 _PLACES: Final = {
@@ -31,8 +32,9 @@ _PLACES: Final = {
     APPLICATION: "Each application's namespace",
     SYSTEM: "The controller's own namespace, `failover-system`",
 }
-# A ClusterRole applies where it is bound: this one by a RoleBinding in every application's namespace.
-_BOUND_BY_APPLICATION: Final = "failoverctl-application"
+_OF_ROUTE: Final = "The route's namespace"
+# A ClusterRole applies where it is bound: these by a RoleBinding in every namespace that has an application, or has a route and none.
+_BOUND_IN: Final = {"failoverctl-application": APPLICATION, "failoverctl-route": ROUTE}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,7 +42,7 @@ class Permission:
     """A verb on a resource in one place.
 
     Attributes:
-        place: `CLUSTER`, `APPLICATION`, or a namespace.
+        place: `CLUSTER`, `APPLICATION`, `ROUTE`, or a namespace.
         group: API group, "" for core.
         resource: Plural.
         verb: RBAC verb.
@@ -86,6 +88,16 @@ def rules(permissions: Iterable[Permission], namespace: str) -> list[Rule]:
 
 def granted_for_routes() -> list[Permission]:
     """The permissions that applications with a route need in addition: those of the component `deploy/kustomize/routes`."""
+    return [one for one in _of_component() if one.place != ROUTE]
+
+
+def granted_in_routes_namespace() -> list[Permission]:
+    """The permissions in a namespace that has the route of an application and no application."""
+    role = yaml.safe_load((BASE.with_name("routes-dry-run") / "cluster-role.yaml").read_text())
+    return [*permissions_of(role), *(one for one in _of_component() if one.place == ROUTE)]
+
+
+def _of_component() -> list[Permission]:
     return [one for name in ("routes-dry-run", "routes") for one in _patched(BASE.with_name(name) / "kustomization.yaml")]
 
 
@@ -104,8 +116,7 @@ def permissions_of(role: dict[str, Any]) -> Iterator[Permission]:
     """The permissions of a Role or ClusterRole; none for other objects."""
     if role["kind"] not in {"Role", "ClusterRole"}:
         return
-    cluster = APPLICATION if role["metadata"]["name"] == _BOUND_BY_APPLICATION else CLUSTER
-    place = role["metadata"]["namespace"] if role["kind"] == "Role" else cluster
+    place = role["metadata"]["namespace"] if role["kind"] == "Role" else _BOUND_IN.get(role["metadata"]["name"], CLUSTER)
     for rule in role["rules"]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
@@ -288,9 +299,18 @@ An application file names a `route` in the place of an `ingress`. The controller
 application's namespace, and reads what belongs to them. It reads Gateways in all namespaces, because they may be another team's. Without a
 permission for the kind of route it decides nothing for these applications (`routing absent`); the others go on. An application with a route
 needs no permission on `ingresses`. The load-balancer controller reports its errors as Events in the Gateway's namespace: the controller
-reads them only where that is a namespace with an application. The chart grants the kinds that `applications.files` and
+reads them only where that is a namespace with an application or the route of one. The chart grants the kinds that `applications.files` and
 `applications.routes` name, and `ingresses` only where a file has an Ingress or nothing is named. With the plain manifests, add the
 component `deploy/kustomize/routes`; over the dry run's, `deploy/kustomize/routes-dry-run`:
+
+| permission | where |
+|---|---|
+"""
+
+_APART: Final = """
+A route may be in a namespace without applications (`route.namespace`). There the controller needs only these: the chart grants them in the
+namespaces that the files and `applications.routeNamespaces` name. With the plain manifests, apply `deploy/kustomize/route`. Grants are read
+only for such applications, and without that permission the controller changes nothing for them (`reference-grants absent`):
 
 | permission | where |
 |---|---|
@@ -324,13 +344,20 @@ def document() -> str:
     others = (one for kind, one in WORKLOADS.items() if kind is not WorkloadKind.DEPLOYMENT)
     parts += [f"| `{one.name}`: list, watch |\n" for one in others]
     parts.append(_ROUTES)
-    verbs: dict[tuple[str, str], list[str]] = {}
-    for one in granted_for_routes():
-        verbs.setdefault((_PLACES[one.place], _named(one)), []).append(one.verb)
-    parts += [f"| {named}: {', '.join(some)} | {place} |\n" for (place, named), some in verbs.items()]
+    parts += _lines(granted_for_routes())
+    parts.append(_APART)
+    parts += _lines(granted_in_routes_namespace())
     parts.append(_DOCTOR)
     parts += [f"| {_named(one)}: {one.verb} |\n" for one in permissions_of(doctor)]
     return "".join(parts)
+
+
+def _lines(permissions: Iterable[Permission]) -> Iterator[str]:
+    """A line for each resource and place."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for one in permissions:
+        verbs.setdefault((_PLACES.get(one.place, _OF_ROUTE), _named(one)), []).append(one.verb)
+    yield from (f"| {named}: {', '.join(some)} | {place} |\n" for (place, named), some in verbs.items())
 
 
 def _merged(permission: Permission) -> tuple[Permission, str]:

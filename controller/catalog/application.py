@@ -350,7 +350,11 @@ class RouteFile(FileModel):
     """A route of the Gateway API, and which of its rules the controller writes."""
 
     kind: Literal["HTTPRoute", "GRPCRoute"] = Field(default="HTTPRoute", description="Kind of route.")
-    name: DnsName = Field(description="Its name, in metadata.namespace.")
+    name: DnsName = Field(description="Its name.")
+    namespace: DnsLabel | None = Field(
+        default=None,
+        description="Its namespace; metadata.namespace if omitted. In another one it needs a ReferenceGrant in metadata.namespace.",
+    )
     rule: RuleName = Field(
         default="0",
         description="The rule whose backends a mode change rewrites: its name, or its index from 0. By its name it is found in any place.",
@@ -392,7 +396,7 @@ class SpecFile(FileModel):
     def routed(self) -> Route:
         """The routing object, and which part of it."""
         if self.route is not None:
-            return Route(self.route.name, self.route.rule, self.route.kind)
+            return Route(self.route.name, self.route.rule, self.route.kind, self.route.namespace or "")
         return Route(self.ingress or "", self.action or "")
 
     @model_validator(mode="after")
@@ -407,7 +411,7 @@ class MetadataFile(FileModel):
     """The application's name and namespace."""
 
     name: DnsLabel = Field(description="Name of the application in messages; unique in its namespace.")
-    namespace: DnsLabel = Field(description="Namespace of the routing object, the Services, the workloads and the ScaledObjects.")
+    namespace: DnsLabel = Field(description="Namespace of the Services, the workloads, the ScaledObjects, and of an Ingress.")
 
 
 class ApplicationFile(FileModel):
@@ -421,7 +425,8 @@ class ApplicationFile(FileModel):
     @property
     def key(self) -> str:
         """``namespace/name``, as `controller.policy.model.Application.key`."""
-        return f"{self.metadata.namespace}/{self.spec.routed.name}"
+        routed = self.spec.routed
+        return f"{routed.namespace or self.metadata.namespace}/{routed.name}"
 
     def to_policy(self) -> Application:
         """Converts it to the policy's value."""

@@ -71,8 +71,8 @@ def made(application: Application, now: float) -> Message:
 def _involved(session: KubeSession, application: Application) -> Involved:
     """The routing object that the Event is attached to."""
     resource, name = routing_port(application).resource, application.route.name
-    obj = session.request("GET", resource.path(application.namespace, name))
-    return Involved(resource, application.namespace, name, text(obj, "metadata", "uid"), text(obj, "metadata", "resourceVersion"))
+    obj = session.request("GET", resource.path(application.routing_namespace, name))
+    return Involved(resource, application.routing_namespace, name, text(obj, "metadata", "uid"), text(obj, "metadata", "resourceVersion"))
 
 
 def _sent(sink: Notifier, message: Message, clock: Clock) -> tuple[str, float]:

@@ -141,7 +141,7 @@ def resume(options: Options, application: str | None, which: Collection[str], as
     """
     selection = select(options, application)
     chosen, session = only(selection.chosen), selection.session
-    path = routing_port(chosen).resource.path(chosen.namespace, chosen.route.name)
+    path = routing_port(chosen).resource.path(chosen.routing_namespace, chosen.route.name)
     there = list(_present(mapping(session.request("GET", path), "metadata", "annotations"), which))
     if not there:
         click.echo(f"{chosen.key}: there is {_NOTHING[which]}")
@@ -231,7 +231,7 @@ def _annotate(selection: Selection, annotations: Mapping[str, str], author_key: 
     """Writes an override with its author."""
     chosen, session = only(selection.chosen), selection.session
     author = by or _author(session)
-    path = routing_port(chosen).resource.path(chosen.namespace, chosen.route.name)
+    path = routing_port(chosen).resource.path(chosen.routing_namespace, chosen.route.name)
     before = _before(session, path)
     after = _patch(session, path, {**annotations, author_key: author})
     return _Written(chosen, after, before, author, session, selection.settings.kubernetes.state_namespace)

@@ -52,7 +52,7 @@ def remedy_document(remedy: Remedy) -> dict[str, Any]:
 def command(application: Application, patch: Sequence[Mapping[str, Any]]) -> str:
     """A shell command that applies a JSON patch to the routing object, with one operation per line and no quoting."""
     kind, name = routing_port(application).resource.kind.lower(), application.route.name
-    call = f"kubectl -n {application.namespace} patch {kind} {name} --type json --patch-file /dev/stdin"
+    call = f"kubectl -n {application.routing_namespace} patch {kind} {name} --type json --patch-file /dev/stdin"
     return piped(call, *(f"- {_flow(operation)}" for operation in patch))
 
 
@@ -69,7 +69,7 @@ def manifest(application: Application, remedy: Remedy) -> str:
     body = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {"name": application.route.name, "namespace": application.namespace},
+        "metadata": {"name": application.route.name, "namespace": application.routing_namespace},
         "spec": {"rules": list(remedy.rules)},
     }
     return "\n".join(["---", *comments, str(yaml.safe_dump(body, sort_keys=False))])

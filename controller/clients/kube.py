@@ -111,6 +111,7 @@ INGRESSES: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
 HTTP_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 GRPC_ROUTES: Final = Resource("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute")
 GATEWAYS: Final = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway")
+REFERENCE_GRANTS: Final = Resource("gateway.networking.k8s.io", "v1", "referencegrants", "ReferenceGrant", earlier=("v1beta1",))
 # The load-balancer controller served v1beta1 alone until the middle of 2026.
 LISTENER_RULE_CONFIGURATIONS: Final = Resource(
     "gateway.k8s.aws", "v1", "listenerruleconfigurations", "ListenerRuleConfiguration", earlier=("v1beta1",)
@@ -142,7 +143,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     for resource in (
         PODS, EVENTS, SERVICES, CONFIG_MAPS, DEPLOYMENTS, INGRESSES, ENDPOINT_SLICES, LEASES, NODE_CLAIMS, NODE_POOLS, NODE_CLASSES,
         SCALED_OBJECTS, TARGET_GROUP_BINDINGS, STATEFUL_SETS, ROLLOUTS, LEADER_WORKER_SETS, HTTP_ROUTES, GRPC_ROUTES,
-        GATEWAYS, LISTENER_RULE_CONFIGURATIONS, LOAD_BALANCER_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS,
+        GATEWAYS, REFERENCE_GRANTS, LISTENER_RULE_CONFIGURATIONS, LOAD_BALANCER_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS,
     )
 }  # fmt: skip
 

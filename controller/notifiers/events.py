@@ -91,7 +91,7 @@ class EventNotifier:
         if not message.application:
             return
         routing = self._lookup(message.application)
-        pods = (Involved(PODS, routing.namespace, name, uid) for name, uid in message.pods)
+        pods = (Involved(PODS, *pod) for pod in message.pods)
         reason = _camel_case(message.reason) or _camel_case(message.kind.value.title())
         text = cut_bytes(sentence(view(message)), MAX_MESSAGE)
         with on_behalf_of(message.application):

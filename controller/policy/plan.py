@@ -47,7 +47,7 @@ def _routing(decision: Decision, snapshot: Snapshot) -> Iterator[Action]:
     same = same_routing(routing.targets, decision.targets) and routing.stickiness_s == decision.stickiness_s and not routing.problem
     if same and routing.marks(decision.mode) and decision.verb in _ONLY_DIFFERENCES:
         return
-    yield Action(ActionKind.ROUTE, application.namespace, application.route.name, before=routing.action, mode=decision.mode)
+    yield Action(ActionKind.ROUTE, application.routing_namespace, application.route.name, before=routing.action, mode=decision.mode)
 
 
 def _scaling(unit: Unit, decision: Decision, snapshot: Snapshot, refused: list[str]) -> Iterator[Action]:

@@ -74,10 +74,11 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
     )
 
 
-def short_pods(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> tuple[tuple[str, str], ...]:
-    """Waiting pods by name and uid: the one that has waited longest of each unit that is proven short."""
+def short_pods(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence]) -> tuple[tuple[str, str, str], ...]:
+    """Waiting pods by namespace, name and uid: the one that has waited longest of each unit that is proven short."""
     waiting = [snapshot.units[name].pending for name, judged in evidence.items() if judged.short]
-    return tuple((oldest.name, oldest.uid) for pods in waiting if pods for oldest in [min(pods, key=lambda one: one.since)])
+    oldest = [min(pods, key=lambda one: one.since) for pods in waiting if pods]
+    return tuple((snapshot.application.namespace, pod.name, pod.uid) for pod in oldest)
 
 
 def _mode_incident(application: str) -> str:
@@ -183,7 +184,7 @@ def alert_changes(
     now: Iterable[Alert],
     mode: Mode | None,
     then: Callable[[], str] = lambda: "",
-    pods: tuple[tuple[str, str], ...] = (),
+    pods: tuple[tuple[str, str, str], ...] = (),
 ) -> tuple[dict[str, Raised], list[Message]]:
     """The messages about a change of the set of alerts, and about alerts that have been on for long.
 

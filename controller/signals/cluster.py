@@ -24,6 +24,7 @@ from controller.clients.kube import (
     NODE_CLASSES,
     NODE_POOLS,
     PODS,
+    REFERENCE_GRANTS,
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
@@ -149,7 +150,7 @@ class ClusterView:
 
     def verified(self, application: Application) -> None:
         """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
-        self.dirty.mark((routing_port(application).resource.plural, application.namespace, application.route.name))
+        self.dirty.mark((routing_port(application).resource.plural, application.routing_namespace, application.route.name))
 
     def mark_pools(self, pools: Iterable[str]) -> None:
         """Notes a change of NodePools."""
@@ -276,6 +277,23 @@ Used = Collection[Resource]
 _EACH: Final[tuple[Query, ...]] = ((),)
 
 
+def _own(application: Application) -> Collection[str]:
+    return (application.namespace,)
+
+
+def _routed_in(application: Application) -> Collection[str]:
+    return (application.routing_namespace,)
+
+
+def _own_and_routed_in(application: Application) -> Collection[str]:
+    return tuple(dict.fromkeys((application.namespace, application.routing_namespace)))
+
+
+def _granting(application: Application) -> Collection[str]:
+    """Where grants let an application's route name its Services: nowhere, where both are in the same namespace."""
+    return {application.namespace} - {application.routing_namespace}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A row of the table of what is watched. What is polled has a table in `controller.signals.external`.
@@ -287,6 +305,7 @@ class Kind:
         known: Namespace and name of each object in the view: what is missing in a list is gone. None: a list takes nothing back.
         queries: What is selected, each in a watch of its own, in the namespaces of applications that use some kinds; () where these do not
             need it.
+        namespaces: Those in which an application needs it.
         at_home: Likewise, in `EVENT_NAMESPACE` alone, whatever the applications use.
         everywhere: It is read in all namespaces, as a kind without a namespace is: its objects may be another team's.
         listable: Takes whether the kind can be listed.
@@ -299,6 +318,7 @@ class Kind:
     take: _Take
     known: Callable[[ClusterView], Iterable[Key]] | None
     queries: Callable[[Used], tuple[Query, ...]] = lambda _used: _EACH
+    namespaces: Callable[[Application], Collection[str]] = _own
     at_home: tuple[Query, ...] = ()
     everywhere: bool = False
     listable: Callable[[ClusterView, bool], None] = lambda _view, _known: None
@@ -390,12 +410,16 @@ def _routed(resource: Resource) -> Kind:
         _route,
         lambda view: view.routes.known(resource),
         _if_used(resource),
+        _routed_in,
         rewound=lambda view, namespace: view.routes.forget_versions(resource, namespace),
     )
 
 
-def _read_with(resource: Resource, *, everywhere: bool = False) -> Kind:
-    return Kind(resource, _GATEWAYS, _beside_route, lambda view: view.routes.beside(resource), _if_used(resource), everywhere=everywhere)
+def _read_with(
+    resource: Resource, group: Group, namespaces: Callable[[Application], Collection[str]] = _own, *, everywhere: bool = False
+) -> Kind:
+    queries = _if_used(resource)
+    return Kind(resource, group, _beside_route, lambda view: view.routes.beside(resource), queries, namespaces, everywhere=everywhere)
 
 
 def _named(put: Callable[[WorkloadView, str, Object], bool]) -> _Take:
@@ -440,6 +464,7 @@ def _class(resource: Resource, group: Group) -> Kind:
 
 _KARPENTER, _WORKLOADS = Group("karpenter", required=True), Group("workloads", required=True)
 _ROUTING, _GATEWAYS = Group("routing", required=True), Group("gateways")
+_GRANTS = Group("reference-grants", required=True)  # a write without one would take the backend away
 _BINDINGS, _CLASSES = Group("target-group-bindings", either=True), Group("node-classes", either=True)
 
 # The API server selects, because a busy cluster has more events than fit into memory, and no other is ever read. Selectors know no "or".
@@ -484,10 +509,11 @@ KINDS: Final[Mapping[str, Kind]] = {
             _of_service(WorkloadView.endpoint_slice, WorkloadView.service_of_slice),
             lambda view: view.workloads.slice_services,
         ),
-        _read_with(GATEWAYS, everywhere=True),
-        _read_with(LOAD_BALANCER_CONFIGURATIONS, everywhere=True),
-        _read_with(LISTENER_RULE_CONFIGURATIONS),
-        _read_with(TARGET_GROUP_CONFIGURATIONS),
+        _read_with(GATEWAYS, _GATEWAYS, everywhere=True),
+        _read_with(LOAD_BALANCER_CONFIGURATIONS, _GATEWAYS, everywhere=True),
+        _read_with(LISTENER_RULE_CONFIGURATIONS, _GATEWAYS, _routed_in),
+        _read_with(TARGET_GROUP_CONFIGURATIONS, _GATEWAYS, _own_and_routed_in),
+        _read_with(REFERENCE_GRANTS, _GRANTS, _granting),
         *(_routed(port.resource) for port in ROUTING.values()),
         Kind(SERVICES, Group("services"), _named(WorkloadView.service), lambda view: view.workloads.services),
         Kind(
@@ -500,7 +526,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _binding(TARGET_GROUP_BINDINGS, _BINDINGS),
         _binding(AUTO_TARGET_GROUP_BINDINGS, _BINDINGS),
         # After the pods: an event about a pod is understood by the pod.
-        Kind(EVENTS, _KARPENTER, _event, None, _selected, _SELECTED_AT_HOME, bookmarks=False),
+        Kind(EVENTS, _KARPENTER, _event, None, _selected, _own_and_routed_in, _SELECTED_AT_HOME, bookmarks=False),
     )
 }
 """What is watched, in the order in which it is listed. A new signal is a row here, a parser, and a field of the snapshot."""

@@ -128,7 +128,7 @@ class _Index:
 
 def _concerns_of(application: Application) -> Iterator[Concern]:
     namespace = application.namespace
-    yield routing_port(application).resource.plural, namespace, application.route.name
+    yield routing_port(application).resource.plural, application.routing_namespace, application.route.name
     yield SERVICES.plural, namespace, application.capacity.service
     for unit in application.units:
         yield SERVICES.plural, namespace, unit.backend.service

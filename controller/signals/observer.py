@@ -55,10 +55,10 @@ class ClusterObserver:
     def stale(self, applications: Iterable[Application]) -> list[str]:
         """The names of the sources that no decision about some of these applications can do without, and that are stale.
 
-        Only watches are such sources, and applications of one namespace have the same.
+        Only watches are such sources, and applications of one namespace whose routing objects are in one namespace have the same.
         """
         health, now = list(self._health()), self._clock.now()
-        ones = {one.namespace: one for one in applications}.values()
+        ones = {(one.namespace, one.routing_namespace): one for one in applications}.values()
         sources = (source for one in ones for source in sources_of(health, one, self._watch_budget_s))
         return sorted({source.name for source in sources if source.required and source.stale(now)})
 

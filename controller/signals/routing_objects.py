@@ -114,13 +114,13 @@ class RoutingObjects:
 
     def of(self, application: Application) -> Object | None:
         """The routing object of an application, None where it does not exist."""
-        known = self._objects[routing_port(application).resource.name].get((application.namespace, application.route.name))
+        known = self._objects[routing_port(application).resource.name].get((application.routing_namespace, application.route.name))
         return None if known is None else unpack(known.packed)
 
     def read(self, application: Application) -> tuple[RoutingObservation, Asked | None]:
         """What an application's routing object says, and asks of the load balancer where it exists; read again only when it changed."""
         port = routing_port(application)
-        key = (port.resource.plural, application.namespace, application.route.name)
+        key = (port.resource.plural, application.routing_namespace, application.route.name)
         read = self._read.get(key)
         if read is None or read[0] is not application:
             obj, beside = self.of(application), _Beside(self._beside)
@@ -130,7 +130,7 @@ class RoutingObjects:
 
     def retain(self, applications: Iterable[Application]) -> None:
         """Forgets what was read for other applications than these."""
-        keys = {(routing_port(one).resource.plural, one.namespace, one.route.name) for one in applications}
+        keys = {(routing_port(one).resource.plural, one.routing_namespace, one.route.name) for one in applications}
         self._read = {key: read for key, read in self._read.items() if key in keys}
 
 

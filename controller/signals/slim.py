@@ -164,6 +164,10 @@ def _configuration(obj: Object) -> dict[str, Any]:
     return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": spec}
 
 
+def _grant(obj: Object) -> dict[str, Any]:
+    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": _picked(obj.get("spec"), "from", "to")}
+
+
 def _config_map(obj: Object) -> dict[str, Any]:
     """The stored memory of an application, and the alerts beside it; without its status."""
     metadata = _picked(obj.get("metadata"), "name", "resourceVersion")
@@ -255,6 +259,7 @@ _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
     "httproutes": _route,
     "grpcroutes": _route,
     "gateways": _gateway,
+    "referencegrants": _grant,
     "listenerruleconfigurations": _configuration,
     "loadbalancerconfigurations": _configuration,
     "targetgroupconfigurations": _configuration,

@@ -41,17 +41,21 @@ def wanted_lists(applications: Iterable[Application], *, cluster_wide: bool) -> 
 
     Pods come before events: an event about a pod is understood by the pod.
     """
-    by_namespace: dict[str | None, list[Application]] = {None: []} if cluster_wide else {}
-    for one in sorted(applications, key=lambda one: one.namespace):
-        by_namespace.setdefault(None if cluster_wide else one.namespace, []).append(one)
-    used = used_by(one for there in by_namespace.values() for one in there)
+    applications = sorted(applications, key=lambda one: one.namespace)
+    used = used_by(applications)
     wanted = [Wanted(kind.resource, None, query) for kind in KINDS.values() if kind.of_cluster for query in kind.queries(used)]
     namespaced = [kind for kind in KINDS.values() if not kind.of_cluster]
+    there: dict[str | None, dict[str, list[Application]]] = {}  # the applications that need a kind in a namespace
+    for one in applications:
+        for kind in namespaced:
+            for namespace in kind.namespaces(one):
+                there.setdefault(None if cluster_wide else namespace, {}).setdefault(kind.resource.name, []).append(one)
     wanted += [
         Wanted(kind.resource, namespace, query)
-        for namespace, there in by_namespace.items()
+        for namespace, needing in there.items()
         for kind in namespaced
-        for query in kind.queries(used_by(there))
+        if kind.resource.name in needing
+        for query in kind.queries(used_by(needing[kind.resource.name]))
     ]
     return wanted + [Wanted(kind.resource, EVENT_NAMESPACE, query) for kind in namespaced for query in kind.at_home]
 
@@ -65,11 +69,11 @@ def sources_of(health: Iterable[WatchHealth], application: Application, budget_s
         budget_s: How old the last word of a watch may be, seconds.
     """
     used = used_by((application,))
-    needed = {name: kind for name, kind in KINDS.items() if kind.queries(used) or kind.at_home}
+    needed = {name: kind for name, kind in KINDS.items() if (kind.namespaces(application) and kind.queries(used)) or kind.at_home}
     mine: dict[Group, list[WatchHealth]] = {kind.group: [] for kind in needed.values()}
     for one in health:
         kind = needed.get(one.resource)
-        if kind and (one.namespace in {None, application.namespace} or (kind.at_home and one.namespace == EVENT_NAMESPACE)):
+        if kind and (one.namespace in {None, *kind.namespaces(application)} or (kind.at_home and one.namespace == EVENT_NAMESPACE)):
             mine[kind.group].append(one)
     return tuple(source_of(group, watches, budget_s=budget_s) for group, watches in mine.items())
 

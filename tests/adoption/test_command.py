@@ -194,6 +194,26 @@ def test_a_translated_route_gives_a_file_with_which_plan_and_doctor_work(routed:
         assert "standby-units" in said.stdout
 
 
+def test_the_services_of_a_route_are_found_in_their_namespace(api: EmulatedKubeApi, tmp_path: Path) -> None:
+    """Where rules name several namespaces, a person says which rule is the application's."""
+    api.store.create("Namespace", {"metadata": {"name": "gateways"}})
+    made = migrated.route(NAMESPACE, name=hand_built.INGRESS)
+    live = made["spec"]["rules"][0]
+    live |= {"name": "main", "backendRefs": [{**one, "namespace": NAMESPACE} for one in live["backendRefs"]]}
+    other = {"name": "other", "backendRefs": [{"name": "web", "namespace": "web", "port": 80}]}
+    made |= {"metadata": {"name": "edge", "namespace": "gateways"}, "spec": {**made["spec"], "rules": [live, other]}}
+    del made["spec"]["rules"][0]["filters"]
+    api.store.create("HTTPRoute", made, manager="kubectl")
+    several = _run(api, tmp_path, "init", "--route", "gateways/edge", identity="admin")
+    assert "gateways/edge: its rules name Services of namespaces shop, web; name the application's rule with --rule" in several.stderr
+    result = _run(api, tmp_path, "init", "--route", "gateways/edge", "--rule", "main", identity="admin")
+    values = yaml.safe_load(result.stdout)
+    assert values["metadata"]["namespace"] == NAMESPACE
+    assert values["spec"]["route"] == {"kind": "HTTPRoute", "name": "edge", "namespace": "gateways", "rule": "main"}
+    assert all(unit["deployment"] for unit in values["spec"]["units"])
+    assert "failoverctl init --route gateways/edge" in _run(api, tmp_path, "init", identity="admin").stderr
+
+
 def test_an_ingress_and_a_route_at_once_are_refused(api: EmulatedKubeApi, tmp_path: Path) -> None:
     """Before anything is read. The option of the other kind is refused too."""
     both = _run(api, tmp_path, "init", "--ingress", INGRESS, "--route", INGRESS)

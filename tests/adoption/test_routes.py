@@ -74,6 +74,21 @@ def test_the_algorithm_of_the_capacity_service_is_read_from_its_target_group_con
     assert adopted(observed, LATENCIES)[1].policy.capacity_weights is CapacityWeights.READY_THROUGHPUT
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_a_route_in_another_namespace_than_its_services_says_so(mode: Mode) -> None:
+    """The application is in the namespace of the Services. A Service of the same name in the route's namespace is another one."""
+    written = routes.routed_by(parsed(document("sd21")).to_policy(), "HTTPRoute", "gateways")
+    written = replace(written, policy=replace(written.policy, stickiness_cost_s=0))
+    kept = [one for one in example("sd21", mode) if one["kind"] != "Ingress"]
+    observed = _observation([*kept, *(one for one in routes.objects(written, mode, {}) if one["kind"] != "ReferenceGrant")])
+    text, application = adopted(observed, LATENCIES)
+    assert (application.namespace, application.route) == (written.namespace, written.route)
+    assert application.key == "gateways/sd21"
+    assert application.capacity == written.capacity
+    assert {unit.backend for unit in application.units} == {unit.backend for unit in written.units}
+    assert "Made by failoverctl init --route gateways/sd21" in text
+
+
 def test_of_several_rules_with_services_a_person_must_choose() -> None:
     """Unless one is called main. The error lists them, by name or by index."""
     _, observed = _routed("sd21", "HTTPRoute", Mode.COST)

@@ -13,6 +13,7 @@ from controller.clients.kube import GATEWAYS, HTTP_ROUTES, KubeSession
 from controller.policy.model import Application, Backend, Decision, Mode, Route, Verb
 from controller.policy.reasons import Reason
 from controller.routing.gateway.adapter import GatewayRoutes, http
+from controller.routing.gateway.backends import reference
 from controller.routing.gateway.standby import standby_rule
 from controller.routing.port import ALONE, Request
 from failover_harness.control_plane import crds
@@ -32,16 +33,19 @@ class Routed:
 
     Attributes:
         port: The kind's adapter.
-        namespace: The application's.
+        namespace: The route's.
+        services: The application's; "" for the route's.
     """
 
     port: GatewayRoutes
     namespace: str
+    services: str = ""
 
     @property
     def app(self) -> Application:
         """The application, whose rule has a name."""
-        return application(namespace=self.namespace, route=Route("sd21", "main", self.port.resource.kind))
+        route = Route("sd21", "main", self.port.resource.kind, self.namespace if self.services else "")
+        return application(namespace=self.services or self.namespace, route=route)
 
     def create(self, session: KubeSession, *more: Object) -> Object:
         """The route in cost mode, with standby rules and those of other people.
@@ -71,7 +75,8 @@ class Routed:
     def body(self, *more: Object) -> Object:
         """See `create`."""
         paths, units = self.port is http, [Backend(one.service, one.port) for one in COST_TARGETS]
-        standby = (standby_rule("capacity", [self.app.capacity], paths=paths), standby_rule("units", units, paths=paths))
+        kept = {"capacity": [self.app.capacity], "units": units}
+        standby = [standby_rule(self.app, name, backends, paths=paths) for name, backends in kept.items()]
         return {
             "apiVersion": self.port.resource.api_version,
             "kind": self.port.resource.kind,
@@ -84,7 +89,7 @@ class Routed:
         }
 
     def _live(self) -> Object:
-        refs = [{"name": one.service, "port": one.port, "weight": one.weight} for one in COST_TARGETS]
+        refs = [reference(Backend(one.service, one.port), self.app, one.weight) for one in COST_TARGETS]
         return {"name": "main", "filters": [_HEADER, {"type": "ExtensionRef", "extensionRef": _REFERENCE}], "backendRefs": refs}
 
     def _of_others(self) -> list[Object]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from controller.clients.kube import GRPC_ROUTES, INGRESSES
+from controller.clients.kube import GRPC_ROUTES, INGRESSES, REFERENCE_GRANTS
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.life import LEADING, forget_everything, usable, whole_life
@@ -48,8 +48,8 @@ def routed(request: pytest.FixtureRequest, installed: ControlPlane, namespace: s
 
 def test_what_a_whole_life_with_a_route_uses_is_what_the_component_grants_and_nothing_of_an_ingress(routed: RoutedStack) -> None:
     """The same life on an HTTPRoute. A kind of route that no application names is not read."""
-    used = whole_life(routed)
-    allowed = {one for one in (*usable(), *granted_for_routes()) if one.resource not in {INGRESSES.plural, GRPC_ROUTES.plural}}
+    used, unused = whole_life(routed), {INGRESSES.plural, GRPC_ROUTES.plural, REFERENCE_GRANTS.plural}
+    allowed = {one for one in (*usable(), *granted_for_routes()) if one.resource not in unused}
     assert sorted(map(str, used - allowed)) == []
     assert sorted(map(str, allowed - used)) == []
 

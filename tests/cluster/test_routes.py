@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -19,7 +21,7 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.manifests import ACCOUNT, SYSTEM, apply_folder, overlay
 from tests.cluster.routed import Routed, serve_gateways, without_backends
-from tests.cluster.stolen import DENIED, accepted
+from tests.cluster.stolen import DENIED, accepted, patch
 from tests.support.applications import COST_TARGETS
 
 
@@ -120,6 +122,7 @@ _OF_A_ROUTE: Final = (
     _case("no backends of another rule", _backends(rule=_OTHER)),
     _case("elsewhere where there are none", _backends({**_ONE, "name": "evil"}, rule=_CLOSED)),
     _case("in the place of another namespace's", _backends(_ONE, rule=_FAR)),
+    _case("its own there", _backends({**_ONE, "namespace": "elsewhere"}, rule=_FAR)),
     _case("in the place of a filter", _backends(_ONE, rule=_FILTERED)),
     _case("in the place of a target group", _backends(_ONE, rule=_ARN)),
     _case("an annotation", _change("/metadata/annotations/example.org~1other", "x")),
@@ -195,6 +198,38 @@ def test_it_changes_the_mode_and_nothing_else(stolen: KubeSession, person: KubeS
             WRITTEN_BY: "failover-system/failoverctl",
         }
     assert written["spec"] == first["spec"]
+
+
+def test_it_changes_the_mode_where_the_services_are_in_another_namespace(
+    stolen: KubeSession, person: KubeSession, served: ControlPlane, routed: Routed, tmp_path: Path
+) -> None:
+    """With the permissions for the route's namespace alone. It writes no Service of the route's own namespace, or of a third one."""
+    apart = replace(routed, namespace=f"{routed.namespace}-edge", services=routed.namespace)
+    person.request("POST", "/api/v1/namespaces", body=json.dumps({"metadata": {"name": apart.namespace}}))
+    apply_folder(served, overlay(tmp_path, "route", apart.namespace))
+    first = apart.create(person)
+    wait_for("the permission", lambda: _may_write(stolen, apart))
+    for mode in (Mode.CAPACITY, Mode.COST):
+        written = apart.send(stolen, apart.request(apart.read(person), mode))
+        assert without_backends(written, "main") == without_backends(first, "main")
+        assert {one["namespace"] for one in written["spec"]["rules"][_MAIN]["backendRefs"]} == {routed.namespace}
+    there = {**_ONE, "namespace": routed.namespace}
+    cases = (
+        _case("the route's own", _backends(_ONE)),
+        _case("of a third namespace", _backends({**_ONE, "namespace": "elsewhere"})),
+        _case("one that a rule has there", _backends({**_ONE, "name": "shared", "namespace": "elsewhere"})),
+        _case("one that no rule has", _backends({**there, "name": "evil"})),
+        _case("in the place of the route's own", _backends(there, rule=_OTHER)),
+    )
+    assert accepted(stolen, apart.port.resource, apart.namespace, "sd21", cases, JSON_PATCH) == []
+
+
+def _may_write(session: KubeSession, routed: Routed) -> bool:
+    try:
+        patch(session, routed.port.resource, routed.namespace, "sd21", [], JSON_PATCH)
+    except RemoteError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("left", [[], None], ids=["an empty list", "no list"])

@@ -18,6 +18,7 @@ from controller.service.http import Answer, HttpServer, make_routes
 from controller.signals.workload_kinds import WORKLOADS
 from tests.cluster.charts import CHART, Helm, Object, documents
 from tests.deploy.test_chart_schema import schema_accepts
+from tools.permissions import granted_in_routes_namespace
 
 EVERYTHING = "serviceMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboards.enabled=true,applications.namespaces={shop}"
 
@@ -79,6 +80,7 @@ _OF_ROUTES = {
     "grpcroutes",
     "listenerruleconfigurations",
     "targetgroupconfigurations",
+    "referencegrants",
     "gateways",
     "loadbalancerconfigurations",
 }
@@ -121,6 +123,25 @@ def test_gateways_alone_are_read_in_all_namespaces(chart: Helm) -> None:
     roles = [one for one in made if one["kind"] == "ClusterRole" and one["metadata"]["name"] in bound]
     everywhere = {name for role in roles for rule in role["rules"] for name in rule["resources"]}
     assert everywhere & {"ingresses", *_OF_ROUTES} == {"gateways", "loadbalancerconfigurations"}
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_in_the_namespace_of_a_route_only_the_route_is_granted(chart: Helm, value: bool, tmp_path: Path) -> None:
+    """By an application file, or by the value. A namespace with an application too has the rights of both by its one binding."""
+    text = _routed((CHART.parents[1] / "config" / "sd21.yaml").read_text(), "HTTPRoute")
+    files = {"sd21.yaml": text, "apart.yaml": text.replace("name: sd21, rule", "name: sd21, namespace: gateways, rule")}
+    flags = []
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+        flags += ["--set-file", f"applications.files.{name.replace('.', chr(92) + '.')}={tmp_path / name}"]
+    made = _rendered(chart, *flags, *(("--set", "applications.routeNamespaces={edge,default}") if value else ()))
+    bindings = {(one["metadata"]["namespace"], one["roleRef"]["name"]) for one in made if one["kind"] == "RoleBinding"}
+    ours = {space for space, role in bindings if role == "failoverctl-route"}
+    assert ours == {"gateways", *(("edge",) if value else ())}
+    assert not ours & {space for space, role in bindings if role == "failoverctl-application"}
+    (role,) = [one for one in made if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "failoverctl-route"]
+    granted = {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
+    assert granted == {(one.resource, one.verb) for one in granted_in_routes_namespace()}
 
 
 @pytest.mark.parametrize("flags", ["commonLabels.app\\.kubernetes\\.io/name=x", "podLabels.app\\.kubernetes\\.io/name=x"])

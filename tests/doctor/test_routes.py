@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from controller.catalog.loader import Source, parse_applications
 from controller.clients.kube import GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, TARGET_GROUP_BINDINGS, TARGET_GROUP_CONFIGURATIONS
+from controller.clock import ManualClock
 from controller.policy.model import Mode, Route
 from failover_setup.doctor.checks import CHECKS, examine
 from failover_setup.doctor.gitops import ignore_snippet
 from failover_setup.doctor.gitops_tools import GitOps
-from failover_setup.doctor.observe import assemble
-from failover_setup.doctor.report import Level
+from failover_setup.doctor.observe import assemble, observe
+from failover_setup.doctor.report import Finding, Level
 from failover_testbed.cluster import routes
 from tests.support.applications import NOW, SERVICES, application
+from tests.support.cluster import Cluster, application_document
 from tests.support.healthy import Healthy
 
 DNS = "k8s-shop-sd21-0123456789.us-west-2.elb.amazonaws.com"
@@ -74,6 +81,10 @@ def _said(made: Routed, **changes: Any) -> None:
     made.route["status"]["parents"][0]["conditions"][0] |= changes
 
 
+def _move(made: Routed, namespace: str) -> None:
+    made.app = replace(made.app, route=replace(made.app.route, namespace=namespace))
+
+
 PROBLEMS: list[tuple[str, Callable[[Routed], Any], str]] = [
     ("route", lambda made: setattr(made, "route", {}), "shop/sd21 does not exist"),
     ("route", lambda made: _rule(made, name="other"), "has no rule main, but other, standby-capacity, standby-units"),
@@ -81,6 +92,7 @@ PROBLEMS: list[tuple[str, Callable[[Routed], Any], str]] = [
     ("gateways", lambda made: made.listed[GATEWAYS.name][0].pop("status"), "has no address"),
     ("gateways", lambda made: made.route["spec"].pop("parentRefs"), "names no Gateway"),
     ("accepted", lambda made: _said(made, status="False", reason="NotAllowedByListeners", message="no"), "NotAllowedByListeners"),
+    ("granted", lambda made: _move(made, "gateways"), "no ReferenceGrant in namespace shop lets the route name sd21-all"),
     ("backends", lambda made: made.drop("services", SERVICES[0]), f"rules name {SERVICES[0]}:80"),
     ("target-groups", lambda made: made.listed[TARGET_GROUP_BINDINGS.name].pop(), "no TargetGroupBinding of its Gateways"),
     ("action", lambda made: _rule(made, backendRefs=[]), "backendRefs of rule main is missing"),
@@ -125,3 +137,29 @@ def test_a_gitops_tool_leaves_the_backends_alone(tool: GitOps) -> None:
     assert "/spec/rules/0/backendRefs" in text
     assert "kind: HTTPRoute" in text
     assert "The pointer has the index that the rule has now." in text
+
+
+def test_a_route_in_another_namespace_needs_a_grant(tmp_path: Path) -> None:
+    """All objects are read where they are. Without the grant the report names it, and the spec that it would print makes all well."""
+    cluster = Cluster(ManualClock(NOW), routing="HTTPRoute", routed_in="gateways")
+    try:
+        session, (app,) = cluster.session(tmp_path), parse_applications([_file(routed_in="gateways")]).values()
+
+        def found() -> dict[str, list[Finding]]:
+            results = examine(observe(session, [app], NOW)[app.key]).results
+            return {name: [one.finding for one in results if one.check.name == name] for name in {one.check.name for one in results}}
+
+        problems = {name for name, seen in found().items() if any(one.level is Level.PROBLEM for one in seen)}
+        assert not problems & {"action", "services", "endpoints", "standby-rules", *(check for check, _, _ in PROBLEMS)}
+        cluster.store.delete("ReferenceGrant", "sd21", namespace="shop")
+        (missing,) = found()["granted"]
+        assert (missing.level, missing.seen.partition(" name ")[0]) == (Level.PROBLEM, "no ReferenceGrant in namespace shop lets the route")
+        spec = json.loads(missing.fix.partition(": ")[2])
+        cluster.store.create("ReferenceGrant", {"metadata": {"name": "new", "namespace": "shop"}, "spec": spec})
+        assert [one.level for one in found()["granted"]] == [Level.OK]
+    finally:
+        cluster.close()
+
+
+def _file(**changes: Any) -> Source:
+    return Source("sd21.yaml", yaml.safe_dump(application_document(routing="HTTPRoute", **changes)).encode())

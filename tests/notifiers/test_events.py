@@ -110,7 +110,7 @@ def test_a_mode_change_is_an_event_on_its_ingress(make: Make, api: ApiServer) ->
 
 def test_a_shortage_is_an_event_on_the_pods_that_wait_as_well(make: Make, api: ApiServer) -> None:
     """People describe the pod first. Offered again, it is counted up there, too."""
-    events, message = make(), a_message(pods=(("inf2-7xk2p", "uid-2"), ("trn1-q4mzt", "uid-3")))
+    events, message = make(), a_message(pods=(("default", "inf2-7xk2p", "uid-2"), ("default", "trn1-q4mzt", "uid-3")))
     events.send(message)
     events.send(message)
     found = {one["involvedObject"]["name"]: one for one in api.events.values()}

@@ -35,6 +35,10 @@ Answer = tuple[str, str, dict[str, str], float | None]
 
 CLOUDWATCH = Source("cloudwatch", False, NOW, 900.0)
 OTHERS = "Failed build model due to ingress: other/web: no such secret"
+UNGRANTED = (
+    "no ReferenceGrant is known in namespace shop that lets Ingress shop/sd21 name sd21-all, so that the load balancer gets no backend of "
+    "it. `failoverctl doctor shop/sd21` prints the grant"
+)
 OURS = "Failed build model due to ingress: shop/sd21: missing actions.weighted-routing configuration"
 
 IN_CAPACITY = snapshot(mode=Mode.CAPACITY)
@@ -233,6 +237,29 @@ def _changed(*ages_s: float) -> Case:
                 None,
             ),
             id="an action that AWS refuses",
+        ),
+        pytest.param(
+            guards.permitted,
+            guard_case(),
+            ("permitted", "the routing object may name every receiving Service", {}, None),
+            id="no grant is missing",
+        ),
+        pytest.param(
+            guards.permitted,
+            guard_case(snapshot(routing=routing(ungranted=("sd21-all",))), receiving=CAPACITY_TARGETS),
+            (
+                "permitted",
+                f"the load-balancer controller cannot carry out any change now: {UNGRANTED}",
+                {"problem": UNGRANTED},
+                None,
+            ),
+            id="a grant is missing",
+        ),
+        pytest.param(
+            guards.permitted,
+            guard_case(snapshot(routing=routing(ungranted=("sd21-inf2",))), receiving=CAPACITY_TARGETS),
+            ("permitted", "the routing object may name every receiving Service", {}, None),
+            id="a grant is missing for a Service that gets nothing",
         ),
         pytest.param(
             guards.unblocked,

@@ -10,7 +10,13 @@ import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from controller.clients.kube import GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, SERVICES, TARGET_GROUP_CONFIGURATIONS
+from controller.clients.kube import (
+    GATEWAYS,
+    LOAD_BALANCER_CONFIGURATIONS,
+    REFERENCE_GRANTS,
+    SERVICES,
+    TARGET_GROUP_CONFIGURATIONS,
+)
 from controller.policy.model import Mode
 from controller.policy.routing import targets_at_rest
 from controller.routing.gateway.adapter import http
@@ -32,7 +38,7 @@ def _routing(values: dict[str, Any], mode: Mode = Mode.COST) -> list[dict[str, A
 
 def _observed(values: dict[str, Any], mode: Mode = Mode.COST) -> Observation:
     made = objects_of(parsed(values), mode)
-    listed = {one.name: [obj for obj in made if obj["kind"] == one.kind] for one in (*BESIDE, SERVICES)}
+    listed = {one.name: [obj for obj in made if obj["kind"] == one.kind] for one in (*BESIDE, REFERENCE_GRANTS, SERVICES)}
     return assemble(parsed(values).to_policy(), NOW, next(one for one in made if one["kind"] == "HTTPRoute"), listed)
 
 
@@ -55,6 +61,22 @@ def test_the_rule_shows_the_mode(mode: Mode) -> None:
     found = {one.check.name: one.finding for one in examine(observed).results}
     for name in ("route", "action", "standby-rules", "backends", "bypass", "target-type", "stickiness"):
         assert found[name].level is Level.OK, found[name]
+
+
+def test_a_route_in_another_namespace_comes_with_its_grant() -> None:
+    """The Gateway and its settings are beside the route. The grant is beside the Services, with what the Gateway must not know of."""
+    values = routed()
+    values["spec"]["route"]["namespace"] = "gateways"
+    observed = _observed(values)
+    found = {one.check.name: one.finding for one in examine(observed).results}
+    for name in ("route", "action", "standby-rules", "granted", "backends", "bypass", "target-type", "algorithm"):
+        assert found[name].level is Level.OK, found[name]
+    own = observed.application.namespace
+    spaces = {(one["kind"], one["metadata"]["name"]): one["metadata"].get("namespace") for one in objects_of(parsed(values))}
+    for kind in ("Gateway", "HTTPRoute", "LoadBalancerConfiguration", "TargetGroupConfiguration"):
+        assert spaces[kind, "sd21"] == "gateways"
+    assert spaces["TargetGroupConfiguration", observed.application.capacity.service] == spaces["ReferenceGrant", "sd21"] == own
+    assert "ReferenceGrant" not in {one["kind"] for one in objects_of(parsed(routed()))}
 
 
 @pytest.mark.parametrize("weights", ["ready", "ready-throughput"])

@@ -71,7 +71,7 @@ def test_what_says_why_no_failover_follows_a_shortage_concerns_the_pods_that_wai
     waiting = (PendingPod("young", NOW - 60, uid="1"), PendingPod("old", NOW - 90, uid="2"))
     made = change(made, pending=waiting)
     pods = short_pods(made, decide(memory(), made)[1].evidence)
-    assert pods == (("old", "2"),)
+    assert pods == (("shop", "old", "2"),)
     alerts = [alert_of("held/Dwell", "critical", "words"), alert_of("max/sd21-inf2", "warning", "words")]
     _, messages = alert_changes(made, {}, alerts, Mode.COST, pods=pods)
     assert [message.pods for message in messages] == [pods, ()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from controller.ports import MessageKind
 from controller.routing.annotations import MARKER
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.cluster.roles import CONTROLLER
+from failover_testbed.kube_api import Identity
 from tests.support.applications import SERVICES
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
 
@@ -24,6 +27,14 @@ SHORT_WAITS = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A healthy application behind a Gateway; a second of the machine is twenty of the cluster."""
     made = Cluster(AcceleratedClock(20), routing=request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def apart() -> Iterator[Cluster]:
+    """The same, with the Gateway and the route in another namespace than the Services."""
+    made = Cluster(AcceleratedClock(20), routing="HTTPRoute", routed_in="gateways")
     yield made
     made.close()
 
@@ -179,3 +190,90 @@ def test_the_mode_that_a_route_shows_counts_where_the_ingress_had_another(cluste
     with running(make_service(cluster, tmp_path, policy=SHORT_WAITS)) as service:
         wait_for("the route follows", lambda: cluster.mode() == "capacity")
         wait_for("its memory", lambda: _changes(service) == ["ShortageProven", "RoutingDrifted", "ShortageProven"])
+
+
+# --- a route in another namespace ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_route_in_another_namespace_fails_over_and_falls_back(apart: Cluster, tmp_path: Path) -> None:
+    """Every backend names the Services' namespace. Events about the route are in its namespace, those about pods in theirs."""
+    with running(make_service(apart, tmp_path, policy=SHORT_WAITS)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _fail_over(apart)
+        assert apart.routed()["spec"]["rules"][0]["backendRefs"] == [
+            {"group": "", "kind": "Service", "name": "sd21-all", "namespace": NAMESPACE, "port": 80, "weight": 1}
+        ]
+        wait_for("the events", lambda: "ShortageProven" in apart.events() and _events_about_pods(apart) == ["ShortageProven"])
+        apart.launch("inf2", "inf2.xlarge")
+        apart.schedule_all("sd21-inf2")
+        wait_for("cost mode", lambda: apart.mode() == "cost")
+        assert set(_backends(apart)) == set(SERVICES)
+        assert {one["namespace"] for one in apart.routed()["spec"]["rules"][0]["backendRefs"]} == {NAMESPACE}
+        assert [view.application.key for view in service.controller.views()] == ["gateways/sd21"]
+    assert len(apart.patches("httproutes")) == 2
+    states = {one["metadata"]["name"].rpartition("-")[0] for one in apart.store.list("ConfigMap")}
+    assert "failoverctl-state-gateways.sd21" in states
+
+
+def _events_about_pods(cluster: Cluster) -> list[str]:
+    return [one["reason"] for one in cluster.store.list("Event", namespace=NAMESPACE) if one["involvedObject"].get("kind") == "Pod"]
+
+
+def test_without_its_reference_grant_nothing_is_written(apart: Cluster, tmp_path: Path) -> None:
+    """The load-balancer controller would leave every backend out. The alert names the grant; with the grant the change comes."""
+    grant = apart.store.get("ReferenceGrant", "sd21", namespace=NAMESPACE)
+    collector = Collector()
+    with running(make_service(apart, tmp_path, policy=SHORT_WAITS, sinks=(collector,))) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        apart.store.delete("ReferenceGrant", "sd21", namespace=NAMESPACE)
+        apart.pend("sd21-inf2", 2)
+        apart.refuse("inf2", "inf2.xlarge")
+        wait_for("the hold", lambda: "RoutingBlocked" in _reasons(service))
+        said = "no ReferenceGrant is known in namespace shop that lets HTTPRoute gateways/sd21 name"
+        wait_for("the alert", lambda: any(said in m.why and m.kind is MessageKind.ALERT for m in collector.messages))
+        apart.reconciled(ResolvedRefs=("False", "RefNotPermitted"))  # another action cannot resolve that
+        wait_for("it is known", lambda: any("RefNotPermitted" in view.snapshot.routing.blocked for view in service.controller.views()))
+        assert apart.patches("httproutes") == []
+        apart.store.create("ReferenceGrant", {**grant, "metadata": {"name": "sd21", "namespace": NAMESPACE}})
+        wait_for("capacity mode", lambda: apart.mode() == "capacity")
+
+
+def test_weights_are_not_written_without_the_reference_grant(apart: Cluster, tmp_path: Path) -> None:
+    """Nor is what somebody else changed restored: it comes with the grant."""
+    grant = apart.store.get("ReferenceGrant", "sd21", namespace=NAMESPACE)
+    with running(make_service(apart, tmp_path)) as service:
+        wait_for("the first decision", lambda: bool(service.controller.views()))
+        _fail_over(apart)
+        apart.store.delete("ReferenceGrant", "sd21", namespace=NAMESPACE)
+        wait_for("it is known", lambda: "blocked" in _alerts(service))
+        rules = json.loads(json.dumps(apart.routed()["spec"]["rules"]))
+        rules[0]["backendRefs"] = [{"name": SERVICES[0], "namespace": NAMESPACE, "port": 80, "weight": 9}]
+        apart.store.patch("HTTPRoute", "sd21", {"spec": {"rules": rules}}, namespace="gateways", manager="intruder")
+        wait_for("the hold", lambda: "held/RoutingBlocked" in _alerts(service))
+        assert _backends(apart) == {SERVICES[0]: 9}
+        apart.store.create("ReferenceGrant", {**grant, "metadata": {"name": "sd21", "namespace": NAMESPACE}})
+        wait_for("the action is restored", lambda: _backends(apart) == {"sd21-all": 1})
+
+
+def _alerts(service: Service) -> list[str]:
+    return [alert.key for view in service.controller.views() for alert in view.decision.alerts]
+
+
+def test_without_permission_to_read_grants_it_holds_and_says_so(tmp_path: Path) -> None:
+    """Whether a write would take the backends away is not known then."""
+    cluster = Cluster(AcceleratedClock(20), routing="HTTPRoute", routed_in="gateways", identity=_without("referencegrants"))
+    try:
+        with running(make_service(cluster, tmp_path)) as service:
+            wait_for("the alert", lambda: "absent/reference-grants" in _alerts(service))
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("the hold", lambda: "RoutingBlocked" in _reasons(service))
+            assert MARKER not in cluster.routed()["metadata"].get("annotations", {})
+    finally:
+        cluster.close()
+
+
+def _without(plural: str) -> Identity:
+    """The controller, without permission to read one kind."""
+    rules = (replace(rule, resources=rule.resources - {plural}) for rule in CONTROLLER)
+    return Identity("controller", tuple(rules))

@@ -19,10 +19,12 @@ from controller.clients.kube import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     EVENTS,
+    HTTP_ROUTES,
     INGRESSES,
     NODE_CLAIMS,
     NODE_POOLS,
     PODS,
+    REFERENCE_GRANTS,
     RESOURCES,
     SCALED_OBJECTS,
     SERVICES,
@@ -640,6 +642,51 @@ def test_what_is_watched() -> None:
     assert len(single) == len(set(single)) == 4 + 51 * 10 + 4
     assert [one.namespace for one in single if one.resource is NODE_CLAIMS] == [None]
     assert not [one for one in (*whole, *single) if one.resource is EVENTS and not one.query], "never every event"
+
+
+def _apart(namespace: str = "shop", **changes: Any) -> Application:
+    """An application whose route is in the namespace ``gateways``."""
+    return application(namespace=namespace, route=Route("sd21", "main", "HTTPRoute", "gateways"), **changes)
+
+
+def test_a_route_in_another_namespace_is_watched_there() -> None:
+    """With what it is read with and the events about its Gateway. Grants are watched where the Services are, everything else too."""
+    watched: dict[str | None, set[str]] = {}
+    for one in wanted_lists([_apart(), application(namespace="web")], cluster_wide=False):
+        watched.setdefault(one.namespace, set()).add(one.resource.plural)
+    ours = {"httproutes", "listenerruleconfigurations"}
+    assert watched["gateways"] == {*ours, "targetgroupconfigurations", "events"}
+    assert watched["shop"] == (watched["web"] - {"ingresses"}) | {"referencegrants", "targetgroupconfigurations"}
+    assert "httproutes" not in watched["shop"]
+    wide = [one for one in wanted_lists([_apart()], cluster_wide=True) if one.namespace is None]
+    assert len(wide) == len(set(wide))
+    assert {*ours, "referencegrants"} <= {one.resource.plural for one in wide}
+
+
+def test_grants_are_a_source_only_where_one_is_needed() -> None:
+    """Without them nothing is decided: whether a write takes the backends away is not known."""
+    at_home = application(route=Route("sd21", "main", "HTTPRoute"))
+    for app, expected in ((_apart(), {"reference-grants"}), (at_home, set[str]())):
+        watches = [health(one.resource, one.namespace) for one in wanted_lists([app], cluster_wide=False)]
+        sources = named(sources_of(watches, app, 180.0))
+        assert {name for name, one in sources.items() if one.required} == {"karpenter", "workloads", "routing"} | expected
+        assert not any(source.stale(T0) for source in sources.values())
+    there = [health(HTTP_ROUTES, "gateways", absent=True), health(HTTP_ROUTES, "shop")]
+    assert named(sources_of(there, _apart(), 180.0))["routing"].absent
+
+
+def test_a_change_of_a_grant_wakes_the_applications_whose_route_is_read_with_it() -> None:
+    """And the next decision knows it."""
+    clock = ManualClock(T0)
+    view, apps = ClusterView(clock, lambda: None), [_apart(), application(namespace="web")]
+    source = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "gateways"}
+    spec = {"from": [source], "to": [{"group": "", "kind": "Service"}]}
+    view.changed(HTTP_ROUTES, None, "ADDED", {"metadata": {"name": "sd21", "namespace": "gateways"}, "spec": {"rules": []}})
+    assert set(view.routing(apps[0]).ungranted) == {*apps[0].services}
+    view.dirty.take(apps)
+    view.changed(REFERENCE_GRANTS, None, "ADDED", {"metadata": {"name": "any", "namespace": "shop"}, "spec": spec})
+    assert view.dirty.take(apps) == [apps[0]]
+    assert view.routing(apps[0]).ungranted == ()
 
 
 # --- over HTTP ---

@@ -30,9 +30,10 @@ NAMESPACE = "shop"
 ACTION = action_key("weighted-routing")
 
 
-def application_document(*, routing: Routing = "Ingress", **policy: Any) -> dict[str, Any]:
-    """The AWS sample's application file with the recordings' NodePools, for a routing object of some kind."""
-    named = {"route": {"kind": routing, "name": "sd21", "rule": routes.MAIN}}
+def application_document(*, routing: Routing = "Ingress", routed_in: str = NAMESPACE, **policy: Any) -> dict[str, Any]:
+    """The AWS sample's application file with the recordings' NodePools, for a routing object of some kind in some namespace."""
+    elsewhere = {"namespace": routed_in} if routed_in != NAMESPACE else {}
+    named = {"route": {"kind": routing, "name": "sd21", **elsewhere, "rule": routes.MAIN}}
     part = {"ingress": "sd21", "action": "weighted-routing"} if routing == "Ingress" else named
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
@@ -75,6 +76,7 @@ class Cluster:
         identity: The controller's identity; with None, one that may do everything.
         auto_mode: Whether the kinds of EKS Auto Mode are served.
         routing: The kind of the object that routes requests. No load-balancer controller runs: `reconciled` plays its part for a route.
+        routed_in: The namespace of a route.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class Cluster:
         identity: Identity | None = None,
         auto_mode: bool = False,
         routing: Routing = "Ingress",
+        routed_in: str = NAMESPACE,
     ) -> None:
         self.clock = clock
-        self.routing = routing
+        self.routing, self.routed_in = routing, routed_in
         self._without = without_groups
         self._component = "eks-auto-mode/compute" if auto_mode else "karpenter"
         tokens = {
@@ -108,14 +111,15 @@ class Cluster:
         return connect(kubeconfig=str(self.api.kubeconfig(token, folder / f"{token}.kubeconfig")))
 
     def _fill(self, *, standby: bool) -> None:
-        self.store.create("Namespace", {"metadata": {"name": NAMESPACE}})
+        for name in {NAMESPACE, self.routed_in}:
+            self.store.create("Namespace", {"metadata": {"name": name}})
         if self.routing == "Ingress":
             self._route_by_ingress(standby=standby)
         else:
             self._route_by_gateway(standby=standby)
         if "elbv2.k8s.aws" not in self._without:
             for name in (*SERVICES, "sd21-all"):
-                self.store.create("TargetGroupBinding", _binding(name, self.routing))
+                self.store.create("TargetGroupBinding", _binding(name, self.routing, self.routed_in))
         for unit in seed_units():
             if "karpenter.sh" not in self._without and unit.name != "sd21-g5-cuda":
                 self._node_pool(unit.node_pool, unit.instance_type)
@@ -151,7 +155,8 @@ class Cluster:
             self.store.create("TargetGroupBinding", {**binding, "metadata": {**binding["metadata"], "name": f"k8s-gateway-{name}"}})
 
     def _route_by_gateway(self, *, standby: bool, mode: Mode = Mode.COST) -> None:
-        app = routes.routed_by(application(namespace=NAMESPACE), self.routing)
+        elsewhere = self.routed_in if self.routed_in != NAMESPACE else ""
+        app = routes.routed_by(application(namespace=NAMESPACE), self.routing, elsewhere)
         for obj in (routes.gateway_class(), *routes.objects(app, mode, {}, standby=standby)):
             self.store.create(obj["kind"], obj, manager="kubectl")
         self.reconciled()
@@ -162,7 +167,7 @@ class Cluster:
         Args:
             changes: Status and reason of conditions of the route that are not True, such as ``ResolvedRefs=("False", "BackendNotFound")``.
         """
-        at, route = format_rfc3339(self.clock.now()), self.store.get(self.routing, "sd21", namespace=NAMESPACE)
+        at, route = format_rfc3339(self.clock.now()), self.routed()
         conditions = [
             {
                 "type": kind,
@@ -176,9 +181,9 @@ class Cluster:
         ]
         (parent,) = route["spec"]["parentRefs"]
         said = [{"parentRef": parent, "controllerName": "gateway.k8s.aws/alb", "conditions": conditions}]
-        self.store.update_status(self.routing, "sd21", {"parents": said}, namespace=NAMESPACE)
+        self.store.update_status(self.routing, "sd21", {"parents": said}, namespace=self.routed_in)
         addresses = [{"type": "Hostname", "value": "sd21.us-west-2.elb.amazonaws.com"}]
-        self.store.update_status("Gateway", "sd21", {"addresses": addresses}, namespace=NAMESPACE)
+        self.store.update_status("Gateway", "sd21", {"addresses": addresses}, namespace=self.routed_in)
 
     def _node_pool(self, name: str, instance_type: str) -> None:
         requirements = [
@@ -327,7 +332,7 @@ class Cluster:
 
     def routed(self, name: str = "sd21") -> Mapping[str, Any]:
         """The routing object."""
-        return self.store.get(self.routing, name, namespace=NAMESPACE)
+        return self.store.get(self.routing, name, namespace=self.routed_in)
 
     def mode(self, name: str = "sd21") -> str:
         """The mode marker of a routing object, "" if there is none."""
@@ -350,7 +355,7 @@ class Cluster:
 
     def events(self) -> list[str]:
         """Reasons of the events on the routing object."""
-        said = self.store.list("Event", namespace=NAMESPACE)
+        said = self.store.list("Event", namespace=self.routed_in)
         return [event["reason"] for event in said if event["involvedObject"].get("kind") == self.routing]
 
     def close(self) -> None:
@@ -405,9 +410,9 @@ def auto_binding(service: str, name: str = "") -> dict[str, Any]:
     }
 
 
-def _binding(service: str, routing: Routing = "Ingress") -> dict[str, Any]:
+def _binding(service: str, routing: Routing = "Ingress", routed_in: str = NAMESPACE) -> dict[str, Any]:
     owner = Owner.INGRESS if routing == "Ingress" else Owner.GATEWAY
-    labels = Group(NAMESPACE, "sd21", owner).labels
+    labels = Group(routed_in, "sd21", owner).labels
     spec = {
         "serviceRef": {"name": service, "port": 80},
         "targetGroupARN": f"arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/{service}/0123456789abcdef",
@@ -479,10 +484,10 @@ def write_applications(folder: Path, names: Iterable[str]) -> Path:
     return files
 
 
-def write_application(folder: Path, *, routing: Routing = "Ingress", **policy: Any) -> Path:
+def write_application(folder: Path, *, routing: Routing = "Ingress", routed_in: str = NAMESPACE, **policy: Any) -> Path:
     """Writes the application file."""
     path = folder / "sd21.yaml"
-    path.write_text(yaml.safe_dump(application_document(routing=routing, **policy)))
+    path.write_text(yaml.safe_dump(application_document(routing=routing, routed_in=routed_in, **policy)))
     return path
 
 
@@ -497,6 +502,6 @@ def make_service(
     **changes: Any,
 ) -> Service:
     """The production service over the cluster."""
-    path = write_application(folder, routing=cluster.routing, **(policy or {}))
+    path = write_application(folder, routing=cluster.routing, routed_in=cluster.routed_in, **(policy or {}))
     settings = settings_for(path, **changes)
     return Service(settings, cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)

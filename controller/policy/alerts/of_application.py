@@ -16,7 +16,17 @@ from controller.policy.case import Case
 from controller.policy.floors import contested, held_claims, held_until, highest, left
 from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
 from controller.policy.reasons import WARNING
-from controller.policy.routing import capacity_targets, carrying, cost_targets, existence, healthy_targets, known_targets, lacking, needed
+from controller.policy.routing import (
+    capacity_targets,
+    carrying,
+    cost_targets,
+    existence,
+    grant_problem,
+    healthy_targets,
+    known_targets,
+    lacking,
+    needed,
+)
 
 CLOCKS_APART_S: Final = 30.0
 """Clocks that differ by more than this are worth an alert."""
@@ -204,7 +214,9 @@ def _unverified(case: Case) -> Iterable[Found]:
 
 
 def _blocked(case: Case) -> Iterable[Found]:
-    return [Found({"problem": said})] if (said := case.snapshot.routing.blocked) else []
+    routing = case.snapshot.routing
+    said = grant_problem(case.snapshot.application, routing.ungranted) or routing.blocked
+    return [Found({"problem": said})] if said else []
 
 
 def _fighting(case: Case) -> Iterable[Found]:

@@ -105,7 +105,7 @@ def _nudge_in_s(case: Case) -> float:
     """
     routing, memory = case.snapshot.routing, case.memory
     seen = routing.verification
-    if memory.nudged.times >= MAX_NUDGES or routing.blocked or not routing.action:
+    if memory.nudged.times >= MAX_NUDGES or routing.blocked or routing.ungranted or not routing.action:
         return math.inf
     lags = seen is not None and seen.verdict is Verdict.NOT_YET and not seen.applied and seen.action == routing.action
     # Without a Service that the action names, the load-balancer controller could not make it right.

@@ -144,20 +144,26 @@ class Route:
     """The object that routes an application's requests, and which part of it.
 
     Attributes:
-        name: Its name, in the application's namespace.
+        name: Its name.
         part: What of it carries the application's targets: of an Ingress the name of its action; of an HTTPRoute or a GRPCRoute the name of
             its rule, or the rule's index where none has such a name.
         kind: As `controller.routing.kinds` lists it.
+        namespace: Its namespace; "" for the application's.
     """
 
     name: str
     part: str
     kind: str = "Ingress"
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One routing object and its deployment units."""
+    """One routing object and its deployment units.
+
+    Attributes:
+        namespace: Of the Services, the workloads and the ScaledObjects.
+    """
 
     name: str
     namespace: str
@@ -172,7 +178,12 @@ class Application:
     @property
     def key(self) -> str:
         """``namespace/name`` of the routing object: unique over all applications, whatever its kind."""
-        return f"{self.namespace}/{self.route.name}"
+        return f"{self.routing_namespace}/{self.route.name}"
+
+    @property
+    def routing_namespace(self) -> str:
+        """The namespace of the routing object."""
+        return self.route.namespace or self.namespace
 
     @property
     def services(self) -> tuple[str, ...]:

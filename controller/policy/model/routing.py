@@ -94,6 +94,7 @@ class RoutingObservation:
     override: Override = field(default_factory=Override)
     blocked: str = ""  # why the load-balancer controller cannot make rules of its routing objects, in its words; "" where it can
     undone: str = ""  # why it could not write the rules to AWS, in its words; "" where it could
+    ungranted: tuple[str, ...] = ()  # Services in another namespace that no ReferenceGrant there lets it name
     standby: tuple[str, ...] = ()  # Services that a permanent standby rule keeps registered
     bound: tuple[str, ...] | None = None  # Services that have a target group; None: cannot tell
     capacity_ready: int | None = None  # ready endpoints of the capacity Service

@@ -28,6 +28,7 @@ from controller.policy.routing import (
     ending_details,
     existence,
     follows_ready,
+    grant_problem,
     known_targets,
 )
 
@@ -273,6 +274,14 @@ def standby(case: Case) -> str | Held:
     return "every receiving Service has ready endpoints"
 
 
+@row(Reason.ROUTING_BLOCKED)
+def permitted(case: Case) -> str | Held:
+    """The routing object must be permitted to name every receiving Service that is in another namespace: a ReferenceGrant says so."""
+    ungranted = [target.service for target in case.receiving if target.service in case.snapshot.routing.ungranted]
+    problem = grant_problem(case.snapshot.application, ungranted)
+    return Held({"problem": problem}) if problem else "the routing object may name every receiving Service"
+
+
 @row(Reason.ACTION_REFUSED, preparing=True)
 def legal(case: Case) -> str | Held:
     """AWS must accept the action: at most five target groups, each once, weights 0 to 999 and one above 0, and stickiness if one has it."""
@@ -488,13 +497,13 @@ def verified(case: Case) -> str | Held:
 
 # Freshness comes first: before the watches have delivered anything, "does not exist" only means "not seen yet".
 ALWAYS: Sequence[Guard] = (leader, fresh, routing_object, routing, paused)
-MODE_CHANGE: Sequence[Guard] = (legal, standby, safe, unblocked)
+MODE_CHANGE: Sequence[Guard] = (permitted, legal, standby, safe, unblocked)
 FAILOVER: Sequence[Guard] = (pinned, cause, absorbed, patience, other_side, *MODE_CHANGE, dwell, flip_budget)
 FALLBACK: Sequence[Guard] = (pinned, proof, quiet, hold, dwell, flip_budget, consistent, lasting, ready, *MODE_CHANGE, verified)
 NOTHING_BEHIND: Sequence[Guard] = (pinned, *MODE_CHANGE)
 """Nothing can be lost: neither proof nor dwell nor budget."""
 ROLLBACK: Sequence[Guard] = (pinned, *MODE_CHANGE)
-REROUTE: Sequence[Guard] = (legal, standby, safe)
+REROUTE: Sequence[Guard] = (permitted, legal, standby, safe)
 """Within a mode. `unblocked` is not among them: the load-balancer controller carries out new weights once it is unblocked."""
 
 

@@ -19,6 +19,7 @@ from controller.policy.routing.availability import (
     without_group,
 )
 from controller.policy.routing.forward_action import MAX_TARGET_GROUPS, action_problem, mode_of, same_routing
+from controller.policy.routing.grants import grant_problem
 from controller.policy.routing.reservations import (
     awaited,
     drained_at,
@@ -75,6 +76,7 @@ __all__ = [
     "existence",
     "existing",
     "follows_ready",
+    "grant_problem",
     "healthy_targets",
     "held_words",
     "known_targets",

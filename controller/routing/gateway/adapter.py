@@ -17,6 +17,7 @@ from controller.clients.kube import (
     JSON_PATCH,
     LISTENER_RULE_CONFIGURATIONS,
     LOAD_BALANCER_CONFIGURATIONS,
+    REFERENCE_GRANTS,
     TARGET_GROUP_CONFIGURATIONS,
     Resource,
 )
@@ -41,7 +42,13 @@ class GatewayRoutes:
 
     resource: Resource
     matcher: reader.Matcher
-    reads: tuple[Resource, ...] = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS)
+    reads: tuple[Resource, ...] = (
+        GATEWAYS,
+        REFERENCE_GRANTS,
+        LOAD_BALANCER_CONFIGURATIONS,
+        LISTENER_RULE_CONFIGURATIONS,
+        TARGET_GROUP_CONFIGURATIONS,
+    )
 
     def observe(self, application: Application, obj: Object | None, beside: Beside = ALONE) -> RoutingObservation:
         """See `RoutingPort.observe`."""
@@ -53,16 +60,16 @@ class GatewayRoutes:
 
     def request(self, snapshot: Snapshot, decision: Decision) -> Request:
         """See `RoutingPort.request`. A patch that names another version than the object has is refused as a conflict."""
-        routing, kept = snapshot.routing, dict(snapshot.routing.kept)
+        application, routing, kept = snapshot.application, snapshot.routing, dict(snapshot.routing.kept)
         if reader.RULE not in kept:
-            raise ValueError(f"{self.resource.kind} {snapshot.application.route.name} has no rule {snapshot.application.route.part}")
-        rule = {"backendRefs": backends.backends_of(decision.targets)}
+            raise ValueError(f"{self.resource.kind} {application.route.name} has no rule {application.route.part}")
+        rule = {"backendRefs": backends.backends_of(decision.targets, application)}
         operations = [
             {"op": "replace", "path": "/metadata/resourceVersion", "value": routing.resource_version},
             {"op": "add", "path": f"/spec/rules/{kept[reader.RULE]}/backendRefs", "value": rule["backendRefs"]},
             *_annotated(kept.get(reader.ANNOTATED), marks.written(decision, snapshot)),
         ]
-        action = backends.action_of(rule, snapshot.application.namespace)
+        action = backends.action_of(rule, application.routing_namespace, application.namespace)
         return Request(JSON_PATCH, (("fieldManager", FIELD_MANAGER),), json.dumps(operations, separators=(",", ":")), action)
 
     def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from controller.foreign import shown
 from controller.objects import Object, entries, integer, items, mapping, text
-from controller.policy.model import Target
+from controller.policy.model import Application, Backend, Target
 from controller.policy.routing import action_problem
 
 _FILLED_IN: Final[Mapping[str, object]] = {"group": "", "kind": "Service", "weight": 1}
@@ -39,15 +39,17 @@ def rules_of(obj: Object) -> tuple[str, ...]:
     return tuple(text(rule, "name") or str(place) for place, rule in enumerate(items(obj, "spec", "rules")))
 
 
-def action_of(rule: Mapping[str, Any], namespace: str) -> str:
+def action_of(rule: Mapping[str, Any], home: str, namespace: str) -> str:
     """The action of a rule; "" where it has no backend.
 
     Args:
         rule: An entry of ``spec.rules``.
-        namespace: Of the route, which a backend need not name.
+        home: The namespace of the route: that of a backend that names none.
+        namespace: Of the application's Services, which the action does not name.
     """
+    filled_in = {**_FILLED_IN, "namespace": namespace}
     backends = [
-        {name: value for name, value in one.items() if value != _FILLED_IN.get(name, namespace if name == "namespace" else None)}
+        {name: value for name, value in ({"namespace": home} | one).items() if value != filled_in.get(name)}
         for one in entries(rule, "backendRefs")[: _MOST_BACKENDS + 1]
     ]
     return json.dumps(backends, separators=(",", ":"), sort_keys=True) if backends else ""
@@ -68,8 +70,12 @@ def read(action: str) -> tuple[tuple[Target, ...], int, str]:
     return tuple(found), 0, ""
 
 
-def backends_of(targets: Iterable[Target]) -> Sequence[Mapping[str, Any]]:
+def backends_of(targets: Iterable[Target], application: Application) -> Sequence[Mapping[str, Any]]:
     """Targets as a rule's backends.
+
+    Args:
+        targets: The targets.
+        application: Whose they are.
 
     Raises:
         ValueError: AWS or the load-balancer controller would refuse them, or a port is no number.
@@ -78,15 +84,30 @@ def backends_of(targets: Iterable[Target]) -> Sequence[Mapping[str, Any]]:
     problem = action_problem(written) or next((f"port of {one.service}: a route takes numbers" for one in written if not _number(one)), "")
     if problem:
         raise ValueError(problem)
-    return [{"group": "", "kind": "Service", "name": one.service, "port": one.port, "weight": one.weight} for one in written]
+    return [reference(Backend(one.service, one.port), application, one.weight) for one in written]
 
 
-def services_of(rule: Mapping[str, Any], namespace: str) -> frozenset[tuple[str, int]]:
-    """The Services and ports that a rule keeps a target group for, whatever their weights."""
+def reference(backend: Backend, application: Application, weight: int = 1) -> Mapping[str, Any]:
+    """One of an application's Services as a backend. It names a namespace where the route is in another one."""
+    elsewhere = application.routing_namespace != application.namespace
+    named = {"name": backend.service, **({"namespace": application.namespace} if elsewhere else {})}
+    return {"group": "", "kind": "Service", **named, "port": backend.port, "weight": weight}
+
+
+def services_of(rule: Mapping[str, Any], home: str, namespace: str) -> frozenset[tuple[str, int]]:
+    """The Services of a namespace, with their ports, that a rule keeps a target group for, whatever their weights.
+
+    Args:
+        rule: An entry of ``spec.rules``.
+        home: The namespace of the route.
+        namespace: Of the Services.
+    """
     return frozenset(
         (text(one, "name"), port)
         for one in entries(rule, "backendRefs")
-        if (port := integer(one, "port")) is not None and one.get("kind") in {None, "Service"} and one.get("namespace") in {None, namespace}
+        if (port := integer(one, "port")) is not None
+        and one.get("kind") in {None, "Service"}
+        and (text(one, "namespace") or home) == namespace
     )
 
 

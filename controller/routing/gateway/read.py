@@ -17,6 +17,7 @@ from controller.routing.attributes import keeps_clients
 from controller.routing.conditions import Condition, merged
 from controller.routing.gateway.backends import action_of, read, rule_index, rules_of, services_of
 from controller.routing.gateway.gateways import Attached, attached, gateways_of, overlooked, refused
+from controller.routing.gateway.grants import ungranted
 from controller.routing.gateway.settings import attributes, target_group
 from controller.routing.marks import marked
 from controller.routing.port import Asked, Beside, LiveRule
@@ -34,24 +35,26 @@ def observe(application: Application, obj: Object | None, beside: Beside) -> Rou
     if obj is None:
         return RoutingObservation(exists=False)
     index = rule_index(obj, application.route.part)
-    rule, namespace = _rule(obj, index), namespace_of(obj)
-    action = action_of(rule, namespace)
+    rule, home = _rule(obj, index), namespace_of(obj)
+    action = action_of(rule, home, application.namespace)
     targets, _, problem = read(action) if action else ((), 0, "the rule has no backends")
     managers, annotations = writers(obj), mapping(obj, "metadata", "annotations")
+    stated = {one: target_group(one, application.namespace, obj, beside) for one in application.services}
     kept = ((RULE, str(index)), *(((ANNOTATED, NUDGED_AT if NUDGED_AT in annotations else ""),) if annotations else ()))
     return replace(
         marked(obj),
         action=action,
         targets=targets,
-        stickiness_s=stickiness(rule, namespace, beside),
+        stickiness_s=stickiness(rule, home, beside),
         settings_elsewhere=True,
         problem=problem,
         unused="" if index is not None else _unused(application, obj),
         kept=kept if index is not None else (),
         writer=shown(managers[-1]) if managers else "",
         foreign=bool(managers) and FIELD_MANAGER not in managers,
+        ungranted=tuple(ungranted(application, beside)),
         standby=tuple(sorted(_standby(application, obj, index))),
-        sticky=tuple(one for one in application.services if keeps_clients(attributes(target_group(one, namespace, obj, beside)))),
+        sticky=tuple(one for one in application.services if keeps_clients(attributes(stated[one]))),
         blocked=refused(obj, beside),
     )
 
@@ -102,9 +105,10 @@ def _rule(obj: Object, index: int | None) -> Mapping[str, Any]:
 
 def _standby(application: Application, obj: Object, index: int | None) -> set[str]:
     """The application's Services that other rules of the route name with the same port: a route has one target group for each."""
-    ports, namespace = application.ports, namespace_of(obj)
+    ports, home = application.ports, namespace_of(obj)
     others = (rule for place, rule in enumerate(items(obj, "spec", "rules")) if place != index)
-    return {service for rule in others for service, port in services_of(mapping(rule), namespace) if ports.get(service) == port}
+    named = (one for rule in others for one in services_of(mapping(rule), home, application.namespace))
+    return {service for service, port in named if ports.get(service) == port}
 
 
 def configuration(rule: Mapping[str, Any], namespace: str, beside: Beside) -> Object | None:

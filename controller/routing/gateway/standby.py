@@ -12,6 +12,7 @@ from typing import Any, Final
 from controller.objects import Object, entries, items, text
 from controller.policy.model import Application, Backend, RoutingObservation
 from controller.policy.routing import lacking
+from controller.routing.gateway.backends import reference
 from controller.routing.port import Remedy
 
 HEADER: Final = "x-failoverctl-standby"
@@ -21,18 +22,18 @@ Rule = Mapping[str, Any]
 """One entry of a route's ``spec.rules``."""
 
 
-def standby_rule(kept: str, backends: Iterable[Backend], *, paths: bool) -> Rule:
+def standby_rule(application: Application, kept: str, backends: Iterable[Backend], *, paths: bool) -> Rule:
     """A standby rule.
 
     Args:
+        application: Whose it is.
         kept: What it keeps registered, ``capacity`` or ``units``: its name ends so, and the header's value is that.
         backends: The Services.
         paths: Whether matches have paths, as those of an HTTPRoute; a method of a GRPCRoute is left out.
     """
     header = {"type": "Exact", "name": HEADER, "value": kept}
     match = {**({"path": {"type": "PathPrefix", "value": "/"}} if paths else {}), "headers": [header]}
-    named = [{"group": "", "kind": "Service", "name": one.service, "port": one.port, "weight": 1} for one in backends]
-    return {"name": f"standby-{kept}", "matches": [match], "backendRefs": named}
+    return {"name": f"standby-{kept}", "matches": [match], "backendRefs": [reference(one, application) for one in backends]}
 
 
 def remedy(
@@ -65,7 +66,7 @@ def _wanted(application: Application, rules: Sequence[Rule], addable: Sequence[B
         place = next((index for index, rule in enumerate(rules) if text(rule, "name") == f"standby-{kept}"), end)
         again = {one.service for one in backends}
         known = [one for one in entries(rules[place], "backendRefs") if text(one, "name") not in again] if place != end else []
-        rule = standby_rule(kept, backends, paths=paths)
+        rule = standby_rule(application, kept, backends, paths=paths)
         yield place, {**rule, "backendRefs": [*known, *rule["backendRefs"]]}
         end += place == end
 

@@ -69,12 +69,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- .Values.applications.existingConfigMap | default (printf "%s-applications" (include "failoverctl.fullname" .)) -}}
 {{- end -}}
 
-{{/* The namespaces of the applications, the kinds of their workloads and of what routes to them, as JSON: those that are listed, and those that
-the files name. An application routes by an Ingress where nothing says otherwise. */}}
+{{/* The namespaces of the applications and of their routes, the kinds of their workloads and of what routes to them, as JSON: those that are
+listed, and those that the files name. An application routes by an Ingress where nothing says otherwise. A namespace with an application is not
+among those of routes: more is granted there. */}}
 {{- define "failoverctl.named" -}}
 {{- $found := .Values.applications.namespaces -}}
 {{- $kinds := .Values.applications.workloads -}}
 {{- $routes := .Values.applications.routes -}}
+{{- $routed := .Values.applications.routeNamespaces -}}
 {{- range $name, $text := .Values.applications.files -}}
 {{- range $document := regexSplit "(?m)^---.*$" $text -1 -}}
 {{- $read := fromYaml $document -}}
@@ -88,6 +90,9 @@ the files name. An application routes by an Ingress where nothing says otherwise
 {{- end -}}
 {{- $found = append $found $namespace -}}
 {{- $route := dig "spec" "route" nil $read -}}
+{{- with kindIs "map" $route | ternary (dig "namespace" "" ($route | default dict)) "" -}}
+{{- $routed = append $routed . -}}
+{{- end -}}
 {{- $routes = append $routes (kindIs "map" $route | ternary (dig "kind" "HTTPRoute" ($route | default dict)) "Ingress") -}}
 {{- range dig "spec" "units" list $read -}}
 {{- $kinds = append $kinds (dig "workload" "kind" "Deployment" .) -}}
@@ -95,7 +100,8 @@ the files name. An application routes by an Ingress where nothing says otherwise
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- dict "namespaces" ($found | uniq | sortAlpha) "kinds" $kinds "routes" ($routes | default (list "Ingress")) | toJson -}}
+{{- range $found -}}{{- $routed = without $routed . -}}{{- end -}}
+{{- dict "namespaces" ($found | uniq | sortAlpha) "routeNamespaces" ($routed | uniq | sortAlpha) "kinds" $kinds "routes" ($routes | default (list "Ingress")) | toJson -}}
 {{- end -}}
 
 {{/* What the chart decides itself must not be said otherwise in the settings. */}}

@@ -24,7 +24,7 @@ CONTROLLER: Final = (
     _rule("discovery.k8s.io", ("endpointslices",), _READ),
     _rule("networking.k8s.io", ("ingresses",), (*_READ, "patch")),
     _rule("gateway.networking.k8s.io", ("httproutes", "grpcroutes"), (*_READ, "patch")),
-    _rule("gateway.networking.k8s.io", ("gateways",), _READ),
+    _rule("gateway.networking.k8s.io", ("gateways", "referencegrants"), _READ),
     _rule("gateway.k8s.aws", _CONFIGURATIONS, _READ),
     _rule("karpenter.sh", ("nodeclaims", "nodepools"), _READ),
     _rule("karpenter.k8s.aws", ("ec2nodeclasses",), _READ),

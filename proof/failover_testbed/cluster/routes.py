@@ -34,18 +34,19 @@ _PORT: Final = 80
 _TLS_PORT: Final = 443
 
 
-def routed_by(application: Application, routing: Routing | None) -> Application:
+def routed_by(application: Application, routing: Routing | None, namespace: str = "") -> Application:
     """An application with its requests routed by another kind of object.
 
     Args:
         application: The application.
         routing: The kind; None leaves it as the application's file says.
+        namespace: Of the route; "" for the application's.
     """
     if routing is None or routing == application.route.kind:
         return application
     if routing == "Ingress":
         raise ValueError("a route has no name of an action: state the application of an Ingress")
-    return replace(application, route=Route(application.route.name, MAIN, routing))
+    return replace(application, route=Route(application.route.name, MAIN, routing, namespace))
 
 
 def gateway_class() -> Object:
@@ -66,7 +67,15 @@ def objects(application: Application, mode: Mode, annotations: Mapping[str, str]
     """
     if application.route.kind == "Ingress":
         return [manifests.ingress(application, mode, annotations, standby=standby)]
-    return [*settings(application), gateway(application), route(application, mode, annotations, standby=standby)]
+    grants = [grant(application)] if application.routing_namespace != application.namespace else []
+    return [*settings(application), gateway(application), *grants, route(application, mode, annotations, standby=standby)]
+
+
+def grant(application: Application) -> Object:
+    """The ReferenceGrant that lets the route name all Services of the application's namespace."""
+    source = {"group": _GATEWAY_API, "kind": application.route.kind, "namespace": application.routing_namespace}
+    spec = {"from": [source], "to": [{"group": "", "kind": "Service"}]}
+    return _object(f"{_GATEWAY_API}/v1beta1", "ReferenceGrant", {**_metadata(application), "namespace": application.namespace}, spec)
 
 
 def settings(application: Application) -> list[Object]:
@@ -137,8 +146,8 @@ def route(
         main["filters"] = [{"type": "ExtensionRef", "extensionRef": reference}]
     rules = [main]
     if standby:
-        rules.append(_standby(STANDBY_CAPACITY, "capacity", [reference_to(application.capacity)]))
-        rules.append(_standby(STANDBY_UNITS, "units", [reference_to(unit.backend) for unit in application.units]))
+        rules.append(_standby(STANDBY_CAPACITY, "capacity", [reference_to(application, application.capacity)]))
+        rules.append(_standby(STANDBY_UNITS, "units", [reference_to(application, unit.backend) for unit in application.units]))
     parents = [{"name": name} for name in gateways or (metadata["name"],)]
     spec = {"parentRefs": parents, "rules": rules}
     return _object(f"{_GATEWAY_API}/v1", application.route.kind, metadata | {"annotations": {**marker, **annotations}}, spec)
@@ -147,13 +156,14 @@ def route(
 def backends(application: Application, mode: Mode) -> list[Object]:
     """The backends of the main rule in a mode, without the fields that the API server adds."""
     if mode is Mode.CAPACITY:
-        return [reference_to(application.capacity)]
-    return [reference_to(unit.backend, unit.weight or 0) for unit in application.units]
+        return [reference_to(application, application.capacity)]
+    return [reference_to(application, unit.backend, unit.weight or 0) for unit in application.units]
 
 
-def reference_to(backend: Backend, weight: int = 1) -> Object:
+def reference_to(application: Application, backend: Backend, weight: int = 1) -> Object:
     """A reference to a Service. A route names ports by number: a named port is `_PORT`, as `manifests.services` makes it."""
-    return {"name": backend.service, "port": backend.port if isinstance(backend.port, int) else _PORT, "weight": weight}
+    namespace = {"namespace": application.namespace} if application.routing_namespace != application.namespace else {}
+    return {"name": backend.service, **namespace, "port": backend.port if isinstance(backend.port, int) else _PORT, "weight": weight}
 
 
 def _standby(name: str, value: str, refs: list[Object]) -> Object:
@@ -161,7 +171,7 @@ def _standby(name: str, value: str, refs: list[Object]) -> Object:
 
 
 def _metadata(application: Application) -> dict[str, Any]:
-    return {"name": application.route.name, "namespace": application.namespace}
+    return {"name": application.route.name, "namespace": application.routing_namespace}
 
 
 def _object(version: str, kind: str, metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> Object:

@@ -144,7 +144,7 @@ class Environment:
         replicas = {application.key: self._replicas(application) for application in applications}
         self._create(world, workloads, karpenter, replicas)
         session = connect(kubeconfig=str(self.kubeconfig("lbc")), read_s=10)
-        namespaces = tuple(sorted({application.namespace for application in applications}))
+        namespaces = tuple(sorted({space for one in applications for space in (one.namespace, one.routing_namespace)}))
         lbc = LoadBalancerController(
             session,
             self._clock,
@@ -214,7 +214,8 @@ class Environment:
     def _create_components(world: World) -> None:
         """Creates the namespaces, and the objects of the components that the fakes stand in for."""
         store, spaces = world.store, sorted({application.namespace for application in world.applications})
-        namespaces = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch")]
+        routed_in = {application.routing_namespace for application in world.applications} - {*spaces}
+        namespaces = [components.namespace(name) for name in (STATE_NAMESPACE, "keda", "amazon-cloudwatch", *sorted(routed_in))]
         for one in (*namespaces, *(components.namespace(name, gated=True) for name in spaces)):
             name, labels = one["metadata"]["name"], one["metadata"]["labels"]
             if world.find("Namespace", name) is None:

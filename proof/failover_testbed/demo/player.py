@@ -339,13 +339,13 @@ class Player:
         route = application.route
         if route.kind == "Ingress":
             return {"metadata": {"annotations": {action_key(route.part): text}}}
-        rules = self._world.store.get(route.kind, route.name, namespace=application.namespace)["spec"]["rules"]
+        rules = self._world.store.get(route.kind, route.name, namespace=application.routing_namespace)["spec"]["rules"]
         changed = [{**one, "backendRefs": json.loads(text)} if one.get("name") == route.part else one for one in rules]
         return {"spec": {"rules": changed}}
 
     def _patch_route(self, application: Application, change: Mapping[str, Any]) -> None:
         route = application.route
-        self._world.store.patch(route.kind, route.name, change, namespace=application.namespace, manager="kubectl-edit")
+        self._world.store.patch(route.kind, route.name, change, namespace=application.routing_namespace, manager="kubectl-edit")
 
     # --- the display --------------------------------------------------------------------------------------------------------------------
 

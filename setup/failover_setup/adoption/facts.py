@@ -44,7 +44,7 @@ class Stack:
     """All that was inferred of one application.
 
     Attributes:
-        routed: The routing object, in the namespace of all other objects.
+        routed: The routing object.
         spec: Facts of ``spec``, by key, in the order of the file, without `capacity` and `units`.
         capacity: Name and port of the capacity Service.
         metrics: Facts of ``spec.metrics``.

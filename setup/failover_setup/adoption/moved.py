@@ -57,7 +57,7 @@ def moved(source: Source, observed: Observation, routing: Routing, ingress: Obje
         ConfigError: The file is not valid, or not written in lines; or it has no application with an Ingress in that namespace, or several.
     """
     routed = routing.routed
-    content, root, model = _chosen(source, routed.namespace, routed.name)
+    content, root, model = _chosen(source, routed.services_in, routed.name)
     spec = _value(root, "spec")
     route = explained(routing)["route"].value
     ours = f"route: {yaml.safe_dump(route, default_flow_style=True, sort_keys=False, width=10_000).strip()}\n"
@@ -79,7 +79,7 @@ def ingress_of(source: Source, namespace: str, name: str) -> str:
 
     Args:
         source: The file.
-        namespace: The route's namespace.
+        namespace: The namespace of the Services.
         name: The route's name.
 
     Raises:
@@ -179,6 +179,8 @@ def _named(model: ApplicationFile, routing: Routing) -> Iterator[str]:
     if old != new:
         yield f"The {routing.routed.kind} is called {new} and the Ingress {old}: the controller begins without memory and history"
         yield "To keep both, create the route with the name of the Ingress, and run this command again"
+    if routing.routed.namespace != routing.routed.services_in:
+        yield f"The {routing.routed.kind} is in another namespace than the Ingress: the controller begins without memory and history"
 
 
 def _compared(model: ApplicationFile, observed: Observation, routing: Routing, ingress: Object | None) -> Iterator[str]:

@@ -19,13 +19,14 @@ from controller.clients.kube import (
 )
 from controller.clock import SystemClock
 from controller.errors import ConfigError, NotFound, RemoteError
-from controller.objects import Object, name_of
+from controller.objects import Object, name_of, namespace_of
+from controller.policy.text import listing
 from controller.routing.kinds import DEFAULT
 from controller.routing.port import ALONE, Beside, RoutingPort
 from controller.signals.discovery import Discovery
 from controller.signals.watch import list_objects
 from controller.signals.workload_kinds import WORKLOADS, Owner, as_deployments
-from failover_setup.adoption.routed import Routed, read_routed
+from failover_setup.adoption.routed import Routed, read_routed, service_namespaces
 from failover_setup.listed import Listed, served
 
 
@@ -36,15 +37,16 @@ class Observation:
     Attributes:
         now: When it was made, seconds since the Unix epoch.
         obj: The routing object.
-        services: The namespace's Services by name.
-        workloads: The namespace's workloads by kind and name, in the shape of Deployments.
-        pods: The namespace's pods.
-        scaled_objects: The namespace's ScaledObjects.
+        services: The Services of one namespace, by name.
+        workloads: Its workloads by kind and name, in the shape of Deployments.
+        pods: Its pods.
+        scaled_objects: Its ScaledObjects.
         node_pools: All NodePools by name.
         node_claims: All NodeClaims.
         unreadable: Why a kind could not be listed, by the resource's name.
         kind: The routing object's kind.
         beside: The further objects that a route's settings are in.
+        services_in: That namespace; "" for the routing object's.
     """
 
     now: float
@@ -58,10 +60,11 @@ class Observation:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     kind: str = DEFAULT.resource.kind
     beside: Beside = ALONE
+    services_in: str = ""
 
     def routed(self) -> Routed:
         """What the routing object says."""
-        return read_routed(self.kind, self.obj, self.services, self.beside)
+        return read_routed(self.kind, self.obj, self.services, self.beside, self.services_in)
 
 
 _ANYWHERE: Final = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS)
@@ -69,7 +72,9 @@ _ANYWHERE: Final = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS)
 _NAMESPACED: Final = (SERVICES, *WORKLOADS.values(), PODS, SCALED_OBJECTS)
 
 
-def observe(session: KubeSession, ports: Sequence[RoutingPort], namespace: str, name: str, now: float) -> Observation:
+def observe(
+    session: KubeSession, ports: Sequence[RoutingPort], namespace: str, name: str, now: float, part: str | None = None
+) -> Observation:
     """Lists the objects around one routing object.
 
     Args:
@@ -78,17 +83,22 @@ def observe(session: KubeSession, ports: Sequence[RoutingPort], namespace: str, 
         namespace: Its namespace.
         name: Its name.
         now: Seconds since the Unix epoch.
+        part: The name of its action or rule; None: the only candidate.
 
     Raises:
-        ConfigError: It does not exist.
+        ConfigError: It does not exist, or its rules name Services of several namespaces.
         RemoteError: Its kind cannot be listed; without it nothing can be inferred.
     """
     discovery = Discovery(session, SystemClock())
     port, found = _found(session, ports, namespace, name)
     unreadable: dict[str, str] = {}
-    listed = {one.name: _listed(session, one, namespace, unreadable) for one in _NAMESPACED}
+    space = _services_in(found, part) or namespace
+    listed = {one.name: _listed(session, one, space, unreadable) for one in _NAMESPACED}
     karpenter = {one.name: _listed(session, one, None, unreadable) for one in (NODE_POOLS, NODE_CLAIMS)}
-    beside = {one.name: _listed(session, served(discovery, one), None if one in _ANYWHERE else namespace, unreadable) for one in port.reads}
+    beside: dict[str, list[Object]] = {}
+    for kind in port.reads:
+        known, spaces = served(discovery, kind), (None,) if kind in _ANYWHERE else dict.fromkeys((namespace, space))
+        beside[kind.name] = [one for where in spaces for one in _listed(session, known, where, unreadable)]
     return Observation(
         now=now,
         obj=found,
@@ -101,7 +111,22 @@ def observe(session: KubeSession, ports: Sequence[RoutingPort], namespace: str, 
         unreadable=unreadable,
         kind=port.resource.kind,
         beside=Listed(beside),
+        services_in=space,
     )
+
+
+def _services_in(obj: Object, part: str | None) -> str:
+    """The namespace of the Services that a route's rules name; "" where they name none.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    found = service_namespaces(obj, part)
+    if len(found) > 1:
+        fix = "name the application's rule with --rule" if part is None else "an application has its Services in one namespace"
+        which = "its rules name" if part is None else f"its rule {part} names"
+        raise ConfigError(f"{namespace_of(obj)}/{name_of(obj)}: {which} Services of namespaces {listing(found)}; {fix}")
+    return next(iter(found), "")
 
 
 def _found(session: KubeSession, ports: Sequence[RoutingPort], namespace: str, name: str) -> tuple[RoutingPort, Object]:

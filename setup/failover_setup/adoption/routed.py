@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from controller.clients.kube import SERVICES
 from controller.objects import Object, entries, items, mapping, name_of, namespace_of, text
 from controller.policy.model import Target
 from controller.policy.text import listing
@@ -49,6 +50,7 @@ class Routed:
     Attributes:
         kind: As `controller.routing.kinds` lists it.
         namespace: Its namespace.
+        services_in: The namespace of the Services that it is read for.
         name: Its name.
         marker: Its mode marker, "" for none.
         parts: Its parts, in order, without standby rules.
@@ -59,6 +61,7 @@ class Routed:
 
     kind: str
     namespace: str
+    services_in: str
     name: str
     marker: str
     parts: tuple[Part, ...]
@@ -87,27 +90,44 @@ def option_of(kind: str) -> str:
     return "--ingress" if kind == DEFAULT.resource.kind else "--route"
 
 
-def read_routed(kind: str, obj: Object, services: Mapping[str, Object], beside: Beside) -> Routed:
+def service_namespaces(obj: Object, part: str | None = None) -> tuple[str, ...]:
+    """The namespaces of the Services that a route's rules name, each once; of an Ingress none.
+
+    Args:
+        obj: The routing object.
+        part: The rule that counts; None: all.
+    """
+    rules = zip(rules_of(obj), items(obj, "spec", "rules"), strict=True)
+    named = [one for name, rule in rules if part in {None, name} for one in entries(mapping(rule), "backendRefs")]
+    services = [one for one in named if one.get("kind") in {None, SERVICES.kind}]
+    return tuple(dict.fromkeys(text(one, "namespace") or namespace_of(obj) for one in services))
+
+
+def read_routed(kind: str, obj: Object, services: Mapping[str, Object], beside: Beside, services_in: str = "") -> Routed:
     """Reads a routing object.
 
     Args:
         kind: Its kind.
         obj: The object.
-        services: The Services of its namespace, by name.
+        services: The Services that its rules may name, by name.
         beside: Where the settings of a route are found.
+        services_in: The namespace of the Services; "" for the first that its rules name.
     """
     notes: tuple[str, ...] = ()
+    home = namespace_of(obj)
     if kind == DEFAULT.resource.kind:
         parts, named = _actions(obj), _named_by_ingress(obj)
         attributes = {name: _annotated(one, obj) for name, one in services.items()}
     else:
-        parts, named, notes = _rules(obj, beside), _named_by_route(obj), tuple(_unreachable(kind, obj))
-        attributes = {name: settings.attributes(settings.target_group(name, namespace_of(obj), obj, beside)) for name in services}
+        services_in = services_in or next(iter(service_namespaces(obj)), "")
+        there = services_in or home
+        parts, named, notes = _rules(obj, there, beside), _named_by_route(obj, there), tuple(_unreachable(kind, obj))
+        attributes = {name: settings.attributes(settings.target_group(name, there, obj, beside)) for name in services}
     ports: dict[str, tuple[int | str, str]] = {}
     for service, port, where in named:
         ports.setdefault(service, (port, where))
     marker = text(obj, "metadata", "annotations", MARKER)
-    return Routed(kind, namespace_of(obj), name_of(obj), marker, tuple(parts), ports, attributes, notes)
+    return Routed(kind, home, services_in or home, name_of(obj), marker, tuple(parts), ports, attributes, notes)
 
 
 def forwards(routed: Routed) -> bool:
@@ -142,7 +162,7 @@ def _annotated(service: Object, obj: Object) -> str:
 _ANY: Final = [{"path": {"type": "PathPrefix", "value": "/"}}]
 
 
-def _rules(obj: Object, beside: Beside) -> Iterator[Part]:
+def _rules(obj: Object, services_in: str, beside: Beside) -> Iterator[Part]:
     """Its rules without standby rules. Of several rules for the same requests, the first gets them all."""
     namespace, earlier = namespace_of(obj), set[str]()
     owners = tuple(gateway.writers(obj))
@@ -151,7 +171,7 @@ def _rules(obj: Object, beside: Beside) -> Iterator[Part]:
             continue
         conditions = entries(gateway.configuration(rule, namespace, beside), "spec", "conditions")
         key = json.dumps([entries(rule, "matches") or _ANY, conditions], sort_keys=True)
-        action = action_of(rule, namespace)
+        action = action_of(rule, namespace, services_in)
         targets, _, problem = read(action) if action else ((), 0, "the rule has no backends")
         yield Part(name, key not in earlier, targets, gateway.stickiness(rule, namespace, beside), problem, owners)
         earlier.add(key)
@@ -162,9 +182,10 @@ def _is_standby(rule: Mapping[str, Any]) -> bool:
     return bool(matches) and all(any(text(one, "name").lower() == HEADER for one in entries(match, "headers")) for match in matches)
 
 
-def _named_by_route(obj: Object) -> Iterator[tuple[str, int | str, str]]:
+def _named_by_route(obj: Object, services_in: str) -> Iterator[tuple[str, int | str, str]]:
     for name, rule in zip(rules_of(obj), items(obj, "spec", "rules"), strict=True):
-        yield from ((service, port, f"rule {name}") for service, port in sorted(services_of(mapping(rule), namespace_of(obj))))
+        services = services_of(mapping(rule), namespace_of(obj), services_in)
+        yield from ((service, port, f"rule {name}") for service, port in sorted(services))
 
 
 def _unreachable(kind: str, obj: Object) -> Iterator[str]:

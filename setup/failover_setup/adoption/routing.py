@@ -212,7 +212,8 @@ def explained(routing: Routing) -> dict[str, Fact]:
     routed, part = routing.routed, routing.part.name
     if routed.is_route:
         better = "; a name would be better: a rule that somebody adds moves the index" if part.isdigit() else ""
-        route = {"kind": routed.kind, "name": routed.name, "rule": part}
+        elsewhere = {"namespace": routed.namespace} if routed.namespace != routed.services_in else {}
+        route = {"kind": routed.kind, "name": routed.name, **elsewhere, "rule": part}
         facts = {"route": read(route, f"{routing.why}{better}")}
     else:
         facts = {"ingress": read(routed.name, f"given with {routed.option}"), "action": read(part, routing.why)}

@@ -91,7 +91,7 @@ def _body(stack: Stack) -> Iterator[str]:
     yield "kind: Application"
     yield "metadata:"
     yield from _fields({"name": application_name(stack.routed)}, "  ")
-    yield f"  namespace: {_scalar(stack.routed.namespace)}"
+    yield f"  namespace: {_scalar(stack.routed.services_in)}"
     yield "spec:"
     yield from _fields(stack.spec, "  ")
     yield from _section("capacityService", stack.capacity)

@@ -17,7 +17,7 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession
 from controller.clock import SystemClock
 from controller.errors import ConfigError, Forbidden, NotFound, RemoteError
-from controller.objects import name_of
+from controller.objects import Object, name_of, namespace_of
 from controller.routing.kinds import DEFAULT, KINDS
 from controller.routing.port import ALONE, RoutingPort
 from controller.settings import AwsApi, Settings
@@ -27,7 +27,7 @@ from failover_setup.adoption.infer import infer
 from failover_setup.adoption.measured import Busiest, busiest
 from failover_setup.adoption.moved import ingress_of, moved
 from failover_setup.adoption.observe import Observation, observe
-from failover_setup.adoption.routed import forwards, option_of, read_routed
+from failover_setup.adoption.routed import forwards, option_of, read_routed, service_namespaces
 from failover_setup.adoption.routing import read_routing
 from failover_setup.adoption.write import application_text, unsure_counts
 from failover_setup.application import parse_sources
@@ -63,7 +63,7 @@ def init(options: Options, asked: Asked, out: Path | None) -> int:
     session = open_session(settings)
     if wanted is None:
         raise ConfigError(_candidates(session))
-    observed = observe(session, *wanted, clock.now())
+    observed = observe(session, *wanted, clock.now(), asked.rule)
     if asked.source is not None:
         return _move(session, observed, asked.source, asked.rule, out)
     stack = infer(observed, asked.rule if asked.ingress is None else asked.action, partial(_measure, settings, clock))
@@ -98,7 +98,8 @@ def _move(session: KubeSession, observed: Observation, path: Path, rule: str | N
     source, routing = read_source(path), read_routing(observed, rule)
     if source.problem:
         raise ConfigError(f"{path}: {source.problem}")
-    namespace, name = routing.routed.namespace, ingress_of(source, routing.routed.namespace, routing.routed.name)
+    namespace = routing.routed.services_in
+    name = ingress_of(source, namespace, routing.routed.name)
     try:
         ingress = next((one for one in list_objects(session, DEFAULT.resource, namespace)[0] if name_of(one) == name), None)
     except RemoteError:
@@ -123,8 +124,8 @@ def _candidates(session: KubeSession) -> str:
     refused = 0
     for kind, port in KINDS.items():
         try:
-            listed = [read_routed(kind, one, {}, ALONE) for one in list_objects(session, port.resource, None)[0]]
-            keys += sorted(f"{option_of(kind)} {one.namespace}/{one.name}" for one in listed if forwards(one))
+            listed = list_objects(session, port.resource, None)[0]
+            keys += sorted(f"{option_of(kind)} {namespace_of(one)}/{name_of(one)}" for one in listed if _may_be_meant(kind, one))
         except NotFound:
             continue
         except Forbidden:
@@ -135,6 +136,12 @@ def _candidates(session: KubeSession) -> str:
     shown = "".join(f"\n  failoverctl init {key}" for key in keys[:_CANDIDATES])
     more = len(keys) - _CANDIDATES
     return f"{asked}. These forward to Services:{shown}" + (f"\n  and {more} more" if more > 0 else "")
+
+
+def _may_be_meant(kind: str, obj: Object) -> bool:
+    """Whether an object can be that of an application with its Services in one of the namespaces that it names."""
+    spaces = service_namespaces(obj) or ("",)
+    return any(forwards(read_routed(kind, obj, {}, ALONE, space)) for space in spaces)
 
 
 def _split(option: str, value: str) -> tuple[str, str]:

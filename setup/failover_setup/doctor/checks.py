@@ -16,6 +16,7 @@ from controller.clients.kube import (
     GRPC_ROUTES,
     HTTP_ROUTES,
     INGRESSES,
+    REFERENCE_GRANTS,
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
@@ -96,6 +97,12 @@ CHECKS: Final[tuple[Check[Observation], ...]] = (
         "One rule for a Service that does not exist can stop every change of the Ingress and of its group, mode changes included.",
         (SERVICES,),
         _INGRESS,
+    ),
+    Check(
+        route.granted,
+        "Without it the load-balancer controller leaves the backend out, and no change to it is written.",
+        (REFERENCE_GRANTS,),
+        _ROUTES,
     ),
     Check(
         route.backends,

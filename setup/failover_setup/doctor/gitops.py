@@ -63,9 +63,9 @@ def _named(application: Application) -> dict[str, str]:
 def _argocd(application: Application, owned: str) -> Iterator[tuple[str, dict[str, Any]]]:
     port, name = routing_port(application), application.route.name
     pointers = {"jsonPointers": [owned]}
-    ignored = [_argocd_object(application, port.resource.group, port.resource.kind, name) | pointers]
+    ignored = [_argocd_object(application.routing_namespace, port.resource.group, port.resource.kind, name) | pointers]
     for unit, name in _scaled(application):
-        entry = _argocd_object(application, "keda.sh", "ScaledObject", name) | {"jsonPointers": [_FLOOR]}
+        entry = _argocd_object(application.namespace, "keda.sh", "ScaledObject", name) | {"jsonPointers": [_FLOOR]}
         if unit.counter_metric:
             entry["jqPathExpressions"] = [".spec.triggers[].metadata.targetMetricValue"]
         ignored.append(entry)
@@ -76,8 +76,8 @@ def _argocd(application: Application, owned: str) -> Iterator[tuple[str, dict[st
     )
 
 
-def _argocd_object(application: Application, group: str, kind: str, name: str) -> dict[str, Any]:
-    return {"group": group, "kind": kind, "name": name, "namespace": application.namespace}
+def _argocd_object(namespace: str, group: str, kind: str, name: str) -> dict[str, Any]:
+    return {"group": group, "kind": kind, "name": name, "namespace": namespace}
 
 
 _KUSTOMIZATION: Final = """Flux, kustomize-controller 1.9 or later: merge this into the Kustomization that syncs {key}.
@@ -97,18 +97,18 @@ The ScaledObject could not be read; correct the index if it is another."""
 
 def _flux(application: Application, places: Mapping[str, int], owned: str) -> Iterator[tuple[str, dict[str, Any]]]:
     port = routing_port(application)
-    ignored = [_flux_rule(application, port.resource.kind, application.route.name, [owned])]
+    ignored = [_flux_rule(application.routing_namespace, port.resource.kind, application.route.name, [owned])]
     assumed = []
     for unit, name in _scaled(application):
         paths = [_FLOOR]
         if unit.counter_metric:
             paths.append(f"/spec/triggers/{places.get(unit.name, 0)}/metadata/targetMetricValue")
             assumed += [] if unit.name in places else [unit.name]
-        ignored.append(_flux_rule(application, "ScaledObject", name, paths))
+        ignored.append(_flux_rule(application.namespace, "ScaledObject", name, paths))
     note = _ASSUMED.format(units=", ".join(assumed)) if assumed else ""
     yield _KUSTOMIZATION.format(**_named(application)) + _index(owned) + note, {"spec": {"ignore": ignored}}
     yield _HELM_RELEASE, {"spec": {"driftDetection": {"mode": "enabled", "ignore": [*ignored]}}}
 
 
-def _flux_rule(application: Application, kind: str, name: str, paths: list[str]) -> dict[str, Any]:
-    return {"paths": paths, "target": {"kind": kind, "name": name, "namespace": application.namespace}}
+def _flux_rule(namespace: str, kind: str, name: str, paths: list[str]) -> dict[str, Any]:
+    return {"paths": paths, "target": {"kind": kind, "name": name, "namespace": namespace}}

@@ -11,9 +11,7 @@ from controller.clients.kube import (
     AUTO_TARGET_GROUP_BINDINGS,
     ENDPOINT_SLICES,
     EVENTS,
-    GATEWAYS,
     INGRESSES,
-    LOAD_BALANCER_CONFIGURATIONS,
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
@@ -30,6 +28,7 @@ from controller.routing.ingress.read import group_of, target_group_setting
 from controller.routing.kinds import routing_port
 from controller.routing.names import setting
 from controller.routing.port import ALONE, Asked, Beside
+from controller.signals.cluster import KINDS
 from controller.signals.discovery import Discovery
 from controller.signals.load_balancer.request import TargetGroups, explicit_group_of, stack_of, target_groups
 from controller.signals.reconciles import ReconcileView
@@ -168,7 +167,7 @@ _KINDS = (SERVICES, ENDPOINT_SLICES, SCALED_OBJECTS)
 
 @dataclass(slots=True)
 class _Namespace:
-    """The objects listed in one namespace, and why a kind could not be listed."""
+    """The objects around applications of one namespace whose routing objects are in one namespace, and why a kind could not be listed."""
 
     routed: dict[str, Sequence[Object]]  # the routing objects by kind
     listed: dict[str, Sequence[Object]]
@@ -191,22 +190,25 @@ def observe(session: KubeSession, applications: Iterable[Application], now: floa
     """
     applications = list(applications)
     discovery = Discovery(session, SystemClock())
-    spaces = {
-        name: _namespace(session, discovery, name, [one for one in applications if one.namespace == name])
-        for name in sorted({one.namespace for one in applications})
-    }
-    return {one.key: _observe(session, one, spaces[one.namespace], now) for one in applications}
+    together: dict[tuple[str, str], list[Application]] = {}
+    for one in applications:
+        together.setdefault((one.namespace, one.routing_namespace), []).append(one)
+    spaces = {where: _namespace(session, discovery, *where, together[where]) for where in sorted(together)}
+    return {one.key: _observe(session, one, spaces[one.namespace, one.routing_namespace], now) for one in applications}
 
 
-def _namespace(session: KubeSession, discovery: Discovery, namespace: str, applications: Sequence[Application]) -> _Namespace:
+def _namespace(
+    session: KubeSession, discovery: Discovery, namespace: str, routing_namespace: str, applications: Sequence[Application]
+) -> _Namespace:
     ports = {one.route.kind: routing_port(one) for one in applications}.values()
-    routed: dict[str, Sequence[Object]] = {port.resource.kind: list_objects(session, port.resource, namespace)[0] for port in ports}
+    routed: dict[str, Sequence[Object]] = {port.resource.kind: list_objects(session, port.resource, routing_namespace)[0] for port in ports}
     unreadable: dict[str, str] = {}
     listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in (*_KINDS, *kinds_of(applications))}
     listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
     for resource in dict.fromkeys(resource for port in ports for resource in port.reads):
-        where = None if resource in {GATEWAYS, LOAD_BALANCER_CONFIGURATIONS} else namespace
-        listed[resource.name] = _listed(session, served(discovery, resource), where, unreadable)
+        kind, known = KINDS[resource.name], served(discovery, resource)
+        spaces = (None,) if kind.of_cluster else kind.namespaces(applications[0])  # the same for all of these applications
+        listed[resource.name] = [one for space in spaces for one in _listed(session, known, space, unreadable)]
     return _Namespace(routed, listed, unreadable)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from controller.clients.kube import GATEWAYS
+from controller.clients.kube import GATEWAYS, REFERENCE_GRANTS
 from controller.objects import condition, entries, items, mapping, text
 from controller.policy import text as words
 from controller.policy.model import Backend
 from controller.policy.routing import needed
 from controller.routing.gateway.backends import rule_index, services_of
 from controller.routing.gateway.gateways import balancers, gateways_of, overlooked
+from controller.routing.gateway.grants import grant_spec
 from failover_setup.doctor import services
 from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Finding, ok, problem, unknown, warning
@@ -21,7 +23,7 @@ def route(observed: Observation) -> Iterator[Finding]:
     application, routed = observed.application, observed.application.route
     if not observed.obj:
         fix = "create it, or correct metadata.namespace and spec.route of the application file"
-        yield problem(f"{routed.kind} {application.namespace}/{routed.name} does not exist", fix)
+        yield problem(f"{application.routing_object} does not exist", fix)
     elif observed.routing.unused:
         what, _, fix = observed.routing.unused.partition(": ")
         yield problem(what, fix)
@@ -67,10 +69,29 @@ def accepted(observed: Observation) -> Iterator[Finding]:
         yield ok("accepted, and all references are resolved")
 
 
+def granted(observed: Observation) -> Iterator[Finding]:
+    """A ReferenceGrant lets the route name each of the application's Services, where these are in another namespace."""
+    application = observed.application
+    if application.routing_namespace == application.namespace:
+        yield ok("the route is in the namespace of the Services")
+    elif observed.routing.ungranted:
+        seen = f"no ReferenceGrant in namespace {application.namespace} lets the route name {words.listing(observed.routing.ungranted)}"
+        spec = json.dumps(grant_spec(application))
+        yield problem(seen, f"create a {REFERENCE_GRANTS.kind} in namespace {application.namespace} with this spec: {spec}")
+    else:
+        yield ok(f"a ReferenceGrant in namespace {application.namespace} lets the route name every Service")
+
+
+def _named(observed: Observation) -> set[tuple[str, int]]:
+    """The Services of the application's namespace that the route's rules name, with their ports."""
+    application = observed.application
+    rules = map(mapping, items(observed.obj, "spec", "rules"))
+    return {one for rule in rules for one in services_of(rule, application.routing_namespace, application.namespace)}
+
+
 def backends(observed: Observation) -> Iterator[Finding]:
     """Every backend of the route is a Service that exists with that port."""
-    namespace = observed.application.namespace
-    named = {one for rule in items(observed.obj, "spec", "rules") for one in services_of(mapping(rule), namespace)}
+    named = _named(observed)
     absent = sorted(f"{name}:{port}" for name, port in named if not services.exists(observed, Backend(name, port)))
     if absent:
         fix = "create it, or remove it: the load balancer gives its share to the others, and the route's references stay unresolved"
@@ -81,8 +102,7 @@ def backends(observed: Observation) -> Iterator[Finding]:
 
 def target_groups(observed: Observation) -> Iterator[Finding]:
     """The load-balancer controller has created a target group of the route's Gateways for every Service that its rules name."""
-    namespace, bound = observed.application.namespace, observed.target_groups
-    named = {one for rule in items(observed.obj, "spec", "rules") for one in services_of(mapping(rule), namespace)}
+    named, bound = _named(observed), observed.target_groups
     wanted = [(one.service, one.port) for one in needed(observed.application) if (one.service, one.port) in named]
     missing = [f"{service}:{port}" for service, port in wanted if (service, port) not in bound]
     if missing:
@@ -94,10 +114,11 @@ def target_groups(observed: Observation) -> Iterator[Finding]:
 
 def bypass(observed: Observation) -> Iterator[Finding]:
     """No rule but the application's and the standby rules names a Service of the application."""
-    application, namespace = observed.application, observed.application.namespace
+    application = observed.application
+    home, namespace = application.routing_namespace, application.namespace
     own = {(one.service, one.port) for one in needed(application)}
     mine, rules = rule_index(observed.obj, application.route.part), [mapping(rule) for rule in items(observed.obj, "spec", "rules")]
-    beside = [rule for place, rule in enumerate(rules) if place != mine and services_of(rule, namespace) & own]
+    beside = [rule for place, rule in enumerate(rules) if place != mine and services_of(rule, home, namespace) & own]
     open_ = [
         text(rule, "name") or "without a name" for rule in beside if not all(_headers(one) for one in entries(rule, "matches") or [{}])
     ]

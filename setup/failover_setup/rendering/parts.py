@@ -40,7 +40,16 @@ _MEMORY_SHARE: Final = 0.75
 device plugin."""
 
 
-def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, namespaced: bool = True, **rest: Any) -> Object:  # noqa: ANN401 - any part of a manifest
+def manifest(
+    api_version: str,
+    kind: str,
+    name: str,
+    file: ApplicationFile,
+    *,
+    namespaced: bool = True,
+    namespace: str = "",
+    **rest: Any,  # noqa: ANN401 - any part of a manifest
+) -> Object:
     """An object with the labels common to a stack.
 
     Args:
@@ -48,12 +57,13 @@ def manifest(api_version: str, kind: str, name: str, file: ApplicationFile, *, n
         kind: Its kind.
         name: Its name.
         file: The application file.
-        namespaced: Whether it is in the application's namespace.
+        namespaced: Whether it is in a namespace.
+        namespace: Its namespace; "" for the application's.
         rest: ``annotations`` and ``labels`` of its metadata; any other key goes to the top level of the object.
     """
     metadata: Object = {"name": name}
     if namespaced:
-        metadata["namespace"] = file.metadata.namespace
+        metadata["namespace"] = namespace or file.metadata.namespace
     metadata["labels"] = {PART_OF: file.metadata.name, MANAGED_BY: "failoverctl", **rest.pop("labels", {})}
     if annotations := rest.pop("annotations", None):
         metadata["annotations"] = annotations

@@ -86,7 +86,8 @@ def load_balancer_flags(observed: ClusterObservation) -> Iterator[Finding]:
             f"set {values}: {step(LOAD_BALANCER_CONTROLLER)}",
         )
     only = workload.flag("watch-namespace") or ""
-    unwatched = sorted({one.namespace for one in observed.applications if only and one.namespace != only})
+    spaces = {space for one in observed.applications for space in (one.namespace, one.routing_namespace)}
+    unwatched = sorted(spaces - {only}) if only else []
     if unwatched:
         yield problem(f"it watches only namespace {only}; {words.listing(unwatched)} has applications", "remove --watch-namespace")
     if not tolerant and not unwatched:
