@@ -132,8 +132,8 @@ def verdicts(table: Table) -> Iterator[str]:
 
 
 def _verdict(name: str, nothing: Sequence[Figures], ours: Sequence[Figures]) -> str:
-    spared = round(median(one.bad - other.bad for one, other in zip(nothing, ours, strict=True)))
-    more = round(median(other.dollars - one.dollars for one, other in zip(nothing, ours, strict=True)))
+    spared = round(_bad(nothing) - _bad(ours))
+    more = round(_dollars(ours) - _dollars(nothing))
     price = f"${more:,} more" if more > 0 else f"${-more:,} less" if more < 0 else "the same dollars"
     if spared > 0:
         each = f" (${1000 * more / spared:,.2f} for each 1,000)" if more > 0 else ""
@@ -142,6 +142,10 @@ def _verdict(name: str, nothing: Sequence[Figures], ours: Sequence[Figures]) -> 
         worse = f"{-spared:,} more" if spared else "as many"
         return f"{name}: {worse} late or failed requests as nothing installed, for {price}. By this recording, do not install it."
     return f"{name}: {-spared:,} more late or failed requests than with nothing installed, for {price}."
+
+
+def _bad(runs: Sequence[Figures]) -> float:
+    return median(one.bad for one in runs)
 
 
 def _dollars(runs: Sequence[Figures]) -> float:
