@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.account import fresh_s, placed, total_demand
-from controller.policy.account.demand import counts
+from controller.policy.account import counts, fresh_s, placed, total_demand
 from controller.policy.model import Sample, Snapshot
 from failover_analysis.simulation.figures import NOTHING, Figures, added
 

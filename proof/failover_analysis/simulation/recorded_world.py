@@ -16,6 +16,7 @@ from controller.policy.account import demand_age_s, total_demand
 from controller.policy.evidence import allowed_offerings
 from controller.policy.model import Application, CapacityWeights, Snapshot
 from controller.recording.lines import Recorded
+from controller.routing.kinds import DEFAULT
 from failover_analysis.simulation.figures import Figures, added
 from failover_analysis.simulation.recorded_service import RecordedService
 from failover_analysis.simulation.recorded_shortages import RecordedShortages, Span, outages
@@ -230,7 +231,7 @@ class RecordedWorld:
 def _allowed(snapshot: Snapshot) -> tuple[Application, Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]]]:
     """The application with every type that its units may use, the zones by type, and the capacity types by NodePool.
 
-    The simulation routes with an Ingress whatever the kind: the weights and their effect are the same.
+    The simulation knows the default kind of routing object alone: weights and their effect are the same with each.
     """
     application, units = snapshot.application, []
     zones: dict[str, tuple[str, ...]] = {}
@@ -242,7 +243,7 @@ def _allowed(snapshot: Snapshot) -> tuple[Application, Mapping[str, tuple[str, .
             zones[name] = tuple(dict.fromkeys((*zones.get(name, ()), *allowed.zones_of(name))))
         if bought := tuple(one for one in _KINDS if one in allowed.capacity_types):
             kinds[unit.node_pool] = tuple(dict.fromkeys((*kinds.get(unit.node_pool, ()), *bought)))
-    return replace(application, units=tuple(units), route=replace(application.route, kind="Ingress")), zones, kinds
+    return replace(application, units=tuple(units), route=replace(application.route, kind=DEFAULT.resource.kind)), zones, kinds
 
 
 def _aliases(own: tuple[str, ...], region: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

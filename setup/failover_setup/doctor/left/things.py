@@ -35,7 +35,7 @@ class Left:
     """Something that is left.
 
     Attributes:
-        what: The kind and the name, as kubectl has them: ``Ingress shop/sd21``.
+        what: The kind and the name, as kubectl has them: ``ScaledObject shop/sd21-inf2``.
         effect: What it does as long as it is there.
         command: The command that removes it.
     """
