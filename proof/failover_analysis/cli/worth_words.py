@@ -54,7 +54,7 @@ def lines(table: Table, width: int) -> Iterator[Line]:
     requests = table.runs[0][1][0].demand
     yield "title", f"What failoverctl is worth for {world.application.key}, by your recording"
     yield "plain", f"  {format_rfc3339(world.begin)} to {format_rfc3339(world.end)}"
-    yield "plain", f"  {duration(world.seconds)} played, {requests:,.0f} requests; medians of {table.seeds} seeds"
+    yield "plain", f"  {duration(world.seconds)} played, {requests:,.0f} requests; {_seeds(table.seeds)}"
     yield "plain", f"  shortages: {_shortages(world)}"
     yield "plain", ""
     headings = ("IN TIME", "LATE/FAILED", "EXPOSED", "$")
@@ -190,6 +190,10 @@ def assumptions(table: Table) -> Iterator[str]:
     if not world.zones_known:
         yield f"The recording names no zones; assumed: {', '.join(world.zones)}."
     yield "The checker and the priority list are models, in their favour where something is open (docs/simulation.md)."
+
+
+def _seeds(count: int) -> str:
+    return f"medians of {count} seeds" if count > 1 else "one seed"
 
 
 def _shortages(world: World) -> str:

@@ -36,13 +36,14 @@ def record(folder: Path, setup: Setup, seed: int = 1, change: Callable[[Snapshot
     view = SimulatedView(engine.world, engine.application, engine.clock)
     view.woken = lambda: None
     files = RecordingFiles(folder, engine.clock)
-    memory = Memory()
+    memory, made = Memory(), definition(engine.application, setup.start)
 
     def line() -> None:
-        nonlocal memory
+        nonlocal memory, made
         snapshot = change(view.snapshot(engine.application, leader=True, epoch=1))
         conclusion = conclude(memory, snapshot)
-        made = definition(snapshot.application, snapshot.now)
+        if snapshot.application != engine.application:
+            made = definition(snapshot.application, snapshot.now)
         files.write(made, encode(Recorded(memory, snapshot, decided(conclusion.plan), snapshot.now), made.ref))
         memory = conclusion.memory
 
