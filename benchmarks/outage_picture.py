@@ -34,7 +34,7 @@ def _panel(policy: str, top: float) -> Iterator[str]:
     run = next(one for one in kept() if (one.day, one.policy, one.seed) == ("outage", policy, SEED))
     bottom = top + _HEIGHT
     changes = [one for one, before in zip(rows[1:], rows, strict=False) if one.mode != before.mode]
-    title = f"{_PANELS[policy]}: {100 * run.in_time:.2f} % in time, ${run.dollars:.0f} for the day"
+    title = f"{_PANELS[policy]}: {100 * run.figures.in_time:.2f} % in time, ${run.figures.dollars:.0f} for the day"
     yield f'<text x="{_LEFT}" y="{top - 8}" class="title">{title}</text>'
     below = [0.0] * len(rows)
     for unit, colour in zip(made.application.units, _COLOURS, strict=True):

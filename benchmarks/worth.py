@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from failover_analysis.report.contenders import contenders
+from failover_analysis.report.worth_table import HEADINGS, cells
+from failover_analysis.report.worth_table import ROWS as WITHOUT
+from failover_analysis.simulation.figures import Figures, figures
 from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
@@ -34,9 +36,7 @@ INTERVAL_S: Final = 240.0
 """The longest time between two passes; every change that a watch delivers starts a pass at once."""
 
 ROWS: Final[Mapping[str, str]] = {
-    "none": "Nothing installed: fixed weights, KEDA",
-    "sample": "The AWS sample's checker",
-    "priority-list": "A priority list of instance types",
+    **WITHOUT,
     "two-mode": "failoverctl, `two-mode`",
     "cheapest": "failoverctl, `two-mode`, 92 % of the weight on the cheapest type",
     "adaptive": "failoverctl, `adaptive`",
@@ -71,26 +71,13 @@ class Run:
         day: Which of `DAYS`.
         policy: Which of `ROWS`.
         seed: The seed.
-        demand: All requests.
-        failed: Requests without an answer.
-        late: Answers over their unit's latency limit, in requests.
-        exposed_s: Time in which requests failed or came late, seconds.
-        dollars: Cost of the instances.
+        figures: What came of it.
     """
 
     day: str
     policy: str
     seed: int
-    demand: float
-    failed: float
-    late: float
-    exposed_s: float
-    dollars: float
-
-    @property
-    def in_time(self) -> float:
-        """Share of the requests that were answered in time."""
-        return 1 - (self.failed + self.late) / self.demand
+    figures: Figures
 
 
 def world(day: str, policy: str, seed: int) -> Setup:
@@ -114,16 +101,14 @@ def play(job: tuple[str, str, int]) -> Run:
     """
     day, policy, seed = job
     result = Simulation(world(day, policy, seed), seed, measured=True).run()
-    if result.violations or result.measured is None:
+    if result.violations:
         raise ValueError(f"{day}, {policy}, seed {seed}: {result.violations}")
-    flow, measured = result.totals.flow, result.measured
-    values = (flow.demand, flow.lost, measured.late, measured.exposed_s, result.totals.dollars)
-    return Run(day, policy, seed, *(round(value, 3) for value in values))
+    return Run(day, policy, seed, figures(result))
 
 
 def kept() -> list[Run]:
     """The runs of the results file."""
-    return [Run(**{one.name: run[one.name] for one in fields(Run)}) for run in json.loads(RESULTS.read_text())]
+    return [Run(run.pop("day"), run.pop("policy"), run.pop("seed"), Figures(**run)) for run in json.loads(RESULTS.read_text())]
 
 
 def page(name: str, present: str, runs: Sequence[Run]) -> str:
@@ -138,17 +123,10 @@ def page(name: str, present: str, runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run]) -> Iterator[str]:
-    yield "| | served in time | late or failed | exposed minutes | $ |"
+    yield f"| | {' | '.join(HEADINGS)} |"
     yield "|---|---:|---:|---:|---:|"
     for policy, words in ROWS.items():
-        mine = [one for one in runs if one.policy == policy]
-        bad, exposed = _median(one.failed + one.late for one in mine), _median(one.exposed_s / 60 for one in mine)
-        share, dollars = 100 * _median(one.in_time for one in mine), _median(one.dollars for one in mine)
-        yield f"| {words} | {share:.2f} % | {bad:,.0f} | {exposed:.0f} | {dollars:.0f} |"
-
-
-def _median(values: Iterable[float]) -> float:
-    return median(values)
+        yield f"| {words} | {' | '.join(cells([one.figures for one in runs if one.policy == policy]))} |"
 
 
 def main() -> None:
@@ -157,7 +135,8 @@ def main() -> None:
         jobs = [(day, policy, seed) for day in DAYS for policy in ROWS for seed in SEEDS]
         with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
             made = list(pool.map(play, jobs))
-        RESULTS.write_text("[\n" + ",\n".join(json.dumps(asdict(run)) for run in made) + "\n]\n")
+        rows = ({"day": run.day, "policy": run.policy, "seed": run.seed, **asdict(run.figures)} for run in made)
+        RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     for name in PAGES:
         (ROOT / name).write_text(page(name, (ROOT / name).read_text(), kept()))
 

@@ -353,7 +353,7 @@ class HttpSettings(Theme):
     port: int = Field(default=8080, ge=0, le=65_535, description="TCP port to listen on; 0: any free one.")
     unit_metrics: bool = Field(
         default=True,
-        description="Whether /metrics has the series of every deployment unit: 1.2 of 2.6 MB at 1,000 applications of five units. Without "
+        description="Whether /metrics has the series of every deployment unit, about half of its size. Without "
         "them failoverctl_unit_short has the units that are short, which its alert needs, and the dashboards show no replicas of units.",
     )
 

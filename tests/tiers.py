@@ -86,6 +86,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/analysis/cli/"),
     Place(Tier.SIMULATION, "tests/analysis/cli/test_progress.py"),
     Place(Tier.SIMULATION, "tests/analysis/cli/test_simulate.py"),
+    Place(Tier.SIMULATION, "tests/analysis/cli/test_worth.py"),
     Place(Tier.SIMULATION, "tests/analysis/fuzz/"),
     Place(Tier.SIMULATION, "tests/analysis/report/test_golden.py"),
     Place(Tier.SIMULATION, "tests/analysis/report/test_simulated.py"),

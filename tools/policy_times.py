@@ -1,12 +1,9 @@
-"""The default times of the policy, and the causes of a shortage, as tables for docs/configuration.md and docs/decision.md."""
+"""The fixed times of the policy, and the causes of a shortage, as tables for docs/configuration.md and docs/decision.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Final
 
-from controller.catalog.application import PolicyFile
-from controller.catalog.fields import yaml_key
 from controller.policy import floors, karpenter_times, text
 from controller.policy.account import hold, metric_times
 from controller.policy.alerts import CLOCKS_APART_S, unit_alerts
@@ -16,7 +13,6 @@ from controller.policy.model import CAUSE_PRECEDENCE, Cause, PolicySettings
 from controller.policy.modes import guards
 from controller.policy.routing import HEALTH_FRESH_S
 from controller.service.election import Timing
-from controller.settings import PollSettings
 from controller.signals import waits
 from controller.signals.classify import CODE_CAUSES, CREATE_ERROR_CAUSES
 
@@ -60,46 +56,11 @@ _FIXED: Final[tuple[tuple[float, str], ...]] = (
 )
 """Times that are no settings, and what they are for."""
 
-_PROCESS: Final = (("polls", PollSettings(), ("tick_interval_s",)),)
-"""Settings of the process whose times show in what the controller does."""
-
-_WORDS: Final[Mapping[str, str]] = {
-    "tick_interval_s": "the longest time between two passes",
-}
-"""Of settings whose own description needs its surroundings."""
-
-_UNITS: Final = (", seconds", " seconds")
-
 
 def times() -> str:
-    """Every default time that a decision depends on: the policy's settings, those of the process, and the fixed ones."""
-    rows = ["| time | default | what it is |", "|---|---|---|"]
-    return "\n".join([*rows, *_settings(), *(f"| (fixed) | {text.duration(seconds)} | {words} |" for seconds, words in _FIXED)])
-
-
-def _settings() -> Iterator[str]:
-    defaults = PolicySettings()
-    for name, field in PolicyFile.model_fields.items():
-        if name.endswith("_s"):
-            yield f"| `{yaml_key(name)}` | {_off(getattr(defaults, name))} | {_words(name, field.description)} |"
-    for group, settings, names in _PROCESS:
-        for name in names:
-            description = type(settings).model_fields[name].description
-            yield f"| `{group}.{name}` | {_off(getattr(settings, name))} | {_words(name, description)} |"
-
-
-def _off(seconds: float) -> str:
-    return text.duration(seconds) if seconds else "0 (off)"
-
-
-def _words(name: str, description: str | None) -> str:
-    """What a setting is: the first sentence of its description, without its unit, because the column before has one."""
-    if name in _WORDS:
-        return _WORDS[name]
-    sentence = (description or "").split(". ")[0].rstrip(".").split(";")[0]
-    for unit in _UNITS:
-        sentence = sentence.replace(unit, "")
-    return sentence[:1].lower() + sentence[1:]
+    """Every time that a decision depends on and that is no setting."""
+    rows = ["| time | what it is |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {text.duration(seconds)} | {words} |" for seconds, words in _FIXED)])
 
 
 def causes() -> str:

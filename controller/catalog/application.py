@@ -233,8 +233,8 @@ class PolicyFile(FileModel):
         default=_DEFAULTS.patience_s,
         ge=0,
         le=3600,
-        description="How long a proven shortage must last before a failover, seconds. The default is twice the "
-        "5 s within which every false proof of simulated worlds ended (docs/research/patience.md).",
+        description="How long a proven shortage must last before a failover, seconds. The default lets a false proof end "
+        "(docs/decisions/0008-defaults-of-the-waits.md).",
     )
     quiet_s: float = Field(
         default=_DEFAULTS.quiet_s,

@@ -60,16 +60,30 @@ def generated_files(documentation: str) -> dict[Path, str]:
 
 def application_tables() -> Iterator[str]:
     """Markdown lines that describe every field of an application file, a table for each mapping."""
-    schema = application_schema()
-    for group in _groups(schema, ()):
-        yield from _table(schema, group, f"### `{_shown(group)}`" if group else "### The document", variables=False)
+    yield from _tables(application_schema(), "The document", variables=False)
 
 
 def settings_tables() -> Iterator[str]:
     """Markdown lines that describe every setting, a table for each group."""
-    schema = settings_schema()
+    yield from _tables(settings_schema(), "The process", variables=True)
+
+
+def _tables(schema: Mapping[str, Any], root: str, *, variables: bool) -> Iterator[str]:
+    """A table for each mapping; those with the same fields share one, below the places and descriptions of all.
+
+    Args:
+        schema: The schema.
+        root: What the heading calls the outermost mapping.
+        variables: Whether each field has an environment variable.
+    """
+    places: dict[tuple[str, ...], list[Place]] = {}
     for group in _groups(schema, ()):
-        yield from _table(schema, group, f"### `{_shown(group)}`" if group else "### The process", variables=True)
+        places.setdefault(tuple(_table(schema, group, variables=variables)), []).append(group)
+    for table, groups in places.items():
+        yield "### " + ", ".join(f"`{_shown(group)}`" if group else root for group in groups)
+        for description in dict.fromkeys(_text(str(schema_at(schema, group).get("description", ""))) for group in groups):
+            yield from ("", description)
+        yield from ("", *table, "")
 
 
 def _groups(schema: Mapping[str, Any], place: Place) -> Iterator[Place]:
@@ -87,9 +101,8 @@ def _shown(place: Place) -> str:
     return place_text(place).replace("[0]", "[]")
 
 
-def _table(schema: Mapping[str, Any], group: Place, heading: str, *, variables: bool) -> Iterator[str]:
+def _table(schema: Mapping[str, Any], group: Place, *, variables: bool) -> Iterator[str]:
     node = schema_at(schema, group)
-    yield from (heading, "", _text(str(node.get("description", ""))), "")
     yield "| field | default | allowed | description |"
     yield "|---|---|---|---|"
     for name in node["properties"]:
@@ -100,7 +113,6 @@ def _table(schema: Mapping[str, Any], group: Place, heading: str, *, variables: 
         variable = f"<br>`{variable_name((*group, name))}`" if variables else ""
         default = _default(field, required=name in node.get("required", ()))
         yield f"| `{name}`{variable} | {default} | {_text(allowed)} | {_text(str(field.get('description', '')))} |"
-    yield ""
 
 
 def _default(field: Mapping[str, Any], *, required: bool) -> str:

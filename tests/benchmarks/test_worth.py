@@ -29,4 +29,4 @@ def test_the_picture_has_the_figures_of_its_run() -> None:
     """It is drawn from the runs of the same seed."""
     for one in kept():
         if (one.day, one.seed) == ("outage", SEED) and one.policy in {"none", "two-mode"}:
-            assert f"{100 * one.in_time:.2f} % in time, ${one.dollars:.0f} for the day" in PICTURE.read_text()
+            assert f"{100 * one.figures.in_time:.2f} % in time, ${one.figures.dollars:.0f} for the day" in PICTURE.read_text()

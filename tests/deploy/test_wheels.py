@@ -35,10 +35,11 @@ OTHER_HOUSES: Final = {"failover_setup", "failover_testbed", "failover_analysis"
 NOT_IN_THE_IMAGE: Final = OTHER_HOUSES | {"aiohttp", "jinja2", "matplotlib", "moto", "pygments", "rich", "ruamel", "starlette", "uvicorn"}
 
 EXTRAS: Final = {
-    **dict.fromkeys(("init", "doctor", "render", "breaking-point", "config", "weights"), "setup"),
+    **dict.fromkeys(("init", "doctor", "render", "breaking-point", "config", "weights", "uninstall"), "setup"),
     "demo": "demo",
     "simulate": "analysis",
     "replay": "analysis",
+    "worth": "analysis",
 }
 """The extra that a command needs."""
 

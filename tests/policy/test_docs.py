@@ -46,7 +46,9 @@ def test_a_page_without_its_generated_part_is_refused() -> None:
 def test_writing_gives_what_is_checked_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that the hint names does what the tests ask for."""
     (tmp_path / "decision.md").write_text(DECISION.read_text().replace("stateDiagram-v2", "old"))
-    (tmp_path / "configuration.md").write_text(CONFIGURATION.read_text().replace("| `patienceSeconds` | 10 s |", "| old | old |"))
+    (tmp_path / "configuration.md").write_text(
+        CONFIGURATION.read_text().replace("| 3 min | how long Karpenter caches", "| 3 h | how long Karpenter caches")
+    )
     monkeypatch.setattr(docs, "REASONS", tmp_path / "reasons.md")
     monkeypatch.setattr(docs, "DECISION", tmp_path / "decision.md")
     monkeypatch.setattr(docs, "CONFIGURATION", tmp_path / "configuration.md")

@@ -1,1 +1,1 @@
-"""The commands `failoverctl simulate` and `failoverctl replay`."""
+"""The commands `failoverctl simulate`, `replay` and `worth`."""

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from failover_analysis.cli.progress import Progress
 from failover_analysis.report.contenders import Contender
@@ -22,8 +22,43 @@ _CHECK_S: Final = 0.2  # between two checks of what the processes have done
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """One planned run.
+
+    Attributes:
+        contender: The policy.
+        seed: The seed.
+        shown: Whether its timeline is kept.
+        part: Which part of a world that is played in parts.
+    """
+
+    contender: Contender
+    seed: int
+    shown: bool
+    part: int = 0
+
+
+class Playable(Protocol):
+    """What every process needs to play any of the runs. It is sent to each."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether the runs are measured for a report."""
+
+    @property
+    def rows(self) -> bool:
+        """Whether the timeline of each run is kept."""
+
+    def planned(self, run: Run) -> Setup:
+        """What one run plays."""
+
+    def command(self, contender: Contender, seed: int) -> str:
+        """The command that plays one run again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """What every process needs. It reads the files itself, because a demand curve cannot be sent to another process."""
+    """The runs of a simulation file. Each process reads the files itself, because a demand curve cannot be sent to another process."""
 
     wanted: str
     days: float | None
@@ -40,6 +75,10 @@ class Job:
         """What one run plays."""
         return contender.applied(scenario.setup(seed, days=self.days, random_faults=self.faults, interval_s=self.interval))
 
+    def planned(self, run: Run) -> Setup:
+        """See `Playable.planned`."""
+        return self.setup(self.scenario(), run.contender, run.seed)
+
     def words(self) -> list[str]:
         """The command-line arguments that all of its runs share."""
         words = ["failoverctl", "simulate", self.wanted]
@@ -49,20 +88,11 @@ class Job:
         return words
 
     def command(self, contender: Contender, seed: int) -> str:
-        """The command that plays one run again."""
+        """See `Playable.command`."""
         return shlex.join([*self.words(), *contender.options, "--seed", str(seed)])
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One planned run."""
-
-    contender: Contender
-    seed: int
-    shown: bool
-
-
-def results(job: Job, runs: Sequence[Run], jobs: int | None, progress: Progress) -> Iterator[Played]:
+def results(job: Playable, runs: Sequence[Run], jobs: int | None, progress: Progress) -> Iterator[Played]:
     """The runs in their order, each as it ends; of a stopped command those that have ended.
 
     A single run that is stopped is a result, too: the part of its time that it got to.
@@ -81,15 +111,15 @@ def results(job: Job, runs: Sequence[Run], jobs: int | None, progress: Progress)
         yield from _side_by_side(job, runs, at_once, progress)
 
 
-def play(job: Job, run: Run, watched: Callable[[float], bool]) -> Played:
+def play(job: Playable, run: Run, watched: Callable[[float], bool]) -> Played:
     """Plays one run. The timeline is included only if it is needed: those of many seeds would not fit into memory."""
-    setup = job.setup(job.scenario(), run.contender, run.seed)
+    setup = job.planned(run)
     result = Simulation(setup, run.seed, measured=job.measured).run(watched)
     kept = result if job.rows or run.shown else replace(result, rows=())
     return Played(run.contender, kept, job.command(run.contender, run.seed), setup.seconds, setup.faults if run.shown else ())
 
 
-def _one_by_one(job: Job, runs: Sequence[Run], progress: Progress) -> Iterator[Played]:
+def _one_by_one(job: Playable, runs: Sequence[Run], progress: Progress) -> Iterator[Played]:
     for number, run in enumerate(runs):
 
         def watched(share: float, number: int = number) -> bool:
@@ -116,7 +146,7 @@ _shared: list[Any] = []
 """In a process of the pool: how far each run is, and whether to stop."""
 
 
-def _side_by_side(job: Job, runs: Sequence[Run], at_once: int, progress: Progress) -> Iterator[Played]:
+def _side_by_side(job: Playable, runs: Sequence[Run], at_once: int, progress: Progress) -> Iterator[Played]:
     shares = multiprocessing.Array("d", len(runs), lock=False)
     stop = multiprocessing.Value("b", 0, lock=False)
     with ProcessPoolExecutor(at_once, initializer=_begin, initargs=(shares, stop)) as pool:
@@ -138,7 +168,7 @@ def _begin(*shared: Any) -> None:  # noqa: ANN401 - ctypes' objects
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process says when to stop
 
 
-def _play_one(job: Job, run: Run, number: int) -> Played:
+def _play_one(job: Playable, run: Run, number: int) -> Played:
     shares, stop = _shared
 
     def watched(share: float) -> bool:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -20,11 +18,8 @@ from controller.cli.plan import plan_document, plan_lines
 from controller.cli.version import commit
 from controller.cli.words import terminal_width
 from controller.clock import SystemClock
-from controller.errors import ConfigError
-from controller.policy.model import Application
-from controller.recording.lines import Recorded
-from controller.recording.reader import Unread, read
 from failover_analysis.cli.progress import STOPPED, Progress
+from failover_analysis.cli.recordings import Recordings
 from failover_analysis.cli.replay_words import (
     difference_document,
     difference_lines,
@@ -39,9 +34,6 @@ from failover_analysis.replay.rerun import Moment, same_inputs, what_if
 from failover_analysis.replay.tally import Tally
 from failover_analysis.report.files import check_names, write
 from failover_analysis.report.replayed import Framing, ReplayReport
-
-_MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: a copied one must find its moment
-_MOST_UNREAD: Final = 5  # unreadable lines of one file that are named; further ones are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,42 +140,14 @@ def _moments(wanted: _Wanted, at: float | None, progress: Progress) -> Iterator[
         ConfigError: No line could be read, nothing matches the request, or the application file is wrong.
     """
     applications = None if wanted.policy is None else load_directory(wanted.policy)
-    unread: Counter[str] = Counter()
-    there: set[str] = set()
-    chosen = _chosen(read(wanted.files, lambda one: _name(one, unread), progress.update), wanted, applications, there)
+    recordings = Recordings(wanted.files, wanted.application, wanted.begin, wanted.end, applications)
+    chosen = recordings.decisions(progress.update)
     change = None if applications is None else changed_to(applications, whole=wanted.whole)
     found = False
     for moment in what_if(chosen, change, at=at) if wanted.carried else same_inputs(chosen, change):
         found = True
         yield moment
-    for file, count in unread.items():
-        if count > _MOST_UNREAD:
-            click.echo(f"{file}: {count - _MOST_UNREAD} more unreadable lines", err=True)
-    if not found and not there:
-        raise ConfigError("no recorded decision could be read")
-    if not found:
-        raise ConfigError(f"no recorded decision matches; there are decisions about: {', '.join(sorted(there))}")
-
-
-def _name(one: Unread, unread: Counter[str]) -> None:
-    unread[one.file] += 1
-    if unread[one.file] <= _MOST_UNREAD:
-        click.echo(str(one), err=True)
-
-
-def _chosen(
-    recordings: Iterable[Recorded], wanted: _Wanted, applications: Mapping[str, Application] | None, there: set[str]
-) -> Iterator[Recorded]:
-    """The requested recordings. Of the others only the application is noted."""
-    for recorded in recordings:
-        application, now = recorded.snapshot.application, recorded.snapshot.now
-        there.add(application.key)
-        if wanted.application is not None and wanted.application not in {application.key, application.name}:
-            continue
-        if applications is not None and application.key not in applications:
-            continue
-        if (wanted.begin is None or wanted.begin <= now) and (wanted.end is None or now < wanted.end + _MILLISECOND_S):
-            yield recorded
+    recordings.ended(found=found)
 
 
 def _differences(moments: Iterator[Moment], wanted: _Wanted, progress: Progress, *, as_json: bool, exact: bool) -> bool:

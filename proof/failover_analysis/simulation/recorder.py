@@ -12,6 +12,7 @@ from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, 
 from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
+from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.measures import Measures
 from failover_analysis.simulation.recording import MOST_ROWS, Digest, Result, Row, SimulatedChange, Totals, Violation
@@ -36,7 +37,8 @@ class Recorder:
         self._measures = Measures(engine, truth) if measured else None
         self.last: tuple[Snapshot, Memory] | None = None
         """The snapshot of the last decision."""
-        self._prices = {unit.instance_type: unit.price_per_hour for unit in engine.application.units}
+        others = {name: unit.price_per_hour for unit in engine.application.units for name in types_of(unit)}
+        self._prices = others | {unit.instance_type: unit.price_per_hour for unit in engine.application.units}
         self.totals, self.digest, self.ledger = Totals(), Digest(), Ledger()
         self.mode_changes: list[SimulatedChange] = []
         self.rows: list[Row] = []

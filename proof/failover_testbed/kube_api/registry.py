@@ -108,6 +108,14 @@ def _custom(group: str, version: str, plural: str, kind: str, *, namespaced: boo
     )
 
 
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def _admission(plural: str, kind: str, *, status: bool) -> Resource:
+    group, rule = "admissionregistration.k8s.io", GenerationRule.SPEC
+    return Resource(group, "v1", plural, kind, namespaced=False, status=status, generation=rule, unconditional_update=False)
+
+
 RESOURCES: tuple[Resource, ...] = (
     Resource("", "v1", "configmaps", "ConfigMap", status=False),
     Resource("", "v1", "events", "Event", status=False, create_on_update=True, field_labels=_EVENT_LABELS, own_field_labels=True),
@@ -160,6 +168,14 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         "networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False, status=False, generation=GenerationRule.CONTENT
     ),
+    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", status=False, generation=GenerationRule.SPEC),
+    Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", generation=GenerationRule.SPEC, unconditional_update=False),
+    Resource(_RBAC, "v1", "roles", "Role", status=False, create_on_update=True),
+    Resource(_RBAC, "v1", "rolebindings", "RoleBinding", status=False, create_on_update=True),
+    Resource(_RBAC, "v1", "clusterroles", "ClusterRole", namespaced=False, status=False, create_on_update=True),
+    Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, status=False, create_on_update=True),
+    _admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy", status=True),
+    _admission("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", status=False),
     Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", status=False, generation=GenerationRule.CONTENT_OR_LABELS),
     Resource("coordination.k8s.io", "v1", "leases", "Lease", status=False, create_on_update=True, unconditional_update=False),
@@ -192,7 +208,6 @@ AUTO_MODE: tuple[Resource, ...] = (
 # Groups that every real server has and this one lacks: requests get 501, not 404.
 KNOWN_GROUPS = frozenset(
     {
-        "admissionregistration.k8s.io",
         "apiextensions.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",
@@ -202,8 +217,6 @@ KNOWN_GROUPS = frozenset(
         "events.k8s.io",
         "flowcontrol.apiserver.k8s.io",
         "node.k8s.io",
-        "policy",
-        "rbac.authorization.k8s.io",
         "resource.k8s.io",
         "scheduling.k8s.io",
         "storage.k8s.io",

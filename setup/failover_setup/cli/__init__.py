@@ -1,1 +1,1 @@
-"""The commands `failoverctl init`, `doctor`, `render`, `breaking-point`, `config` and `weights`."""
+"""The commands `failoverctl init`, `doctor`, `render`, `breaking-point`, `config`, `weights` and `uninstall`."""

@@ -32,7 +32,7 @@ from controller.signals.watch import list_objects
 from failover_setup.doctor.cluster.account import Account
 from failover_setup.doctor.cluster.components import Component
 from failover_setup.doctor.cluster.workload import Workload, find
-from failover_setup.doctor.report import NOT_INSTALLED
+from failover_setup.doctor.reading import listed_or_why, why_not
 
 KINDS: Final = (NODE_POOLS, NODE_CLAIMS, NODE_CLASSES, TARGET_GROUP_BINDINGS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS)
 """The kinds that the components' CRDs must serve."""
@@ -136,17 +136,17 @@ def observe_cluster(
         listed[resource.name], narrowed = _everywhere(session, resource, unreadable)
         homes = homes or narrowed
     for resource in (INGRESS_CLASSES, NAMESPACES, NODES):
-        listed[resource.name] = _listed(session, resource, None, unreadable)
+        listed[resource.name] = listed_or_why(session, resource, None, unreadable)
     listed[API_SERVICES.name] = _metrics_api(session, unreadable)
     for resource in (NODE_POOLS, NODE_CLASSES, AUTO_NODE_CLASSES):
         if resource.name in served:
-            listed[resource.name] = _listed(session, resource, None, unreadable)
+            listed[resource.name] = listed_or_why(session, resource, None, unreadable)
     spaces = sorted({one.namespace for one in applications})
     scaling = [kind for kind in (SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS) if kind.name in served]
     for resource in scaling:
-        listed[resource.name] = [one for space in spaces for one in _listed(session, resource, space, unreadable)]
+        listed[resource.name] = [one for space in spaces for one in listed_or_why(session, resource, space, unreadable)]
     if scaling:
-        listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = _listed(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
+        listed[CLUSTER_TRIGGER_AUTHENTICATIONS.name] = listed_or_why(session, CLUSTER_TRIGGER_AUTHENTICATIONS, None, unreadable)
     known = (applications, groups, served, listed, homes, unreadable, account, elbv2_calls_per_s, cluster_wide)
     return ClusterObservation(now, session.host, *known)
 
@@ -165,28 +165,12 @@ def _serves(session: KubeSession, kind: Resource) -> bool:
     return any(name_of({"metadata": one}) == kind.plural for one in resources)
 
 
-def _listed(session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str]) -> Sequence[Object]:
-    """The objects of one kind. If they cannot be listed, returns () and records why."""
-    try:
-        return list_objects(session, resource, namespace)[0]
-    except RemoteError as error:
-        unreadable[resource.name] = _reason(error, resource)
-    return ()
-
-
-def _reason(error: RemoteError, resource: Resource) -> str:
-    """Why a kind cannot be listed; short if a permission is missing, or the kind."""
-    if isinstance(error, NotFound):
-        return f"{resource.name} {NOT_INSTALLED}"
-    return f"{resource.name} may not be listed with these credentials" if isinstance(error, Forbidden) else str(error)
-
-
 def _everywhere(session: KubeSession, resource: Resource, unreadable: dict[str, str]) -> tuple[Sequence[Object], tuple[str, ...]]:
     """The objects of all namespaces, with (). If that is not allowed: those of the usual namespaces that may be listed, and their names."""
     try:
         return list_objects(session, resource, None)[0], ()
     except Forbidden as error:
-        reason = _reason(error, resource)
+        reason = why_not(error, resource)
     except RemoteError as error:
         unreadable[resource.name] = str(error)
         return (), ()
@@ -210,5 +194,5 @@ def _metrics_api(session: KubeSession, unreadable: dict[str, str]) -> Sequence[O
     except NotFound:
         return ()
     except RemoteError as error:
-        unreadable[API_SERVICES.name] = _reason(error, API_SERVICES)
+        unreadable[API_SERVICES.name] = why_not(error, API_SERVICES)
         return ()

@@ -1,0 +1,1 @@
+"""What is left of the controller in a cluster that it has been removed from."""
