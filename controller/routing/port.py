@@ -150,6 +150,18 @@ class RoutingPort(Protocol):
             ValueError: AWS or the load-balancer controller would refuse the action.
         """
 
+    def write(self, application: Application, targets: Iterable[Target], stickiness_s: int) -> str:
+        """Writes a routing action as `RoutingObservation.action` shows it.
+
+        Args:
+            application: The application that it is of.
+            targets: In the order in which they are to be written.
+            stickiness_s: Target-group stickiness, seconds; 0 for none. A kind that states it elsewhere leaves it out.
+
+        Raises:
+            ValueError: AWS or the load-balancer controller would refuse the action.
+        """
+
     def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:
         """Reads a routing action.
 

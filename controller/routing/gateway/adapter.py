@@ -6,7 +6,7 @@ A server-side apply would own the whole list of rules, other people's among them
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,6 +64,10 @@ class GatewayRoutes:
         ]
         action = backends.action_of(rule, snapshot.application.namespace)
         return Request(JSON_PATCH, (("fieldManager", FIELD_MANAGER),), json.dumps(operations, separators=(",", ":")), action)
+
+    def write(self, application: Application, targets: Iterable[Target], _stickiness_s: int) -> str:
+        """See `RoutingPort.write`. Another object states the stickiness."""
+        return backends.action_of({"backendRefs": backends.backends_of(targets)}, application.namespace)
 
     def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:
         """See `RoutingPort.read`."""
