@@ -27,6 +27,7 @@ from controller.routing import marks
 from controller.routing.annotations import NUDGED_AT
 from controller.routing.gateway import backends, matches, standby
 from controller.routing.gateway import read as reader
+from controller.routing.gateway.gateways import attached
 from controller.routing.port import ALONE, Asked, Beside, Remedy, Request
 
 
@@ -41,11 +42,16 @@ class GatewayRoutes:
 
     resource: Resource
     matcher: reader.Matcher
+    stack_labels: tuple[str, ...] = ("gateway.k8s.aws.alb",)
     reads: tuple[Resource, ...] = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS)
 
     def observe(self, application: Application, obj: Object | None, beside: Beside = ALONE) -> RoutingObservation:
         """See `RoutingPort.observe`."""
         return reader.observe(application, obj, beside)
+
+    def hosts(self, obj: Object, beside: Beside = ALONE) -> tuple[str, ...]:
+        """See `RoutingPort.hosts`."""
+        return tuple(dict.fromkeys(host for one in attached(obj, beside) for host in one.hosts))
 
     def asked(self, application: Application, obj: Object, beside: Beside = ALONE) -> Asked:
         """See `RoutingPort.asked`."""

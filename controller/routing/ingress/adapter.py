@@ -16,15 +16,30 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.routing import marks
 from controller.routing.ingress.action import format_action
 from controller.routing.ingress.action import parse_action as read
-from controller.routing.ingress.read import asked, observe
+from controller.routing.ingress.read import asked, hosts, observe
 from controller.routing.ingress.read import writers as owners
 from controller.routing.ingress.standby import remedy
 from controller.routing.names import action_key
 from controller.routing.port import Request
 
-__all__ = ["asked", "field", "observe", "owned", "read", "reads", "remedy", "request", "resource", "write", "writers"]
+__all__ = [
+    "asked",
+    "field",
+    "hosts",
+    "observe",
+    "owned",
+    "read",
+    "reads",
+    "remedy",
+    "request",
+    "resource",
+    "stack_labels",
+    "write",
+    "writers",
+]
 
 resource: Final = INGRESSES
+stack_labels: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com")  # the second are those of EKS Auto Mode
 reads: Final[tuple[Resource, ...]] = ()
 
 
