@@ -38,10 +38,12 @@ class GatewayRoutes:
     Attributes:
         resource: The kind.
         matcher: Makes conditions of one of its matches.
+        paths: Whether its matches have paths.
     """
 
     resource: Resource
     matcher: reader.Matcher
+    paths: bool
     stack_labels: tuple[str, ...] = ("gateway.k8s.aws.alb",)
     reads: tuple[Resource, ...] = (GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, LISTENER_RULE_CONFIGURATIONS, TARGET_GROUP_CONFIGURATIONS)
 
@@ -93,7 +95,7 @@ class GatewayRoutes:
 
     def remedy(self, application: Application, routing: RoutingObservation, obj: Object, exists: Mapping[Backend, bool | None]) -> Remedy:
         """See `RoutingPort.remedy`."""
-        return standby.remedy(application, routing, obj, exists, paths=self.resource is HTTP_ROUTES)
+        return standby.remedy(application, routing, obj, exists, paths=self.paths)
 
 
 def _annotated(present: str | None, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -113,5 +115,5 @@ def _pointer(annotation: str) -> str:
     return "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
 
 
-http: Final = GatewayRoutes(HTTP_ROUTES, matches.http)
-grpc: Final = GatewayRoutes(GRPC_ROUTES, matches.grpc)
+http: Final = GatewayRoutes(HTTP_ROUTES, matches.http, paths=True)
+grpc: Final = GatewayRoutes(GRPC_ROUTES, matches.grpc, paths=False)
