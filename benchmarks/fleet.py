@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.wire import Wire
+from controller.catalog.application import ApplicationFile
 from controller.clients.kube import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -33,7 +34,7 @@ from controller.clients.kube import (
     Resource,
 )
 from controller.clock import format_rfc3339
-from controller.policy.model import Backend, Target
+from controller.policy.model import Target
 from controller.routing.gateway.backends import backends_of
 from controller.routing.gateway.standby import standby_rule
 from controller.routing.ingress.action import format_action
@@ -386,11 +387,11 @@ def _gateway(member: Member) -> Object:
 
 def _route(member: Member) -> Object:
     """The application's rule, and the two that keep the target groups of both modes."""
-    capacity, units = Backend(member.services[-1], 80), [Backend(service, 80) for service in member.services[:-1]]
+    application = ApplicationFile.model_validate(_application(member)).to_policy()
     rules = [
-        {"name": _MAIN, "backendRefs": backends_of(_targets(member))},
-        standby_rule("capacity", [capacity], paths=True),
-        standby_rule("units", units, paths=True),
+        {"name": _MAIN, "backendRefs": backends_of(_targets(member), application)},
+        standby_rule(application, "capacity", [application.capacity], paths=True),
+        standby_rule(application, "units", [unit.backend for unit in application.units], paths=True),
     ]
     return {
         "apiVersion": HTTP_ROUTES.api_version,

@@ -49,12 +49,14 @@ class Played:
 
     Attributes:
         strategy: The policy's.
+        kind: Of the routing object.
         result: Its result.
         cpu_s: CPU seconds.
         repeated: Whether a second run had the same digest; None if there was none.
     """
 
     strategy: str
+    kind: str
     result: Result
     cpu_s: float
     repeated: bool | None
@@ -73,10 +75,10 @@ def play(job: tuple[int, float, str]) -> Played:
     if seed % _AGAIN == 0:
         short = contender.applied(world.setup(seed, days=min(days, 1.0), random_faults=True, interval_s=INTERVAL_S))
         repeated = Simulation(short, seed).run().digest == Simulation(short, seed).run().digest
-    return Played(strategy, result, cpu_s, repeated)
+    return Played(strategy, setup.application.route.kind, result, cpu_s, repeated)
 
 
-def _strategy(wanted: str, seed: int) -> str:
+def strategy_of(wanted: str, seed: int) -> str:
     """The strategy of a seed."""
     every = [one.value for one in Strategy]
     return every[seed % len(every)] if wanted == IN_TURN else wanted
@@ -94,6 +96,7 @@ def figures(played: list[Played], wall_s: float) -> dict[str, Any]:
     return {
         "seeds": len(results),
         "strategies": dict(sorted(Counter(one.strategy for one in played).items())),
+        "kinds_of_routing_objects": dict(sorted(Counter(one.kind for one in played).items())),
         "simulated_years": days / _YEAR_DAYS,
         "cpu_minutes": cpu_s / 60,
         "years_per_core_minute": days / _YEAR_DAYS / (cpu_s / 60),
@@ -128,7 +131,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds, days = (20, DAYS / 2) if given.quick else (given.seeds, given.days)
     console, start, played = Console(), time.monotonic(), list[Played]()
-    jobs = [(seed, days, _strategy(given.strategy, seed)) for seed in range(given.first, given.first + seeds)]
+    jobs = [(seed, days, strategy_of(given.strategy, seed)) for seed in range(given.first, given.first + seeds)]
     with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         for one in pool.map(play, jobs):
             played.append(one)
@@ -140,8 +143,8 @@ def main() -> None:
     found = figures(played, time.monotonic() - start)
     table = Table(title="Simulation", show_header=False)
     for name, value in found.items():
-        if name == "strategies":
-            table.add_row(name, ", ".join(f"{one} {count}" for one, count in value.items()))
+        if name in {"strategies", "kinds_of_routing_objects"}:
+            table.add_row(name.replace("_", " "), ", ".join(f"{one} {count}" for one, count in value.items()))
         elif not isinstance(value, dict):
             table.add_row(name.replace("_", " "), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
     console.print(table)

@@ -361,6 +361,11 @@ class RouteFile(FileModel):
     )
 
 
+def routed_name(spec: Mapping[str, Any]) -> str:
+    """The name of the routing object in a ``spec`` as it is written, for what must not lose its comments."""
+    return str(spec["route"]["name"] if "route" in spec else spec["ingress"])
+
+
 class SpecFile(FileModel):
     """The objects to control, and the policy."""
 
@@ -398,6 +403,11 @@ class SpecFile(FileModel):
         if self.route is not None:
             return Route(self.route.name, self.route.rule, self.route.kind, self.route.namespace or "")
         return Route(self.ingress or "", self.action or "")
+
+    @property
+    def routed_at(self) -> Place:
+        """The field that names the routing object."""
+        return ("ingress",) if self.route is None else ("route", "name")
 
     @model_validator(mode="after")
     def _together(self) -> Self:

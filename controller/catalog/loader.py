@@ -254,7 +254,7 @@ class _Claims:
 def _claims(model: ApplicationFile) -> list[tuple[Place, str, str]]:
     """What only one application may claim: the place in the document, the kind and the name."""
     claims: list[tuple[Place, str, str]] = [
-        (("spec", "ingress") if model.spec.route is None else ("spec", "route", "name"), model.spec.routed.kind, model.spec.routed.name),
+        (("spec", *model.spec.routed_at), model.spec.routed.kind, model.spec.routed.name),
         (("metadata", "name"), "application", model.metadata.name),
     ]
     return claims + [

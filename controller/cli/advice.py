@@ -11,7 +11,7 @@ _UNAUTHORIZED: Final = 401
 
 _NO_APPLICATION: Final = (
     "name the application files with --applications or FAILOVERCTL_APPLICATIONS; "
-    "`failoverctl init --ingress NAMESPACE/NAME` writes one for an existing stack"
+    "`failoverctl init` lists the stacks of the cluster, and writes the file of the chosen stack"
 )
 _NO_SETTINGS: Final = "name the settings file with --settings or FAILOVERCTL_SETTINGS; without one the defaults count"
 _NOT_AUTHENTICATED: Final = (

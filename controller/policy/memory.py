@@ -131,10 +131,10 @@ def _noticed(memory: Memory, routing: RoutingObservation, now: float) -> Memory:
     seen = fingerprint(routing.action)
     if memory.unseen and sent_as(routing.targets, routing.stickiness_s) == memory.sent:
         memory = replace(memory, unseen=False)
-    if not seen or (memory.action, memory.ingress) == (seen, routing.uid):
+    if not seen or (memory.action, memory.routed_by) == (seen, routing.uid):
         return memory
-    changed = memory.action not in {"", seen} or memory.ingress not in {"", routing.uid}
-    return replace(_changed(memory, now, 0) if changed else memory, action=seen, ingress=routing.uid)
+    changed = memory.action not in {"", seen} or memory.routed_by not in {"", routing.uid}
+    return replace(_changed(memory, now, 0) if changed else memory, action=seen, routed_by=routing.uid)
 
 
 def fingerprint(action: str) -> str:

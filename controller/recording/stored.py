@@ -86,7 +86,7 @@ def _bounded(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any JSON
 def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The fields without what another version alone understands: a reason, another division of the day.
 
-    The version before stored of a ScaledObject only what its raised floor had replaced.
+    The version before stored of a ScaledObject only what its raised floor had replaced, and called the routing object by one kind.
     """
     known = dict(raw)
     if isinstance(changes := raw.get("mode_changes"), list):
@@ -96,6 +96,8 @@ def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
             "floors",
             {name: dict(zip(("raised_from", "found"), one, strict=False)) for name, one in before.items() if isinstance(one, list)},
         )
+    if isinstance(uid := raw.get("ingress"), str):
+        known.setdefault("routed_by", uid)
     season = history.get("season") if isinstance(history := raw.get("demand_history"), dict) else None
     if isinstance(season, list) and len(season) != SLOTS:
         del known["demand_history"]

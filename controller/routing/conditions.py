@@ -1,4 +1,4 @@
-"""The conditions of a listener rule, parsed the same way from an Ingress annotation and from ELBv2."""
+"""The conditions of a listener rule, parsed the same way from a routing object and from ELBv2."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def merged(conditions: Iterable[Condition]) -> frozenset[Condition]:
 
 
 def path_patterns(path: str, kind: str, *, regex: bool) -> frozenset[str]:
-    """The patterns that the load-balancer controller makes of an Ingress path.
+    """The patterns that the load-balancer controller makes of a path.
 
     Args:
         path: The path; "" makes no pattern.
@@ -71,7 +71,7 @@ def covers_host(pattern: str, host: str) -> bool:
     not those of ``example.com``.
 
     Args:
-        pattern: A host as an Ingress writes it, a name or ``*.`` and a name; "" for any.
+        pattern: A host as a routing object has it, a name or ``*.`` and a name; "" for any.
         host: The same, or the host of a request.
     """
     wide, narrow = pattern.lower(), host.lower()

@@ -122,6 +122,10 @@ class RoutingPort(Protocol):
         """The kind as the API server names it, which Events regard and patches address."""
 
     @property
+    def stack_labels(self) -> tuple[str, ...]:
+        """How the labels begin by which the load-balancer controller names what a TargetGroupBinding was made for, see `Asked.stacks`."""
+
+    @property
     def reads(self) -> tuple[Resource, ...]:
         """The kinds of the further objects that it reads."""
 
@@ -131,6 +135,14 @@ class RoutingPort(Protocol):
         Args:
             application: The application that it routes.
             obj: The object; None if it does not exist.
+            beside: Where it finds the objects of `reads`.
+        """
+
+    def hosts(self, obj: Object, beside: Beside = ALONE) -> tuple[str, ...]:
+        """The hosts whose requests its rules take, as it has them: names, or ``*.`` and a name; "" for any.
+
+        Args:
+            obj: The object.
             beside: Where it finds the objects of `reads`.
         """
 
@@ -145,6 +157,18 @@ class RoutingPort(Protocol):
         Args:
             snapshot: The application, its object as observed, and when that was.
             decision: What to write.
+
+        Raises:
+            ValueError: AWS or the load-balancer controller would refuse the action.
+        """
+
+    def write(self, application: Application, targets: Iterable[Target], stickiness_s: int) -> str:
+        """Writes a routing action as `RoutingObservation.action` shows it.
+
+        Args:
+            application: The application that it is of.
+            targets: In the order in which they are to be written.
+            stickiness_s: Target-group stickiness, seconds; 0 for none. A kind that states it elsewhere leaves it out.
 
         Raises:
             ValueError: AWS or the load-balancer controller would refuse the action.

@@ -1,7 +1,7 @@
-"""What the load-balancer controller reports on Ingresses and Gateways: whether its last attempt to make rules succeeded.
+"""What the load-balancer controller reports on routing objects and Gateways: whether its last attempt to make rules succeeded.
 
-It reports each attempt as an event on every Ingress of a group, or on the Gateway. One broken Ingress stops every change on the group's
-load balancer. The old rules stay, and nothing else shows the problem.
+It reports each attempt as an event on every routing object of a group, or on the Gateway. A broken object stops every change on the load
+balancer. The old rules stay, and nothing else shows the problem.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from controller.clients.kube import INGRESSES
 from controller.clock import parse_rfc3339
 from controller.foreign import shown
 from controller.objects import Object, event_time, text, version_of
+from controller.routing.kinds import KINDS
 
 BELIEVED_S: Final = 1200.0
 """How long a failure counts without a repetition, seconds: the controller retries after 16 min 40 s at the latest."""
@@ -22,11 +22,11 @@ OVERDUE_S: Final = 120.0
 """How late a repetition may be, seconds.
 
 The wait doubles after each failure, so it is about as long as the failure has lasted. A failure without a repetition by then is over, and
-the event of the success was lost: client-go's spam filter passes only 25 successes of one Ingress at once and 12 an hour (it counts
+the event of the success was lost: client-go's spam filter passes only 25 successes of one object at once and 12 an hour (it counts
 failures apart), and an application whose weights follow its replicas has more.
 """
 
-_UNREADABLE: Final = "FailedBuildModel"  # nothing was written: no change is possible until somebody fixes an Ingress
+_UNREADABLE: Final = "FailedBuildModel"  # nothing was written: no change is possible until somebody fixes an object
 _UNDONE: Final = "FailedDeployModel"  # AWS refused a call, or throttled it: the controller retries, and at once with the next change
 _PASSING: Final = re.compile(
     r"RequestError|request send failed|dial tcp|i/o timeout|deadline exceeded|handshake timeout|connection re(?:set|fused)|no such host"
@@ -34,7 +34,7 @@ _PASSING: Final = re.compile(
     r"|InternalFailure|ServiceUnavailable|ExpiredToken|refresh cached credentials"
 )
 """What AWS's SDK says where a call failed for a while. To build the rules the controller asks EC2 and ACM, too: such a failure is reported
-as a build that failed, and nothing is wrong with an Ingress (issues 2772, 4027 and 1414 of the load-balancer controller)."""
+as a build that failed, and nothing is wrong with an object (issues 2772, 4027 and 1414 of the load-balancer controller)."""
 _ABOUT_TEXT: Final = "failed to parse"  # quotes what a stranger wrote
 _SUCCEEDED: Final = "SuccessfullyReconciled"
 _KEPT: Final = 4096
@@ -64,13 +64,13 @@ class _Attempt:
 
 
 class ReconcileView:
-    """The last attempt for each Ingress and Gateway."""
+    """The last attempt for each routing object and Gateway."""
 
     def __init__(self) -> None:
         self._last: dict[About, _Attempt] = {}
 
     def event(self, obj: Object) -> About | None:
-        """Processes an event about an Ingress or a Gateway.
+        """Processes an event about a routing object or a Gateway.
 
         Returns:
             What it is about if the event is new, else None.
@@ -117,7 +117,7 @@ class ReconcileView:
 
     def _message(self, reason: str, about: Iterable[About], uid: str, now: float) -> str:
         for known in (self._last.get(one) for one in about):
-            if known is None or known.reason != reason or (known.kind == INGRESSES.kind and known.uid and uid and known.uid != uid):
+            if known is None or known.reason != reason or (known.kind in KINDS and known.uid and uid and known.uid != uid):
                 continue
             if now - known.at <= min(BELIEVED_S, OVERDUE_S + 2 * (known.at - known.since)):
                 return known.message

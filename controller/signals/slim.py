@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, overload
 
 from controller.objects import Object, dig, items, mapping
+from controller.routing.kinds import KINDS
 from controller.routing.names import ATTRIBUTES
 from controller.signals.workload_kinds import SIZE, WORKLOADS, as_deployment
 
@@ -130,12 +131,8 @@ def _node_class(obj: Object) -> dict[str, Any]:
     return {"metadata": _picked(obj.get("metadata"), "name"), "status": {"subnets": subnets}}
 
 
-def _ingress(obj: Object) -> dict[str, Any]:
-    return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": _owners(obj, "f:metadata", "f:annotations")}}
-
-
-def _route(obj: Object) -> dict[str, Any]:
-    """A route. Of its rules only the list has an owner: it is atomic. Who changed anything of the spec, and when, stays."""
+def _routing_object(obj: Object) -> dict[str, Any]:
+    """Of its rules only the list has an owner: it is atomic. Who changed anything of the spec, and when, stays."""
     changed = (one for one in items(obj, "metadata", "managedFields") if dig(one, "fieldsV1", "f:spec") is not None)
     spec = [
         {**_picked(one, "manager", "time"), "fieldsV1": {"f:spec": _picked(dig(one, "fieldsV1", "f:spec"), "f:rules")}} for one in changed
@@ -255,9 +252,7 @@ _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
     "services": _service,
     "scaledobjects": _scaled_object,
     "targetgroupbindings": _binding,
-    "ingresses": _ingress,
-    "httproutes": _route,
-    "grpcroutes": _route,
+    **{port.resource.plural: _routing_object for port in KINDS.values()},
     "gateways": _gateway,
     "referencegrants": _grant,
     "listenerruleconfigurations": _configuration,

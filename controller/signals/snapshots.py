@@ -27,7 +27,6 @@ from controller.policy.model import (
 )
 from controller.policy.routing import drained_at, of_these_groups
 from controller.policy.text import duration
-from controller.routing.port import Asked
 from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock, shifted
 from controller.signals.launchable import Placement, for_unit, placed_on, price_note
@@ -283,7 +282,7 @@ class SnapshotBuilder:
             asked_within_s=external.asked_within_s,
             gates={} if bound is None else self._gates(application, seen),
             sticky=tuple(service for service in application.services if self._sticks(application.namespace, service, observed)),
-            blocked=observed.blocked or reconciles.blocked(asked.reported, observed.uid, now) or _overlooked(asked, now),
+            blocked=observed.blocked or reconciles.blocked(asked.reported, observed.uid, now) or overlooked(asked.overlooked, now),
             undone=reconciles.undone(asked.reported, observed.uid, now),
         )
 
@@ -304,11 +303,16 @@ class SnapshotBuilder:
         return found
 
 
-def _overlooked(asked: Asked, now: float) -> str:
-    """That the load-balancer controller does not take up the routing object as it is; "" where it has, or may still be about to."""
-    if asked.overlooked is None or now - asked.overlooked < OVERLOOKED_S:
+def overlooked(since: float | None, now: float) -> str:
+    """That the load-balancer controller does not take up the routing object as it is; "" where it has, or may still be about to.
+
+    Args:
+        since: See `controller.routing.port.Asked.overlooked`.
+        now: Seconds since the Unix epoch by the cluster's clock.
+    """
+    if since is None or now - since < OVERLOOKED_S:
         return ""
-    return f"it has not taken up the last change, which is {duration(now - asked.overlooked)} old"
+    return f"it has not taken up the last change, which is {duration(now - since)} old"
 
 
 def _priced(application: Application, prices: Mapping[str, Price]) -> Application:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from failover_setup.breaking_point.exposure import Exposure, Live, exposure, resolve
+from controller.clients.kube import connect
+from controller.clock import SystemClock
+from controller.policy.model import Mode
+from failover_setup.breaking_point.exposure import Exposure, Live, exposure, observe, resolve
+from failover_testbed.cluster import routes
+from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support.applications import application
 
 APP = application(namespace="shop")
 UNIT = APP.units[0].backend.service
-INGRESS = {
-    "spec": {"rules": [{"host": "sd21.example.com"}, {"host": "*.img.example.com"}, {"http": {}}]},
-    "status": {"loadBalancer": {"ingress": [{"hostname": "k8s-shop.us-west-2.elb.amazonaws.com"}]}},
-}
-LIVE = Live(INGRESS, {"10.0.1.7": UNIT})
+BALANCER = "k8s-shop.us-west-2.elb.amazonaws.com"
+LIVE = Live(("sd21.example.com", "*.img.example.com", ""), (BALANCER,), {"10.0.1.7": UNIT})
 ADDRESSES = {
     "k8s-shop.us-west-2.elb.amazonaws.com": {"203.0.113.7", "203.0.113.8"},
     "alias.example.com": {"203.0.113.8"},
@@ -70,6 +74,28 @@ def test_without_the_cluster_only_its_own_names_and_this_machine_are_known() -> 
     assert exposure("localhost", APP, None, addresses).exposure is Exposure.ELSEWHERE
     assert exposure("staging.example.com", APP, None, addresses).exposure is Exposure.UNKNOWN
     assert exposure("10.0.1.8", APP, None, addresses).exposure is Exposure.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", ["Ingress", "HTTPRoute"])
+def test_the_cluster_shows_hosts_and_load_balancer_of_any_kind(kind: routes.Routing, tmp_path: Path) -> None:
+    """Else a load that breaks production would be taken for one of a copy."""
+    app = routes.routed_by(APP, kind)
+    *others, obj = routes.objects(app, Mode.COST, {})
+    with EmulatedKubeApi(SystemClock(), tokens={"admin": Identity("admin")}) as api:
+        for one in others:
+            api.store.create(one["kind"], one)
+        if kind == "Ingress":
+            obj["spec"]["rules"].append({"host": "sd21.example.com"})
+            api.store.create(kind, obj)
+            api.store.update_status(kind, "sd21", {"loadBalancer": {"ingress": [{"hostname": BALANCER}]}}, namespace="shop")
+        else:
+            obj["spec"]["hostnames"] = ["sd21.example.com"]
+            api.store.create(kind, obj)
+            api.store.update_status("Gateway", "sd21", {"addresses": [{"value": BALANCER}]}, namespace="shop")
+        live = observe(connect(kubeconfig=str(api.kubeconfig("admin", tmp_path / "kubeconfig"))), app)
+    assert exposure("sd21.example.com", app, live, addresses).exposure is Exposure.PRODUCTION
+    assert exposure("alias.example.com", app, live, addresses).why == f"it is the load balancer of {kind} shop/sd21"
+    assert exposure("staging.example.com", app, live, addresses).exposure is Exposure.ELSEWHERE
 
 
 def test_addresses_resolve_to_themselves() -> None:

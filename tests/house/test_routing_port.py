@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from controller.catalog.application import RouteFile
+from controller.routing.kinds import DEFAULT, KINDS
 from tests.house.parsed import imports
 from tools import house
 
@@ -13,7 +17,7 @@ KNOW_THE_TEXT = {
     "controller.routing.ingress.read",
     "controller.routing.names",
 }
-SAY_INGRESS = 46
+SAY_INGRESS = 26
 """The most files. A new file says "routing object", or belongs to the adapter."""
 SET_UP = ("adoption", "doctor", "rendering")
 """Parts that a person runs once, and that check or write an Ingress as such."""
@@ -27,6 +31,11 @@ def test_four_files_know_the_text_of_an_action() -> None:
 def test_no_more_files_say_ingress() -> None:
     """Lower the number with each file that needs to know the kind no longer."""
     assert sum(house.says_ingress(one) for one in SOURCES) <= SAY_INGRESS
+
+
+def test_an_application_file_names_every_kind_that_has_an_adapter() -> None:
+    """A kind without one could not be read, and one that no file may name is of no use."""
+    assert {DEFAULT.resource.kind, *get_args(RouteFile.model_fields["kind"].annotation)} == KINDS.keys()
 
 
 def test_what_runs_reaches_the_adapter_through_the_port_alone() -> None:

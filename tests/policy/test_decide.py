@@ -461,7 +461,9 @@ class TestDrift:
         """
         made = self._drifted(marker="")
         made = replace(made, application=replace(made.application, routing_style=style))
-        remembered = memory(mode, sent="a1", action="a1", ingress="uid-1", units=proven(returned_at=None) if mode is Mode.CAPACITY else {})
+        remembered = memory(
+            mode, sent="a1", action="a1", routed_by="uid-1", units=proven(returned_at=None) if mode is Mode.CAPACITY else {}
+        )
         kept, decision = decide(remembered, made)
         assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, mode)
         assert (kept.mode, kept.mode_changes, kept.units.keys()) == (mode, (), remembered.units.keys())
@@ -470,10 +472,10 @@ class TestDrift:
         again = decide(applied(kept, decision, NOW), later)[1]
         assert (again.verb, again.reason, again.mode) == (Verb.HOLD, Reason.REASSERT_BACKOFF, mode)
 
-    @pytest.mark.parametrize("changes", [{"ingress": "uid-0"}, {"sent": ""}], ids=["another Ingress", "never written"])
+    @pytest.mark.parametrize("changes", [{"routed_by": "uid-0"}, {"sent": ""}], ids=["another Ingress", "never written"])
     def test_the_action_alone_shows_the_mode_of_an_ingress_that_the_controller_has_not_written(self, changes: dict[str, Any]) -> None:
         """One that was created anew, or that only a dry run has observed."""
-        remembered = replace(memory(Mode.CAPACITY, sent="a1", action="a1", ingress="uid-1"), **changes)
+        remembered = replace(memory(Mode.CAPACITY, sent="a1", action="a1", routed_by="uid-1"), **changes)
         assert decide(remembered, snapshot(routing=routing(marker="")))[1].mode is Mode.COST
 
     @pytest.mark.parametrize("style", RoutingStyle)
@@ -483,7 +485,7 @@ class TestDrift:
         made = self._marked(mode, style, marker=str(other))
         written = fingerprint(made.routing.action)
         remembered = memory(
-            mode, sent=sent_as(made.routing.targets, made.routing.stickiness_s), action=written, ingress="uid-1", mode_since=NOW - 10
+            mode, sent=sent_as(made.routing.targets, made.routing.stickiness_s), action=written, routed_by="uid-1", mode_since=NOW - 10
         )
         kept, decision = decide(remembered, made)
         assert (decision.verb, decision.reason, decision.mode) == (Verb.REWEIGHT, Reason.ROUTING_DRIFTED, mode)
@@ -501,7 +503,7 @@ class TestDrift:
             pytest.param({"marked_by": ""}, {}, Mode.COST, id="the controller wrote it before it died"),
             pytest.param({"marker": "fast"}, {}, None, id="no mode"),
             pytest.param({}, {"sent": "a1"}, Mode.COST, id="with another action than the controller's last one"),
-            pytest.param({}, {"ingress": "uid-0"}, Mode.COST, id="on an Ingress that was created anew"),
+            pytest.param({}, {"routed_by": "uid-0"}, Mode.COST, id="on an Ingress that was created anew"),
         ],
     )
     def test_any_other_marker_shows_the_mode(self, changes: dict[str, Any], remembers: dict[str, Any], expected: Mode | None) -> None:
@@ -509,7 +511,7 @@ class TestDrift:
         made = self._marked(Mode.CAPACITY, RoutingStyle.SINGLE_SERVICE, **{"marker": "cost", **changes})
         written = fingerprint(made.routing.action)
         remembered = replace(
-            memory(Mode.CAPACITY, sent=sent_as(made.routing.targets, made.routing.stickiness_s), action=written, ingress="uid-1"),
+            memory(Mode.CAPACITY, sent=sent_as(made.routing.targets, made.routing.stickiness_s), action=written, routed_by="uid-1"),
             **remembers,
         )
         assert decide(remembered, made)[1].mode is expected

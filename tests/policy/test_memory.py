@@ -48,7 +48,7 @@ from tests.policy.support import INF2, TRN1, applied, decide
 from tests.support.applications import CAPACITY_TARGETS, NOW, application, memory, routing, snapshot
 
 ACTION, OTHER = fingerprint(routing().action), fingerprint(routing(Mode.CAPACITY).action)
-KNOWN: dict[str, Any] = {"action": ACTION, "ingress": "uid-1"}
+KNOWN: dict[str, Any] = {"action": ACTION, "routed_by": "uid-1"}
 TO_COST = ModeChange(NOW - 7200, Mode.COST, Reason.RETURN_PROVEN)
 
 WAITING = memory(
@@ -365,7 +365,7 @@ def test_a_routing_action_that_differs_from_the_remembered_one_counts_as_changed
     action: str, ingress: str, changes: dict[str, Any]
 ) -> None:
     """Floors sank before the load balancer had the action that somebody else, or a process that died, had written."""
-    before = replace(SETTLED, action=action, ingress=ingress, reasserted=Repeats(0, NOW - 60))
+    before = replace(SETTLED, action=action, routed_by=ingress, reasserted=Repeats(0, NOW - 60))
     made = snapshot(routing=replace(routing(), verification=None))
     units = {INF2: _judged()}
     assert observe(before, made, units, None) == replace(before, **KNOWN, **changes, units={})

@@ -76,7 +76,7 @@ memories = st.builds(
     sent=shown,
     unseen=st.booleans(),
     routed_at=st.lists(times, max_size=3).map(tuple),
-    ingress=shown,
+    routed_by=shown,
     changed_at=st.none() | times,
     verified_at=st.none() | times,
     unverified_since=st.none() | times,
@@ -98,7 +98,7 @@ WHOLE = Memory(
     sent="sent",
     unseen=True,
     routed_at=(20.0, 21.0),
-    ingress="uid",
+    routed_by="uid",
     changed_at=14.0,
     verified_at=15.0,
     unverified_since=16.0,
@@ -340,6 +340,13 @@ def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_their_defau
     assert decode(json.dumps(raw | {"spells": {"short": True, "outages_s": [1.0]}, "flips": [{"at": 1.0}]})) == Memory(
         mode=Mode.COST, units={"a": UnitMemory(1.0, Cause.CAPACITY)}
     )
+
+
+def test_a_memory_of_the_version_before_knows_its_routing_object() -> None:
+    """Else the first pass after an upgrade would take an object that somebody wrote anew for the one that was written."""
+    raw = json.loads(encode(Memory(mode=Mode.COST, action="a1", routed_by="uid-1")))
+    raw["ingress"] = raw.pop("routed_by")
+    assert decode(json.dumps(raw)).routed_by == "uid-1"
 
 
 def test_a_change_for_a_reason_of_another_version_is_dropped_alone() -> None:

@@ -65,7 +65,8 @@ def test_the_field_managers_of_what_is_ours_to_judge_are_kept() -> None:
     """Who wrote the routing action, and who the floor."""
     kept = slim("ingresses", served({"metadata": {"name": "a"}, "spec": {"rules": []}}))
     assert kept["metadata"]["managedFields"] == [
-        {"manager": "m", "time": "2026-08-01T00:00:00Z", "fieldsV1": {"f:metadata": {"f:annotations": {"f:a": {}}}}}
+        {"manager": "m", "time": "2026-08-01T00:00:00Z", "fieldsV1": {"f:metadata": {"f:annotations": {"f:a": {}}}}},
+        {"manager": "m", "time": "2026-08-01T00:00:00Z", "fieldsV1": {"f:spec": {"f:rules": {}}}},
     ]
     assert kept["spec"] == {"rules": []}
     floor = slim("scaledobjects", served({"metadata": {"name": "a"}}))["metadata"]["managedFields"]

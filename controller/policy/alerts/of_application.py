@@ -125,7 +125,7 @@ def _unprepared(case: Case) -> Iterable[Found]:
             "the TargetGroupBinding of ",
             [one.service for one in services if bound is not None and one.service in routing.standby and one.service not in bound],
             " is gone",
-            "annotate the Ingress or the route, so that the load-balancer controller makes it again",
+            f"annotate {application.routing_object}, so that the load-balancer controller makes it again",
         ),
     )
     return [

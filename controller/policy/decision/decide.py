@@ -126,7 +126,7 @@ def _standing(routing: RoutingObservation, memory: Memory | None) -> Mode | None
         routing: The routing object.
         memory: What is remembered. Only of a routing object that the controller has written it says what was there.
     """
-    if memory is None or not memory.sent or memory.ingress != routing.uid:
+    if memory is None or not memory.sent or memory.routed_by != routing.uid:
         return None
     alone = routing.marked_by and not routing.foreign and sent_as(routing.targets, routing.stickiness_s) == memory.sent
     return memory.mode if not routing.marker or (alone and routing.marker in set(Mode)) else None

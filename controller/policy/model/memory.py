@@ -16,16 +16,16 @@ from controller.policy.names import MOMENT, Mode
 class Memory:
     """What the policy remembers between passes. It is stored by compare-and-swap, with the leader's epoch."""
 
-    mode: Mode | None = None  # None: nothing is known yet, adopt what the Ingress shows
+    mode: Mode | None = None  # None: nothing is known yet, adopt what the routing object shows
     mode_since: float = field(default=0.0, metadata=MOMENT)
     mode_changes: tuple[ModeChange, ...] = ()
     hold_level: int = 0  # how often the hold was doubled
     units: Mapping[str, UnitMemory] = field(default_factory=dict)
     action: str = ""  # fingerprint of the routing action that the times below belong to, as it is written; "": none observed yet
     sent: str = ""  # fingerprint of the targets and the stickiness that we last wrote; "": none, or not known
-    unseen: bool = False  # whether the Ingress has not shown that since
+    unseen: bool = False  # whether the routing object has not shown that since
     routed_at: tuple[float, ...] = field(default=(), metadata=MOMENT)  # changes of the routing that we made within an hour, the newest last
-    ingress: str = ""  # uid of the Ingress that had it; "": none observed yet
+    routed_by: str = ""  # uid of the routing object that had it; "": none observed yet
     changed_at: float | None = field(default=None, metadata=MOMENT)  # last change of the routing action
     verified_at: float | None = field(default=None, metadata=MOMENT)  # when the load balancer first showed it
     unverified_since: float | None = field(default=None, metadata=MOMENT)  # first change of ours that the load balancer has not shown since

@@ -6,7 +6,7 @@ A server-side apply would own the whole list of rules, other people's among them
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from controller.routing import marks
 from controller.routing.annotations import NUDGED_AT
 from controller.routing.gateway import backends, matches, standby
 from controller.routing.gateway import read as reader
+from controller.routing.gateway.gateways import attached
 from controller.routing.port import ALONE, Asked, Beside, Remedy, Request
 
 
@@ -38,10 +39,13 @@ class GatewayRoutes:
     Attributes:
         resource: The kind.
         matcher: Makes conditions of one of its matches.
+        paths: Whether its matches have paths.
     """
 
     resource: Resource
     matcher: reader.Matcher
+    paths: bool
+    stack_labels: tuple[str, ...] = ("gateway.k8s.aws.alb",)
     reads: tuple[Resource, ...] = (
         GATEWAYS,
         REFERENCE_GRANTS,
@@ -53,6 +57,10 @@ class GatewayRoutes:
     def observe(self, application: Application, obj: Object | None, beside: Beside = ALONE) -> RoutingObservation:
         """See `RoutingPort.observe`."""
         return reader.observe(application, obj, beside)
+
+    def hosts(self, obj: Object, beside: Beside = ALONE) -> tuple[str, ...]:
+        """See `RoutingPort.hosts`."""
+        return tuple(dict.fromkeys(host for one in attached(obj, beside) for host in one.hosts))
 
     def asked(self, application: Application, obj: Object, beside: Beside = ALONE) -> Asked:
         """See `RoutingPort.asked`."""
@@ -72,6 +80,11 @@ class GatewayRoutes:
         action = backends.action_of(rule, application.routing_namespace, application.namespace)
         return Request(JSON_PATCH, (("fieldManager", FIELD_MANAGER),), json.dumps(operations, separators=(",", ":")), action)
 
+    def write(self, application: Application, targets: Iterable[Target], _stickiness_s: int) -> str:
+        """See `RoutingPort.write`. Another object states the stickiness."""
+        rule = {"backendRefs": backends.backends_of(targets, application)}
+        return backends.action_of(rule, application.routing_namespace, application.namespace)
+
     def read(self, action: str) -> tuple[tuple[Target, ...], int, str]:
         """See `RoutingPort.read`."""
         return backends.read(action)
@@ -90,7 +103,7 @@ class GatewayRoutes:
 
     def remedy(self, application: Application, routing: RoutingObservation, obj: Object, exists: Mapping[Backend, bool | None]) -> Remedy:
         """See `RoutingPort.remedy`."""
-        return standby.remedy(application, routing, obj, exists, paths=self.resource is HTTP_ROUTES)
+        return standby.remedy(application, routing, obj, exists, paths=self.paths)
 
 
 def _annotated(present: str | None, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -110,5 +123,5 @@ def _pointer(annotation: str) -> str:
     return "/metadata/annotations/" + annotation.replace("~", "~0").replace("/", "~1")
 
 
-http: Final = GatewayRoutes(HTTP_ROUTES, matches.http)
-grpc: Final = GatewayRoutes(GRPC_ROUTES, matches.grpc)
+http: Final = GatewayRoutes(HTTP_ROUTES, matches.http, paths=True)
+grpc: Final = GatewayRoutes(GRPC_ROUTES, matches.grpc, paths=False)

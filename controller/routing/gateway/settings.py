@@ -1,4 +1,4 @@
-"""The settings of a route's target groups: in place of the annotations of an Ingress, objects of the load-balancer controller."""
+"""The settings of a route's target groups: objects of the load-balancer controller state them."""
 
 from __future__ import annotations
 

@@ -6,31 +6,47 @@ This module is a `controller.routing.port.RoutingPort`. An action's text is the 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final
 
 from controller.clients.kube import APPLY_PATCH, INGRESSES, Resource
 from controller.objects import Object
-from controller.policy.model import Application, Decision, RoutingObservation, Snapshot
+from controller.policy.model import Application, Decision, RoutingObservation, Snapshot, Target
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing import marks
-from controller.routing.ingress.action import format_action as write
+from controller.routing.ingress.action import format_action
 from controller.routing.ingress.action import parse_action as read
-from controller.routing.ingress.read import asked, observe
+from controller.routing.ingress.read import asked, hosts, observe
 from controller.routing.ingress.read import writers as owners
 from controller.routing.ingress.standby import remedy
 from controller.routing.names import action_key
 from controller.routing.port import Request
 
-__all__ = ["asked", "field", "observe", "owned", "read", "reads", "remedy", "request", "resource", "write", "writers"]
+__all__ = [
+    "asked",
+    "field",
+    "hosts",
+    "observe",
+    "owned",
+    "read",
+    "reads",
+    "remedy",
+    "request",
+    "resource",
+    "stack_labels",
+    "write",
+    "writers",
+]
 
 resource: Final = INGRESSES
+stack_labels: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com")  # the second are those of EKS Auto Mode
 reads: Final[tuple[Resource, ...]] = ()
 
 
 def request(snapshot: Snapshot, decision: Decision) -> Request:
     """See `RoutingPort.request`."""
     application, routing = snapshot.application, snapshot.routing
-    action = write(decision.targets, decision.stickiness_s)
+    action = write(application, decision.targets, decision.stickiness_s)
     body = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -45,6 +61,11 @@ def request(snapshot: Snapshot, decision: Decision) -> Request:
     }
     query = (("fieldManager", FIELD_MANAGER), ("force", "true"))
     return Request(APPLY_PATCH, query, json.dumps(body, separators=(",", ":")), action)
+
+
+def write(_application: Application, targets: Iterable[Target], stickiness_s: int) -> str:
+    """See `RoutingPort.write`."""
+    return format_action(targets, stickiness_s)
 
 
 def writers(application: Application, obj: Object) -> list[str]:

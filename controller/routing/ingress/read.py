@@ -105,6 +105,11 @@ def hostnames(obj: Object) -> tuple[str, ...]:
     return tuple(name for entry in items(obj, "status", "loadBalancer", "ingress") if (name := text(entry, "hostname")))
 
 
+def hosts(obj: Object, _beside: Beside = ALONE) -> tuple[str, ...]:
+    """See `RoutingPort.hosts`."""
+    return tuple(dict.fromkeys(text(rule, "host") for rule in entries(obj, "spec", "rules")))
+
+
 def target_group_setting(key: str, service: Mapping[str, Any], ingress: Mapping[str, Any]) -> str:
     """A setting of a target group, "" if it is not stated: the Service's annotation replaces the Ingress's, also where it is empty.
 

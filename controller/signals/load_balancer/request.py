@@ -1,4 +1,4 @@
-"""A verification request: the routing that an Ingress asks for, read from Kubernetes objects."""
+"""A verification request: the routing that a routing object asks for, read from Kubernetes objects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from controller.objects import mapping, service_port, text
 from controller.policy.model import Target
+from controller.routing.kinds import KINDS
 from controller.routing.port import LiveRule
 
 ServicePort = tuple[str, int | str]
@@ -19,8 +20,10 @@ TargetGroups = Mapping[ServicePort, tuple[str, ...]]
 Stacks = Iterable[tuple[str, str]]
 """See `controller.routing.port.Asked`."""
 
-_STACK_PREFIXES: Final = ("ingress.k8s.aws", "ingress.eks.amazonaws.com", "gateway.k8s.aws.alb")
-"""Of the labels that name the Ingress or the Gateway of a TargetGroupBinding; the second are those of EKS Auto Mode."""
+_STACK_LABELS: Final = tuple(dict.fromkeys(prefix for port in KINDS.values() for prefix in port.stack_labels))
+"""How the labels begin that name what a TargetGroupBinding was made for."""
+_AUTO_MODE: Final = ".eks.amazonaws.com/"
+"""In the key of such a label where EKS Auto Mode made the binding."""
 
 
 class CannotTellError(Exception):
@@ -33,11 +36,11 @@ class VerificationRequest:
 
     Attributes:
         application: Its key.
-        hostnames: ``status.loadBalancer.ingress[].hostname`` of the Ingress.
-        action: The annotation's value, byte for byte. The verification is valid only for it.
+        hostnames: See `controller.routing.port.Asked`.
+        action: See `RoutingObservation.action`. The verification is valid only for it.
         targets: The action's Services and weights.
         stickiness_s: The action's target group stickiness, seconds; 0 = disabled.
-        rules: The rules that use the action, see `live_rules`.
+        rules: The rules that carry the action.
         target_groups: See `target_groups`; None: the TargetGroupBindings were unreadable.
         ready: Ready endpoints by Service, as far as known. Used only for ``ip`` targets, where a target is a pod.
         min_healthy: Least number of healthy targets of a target group with traffic; at least 1 is always needed.
@@ -59,7 +62,7 @@ class VerificationRequest:
 
 
 class BoundGroups:
-    """TargetGroupBindings, each read once, by the Ingress that it was made for.
+    """TargetGroupBindings, each read once, by what it was made for.
 
     Args:
         bindings: TargetGroupBindings as plain objects.
@@ -99,9 +102,9 @@ def target_groups(
 ) -> dict[ServicePort, tuple[str, ...]]:
     """Reads from TargetGroupBindings which target groups belong to which Service of a routing object.
 
-    It counts the bindings of the object's own stacks; where they have none, those of its explicit IngressGroup, or of all groups where it
-    is not known. A target group belongs to one load balancer: that of another says nothing of ours. In a group, two Ingresses may each
-    have a target group for the same Service and port, and on a Gateway two routes. Both are returned, because our rule (found by its
+    It counts the bindings of the object's own stacks; where they have none, those of its group, or of all groups where it is not
+    known. A target group belongs to one load balancer: that of another says nothing of ours. Two routing objects of a load balancer may
+    each have a target group for the same Service and port. Both are returned, because our rule (found by its
     conditions, on our load balancer) is right with either: the traffic reaches the same pods. Bindings of another stack, of none, and
     those that are being deleted are left out.
 
@@ -118,19 +121,19 @@ def target_groups(
 
 
 def stack_of(binding: Mapping[str, Any]) -> tuple[str, str]:
-    """Namespace and name of the Ingress that a TargetGroupBinding was made for; both "" in an explicit IngressGroup."""
+    """Namespace and name of what a TargetGroupBinding was made for, see `Asked.stacks`; both "" in a group."""
     labels = mapping(binding, "metadata", "labels")
-    stacks = ((text(labels, f"{prefix}/stack-namespace"), text(labels, f"{prefix}/stack-name")) for prefix in _STACK_PREFIXES)
+    stacks = ((text(labels, f"{prefix}/stack-namespace"), text(labels, f"{prefix}/stack-name")) for prefix in _STACK_LABELS)
     return next((one for one in stacks if any(one)), ("", ""))
 
 
 def explicit_group_of(binding: Mapping[str, Any]) -> str:
-    """The explicit IngressGroup that a TargetGroupBinding was made for; "" where it was made for one Ingress."""
+    """The group that a TargetGroupBinding was made for, see `Asked.group`; "" where it was made for one routing object."""
     labels = mapping(binding, "metadata", "labels")
-    return next((name for prefix in _STACK_PREFIXES if (name := text(labels, f"{prefix}/stack"))), "")
+    return next((name for prefix in _STACK_LABELS if (name := text(labels, f"{prefix}/stack"))), "")
 
 
 def is_of_auto_mode(binding: Mapping[str, Any]) -> bool:
     """Whether EKS Auto Mode made a TargetGroupBinding."""
     labels = mapping(binding, "metadata", "labels")
-    return any(key.startswith(f"{_STACK_PREFIXES[1]}/") for key in labels)
+    return any(_AUTO_MODE in key for key in labels if key.startswith(_STACK_LABELS))

@@ -1,8 +1,7 @@
-"""The Kubernetes API as far as the controller writes to it: one Ingress, its ScaledObjects and the stored memory.
+"""The Kubernetes API as far as the controller writes to it: one routing object, its ScaledObjects and the stored memory.
 
-Actions are applied by parsing their bodies, as the API server does: a server-side apply of the Ingress with its uid and
-resourceVersion, a server-side apply of a ScaledObject's floor, and a JSON patch of a trigger with its tests. A body that the API server
-would refuse is refused here, too.
+Actions are applied by parsing their bodies, as the API server does: a patch of the routing object with its uid and resourceVersion, and a
+JSON patch of a ScaledObject with its tests. A body that the API server would refuse is refused here, too.
 """
 
 from __future__ import annotations
@@ -10,24 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, StateError, Unavailable
-from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Override, Unit
+from controller.policy.model import SCALE_IN_S, Action, Application, Memory, Unit
 from controller.policy.plan import FIELD_MANAGER, body
 from controller.policy.text import number
 from controller.ports import EMPTY, StoredMemory
 from controller.recording.stored import decode, encode
-from controller.routing.ingress.action import format_action, parse_action
-from controller.routing.names import action_key
+from controller.routing.port import Beside
 from failover_analysis.simulation.fault_state import FaultState
+from failover_analysis.simulation.routing_object import RoutingObject
 
-INGRESSES: Final = "ingresses.networking.k8s.io"
 SCALERS: Final = "scaledobjects.keda.sh"
 
 _LOST: Final = "read timed out"
-_APPLY: Final = "application/apply-patch+yaml"
 _JSON_PATCH: Final = "application/json-patch+json"
 _FLOOR: Final = ("add", "/spec/minReplicaCount")
 _TARGET: Final = ("replace", "/spec/triggers/0/metadata/targetMetricValue")
@@ -36,31 +33,6 @@ _TARGET: Final = ("replace", "/spec/triggers/0/metadata/targetMetricValue")
 def took_effect(error: RemoteError | None) -> bool:
     """Whether an action took effect: it was accepted, or only its answer was lost."""
     return error is None or str(error) == _LOST
-
-
-@dataclass(slots=True)
-class IngressObject:
-    """The Ingress.
-
-    Attributes:
-        uid: Another one after it was created again.
-        annotations: All annotations.
-        version: Its resourceVersion.
-        exists: Whether it is there.
-        owned: The annotations that our field manager owns.
-        writer: The last writer of the action.
-        override: What its annotations ask of the controller.
-        standby: Whether it has the standby rules.
-    """
-
-    uid: str
-    annotations: dict[str, str]
-    version: int = 1
-    exists: bool = True
-    owned: frozenset[str] = frozenset()
-    writer: str = FIELD_MANAGER
-    override: Override = field(default_factory=Override)
-    standby: bool = True
 
 
 @dataclass(slots=True)
@@ -90,18 +62,26 @@ class KubeApi:
 
     Args:
         application: The simulated application.
-        action: The Ingress's initial routing action.
+        action: The first routing action.
+        beside: The objects that the routing object is read with.
         fault_state: The faults in force.
-        changed: Called with the resource and the unit ("" for the Ingress) after every write.
+        now: Virtual time.
+        changed: Called with the resource and the unit ("" for the routing object) after every write.
     """
 
-    def __init__(self, application: Application, action: str, fault_state: FaultState, changed: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        action: str,
+        beside: Beside,
+        fault_state: FaultState,
+        now: Callable[[], float],
+        changed: Callable[[str, str], None],
+    ) -> None:
         self._application, self._fault_state, self._changed = application, fault_state, changed
-        self._recreated = 0
         self.calls = 0
         """Number of requests by the controller."""
-        self.action_key = action_key(application.route.part)
-        self.ingress = IngressObject("uid-0", {self.action_key: action}, writer="kubectl")
+        self.routing = RoutingObject(application, action, beside, now, lambda: changed(self.routing.port.resource.name, ""))
         self.scalers = {unit.name: _scaler(unit) for unit in application.units if unit.scaled_object is not None}
 
     # --- the port -----------------------------------------------------------------------------------------------------------------------
@@ -111,9 +91,9 @@ class KubeApi:
         del deadline_s  # an answer comes at once or never
         self.calls += 1
         self._admit()
-        if actions[0].resource == INGRESSES:
+        if actions[0].resource == self.routing.port.resource.name:
             (action,) = actions
-            self._apply_ingress(action)
+            self.routing.apply(action, self._webhook)
         elif actions[0].resource == SCALERS:
             self._patch_scaler(actions)
         else:
@@ -128,30 +108,19 @@ class KubeApi:
             raise Unavailable(fault_state.writes_fail)
         if fault_state.conflicts:
             fault_state.conflicts -= 1
-            self.ingress.version += 1
+            self.routing.touch()
             raise Conflict("the object has been modified")
 
-    def _apply_ingress(self, action: Action) -> None:
-        metadata, ingress = json.loads(action.body)["metadata"], self.ingress
-        if action.content_type != _APPLY or dict(action.query) != {"fieldManager": FIELD_MANAGER, "force": "true"}:
-            raise Rejected(f"not a forced server-side apply: {action.content_type} {action.query}")
-        if not ingress.exists:
-            raise Conflict("precondition failed: UID of an object that does not exist")
-        if metadata.get("uid") != ingress.uid:
-            raise Conflict(f"precondition failed: UID {metadata.get('uid')}, found {ingress.uid}")
-        if metadata.get("resourceVersion") != str(ingress.version):
-            raise Conflict("the object has been modified")
-        written: dict[str, str] = metadata["annotations"]
-        if self._fault_state.rewrites and self.action_key in ingress.annotations:
-            written = {**written, self.action_key: ingress.annotations[self.action_key]}
+    def _webhook(self, action: str) -> str:
+        """What a mutating webhook makes of the routing action of a request."""
+        port, present = self.routing.port, self.routing.observed.action
+        if self._fault_state.rewrites and present:
+            return present
         if self._fault_state.alters:
-            targets, stickiness_s, _ = parse_action(written[self.action_key])
+            targets, stickiness_s, _ = port.read(action)
             turned = [replace(one, weight=other.weight) for one, other in zip(targets, (*targets[1:], *targets[:1]), strict=True)]
-            written = {**written, self.action_key: format_action(turned, stickiness_s)}
-        dropped = ingress.owned - written.keys()  # an apply removes what its manager owned and no longer names
-        ingress.annotations = {key: value for key, value in ingress.annotations.items() if key not in dropped} | written
-        ingress.owned, ingress.writer = frozenset(written), FIELD_MANAGER
-        self._ingress_written()
+            return port.write(self._application, turned, stickiness_s)
+        return action
 
     def _patch_scaler(self, actions: Sequence[Action]) -> None:
         wanted = actions[0].name
@@ -164,10 +133,6 @@ class KubeApi:
         self.scaler_written(name)
 
     # --- what others write --------------------------------------------------------------------------------------------------------------
-
-    def _ingress_written(self) -> None:
-        self.ingress.version += 1
-        self._changed(INGRESSES, "")
 
     def scaler_written(self, unit: str) -> None:
         """A ScaledObject was changed."""
@@ -186,42 +151,6 @@ class KubeApi:
         made = replace(git, version=found.version, floor_owner="kubectl", made=found.made + 1)
         self.scalers[unit] = replace(made, scale_in_s=scale_in_s, scale_out_s=scale_out_s)
         self.scaler_written(unit)
-
-    def edit_action(self, value: str | None, writer: str) -> None:
-        """Another writer sets the routing action, or removes it (`None`)."""
-        ingress = self.ingress
-        annotations = {key: text for key, text in ingress.annotations.items() if key != self.action_key}
-        ingress.annotations = annotations if value is None else {**annotations, self.action_key: value}
-        ingress.writer, ingress.owned = writer, ingress.owned - {self.action_key}
-        self._ingress_written()
-
-    def route_elsewhere(self, annotations: Mapping[str, str]) -> None:
-        """Another installation of the controller writes the routing: under the same field manager."""
-        self.ingress.annotations = {**self.ingress.annotations, **annotations}
-        self.ingress.writer, self.ingress.owned = FIELD_MANAGER, frozenset(annotations)
-        self._ingress_written()
-
-    def set_override(self, override: Override) -> None:
-        """An operator sets or removes a pause or a pin."""
-        self.ingress.override = override
-        self._ingress_written()
-
-    def set_standby(self, *, there: bool) -> None:
-        """Somebody adds the standby rules to the Ingress, or removes them."""
-        self.ingress.standby = there
-        self._ingress_written()
-
-    def delete_ingress(self) -> None:
-        """Somebody deletes the Ingress."""
-        self.ingress.exists = False
-        self._ingress_written()
-
-    def recreate_ingress(self, action: str, writer: str, override: Override) -> None:
-        """Somebody creates the Ingress again from the manifest in Git."""
-        self._recreated += 1
-        found = self.ingress.version
-        self.ingress = IngressObject(f"uid-{self._recreated}", {self.action_key: action}, found, writer=writer, override=override)
-        self._ingress_written()
 
 
 def _scaler(unit: Unit) -> ScalerObject:

@@ -36,7 +36,7 @@ class Checker:
 
     Args:
         event_queue: Virtual time.
-        api: The Ingress.
+        api: The routing object.
         action: The routing action of a mode's manifest.
         targets: KEDA's target by unit in a mode's manifests.
         logged: Whether Karpenter has logged insufficient capacity since a time, seconds since the Unix epoch.
@@ -80,6 +80,6 @@ class Checker:
             if scaler is not None and scaler.exists and scaler.target != target:
                 scaler.target = target
                 api.scaler_written(unit)
-        if api.ingress.exists and api.ingress.annotations.get(api.action_key) != action:
-            api.edit_action(action, _WRITER)
+        if api.routing.observed.exists and api.routing.observed.action != action:
+            api.routing.edit(action, _WRITER)
             self._changed(mode, sentence)

@@ -1,9 +1,9 @@
-"""The load balancer and its controller: the live rule, the lag behind the Ingress, and the health of the targets.
+"""The load balancer and its controller: the live rule, the lag behind the routing object, and the health of the targets.
 
-A Service has a target group while a rule of the Ingress names it: its action, or a standby rule. Without one the controller deletes the
-group, and makes another one when a rule names the Service again; its targets are registered and become healthy only later. A pod is a
-target of its unit's group and of the capacity Service's. The controller is level-triggered: after its lag it applies whatever the Ingress
-says then. It leaves the live rule as it is when it cannot read the Ingress.
+A Service has a target group while a rule of the routing object names it: its action, or a standby rule. Without one the controller deletes
+the group, and makes another one when a rule names the Service again; its targets are registered and become healthy only later. A pod is a
+target of its unit's group and of the capacity Service's. The controller is level-triggered: after its lag it applies whatever the routing
+object says then. It leaves the live rule as it is when it cannot read that.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controller.policy.model import Application, Target
-from controller.policy.routing import action_problem
-from controller.routing.ingress.action import parse_action
+from controller.policy.model import Application
 from failover_analysis.simulation.api import KubeApi
+from failover_analysis.simulation.built import Builder, Built, LiveRule
 from failover_analysis.simulation.cluster import Pod, UnitPods
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
@@ -29,15 +28,6 @@ _SLOW_SHARE: Final = 0.02  # of reconciles that take minutes: throttled or behin
 _SLOW_S: Final = (30.0, 375.0)  # up to the 6 min 15 s of LBC#2070
 _REGISTER_S: Final = (1.0, 3.0)  # facts on the load balancer, section 3: the binding's reconcile
 _RETRY_S: Final = 60.0  # between two tries at an unreadable group; the real backoff grows to minutes
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRule:
-    """What the load balancer does with a request. `answer` is the fixed response of a rule that forwards to no target group."""
-
-    targets: tuple[Target, ...]
-    stickiness_s: int = 0
-    answer: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +53,8 @@ class Balancer:
     Args:
         event_queue: Virtual time.
         application: The simulated application.
-        api: The Ingress.
+        api: The routing object.
+        builder: The part of the controller that depends on its kind.
         pods: The pods by unit.
         fault_state: The faults in force.
         chance: A random stream of its own.
@@ -76,18 +67,14 @@ class Balancer:
         event_queue: EventQueue,
         application: Application,
         api: KubeApi,
+        builder: Builder,
         fault_state: FaultState,
         chance: random.Random,
         before: Callable[[], None],
         changed: Callable[[], None],
     ) -> None:
-        self._event_queue, self._application, self._api, self._fault_state, self._chance = (
-            event_queue,
-            application,
-            api,
-            fault_state,
-            chance,
-        )
+        self._event_queue, self._application, self._api, self._builder = event_queue, application, api, builder
+        self._fault_state, self._chance = fault_state, chance
         self._before, self._changed = before, changed
         self._pods: Mapping[str, UnitPods] = {}
         self.live = LiveRule(())
@@ -100,17 +87,19 @@ class Balancer:
         self._made = 0
 
     def attach(self, pods: Mapping[str, UnitPods]) -> None:
-        """Connects the pods. The present Ingress and the ready pods count as applied long ago."""
+        """Connects the pods. The present routing object and the ready pods count as applied long ago."""
         self._pods = pods
         for counts in pods.values():
             counts.registered = counts.healthy = counts.ready
         self._groups = {service: TargetGroup(f"{service}/0", registered=True, healthy=True) for service in self._application.services}
-        self._reconcile()
+        built = self._builder.build(self._api.routing)
+        self._api.routing.say(built.conditions)
+        self._deploy(built)
 
     # --- the controller's half ----------------------------------------------------------------------------------------------------------
 
-    def ingress_changed(self) -> None:
-        """The Ingress was written."""
+    def routing_changed(self) -> None:
+        """The routing object was written."""
         fault_state, chance = self._fault_state, self._chance
         lag = chance.uniform(*_SLOW_S) if chance.random() < _SLOW_SHARE else chance.uniform(*_LAG_S)
         if fault_state.lbc_loses:
@@ -122,57 +111,31 @@ class Balancer:
         fault_state = self._fault_state
         if fault_state.lbc_stopped:
             return
-        blocked = fault_state.lbc_blocked or self._unbuildable()
-        self._report(blocked)
-        if blocked:
+        routing = self._api.routing
+        built = self._builder.build(routing)
+        said = routing.say(built.conditions)
+        if said or built.reported != self.blocked:
+            self.blocked = built.reported
+            self._changed()
+        if built.again:
             self._event_queue.after(_RETRY_S, self._reconcile)
-            return
-        rule = self._wanted()
-        if rule is not None:
-            self.exists = True
-            self._make_groups(rule)
-            self.set(rule)
+        self._deploy(built)
 
-    def _unbuildable(self) -> str:
-        """The controller's words where a Service that does not exist stops it; "" where it goes on. With one target it only answers 503."""
-        deleted, ingress = self._fault_state.deleted, self._api.ingress
-        if not deleted or not ingress.exists:
-            return ""
-        named = [target.service for target in parse_action(ingress.annotations.get(self._api.action_key, ""))[0]]
-        missing = [service for service in named if service in deleted] if len(named) > 1 else []
-        if self._fault_state.lbc_strict:
-            missing += [service for service in (*named, *(self._application.services if ingress.standby else ())) if service in deleted]
-        words = f"Failed build model due to ingress: {self._application.key}"
-        return f'{words}: Service "{missing[0]}" not found' if missing else ""
+    def _deploy(self, built: Built) -> None:
+        """Carries out what was built."""
+        if built.rule is not None:
+            self.exists = True
+            self._make_groups(built.rule)
+            self.set(built.rule)
 
     def service_changed(self) -> None:
         """A Service was deleted or made again: its targets are gone at once, and the controller reconciles."""
         self._changed()
         self.resume()
 
-    def _report(self, blocked: str) -> None:
-        if blocked != self.blocked:
-            self.blocked = blocked
-            self._changed()
-
     def resume(self) -> None:
         """The controller runs again and reconciles at once."""
         self._event_queue.after(self._chance.uniform(*_LAG_S), self._reconcile)
-
-    def _wanted(self) -> LiveRule | None:
-        """The rule that the Ingress asks for; None if it cannot be built, so that the old one stays."""
-        ingress = self._api.ingress
-        if not ingress.exists:
-            return LiveRule((), answer="404")
-        action = ingress.annotations.get(self._api.action_key)
-        if action is None:
-            return LiveRule((), answer="503 Backend action does not exist")
-        targets, stickiness, problem = parse_action(action)
-        if problem or action_problem(targets):
-            return None
-        if targets[0].service in self._fault_state.deleted:
-            return LiveRule((), answer="503 Backend service does not exist")
-        return LiveRule(targets, stickiness)
 
     def set(self, rule: LiveRule) -> None:
         """Makes `rule` the live rule."""
@@ -186,10 +149,10 @@ class Balancer:
 
     def _make_groups(self, rule: LiveRule) -> None:
         """Makes the target groups that the rules need, and deletes the others."""
-        ingress = self._api.ingress
+        seen = self._api.routing.observed
         named = {target.service for target in rule.targets}
         services = [one for one in self._application.services if one not in self._fault_state.deleted]
-        wanted = [one for one in services if ingress.exists and (ingress.standby or one in named)]
+        wanted = [one for one in services if seen.exists and (one in seen.standby or one in named)]
         there = {service: group for service, group in self._groups.items() if not group.gone}
         if wanted == list(there):
             return

@@ -8,19 +8,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from controller.clients.kube import GATEWAYS
 from controller.policy.account import capacity_throughputs
 from controller.policy.model import SCALE_IN_S, Application, Mode, Target
-from controller.policy.routing import base_weights, cost_targets, weight_strategy
+from controller.policy.routing import base_weights, cost_targets, stickiness, weight_strategy
 from controller.policy.strategies import part_of
 from controller.policy.text import number
-from controller.routing.ingress.action import format_action
-from failover_analysis.simulation.api import INGRESSES, SCALERS, KubeApi, Store
+from controller.routing.kinds import routing_port
+from controller.routing.port import ALONE
+from failover_analysis.simulation.api import SCALERS, KubeApi, Store
 from failover_analysis.simulation.aws_sample import Checker
 from failover_analysis.simulation.balancer import Balancer
+from failover_analysis.simulation.built import IngressBuilder
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.crash_points import Calls, MortalApplier, MortalLeadership, MortalStore
 from failover_analysis.simulation.event_queue import EventQueue
 from failover_analysis.simulation.fault_state import FaultState
+from failover_analysis.simulation.gateway import Gateway
 from failover_analysis.simulation.karpenter import Karpenter, Pool
 from failover_analysis.simulation.leadership import TAKEOVER_S, Lease, SimulatedLeadership
 from failover_analysis.simulation.metrics import CloudWatch, Keda
@@ -58,10 +62,7 @@ class Engine:
             self.event_queue, self.ec2, setup.zones, _pools(setup), self.fault_state, self.stream("karpenter"), self._woken
         )
         self.scarcity = Scarcity(self.event_queue, self.ec2, self.karpenter)
-        self.api = KubeApi(self.application, _first_action(self.application, setup.mode), self.fault_state, self._written)
-        self.balancer = Balancer(
-            self.event_queue, self.application, self.api, self.fault_state, self.stream("balancer"), self._advance, self._woken
-        )
+        self.api, self.balancer = self._front()
         self.workloads = Workloads(
             self.event_queue, self.application, self.karpenter, self.balancer, self.stream("pods"), self._advance, self._woken
         )
@@ -135,6 +136,16 @@ class Engine:
 
     # --- the start ----------------------------------------------------------------------------------------------------------------------
 
+    def _front(self) -> tuple[KubeApi, Balancer]:
+        """The API server with the routing object, and the load balancer that follows it."""
+        application, faults = self.application, self.fault_state
+        gateway = Gateway(application, faults) if GATEWAYS in routing_port(application).reads else None
+        action = _first_action(application, self.setup.mode)
+        api = KubeApi(application, action, gateway or ALONE, faults, lambda: self.event_queue.now, self._written)
+        builder = gateway or IngressBuilder(application, faults)
+        chance = self.stream("balancer")
+        return api, Balancer(self.event_queue, application, api, builder, faults, chance, self._advance, self._woken)
+
     def _populate(self) -> None:
         """Starts the replicas that the initial demand needs, all ready, with the routing applied."""
         demand, application, capacity = _exact(self.setup.demand(0.0)), self.application, self.setup.mode is Mode.CAPACITY
@@ -151,7 +162,8 @@ class Engine:
                 scaler.target, scaler.scale_in_s = number(asked), self.setup.scale_in_s.get(unit.name, SCALE_IN_S)
                 scaler.scale_out_s = float(part_of(application.policy).scale_out_s(application.policy))  # as `render` writes it
         self.balancer.attach(self.workloads.units)
-        self.api.ingress.override = self.setup.override
+        self.api.routing.override = self.setup.override
+        self.api.routing.say(None)
 
     def _schedule(self) -> None:
         start = self.setup.start
@@ -173,8 +185,8 @@ class Engine:
         self.replica.wake()
 
     def _written(self, resource: str, unit: str) -> None:
-        if resource == INGRESSES:
-            self.balancer.ingress_changed()
+        if resource == self.api.routing.port.resource.name:
+            self.balancer.routing_changed()
         elif resource == SCALERS:
             self.keda.changed(unit)
         self.replica.wake()
@@ -279,11 +291,9 @@ def _weights(application: Application) -> dict[str, int]:
 
 def _first_action(application: Application, mode: Mode) -> str:
     """The action that Git has for the mode."""
-    if mode is Mode.CAPACITY:
-        return format_action(
-            (Target(application.capacity.service, application.capacity.port, 1),), application.policy.stickiness_capacity_s
-        )
-    return format_action(cost_targets(application, _weights(application)), application.policy.stickiness_cost_s)
+    capacity = (Target(application.capacity.service, application.capacity.port, 1),)
+    targets = capacity if mode is Mode.CAPACITY else cost_targets(application, _weights(application))
+    return routing_port(application).write(application, targets, stickiness(application, mode))
 
 
 def _targets(application: Application, mode: Mode) -> dict[str, str]:

@@ -18,7 +18,7 @@ class FaultState:
         saves_time_out: Whether every save of the memory is carried out or refused as ever, and the caller gets a time-out.
         stalled: Kinds of objects whose watch delivers nothing and reports no error.
         stale_s: Age of what reads of every kind return, seconds.
-        rewrites: Whether a mutating webhook keeps the routing action as it is in every write of the Ingress.
+        rewrites: Whether a mutating webhook keeps the routing action as it is in every write of the routing object.
         alters: Whether a mutating webhook gives each target the weight of the next one in every write of the routing action.
         others_wait: Whether many other applications wait for a pass of the same process.
         crash: "before" or "after": the process dies at its next action, before or after it takes effect; "": it does not.
@@ -28,14 +28,15 @@ class FaultState:
         elbv2_throttled: Whether the controller's calls of ELBv2 get no answer.
         lbc_slow: Factor on the lag of the load-balancer controller.
         lbc_stopped: Whether the load-balancer controller does nothing.
-        lbc_loses: Number of further changes of the Ingress that it misses.
-        lbc_blocked: The error that it reports about another, unreadable Ingress of its group; "" if it can read all of them.
+        lbc_loses: Number of further changes of the routing object that it misses.
+        lbc_blocked: The error that it reports about another, unreadable Ingress of the group, or about the Gateway; "" if it can read all.
         deleted: Services that somebody has deleted.
         pools_deleted: NodePools that somebody has deleted.
         pools_unready: NodePools whose node class somebody has deleted: their nodes stay, and Karpenter launches no others.
         renamed: Units whose Deployment has another name: its pods are in the Service, and it is not the one that the application names.
         lbc_strict: Whether the load-balancer controller builds nothing for its group while any rule names a Service that does not exist
             (``--tolerate-non-existent-backend-service=false``).
+        route_refused: Whether no listener takes the route, so that its rules stay as they are.
         targets_stuck: Whether new pods are not registered with their target groups.
         sick: Units whose pods fail the load balancer's health check although they serve.
         broken: Units whose pods fail every request and every health check and are still ready for Kubernetes.
@@ -69,6 +70,7 @@ class FaultState:
     pools_unready: set[str] = field(default_factory=set)
     renamed: set[str] = field(default_factory=set)
     lbc_strict: bool = False
+    route_refused: bool = False
     targets_stuck: bool = False
     sick: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)

@@ -6,17 +6,17 @@ Logs Insights, full disks, slow sinks, clock rates): unit tests cover those.
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from controller.policy.model import Mode, Override, Target
 from controller.policy.routing import capacity_targets, cost_targets
 from controller.routing.annotations import MARKER, WRITTEN_BY
-from controller.routing.ingress.action import format_action, parse_action
-from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.built import LiveRule
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.outages import Outage, family
@@ -31,6 +31,10 @@ Begin = Callable[[Engine, FaultPlan], Undo | None]
 EVERY_H: Final = 3.0
 """Mean hours between two random faults: several a day, with enough calm in between to check liveness."""
 
+OF_ROUTES_EVERY_H: Final = 12.0
+"""The same for two of the faults that only a route can have."""
+
+_TOO_HIGH: Final = 4000  # a weight
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _DIGITS: Final = 3  # milliseconds
@@ -46,6 +50,7 @@ class Kind:
         longest_s: Longest duration of a random one, seconds.
         disturbs: Whether it may keep the controller from seeing a shortage or from acting on it.
         drawn: Whether random runs have it.
+        of_routes: Whether only a route can have it: nothing happens to an Ingress.
     """
 
     begin: Begin
@@ -53,6 +58,7 @@ class Kind:
     longest_s: float = 0.0
     disturbs: bool = True
     drawn: bool = True
+    of_routes: bool = False
 
 
 def _setting(name: str, value: object, harmless: object) -> Begin:
@@ -180,7 +186,7 @@ def _step(direction: int) -> Begin:
     return begin
 
 
-# --- the Ingress and the load balancer --------------------------------------------------------------------------------------------------
+# --- the routing object and the load balancer ---------------------------------------------------------------------------------------------
 
 
 def _stop_balancer(engine: Engine, plan: FaultPlan) -> Undo:
@@ -195,9 +201,12 @@ def _stop_balancer(engine: Engine, plan: FaultPlan) -> Undo:
 
 
 def _block(engine: Engine, plan: FaultPlan) -> Undo:
-    """The load-balancer controller cannot read another Ingress of the group."""
+    """The load-balancer controller cannot read another Ingress of the group, or the Gateway."""
     del plan
-    engine.fault_state.lbc_blocked = "Failed build model due to ingress: other/shop: unknown action type: forwrd"
+    wrong = "gateway: listeners of one port have different protocols"
+    if not engine.api.routing.of_gateway:
+        wrong = "ingress: other/shop: unknown action type: forwrd"
+    engine.fault_state.lbc_blocked = f"Failed build model due to {wrong}"
     engine.balancer.resume()
 
     def end() -> None:
@@ -222,31 +231,45 @@ def _edit_action(engine: Engine, plan: FaultPlan) -> None:
     """Somebody writes an action with other weights."""
     units = engine.application.units
     weights = {unit.name: 1 + int(plan.value * 97 * (place + 1)) % 99 for place, unit in enumerate(units)}
-    engine.api.edit_action(format_action(cost_targets(engine.application, weights), 0), "argocd-controller")
+    engine.api.routing.edit(_cost_action(engine, weights), "argocd-controller")
+
+
+def _cost_action(engine: Engine, weights: Mapping[str, int]) -> str:
+    """The action of cost mode with these weights by unit, as somebody else writes it."""
+    application = engine.application
+    return engine.api.routing.port.write(application, cost_targets(application, weights), 0)
+
+
+def _invalid(engine: Engine) -> str:
+    """An action that the API server takes and the load-balancer controller does not: of a route, a weight beyond the highest."""
+    capacity = engine.application.capacity
+    if engine.api.routing.of_gateway:
+        return json.dumps([{"name": capacity.service, "port": capacity.port, "weight": _TOO_HIGH}])
+    return '{"type":"forwrd"}'
 
 
 def _break_action(engine: Engine, plan: FaultPlan) -> Undo | None:
     """Somebody writes an invalid action and corrects it when the fault ends."""
-    before = engine.api.ingress.annotations.get(engine.api.action_key, "")
-    if parse_action(before)[2]:
+    routing = engine.api.routing
+    before = routing.observed.action
+    if routing.port.read(before)[2]:
         return None  # it is invalid already
-    engine.api.edit_action('{"type":"forwrd"}' if plan.value < 0.5 else None, "kubectl-edit")  # noqa: PLR2004 - one half each
+    invalid = _invalid(engine) if plan.value < 0.5 else None  # noqa: PLR2004 - one half each
+    routing.edit(invalid, "kubectl-edit")
 
     def end() -> None:
-        if engine.api.ingress.exists:
-            engine.api.edit_action(before, "kubectl-edit")
+        if routing.observed.exists:
+            routing.edit(before, "kubectl-edit")
 
     return end
 
 
 def _recreate(engine: Engine, plan: FaultPlan) -> Undo:
-    """The Ingress is deleted and created again from Git: in cost mode, without our marker."""
+    """The routing object is deleted and created again from Git: in cost mode, without our marker."""
     del plan
-    application = engine.application
-    weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
-    engine.api.delete_ingress()
-    action = format_action(cost_targets(application, weights), 0)
-    return partial(engine.api.recreate_ingress, action, "argocd-controller", engine.setup.override)
+    weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in engine.application.units}
+    engine.api.routing.delete()
+    return partial(engine.api.routing.create, _cost_action(engine, weights), "argocd-controller", engine.setup.override)
 
 
 def _service_deleted(engine: Engine, service: str, plan: FaultPlan) -> Undo:
@@ -359,17 +382,61 @@ def _second_installation(engine: Engine, plan: FaultPlan) -> None:
     del plan
     application = engine.application
     weights = {unit.name: unit.weight if unit.weight is not None else 1 for unit in application.units}
-    to_cost = engine.api.ingress.annotations.get(MARKER) == str(Mode.CAPACITY)
+    routing = engine.api.routing
+    to_cost = routing.observed.marker == str(Mode.CAPACITY)
     targets = cost_targets(application, weights) if to_cost else capacity_targets(application, {})
-    written = {engine.api.action_key: format_action(targets, 0), MARKER: str(Mode.COST if to_cost else Mode.CAPACITY)}
-    engine.api.route_elsewhere({**written, WRITTEN_BY: "another"})
+    action = routing.port.write(application, targets, 0)
+    routing.route_elsewhere(action, {MARKER: str(Mode.COST if to_cost else Mode.CAPACITY), WRITTEN_BY: "another"})
 
 
 def _standby_removed(engine: Engine, plan: FaultPlan) -> Undo:
-    """Somebody applies an Ingress without the standby rules, and adds them when the fault ends."""
+    """Somebody applies a routing object without the standby rules, and adds them when the fault ends."""
     del plan
-    engine.api.set_standby(there=False)
-    return partial(engine.api.set_standby, there=True)
+    engine.api.routing.set_standby(there=False)
+    return partial(engine.api.routing.set_standby, there=True)
+
+
+def _route_refused(engine: Engine, plan: FaultPlan) -> Undo:
+    """No listener of the Gateway takes the route any more."""
+    del plan
+
+    def put(*, refused: bool) -> None:
+        engine.fault_state.route_refused = refused
+        engine.balancer.resume()
+
+    put(refused=True)
+    return partial(put, refused=False)
+
+
+def _other_rule(service: str, weight: int) -> Begin:
+    """Somebody adds another rule to the route, before all others, and takes it away when the fault ends.
+
+    Args:
+        service: The Service that it names; "" for the unit's.
+        weight: The weight of that.
+    """
+
+    def begin(engine: Engine, plan: FaultPlan) -> Undo | None:
+        routing, backend = engine.api.routing, engine.application.unit(plan.unit).backend
+        if not routing.of_gateway:
+            return None
+        match = {"path": {"type": "PathPrefix", "value": "/"}, "headers": [{"type": "Exact", "name": "x-other", "value": "yes"}]}
+        named = [{"name": service or backend.service, "port": backend.port, "weight": weight}]
+        rule = {"name": "other", "matches": [match], "backendRefs": named}
+
+        def put(obj: dict[str, Any], rules: Sequence[Mapping[str, Any]]) -> None:
+            obj["spec"]["rules"] = [*rules, *(one for one in obj["spec"]["rules"] if one["name"] != rule["name"])]
+
+        routing.change(partial(put, rules=[rule]), "kubectl-edit")
+        return partial(routing.change, partial(put, rules=[]), "kubectl-edit")
+
+    return begin
+
+
+def _remove_marker(engine: Engine, plan: FaultPlan) -> None:
+    """Somebody removes the mode's annotation."""
+    del plan
+    engine.api.routing.change(lambda obj: obj["metadata"].get("annotations", {}).pop(MARKER, None))
 
 
 # --- KEDA and people --------------------------------------------------------------------------------------------------------------------
@@ -410,11 +477,11 @@ def _floor(engine: Engine, plan: FaultPlan) -> None:
 
 def _override(engine: Engine, plan: FaultPlan, override: Override) -> Undo:
     engine.override_at = engine.event_queue.now
-    engine.api.set_override(override)
+    engine.api.routing.set_override(override)
 
     def end() -> None:
         engine.override_at = engine.event_queue.now
-        engine.api.set_override(engine.setup.override)
+        engine.api.routing.set_override(engine.setup.override)
 
     del plan
     return end
@@ -605,6 +672,11 @@ FAULTS: Final[dict[str, Kind]] = {
     "namespace-deleted": Kind(_namespace_deleted, 5 * _MINUTE, _HOUR, drawn=False),
     "second-installation": Kind(_second_installation),
     "standby-rules-removed": Kind(_standby_removed, _MINUTE, _HOUR),
+    "route-refused": Kind(_route_refused, _MINUTE, _HOUR, of_routes=True),
+    "other-rule-added": Kind(_other_rule("", 1), _MINUTE, _HOUR, of_routes=True),
+    "other-rule-unresolved": Kind(_other_rule("nobody", 1), _MINUTE, _HOUR, of_routes=True),
+    "other-rule-overweight": Kind(_other_rule("", _TOO_HIGH), _MINUTE, _HOUR, of_routes=True),
+    "marker-removed": Kind(_remove_marker, of_routes=True),
     # KEDA and people.
     "scaler-paused": Kind(_scaler("paused", True, False), 10 * _MINUTE, 4 * _HOUR),
     "scaler-missing": Kind(_scaler("exists", False, True), _MINUTE, 2 * _HOUR),
@@ -639,13 +711,23 @@ FAULTS: Final[dict[str, Kind]] = {
 def drawn(seconds: float, units: tuple[str, ...], seed: str, *, every_h: float = EVERY_H) -> tuple[FaultPlan, ...]:
     """Draws faults at random times.
 
-    seconds: Length of the run.
-    units: The units that a fault may be about.
+    Args:
+        seconds: Length of the run.
         units: Whose turn it may be.
         seed: The same seed gives the same faults, on every machine.
         every_h: Mean hours between two faults.
     """
-    chance, names = random.Random(f"{seed}/faults"), [name for name, kind in FAULTS.items() if kind.drawn]
+    names = [name for name, kind in FAULTS.items() if kind.drawn and not kind.of_routes]
+    return _drawn(names, random.Random(f"{seed}/faults"), seconds, units, every_h)
+
+
+def drawn_of_routes(seconds: float, units: tuple[str, ...], seed: str) -> tuple[FaultPlan, ...]:
+    """Draws the faults that only a route can have, see `drawn`: in a stream of their own, so that the others stay the same."""
+    names = [name for name, kind in FAULTS.items() if kind.of_routes]
+    return _drawn(names, random.Random(f"{seed}/faults of routes"), seconds, units, OF_ROUTES_EVERY_H)
+
+
+def _drawn(names: Sequence[str], chance: random.Random, seconds: float, units: tuple[str, ...], every_h: float) -> tuple[FaultPlan, ...]:
     plans: list[FaultPlan] = []
     at = round(chance.expovariate(1 / (every_h * _HOUR)), _DIGITS)  # see `failover_analysis.simulation.engine._exact`
     while at < seconds:

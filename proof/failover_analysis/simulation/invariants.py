@@ -7,7 +7,6 @@ acting. After a fault, the bounds are `SETTLE_S` longer.
 
 from __future__ import annotations
 
-import json
 import math
 import traceback
 from collections import defaultdict, deque
@@ -22,10 +21,9 @@ from controller.policy.modes import DWELL_COST_S
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.reasons import Reason
 from controller.policy.routing import action_problem, same_routing
-from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
-from failover_analysis.simulation.balancer import LiveRule
+from failover_analysis.simulation.built import LiveRule
 from failover_analysis.simulation.cluster import types_of
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.floors_check import FloorsCheck
@@ -160,7 +158,7 @@ class Invariants:
         if engine.lease.holder != replica.number or replica.leadership.epoch() != engine.lease.epoch:
             self._violated("one-writer", f"replica {replica.number} wrote, {engine.lease.holder} leads")
         self._floors.acted(conclusion, action)
-        override, now = engine.api.ingress.override, engine.event_queue.now
+        override, now = engine.api.routing.override, engine.event_queue.now
         blind = engine.fault_state.stalled or engine.fault_state.stale_s
         stopped = override.paused_until is not None and engine.clock.now() < override.paused_until
         if stopped and not blind and now - engine.override_at > _UNSEEN_S:
@@ -176,10 +174,10 @@ class Invariants:
 
     def _routed(self, snapshot: Snapshot, decision: Decision, action: Action) -> None:
         now = self._engine.event_queue.now
-        written = json.loads(action.body)["metadata"]["annotations"][self._engine.api.action_key]
-        targets, _, problem = parse_action(written)
+        routing = self._engine.api.routing
+        targets, _, problem = routing.port.read(routing.sent)
         problem = problem or action_problem(targets)
-        if problem or written != action.after:
+        if problem or routing.sent != action.after:
             self._violated("legal", problem or "the body is not what the plan shows")
         self._receivers_ready(snapshot, decision, action)
         if decision.verb.changes_mode and decision.mode is not None:
@@ -208,7 +206,7 @@ class Invariants:
     def _unregistered(self, snapshot: Snapshot, service: str) -> str:
         """Why the load balancer could not serve from a Service that gets traffic; "" if it can, or if the controller could not know.
 
-        Nor where nothing served before: of an Ingress that was just created again, no group has a target yet, whatever the weights.
+        Nor where nothing served before: of a routing object that was just created again, no group has a target yet, whatever the weights.
         """
         engine = self._engine
         unseen = engine.event_queue.now - engine.tampered_at < _AUDIT_S
@@ -252,12 +250,13 @@ class Invariants:
             self._violated("not-ours", problem)
         if not lowers or now - engine.tampered_at < _AUDIT_S:
             return
-        asked, live = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.balancer.live
+        routing, live = engine.api.routing, engine.balancer.live
         drained = now - engine.balancer.live_since >= DRAIN_S
-        seen = engine.api.ingress.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(engine.api.ingress.version)
-        if seen and not (same_routing(asked, live.targets) and drained):
+        seen = routing.writer == FIELD_MANAGER and snapshot.routing.resource_version == str(routing.version)
+        shown = same_routing(routing.observed.targets, live.targets)
+        if seen and not (shown and drained):
             age = now - engine.balancer.live_since
-            self._violated("drained", f"{action.kind} of {action.unit}: live for {age:.0f} s, shown {same_routing(asked, live.targets)}")
+            self._violated("drained", f"{action.kind} of {action.unit}: live for {age:.0f} s, shown {shown}")
 
     def passed(self, replica: Replica, conclusion: Conclusion, acted: Acted) -> None:
         """See `failover_analysis.simulation.replica.ReplicaObserver.passed`."""
@@ -266,7 +265,7 @@ class Invariants:
         snapshot, decision, memory = conclusion.snapshot, conclusion.decision, acted.memory
         held = decision.verb is Verb.HOLD and decision.mode is not None
         if held and memory.mode is not decision.mode and snapshot.leader:
-            self._violated("recorded", f"the Ingress shows {decision.mode}, the memory has {memory.mode}")
+            self._violated("recorded", f"the routing object shows {decision.mode}, the memory has {memory.mode}")
         self._failover_due(snapshot, decision)
         self._leaves_nothing_behind(decision)
         self._shortage_ignored(decision)
@@ -289,12 +288,12 @@ class Invariants:
             self._short_since = now + _HOUR_S  # one violation is enough
 
     def _leaves_nothing_behind(self, decision: Decision) -> None:
-        """The Ingress must not go on naming only Services that do not exist while those of the other mode have healthy targets."""
+        """The routing object must not go on naming only Services that do not exist while those of the other mode have healthy targets."""
         engine, now = self._engine, self._engine.event_queue.now
-        targets, deleted = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0], engine.fault_state.deleted
+        targets, deleted = engine.api.routing.observed.targets, engine.fault_state.deleted
         gone = bool(deleted) and all(target.service in deleted for target in targets if target.weight > 0)
         others = [one for one in engine.application.services if one not in {target.service for target in targets}]
-        override = engine.api.ingress.override
+        override = engine.api.routing.override
         free = self._truth.only_services_deleted() and override.paused_until is None and override.pinned_mode is None
         if not (gone and free and any(map(engine.balancer.healthy, others))):
             self._nothing_behind_since = None
@@ -313,7 +312,7 @@ class Invariants:
 
     def _failover_allowed(self) -> bool:
         """Whether people and the limits on mode changes allow a failover now."""
-        now, policy, override = self._engine.event_queue.now, self._engine.application.policy, self._engine.api.ingress.override
+        now, policy, override = self._engine.event_queue.now, self._engine.application.policy, self._engine.api.routing.override
         free = override.paused_until is None and override.pinned_mode is None and self._truth.mode() is Mode.COST
         recent = [at for at, _ in self._mode_changes if now - at < _HOUR_S]
         return free and len(recent) < policy.flips_per_hour and now - self._mode_since >= DWELL_COST_S
@@ -342,7 +341,7 @@ class Invariants:
 
     def _fallback_due(self, snapshot: Snapshot, decision: Decision, memory: Memory) -> None:
         engine, now = self._engine, self._engine.event_queue.now
-        application, override = snapshot.application, engine.api.ingress.override
+        application, override = snapshot.application, engine.api.routing.override
         limited = any(pool.limit is not None for pool in engine.karpenter.pools.values())
         free = self._truth.calm() and override.paused_until is None and override.pinned_mode is None and not engine.ec2.shortages
         if not free or limited or self._truth.mode() is not Mode.CAPACITY:

@@ -77,7 +77,7 @@ class PlannedCheck:
         engine, now, policy = self._engine, self._engine.event_queue.now, snapshot.application.policy
         demand = self._least_demand(now)
         cold_s = max(unit.cold_start_s for unit in snapshot.application.units)
-        shown, override = decision.planned, engine.api.ingress.override
+        shown, override = decision.planned, engine.api.routing.override
         free = self._truth.calm() and not engine.ec2.shortages and override.paused_until is None and override.pinned_mode is None
         limited = any(pool.limit is not None for pool in engine.karpenter.pools.values())
         if not free or limited or not _followed(snapshot, decision) or shown is None or shown.exposed or shown.fleet.short:

@@ -9,7 +9,6 @@ from controller.policy.account import Ledger, booked, counted
 from controller.policy.decision import Conclusion
 from controller.policy.memory import standing_mode
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Snapshot, Verb
-from controller.routing.ingress.action import parse_action
 from controller.service.application_pass import Acted
 from failover_analysis.simulation.api import took_effect
 from failover_analysis.simulation.cluster import types_of
@@ -129,7 +128,6 @@ class Recorder:
         part = engine.application.metric_period_s / seconds if seconds > 0 else 0.0
         units = engine.workloads.units
         flows = {name: flow.units.get(name) for name in units}
-        wanted = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0]
         row = Row(
             at=engine.event_queue.now,
             mode=self._truth.mode().value,
@@ -140,7 +138,7 @@ class Recorder:
             ready={name: pods.ready for name, pods in units.items()},
             desired={name: pods.desired for name, pods in units.items()},
             pending={name: len(pods.pending()) for name, pods in units.items()},
-            wanted={target.service: target.weight for target in wanted},
+            wanted={target.service: target.weight for target in engine.api.routing.observed.targets},
             live={target.service: target.weight for target in engine.balancer.live.targets},
             dollars_per_hour=self._dollars_per_hour(),
             out=self._truth.stuck_types(),
@@ -150,7 +148,7 @@ class Recorder:
         self.digest.add(row)
 
     def _calls(self) -> dict[str, float]:
-        """API calls by service, without Events about the Ingress, which the simulation does not write."""
+        """API calls by service, without Events about the routing object, which the simulation does not write."""
         engine = self._engine
         return {"kubernetes": engine.api.calls + engine.store.calls, **dict(sorted(engine.world.calls.items()))}
 

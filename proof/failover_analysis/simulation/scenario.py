@@ -19,9 +19,9 @@ from controller.documents import Fault, check, config_error, cross_field_error, 
 from controller.errors import ConfigError
 from controller.policy.model import Application, Mode, Override, PolicySettings
 from failover_analysis.simulation import outages
-from failover_analysis.simulation.faults import FAULTS, drawn
+from failover_analysis.simulation.faults import FAULTS, drawn, drawn_of_routes
 from failover_analysis.simulation.setup import ZONES, Algorithm, FaultPlan, Limit, Setup
-from failover_analysis.simulation.variety import in_pools, varied
+from failover_analysis.simulation.variety import KINDS_PLAYED, ROUTE, behind_route, in_pools, routed, varied
 from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Seconds, TracedDemand
 
@@ -167,6 +167,9 @@ class SimulationFile(FileModel):
         max_length=100,
         description="Seconds that the HPA waits before it removes replicas, by unit; null: it never does. One that is missing waits 300.",
     )
+    routing: Literal["Ingress", "HTTPRoute"] | None = Field(
+        default=None, description="Kind of the routing object. Absent: as the application file says, or as the seed draws it."
+    )
     node_pools: dict[DnsName, tuple[DnsName, ...]] = Field(
         default_factory=dict, max_length=100, description="Units by NodePool; replaces what the application file says of these units."
     )
@@ -243,6 +246,9 @@ class Scenario:
             named = {*file.capacity_types, *file.node_pools, *(one.node_pool for one in file.limits)}
             application, bought = varied(application, str(seed), named)
             capacity_types |= bought
+            application = routed(application, str(seed)) if file.routing is None else application
+            if application.route.kind == ROUTE:
+                faults += drawn_of_routes(seconds, tuple(unit.name for unit in application.units), str(seed))
         return Setup(
             name=file.name,
             application=application,
@@ -301,6 +307,7 @@ def written_out(scenario: Scenario, setup: Setup, seed: int, folder: Path) -> st
         "outages": tuple(drawn_outages),
         "faults": tuple(faults),
         "capacity_types": dict(setup.capacity_types),
+        "routing": setup.application.route.kind,
         "node_pools": file.node_pools | _moved(scenario.application, setup.application),
         "drawn": None,
         "traces": (),
@@ -350,6 +357,7 @@ def load(path: Path) -> Scenario:
     if len(found) != 1:
         raise ConfigError(f"{path}: {model.applications} has {len(found)} applications; allowed: one")
     application = next(iter(found.values()))
+    application = _behind(application, model, path)
     known = {unit.name for unit in application.units}
     moved = {unit: pool for pool, units in model.node_pools.items() for unit in units}
     if set(moved) - known:
@@ -366,6 +374,25 @@ def load(path: Path) -> Scenario:
     traced = [outage for one in model.traces for outage in outages.traced(one.to_trace(path.parent, types))]
     demand = model.demand.trace.curve(path.parent) if model.demand.trace is not None else model.demand.at
     return Scenario(model, application, demand, tuple(traced), path.parent)
+
+
+def _behind(application: Application, model: SimulationFile, path: Path) -> Application:
+    """The application with the kind of routing object that the simulation file asks for.
+
+    Raises:
+        ConfigError: The simulation does not play that, or the application cannot have it.
+    """
+    kind = model.routing or application.route.kind
+    if kind == ROUTE:
+        try:
+            return behind_route(application)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {model.applications}: {error}") from error
+    if kind != application.route.kind:
+        raise ConfigError(f"{path}: routing: found {kind}; allowed: {ROUTE}, because {model.applications} names no Ingress")
+    if kind not in KINDS_PLAYED:
+        raise ConfigError(f"{path}: {model.applications}: found route kind {kind}; allowed: {', '.join(KINDS_PLAYED)}")
+    return application
 
 
 def load_policy(path: Path) -> PolicySettings:

@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Final
 
 from controller.clock import Clock
@@ -32,10 +31,9 @@ from controller.policy.model import (
 )
 from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import HEALTHY_SHARE, of_these_groups, same_routing, with_known_health
-from controller.routing.annotations import MARKER, WRITTEN_BY
-from controller.routing.ingress.action import parse_action
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from controller.signals.refusals import not_ended, summed_up
+from controller.signals.snapshots import overlooked
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
 from failover_analysis.simulation.cluster import Claim, Pod, types_of
@@ -76,9 +74,6 @@ BALANCER_S: Final = 3600.0
 
 _ATTEMPTS: Final = 3  # of a throttled call (`controller.clients.aws.ATTEMPTS`)
 _REQUIRED: Final = {KARPENTER: True, WORKLOADS: True, ROUTING: True, KEDA: False}
-
-
-_parsed = lru_cache(maxsize=1024)(parse_action)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +125,7 @@ class _View:
     pools: Mapping[str, PoolObservation] = field(default_factory=dict)
     pods: Mapping[str, _Pods] = field(default_factory=dict)
     routing: RoutingObservation = field(default_factory=lambda: RoutingObservation(exists=False))
+    overlooked: float | None = None  # see `controller.routing.port.Asked.overlooked`
     scalers: Mapping[str, Scaler] = field(default_factory=dict)
 
 
@@ -208,7 +204,7 @@ class SimulatedView:
                 for name, pods in world.workloads.units.items()
             }
         elif kind == ROUTING:
-            self._view.routing = self._routing()
+            self._view.routing, self._view.overlooked = world.api.routing.observed, world.api.routing.overlooked
         elif kind == KEDA:
             self._view.scalers = {
                 name: Scaler(
@@ -276,28 +272,6 @@ class SimulatedView:
 
         return self._known.get(f"{pool.name}/others", [seq for one in others for seq in (one.failures, one.launches)], found)
 
-    def _routing(self) -> RoutingObservation:
-        ingress = self._world.api.ingress
-        if not ingress.exists:
-            return RoutingObservation(exists=False, resource_version=str(ingress.version))
-        action = ingress.annotations.get(self._world.api.action_key, "")
-        targets, stickiness, problem = _parsed(action) if action else ((), 0, "the action annotation is missing")
-        return RoutingObservation(
-            exists=True,
-            resource_version=str(ingress.version),
-            uid=ingress.uid,
-            marker=ingress.annotations.get(MARKER, ""),
-            action=action,
-            targets=targets,
-            stickiness_s=stickiness,
-            problem=problem,
-            writer=ingress.writer if action else "",
-            written_by=ingress.annotations.get(WRITTEN_BY, ""),
-            foreign=bool(action) and ingress.writer != FIELD_MANAGER,
-            override=ingress.override,
-            standby=self.application.services if ingress.standby else (),
-        )
-
     # --- polls --------------------------------------------------------------------------------------------------------------------------
 
     def _poll_metrics(self) -> None:
@@ -323,7 +297,7 @@ class SimulatedView:
         self._errors = Sample(period.flow.lost / period.flow.demand, period.end) if period.flow.demand > 0 else None
 
     def _verify(self) -> None:
-        """Checks the load balancer, and again soon while it does not show what the Ingress asks for."""
+        """Checks the load balancer, and again soon while it does not show what the routing object asks for."""
         if self._stopped:
             return
         before, self.verification = self.verification, self._checked()
@@ -448,7 +422,7 @@ class SimulatedView:
             capacity_ready=sum(pods.ready for pods in self._view.pods.values()) if exists else None,
             capacity_exists=exists,
             verification=of_these_groups(self.verification, groups),
-            blocked=self._world.balancer.blocked,
+            blocked=self._view.routing.blocked or self._world.balancer.blocked or overlooked(self._view.overlooked, self._time.now()),
         )
 
     def _unit(self, unit: Unit, skew: float) -> UnitObservation:

@@ -8,8 +8,6 @@ from typing import Final
 from controller.policy.account import fresh_s
 from controller.policy.model import Cause, Mode
 from controller.policy.routing import base_weights, weight_strategy
-from controller.routing.annotations import MARKER
-from controller.routing.ingress.action import parse_action
 from failover_analysis.simulation.cluster import Pod
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.setup import Installed
@@ -144,16 +142,15 @@ class Truth:
         return any(weights.get(unit.backend.service) and self.starved(unit.name) for unit in engine.application.units)
 
     def mode(self) -> Mode:
-        """The mode that the Ingress shows; before the first mode change, the initial mode. The controller alone writes a marker."""
+        """The mode that the routing object shows: by its marker, or else by its targets. The controller alone writes a marker."""
         if self._engine.setup.installed is not Installed.CONTROLLER:
             return self._routed_mode()
-        shown = self._engine.api.ingress.annotations.get(MARKER)
-        return {str(mode): mode for mode in Mode}.get(shown or "", self._engine.setup.mode)
+        shown = self._engine.api.routing.observed.marker
+        return {str(mode): mode for mode in Mode}.get(shown) or self._routed_mode()
 
     def _routed_mode(self) -> Mode:
         engine = self._engine
-        targets = parse_action(engine.api.ingress.annotations.get(engine.api.action_key, ""))[0]
-        services = {target.service for target in targets if target.weight > 0}
+        services = {target.service for target in engine.api.routing.observed.targets if target.weight > 0}
         return Mode.CAPACITY if services == {engine.application.capacity.service} else Mode.COST
 
     def stuck_types(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What differs from world to world where faults are drawn: which NodePools are shared, and which of them may launch spot instances."""
+"""What differs from world to world where faults are drawn: NodePools that are shared, those that launch spot instances, and routes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.model import Application
+from controller.policy.model import Application, Route
 
 SHARED: Final = "shared"
 """Name of the drawn NodePool that several units share."""
 
+ROUTE: Final = "HTTPRoute"
+"""The kind of route that the simulation plays."""
+KINDS_PLAYED: Final = ("Ingress", ROUTE)
+_RULE: Final = "main"
+
 _SHARED_SHARE: Final = 0.5
 _SPOT_SHARE: Final = 0.5
+_ROUTE_SHARE: Final = 1 / 3
 
 
 def in_pools(application: Application, pools: Mapping[str, str]) -> Application:
@@ -46,3 +52,30 @@ def varied(application: Application, seed: str, fixed: Collection[str] = ()) -> 
         application = in_pools(application, {unit.name: SHARED for unit in application.units if unit.node_pool in together})
         pools = sorted({*pools, SHARED} - set(together))
     return application, {pool: ("on-demand", "spot") for pool in pools if chance.random() < _SPOT_SHARE}
+
+
+def behind_route(application: Application) -> Application:
+    """The application with a route in the place of its Ingress. The stickiness of cost mode is then that of both.
+
+    Raises:
+        ValueError: A port is no number; names the Service and what is allowed.
+    """
+    for service, port in application.ports.items():
+        if not isinstance(port, int):
+            raise ValueError(f"port of {service}: found {port}; allowed with {ROUTE}: a number")  # noqa: TRY004 - a setting of the file
+    return application if application.route.kind == ROUTE else replace(application, route=Route(application.route.name, _RULE, ROUTE))
+
+
+def routed(application: Application, seed: str) -> Application:
+    """Draws whether a route takes the place of the Ingress: a third of the worlds, in a stream of its own.
+
+    Args:
+        application: As its file says. With a port that only an Ingress can name, it keeps its Ingress.
+        seed: The same seed gives the same kind, on every machine.
+    """
+    if random.Random(f"{seed}/routing").random() >= _ROUTE_SHARE:  # under this name CI's 21 seeds have routes with every strategy
+        return application
+    try:
+        return behind_route(application)
+    except ValueError:
+        return application

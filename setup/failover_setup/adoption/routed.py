@@ -79,6 +79,13 @@ class Routed:
         """What a part is called; also the option that names it."""
         return "rule" if self.is_route else "action"
 
+    def fields(self, part: str) -> dict[str, Any]:
+        """The fields of ``spec`` that name it and one of its parts."""
+        if self.is_route:
+            elsewhere = {"namespace": self.namespace} if self.namespace != self.services_in else {}
+            return {"route": {"kind": self.kind, "name": self.name, **elsewhere, "rule": part}}
+        return {"ingress": self.name, "action": part}
+
     @property
     def option(self) -> str:
         """The option that names the object."""

@@ -210,13 +210,9 @@ def _plain(labels: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def explained(routing: Routing) -> dict[str, Fact]:
     """The facts of ``spec`` that follow from the routing."""
     routed, part = routing.routed, routing.part.name
-    if routed.is_route:
-        better = "; a name would be better: a rule that somebody adds moves the index" if part.isdigit() else ""
-        elsewhere = {"namespace": routed.namespace} if routed.namespace != routed.services_in else {}
-        route = {"kind": routed.kind, "name": routed.name, **elsewhere, "rule": part}
-        facts = {"route": read(route, f"{routing.why}{better}")}
-    else:
-        facts = {"ingress": read(routed.name, f"given with {routed.option}"), "action": read(part, routing.why)}
+    better = "; a name would be better: a rule that somebody adds moves the index" if routed.is_route and part.isdigit() else ""
+    given = {name: f"given with {routed.option}" for name, value in routed.fields(part).items() if value == routed.name}
+    facts = {name: read(value, given.get(name, f"{routing.why}{better}")) for name, value in routed.fields(part).items()}
     if routing.style is RoutingStyle.IN_PLACE:
         facts["routingStyle"] = read(str(routing.style), "capacity mode forwards to the units' own Services")
     return facts

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from controller.catalog.application import routed_name
 from controller.catalog.fields import yaml_key
 from controller.catalog.loader import Definition, Source, read_source
 from controller.errors import ConfigError
@@ -99,8 +100,7 @@ def _checked(path: Path, application: str, unit: str, measured: Measured) -> str
 
 def _key(document: Mapping[str, Any]) -> str:
     """As `controller.catalog.application.ApplicationFile.key`."""
-    spec = document["spec"]
-    return f"{document['metadata']['namespace']}/{spec['route']['name'] if 'route' in spec else spec['ingress']}"
+    return f"{document['metadata']['namespace']}/{routed_name(document['spec'])}"
 
 
 def edited(text: str, application: str, unit: str, measured: Measured) -> str:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from controller.clients.kube import ENDPOINT_SLICES, INGRESSES, KubeSession
-from controller.errors import FailoverError, NotFound
+from controller.clients.kube import ENDPOINT_SLICES, KubeSession
+from controller.errors import FailoverError
 from controller.objects import items, mapping
 from controller.policy.model import Application
 from controller.routing.conditions import covers_host
+from controller.routing.kinds import routing_port
 from controller.signals.watch import list_objects
+from failover_setup.listed import Fetched
 
 _CLUSTER_SUFFIXES: Final = ("svc", "svc.cluster.local")
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
@@ -42,31 +44,31 @@ class Live:
     """The part of the cluster that shows whether a URL leads to production.
 
     Attributes:
-        ingress: The application's Ingress.
+        hosts: The hosts of the routing object's rules, see `controller.routing.port.RoutingPort.hosts`.
+        balancers: The names of its load balancers.
         pods: The Service of every pod behind one of the application's Services, by the pod's address.
     """
 
-    ingress: Mapping[str, Any]
+    hosts: tuple[str, ...]
+    balancers: tuple[str, ...]
     pods: Mapping[str, str]
 
 
 def observe(session: KubeSession, application: Application) -> Live:
-    """Reads the Ingress and the pods from the cluster.
+    """Reads the routing object and the pods from the cluster.
 
     Raises:
         RemoteError: It cannot be read.
     """
-    try:
-        ingress = session.get(INGRESSES, application.namespace, application.route.name)
-    except NotFound:
-        ingress = {}
+    port, beside = routing_port(application), Fetched(session)
+    obj = beside.one(port.resource, application.namespace, application.route.name) or {}
     slices, _ = list_objects(session, ENDPOINT_SLICES, application.namespace)
     pods = {}
     for one in slices:
         service = str(mapping(one, "metadata", "labels").get(_SERVICE_LABEL, ""))
         if service in application.services:
             pods.update(dict.fromkeys(_addresses(one), service))
-    return Live(ingress, pods)
+    return Live(port.hosts(obj, beside), port.asked(application, obj, beside).hostnames, pods)
 
 
 def exposure(host: str, application: Application, live: Live | None, resolve: Callable[[str], frozenset[str]]) -> Verdict:
@@ -83,7 +85,7 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
     if service in application.services:
         return Verdict(Exposure.PRODUCTION, f"it is Service {service}, which {application.routing_object} forwards to")
     if host.endswith(tuple(f".{suffix}" for suffix in _CLUSTER_SUFFIXES)):
-        return Verdict(Exposure.ELSEWHERE, "it is a Service that the Ingress does not forward to")
+        return Verdict(Exposure.ELSEWHERE, f"it is a Service that {application.routing_object} does not forward to")
     try:
         addresses = resolve(host)
     except OSError:
@@ -94,14 +96,16 @@ def exposure(host: str, application: Application, live: Live | None, resolve: Ca
         return Verdict(Exposure.UNKNOWN, f"{application.routing_object} cannot be read")
     for address in addresses:
         if address in live.pods:
-            return Verdict(Exposure.PRODUCTION, f"it is a pod behind Service {live.pods[address]}, which the Ingress forwards to")
-    if any(covers_host(pattern, host) for pattern in _hosts(live.ingress)):
-        return Verdict(Exposure.PRODUCTION, f"Ingress {application.key} has a rule for its host")
-    for name in _balancers(live.ingress):
+            return Verdict(
+                Exposure.PRODUCTION, f"it is a pod behind Service {live.pods[address]}, which {application.routing_object} forwards to"
+            )
+    if any(covers_host(pattern, host) for pattern in live.hosts if pattern):
+        return Verdict(Exposure.PRODUCTION, f"{application.routing_object} has a rule for its host")
+    for name in live.balancers:
         with suppress(OSError):
             if host == name.lower() or addresses & resolve(name):
-                return Verdict(Exposure.PRODUCTION, f"it is the load balancer of Ingress {application.key}")
-    return Verdict(Exposure.ELSEWHERE, f"Ingress {application.key} does not lead there")
+                return Verdict(Exposure.PRODUCTION, f"it is the load balancer of {application.routing_object}")
+    return Verdict(Exposure.ELSEWHERE, f"{application.routing_object} does not lead there")
 
 
 def resolve(name: str) -> frozenset[str]:
@@ -129,18 +133,6 @@ def _service(host: str, namespace: str) -> str:
     """The Service of the application's namespace that a cluster-internal name means, "" if it means none."""
     name, _, rest = host.partition(".")
     return name if rest in {"", namespace, *(f"{namespace}.{suffix}" for suffix in _CLUSTER_SUFFIXES)} else ""
-
-
-def _hosts(ingress: Mapping[str, Any]) -> Iterator[str]:
-    for rule in items(ingress, "spec", "rules"):
-        if isinstance(rule, dict) and rule.get("host"):
-            yield str(rule["host"])
-
-
-def _balancers(ingress: Mapping[str, Any]) -> Iterator[str]:
-    for one in items(ingress, "status", "loadBalancer", "ingress"):
-        if isinstance(one, dict) and (one.get("hostname") or one.get("ip")):
-            yield str(one.get("hostname") or one["ip"])
 
 
 def _addresses(endpoint_slice: Mapping[str, Any]) -> Iterator[str]:

@@ -13,14 +13,13 @@ from controller.clients.kube import (
     ENDPOINT_SLICES,
     EVENTS,
     GATEWAYS,
-    GRPC_ROUTES,
-    HTTP_ROUTES,
     INGRESSES,
     REFERENCE_GRANTS,
     SCALED_OBJECTS,
     SERVICES,
     TARGET_GROUP_BINDINGS,
 )
+from controller.routing.kinds import KINDS
 from controller.routing.port import Remedy
 from controller.signals.workload_kinds import WORKLOADS
 from failover_setup.doctor import action, ingress, route, scaling, services, standby
@@ -28,7 +27,7 @@ from failover_setup.doctor.observe import Observation
 from failover_setup.doctor.report import Check, Result
 
 _INGRESS: Final = (INGRESSES.kind,)
-_ROUTES: Final = (HTTP_ROUTES.kind, GRPC_ROUTES.kind)
+_ROUTES: Final = tuple(kind for kind, port in KINDS.items() if GATEWAYS in port.reads)
 
 CHECKS: Final[tuple[Check[Observation], ...]] = (
     Check(ingress.ingress, "Every mode change is a change of this one object.", of=_INGRESS, missing=True),

@@ -106,7 +106,7 @@ def target_groups(observed: Observation) -> Iterator[Finding]:
     wanted = [(one.service, one.port) for one in needed(observed.application) if (one.service, one.port) in named]
     missing = [f"{service}:{port}" for service, port in wanted if (service, port) not in bound]
     if missing:
-        fix = "see the events of the Gateway; a binding made by hand, or for an Ingress, does not count"
+        fix = "see the events of the Gateway; a binding made by hand, or for something else, does not count"
         yield problem(f"no TargetGroupBinding of its Gateways for {words.listing(missing)}", fix)
     else:
         yield ok(f"{len(wanted)} target group(s)")

@@ -63,7 +63,7 @@ def _annotations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
     ours = routing_port(application).field(application)
     if file.spec.route is not None:
         place: Place = ("spec", "stack", "loadBalancer", "annotations")
-        yield from _those((bool(stack.load_balancer.annotations), place, "some", "none with route: they are of an Ingress"))
+        yield from _those((bool(stack.load_balancer.annotations), place, "some", "none with route: its load balancer has none"))
         by_index = file.spec.route.rule
         yield from _those(
             (by_index.isdigit() and by_index != "0", ("spec", "route", "rule"), by_index, "a name, or 0: it is the first rule")

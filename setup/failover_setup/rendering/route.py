@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from controller.clients.kube import GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, REFERENCE_GRANTS, TARGET_GROUP_CONFIGURATIONS
-from controller.policy.model import Mode, RoutingStyle
-from controller.policy.routing import targets_at_rest
+from controller.policy.model import Backend, Mode, RoutingStyle
+from controller.policy.routing import needed, targets_at_rest
 from controller.routing.annotations import MARKER
 from controller.routing.gateway.backends import backends_of
 from controller.routing.gateway.gateways import CONTROLLER
 from controller.routing.gateway.grants import grant_spec
-from controller.routing.gateway.standby import standby_rule
 from controller.routing.kinds import routing_port
 from failover_setup.application import ApplicationFile
 from failover_setup.rendering.parts import READINESS, Object, manifest
@@ -64,19 +63,18 @@ _HEALTH: Final = {
     "unhealthyThresholdCount": 10,
     "matcher": {"httpCode": "200-301"},
 }
-"""As on an Ingress, see `failover_setup.rendering.traffic`."""
+"""As the annotations of `failover_setup.rendering.traffic` have them."""
 
 
 def _rules(file: ApplicationFile, mode: Mode) -> list[Mapping[str, Any]]:
     application = file.to_policy()
     part = application.route.part
-    paths = application.route.kind == "HTTPRoute"
     main = {**({} if part.isdigit() else {"name": part}), "backendRefs": backends_of(targets_at_rest(application, mode), application)}
-    units = [unit.backend for unit in application.units]
     if application.routing_style is RoutingStyle.IN_PLACE:
         return [main]
-    kept = (("capacity", [application.capacity]), ("units", units))
-    return [main, *(standby_rule(application, name, backends, paths=paths) for name, backends in kept)]
+    port, bare = routing_port(application), {"spec": {"rules": [main]}}
+    every: dict[Backend, bool | None] = dict.fromkeys(needed(application), True)
+    return [*port.remedy(application, port.observe(application, bare), bare, every).rules]
 
 
 def _target_groups(

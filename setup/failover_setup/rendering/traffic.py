@@ -70,7 +70,7 @@ def ingress(file: ApplicationFile, stack: StackFile, mode: Mode) -> Object:
         setting("success-codes"): "200-301",
         ATTRIBUTES: ",".join(f"{key}={value}" for key, value in attributes_of(stack).items()),
         setting("load-balancer-attributes"): f"idle_timeout.timeout_seconds={stack.request_s + MARGIN_S}",
-        port.field(application): port.write(targets_at_rest(application, mode), stickiness(application, mode)),
+        port.field(application): port.write(application, targets_at_rest(application, mode), stickiness(application, mode)),
         **({MARKER: str(mode)} if mode is Mode.CAPACITY else {}),
         **stack.load_balancer.annotations,
     }

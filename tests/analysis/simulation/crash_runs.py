@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from controller.policy.model import Mode, PolicySettings
-from controller.routing.annotations import MARKER
 from failover_analysis.simulation.crash_points import Call
 from failover_analysis.simulation.recording import Result
 from failover_analysis.simulation.replica import Replica
@@ -119,7 +118,7 @@ class Watched:
         return next(mode for mode, since in reversed(self.modes) if since <= max(at, self.modes[0][1]))
 
     def _note(self) -> None:
-        mode = self._engine.api.ingress.annotations.get(MARKER, self.modes[-1][0])
+        mode = self._engine.api.routing.observed.marker or self.modes[-1][0]
         if mode != self.modes[-1][0]:
             self.modes.append((mode, self._engine.event_queue.now))
 
@@ -174,7 +173,7 @@ def _problem(scenario: Scenario, without: tuple[Simulation, Watched], number: in
     if at and mode not in {undisturbed.mode_at(at), undisturbed.mode_at(at - _LATE_S)}:
         return f"after {PASSES} passes of the next leader the mode is {mode}"
     ours, theirs = simulation.engine.api, whole.engine.api
-    if ours.ingress.annotations.keys() != theirs.ingress.annotations.keys():
-        return f"the Ingress has {ours.ingress.annotations}, without the crash {theirs.ingress.annotations}"
+    if ours.routing.annotations.keys() != theirs.routing.annotations.keys():
+        return f"the routing object has {ours.routing.annotations}, without the crash {theirs.routing.annotations}"
     left = {name: one.floor for name, one in ours.scalers.items() if one.floor > theirs.scalers[name].floor + 1}
     return f"floors are left raised: {left}" if left else ""

@@ -10,19 +10,21 @@ import pytest
 
 from controller.errors import Conflict, NotFound, StateError, Unavailable
 from controller.policy.model import Action, ActionKind, Memory, Mode, Override
-from controller.routing.annotations import MARKER, NUDGED_AT
+from controller.routing.annotations import NUDGED_AT
 from controller.routing.conclusion import conclude
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.simulated_view import SimulatedView
+from failover_analysis.simulation.variety import KINDS_PLAYED, behind_route
 from tests.analysis.simulation.support import INF2, outage, setup
 from tests.support.applications import application
 
 
-def failover() -> tuple[Engine, list[Action]]:
+def failover(kind: str = "Ingress") -> tuple[Engine, list[Action]]:
     """A world in which a failover is due, and the actions of its plan."""
-    engine = Engine(setup(outages=(outage(0.0, 4.0),)), 1)
+    made = setup(outages=(outage(0.0, 4.0),))
+    engine = Engine(made if kind == "Ingress" else replace(made, application=behind_route(made.application)), 1)
     engine.start()
     caught: list[Action] = []
     apply = engine.api.apply
@@ -38,38 +40,42 @@ def failover() -> tuple[Engine, list[Action]]:
     return engine, caught
 
 
-def test_the_routing_action_writes_what_the_body_says() -> None:
-    """Action and marker in one apply, and the version grows."""
-    engine, actions = failover()
+@pytest.mark.parametrize("kind", KINDS_PLAYED)
+def test_the_routing_action_writes_what_the_body_says(kind: str) -> None:
+    """Action and marker in one request, and the version grows."""
+    engine, actions = failover(kind)
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
-    version = engine.api.ingress.version
+    version = engine.api.routing.version
     engine.api.apply([action], deadline_s=1)
-    assert engine.api.ingress.annotations[MARKER] == "capacity"
-    assert engine.api.ingress.annotations[engine.api.action_key] == action.after
-    assert engine.api.ingress.version == version + 1
+    assert engine.api.routing.observed.marker == "capacity"
+    assert engine.api.routing.observed.action == action.after
+    assert engine.api.routing.version == version + 1
 
 
 def test_an_annotation_of_ours_that_an_apply_does_not_name_is_taken_away() -> None:
     """As server-side apply does: a nudge ends with the next change."""
     engine, actions = failover()
-    ingress = engine.api.ingress
-    ingress.annotations = {**ingress.annotations, NUDGED_AT: "1", "theirs": "kept"}
-    ingress.owned = frozenset({NUDGED_AT})
-    engine.api.apply([one for one in actions if one.kind is ActionKind.ROUTE][:1], deadline_s=1)
-    assert NUDGED_AT not in engine.api.ingress.annotations
-    assert engine.api.ingress.annotations["theirs"] == "kept"
+    routing, (action,) = engine.api.routing, [one for one in actions if one.kind is ActionKind.ROUTE][:1]
+    routing.route_elsewhere(action.before, {NUDGED_AT: "1"})
+    routing.change(lambda obj: obj["metadata"]["annotations"].update({"theirs": "kept"}))
+    body = json.loads(action.body)
+    body["metadata"]["resourceVersion"] = str(routing.version)
+    engine.api.apply([replace(action, body=json.dumps(body))], deadline_s=1)
+    assert NUDGED_AT not in routing.annotations
+    assert routing.annotations["theirs"] == "kept"
 
 
-def test_another_version_or_another_ingress_is_a_conflict() -> None:
-    """Both preconditions of the body are checked."""
-    engine, actions = failover()
+@pytest.mark.parametrize("kind", KINDS_PLAYED)
+def test_another_version_or_another_object_of_that_name_is_a_conflict(kind: str) -> None:
+    """What was decided about one object is never written to another."""
+    engine, actions = failover(kind)
     action = next(one for one in actions if one.kind is ActionKind.ROUTE)
-    engine.api.edit_action(action.before, "kubectl")
+    engine.api.routing.edit(action.before, "kubectl")
     with pytest.raises(Conflict):
         engine.api.apply([action], deadline_s=1)
-    engine.api.delete_ingress()
-    engine.api.recreate_ingress(action.before, "argocd", Override())
-    with pytest.raises(Conflict, match="UID"):
+    engine.api.routing.delete()
+    engine.api.routing.create(action.before, "argocd", Override())
+    with pytest.raises(Conflict):
         engine.api.apply([action], deadline_s=1)
 
 

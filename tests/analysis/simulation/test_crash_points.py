@@ -84,7 +84,7 @@ def test_the_same_moment_is_played_once(monkeypatch: pytest.MonkeyPatch) -> None
         ends = [play(SCENARIOS["pin"], *where) for where in ((number, "after"), (number + 1, "before"))]
         (one, first, seen), (other, second, noted) = ends
         assert (first.violations, [mode for mode, _ in seen.modes]) == (second.violations, [mode for mode, _ in noted.modes])
-        assert (one.engine.api.scalers, one.engine.api.ingress) == (other.engine.api.scalers, other.engine.api.ingress)
+        assert (one.engine.api.scalers, one.engine.api.routing.plain) == (other.engine.api.scalers, other.engine.api.routing.plain)
         assert one.engine.store.load("shop/sd21") == other.engine.store.load("shop/sd21")
 
 

@@ -20,7 +20,7 @@ from controller.cli.common import Number
     "--header", "-H", "headers", multiple=True, help="NAME: VALUE, or @FILE with one per line, which keeps secrets out of the process list."
 )
 @click.option("--body", type=click.Path(path_type=Path), help="File to send as the body.")
-@click.option("--application", help="NAMESPACE/INGRESS or name, if several applications have a unit of that name.")
+@click.option("--application", help="NAMESPACE/NAME of its routing object, or its name, if several applications have a unit of that name.")
 @click.option("--replicas", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Replicas behind the URL.")
 @click.option("--latency-limit", type=Number(0.001, 3600), help="p95 in seconds. Default: the unit's latencyLimitSeconds.")
 @click.option("--max-errors", type=Number(0, 1), default=0.01, show_default=True, help="Share of requests not answered 2xx.")
@@ -50,7 +50,7 @@ def breaking_point_command(**options: Any) -> None:  # noqa: ANN401 - checked by
 
     Loads --url in steps of a constant rate until latency, errors, accelerator use or lagging throughput show that a rate is too
     high, and finds the highest rate that holds. Load a copy of the unit that serves nobody: docs/breaking-point.md says how. A URL
-    behind the application's own Ingress needs --force.
+    behind the application's own load balancer needs --force.
 
     Exit code: 0 found, 1 not found or error, 130 interrupted, with FILE unchanged.
     """

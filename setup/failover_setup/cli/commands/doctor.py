@@ -17,7 +17,7 @@ from failover_setup.doctor.gitops_tools import GitOps
     "--gitops", type=click.Choice([str(tool) for tool in GitOps]), help="Print what the tool must ignore, as YAML; needs no cluster."
 )
 @output_option(
-    "json: one document for the cluster and for each application, one a line. yaml: only the Ingresses that lack standby rules, with them.",
+    "json: one document for the cluster and for each application, one a line. yaml: routing objects that lack standby rules, with them.",
     "yaml",
 )
 @common_options
@@ -25,7 +25,7 @@ def doctor_command(options: Options, wanted: tuple[str, ...], gitops: str | None
     """Report what the live cluster lacks for safe mode changes, why it matters, and how to fix it.
 
     Checks once: the components that every application relies on (Karpenter, KEDA, the AWS Load Balancer Controller, device plugins,
-    Container Insights), then each application's Ingress, rules, Services, target group bindings, events and ScaledObjects. With an
+    Container Insights), then each application's routing object, rules, Services, target group bindings, events and ScaledObjects. With an
     APPLICATION it checks only that one. Writes nothing; a read-only identity suffices. docs/doctor.md describes the checks.
 
     Exit code: 0 no problem (there may be warnings), 2 at least one problem, 1 error.

@@ -21,7 +21,7 @@ from controller.policy.names import Mode
     type=click.Choice([str(mode) for mode in Mode]),
     default=str(Mode.COST),
     show_default=True,
-    help="Mode of the Ingress and the ScaledObjects.",
+    help="Mode of the routing object and the ScaledObjects.",
 )
 def render_command(file: Path, out: Path | None, mode: str) -> None:
     """Print all manifests of the stack that an application file describes.

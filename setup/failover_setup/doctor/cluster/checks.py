@@ -39,8 +39,8 @@ CLUSTER_CHECKS: Final[tuple[Check[ClusterObservation], ...]] = (
         "Reservations hold while on-demand capacity is short, but only where gate, node class and NodePool agree on them.",
         (DEPLOYMENTS, NODE_POOLS, NODE_CLASSES),
     ),
-    Check(load_balancer.load_balancer_controller, "It applies every mode change of the Ingress to the load balancer.", (DEPLOYMENTS,)),
-    Check(load_balancer.load_balancer_kinds, "Without its kinds no target group is known, and no Ingress is served."),
+    Check(load_balancer.load_balancer_controller, "It applies every mode change to the load balancer.", (DEPLOYMENTS,)),
+    Check(load_balancer.load_balancer_kinds, "Without its kinds no target group is known, and no routing object is served."),
     Check(
         load_balancer.load_balancer_flags,
         "By default every request is answered with 503 when an action or its only Service is missing.",
