@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -24,7 +24,7 @@ from controller.policy.fleet import strategy as fleet_strategy
 from controller.policy.floors import claims as floor_claims
 from controller.policy.floors import kept, made_due
 from controller.policy.floors.account import written
-from controller.policy.model import Claim, Decision, Memory, Mode, PlannedMode, PolicySettings, Proof, Snapshot, Strategy, Target
+from controller.policy.model import Application, Claim, Decision, Memory, Mode, PlannedMode, PolicySettings, Proof, Snapshot, Strategy, Target
 from controller.policy.modes import guards, triggers
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
@@ -105,7 +105,7 @@ def _restless(patch: Patch) -> None:
 
 
 def _too_heavy(patch: Patch) -> None:
-    def heavy(targets: tuple[Target, ...], stickiness_s: int) -> str:
+    def heavy(_application: Application, targets: Iterable[Target], stickiness_s: int) -> str:
         return format_action(targets, stickiness_s).replace('"weight":1}', '"weight":1000}')
 
     patch.setattr("controller.routing.ingress.adapter.write", heavy)
