@@ -24,7 +24,19 @@ from controller.policy.fleet import strategy as fleet_strategy
 from controller.policy.floors import claims as floor_claims
 from controller.policy.floors import kept, made_due
 from controller.policy.floors.account import written
-from controller.policy.model import Application, Claim, Decision, Memory, Mode, PlannedMode, PolicySettings, Proof, Snapshot, Strategy, Target
+from controller.policy.model import (
+    Application,
+    Claim,
+    Decision,
+    Memory,
+    Mode,
+    PlannedMode,
+    PolicySettings,
+    Proof,
+    Snapshot,
+    Strategy,
+    Target,
+)
 from controller.policy.modes import guards, triggers
 from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
