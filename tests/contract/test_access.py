@@ -184,6 +184,9 @@ def test_discovery_lists_resources(client: Client) -> None:
     listed = {item["name"]: item for item in client.get("/apis/keda.sh/v1alpha1").json["resources"]}
     assert (listed["scaledobjects"]["kind"], listed["scaledobjects"]["namespaced"]) == ("ScaledObject", True)
     assert "scaledobjects/status" in listed
+    assert listed["scaledobjects"]["shortNames"] == ["so"]
+    short = {item["name"]: item.get("shortNames") for item in client.get("/api/v1").json["resources"]}
+    assert [short[plural] for plural in ("configmaps", "events", "nodes", "pods", "services")] == [["cm"], ["ev"], ["no"], ["po"], ["svc"]]
     assert "pods" in {item["name"] for item in client.get("/api/v1").json["resources"]}
     assert {"apps", "karpenter.sh", "networking.k8s.io"} <= {item["name"] for item in client.get("/apis").json["groups"]}
 

@@ -225,7 +225,7 @@ class Faulted:
             balancer = {"loadBalancer": {"ingress": [{"hostname": hostname("sd21")}]}}
             self.cluster.store.update_status("Ingress", "sd21", balancer, namespace=NAMESPACE)
             self.aws = exits.enter_context(Aws(self.cluster, self.cluster.api.kubeconfig("reader", self.folder / "reader.kubeconfig")))
-            self.tls = exits.enter_context(TlsFront(self.cluster.api.url, self.folder))
+            self.tls = exits.enter_context(TlsFront(self.cluster.api.url))
             exits.enter_context(self.keda)
             self.account = Mount(self.folder / "account", {"token": "controller", "ca.crt": self.tls.authority})
             document = write_application(self.folder, **QUICK)

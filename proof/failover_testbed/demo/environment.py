@@ -80,15 +80,18 @@ class Environment:
         clock: The scenario's time; `PacedClock(scenario.file.factor)` in the demo.
         lag_s: Seconds of the clock before the load-balancer controller acts on a change.
         routing: The kind of the object that routes requests; None: as the application files say.
+        tls: Whether the emulated API serves TLS, for kubectl.
     """
 
-    def __init__(self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8, routing: routes.Routing | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, clock: Clock, *, lag_s: float = 0.8, routing: routes.Routing | None = None, tls: bool = False
+    ) -> None:
         self.scenario, self._clock, self._lag_s = scenario, clock, lag_s
         self._applications = tuple(routes.routed_by(one, routing) for one in scenario.applications.values())
         self._gateways = any(one.route.kind != "Ingress" for one in self._applications)
         seed = scenario.file.seed
         # Bookmarks keep quiet watches fresh. They follow real time, of which a second is up to a minute of the scenario.
-        self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0)
+        self.api = EmulatedKubeApi(clock, tokens=_TOKENS, seed=seed, bookmark_interval_s=1.0, tls=tls)
         self.aws = EmulatedAws(clock)
         self._folder: Path | None = None
         self._parts: _Parts | None = None

@@ -128,7 +128,7 @@ def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
         stop: Ends it early.
     """
     clock = SystemClock()
-    with environment_variables({}), Environment(scenario, clock) as environment:
+    with environment_variables({}), Environment(scenario, clock, tls=True) as environment:
         for name, value in environment.environment().items():
             emit("plain", f"export {name}={value}")
         for name in ("LATENCY_STAT=Average", """APIS='["elbv2", "cloudwatch", "ec2"]'"""):  # what moto lacks

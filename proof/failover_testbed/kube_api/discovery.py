@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
@@ -12,6 +13,24 @@ from failover_testbed.kube_api.registry import Registry, Resource
 
 GIT_VERSION = "v1.36.3+emulated"
 _HEALTH = ("/healthz", "/readyz", "/livez")
+_SHORT_NAMES: Mapping[str, Sequence[str]] = {
+    "configmaps": ("cm",),
+    "daemonsets": ("ds",),
+    "deployments": ("deploy",),
+    "events": ("ev",),
+    "ingresses": ("ing",),
+    "namespaces": ("ns",),
+    "networkpolicies": ("netpol",),
+    "nodes": ("no",),
+    "poddisruptionbudgets": ("pdb",),
+    "pods": ("po",),
+    "replicasets": ("rs",),
+    "scaledobjects": ("so",),
+    "serviceaccounts": ("sa",),
+    "services": ("svc",),
+    "statefulsets": ("sts",),
+}
+"""What people may type for a plural: kubectl learns it from the server."""
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
@@ -95,10 +114,11 @@ def _resource_list(registry: Registry, group: str, version: str) -> dict[str, An
 
 
 def _entry(resource: Resource, name: str, verbs: list[str]) -> dict[str, Any]:
-    singular = "" if "/" in name else resource.kind.lower()
+    short = _SHORT_NAMES.get(name)
     return {
         "name": name,
-        "singularName": singular,
+        "singularName": "" if "/" in name else resource.kind.lower(),
+        **({"shortNames": short} if short else {}),
         "namespaced": resource.namespaced,
         "kind": resource.kind,
         "verbs": verbs,

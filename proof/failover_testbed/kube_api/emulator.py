@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import trustme
 import uvicorn
 import yaml
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -59,6 +63,7 @@ class EmulatedKubeApi:
         audit_limit: How many requests the audit log keeps.
         seed: Makes uids and generated names repeatable; random with None.
         port: TCP port, 0 for any free one.
+        tls: Whether to serve TLS, with a certificate made now, as kubectl needs it: it sends no token over plain HTTP.
 
     Attributes:
         store: Reads and writes objects in this process.
@@ -78,6 +83,7 @@ class EmulatedKubeApi:
         audit_limit: int = 10_000,
         seed: int | None = None,
         port: int = 0,
+        tls: bool = False,
     ) -> None:
         clock = clock or SystemClock()
         registry = Registry(without_groups, auto_mode=auto_mode)
@@ -87,6 +93,7 @@ class EmulatedKubeApi:
         self._faults = FaultQueue()
         self._wanted_port = port
         self._port = 0
+        self._authority = trustme.CA() if tls else None
         self._thread: threading.Thread | None = None
         self._server: _Server | None = None
         self.store = KubeStore(self._core)
@@ -102,8 +109,8 @@ class EmulatedKubeApi:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:<port>``; only valid once started."""
-        return f"http://127.0.0.1:{self._port}"
+        """``http://127.0.0.1:<port>``, or with ``https``; only valid once started."""
+        return f"{'https' if self._authority else 'http'}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Starts serving on a daemon thread; returns once the server answers requests.
@@ -135,6 +142,7 @@ class EmulatedKubeApi:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=60,
+            ssl_context_factory=None if self._authority is None else partial(_certified, self._authority),
         )
 
     def stop(self) -> None:
@@ -157,11 +165,14 @@ class EmulatedKubeApi:
             `path`.
         """
         path = Path(path)
+        cluster = {"server": self.url}
+        if self._authority is not None:
+            cluster["certificate-authority-data"] = base64.b64encode(self._authority.cert_pem.bytes()).decode()
         config: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "emulated",
-            "clusters": [{"name": "emulated", "cluster": {"server": self.url}}],
+            "clusters": [{"name": "emulated", "cluster": cluster}],
             "users": [{"name": "emulated", "user": {"token": token}}],
             "contexts": [{"name": "emulated", "context": {"cluster": "emulated", "user": "emulated", "namespace": namespace}}],
         }
@@ -217,6 +228,13 @@ class EmulatedKubeApi:
     def clear_failures(self) -> None:
         """Drops the injected failures that have not happened yet."""
         self._faults.clear()
+
+
+def _certified(authority: trustme.CA, *_: object) -> ssl.SSLContext:
+    """TLS of a server on loopback; the rest is what uvicorn passes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
 
 
 class _Server(uvicorn.Server):

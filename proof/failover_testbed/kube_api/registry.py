@@ -174,6 +174,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(_RBAC, "v1", "rolebindings", "RoleBinding", status=False, create_on_update=True),
     Resource(_RBAC, "v1", "clusterroles", "ClusterRole", namespaced=False, status=False, create_on_update=True),
     Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, status=False, create_on_update=True),
+    _admission("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", status=False),
     _admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy", status=True),
     _admission("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", status=False),
     Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False),
