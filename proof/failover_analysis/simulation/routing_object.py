@@ -19,7 +19,7 @@ from controller.policy.model import Action, Application, Backend, Override, Rout
 from controller.policy.plan import FIELD_MANAGER
 from controller.routing.kinds import routing_port
 from controller.routing.port import Beside
-from failover_analysis.simulation.json_patch import keys, patched, placed
+from failover_testbed.json_patch import DoesNotFitError, carry_out, keys
 from failover_testbed.lbc.gateway_kinds import CLASS_CONTROLLER
 
 _APPLIED: Final = {"fieldManager": FIELD_MANAGER, "force": "true"}
@@ -120,7 +120,12 @@ class RoutingObject:
             raise Rejected(f"not a patch of the controller: {action.query}")
         if self.plain is None:
             raise NotFound(f"{self.port.resource.kind} {self._application.route.name} not found")
-        return patched(self.plain, json.loads(action.body))
+        made = deepcopy(self.plain)
+        try:
+            carry_out(made, json.loads(action.body))
+        except DoesNotFitError as error:
+            raise Rejected(f"the patch does not fit: {error}") from error
+        return made
 
     def _check(self, metadata: Mapping[str, Any]) -> None:
         found = self.plain["metadata"] if self.plain is not None else {}
@@ -261,7 +266,7 @@ class RoutingObject:
         """Puts a routing action into an object: an annotation as it is, anything else as the JSON that the action is."""
         path = self._place(obj)
         value = action if action is None or _annotated(path) else json.loads(action)
-        placed(obj, path, value)
+        _placed(obj, path, value)
 
     def _fields(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """The field that holds the routing action as field managers own it: a list of rules only as a whole. {} where it is not there."""
@@ -270,6 +275,17 @@ class RoutingObject:
             for key in reversed(list(_until_a_number(self._place(obj)))):
                 fields = {f"f:{key}": fields}
         return fields
+
+
+def _placed(obj: dict[str, Any], path: Sequence[str], value: object) -> None:
+    """Puts a value at a path of an object, with the maps on the way; None takes away what is there."""
+    held: Any = obj
+    for key in path[:-1]:
+        held = held[int(key)] if isinstance(held, list) else held.setdefault(key, {})
+    if value is None:
+        held.pop(path[-1], None)
+    else:
+        held[path[-1]] = value
 
 
 def _annotated(path: Sequence[str]) -> bool:
