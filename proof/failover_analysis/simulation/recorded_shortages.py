@@ -1,8 +1,8 @@
 """What a recording says of EC2's capacity: from the refusals and launches that it observed to outages of offerings.
 
-Nobody knows what EC2 would have answered while nobody asked. An outage here begins with a refusal. It lasts as long as pods that may use
-the type wait and nothing of it is launched in the zone: for them Karpenter asks again each cycle of its cache. One refusal in twenty names
-neither type nor zone, so that a cycle may pass without a sign. When nobody waits any more, the outage ends with that cache.
+The recording does not say what EC2 would have answered without a request. An outage here begins with a refusal. It lasts as long as pods
+that may use the type wait and nothing of it is launched in the zone: for them Karpenter asks again each cycle of its cache. One refusal in
+twenty names neither type nor zone, so that a cycle may pass without a sign. When nobody waits any more, the outage ends with that cache.
 """
 
 from __future__ import annotations

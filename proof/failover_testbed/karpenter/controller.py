@@ -281,7 +281,7 @@ class Karpenter:
         """Declares a Capacity Block.
 
         Args:
-            offering: What it is of, with the capacity type ``reserved``.
+            offering: Its offering, with the capacity type ``reserved``.
             count: Its instances.
             ends_at: When it ends, seconds since the Unix epoch.
         """
