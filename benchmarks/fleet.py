@@ -93,6 +93,11 @@ class Member:
         return "inf2" if self.shared else f"inf2-{self.number:04d}"
 
     @property
+    def instance_type(self) -> str:
+        """What its inf2 unit asks EC2 for. Each NodePool has a size of its own: a refusal concerns all that wait for the same type."""
+        return _UNITS[0][2] if self.shared else f"inf2.{self.number + 1}xlarge"
+
+    @property
     def claim(self) -> str:
         """The NodeClaim that EC2 will refuse."""
         return f"{self.pool}-{self.number:05d}" if self.shared else f"{self.pool}-7xk2p"
@@ -151,7 +156,7 @@ def _application(member: Member) -> Object:
             "service": {"name": f"{member.name}-{unit}", "port": 80},
             "deployment": f"{member.name}-{unit}",
             "nodePool": pool or member.pool,
-            "instanceType": instance,
+            "instanceType": instance if pool else member.instance_type,
             "pricePerHour": price,
             "throughput": throughput,
             "latencySeconds": latency,
@@ -228,7 +233,7 @@ def _post(resource: Resource, body: Object) -> Request:
 
 def _requests(member: Member) -> Iterator[Request]:
     if not member.shared:
-        yield _post(NODE_POOLS, _node_pool(member.pool, _UNITS[0][2]))
+        yield _post(NODE_POOLS, _node_pool(member.pool, member.instance_type))
     yield _post(NODE_CLAIMS, _node_claim(member))
     for service in member.services:
         # No cluster IP: the test plane has only 254.
@@ -278,7 +283,7 @@ def _node_claim(member: Member) -> Object:
         "apiVersion": NODE_CLAIMS.api_version,
         "kind": NODE_CLAIMS.kind,
         "metadata": {"name": member.claim, "labels": {"karpenter.sh/nodepool": member.pool}},
-        "spec": {"nodeClassRef": _NODE_CLASS, "requirements": [_requirement("node.kubernetes.io/instance-type", _UNITS[0][2])]},
+        "spec": {"nodeClassRef": _NODE_CLASS, "requirements": [_requirement("node.kubernetes.io/instance-type", member.instance_type)]},
     }
 
 
@@ -387,7 +392,7 @@ def _gateway(member: Member) -> Object:
 
 def _route(member: Member) -> Object:
     """The application's rule, and the two that keep the target groups of both modes."""
-    application = ApplicationFile.model_validate(_application(member)).to_policy()
+    application = ApplicationFile.model_validate_json(json.dumps(_application(member))).to_policy()
     rules = [
         {"name": _MAIN, "backendRefs": backends_of(_targets(member), application)},
         standby_rule(application, "capacity", [application.capacity], paths=True),

@@ -152,10 +152,12 @@ class ClusterView:
         """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
         self.dirty.mark((routing_port(application).resource.plural, application.routing_namespace, application.route.name))
 
-    def mark_pools(self, pools: Iterable[str]) -> None:
-        """Notes a change of NodePools."""
+    def mark_pools(self, pools: Iterable[str], buying: Iterable[str] = ()) -> None:
+        """Notes a change of NodePools, and of others that are news only to pods that wait for them."""
         for pool in pools:
             self.dirty.mark(pool=pool)
+        for pool in buying:
+            self.dirty.mark(awaited=pool)
 
     def mark(self, resource: Resource, namespace: str, names: Iterable[str]) -> None:
         """Notes a change of objects, for the applications that name them."""
@@ -341,11 +343,11 @@ def _if_used(resource: Resource) -> Callable[[Used], tuple[Query, ...]]:
 
 
 def _node_claim(view: ClusterView, _: Kind, change: Change) -> None:
-    view.mark_pools(view.karpenter.claim(change.kind, change.obj, change.now, listed=change.listed))
+    view.mark_pools(*view.karpenter.claim(change.kind, change.obj, change.now, listed=change.listed))
 
 
 def _node_pool(view: ClusterView, _: Kind, change: Change) -> None:
-    view.mark_pools(view.karpenter.pool_changed(change.kind, change.obj, change.now))
+    view.mark_pools(*view.karpenter.pool_changed(change.kind, change.obj, change.now))
 
 
 def _node_class(view: ClusterView, kind: Kind, change: Change) -> None:
@@ -382,7 +384,7 @@ def _event(view: ClusterView, _: Kind, change: Change) -> None:
         if view.karpenter.unplaced_at(*name) != unplaced_at:  # that concerns nobody else
             view.mark_workloads(name[0], view.workloads.workloads_of_pod(*name))
     else:
-        view.mark_pools(view.karpenter.event(obj, change.now, listed=change.listed))
+        view.mark_pools(*view.karpenter.event(obj, change.now, listed=change.listed))
 
 
 def _route(view: ClusterView, kind: Kind, change: Change) -> None:

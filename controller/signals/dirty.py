@@ -34,59 +34,71 @@ class Dirty:
         self._pools: set[str] = set()
         self._all = False
         self._index = _Index(())
-        self._alternatives: dict[str, frozenset[str]] = {}  # by application, of those that have any
+        self._for_waiting: set[str] = set()
+        self._awaited: dict[str, frozenset[str]] = {}  # by application, of those whose pods wait
 
-    def may_use(self, application: str, pools: frozenset[str]) -> None:
-        """Notes the NodePools that an application's waiting pods name beside those of its units: what changes in one concerns it, too."""
+    def awaits(self, application: str, pools: frozenset[str]) -> None:
+        """Notes the NodePools that an application's waiting pods may use; () where none waits."""
         with self._lock:
             if pools:
-                self._alternatives[application] = pools
+                self._awaited[application] = pools
             else:
-                self._alternatives.pop(application, None)
+                self._awaited.pop(application, None)
 
-    def mark(self, *concerns: Concern, namespace: str = "", pool: str = "", everything: bool = False) -> None:
-        """Notes a change and wakes the loop."""
-        if not (concerns or namespace or pool or everything):
+    def mark(self, *concerns: Concern, namespace: str = "", pool: str = "", awaited: str = "", everything: bool = False) -> None:
+        """Notes a change and wakes the loop.
+
+        Args:
+            concerns: Objects that changed.
+            namespace: Where anything may have changed.
+            pool: A NodePool that changed, for all that use it.
+            awaited: A NodePool of which something is known that is news only to pods that wait for it. A thousand applications may buy the
+                same instance type: not each needs a pass whenever EC2 refuses it to one.
+            everything: Whether all may have changed.
+        """
+        if not (concerns or namespace or pool or awaited or everything):
             return
         with self._lock:
             self._concerns.update(concerns)
             self._namespaces.update({namespace} - {""})
             self._pools.update({pool} - {""})
-            noted = len(self._concerns) + len(self._namespaces) + len(self._pools)
+            self._for_waiting.update({awaited} - {""})
+            noted = len(self._concerns) + len(self._namespaces) + len(self._pools) + len(self._for_waiting)
             self._all = self._all or everything or noted > _MAX_NOTES
             if self._all:
-                self._concerns, self._namespaces, self._pools = set(), set(), set()
+                self._concerns, self._namespaces, self._pools, self._for_waiting = set(), set(), set(), set()
         self._wake()
 
     def pending(self) -> bool:
         """Whether something has changed since it was last taken."""
         with self._lock:
-            return bool(self._concerns or self._namespaces or self._pools or self._all)
+            return bool(self._concerns or self._namespaces or self._pools or self._for_waiting or self._all)
 
     def take(self, applications: Sequence[Application]) -> list[Application]:
         """The applications that the changes concern, in their order; the notes are cleared."""
         with self._lock:
             concerns, namespaces, pools, everything = self._concerns, self._namespaces, self._pools, self._all
             self._concerns, self._namespaces, self._pools, self._all = set(), set(), set(), False
+            awaited, self._for_waiting = pools | self._for_waiting, set()
         if everything:
             return list(applications)
-        if not (concerns or namespaces or pools):
+        if not (concerns or namespaces or awaited):
             return []
         if not self._index.of(applications):
             self._index = _Index(applications)
             self._forget_others({one.key for one in applications})
-        return self._index.find(concerns, namespaces, pools, self._using(pools))
+        return self._index.find(concerns, namespaces, pools, self._waiting_for(awaited))
 
     def _forget_others(self, applications: Collection[str]) -> None:
         with self._lock:
-            self._alternatives = {key: names for key, names in self._alternatives.items() if key in applications}
+            self._awaited = {key: names for key, names in self._awaited.items() if key in applications}
 
-    def _using(self, pools: Collection[str]) -> set[str]:
-        """The applications whose waiting pods name one of these NodePools, and whose units do not."""
+    def _waiting_for(self, pools: Collection[str]) -> set[str]:
+        """The applications whose waiting pods may use one of these NodePools."""
         if not pools:
             return set()
         with self._lock:
-            return {key for key, names in self._alternatives.items() if not names.isdisjoint(pools)}
+            return {key for key, names in self._awaited.items() if not names.isdisjoint(pools)}
 
 
 class _Index:

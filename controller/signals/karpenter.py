@@ -113,6 +113,18 @@ class _Types:
     listed: bool = False
 
 
+class Touched(NamedTuple):
+    """The NodePools of which something else is known after an observation.
+
+    Attributes:
+        pools: Those that it is about.
+        buying: Others that may buy what it is about: it is news only to pods that wait for one of them.
+    """
+
+    pools: tuple[str, ...] = ()
+    buying: tuple[str, ...] = ()
+
+
 class _Shown(NamedTuple):
     """All that any observation says of one claim."""
 
@@ -221,15 +233,15 @@ class KarpenterView:
 
     # --- what the watches deliver ---
 
-    def claim(self, kind: str, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:
+    def claim(self, kind: str, obj: Object, now: float, *, listed: bool = False) -> Touched:
         """Takes one NodeClaim as a watch delivered it. `kind` is the watch event's type; `listed` says that it was in a list.
 
         Returns:
-            The NodePools of which something else is known now. Most that happens to a claim concerns its node alone.
+            What is new. Most that happens to a claim concerns its node alone.
         """
         name = name_of(obj)
         if not name:
-            return ()
+            return Touched()
         order = 0 if listed else self._next()
         claim = read_claim(obj, now, order)
         pool_before, shown_before = self.pool_of(name), self._shown(name, now)
@@ -259,12 +271,12 @@ class KarpenterView:
         new_type = self._types_seen(claim)
         shown = self._shown(name, now)
         if shown == shown_before and not (moved and name in self._refused) and not new_type:
-            return ()
+            return Touched()
         # What a launch ends of this NodePool's refusals, it ends for all that may buy the same.
         launched = shown.launched != shown_before.launched and shown.launched in self._naming
         buying = self._pools_buying({claim.launched_type}) if launched else ()
         asked = moved or shown.asked != shown_before.asked  # which is a part of its refusal
-        return self._changed(*dict.fromkeys((pool_before, claim.pool, *buying, *(self._pools_refused(name) if asked else ()))))
+        return self._touched((pool_before, claim.pool), (*buying, *(self._pools_refused(name) if asked else ())))
 
     def _note_end(self, claim: Claim, now: float, order: int) -> None:
         """Takes the end of a claim as its refusal where no event says more: one may be lost, or come later and replace this."""
@@ -318,15 +330,15 @@ class KarpenterView:
         self._order += 1
         return self._order
 
-    def pool_changed(self, kind: str, obj: Object, now: float) -> tuple[str, ...]:
+    def pool_changed(self, kind: str, obj: Object, now: float) -> Touched:
         """Takes one NodePool as a watch delivered it.
 
         Returns:
-            Its name if something else is known of it now. What it uses changes with every node, and matters only at its limit.
+            What is new. What it uses changes with every node, and matters only at its limit.
         """
         name = name_of(obj)
         if not name:
-            return ()
+            return Touched()
         before, bound, fewer_types = self._pool_shown(name, now), self.capacity_types(name), False
         if kind == "DELETED":
             self._pools.pop(name, None)
@@ -334,10 +346,10 @@ class KarpenterView:
         else:
             put(self._pools, name, read_pool(obj))
         if not fewer_types and self._pool_shown(name, now) == before:
-            return ()
+            return Touched()
         refused = self._refused_of.get(name, ()) if self.capacity_types(name) != bound else ()  # others see these refusals by them
         buying = self._pools_buying({kind for claim in refused for kind in self._about.get(claim, ())}) if refused else ()
-        return self._changed(*dict.fromkeys((name, *buying)))
+        return self._touched((name,), buying)
 
     def _pool_shown(self, name: str, now: float) -> tuple[object, ...]:
         """All that an observation says of a NodePool itself."""
@@ -375,7 +387,7 @@ class KarpenterView:
             self._pools_known = known
             self._lists += 1  # of each NodePool something else is known now, also of those that are only named somewhere
 
-    def event(self, obj: Object, now: float, *, listed: bool = False) -> tuple[str, ...]:
+    def event(self, obj: Object, now: float, *, listed: bool = False) -> Touched:
         """Takes one event of any kind.
 
         Args:
@@ -384,12 +396,12 @@ class KarpenterView:
             listed: Whether it was in a list: then it has been there since its own time, and so has any mark that goes with it.
 
         Returns:
-            The NodePools of whose capacity it says something new: its own first, then those that may buy what a refusal names.
+            Of whose capacity it says something new.
         """
         kind, name = text(obj, "involvedObject", "kind"), text(obj, "involvedObject", "name")
         at = event_time(obj)
         if not name or len(name) > _MAX_NAME or at is None or now - at > RETENTION_S:
-            return ()
+            return Touched()
         pool = self.pool_of(name) if kind == "NodeClaim" else name
         buying: tuple[str, ...] = ()
         match kind, text(obj, "reason"):
@@ -401,16 +413,15 @@ class KarpenterView:
                     source = "interrupted" if reason == INTERRUPTED else "event"
                     self._refuse(_RefusedClaim(name, at, min(at, now), seen, said, order, source), pool)
                 if self._refused.get(name) == known:
-                    return ()  # it was in a list once more
+                    return Touched()  # it was in a list once more
                 buying = self._pools_refused(name)
             case "NodeClaim", reason if reason == _REPLACED and self._mark(reason, name, at, now):
                 buying = self._pools_refused(name)
             case "NodePool", reason if reason == _BLOCKED and self._mark(reason, name, at, now):
                 pass
             case _:
-                return ()
-        self._changed(pool, *buying)
-        return (pool, *buying)
+                return Touched()
+        return self._touched((pool,), buying)
 
     def _interruption(self, name: str) -> RefusalMessage | None:
         """What the interruption of a claim's spot instance says; None where the instance is not known."""
@@ -554,6 +565,11 @@ class KarpenterView:
 
     def _unlink(self, claim: Claim) -> None:
         _drop(self._claims_of, claim.pool, claim.name)
+
+    def _touched(self, pools: tuple[str, ...], buying: tuple[str, ...]) -> Touched:
+        pools, others = tuple(dict.fromkeys(pools)), tuple(one for one in dict.fromkeys(buying) if one not in pools)
+        self._changed(*pools, *others)
+        return Touched(pools, others)
 
     def _changed(self, *pools: str) -> tuple[str, ...]:
         for pool in pools:

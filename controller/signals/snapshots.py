@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypedDict
 
@@ -158,7 +158,7 @@ class SnapshotBuilder:
                 clock_skew_s=skew,
                 left=self._left(application.namespace, sources),
             )
-            self._view.dirty.may_use(application.key, frozenset(pool.name for one in units.values() for pool in one.alternatives))
+            self._view.dirty.awaits(application.key, frozenset(_awaited(units.values())))
             return replace(snapshot, units=self._with_waits(snapshot))
 
     def _left(self, namespace: str, sources: tuple[Source, ...]) -> dict[str, int] | None:
@@ -332,6 +332,13 @@ def _bound(application: Application, bound: Mapping[str, tuple[Binding, ...]]) -
 def _groups(application: Application, bound: Mapping[str, tuple[Binding, ...]]) -> dict[str, frozenset[str]]:
     """The ARNs of the target groups of the application's own Services: its namespace may hold the bindings of a thousand others."""
     return {service: frozenset(one.target_group for one in bound.get(service, ())) for service in application.services}
+
+
+def _awaited(units: Iterable[UnitObservation]) -> Iterator[str]:
+    """The NodePools that waiting pods may use."""
+    for one in units:
+        if one.pending:
+            yield from (pool.name for pool in (one.pool, *one.alternatives))
 
 
 def _types(unit: Unit, pools: tuple[PoolObservation, ...]) -> frozenset[str]:

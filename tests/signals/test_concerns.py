@@ -79,7 +79,9 @@ def changes(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
         case "NodeClaim":
             obj = node_claim(f"{pool}-aaaa{few}", draw(POOLS), T0 - few)
         case "NodePool":
-            obj = {"metadata": {"name": pool}, "spec": {"limits": {"cpu": str(few)}}}
+            types = [{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["inf2.xlarge"]}]
+            template = {"spec": {"requirements": draw(st.sampled_from([[], types]))}}
+            obj = {"metadata": {"name": pool}, "spec": {"limits": {"cpu": str(few)}, "template": template}}
         case "Event":
             obj = ice_event(f"{pool}-aaaa{few}", T0 - few)
         case _:
@@ -88,10 +90,15 @@ def changes(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
 
 
 def essence(snapshot: Snapshot) -> object:
-    """What a decision may depend on. The order of the bound Services and those of others do not matter to it."""
+    """What a decision may depend on now.
+
+    The order of the bound Services and those of others do not matter to it. What was refused through other NodePools matters once a pod
+    waits, and that marks the application.
+    """
     app = snapshot.application
     mine = {app.capacity.service, *(unit.backend.service for unit in app.units)}
-    return snapshot.units, replace(snapshot.routing, bound=tuple(one for one in snapshot.routing.bound or () if one in mine))
+    units = {name: one if one.pending else replace(one, pool=replace(one.pool, elsewhere=())) for name, one in snapshot.units.items()}
+    return units, replace(snapshot.routing, bound=tuple(one for one in snapshot.routing.bound or () if one in mine))
 
 
 @given(st.lists(changes(), min_size=1, max_size=25))
@@ -139,3 +146,31 @@ def test_a_refusal_through_a_node_pool_that_waiting_pods_name_concerns_their_app
     view.dirty.take(apps)
     view.changed(EVENTS, None, "ADDED", ice_event("g5-bbbbb", T0))
     assert view.dirty.take(apps) == []
+
+
+def test_a_refusal_through_another_node_pool_of_the_same_type_concerns_those_that_wait() -> None:
+    """A thousand applications may buy one instance type: a refusal to one of them must not cost a thousand passes."""
+    apps = neighbours()
+    view = ClusterView(ManualClock(T0), lambda: None)
+    builder = SnapshotBuilder(view, apps)
+    requirements = [{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["inf2.xlarge"]}]
+    for pool in ("a-pool", "b-pool", "other-pool"):
+        obj = {"metadata": {"name": pool}, "spec": {"template": {"spec": {"requirements": requirements}}}}
+        view.changed(KINDS["NodePool"], None, "ADDED", obj)
+    waits = apps[1]
+    unit = waits.units[0]
+    deployment = {
+        "metadata": {"name": unit.deployment, "namespace": waits.namespace},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": unit.deployment}}},
+    }
+    view.changed(DEPLOYMENTS, None, "ADDED", deployment)
+    pod = waiting_pod("waiting", namespace=waits.namespace, labels={"app": unit.deployment}, pools=(unit.node_pool,))
+    view.changed(PODS, None, "ADDED", pod)
+    for app in apps:
+        builder.build(app, T0, SOURCES, ExternalSignals(), leader=True, epoch=1)
+    view.dirty.take(apps)
+    view.changed(EVENTS, None, "ADDED", ice_event("other-pool-aaaaa", T0))
+    assert view.dirty.take(apps) == [waits], "no unit has the NodePool that was refused"
+    assert builder.build(waits, T0, SOURCES, ExternalSignals(), leader=True, epoch=1).units[unit.name].pool.elsewhere
+    view.changed(EVENTS, None, "ADDED", ice_event("a-pool-aaaaa", T0))
+    assert [app.key for app in view.dirty.take(apps)] == [app.key for app in apps if app is waits or app.units[0].node_pool == "a-pool"]

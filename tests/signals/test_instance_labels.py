@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.signals.instance_labels import InstanceFilter, families, instance_filter
-from controller.signals.karpenter import KarpenterView
+from controller.signals.karpenter import KarpenterView, Touched
 from tests.signals.samples import ice_event, moment, requirement
 
 NOW = moment("2026-08-25T10:00:03Z")
@@ -71,6 +71,6 @@ def test_a_refusal_through_another_pool_counts_for_one_that_asks_for_the_family(
     }
     for name, requirements in pools.items():
         view.pool_changed("ADDED", {"metadata": {"name": name}, "spec": {"template": {"spec": {"requirements": requirements}}}}, NOW)
-    assert view.event(ice_event("inf2-aaaaa", NOW), NOW) == ("inf2", "families")
+    assert view.event(ice_event("inf2-aaaaa", NOW), NOW) == Touched(("inf2",), ("families",))
     seen = {name: [one.named_type for one in view.observation(name, NOW, 3600.0).elsewhere] for name in pools}
     assert seen == {"families": ["inf2.xlarge"], "others": [], "open": []}

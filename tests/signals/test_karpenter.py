@@ -20,7 +20,7 @@ from controller.policy.evidence import Ages, created_after
 from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Refusal
 from controller.signals.cluster import ClusterView
-from controller.signals.karpenter import KarpenterView
+from controller.signals.karpenter import KarpenterView, Touched
 from controller.signals.refusals import not_ended, summed_up
 from tests.signals.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
 
@@ -1090,11 +1090,11 @@ def test_the_work_of_an_observation_grows_with_what_it_is_of() -> None:
 def test_what_is_learned_of_a_refusal_is_news_for_all_that_may_buy_the_same() -> None:
     """Of a claim that comes after its event, and of the mark of consolidation: the other NodePool shows the refusal as well."""
     view = _buying_the_same(0, 0)
-    assert set(view.event(ice_event("spot-00000", T0), T0)) == {"spot", "on-demand"}
+    assert view.event(ice_event("spot-00000", T0), T0) == Touched(("spot",), ("on-demand",))
     before = view.version_of("on-demand")
-    assert set(view.claim("ADDED", node_claim("spot-00000", "spot", T0), T0 + 1)) == {"spot", "on-demand"}
+    assert view.claim("ADDED", node_claim("spot-00000", "spot", T0), T0 + 1) == Touched(("spot",), ("on-demand",))
     mark = {**ice_event("spot-00000", T0), "reason": "DisruptionLaunching", "message": "Launching NodeClaim: Underutilized"}
-    assert set(view.event(mark, T0 + 2)) == {"spot", "on-demand"}
+    assert view.event(mark, T0 + 2) == Touched(("spot",), ("on-demand",))
     assert view.version_of("on-demand") > before
 
 
@@ -1120,12 +1120,12 @@ def test_a_launch_is_news_for_all_that_may_buy_the_same() -> None:
     view = _buying_the_same(3, 0)
     assert view.observation("on-demand", T0 + 10, HOUR_S).elsewhere
     before = view.version_of("on-demand")
-    assert view.claim("ADDED", launched_claim("spot-aaaaa", T0 + 5), T0 + 10) == ("spot", "on-demand")
+    assert view.claim("ADDED", launched_claim("spot-aaaaa", T0 + 5), T0 + 10) == Touched(("spot",), ("on-demand",))
     assert view.version_of("on-demand") > before
     assert view.observation("on-demand", T0 + 10, HOUR_S).elsewhere == ()
     registered = launched_claim("spot-aaaaa", T0 + 5)
     registered["status"]["conditions"].append({"type": "Registered", "status": "True", "lastTransitionTime": format_rfc3339(T0 + 9)})
-    assert view.claim("MODIFIED", registered, T0 + 10) == ("spot",)
+    assert view.claim("MODIFIED", registered, T0 + 10) == Touched(("spot",))
 
 
 REFUSED = st.tuples(st.integers(0, 400), st.sampled_from("abc"), st.sampled_from(["on-demand", "spot"]), st.booleans())
