@@ -170,7 +170,7 @@ def _application(member: Member) -> Object:
     ]
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
-        "kind": "Application",
+        "kind": "FailoverApplication",
         "metadata": {"name": member.name, "namespace": member.namespace},
         "spec": {
             **({"route": {"name": member.name, "rule": _MAIN}} if member.routed else {"ingress": member.name, "action": ACTION}),

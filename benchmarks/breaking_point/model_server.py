@@ -22,7 +22,7 @@ END: Final = "<!-- end of model-server -->"
 UNIT: Final = "bert-cpu"
 
 APPLICATION: Final = f"""apiVersion: failoverctl.dev/v1alpha1
-kind: Application
+kind: FailoverApplication
 metadata: {{name: bert, namespace: default}}
 spec:
   ingress: bert

@@ -428,7 +428,9 @@ class ApplicationFile(FileModel):
     """One document of an application file."""
 
     api_version: Literal["failoverctl.dev/v1alpha1"] = Field(description="Version of this format.")
-    kind: Literal["Application"] = Field(description="Kind of document.")
+    kind: Literal["FailoverApplication", "Application"] = Field(
+        description="Kind of document. Application is what older files say; kubectl apply takes FailoverApplication alone."
+    )
     metadata: MetadataFile = Field(description="The application's name and namespace.")
     spec: SpecFile = Field(description="The objects to control, and the policy.")
 

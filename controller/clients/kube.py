@@ -136,6 +136,7 @@ TARGET_GROUP_BINDINGS: Final = Resource("elbv2.k8s.aws", "v1beta1", "targetgroup
 # EKS Auto Mode has kinds of its own beside, or in place of, those of the controllers that one installs: docs/research/auto-mode.md.
 AUTO_NODE_CLASSES: Final = Resource("eks.amazonaws.com", "v1", "nodeclasses", "NodeClass", namespaced=False)
 AUTO_TARGET_GROUP_BINDINGS: Final = Resource("eks.amazonaws.com", "v1", "targetgroupbindings", "TargetGroupBinding")
+FAILOVER_APPLICATIONS: Final = Resource("failoverctl.dev", "v1alpha1", "failoverapplications", "FailoverApplication")
 
 # The kinds that decisions depend on; only `doctor` reads the others.
 RESOURCES: Final[Mapping[str, Resource]] = {

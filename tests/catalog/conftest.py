@@ -30,7 +30,7 @@ def document() -> dict[str, Any]:
     """A valid document with two units."""
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
-        "kind": "Application",
+        "kind": "FailoverApplication",
         "metadata": {"name": "app", "namespace": "default"},
         "spec": {
             "ingress": "app",

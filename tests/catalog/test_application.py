@@ -277,7 +277,7 @@ class TestRefused:
             pytest.param(("spec", "units"), [], "found a list of 0; allowed: a list of 1 to 5 entries", id="no units"),
             pytest.param(("spec", "units"), {"a": 1}, "found a mapping; allowed: a list of 1 to 5 entries", id="units as a mapping"),
             pytest.param(("spec",), "text", "found text; allowed: a mapping with the keys action", id="spec as text"),
-            pytest.param(("kind",), "Ingress", 'found "Ingress" (text); allowed: Application', id="another kind"),
+            pytest.param(("kind",), "Ingress", 'found "Ingress" (text); allowed: FailoverApplication | Application', id="another kind"),
             pytest.param(("apiVersion",), "v1", 'found "v1" (text); allowed: failoverctl.dev/v1alpha1', id="another version"),
         ],
     )

@@ -22,7 +22,7 @@ NOW = 1_700_000_000.0
 def application(name: str, **policy: Any) -> dict[str, Any]:
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
-        "kind": "Application",
+        "kind": "FailoverApplication",
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
             "ingress": name,

@@ -37,7 +37,7 @@ def application_document(*, routing: Routing = "Ingress", routed_in: str = NAMES
     part = {"ingress": "sd21", "action": "weighted-routing"} if routing == "Ingress" else named
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
-        "kind": "Application",
+        "kind": "FailoverApplication",
         "metadata": {"name": "sd21", "namespace": NAMESPACE},
         "spec": {
             **part,

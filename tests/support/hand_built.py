@@ -168,7 +168,7 @@ def application_document(namespace: str, *, suffix: str = "") -> Object:
     ]
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
-        "kind": "Application",
+        "kind": "FailoverApplication",
         "metadata": {"name": INGRESS, "namespace": namespace},
         "spec": {
             "ingress": INGRESS,

@@ -180,6 +180,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", status=False, generation=GenerationRule.CONTENT_OR_LABELS),
     Resource("coordination.k8s.io", "v1", "leases", "Lease", status=False, create_on_update=True, unconditional_update=False),
+    _custom("failoverctl.dev", "v1alpha1", "failoverapplications", "FailoverApplication", namespaced=True),
     _custom("argoproj.io", "v1alpha1", "rollouts", "Rollout", namespaced=True),
     _custom("leaderworkerset.x-k8s.io", "v1", "leaderworkersets", "LeaderWorkerSet", namespaced=True),
     _custom("karpenter.sh", "v1", "nodepools", "NodePool", namespaced=False),

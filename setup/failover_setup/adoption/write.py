@@ -88,7 +88,7 @@ def _comment(text: str, first: str = "# ", rest: str = "# ") -> list[str]:
 
 def _body(stack: Stack) -> Iterator[str]:
     yield f"apiVersion: {API_VERSION}"
-    yield "kind: Application"
+    yield "kind: FailoverApplication"
     yield "metadata:"
     yield from _fields({"name": application_name(stack.routed)}, "  ")
     yield f"  namespace: {_scalar(stack.routed.services_in)}"
