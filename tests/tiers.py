@@ -179,6 +179,7 @@ WAITING: Final = (
     "tests/world/test_world.py::test_a_unit_without_capacity_is_left_and_returned_to_on_proof",
     "tests/world/test_load_balancer.py::test_an_unreported_success_does_not_block_a_mode_change_for_long",
     "tests/breaking_point/test_real.py::test_the_knee_of_a_real_server_is_found",
+    "tests/testbed/demo/test_incidents.py",
     "tests/testbed/demo/test_runbooks.py",
     "tests/testbed/demo/test_demo.py",
     "tests/harness/dataplane/test_late_rules.py",
