@@ -16,7 +16,7 @@ from controller.catalog.reload import CatalogChange, CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, Steps, SystemClock
-from controller.errors import RemoteError
+from controller.errors import ConfigError, RemoteError
 from controller.mode_changes_first import ModeChangesFirst
 from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.notifiers.cloudwatch import CloudWatchNotifier
@@ -219,6 +219,8 @@ class Service:
             wake=self._wake.set,
             tap=tap,
         )
+        if settings.applications is None:
+            raise ConfigError("applications: found nothing; allowed: a file or directory")
         self._catalog = CatalogWatcher(settings.applications, clock)
         self._configured = Configured()
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
