@@ -262,7 +262,7 @@ def _spec_rules() -> Iterator[dict[str, str]]:
         "an integer 0 to 999 for every unit, because policy.weightStrategy is explicit",
     )
     yield _rule(
-        "!self.units.all(one, has(one.weight) && one.weight == 0)",
+        "size(self.units) == 0 || !self.units.all(one, has(one.weight) && one.weight == 0)",
         ".units",
         "weights that are all 0",
         "weights of which at least one is above 0",
