@@ -487,7 +487,11 @@ class Service:
         """Notifies once of the applications that the start left out, as soon as this replica leads."""
         if self._untold and self._leadership.leads():
             self._untold = False
-            self.controller.publish([_refused(self._catalog.error, self._clock.now(), left_out=True, things=self._catalog.things)] if self._catalog.partial else [])
+            self.controller.publish(
+                [_refused(self._catalog.error, self._clock.now(), left_out=True, things=self._catalog.things)]
+                if self._catalog.partial
+                else []
+            )
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job, from now on. By default APScheduler drops a run that starts a second late; here none may be dropped."""

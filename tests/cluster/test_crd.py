@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "refusals.md"
 _HEAD = """# Who refuses what
 
-Every refusal of `failoverctl config check`, and who refuses it for a FailoverApplication: the **schema** of the API server, a **rule** (CEL)
-beside the schema with the words of `config check`, or the controller with condition `Accepted=False` (**condition**). A test asks a real API
-server and keeps this table fresh.
+Every refusal of `failoverctl config check`, and who refuses it for a FailoverApplication: the **schema** of the API server, a **rule**
+(CEL) beside the schema with the words of `config check`, or the controller with condition `Accepted=False` (**condition**). A test asks a
+real API server and keeps this table fresh.
 
 | fault | place | refused by |
 |---|---|---|
