@@ -70,6 +70,8 @@ class CatalogWatcher:
 
     things: Final = "application files"
     """What the applications are, in words."""
+    missing: Final = "no application is configured"
+    """What keeps a replica without any application from being ready."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path

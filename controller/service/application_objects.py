@@ -167,6 +167,11 @@ class ObjectCatalog:
         return self._error
 
     @property
+    def missing(self) -> str:
+        """What keeps a replica without any application from being ready: the first may be applied after the controller is installed."""
+        return "" if self._listed.is_set() else f"no list of {self.things} yet"
+
+    @property
     def partial(self) -> bool:
         """Whether an object that a controller has run does not run here, because its present generation has a fault."""
         with self._lock:

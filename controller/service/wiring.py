@@ -287,8 +287,8 @@ class Service:
     def _unprepared(self) -> str:
         """What decisions lack, "" if nothing."""
         applications = self.controller.applications()
-        if not applications:
-            return "no application is configured"
+        if not applications and (missing := self._catalog.missing):
+            return missing
         if refusal := self._leadership.refusal():
             return f"cannot take part in the election: {refusal}"
         stale = self._observer.stale(applications)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from controller.catalog.application import API_VERSION, PolicyFile, SpecFile, UnitFile
+from controller.catalog.application import API_VERSION, ROUTED_BY, PolicyFile, SpecFile, UnitFile
 from controller.clients.kube import FAILOVER_APPLICATIONS
 from failover_setup.application import ApplicationFile
 
@@ -267,8 +267,9 @@ def _spec_rules() -> Iterator[dict[str, str]]:
         "weights that are all 0",
         "weights of which at least one is above 0",
     )
-    yield _rule("has(self.route) || (has(self.ingress) && has(self.action))", "", "nothing", "ingress and action, or route")
-    yield _rule("!has(self.route) || (!has(self.ingress) && !has(self.action))", "", "ingress or action", "nothing beside route")
+    both, none = (" && ".join(f"{sign}has(self.{name})" for name in ROUTED_BY) for sign in ("", "!"))
+    yield _rule(f"has(self.route) || ({both})", "", "nothing", f"{' and '.join(ROUTED_BY)}, or route")
+    yield _rule(f"!has(self.route) || ({none})", "", " or ".join(ROUTED_BY), "nothing beside route")
     yield _rule(
         "!has(self.route) || (type(self.capacityService.port) == int && self.units.all(one, type(one.service.port) == int))",
         "",

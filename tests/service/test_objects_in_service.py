@@ -69,6 +69,7 @@ def test_a_faulty_edit_shows_in_the_object_and_the_old_generation_keeps_running(
         wait_for("the correction", lambda: [one.policy.patience_s for one in service.controller.applications()] == [5])
         cluster.store.delete(KIND, "sd21", namespace=NAMESPACE)
         wait_for("the end", lambda: service.controller.applications() == ())
+        assert service._ready() == "", "an installation waits until it is ready, and the first application may come later"
 
 
 def test_a_second_process_does_not_write_what_the_first_wrote(cluster: Cluster, tmp_path: Path) -> None:
@@ -93,5 +94,6 @@ def test_without_the_kind_the_controller_stays_up_and_says_what_to_do(tmp_path: 
         with running(_service(made, tmp_path)) as service:
             wait_for("the remedy", lambda: "install the CustomResourceDefinition" in service._catalog.error)
             assert service._healthy() == ""
+            assert service._ready() == "no list of FailoverApplication objects yet"
     finally:
         made.close()
