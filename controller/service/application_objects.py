@@ -192,7 +192,7 @@ class ObjectCatalog:
         """Takes over what has changed. Call it from one thread only.
 
         Returns:
-            None if nothing has changed. `CatalogChange.error` is what is wrong now, or "".
+            None if nothing has changed. `CatalogChange.error` is what is wrong now, "" if nothing is or the same was reported before.
         """
         with self._lock:
             dirty, self._dirty = self._dirty, False
@@ -200,9 +200,9 @@ class ObjectCatalog:
             faults = self._faults()
         if new == self._applications and faults == self._error:
             return None
-        self._before = old, _ = self._applications, self._error
+        self._before = old, reported = self._applications, self._error
         self._applications, self._error = new, faults
-        return CatalogChange(new, faults, self._clock.now(), *differences(old, new))
+        return CatalogChange(new, faults if faults != reported else "", self._clock.now(), *differences(old, new))
 
     def undo(self) -> None:
         """Forgets the last change: it could not be taken over, and the next poll finds it again."""

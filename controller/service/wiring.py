@@ -519,7 +519,7 @@ class Service:
             message = _refused(change.error, self._clock.now(), left_out=bool(change.added), things=self._catalog.things)
         else:
             log.info("config.reloaded", applications=sorted(applications))
-            self._telemetry.config_ok.set(1)
+            self._telemetry.config_ok.set(not self._catalog.error)
             reloaded = Alert.of(AlertKind.CONFIG_RELOADED, {"count": str(len(applications))})
             message = Message.about(reloaded, MessageKind.CONTROL, f"{self._catalog.things} reloaded", self._clock.now())
         if self._leadership.leads():  # each replica reads them; people are notified once

@@ -64,7 +64,9 @@ def test_a_faulty_edit_keeps_the_last_accepted_generation_and_touches_no_other()
     assert cluster.running == ["shop/one", "shop/two"]
     verdict = cluster.verdict("one")
     assert (verdict.acceptance, verdict.generation, verdict.key) == (Acceptance.INVALID, 2, "shop/one")
-    assert cluster.change(made("two", generation=2, patienceSeconds=7)) is not None, "another team's edit counts all the same"
+    other = cluster.change(made("two", generation=2, patienceSeconds=7))
+    assert other is not None
+    assert (other.changed, other.error) == (("shop/two",), ""), "another team's edit counts all the same, and repeats no alert"
     assert cluster.catalog.applications["shop/two"].policy.patience_s == 7
     assert cluster.change(made("one", generation=3, patienceSeconds=9)) is not None
     assert cluster.catalog.error == ""
