@@ -113,6 +113,10 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], place: 
         made.setdefault("maxItems", _MAX_ITEMS)
     if rules := _RULES.get(place):
         made["x-kubernetes-validations"] = list(rules)
+    least = made.get("minimum", 0)
+    if least != int(least):  # for a value without a fraction the server cuts the bound: 0 would be at least 0.0001
+        del made["minimum"]
+        made["x-kubernetes-validations"] = [_rule(f"self >= {least}", "", f"less than {least}", f"a number from {least}")]
     return made
 
 
