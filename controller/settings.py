@@ -370,10 +370,10 @@ class _Fields(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
-    applications: Path = Field(
-        default=Path("/etc/failoverctl/applications"),
+    applications: Path | None = Field(
+        default=None,
         description="Application file, or directory of application files (*.yaml and *.yml, also in its subdirectories, one level deep). "
-        "The manifests mount a ConfigMap at the default.",
+        "Unset: the FailoverApplication objects of the cluster.",
     )
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API.")
     leader_election: LeaderElectionSettings = Field(default=LeaderElectionSettings(), description="Election of the one replica that acts.")

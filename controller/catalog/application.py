@@ -491,14 +491,16 @@ def spec_faults(spec: object) -> Iterator[Fault]:
     yield from _routing_faults(spec, units)
 
 
+ROUTED_BY: Final = ("ingress", "action")
+"""The fields of a routing object that is not a route."""
 _STICKINESS: Final = ("stickinessCostSeconds", "stickinessCapacitySeconds")
 
 
 def _routing_faults(spec: Mapping[str, object], units: Sequence[object]) -> Iterator[Fault]:
     """An application has one routing object, and a route has numbers for ports and no stickiness of its own."""
-    stated = [name for name in ("ingress", "action") if spec.get(name) is not None]
+    stated = [name for name in ROUTED_BY if spec.get(name) is not None]
     if spec.get("route") is None:
-        yield from (((name,), "nothing", "ingress and action, or route") for name in ("ingress", "action") if name not in stated)
+        yield from (((name,), "nothing", "ingress and action, or route") for name in ROUTED_BY if name not in stated)
         return
     yield from (((name,), describe_value(spec[name]), "nothing beside route") for name in stated)
     places: list[Place] = [("capacityService", "port"), *(("units", index, "service", "port") for index in range(len(units)))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from controller.catalog.loader import load_directory
 from controller.cli.common import Options
@@ -61,10 +62,22 @@ def load_applications(settings: Settings) -> Mapping[str, Application]:
     Raises:
         ConfigError: They cannot be read, or there are none.
     """
-    applications = load_directory(settings.applications)
+    path = application_path(settings)
+    applications = load_directory(path)
     if not applications:
-        raise ConfigError(f"{settings.applications}: no application file found; write one, see docs/configuration.md")
+        raise ConfigError(f"{path}: no application file found; write one, see docs/configuration.md")
     return applications
+
+
+def application_path(settings: Settings) -> Path:
+    """Where the application files are.
+
+    Raises:
+        ConfigError: The settings name no path.
+    """
+    if settings.applications is None:
+        raise ConfigError("applications: found nothing; name the application files with --applications FILE or FAILOVERCTL_APPLICATIONS")
+    return settings.applications
 
 
 def choose(applications: Mapping[str, Application], wanted: str | None) -> list[Application]:

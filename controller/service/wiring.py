@@ -29,6 +29,7 @@ from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Alert
 from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.routing.kinds import DEFAULT, routing_port
+from controller.service.application_objects import ObjectCatalog
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
@@ -38,6 +39,7 @@ from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.listed_store import ListedStore
 from controller.service.messages import leadership, overloaded
+from controller.service.object_status import StatusWriter
 from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document, process
@@ -218,10 +220,14 @@ class Service:
             workers=WORKERS,
             wake=self._wake.set,
             tap=tap,
+            objects=settings.applications is None,
         )
-        self._catalog = CatalogWatcher(settings.applications, clock)
+        self._catalog: CatalogWatcher | ObjectCatalog = (
+            ObjectCatalog(session, clock) if settings.applications is None else CatalogWatcher(settings.applications, clock)
+        )
         self._configured = Configured()
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
+        self._object_status = None if dry_run or settings.applications is not None else StatusWriter(session, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._steps = Steps(SystemClock())  # of the clock by which the scheduler runs
         self._http = HttpServer(
@@ -281,8 +287,8 @@ class Service:
     def _unprepared(self) -> str:
         """What decisions lack, "" if nothing."""
         applications = self.controller.applications()
-        if not applications:
-            return "no application is configured"
+        if not applications and (missing := self._catalog.missing):
+            return missing
         if refusal := self._leadership.refusal():
             return f"cannot take part in the election: {refusal}"
         stale = self._observer.stale(applications)
@@ -394,6 +400,7 @@ class Service:
         self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=False)
         self._end_passes()
+        self._catalog.stop()
         self._watches.stop()
         if self._recorder is not None:
             self._recorder.close()
@@ -428,6 +435,8 @@ class Service:
         jobs: dict[str, tuple[float, Callable[[], None]]] = {"verification": (_VERIFICATION_S, self._verify)}
         for name, row in self._external.polls.items():
             jobs[name] = (row.every_s, partial(self._poll, name))
+        if self._object_status is not None:
+            jobs["objects"] = (_STATUS_INTERVAL_S, self._write_object_status)
         if self._cloudwatch is not None:
             jobs["modes"] = (_PUBLISH_S, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}
@@ -478,7 +487,11 @@ class Service:
         """Notifies once of the applications that the start left out, as soon as this replica leads."""
         if self._untold and self._leadership.leads():
             self._untold = False
-            self.controller.publish([_refused(self._catalog.error, self._clock.now(), left_out=True)] if self._catalog.partial else [])
+            self.controller.publish(
+                [_refused(self._catalog.error, self._clock.now(), left_out=True, things=self._catalog.things)]
+                if self._catalog.partial
+                else []
+            )
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job, from now on. By default APScheduler drops a run that starts a second late; here none may be dropped."""
@@ -498,18 +511,18 @@ class Service:
 
     def _take_over(self, change: CatalogChange) -> None:
         applications = change.applications
-        if change.added or not change.error:
+        if change.added or change.removed or change.changed or not change.error:
             self.controller.configure(applications)
         if change.error:
             log.warning("config.refused", error=change.error)
             self._telemetry.config_ok.set(0)
-            message = _refused(change.error, self._clock.now(), left_out=bool(change.added))
+            message = _refused(change.error, self._clock.now(), left_out=bool(change.added), things=self._catalog.things)
         else:
             log.info("config.reloaded", applications=sorted(applications))
-            self._telemetry.config_ok.set(1)
+            self._telemetry.config_ok.set(not self._catalog.error)
             reloaded = Alert.of(AlertKind.CONFIG_RELOADED, {"count": str(len(applications))})
-            message = Message.about(reloaded, MessageKind.CONTROL, "application files reloaded", self._clock.now())
-        if self._leadership.leads():  # each replica reads the files; people are notified once
+            message = Message.about(reloaded, MessageKind.CONTROL, f"{self._catalog.things} reloaded", self._clock.now())
+        if self._leadership.leads():  # each replica reads them; people are notified once
             self.controller.publish([message])
 
     def _publish_status(self) -> None:
@@ -520,6 +533,13 @@ class Service:
         with self._publishing:
             if not self._stop.is_set() and self._leadership.confirm(self._leadership.epoch(), PUBLISH_S):
                 self._publisher.publish(self._about())
+
+    def _write_object_status(self) -> None:
+        """Writes the status of the objects as leader."""
+        if self._object_status is None or not isinstance(self._catalog, ObjectCatalog):
+            return
+        may = partial(self._leadership.confirm, self._leadership.epoch())
+        self._object_status.write(self._catalog.verdicts(), self.controller.views(), may=may)
 
     def _publish_modes(self) -> None:
         """Publishes the mode of every application, and notes a failure as one of the sink: no message may come for days to show it."""
@@ -533,15 +553,16 @@ class Service:
         self._dispatcher.beside(self._cloudwatch.name, problem)
 
 
-def _refused(error: str, now: float, *, left_out: bool) -> Message:
-    """The message that application files are refused.
+def _refused(error: str, now: float, *, left_out: bool, things: str) -> Message:
+    """The message that application files or objects are refused.
 
     Args:
         error: Every fault.
         now: Seconds since the Unix epoch.
         left_out: Whether the applications with a fault do not run. Otherwise the old ones do.
+        things: What they are, in words.
     """
-    title = f"application files refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
+    title = f"{things} refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
     refused = Alert.of(AlertKind.CONFIG_REFUSED, {"problem": error}, severity=Severity.CRITICAL if left_out else "")
     return Message.about(refused, MessageKind.CONTROL, title, now)
 

@@ -9,6 +9,7 @@ import click
 
 from controller.catalog.loader import Definition
 from controller.cli.common import Options
+from controller.cli.selection import application_path
 from controller.errors import ConfigError
 from failover_setup.application import ApplicationFile, load_definitions
 from failover_setup.cli.render import check_stack
@@ -21,7 +22,7 @@ def show_weights(options: Options, file: Path | None, *, as_json: bool) -> None:
     Raises:
         ConfigError: A setting or a file is wrong.
     """
-    for definition in _definitions(file or options.settings().applications).values():
+    for definition in _definitions(file or application_path(options.settings())).values():
         model = definition.model
         report = weights_report(model.to_policy())
         click.echo(report.json() if as_json else report.text())
@@ -34,7 +35,7 @@ def check(options: Options, file: Path | None) -> None:
         ConfigError: Lists every problem with file and line.
     """
     settings = options.settings()
-    for key, definition in _definitions(file or settings.applications).items():
+    for key, definition in _definitions(file or application_path(settings)).items():
         if definition.model.spec.stack is not None:
             check_stack(definition)
         click.echo(f"{key}: valid, {len(definition.model.spec.units)} units, {definition.model.to_policy().policy.strategy}")

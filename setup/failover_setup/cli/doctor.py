@@ -71,7 +71,7 @@ def examined(options: Options, wanted: tuple[str, ...], gitops: str | None, outp
 def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Application]:
     """The application files. The check of the cluster alone does without any, but an invalid file is an error there too."""
     path = settings.applications
-    if not needed and not (path.exists() and application_files(path)):
+    if not needed and not (path is not None and path.exists() and application_files(path)):
         return {}
     return load_applications(settings)
 

@@ -27,7 +27,7 @@ def checked(options: Options, *, as_json: bool) -> int:
     """
     settings = options.settings()
     path = settings.applications
-    applications = load_directory(path) if path.exists() and application_files(path) else {}
+    applications = load_directory(path) if path is not None and path.exists() and application_files(path) else {}
     remains = observe(open_session(settings), list(applications.values()), settings.kubernetes.state_namespace)
     found = left(remains)
     if as_json:
