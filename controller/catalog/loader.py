@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from controller.catalog.application import ApplicationFile, spec_faults
 from controller.documents import Document, ErrorText, Place, Problem, check, problem_lines, read_documents, read_limited
@@ -27,17 +27,19 @@ _SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The bytes of one file.
+    """The bytes of one file, or one object of the API server.
 
     Attributes:
-        file: Its path, for messages.
+        file: Its path, for messages; of an object its kind, namespace and name.
         content: Its bytes.
         problem: Why it could not be read, "" if it was read.
+        data: The object as plain values, in the place of bytes; None for a file.
     """
 
     file: str
     content: bytes = b""
     problem: str = ""
+    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,8 @@ def _documents(source: Source) -> tuple[Document, ...]:
     """
     if source.problem:
         raise ConfigError(source.problem)
+    if source.data is not None:
+        return (Document(source.file, 0, source.data),)
     documents = read_documents(source.content, source.file)
     if not documents:
         raise ConfigError(f"{source.file}: found no document; allowed: one application or more, separated by ---")
@@ -245,7 +249,7 @@ class _Claims:
         for place, kind, name in _claims(definition.model):
             other, of = self._first.setdefault((kind, namespace, name), (document, key))
             if other is not document:
-                where = f"{other.file}:{other.line}"
+                where = f"{other.file}:{other.line}" if other.line else other.file
                 text = f"found {kind} {namespace}/{name}, which the application in {where} has too; allowed: each in one application"
                 self.clashes.append(Problem(document.file, document.line_of(place), place, text))
                 self.contested |= {key, of}
