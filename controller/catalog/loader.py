@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from controller.catalog.application import ApplicationFile, spec_faults
 from controller.documents import Document, ErrorText, Place, Problem, check, problem_lines, read_documents, read_limited
@@ -27,19 +27,17 @@ _SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The bytes of one file, or one object of the API server.
+    """The bytes of one file.
 
     Attributes:
-        file: Its path, for messages; of an object its kind, namespace and name.
+        file: Its path, for messages.
         content: Its bytes.
         problem: Why it could not be read, "" if it was read.
-        data: The object as plain values, in the place of bytes; None for a file.
     """
 
     file: str
     content: bytes = b""
     problem: str = ""
-    data: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +197,17 @@ def _parse(source: Source, kind: type[_File]) -> tuple[list[Definition[_File]], 
     definitions: list[Definition[_File]] = []
     problems: list[Problem] = []
     for document in documents:
-        model, found = check(kind, document)
+        model, found = judged(kind, document)
         problems += found
-        if model is None:
-            problems += _spec_problems(document, found)
-        else:
-            definitions.append(Definition(model, document.outline(place for place, _, _ in _claims(model))))
+        if model is not None:
+            definitions.append(Definition(model, document.outline(claim.place for claim in claims_of(model))))
     return definitions, problem_lines(problems)
+
+
+def judged(kind: type[_File], document: Document) -> tuple[_File | None, list[Problem]]:
+    """The application of one document, or None and every fault of its own."""
+    model, found = check(kind, document)
+    return model, found if model is not None else found + _spec_problems(document, found)
 
 
 def _documents(source: Source) -> tuple[Document, ...]:
@@ -216,8 +218,6 @@ def _documents(source: Source) -> tuple[Document, ...]:
     """
     if source.problem:
         raise ConfigError(source.problem)
-    if source.data is not None:
-        return (Document(source.file, 0, source.data),)
     documents = read_documents(source.content, source.file)
     if not documents:
         raise ConfigError(f"{source.file}: found no document; allowed: one application or more, separated by ---")
@@ -245,24 +245,46 @@ class _Claims:
 
     def take(self, definition: Definition[_File]) -> None:
         """Adds an application, and records a clash for each claim of an earlier one."""
-        document, namespace, key = definition.document, definition.model.metadata.namespace, definition.model.key
-        for place, kind, name in _claims(definition.model):
-            other, of = self._first.setdefault((kind, namespace, name), (document, key))
+        document, key = definition.document, definition.model.key
+        for claim in claims_of(definition.model):
+            other, of = self._first.setdefault(claim.what, (document, key))
             if other is not document:
-                where = f"{other.file}:{other.line}" if other.line else other.file
-                text = f"found {kind} {namespace}/{name}, which the application in {where} has too; allowed: each in one application"
-                self.clashes.append(Problem(document.file, document.line_of(place), place, text))
+                text = claim.clash(f"the application in {other.file}:{other.line}")
+                self.clashes.append(Problem(document.file, document.line_of(claim.place), claim.place, text))
                 self.contested |= {key, of}
 
 
-def _claims(model: ApplicationFile) -> list[tuple[Place, str, str]]:
-    """What only one application may claim: the place in the document, the kind and the name."""
-    claims: list[tuple[Place, str, str]] = [
-        (("spec", *model.spec.routed_at), model.spec.routed.kind, model.spec.routed.name),
-        (("metadata", "name"), "application", model.metadata.name),
-    ]
-    return claims + [
-        (("spec", "units", index, "scaledObject"), "ScaledObject", unit.scaled_object)
-        for index, unit in enumerate(model.spec.units)
-        if unit.scaled_object is not None
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What only one application may have.
+
+    Attributes:
+        place: Where the application names it.
+        what: Its kind, namespace and name.
+    """
+
+    place: Place
+    what: tuple[str, str, str]
+
+    def clash(self, other: str) -> str:
+        """That another application has it too.
+
+        Args:
+            other: Which application, in words.
+        """
+        kind, namespace, name = self.what
+        return f"found {kind} {namespace}/{name}, which {other} has too; allowed: each in one application"
+
+
+def claims_of(model: ApplicationFile) -> list[Claim]:
+    """What only this application may have. A routing object counts by its own namespace: two teams could claim one route."""
+    routed, namespace = model.spec.routed, model.metadata.namespace
+    return [
+        Claim(("spec", *model.spec.routed_at), (routed.kind, routed.namespace or namespace, routed.name)),
+        Claim(("metadata", "name"), ("application", namespace, model.metadata.name)),
+        *(
+            Claim(("spec", "units", index, "scaledObject"), ("ScaledObject", namespace, unit.scaled_object))
+            for index, unit in enumerate(model.spec.units)
+            if unit.scaled_object is not None
+        ),
     ]

@@ -129,14 +129,10 @@ class CatalogWatcher:
         self._applications, self._error, self._partial = new, "", False
         if new == old and not recovered:
             return None
-        return CatalogChange(
-            applications=new,
-            error="",
-            at=self._clock.now(),
-            added=tuple(key for key in new if key not in old),
-            removed=tuple(key for key in old if key not in new),
-            changed=tuple(key for key in new if key in old and new[key] != old[key]),
-        )
+        return CatalogChange(new, "", self._clock.now(), *differences(old, new))
+
+    def stop(self) -> None:
+        """Nothing runs between two polls."""
 
     def undo(self) -> None:
         """Forgets the last change: it could not be taken over, and the next poll finds it again."""
@@ -170,3 +166,9 @@ class CatalogWatcher:
             problem = str(error)
         total.update(problem.encode(errors="surrogateescape"))
         return _Content(total.hexdigest(), sources, problem)
+
+
+def differences(old: Mapping[str, Application], new: Mapping[str, Application]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The keys that are added, removed and changed."""
+    added, removed = (tuple(key for key in one if key not in other) for one, other in ((new, old), (old, new)))
+    return added, removed, tuple(key for key in new if key in old and new[key] != old[key])

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from controller.catalog.loader import Source, parse_sound
 from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession, Object
+from controller.clock import SystemClock
 from controller.errors import ConfigError, Forbidden, NotFound
-from controller.objects import name_of, text
 from controller.policy.model import Application
+from controller.service.application_objects import Acceptance, ObjectCatalog
 from controller.signals.watch import list_objects
 
 _UNAUTHORIZED: Final = 401
@@ -48,15 +48,17 @@ def read_objects(session: KubeSession, namespace: Callable[[], str]) -> Found:
     except Forbidden as error:
         if error.status == _UNAUTHORIZED:
             raise
-        objects, place = _of_one(session, one := namespace()), f"namespace {one}; in no other may these credentials ask"
+        only = namespace()
+        objects, place = _of_one(session, only), f"namespace {only}; these credentials may ask in no other"
     except NotFound as error:
         raise ConfigError(
             f"{session.host}: the cluster does not know the kind {_KIND.kind} ({_KIND.name})\n"
-            f"  fix: kubectl apply --server-side -f deploy/crds/failoverapplication.yaml, or install the chart with crds.install=true; {_FILES}"
+            "  fix: kubectl apply --server-side -f deploy/crds/failoverapplication.yaml, or install the chart with crds.install=true, "
+            f"{_FILES}"
         ) from error
     if not objects:
         raise ConfigError(f"{session.host}: found no {_KIND.kind} in {place}\n  fix: kubectl apply -f FILE; {_FILES}")
-    return _parsed(objects)
+    return _judged(session, objects)
 
 
 def _of_one(session: KubeSession, namespace: str) -> Sequence[Object]:
@@ -69,25 +71,15 @@ def _of_one(session: KubeSession, namespace: str) -> Sequence[Object]:
         ) from error
 
 
-def _parsed(objects: Sequence[Object]) -> Found:
-    sources = {f"{text(one, 'metadata', 'namespace')}/{name_of(one)}": _source(one) for one in objects}
-    parsed = parse_sound(sources.values())
-    faults = {key: _fault(source) or parsed.error for key, source in sources.items() if key not in parsed.sound}
-    return Found(parsed.sound, faults)
-
-
-def _source(obj: Object) -> Source:
-    """The object as its file says it: without status, and with nothing of the metadata but what identifies it."""
-    namespace, name = text(obj, "metadata", "namespace"), name_of(obj)
-    data = {
-        "apiVersion": _KIND.api_version,  # an entry of a list may lack both
-        "kind": _KIND.kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": obj.get("spec"),
+def _judged(session: KubeSession, objects: Sequence[Object]) -> Found:
+    """As the controller judges them: of two that claim the same, the older one has it."""
+    catalog = ObjectCatalog(session, SystemClock())
+    catalog.listed(_KIND, None, objects)
+    catalog.poll()
+    faulty = {
+        f"{namespace}/{name}": "\n".join(f"{_KIND.kind} {namespace}/{name}: {line}" for line in one.problem.split("\n"))
+        for one in catalog.verdicts()
+        if one.acceptance is not Acceptance.ACCEPTED
+        for namespace, name in (one.name,)
     }
-    return Source(f"{_KIND.kind} {namespace}/{name}", data=data)
-
-
-def _fault(source: Source) -> str:
-    """Every fault of an object of its own; "" where it only claims what another one claims."""
-    return parse_sound([source]).error
+    return Found(catalog.applications, faulty)

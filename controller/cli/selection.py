@@ -131,7 +131,7 @@ def _chosen(found: Found, wanted: str | None, namespace: str | None) -> list[App
         raise ConfigError("\n".join(asked))
     if wanted is None:
         faults = ErrorText()
-        faults.add(dict.fromkeys(faulty.values()))  # of two that claim the same, each has the text of both
+        faults.add(faulty.values())
         if faulty and len(faulty) == len(found.faulty) and not found.applications:
             raise ConfigError(str(faults))
         if faults:

@@ -170,10 +170,11 @@ class ApplicationStatus:
         application: The application's key.
         clock: The clock.
         fleet: The number of applications.
+        elsewhere: Whether people read the status in the application's object. Then only the alerts are stored beside the memory.
     """
 
-    def __init__(self, application: str, clock: Clock, fleet: Callable[[], int]) -> None:
-        self._clock, self._fleet = clock, fleet
+    def __init__(self, application: str, clock: Clock, fleet: Callable[[], int], *, elsewhere: bool = False) -> None:
+        self._clock, self._fleet, self._elsewhere = clock, fleet, elsewhere
         self._moment = zlib.crc32(application.encode()) % 1024 / 1024  # its own, as a share of a period
         self._latest: _Shown | None = None
         self._stored: tuple[object, ...] = ()
@@ -202,6 +203,8 @@ class ApplicationStatus:
         now, fleet = self._clock.monotonic(), self._fleet()
         if self._alerts() != self._stored_alerts:
             return now - self._tried_at >= max(ALERTS_SOONEST_S, ALERTS_S * fleet * (0.75 + self._moment / 2))
+        if self._elsewhere:
+            return False
         least_s, period_s = max(SOONEST_S, CHANGED_S * fleet * (0.75 + self._moment / 2)), ACCOUNT_S * fleet
         if now - self._tried_at < least_s:
             return False
@@ -219,8 +222,11 @@ class ApplicationStatus:
         if self._latest is None:
             return {}
         latest = self._latest
+        alerts = {ALERTS: alerts_text(latest.alerts.values())}
+        if self._elsewhere:
+            return alerts
         status = status_of(latest.snapshot, latest.decision, standing_mode(memory, latest.decision), latest.ledger)
-        return {STATUS: json.dumps(status, sort_keys=True), ALERTS: alerts_text(latest.alerts.values())}
+        return {STATUS: json.dumps(status, sort_keys=True), **alerts}
 
     def tried(self, memory: Memory, *, written: bool) -> None:
         """Notes that the latest status was sent.

@@ -155,6 +155,7 @@ class Controller:
         workers: Passes at the same time, over different applications. 0: `run_due` runs them itself, one after the other.
         wake: Called when `run_due` is to be called before the time that it named; must not block.
         tap: Called after every pass, by one thread at a time; must not block.
+        objects: Whether the applications are objects, which have a status of their own.
     """
 
     def __init__(
@@ -174,7 +175,9 @@ class Controller:
         workers: int = 0,
         wake: Callable[[], None] = lambda: None,
         tap: Callable[[Controller], None] | None = None,
+        objects: bool = False,
     ) -> None:
+        self._objects = objects
         self._view, self._observer, self._store, self._executor = view, observer, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
         self._interval_s, self._recorder = interval_s, recorder
@@ -365,7 +368,7 @@ class Controller:
             self._forget_alerts([record])
 
     def _new_record(self, key: str) -> _Record:
-        status = ApplicationStatus(key, self._clock, lambda: len(self._applications))
+        status = ApplicationStatus(key, self._clock, lambda: len(self._applications), elsewhere=self._objects)
         stored = TermRecord(self._store, self._leadership, key, status, self._written_in)
         passes = ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock, self._computing)
         return _Record(passes, status)

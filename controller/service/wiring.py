@@ -16,7 +16,7 @@ from controller.catalog.reload import CatalogChange, CatalogWatcher
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, Steps, SystemClock
-from controller.errors import ConfigError, RemoteError
+from controller.errors import RemoteError
 from controller.mode_changes_first import ModeChangesFirst
 from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.notifiers.cloudwatch import CloudWatchNotifier
@@ -29,6 +29,7 @@ from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Alert
 from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.routing.kinds import DEFAULT, routing_port
+from controller.service.application_objects import ObjectCatalog
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
@@ -38,6 +39,7 @@ from controller.service.kube_applier import KubeApplier
 from controller.service.leadership import Elected, LeaseLeadership, SingleReplica
 from controller.service.listed_store import ListedStore
 from controller.service.messages import leadership, overloaded
+from controller.service.object_status import StatusWriter
 from controller.service.page import HEADERS, Process, page
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document, process
@@ -218,12 +220,14 @@ class Service:
             workers=WORKERS,
             wake=self._wake.set,
             tap=tap,
+            objects=settings.applications is None,
         )
-        if settings.applications is None:
-            raise ConfigError("applications: found nothing; allowed: a file or directory")
-        self._catalog = CatalogWatcher(settings.applications, clock)
+        self._catalog: CatalogWatcher | ObjectCatalog = (
+            ObjectCatalog(session, clock) if settings.applications is None else CatalogWatcher(settings.applications, clock)
+        )
         self._configured = Configured()
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
+        self._object_status = None if dry_run or settings.applications is not None else StatusWriter(session, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._steps = Steps(SystemClock())  # of the clock by which the scheduler runs
         self._http = HttpServer(
@@ -396,6 +400,7 @@ class Service:
         self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=False)
         self._end_passes()
+        self._catalog.stop()
         self._watches.stop()
         if self._recorder is not None:
             self._recorder.close()
@@ -430,6 +435,8 @@ class Service:
         jobs: dict[str, tuple[float, Callable[[], None]]] = {"verification": (_VERIFICATION_S, self._verify)}
         for name, row in self._external.polls.items():
             jobs[name] = (row.every_s, partial(self._poll, name))
+        if self._object_status is not None:
+            jobs["objects"] = (_STATUS_INTERVAL_S, self._write_object_status)
         if self._cloudwatch is not None:
             jobs["modes"] = (_PUBLISH_S, self._publish_modes)
         return {name: (seconds, partial(self._as_leader, work)) for name, (seconds, work) in jobs.items()}
@@ -500,7 +507,7 @@ class Service:
 
     def _take_over(self, change: CatalogChange) -> None:
         applications = change.applications
-        if change.added or not change.error:
+        if change.added or change.removed or change.changed or not change.error:
             self.controller.configure(applications)
         if change.error:
             log.warning("config.refused", error=change.error)
@@ -522,6 +529,13 @@ class Service:
         with self._publishing:
             if not self._stop.is_set() and self._leadership.confirm(self._leadership.epoch(), PUBLISH_S):
                 self._publisher.publish(self._about())
+
+    def _write_object_status(self) -> None:
+        """Writes the status of the objects as leader."""
+        if self._object_status is None or not isinstance(self._catalog, ObjectCatalog):
+            return
+        may = partial(self._leadership.confirm, self._leadership.epoch())
+        self._object_status.write(self._catalog.verdicts(), self.controller.views(), may=may)
 
     def _publish_modes(self) -> None:
         """Publishes the mode of every application, and notes a failure as one of the sink: no message may come for days to show it."""

@@ -117,12 +117,13 @@ def test_a_faulty_object_hides_no_other(cluster: Cluster, tmp_path: Path) -> Non
     assert "FailoverApplication other/broken: spec.units: found" in asked.output
 
 
-def test_two_that_claim_one_ingress_are_both_named(cluster: Cluster, tmp_path: Path) -> None:
-    """A pin to one of them would move the other's requests."""
-    _create(cluster, name="twin")
+def test_of_two_that_claim_one_ingress_the_older_has_it(cluster: Cluster, tmp_path: Path) -> None:
+    """As in the controller: a pin to the other one would move requests that it does not control."""
+    _create(cluster, name="twin", units=application_document()["spec"]["units"][:2])
     asked = _run(cluster, tmp_path, "pin", "capacity", "twin", "--yes", "--why", "drill")
     assert asked.exit_code == 1
-    assert "which the application in FailoverApplication shop/sd21 has too" in asked.output
+    assert "found Ingress shop/sd21, which the older FailoverApplication shop/sd21 has too" in asked.output
+    assert _run(cluster, tmp_path, "pin", "capacity", "sd21", "--yes", "--why", "drill").exit_code == 0
 
 
 def test_one_name_in_two_namespaces_is_never_guessed(cluster: Cluster, tmp_path: Path) -> None:

@@ -435,7 +435,7 @@ class Collector:
         self.messages.append(message)
 
 
-def settings_for(applications: Path, **changes: Any) -> Settings:
+def settings_for(applications: Path | None, **changes: Any) -> Settings:
     """Settings without AWS and leader election, with any free port."""
     aws = {"apis": [], "region": "us-west-2"}
     base: dict[str, Any] = {

@@ -1,0 +1,275 @@
+"""The applications as FailoverApplication objects of the cluster. A faulty object never stops a running application."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from controller.catalog.application import ApplicationFile
+from controller.catalog.loader import Claim, claims_of, judged
+from controller.catalog.reload import CatalogChange, differences
+from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession, Object, Resource
+from controller.clock import Clock
+from controller.documents import Document, ErrorText, place_text
+from controller.objects import text
+from controller.policy.model import Application
+from controller.signals.watch import Watch
+
+_FIRST_LIST_S: Final = 10.0  # how long a start waits for the objects
+_REMEDY: Final = (
+    "the applications that run keep running; install the CustomResourceDefinition (deploy/crds), and allow the controller's ServiceAccount "
+    f"to get, list and watch {FAILOVER_APPLICATIONS.name} in a ClusterRole"
+)
+
+Name = tuple[str, str]
+"""Namespace and name of an object."""
+
+
+class Acceptance(StrEnum):
+    """Why an object is in use, or is not: the reason of its condition ``Accepted``."""
+
+    ACCEPTED = "Accepted"
+    INVALID = "Invalid"
+    CONFLICTED = "Conflicted"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one object.
+
+    Attributes:
+        name: Its namespace and name.
+        uid: Its uid.
+        generation: The generation that was judged.
+        acceptance: Whether that generation is in use, and why not.
+        problem: Every fault with its place, bounded; "" if there is none.
+        key: `Application.key` of the generation that runs; "" if none does.
+        status: The status that the object has.
+    """
+
+    name: Name
+    uid: str
+    generation: int
+    acceptance: Acceptance
+    problem: str
+    key: str
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A generation without a fault of its own."""
+
+    application: Application
+    claims: tuple[Claim, ...]
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is kept of one object."""
+
+    uid: str
+    generation: int
+    created: str
+    status: Mapping[str, Any]
+    new: _Sound | None  # the present generation; None: it has a fault
+    problem: str  # that fault
+    accepted: _Sound | None = None  # the last generation that was in use
+    acceptance: Acceptance = Acceptance.INVALID
+    clash: str = ""
+
+    @property
+    def ran(self) -> bool:
+        """Whether a controller has run it before."""
+        return self.accepted is not None or bool(self.status.get("mode"))
+
+
+class ObjectCatalog:
+    """Watches the FailoverApplications of all namespaces, and judges them one by one.
+
+    A faulty new generation keeps the last accepted one of that object running, and touches no other. Of two that claim the same routing
+    object or ScaledObject, the older one has it. A list that fails, or a kind that is gone, ends no application: only a deletion that the
+    server reports, or a complete list without the object, does.
+
+    Args:
+        session: Connection to the API server.
+        clock: The clock.
+    """
+
+    def __init__(self, session: KubeSession, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._held: dict[Name, _Held] = {}
+        self._dirty, self._listed = False, threading.Event()
+        self._watch = Watch(session, FAILOVER_APPLICATIONS, None, self, clock)
+        self._applications: Mapping[str, Application] = {}
+        self._error = ""
+        self._before: tuple[Mapping[str, Application], str] = ({}, "")
+
+    # --- what the watch delivers ---------------------------------------------------------------------------------------------------------
+
+    def listed(self, resource: Resource, namespace: str | None, objects: Sequence[Object], /) -> None:
+        """Takes a complete list: what is not in it was deleted."""
+        del resource, namespace
+        with self._lock:
+            self._held, self._dirty = dict(filter(None, map(self._judge, objects))), True
+        self._listed.set()
+
+    def rewound(self, resource: Resource, namespace: str | None, /) -> None:
+        """The next list replaces everything anyway."""
+
+    def changed(self, resource: Resource, namespace: str | None, kind: str, obj: Object, /) -> None:
+        """Takes one change."""
+        del resource, namespace
+        with self._lock:
+            if (found := self._judge(obj)) is None:
+                return
+            name, held = found
+            same = (before := self._held.get(name)) is not None and (before.uid, before.generation) == (held.uid, held.generation)
+            if kind == "DELETED":
+                self._held.pop(name, None)
+            else:
+                self._held[name] = held
+            self._dirty = self._dirty or not same or kind == "DELETED"
+
+    def _judge(self, obj: Object) -> tuple[Name, _Held] | None:
+        """One object; one whose generation was judged before keeps that judgement. None for what is no object."""
+        metadata = obj.get("metadata")
+        if not isinstance(metadata, dict):
+            return None
+        name = (text(metadata, "namespace"), text(metadata, "name"))
+        uid, number, status = text(metadata, "uid"), metadata.get("generation"), obj.get("status")
+        generation, status = number if isinstance(number, int) else 0, status if isinstance(status, dict) else {}
+        before = self._held.get(name)
+        if before is not None and before.uid == uid and before.generation == generation:
+            return name, replace(before, status=status)
+        new, problem = _sound(obj, name)
+        same = before if before is not None and before.uid == uid else None
+        held = _Held(uid, generation, text(metadata, "creationTimestamp"), status, new, problem, None if same is None else same.accepted)
+        return name, held
+
+    # --- the face of `CatalogWatcher` ----------------------------------------------------------------------------------------------------
+
+    @property
+    def applications(self) -> Mapping[str, Application]:
+        """The set that runs."""
+        return self._applications
+
+    @property
+    def error(self) -> str:
+        """Why not every object is in use; "" if each is."""
+        return self._error
+
+    @property
+    def partial(self) -> bool:
+        """Whether an object that a controller has run does not run here, because its present generation has a fault."""
+        with self._lock:
+            return any(one.accepted is None and one.acceptance is Acceptance.INVALID and one.ran for one in self._held.values())
+
+    def start(self) -> Mapping[str, Application]:
+        """Begins to watch and waits for the first list, within bounds. Without it nothing runs, until it comes."""
+        self._watch.start()
+        self._clock.wait(self._listed, _FIRST_LIST_S)
+        self.poll()
+        return self._applications
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self._watch.stop()
+
+    def poll(self) -> CatalogChange | None:
+        """Takes over what has changed. Call it from one thread only.
+
+        Returns:
+            None if nothing has changed. `CatalogChange.error` is what is wrong now, or "".
+        """
+        with self._lock:
+            dirty, self._dirty = self._dirty, False
+            new = self._resolved() if dirty else self._applications
+            faults = self._faults()
+        if new == self._applications and faults == self._error:
+            return None
+        self._before = old, _ = self._applications, self._error
+        self._applications, self._error = new, faults
+        return CatalogChange(new, faults, self._clock.now(), *differences(old, new))
+
+    def undo(self) -> None:
+        """Forgets the last change: it could not be taken over, and the next poll finds it again."""
+        self._applications, self._error = self._before
+        with self._lock:
+            self._dirty = True
+
+    def verdicts(self) -> list[Verdict]:
+        """What became of each object."""
+        with self._lock:
+            return [
+                Verdict(
+                    name,
+                    one.uid,
+                    one.generation,
+                    one.acceptance,
+                    one.problem or one.clash,
+                    one.accepted.application.key if one.accepted is not None else "",
+                    one.status,
+                )
+                for name, one in self._held.items()
+            ]
+
+    def _resolved(self) -> Mapping[str, Application]:
+        """The set to run: the oldest object first, each with its new generation, or else with the last accepted one."""
+        first: dict[tuple[str, str, str], Name] = {}
+        running: dict[str, Application] = {}
+        for name, held in sorted(self._held.items(), key=lambda item: (item[1].created, item[0])):
+            chosen, held.clash = None, ""
+            for one in (held.new, held.accepted):
+                if one is None:
+                    continue
+                taken = [(claim, first[claim.what]) for claim in one.claims if claim.what in first]
+                if not taken:
+                    chosen = one
+                    break
+                held.clash = held.clash or _clash(taken)
+            held.accepted = chosen
+            if held.new is None:
+                held.acceptance = Acceptance.INVALID
+            else:
+                held.acceptance = Acceptance.ACCEPTED if chosen is held.new else Acceptance.CONFLICTED
+            if chosen is not None:
+                first |= dict.fromkeys((claim.what for claim in chosen.claims), name)
+                running[chosen.application.key] = chosen.application
+        return dict(sorted(running.items()))
+
+    def _faults(self) -> str:
+        faults, health = ErrorText(), self._watch.health()
+        if health.absent:
+            faults.add([f"{FAILOVER_APPLICATIONS.name}: {health.problem}; {_REMEDY}"])
+        for (namespace, name), one in sorted(self._held.items()):
+            if problem := one.problem or one.clash:
+                faults.add(f"FailoverApplication {namespace}/{name}: {line}" for line in problem.split("\n"))
+        return str(faults)
+
+
+def _sound(obj: Object, name: Name) -> tuple[_Sound | None, str]:
+    """The application of an object, or None and every fault with its place, bounded."""
+    data = {
+        "apiVersion": obj.get("apiVersion", FAILOVER_APPLICATIONS.api_version),  # an entry of a list may lack both
+        "kind": obj.get("kind", FAILOVER_APPLICATIONS.kind),
+        "metadata": {"namespace": name[0], "name": name[1]},
+        "spec": obj.get("spec"),
+    }
+    model, problems = judged(ApplicationFile, Document("", 0, data))
+    if model is not None:
+        return _Sound(model.to_policy(), tuple(claims_of(model))), ""
+    faults = ErrorText()
+    faults.add(f"{place_text(one.place)}: {one.text}" if one.place else one.text for one in problems)
+    return None, str(faults)
+
+
+def _clash(taken: Iterable[tuple[Claim, Name]]) -> str:
+    faults = ErrorText()
+    for claim, (namespace, name) in taken:
+        faults.add([f"{place_text(claim.place)}: {claim.clash(f'the older FailoverApplication {namespace}/{name}')}"])
+    return str(faults)

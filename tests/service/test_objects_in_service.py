@@ -1,0 +1,97 @@
+"""The whole controller on FailoverApplication objects: from `kubectl apply` to the decision and back into the status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.clock import AcceleratedClock
+from controller.service.wiring import Service
+from failover_harness.waiting import wait_for
+from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
+
+KIND = "FailoverApplication"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A healthy application as an object; a second of the machine is a minute of the cluster."""
+    made = Cluster(AcceleratedClock(60))
+    made.store.create(KIND, application_document())
+    yield made
+    made.close()
+
+
+def _service(cluster: Cluster, folder: Path) -> Service:
+    return Service(settings_for(None), cluster.session(folder), cluster.clock)
+
+
+def _status(cluster: Cluster) -> dict[str, Any]:
+    found: dict[str, Any] = cluster.store.get(KIND, "sd21", namespace=NAMESPACE).get("status", {})
+    return found
+
+
+def _condition(cluster: Cluster, kind: str) -> tuple[str, str]:
+    conditions = {one["type"]: one for one in _status(cluster).get("conditions", ())}
+    return (conditions[kind]["status"], conditions[kind]["reason"]) if kind in conditions else ("", "")
+
+
+def test_the_status_shows_the_failover_and_the_memory_holds_no_second_copy(cluster: Cluster, tmp_path: Path) -> None:
+    """`kubectl get fapp` is what the engineer on call reads first."""
+    with running(_service(cluster, tmp_path)):
+        wait_for("cost mode in the status", lambda: _status(cluster).get("mode") == "cost")
+        assert _condition(cluster, "Accepted") == ("True", "Accepted")
+        assert _condition(cluster, "CapacityAvailable") == ("True", "NoShortage")
+        before = _status(cluster)
+        assert (before["observedGeneration"], before["short"]) == (1, "")
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode in the status", lambda: _status(cluster).get("mode") == "capacity")
+        wait_for("the shortage", lambda: _condition(cluster, "CapacityAvailable") == ("False", "ShortageProven"))
+        wait_for("the new weights alone", lambda: list(_status(cluster)["weights"]["set"]) == ["sd21-all"])
+        assert _status(cluster)["short"] == "sd21-inf2"
+    maps = [one["data"] for one in cluster.store.list("ConfigMap", namespace="failover-system") if "memory" in one["data"]]
+    assert [sorted(one) for one in maps] == [["alerts", "epoch", "memory"]]
+
+
+def test_a_faulty_edit_is_told_in_the_object_and_the_old_generation_keeps_running(cluster: Cluster, tmp_path: Path) -> None:
+    with running(_service(cluster, tmp_path)) as service:
+        wait_for("the status", lambda: _status(cluster).get("mode") == "cost")
+        cluster.store.patch(KIND, "sd21", {"spec": {"policy": {"patienceSeconds": "soon"}}}, namespace=NAMESPACE)
+        wait_for("the refusal", lambda: _condition(cluster, "Accepted") == ("False", "Invalid"))
+        message = next(one["message"] for one in _status(cluster)["conditions"] if one["type"] == "Accepted")
+        assert message.startswith('spec.policy.patienceSeconds: found "soon" (text); allowed:')
+        assert [one.policy.patience_s for one in service.controller.applications()] == [0]
+        cluster.store.patch(KIND, "sd21", {"spec": {"policy": {"patienceSeconds": 5}}}, namespace=NAMESPACE)
+        wait_for("the correction", lambda: [one.policy.patience_s for one in service.controller.applications()] == [5])
+        cluster.store.delete(KIND, "sd21", namespace=NAMESPACE)
+        wait_for("the end", lambda: service.controller.applications() == ())
+
+
+def test_a_second_process_does_not_write_what_the_first_wrote(cluster: Cluster, tmp_path: Path) -> None:
+    """A change of the leader in a large fleet would be a write for each application at once."""
+    with running(_service(cluster, tmp_path)):
+        wait_for("the status", lambda: _status(cluster).get("mode") == "cost")
+        wait_for("fresh signals", lambda: _condition(cluster, "SignalsFresh")[0] == "True")
+    written = len(_writes(cluster))
+    with running(_service(cluster, tmp_path)) as second:
+        wait_for("a decision", lambda: bool(second.controller.views()))
+        wait_for("its turn", lambda: second._object_status is not None and bool(second._object_status._sent))
+        assert len(_writes(cluster)) == written
+
+
+def _writes(cluster: Cluster) -> list[object]:
+    return [one for one in cluster.api.audit.records() if one.access.resource == "failoverapplications" and one.access.verb == "patch"]
+
+
+def test_without_the_kind_the_controller_stays_up_and_says_what_to_do(tmp_path: Path) -> None:
+    made = Cluster(AcceleratedClock(60), without_groups=frozenset({"failoverctl.dev"}))
+    try:
+        with running(_service(made, tmp_path)) as service:
+            wait_for("the remedy", lambda: "install the CustomResourceDefinition" in service._catalog.error)
+            assert service._healthy() == ""
+    finally:
+        made.close()
