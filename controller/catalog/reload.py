@@ -68,6 +68,9 @@ class CatalogWatcher:
         clock: For `CatalogChange.at`, and to wait between two reads.
     """
 
+    things: Final = "application files"
+    """What the applications are, in words."""
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock

@@ -99,6 +99,9 @@ class ObjectCatalog:
         clock: The clock.
     """
 
+    things: Final = "FailoverApplication objects"
+    """What the applications are, in words."""
+
     def __init__(self, session: KubeSession, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()

@@ -180,7 +180,7 @@ class StatusWriter:
         Args:
             verdicts: What became of every object.
             views: The last passes.
-            may: Whether this replica leads for certain for so many seconds.
+            may: Whether this replica leads for certain for that many seconds.
         """
         by_key = {view.application.key: view for view in views}
         found = {one.name: one for one in verdicts}

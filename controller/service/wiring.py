@@ -487,7 +487,11 @@ class Service:
         """Notifies once of the applications that the start left out, as soon as this replica leads."""
         if self._untold and self._leadership.leads():
             self._untold = False
-            self.controller.publish([_refused(self._catalog.error, self._clock.now(), left_out=True)] if self._catalog.partial else [])
+            self.controller.publish(
+                [_refused(self._catalog.error, self._clock.now(), left_out=True, things=self._catalog.things)]
+                if self._catalog.partial
+                else []
+            )
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job, from now on. By default APScheduler drops a run that starts a second late; here none may be dropped."""
@@ -512,13 +516,13 @@ class Service:
         if change.error:
             log.warning("config.refused", error=change.error)
             self._telemetry.config_ok.set(0)
-            message = _refused(change.error, self._clock.now(), left_out=bool(change.added))
+            message = _refused(change.error, self._clock.now(), left_out=bool(change.added), things=self._catalog.things)
         else:
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(1)
             reloaded = Alert.of(AlertKind.CONFIG_RELOADED, {"count": str(len(applications))})
-            message = Message.about(reloaded, MessageKind.CONTROL, "application files reloaded", self._clock.now())
-        if self._leadership.leads():  # each replica reads the files; people are notified once
+            message = Message.about(reloaded, MessageKind.CONTROL, f"{self._catalog.things} reloaded", self._clock.now())
+        if self._leadership.leads():  # each replica reads them; people are notified once
             self.controller.publish([message])
 
     def _publish_status(self) -> None:
@@ -549,15 +553,16 @@ class Service:
         self._dispatcher.beside(self._cloudwatch.name, problem)
 
 
-def _refused(error: str, now: float, *, left_out: bool) -> Message:
-    """The message that application files are refused.
+def _refused(error: str, now: float, *, left_out: bool, things: str) -> Message:
+    """The message that application files or objects are refused.
 
     Args:
         error: Every fault.
         now: Seconds since the Unix epoch.
         left_out: Whether the applications with a fault do not run. Otherwise the old ones do.
+        things: What they are, in words.
     """
-    title = f"application files refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
+    title = f"{things} refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
     refused = Alert.of(AlertKind.CONFIG_REFUSED, {"problem": error}, severity=Severity.CRITICAL if left_out else "")
     return Message.about(refused, MessageKind.CONTROL, title, now)
 

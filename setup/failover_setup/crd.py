@@ -98,7 +98,7 @@ def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any], place: 
     if place[-1:] == ("port",) and "anyOf" in node:
         number, name = node["anyOf"]
         bounds = {"minimum": number["minimum"], "maximum": number["maximum"], "maxLength": name["maxLength"]}
-        shape = name["pattern"].replace("(?=.*[a-z])", "")  # RE2 knows no look-ahead; the rule has the same meaning
+        shape = name["pattern"].replace("(?=.*[a-z])", "")  # an assertion, which RE2 lacks; the rule has the same meaning
         both: _Schema = {"x-kubernetes-int-or-string": True, "description": node["description"], **bounds, "pattern": shape}
         return both | {"x-kubernetes-validations": [_PORT]}
     made: _Schema = {key: value for key, value in node.items() if key in _KEPT}
@@ -264,7 +264,7 @@ def _spec_rules() -> Iterator[dict[str, str]]:
         "an integer 0 to 999 for every unit, because policy.weightStrategy is explicit",
     )
     yield _rule(
-        "!self.units.all(one, has(one.weight) && one.weight == 0)",
+        "size(self.units) == 0 || !self.units.all(one, has(one.weight) && one.weight == 0)",
         ".units",
         "weights that are all 0",
         "weights of which at least one is above 0",

@@ -28,6 +28,11 @@ def unit(name: str, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def document() -> dict[str, Any]:
     """A valid document with two units."""
+    return valid_document()
+
+
+def valid_document() -> dict[str, Any]:
+    """A valid document with two units."""
     return {
         "apiVersion": "failoverctl.dev/v1alpha1",
         "kind": "FailoverApplication",

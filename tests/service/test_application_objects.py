@@ -36,9 +36,9 @@ class Cluster:
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.catalog = ObjectCatalog(cast("KubeSession", None), ManualClock(NOW))
-        self.list(*objects)
+        self.relist(*objects)
 
-    def list(self, *objects: dict[str, Any]) -> CatalogChange | None:
+    def relist(self, *objects: dict[str, Any]) -> CatalogChange | None:
         self.catalog.listed(FAILOVER_APPLICATIONS, None, objects)
         return self.catalog.poll()
 
@@ -118,7 +118,7 @@ def test_only_a_deletion_or_a_complete_list_ends_an_application() -> None:
     change = cluster.change(made("one"), "DELETED")
     assert change is not None
     assert change.removed == ("shop/one",)
-    assert cluster.list() is not None
+    assert cluster.relist() is not None
     assert cluster.running == []
 
 

@@ -57,7 +57,7 @@ def test_the_status_shows_the_failover_and_the_memory_holds_no_second_copy(clust
     assert [sorted(one) for one in maps] == [["alerts", "epoch", "memory"]]
 
 
-def test_a_faulty_edit_is_told_in_the_object_and_the_old_generation_keeps_running(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_faulty_edit_shows_in_the_object_and_the_old_generation_keeps_running(cluster: Cluster, tmp_path: Path) -> None:
     with running(_service(cluster, tmp_path)) as service:
         wait_for("the status", lambda: _status(cluster).get("mode") == "cost")
         cluster.store.patch(KIND, "sd21", {"spec": {"policy": {"patienceSeconds": "soon"}}}, namespace=NAMESPACE)
