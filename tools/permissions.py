@@ -293,7 +293,7 @@ _ON_OBJECTS: Final = """
 The controller reads FailoverApplication objects of all namespaces, and changes nothing of them but their status. Without `list` and `watch`
 it starts no application, goes on with those that run, and reports which permission is missing. Without `patch` no status is written; modes
 still change. Teams get theirs by Kubernetes' own roles: `failoverctl-view` is part of `view`, `failoverctl-edit` of `edit` and `admin`. A
-RoleBinding to `edit` in one namespace lets a team own its applications there and in no other. Whoever may write an application decides
+RoleBinding to `edit` in one namespace lets a team own its applications there and in no other. Write access to an application decides
 which Ingress, route and ScaledObjects of its namespace the controller changes.
 
 | ClusterRole | permission |

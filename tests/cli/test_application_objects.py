@@ -58,7 +58,7 @@ def test_a_pin_needs_no_file(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_named_comes_before_the_objects(cluster: Cluster, tmp_path: Path) -> None:
-    """Whoever tries a change locally sees that change."""
+    """A change that is tried locally shows its own effect."""
     result = _run(cluster, tmp_path, "status", "--applications", str(tmp_path / "mine.yaml"))
     assert result.exit_code == 1
     assert "mine.yaml: found no file" in result.output
@@ -104,7 +104,7 @@ def test_a_cluster_without_an_application_says_so(cluster: Cluster, tmp_path: Pa
 
 
 def test_a_faulty_object_hides_no_other(cluster: Cluster, tmp_path: Path) -> None:
-    """Another team's mistake must not end everybody's status. Whoever asks for it gets every fault with its place."""
+    """Another team's mistake must not end everybody's status. A command about it names every fault with its place."""
     _create(cluster, "other", "broken", units=[])
     listed = _run(cluster, tmp_path, "plan", "--json")
     assert listed.exit_code == 0, listed.output
