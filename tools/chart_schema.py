@@ -64,6 +64,7 @@ def _properties() -> Schema:
         "replicas": {"type": "integer", "minimum": 1, "maximum": 5, "description": "One replica leads, the others stand by."},
         "dryRun": _BOOLEAN,
         "admissionPolicy": _BOOLEAN,
+        "crds": _closed({"install": _BOOLEAN, "keep": _BOOLEAN}),
         "applications": _closed(
             {
                 "files": {

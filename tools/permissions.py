@@ -19,6 +19,7 @@ from failover_testbed.kube_api.auth import Rule
 
 ROOT: Final = Path(__file__).parents[1]
 BASE: Final = ROOT / "deploy" / "kustomize" / "base"
+_OBJECTS: Final = "objects.yaml"
 DOCUMENT: Final = ROOT / "docs" / "permissions.md"
 
 CLUSTER: Final = "cluster"
@@ -60,10 +61,16 @@ class Permission:
 
 
 def granted(folder: Path = BASE) -> list[Permission]:
-    """The permissions of the manifests, in order."""
+    """The permissions of the manifests, in order, but for those on the applications themselves: see `granted_on_objects`."""
     listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    documents = [one for name in listed for one in yaml.safe_load_all((folder / name).read_text()) if one]
+    files = (folder / name for name in listed if name != _OBJECTS)
+    documents = [one for file in files if file.is_file() for one in yaml.safe_load_all(file.read_text()) if one]
     return [permission for one in documents for permission in permissions_of(one)]
+
+
+def granted_on_objects() -> list[dict[str, Any]]:
+    """The ClusterRoles on FailoverApplication objects: the controller's, and those of teams."""
+    return [one for one in yaml.safe_load_all((BASE / _OBJECTS).read_text()) if one["kind"] == "ClusterRole"]
 
 
 def rules(permissions: Iterable[Permission], namespace: str) -> list[Rule]:
@@ -280,6 +287,19 @@ only after 15 s; until then it forgets nothing. `plan`, `status`, `doctor APPLIC
 `deploy/kustomize/dry-run`, or the chart with `dryRun=true`. The last section lists what `doctor` also reads of the cluster's components.
 """
 
+_ON_OBJECTS: Final = """
+## The applications themselves
+
+The controller reads FailoverApplication objects of all namespaces, and changes nothing of them but their status. Without `list` and `watch`
+it starts no application, goes on with those that run, and reports which permission is missing. Without `patch` no status is written; modes
+still change. Teams get theirs by Kubernetes' own roles: `failoverctl-view` is part of `view`, `failoverctl-edit` of `edit` and `admin`. A
+RoleBinding to `edit` in one namespace lets a team own its applications there and in no other. Write access to an application decides
+which Ingress, route and ScaledObjects of its namespace the controller changes.
+
+| ClusterRole | permission |
+|---|---|
+"""
+
 _WORKLOAD_KINDS: Final = """
 ## Units that are not Deployments
 
@@ -340,6 +360,10 @@ def document() -> str:
         parts.append(f"\n## {title}\n\n| permission | purpose | without it | symptoms |\n|---|---|---|---|\n")
         parts += [_line(one) for one in dict.fromkeys(_merged(permission) for permission in everything if permission.place == place)]
     doctor = yaml.safe_load((ROOT / "deploy" / "kustomize" / "doctor" / "cluster-role.yaml").read_text())
+    parts.append(_ON_OBJECTS)
+    for role in granted_on_objects():
+        verbs = (f"`{name}.{rule['apiGroups'][0]}`: {', '.join(rule['verbs'])}" for rule in role["rules"] for name in rule["resources"])
+        parts.append(f"| `{role['metadata']['name']}` | {'; '.join(verbs)} |\n")
     parts.append(_WORKLOAD_KINDS)
     others = (one for kind, one in WORKLOADS.items() if kind is not WorkloadKind.DEPLOYMENT)
     parts += [f"| `{one.name}`: list, watch |\n" for one in others]

@@ -50,6 +50,7 @@ MAX_REASON: Final = 500
 """The longest reason that the controller keeps of an override, characters."""
 MAX_AUTHOR: Final = 200
 """The longest author that it keeps."""
+_FILES: Final = "Application file or directory; default: the objects of the cluster. [env: FAILOVERCTL_APPLICATIONS]"
 _F = TypeVar("_F", bound=Callable[..., Any])
 _DURATION: Final = re.compile(r"(\d{1,9})\s*(s|m|h|d)")
 LONGEST_S: Final = 366 * 86_400
@@ -65,6 +66,7 @@ class Options:
     applications: Path | None
     kubeconfig: str | None
     context: str | None
+    namespace: str | None = None
 
     def settings(self) -> Settings:
         """The settings. Options take precedence over the environment, and that over the file.
@@ -91,9 +93,10 @@ def common_options(command: _F) -> _F:
     """Adds the common options, which the command gets as `options`."""
 
     @click.option("--settings", "settings_file", type=click.Path(path_type=Path), help="Settings file. [env: FAILOVERCTL_SETTINGS]")
-    @click.option("--applications", type=click.Path(path_type=Path), help="Application file or directory. [env: FAILOVERCTL_APPLICATIONS]")
+    @click.option("--applications", type=click.Path(path_type=Path), help=_FILES)
     @click.option("--kubeconfig", help="Kubeconfig file; default: as kubectl finds it.")
     @click.option("--context", help="Context in the kubeconfig; default: its current one.")
+    @click.option("--namespace", "-n", help="Only the applications of this namespace; default: of all.")
     @functools.wraps(command)
     def wrapper(
         *args: Any,  # noqa: ANN401 - passed through
@@ -101,9 +104,10 @@ def common_options(command: _F) -> _F:
         applications: Path | None,
         kubeconfig: str | None,
         context: str | None,
+        namespace: str | None,
         **kwargs: Any,  # noqa: ANN401 - passed through
     ) -> Any:  # noqa: ANN401 - passed through
-        options = Options(settings_file, applications, kubeconfig, context)
+        options = Options(settings_file, applications, kubeconfig, context, namespace)
         return command(*args, options=options, **kwargs)
 
     return wrapper  # type: ignore[return-value]

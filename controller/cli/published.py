@@ -90,4 +90,4 @@ def remedy(published: Object) -> str:
     """
     if objects.text(published, "configError"):
         return "it refuses the files that it has, see configError in `failoverctl status --json`: correct them"
-    return "give it the file (with Helm: applications.files); it takes over a changed ConfigMap within two minutes"
+    return "apply it with kubectl, or give the controller the file (with Helm: applications.files) if it runs files"

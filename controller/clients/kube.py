@@ -60,6 +60,7 @@ LARGEST: Final = 12 * 1024 * 1024
 as long."""
 _ERROR: Final = 64 * 1024  # bytes that are read of an error's answer
 _WHOLE: Final = 6  # times the time-out of a read: how long a whole answer may take
+_DEFAULT_NAMESPACE: Final = "default"
 _THIS_MACHINE: Final = "localhost,127.0.0.0/8,::1"
 
 Object = dict[str, Any]
@@ -461,6 +462,23 @@ def connect(*, kubeconfig: str | None = None, context: str | None = None, connec
             f"no Kubernetes API server: the proxy cannot be used; {why}\n"
             "  fix: HTTPS_PROXY, or proxy-url in the kubeconfig; NO_PROXY names hosts that are reached without it"
         ) from None
+
+
+def context_namespace(*, kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace of the kubeconfig's context, ``default`` where it names none.
+
+    Args:
+        kubeconfig: Path of a kubeconfig; None: ``$KUBECONFIG``, then ``~/.kube/config``.
+        context: Context within it; None: its current one.
+    """
+    from kubernetes import config as kubernetes_config
+
+    try:
+        contexts, active = kubernetes_config.list_kube_config_contexts(config_file=kubeconfig)  # type: ignore[no-untyped-call]
+        chosen = next((one for one in contexts if one["name"] == context), active)
+        return str(chosen["context"].get("namespace") or _DEFAULT_NAMESPACE)
+    except Exception:  # noqa: BLE001 - in a pod there is no such file, and for a broken one the package raises various errors
+        return _DEFAULT_NAMESPACE
 
 
 def _choose_proxy(configuration: kubernetes_client.Configuration) -> None:

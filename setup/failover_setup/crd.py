@@ -17,6 +17,8 @@ from controller.clients.kube import FAILOVER_APPLICATIONS
 from failover_setup.application import ApplicationFile
 
 CRD_FILE: Final = Path("deploy/crds/failoverapplication.yaml")
+CHART_COPY: Final = Path("deploy/chart/files/failoverapplication.yaml")
+"""The same, because a chart reads no file outside its folder."""
 
 _Schema = dict[str, Any]
 _KEPT: Final = frozenset(

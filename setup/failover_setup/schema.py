@@ -14,7 +14,7 @@ from typing import Any, Final
 from controller.documents import Place, allowed_text, place_text, schema_at
 from controller.settings import Settings, variable_name
 from failover_setup.application import ApplicationFile
-from failover_setup.crd import CRD_FILE, crd_text
+from failover_setup.crd import CHART_COPY, CRD_FILE, crd_text
 
 SCHEMA_FOLDER: Final = Path("config/schema")
 DOCUMENTATION: Final = Path("docs/configuration.md")
@@ -56,7 +56,7 @@ def generated_files(documentation: str) -> dict[Path, str]:
     files = {SCHEMA_FOLDER / f"{name}.schema.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
     documentation = _between_markers(documentation, "application", "\n".join(application_tables()))
     documentation = _between_markers(documentation, "settings", "\n".join(settings_tables()))
-    return files | {DOCUMENTATION: documentation, CRD_FILE: crd_text()}
+    return files | {DOCUMENTATION: documentation, CRD_FILE: crd_text(), CHART_COPY: crd_text()}
 
 
 def application_tables() -> Iterator[str]:

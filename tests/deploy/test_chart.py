@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from controller.policy.model import WorkloadKind
 from controller.service.http import Answer, HttpServer, make_routes
 from controller.signals.workload_kinds import WORKLOADS
+from failover_setup.crd import CRD_FILE
 from tests.cluster.charts import CHART, Helm, Object, documents
 from tests.deploy.test_chart_schema import schema_accepts
 from tools.permissions import granted_in_routes_namespace
@@ -50,6 +51,43 @@ def test_common_labels_are_on_every_object_and_pod(chart: Helm) -> None:
     selectors = [one["spec"]["selector"] for one in made if "selector" in one.get("spec", {})]
     assert len(selectors) == 4
     assert "team" not in str(selectors)
+
+
+def test_the_kind_of_the_applications_is_installed_and_outlives_the_release(chart: Helm) -> None:
+    """Deleting the definition deletes every application of every team."""
+    (made,) = _of_kind(_rendered(chart), "CustomResourceDefinition")
+    source = yaml.safe_load((CHART.parents[1] / CRD_FILE).read_text())
+    assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert made["metadata"].pop("labels")["app.kubernetes.io/name"] == "failoverctl"
+    assert made == source
+    (removable,) = _of_kind(_rendered(chart, "--set", "crds.keep=false"), "CustomResourceDefinition")
+    assert "annotations" not in removable["metadata"]
+    assert not _of_kind(_rendered(chart, "--set", "crds.install=false"), "CustomResourceDefinition")
+
+
+def test_without_files_the_pods_mount_none(chart: Helm) -> None:
+    """A pod that waits for a ConfigMap which nobody makes never starts."""
+    (deployment,) = _of_kind(_rendered(chart), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert not [one for one in pod["volumes"] if "configMap" in one]
+    assert "FAILOVERCTL_APPLICATIONS" not in str(pod)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_the_controller_writes_of_an_application_its_status_alone(chart: Helm, dry_run: bool) -> None:
+    """Its token must not change what a team asked for; a dry run writes nothing."""
+    roles = {one["metadata"]["name"]: one for one in _of_kind(_rendered(chart, "--set", f"dryRun={str(dry_run).lower()}"), "ClusterRole")}
+    granted = {(name, verb) for rule in roles["failoverctl-objects"]["rules"] for name in rule["resources"] for verb in rule["verbs"]}
+    reads = {("failoverapplications", "list"), ("failoverapplications", "watch")}
+    assert granted == reads | (set() if dry_run else {("failoverapplications/status", "patch")})
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    parts = {name: {key.removeprefix(prefix) for key in one["metadata"]["labels"] if key.startswith(prefix)} for name, one in roles.items()}
+    assert {name: of for name, of in parts.items() if of} == {"failoverctl-view": {"view"}, "failoverctl-edit": {"edit", "admin"}}
+    assert "failoverapplications/status" not in str(roles["failoverctl-edit"])
+
+
+def _of_kind(made: list[Object], kind: str) -> list[Object]:
+    return [one for one in made if one["kind"] == kind]
 
 
 def test_application_files_may_be_in_several_config_maps(chart: Helm) -> None:

@@ -59,6 +59,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* Whether application files take the place of the cluster's objects; "" if not. */}}
+{{- define "failoverctl.hasFiles" -}}
+{{- with .Values.applications -}}{{- if or .files .existingConfigMap .existingConfigMaps -}}yes{{- end -}}{{- end -}}
+{{- end -}}
+
 {{- define "failoverctl.applicationsConfigMap" -}}
 {{- if and .Values.applications.existingConfigMaps (or .Values.applications.files .Values.applications.existingConfigMap) -}}
 {{- fail "applications.existingConfigMaps: found them beside applications.files or applications.existingConfigMap; allowed: one of the three" -}}
@@ -122,7 +127,7 @@ among those of routes: more is granted there. */}}
 {{- fail "settings.kubernetes.kubeconfig: found one; in the cluster the ServiceAccount is used" -}}
 {{- end -}}
 {{- if hasKey .Values.settings "applications" -}}
-{{- fail "settings.applications: found a path; the chart mounts applications.files or applications.existingConfigMap" -}}
+{{- fail "settings.applications: found a path; the applications are FailoverApplication objects, or the files of applications.files or applications.existingConfigMap" -}}
 {{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.dryRun) (not (dig "leader_election" "enabled" true .Values.settings)) -}}
 {{- fail (printf "settings.leader_election.enabled: found false with %d replicas: all of them would act; allowed: replicas: 1" (int .Values.replicas)) -}}

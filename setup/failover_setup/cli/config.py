@@ -9,7 +9,7 @@ import click
 
 from controller.catalog.loader import Definition
 from controller.cli.common import Options
-from controller.cli.selection import application_path
+from controller.cli.selection import application_path, load_applications, load_files
 from controller.errors import ConfigError
 from failover_setup.application import ApplicationFile, load_definitions
 from failover_setup.cli.render import check_stack
@@ -17,14 +17,15 @@ from failover_setup.tables import weights_report
 
 
 def show_weights(options: Options, file: Path | None, *, as_json: bool) -> None:
-    """Prints the tables of every application of a path, by default of those of the settings.
+    """Prints the tables of every application of a path, by default of those of the settings, or without any of the cluster's.
 
     Raises:
         ConfigError: A setting or a file is wrong.
     """
-    for definition in _definitions(file or application_path(options.settings())).values():
-        model = definition.model
-        report = weights_report(model.to_policy())
+    settings = options.settings()
+    applications = load_applications(options, settings)[1] if file is None else load_files(file).values()
+    for application in applications:
+        report = weights_report(application)
         click.echo(report.json() if as_json else report.text())
 
 

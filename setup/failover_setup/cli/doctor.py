@@ -13,7 +13,7 @@ import click
 from controller.catalog.loader import application_files
 from controller.cli.common import Options, show
 from controller.cli.remedy import manifest, remedy_document, remedy_lines
-from controller.cli.selection import choose, load_applications, open_session
+from controller.cli.selection import load_applications, open_session
 from controller.cli.words import ICONS, Line, terminal_width, wrapped
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock, format_rfc3339
@@ -53,8 +53,8 @@ def examined(options: Options, wanted: tuple[str, ...], gitops: str | None, outp
         FailoverError: Nothing could be examined.
     """
     settings = options.settings()
-    applications = _applications(settings, needed=not only_cluster)
-    chosen = {one.key: one for name in wanted or (None,) for one in choose(applications, name)}
+    applications, selected = _applications(options, settings, wanted, needed=not only_cluster)
+    chosen = {one.key: one for one in selected}
     if gitops is not None:
         _print_gitops(GitOps(gitops), settings, chosen.values())
         return 0
@@ -68,12 +68,17 @@ def examined(options: Options, wanted: tuple[str, ...], gitops: str | None, outp
     return PROBLEMS if any(counts(report)[Level.PROBLEM] for report in reports) else 0
 
 
-def _applications(settings: Settings, *, needed: bool) -> Mapping[str, Application]:
-    """The application files. The check of the cluster alone does without any, but an invalid file is an error there too."""
+def _applications(
+    options: Options, settings: Settings, wanted: tuple[str, ...], *, needed: bool
+) -> tuple[Mapping[str, Application], list[Application]]:
+    """All applications, and those that are wanted. The check of the cluster alone does without any, but an invalid file is an error."""
     path = settings.applications
-    if not needed and not (path is not None and path.exists() and application_files(path)):
-        return {}
-    return load_applications(settings)
+    if needed or (path is not None and path.exists() and application_files(path)):
+        return load_applications(options, settings, wanted)
+    if path is None:
+        with suppress(FailoverError):
+            return load_applications(options, settings, wanted)
+    return {}, []
 
 
 def _examined_cluster(settings: Settings, applications: Mapping[str, Application]) -> ClusterReport:
