@@ -72,7 +72,7 @@ class ApplicationObserver:
         self._view = ClusterView(clock, lambda: None)
         self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))
         self._applications = list(selection.applications.values())
-        self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
+        self._store, self._details = ConfigMapStore(session, settings.kubernetes.state_namespace), selection.details
 
     def observe(self, chosen: Sequence[Application]) -> dict[str, Observation]:
         """Observes these applications; they share one observation of the cluster.
@@ -103,7 +103,8 @@ class ApplicationObserver:
         for application in chosen:
             stored, published, further = _stored(self._store, application.key)
             snapshot = observer.snapshot(application, leader=True, epoch=stored.epoch, further=further)
-            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=published, known=stored.alerts)
+            said = self._details.get(application.key, published)
+            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=said, known=stored.alerts)
             contradict = contradict or (stored.memory.mode is not None and seen.memory.mode is not stored.memory.mode)
             found[application.key] = seen
         return found, contradict

@@ -121,7 +121,7 @@ def test_a_pin_of_an_application_that_the_controller_was_not_given_says_so(clust
     assert line.startswith(
         "The pin does nothing yet: the controller does not run shop/sd21: no application file that it uses names it (it "
     )
-    assert "(it runs shop/other); give it the file" in line
+    assert "(it runs shop/other); apply it with kubectl" in line
     _publish(cluster, configured={"shop/sd21": "another content"}, configError="a fault")
     assert "nothing yet" not in _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output, "it is carried out all the same"
     _publish(cluster, configured={}, configError="a fault")
