@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import yaml
 
+from controller.clients.kube import FAILOVER_APPLICATIONS
 from failover_harness.control_plane.control_plane import ControlPlane
+from tests.cluster.manifests import kubectl
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
 EXAMPLES: Final = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -53,17 +55,24 @@ class Helm:
         return documents(self("template", "--no-hooks", release, str(CHART), "-n", namespace, *arguments))
 
 
+def forget_definition(plane: ControlPlane) -> None:
+    """Deletes the definition of applications: helm takes over none that another release, or kubectl, has made."""
+    kubectl(plane, "delete", "customresourcedefinition", FAILOVER_APPLICATIONS.name, "--ignore-not-found")
+
+
 def documents(text: str) -> list[Object]:
     """The objects of a YAML stream."""
     return [one for one in yaml.safe_load_all(text) if one]
 
 
 def without_helm(made: Iterable[Object]) -> dict[tuple[str, str, str], Object]:
-    """The objects by kind, namespace and name, without helm's own labels."""
+    """The objects by kind, namespace and name, without helm's own labels and annotations."""
     found = {}
     for one in made:
         metadata = one["metadata"]
         labels = {key: value for key, value in metadata.get("labels", {}).items() if key not in _OF_HELM}
         plain = {key: value for key, value in metadata.items() if key != "labels"} | ({"labels": labels} if labels else {})
+        if plain.get("annotations") == {"helm.sh/resource-policy": "keep"}:
+            del plain["annotations"]
         found[one["kind"], metadata.get("namespace", ""), metadata["name"]] = {**one, "metadata": plain}
     return found

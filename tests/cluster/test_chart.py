@@ -15,7 +15,7 @@ from controller.settings import load_settings
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.control_plane.kubelet import Kubelet
 from failover_harness.waiting import wait_for
-from tests.cluster.charts import CHART, EXAMPLES, Helm, Object, documents, without_helm
+from tests.cluster.charts import CHART, EXAMPLES, Helm, Object, documents, forget_definition, without_helm
 from tests.cluster.life import usable, whole_life
 from tests.cluster.manifests import KUSTOMIZE, Installation, kubectl, overlay, rendered
 from tests.cluster.stack import Stack
@@ -91,9 +91,13 @@ def test_chart_and_plain_manifests_make_the_same(chart: Helm, plane: ControlPlan
 
 
 def test_two_installations_share_no_object(chart: Helm) -> None:
-    """They had one cluster role binding, and the second one took the first one's rights. Their applications may share a namespace."""
-    flags = ("--set", "applications.namespaces={shop}")
-    first, second = (set(without_helm(chart.template("-n", space, *flags))) for space in ("failover-system", "another"))
+    """They had one cluster role binding, and the second one took the first one's rights. Their applications may share a namespace.
+
+    The definition of applications is the first one's: the cluster has one.
+    """
+    flags = ("--set", "applications.namespaces={shop}", "--set")
+    installed = {"failover-system": "crds.install=true", "another": "crds.install=false"}
+    first, second = (set(without_helm(chart.template("-n", space, *flags, crds))) for space, crds in installed.items())
     assert {kind for kind, *_ in first} >= {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicyBinding", "RoleBinding"}
     assert first & second == set()
 
@@ -206,6 +210,7 @@ def monitored(plane: ControlPlane) -> ControlPlane:
 def test_the_api_server_knows_every_field(chart: Helm, monitored: ControlPlane, values: Path | None) -> None:
     """A server-side dry run with strict validation: Kubernetes' own schemas, admission and Pod Security."""
     flags = ("--values", str(values)) if values else ()
+    forget_definition(monitored)
     made = documents(chart("template", RELEASE, str(CHART), "-n", "failover-system", *flags))
     printed = kubectl(monitored, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(_listed(made)))
     assert len(printed.splitlines()) == len(made)
@@ -231,7 +236,7 @@ def release(helm: Path, monitored: ControlPlane, tmp_path: Path) -> Iterator[Hel
     label = "pod-security.kubernetes.io/enforce=restricted"
     kubectl(monitored, "create", "namespace", space)
     kubectl(monitored, "label", "namespace", space, label)
-    kubectl(monitored, "-n", space, "create", "configmap", f"{RELEASE}-applications", "--from-literal=sd21.yaml=")
+    forget_definition(monitored)
     session = monitored.patient_session()
     runner = Helm(helm, tmp_path, monitored)
     with Kubelet(session) as kubelet:
@@ -241,6 +246,7 @@ def release(helm: Path, monitored: ControlPlane, tmp_path: Path) -> Iterator[Hel
             yield runner
         finally:
             runner.run("uninstall", RELEASE, "-n", space, "--wait")
+            forget_definition(monitored)
             kubelet.remove("chart-node")
             kubectl(monitored, "delete", "namespace", space)
     session.close()

@@ -22,7 +22,7 @@ import urllib3
 from failover_harness.control_plane.control_plane import ControlPlane, free_ports
 from failover_harness.control_plane.kubelet import Kubelet
 from failover_harness.waiting import wait_for
-from tests.cluster.charts import Helm
+from tests.cluster.charts import Helm, forget_definition
 from tests.cluster.manifests import kubectl
 from tests.cluster.processes import run_controller
 from tests.cluster.stack import Stack
@@ -137,7 +137,7 @@ def test_from_a_tag_to_a_controller_that_decides(registry: Registry, helm: Path,
 def _installed(client: Helm, plane: ControlPlane, chart: str, version: str) -> Iterator[str]:
     """The chart of the registry, installed with no value set; the image that its pods name once both are ready."""
     kubectl(plane, "create", "namespace", SPACE)
-    kubectl(plane, "-n", SPACE, "create", "configmap", f"{RELEASE}-applications", "--from-literal=sd21.yaml=")
+    forget_definition(plane)
     session = plane.patient_session()
     with Kubelet(session) as kubelet:
         kubelet.register("released-node", {}, {"cpu": "4", "memory": "8Gi", "pods": "20"})
@@ -150,6 +150,7 @@ def _installed(client: Helm, plane: ControlPlane, chart: str, version: str) -> I
             yield deployment["spec"]["template"]["spec"]["containers"][0]["image"]
         finally:
             client.run("uninstall", RELEASE, "-n", SPACE, "--wait")
+            forget_definition(plane)
             kubelet.remove("released-node")
             kubectl(plane, "delete", "namespace", SPACE)
     session.close()

@@ -139,3 +139,25 @@ among those of routes: more is granted there. */}}
 {{- if not $port -}}{{- fail "settings.http.port: found 0; allowed: 1 to 65535, the probes have to know it" -}}{{- end -}}
 {{- $port -}}
 {{- end -}}
+
+{{/* The container's variables, "" where it needs none. */}}
+{{- define "failoverctl.env" -}}
+{{- if include "failoverctl.hasFiles" . }}
+- {name: FAILOVERCTL_APPLICATIONS, value: /etc/failoverctl/applications}
+{{- end }}
+{{- if ne .Release.Namespace "failover-system" }}
+- {name: FAILOVERCTL_KUBERNETES__STATE_NAMESPACE, value: {{ .Release.Namespace }}}
+{{- end }}
+{{- if .Values.settings }}
+- {name: FAILOVERCTL_SETTINGS, value: /etc/failoverctl/settings/settings.yaml}
+{{- end }}
+{{- if .Values.slack.existingSecret }}
+- {name: FAILOVERCTL_SLACK__{{ if .Values.slack.channel }}TOKEN_FILE{{ else }}WEBHOOK_URL_FILE{{ end }}, value: /etc/failoverctl/slack/{{ .Values.slack.key }}}
+{{- with .Values.slack.channel }}
+- {name: FAILOVERCTL_SLACK__CHANNEL, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
