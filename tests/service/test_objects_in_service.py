@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from controller.clock import AcceleratedClock
+from controller.policy.model import Mode
+from controller.service.controller import View
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
 from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
@@ -84,8 +87,34 @@ def test_a_second_process_does_not_write_what_the_first_wrote(cluster: Cluster, 
         assert len(_writes(cluster)) == written
 
 
-def _writes(cluster: Cluster) -> list[object]:
-    return [one for one in cluster.api.audit.records() if one.access.resource == "failoverapplications" and one.access.verb == "patch"]
+def test_files_become_objects_and_back_in_capacity_mode_without_a_write_to_the_routing(cluster: Cluster, tmp_path: Path) -> None:
+    """An upgrade in the middle of a shortage: mode, memory and hold go on, and the routing object is left alone."""
+    file = tmp_path / "sd21.yaml"
+    file.write_text(yaml.safe_dump(application_document()))
+
+    def in_capacity_mode(path: Path | None) -> float:
+        """Since when, after a few passes."""
+        with running(Service(settings_for(path), cluster.session(tmp_path), cluster.clock)) as service:
+
+            def views() -> list[View]:
+                return service.controller.views()
+
+            wait_for("capacity mode", lambda: [one.mode for one in views()] == [Mode.CAPACITY])
+            seen = views()[0].snapshot.now
+            wait_for("later passes", lambda: views()[0].snapshot.now > seen + 60)
+            return views()[0].memory.mode_since
+
+    cluster.pend("sd21-inf2", 2)
+    cluster.refuse("inf2", "inf2.xlarge")
+    since = in_capacity_mode(file)
+    written = len(_writes(cluster, "ingresses"))
+    assert written > 0
+    assert [in_capacity_mode(path) for path in (None, file)] == [since, since]
+    assert len(_writes(cluster, "ingresses")) == written
+
+
+def _writes(cluster: Cluster, plural: str = "failoverapplications") -> list[object]:
+    return [one for one in cluster.api.audit.records() if one.access.resource == plural and one.access.verb == "patch"]
 
 
 def test_without_the_kind_the_controller_stays_up_and_says_what_to_do(tmp_path: Path) -> None:
