@@ -28,6 +28,7 @@ _A_CHANGE_S: Final = float(os.environ.get("FAILOVER_TEST_MODE_CHANGE_S", "5"))
 """How long the load lasts for each change, seconds."""
 _RATE: Final = float(os.environ.get("FAILOVER_TEST_MODE_CHANGE_RATE", "40"))
 """Requests per second of each twin."""
+_RESTARTS_S: Final = 60.0
 
 
 @pytest.fixture
@@ -108,3 +109,24 @@ def test_mode_changes_of_a_route_lose_no_request(twins: Twins, tmp_path: Path) -
     assert [one for one in records if one.failed] == []
     last = {one.stream: one.due for one in records}
     assert min(last.get(twin, 0.0) for twin in (INGRESS, ROUTE)) > changed, "the load ended before the last change"
+
+
+@pytest.mark.timeout(600)
+def test_a_restart_of_the_load_balancer_controller_in_the_middle_of_a_change_loses_no_request(twins: Twins, tmp_path: Path) -> None:
+    """It is killed behind the write of a mode, takes the mode up when it runs again, and moves no target."""
+    streams = [Stream(twin, twins.plane.url(twins.listener(twin)), _RATE) for twin in (INGRESS, ROUTE)]
+    before = len(twins.balancing.front.writes())
+    with Load(streams, _RESTARTS_S, tmp_path / "records.csv") as load:
+        wait_for("requests", (tmp_path / "records.csv").exists)
+        for modes in ((Mode.COST, Mode.CAPACITY), (Mode.CAPACITY, Mode.COST)):
+            for twin in (INGRESS, ROUTE):
+                twins.write(twin, *modes)
+            twins.balancing.lbc.restart()
+            for twin in (INGRESS, ROUTE):
+                twins.await_shown(twin, modes[1])
+        changed = time.time()
+        records = load.wait()
+    made = {twin: twins.made(twin, before) for twin in (INGRESS, ROUTE)}
+    assert {twin: set(calls) for twin, calls in made.items()} == {INGRESS: {"ModifyRule"}, ROUTE: {"ModifyRule"}}
+    assert [one for one in records if one.failed] == []
+    assert max(one.due for one in records) > changed, "the load ended before the last change"

@@ -100,10 +100,18 @@ class Twins:
 
     def change(self, twin: str, before: Mode, after: Mode) -> None:
         """Changes the mode of a twin with one patch, and waits until its load balancer shows it."""
+        self.write(twin, before, after)
+        self.await_shown(twin, after)
+
+    def write(self, twin: str, before: Mode, after: Mode) -> None:
+        """Changes the mode of a twin with one patch."""
         if twin == INGRESS:
             self._annotate(after)
         else:
             self._patch(before, after)
+
+    def await_shown(self, twin: str, after: Mode) -> None:
+        """Waits until a twin's load balancer shows a mode."""
         wanted = {one["name"]: one["weight"] for one in routes.backends(self.app, after)}
         wait_for(f"{twin} in {after} mode", partial(self._shows, self.listener(twin), wanted), _SHOWN_S, self.report)
 

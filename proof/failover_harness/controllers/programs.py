@@ -6,7 +6,7 @@ import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,27 @@ _DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
 _LIBRARY: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Program:
-    """A running program."""
+    """A running program.
+
+    Attributes:
+        name: Its name.
+        log: File of its output.
+        start: Starts it.
+        process: Its process.
+    """
 
     name: str
-    process: subprocess.Popen[bytes]
     log: Path
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes]
+
+    def restart(self) -> None:
+        """Kills it and starts it anew."""
+        self.process.kill()
+        self.process.wait(timeout=_STOP_S)
+        self.process = self.start()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -67,25 +81,29 @@ def started(path: Path, arguments: Sequence[str], environment: Mapping[str, str]
         environment: Its whole environment.
         log: File of its output.
     """
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [str(path), *arguments],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - only calls the kernel
-        )
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [str(path), *arguments],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - only calls the kernel
+            )
+
+    made = Program(path.name, log, start, start())
     try:
-        yield Program(path.name, process, log)
+        yield made
     finally:
-        process.terminate()
+        made.process.terminate()
         try:
-            process.wait(timeout=_STOP_S)
+            made.process.wait(timeout=_STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=_STOP_S)
+            made.process.kill()
+            made.process.wait(timeout=_STOP_S)
 
 
 def _die_with_parent() -> None:
