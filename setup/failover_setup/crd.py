@@ -44,7 +44,7 @@ def custom_resource_definition() -> _Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": kind.name},
+        "metadata": {"name": kind.name, "labels": {"app.kubernetes.io/name": "failoverctl"}},
         "spec": {
             "group": group,
             "scope": "Namespaced",

@@ -25,7 +25,7 @@ from controller.service.store import ConfigMapStore
 from failover_setup.doctor.left.observe import MADE
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity, KubeStore
 from tests.support.applications import application
-from tests.support.cluster import NAMESPACE, write_application
+from tests.support.cluster import NAMESPACE, application_document, write_application
 from tests.support.healthy import Healthy
 from tools.permissions import ROOT
 
@@ -60,12 +60,13 @@ def document(api: EmulatedKubeApi, folder: Path, **how: Any) -> dict[str, Any]:
 
 
 def installed(store: KubeStore) -> None:
-    """Everything that kustomize installs."""
+    """Everything that kustomize installs, and an application."""
     for folder in ("base", "application"):
         words = [KUBECTL, "kustomize", str(ROOT / "deploy" / "kustomize" / folder)]
         text = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
         for one in sorted(yaml.safe_load_all(text), key=lambda two: two["kind"] != "Namespace"):
             store.create(one["kind"], one)
+    store.create("FailoverApplication", application_document())
 
 
 def used(api: EmulatedKubeApi, folder: Path) -> None:

@@ -178,6 +178,7 @@ RESOURCES: tuple[Resource, ...] = (
     _admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy", status=True),
     _admission("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", status=False),
     Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False),
+    Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", status=False, generation=GenerationRule.CONTENT_OR_LABELS),
     Resource("coordination.k8s.io", "v1", "leases", "Lease", status=False, create_on_update=True, unconditional_update=False),
     _custom("failoverctl.dev", "v1alpha1", "failoverapplications", "FailoverApplication", namespaced=True),
@@ -210,7 +211,6 @@ AUTO_MODE: tuple[Resource, ...] = (
 # Groups that every real server has and this one lacks: requests get 501, not 404.
 KNOWN_GROUPS = frozenset(
     {
-        "apiextensions.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",
         "autoscaling",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from controller.catalog.loader import application_files, load_directory
 from controller.cli.common import CHANGES, Options, show
-from controller.cli.selection import open_session
+from controller.cli.selection import load_applications, open_session
 from controller.cli.words import ICONS, Line, terminal_width, wrapped
+from controller.errors import FailoverError
+from controller.policy.model import Application
+from controller.settings import Settings
 from failover_setup.doctor.left.observe import Remains, observe
 from failover_setup.doctor.left.things import Left, left
 
@@ -26,15 +30,23 @@ def checked(options: Options, *, as_json: bool) -> int:
         FailoverError: A setting or an application file is wrong, or no connection is configured.
     """
     settings = options.settings()
-    path = settings.applications
-    applications = load_directory(path) if path is not None and path.exists() and application_files(path) else {}
-    remains = observe(open_session(settings), list(applications.values()), settings.kubernetes.state_namespace)
+    remains = observe(open_session(settings), _applications(options, settings), settings.kubernetes.state_namespace)
     found = left(remains)
     if as_json:
         click.echo(json.dumps(document(remains, found), sort_keys=True))
     else:
         show(lines(remains, found, terminal_width()))
     return CHANGES if found or remains.unread else 0
+
+
+def _applications(options: Options, settings: Settings) -> list[Application]:
+    """Those of the files, or else the cluster's objects. There need be neither: then less is known of what is left."""
+    path = settings.applications
+    if path is not None:
+        return list(load_directory(path).values()) if path.exists() and application_files(path) else []
+    with suppress(FailoverError):
+        return list(load_applications(options, settings)[0].values())
+    return []
 
 
 def lines(remains: Remains, found: Sequence[Left], width: int) -> Iterator[Line]:

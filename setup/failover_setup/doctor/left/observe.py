@@ -9,6 +9,7 @@ from typing import Final
 from controller.clients.kube import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    FAILOVER_APPLICATIONS,
     LEASES,
     NAMESPACES,
     SCALED_OBJECTS,
@@ -36,6 +37,7 @@ ADMISSION_BINDINGS: Final = Resource(
     _ADMISSION, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", namespaced=False
 )
 SERVICE_MONITORS: Final = Resource("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor")
+DEFINITIONS: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 PROMETHEUS_RULES: Final = Resource("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
 
 MADE: Final = (
@@ -54,9 +56,12 @@ MADE: Final = (
     NETWORK_POLICIES,
     CONFIG_MAPS,
     LEASES,
+    FAILOVER_APPLICATIONS,
+    DEFINITIONS,
     NAMESPACES,
 )
-"""The kinds of the objects that the chart, kustomize and the controller itself make, each with `LABEL`; what acts comes first."""
+"""The kinds of the objects that the chart, kustomize and the controller itself make, each with `LABEL`, and the applications that people
+make; what acts comes first."""
 LABEL: Final = "app.kubernetes.io/name=failoverctl"
 _SELECTED: Final[Query] = (("labelSelector", LABEL),)
 
@@ -67,7 +72,7 @@ class Remains:
 
     Attributes:
         host: The API server's URL.
-        applications: Those of the application files, where there are any.
+        applications: Those of the application files or objects, where there are any.
         made: The objects that the controller and its manifests made, by the resource's name.
         routed: The objects that may route requests, by kind.
         scaled: The ScaledObjects.
@@ -93,7 +98,7 @@ def observe(session: KubeSession, applications: Sequence[Application], state_nam
         state_namespace: Where the controller keeps its Lease and its ConfigMaps.
     """
     reader = _Reader(session, sorted({state_namespace, *(one.namespace for one in applications)}))
-    made = {resource.name: reader.read(resource, _SELECTED) for resource in MADE}
+    made = {resource.name: reader.read(resource, () if resource is FAILOVER_APPLICATIONS else _SELECTED) for resource in MADE}
     routed = {kind: reader.read(port.resource) for kind, port in KINDS.items()}
     scaled = reader.read(SCALED_OBJECTS)
     made[CONFIG_MAPS.name] = _with_unlabelled(made[CONFIG_MAPS.name], reader.read_in(CONFIG_MAPS, state_namespace))

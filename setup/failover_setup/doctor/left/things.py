@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from controller.clients.kube import (
     CONFIG_MAPS,
     DEPLOYMENTS,
+    FAILOVER_APPLICATIONS,
     LEASES,
     NAMESPACES,
     SCALED_OBJECTS,
@@ -189,6 +190,8 @@ _EFFECTS: Final[Mapping[str, str]] = {
     of.NETWORK_POLICIES.name: "nothing: it concerns the controller's pods alone",
     CONFIG_MAPS.name: "nothing: settings, applications or dashboards",
     LEASES.name: "nothing: a new installation would take it",
+    FAILOVER_APPLICATIONS.name: "nothing: a new installation would control what it names",
+    of.DEFINITIONS.name: "nothing by itself; to delete it deletes every FailoverApplication",
     NAMESPACES.name: "it holds what is listed here of it; to delete it deletes everything in it",
 }
 """By kind: what an object does as long as it is there."""
