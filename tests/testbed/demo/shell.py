@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import yaml
+
+from failover_testbed.demo.scenario import builtin
+
 PROGRAMS: Final = Path(sys.executable).parent
 READER: Final = "READ_ONLY_KUBECONFIG"
 """The variable with the kubeconfig of somebody who may only read."""
@@ -74,3 +78,24 @@ def _terminal(keys: str) -> Iterator[int]:
     finally:
         os.close(program)
         os.close(person)
+
+
+def short_scenario(folder: Path, shortage: Mapping[str, object] | None = None) -> Path:
+    """A scenario in real time in which EC2 refuses inf2 from the start; the test sets the demand."""
+    source = builtin("seed")
+    document = yaml.safe_load(source.read_text())
+    application = yaml.safe_load((source.parent / document["applications"]).read_text())
+    application["spec"]["policy"].update({"patienceSeconds": 1})
+    (folder / "application.yaml").write_text(yaml.safe_dump(application))
+    document |= {
+        "applications": "application.yaml",
+        "factor": 1,
+        "fleet": "all-zones",  # one zone a launch takes twenty seconds more, in real time
+        "durationSeconds": 3600,
+        "demand": {"points": [{"atSeconds": 0, "requests": 1500}]},
+        "events": [{"atSeconds": 1, "shortage": {"instanceTypes": ["inf2.xlarge"], **(shortage or {})}}],
+        "expect": [],
+    }
+    path = folder / "scenario.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path

@@ -12,43 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from controller.clients.kube import MERGE_PATCH, SCALED_OBJECTS, connect
 from failover_harness.waiting import wait_for
-from failover_testbed.demo.scenario import builtin
+from tests.testbed.demo.shell import short_scenario
 
 pytestmark = pytest.mark.timeout(400)
 
 COMMAND = [sys.executable, "-m", "controller.cli.main"]
 
 
-def _short_scenario(folder: Path) -> Path:
-    """A scenario in real time in which EC2 has no inf2 from the start. The test sets the demand, and ends the scenario."""
-    source = builtin("seed")
-    document = yaml.safe_load(source.read_text())
-    application = yaml.safe_load((source.parent / document["applications"]).read_text())
-    application["spec"]["policy"].update({"patienceSeconds": 1})
-    (folder / "application.yaml").write_text(yaml.safe_dump(application))
-    document |= {
-        "applications": "application.yaml",
-        "factor": 1,
-        "fleet": "all-zones",  # one zone a launch takes twenty seconds more, in real time
-        "durationSeconds": 3600,
-        "demand": {"points": [{"atSeconds": 0, "requests": 1500}]},
-        "events": [{"atSeconds": 1, "shortage": {"instanceTypes": ["inf2.xlarge"]}}],
-        "expect": [],
-    }
-    path = folder / "scenario.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Emulated servers in a separate process; yields the environment variables for them."""
     server = subprocess.Popen(
-        [*COMMAND, "demo", "--serve", "--scenario", str(_short_scenario(tmp_path))], stdout=subprocess.PIPE, text=True, bufsize=1
+        [*COMMAND, "demo", "--serve", "--scenario", str(short_scenario(tmp_path))], stdout=subprocess.PIPE, text=True, bufsize=1
     )
     variables: dict[str, str] = {}
     read_only = ""

@@ -29,8 +29,7 @@ from controller.routing.names import action_key
 from controller.service.leadership import LEASE_NAME
 from controller.service.store import record_name
 from failover_harness.waiting import wait_for
-from failover_testbed.demo.scenario import builtin
-from tests.testbed.demo.shell import printed, running, typed
+from tests.testbed.demo.shell import printed, running, short_scenario, typed
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -180,31 +179,10 @@ def _aws(service: str, shell: Mapping[str, str]) -> Any:
     )
 
 
-def _scenario(folder: Path, shortage: Mapping[str, Any]) -> Path:
-    """A scenario in real time in which EC2 refuses inf2 from the start; the test sets the demand."""
-    source = builtin("seed")
-    document = yaml.safe_load(source.read_text())
-    application = yaml.safe_load((source.parent / document["applications"]).read_text())
-    application["spec"]["policy"].update({"patienceSeconds": 1})
-    (folder / "application.yaml").write_text(yaml.safe_dump(application))
-    document |= {
-        "applications": "application.yaml",
-        "factor": 1,
-        "fleet": "all-zones",
-        "durationSeconds": 3600,
-        "demand": {"points": [{"atSeconds": 0, "requests": 1500}]},
-        "events": [{"atSeconds": 1, "shortage": {"instanceTypes": ["inf2.xlarge"], **shortage}}],
-        "expect": [],
-    }
-    path = folder / "scenario.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
-
-
 @contextmanager
 def _served(folder: Path, shortage: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, str], str]]:
     """The servers, a topic and a queue behind it."""
-    with running("demo", "--serve", "--scenario", str(_scenario(folder, shortage)), variables={}, stdout=subprocess.PIPE) as server:
+    with running("demo", "--serve", "--scenario", str(short_scenario(folder, shortage)), variables={}, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         shell = dict(printed(server.stdout))
         sns, sqs = _aws("sns", shell), _aws("sqs", shell)
