@@ -14,6 +14,7 @@ from controller.policy.model import Mode
 from controller.service.controller import View
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.kube_api import Identity
 from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
 
 KIND = "FailoverApplication"
@@ -111,6 +112,22 @@ def test_files_become_objects_and_back_in_capacity_mode_without_a_write_to_the_r
     assert written > 0
     assert [in_capacity_mode(path) for path in (None, file)] == [since, since]
     assert len(_writes(cluster, "ingresses")) == written
+
+
+def test_an_application_where_the_controller_may_read_nothing_stops_nobody_else(tmp_path: Path) -> None:
+    """Who may edit one namespace must not keep all replicas from being ready: the next upgrade of the installation would fail."""
+    identity = Identity("controller", deny=lambda access: access.namespace == "secret")
+    made = Cluster(AcceleratedClock(60), identity=identity)
+    made.store.create(KIND, application_document())
+    document = application_document() | {"metadata": {"name": "theirs", "namespace": "secret"}}
+    made.store.create(KIND, document)
+    try:
+        with running(_service(made, tmp_path)) as service:
+            wait_for("both applications", lambda: len(service.controller.applications()) == 2)
+            wait_for("the status", lambda: _status(made).get("mode") == "cost")
+            wait_for("readiness", lambda: service._ready() == "")
+    finally:
+        made.close()
 
 
 def _writes(cluster: Cluster, plural: str = "failoverapplications") -> list[object]:
