@@ -154,10 +154,11 @@ def _essence(status: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class _Sent:
-    """When the status of one object was last sent (monotonic)."""
+    """When the status of one object was last sent (monotonic), and what it was last compared with."""
 
     uid: str
     at: float
+    compared: tuple[ObjectVerdict, float | None] | None = None
 
 
 class StatusWriter:
@@ -201,12 +202,15 @@ class StatusWriter:
     def _write(self, verdict: ObjectVerdict, view: View | None, period_s: float) -> None:
         if view is None and verdict.key:
             return  # its first pass is under way
+        compared = (verdict, None if view is None else view.snapshot.now)
+        sent = self._sent.get(verdict.name)
+        if sent is not None and sent.compared == compared:
+            return  # no pass since
         status, now = object_status(verdict, view, self._clock.now()), self._clock.monotonic()
         essence = _essence(status)
-        first = verdict.name not in self._sent
-        if essence == _essence(verdict.status) and (first or now - self._last(verdict.name) < period_s):
-            if first:  # an earlier leader wrote the same
-                self._sent[verdict.name] = _Sent(verdict.uid, now)
+        if essence == _essence(verdict.status) and (sent is None or now - sent.at < period_s):
+            # Without a time of ours an earlier leader wrote the same.
+            self._sent[verdict.name] = _Sent(verdict.uid, now if sent is None else sent.at, compared)
             return
         self._sent[verdict.name] = _Sent(verdict.uid, now)
         namespace, name = verdict.name

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
-from controller.clock import AcceleratedClock
+from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Mode
+from controller.service import object_status
+from controller.service.application_objects import ObjectCatalog
+from controller.service.application_status import SOONEST_S
 from controller.service.controller import View
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
@@ -132,6 +137,25 @@ def test_an_application_where_the_controller_may_read_nothing_stops_nobody_else(
 
 def _writes(cluster: Cluster, plural: str = "failoverapplications") -> list[object]:
     return [one for one in cluster.api.audit.records() if one.access.resource == plural and one.access.verb == "patch"]
+
+
+def test_a_status_is_made_once_a_pass(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a millisecond: made anew in every turn, those of an idle fleet of a thousand would keep a fifth of a core busy."""
+    with running(_service(cluster, tmp_path)) as service:
+        wait_for("the status", lambda: _status(cluster).get("mode") == "cost")
+        wait_for("fresh signals", lambda: _condition(cluster, "SignalsFresh")[0] == "True")
+        catalog = service._catalog
+        assert isinstance(catalog, ObjectCatalog)
+        wait_for("the object with it", lambda: catalog.verdicts()[0].status == _status(cluster))
+        verdicts, views = catalog.verdicts(), service.controller.views()
+    made, clock = Mock(side_effect=object_status.object_status), ManualClock(0.0)
+    monkeypatch.setattr(object_status, "object_status", made)
+    with closing(cluster.session(tmp_path)) as session:
+        writer = object_status.StatusWriter(session, clock)
+        for _ in range(3):
+            writer.write(verdicts, views, may=lambda _: True)
+            clock.advance(SOONEST_S + 1)
+    assert made.call_count == 1
 
 
 def test_without_the_kind_the_controller_stays_up_and_says_what_to_do(tmp_path: Path) -> None:
