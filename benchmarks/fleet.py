@@ -94,7 +94,7 @@ class Member:
 
     @property
     def instance_type(self) -> str:
-        """What its inf2 unit asks EC2 for. Each NodePool has a size of its own: a refusal concerns all that wait for the same type."""
+        """What its inf2 unit asks EC2 for. Each NodePool has another size, because a refusal concerns all that wait for one type."""
         return _UNITS[0][2] if self.shared else f"inf2.{self.number + 1}xlarge"
 
     @property

@@ -125,7 +125,7 @@ def _chosen(found: Found, wanted: str | None, namespace: str | None) -> list[App
     """Those of the objects that a command is about. The faults of others are said beside the output, and end no list.
 
     Raises:
-        ConfigError: The one that is wanted is faulty, or there is none.
+        ConfigError: The wanted application is faulty, or does not exist.
     """
     faulty = {key: why for key, why in found.faulty.items() if namespace in {None, key.partition("/")[0]}}
     asked = [why for key, why in faulty.items() if wanted in {key, key.partition("/")[2]}]

@@ -61,7 +61,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """A generation without a fault of its own."""
+    """A generation in which nothing is wrong; another application may still have what it claims."""
 
     application: Application
     claims: tuple[Claim, ...]

@@ -29,7 +29,7 @@ _KEPT: Final = frozenset(
 )  # fmt: skip
 _NOTE: Final = "# Generated from the model of the application file by `python -m failover_setup.schema`; do not edit.\n"
 _MAX_ITEMS: Final = 64
-"""Bound of a list without one of its own. The API server computes the cost of a rule from the longest value."""
+"""Most items of a list for which the model states no bound. The API server computes the cost of a rule from the longest value."""
 
 
 def crd_text() -> str:

@@ -56,7 +56,7 @@ class Helm:
 
 
 def forget_definition(plane: ControlPlane) -> None:
-    """Deletes the definition of applications: helm takes over none that another release, or kubectl, has made."""
+    """Deletes the definition of applications: helm refuses a definition that another release, or kubectl, has made."""
     kubectl(plane, "delete", "customresourcedefinition", FAILOVER_APPLICATIONS.name, "--ignore-not-found")
 
 
