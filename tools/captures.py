@@ -83,12 +83,12 @@ def capture(folder: Path) -> Captured:
         aws = {**environment.environment(), "KUBECONFIG": str(environment.kubeconfig("controller"))}
         with environment_variables(aws):
             queue = _events_queue()
-            settings = _settings(demo_settings(scenario.applications_path), slack, url, folder)
+            settings = _settings(demo_settings(), slack, url, folder)
             service = Service(settings, connect(kubeconfig=aws["KUBECONFIG"]), clock)
             thread = threading.Thread(target=service.run, name="controller")
             thread.start()
             try:
-                run = _Run(captured, service, environment, clock, _command_environment(scenario.applications_path, environment))
+                run = _Run(captured, service, environment, clock, _command_environment(environment))
                 run.follow()
             finally:
                 service.stop()
@@ -205,12 +205,11 @@ class _Run:
             subprocess.run([*words, f"http://127.0.0.1:{self._service.http_port}/"], capture_output=True, timeout=120, check=True)
 
 
-def _command_environment(applications: Path, environment: Environment) -> dict[str, str]:
+def _command_environment(environment: Environment) -> dict[str, str]:
     given = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FAILOVERCTL_", "KUBE"))}
     return {
         **given,
         **environment.environment(),
-        "FAILOVERCTL_APPLICATIONS": str(applications.resolve()),
         "FAILOVERCTL_AWS__LATENCY_STAT": "Average",
         "FAILOVERCTL_AWS__APIS": '["elbv2", "cloudwatch", "ec2"]',
         "COLUMNS": _COLUMNS,

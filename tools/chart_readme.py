@@ -22,8 +22,9 @@ _HEAD: Final = """\
 ```sh
 kubectl create namespace failover-system
 helm install failoverctl oci://YOUR_REGISTRY/charts/failoverctl --version {version} -n failover-system \\
-  --set image.repository=YOUR_REGISTRY/failoverctl --set-file 'applications.files.sd21\\.yaml=my-application.yaml'
+  --set image.repository=YOUR_REGISTRY/failoverctl --set 'applications.namespaces={{shop}}'
 helm test failoverctl -n failover-system
+kubectl apply --server-side -f my-application.yaml
 ```
 
 The [install guide](../../docs/install.md) goes from an EKS cluster to a running controller. It also says how to build and push image and

@@ -50,6 +50,20 @@ def _closed(properties: Schema) -> Schema:
     return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
 
 
+def _applications() -> Schema:
+    """What the controller may do, and the values of former application files: the templates refuse these with what to do."""
+    granted = _closed(
+        {
+            "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
+            "workloads": {"type": "array", "items": {"enum": list(WorkloadKind)}, "uniqueItems": True},
+            "routes": {"type": "array", "minItems": 1, "items": {"enum": list(ROUTING)}, "uniqueItems": True},
+            "routeNamespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
+        }
+    )
+    gone = {name: {"description": "Gone: apply the files as objects."} for name in ("files", "existingConfigMap", "existingConfigMaps")}
+    return {**granted, "properties": {**granted["properties"], **gone}}
+
+
 def _properties() -> Schema:
     return {
         "image": _closed(
@@ -65,22 +79,7 @@ def _properties() -> Schema:
         "dryRun": _BOOLEAN,
         "admissionPolicy": _BOOLEAN,
         "crds": _closed({"install": _BOOLEAN, "keep": _BOOLEAN}),
-        "applications": _closed(
-            {
-                "files": {
-                    "type": "object",
-                    "propertyNames": {"pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.ya?ml$"},
-                    "additionalProperties": {"type": "string", "minLength": 1},
-                    "description": "Application files by file name, as text.",
-                },
-                "existingConfigMap": _text(_NAME, empty=True),
-                "existingConfigMaps": {"type": "array", "items": _text(_NAME), "uniqueItems": True, "maxItems": 20},
-                "namespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
-                "workloads": {"type": "array", "items": {"enum": list(WorkloadKind)}, "uniqueItems": True},
-                "routes": {"type": "array", "items": {"enum": list(ROUTING)}, "uniqueItems": True},
-                "routeNamespaces": {"type": "array", "items": _text(_LABEL), "uniqueItems": True},
-            }
-        ),
+        "applications": _applications(),
         "settings": _settings(),
         "slack": _closed(
             {

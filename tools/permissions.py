@@ -165,7 +165,7 @@ _FAILED: Final = 'failoverctl_actions_total{{kind="{}",result="failed"}}'
 _KARPENTER: Final = ((DEGRADED, "karpenter absent"), (ALERT, "absent/karpenter"), (LOG, "watch.refused"))
 _WORKLOADS: Final = ((DEGRADED, "workloads absent"), (ALERT, "absent/workloads"), (LOG, "watch.refused"))
 _BLIND: Final = "The controller detects no shortages and changes no mode."
-_UNSAVED: Final = ((ALERT, "state-unsaved"), (LOG, "state.unsaved"), (LOG, "status.unsaved"))
+_UNSAVED: Final = ((ALERT, "state-unsaved"), (LOG, "state.unsaved"), (LOG, "alerts.unsaved"))
 _LEASE: Final = ((READINESS, "cannot take part in the election"), (REASON, "NotLeader"), (LOG, "election.no_answer"))
 
 # Rows for list and watch together, because one is useless without the other.
@@ -252,9 +252,9 @@ _VERBS: Final[dict[tuple[str, str, str], Row]] = {
         ((LOG, "state.unlisted"),),
     ),
     (SYSTEM, "configmaps", "create"): Row(
-        "The first write of memory and status.", "Memory is lost at a restart, `failoverctl status` shows no controller.", _UNSAVED
+        "The first write of the memory.", "Memory is lost at a restart, `failoverctl status` shows no controller.", _UNSAVED
     ),
-    (SYSTEM, "configmaps", "update"): Row("Every later write of memory and status.", "As without `create`.", _UNSAVED),
+    (SYSTEM, "configmaps", "update"): Row("Every later write of the memory.", "As without `create`.", _UNSAVED),
     (SYSTEM, "leases", "get"): Row("Who leads.", "This replica never leads.", _LEASE),
     (SYSTEM, "leases", "create"): Row("The first leader of an installation.", "No replica leads if the Lease does not exist.", _LEASE),
     (SYSTEM, "leases", "update"): Row("Taking over and renewing the Lease.", "No replica leads.", _LEASE),
@@ -305,8 +305,8 @@ _WORKLOAD_KINDS: Final = """
 
 The controller lists and watches each kind that an application file names in `workload`, in the application's namespace. Without the
 permission, or without the CRD, it changes no mode of the applications that name the kind (`workloads absent`); the others go on. A Rollout
-also needs `deployments`, because it may name one (`workloadRef`). The chart grants the kinds that `applications.files` and
-`applications.workloads` name. With the plain manifests, add the component `deploy/kustomize/workloads`:
+also needs `deployments`, because it may name one (`workloadRef`). The chart grants the kinds that `applications.workloads` names. With the
+plain manifests, add the component `deploy/kustomize/workloads`:
 
 | permission |
 |---|
@@ -319,9 +319,9 @@ An application file names a `route` in the place of an `ingress`. The controller
 application's namespace, and reads what belongs to them. It reads Gateways in all namespaces, because they may be another team's. Without a
 permission for the kind of route it decides nothing for these applications (`routing absent`); the others go on. An application with a route
 needs no permission on `ingresses`. The load-balancer controller reports its errors as Events in the Gateway's namespace: the controller
-reads them only where that is a namespace with an application or the route of one. The chart grants the kinds that `applications.files` and
-`applications.routes` name, and `ingresses` only where a file has an Ingress or nothing is named. With the plain manifests, add the
-component `deploy/kustomize/routes`; over the dry run's, `deploy/kustomize/routes-dry-run`:
+reads them only where that is a namespace with an application or the route of one. The chart grants the kinds that `applications.routes`
+names: the Ingress alone unless you set it. With the plain manifests, add the component `deploy/kustomize/routes`; over the dry run's,
+`deploy/kustomize/routes-dry-run`:
 
 | permission | where |
 |---|---|
@@ -329,7 +329,7 @@ component `deploy/kustomize/routes`; over the dry run's, `deploy/kustomize/route
 
 _APART: Final = """
 A route may be in a namespace without applications (`route.namespace`). There the controller needs only these: the chart grants them in the
-namespaces that the files and `applications.routeNamespaces` name. With the plain manifests, apply `deploy/kustomize/route`. Grants are read
+namespaces that `applications.routeNamespaces` names. With the plain manifests, apply `deploy/kustomize/route`. Grants are read
 only for such applications, and without that permission the controller changes nothing for them (`reference-grants absent`):
 
 | permission | where |

@@ -65,8 +65,7 @@ def load_directory(path: Path) -> Mapping[str, Application]:
 
     Args:
         path: A file, or a directory whose ``*.yaml`` and ``*.yml`` files are read in the order of their names, then those of its
-            subdirectories, one level deep. Names that start with a dot are skipped: a mounted ConfigMap contains entries such as
-            ``..data``.
+            subdirectories, one level deep. Names that start with a dot are skipped.
 
     Returns:
         The applications by `Application.key`, in the order of the files.
@@ -134,7 +133,7 @@ def parse_definitions(sources: Iterable[Source], model: type[_File]) -> dict[str
     Raises:
         ConfigError: Lists every fault in all of them.
     """
-    return _whole(_parsed(sources, model, lambda definition: definition))
+    return _parsed(sources, model, lambda definition: definition)
 
 
 def parse_applications(sources: Iterable[Source]) -> dict[str, Application]:
@@ -143,38 +142,14 @@ def parse_applications(sources: Iterable[Source]) -> dict[str, Application]:
     Raises:
         ConfigError: See `parse_definitions`.
     """
-    return _whole(_parsed(sources, ApplicationFile, _to_policy))
-
-
-def parse_sound(sources: Iterable[Source]) -> Parsed[Application]:
-    """Like `parse_applications`, but leaves out what has a fault. Of applications that claim the same, none is without one."""
     return _parsed(sources, ApplicationFile, _to_policy)
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[_T]):
-    """What some files hold.
-
-    Attributes:
-        sound: The applications without a fault by key, in order.
-        error: Every fault, "" if there is none.
-    """
-
-    sound: dict[str, _T]
-    error: str
-
-
-def _whole(parsed: Parsed[_T]) -> dict[str, _T]:
-    if parsed.error:
-        raise ConfigError(parsed.error)
-    return parsed.sound
 
 
 def _to_policy(definition: Definition[ApplicationFile]) -> Application:
     return definition.model.to_policy()
 
 
-def _parsed(sources: Iterable[Source], model: type[_File], kept: Callable[[Definition[_File]], _T]) -> Parsed[_T]:
+def _parsed(sources: Iterable[Source], model: type[_File], kept: Callable[[Definition[_File]], _T]) -> dict[str, _T]:
     faults = ErrorText()
     claims = _Claims()
     found: dict[str, _T] = {}
@@ -185,7 +160,9 @@ def _parsed(sources: Iterable[Source], model: type[_File], kept: Callable[[Defin
             claims.take(definition)
             found[definition.model.key] = kept(definition)
     faults.add(problem_lines(claims.clashes))
-    return Parsed({key: one for key, one in found.items() if key not in claims.contested}, str(faults))
+    if faults:
+        raise ConfigError(str(faults))
+    return found
 
 
 def _parse(source: Source, kind: type[_File]) -> tuple[list[Definition[_File]], list[str]]:
@@ -238,20 +215,17 @@ class _Claims:
     """Finds applications that claim the same routing object, name or ScaledObject."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[str, str, str], tuple[Document, str]] = {}
+        self._first: dict[tuple[str, str, str], Document] = {}
         self.clashes: list[Problem] = []
-        self.contested: set[str] = set()
-        """The keys of all applications with such a claim, the first ones included."""
 
     def take(self, definition: Definition[_File]) -> None:
         """Adds an application, and records a clash for each claim of an earlier one."""
-        document, key = definition.document, definition.model.key
+        document = definition.document
         for claim in claims_of(definition.model):
-            other, of = self._first.setdefault(claim.what, (document, key))
+            other = self._first.setdefault(claim.what, document)
             if other is not document:
                 text = claim.clash(f"the application in {other.file}:{other.line}")
                 self.clashes.append(Problem(document.file, document.line_of(claim.place), claim.place, text))
-                self.contested |= {key, of}
 
 
 @dataclass(frozen=True, slots=True)

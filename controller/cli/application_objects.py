@@ -25,12 +25,10 @@ class Found:
     Attributes:
         applications: Those without a fault, by `Application.key`.
         faulty: Of the others every fault, by namespace/name.
-        details: What the controller says of each, see `controller.service.application_status.status_of`, by `Application.key`.
     """
 
     applications: Mapping[str, Application]
     faulty: Mapping[str, str] = field(default_factory=dict)
-    details: Mapping[str, Object] = field(default_factory=dict)
 
 
 def read_objects(session: KubeSession, namespace: Callable[[], str]) -> Found:
@@ -84,5 +82,4 @@ def _judged(session: KubeSession, objects: Sequence[Object]) -> Found:
         if one.acceptance is not Acceptance.ACCEPTED
         for namespace, name in (one.name,)
     }
-    said = {one.key: one.status.get("details") for one in catalog.verdicts()}
-    return Found(catalog.applications, faulty, {key: one for key, one in said.items() if key and isinstance(one, dict)})
+    return Found(catalog.applications, faulty)

@@ -9,9 +9,10 @@ from controller.cli.common import Options
 from controller.cli.replicas import read_replicas, unled
 from controller.cli.selection import Selection, select
 from controller.clients.aws import AwsClients
-from controller.clients.kube import Object
+from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession, Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
+from controller.objects import mapping
 from controller.policy.model import Alert, Application, Decision, Memory, Plan, Snapshot, Source
 from controller.policy.reasons import CRITICAL
 from controller.policy.routing import existence
@@ -19,7 +20,7 @@ from controller.ports import StoredMemory
 from controller.routing.conclusion import conclude
 from controller.routing.kinds import routing_port
 from controller.routing.port import Remedy
-from controller.service.store import ConfigMapStore, status_in
+from controller.service.store import ConfigMapStore
 from controller.service.wiring import make_external
 from controller.signals.cluster import ClusterView
 from controller.signals.observer import ClusterObserver
@@ -37,7 +38,8 @@ class Observation:
         made: What would be applied now.
         coming: The plan once the guards that only wait have opened; None if nothing is held back.
         remedy: Which standby rules the application lacks, and which of them may be added now.
-        published: The application's status as the running controller stored it; None if there is none.
+        published: What the running controller says of the application in its object, see `controller.service.application_status.status_of`;
+            None if there is none.
         known: The alerts that the running controller stored. One observation cannot show some of them, such as a writer that it fights.
         unled: That no replica of the controller leads, in words; "" where one does, or nobody knows.
     """
@@ -72,7 +74,7 @@ class ApplicationObserver:
         self._view = ClusterView(clock, lambda: None)
         self._external = make_external(settings, self._view, clock, AwsClients(settings.aws.region))
         self._applications = list(selection.applications.values())
-        self._store, self._details = ConfigMapStore(session, settings.kubernetes.state_namespace), selection.details
+        self._store = ConfigMapStore(session, settings.kubernetes.state_namespace)
 
     def observe(self, chosen: Sequence[Application]) -> dict[str, Observation]:
         """Observes these applications; they share one observation of the cluster.
@@ -101,9 +103,9 @@ class ApplicationObserver:
         observer.configure(self._applications)
         found, contradict = {}, False
         for application in chosen:
-            stored, published, further = _stored(self._store, application.key)
+            stored, further = _stored(self._store, application.key)
             snapshot = observer.snapshot(application, leader=True, epoch=stored.epoch, further=further)
-            said = self._details.get(application.key, published)
+            said = _details(self._session, application)
             seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=said, known=stored.alerts)
             contradict = contradict or (stored.memory.mode is not None and seen.memory.mode is not stored.memory.mode)
             found[application.key] = seen
@@ -133,15 +135,22 @@ def observed(options: Options, wanted: str | None, clock: Clock) -> list[Observa
     return [replace(found[one.key], unled=nobody) for one in selection.chosen]
 
 
-def _stored(store: ConfigMapStore, key: str) -> tuple[StoredMemory, Object | None, tuple[Source, ...]]:
-    """Memory and status of an application as they are stored, and a source that says why the memory could not be read."""
-    nothing, found = StoredMemory(Memory(), "", 0), None
+def _stored(store: ConfigMapStore, key: str) -> tuple[StoredMemory, tuple[Source, ...]]:
+    """The memory of an application as it is stored, and a source that says why it could not be read."""
     try:
-        found = store.found(key)
-        return (nothing if found is None else store.read(key, found)), found and status_in(found), ()
+        return store.load(key), ()
     except (RemoteError, StateError) as error:
         missing = Source("state", required=False, last_ok=None, budget_s=0.0, absent=True, problem=str(error))
-        return nothing, found and status_in(found), (missing,)
+        return StoredMemory(Memory(), "", 0), (missing,)
+
+
+def _details(session: KubeSession, application: Application) -> Object | None:
+    """What the controller says of an application in the status of its object; None where there is none, or it cannot be read."""
+    try:
+        found = session.get(FAILOVER_APPLICATIONS, application.namespace, application.name)
+    except RemoteError:
+        return None
+    return dict(mapping(found, "status", "details")) or None
 
 
 def judge(snapshot: Snapshot, memory: Memory) -> Observation:

@@ -59,7 +59,7 @@ def read_status(session: KubeSession, namespace: str) -> Published:
 
 
 def difference(published: Object, application: Application) -> str:
-    """Why the controller that published a status does not run an application as its file is read here; "" where it does, or may.
+    """Why the controller that published a status does not run an application as it is read here; "" where it does, or may.
 
     Args:
         published: The status of the process.
@@ -67,7 +67,7 @@ def difference(published: Object, application: Application) -> str:
     """
     configured = published.get(KEY)
     if isinstance(configured, Mapping) and configured.get(application.key, fingerprint(application)) != fingerprint(application):
-        return f"the controller runs {application.key} by another content of its file than is read here"
+        return f"the controller runs {application.key} with another content than is read here"
     return absence(published, application)
 
 
@@ -79,15 +79,15 @@ def absence(published: Object, application: Application) -> str:
     others = sorted(shown(str(key)) for key in configured)
     more = [f"{len(others) - _NAMED} more"] if len(others) > _NAMED else []
     runs = f"it runs {text.listing([*others[:_NAMED], *more])}" if others else "it runs none"
-    return f"the controller does not run {application.key}: no application file that it uses names it ({runs})"
+    return f"the controller does not run {application.key}: it has no such application ({runs})"
 
 
 def remedy(published: Object) -> str:
-    """What makes the controller run an application as its file is read here.
+    """What makes the controller run an application as it is read here.
 
     Args:
         published: The status of the process.
     """
     if objects.text(published, "configError"):
-        return "it refuses the files that it has, see configError in `failoverctl status --json`: correct them"
-    return "apply it with kubectl, or give the controller the file (with Helm: applications.files) if it runs files"
+        return "it refuses a FailoverApplication, see configError in `failoverctl status --json`: correct it"
+    return "apply it with kubectl"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,7 +11,7 @@ import click
 from controller.catalog.loader import load_directory
 from controller.cli.application_objects import Found, read_objects
 from controller.cli.common import Options
-from controller.clients.kube import KubeSession, Object, connect, context_namespace
+from controller.clients.kube import KubeSession, connect, context_namespace
 from controller.documents import ErrorText
 from controller.errors import ConfigError
 from controller.policy.model import Application
@@ -28,14 +28,12 @@ class Selection:
         applications: All applications by key.
         chosen: Those that the command is about.
         session: Connection to the API server.
-        details: See `Found.details`; empty with files.
     """
 
     settings: Settings
     applications: Mapping[str, Application]
     chosen: list[Application]
     session: KubeSession
-    details: Mapping[str, Object] = field(default_factory=dict)
 
 
 def select(options: Options, wanted: str | None) -> Selection:
@@ -55,7 +53,7 @@ def select(options: Options, wanted: str | None) -> Selection:
         return Selection(settings, applications, choose(applications, wanted, options.namespace), open_session(settings))
     session = open_session(settings)
     found = _found(settings, session, options.namespace)
-    return Selection(settings, found.applications, _chosen(found, wanted, options.namespace), session, found.details)
+    return Selection(settings, found.applications, _chosen(found, wanted, options.namespace), session)
 
 
 def open_session(settings: Settings) -> KubeSession:

@@ -63,7 +63,7 @@ class Running:
         published: The status of the process that it published last, with that of the application; None if there is none.
         replicas: Its replicas.
         unread: Why what it published cannot be read; "" where it can, or where there is nothing.
-        difference: Why it does not run the application as its file is read here; "" where it does, or may.
+        difference: Why it does not run the application as it is read here; "" where it does, or may.
     """
 
     published: Object | None = None
@@ -248,7 +248,7 @@ def status_lines(seen: Observation, running: Running, width: int) -> Iterator[Li
         yield from wrapped("warn", f"  {ICONS['unknown']} ", named, width)
     for change in reversed(seen.memory.mode_changes[-_SHOWN_CHANGES:]):
         yield from wrapped("dim", "  ", f"{format_rfc3339(change.at)}  to {change.to}  {change.reason}: {change.detail}", width)
-    yield from _account(mapping(running.published, "applications", snapshot.application.key, "ledger"), width)
+    yield from _account(mapping(seen.published or {}, "ledger"), width)
     yield from _controller(running, snapshot.now, width)
     yield "plain", ""
 
@@ -361,7 +361,7 @@ def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
     if running.difference:
         yield from wrapped("bad", f"  {ICONS['bad']} ", running.difference, width)
     if error := objects.text(published, "configError"):
-        yield from wrapped("bad", f"  {ICONS['warn']} ", f"application files are refused: {error}", width)
+        yield from wrapped("bad", f"  {ICONS['warn']} ", f"an application is refused: {error}", width)
     for sink in entries(published, "notifiers"):
         style = "good" if sink.get("ok") else "bad"
         name, error = (objects.text(sink, field) for field in ("name", "lastError"))

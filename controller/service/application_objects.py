@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from controller.catalog.application import ApplicationFile
 from controller.catalog.loader import Claim, claims_of, judged
-from controller.catalog.reload import CatalogChange, differences
 from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession, Object, Resource
 from controller.clock import Clock
 from controller.documents import Document, ErrorText, place_text
@@ -23,6 +22,22 @@ _REMEDY: Final = (
     "the applications that run keep running; install the CustomResourceDefinition (deploy/crds), and allow the controller's ServiceAccount "
     f"to get, list and watch {FAILOVER_APPLICATIONS.name} in a ClusterRole"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChange:
+    """What one poll found.
+
+    Attributes:
+        applications: The set to run now.
+        error: Every fault, "" if there is none, or the same was reported before.
+        differs: Whether the set to run is another.
+    """
+
+    applications: Mapping[str, Application]
+    error: str
+    differs: bool
+
 
 Name = tuple[str, str]
 """Namespace and name of an object."""
@@ -154,7 +169,7 @@ class ObjectCatalog:
         held = _Held(uid, generation, text(metadata, "creationTimestamp"), status, new, problem, None if same is None else same.accepted)
         return name, held
 
-    # --- the face of `CatalogWatcher` ----------------------------------------------------------------------------------------------------
+    # --- what the service asks -----------------------------------------------------------------------------------------------------------
 
     @property
     def applications(self) -> Mapping[str, Application]:
@@ -202,7 +217,7 @@ class ObjectCatalog:
             return None
         self._before = old, reported = self._applications, self._error
         self._applications, self._error = new, faults
-        return CatalogChange(new, faults if faults != reported else "", self._clock.now(), *differences(old, new))
+        return CatalogChange(new, faults if faults != reported else "", new != old)
 
     def undo(self) -> None:
         """Forgets the last change: it could not be taken over, and the next poll finds it again."""

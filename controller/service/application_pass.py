@@ -167,13 +167,13 @@ class ApplicationPass:
         return Acted(outcome, memory, at, written, min(again_s, tried_s, _LOST_S if lost else math.inf))
 
     def leave(self) -> None:
-        """Stores the memory and the latest status once more: no pass comes after.
+        """Stores the memory and the latest alerts once more: no pass comes after.
 
         Raises:
             RemoteError: They could not be written.
         """
         if self.memory is not None and not self._state_problem:
-            self._record.save(self.memory, with_status=True)
+            self._record.save(self.memory, with_alerts=True)
 
     # --- the steps ----------------------------------------------------------------------------------------------------------------------
 

@@ -27,10 +27,10 @@ from controller.policy.model import Application, Decision, Memory, Mode, Overrid
 from controller.policy.plan import describe
 from controller.ports import Leadership, Message, StateStore
 from controller.service.application_pass import Acted, ApplicationPass
-from controller.service.application_status import ApplicationStatus
 from controller.service.executor import Executor, Outcome
 from controller.service.explanation import next_step
 from controller.service.fair_lock import FairLock
+from controller.service.known_alerts import KnownAlerts
 from controller.service.messages import (
     Raised,
     adopted,
@@ -85,7 +85,7 @@ class _Record:
     """The state of one application between passes."""
 
     passes: ApplicationPass
-    status: ApplicationStatus
+    known: KnownAlerts
     last: _Last | None = None  # None: no pass yet
     alerts: dict[str, Raised] = field(default_factory=dict)  # guarded by the controller's lock: a removal resolves them
     term: int | None = None  # the leadership term of the alerts; None before the first
@@ -155,7 +155,6 @@ class Controller:
         workers: Passes at the same time, over different applications. 0: `run_due` runs them itself, one after the other.
         wake: Called when `run_due` is to be called before the time that it named; must not block.
         tap: Called after every pass, by one thread at a time; must not block.
-        objects: Whether the applications are objects, which have a status of their own.
     """
 
     def __init__(
@@ -175,9 +174,7 @@ class Controller:
         workers: int = 0,
         wake: Callable[[], None] = lambda: None,
         tap: Callable[[Controller], None] | None = None,
-        objects: bool = False,
     ) -> None:
-        self._objects = objects
         self._view, self._observer, self._store, self._executor = view, observer, store, executor
         self._leadership, self._dispatcher, self._telemetry, self._clock = leadership, dispatcher, telemetry, clock
         self._interval_s, self._recorder = interval_s, recorder
@@ -242,7 +239,7 @@ class Controller:
         for record in removed:
             if (last := record.last) is None:
                 continue
-            record.status.show(last.snapshot, replace(last.decision, alerts=()), record.ledger)
+            record.known.know(())
             try:
                 record.passes.leave()
             except (RemoteError, StateError) as error:
@@ -368,10 +365,10 @@ class Controller:
             self._forget_alerts([record])
 
     def _new_record(self, key: str) -> _Record:
-        status = ApplicationStatus(key, self._clock, lambda: len(self._applications), elsewhere=self._objects)
-        stored = TermRecord(self._store, self._leadership, key, status, self._written_in)
+        known = KnownAlerts(key, self._clock, lambda: len(self._applications))
+        stored = TermRecord(self._store, self._leadership, key, known, self._written_in)
         passes = ApplicationPass(self._observer, stored, self._executor, self._leadership, self._clock, self._computing)
-        return _Record(passes, status)
+        return _Record(passes, known)
 
     def _pass(self, application: Application, record: _Record) -> float:
         """Runs a pass.
@@ -389,15 +386,13 @@ class Controller:
             if self._applications.get(application.key) is not application:
                 return 0.0  # it was removed or changed meanwhile: nothing is done by its old definition
             self._recall(record, conclusion.snapshot)
-        known = [one.alert for one in record.alerts.values()]
-        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger, known)
+        record.known.know((*(one.alert for one in record.alerts.values()), *conclusion.decision.alerts))
         acted = record.passes.act(decided, others_wait=self.others_wait())
         record.last = last = replace(last, mode=standing_mode(acted.memory, conclusion.decision))
         self._count_actions(conclusion.plan, acted.outcome)
         if self._recorder is not None:
             self._recorder.offer(conclusion.before, conclusion.snapshot, conclusion.plan, acted.outcome, acted.memory, acted.at)
         self._account(record, conclusion, acted)
-        record.status.show(conclusion.snapshot, conclusion.decision, record.ledger, known)  # so that it keeps no account of its own
         self._notify(record, conclusion, acted)
         self._count_takeover(conclusion.snapshot)
         with self._lock:

@@ -1,6 +1,6 @@
 """The policy's memory, in one ConfigMap per application, written with compare-and-swap and the leader's epoch.
 
-Beside it are the application's status, for people to read, and the alerts that they know of. Nothing is decided from either.
+Beside it are the alerts that people know of. Nothing is decided from these.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.ports import EMPTY, StateStore, StoredMemory
 from controller.recording.stored import CodecError, decode, encode
 from controller.routing.annotations import APPLICATION
-from controller.service.application_status import ALERTS, STATUS, json_object, stored_alerts
 from controller.service.election import EFFECT_S, EPOCH_LIMIT, plausible
+from controller.service.known_alerts import ALERTS, stored_alerts
 from controller.signals.watch import list_objects
 
 _PREFIX: Final = "failoverctl-state-"
@@ -31,11 +31,6 @@ def record_name(application: str) -> str:
     digest = hashlib.sha256(application.encode()).hexdigest()[:8]
     readable = application.replace("/", ".")[: 253 - len(_PREFIX) - 9].rstrip("-.")
     return f"{_PREFIX}{readable}-{digest}"
-
-
-def status_in(found: Object) -> Object | None:
-    """The application's status in its ConfigMap; None if there is none, or if it cannot be read."""
-    return json_object(text(found, "data", STATUS))
 
 
 class ConfigMapStore:

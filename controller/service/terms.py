@@ -12,8 +12,8 @@ from controller.errors import Conflict, RemoteError, StateError, Unavailable
 from controller.policy.floors import as_stored
 from controller.policy.model import Alert, Memory
 from controller.ports import EMPTY, Leadership, StateStore, StoredMemory
-from controller.service.application_status import ApplicationStatus
 from controller.service.election import EFFECT_S
+from controller.service.known_alerts import KnownAlerts
 from controller.service.store import record_name
 
 REFUSED_LATELY_S: Final = 60.0
@@ -30,7 +30,7 @@ class TermRecord:
         store: Where the memory is stored.
         leadership: Says who may write.
         application: The application's key.
-        status: What is stored beside the memory for people to read; None: nothing.
+        alerts: What is stored beside the memory; None: nothing.
         written: By application, the last term in which this process wrote its memory, or may have written it. The records of a process
             share it: an application that is removed and added again gets another record, and what is stored is still our own. None: this
             is the only record.
@@ -41,10 +41,10 @@ class TermRecord:
         store: StateStore,
         leadership: Leadership,
         application: str,
-        status: ApplicationStatus | None = None,
+        alerts: KnownAlerts | None = None,
         written: MutableMapping[str, int] | None = None,
     ) -> None:
-        self._store, self._leadership, self._application, self._status = store, leadership, application, status
+        self._store, self._leadership, self._application, self._known = store, leadership, application, alerts
         self._stored: StoredMemory | None = None
         self._written: MutableMapping[str, int] = {} if written is None else written
         self._sent: Memory | None = None  # the memory in doubt: the answer to its write was lost, so it is stored or it is not
@@ -82,33 +82,33 @@ class TermRecord:
         self._stored, self.epoch, self._sent, self._loaded_just_now = stored, epoch, None, True
         return stored.memory
 
-    def save(self, memory: Memory, *, with_status: bool = False) -> None:
+    def save(self, memory: Memory, *, with_alerts: bool = False) -> None:
         """Stores the memory if it has changed by more than a minute of refusals, and once a term: a late write of an earlier leader fails.
 
         What has not changed since it was loaded is stored by the second save of the term. In the first passes after a takeover, a write for
         each of a thousand applications would delay those that have something to do. An earlier leader may write until then, as it may
         before the load: our save is refused, and its memory is loaded.
 
-        The memory is also written when its status is due. If that fails, the failure is logged: nothing but the status is missing. Does
+        The memory is also written when its alerts are due. If that fails, the failure is logged: nothing but the alerts is missing. Does
         nothing if this replica cannot be sure that it leads in this term: it is stored later, or loaded again.
 
         Args:
             memory: What to store.
-            with_status: Whether the status is to be written as well although it is not due.
+            with_alerts: Whether the alerts are to be written as well although they are not due.
 
         Raises:
             Conflict: Another process wrote it: load it again.
             RemoteError: The memory could not be written.
         """
-        stored, epoch, status = self._stored, self.epoch, self._status
+        stored, epoch, known = self._stored, self.epoch, self._known
         if stored is None:
             return
         alike = _alike(memory, stored.memory)
         first, self._loaded_just_now = self._loaded_just_now, False
-        if first and alike and stored.version and not with_status:
+        if first and alike and stored.version and not with_alerts:
             return
         kept = alike and stored.epoch == epoch and (self._sent is None or _alike(self._sent, stored.memory))
-        if kept and not (status is not None and self._leadership.leads() and (with_status or status.due(memory))):
+        if kept and not (known is not None and self._leadership.leads() and (with_alerts or known.due())):
             return
         if not self._leadership.confirm(epoch, EFFECT_S):
             return
@@ -117,14 +117,14 @@ class TermRecord:
             stored = self._stored = self._settled(stored)
             self._stored, self._sent = self._write(memory, stored), None
         except RemoteError as error:
-            if status is not None:
-                status.tried(memory, written=False)
-            if not kept or with_status or isinstance(error, Conflict):
+            if known is not None:
+                known.tried(written=False)
+            if not kept or with_alerts or isinstance(error, Conflict):
                 raise
-            log.warning("status.unsaved", application=self._application, error=str(error))
+            log.warning("alerts.unsaved", application=self._application, error=str(error))
             return
-        if status is not None:
-            status.tried(memory, written=True)
+        if known is not None:
+            known.tried(written=True)
 
     def _settled(self, stored: StoredMemory) -> StoredMemory:
         """What is stored now if the answer to a write was lost. Otherwise our own write would count as another's.
@@ -142,7 +142,7 @@ class TermRecord:
         return found.epoch <= self.epoch and any(found.epoch == epoch and _alike(found.memory, memory) for memory, epoch in ours)
 
     def _write(self, memory: Memory, stored: StoredMemory) -> StoredMemory:
-        beside = self._status.texts(memory) if self._status is not None else EMPTY
+        beside = self._known.texts() if self._known is not None else EMPTY
         try:
             return self._store.save(self._application, memory, over=stored, epoch=self.epoch, beside=beside)
         except Unavailable:

@@ -12,7 +12,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from controller.catalog.reload import CatalogChange, CatalogWatcher
+from controller.catalog.files import FileCatalog
 from controller.clients.aws import AwsClients
 from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock, Steps, SystemClock
@@ -29,7 +29,7 @@ from controller.policy.alert_kinds import AlertKind
 from controller.policy.model import Alert
 from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.routing.kinds import DEFAULT, routing_port
-from controller.service.application_objects import ObjectCatalog
+from controller.service.application_objects import CatalogChange, ObjectCatalog
 from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
@@ -220,14 +220,13 @@ class Service:
             workers=WORKERS,
             wake=self._wake.set,
             tap=tap,
-            objects=settings.applications is None,
         )
-        self._catalog: CatalogWatcher | ObjectCatalog = (
-            ObjectCatalog(session, clock) if settings.applications is None else CatalogWatcher(settings.applications, clock)
-        )
+        files = settings.applications
+        self._catalog = ObjectCatalog(session, clock) if files is None else FileCatalog(files)
+        self._objects = self._catalog if isinstance(self._catalog, ObjectCatalog) else None
         self._configured = Configured()
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
-        self._object_status = None if dry_run or settings.applications is not None else StatusWriter(session, clock)
+        self._object_status = None if dry_run or self._objects is None else StatusWriter(session, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._steps = Steps(SystemClock())  # of the clock by which the scheduler runs
         self._http = HttpServer(
@@ -400,7 +399,8 @@ class Service:
         self._scheduler.get_jobs()
         self._scheduler.shutdown(wait=False)
         self._end_passes()
-        self._catalog.stop()
+        if self._objects is not None:
+            self._objects.stop()
         self._watches.stop()
         if self._recorder is not None:
             self._recorder.close()
@@ -499,24 +499,23 @@ class Service:
         self._scheduler.add_job(_logged(name, work, self._stop), trigger, id=name, next_run_time=_real_now(), **_JOB_OPTIONS)
 
     def _reload(self) -> None:
-        """Takes over a change of the application files, and starts the watches that are missing. The next job does again what fails."""
-        change = self._catalog.poll()
-        if change is not None:
+        """Takes over what changed of the applications, and starts the watches that are missing. The next job does again what fails."""
+        if self._objects is not None and (change := self._objects.poll()) is not None:
             try:
                 self._take_over(change)
             except BaseException:
-                self._catalog.undo()
+                self._objects.undo()
                 raise
         self._watches.ensure(self._catalog.applications.values())
 
     def _take_over(self, change: CatalogChange) -> None:
         applications = change.applications
-        if change.added or change.removed or change.changed or not change.error:
+        if change.differs:
             self.controller.configure(applications)
         if change.error:
             log.warning("config.refused", error=change.error)
             self._telemetry.config_ok.set(0)
-            message = _refused(change.error, self._clock.now(), left_out=bool(change.added), things=self._catalog.things)
+            message = _refused(change.error, self._clock.now(), left_out=self._catalog.partial, things=self._catalog.things)
         else:
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(not self._catalog.error)
@@ -536,10 +535,10 @@ class Service:
 
     def _write_object_status(self) -> None:
         """Writes the status of the objects as leader."""
-        if self._object_status is None or not isinstance(self._catalog, ObjectCatalog):
+        if self._object_status is None or self._objects is None:
             return
         may = partial(self._leadership.confirm, self._leadership.epoch())
-        self._object_status.write(self._catalog.verdicts(), self.controller.views(), may=may)
+        self._object_status.write(self._objects.verdicts(), self.controller.views(), may=may)
 
     def _publish_modes(self) -> None:
         """Publishes the mode of every application, and notes a failure as one of the sink: no message may come for days to show it."""

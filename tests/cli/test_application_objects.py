@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from controller.cli.application_objects import read_objects
 from controller.cli.main import main
 from controller.clients.kube import FAILOVER_APPLICATIONS, MERGE_PATCH
 from controller.clock import SystemClock
 from controller.routing.annotations import PINNED_MODE
 from failover_testbed.kube_api import Identity
-from tests.support.cluster import NAMESPACE, Cluster, application_document
+from tests.support.cluster import NAMESPACE, Cluster, application_document, write_application
 
 ENVIRONMENT = {"FAILOVERCTL_AWS__APIS": "[]", "FAILOVERCTL_AWS__REGION": "us-west-2"}
 KIND = "failoverapplications"
@@ -53,13 +52,15 @@ def test_a_command_needs_no_file(command: str, cluster: Cluster, tmp_path: Path)
     assert result.stderr == ""
 
 
-def test_what_the_controller_says_of_an_application_is_in_its_object(cluster: Cluster, tmp_path: Path) -> None:
-    """Its account and its prices: with objects no ConfigMap holds them."""
-    details = {"at": "2026-12-02T05:00:00Z", "mode": "cost", "ledger": {"spendDollars": 12.5}}
+@pytest.mark.parametrize("files", [False, True])
+def test_what_the_controller_says_of_an_application_is_in_its_object(cluster: Cluster, tmp_path: Path, *, files: bool) -> None:
+    """Its account and its prices, also for who names a file of it."""
+    details = {"at": "2026-12-02T05:00:00Z", "mode": "cost", "ledger": {"seconds": {"cost": 60}, "savedDollars": 12.5}}
     with closing(cluster.session(tmp_path)) as session:
         path = f"{FAILOVER_APPLICATIONS.path(NAMESPACE, 'sd21')}/status"
         session.request("PATCH", path, body=json.dumps({"status": {"details": details}}), content_type=MERGE_PATCH)
-        assert list(read_objects(session, lambda: NAMESPACE).details.values()) == [details]
+    named = ["--applications", str(write_application(tmp_path))] if files else []
+    assert "cost mode saved $12.50" in _run(cluster, tmp_path, "status", "sd21", *named).stdout
 
 
 def test_a_pin_needs_no_file(cluster: Cluster, tmp_path: Path) -> None:

@@ -118,15 +118,13 @@ def test_a_pin_of_an_application_that_the_controller_was_not_given_says_so(clust
     """It runs, and reads other files: nothing would ever come of it."""
     _publish(cluster, configured={"shop/other": "0123456789ab"})
     line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
-    assert line.startswith(
-        "The pin does nothing yet: the controller does not run shop/sd21: no application file that it uses names it (it "
-    )
+    assert line.startswith("The pin does nothing yet: the controller does not run shop/sd21: it has no such application (it ")
     assert "(it runs shop/other); apply it with kubectl" in line
     _publish(cluster, configured={"shop/sd21": "another content"}, configError="a fault")
     assert "nothing yet" not in _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output, "it is carried out all the same"
     _publish(cluster, configured={}, configError="a fault")
     line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
-    assert "(it runs none); it refuses the files that it has" in line
+    assert "(it runs none); it refuses a FailoverApplication" in line
 
 
 def _publish(cluster: Cluster, **status: Any) -> None:

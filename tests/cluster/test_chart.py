@@ -113,15 +113,6 @@ def test_an_application_namespace_is_granted_the_same(chart: Helm, plane: Contro
     assert {key: made[key] for key in ours} == ours
 
 
-def test_the_namespaces_of_application_files_are_granted(chart: Helm) -> None:
-    """The namespace of each document; the ConfigMap contains the file byte for byte."""
-    text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
-    source = ("--set-file", f"applications.files.sd21\\.yaml={CHART.parents[1] / 'config' / 'sd21.yaml'}")
-    made = without_helm(chart.template("--values", str(CHART / "ci" / "files-values.yaml"), *source))
-    assert {space for kind, space, name in made if (kind, name) == ("RoleBinding", "failoverctl")} == {"default", "kube-public"}
-    assert made["ConfigMap", "failover-system", "failoverctl-applications"]["data"]["sd21.yaml"] == text
-
-
 def test_the_settings_file_is_read_as_it_was_meant(chart: Helm, tmp_path: Path) -> None:
     """Helm reads numbers as floating point; an integer must not become 500.0."""
     meant = {"recording": {"folder": "/recordings"}, "polls": {"tick_interval_s": 7.5}}
@@ -155,7 +146,6 @@ def test_slack_is_a_webhook_or_a_bot_with_a_channel(chart: Helm, flags: tuple[st
     assert {one["name"].removeprefix(prefix): one["value"] for one in env if one["name"].startswith(prefix)} == expected
 
 
-_FILE = "applications.files.sd21\\.yaml"
 BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("at '/replicas': minimum: got 0, want 1", ("--set", "replicas=0")),
     ("additional properties 'replicaCount' not allowed", ("--set", "replicaCount=2")),
@@ -178,11 +168,10 @@ BAD: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("settings.applications: found a path", ("--set", "settings.applications=/x")),
     ("serviceAccount.name: found nothing", ("--set", "serviceAccount.create=false")),
     ("aws.roleArn: found one", ("--set", "serviceAccount.create=false,serviceAccount.name=x,aws.roleArn=arn:aws:iam::123456789012:role/x")),
-    ("allowed: one of the two", ("--set", f"applications.existingConfigMap=x,{_FILE}=metadata: {{namespace: x}}")),
-    ("allowed: one of the three", ("--set", "applications.existingConfigMap=x,applications.existingConfigMaps={y}")),
-    ("allowed: one of the three", ("--set", f"applications.existingConfigMaps={{y}},{_FILE}=metadata: {{namespace: x}}")),
-    ("applications.files.sd21.yaml: metadata.namespace: found nothing", ("--set-string", f"{_FILE}=a: 1")),
-    ("applications.files.sd21.yaml: cannot be read", ("--set-string", f"{_FILE}=a: [")),
+    ("at '/applications/routes': minItems", ("--set-json", "applications.routes=[]")),
+    ("apply the files, then set applications.files=null", ("--set", "applications.files.sd21\\.yaml=x")),
+    ("apply the files, then set applications.existingConfigMap=null", ("--set", "applications.existingConfigMap=x")),
+    ("apply the files, then set applications.existingConfigMaps=null", ("--set", "applications.existingConfigMaps={x}")),
 )
 
 

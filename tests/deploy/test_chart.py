@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,7 +64,7 @@ def test_the_kind_of_the_applications_is_installed_and_outlives_the_release(char
     assert not _of_kind(_rendered(chart, "--set", "crds.install=false"), "CustomResourceDefinition")
 
 
-def test_without_files_the_pods_mount_none(chart: Helm) -> None:
+def test_the_pods_mount_no_application_files(chart: Helm) -> None:
     """A pod that waits for a ConfigMap which nobody makes never starts."""
     (deployment,) = _of_kind(_rendered(chart), "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -90,27 +89,13 @@ def _of_kind(made: list[Object], kind: str) -> list[Object]:
     return [one for one in made if one["kind"] == kind]
 
 
-def test_application_files_may_be_in_several_config_maps(chart: Helm) -> None:
-    """One holds 1 MiB. Each is mounted in a directory of its own, where the controller finds its files."""
-    made = documents(chart("template", "failoverctl", str(CHART), "--set", "applications.existingConfigMaps={team-a,team-b}"))
-    (pod,) = [one["spec"]["template"]["spec"] for one in made if one["kind"] == "Deployment"]
-    names = {one["name"]: one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one}
-    mounts = {one["mountPath"]: names[one["name"]] for one in pod["containers"][0]["volumeMounts"] if one["name"] in names}
-    assert mounts == {f"/etc/failoverctl/applications/{name}": name for name in ("team-a", "team-b")}
-
-
 @pytest.mark.parametrize("kind", [None, *WorkloadKind])
-def test_only_the_kinds_of_workload_that_are_named_are_granted(chart: Helm, kind: WorkloadKind | None, tmp_path: Path) -> None:
-    """By an application file, or by the value for files that the chart does not have."""
-    text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
-    file, wanted = tmp_path / "sd21.yaml", {"deployments"}
-    file.write_text(text if kind is None else re.sub(r"deployment: (\S+)", rf"workload: {{kind: {kind}, name: \1}}", text, count=1))
-    wanted |= set() if kind is None else {WORKLOADS[kind].plural}
-    value = f"applications.workloads={{{kind or 'Deployment'}}}"
-    for flags in (("--set-file", f"applications.files.sd21\\.yaml={file}"), ("--set", value)):
-        rules = [rule for one in _rendered(chart, *flags) if one["kind"] == "ClusterRole" for rule in one["rules"]]
-        granted = {name for rule in rules for name in rule["resources"] if rule["verbs"] == ["list", "watch"]}
-        assert granted & {one.plural for one in WORKLOADS.values()} == wanted
+def test_only_the_kinds_of_workload_that_are_named_are_granted(chart: Helm, kind: WorkloadKind | None) -> None:
+    flags = () if kind is None else ("--set", f"applications.workloads={{{kind}}}")
+    wanted = {"deployments"} | (set() if kind is None else {WORKLOADS[kind].plural})
+    rules = [rule for one in _rendered(chart, *flags) if one["kind"] == "ClusterRole" for rule in one["rules"]]
+    granted = {name for rule in rules for name in rule["resources"] if rule["verbs"] == ["list", "watch"]}
+    assert granted & {one.plural for one in WORKLOADS.values()} == wanted
 
 
 _OF_ROUTES = {
@@ -131,22 +116,11 @@ _BESIDE = {(name, "list watch") for name in _OF_ROUTES - {"httproutes", "grpcrou
     ("HTTPRoute", {("httproutes", "list watch patch"), *_BESIDE}),
     ("GRPCRoute", {("grpcroutes", "list watch patch"), *_BESIDE}),
 ])  # fmt: skip
-def test_only_what_routes_to_an_application_is_granted(chart: Helm, kind: str, wanted: set[tuple[str, str]], tmp_path: Path) -> None:
-    """By an application file, or by the value. With a route alone no Ingress may be read; with neither, there are Ingresses."""
-    text = (CHART.parents[1] / "config" / "sd21.yaml").read_text()
-    (tmp_path / "sd21.yaml").write_text(_routed(text, kind) if kind.endswith("Route") else text)
-    file = ("--set-file", f"applications.files.sd21\\.yaml={tmp_path / 'sd21.yaml'}")
-    value = ("--set", f"applications.routes={{{kind}}}") if kind else ()
-    for flags in (file, value):
-        assert _rules_of_routes(chart, *flags) == wanted
-        assert _rules_of_routes(chart, *flags, "--set", "dryRun=true") == {(name, "list watch") for name, _ in wanted}
-
-
-def _routed(text: str, kind: str) -> str:
-    """An application file with a route in the place of its Ingress."""
-    found, count = re.subn(r"ingress: .*\n *action: .*\n", f"route: {{kind: {kind}, name: sd21, rule: main}}\n", text, count=1)
-    assert count == 1
-    return found
+def test_only_what_routes_to_an_application_is_granted(chart: Helm, kind: str, wanted: set[tuple[str, str]]) -> None:
+    """With a route alone no Ingress may be read; where nothing is said, there are Ingresses."""
+    flags = ("--set", f"applications.routes={{{kind}}}") if kind else ()
+    assert _rules_of_routes(chart, *flags) == wanted
+    assert _rules_of_routes(chart, *flags, "--set", "dryRun=true") == {(name, "list watch") for name, _ in wanted}
 
 
 def _rules_of_routes(chart: Helm, *flags: str) -> set[tuple[str, str]]:
@@ -163,19 +137,12 @@ def test_gateways_alone_are_read_in_all_namespaces(chart: Helm) -> None:
     assert everywhere & {"ingresses", *_OF_ROUTES} == {"gateways", "loadbalancerconfigurations"}
 
 
-@pytest.mark.parametrize("value", [False, True])
-def test_in_the_namespace_of_a_route_only_the_route_is_granted(chart: Helm, value: bool, tmp_path: Path) -> None:
-    """By an application file, or by the value. A namespace with an application too has the rights of both by its one binding."""
-    text = _routed((CHART.parents[1] / "config" / "sd21.yaml").read_text(), "HTTPRoute")
-    files = {"sd21.yaml": text, "apart.yaml": text.replace("name: sd21, rule", "name: sd21, namespace: gateways, rule")}
-    flags = []
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-        flags += ["--set-file", f"applications.files.{name.replace('.', chr(92) + '.')}={tmp_path / name}"]
-    made = _rendered(chart, *flags, *(("--set", "applications.routeNamespaces={edge,default}") if value else ()))
+def test_in_the_namespace_of_a_route_only_the_route_is_granted(chart: Helm) -> None:
+    """A namespace with an application too has the rights of both by its one binding."""
+    made = _rendered(chart, "--set", "applications.routeNamespaces={edge,shop}")
     bindings = {(one["metadata"]["namespace"], one["roleRef"]["name"]) for one in made if one["kind"] == "RoleBinding"}
     ours = {space for space, role in bindings if role == "failoverctl-route"}
-    assert ours == {"gateways", *(("edge",) if value else ())}
+    assert ours == {"edge"}
     assert not ours & {space for space, role in bindings if role == "failoverctl-application"}
     (role,) = [one for one in made if one["kind"] == "ClusterRole" and one["metadata"]["name"] == "failoverctl-route"]
     granted = {(name, verb) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}

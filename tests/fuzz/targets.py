@@ -30,9 +30,9 @@ from controller.routing.conclusion import conclude
 from controller.routing.conditions import conditions_of, json_of, merged
 from controller.routing.ingress.action import format_action, parse_action
 from controller.routing.ingress.read import observe as observe_ingress
-from controller.service.application_status import stored_alerts
+from controller.service.application_status import json_object
 from controller.service.http import Answer, _Request
-from controller.service.store import status_in
+from controller.service.known_alerts import stored_alerts
 from controller.settings import Settings
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
 from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableError
@@ -180,7 +180,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "answer of Slack": Target(
         lambda raw: _read("chat.postMessage", 200, _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']
     ),
-    "stored status": Target(lambda raw: status_in({"data": {"status": _text(raw)}}), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
+    "stored status": Target(lambda raw: json_object(_text(raw)), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
     "stored alerts": Target(lambda raw: stored_alerts(_text(raw)), [b'{"max/a":{"severity":"warning","text":"b","reason":"Dwell"}}']),
     "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),
     "duration": Target(lambda raw: seconds(_text(raw), "--for"), [b"1h30m", b"90s", b"2d"], (click.BadParameter,)),

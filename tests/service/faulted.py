@@ -32,7 +32,7 @@ from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.slack import CHANNEL, TOKEN, SlackServer
 from tests.service.tls import TlsFront
 from tests.support.applications import SERVICES
-from tests.support.cluster import NAMESPACE, Cluster, write_application
+from tests.support.cluster import NAMESPACE, Cluster, application_document, apply
 
 PROGRAM: Final = str(Path(sys.executable).parent / "failoverctl")
 SYSTEM: Final = "failover-system"
@@ -228,8 +228,7 @@ class Faulted:
             self.tls = exits.enter_context(TlsFront(self.cluster.api.url))
             exits.enter_context(self.keda)
             self.account = Mount(self.folder / "account", {"token": "controller", "ca.crt": self.tls.authority})
-            document = write_application(self.folder, **QUICK)
-            self.applications = Mount(self.folder / "applications", {"sd21.yaml": document.read_text()})
+            apply(self.cluster, application_document(**QUICK))
             self.secrets = Mount(self.folder / "secrets", {"token": TOKEN})
             self.records = self.folder / "records"
             (self.folder / "site").mkdir()
@@ -250,7 +249,6 @@ class Faulted:
         dropped = ("FAILOVERCTL_", "AWS_", "KUBE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(dropped)}
         settings = {
-            "APPLICATIONS": str(self.folder / "applications"),
             "AWS__APIS": '["elbv2", "cloudwatch"]',
             "CLOUDWATCH__ENABLED": "false",
             "HTTP__HOST": "127.0.0.1",

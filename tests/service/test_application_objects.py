@@ -7,10 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from controller.catalog.reload import CatalogChange
 from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession
 from controller.clock import ManualClock
-from controller.service.application_objects import Acceptance, ObjectCatalog, Verdict
+from controller.service.application_objects import Acceptance, CatalogChange, ObjectCatalog, Verdict
 from tests.support.applications import NOW
 from tests.support.cluster import application_document
 
@@ -60,13 +59,13 @@ def test_a_faulty_edit_keeps_the_last_accepted_generation_and_touches_no_other()
     change = cluster.change(faulty)
     assert change is not None
     assert "FailoverApplication shop/one: spec.policy.patienceSeconds: found" in change.error
-    assert (change.added, change.removed, change.changed) == ((), (), ())
+    assert not change.differs
     assert cluster.running == ["shop/one", "shop/two"]
     verdict = cluster.verdict("one")
     assert (verdict.acceptance, verdict.generation, verdict.key) == (Acceptance.INVALID, 2, "shop/one")
     other = cluster.change(made("two", generation=2, patienceSeconds=7))
     assert other is not None
-    assert (other.changed, other.error) == (("shop/two",), ""), "another team's edit counts all the same, and repeats no alert"
+    assert (other.differs, other.error) == (True, ""), "another team's edit counts all the same, and repeats no alert"
     assert cluster.catalog.applications["shop/two"].policy.patience_s == 7
     assert cluster.change(made("one", generation=3, patienceSeconds=9)) is not None
     assert cluster.catalog.error == ""
@@ -119,7 +118,7 @@ def test_only_a_deletion_or_a_complete_list_ends_an_application() -> None:
     assert cluster.catalog.poll() is None, "a list that fails delivers nothing"
     change = cluster.change(made("one"), "DELETED")
     assert change is not None
-    assert change.removed == ("shop/one",)
+    assert (change.differs, list(change.applications)) == (True, ["shop/two"])
     assert cluster.relist() is not None
     assert cluster.running == []
 
@@ -137,7 +136,8 @@ def test_a_change_that_could_not_be_taken_over_is_found_again() -> None:
     again = cluster.catalog.poll()
     assert first is not None
     assert again is not None
-    assert again.added == first.added == ("shop/two",)
+    assert again.differs
+    assert list(again.applications) == list(first.applications) == ["shop/one", "shop/two"]
 
 
 def test_what_changes_the_status_alone_is_no_change() -> None:

@@ -30,7 +30,7 @@ def test_it_is_the_same_in_every_process() -> None:
 )
 def test_it_differs_where_the_file_does(other: Application) -> None:
     assert fingerprint(other) != fingerprint(APP)
-    assert "by another content of its file" in difference({"configured": {APP.key: fingerprint(APP)}}, other)
+    assert "with another content than is read here" in difference({"configured": {APP.key: fingerprint(APP)}}, other)
 
 
 def test_nothing_is_said_of_a_controller_that_does_not_publish_them() -> None:

@@ -21,7 +21,7 @@ from failover_testbed.kube_api import Access, Identity
 from failover_testbed.slack import TOKEN
 from tests.service.faulted import BOTH, FLOOR, Fault, Faulted
 from tests.support.applications import COST_TARGETS, SERVICES
-from tests.support.cluster import ACTION, NAMESPACE
+from tests.support.cluster import ACTION, NAMESPACE, edit
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -112,19 +112,18 @@ def _other_authority(world: Faulted) -> Iterator[None]:
 
 
 @contextmanager
-def _files_swapped(world: Faulted) -> Iterator[None]:
-    """The application file is replaced by one with another policy, by one link."""
-    world.applications.write(sd21__yaml=world.applications.read("sd21.yaml").replace("patienceSeconds: 0", "patienceSeconds: 1"))
+def _edited(world: Faulted) -> Iterator[None]:
+    """The application gets another policy."""
+    edit(world.cluster, "patienceSeconds: 0", "patienceSeconds: 1")
     yield
 
 
 @contextmanager
-def _broken_files_swapped(world: Faulted) -> Iterator[None]:
-    """The same with a file that is refused."""
-    good = world.applications.read("sd21.yaml")
-    world.applications.write(sd21__yaml=good.replace("weight: 40", "weight: 40.5"))
+def _badly_edited(world: Faulted) -> Iterator[None]:
+    """The same with a generation that is refused."""
+    edit(world.cluster, "weight: 40", "weight: 40.5")
     yield
-    world.applications.write(sd21__yaml=good)
+    edit(world.cluster, "weight: 40.5", "weight: 40")
 
 
 @contextmanager
@@ -263,8 +262,8 @@ FAULTS = (
     Fault("the disk is read-only after a restart", _read_only_disk, lasts_s=2, says="recording stale", restarts=True),
     Fault("the token is rotated, the old one refused", _other_token),
     Fault("the certificate authority is rotated", _other_authority),
-    Fault("the application files are swapped", _files_swapped, lasts_s=6),
-    Fault("broken application files are swapped in", _broken_files_swapped, lasts_s=6, says="weight"),
+    Fault("the application is edited", _edited, lasts_s=6),
+    Fault("an edit of the application is refused", _badly_edited, lasts_s=6, says="weight"),
     Fault("Slack's token is wrong for a while", _wrong_slack_token, lasts_s=2),
     Fault("the API server answers 429, 500, 504 in turns", _api_in_turns),
     Fault("no memory is left", _no_memory, during=False, lasts_s=6, restarts=True),

@@ -14,8 +14,8 @@ from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Alert, Application, Memory, Override, Snapshot, Source
 from controller.ports import EMPTY, Message, MessageKind, StoredMemory
 from controller.service import messages
-from controller.service.application_status import ALERTS, alerts_text, stored_alerts
 from controller.service.controller import Controller
+from controller.service.known_alerts import ALERTS, alerts_text, stored_alerts
 from controller.service.store import record_name
 from controller.service.telemetry import Telemetry
 from controller.signals.cluster import ClusterView

@@ -15,14 +15,11 @@ from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Mode
 from controller.service import object_status
 from controller.service.application_objects import ObjectCatalog
-from controller.service.application_status import SOONEST_S
 from controller.service.controller import View
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
-from tests.support.cluster import NAMESPACE, Cluster, application_document, running, settings_for
-
-KIND = "FailoverApplication"
+from tests.support.cluster import KIND, NAMESPACE, Cluster, application_document, running, settings_for
 
 
 @pytest.fixture
@@ -154,7 +151,7 @@ def test_a_status_is_made_once_a_pass(cluster: Cluster, tmp_path: Path, monkeypa
         writer = object_status.StatusWriter(session, clock)
         for _ in range(3):
             writer.write(verdicts, views, may=lambda _: True)
-            clock.advance(SOONEST_S + 1)
+            clock.advance(object_status.SOONEST_S + 1)
     assert made.call_count == 1
 
 

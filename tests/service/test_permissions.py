@@ -16,7 +16,9 @@ BASE = Path(__file__).parents[2] / "deploy" / "kustomize" / "base"
 
 
 def _rules() -> list[Any]:
-    documents = [doc for name in ("cluster-role.yaml", "role.yaml") for doc in yaml.safe_load_all((BASE / name).read_text())]
+    documents = [
+        doc for name in ("cluster-role.yaml", "role.yaml", "objects.yaml") for doc in yaml.safe_load_all((BASE / name).read_text())
+    ]
     return [rule for doc in documents if doc["kind"] in {"Role", "ClusterRole"} for rule in rules_of(doc)]
 
 

@@ -15,7 +15,7 @@ from controller.clock import SystemClock, format_rfc3339
 from controller.routing.annotations import NUDGED_AT
 from controller.routing.names import action_key
 from failover_harness.waiting import wait_for
-from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running
+from tests.support.cluster import ACTION, NAMESPACE, Cluster, make_service, running, write_application
 
 _WITHOUT_AWS = {f"FAILOVERCTL_AWS__{name}_ENABLED": "false" for name in ("ELBV2", "CLOUDWATCH", "EC2")} | {
     "FAILOVERCTL_AWS__REGION": "us-west-2"
@@ -81,7 +81,7 @@ def test_a_refused_failover_is_said_everywhere(tmp_path: Path, spoil: Callable[[
             wait_for("the refusal", lambda: service.controller.views()[0].decision.reason == reason)
             wait_for("its Event", lambda: reason in cluster.events())
             kubeconfig = cluster.api.kubeconfig("reader", tmp_path / "cli.kubeconfig")
-            where = ["--kubeconfig", str(kubeconfig), "--applications", str(tmp_path / "sd21.yaml")]
+            where = ["--kubeconfig", str(kubeconfig), "--applications", str(write_application(tmp_path))]
             shown = CliRunner().invoke(main, ["plan", *where, "--json"], env=_WITHOUT_AWS, catch_exceptions=False)
         assert [one for one in cluster.patches() if NUDGED_AT not in one] == [], "only the load-balancer controller is nudged"
         document = json.loads(shown.stdout)

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
 from controller.clock import AcceleratedClock, SystemClock
 from controller.policy.model import Mode, Plan
@@ -21,7 +20,18 @@ from controller.service.executor import Executor, Outcome
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
 from tests.support.applications import SERVICES
-from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, auto_binding, make_service, running
+from tests.support.cluster import (
+    ACTION,
+    KIND,
+    NAMESPACE,
+    Cluster,
+    Collector,
+    application_document,
+    auto_binding,
+    edit,
+    make_service,
+    running,
+)
 
 SHORT_WAITS = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}
 """A policy that falls back soon."""
@@ -184,23 +194,21 @@ def test_a_foreign_change_is_restored_and_reported(cluster: Cluster, tmp_path: P
     assert "argocd" in drift.why
 
 
-def test_a_broken_file_keeps_the_old_applications_running_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    """A bad change of the configuration is refused as a whole and reported; the report is resolved when the file is fixed."""
+def test_a_broken_edit_keeps_the_old_application_running_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    """A bad generation is refused and reported; the report is resolved when it is corrected."""
     collector = Collector()
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
         accepted = partial(service._telemetry.registry.get_sample_value, "failoverctl_config_ok")
         assert accepted() == 1
-        file = tmp_path / "sd21.yaml"
-        good = file.read_text()
-        file.write_text(good.replace("weight: 40", "weight: 40.5"))
+        edit(cluster, "weight: 40", "weight: 40.5")
         wait_for("the refusal", lambda: any(m.reason == "ConfigRefused" for m in collector.messages))
         assert "weight" in service.status()["configError"]
         assert accepted() == 0
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")
-        wait_for("capacity mode with the old file", lambda: cluster.mode() == "capacity")
-        file.write_text(good)
+        wait_for("capacity mode with the old generation", lambda: cluster.mode() == "capacity")
+        edit(cluster, "weight: 40.5", "weight: 40")
         wait_for("the reload", lambda: any(m.reason == "ConfigReloaded" for m in collector.messages))
         assert service.status()["configError"] == ""
         assert accepted() == 1
@@ -212,11 +220,10 @@ def test_an_action_with_another_name_does_not_take_the_one_that_the_rule_uses(cl
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
         _fail_over(cluster)
-        file = tmp_path / "sd21.yaml"
-        file.write_text(file.read_text().replace("action: weighted-routing", "action: weighted-routng"))
+        edit(cluster, "action: weighted-routing", "action: weighted-routng")
         wait_for("the alert", lambda: any(m.reason == "RoutingUnknown" for m in collector.messages))
         assert _services(cluster) == ["sd21-all"]
-        file.write_text(file.read_text().replace("action: weighted-routng", "action: weighted-routing"))
+        edit(cluster, "action: weighted-routng", "action: weighted-routing")
         wait_for("the mode again", lambda: service.controller.views()[0].mode is Mode.CAPACITY)
     assert len(cluster.patches()) == 1
 
@@ -227,10 +234,7 @@ def test_another_port_of_a_service_waits_for_its_target_group(cluster: Cluster, 
     with running(make_service(cluster, tmp_path, sinks=(collector,))) as service:
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
         _fail_over(cluster)
-        file = tmp_path / "sd21.yaml"
-        document = yaml.safe_load(file.read_text())
-        document["spec"]["capacityService"]["port"] = "http"
-        file.write_text(yaml.safe_dump(document))
+        cluster.store.patch(KIND, "sd21", {"spec": {"capacityService": {"port": "http"}}}, namespace=NAMESPACE)
         wait_for("the alert", lambda: any("no standby rule keeps port http of sd21-all" in m.why for m in collector.messages))
         assert len(cluster.patches()) == 1
         rules = cluster.store.get("Ingress", "sd21", namespace=NAMESPACE)["spec"]["rules"]
@@ -254,8 +258,7 @@ def test_an_action_that_a_rule_still_uses_stays_where_the_file_names_another(clu
         live, *rules = cluster.ingress()["spec"]["rules"]
         new = json.loads(json.dumps(live).replace("weighted-routing", "weighted-routing-2").replace('"/"', '"/v2"'))
         cluster.store.patch("Ingress", "sd21", {"spec": {"rules": [live, new, *rules]}}, namespace=NAMESPACE)
-        file = tmp_path / "sd21.yaml"
-        file.write_text(file.read_text().replace("action: weighted-routing", "action: weighted-routing-2"))
+        edit(cluster, "action: weighted-routing", "action: weighted-routing-2")
         wait_for("the action with the new name", lambda: key in cluster.ingress()["metadata"]["annotations"])
         assert _services(cluster) == ["sd21-all"]
         cluster.store.patch("Ingress", "sd21", {"spec": {"rules": [new, *rules]}}, namespace=NAMESPACE)
@@ -265,27 +268,28 @@ def test_an_action_that_a_rule_still_uses_stays_where_the_file_names_another(clu
     assert ACTION not in cluster.ingress()["metadata"]["annotations"]
 
 
-def test_a_restart_with_a_broken_file_controls_the_other_applications(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_restart_with_a_broken_object_controls_the_other_applications(cluster: Cluster, tmp_path: Path) -> None:
     """One bad application must not leave all others without a controller: it is named, and a rollout stops at the replica that lacks it."""
     collector = Collector()
-    service, file = make_service(cluster, tmp_path, sinks=(collector,)), tmp_path / "sd21.yaml"
-    good = file.read_text()
-    file.write_text(f"{good}\n---\napiVersion: failoverctl.dev/v1alpha1\nkind: Applicaton\n")
+    service = make_service(cluster, tmp_path, sinks=(collector,))
+    broken = {"metadata": {"name": "broken", "namespace": NAMESPACE}, "spec": {"units": []}, "status": {"mode": "cost"}}
+    cluster.store.create(KIND, application_document() | broken)
+    cluster.store.update_status(KIND, "broken", {"mode": "cost"}, namespace=NAMESPACE)
     with running(service):
         wait_for("a decision", lambda: bool(service.controller.views()) and _fresh(service))
         assert service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 0
-        assert "Applicaton" in service.status()["configError"]
+        assert f"{NAMESPACE}/broken" in service.status()["configError"]
         wait_for("the refusal", lambda: any(one.reason == "ConfigRefused" for one in collector.messages))
         assert service._ready().startswith("an application has a fault")
         assert service._healthy() == ""
         cluster.pend("sd21-inf2", 2)
         cluster.refuse("inf2", "inf2.xlarge")
         wait_for("capacity mode of the sound one", lambda: cluster.mode() == "capacity")
-        file.write_text(good)
+        cluster.store.delete(KIND, "broken", namespace=NAMESPACE)
         wait_for("readiness", lambda: service._ready() == "")
         wait_for("the metric", lambda: service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 1)
     (refusal,) = [one for one in collector.messages if one.reason == "ConfigRefused"]
-    assert refusal.title == "application files refused; the applications without a fault run, and nothing controls the others"
+    assert refusal.title == "FailoverApplication objects refused; the applications without a fault run, and nothing controls the others"
 
 
 def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -> None:
@@ -325,16 +329,14 @@ def test_a_unit_that_is_removed_with_a_raised_floor_is_reported_until_somebody_l
         _fail_over(cluster)
         wait_for("a raised floor", lambda: bool(_floors(cluster)))
         unit, floor = next(iter(_floors(cluster).items()))
-        file = tmp_path / "sd21.yaml"
-        document = yaml.safe_load(file.read_text())
-        document["spec"]["units"] = [one for one in document["spec"]["units"] if one["name"] != unit]
-        file.write_text(yaml.safe_dump(document))
+        left = [one for one in application_document()["spec"]["units"] if one["name"] != unit]
+        cluster.store.patch(KIND, "sd21", {"spec": {"units": left}}, namespace=NAMESPACE)
         words = f"ScaledObject {unit}-hpa keeps the minReplicaCount {floor} that the controller raised from 1"
         wait_for("the alert", lambda: any(words in one.why for one in collector.messages))
     assert _floors(cluster)[unit] == floor, "it is left alone"
     collector = Collector()
     service = make_service(cluster, tmp_path, sinks=(collector,))
-    file.write_text(yaml.safe_dump(document))
+    cluster.store.patch(KIND, "sd21", {"spec": {"units": left}}, namespace=NAMESPACE)
     with running(service):
         wait_for("the alert after a restart", lambda: any(words in one.why for one in collector.messages))
         patch = {"spec": {"minReplicaCount": 1}}

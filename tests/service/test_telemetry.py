@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from weakref import ReferenceType, ref
@@ -11,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from controller.clock import ManualClock
 from controller.policy.account import Ledger
+from controller.policy.memory import standing_mode
 from controller.policy.model import Mode, Override, Price, PriceSource, Verdict, Verification
 from controller.routing.conclusion import conclude
-from controller.service.application_status import STATUS, ApplicationStatus, price_document
+from controller.service.application_status import price_document, status_of
 from controller.service.telemetry import Telemetry, exposition
 from tests.policy.support import shortage
 from tests.support.applications import NOW, memory, snapshot
@@ -57,9 +56,7 @@ def test_the_mode_is_the_one_that_stands_until_the_change_is_written(stands: Mod
         telemetry.decided(shot, made.decision, after, Ledger())
         values = {one: telemetry.registry.get_sample_value("failoverctl_mode", {"application": KEY, "mode": one}) for one in Mode}
         assert values == {one: float(one is mode) for one in Mode}
-        status = ApplicationStatus(KEY, ManualClock(NOW), lambda: 1)
-        status.show(shot, made.decision, Ledger())
-        assert json.loads(status.texts(after)[STATUS])["mode"] == mode
+        assert status_of(shot, made.decision, standing_mode(after, made.decision), Ledger())["mode"] == mode
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["present action", "action before"])

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from controller.clock import ManualClock
 from controller.errors import Conflict, Unavailable
-from controller.policy.account import Ledger
 from controller.policy.model import Cause, Memory, UnitMemory
-from controller.policy.reasons import Reason
 from controller.ports import EMPTY, StoredMemory
-from controller.routing.conclusion import conclude
-from controller.service.application_status import SOONEST_S, STATUS, ApplicationStatus
+from controller.service.known_alerts import ALERTS, KnownAlerts, stored_alerts
 from controller.service.terms import REFUSED_LATELY_S, TermRecord
-from tests.support.applications import NOW, memory, snapshot
+from tests.support.applications import NOW, alert_of
 
 KEY = "shop/sd21"
 ONE, TWO, THREE = (Memory(hold_level=level) for level in (1, 2, 3))
@@ -317,21 +311,15 @@ def test_a_pool_at_its_limit_is_stored_once_a_minute() -> None:
 
 
 class Written:
-    """A term record with a status, whose clock is moved by hand."""
+    """A term record with alerts, whose clock is moved by hand."""
 
     def __init__(self, fleet: int = 1) -> None:
         self.shelf, self.clock = Shelf(), ManualClock(NOW)
-        self.status = ApplicationStatus(KEY, self.clock, lambda: fleet)
-        self.record = TermRecord(self.shelf, Leader(1), KEY, self.status)
+        self.known = KnownAlerts(KEY, self.clock, lambda: fleet)
+        self.record = TermRecord(self.shelf, Leader(1), KEY, self.known)
         self.memory = self.record.load()
-        self.show()
+        self.known.know(())
         self.record.save(self.memory)
-
-    def show(self, reason: Reason = Reason.DEMAND_MET, spend: float = 0.0) -> None:
-        """One more pass ended with this."""
-        made = snapshot()
-        decision = replace(conclude(memory(), made).decision, reason=reason)
-        self.status.show(made, decision, Ledger(spend=spend))
 
     def pass_by(self, seconds: float) -> int:
         """Time passes, and the memory that has not changed is to be saved.
@@ -344,90 +332,79 @@ class Written:
         self.record.save(self.memory)
         return self.shelf.writes - before
 
-    def shown(self) -> dict[str, Any]:
-        """The status as it is stored."""
-        found: dict[str, Any] = json.loads(self.shelf.beside[STATUS])
-        return found
+    def stored(self) -> list[str]:
+        """The keys of the alerts that are stored."""
+        return [one.key for one in stored_alerts(self.shelf.beside[ALERTS])]
 
 
-def test_the_status_is_stored_with_the_memory() -> None:
-    """No write of its own, and nothing of the other applications."""
+SHOWN = alert_of("left/inf2", "warning", "a floor stays")
+
+
+def test_the_alerts_are_stored_with_the_memory() -> None:
+    """No write of their own."""
     made = Written()
-    assert made.shelf.writes == 1
-    assert (made.shown()["reason"], made.shown()["ledger"]["spendDollars"]) == (str(Reason.DEMAND_MET), 0.0)
+    made.known.know((SHOWN,))
+    made.memory = TWO
+    assert made.pass_by(0.0) == 1
+    assert made.stored() == [SHOWN.key]
 
 
-@pytest.mark.parametrize(("fleet", "after_s"), [pytest.param(100, SOONEST_S, id="a-hundred"), pytest.param(1000, 375.0, id="a-thousand")])
-def test_another_reason_is_stored_soon_and_what_counts_is_not(fleet: int, after_s: float) -> None:
-    """Within a minute, or within six where a thousand may differ at once."""
+@pytest.mark.parametrize(("fleet", "after_s"), [pytest.param(1, 5.0, id="one"), pytest.param(1000, 125.0, id="a-thousand")])
+def test_other_alerts_alone_are_stored_soon(fleet: int, after_s: float) -> None:
+    """Within seconds, or two minutes where those of a thousand may differ at once. The same alerts are no write."""
     made = Written(fleet)
-    made.show(spend=0.5)
-    assert made.pass_by(SOONEST_S - 1) == 0
-    made.show(Reason.PAUSED)
+    made.known.know((SHOWN,))
+    assert made.pass_by(4.0) == 0
     assert made.pass_by(after_s) == 1
-    made.show()
-    assert [made.pass_by(SOONEST_S / 2), made.pass_by(after_s)] == [0, 1]
-    assert made.shown()["reason"] == str(Reason.DEMAND_MET)
+    made.known.know((SHOWN,))
+    assert made.pass_by(10 * after_s) == 0
+    made.known.know(())
+    assert made.pass_by(0.0) == 1
+    assert made.stored() == []
 
 
-def test_an_account_alone_is_stored_every_minute() -> None:
-    """`failoverctl status` shows it without reaching the pod."""
-    made = Written(1)
-    made.show(spend=5.0)
-    assert made.pass_by(SOONEST_S - 1) == 0
-    assert made.pass_by(1) == 1
-    assert made.shown()["ledger"]["spendDollars"] == 5.0
-
-
-def test_the_accounts_of_a_thousand_are_as_many_writes_at_any_time() -> None:
-    """A thousand an hour, from the time on at which the first may follow what all began with; each is written once an hour."""
+def test_the_alerts_of_a_thousand_are_not_written_at_once() -> None:
+    """Each has a moment of its own."""
     clock = ManualClock(NOW)
-    statuses = [ApplicationStatus(f"shop/app-{number:04d}", clock, lambda: 1000) for number in range(1000)]
-    made = snapshot()
-    decision = conclude(Memory(), made).decision
-    for status in statuses:
-        status.show(made, decision, Ledger())
-        assert status.due(Memory())
-        status.tried(Memory(), written=True)
-    counts, written = [], Counter[int]()
-    for _ in range(3 * 6):
-        before = written.total()
-        for _ in range(12):
-            clock.advance(50.0)
-            due = [number for number, status in enumerate(statuses) if status.due(Memory())]
-            written.update(due)
-            for number in due:
-                statuses[number].tried(Memory(), written=True)
-        counts.append(written.total() - before)
-    assert counts[0] < 167
-    assert all(130 <= count <= 200 for count in counts[1:]), counts
-    assert set(written.values()) <= {2, 3}
-    assert len(written) == 1000
+    known = [KnownAlerts(f"shop/app-{number:04d}", clock, lambda: 1000) for number in range(1000)]
+    for one in known:
+        one.know(())
+        one.tried(written=True)
+        one.know((SHOWN,))
+    counts = []
+    for _ in range(13):
+        clock.advance(10.0)
+        due = [one for one in known if one.due()]
+        for one in due:
+            one.tried(written=True)
+        counts.append(len(due))
+    assert sum(counts) == 1000
+    assert max(counts) <= 300, counts
 
 
-def test_a_status_that_cannot_be_written_loses_no_memory() -> None:
-    """It is tried again after a minute. An answer that was lost does not make the next memory a conflict."""
+def test_alerts_that_cannot_be_written_lose_no_memory() -> None:
+    """They are tried again. An answer that was lost does not make the next memory a conflict."""
     made = Written()
-    made.show(Reason.PAUSED)
+    made.known.know((SHOWN,))
     made.shelf.lose_answer = True
-    assert made.pass_by(SOONEST_S) == 1, "it was stored, although nobody knows"
+    assert made.pass_by(5.0) == 1, "they were stored, although nobody knows"
     made.shelf.lose_answer = False
     made.record.save(TWO)
     assert made.shelf.record.memory == TWO
     made.memory = TWO
     made.shelf.refuse = True
-    made.show()
-    assert made.pass_by(SOONEST_S) == 0
+    made.known.know(())
+    assert made.pass_by(5.0) == 0
     made.shelf.refuse = False
-    assert [made.pass_by(SOONEST_S / 2), made.pass_by(SOONEST_S / 2)] == [0, 1]
+    assert [made.pass_by(2.5), made.pass_by(2.5)] == [0, 1]
 
 
-def test_a_standby_writes_no_status() -> None:
+def test_a_standby_writes_no_alerts() -> None:
     """It has decided as well."""
     made = Written()
-    standby = TermRecord(made.shelf, Leader(1), KEY, status := ApplicationStatus(KEY, made.clock, lambda: 1))
+    standby = TermRecord(made.shelf, Leader(1), KEY, known := KnownAlerts(KEY, made.clock, lambda: 1))
     standby._leadership.sure = False  # type: ignore[attr-defined]
     standby.load()
-    status.show(snapshot(), conclude(memory(), snapshot()).decision, Ledger())
+    known.know((SHOWN,))
     standby.save(made.memory)
     assert made.shelf.writes == 1

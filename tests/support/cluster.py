@@ -27,6 +27,7 @@ from failover_testbed.lbc.group import Group, Owner
 from tests.support.applications import COST_TARGETS, SERVICES, application, seed_units
 
 NAMESPACE = "shop"
+KIND = "FailoverApplication"
 ACTION = action_key("weighted-routing")
 
 
@@ -501,7 +502,25 @@ def make_service(
     token: str = "controller",
     **changes: Any,
 ) -> Service:
-    """The production service over the cluster."""
-    path = write_application(folder, routing=cluster.routing, routed_in=cluster.routed_in, **(policy or {}))
-    settings = settings_for(path, **changes)
-    return Service(settings, cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)
+    """The production service over the cluster, with the application as an object, which is made if there is none."""
+    apply(cluster, application_document(routing=cluster.routing, routed_in=cluster.routed_in, **(policy or {})))
+    return Service(settings_for(None, **changes), cluster.session(folder, token), cluster.clock, dry_run=dry_run, extra_sinks=sinks)
+
+
+def apply(cluster: Cluster, document: Mapping[str, Any]) -> None:
+    """Makes the object of an application, or gives it another content."""
+    name, namespace = document["metadata"]["name"], document["metadata"]["namespace"]
+    before = [one for one in cluster.store.list(KIND, namespace=namespace) if one["metadata"]["name"] == name]
+    if not before:
+        cluster.store.create(KIND, dict(document))
+        return
+    gone = dict.fromkeys(set(before[0]["spec"]) - set(document["spec"]))
+    cluster.store.patch(KIND, name, {"spec": {**document["spec"], **gone}}, namespace=namespace)
+
+
+def edit(cluster: Cluster, old: str, new: str) -> None:
+    """Changes a text of the application's object, as an editor does."""
+    found = cluster.store.get(KIND, "sd21", namespace=NAMESPACE)
+    text = yaml.safe_dump(found["spec"])
+    assert old in text, text
+    cluster.store.patch(KIND, "sd21", {"spec": yaml.safe_load(text.replace(old, new))}, namespace=NAMESPACE)

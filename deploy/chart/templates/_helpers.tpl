@@ -59,54 +59,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* Whether application files take the place of the cluster's objects; "" if not. */}}
-{{- define "failoverctl.hasFiles" -}}
-{{- with .Values.applications -}}{{- if or .files .existingConfigMap .existingConfigMaps -}}yes{{- end -}}{{- end -}}
-{{- end -}}
-
-{{- define "failoverctl.applicationsConfigMap" -}}
-{{- if and .Values.applications.existingConfigMaps (or .Values.applications.files .Values.applications.existingConfigMap) -}}
-{{- fail "applications.existingConfigMaps: found them beside applications.files or applications.existingConfigMap; allowed: one of the three" -}}
-{{- end -}}
-{{- if and .Values.applications.files .Values.applications.existingConfigMap -}}
-{{- fail "applications.existingConfigMap: found it beside applications.files; allowed: one of the two" -}}
-{{- end -}}
-{{- .Values.applications.existingConfigMap | default (printf "%s-applications" (include "failoverctl.fullname" .)) -}}
-{{- end -}}
-
-{{/* The namespaces of the applications and of their routes, the kinds of their workloads and of what routes to them, as JSON: those that are
-listed, and those that the files name. An application routes by an Ingress where nothing says otherwise. A namespace with an application is not
-among those of routes: more is granted there. */}}
-{{- define "failoverctl.named" -}}
-{{- $found := .Values.applications.namespaces -}}
-{{- $kinds := .Values.applications.workloads -}}
-{{- $routes := .Values.applications.routes -}}
+{{/* The namespaces of routes alone: a namespace with an application is granted more. */}}
+{{- define "failoverctl.routeNamespaces" -}}
 {{- $routed := .Values.applications.routeNamespaces -}}
-{{- range $name, $text := .Values.applications.files -}}
-{{- range $document := regexSplit "(?m)^---.*$" $text -1 -}}
-{{- $read := fromYaml $document -}}
-{{- if $read.Error -}}
-{{- fail (printf "applications.files.%s: cannot be read: %s" $name $read.Error) -}}
-{{- else if $read -}}
-{{- $namespace := dig "metadata" "namespace" "" $read -}}
-{{- if not (kindIs "string" $namespace) -}}{{- $namespace = "" -}}{{- end -}}
-{{- if not $namespace -}}
-{{- fail (printf "applications.files.%s: metadata.namespace: found nothing; it is required" $name) -}}
-{{- end -}}
-{{- $found = append $found $namespace -}}
-{{- $route := dig "spec" "route" nil $read -}}
-{{- with kindIs "map" $route | ternary (dig "namespace" "" ($route | default dict)) "" -}}
-{{- $routed = append $routed . -}}
-{{- end -}}
-{{- $routes = append $routes (kindIs "map" $route | ternary (dig "kind" "HTTPRoute" ($route | default dict)) "Ingress") -}}
-{{- range dig "spec" "units" list $read -}}
-{{- $kinds = append $kinds (dig "workload" "kind" "Deployment" .) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- range $found -}}{{- $routed = without $routed . -}}{{- end -}}
-{{- dict "namespaces" ($found | uniq | sortAlpha) "routeNamespaces" ($routed | uniq | sortAlpha) "kinds" $kinds "routes" ($routes | default (list "Ingress")) | toJson -}}
+{{- range .Values.applications.namespaces -}}{{- $routed = without $routed . -}}{{- end -}}
+{{- $routed | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
 {{/* What the chart decides itself must not be said otherwise in the settings. */}}
@@ -126,8 +83,13 @@ among those of routes: more is granted there. */}}
 {{- if dig "kubernetes" "kubeconfig" "" .Values.settings -}}
 {{- fail "settings.kubernetes.kubeconfig: found one; in the cluster the ServiceAccount is used" -}}
 {{- end -}}
+{{- range $name := list "files" "existingConfigMap" "existingConfigMaps" -}}
+{{- if get $.Values.applications $name -}}
+{{- fail (printf "applications.%s: found application files; the applications are FailoverApplication objects: apply the files, then set applications.%s=null (docs/from-files.md)" $name $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if hasKey .Values.settings "applications" -}}
-{{- fail "settings.applications: found a path; the applications are FailoverApplication objects, or the files of applications.files or applications.existingConfigMap" -}}
+{{- fail "settings.applications: found a path; the applications are FailoverApplication objects: apply the files" -}}
 {{- end -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.dryRun) (not (dig "leader_election" "enabled" true .Values.settings)) -}}
 {{- fail (printf "settings.leader_election.enabled: found false with %d replicas: all of them would act; allowed: replicas: 1" (int .Values.replicas)) -}}
@@ -142,9 +104,6 @@ among those of routes: more is granted there. */}}
 
 {{/* The container's variables, "" where it needs none. */}}
 {{- define "failoverctl.env" -}}
-{{- if include "failoverctl.hasFiles" . }}
-- {name: FAILOVERCTL_APPLICATIONS, value: /etc/failoverctl/applications}
-{{- end }}
 {{- if ne .Release.Namespace "failover-system" }}
 - {name: FAILOVERCTL_KUBERNETES__STATE_NAMESPACE, value: {{ .Release.Namespace }}}
 {{- end }}

@@ -32,6 +32,8 @@ CONTROLLER: Final = (
     _rule("elbv2.k8s.aws", ("targetgroupbindings",), _READ),
     _rule("eks.amazonaws.com", ("targetgroupbindings", "nodeclasses"), _READ),
     _rule("coordination.k8s.io", ("leases",), (*_READ, "create", "update", "patch")),
+    _rule("failoverctl.dev", ("failoverapplications",), _READ),
+    _rule("failoverctl.dev", ("failoverapplications/status",), ("patch",)),
 )
 """The controller under test."""
 

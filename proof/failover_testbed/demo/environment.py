@@ -184,6 +184,8 @@ class Environment:
         """Creates all objects that exist before the scenario begins."""
         file, store = self.scenario.file, world.store
         self._create_components(world)
+        for one in self.scenario.objects():
+            store.create(one["kind"], one, manager=manifests.MANAGER)
         if self._gateways:
             store.create("GatewayClass", routes.gateway_class(), manager=manifests.MANAGER)
         pools: dict[str, tuple[str, ...]] = {}

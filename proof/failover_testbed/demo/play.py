@@ -31,7 +31,7 @@ _JOIN_S: Final = 30.0
 _HELD_S: Final = 5.0  # real seconds that the clock must have waited for it to be worth a line
 
 
-def demo_settings(applications: Path, record: Path | None = None) -> Settings:
+def demo_settings(record: Path | None = None) -> Settings:
     """The controller's settings in the demo: those of production, except for what the emulated AWS lacks (percentiles, quotas).
 
     Leader election is off: there is one controller, and with accelerated time a lease would last only about a second.
@@ -39,7 +39,7 @@ def demo_settings(applications: Path, record: Path | None = None) -> Settings:
     aws = AwsSettings(latency_stat="Average", apis=(AwsApi.ELBV2, AwsApi.CLOUDWATCH, AwsApi.EC2))
     http, alone = HttpSettings(host="127.0.0.1", port=0), LeaderElectionSettings(enabled=False)
     recording = RecordingSettings(folder=record)
-    return Settings(applications=applications, aws=aws, http=http, leader_election=alone, recording=recording)
+    return Settings(aws=aws, http=http, leader_election=alone, recording=recording)
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
     clock = PacedClock(scenario.file.factor)
     narrator = Narrator(emit, clock)
     with environment_variables({}), Environment(scenario, clock) as environment, environment_variables(environment.environment()):
-        settings = demo_settings(scenario.applications_path, record)
+        settings = demo_settings(record)
         session = connect(kubeconfig=str(environment.kubeconfig("controller")))
         service = Service(settings, session, clock, tap=narrator.tap, extra_sinks=(narrator,))
         narrator.begin()
@@ -133,8 +133,8 @@ def serve(scenario: Scenario, emit: Emit, stop: threading.Event) -> None:
             emit("plain", f"export {name}={value}")
         for name in ("LATENCY_STAT=Average", """APIS='["elbv2", "cloudwatch", "ec2"]'"""):  # what moto lacks
             emit("plain", f"export FAILOVERCTL_AWS__{name}")
-        emit("plain", f"export FAILOVERCTL_APPLICATIONS={scenario.applications_path.resolve()}")
         emit("plain", f"# read-only kubeconfig: {environment.kubeconfig('read-only')}")
+        emit("plain", f"# application files: {scenario.applications_path.resolve()}")
         emit("plain", f"# playing for {text.duration(scenario.file.duration_s)}; Ctrl-C ends it")
         while not stop.is_set() and not environment.finished.is_set():
             clock.wait(stop, _POLL_S)

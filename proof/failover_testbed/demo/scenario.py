@@ -6,7 +6,7 @@ mistake in a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 
 from controller.catalog.application import API_VERSION
 from controller.catalog.fields import DnsLabel, DnsName, FileModel, InstanceType, Zone
-from controller.catalog.loader import load_directory
+from controller.catalog.loader import load_directory, read_sources
+from controller.clients.kube import FAILOVER_APPLICATIONS
 from controller.clock import format_rfc3339
 from controller.documents import Document, Fault, Place, Problem, check, config_error, cross_field_error, read_documents, read_limited
 from controller.errors import ConfigError
@@ -200,7 +201,7 @@ class Scenario:
     Attributes:
         file: The file's content.
         applications: The applications by key.
-        applications_path: Path of the application files, for the controller under test.
+        applications_path: Path of the application files.
     """
 
     file: ScenarioFile
@@ -211,6 +212,12 @@ class Scenario:
     def name(self) -> str:
         """Its name."""
         return self.file.name
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """The applications as ``kubectl apply`` makes them of their files."""
+        for source in read_sources(self.applications_path):
+            for document in read_documents(source.content, source.file):
+                yield {**document.data, "kind": FAILOVER_APPLICATIONS.kind}
 
 
 def builtin(name: str) -> Path:

@@ -20,7 +20,7 @@ from failover_testbed.demo.scenario import builtin
 PROGRAMS: Final = Path(sys.executable).parent
 READER: Final = "READ_ONLY_KUBECONFIG"
 """The variable with the kubeconfig of somebody who may only read."""
-_NAMED: Final[Mapping[str, str]] = {"APPLICATION": "default/sd21", "FILE": "$FAILOVERCTL_APPLICATIONS"}
+_NAMED: Final[Mapping[str, str]] = {"APPLICATION": "default/sd21", "FILE": "$APPLICATION_FILE"}
 """What stands for a value of the reader's own."""
 _COMMAND_S: Final = 120.0
 
@@ -40,13 +40,15 @@ def running(*arguments: str, variables: Mapping[str, str], stdout: int = subproc
 
 
 def printed(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The variables that ``demo --serve`` sets in a shell, and its other kubeconfig as one of them."""
+    """The variables that ``demo --serve`` sets in a shell, and its other kubeconfig and the application file as two of them."""
     for line in lines:
         if line.startswith("export "):
             name, _, value = shlex.split(line)[1].partition("=")
             yield name, value
         elif line.startswith("# read-only kubeconfig: "):
             yield READER, line.split(": ")[1].strip()
+        elif line.startswith("# application files: "):
+            yield "APPLICATION_FILE", line.split(": ")[1].strip()
             return
 
 

@@ -60,7 +60,6 @@ def service(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     settings = {
-        "APPLICATIONS": str(env.scenario.applications_path),
         "HTTP__HOST": "127.0.0.1",
         "HTTP__PORT": str(port),
         "AWS__LATENCY_STAT": "Average",

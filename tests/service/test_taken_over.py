@@ -1,16 +1,15 @@
-"""What fails in a reload of the application files is done by the next one."""
+"""What fails while a change of the applications is taken over is done by the next job."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import yaml
 
-from controller.catalog.reload import CatalogWatcher
+from controller.clients.kube import FAILOVER_APPLICATIONS
 from controller.clock import ManualClock
+from controller.service.application_objects import ObjectCatalog
 from controller.service.telemetry import Telemetry
 from controller.service.wiring import Service
 from tests.service.test_terms import Leader
@@ -19,17 +18,18 @@ from tests.support.cluster import application_document
 
 
 class Parts:
-    """The parts of a service that a reload needs. One of them may fail once."""
+    """The parts of a service that a change of the applications needs. One of them may fail once."""
 
-    def __init__(self, folder: Path, failing: str) -> None:
+    def __init__(self, failing: str) -> None:
         self.failing, self.configured, self.watched, self.reasons = failing, list[list[str]](), list[list[str]](), list[str]()
-        self.folder, clock = folder, ManualClock(NOW)
-        self.write("sd21")
-        catalog = CatalogWatcher(folder, clock)
-        catalog.start()
+        clock = ManualClock(NOW)
+        self.catalog = ObjectCatalog(cast("Any", None), clock)
+        self.apply("sd21")
+        self.catalog.poll()
         controller = SimpleNamespace(configure=self._configure, publish=lambda found: self.reasons.extend(one.reason for one in found))
         self.service = SimpleNamespace(
-            _catalog=catalog,
+            _catalog=self.catalog,
+            _objects=self.catalog,
             _clock=clock,
             _leadership=Leader(1),
             _telemetry=Telemetry(),
@@ -38,13 +38,15 @@ class Parts:
         )
         self.service._take_over = lambda change: Service._take_over(cast("Service", self.service), change)
 
-    def write(self, name: str) -> None:
+    def apply(self, name: str, **spec: object) -> None:
+        """The watch delivers an application that claims what no other does."""
         document = application_document()
-        document["metadata"]["name"] = name
+        document["metadata"] |= {"name": name, "uid": name, "generation": 1}
         document["spec"]["ingress"] = name
         for unit in document["spec"]["units"]:
             unit.pop("scaledObject", None)
-        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+        document["spec"] |= spec
+        self.catalog.changed(FAILOVER_APPLICATIONS, None, "MODIFIED", document)
 
     def reload(self) -> None:
         Service._reload(cast("Service", self.service))
@@ -64,10 +66,10 @@ class Parts:
 
 
 @pytest.mark.parametrize("failing", ["configure", "ensure"])
-def test_a_reload_that_fails_half_way_is_done_again(tmp_path: Path, failing: str) -> None:
+def test_a_change_that_fails_half_way_is_done_again(failing: str) -> None:
     """An application without watches would hold for ever, and one that is not taken over at all is not even shown."""
-    parts = Parts(tmp_path, failing)
-    parts.write("sd22")
+    parts = Parts(failing)
+    parts.apply("sd22")
     with pytest.raises(RuntimeError):
         parts.reload()
     parts.reload()
@@ -78,9 +80,9 @@ def test_a_reload_that_fails_half_way_is_done_again(tmp_path: Path, failing: str
     assert parts.reasons == ["ConfigReloaded"]
 
 
-def test_files_that_are_refused_leave_the_watches_as_they_are(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "")
-    (tmp_path / "sd22.yaml").write_text("broken")
+def test_an_object_that_is_refused_leaves_the_watches_as_they_are() -> None:
+    parts = Parts("")
+    parts.apply("sd22", units=[])
     parts.reload()
     parts.reload()
     assert parts.reasons == ["ConfigRefused"]
