@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from controller.cli.common import Options
+from controller.cli.published import difference, read_object
 from controller.cli.replicas import read_replicas, unled
 from controller.cli.selection import Selection, select
 from controller.clients.aws import AwsClients
-from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession, Object
+from controller.clients.kube import KubeSession, Object
 from controller.clock import Clock
 from controller.errors import RemoteError, StateError
 from controller.objects import mapping
@@ -40,6 +41,7 @@ class Observation:
         remedy: Which standby rules the application lacks, and which of them may be added now.
         published: What the running controller says of the application in its object, see `controller.service.application_status.status_of`;
             None if there is none.
+        difference: See `controller.cli.published.difference`.
         known: The alerts that the running controller stored. One observation cannot show some of them, such as a writer that it fights.
         unled: That no replica of the controller leads, in words; "" where one does, or nobody knows.
     """
@@ -51,6 +53,7 @@ class Observation:
     coming: Plan | None
     remedy: Remedy = field(default_factory=Remedy)
     published: Object | None = None
+    difference: str = ""
     known: tuple[Alert, ...] = ()
     unled: str = ""
 
@@ -105,8 +108,9 @@ class ApplicationObserver:
         for application in chosen:
             stored, further = _stored(self._store, application.key)
             snapshot = observer.snapshot(application, leader=True, epoch=stored.epoch, further=further)
-            said = _details(self._session, application)
-            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), published=said, known=stored.alerts)
+            published, apart = _said(self._session, application)
+            seen = replace(judge(snapshot, stored.memory), remedy=self._remedy(snapshot), known=stored.alerts)
+            seen = replace(seen, published=published, difference=apart)
             contradict = contradict or (stored.memory.mode is not None and seen.memory.mode is not stored.memory.mode)
             found[application.key] = seen
         return found, contradict
@@ -144,13 +148,13 @@ def _stored(store: ConfigMapStore, key: str) -> tuple[StoredMemory, tuple[Source
         return StoredMemory(Memory(), "", 0), (missing,)
 
 
-def _details(session: KubeSession, application: Application) -> Object | None:
-    """What the controller says of an application in the status of its object; None where there is none, or it cannot be read."""
+def _said(session: KubeSession, application: Application) -> tuple[Object | None, str]:
+    """What the controller says of an application in its object, and why it does not run it as it is read here."""
     try:
-        found = session.get(FAILOVER_APPLICATIONS, application.namespace, application.name)
+        found = read_object(session, application)
     except RemoteError:
-        return None
-    return dict(mapping(found, "status", "details")) or None
+        return None, ""
+    return dict(mapping(found, "status", "details")) or None, difference(found, application)
 
 
 def judge(snapshot: Snapshot, memory: Memory) -> Observation:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from controller import objects
-from controller.clients.kube import CONFIG_MAPS, KubeSession, Object
+from controller.clients.kube import CONFIG_MAPS, FAILOVER_APPLICATIONS, KubeSession, Object
 from controller.clock import parse_rfc3339
 from controller.errors import NotFound, RemoteError
 from controller.foreign import shown
-from controller.policy import text
 from controller.policy.model import Application
+from controller.service.application_objects import application_of
 from controller.service.application_status import json_object
-from controller.service.configured import KEY, fingerprint
 from controller.service.status import HEARTBEAT_S, NAME
 
 OVERDUE_S: Final = 3 * HEARTBEAT_S
 """A status that is older than this, in seconds, is of a controller that runs no more."""
-_NAMED: Final = 3  # of the other applications, where one is missing
 
 
 def overdue(published: Object, now: float) -> bool:
@@ -58,36 +55,30 @@ def read_status(session: KubeSession, namespace: str) -> Published:
     return Published(status, "" if status is not None else f"ConfigMap {namespace}/{NAME}: its key status is no JSON object")
 
 
-def difference(published: Object, application: Application) -> str:
-    """Why the controller that published a status does not run an application as it is read here; "" where it does, or may.
+def read_object(session: KubeSession, application: Application) -> Object | None:
+    """The FailoverApplication of an application; None where there is none.
+
+    Raises:
+        RemoteError: It cannot be read.
+    """
+    try:
+        return session.get(FAILOVER_APPLICATIONS, application.namespace, application.name)
+    except NotFound:
+        return None
+
+
+def difference(found: Object | None, application: Application) -> str:
+    """Why a controller in the cluster does not run an application as it is read here; "" where it does, or will.
 
     Args:
-        published: The status of the process.
+        found: See `read_object`.
         application: As it is read here.
     """
-    configured = published.get(KEY)
-    if isinstance(configured, Mapping) and configured.get(application.key, fingerprint(application)) != fingerprint(application):
-        return f"the controller runs {application.key} with another content than is read here"
-    return absence(published, application)
-
-
-def absence(published: Object, application: Application) -> str:
-    """Why the controller that published a status does not run an application at all; "" where it does, or may."""
-    configured = published.get(KEY)
-    if not isinstance(configured, Mapping) or application.key in configured:
-        return ""  # a version that did not publish them may run it
-    others = sorted(shown(str(key)) for key in configured)
-    more = [f"{len(others) - _NAMED} more"] if len(others) > _NAMED else []
-    runs = f"it runs {text.listing([*others[:_NAMED], *more])}" if others else "it runs none"
-    return f"the controller does not run {application.key}: it has no such application ({runs})"
-
-
-def remedy(published: Object) -> str:
-    """What makes the controller run an application as it is read here.
-
-    Args:
-        published: The status of the process.
-    """
-    if objects.text(published, "configError"):
-        return "it refuses a FailoverApplication, see configError in `failoverctl status --json`: correct it"
-    return "apply it with kubectl"
+    if found is None:
+        return f"the cluster has no FailoverApplication {application.key}; apply it with kubectl"
+    accepted = objects.condition(found, "Accepted")
+    if objects.text(accepted, "status") == "False":
+        return f"the controller refuses the FailoverApplication {application.key}: {shown(objects.text(accepted, 'message'))}"
+    if application_of(found) != application:
+        return f"the FailoverApplication {application.key} has another content than is read here; apply this with kubectl"
+    return ""

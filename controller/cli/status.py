@@ -15,7 +15,7 @@ from controller import foreign, objects
 from controller.cli.common import Options, redrawable, show
 from controller.cli.fleet import fleet_lines
 from controller.cli.observe import ApplicationObserver, Observation
-from controller.cli.published import Published, difference, overdue, read_status, remedy
+from controller.cli.published import Published, overdue, read_status
 from controller.cli.replicas import Replicas, read_replicas
 from controller.cli.screen import Changes, Screen
 from controller.cli.selection import Selection, select
@@ -45,7 +45,6 @@ from controller.policy.model import Application, Override, Snapshot, Verdict
 from controller.policy.routing import asked_shares, healthy_targets, shown_shares
 from controller.policy.strategies import part_of
 from controller.service.application_status import floor_document, price_document
-from controller.service.configured import KEY as CONFIGURED
 from controller.service.explanation import floors_text, next_step
 from controller.service.override_words import pause_words, pin_words
 from controller.service.unit_state import unit_state
@@ -134,7 +133,7 @@ class _Shown:
     """
 
     def __init__(self, selection: Selection, screen: Screen, clock: Clock, *, as_json: bool, watch: bool, lasting: bool) -> None:
-        self.lasting, self._clock, self._files = lasting, clock, selection.applications
+        self.lasting, self._clock = lasting, clock
         self._session, self._namespace = selection.session, selection.settings.kubernetes.state_namespace
         self._screen, self._json = screen, as_json
         self._redraw = watch and not as_json and sys.stdout.isatty() and redrawable()
@@ -148,7 +147,7 @@ class _Shown:
             return
         published = read_status(self._session, self._namespace)
         replicas = read_replicas(self._session, self._namespace, self._clock)
-        about = [(one, running_for(one, published, replicas, self._files[one.snapshot.application.key])) for one in observations]
+        about = [(one, running_for(one, published, replicas)) for one in observations]
         if self._json:
             for one, running in about:
                 click.echo(json.dumps(status_document(one, running), sort_keys=True))
@@ -171,22 +170,19 @@ class _Shown:
             self._changes.draw("", problem, line)
 
 
-def running_for(seen: Observation, published: Published, replicas: Replicas, file: Application) -> Running:
+def running_for(seen: Observation, published: Published, replicas: Replicas) -> Running:
     """What is known of the running controller and of one application.
 
     Args:
         seen: An observation of the application.
         published: What the controller has published of its process.
         replicas: The replicas of the controller.
-        file: The application with the prices of its file.
     """
     status = published.status
     if status is None:
         return Running(None, replicas, published.problem)
-    apart = "" if overdue(status, seen.snapshot.now) else difference(status, file)
-    shown = {} if seen.published is None else {file.key: seen.published}
-    about = {name: value for name, value in status.items() if name != CONFIGURED}  # a thousand others may be there
-    return Running({**about, "applications": shown}, replicas, difference=f"{apart}; {remedy(status)}" if apart else "")
+    shown = {} if seen.published is None else {seen.snapshot.application.key: seen.published}
+    return Running({**status, "applications": shown}, replicas, difference="" if overdue(status, seen.snapshot.now) else seen.difference)
 
 
 def change_essence(seen: Observation) -> tuple[object, ...]:

@@ -275,6 +275,12 @@ class ObjectCatalog:
         return str(faults)
 
 
+def application_of(obj: Object) -> Application | None:
+    """The application of an object; None where it has a fault."""
+    sound, _ = _sound(obj, (text(obj, "metadata", "namespace"), text(obj, "metadata", "name")))
+    return None if sound is None else sound.application
+
+
 def _sound(obj: Object, name: Name) -> tuple[_Sound | None, str]:
     """The application of an object, or None and every fault with its place, bounded."""
     data = {

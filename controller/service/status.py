@@ -18,9 +18,7 @@ from controller.errors import NotFound, RemoteError
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.model import Target, Verification
 from controller.policy.plan import FIELD_MANAGER
-from controller.ports import EMPTY
 from controller.service.application_status import status_of
-from controller.service.configured import KEY
 
 if TYPE_CHECKING:
     from controller.service.controller import View
@@ -44,7 +42,6 @@ def process(
     dry_run: bool,
     config_error: str,
     calls: Mapping[str, int],
-    configured: Mapping[str, str] = EMPTY,
 ) -> Object:
     """The status of the process, without its applications, as plain JSON values.
 
@@ -56,7 +53,6 @@ def process(
         dry_run: Whether nothing is applied.
         config_error: Why an application file is refused; "" if none is.
         calls: API calls of this process since its start, by service.
-        configured: See `controller.service.configured`.
     """
     return {
         "version": __version__,
@@ -66,7 +62,6 @@ def process(
         "dryRun": dry_run,
         "configError": config_error,
         "calls": dict(calls),
-        KEY: dict(configured),
         "notifiers": [_sink(one) for one in sinks],
     }
 

@@ -30,7 +30,6 @@ from controller.policy.model import Alert
 from controller.ports import Message, MessageKind, Notifier, Severity
 from controller.routing.kinds import DEFAULT, routing_port
 from controller.service.application_objects import CatalogChange, ObjectCatalog
-from controller.service.configured import Configured
 from controller.service.controller import WORKERS, Controller
 from controller.service.election import Timing
 from controller.service.executor import Executor
@@ -224,7 +223,6 @@ class Service:
         files = settings.applications
         self._catalog = ObjectCatalog(session, clock) if files is None else FileCatalog(files)
         self._objects = self._catalog if isinstance(self._catalog, ObjectCatalog) else None
-        self._configured = Configured()
         self._publisher = None if dry_run else StatusPublisher(session, kube.state_namespace, clock)
         self._object_status = None if dry_run or self._objects is None else StatusWriter(session, clock)
         self._scheduler = BackgroundScheduler(timezone="UTC")
@@ -306,7 +304,6 @@ class Service:
             dry_run=self._dry_run,
             config_error=self._catalog.error,
             calls=self._session.meter.totals(),
-            configured=self._configured.of(self.controller.applications()),
         )
 
     def _page(self, query: Query) -> Answer:

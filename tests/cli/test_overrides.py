@@ -15,13 +15,14 @@ from controller.clients.kube import KubeSession
 from controller.clock import SystemClock, format_rfc3339
 from controller.routing.annotations import OVERRIDES
 from failover_testbed.kube_api import Identity
-from tests.support.cluster import NAMESPACE, Cluster, write_application
+from tests.support.cluster import KIND, NAMESPACE, Cluster, application_document, apply, write_application
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A healthy application in real time."""
     made = Cluster(SystemClock())
+    apply(made, application_document())
     yield made
     made.close()
 
@@ -114,17 +115,12 @@ def test_a_pin_that_nobody_carries_out_says_so(cluster: Cluster, tmp_path: Path,
     assert ("the controller has published no status since 20" in lines[-1]) is says
 
 
-def test_a_pin_of_an_application_that_the_controller_was_not_given_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    """It runs, and reads other files: nothing would ever come of it."""
-    _publish(cluster, configured={"shop/other": "0123456789ab"})
+def test_a_pin_of_an_application_that_is_no_object_says_so(cluster: Cluster, tmp_path: Path) -> None:
+    """The controller runs objects: nothing would ever come of it."""
+    cluster.store.delete(KIND, "sd21", namespace=NAMESPACE)
+    _publish(cluster)
     line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
-    assert line.startswith("The pin does nothing yet: the controller does not run shop/sd21: it has no such application (it ")
-    assert "(it runs shop/other); apply it with kubectl" in line
-    _publish(cluster, configured={"shop/sd21": "another content"}, configError="a fault")
-    assert "nothing yet" not in _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output, "it is carried out all the same"
-    _publish(cluster, configured={}, configError="a fault")
-    line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
-    assert "(it runs none); it refuses a FailoverApplication" in line
+    assert line == "The pin does nothing yet: the cluster has no FailoverApplication shop/sd21; apply it with kubectl."
 
 
 def _publish(cluster: Cluster, **status: Any) -> None:

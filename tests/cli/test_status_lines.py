@@ -34,7 +34,7 @@ from controller.policy.model import (
     Verification,
 )
 from controller.routing.conclusion import conclude
-from controller.service.application_status import json_object
+from controller.service.application_status import json_object, status_of
 from controller.service.controller import View
 from controller.service.status import document, process
 from controller.service.telemetry import Telemetry
@@ -86,15 +86,13 @@ def test_the_account_of_the_leading_replica_is_shown() -> None:
     made = snapshot()
     observation = judge(made, memory())
     account = Ledger({Mode.COST: 7200.0}, {Mode.COST: 1000.0}, 50.0, 3.25, 1.5, 90.0, 600.0, 0.75, 2, {"kubernetes": 12.0, "elbv2": 840.5})
-    view = View(made, observation.decision, observation.made, observation.memory, account)
-    published = _published(view, {"kubernetes": 99})
-    lines = [line for _, line in status_lines(observation, Running(published), 200)]
+    said = status_of(made, observation.decision, Mode.COST, account)
+    lines = [line for _, line in status_lines(replace(observation, published=said), Running(), 200)]
     (shown,) = [line for line in lines if "account" in line]
     assert shown.startswith(
         "  account of 2 h: cost mode saved $3.25, failover cost $1.50, exposed 1.5 min, replicas kept by probes $0.75, "
     )
     assert shown.endswith("mode changes 2; calls: elbv2 840, kubernetes 12")
-    assert published["calls"] == {"kubernetes": 99}
     assert not any("hindsight" in line for line in lines)
 
 
@@ -103,12 +101,11 @@ def test_the_bill_is_compared_with_other_fleets() -> None:
     made = snapshot()
     observation = judge(made, memory())
     account = Ledger(seconds={Mode.COST: 7200.0}, compared_s=3600.0, compared_spend=10.0, weights_spend=12.5, least_spend=8.25)
-    view = View(made, observation.decision, observation.made, observation.memory, account)
-    published = _published(view)
+    observation = replace(observation, published=status_of(made, observation.decision, Mode.COST, account))
     assert (
         "  bill of 1 h with known demand: the replicas cost $10.00, those for the weights of the application file $12.50, the optimum with "
         "hindsight $8.25"
-    ) in [line for _, line in status_lines(observation, Running(published), 200)]
+    ) in [line for _, line in status_lines(observation, Running(), 200)]
 
 
 def test_an_alert_of_the_controller_and_of_this_observation_is_shown_once_with_its_page() -> None:
