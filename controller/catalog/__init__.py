@@ -1,1 +1,1 @@
-"""Application files: reading, checking and watching them."""
+"""Application files: reading and checking them."""

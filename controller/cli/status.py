@@ -357,7 +357,7 @@ def _controller(running: Running, now: float, width: int) -> Iterator[Line]:
     if running.difference:
         yield from wrapped("bad", f"  {ICONS['bad']} ", running.difference, width)
     if error := objects.text(published, "configError"):
-        yield from wrapped("bad", f"  {ICONS['warn']} ", f"an application is refused: {error}", width)
+        yield from wrapped("bad", f"  {ICONS['warn']} ", f"applications are refused: {error}", width)
     for sink in entries(published, "notifiers"):
         style = "good" if sink.get("ok") else "bad"
         name, error = (objects.text(sink, field) for field in ("name", "lastError"))

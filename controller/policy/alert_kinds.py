@@ -327,7 +327,7 @@ class AlertKind(Row):
         "sink",
         "{0} delivers no messages",
     )
-    CONFIG_REFUSED = ("config-refused", "{problem}", "configuration-is-refused", WARNING, "", "application files are refused")
+    CONFIG_REFUSED = ("config-refused", "{problem}", "configuration-is-refused", WARNING, "", "applications are refused")
     LEFT_REMOVED = (
         "left-removed",
         "the application is not configured any more, so nothing lowers the minReplicaCount that the controller raised, and its pods cost "
@@ -339,7 +339,7 @@ class AlertKind(Row):
     )
 
     # What people did.
-    CONFIG_RELOADED = ("config-reloaded", "{count} application(s)", "", INFO, "", "application files were read again")
+    CONFIG_RELOADED = ("config-reloaded", "{count} application(s)", "", INFO, "", "applications were changed")
     REMOVED = (
         "removed",
         "the application is not configured any more; its routing stays in capacity mode",

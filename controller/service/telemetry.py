@@ -74,7 +74,7 @@ class Telemetry:
         self.verification_cycle = Gauge(
             "failoverctl_verification_cycle_seconds", "Time in which the budget verifies every application once.", registry=self.registry
         )
-        self.config_ok = Gauge("failoverctl_config_ok", "0 while an application file is refused.", registry=self.registry)
+        self.config_ok = Gauge("failoverctl_config_ok", "0 while an application is refused.", registry=self.registry)
 
     def decided(self, snapshot: Snapshot, decision: Decision, memory: Memory, ledger: Ledger) -> None:
         """Stores one decision, the memory after it, and the account up to it."""
