@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +13,14 @@ import pytest
 import yaml
 
 from controller.clock import AcceleratedClock, ManualClock
-from controller.policy.model import Mode
+from controller.errors import Unavailable
+from controller.policy.model import ActionKind, Memory, Mode, Plan
+from controller.ports import StoredMemory
 from controller.service import object_status
 from controller.service.application_objects import ObjectCatalog
 from controller.service.controller import View
+from controller.service.executor import Executor, Outcome
+from controller.service.store import ConfigMapStore
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
@@ -114,6 +119,43 @@ def test_files_become_objects_and_back_in_capacity_mode_without_a_write_to_the_r
     assert written > 0
     assert [in_capacity_mode(path) for path in (None, file)] == [since, since]
     assert len(_writes(cluster, "ingresses")) == written
+
+
+@pytest.mark.parametrize("died", ["before the patch", "before the save"])
+def test_a_change_in_which_the_controller_with_files_died_is_made_once(
+    died: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upgrade may come at any moment: the routing object says what was written, and nothing is written twice or lost."""
+    file, tried = tmp_path / "sd21.yaml", threading.Event()
+    file.write_text(yaml.safe_dump(application_document()))
+    save, execute = ConfigMapStore.save, Executor.execute
+
+    def unsaved(store: ConfigMapStore, application: str, memory: Memory, **words: Any) -> StoredMemory:
+        if memory.mode is not Mode.CAPACITY:
+            return save(store, application, memory, **words)
+        tried.set()
+        raise Unavailable("the process ends")
+
+    def unsent(executor: Executor, plan: Plan, epoch: int, **words: Any) -> Outcome:
+        if not any(one.kind is ActionKind.ROUTE for one in plan.actions):
+            return execute(executor, plan, epoch, **words)
+        tried.set()
+        raise RuntimeError("the process ends")
+
+    with monkeypatch.context() as patched:
+        if died == "before the save":
+            patched.setattr(ConfigMapStore, "save", unsaved)
+        else:
+            patched.setattr(Executor, "execute", unsent)
+        with running(Service(settings_for(file), cluster.session(tmp_path), cluster.clock)):
+            cluster.pend("sd21-inf2", 2)
+            cluster.refuse("inf2", "inf2.xlarge")
+            wait_for("the moment", tried.is_set)
+    assert cluster.mode() == ("capacity" if died == "before the save" else "")
+    with running(_service(cluster, tmp_path)) as service:
+        wait_for("capacity mode", lambda: [one.mode for one in service.controller.views()] == [Mode.CAPACITY])
+        wait_for("its memory", lambda: service.controller.views()[0].memory.mode is Mode.CAPACITY)
+    assert len(cluster.patches()) == 1
 
 
 def test_an_application_where_the_controller_may_read_nothing_stops_nobody_else(tmp_path: Path) -> None:
