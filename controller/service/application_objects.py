@@ -97,10 +97,8 @@ class _Held:
 
     def judge(self, chosen: _Sound | None, clash: str) -> None:
         """Notes which generation runs now, and why it is not the present one."""
-        if self.new is None:
-            acceptance = Acceptance.INVALID
-        else:
-            acceptance = Acceptance.ACCEPTED if chosen is self.new else Acceptance.CONFLICTED
+        refused = Acceptance.INVALID if self.new is None else Acceptance.CONFLICTED
+        acceptance = Acceptance.ACCEPTED if chosen is not None and chosen is self.new else refused
         self.accepted = chosen
         self.judged = _Judgement(self.generation, acceptance, self.problem or clash, "" if chosen is None else chosen.application.key)
 
