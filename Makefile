@@ -162,6 +162,10 @@ bench-soak: .venv/.synced-bench ## Two hours with churn and an API server that r
 bench-takeover: .venv/.synced-bench ## How long a takeover takes with 1,000 applications (six minutes)
 	@$(RUN)/python -m benchmarks.takeover --write $(ARGS)
 
+.PHONY: bench-objects
+bench-objects: .venv/.synced-bench ## Applications as objects beside files: 2,000 on a real kube-apiserver (ten minutes; ARGS="--applications 100")
+	@$(RUN)/python -m benchmarks.objects --write $(ARGS)
+
 .PHONY: bench-commands
 bench-commands: $(STAMP) ## CPU time and memory of each command, against the demo's servers (a minute and a half)
 	@$(RUN)/python -m benchmarks.commands --write $(ARGS)

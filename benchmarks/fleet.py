@@ -17,8 +17,10 @@ from typing import Any, Final
 from benchmarks.wire import Wire
 from controller.catalog.application import ApplicationFile
 from controller.clients.kube import (
+    APPLY_PATCH,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    FAILOVER_APPLICATIONS,
     GATEWAYS,
     HTTP_ROUTES,
     INGRESSES,
@@ -138,7 +140,7 @@ def write_applications(folder: Path, members: Sequence[Member]) -> None:
     """Replaces the application files. Each is replaced atomically, so that the controller never reads half a file."""
     wanted = {}
     for start in range(0, len(members), _FILE):
-        documents = [json.dumps(_application(member)) for member in members[start : start + _FILE]]
+        documents = [json.dumps(document(member)) for member in members[start : start + _FILE]]
         wanted[f"{start // _FILE:03d}.yaml"] = "\n---\n".join(documents)
     for path in folder.glob("*.yaml"):
         if path.name not in wanted:
@@ -149,7 +151,8 @@ def write_applications(folder: Path, members: Sequence[Member]) -> None:
         scratch.replace(folder / name)
 
 
-def _application(member: Member) -> Object:
+def document(member: Member) -> Object:
+    """The application file of one, which is its object too."""
     units = [
         {
             "name": unit,
@@ -211,6 +214,28 @@ def create(kubeconfig: Path, members: Sequence[Member]) -> None:
             for member in part:
                 for request in _requests(member):
                     wire.send(*request)
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for _ in pool.map(write, [members[start::_WRITERS] for start in range(_WRITERS)]):
+            pass
+
+
+def apply_objects(kubeconfig: Path, members: Sequence[Member], **policy: float) -> None:
+    """Creates the applications as objects, or changes them, as `kubectl apply --server-side` does.
+
+    Args:
+        kubeconfig: The administrator's kubeconfig.
+        members: The applications.
+        policy: Changes of the policy.
+    """
+
+    def write(part: Sequence[Member]) -> None:
+        with Wire(kubeconfig) as wire:
+            for member in part:
+                made = document(member)
+                made["spec"]["policy"] |= policy
+                path = f"{FAILOVER_APPLICATIONS.path(member.namespace, member.name)}?fieldManager=bench&force=true"
+                wire.send("PATCH", path, json.dumps(made), APPLY_PATCH)
 
     with ThreadPoolExecutor(_WRITERS) as pool:
         for _ in pool.map(write, [members[start::_WRITERS] for start in range(_WRITERS)]):
@@ -392,7 +417,7 @@ def _gateway(member: Member) -> Object:
 
 def _route(member: Member) -> Object:
     """The application's rule, and the two that keep the target groups of both modes."""
-    application = ApplicationFile.model_validate_json(json.dumps(_application(member))).to_policy()
+    application = ApplicationFile.model_validate_json(json.dumps(document(member))).to_policy()
     rules = [
         {"name": _MAIN, "backendRefs": backends_of(_targets(member), application)},
         standby_rule(application, "capacity", [application.capacity], paths=True),

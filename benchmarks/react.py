@@ -427,7 +427,7 @@ class Bench:
         posted = {one.name: one for one in seen if one.user == users["bench"] and one.verb == "create" and one.resource == "events"}
         for member, seen_ms, trip_ms in timed:
             event = posted.get(f"{member.claim}.18a1")
-            patch = next((one for one in ours if _routes(one, member) and event and one.received >= event.received), None)
+            patch = next((one for one in ours if routes(one, member) and event and one.received >= event.received), None)
             if event is None or patch is None or seen_ms is None:
                 result.failed.append(f"{member.key}: no patch within {_SAMPLE_S:.0f} s")
                 continue
@@ -461,7 +461,8 @@ def _belongs(one: Seen, member: Member) -> bool:
     return one.verb == "patch" and one.namespace == member.namespace and (one.name == member.name or one.name.startswith(f"{member.name}-"))
 
 
-def _routes(one: Seen, member: Member) -> bool:
+def routes(one: Seen, member: Member) -> bool:
+    """Whether a request changed the routing object of an application."""
     accepted = one.verb == "patch" and one.resource == (HTTP_ROUTES if member.routed else INGRESSES).plural and one.code < 300
     return accepted and (one.namespace, one.name) == (member.namespace, member.name)
 

@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import installation
+from benchmarks.controller_log import first_decisions, logged
 from benchmarks.markdown import markdown, put
 from benchmarks.process import ControllerProcess, cpu_s
 from benchmarks.progress import progress
@@ -73,14 +74,15 @@ def measure(applications: int, times: int, say: Callable[[str], None]) -> list[T
         def started(number: int) -> tuple[ControllerProcess, Path]:
             log = Path(scratch) / f"controller-{number}.log"
             controller = stack.enter_context(ControllerProcess(settings, log))
-            _await(controller, lambda: _decided(log) >= applications, f"controller {number} has not passed over every application")
+            problem = f"controller {number} has not passed over every application"
+            _await(controller, lambda: len(first_decisions(log)) >= applications, problem)
             return controller, log
 
         def requests() -> int:
             return sum(one.user == subject(token) and one.resource != "leases" for one in read(plane.folder / "audit.log"))
 
         leader, log = started(0)
-        _await(leader, lambda: bool(_logged(log, "election.leading")), "the first controller does not lead")
+        _await(leader, lambda: bool(logged(log, "election.leading")), "the first controller does not lead")
         taken = []
         for number in range(1, times + 1):
             standby, log = started(number)
@@ -109,25 +111,9 @@ def _await(controller: ControllerProcess, reached: Callable[[], bool], problem: 
         time.sleep(0.2)
 
 
-def _logged(log: Path, event: str) -> list[dict[str, Any]]:
-    """What the process has logged about an event. What is not a whole line of JSON is left out."""
-    found = []
-    for line in log.read_text(errors="replace").splitlines():
-        with suppress(ValueError):
-            one = json.loads(line)
-            if isinstance(one, dict) and one.get("event") == event:
-                found.append(one)
-    return found
-
-
-def _decided(log: Path) -> int:
-    """Over how many applications the process has passed: it logs the first decision about each."""
-    return len({one["application"] for one in _logged(log, "decision.changed")})
-
-
 def _seconds(log: Path) -> float | None:
     """How long its takeover took; None before it has ended."""
-    return next((float(one["seconds"]) for one in _logged(log, "takeover.finished")), None)
+    return next((float(one["seconds"]) for one in logged(log, "takeover.finished")), None)
 
 
 def _table(applications: int, taken: list[Taken]) -> Table:

@@ -58,7 +58,7 @@ class Verdict:
     Attributes:
         name: Its namespace and name.
         uid: Its uid.
-        generation: The generation that was judged.
+        generation: The generation that was judged last; a poll judges a newer one.
         acceptance: Whether that generation is in use, and why not.
         problem: Every fault with its place, bounded; "" if there is none.
         key: `Application.key` of the generation that runs; "" if none does.
@@ -82,6 +82,16 @@ class _Sound:
     claims: tuple[Claim, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What `ObjectCatalog.poll` found of an object; see `Verdict`."""
+
+    generation: int
+    acceptance: Acceptance
+    problem: str
+    key: str
+
+
 @dataclass(slots=True)
 class _Held:
     """What is kept of one object."""
@@ -93,13 +103,19 @@ class _Held:
     new: _Sound | None  # the present generation; None: it has a fault
     problem: str  # that fault
     accepted: _Sound | None = None  # the last generation that was in use
-    acceptance: Acceptance = Acceptance.INVALID
-    clash: str = ""
+    judged: _Judgement | None = None  # None: no poll has seen it
 
     @property
     def ran(self) -> bool:
         """Whether a controller has run it before."""
         return self.accepted is not None or bool(self.status.get("mode"))
+
+    def judge(self, chosen: _Sound | None, clash: str) -> None:
+        """Notes which generation runs now, and why it is not the present one."""
+        refused = Acceptance.INVALID if self.new is None else Acceptance.CONFLICTED
+        acceptance = Acceptance.ACCEPTED if chosen is not None and chosen is self.new else refused
+        self.accepted = chosen
+        self.judged = _Judgement(self.generation, acceptance, self.problem or clash, "" if chosen is None else chosen.application.key)
 
 
 class ObjectCatalog:
@@ -165,8 +181,9 @@ class ObjectCatalog:
         if before is not None and before.uid == uid and before.generation == generation:
             return name, replace(before, status=status)
         new, problem = _sound(obj, name)
-        same = before if before is not None and before.uid == uid else None
-        held = _Held(uid, generation, text(metadata, "creationTimestamp"), status, new, problem, None if same is None else same.accepted)
+        held = _Held(uid, generation, text(metadata, "creationTimestamp"), status, new, problem)
+        if before is not None and before.uid == uid:
+            held.accepted, held.judged = before.accepted, before.judged
         return name, held
 
     # --- what the service asks -----------------------------------------------------------------------------------------------------------
@@ -190,7 +207,7 @@ class ObjectCatalog:
     def partial(self) -> bool:
         """Whether an object that a controller has run does not run here, because its present generation has a fault."""
         with self._lock:
-            return any(one.accepted is None and one.acceptance is Acceptance.INVALID and one.ran for one in self._held.values())
+            return any(one.accepted is None and one.new is None and one.ran for one in self._held.values())
 
     def start(self) -> Mapping[str, Application]:
         """Begins to watch and waits for the first list, within bounds. Without it nothing runs, until it comes."""
@@ -226,19 +243,12 @@ class ObjectCatalog:
             self._dirty = True
 
     def verdicts(self) -> list[Verdict]:
-        """What became of each object."""
+        """What became of each object, as of the last poll: what it has not seen is neither in use nor refused."""
         with self._lock:
             return [
-                Verdict(
-                    name,
-                    one.uid,
-                    one.generation,
-                    one.acceptance,
-                    one.problem or one.clash,
-                    one.accepted.application.key if one.accepted is not None else "",
-                    one.status,
-                )
+                Verdict(name, one.uid, judged.generation, judged.acceptance, judged.problem, judged.key, one.status)
                 for name, one in self._held.items()
+                if (judged := one.judged) is not None
             ]
 
     def _resolved(self) -> Mapping[str, Application]:
@@ -246,7 +256,7 @@ class ObjectCatalog:
         first: dict[tuple[str, str, str], Name] = {}
         running: dict[str, Application] = {}
         for name, held in sorted(self._held.items(), key=lambda item: (item[1].created, item[0])):
-            chosen, held.clash = None, ""
+            chosen, clash = None, ""
             for one in (held.new, held.accepted):
                 if one is None:
                     continue
@@ -254,12 +264,8 @@ class ObjectCatalog:
                 if not taken:
                     chosen = one
                     break
-                held.clash = held.clash or _clash(taken)
-            held.accepted = chosen
-            if held.new is None:
-                held.acceptance = Acceptance.INVALID
-            else:
-                held.acceptance = Acceptance.ACCEPTED if chosen is held.new else Acceptance.CONFLICTED
+                clash = clash or _clash(taken)
+            held.judge(chosen, clash)
             if chosen is not None:
                 first |= dict.fromkeys((claim.what for claim in chosen.claims), name)
                 running[chosen.application.key] = chosen.application
@@ -270,8 +276,8 @@ class ObjectCatalog:
         if health.absent:
             faults.add([f"{FAILOVER_APPLICATIONS.name}: {health.problem}; {_REMEDY}"])
         for (namespace, name), one in sorted(self._held.items()):
-            if problem := one.problem or one.clash:
-                faults.add(f"FailoverApplication {namespace}/{name}: {line}" for line in problem.split("\n"))
+            if one.judged is not None and one.judged.problem:
+                faults.add(f"FailoverApplication {namespace}/{name}: {line}" for line in one.judged.problem.split("\n"))
         return str(faults)
 
 

@@ -39,6 +39,7 @@ _SENTENCE: Final = 1000  # characters of any other text
 _WHEN: Final = frozenset({"details", "why", "next", "dollarsPerHour"})
 """Fields that differ in every pass, or say the same in other words: they alone are worth a write only as often as the account is."""
 
+_NOTHING: Final = frozenset[str]()
 _RAN: Final = ("mode", "since")
 
 _Conditions = Iterator[tuple[str, bool | None, str, str]]
@@ -151,9 +152,9 @@ def _by_type(status: Mapping[str, Any]) -> Mapping[str, Object]:
     return {str(one.get("type")): one for one in found if isinstance(one, dict)} if isinstance(found, list) else {}
 
 
-def _essence(status: Mapping[str, Any]) -> str:
-    """What of a status is worth a write soon; a field that is null is one that is absent."""
-    return json.dumps({key: one for key, one in status.items() if key not in _WHEN and one is not None}, sort_keys=True)
+def _said(status: Mapping[str, Any], without: frozenset[str]) -> str:
+    """What a status says, to be compared; a field that is null is one that is absent."""
+    return json.dumps({key: one for key, one in status.items() if key not in without and one is not None}, sort_keys=True)
 
 
 @dataclass(slots=True)
@@ -211,9 +212,9 @@ class StatusWriter:
         if sent is not None and sent.compared == compared:
             return  # no pass since
         status, now = object_status(verdict, view, self._clock.now()), self._clock.monotonic()
-        essence = _essence(status)
-        if essence == _essence(verdict.status) and (sent is None or now - sent.at < period_s):
-            # Without a time of ours an earlier leader wrote the same.
+        # Without a time of ours an earlier leader wrote the same.
+        without = _WHEN if sent is None or now - sent.at < period_s else _NOTHING
+        if _said(status, without) == _said(verdict.status, without):
             self._sent[verdict.name] = _Sent(verdict.uid, now if sent is None else sent.at, compared)
             return
         self._sent[verdict.name] = _Sent(verdict.uid, now)

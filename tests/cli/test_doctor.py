@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -349,3 +350,8 @@ def test_the_snippet_needs_no_cluster(tmp_path: Path, tool: str) -> None:
     assert result.exit_code == 0, result.output
     assert _rules(tool, result.output)[0][:2] == ("Ingress", "sd21")
     assert ("triggers/0 is assumed" in result.output) is (tool == "flux")
+    (named,) = re.findall(r"deploy/gitops/\S+", result.output)
+    assert tool in named
+    assert (Path(__file__).parents[2] / named).is_file(), (
+        "what tells the tool the health of the application is shipped under the name that is printed"
+    )

@@ -145,3 +145,14 @@ def test_what_changes_the_status_alone_is_no_change() -> None:
     cluster = Cluster(made("one"))
     assert cluster.change(copy.deepcopy(made("one")) | {"status": {"mode": "cost"}}) is None
     assert cluster.verdict("one").status == {"mode": "cost"}
+
+
+def test_an_edit_is_not_refused_before_it_is_judged() -> None:
+    """Its author, and the tool that syncs it, would see a refusal without a reason, and for a minute: the next status is due then."""
+    cluster = Cluster(made("one"))
+    edited, new = made("one", generation=2, patienceSeconds=7), made("two")
+    for obj in (edited, new):
+        cluster.catalog.changed(FAILOVER_APPLICATIONS, None, "MODIFIED", obj)
+    assert [(one.name[1], one.generation, one.acceptance) for one in cluster.catalog.verdicts()] == [("one", 1, Acceptance.ACCEPTED)]
+    cluster.catalog.poll()
+    assert (cluster.verdict("one").generation, cluster.verdict("two").acceptance) == (2, Acceptance.ACCEPTED)

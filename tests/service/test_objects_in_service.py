@@ -24,7 +24,7 @@ from controller.service.store import ConfigMapStore
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
 from failover_testbed.kube_api import Identity
-from tests.support.cluster import KIND, NAMESPACE, Cluster, application_document, running, settings_for
+from tests.support.cluster import KIND, NAMESPACE, Cluster, Collector, application_document, running, settings_for
 
 
 @pytest.fixture
@@ -206,3 +206,30 @@ def test_without_the_kind_the_controller_stays_up_and_says_what_to_do(tmp_path: 
             assert service._ready() == "no list of FailoverApplication objects yet"
     finally:
         made.close()
+
+
+@pytest.mark.parametrize("status", [403, 404], ids=["permission", "kind"])
+def test_applications_outlive_what_the_controller_needs_to_see_them(cluster: Cluster, tmp_path: Path, status: int) -> None:
+    """A mistake in a ClusterRole or in the versions of the definition must not end the failover of a whole cluster. An alert names it."""
+    collector = Collector()
+    session = cluster.session(tmp_path)
+    with running(Service(settings_for(None), session, cluster.clock, extra_sinks=(collector,))) as service:
+
+        def shown() -> float | None:
+            return service._telemetry.registry.get_sample_value("failoverctl_config_ok")
+
+        wait_for("the status", lambda: _status(cluster).get("mode") == "cost" and shown() == 1)
+        cluster.api.fail_next(1_000_000, status=status, matcher=lambda one: one.resource == "failoverapplications")
+        cluster.api.drop_watches()
+        wait_for("the remedy in a message", lambda: any("in a ClusterRole" in str(one) for one in collector.messages))
+        assert shown() == 0
+        cluster.pend("sd21-inf2", 2)
+        cluster.refuse("inf2", "inf2.xlarge")
+        wait_for("capacity mode", lambda: cluster.mode() == "capacity")
+        assert [one.key for one in service.controller.applications()] == [f"{NAMESPACE}/sd21"]
+
+        cluster.api.clear_failures()
+        wait_for("the end of the alert", lambda: shown() == 1 and service._catalog.error == "")
+        wait_for("the status", lambda: _status(cluster).get("mode") == "capacity")
+        cluster.store.patch(KIND, "sd21", {"spec": {"policy": {"patienceSeconds": 5}}}, namespace=NAMESPACE)
+        wait_for("an edit", lambda: [one.policy.patience_s for one in service.controller.applications()] == [5])

@@ -14,7 +14,7 @@ def check_identity(resource: Resource, obj: object) -> None:
     """Checks kind and apiVersion, or sets them if absent.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400; 422 for another kind in the place of a custom resource.
     """
     if not isinstance(obj, dict) or not isinstance(obj.get("metadata", {}), dict):
         raise statuses.bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
@@ -24,6 +24,10 @@ def check_identity(resource: Resource, obj: object) -> None:
         raise statuses.bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
         )
+    if kind != resource.kind and resource.custom:
+        name = str(obj.get("metadata", {}).get("name", ""))
+        wrong = [("kind", "FieldValueInvalid", f'Invalid value: "{kind}": must be {resource.kind}')]
+        raise statuses.invalid(f"{kind}.{resource.group}", name, wrong)
     if kind != resource.kind:
         raise statuses.bad_request(
             f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind "{kind}" is registered'

@@ -46,7 +46,8 @@ Keep {field} in Git as in cost mode: a new {kind} needs it.
 Without RespectIgnoreDifferences a sync for any other reason would write it back.
 Argo CD syncs a list of a custom resource as a whole (argoproj/argo-cd#17694). So with the
 entries for ScaledObjects it does not apply a change of spec.triggers in Git. Apply such a
-change by hand."""
+change by hand.
+deploy/gitops/argocd-health.lua tells Argo CD the health of the FailoverApplication itself."""
 
 
 def _index(owned: str) -> str:
@@ -84,7 +85,8 @@ _KUSTOMIZATION: Final = """Flux, kustomize-controller 1.9 or later: merge this i
 Keep {field} in Git as in cost mode: a new {kind} needs it.
 Before 1.9 Flux cannot ignore a field that is in Git. Annotate these objects in Git with
 kustomize.toolkit.fluxcd.io/ssa: IfNotPresent instead; Flux then creates them and never
-changes them again."""
+changes them again.
+deploy/gitops/flux-health.yaml tells Flux the health of the FailoverApplication itself."""
 _HELM_RELEASE: Final = """Flux, if a HelmRelease creates these objects: merge this into it. It stops the correction of drift.
 An upgrade of the release still writes the chart's values, and the controller corrects them."""
 _BY_INDEX: Final = """
