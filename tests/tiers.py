@@ -105,6 +105,7 @@ PLACES: Final = (
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_vanished.py"),
+    Place(Tier.CLUSTER, "tests/benchmarks/test_objects.py"),
     Place(Tier.INTEGRATION, "tests/benchmarks/test_soak.py"),
     Place(Tier.SIMULATION, "tests/benchmarks/test_worth.py::test_the_code_of_today_makes_the_same_run"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_accelerator.py"),
