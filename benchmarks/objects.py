@@ -13,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -25,16 +25,13 @@ from rich.table import Table
 
 from benchmarks import fleet, installation, report
 from benchmarks.controller_log import first_decisions, logged, seconds
-from benchmarks.fleet import STATE_NAMESPACE, Member
+from benchmarks.fleet import Member
 from benchmarks.markdown import markdown, put
 from benchmarks.process import MIB, ControllerProcess
 from benchmarks.progress import progress
 from benchmarks.react import RoutingWatch, routes
 from benchmarks.requests_seen import Seen, await_quiet, read
-from controller.clients.kube import CONFIG_MAPS, EVENTS, FAILOVER_APPLICATIONS, INGRESSES
-from controller.service.application_status import STATUS
-from controller.service.configured import KEY
-from controller.service.status import NAME as STATUS_NAME
+from controller.clients.kube import EVENTS, FAILOVER_APPLICATIONS, INGRESSES
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane, subject
 from failover_setup.crd import custom_resource_definition
@@ -47,6 +44,7 @@ _SAMPLE_S: Final = 20.0
 _POLL_S: Final = 2.0  # all times come from the logs of the controller and the API server
 _GAP_S: Final = 0.1  # between two refusals
 _HOUR_S: Final = 3600.0
+_SETTLED_S: Final = 12.0  # twice the time between two polls of the catalog: without a change in it, the last one was the last
 _EDITED_S: Final = 301  # what the edits set
 _ERROR: Final = 300
 
@@ -240,24 +238,18 @@ class Bench:
     def _storm(self, controller: ControllerProcess, log: Path) -> Storm:
         """Every application gets another policy, as fast as the API server takes the edits."""
         self._say("a storm of edits")
-        before, stretch, begun = self._configured(), controller.stretch(), time.time()
+        stretch, begun = controller.stretch(), time.time()
         fleet.apply_objects(self._plane.kubeconfig(), self._members, dwellCapacitySeconds=_EDITED_S)
         sent = time.time()
 
-        def in_force() -> bool:
-            now = self._configured()
-            return all(now.get(key) != fingerprint for key, fingerprint in before.items())
+        def taken() -> float:
+            return max((seconds(one) for one in logged(log, "config.reloaded")), default=begun)
 
-        self._await(controller, in_force, "every edit in force")
-        taken = max(seconds(one) for one in logged(log, "config.reloaded"))
+        self._await(
+            controller, lambda: begun < taken() < time.time() - _SETTLED_S and time.time() > sent + _SETTLED_S, "every edit in force"
+        )
         usage = stretch.end(after_s=self._window_s)
-        return Storm(sent - begun, taken - begun, usage.rss_mib, len(self._writes(begun, usage.end)))
-
-    def _configured(self) -> Mapping[str, str]:
-        """The fingerprint of what the controller runs, by application, as it publishes them."""
-        published = json.loads(self._admin.get(CONFIG_MAPS, STATE_NAMESPACE, STATUS_NAME)["data"][STATUS])
-        found: Mapping[str, str] = published[KEY]
-        return found
+        return Storm(sent - begun, taken() - begun, usage.rss_mib, len(self._writes(begun, usage.end)))
 
     # --- what the servers hold and saw --------------------------------------------------------------------------------------------------
 

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 SOONEST_S: Final = 60.0
 """Shortest time between two writes of one object, seconds."""
-_CHANGED_S: Final = 0.3  # the same for each application of the fleet: where all differ, a thousand write 3 a second
-_ACCOUNT_S: Final = 3.6  # the same where only the account differs: a thousand write 1,000 an hour
+CHANGED_S: Final = 0.3
+"""The same for each application of the fleet, seconds: where all differ, a thousand write 3 a second."""
+ACCOUNT_S: Final = 3.6
+"""The same where only the account differs, seconds: a thousand write 1,000 an hour."""
 _WRITE_S: Final = 2.0  # deadline of one write
 _TURN_S: Final = 4.0  # of one turn over all objects: what is left is due in the next one
 _MESSAGE: Final = 4000  # characters of a condition's message
@@ -194,11 +196,11 @@ class StatusWriter:
         end = self._clock.monotonic() + _TURN_S
         for name in sorted(found, key=self._last):
             now = self._clock.monotonic()
-            if now >= end or now - self._last(name) < max(SOONEST_S, _CHANGED_S * len(found)):
+            if now >= end or now - self._last(name) < max(SOONEST_S, CHANGED_S * len(found)):
                 return  # all others were written later
             if not may(_WRITE_S):
                 return
-            self._write(found[name], by_key.get(found[name].key), max(SOONEST_S, _ACCOUNT_S * len(found)))
+            self._write(found[name], by_key.get(found[name].key), max(SOONEST_S, ACCOUNT_S * len(found)))
 
     def _last(self, name: tuple[str, str]) -> float:
         sent = self._sent.get(name)

@@ -17,8 +17,7 @@ from controller.clock import ManualClock
 from controller.errors import Unavailable
 from controller.service import object_status
 from controller.service.application_objects import Acceptance, Verdict
-from controller.service.application_status import ACCOUNT_S, CHANGED_S, SOONEST_S
-from controller.service.object_status import StatusWriter
+from controller.service.object_status import ACCOUNT_S, CHANGED_S, SOONEST_S, StatusWriter
 from tests.support.applications import NOW
 
 TURN_S = 5.0  # between two turns
