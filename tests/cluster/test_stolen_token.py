@@ -13,6 +13,7 @@ import pytest
 from controller.clients.kube import (
     APPLY_PATCH,
     CONFIG_MAPS,
+    FAILOVER_APPLICATIONS,
     INGRESSES,
     JSON_PATCH,
     LEASES,
@@ -27,7 +28,7 @@ from controller.routing.annotations import APPLICATION, MARKER, PAUSED_UNTIL
 from controller.routing.ingress.action import format_action
 from controller.service.store import record_name
 from failover_harness.waiting import wait_for
-from tests.cluster.manifests import SYSTEM
+from tests.cluster.manifests import SYSTEM, kubectl
 from tests.cluster.objects import ACTION
 from tests.cluster.stack import Stack
 from tests.cluster.stolen import DENIED, accepted, patch
@@ -118,12 +119,31 @@ def test_of_a_scaled_object_it_changes_only_floor_and_target(stolen: KubeSession
     assert accepted(stolen, SCALED_OBJECTS, stack.namespace, SCALER, _OF_A_SCALED_OBJECT, JSON_PATCH) == []
 
 
+def test_of_an_application_it_changes_only_the_status(stolen: KubeSession, stack: Stack) -> None:
+    """Even where somebody bound a team's role to it."""
+    kubectl(stack.plane, "apply", "--server-side", "-f", str(stack.application_file()))
+    role = ("--clusterrole=failoverctl-edit", f"--serviceaccount={SYSTEM}:failoverctl")
+    kubectl(stack.plane, "-n", stack.namespace, "create", "rolebinding", "by-mistake", *role)
+    cases = (
+        pytest.param({"spec": {"policy": {"patienceSeconds": 1}}}, id="the policy"),
+        pytest.param({"metadata": {"labels": {"a": "b"}}}, id="labels"),
+        pytest.param({"metadata": {"finalizers": ["example.org/stuck"]}}, id="a finalizer"),
+    )
+    assert accepted(stolen, FAILOVER_APPLICATIONS, stack.namespace, "sd21", cases, MERGE_PATCH) == []
+    with pytest.raises(RemoteError, match=DENIED):
+        stolen.request("DELETE", FAILOVER_APPLICATIONS.path(stack.namespace, "sd21"))
+    status = f"{FAILOVER_APPLICATIONS.path(stack.namespace, 'sd21')}/status"
+    stolen.request("PATCH", status, body=json.dumps({"spec": {"units": []}, "status": {"mode": "cost"}}), content_type=MERGE_PATCH)
+    found = stack.session.get(FAILOVER_APPLICATIONS, stack.namespace, "sd21")
+    assert (found["status"], len(found["spec"]["units"])) == ({"mode": "cost"}, 5), "what else is in it is ignored"
+
+
 @pytest.mark.parametrize(
     ("resource", "name"),
     [(CONFIG_MAPS, "failoverctl"), (CONFIG_MAPS, "failoverctl-applications"), (CONFIG_MAPS, "kube-root-ca.crt"), (LEASES, "another")],
 )
-def test_it_writes_no_settings_and_no_application_files(stolen: KubeSession, stack: Stack, resource: Resource, name: str) -> None:
-    """Its own namespace holds them; it writes its Lease, its status and its memory there."""
+def test_it_writes_no_other_object_of_its_namespace(stolen: KubeSession, stack: Stack, resource: Resource, name: str) -> None:
+    """The settings are there; it writes its Lease, its status and its memory."""
     body: dict[str, Any] = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name, "namespace": SYSTEM}}
     with pytest.raises(RemoteError, match=DENIED):
         stolen.create(resource, SYSTEM, body, field_manager="x")
