@@ -133,7 +133,7 @@ def test_a_merge_patch_changes_one_field_and_replaces_a_list(client: Client) -> 
 
 
 def test_two_tools_that_apply_one_field_conflict(client: Client) -> None:
-    """`kubectl apply --server-side` beside a GitOps tool: the second one is told, and may force it."""
+    """`kubectl apply --server-side` beside a GitOps tool: the second one is refused, and may force it."""
     made = client.apply(SD21, sd21(patienceSeconds=1), manager="flux")
     assert (made.code, made.metadata["generation"]) == (201, 1)
     same = client.apply(SD21, sd21(patienceSeconds=1), manager="person")
