@@ -108,8 +108,8 @@ def test_every_component_has_its_section_with_its_version() -> None:
 
 @pytest.mark.parametrize("words", of("kubectl"), ids=lambda words: " ".join(words[:5]))
 def test_kubectl_gets_existing_files(words: list[str]) -> None:
-    """Of this repository, or written by a command of the guide."""
-    written = {value for words_ in of("failoverctl") for flag, value in pairwise(words_) if flag == "--out"}
+    """Of this repository, written by a command of the guide, or the reader's application."""
+    written = {value for words_ in of("failoverctl") for flag, value in pairwise(words_) if flag in {"--out", "render"}}
     for flag, value in pairwise(words):
         if flag in {"-f", "-k"} and value not in written:
             assert (ROOT / value).exists(), value
