@@ -288,6 +288,15 @@ build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Build the wheels and source distributi
 	@$(UV) $(SBOM) --package mixed-accelerator-failover-proof --output-file $(DIST)/mixed-accelerator-failover-proof.cdx.json >/dev/null
 	@$(UV) --project model_server $(SBOM) --output-file $(DIST)/failover-model-server.cdx.json >/dev/null
 
+# The program that reads them as the package index does. It is no dependency of anything here.
+.PHONY: check-build
+check-build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Check that a package index would take what `make build` made, and can render its descriptions
+	@$(UV) tool run --quiet 'twine==6.2.0' check --strict $(DIST)/*.whl $(DIST)/*.tar.gz
+
+.PHONY: publish
+publish: $(filter $(TOOLS)/bin/uv,$(UV)) ## Upload what `make build` made to PyPI, as the workflow that PyPI trusts (docs/releasing.md)
+	@$(UV) publish --trusted-publishing always $(DIST)/*.whl $(DIST)/*.tar.gz
+
 .PHONY: clean
 clean: ## Remove what the other targets made
 	@rm -rf .venv model_server/.venv* $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
