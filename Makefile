@@ -40,8 +40,12 @@ demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in abou
 
 # Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time (docs/decisions/0029).
 .PHONY: test
-test: $(STAMP) ## The tests that need nothing but package registries, without test-simulation; builds no program
+test: $(STAMP) ## The tests that need nothing but package registries, without test-heavy and test-simulation; builds no program
 	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 6 --dist worksteal $(ARGS)
+
+.PHONY: test-heavy
+test-heavy: $(STAMP) ## Distributions built and installed, floods of objects, measured load
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier heavy $(ARGS)
 
 .PHONY: test-simulation
 test-simulation: $(STAMP) ## Whole simulated runs: days, each crash point, each broken core
@@ -249,7 +253,7 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 
 .PHONY: coverage
 coverage: $(STAMP) ## Tests with branch coverage
-	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier unit,integration,simulation --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier unit,integration,heavy,simulation --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
