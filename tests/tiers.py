@@ -23,7 +23,7 @@ class Tier(StrEnum):
     INTEGRATION = "integration"
     """Servers, processes or long recordings of its own; still nothing but package registries."""
     HEAVY = "heavy"
-    """Distributions that are built and installed, floods of objects, measured load: minutes of computing, and nothing but package registries."""
+    """Distributions built and installed, floods of objects, measured load: minutes of computing, and nothing but package registries."""
     SIMULATION = "simulation"
     """Whole simulated runs: days, each crash point, each broken core. Minutes of computing, and nothing but package registries."""
     CLUSTER = "cluster"

@@ -1,4 +1,4 @@
-"""What a release is made of: version, notes, the chart that pulls its images, and its wheels. ``python -m tools.release`` (docs/releasing.md).
+"""What a release is made of: version, notes, chart, images and wheels. ``python -m tools.release`` (docs/releasing.md).
 
 The workflow (`.github/workflows/release.yaml`) and the rehearsal (`make release-rehearsal`) run the same commands.
 """
