@@ -40,8 +40,12 @@ demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in abou
 
 # Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time (docs/decisions/0029).
 .PHONY: test
-test: $(STAMP) ## The tests that need nothing but package registries, without test-simulation; builds no program
+test: $(STAMP) ## The tests that need nothing but package registries, without test-heavy and test-simulation; builds no program
 	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 6 --dist worksteal $(ARGS)
+
+.PHONY: test-heavy
+test-heavy: $(STAMP) ## Distributions built and installed, floods of objects, measured load
+	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier heavy $(ARGS)
 
 .PHONY: test-simulation
 test-simulation: $(STAMP) ## Whole simulated runs: days, each crash point, each broken core
@@ -253,7 +257,7 @@ format: $(STAMP) ## Format the code and fix what can be fixed
 
 .PHONY: coverage
 coverage: $(STAMP) ## Tests with branch coverage
-	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier unit,integration,simulation --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier unit,integration,heavy,simulation --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
@@ -291,6 +295,15 @@ build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Build the wheels and source distributi
 	@$(UV) $(SBOM) --package mixed-accelerator-failover-setup --output-file $(DIST)/mixed-accelerator-failover-setup.cdx.json >/dev/null
 	@$(UV) $(SBOM) --package mixed-accelerator-failover-proof --output-file $(DIST)/mixed-accelerator-failover-proof.cdx.json >/dev/null
 	@$(UV) --project model_server $(SBOM) --output-file $(DIST)/failover-model-server.cdx.json >/dev/null
+
+# The program that reads them as the package index does. It is no dependency of anything here.
+.PHONY: check-build
+check-build: $(filter $(TOOLS)/bin/uv,$(UV)) ## Check that a package index would take what `make build` made, and can render its descriptions
+	@$(UV) tool run --quiet 'twine==6.2.0' check --strict $(DIST)/*.whl $(DIST)/*.tar.gz
+
+.PHONY: publish
+publish: $(filter $(TOOLS)/bin/uv,$(UV)) ## Upload what `make build` made to PyPI, as the workflow that PyPI trusts (docs/releasing.md)
+	@$(UV) publish --trusted-publishing always $(DIST)/*.whl $(DIST)/*.tar.gz
 
 .PHONY: clean
 clean: ## Remove what the other targets made

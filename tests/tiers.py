@@ -22,6 +22,8 @@ class Tier(StrEnum):
     """This process, for at most a few seconds."""
     INTEGRATION = "integration"
     """Servers, processes or long recordings of its own; still nothing but package registries."""
+    HEAVY = "heavy"
+    """Distributions built and installed, floods of objects, measured load: minutes of computing, and nothing but package registries."""
     SIMULATION = "simulation"
     """Whole simulated runs: days, each crash point, each broken core. Minutes of computing, and nothing but package registries."""
     CLUSTER = "cluster"
@@ -40,12 +42,13 @@ DEFAULT: Final = (Tier.UNIT, Tier.INTEGRATION)
 TARGETS: Final[Mapping[str, tuple[Tier, ...]]] = {
     "test": DEFAULT,
     "test-unit": (Tier.UNIT,),
+    "test-heavy": (Tier.HEAVY,),
     "test-simulation": (Tier.SIMULATION,),
     "test-cluster": (Tier.CLUSTER,),
     "test-world": (Tier.WORLD,),
     "test-model-server": (Tier.MODEL_SERVER,),
     "test-image": (Tier.IMAGE,),
-    "coverage": (*DEFAULT, Tier.SIMULATION),
+    "coverage": (*DEFAULT, Tier.HEAVY, Tier.SIMULATION),
 }
 """The targets of the Makefile that run a tier."""
 
@@ -110,20 +113,20 @@ PLACES: Final = (
     Place(Tier.SIMULATION, "tests/benchmarks/test_worth.py::test_the_code_of_today_makes_the_same_run"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_accelerator.py"),
     Place(Tier.MODEL_SERVER, "tests/breaking_point/test_model_server.py"),
-    Place(Tier.INTEGRATION, "tests/breaking_point/test_real.py"),
+    Place(Tier.HEAVY, "tests/breaking_point/test_real.py"),
     Place(Tier.INTEGRATION, "tests/breaking_point/test_run.py"),
     Place(Tier.INTEGRATION, "tests/cli/"),
     Place(Tier.INTEGRATION, "tests/clients/"),
     Place(Tier.INTEGRATION, "tests/contract/"),
     Place(Tier.INTEGRATION, "tests/doctor/test_auto_mode.py"),
-    Place(Tier.INTEGRATION, "tests/deploy/test_builds.py"),
+    Place(Tier.HEAVY, "tests/deploy/test_builds.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_chart.py"),
     Place(Tier.INTEGRATION, "tests/deploy/test_dashboards.py::test_prometheus_understands_every_query"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_no_alert_fires_about_a_healthy_installation"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_every_alert_fires_and_is_over_in_prometheus"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_prometheus_reads_the_metrics_and_likes_their_names"),
     Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
-    Place(Tier.INTEGRATION, "tests/deploy/test_wheels.py"),
+    Place(Tier.HEAVY, "tests/deploy/test_wheels.py"),
     Place(Tier.INTEGRATION, "tests/fuzz/"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_elb.py"),
@@ -141,7 +144,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/notifiers/"),
     Place(Tier.SIMULATION, "tests/research/test_policies_on_outages.py"),
     Place(Tier.INTEGRATION, "tests/service/"),
-    Place(Tier.INTEGRATION, "tests/signals/test_floods.py"),
+    Place(Tier.HEAVY, "tests/signals/test_floods.py"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_turns.py"),
     Place(Tier.SIMULATION, "tests/signals/load_balancer/test_turns.py::test_a_thousand_applications_within_the_budget_that_is_advised"),

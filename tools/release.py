@@ -1,4 +1,4 @@
-"""What a release is made of: its version, its notes, and the chart that pulls its images. ``python -m tools.release`` (docs/releasing.md).
+"""What a release is made of: version, notes, chart, images and wheels. ``python -m tools.release`` (docs/releasing.md).
 
 The workflow (`.github/workflows/release.yaml`) and the rehearsal (`make release-rehearsal`) run the same commands.
 """
@@ -6,6 +6,7 @@ The workflow (`.github/workflows/release.yaml`) and the rehearsal (`make release
 from __future__ import annotations
 
 import argparse
+import posixpath
 import re
 import shutil
 import sys
@@ -22,6 +23,8 @@ PROJECTS: Final = ("pyproject.toml", "setup/pyproject.toml", "proof/pyproject.to
 
 _SECTION: Final = re.compile(r"^## \[([^]]+)\].*$", re.MULTILINE)
 _REPOSITORY: Final = "  repository: failoverctl\n"
+_LINK: Final = re.compile(r"(!?)(\[[^]]*\]\()(?![a-z]+:|#)([^)\s]+)\)")
+"""A link or image of Markdown that is relative to its file."""
 
 
 class NotReleasable(Exception):
@@ -91,6 +94,49 @@ def chart(registry: str, out: Path, root: Path = ROOT) -> None:
     (out / "values.yaml").write_text(text.replace(_REPOSITORY, f"  repository: {registry}/failoverctl\n"))
 
 
+def distributions(address: str, root: Path = ROOT) -> None:
+    """Prepares a checkout for `make build`: a package index shows the README alone, so its links must lead to the repository.
+
+    Each distribution also gets the repository's address and its licence's text.
+
+    Args:
+        address: Where the repository is, such as ``https://github.com/your-organisation/failoverctl``.
+        root: The checkout, which is changed.
+    """
+    tag = f"v{version(root)}"
+    urls = {
+        "Repository": address,
+        "Documentation": f"{address}/blob/{tag}/docs/README.md",
+        "Changelog": f"{address}/blob/{tag}/CHANGELOG.md",
+    }
+    for name in PROJECTS:
+        project = root / name
+        with project.open("a") as file:
+            file.write("\n[project.urls]\n" + "".join(f'{label} = "{url}"\n' for label, url in urls.items()))
+        if project.parent != root:
+            shutil.copy(root / "LICENSE", project.parent / "LICENSE")
+        readme = project.parent / "README.md"
+        if readme.exists():
+            readme.write_text(absolute(readme.read_text(), address, tag, project.parent.relative_to(root)))
+
+
+def absolute(markdown: str, address: str, tag: str, folder: Path = Path()) -> str:
+    """A text of Markdown whose relative links and images lead to a tag of the repository.
+
+    Args:
+        markdown: The text.
+        address: Where the repository is.
+        tag: The tag.
+        folder: The file's folder in the repository.
+    """
+
+    def led(found: re.Match[str]) -> str:
+        image, start, target = found.groups()
+        return f"{image}{start}{address}/{'raw' if image else 'blob'}/{tag}/{posixpath.normpath(folder / target)})"
+
+    return _LINK.sub(led, markdown)
+
+
 def main(arguments: list[str]) -> str:
     """Runs a command and returns what it prints."""
     parser = argparse.ArgumentParser(prog="python -m tools.release", description="Parts of a release.")
@@ -100,11 +146,16 @@ def main(arguments: list[str]) -> str:
     published = commands.add_parser("chart", help="the chart as it is published")
     published.add_argument("registry")
     published.add_argument("out", type=Path)
+    wheels = commands.add_parser("distributions", help="prepares a checkout for building what a package index shows")
+    wheels.add_argument("address")
     given = parser.parse_args(arguments)
     if given.command == "check":
         return check(given.tag)
     if given.command == "notes":
         return notes((ROOT / "CHANGELOG.md").read_text())
+    if given.command == "distributions":
+        distributions(given.address)
+        return f"{', '.join(PROJECTS)} name {given.address}"
     chart(given.registry, given.out)
     return str(given.out)
 

@@ -129,6 +129,14 @@ def test_a_wrong_value_is_named_with_its_option(words: tuple[str, ...], option: 
     assert f"Invalid value for {option}: found " in _refused(*words)
 
 
+def test_a_wrong_setting_of_a_simulation_blames_set_and_no_other_option() -> None:
+    """A sweep takes settings too."""
+    said = _refused("simulate", "day", "--set", "patienceSeconds=abc")
+    assert "--set patienceSeconds=abc" in said
+    assert 'found "abc" (text); allowed: a number' in said
+    assert "--sweep" not in said
+
+
 @pytest.mark.parametrize(
     ("user", "problem", "fix"),
     [

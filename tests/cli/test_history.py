@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from controller.cli.history import history_document, history_lines
+import pytest
+
+from controller.cli.history import NEWS_S, history_document, history_lines
 from controller.clock import format_rfc3339
 from controller.policy.memory import CONTROLLER, adopt
 from controller.policy.model import Memory, Mode, ModeChange, Override, Verdict, Verification
@@ -36,6 +38,14 @@ def test_each_change_says_when_what_why_how_soon_how_long_what_price_and_who() -
         "    the load balancer showed it after 4 s; $3.10/h → $4.85/h (+56 %)",
         "",
     ]
+
+
+@pytest.mark.parametrize(("age_s", "says"), [(9.0, "has not shown it yet"), (NEWS_S, "was not seen to show it")])
+def test_a_change_of_a_moment_ago_is_not_called_unseen(age_s: float, says: str) -> None:
+    """A load balancer takes seconds: until a minute is over nothing is wrong."""
+    fresh = replace(FALLBACK, at=NOW - age_s)
+    (line,) = [one for _, one in history_lines("shop/sd21", Memory(mode_changes=(fresh,)), NOW, None, 100) if "the load balancer" in one]
+    assert says in line
 
 
 def test_since_leaves_out_what_is_older_and_machines_get_the_same() -> None:

@@ -108,7 +108,8 @@ def test_from_a_tag_to_a_controller_that_decides(registry: Registry, helm: Path,
     version = release.check(f"v{release.version()}", tree)
     assert release.notes((tree / "CHANGELOG.md").read_text()).strip()
 
-    succeeds("make", "-s", "build", f"UV={uv()}", f"DIST={tmp_path / 'dist'}", cwd=tree)
+    release.distributions("https://github.com/somebody/failoverctl", tree)
+    succeeds("make", "-s", "build", "check-build", f"UV={uv()}", f"DIST={tmp_path / 'dist'}", cwd=tree)
     made = {path.name for path in (tmp_path / "dist").iterdir()}
     assert sum(name.endswith(".whl") for name in made) == sum(name.endswith(".cdx.json") for name in made) == len(release.PROJECTS)
 

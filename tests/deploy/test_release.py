@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from tools import release
 from tools.release import CHART, PROJECTS, ROOT, NotReleasable
@@ -75,3 +77,31 @@ def test_a_chart_that_names_its_image_otherwise_is_refused(tree: Path, tmp_path:
     values.write_text(values.read_text().replace("repository: failoverctl", "repository: other"))
     with pytest.raises(NotReleasable, match=r"image\.repository"):
         release.chart("ghcr.io/somebody", tmp_path / "out", tree)
+
+
+def test_a_package_index_gets_links_that_lead_somewhere(tree: Path) -> None:
+    """It shows the README alone: nothing in it may be relative to the repository; each distribution has addresses and the licence."""
+    for name in ("README.md", "model_server/README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    release.distributions("https://github.com/somebody/failoverctl", tree)
+    blob = f"https://github.com/somebody/failoverctl/blob/v{VERSION}"
+    for name in PROJECTS:
+        assert tomllib.loads((tree / name).read_text())["project"]["urls"]["Changelog"] == f"{blob}/CHANGELOG.md"
+        assert (tree / name).with_name("LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    for name in ("README.md", "model_server/README.md"):
+        tokens = [one for block in MarkdownIt().parse((tree / name).read_text()) for one in block.children or ()]
+        targets = [str(one.attrs.get("href") or one.attrs.get("src")) for one in tokens if one.type in {"link_open", "image"}]
+        assert targets
+        assert [one for one in targets if not one.startswith("https://")] == []
+    assert f"]({blob}/docs/install.md)" in (tree / "README.md").read_text()
+    assert f"]({blob}/docs/model-server.md)" in (tree / "model_server/README.md").read_text()
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_distribution_describes_itself(name: str) -> None:
+    """What a package index asks for: description, text, licence and its status."""
+    project = tomllib.loads((ROOT / name).read_text())["project"]
+    assert project["description"]
+    assert project["readme"]
+    assert project["license"] == "Apache-2.0"
+    assert "Development Status :: 3 - Alpha" in project["classifiers"]

@@ -16,13 +16,15 @@ from failover_harness.control_plane import binaries
 from tools import release
 
 WORKFLOW = ROOT / ".github" / "workflows" / "release.yaml"
+PYPI = WORKFLOW.with_name("pypi.yaml")
 
 
-def test_zizmor_finds_nothing() -> None:
+@pytest.mark.parametrize("workflow", [WORKFLOW, PYPI], ids=lambda path: path.stem)
+def test_zizmor_finds_nothing(workflow: Path) -> None:
     """No injected expressions, no actions by tag, no permissions that a job does not need."""
     zizmor = Path(sys.executable).parent / "zizmor"
     done = subprocess.run(
-        [zizmor, "--offline", "--quiet", "--no-progress", WORKFLOW], capture_output=True, text=True, timeout=60, check=False
+        [zizmor, "--offline", "--quiet", "--no-progress", workflow], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -67,3 +69,19 @@ def test_the_rehearsal_has_the_programs_of_the_workflow(name: str, module: str) 
     wanted = yaml.safe_load(WORKFLOW.read_text())["env"][name].rpartition("@")[2]
     pinned = (Path(binaries.__file__).parent / "binaries" / name.lower() / "go.mod").read_text()
     assert re.findall(rf"^\s*{re.escape(module)} (\S+)", pinned, re.MULTILINE) == [wanted]
+
+
+def test_wheels_go_out_as_they_were_signed_and_without_a_token() -> None:
+    """They are taken from the published release, each signature is verified first, and nothing is built again or authorised by a secret."""
+    text = PYPI.read_text()
+    uploading = yaml.safe_load(text)
+    assert uploading[True] == {"release": {"types": ["published"]}}  # YAML reads `on` as true
+    job = uploading["jobs"]["upload"]
+    assert job["permissions"] == {"contents": "read", "id-token": "write"}
+    steps = [step.get("run", "") for step in job["steps"]]
+    verified = next(place for place, run in enumerate(steps) if "verify-blob" in run)
+    assert f"{WORKFLOW.name}@$GITHUB_REF" in steps[verified]
+    assert next(place for place, run in enumerate(steps) if "publish" in run) > verified
+    assert "secrets." not in text
+    assert "make build" not in text
+    assert uploading["env"]["COSIGN"] == yaml.safe_load(WORKFLOW.read_text())["env"]["COSIGN"]

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import click
 
@@ -19,6 +20,9 @@ from failover_testbed.demo.narrator import LEGEND
 from failover_testbed.demo.play import play, serve
 from failover_testbed.demo.scenario import Scenario, builtin, builtin_names, load_scenario
 from failover_testbed.demo.strategies import with_strategy
+
+MET: Final = "Every expectation was met."
+"""The last line of a run that went as the scenario expects."""
 
 
 def play_demo(wanted: str, *, strategy: str | None, names_only: bool, serve_only: bool, logs: bool, record: Path | None) -> int:
@@ -80,6 +84,6 @@ def _play(scenario: Scenario, stop: threading.Event, record: Path | None) -> boo
     good = all(check.met for check in checks)
     show([("plain", ""), ("title", "Verdict")])
     show([("good" if check.met else "bad", f"  {'✔' if check.met else '✖'} {check.text}") for check in checks])
-    words = "Every expectation was met." if good else "An expectation was not met."
+    words = MET if good else "An expectation was not met."
     show([("good" if good else "bad", words)])
     return good
