@@ -115,6 +115,14 @@ def test_one_target_group_over_all_pods_is_round_robin() -> None:
     assert latency_at(UNIT["sd21-inf2"], 1.0) == pytest.approx(0.67)
 
 
+@pytest.mark.parametrize(("below", "above"), [(0.5, 1.0), (1.0, 1.64), (1.64, 3.0)])
+def test_what_is_overloaded_answers_later(below: float, above: float) -> None:
+    """In proportion to its load: at 164 % of its throughput, as after a pin to cost in a shortage, an answer takes 1.64 times as long."""
+    unit = UNIT["sd21-inf2"]
+    assert latency_at(unit, below) < latency_at(unit, above)
+    assert latency_at(unit, max(1.0, above)) == pytest.approx(unit.latency_s * above)
+
+
 def test_an_empty_target_group_and_a_fixed_answer_fail_their_share() -> None:
     made = world()
     pod(made, "sd21-inf2", "a1")
