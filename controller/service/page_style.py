@@ -36,7 +36,7 @@ h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 .scroll{overflow-x:auto;
 background:linear-gradient(to left,var(--bg) 30%,transparent) right/3rem 100% no-repeat local,
 linear-gradient(to left,var(--line),transparent) right/1rem 100% no-repeat scroll}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;width:100%;min-width:46rem}
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 meter{width:6rem}
 svg{width:100%;height:54px;display:block}
