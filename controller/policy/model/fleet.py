@@ -52,6 +52,9 @@ class PlannedFleet:
         expected: The demand that it is planned for, requests per metric period.
         shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; it is part of `expected`.
             Below 0 where nine of ten were too high; None while too few can be judged.
+        forecast: How it is forecast, in words; "" while too few outcomes can be judged.
+        loss: What that forecast lately lost on average, requests per metric period: nine tenths of what was too little, and one of what was
+            too much.
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour. None here counts what a reservation pays.
@@ -73,6 +76,8 @@ class PlannedFleet:
     live: bool = False
     missed: frozenset[str] = frozenset()
     held: str = ""
+    forecast: str = ""
+    loss: float = 0.0
 
     @property
     def followed(self) -> bool:
@@ -111,11 +116,11 @@ class Damping:
 
 
 @dataclass(frozen=True, slots=True)
-class Margins:
-    """How good the two margins of forecasts were lately, see `controller.policy.fleet.expected`: by shares, and by demands."""
+class Candidates:
+    """How good the candidates for a forecast were lately, in the order of `controller.policy.fleet.expected.CANDIDATES`."""
 
-    losses: tuple[float, float] = (0.0, 0.0)  # of each on average, the older the less, requests per metric period
-    bounds: tuple[float, float] | None = None  # what each said of the next slot, likewise; None while too few outcomes are known
+    losses: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # on average, the older the less, requests per metric period
+    bounds: tuple[float, float, float, float] | None = None  # what each said of the next slot; None while too few outcomes are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +131,4 @@ class DemandHistory:
     outcomes: tuple[Outcome, ...] = ()  # the newest last
     season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
     damping: Damping = Damping()
-    margins: Margins = Margins()
+    candidates: Candidates = Candidates()
