@@ -68,8 +68,12 @@ Make = Callable[[Application, float, int], Player]
 """Makes a fleet for an application: seconds per step, and how many steps late its metrics are."""
 
 
-def _ours(policy: PolicySettings, *, target: float = 1.0) -> Make:
-    return lambda application, step_s, delay: Fleet(replace(application, policy=policy), step_s, target=target, delay=delay)
+def _ours(policy: PolicySettings, *, target: float = 1.0, at_zero: bool = False) -> Make:
+    def make(application: Application, step_s: float, delay: int) -> Player:
+        units = _at_zero(application.units, 1) if at_zero else application.units
+        return Fleet(replace(application, policy=policy, units=units), step_s, target=target, delay=delay)
+
+    return make
 
 
 def _priority_list(target: float) -> Make:
@@ -103,6 +107,8 @@ _NO_LOSS: Final = replace(_LIVE, resilience_share=0.0)
 FLEETS: Final[Mapping[str, Make]] = {
     "planned": _ours(_LIVE),
     "planned, no loss": _ours(_NO_LOSS),
+    "planned, units at zero": _ours(_LIVE, at_zero=True),
+    "planned, no loss, units at zero": _ours(_NO_LOSS, at_zero=True),
     "adaptive": _ours(PolicySettings(strategy=Strategy.ADAPTIVE)),
     "two-mode, headroom": _ours(PolicySettings(strategy=Strategy.TWO_MODE), target=HEADROOM),
     "priority list 0.8": _priority_list(HEADROOM),

@@ -55,7 +55,7 @@ def _seen(app: Application, ready: Mapping[str, int], floors: Mapping[str, int])
     for name, count in ready.items():
         scaler = Scaler(name, "1", floors[name], 100, "20")
         made = change(made, name, ready=count, desired=max(count, floors[name]), pending=pods(max(0, floors[name] - count)), scaler=scaler)
-    return made
+    return replace(made, routing=replace(made.routing, targets=()))
 
 
 SCALED = {name: unit.scaled_object or "" for name, unit in zip(THROUGHPUT, seed_units(), strict=False)}
@@ -174,6 +174,7 @@ class One:
     most: int = 100
     ours: bool = True
     floor: int = 8
+    weight: int = 100
 
     def fleet(self) -> PlannedFleet:
         """What is planned."""
@@ -188,7 +189,7 @@ class One:
         made = _seen(app, {FAST: self.ready, SLOW: 0, OTHER: 0}, {FAST: self.floor, SLOW: 0, OTHER: 0})
         scaler = replace(made.units[FAST].scaler, floor_ours=self.ours)  # type: ignore[type-var]  # it has one
         made = change(made, FAST, pool_at_limit=self.at_limit, scaler=scaler, demand=Sample(0.0, NOW - 60))
-        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, 100),)))
+        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, self.weight),)))
 
     def memory(self) -> Memory:
         """What is remembered."""
@@ -215,7 +216,9 @@ class One:
         pytest.param(One(2, (LONG - 1, 3)), 8, id="its window is not over"),
         pytest.param(One(2, (LONG, 3)), 3, id="to the most of its window, in its last second"),
         pytest.param(One(2, (LONG, 9)), 8, id="the most of its window was above it: it does not rise by that"),
-        pytest.param(One(0, (LONG, 0)), 0, id="to nothing, where the application file allows it"),
+        pytest.param(One(0, (LONG, 0), weight=0), 0, id="to nothing, where the application file allows it"),
+        pytest.param(One(0, (LONG, 0)), 1, id="not to nothing while it gets requests"),
+        pytest.param(One(0, None, floor=0), 0, id="a weight raises no floor"),
         pytest.param(One(0, (LONG, 0), least=2), 2, id="never below the application file"),
         pytest.param(One(0, (LONG, 0), found=3), 3, id="never below what a person had set"),
         pytest.param(One(2, (1, 8), ready=4, short=True), 4, id="no node can be had: pods that wait go at once"),

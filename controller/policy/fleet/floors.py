@@ -3,7 +3,8 @@
 A floor rises at once. It sinks only where the demand is known, the load balancer can be read, and the replicas that stay carry what the
 fleet must carry. It then sinks to the most replicas that were planned within a window. The window is the scaler's own, and at least the
 unit's cold start: a replica that is needed again within that time would have cost as much to start as to keep (the break-even time of the
-ski-rental problem, Karlin et al. 1988). Where the HPA never removes replicas, floors stay: without them the replicas would, too.
+ski-rental problem, Karlin et al. 1988). Where the HPA never removes replicas, floors stay: without them the replicas would, too. The last
+replica of a unit that may run nothing goes once its weight is 0.
 """
 
 from __future__ import annotations
@@ -124,8 +125,14 @@ def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet)
     return min(wanted, ceiling(unit, snapshot.units[unit.name]))
 
 
+def _weighted(snapshot: Snapshot, unit: Unit) -> bool:
+    """Whether the routing object sends requests to a unit: its last replica stays until that is over."""
+    return any(target.weight for target in snapshot.routing.targets if target.service == unit.backend.service)
+
+
 def _claim(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> Claim:
-    wanted, known, observed = _wanted(unit, snapshot, memory, fleet), remembered(memory, unit), snapshot.units[unit.name]
+    wanted = max(_wanted(unit, snapshot, memory, fleet), min(1, scaler.min_replicas) if _weighted(snapshot, unit) else 0)
+    known, observed = remembered(memory, unit), snapshot.units[unit.name]
     kept_now = Claim(unit.name, scaler.min_replicas, ClaimReason.FLEET_WAITS)
     if wanted >= scaler.min_replicas:
         # A floor of somebody else is replaced once it would be known after a crash right behind that: remembered in an earlier pass.

@@ -248,6 +248,11 @@ def _absent_is_settled(patch: Patch) -> None:
     patch.setattr(floors_room, "written", settling)
 
 
+def _traffic_or_not(patch: Patch) -> None:
+    """A unit's last replica goes while its weight is not 0 yet."""
+    patch.setattr(fleet_floors, "_weighted", lambda *_: False)
+
+
 def _no_loss_planned(patch: Patch) -> None:
     """A fleet without the condition on families."""
     original = fleet_strategy.planned  # type: ignore[attr-defined]
@@ -263,6 +268,13 @@ _DROPPED = 200  # passes: about two hours
 _PLANNED = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
 PLANNED = {"application": replace(application(), policy=_PLANNED), "demand": lambda at: 1500.0}
 WAVES = {**PLANNED, "demand": lambda at: 1500.0 + 700.0 * math.sin(at / 100.0)}
+_FIRST, *_OTHERS = application().units
+AT_ZERO = {
+    "application": replace(
+        application(), units=(_FIRST, *(replace(one, min_replicas=0) for one in _OTHERS)), policy=replace(_PLANNED, resilience_share=0.0)
+    ),
+    "demand": lambda at: 800.0 + 300.0 * math.sin(2 * math.pi * at / (0.8 * HOUR)),
+}
 SLOW = {
     **PLANNED,
     "demand": lambda at: 1500.0 + 700.0 * math.sin(at / 600.0),
@@ -373,6 +385,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "planned floors that are given up": (_floors_dropped, PLANNED, "planned-need"),
     "planned floors that follow every sample": (_no_window, WAVES, "planned-churn"),
     "planned floors that sink before their scalers would": (_own_window, SLOW, "planned-churn"),
+    "planned floors that take the last replica at once": (_traffic_or_not, AT_ZERO, "last-replica"),
     "planned floors without a spare family": (_no_loss_planned, PLANNED, "planned-loss"),
     "an error": (_raising, {"seconds": HOUR}, "exception"),
 }
