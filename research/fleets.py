@@ -103,11 +103,13 @@ def _at_zero(units: Sequence[Unit], kept: int) -> tuple[Unit, ...]:
 
 _LIVE: Final = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
 _NO_LOSS: Final = replace(_LIVE, resilience_share=0.0)
+_IN_TIME: Final = replace(_LIVE, resilience_s=600.0)
 
 FLEETS: Final[Mapping[str, Make]] = {
     "planned": _ours(_LIVE),
     "planned, no loss": _ours(_NO_LOSS),
     "planned, units at zero": _ours(_LIVE, at_zero=True),
+    "planned, 600 s, units at zero": _ours(_IN_TIME, at_zero=True),
     "planned, no loss, units at zero": _ours(_NO_LOSS, at_zero=True),
     "adaptive": _ours(PolicySettings(strategy=Strategy.ADAPTIVE)),
     "two-mode, headroom": _ours(PolicySettings(strategy=Strategy.TWO_MODE), target=HEADROOM),

@@ -319,6 +319,14 @@ class PolicyFile(FileModel):
         "family vanishes, 0 to 1. 0: no loss is planned for. Families are the parts of instance types before the dot; units that may "
         "use the same one count as one family.",
     )
+    resilience_s: float = Field(
+        default=_DEFAULTS.resilience_s,
+        ge=0,
+        le=86_400,
+        description="With strategy planned: how long less than resilienceShare may be carried after the loss of a family, seconds. Units "
+        "whose coldStartSeconds are no longer count with all that they may have, also where nothing has proven that EC2 has it. 0: only "
+        "what runs counts.",
+    )
     planned_mode: PlannedMode = Field(
         default=_DEFAULTS.planned_mode,
         description="With strategy planned: shadow shows the cheapest replicas, live makes the floors (minReplicaCount) of cost mode "

@@ -52,6 +52,8 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
         )
     if shown.exposed:
         return words + "".join(f"; without {name} it carries {share:.0%} of the demand" for name, share in shown.exposed.items())
+    if shown.fleet.made_good:
+        return words + f"; what may start in time makes up for the loss of {text.listing(shown.fleet.made_good)}"
     least = min(shown.fleet.left.values())
     return words + (f"; without any one family it carries at least {least / shown.expected:.0%} of the demand" if shown.expected else "")
 
@@ -93,6 +95,7 @@ def document(shown: PlannedFleet | None) -> dict[str, Any]:
             "presentDollarsPerHour": round(shown.present, 4),
             "carried": round(fleet.carried, 1),
             "carriedWithout": {name: round(left, 1) for name, left in fleet.left.items()},
+            "startedInTimeWithout": {name: round(left, 1) for name, left in fleet.made_good.items()},
             "needed": round(shown.needs.demand, 1),
             "neededWithout": round(shown.needs.without_any, 1),
         }

@@ -33,6 +33,7 @@ class Fleet:
         carried: Requests per metric period that it carries.
         left: Requests per metric period that it carries without a family, by family.
         short: Whether the needs exceed what may be had. The fleet then carries as much of each as there is.
+        made_good: By family whose loss is made good in time by replicas that start then: what may be had without it.
     """
 
     replicas: Mapping[str, int]
@@ -42,6 +43,7 @@ class Fleet:
     carried: float
     left: Mapping[str, float]
     short: bool
+    made_good: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ class PlannedFleet:
 
     @property
     def exposed(self) -> Mapping[str, float]:
-        """The families without which less than the wanted share would be carried, and the share that would, 0 to 1."""
-        return {name: left / self.expected for name, left in self.fleet.left.items() if left < self.needs.without_any * (1 - 1e-9)}
+        """The families without which less than the wanted share would be carried in time, and the share that would at once, 0 to 1."""
+        lost = {name: left for name, left in self.fleet.left.items() if name not in self.fleet.made_good}
+        return {name: left / self.expected for name, left in lost.items() if left < self.needs.without_any * (1 - 1e-9)}
 
 
 @dataclass(frozen=True, slots=True)
