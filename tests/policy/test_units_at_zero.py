@@ -70,7 +70,7 @@ def written(made: Conclusion) -> dict[str, int]:
 
 def waited() -> Memory:
     """The window of every unit is over, and nothing was planned in it."""
-    return memory(floors={f"{unit.name}-hpa": FloorMemory(sinking=SinkingFloor(NOW - LONG, 0)) for unit in app().units})
+    return memory(floors={f"{unit.name}-hpa": FloorMemory(sinking=(SinkingFloor(NOW - LONG, 0),)) for unit in app().units})
 
 
 def test_the_plan_brings_a_unit_back() -> None:

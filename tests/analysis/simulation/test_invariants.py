@@ -36,6 +36,7 @@ from controller.policy.model import (
     Snapshot,
     Strategy,
     Target,
+    Unit,
 )
 from controller.policy.modes import guards, triggers
 from controller.policy.reasons import Reason
@@ -222,14 +223,21 @@ def _floors_dropped(patch: Patch) -> None:
     patch.setattr(fleet_strategy, "planned_claims", dropping)
 
 
+def _waiting(patch: Patch, window: Callable[[Unit], float]) -> None:
+    """Planned floors that wait for a time of their own, also after a change."""
+    original = fleet_floors._sunk
+    patch.setattr(fleet_floors, "window_s", lambda unit, _scaler: window(unit))
+    patch.setattr(fleet_floors, "_sunk", lambda scaler, *rest: original(replace(scaler, scale_in_s=0.0), *rest))
+
+
 def _no_window(patch: Patch) -> None:
     """Planned floors that sink with every sample."""
-    patch.setattr(fleet_floors, "window_s", lambda unit, scaler: 0.0)
+    _waiting(patch, lambda unit: 0.0)
 
 
 def _own_window(patch: Patch) -> None:
     """Planned floors that do not ask how long their scalers wait."""
-    patch.setattr(fleet_floors, "window_s", lambda unit, scaler: unit.cold_start_s)
+    _waiting(patch, lambda unit: unit.cold_start_s)
 
 
 def _floors_forgotten(patch: Patch) -> None:
