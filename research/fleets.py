@@ -68,10 +68,10 @@ Make = Callable[[Application, float, int], Player]
 """Makes a fleet for an application: seconds per step, and how many steps late its metrics are."""
 
 
-def _ours(policy: PolicySettings, *, target: float = 1.0, at_zero: bool = False) -> Make:
+def _ours(policy: PolicySettings, *, target: float = 1.0, at_zero: bool = False, forecast: bool = True) -> Make:
     def make(application: Application, step_s: float, delay: int) -> Player:
         units = _at_zero(application.units, 1) if at_zero else application.units
-        return Fleet(replace(application, policy=policy, units=units), step_s, target=target, delay=delay)
+        return Fleet(replace(application, policy=policy, units=units), step_s, target=target, forecast=forecast, delay=delay)
 
     return make
 
@@ -108,9 +108,9 @@ _IN_TIME: Final = replace(_LIVE, resilience_s=600.0)
 FLEETS: Final[Mapping[str, Make]] = {
     "planned": _ours(_LIVE),
     "planned, no loss": _ours(_NO_LOSS),
+    "planned, no loss, no forecast": _ours(_NO_LOSS, forecast=False),
     "planned, units at zero": _ours(_LIVE, at_zero=True),
     "planned, 600 s, units at zero": _ours(_IN_TIME, at_zero=True),
-    "planned, no loss, units at zero": _ours(_NO_LOSS, at_zero=True),
     "adaptive": _ours(PolicySettings(strategy=Strategy.ADAPTIVE)),
     "two-mode, headroom": _ours(PolicySettings(strategy=Strategy.TWO_MODE), target=HEADROOM),
     "priority list 0.8": _priority_list(HEADROOM),
@@ -207,7 +207,7 @@ def table(application: Application, loads: Sequence[str], fleets: Sequence[str])
         loads: Names of `LOADS` whose files are there, or `WAVE`.
         fleets: Names of `FLEETS`.
     """
-    found = Table("load", *fleets)
+    found = Table("load", *fleets, title="Bill ÷ the cheapest whole replicas for the demand of each moment / requests beyond what is ready")
     for load in loads:
         for outages in (False, True):
             one = world(application, *demands(load), outages=outages)

@@ -14,23 +14,23 @@ from tests.policy.support import change
 from tests.support.applications import application, snapshot
 
 CHEAP = Offer("cheap", "inf2", 100.0, 1.0, 0, 10)
-DEAR = Offer("dear", "g5", 100.0, 2.0, 0, 10)
+COSTLY = Offer("costly", "g5", 100.0, 2.0, 0, 10)
 
 
 @pytest.mark.parametrize(
-    ("cheap", "dear", "replicas", "made_good"),
+    ("cheap", "costly", "replicas", "made_good"),
     [
-        pytest.param(0, 0, {"cheap": 2, "dear": 3}, set(), id="nothing starts in time: both run"),
-        pytest.param(0, 3, {"cheap": 5, "dear": 0}, {"inf2"}, id="the other family does, just enough"),
-        pytest.param(0, 2, {"cheap": 2, "dear": 3}, set(), id="too little does"),
-        pytest.param(9, 9, {"cheap": 5, "dear": 0}, {"inf2", "g5"}, id="each does"),
+        pytest.param(0, 0, {"cheap": 2, "costly": 3}, set(), id="nothing starts in time: both run"),
+        pytest.param(0, 3, {"cheap": 5, "costly": 0}, {"inf2"}, id="the other family does, just enough"),
+        pytest.param(0, 2, {"cheap": 2, "costly": 3}, set(), id="too little does"),
+        pytest.param(9, 9, {"cheap": 5, "costly": 0}, {"inf2", "g5"}, id="each does"),
     ],
 )
-def test_what_starts_in_time_does_not_have_to_run(cheap: int, dear: int, replicas: dict[str, int], made_good: set[str]) -> None:
+def test_what_starts_in_time_does_not_have_to_run(cheap: int, costly: int, replicas: dict[str, int], made_good: set[str]) -> None:
     """Of 500 requests 300 must be carried without either family; without g5 two of the cheap ones would be missing otherwise."""
-    found = cheapest_fleet((replace(CHEAP, soon=cheap), replace(DEAR, soon=dear)), Needs(500.0, 300.0))
+    found = cheapest_fleet((replace(CHEAP, soon=cheap), replace(COSTLY, soon=costly)), Needs(500.0, 300.0))
     assert set(found.made_good) == made_good
-    if made_good or not (cheap or dear):
+    if made_good or not (cheap or costly):
         assert found.carried >= 500.0
     if made_good:
         assert dict(found.replicas) == replicas

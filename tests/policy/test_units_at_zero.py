@@ -109,7 +109,7 @@ def test_nothing_is_refused_to_what_nobody_asks_for() -> None:
     assert (found.shortage, found.returned) == (Shortage.NONE, Return.NONE)
 
 
-def test_a_unit_that_was_short_is_asked_for_with_one_pod() -> None:
+def test_one_pod_asks_whether_a_short_unit_returned() -> None:
     """Where the fleet misses it, one waiting pod makes Karpenter ask again: the answer is the proof, either way."""
     limited = change(seen(1_000.0, {INF2: 2}, {INF2: 1}), INF2, scaler=Scaler(f"{INF2}-hpa", "1", 2, 4, "100", 0))
     made = conclude(memory(), shortage(limited, unit=TRN1, ready=0))
