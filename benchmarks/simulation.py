@@ -67,13 +67,15 @@ def play(job: tuple[int, float, str]) -> Played:
     seed, days, strategy = job
     world = load(find(WORLD))
     (contender,) = contenders((strategy,), (), (), world.application.policy)
-    setup = contender.applied(world.setup(seed, days=days, random_faults=True, interval_s=INTERVAL_S))
+    setup = contender.applied(world.setup(seed, days=days, random_faults=True, policy=contender.policy, interval_s=INTERVAL_S))
     start = time.process_time()
     result = Simulation(setup, seed).run()
     cpu_s = time.process_time() - start
     repeated = None
     if seed % _AGAIN == 0:
-        short = contender.applied(world.setup(seed, days=min(days, 1.0), random_faults=True, interval_s=INTERVAL_S))
+        short = contender.applied(
+            world.setup(seed, days=min(days, 1.0), random_faults=True, policy=contender.policy, interval_s=INTERVAL_S)
+        )
         repeated = Simulation(short, seed).run().digest == Simulation(short, seed).run().digest
     return Played(strategy, setup.application.route.kind, result, cpu_s, repeated)
 

@@ -42,14 +42,8 @@ from controller.policy.model import (
 from controller.policy.routing import cost_per_request
 from controller.policy.strategies import part_of
 from controller.policy.text import number
-from failover_testbed.traffic.autoscaler import Autoscaler
+from research.stock import COLD_START_S, Stock
 from research.traces import Trace
-
-HPA_S: Final = 30.0
-"""How often KEDA reads the metric (``pollingInterval``), seconds."""
-
-COLD_START_S: Final = 600.0
-"""From the request for a replica to its first request, seconds: the middle of the AWS sample's 5 to 15 minutes."""
 
 DELAY_S: Final = 180.0
 """How late CloudWatch shows requests, seconds: the minute that is counted, and about two more (docs/research/alb.md: some minutes)."""
@@ -120,13 +114,12 @@ class Fleet:
     Attributes:
         application: The application; its policy's strategy determines the weights.
         step_s: Seconds per step.
-        ready: Serving replicas by unit.
-        starting: Starting replicas by unit: the remaining steps of each.
+        target: Requests per period and replica that the HPAs aim at, as a share of the throughput.
+        stock: The replicas.
         weights: The weights of the last step, by unit.
         now: Seconds since the first step.
         memory: What strategy `planned` remembers: the demand, and how long its floors wait until they sink.
         floors: What KEDA keeps at least, by unit.
-        autoscalers: The HPAs by unit.
         forecast: Whether strategy `planned` knows the demands of before, which its forecast follows from.
         delay: How many steps late the metrics are. Until there are as many, they show the present step.
         past: The demands of the steps that no metric shows yet, and the requests sent to each unit in them; the oldest first.
@@ -134,21 +127,24 @@ class Fleet:
 
     application: Application
     step_s: float
-    ready: dict[str, int] = field(default_factory=dict)
-    starting: dict[str, list[int]] = field(default_factory=dict)
+    target: float = 1.0
+    stock: Stock = field(init=False)
     weights: dict[str, int] = field(default_factory=dict)
     now: float = 0.0
     memory: Memory = field(default_factory=Memory)
     floors: dict[str, int] = field(default_factory=dict)
-    autoscalers: dict[str, Autoscaler] = field(default_factory=dict)
     forecast: bool = True
     delay: int = 0
     past: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        for unit in self.application.units:
-            self.ready[unit.name], self.starting[unit.name] = unit.min_replicas, []
-            self.floors[unit.name], self.autoscalers[unit.name] = unit.min_replicas, Autoscaler()
+        self.stock = Stock(self.application.units, self.step_s)
+        self.floors = {unit.name: unit.min_replicas for unit in self.application.units}
+
+    @property
+    def ready(self) -> dict[str, int]:
+        """Serving replicas by unit."""
+        return self.stock.ready
 
     def step(self, demand: float, most: Mapping[str, int]) -> Step:
         """One step: capacity is lost, replicas become ready, traffic is split, replicas are paid for, KEDA scales.
@@ -157,7 +153,7 @@ class Fleet:
             demand: Requests per period.
             most: Most replicas of each unit now.
         """
-        self._limit(most)
+        self.stock.limit(most)
         shown_late = self.past.popleft() if len(self.past) == self.delay > 0 else None
         known = demand if shown_late is None else shown_late[0]
         seen = self.snapshot(known, most)
@@ -167,14 +163,15 @@ class Fleet:
         self.weights = dict(cost) or self.weights or dict(figures.intended)
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
-        units = {unit.name: unit for unit in self.application.units}
-        late = sum(max(0.0, sent[name] - self.ready[name] * units[name].throughput) for name in sent)
-        paid = sum((self.ready[name] + len(self.starting[name])) * units[name].price_per_hour for name in units)
+        late, paid = self.stock.late(sent), self.stock.paid()
         counted = sent if shown_late is None else shown_late[1]
         if self.delay:
             self.past.append((demand, sent))
-        for name, unit in units.items():
-            self._scale(unit, counted.get(name, 0.0), most[name])
+        waits_s = float(part_of(self.application.policy).scale_out_s(self.application.policy))
+        for unit in self.application.units:
+            floor = max(self.floors[unit.name], unit.min_replicas)
+            target = self.target * unit.throughput
+            self.stock.scale(unit.name, self.now, counted.get(unit.name, 0.0), target, least=floor, most=most[unit.name], waits_s=waits_s)
         self.now += self.step_s
         return Step(paid, late, demand, dict(sent))
 
@@ -189,40 +186,17 @@ class Fleet:
         self.floors |= {claim.unit: claim.replicas for claim in planned_claims(seen, self.memory, evidence, shown)}
         return shown
 
-    def _limit(self, most: Mapping[str, int]) -> None:
-        for name, left in self.starting.items():
-            self.ready[name] += sum(1 for steps in left if steps <= 1)
-            self.starting[name] = [steps - 1 for steps in left if steps > 1]
-            self.ready[name] = min(self.ready[name], most[name])
-            self.starting[name] = self.starting[name][: most[name] - self.ready[name]]
-
-    def _scale(self, unit: Unit, sent: float, most: int) -> None:
-        """The HPA sets the replicas, several times a step."""
-        asked = present = self.ready[unit.name] + len(self.starting[unit.name])
-        least, times = min(most, max(self.floors[unit.name], unit.min_replicas)), max(1, round(self.step_s / HPA_S))
-        waits_s = float(part_of(self.application.policy).scale_out_s(self.application.policy))
-        for poll in range(times):
-            at = self.now + poll * self.step_s / times
-            asked = self.autoscalers[unit.name].replicas(at, sent, unit.throughput, asked, least=least, most=most, scale_out_s=waits_s)
-        if asked > present:
-            self.starting[unit.name] += [max(1, math.ceil(COLD_START_S / self.step_s))] * (asked - present)
-        elif asked < present:
-            gone = present - asked
-            cut = min(gone, len(self.starting[unit.name]))
-            self.starting[unit.name] = self.starting[unit.name][: len(self.starting[unit.name]) - cut]
-            self.ready[unit.name] -= gone - cut
-
     def snapshot(self, demand: float, most: Mapping[str, int]) -> Snapshot:
         """What the controller sees now, see `step`."""
         whole = sum(self.weights.values()) or 1
         units = {}
         for unit in self.application.units:
             ready, name = self.ready[unit.name], unit.name
-            scaler = Scaler(name, "1", self.floors[name], most[name], target=number(unit.throughput))
+            scaler = Scaler(name, "1", self.floors[name], most[name], target=number(self.target * unit.throughput))
             sent = demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units)
             counted = Sample(sent, self.now - self.delay * self.step_s)
             units[name] = UnitObservation(
-                name, PoolObservation(unit.node_pool), desired=ready + len(self.starting[name]), ready=ready, demand=counted, scaler=scaler
+                name, PoolObservation(unit.node_pool), desired=self.stock.count(name), ready=ready, demand=counted, scaler=scaler
             )
         targets = tuple(Target(unit.backend.service, unit.backend.port, self.weights.get(unit.name, 0)) for unit in self.application.units)
         return Snapshot(self.now, self.application, RoutingObservation(exists=True, targets=targets), units)

@@ -146,7 +146,8 @@ class UnitFile(FileModel):
         default=1,
         ge=0,
         le=10_000,
-        description="Normal floor, replicas: minReplicaCount in the unit's own mode. 1 in the AWS sample. At most maxReplicas.",
+        description="Normal floor, replicas: minReplicaCount in the unit's own mode. 1 in the AWS sample. At most maxReplicas. 0 lets the "
+        "unit run nothing while a plan (plannedMode live) needs none of it; at least one unit needs 1.",
     )
     max_replicas: int = Field(default=100, ge=1, le=10_000, description="Upper limit of any raised floor, replicas.")
     counter_metric: MetricName = Field(
@@ -317,6 +318,14 @@ class PolicyFile(FileModel):
         description="With strategy planned: the share of the expected demand that the other replicas still carry where any one accelerator "
         "family vanishes, 0 to 1. 0: no loss is planned for. Families are the parts of instance types before the dot; units that may "
         "use the same one count as one family.",
+    )
+    resilience_s: float = Field(
+        default=_DEFAULTS.resilience_s,
+        ge=0,
+        le=86_400,
+        description="With strategy planned: how long less than resilienceShare may be carried after the loss of a family, seconds. Units "
+        "whose coldStartSeconds are no longer count with all that they may have, also where nothing has proven that EC2 has it. 0: only "
+        "what runs counts.",
     )
     planned_mode: PlannedMode = Field(
         default=_DEFAULTS.planned_mode,
@@ -536,6 +545,10 @@ def _weight_faults(spec: Mapping[str, object], units: Sequence[object]) -> Itera
                 yield ("units", index, "weight"), "nothing", allowed
     if weights and all(type(weight) is int and weight == 0 for weight in weights):
         yield ("units",), "weights that are all 0", "weights of which at least one is above 0"
+    fewest = [_dig(unit, ("minReplicas",)) for unit in units]
+    if fewest and all(type(least) is int and least == 0 for least in fewest):
+        allowed = "minReplicas of at least 1 for one unit: where no replica is left, no request is counted, and nothing starts one"
+        yield ("units",), "minReplicas that are all 0", allowed
 
 
 def _setting(choices: type[_Choice], value: object, default: _Choice) -> _Choice | None:

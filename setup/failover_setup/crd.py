@@ -273,6 +273,12 @@ def _spec_rules() -> Iterator[dict[str, str]]:
         "weights that are all 0",
         "weights of which at least one is above 0",
     )
+    yield _rule(
+        "size(self.units) == 0 || !self.units.all(one, has(one.minReplicas) && one.minReplicas == 0)",
+        ".units",
+        "minReplicas that are all 0",
+        "minReplicas of at least 1 for one unit: where no replica is left, no request is counted, and nothing starts one",
+    )
     both, none = (" && ".join(f"{sign}has(self.{name})" for name in ROUTED_BY) for sign in ("", "!"))
     yield _rule(f"has(self.route) || ({both})", "", "nothing", f"{' and '.join(ROUTED_BY)}, or route")
     yield _rule(f"!has(self.route) || ({none})", "", " or ".join(ROUTED_BY), "nothing beside route")

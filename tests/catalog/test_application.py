@@ -326,6 +326,12 @@ class TestRefused:
                 id="a latency limit that is always broken",
             ),
             pytest.param(
+                {("spec", "units", 0, "minReplicas"): 0, ("spec", "units", 1, "minReplicas"): 0},
+                "spec.units",
+                "minReplicas of at least 1 for one unit",
+                id="nothing that must run",
+            ),
+            pytest.param(
                 {("spec", "units", 0, "instanceTypes"): ["g5.xlarge"]},
                 "spec.units[0].instanceTypes",
                 "with inf2.xlarge",

@@ -644,6 +644,15 @@ def test_a_fault_is_found_by_its_check(check: str, level: Level, words: str, fau
     assert all(one.fix for one in found if one.level in {BAD, WARN})
 
 
+def test_a_unit_that_a_plan_brings_back_may_run_nothing() -> None:
+    """Its floor rises again before it gets requests."""
+    live = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
+    made = Healthy(application(policy=live))
+    made.app = replace(made.app, units=(replace(made.app.units[0], min_replicas=0), *made.app.units[1:]))
+    made.one(SCALED_OBJECTS.name, "sd21-inf2-hpa")["spec"].update(minReplicaCount=0)
+    assert not any("to 0" in result.finding.seen for result in results(made, "scaled-objects"))
+
+
 def test_every_check_can_fail() -> None:
     """A check that only ever reports ok checks nothing."""
     assert {one[0] for one in FAULTS if one[1] is not OK} == {check.name for check in MINE}

@@ -336,7 +336,7 @@ class TestDeadlocks:
             units={old: proven(NOW - 9000)[INF2]},
             floors={
                 f"{old}-hpa": FloorMemory(
-                    found=2, raised_from=1, due=True, floor=ScalerWrite(NOW - 5, "1", "3", 5), sinking=SinkingFloor(NOW - 60, 1)
+                    found=2, raised_from=1, due=True, floor=ScalerWrite(NOW - 5, "1", "3", 5), sinking=(SinkingFloor(NOW - 60, 1),)
                 )
             },
         )

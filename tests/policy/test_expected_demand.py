@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policy.fleet import SLOTS, noted_demand
-from controller.policy.fleet.expected import ALIKE, KEPT_OUTCOMES, LEAST_OUTCOMES, RECENT, SLOT_S, Expected, expected_demand
-from controller.policy.model import Damping, DemandHistory, Margins, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
+from controller.policy.fleet.expected import ALIKE, CANDIDATES, KEPT_OUTCOMES, LEAST_OUTCOMES, RECENT, SLOT_S, Expected, expected_demand
+from controller.policy.model import Candidates, Damping, DemandHistory, Memory, NotedDemand, Outcome, PolicySettings, Sample, Strategy
 from controller.recording.stored import CodecError, decode, encode
 from tests.policy.support import decide
 from tests.support.applications import NOW, application, memory, snapshot
@@ -88,7 +90,7 @@ def test_what_forecasts_fell_short_by_comes_on_top() -> None:
 def test_a_steady_demand_has_no_margin() -> None:
     """A constant is forecast without an error."""
     history = seen(lambda _: 500.0, every(60.0, 1))
-    assert expected_demand(history, DAY_S, 500.0, COLD_S) == Expected(500.0, 500.0, 0.0)
+    assert expected_demand(history, DAY_S, 500.0, COLD_S) == Expected(500.0, 500.0, 0.0, CANDIDATES[0])
 
 
 def test_a_gap_has_no_trend_and_no_error() -> None:
@@ -186,7 +188,7 @@ def test_only_forecasts_of_a_like_demand_count() -> None:
     """At night a few requests are twice as many as expected; by day that would start every replica twice."""
     night, day = fell_short(*(0.9,) * ALIKE, of=10.0), fell_short(*(0.1,) * ALIKE, of=1_000.0)
     history = DemandHistory((), (*night, *day), (None,) * SLOTS)
-    for demand, shortfall in ((12.0, 0.9), (900.0, 0.1), (0.0, 0.9), (1e6, 0.1)):
+    for demand, shortfall in ((12.0, 0.9), (900.0, 0.1), (0.1, 0.9), (1e6, 0.1)):
         assert expected_demand(history, NOW, demand, COLD_S).shortfall == pytest.approx(shortfall)
     # In the middle of 10 and 1,000 is not 505 but 100: twice as many is as far off as half as many.
     assert expected_demand(history, NOW, 99.0, COLD_S).shortfall == pytest.approx(0.9)
@@ -373,6 +375,10 @@ FELL = tuple(Outcome(100.0, after) for after in (20.0, 30.0, 40.0, 50.0, 60.0, 7
 """Of ten forecasts of 100, nine were followed by at most 130 and fell short by at most three tenths."""
 
 
+OFTEN: Final = math.inf
+"""What a candidate lost that does not count."""
+
+
 @pytest.mark.parametrize(
     ("losses", "present", "served", "expected"),
     [
@@ -384,40 +390,70 @@ FELL = tuple(Outcome(100.0, after) for after in (20.0, 30.0, 40.0, 50.0, 60.0, 7
         pytest.param((2.0, 1.0), 200.0, None, Expected(200.0, 200.0, -0.35), id="nothing is said of what is ready"),
         pytest.param((2.0, 1.0), 50.0, 0.0, Expected(130.0, 50.0, 1.6), id="by demands: a burst may come"),
         pytest.param((2.0, 1.0), 0.0, 0.0, Expected(130.0, 0.0, 0.0), id="of nothing there is no share"),
+        pytest.param((0.0, 0.0), 0.0, 0.0, Expected(0.0, 0.0, 0.0), id="nor of its shortfall"),
     ],
 )
 def test_the_margin_that_was_better_lately_counts(
     losses: tuple[float, float], present: float, served: float | None, expected: Expected
 ) -> None:
     """A load of bursts is no more likely to burst because it does; a load that grows goes beyond all that was seen."""
-    found = expected_demand(DemandHistory((), FELL, NOTHING, margins=Margins(losses)), NOW, present, 900.0, served)
+    history = DemandHistory((), FELL, NOTHING, candidates=Candidates((*losses, OFTEN, OFTEN)))
+    found = expected_demand(history, NOW, present, 900.0, served)
     assert (found.demand, found.point, found.shortfall) == pytest.approx((expected.demand, expected.point, expected.shortfall))
+    assert found.followed == CANDIDATES[losses[1] < losses[0]]
+    assert found.loss == min(losses)
+
+
+NOISE = tuple(Outcome(100.0, after) for after in (100.0, 120.0, 80.0, 120.0, 80.0, 120.0, 80.0, 120.0, 80.0, 120.0))
+
+
+@pytest.mark.parametrize(
+    ("losses", "followed", "expected"),
+    [
+        pytest.param((9.0, 9.0, 1.0, 2.0), 2, 100.0 + 20.0 + 80.0 / 3, id="half of the noise, and errors of it"),
+        pytest.param((9.0, 9.0, 2.0, 1.0), 3, 160.0 + 40.0, id="all of it, and errors of all of it"),
+    ],
+)
+def test_smoothing_follows_noise_less_than_the_last_demand_does(
+    losses: tuple[float, float, float, float], followed: int, expected: float
+) -> None:
+    """The level swings about 93 and 107, so that errors are at most 27 and the level of 160 requests is 127; those of the last are 40."""
+    history = DemandHistory((), NOISE, NOTHING, candidates=Candidates(losses))
+    found = expected_demand(history, NOW, 160.0, 900.0, 0.0)
+    assert found.followed == CANDIDATES[followed]
+    assert found.demand == pytest.approx(expected, rel=0.06)
 
 
 @pytest.mark.parametrize(
     ("bounds", "losses"),
     [
-        pytest.param((150.0, 150.0), (63.0, 126.0), id="exactly enough: nothing is lost"),
-        pytest.param((790.0, 214.0), (64.0, 126.1), id="a request too many costs a tenth"),
-        pytest.param((86.0, 22.0), (63.9, 127.8), id="a request too few costs nine tenths"),
-        pytest.param(None, (64.0, 128.0), id="nothing was said"),
+        pytest.param((150.0, 150.0, 150.0, 150.0), (63.0, 126.0, 0.0, 63.0), id="exactly enough: nothing is lost"),
+        pytest.param((790.0, 214.0, 150.0, 790.0), (64.0, 126.1, 0.0, 64.0), id="a request too many costs a tenth"),
+        pytest.param((86.0, 22.0, 150.0, 86.0), (63.9, 127.8, 0.0, 63.9), id="a request too few costs nine tenths"),
+        pytest.param(None, (64.0, 128.0, 0.0, 64.0), id="nothing was said"),
     ],
 )
-def test_a_margin_is_judged_once_the_demand_is_known(bounds: tuple[float, float] | None, losses: tuple[float, float]) -> None:
+def test_a_candidate_is_judged_once_the_demand_is_known(
+    bounds: tuple[float, float, float, float] | None, losses: tuple[float, float, float, float]
+) -> None:
     """By what it said before. The latest loss is a 64th of the average: without one, 64 and 128 are 63 and 126 a slot later."""
     last = NotedDemand(MIDNIGHT, 100.0, 100.0)
-    history = DemandHistory((last,), (), NOTHING, margins=Margins((64.0, 128.0), bounds))
-    assert noted_demand(history, MIDNIGHT + SLOT_S, 150.0).margins == Margins(pytest.approx(losses), None)  # type: ignore[arg-type]  # equal to floats
-    late = noted_demand(history, MIDNIGHT + 2 * SLOT_S, 150.0).margins
-    assert late.losses == (64.0, 128.0), "a slot was missed: it is another time than the one that was spoken of"
+    history = DemandHistory((last,), (), NOTHING, candidates=Candidates((64.0, 128.0, 0.0, 64.0), bounds))
+    found = noted_demand(history, MIDNIGHT + SLOT_S, 150.0).candidates
+    assert found.losses == pytest.approx(losses)
+    assert found.bounds is None
+    late = noted_demand(history, MIDNIGHT + 2 * SLOT_S, 150.0).candidates
+    assert late.losses == (64.0, 128.0, 0.0, 64.0), "a slot was missed: it is another time than the one that was spoken of"
 
 
-def test_each_margin_says_something_of_the_next_slot() -> None:
+def test_each_candidate_says_something_of_the_next_slot() -> None:
     """With the outcome that has just become known: its forecast of 100 was followed by 50."""
     history = DemandHistory((NotedDemand(MIDNIGHT, 100.0, 100.0),), FELL, NOTHING)
-    assert noted_demand(history, MIDNIGHT + SLOT_S, 50.0).margins.bounds == (65.0, 130.0)
+    bounds = noted_demand(history, MIDNIGHT + SLOT_S, 50.0).candidates.bounds
+    assert bounds is not None
+    assert bounds[:2] == (65.0, 130.0)
     few = DemandHistory((NotedDemand(MIDNIGHT, 100.0, 100.0),), FELL[: LEAST_OUTCOMES - 2], NOTHING)
-    assert noted_demand(few, MIDNIGHT + SLOT_S, 50.0).margins.bounds is None
+    assert noted_demand(few, MIDNIGHT + SLOT_S, 50.0).candidates.bounds is None
 
 
 def _grown(at: float) -> float:
@@ -435,10 +471,22 @@ def test_the_load_decides_which_margin_is_better(demand: Callable[[float], float
     """Without a parameter: the better one has lost less."""
     days = 22 * 11 / SLOTS  # at its end a burst begins
     history, now = seen(demand, every(300.0, days)), days * DAY_S
-    by_share, by_demand = history.margins.losses
+    by_share, by_demand, *_ = history.candidates.losses
     assert (by_demand < by_share) is by_demands
-    found = expected_demand(history, now, demand(now), SLOT_S, served=0.0)
+    alone = replace(history, candidates=Candidates((by_share, by_demand, OFTEN, OFTEN)))
+    found = expected_demand(alone, now, demand(now), SLOT_S, served=0.0)
     assert (found.demand < demand(now)) is by_demands
+
+
+@pytest.mark.parametrize(("noise", "walk", "followed"), [(40.0, 10.0, 2), (0.0, 40.0, 3)], ids=["noisy", "wandering"])
+def test_the_load_decides_how_much_is_forgotten(noise: float, walk: float, followed: int) -> None:
+    """Noise about a level that wanders is smoothed; of a demand that only wanders the last value is all there is."""
+    drawn, level, demands = random.Random(7), 1_000.0, list[float]()
+    for _ in range(3 * SLOTS):
+        level += drawn.gauss(0, walk)
+        demands.append(level + drawn.gauss(0, noise))
+    losses = seen(lambda at: demands[round(at / SLOT_S) % len(demands)], every(SLOT_S, 3)).candidates.losses
+    assert losses[followed] == min(losses[2:])
 
 
 def test_a_stored_forecast_of_nothing_is_no_outcome() -> None:

@@ -59,8 +59,8 @@ def _scaled(one: UnitObservation, demand: float, now: float, ready: int, floor: 
 
 
 def sinking(remembered: Memory) -> dict[str, SinkingFloor]:
-    """The windows of the floors that sink, by unit."""
-    return {name.removesuffix("-hpa"): one.sinking for name, one in remembered.floors.items() if one.sinking is not None}
+    """The longest of the times of each floor that sinks, by unit."""
+    return {name.removesuffix("-hpa"): one.sinking[0] for name, one in remembered.floors.items() if one.sinking}
 
 
 def written(made: Conclusion) -> dict[str, int]:

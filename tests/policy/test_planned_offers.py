@@ -318,17 +318,18 @@ def _shown(replicas: Mapping[str, int], carried: float, left: Mapping[str, float
             id="enough",
         ),
         pytest.param(
-            _shown({INF2: 2}, 524.0, {"inf2": 199.0, "g5": 100.0}, shortfall=0.125),
-            "2 sd21-inf2 for 500 requests a period (nine of ten such forecasts lately fell short by at most 12%): "
+            _shown({INF2: 2}, 524.0, {"inf2": 199.0, "g5": 100.0}, shortfall=0.125, forecast="the smoothed demand", loss=1_234.5),
+            "2 sd21-inf2 for 500 requests a period (by the smoothed demand, lately with a weighted error of 1,234; "
+            "nine of ten such forecasts fell short by at most 12%): "
             "$4.00/h → $4.80/h (+20 %); "
             "no more may be had within the limits, and it carries 524 of 525 with headroom"
             "; without inf2 it carries 40% of the demand; without g5 it carries 20% of the demand",
             id="too little",
         ),
         pytest.param(
-            _shown({INF2: 5, CUDA: 2}, 525.0, {"inf2": 200.0, "g5": 405.0}, shortfall=-0.25),
+            _shown({INF2: 5, CUDA: 2}, 525.0, {"inf2": 200.0, "g5": 405.0}, shortfall=-0.25, forecast="the last demand", loss=0.4),
             "5 sd21-inf2 (2 ready), 2 sd21-g5-cuda for 500 requests a period "
-            "(nine of ten such forecasts lately were too high by at least 25%): "
+            "(by the last demand, lately with a weighted error of 0; nine of ten such forecasts were too high by at least 25%): "
             "$4.00/h → $4.80/h (+20 %); without any one family it carries at least 40% of the demand",
             id="forecasts are too high",
         ),

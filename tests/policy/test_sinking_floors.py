@@ -13,6 +13,7 @@ from controller.policy.fleet import followed, planned_claims
 from controller.policy.fleet.floors import held, sinks_in_s, window_s
 from controller.policy.floors.account import noted
 from controller.policy.model import (
+    SCALE_IN_S,
     Application,
     Fleet,
     FloorMemory,
@@ -23,6 +24,7 @@ from controller.policy.model import (
     PolicySettings,
     Sample,
     Scaler,
+    ScalerWrite,
     Shortage,
     SinkingFloor,
     Snapshot,
@@ -55,7 +57,7 @@ def _seen(app: Application, ready: Mapping[str, int], floors: Mapping[str, int])
     for name, count in ready.items():
         scaler = Scaler(name, "1", floors[name], 100, "20")
         made = change(made, name, ready=count, desired=max(count, floors[name]), pending=pods(max(0, floors[name] - count)), scaler=scaler)
-    return made
+    return replace(made, routing=replace(made.routing, targets=()))
 
 
 SCALED = {name: unit.scaled_object or "" for name, unit in zip(THROUGHPUT, seed_units(), strict=False)}
@@ -79,7 +81,7 @@ def _fleet(app: Application, replicas: Mapping[str, int], demand: float, without
 
 def _over(planned: Mapping[str, int]) -> Memory:
     """Every window is over, with that many replicas planned at most."""
-    return memory(floors={SCALED[name]: FloorMemory(sinking=SinkingFloor(NOW - LONG, count)) for name, count in planned.items()})
+    return memory(floors={SCALED[name]: FloorMemory(sinking=(SinkingFloor(NOW - LONG, count),)) for name, count in planned.items()})
 
 
 def _carried(counts: Mapping[str, int], lost: str) -> float:
@@ -163,7 +165,8 @@ class One:
     """The fast unit with a floor of 8, of which nothing is needed to carry the demand."""
 
     planned: int
-    window: tuple[float, int] | None  # seconds since it began, and the most that was planned in it
+    window: tuple[float, int] | None  # for how many seconds no more than that were planned
+    wrote_s: float | None = None  # how long ago the floor was written last
     ready: int = 9
     least: int = 0
     found: int | None = None
@@ -174,6 +177,7 @@ class One:
     most: int = 100
     ours: bool = True
     floor: int = 8
+    weight: int = 100
 
     def fleet(self) -> PlannedFleet:
         """What is planned."""
@@ -188,12 +192,13 @@ class One:
         made = _seen(app, {FAST: self.ready, SLOW: 0, OTHER: 0}, {FAST: self.floor, SLOW: 0, OTHER: 0})
         scaler = replace(made.units[FAST].scaler, floor_ours=self.ours)  # type: ignore[type-var]  # it has one
         made = change(made, FAST, pool_at_limit=self.at_limit, scaler=scaler, demand=Sample(0.0, NOW - 60))
-        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, 100),)))
+        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, self.weight),)))
 
     def memory(self) -> Memory:
         """What is remembered."""
-        sinking = None if self.window is None else SinkingFloor(NOW - self.window[0], self.window[1])
-        return memory(floors={SCALED[FAST]: FloorMemory(found=self.found or 0, sinking=sinking)})
+        sinking = () if self.window is None else (SinkingFloor(NOW - self.window[0], self.window[1]),)
+        write = None if self.wrote_s is None else ScalerWrite(NOW - self.wrote_s, "9", "8")
+        return memory(floors={SCALED[FAST]: FloorMemory(found=self.found or 0, floor=write, sinking=sinking)})
 
     def wanted(self) -> int:
         """The floor that is wanted."""
@@ -202,10 +207,10 @@ class One:
             judged[FAST] = replace(judged[FAST], shortage=Shortage.PROVEN)
         return planned_floors(self.seen(), self.memory(), judged, self.fleet())[FAST]
 
-    def noted(self) -> tuple[float, int] | None:
-        """Its window after the pass, as `window`."""
+    def noted(self) -> list[tuple[float, int]]:
+        """Its times after the pass, as `window`."""
         noted = followed(self.memory(), self.seen(), self.fleet()).floors.get(SCALED[FAST], FloorMemory()).sinking
-        return None if noted is None else (NOW - noted.since, noted.highest)
+        return [(NOW - one.since, one.highest) for one in noted]
 
 
 @pytest.mark.parametrize(
@@ -214,8 +219,12 @@ class One:
         pytest.param(One(2, None), 8, id="its window has not begun"),
         pytest.param(One(2, (LONG - 1, 3)), 8, id="its window is not over"),
         pytest.param(One(2, (LONG, 3)), 3, id="to the most of its window, in its last second"),
+        pytest.param(One(2, (LONG, 3), wrote_s=SCALE_IN_S), 3, id="the scaler's window after its last change"),
+        pytest.param(One(2, (LONG, 3), wrote_s=SCALE_IN_S - 1), 8, id="not before that"),
         pytest.param(One(2, (LONG, 9)), 8, id="the most of its window was above it: it does not rise by that"),
-        pytest.param(One(0, (LONG, 0)), 0, id="to nothing, where the application file allows it"),
+        pytest.param(One(0, (LONG, 0), weight=0), 0, id="to nothing, where the application file allows it"),
+        pytest.param(One(0, (LONG, 0)), 1, id="not to nothing while it gets requests"),
+        pytest.param(One(0, None, floor=0), 0, id="a weight raises no floor"),
         pytest.param(One(0, (LONG, 0), least=2), 2, id="never below the application file"),
         pytest.param(One(0, (LONG, 0), found=3), 3, id="never below what a person had set"),
         pytest.param(One(2, (1, 8), ready=4, short=True), 4, id="no node can be had: pods that wait go at once"),
@@ -239,26 +248,42 @@ def test_where_a_floor_goes(one: One, floor: int) -> None:
 @pytest.mark.parametrize(
     ("one", "window"),
     [
-        pytest.param(One(7, None), (0, 7), id="it begins once fewer are planned"),
-        pytest.param(One(8, None), None, id="not while as many are planned"),
-        pytest.param(One(3, (LONG - 1, 5)), (LONG - 1, 5), id="its most stays"),
-        pytest.param(One(6, (LONG - 1, 5)), (LONG - 1, 6), id="its most rises"),
-        pytest.param(One(3, (LONG, 5)), (LONG, 5), id="once over it stays until the floor has sunk"),
-        pytest.param(One(3, (LONG, 5), floor=5), (0, 3), id="then another begins"),
-        pytest.param(One(5, (LONG, 5), floor=5), None, id="unless as many are planned"),
-        pytest.param(One(3, (LONG - 1, 5), floor=5), (LONG - 1, 5), id="a floor that is already there waits for the end"),
-        pytest.param(One(3, (10, 5), ours=False), None, id="the floor of a person has none"),
+        pytest.param(One(7, None), [(0, 7)], id="it begins once fewer are planned"),
+        pytest.param(One(8, None), [], id="not while as many are planned"),
+        pytest.param(One(3, (10, 5)), [(10, 5), (0, 3)], id="each replica has its own"),
+        pytest.param(One(6, (10, 5)), [(10, 6)], id="one that is planned again begins anew"),
+        pytest.param(One(5, (10, 5)), [(10, 5)], id="as many are planned"),
+        pytest.param(One(8, (10, 5)), [], id="all are planned again"),
+        pytest.param(One(3, (LONG, 5), floor=5), [(0, 3)], id="once the floor has sunk it is over"),
+        pytest.param(One(5, (LONG, 5), floor=5), [], id="with no other one where as many are planned"),
+        pytest.param(One(3, (10, 5), ours=False), [], id="the floor of a person has none"),
     ],
 )
-def test_the_window_of_a_floor(one: One, window: tuple[float, int] | None) -> None:
+def test_the_times_of_a_floor(one: One, window: list[tuple[float, int]]) -> None:
     """One that ends late pays for idle replicas; one that ends early removes those that the next minute's load needs."""
     assert one.noted() == window
+
+
+def test_each_replica_goes_after_its_own_time() -> None:
+    """Of a burst, those that were needed last stay longest: none waits for another one's time to end, as in one window for all."""
+    passes = [(0.0, 6), (100.0, 3), (200.0, 5), (300.0, 1), (600.0, 1), (700.0, 1), (800.0, 1), (900.0, 1)]
+    remembered, floors, floor = memory(), [], 8
+    for at, planned in passes:
+        one = One(planned, None, floor=floor)
+        seen = replace(one.seen(), now=NOW + at)
+        seen = change(seen, FAST, demand=Sample(0.0, NOW + at - 60))
+        remembered = followed(remembered, seen, one.fleet())
+        floor = planned_floors(seen, remembered, _evidence({FAST: 9, SLOW: 0, OTHER: 0}), one.fleet())[FAST]
+        floors.append(floor)
+    assert floors == [8, 8, 8, 8, 6, 5, 5, 1], "6 were planned until 100 s, 5 until 300 s, and 1 since; a cold start takes 600 s"
 
 
 def test_a_window_ends_with_the_scalers() -> None:
     """A check that comes too late leaves replicas paid; a scaler that removes none has no end to wait for."""
     one = One(3, (100.0, 5))
     assert list(sinks_in_s(one.memory(), one.seen())) == [LONG - 100.0]
+    assert list(sinks_in_s(replace(one, wrote_s=0.0, window=(LONG, 5)).memory(), one.seen())) == [SCALE_IN_S]
+    assert list(sinks_in_s(replace(one, window=(LONG, 5)).memory(), one.seen())) == [0.0]
     unit, scaler = _application().units[0], Scaler(FAST, "1", 1, 100, scale_in_s=None)
     assert window_s(unit, scaler) == float("inf")
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from controller.policy.fleet import SLOTS
 from controller.policy.fleet.expected import KEPT_OUTCOMES, RECENT, expected_demand
 from controller.policy.model import (
+    Candidates,
     Cause,
     Damping,
     DemandHistory,
     FloorMemory,
-    Margins,
     Memory,
     Mode,
     ModeChange,
@@ -56,14 +56,14 @@ floors = st.builds(FloorMemory, counts, st.none() | counts, due=st.booleans(), f
     lambda one: one != FloorMemory()
 )
 amounts = st.floats(0, 1e9)
-pairs = st.tuples(amounts, amounts)
+fours = st.tuples(amounts, amounts, amounts, amounts)
 demands = st.builds(
     DemandHistory,
     recent=st.lists(st.builds(NotedDemand, times, amounts, amounts), max_size=RECENT).map(tuple),
     outcomes=st.lists(st.builds(Outcome, st.floats(0.001, 1e9), amounts), max_size=KEPT_OUTCOMES).map(tuple),
     season=st.lists(st.none() | amounts, min_size=SLOTS, max_size=SLOTS).map(tuple),
     damping=st.builds(Damping, st.floats(-64, 64), st.floats(0, 64)),
-    margins=st.builds(Margins, pairs, st.none() | pairs),
+    candidates=st.builds(Candidates, fours, st.none() | fours),
 )
 memories = st.builds(
     Memory,
@@ -108,7 +108,11 @@ WHOLE = Memory(
     demand_known_since=23.0,
     demand_missing_since=24.0,
     demand_history=DemandHistory(
-        (NotedDemand(29.0, 30.0, 31.0),), (Outcome(32.0, 33.0),), (34.0,) * SLOTS, Damping(35.0, 36.0), Margins((37.0, 38.0), (39.0, 40.0))
+        (NotedDemand(29.0, 30.0, 31.0),),
+        (Outcome(32.0, 33.0),),
+        (34.0,) * SLOTS,
+        Damping(35.0, 36.0),
+        Candidates((37.0, 38.0, 41.0, 42.0), (39.0, 40.0, 43.0, 44.0)),
     ),
     floors={"inf2-hpa": FloorMemory(37, 2, due=True, floor=ScalerWrite(25.0, "26", "27", 28), target=ScalerWrite(29.0, "30", "31", 32))},
 )
@@ -143,9 +147,9 @@ def test_a_memory_without_any_field_is_that_of_a_first_start() -> None:
     """Every field that an earlier version lacked has its default."""
     assert decode('{"version":1}') == Memory()
     raw = json.loads(encode(WHOLE))
-    del raw["demand_history"]["damping"], raw["demand_history"]["margins"]
+    del raw["demand_history"]["damping"], raw["demand_history"]["candidates"]
     assert WHOLE.demand_history is not None
-    undamped = replace(WHOLE.demand_history, damping=Damping(0.0, 0.0), margins=Margins((0.0, 0.0), None))
+    undamped = replace(WHOLE.demand_history, damping=Damping(0.0, 0.0), candidates=Candidates())
     assert decode(json.dumps(raw)) == replace(WHOLE, demand_history=undamped)
 
 
@@ -257,7 +261,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @quick
-@given(demands, st.sampled_from(["recent", "outcomes", "season", "damping", "margins"]), anything)
+@given(demands, st.sampled_from(["recent", "outcomes", "season", "damping", "candidates"]), anything)
 def test_any_value_in_a_history_of_demands_is_read_or_refused(demand_history: DemandHistory, field: str, value: Any) -> None:
     """Nor does any value make forecasts of it fail."""
     raw = json.loads(encode(Memory(demand_history=demand_history)))

@@ -143,8 +143,8 @@ def test_with_late_metrics_everything_follows_what_was_asked_before() -> None:
         before = fleet(strategy)
         for demand in (500.0, 500.0, 500.0):
             before.step(demand, most)
-        assert late.starting == before.starting != at_once.starting, strategy
+        assert late.stock.starting == before.stock.starting != at_once.stock.starting, strategy
         assert (late.floors, late.weights) == (before.floors, before.weights)
         last = [late.step(2_000.0, most), late.step(2_000.0, most)][-1]
         assert sum(last.sent.values()) == pytest.approx(2_000.0), "what is asked now is what is sent"
-        assert late.starting != before.starting
+        assert late.stock.starting != before.stock.starting

@@ -8,7 +8,19 @@ from controller.policy.fleet.expected import SLOTS, noted_demand
 from controller.policy.fleet.floors import followed, planned_claims
 from controller.policy.fleet.offers import families
 from controller.policy.fleet.planned import planned
+from controller.policy.fleet.search import Offer, cheapest_fleet
 from controller.policy.fleet.strategy import PLANNED
 from controller.policy.fleet.weights import planned_weights
 
-__all__ = ["PLANNED", "SLOTS", "families", "followed", "noted_demand", "planned", "planned_claims", "planned_weights"]
+__all__ = [
+    "PLANNED",
+    "SLOTS",
+    "Offer",
+    "cheapest_fleet",
+    "families",
+    "followed",
+    "noted_demand",
+    "planned",
+    "planned_claims",
+    "planned_weights",
+]

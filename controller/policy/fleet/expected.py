@@ -5,10 +5,15 @@ what a sample of the demand is above the season's value of that time of day goes
 learned from how much of each lasted so far (least squares, the older the less).
 
 A margin makes it the demand that nine of ten such forecasts are enough for, "such" being the nearest neighbours: a service with few
-requests at night is wrong by another share than one with many by day. There are two margins. One is the share by which those forecasts
-fell short. It follows a demand that grows beyond all that was seen. The other is the demand that came after them. It knows that bursts
-end. Both estimate the same quantile, so that one loss judges them, the quantile's own (Koenker and Bassett, 1978), on what each said before
-the outcome was known (Dawid, 1984). The better one counts.
+requests at night is wrong by another share than one with many by day. Four candidates estimate that quantile:
+
+- the share by which those forecasts fell short. It follows a demand that grows beyond all that was seen;
+- the demand that came after them. It knows that bursts end;
+- simple exponential smoothing (Brown, 1959) with the quantile of its own errors. It does not follow noise;
+- the last demand with the quantile of its own errors: smoothing that forgets all but that. Where demand wanders, nothing is better.
+
+One loss judges them, the quantile's own (Koenker and Bassett, 1978), on what each said before the outcome was known (Dawid, 1984). The best
+one counts. The last demand without a margin was a candidate as well, and never the best on loads that were made up for the choice.
 
 Without history the present demand is expected. What the ready replicas serve of it is always expected: they go when the demand has gone,
 not before.
@@ -18,10 +23,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from controller.policy.model import Damping, DemandHistory, Margins, NotedDemand, Outcome
+from controller.policy.model import Candidates, Damping, DemandHistory, NotedDemand, Outcome
 
 SLOT_S: Final = 900.0
 """How often a demand is noted, seconds. A quarter of an hour: 96 values describe a day, and the memory is stored no more often for it."""
@@ -45,6 +50,11 @@ RECENT: Final = 2
 QUANTILE: Final = 0.9
 """How often a forecast with its margin should be enough."""
 
+CANDIDATES: Final = ("the share that it fell short by", "what came after like forecasts", "the smoothed demand", "the last demand")
+"""What a forecast with its margin is called, in the order of what is remembered of each."""
+
+_SMOOTHED: Final = 0.5  # of a new demand in the smoothed one
+
 _LASTS: Final = 1 - 1 / KEPT_OUTCOMES  # of what is learned about trends and margins, from slot to slot: as long as outcomes are kept
 _WEIGHT: Final = 0.3  # of a new day in the season's value of a slot: the last three days make up two thirds of it
 _MOST_ERROR: Final = 1.0  # one doubling without warning says nothing about the next
@@ -60,11 +70,15 @@ class Expected:
         point: Without it, and at most `demand`.
         shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them, below 0 where nine of ten
             were too high; None while too few can be judged.
+        followed: The candidate that counts, one of `CANDIDATES`; "" while too few outcomes can be judged.
+        loss: What it lately lost on average, requests per metric period: nine tenths of what was too little, and one of what was too much.
     """
 
     demand: float
     point: float
     shortfall: float | None
+    followed: str = ""
+    loss: float = 0.0
 
 
 def expected_demand(history: DemandHistory | None, now: float, demand: float, ahead_s: float, served: float | None = None) -> Expected:
@@ -80,15 +94,12 @@ def expected_demand(history: DemandHistory | None, now: float, demand: float, ah
     if history is None:
         return Expected(demand, demand, None)
     point = _point(history, now, demand, ahead_s)
-    fell_short = _fell_short(history.outcomes, point)
-    if fell_short is None:
+    bounds = _bounds(history.outcomes, point, demand)
+    if bounds is None:
         return Expected(point, point, None)
-    share, after = fell_short
-    bound, (by_share, by_demand) = point * (1 + share), history.margins.losses
-    if by_demand < by_share:
-        bound, share = after, after / point - 1 if point > 0 else 0.0
-    with_margin = max(bound, demand if served is None else min(demand, served))
-    return Expected(with_margin, min(point, with_margin), share)
+    loss, best = min((lost, place) for place, lost in enumerate(history.candidates.losses))
+    with_margin = max(bounds[best], demand if served is None else min(demand, served))
+    return Expected(with_margin, min(point, with_margin), bounds[best] / point - 1 if point > 0 else 0.0, CANDIDATES[best], loss)
 
 
 def noted_demand(history: DemandHistory | None, now: float, demand: float) -> DemandHistory:
@@ -103,23 +114,23 @@ def noted_demand(history: DemandHistory | None, now: float, demand: float) -> De
     last = known.recent[-1] if known.recent else None
     if last is not None and last.at // SLOT_S == now // SLOT_S:
         return known
-    outcomes, losses = known.outcomes, known.margins.losses
+    outcomes, candidates = known.outcomes, known.candidates
     if last is not None and _next(last.at, now):
-        losses = _losses(known.margins, demand)
+        candidates = _judged(candidates, demand)
         if (forecast := round(last.forecast, 3)) > 0:
             outcomes = (*outcomes, Outcome(forecast, round(demand, 3)))[-KEPT_OUTCOMES:]
     point = _point(known, now, demand, SLOT_S)
-    noted, margins = (*known.recent, NotedDemand(now, demand, point)), Margins(losses, _bounds(outcomes, point))
-    return DemandHistory(noted[-RECENT:], outcomes, _blended(known.season, noted[:-RECENT]), _learned(known, now, demand), margins)
+    noted, candidates = (*known.recent, NotedDemand(now, demand, point)), replace(candidates, bounds=_bounds(outcomes, point, demand))
+    return DemandHistory(noted[-RECENT:], outcomes, _blended(known.season, noted[:-RECENT]), _learned(known, now, demand), candidates)
 
 
-def _losses(margins: Margins, demand: float) -> tuple[float, float]:
-    """What each margin has lost on average, the older the less, once the demand is known of which it said something."""
-    if margins.bounds is None:
-        return margins.losses
-    judged = zip(margins.losses, margins.bounds, strict=True)
-    by_share, by_demand = (_LASTS * lost + (1 - _LASTS) * _loss(demand - bound) for lost, bound in judged)
-    return round(by_share, 6), round(by_demand, 6)
+def _judged(known: Candidates, demand: float) -> Candidates:
+    """What each candidate has lost on average, the older the less, once the demand is known of which it said something."""
+    if known.bounds is None:
+        return known
+    judged = zip(known.losses, known.bounds, strict=True)
+    share, after, smoothed, last = (round(_LASTS * lost + (1 - _LASTS) * _loss(demand - bound), 6) for lost, bound in judged)
+    return replace(known, losses=(share, after, smoothed, last))
 
 
 def _loss(lacking: float) -> float:
@@ -205,23 +216,41 @@ def _usual(season: Sequence[float | None], at: float) -> float | None:
     return first + (second - first) * (at % SLOT_S) / SLOT_S
 
 
-def _bounds(outcomes: Sequence[Outcome], point: float) -> tuple[float, float] | None:
-    """A forecast with either margin, requests per period; None while too few can be judged."""
-    fell_short = _fell_short(outcomes, point)
-    if fell_short is None:
-        return None
-    share, after = fell_short
-    return round(point * (1 + share), 3), after
+def _bounds(outcomes: Sequence[Outcome], point: float, demand: float) -> tuple[float, float, float, float] | None:
+    """What each candidate says is enough, requests per period; None while too few outcomes can be judged.
 
-
-def _fell_short(outcomes: Sequence[Outcome], point: float) -> tuple[float, float] | None:
-    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the most that came after those nine.
-
-    None while too few can be judged.
+    Args:
+        outcomes: The newest last.
+        point: The forecast without a margin.
+        demand: The present demand.
     """
     judged = [one for one in outcomes if one.forecast > 0]  # none else is noted, but anyone may have edited what is stored
     if len(judged) < LEAST_OUTCOMES:
         return None
+    share, after = _fell_short(judged, point)
+    smoothed, last = (_smoothed([one.demand for one in judged], demand, part) for part in (_SMOOTHED, 1.0))
+    return round(point * (1 + share), 3), after, smoothed, last
+
+
+def _smoothed(demands: Sequence[float], demand: float, part: float) -> float:
+    """Demands of one slot after another, smoothed, with the quantile of the errors: at least 0.
+
+    Args:
+        demands: The oldest first; at least two.
+        demand: The present demand, which takes the place of the newest: they are of about the same time.
+        part: What a new demand counts in the smoothed one, 0 to 1.
+    """
+    level = before = demands[0]
+    errors = list[float]()
+    for one in demands[1:]:
+        before = level
+        errors.append(one - before)
+        level = before + part * (one - before)
+    return max(0.0, round(before + part * (demand - before) + _quantile(errors), 3))
+
+
+def _fell_short(judged: Sequence[Outcome], point: float) -> tuple[float, float]:
+    """What nine of ten forecasts like this one fell short by at most, as a share of them, and the most that came after those nine."""
     near = sorted(judged, key=lambda one: abs(one.forecast - point) / max(one.forecast, point))[:ALIKE]
     share = _quantile([min(_MOST_ERROR, max(0.0, one.demand / one.forecast - 1)) for one in near])
     return share, _quantile([one.demand for one in near])

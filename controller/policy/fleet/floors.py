@@ -1,9 +1,10 @@
 """The floors that follow the cheapest fleet, with `plannedMode: live`.
 
 A floor rises at once. It sinks only where the demand is known, the load balancer can be read, and the replicas that stay carry what the
-fleet must carry. It then sinks to the most replicas that were planned within a window. The window is the scaler's own, and at least the
-unit's cold start: a replica that is needed again within that time would have cost as much to start as to keep (the break-even time of the
-ski-rental problem, Karlin et al. 1988). Where the HPA never removes replicas, floors stay: without them the replicas would, too.
+fleet must carry. Each of its replicas then goes once it was not planned for its break-even time: until then keeping it has cost as much as
+another start would (ski rental, Karlin et al. 1988), which is paid from its request to its first request, so that this time is the cold
+start, and no shorter than the scaler's own window. Where the HPA never removes replicas, floors stay: without them the replicas would, too.
+The last replica of a unit that may run nothing goes once its weight is 0.
 """
 
 from __future__ import annotations
@@ -59,26 +60,42 @@ def followed(memory: Memory, snapshot: Snapshot, fleet: PlannedFleet | None) -> 
     for unit in snapshot.application.units:
         scaler, known = snapshot.units[unit.name].scaler, remembered(memory, unit)
         if scaler is not None and scaler.floor_ours and scaler.scale_in_s is not None and unit.scaled_object is not None:
-            wanted, length_s = _wanted(unit, snapshot, memory, fleet), window_s(unit, scaler)
-            window = _noted(known.sinking, wanted, scaler.min_replicas, snapshot.now, length_s)
-            floors[unit.scaled_object] = replace(known, sinking=window)
+            wanted = _wanted(unit, snapshot, memory, fleet)
+            floors[unit.scaled_object] = replace(known, sinking=_noted(known.sinking, wanted, scaler.min_replicas, snapshot.now))
     return kept(memory, {**unsunk.floors, **floors})
 
 
-def _noted(window: SinkingFloor | None, wanted: int, floor: int, now: float, length_s: float) -> SinkingFloor | None:
-    """A unit's window after a pass; None where its floor is not above what is planned."""
-    over = window is not None and now - window.since >= length_s and window.highest >= floor
-    if window is None or over:
-        return SinkingFloor(now, wanted) if wanted < floor else None
-    return replace(window, highest=max(window.highest, wanted))
+def _noted(times: tuple[SinkingFloor, ...], wanted: int, floor: int, now: float) -> tuple[SinkingFloor, ...]:
+    """A unit's times after a pass; () where its floor is not above what is planned."""
+    below = [one for one in times if one.highest < floor]
+    above = tuple(one for one in below if one.highest > wanted)
+    since = below[len(above)].since if len(above) < len(below) else now
+    return (*above, SinkingFloor(since, wanted)) if wanted < floor else ()
+
+
+def _sunk(scaler: Scaler, known: FloorMemory, window: float, now: float) -> tuple[int, float | None]:
+    """How far a floor may sink now, and when it may sink further, seconds since the Unix epoch; None where it has sunk to what is planned.
+
+    No two steps down follow each other within the scaler's window: each is a write, and the HPA waits as long.
+    """
+    last_s = now - known.floor.at if known.floor is not None else math.inf
+    ends = [(one.since + window, one.highest) for one in known.sinking]
+    if scaler.scale_in_s is not None and last_s < scaler.scale_in_s:
+        ends = [(max(end, now - last_s + scaler.scale_in_s), highest) for end, highest in ends]
+    over = [highest for end, highest in ends if end <= now]
+    return min((scaler.min_replicas, *over)), next((end for end, _ in ends if end > now), None)
 
 
 def sinks_in_s(memory: Memory, snapshot: Snapshot) -> Iterator[float]:
-    """Seconds until each window is over."""
+    """Seconds until each floor may sink, or sink further."""
     for unit in snapshot.application.units:
-        scaler, window = snapshot.units[unit.name].scaler, remembered(memory, unit).sinking
-        if scaler is not None and window is not None:
-            yield window.since + window_s(unit, scaler) - snapshot.now
+        scaler, known = snapshot.units[unit.name].scaler, remembered(memory, unit)
+        if scaler is not None and known.sinking:
+            most, until = _sunk(scaler, known, window_s(unit, scaler), snapshot.now)
+            if most < scaler.min_replicas:
+                yield 0.0
+            if until is not None:
+                yield until - snapshot.now
 
 
 def planned_claims(
@@ -124,17 +141,21 @@ def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet)
     return min(wanted, ceiling(unit, snapshot.units[unit.name]))
 
 
+def _weighted(snapshot: Snapshot, unit: Unit) -> bool:
+    """Whether the routing object sends requests to a unit: its last replica stays until that is over."""
+    return any(target.weight for target in snapshot.routing.targets if target.service == unit.backend.service)
+
+
 def _claim(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> Claim:
-    wanted, known, observed = _wanted(unit, snapshot, memory, fleet), remembered(memory, unit), snapshot.units[unit.name]
+    wanted = max(_wanted(unit, snapshot, memory, fleet), min(1, scaler.min_replicas) if _weighted(snapshot, unit) else 0)
+    known, observed = remembered(memory, unit), snapshot.units[unit.name]
     kept_now = Claim(unit.name, scaler.min_replicas, ClaimReason.FLEET_WAITS)
     if wanted >= scaler.min_replicas:
         # A floor of somebody else is replaced once it would be known after a crash right behind that: remembered in an earlier pass.
         return Claim(unit.name, wanted, ClaimReason.FLEET) if scaler.floor_ours or known.found == scaler.min_replicas else kept_now
-    if known.sinking is None:
+    if not known.sinking:
         return kept_now
-    until, most = known.sinking.since + window_s(unit, scaler), scaler.min_replicas
-    if snapshot.now - known.sinking.since >= window_s(unit, scaler):
-        most = min(most, known.sinking.highest)
+    most, until = _sunk(scaler, known, window_s(unit, scaler), snapshot.now)
     if refused(judged) or observed.pool.at_limit:
         most = min(most, placed(observed))  # where no node can be had, those that have one: pods that wait are no reason to wait
     return Claim(unit.name, wanted, ClaimReason.FLEET) if wanted >= most else Claim(unit.name, most, ClaimReason.FLEET_WAITS, until)

@@ -55,6 +55,7 @@ def offered(
         observed, judged = snapshot.units[unit.name], evidence[unit.name]
         least, most = max(unit.min_replicas, remembered(memory, unit).found), _had(unit, observed, judged, refusals=refusals)
         scaler = observed.scaler
+        soon = most if _in_time(snapshot, unit, judged) else 0
         if scaler is None or scaler.paused:
             most = least = min(most, _present(observed, judged))
         else:
@@ -75,9 +76,17 @@ def offered(
                 paid=covered[unit.name],
                 start=unit.cold_start_s / PAYS_OFF_S,
                 stop=_stop(snapshot, scaler),
+                soon=soon,
             )
         )
     return tuple(offers)
+
+
+def _in_time(snapshot: Snapshot, unit: Unit, judged: UnitEvidence) -> bool:
+    """Whether new replicas of a unit count after the loss of a family. Of one that may be short a replica that goes may not come back."""
+    scaler, within_s = snapshot.units[unit.name].scaler, snapshot.application.policy.resilience_s
+    grows = scaler is not None and not scaler.paused and judged.shortage is Shortage.NONE and not refused(judged)
+    return grows and 0 < within_s >= unit.cold_start_s
 
 
 def _stop(snapshot: Snapshot, scaler: Scaler | None) -> float:

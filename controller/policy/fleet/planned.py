@@ -40,6 +40,8 @@ def planned(snapshot: Snapshot, figures: Figures, evidence: Mapping[str, UnitEvi
     return PlannedFleet(
         expected=demand,
         shortfall=expected.shortfall,
+        forecast=expected.followed,
+        loss=expected.loss,
         needs=needs,
         fleet=cheapest_fleet(offered(snapshot, figures.demand, evidence, memory), needs),
         present=_bill(units, {unit.name: placed(snapshot.units[unit.name]) for unit in units}, paid(snapshot, free=False)),

@@ -1,7 +1,8 @@
 """The cheapest whole replicas that carry a demand, also after the loss of any one accelerator family.
 
 An integer program: the least price of the replicas, so that all together carry the demand with its headroom, and so that without the
-replicas of any one family the rest carries a share of it. It is solved exactly by branch and bound (Land and Doig, 1960). The bound is the
+replicas of any one family the rest carries a share of it. A family is left out of that where what the others may have in time would carry
+the share. It is solved exactly by branch and bound (Land and Doig, 1960). The bound is the
 program with fractions of replicas. For a given sum of throughput X that program is a greedy choice, the cheapest throughput first, where
 no family may have more than X less what must be left without it. Its price is convex and piecewise linear in X, so tangents find the best
 X in a few steps (Kelley's cutting planes in one dimension).
@@ -43,6 +44,7 @@ class Offer:
         start: The price of the start of a replica, as a share of its price per hour: 0.5 where half an hour is paid before it pays off.
         stop: Likewise what a replica that exists costs after it is needed no more: 0.25 where a quarter of an hour passes before it goes.
             At most 1.
+        soon: Replicas that may be had, started or not, within the time that the loss of a family may last.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Offer:
     paid: int = 0
     start: float = 0.0
     stop: float = 0.0
+    soon: int = 0
 
     def cost(self, count: int) -> float:
         """US dollars per hour of that many replicas, with the starts of new ones and the stops of those that go."""
@@ -120,8 +123,11 @@ class _Search:
         everything = [offer.most for offer in offers]
         total, left = self._carried(everything)
         self._demand = min(needs.demand, total)
-        self.without = [min(needs.without_any, rest) for rest in left]
-        self._short = needs.demand > total * (1 + _NEAR) or any(needs.without_any > rest * (1 + _NEAR) for rest in left)
+        soon = self._carried([offer.soon for offer in offers])[1]
+        self._made_good = {name: rest for name, rest in zip(families, soon, strict=True) if 0 < needs.without_any <= rest * (1 + _NEAR)}
+        needed = [0.0 if name in self._made_good else needs.without_any for name in families]
+        self.without = [min(need, rest) for need, rest in zip(needed, left, strict=True)]
+        self._short = needs.demand > total * (1 + _NEAR) or any(n > rest * (1 + _NEAR) for n, rest in zip(needed, left, strict=True))
         self.slack = _NEAR * max(1.0, total)
         steps = [
             (price / offer.throughput, index, low, high) for index, offer in enumerate(self.offers) for price, low, high in offer.steps()
@@ -158,7 +164,8 @@ class _Search:
         carried, left = self._carried(self._best)
         paid = sum(offer.price * max(0, count - offer.paid) for offer, count in zip(self.offers, self._best, strict=True))
         named = {offer.name: count for offer, count in zip(self.offers, self._best, strict=True)}
-        return Fleet(named, paid, self._cost, least, carried, dict(zip(self._families, left, strict=True)), self._short)
+        rest = dict(zip(self._families, left, strict=True))
+        return Fleet(named, paid, self._cost, least, carried, rest, self._short, self._made_good)
 
     def cost(self, index: int, count: int) -> float:
         """`Offer.cost` of one offer, remembered: most nodes share most of their bounds."""

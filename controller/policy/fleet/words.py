@@ -45,22 +45,25 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
     """
     counts = ", ".join(f"{count} {name}" + _instead(count, evidence[name].ready) for name, count in shown.fleet.replicas.items())
     price = dollars(shown.present, shown.fleet.price)
-    words = f"{counts} for {shown.expected:,.0f} requests a period{_errors(shown.shortfall)}: {price}"
+    words = f"{counts} for {shown.expected:,.0f} requests a period{_errors(shown)}: {price}"
     if shown.fleet.carried < shown.needs.demand * (1 - 1e-9):
         words += (
             f"; no more may be had within the limits, and it carries {shown.fleet.carried:,.0f} of {shown.needs.demand:,.0f} with headroom"
         )
     if shown.exposed:
         return words + "".join(f"; without {name} it carries {share:.0%} of the demand" for name, share in shown.exposed.items())
+    if shown.fleet.made_good:
+        return words + f"; what may start in time makes up for the loss of {text.listing(shown.fleet.made_good)}"
     least = min(shown.fleet.left.values())
     return words + (f"; without any one family it carries at least {least / shown.expected:.0%} of the demand" if shown.expected else "")
 
 
-def _errors(shortfall: float | None) -> str:
-    if shortfall is None:
+def _errors(shown: PlannedFleet) -> str:
+    if shown.shortfall is None:
         return ""
-    were = f"were too high by at least {-shortfall:.0%}" if shortfall < 0 else f"fell short by at most {shortfall:.0%}"
-    return f" (nine of ten such forecasts lately {were})"
+    short = shown.shortfall
+    were = f"were too high by at least {-short:.0%}" if short < 0 else f"fell short by at most {short:.0%}"
+    return f" (by {shown.forecast}, lately with a weighted error of {shown.loss:,.0f}; nine of ten such forecasts {were})"
 
 
 def planned_verb(shown: PlannedFleet) -> str:
@@ -85,11 +88,14 @@ def document(shown: PlannedFleet | None) -> dict[str, Any]:
             "heldBecause": shown.held,
             "expectedDemand": round(shown.expected, 1),
             "forecastShortfall": None if shown.shortfall is None else round(shown.shortfall, 4),
+            "forecastBy": shown.forecast,
+            "forecastLoss": round(shown.loss, 1),
             "replicas": dict(fleet.replicas),
             "dollarsPerHour": round(fleet.price, 4),
             "presentDollarsPerHour": round(shown.present, 4),
             "carried": round(fleet.carried, 1),
             "carriedWithout": {name: round(left, 1) for name, left in fleet.left.items()},
+            "startedInTimeWithout": {name: round(left, 1) for name, left in fleet.made_good.items()},
             "needed": round(shown.needs.demand, 1),
             "neededWithout": round(shown.needs.without_any, 1),
         }

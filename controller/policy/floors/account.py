@@ -37,9 +37,9 @@ def kept(memory: Memory, floors: Mapping[str, FloorMemory]) -> Memory:
 
 def as_stored(memory: Memory) -> Memory:
     """The memory without the times for which floors have been sinking: these are not stored."""
-    if all(one.sinking is None for one in memory.floors.values()):
+    if not any(one.sinking for one in memory.floors.values()):
         return memory
-    return kept(memory, {name: replace(one, sinking=None) for name, one in memory.floors.items()})
+    return kept(memory, {name: replace(one, sinking=()) for name, one in memory.floors.items()})
 
 
 def found(memory: Memory, snapshot: Snapshot, unit: Unit) -> int:

@@ -23,7 +23,7 @@ from controller.policy.model.application import (
 )
 from controller.policy.model.decision import Action, ActionKind, Decision, Plan
 from controller.policy.model.evidence import Launch, PendingPod, PoolObservation, Proof, Refusal, Return, Shortage, UnitEvidence, UnitMemory
-from controller.policy.model.fleet import Damping, DemandHistory, Fleet, Margins, Needs, NotedDemand, Outcome, PlannedFleet
+from controller.policy.model.fleet import Candidates, Damping, DemandHistory, Fleet, Needs, NotedDemand, Outcome, PlannedFleet
 from controller.policy.model.floors import (
     NOTHING_REMEMBERED,
     SCALE_IN_S,
@@ -53,6 +53,7 @@ __all__ = [
     "Alert",
     "Application",
     "Backend",
+    "Candidates",
     "CapacityWeights",
     "Cause",
     "Claim",
@@ -64,7 +65,6 @@ __all__ = [
     "GuardResult",
     "Held",
     "Launch",
-    "Margins",
     "Memory",
     "Mode",
     "ModeChange",

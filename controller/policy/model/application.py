@@ -131,6 +131,7 @@ class PolicySettings:
     rollback_s: float = 0.0
     allow_unsafe_switch: bool = False
     resilience_share: float = field(default=0.8, metadata=OF_PLANNED)
+    resilience_s: float = field(default=0.0, metadata=OF_PLANNED)
     planned_mode: PlannedMode = field(default=PlannedMode.SHADOW, metadata=OF_PLANNED)
 
     @property

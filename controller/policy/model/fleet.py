@@ -33,6 +33,7 @@ class Fleet:
         carried: Requests per metric period that it carries.
         left: Requests per metric period that it carries without a family, by family.
         short: Whether the needs exceed what may be had. The fleet then carries as much of each as there is.
+        made_good: By family whose loss is made good in time by replicas that start then: what may be had without it.
     """
 
     replicas: Mapping[str, int]
@@ -42,6 +43,7 @@ class Fleet:
     carried: float
     left: Mapping[str, float]
     short: bool
+    made_good: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ class PlannedFleet:
         expected: The demand that it is planned for, requests per metric period.
         shortfall: What lately nine of ten forecasts of a like demand fell short by at most, as a share of them; it is part of `expected`.
             Below 0 where nine of ten were too high; None while too few can be judged.
+        forecast: How it is forecast, in words; "" while too few outcomes can be judged.
+        loss: What that forecast lately lost on average, requests per metric period: nine tenths of what was too little, and one of what was
+            too much.
         needs: What the fleet must carry.
         fleet: The cheapest replicas that do.
         present: Price of the replicas that have a node now, US dollars per hour. None here counts what a reservation pays.
@@ -73,6 +78,8 @@ class PlannedFleet:
     live: bool = False
     missed: frozenset[str] = frozenset()
     held: str = ""
+    forecast: str = ""
+    loss: float = 0.0
 
     @property
     def followed(self) -> bool:
@@ -81,8 +88,9 @@ class PlannedFleet:
 
     @property
     def exposed(self) -> Mapping[str, float]:
-        """The families without which less than the wanted share would be carried, and the share that would, 0 to 1."""
-        return {name: left / self.expected for name, left in self.fleet.left.items() if left < self.needs.without_any * (1 - 1e-9)}
+        """The families without which less than the wanted share would be carried in time, and the share that would at once, 0 to 1."""
+        lost = {name: left for name, left in self.fleet.left.items() if name not in self.fleet.made_good}
+        return {name: left / self.expected for name, left in lost.items() if left < self.needs.without_any * (1 - 1e-9)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +119,11 @@ class Damping:
 
 
 @dataclass(frozen=True, slots=True)
-class Margins:
-    """How good the two margins of forecasts were lately, see `controller.policy.fleet.expected`: by shares, and by demands."""
+class Candidates:
+    """How good the candidates for a forecast were lately, in the order of `controller.policy.fleet.expected.CANDIDATES`."""
 
-    losses: tuple[float, float] = (0.0, 0.0)  # of each on average, the older the less, requests per metric period
-    bounds: tuple[float, float] | None = None  # what each said of the next slot, likewise; None while too few outcomes are known
+    losses: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # on average, the older the less, requests per metric period
+    bounds: tuple[float, float, float, float] | None = None  # what each said of the next slot; None while too few outcomes are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +134,4 @@ class DemandHistory:
     outcomes: tuple[Outcome, ...] = ()  # the newest last
     season: tuple[float | None, ...] = ()  # the usual demand of each slot of the day; None where none was seen yet
     damping: Damping = Damping()
-    margins: Margins = Margins()
+    candidates: Candidates = Candidates()

@@ -64,7 +64,7 @@ class ScalerWrite:
 
 @dataclass(frozen=True, slots=True)
 class SinkingFloor:
-    """A floor above the planned replicas: since when, and the most replicas that were planned since then."""
+    """Since when no more than some replicas, fewer than the floor, have been planned."""
 
     since: float = field(metadata=MOMENT)
     highest: int
@@ -82,7 +82,8 @@ class FloorMemory:
             there is planned again, and a floor that another writer lowers afterwards is not.
         floor: Our last write of the floor; None where there was none lately.
         target: Likewise of the target.
-        sinking: How long it has been above the planned replicas. Not stored: after a restart these times begin anew.
+        sinking: How long each replica of it has been above what is planned: later times have fewer replicas. Not stored: after a restart
+            these times begin anew.
     """
 
     found: int = 0
@@ -90,7 +91,7 @@ class FloorMemory:
     due: bool = False
     floor: ScalerWrite | None = None
     target: ScalerWrite | None = None
-    sinking: SinkingFloor | None = None
+    sinking: tuple[SinkingFloor, ...] = ()
 
     @property
     def before(self) -> int:

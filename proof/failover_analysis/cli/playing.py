@@ -73,7 +73,8 @@ class Job:
 
     def setup(self, scenario: Scenario, contender: Contender, seed: int) -> Setup:
         """What one run plays."""
-        return contender.applied(scenario.setup(seed, days=self.days, random_faults=self.faults, interval_s=self.interval))
+        policy = contender.policy if contender.ours else None
+        return contender.applied(scenario.setup(seed, days=self.days, random_faults=self.faults, policy=policy, interval_s=self.interval))
 
     def planned(self, run: Run) -> Setup:
         """See `Playable.planned`."""

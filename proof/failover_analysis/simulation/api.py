@@ -50,6 +50,7 @@ class ScalerObject:
     scale_in_s: float | None = SCALE_IN_S  # of its HPA; None: it never removes replicas
     scale_out_s: float = 0.0  # likewise, for adding replicas
     made: int = 0  # how often it was made again
+    least_metric: float = 1.0  # its trigger's minMetricValue, 1 in the AWS sample; with 0 its unit may sink to no replica
 
     @property
     def uid(self) -> str:
@@ -154,7 +155,8 @@ class KubeApi:
 
 
 def _scaler(unit: Unit) -> ScalerObject:
-    return ScalerObject(unit.scaled_object or "", unit.min_replicas, unit.max_replicas, number(unit.throughput))
+    made = ScalerObject(unit.scaled_object or "", unit.min_replicas, unit.max_replicas, number(unit.throughput))
+    return made if unit.min_replicas else replace(made, least_metric=0.0)
 
 
 def _patch(scaler: ScalerObject, operations: list[dict[str, Any]]) -> None:

@@ -59,6 +59,7 @@ HARMS: Final = {
     "planned-need": "a planned floor lets replicas go that the demand needs, or sinks because metrics are missing",
     "planned-churn": "planned floors follow noise: replicas are started and stopped, and each start is paid",
     "planned-loss": "the loss of one accelerator family fails requests that planned floors should have kept replicas for",
+    "last-replica": "a planned floor lets the last replica of a unit go that still gets requests",
     "lost-floors": "the other units get the traffic of a short one, but never the replicas to serve it",
     "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
     "exception": "the controller stops deciding",
@@ -248,6 +249,10 @@ class Invariants:
         )
         if problem := self._others.problem(snapshot, action, engine.memory_lost_at):
             self._violated("not-ours", problem)
+        service = snapshot.application.unit(action.unit).backend.service
+        weight = sum(target.weight for target in snapshot.routing.targets if target.service == service)
+        if action.kind is ActionKind.LOWER_FLOOR and action.after == "0" and weight and snapshot.application.policy.plans_floors:
+            self._violated("last-replica", f"the floor of {action.unit} sinks to 0 with weight {weight}")
         if not lowers or now - engine.tampered_at < _AUDIT_S:
             return
         routing, live = engine.api.routing, engine.balancer.live

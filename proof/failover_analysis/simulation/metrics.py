@@ -22,9 +22,6 @@ from failover_testbed.traffic.autoscaler import Autoscaler
 KEDA_S: Final = 30.0
 """``pollingInterval``, KEDA's default, seconds. The autoscaler polls more often, but the metric changes once a minute."""
 
-NO_DATA: Final = 1.0
-"""What KEDA's scaler reports if CloudWatch has no value: the AWS sample's ``minMetricValue``."""
-
 _LAG_S: Final = (60.0, 150.0)  # facts on the load balancer, section 8: the last complete minute typically appears after 1 to 3 min
 _WINDOW_S: Final = 300.0  # KEDA's metricCollectionTime, its default; it must not be shorter than a period
 
@@ -117,10 +114,10 @@ class Keda:
             return
         pods, period = self._workloads.units[unit], self._cloudwatch.newest
         fresh = period is not None and self._event_queue.now - period.end <= self._window_s
-        total = period.flow.units[unit].requests if fresh and period is not None and unit in period.flow.units else NO_DATA
+        total = period.flow.units[unit].requests if fresh and period is not None and unit in period.flow.units else 0.0
         wanted = self._autoscalers[unit].replicas(
             self._event_queue.now,
-            max(total, NO_DATA),
+            max(total, scaler.least_metric),
             float(scaler.target),
             pods.desired,
             least=scaler.floor,

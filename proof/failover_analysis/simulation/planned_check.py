@@ -80,7 +80,8 @@ class PlannedCheck:
         shown, override = decision.planned, engine.api.routing.override
         free = self._truth.calm() and not engine.ec2.shortages and override.paused_until is None and override.pinned_mode is None
         limited = any(pool.limit is not None for pool in engine.karpenter.pools.values())
-        if not free or limited or not _followed(snapshot, decision) or shown is None or shown.exposed or shown.fleet.short:
+        waits = policy.resilience_s > 0 or limited  # what starts in time is no ready replica
+        if not free or waits or not _followed(snapshot, decision) or shown is None or shown.exposed or shown.fleet.short:
             self._exposed_since = None
             return ""
         need = policy.resilience_share * demand * (1 - _NOISE)

@@ -21,7 +21,7 @@ from controller.policy.model import Application, Mode, Override, PolicySettings
 from failover_analysis.simulation import outages
 from failover_analysis.simulation.faults import FAULTS, drawn, drawn_of_routes
 from failover_analysis.simulation.setup import ZONES, Algorithm, FaultPlan, Limit, Setup
-from failover_analysis.simulation.variety import KINDS_PLAYED, ROUTE, behind_route, in_pools, routed, varied
+from failover_analysis.simulation.variety import KINDS_PLAYED, ROUTE, at_zero, behind_route, in_pools, routed, varied
 from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Seconds, TracedDemand
 
@@ -230,7 +230,7 @@ class Scenario:
             seed: Seed of every random stream.
             days: Replaces the file's length; None: the file's.
             random_faults: Whether faults are drawn; None: as the file says.
-            policy: Replaces the application file's policy; None: that one.
+            policy: Replaces the application file's policy; None: that one. With drawn faults it decides whether units may run nothing.
             interval_s: Replaces the longest time between two passes, seconds; None: the file's.
         """
         file, application = self.file, self.application if policy is None else replace(self.application, policy=policy)
@@ -246,6 +246,7 @@ class Scenario:
             named = {*file.capacity_types, *file.node_pools, *(one.node_pool for one in file.limits)}
             application, bought = varied(application, str(seed), named)
             capacity_types |= bought
+            application = at_zero(application, str(seed)) if policy is not None else application
             application = routed(application, str(seed)) if file.routing is None else application
             if application.route.kind == ROUTE:
                 faults += drawn_of_routes(seconds, tuple(unit.name for unit in application.units), str(seed))

@@ -1,4 +1,4 @@
-"""What differs from world to world where faults are drawn: NodePools that are shared, those that launch spot instances, and routes."""
+"""What differs from world to world where faults are drawn: shared NodePools, spot instances, units at zero, and routes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _RULE: Final = "main"
 _SHARED_SHARE: Final = 0.5
 _SPOT_SHARE: Final = 0.5
 _ROUTE_SHARE: Final = 1 / 3
+_ZERO_SHARE: Final = 0.5
 
 
 def in_pools(application: Application, pools: Mapping[str, str]) -> Application:
@@ -52,6 +53,19 @@ def varied(application: Application, seed: str, fixed: Collection[str] = ()) -> 
         application = in_pools(application, {unit.name: SHARED for unit in application.units if unit.node_pool in together})
         pools = sorted({*pools, SHARED} - set(together))
     return application, {pool: ("on-demand", "spot") for pool in pools if chance.random() < _SPOT_SHARE}
+
+
+def at_zero(application: Application, seed: str) -> Application:
+    """Draws whether units may run nothing, all but the first: a half of the worlds with planned floors, in a stream of its own.
+
+    Args:
+        application: As its file says.
+        seed: The same seed gives the same, on every machine.
+    """
+    if not application.policy.plans_floors or random.Random(f"{seed}/at zero").random() >= _ZERO_SHARE:
+        return application
+    first, *others = application.units
+    return replace(application, units=(first, *(replace(unit, min_replicas=0) for unit in others)))
 
 
 def behind_route(application: Application) -> Application:

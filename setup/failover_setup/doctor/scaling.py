@@ -74,11 +74,11 @@ def _of_unit(observed: Observation, unit: Unit) -> Iterator[Finding]:
             "start, it adds others for the same requests, and both are paid",
             f"set behavior.scaleUp.stabilizationWindowSeconds to {waits_s}",
         )
-    if not scaler.min_replicas and not unit.min_replicas:
+    if not scaler.min_replicas and not unit.min_replicas and not observed.application.policy.plans_floors:
         yield warning(
             f"ScaledObject {scaler.name} may scale {unit.name} to 0: its weight is 0 then, so that its own counter stays at 0 and nothing "
             "starts it again",
-            "set minReplicaCount, and minReplicas in the application file, to 1 or more",
+            "set minReplicaCount, and minReplicas in the application file, to 1 or more, or plannedMode to live: a plan starts it again",
         )
     if scaler.idle_replicas is not None:
         yield warning(

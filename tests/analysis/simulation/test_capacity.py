@@ -12,7 +12,7 @@ import yaml
 
 from controller.errors import ConfigError
 from controller.policy.decision import Conclusion
-from controller.policy.model import Mode
+from controller.policy.model import Mode, PlannedMode, PolicySettings, Strategy
 from failover_analysis.simulation.engine import Engine
 from failover_analysis.simulation.faults import FAULTS
 from failover_analysis.simulation.karpenter import Pool
@@ -20,7 +20,7 @@ from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import FOLDER, find, load, written_out
 from failover_analysis.simulation.truth import Truth
-from failover_analysis.simulation.variety import in_pools, varied
+from failover_analysis.simulation.variety import at_zero, in_pools, varied
 from failover_testbed.capacity.ec2 import FleetAnswer, Shortage
 from tests.analysis.simulation.support import HOUR, INF2, fault, outage, play, setup
 from tests.support.applications import application
@@ -252,6 +252,14 @@ class TestSharedPools:
         assert {len(names) for names in pools} == {3, 4}
         assert {"on-demand", "spot"} == {kind for _, kinds in found for of in kinds.values() for kind in of}
         assert any(not kinds for _, kinds in found)
+
+
+def test_the_draw_lets_units_run_nothing_where_a_plan_brings_them_back() -> None:
+    """In half of those worlds, and never the first unit."""
+    live = application(policy=PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE))
+    fewest = [tuple(unit.min_replicas for unit in at_zero(live, str(seed)).units) for seed in range(20)]
+    assert set(fewest) == {(1, 1, 1, 1, 1), (1, 0, 0, 0, 0)}
+    assert all(at_zero(application(), str(seed)) == application() for seed in range(20))
 
 
 def test_an_outage_of_a_family_is_about_all_its_sizes() -> None:

@@ -36,6 +36,7 @@ from controller.policy.model import (
     Snapshot,
     Strategy,
     Target,
+    Unit,
 )
 from controller.policy.modes import guards, triggers
 from controller.policy.reasons import Reason
@@ -222,14 +223,21 @@ def _floors_dropped(patch: Patch) -> None:
     patch.setattr(fleet_strategy, "planned_claims", dropping)
 
 
+def _waiting(patch: Patch, window: Callable[[Unit], float]) -> None:
+    """Planned floors that wait for a time of their own, also after a change."""
+    original = fleet_floors._sunk
+    patch.setattr(fleet_floors, "window_s", lambda unit, _scaler: window(unit))
+    patch.setattr(fleet_floors, "_sunk", lambda scaler, *rest: original(replace(scaler, scale_in_s=0.0), *rest))
+
+
 def _no_window(patch: Patch) -> None:
     """Planned floors that sink with every sample."""
-    patch.setattr(fleet_floors, "window_s", lambda unit, scaler: 0.0)
+    _waiting(patch, lambda unit: 0.0)
 
 
 def _own_window(patch: Patch) -> None:
     """Planned floors that do not ask how long their scalers wait."""
-    patch.setattr(fleet_floors, "window_s", lambda unit, scaler: unit.cold_start_s)
+    _waiting(patch, lambda unit: unit.cold_start_s)
 
 
 def _floors_forgotten(patch: Patch) -> None:
@@ -248,6 +256,11 @@ def _absent_is_settled(patch: Patch) -> None:
     patch.setattr(floors_room, "written", settling)
 
 
+def _traffic_or_not(patch: Patch) -> None:
+    """A unit's last replica goes while its weight is not 0 yet."""
+    patch.setattr(fleet_floors, "_weighted", lambda *_: False)
+
+
 def _no_loss_planned(patch: Patch) -> None:
     """A fleet without the condition on families."""
     original = fleet_strategy.planned  # type: ignore[attr-defined]
@@ -263,6 +276,13 @@ _DROPPED = 200  # passes: about two hours
 _PLANNED = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
 PLANNED = {"application": replace(application(), policy=_PLANNED), "demand": lambda at: 1500.0}
 WAVES = {**PLANNED, "demand": lambda at: 1500.0 + 700.0 * math.sin(at / 100.0)}
+_FIRST, *_OTHERS = application().units
+AT_ZERO = {
+    "application": replace(
+        application(), units=(_FIRST, *(replace(one, min_replicas=0) for one in _OTHERS)), policy=replace(_PLANNED, resilience_share=0.0)
+    ),
+    "demand": lambda at: 800.0 + 300.0 * math.sin(2 * math.pi * at / (0.8 * HOUR)),
+}
 SLOW = {
     **PLANNED,
     "demand": lambda at: 1500.0 + 700.0 * math.sin(at / 600.0),
@@ -373,6 +393,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "planned floors that are given up": (_floors_dropped, PLANNED, "planned-need"),
     "planned floors that follow every sample": (_no_window, WAVES, "planned-churn"),
     "planned floors that sink before their scalers would": (_own_window, SLOW, "planned-churn"),
+    "planned floors that take the last replica at once": (_traffic_or_not, AT_ZERO, "last-replica"),
     "planned floors without a spare family": (_no_loss_planned, PLANNED, "planned-loss"),
     "an error": (_raising, {"seconds": HOUR}, "exception"),
 }
