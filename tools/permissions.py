@@ -165,7 +165,7 @@ _FAILED: Final = 'failoverctl_actions_total{{kind="{}",result="failed"}}'
 _KARPENTER: Final = ((DEGRADED, "karpenter absent"), (ALERT, "absent/karpenter"), (LOG, "watch.refused"))
 _WORKLOADS: Final = ((DEGRADED, "workloads absent"), (ALERT, "absent/workloads"), (LOG, "watch.refused"))
 _BLIND: Final = "The controller detects no shortages and changes no mode."
-_UNSAVED: Final = ((ALERT, "state-unsaved"), (LOG, "state.unsaved"), (LOG, "alerts.unsaved"))
+_UNSAVED: Final = ((ALERT, "state-unsaved"), (LOG, "state.unsaved"), (LOG, "status.unsaved"))
 _LEASE: Final = ((READINESS, "cannot take part in the election"), (REASON, "NotLeader"), (LOG, "election.no_answer"))
 
 # Rows for list and watch together, because one is useless without the other.
@@ -252,9 +252,11 @@ _VERBS: Final[dict[tuple[str, str, str], Row]] = {
         ((LOG, "state.unlisted"),),
     ),
     (SYSTEM, "configmaps", "create"): Row(
-        "The first write of the memory.", "Memory is lost at a restart, `failoverctl status` shows no controller.", _UNSAVED
+        "The first write of memory and process status.",
+        "Memory is lost at a restart, `failoverctl status` shows no controller.",
+        _UNSAVED,
     ),
-    (SYSTEM, "configmaps", "update"): Row("Every later write of the memory.", "As without `create`.", _UNSAVED),
+    (SYSTEM, "configmaps", "update"): Row("Every later write of these.", "As without `create`.", _UNSAVED),
     (SYSTEM, "leases", "get"): Row("Who leads.", "This replica never leads.", _LEASE),
     (SYSTEM, "leases", "create"): Row("The first leader of an installation.", "No replica leads if the Lease does not exist.", _LEASE),
     (SYSTEM, "leases", "update"): Row("Taking over and renewing the Lease.", "No replica leads.", _LEASE),

@@ -12,7 +12,7 @@ from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS
 from controller.clock import AcceleratedClock
 from controller.routing.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
-from failover_testbed.kube_api import Identity
+from failover_testbed.kube_api import Identity, rules_of
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
 from tests.support.observed import CRASHES, Observed
 from tools import permissions
@@ -31,7 +31,9 @@ def test_a_missing_permission_is_a_named_degradation(missing: Permission, tmp_pa
     row = row_of(missing)
     assert row is not None, "no row in tools/permissions.py"
     collector = Collector()
-    identity = Identity("controller", rules((one for one in granted() if one != missing), NAMESPACE))
+    others = rules((one for one in granted() if one != missing), NAMESPACE)
+    (own, *_) = permissions.granted_on_objects()
+    identity = Identity("controller", (*others, *rules_of(own)))
     cluster = Cluster(AcceleratedClock(20), identity=identity, auto_mode=missing.group == AUTO_TARGET_GROUP_BINDINGS.group)
     leads: dict[str, Any] = {"leader_election": {"enabled": missing.resource == "leases"}}
     try:
