@@ -12,7 +12,7 @@ import click
 
 from controller.cli.common import Options
 from controller.cli.consequence import agreed, say
-from controller.cli.published import difference, overdue, read_object, read_status
+from controller.cli.published import absence, overdue, read_status
 from controller.cli.replicas import read_replicas, unled
 from controller.cli.selection import Selection, only, select
 from controller.clients.kube import MERGE_PATCH, KubeSession, Object
@@ -122,8 +122,8 @@ def _what_a_pin_waits_for(written: _Written, now: float) -> Iterator[str]:
         yield f"Whether a controller carries it out is not known: {redact(published.problem)}"
     elif status is not None and overdue(status, now):
         yield f"The pin does nothing yet: the controller has published no status since {shown(str(status.get('at')))}. Is it running?"
-    elif status is not None and read_object(written.session, written.application) is None:
-        yield f"The pin does nothing yet: {difference(None, written.application)}."
+    elif status is not None and (missing := absence(written.session, written.application)):
+        yield f"The pin does nothing yet: {missing}."
 
 
 def resume(options: Options, application: str | None, which: Collection[str], asked: Asked) -> None:

@@ -67,6 +67,14 @@ def read_object(session: KubeSession, application: Application) -> Object | None
         return None
 
 
+def absence(session: KubeSession, application: Application) -> str:
+    """That the cluster has no object of an application, in words; "" where it has one, or where these credentials may not ask."""
+    try:
+        return difference(None, application) if read_object(session, application) is None else ""
+    except RemoteError:
+        return ""
+
+
 def difference(found: Object | None, application: Application) -> str:
     """Why a controller in the cluster does not run an application as it is read here; "" where it does, or will.
 

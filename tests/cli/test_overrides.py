@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
-from controller.clients.kube import KubeSession
+from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession
 from controller.clock import SystemClock, format_rfc3339
 from controller.routing.annotations import OVERRIDES
 from failover_testbed.kube_api import Identity
@@ -121,6 +121,18 @@ def test_a_pin_of_an_application_that_is_no_object_says_so(cluster: Cluster, tmp
     _publish(cluster)
     line = _run(cluster, tmp_path, "pin", "capacity", "--why", "drill").output.splitlines()[-1]
     assert line == "The pin does nothing yet: the cluster has no FailoverApplication shop/sd21; apply it with kubectl."
+
+
+def test_a_pin_is_set_where_one_may_not_read_the_object(tmp_path: Path) -> None:
+    """Who is paged may patch the Ingress, and perhaps no more."""
+    made = Cluster(SystemClock(), identity=Identity("controller", deny=lambda access: access.resource == FAILOVER_APPLICATIONS.plural))
+    try:
+        _publish(made)
+        done = _run(made, tmp_path, "pin", "capacity", "--why", "drill")
+        assert done.exit_code == 0, done.output
+        assert "nothing yet" not in done.output
+    finally:
+        made.close()
 
 
 def _publish(cluster: Cluster, **status: Any) -> None:
