@@ -372,8 +372,8 @@ class _Fields(BaseModel):
 
     applications: Path | None = Field(
         default=None,
-        description="Application file, or directory of application files (*.yaml and *.yml, also in its subdirectories, one level deep), for "
-        "a run outside of a cluster; they are read once. Unset: the FailoverApplication objects of the cluster.",
+        description="Application file, or directory of application files (*.yaml and *.yml, also in its subdirectories, one level deep). "
+        "They are read once, for a run outside of a cluster. Unset: the FailoverApplication objects of the cluster.",
     )
     kubernetes: KubernetesSettings = Field(default=KubernetesSettings(), description="Connection to the Kubernetes API.")
     leader_election: LeaderElectionSettings = Field(default=LeaderElectionSettings(), description="Election of the one replica that acts.")

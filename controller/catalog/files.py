@@ -17,8 +17,6 @@ class FileCatalog:
         path: File or directory, see `controller.catalog.loader.load_directory`.
     """
 
-    things: Final = "application files"
-    """What the applications are, in words."""
     missing: Final = "no application is configured"
     """What keeps a replica without any application from being ready."""
     error: Final = ""

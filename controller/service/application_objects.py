@@ -130,9 +130,6 @@ class ObjectCatalog:
         clock: The clock.
     """
 
-    things: Final = "FailoverApplication objects"
-    """What the applications are, in words."""
-
     def __init__(self, session: KubeSession, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
@@ -201,7 +198,7 @@ class ObjectCatalog:
     @property
     def missing(self) -> str:
         """What keeps a replica without any application from being ready: the first may be applied after the controller is installed."""
-        return "" if self._listed.is_set() else f"no list of {self.things} yet"
+        return "" if self._listed.is_set() else "no list of FailoverApplication objects yet"
 
     @property
     def partial(self) -> bool:

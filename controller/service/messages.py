@@ -225,7 +225,7 @@ def _without(coming: str, said: str) -> str:
 
 
 def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode | None, at: float) -> Iterator[Message]:
-    """The messages that resolve the alerts of an application that was removed from the application files, and its failover.
+    """The messages that resolve the alerts of an application that was removed, and its failover.
 
     Args:
         snapshot: The last one of it.
@@ -243,7 +243,7 @@ def alerts_of_removed(snapshot: Snapshot, before: Iterable[Raised], mode: Mode |
 
 
 def raised_floors_of_removed(application: Application, memory: Memory, named: Collection[str], at: float) -> Iterator[Message]:
-    """The message about the raised floors of an application that was removed from the application files: nothing lowers them any more.
+    """The message about the raised floors of an application that was removed: nothing lowers them any more.
 
     Args:
         application: As it was last.

@@ -63,7 +63,7 @@ class Process:
         epoch: The leadership term.
         round_age_s: Seconds since the last round over the due applications ended.
         dry_run: Whether nothing is applied.
-        config_error: Why application files are refused, "" if they are not.
+        config_error: Why applications are refused, "" if none is.
         sinks: Health of the sinks.
         calls: API calls of this process by service.
         runbooks: Where the pages of docs/runbooks are published, a URL without the last slash; "" where they are not.
@@ -297,7 +297,7 @@ def _process(process: Process) -> Iterator[str]:
         ("API calls since the start", text.listing(f"{service} {count:,}" for service, count in sorted(process.calls.items()))),
     ]
     if process.config_error:
-        rows.append(("Configuration", f"✖ application files are refused: {process.config_error}"))
+        rows.append(("Configuration", f"✖ applications are refused: {process.config_error}"))
     for sink in process.sinks:
         trouble = "" if sink.ok else f": {sink.last_error}"
         rows.append(

@@ -66,7 +66,7 @@ _LAST_MESSAGES_S: Final = 2.0  # even if the passes took all of the grace time: 
 SHUTDOWN_GRACE_S: Final = 20.0
 """Time after SIGTERM to finish the passes and send queued messages, seconds; the pod's grace period is longer."""
 _STATUS_INTERVAL_S: Final = 5.0
-_CATALOG_S: Final = 5.0  # between two checks for changed application files
+_CATALOG_S: Final = 5.0  # between two checks for changed applications
 _VERIFICATION_S: Final = 5.0  # between two reads of the load balancer while a change is not verified
 _CLOUDWATCH_S: Final = 60.0  # the shortest period of a metric
 _EC2_S: Final = 300.0  # offerings change within days
@@ -340,10 +340,10 @@ class Service:
         """Runs until `stop` is called. Work in progress is finished, and queued messages are delivered within the grace time.
 
         Raises:
-            ConfigError: The application files cannot be read at startup, or each application has a fault.
+            ConfigError: It is given application files, and one has a fault.
         """
         applications = self._catalog.start()
-        self._untold = self._catalog.partial
+        self._untold = bool(self._catalog.error)
         self._telemetry.config_ok.set(not self._untold)
         if self._untold:
             log.warning("config.refused", error=self._catalog.error)
@@ -355,7 +355,7 @@ class Service:
         self._http.start()
         self._telemetry.leader.set(self._leadership.leads())
         self._leadership.start()
-        self._tell_of_left_out()
+        self._tell_of_refused()
         log.info("service.started", applications=sorted(applications), dry_run=self._dry_run)
         try:
             self._await_first_lists()
@@ -470,7 +470,7 @@ class Service:
             for name in self._leader_jobs():
                 self._scheduler.modify_job(name, next_run_time=first)
         self._tell_of_loss(lost=not leads and holder == self._leadership.identity and not self._stop.is_set())
-        self._tell_of_left_out()
+        self._tell_of_refused()
         self.controller.lead(leads=leads)
 
     def _tell_of_loss(self, *, lost: bool) -> None:
@@ -480,15 +480,12 @@ class Service:
         self._lost = lost
         self.controller.publish([leadership(self._clock.now(), lost=lost)])
 
-    def _tell_of_left_out(self) -> None:
-        """Notifies once of the applications that the start left out, as soon as this replica leads."""
+    def _tell_of_refused(self) -> None:
+        """Notifies once of the applications that were refused at the start, as soon as this replica leads."""
         if self._untold and self._leadership.leads():
             self._untold = False
-            self.controller.publish(
-                [_refused(self._catalog.error, self._clock.now(), left_out=True, things=self._catalog.things)]
-                if self._catalog.partial
-                else []
-            )
+            if error := self._catalog.error:
+                self.controller.publish([_refused(error, self._clock.now(), left_out=self._catalog.partial)])
 
     def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
         """Schedules a job, from now on. By default APScheduler drops a run that starts a second late; here none may be dropped."""
@@ -512,12 +509,12 @@ class Service:
         if change.error:
             log.warning("config.refused", error=change.error)
             self._telemetry.config_ok.set(0)
-            message = _refused(change.error, self._clock.now(), left_out=self._catalog.partial, things=self._catalog.things)
+            message = _refused(change.error, self._clock.now(), left_out=self._catalog.partial)
         else:
             log.info("config.reloaded", applications=sorted(applications))
             self._telemetry.config_ok.set(not self._catalog.error)
             reloaded = Alert.of(AlertKind.CONFIG_RELOADED, {"count": str(len(applications))})
-            message = Message.about(reloaded, MessageKind.CONTROL, f"{self._catalog.things} reloaded", self._clock.now())
+            message = Message.about(reloaded, MessageKind.CONTROL, "applications changed", self._clock.now())
         if self._leadership.leads():  # each replica reads them; people are notified once
             self.controller.publish([message])
 
@@ -549,16 +546,15 @@ class Service:
         self._dispatcher.beside(self._cloudwatch.name, problem)
 
 
-def _refused(error: str, now: float, *, left_out: bool, things: str) -> Message:
-    """The message that application files or objects are refused.
+def _refused(error: str, now: float, *, left_out: bool) -> Message:
+    """The message that applications are refused.
 
     Args:
         error: Every fault.
         now: Seconds since the Unix epoch.
-        left_out: Whether the applications with a fault do not run. Otherwise the old ones do.
-        things: What they are, in words.
+        left_out: Whether one that ran before does not run. Otherwise its last accepted generation does.
     """
-    title = f"{things} refused; {_LEFT_OUT if left_out else 'the old ones keep running'}"
+    title = f"applications refused; {_LEFT_OUT if left_out else 'what was accepted before keeps running'}"
     refused = Alert.of(AlertKind.CONFIG_REFUSED, {"problem": error}, severity=Severity.CRITICAL if left_out else "")
     return Message.about(refused, MessageKind.CONTROL, title, now)
 

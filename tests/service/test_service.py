@@ -289,7 +289,7 @@ def test_a_restart_with_a_broken_object_controls_the_other_applications(cluster:
         wait_for("readiness", lambda: service._ready() == "")
         wait_for("the metric", lambda: service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 1)
     (refusal,) = [one for one in collector.messages if one.reason == "ConfigRefused"]
-    assert refusal.title == "FailoverApplication objects refused; the applications without a fault run, and nothing controls the others"
+    assert refusal.title == "applications refused; the applications without a fault run, and nothing controls the others"
 
 
 def test_health_readiness_and_metrics_answer(cluster: Cluster, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Three things follow. A floor of somebody else is a claim for ever: the controller raises it, and never leaves less behind than it found;
 anyone who sets a floor again replaces it. A floor or target that another writer keeps putting back, as a GitOps tool does within seconds,
 is written again after pauses that double: without them the two writers would send hundreds of patches an hour. And a raised floor of a
-ScaledObject that no unit names any more is reported with what it was before: what is not in the application files is not the controller's
+ScaledObject that no unit names any more is reported with what it was before: what no application names is not the controller's
 to change, and the pods may still serve.
 
 The memory is by ScaledObject and not by unit, so that a unit that is renamed, or removed for a while, finds all of it again.
