@@ -12,6 +12,7 @@ import yaml
 
 from controller.clients.kube import FAILOVER_APPLICATIONS
 from failover_harness.control_plane.control_plane import ControlPlane
+from failover_setup.crd import CRD_FILE
 from tests.cluster.manifests import kubectl
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
@@ -53,6 +54,12 @@ class Helm:
     def template(self, *arguments: str, release: str = "failoverctl", namespace: str = "failover-system") -> list[Object]:
         """The objects of ``helm template`` that stay: not the pod of ``helm test``."""
         return documents(self("template", "--no-hooks", release, str(CHART), "-n", namespace, *arguments))
+
+
+def define(plane: ControlPlane) -> None:
+    """Makes the kind of applications known: another test may have deleted it with its release."""
+    kubectl(plane, "apply", "--server-side", "--force-conflicts", "-f", str(CHART.parents[1] / CRD_FILE))
+    kubectl(plane, "wait", "--for=condition=Established", f"crd/{FAILOVER_APPLICATIONS.name}")
 
 
 def forget_definition(plane: ControlPlane) -> None:

@@ -15,6 +15,7 @@ from controller.clients.kube import FAILOVER_APPLICATIONS
 from controller.clock import SystemClock
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from tests.cluster.charts import define
 from tests.cluster.manifests import kubectl
 from tests.cluster.stack import Stack
 from tests.support.cluster import running, settings_for
@@ -24,6 +25,7 @@ from tests.support.constants import set_constant
 @pytest.fixture
 def service(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """The controller with the ServiceAccount's permissions; a status may follow another at once, because the test waits for several."""
+    define(stack.plane)
     set_constant(monkeypatch, "SOONEST_S", 0.5)
     settings = settings_for(None, kubernetes={"state_namespace": stack.installation.namespace})
     with closing(stack.controller_session()) as session, running(Service(settings, session, SystemClock())) as made:

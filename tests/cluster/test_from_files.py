@@ -19,7 +19,7 @@ from controller.service.wiring import Service
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from failover_setup.crd import CRD_FILE
-from tests.cluster.charts import CHART, Helm, forget_definition
+from tests.cluster.charts import CHART, Helm
 from tests.cluster.manifests import Installation, kubectl
 from tests.cluster.stack import Stack
 from tests.support.cluster import running, settings_for
@@ -53,10 +53,8 @@ class Upgraded(Stack):
     def grant(self) -> None:
         """Installs the former chart; it grants the namespace that the file names."""
         file = self.application_file()
-        self.client("install", "failoverctl", str(self.former), *self._values(), "--set-file", f"applications.files.sd21\\.yaml={file}")
-
-    def _values(self) -> tuple[str, ...]:
-        return "-n", self.installation.namespace
+        chart, anew = ("failoverctl", str(self.former), "-n", self.installation.namespace), ("--take-ownership", "--force-conflicts")
+        self.client("install", *chart, *anew, "--set-file", f"applications.files.sd21\\.yaml={file}")
 
     def by_the_page(self) -> None:
         """Runs the commands of the page, with the places of this checkout and of this installation."""
@@ -88,7 +86,6 @@ def stack(helm: Path, former: Path, plane: ControlPlane, namespace: str, tmp_pat
     """The application, installed by the former chart."""
     space = _INSTALLATION.namespace
     kubectl(plane, "create", "namespace", space)
-    forget_definition(plane)
     made = Upgraded(plane, namespace, tmp_path, _INSTALLATION)
     made.client, made.former = Helm(helm, tmp_path, plane), former
     try:
@@ -96,7 +93,6 @@ def stack(helm: Path, former: Path, plane: ControlPlane, namespace: str, tmp_pat
             yield made
     finally:
         made.client.run("uninstall", "failoverctl", "-n", space)
-        forget_definition(plane)
         kubectl(plane, "delete", "namespace", space)
 
 

@@ -28,6 +28,7 @@ from controller.routing.annotations import APPLICATION, MARKER, PAUSED_UNTIL
 from controller.routing.ingress.action import format_action
 from controller.service.store import record_name
 from failover_harness.waiting import wait_for
+from tests.cluster.charts import define
 from tests.cluster.manifests import SYSTEM, kubectl
 from tests.cluster.objects import ACTION
 from tests.cluster.stack import Stack
@@ -121,6 +122,7 @@ def test_of_a_scaled_object_it_changes_only_floor_and_target(stolen: KubeSession
 
 def test_of_an_application_it_changes_only_the_status(stolen: KubeSession, stack: Stack) -> None:
     """Even where somebody bound a team's role to it."""
+    define(stack.plane)
     kubectl(stack.plane, "apply", "--server-side", "-f", str(stack.application_file()))
     role = ("--clusterrole=failoverctl-edit", f"--serviceaccount={SYSTEM}:failoverctl")
     kubectl(stack.plane, "-n", stack.namespace, "create", "rolebinding", "by-mistake", *role)

@@ -77,7 +77,7 @@ def test_the_controller_writes_of_an_application_its_status_alone(chart: Helm, d
     """Its token must not change what a team asked for; a dry run writes nothing."""
     roles = {one["metadata"]["name"]: one for one in _of_kind(_rendered(chart, "--set", f"dryRun={str(dry_run).lower()}"), "ClusterRole")}
     granted = {(name, verb) for rule in roles["failoverctl-objects"]["rules"] for name in rule["resources"] for verb in rule["verbs"]}
-    reads = {("failoverapplications", "list"), ("failoverapplications", "watch")}
+    reads = {("failoverapplications", verb) for verb in ("get", "list", "watch")}
     assert granted == reads | (set() if dry_run else {("failoverapplications/status", "patch")})
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     parts = {name: {key.removeprefix(prefix) for key in one["metadata"]["labels"] if key.startswith(prefix)} for name, one in roles.items()}
