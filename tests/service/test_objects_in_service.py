@@ -83,18 +83,18 @@ def test_a_faulty_edit_shows_in_the_object_and_the_old_generation_keeps_running(
         assert service._ready() == "", "an installation waits until it is ready, and the first application may come later"
 
 
-def test_an_object_that_is_faulty_when_the_controller_starts_is_told_of_once(cluster: Cluster, tmp_path: Path) -> None:
+def test_an_object_that_is_faulty_when_the_controller_starts_is_reported_once(cluster: Cluster, tmp_path: Path) -> None:
     """Nobody ran it, so that nothing is lost; but a team waits for it. The others run, and the replica is ready."""
     cluster.store.create(KIND, application_document() | {"metadata": {"name": "new", "namespace": NAMESPACE}, "spec": {"units": []}})
-    told = Collector()
-    with running(Service(settings_for(None), cluster.session(tmp_path), cluster.clock, extra_sinks=(told,))) as service:
-        wait_for("the message", lambda: any(one.reason == "ConfigRefused" for one in told.messages))
+    collector = Collector()
+    with running(Service(settings_for(None), cluster.session(tmp_path), cluster.clock, extra_sinks=(collector,))) as service:
+        wait_for("the message", lambda: any(one.reason == "ConfigRefused" for one in collector.messages))
         wait_for("readiness", lambda: service._ready() == "")
         wait_for("a status", lambda: _status(cluster).get("mode") == "cost")
         assert service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 0
         cluster.store.delete(KIND, "new", namespace=NAMESPACE)
         wait_for("the metric", lambda: service._telemetry.registry.get_sample_value("failoverctl_config_ok") == 1)
-    (refused,) = [one for one in told.messages if one.reason == "ConfigRefused"]
+    (refused,) = [one for one in collector.messages if one.reason == "ConfigRefused"]
     assert refused.title == "applications refused; what was accepted before keeps running"
     assert f"{NAMESPACE}/new" in refused.why
 
