@@ -177,7 +177,6 @@ class One:
     most: int = 100
     ours: bool = True
     floor: int = 8
-    weight: int = 100
 
     def fleet(self) -> PlannedFleet:
         """What is planned."""
@@ -192,7 +191,7 @@ class One:
         made = _seen(app, {FAST: self.ready, SLOW: 0, OTHER: 0}, {FAST: self.floor, SLOW: 0, OTHER: 0})
         scaler = replace(made.units[FAST].scaler, floor_ours=self.ours)  # type: ignore[type-var]  # it has one
         made = change(made, FAST, pool_at_limit=self.at_limit, scaler=scaler, demand=Sample(0.0, NOW - 60))
-        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, self.weight),)))
+        return replace(made, routing=replace(made.routing, targets=(Target(app.units[0].backend.service, 80, 100),)))
 
     def memory(self) -> Memory:
         """What is remembered."""
@@ -222,9 +221,7 @@ class One:
         pytest.param(One(2, (LONG, 3), wrote_s=SCALE_IN_S), 3, id="the scaler's window after its last change"),
         pytest.param(One(2, (LONG, 3), wrote_s=SCALE_IN_S - 1), 8, id="not before that"),
         pytest.param(One(2, (LONG, 9)), 8, id="the most of its window was above it: it does not rise by that"),
-        pytest.param(One(0, (LONG, 0), weight=0), 0, id="to nothing, where the application file allows it"),
-        pytest.param(One(0, (LONG, 0)), 1, id="not to nothing while it gets requests"),
-        pytest.param(One(0, None, floor=0), 0, id="a weight raises no floor"),
+        pytest.param(One(0, (LONG, 0)), 0, id="to nothing, where the application file allows it"),
         pytest.param(One(0, (LONG, 0), least=2), 2, id="never below the application file"),
         pytest.param(One(0, (LONG, 0), found=3), 3, id="never below what a person had set"),
         pytest.param(One(2, (1, 8), ready=4, short=True), 4, id="no node can be had: pods that wait go at once"),

@@ -10,6 +10,7 @@ import pytest
 from controller.policy.account import known_everywhere
 from controller.policy.decision import Conclusion
 from controller.policy.evidence.judge import assess
+from controller.policy.floors import HELD_S
 from controller.policy.model import (
     ActionKind,
     Application,
@@ -31,7 +32,7 @@ from controller.routing.conclusion import conclude
 from tests.policy.support import change, shortage
 from tests.support.applications import NOW, application, memory, snapshot
 
-INF2, TRN1 = "sd21-inf2", "sd21-trn1"  # 105 and 130 requests a replica
+INF2, TRN1, G5 = "sd21-inf2", "sd21-trn1", "sd21-g5-cuda"  # 105 and 130 requests a replica
 LONG = 10_000.0
 
 
@@ -95,11 +96,20 @@ def test_its_missing_count_hides_nothing() -> None:
     assert not known_everywhere(change(seen(400.0, {INF2: 4, TRN1: 1}, {INF2: 1, TRN1: 1}), TRN1, demand=None))
 
 
-@pytest.mark.parametrize(("weight", "floor"), [(0, 0), (1, 1)])
-def test_the_last_replica_goes_after_its_weight(weight: int, floor: int) -> None:
-    """A weight may stay while it costs little; the requests behind it must find a replica."""
-    made = conclude(waited(), seen(200.0, {INF2: 4, TRN1: 1}, {INF2: 99, TRN1: weight}))
+@pytest.mark.parametrize(("weight", "ready", "floor"), [(0, 1, 0), (1, 1, 1), (1, 0, 0)])
+def test_the_last_replica_goes_after_its_weight(weight: int, ready: int, floor: int) -> None:
+    """A weight may stay while it costs little; the requests behind it must find a replica. A weight alone raises no floor."""
+    made = conclude(waited(), seen(200.0, {INF2: 4, TRN1: ready}, {INF2: 99, TRN1: weight}))
     assert made.decision.floors[TRN1].replicas == floor
+
+
+def test_the_last_replica_stays_when_metrics_are_missing_for_long() -> None:
+    """No floor stays raised then; but the requests behind the weight must find a replica."""
+    made = seen(200.0, {INF2: 4, TRN1: 3, G5: 3}, {INF2: 99, TRN1: 1})
+    for unit in made.application.units:
+        made = change(made, unit.name, demand=None)
+    found = conclude(replace(waited(), demand_missing_since=NOW - HELD_S - 1), made).decision.floors
+    assert (found[TRN1].replicas, found[G5].replicas) == (1, 0)
 
 
 def test_nothing_is_refused_to_what_nobody_asks_for() -> None:

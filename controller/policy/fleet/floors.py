@@ -4,7 +4,6 @@ A floor rises at once. It sinks only where the demand is known, the load balance
 fleet must carry. Each of its replicas then goes once it was not planned for its break-even time: until then keeping it has cost as much as
 another start would (ski rental, Karlin et al. 1988), which is paid from its request to its first request, so that this time is the cold
 start, and no shorter than the scaler's own window. Where the HPA never removes replicas, floors stay: without them the replicas would, too.
-The last replica of a unit that may run nothing goes once its weight is 0.
 """
 
 from __future__ import annotations
@@ -141,13 +140,8 @@ def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet)
     return min(wanted, ceiling(unit, snapshot.units[unit.name]))
 
 
-def _weighted(snapshot: Snapshot, unit: Unit) -> bool:
-    """Whether the routing object sends requests to a unit: its last replica stays until that is over."""
-    return any(target.weight for target in snapshot.routing.targets if target.service == unit.backend.service)
-
-
 def _claim(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judged: UnitEvidence, fleet: PlannedFleet) -> Claim:
-    wanted = max(_wanted(unit, snapshot, memory, fleet), min(1, scaler.min_replicas) if _weighted(snapshot, unit) else 0)
+    wanted = _wanted(unit, snapshot, memory, fleet)
     known, observed = remembered(memory, unit), snapshot.units[unit.name]
     kept_now = Claim(unit.name, scaler.min_replicas, ClaimReason.FLEET_WAITS)
     if wanted >= scaler.min_replicas:

@@ -75,3 +75,14 @@ def _of_cost(case: Case, strategy: Iterable[Claim]) -> Iterator[Claim]:
         yield instead.get(name) or Claim(name, min(judged.needed, raised), ClaimReason.IN_USE)
         if case.figures.ending:
             yield Claim(name, raised, ClaimReason.BLOCK)
+    yield from _last(snapshot)
+
+
+def _last(snapshot: Snapshot) -> Iterator[Claim]:
+    """The last replica of a unit that may run nothing: it goes after its weight. An action that cannot be read says nothing of weights."""
+    targets = snapshot.routing.targets
+    for unit in snapshot.application.units if snapshot.application.policy.plans_floors else ():
+        scaler = snapshot.units[unit.name].scaler
+        weighted = not targets or any(target.weight for target in targets if target.service == unit.backend.service)
+        if weighted and scaler is not None and scaler.floor_ours:
+            yield Claim(unit.name, min(1, scaler.min_replicas), ClaimReason.IN_USE)
