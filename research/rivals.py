@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from controller.policy.model import SCALE_IN_S, Application, Unit
 from controller.policy.routing import cost_per_request
+from research.late import Late
 from research.optimum import least
 from research.split import Step
 from research.stock import Stock
@@ -84,10 +85,10 @@ class Rival:
     delay: int = 0
     stock: Stock = field(init=False)
     _now: float = 0.0
-    _past: deque[float] = field(default_factory=deque)
+    _metric: Late[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stock = Stock(self.units, self.step_s)
+        self.stock, self._metric = Stock(self.units, self.step_s), Late(self.delay)
 
     def step(self, demand: float, most: Mapping[str, int]) -> Step:
         """One step, as in `research.split.Fleet`."""
@@ -97,8 +98,7 @@ class Rival:
         sent = {name: demand * part / whole for name, part in carried.items()} if whole else {}
         late = self.stock.late(sent) if whole else demand
         paid = self.stock.paid()
-        self._past.append(demand)
-        known = self._past.popleft() if len(self._past) > self.delay else self._past[-1]
+        known = self._metric.shown(demand)
         for name, count in self.rule.replicas(Seen(self._now, known, most, self.stock)).items():
             self.stock.put(name, min(count, most[name]))
         self._now += self.step_s
@@ -295,10 +295,10 @@ class WithoutController:
     delay: int = 0
     stock: Stock = field(init=False)
     _now: float = 0.0
-    _past: deque[dict[str, float]] = field(default_factory=deque)
+    _counters: Late[dict[str, float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stock = Stock(self.units, self.step_s)
+        self.stock, self._counters = Stock(self.units, self.step_s), Late(self.delay)
 
     def step(self, demand: float, most: Mapping[str, int]) -> Step:
         """One step, as in `research.split.Fleet`."""
@@ -307,8 +307,7 @@ class WithoutController:
         whole = sum(weights.values())
         sent = {name: demand * weight / whole for name, weight in weights.items()}
         late, paid = self.stock.late(sent), self.stock.paid()
-        self._past.append(sent)
-        counted = self._past.popleft() if len(self._past) > self.delay else sent
+        counted = self._counters.shown(sent)
         for unit in self.units:
             name, fewest = unit.name, unit.min_replicas
             self.stock.scale(name, self._now, counted[name], unit.throughput, least=fewest, most=most[name])

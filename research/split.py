@@ -13,7 +13,6 @@ metrics of `DELAY_S` ago.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -42,6 +41,7 @@ from controller.policy.model import (
 from controller.policy.routing import cost_per_request
 from controller.policy.strategies import part_of
 from controller.policy.text import number
+from research.late import Late
 from research.stock import COLD_START_S, Stock
 from research.traces import Trace
 
@@ -122,7 +122,8 @@ class Fleet:
         floors: What KEDA keeps at least, by unit.
         forecast: Whether strategy `planned` knows the demands of before, which its forecast follows from.
         delay: How many steps late the metrics are. Until there are as many, they show the present step.
-        past: The demands of the steps that no metric shows yet, and the requests sent to each unit in them; the oldest first.
+        metric: Shows the demand, late.
+        counters: Show the requests sent to each unit, likewise.
     """
 
     application: Application
@@ -135,10 +136,11 @@ class Fleet:
     floors: dict[str, int] = field(default_factory=dict)
     forecast: bool = True
     delay: int = 0
-    past: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
+    metric: Late[float] = field(init=False)
+    counters: Late[dict[str, float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stock = Stock(self.application.units, self.step_s)
+        self.stock, self.metric, self.counters = Stock(self.application.units, self.step_s), Late(self.delay), Late(self.delay)
         self.floors = {unit.name: unit.min_replicas for unit in self.application.units}
 
     @property
@@ -154,8 +156,7 @@ class Fleet:
             most: Most replicas of each unit now.
         """
         self.stock.limit(most)
-        shown_late = self.past.popleft() if len(self.past) == self.delay > 0 else None
-        known = demand if shown_late is None else shown_late[0]
+        known = self.metric.shown(demand)
         seen = self.snapshot(known, most)
         figures = Figures.of(seen)
         shown = self._followed(seen, figures)
@@ -164,9 +165,7 @@ class Fleet:
         whole = sum(self.weights.values()) or 1
         sent = {name: demand * weight / whole for name, weight in self.weights.items()}
         late, paid = self.stock.late(sent), self.stock.paid()
-        counted = sent if shown_late is None else shown_late[1]
-        if self.delay:
-            self.past.append((demand, sent))
+        counted = self.counters.shown(sent)
         waits_s = float(part_of(self.application.policy).scale_out_s(self.application.policy))
         for unit in self.application.units:
             floor = max(self.floors[unit.name], unit.min_replicas)

@@ -47,7 +47,7 @@ def stored_alerts(stored: str) -> tuple[Alert, ...]:
 
 
 class KnownAlerts:
-    """The alerts that people know of, and when they are worth a write of their own. Every write of the memory carries them anyway.
+    """The alerts that people know of, and when they are worth a write without the memory. Every write of the memory carries them anyway.
 
     They wait the longer the larger the fleet is, so that the writes stay few at any size.
 

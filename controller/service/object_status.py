@@ -155,7 +155,7 @@ def _by_type(status: Mapping[str, Any]) -> Mapping[str, Object]:
 
 
 def _said(status: Mapping[str, Any], without: frozenset[str]) -> str:
-    """What a status says, to be compared; a field that is null is one that is absent."""
+    """What a status says, to be compared; a field that is null counts as absent."""
     return json.dumps({key: one for key, one in status.items() if key not in without and one is not None}, sort_keys=True)
 
 

@@ -552,7 +552,7 @@ def _refused(error: str, now: float, *, left_out: bool) -> Message:
     Args:
         error: Every fault.
         now: Seconds since the Unix epoch.
-        left_out: Whether one that ran before does not run. Otherwise its last accepted generation does.
+        left_out: Whether an application that ran before does not run. Otherwise its last accepted generation does.
     """
     title = f"applications refused; {_LEFT_OUT if left_out else 'what was accepted before keeps running'}"
     refused = Alert.of(AlertKind.CONFIG_REFUSED, {"problem": error}, severity=Severity.CRITICAL if left_out else "")
