@@ -203,6 +203,7 @@ class ClaimReason(StrEnum):
     HELD = "held"
     FLEET = "fleet"
     FLEET_WAITS = "fleet-waits"
+    WEIGHTED = "weighted"
 
 
 CLAIMS: Final[Mapping[ClaimReason, str]] = {
@@ -216,6 +217,7 @@ CLAIMS: Final[Mapping[ClaimReason, str]] = {
     ClaimReason.HELD: "no request counter has a value, so replicas stay",
     ClaimReason.FLEET: "the cheapest fleet has them",
     ClaimReason.FLEET_WAITS: "the cheapest fleet has fewer, and nothing lets the floor sink yet",
+    ClaimReason.WEIGHTED: "the unit still has a weight, and its last replica goes after that",
 }
 
 assert set(CLAIMS) == set(ClaimReason), "every claim has exactly one sentence"  # noqa: S101 - a table, checked at import

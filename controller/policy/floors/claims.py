@@ -85,4 +85,4 @@ def _last(snapshot: Snapshot) -> Iterator[Claim]:
         scaler = snapshot.units[unit.name].scaler
         weighted = not targets or any(target.weight for target in targets if target.service == unit.backend.service)
         if weighted and scaler is not None and scaler.floor_ours:
-            yield Claim(unit.name, min(1, scaler.min_replicas), ClaimReason.IN_USE)
+            yield Claim(unit.name, min(1, scaler.min_replicas), ClaimReason.WEIGHTED)
