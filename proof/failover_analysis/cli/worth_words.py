@@ -129,6 +129,18 @@ def verdicts(table: Table) -> Iterator[str]:
     cheapest, runs = min(table.runs, key=lambda one: _dollars(one[1]))
     if cheapest.name == "none":
         yield f"Doing nothing is the cheapest: ${_dollars(runs):,.0f}. Replicas that cannot start cost nothing."
+    yield from _simpler(table)
+
+
+def _simpler(table: Table) -> Iterator[str]:
+    """Advice against the controller, where a priority list is cheaper than each of its policies and no more requests are late."""
+    listed = next(runs for contender, runs in table.runs if contender.name == "priority-list")
+    bad, dollars = _bad(listed), _dollars(listed)
+    if all(dollars < _dollars(runs) and bad <= _bad(runs) for contender, runs in table.runs if contender.ours):
+        yield (
+            f"A priority list of instance types is cheaper (${dollars:,.0f}), and no more requests are late."
+            " By this recording, prefer it if one Deployment can run on all of the types."
+        )
 
 
 def _verdict(name: str, nothing: Sequence[Figures], ours: Sequence[Figures]) -> str:

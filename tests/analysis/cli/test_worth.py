@@ -12,8 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
-from controller.policy.model import Snapshot
+from controller.policy.model import PolicySettings, Snapshot
+from failover_analysis.cli.worth_words import Table, verdicts
+from failover_analysis.report.contenders import contenders
 from failover_analysis.simulation.figures import Figures, figures
+from failover_analysis.simulation.recorded_world import World
 from failover_analysis.simulation.setup import Setup
 from tests.analysis.replay.record import RECORDING
 from tests.analysis.simulation.dry_run import record
@@ -128,3 +131,30 @@ def test_more_than_a_month_is_refused(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "allowed: 31 (--from, --until)" in result.output
     assert worth(tmp_path / "one", tmp_path / "two", "--until", "2023-11-20T00:00:00Z").exit_code == 0
+
+
+PREFERRED: Final = "prefer it if one Deployment can run on all of the types"
+
+
+@pytest.mark.parametrize(
+    ("listed", "ours", "advised"),
+    [
+        ((300.0, 0.0), ((400.0, 0.0), (450.0, 10.0)), True),
+        ((300.0, 5.0), ((400.0, 5.0), (290.0, 10.0)), False),
+        ((300.0, 5.0), ((400.0, 5.0), (450.0, 4.0)), False),
+        ((400.0, 0.0), ((400.0, 0.0),), False),
+    ],
+    ids=["cheaper and as good", "one policy is cheaper still", "one policy serves more", "no cheaper"],
+)
+def test_where_a_priority_list_is_better_it_says_so(
+    listed: tuple[float, float], ours: tuple[tuple[float, float], ...], advised: bool
+) -> None:
+    """Each pair: dollars, and late requests. The advice needs the list to be cheaper than every policy, with no more late requests."""
+    baselines = contenders(("none", "priority-list"), (), (), PolicySettings())
+    named = contenders(("two-mode", "planned")[: len(ours)], (), (), PolicySettings())
+    amounts = ((350.0, 90.0), listed, *ours)
+    runs = tuple(
+        (one, (Figures(1000.0, 0.0, late, 0.0, dollars),)) for one, (dollars, late) in zip((*baselines, *named), amounts, strict=True)
+    )
+    world = World(QUIET.application, START, START + HOUR, (), (), {}, (), zones_known=False, acted=False, changed=False, setups=())
+    assert any(PREFERRED in one for one in verdicts(Table(world, runs, 1, ()))) is advised
