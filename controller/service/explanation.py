@@ -43,7 +43,7 @@ def next_of(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
     decision, mode = coming.now, observed_mode(snapshot, memory)[0]
     if coming.in_s is not None:
         when = "now" if coming.in_s < 1 else f"in {text.duration(coming.in_s)}, if nothing changes"
-        return f"would {WORDS[coming.decision.verb]} {when}: {_why(coming)}"
+        return f"would {WORDS[coming.decision.verb]} {when}: {_why(coming)}{allowed(coming.decision)}"
     if decision.held_back is not None:
         return f"would {WORDS.get(decision.held_back, str(decision.held_back))}, but {first(_lasting(coming), decision.sentence)}"
     if mode is None or any(not guard.passed for guard in decision.guards):
@@ -64,6 +64,11 @@ def _why(coming: Forecast) -> str:
 def held(decision: Decision) -> Iterator[str]:
     """What the guards that hold say."""
     return (f"{guard.text} ({guard.guard})" for guard in decision.guards if not guard.passed)
+
+
+def allowed(decision: Decision) -> str:
+    """What a change does to requests because the policy allows it, to follow a sentence; "" where no guard passes for that alone."""
+    return "".join(f"; {guard.text}" for guard in decision.guards if guard.allowed)
 
 
 def _lasting(coming: Forecast) -> Iterator[str]:
