@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from controller.policy import text
 from controller.policy.decision import Forecast, forecast, observed_mode, overridden, refused_everywhere
 from controller.policy.model import Application, Memory, Mode, Override, Shortage, Snapshot, Source
-from controller.service.explanation import WORDS, allowed, first, floors_text, held, next_of
+from controller.service.explanation import WORDS, allowed, floors_text, held, next_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _outcome(coming: Forecast) -> str:
     """What a forecast comes to: a mode change and when, or what holds it."""
     if coming.in_s is not None:
         return f"would {WORDS[coming.decision.verb]} {_in(coming.in_s)}{allowed(coming.decision)}"
-    return f"would not change the mode: {first(held(coming.decision), coming.decision.sentence)}"
+    return f"would not change the mode: {next(held(coming.decision), coming.decision.sentence)}"
 
 
 def _in(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from controller.clients.aws import AwsClients
 from controller.clock import Clock
@@ -19,9 +19,6 @@ from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.price_list import PriceList
 from controller.signals.prices import FirstKnown, Quotes
 from controller.signals.snapshots import ExternalSignals
-
-if TYPE_CHECKING:
-    from controller.signals.karpenter_metrics import KarpenterMetrics
 
 VERIFICATION_S: Final = 5.0
 """Time between two reads of the load balancer while a change is not verified, seconds."""
@@ -73,7 +70,11 @@ def make_external(
         quotas=AwsApi.QUOTAS in aws.apis,
         interval_s=_EC2_S,
     )
-    offerings = _offerings(settings, clock)
+    offerings, karpenter = None, settings.karpenter
+    if karpenter.metrics_url is not None:
+        from controller.signals.karpenter_metrics import KarpenterMetrics  # with the library of metrics, which commands rarely need
+
+        offerings = KarpenterMetrics(karpenter.metrics_url, clock, prices=karpenter.prices_enabled)
     price_list = PriceList(clients, clock) if AwsApi.PRICES in aws.apis else None
     quotes: list[Quotes] = [one for one in (offerings, price_list) if one is not None]  # Karpenter's have spot instances, too
     polls = [
@@ -98,13 +99,3 @@ def make_external(
         before=ModeChangesFirst(busy, clock, stop),
     )
     return external
-
-
-def _offerings(settings: Settings, clock: Clock) -> KarpenterMetrics | None:
-    """The poller of Karpenter's metrics, None where no URL is set."""
-    karpenter = settings.karpenter
-    if karpenter.metrics_url is None:
-        return None
-    from controller.signals.karpenter_metrics import KarpenterMetrics  # with the library of metrics, which commands rarely need
-
-    return KarpenterMetrics(karpenter.metrics_url, clock, prices=karpenter.prices_enabled)

@@ -435,7 +435,11 @@ def test_only_characters_that_every_terminal_has_are_printed(mode: Mode, *, shor
     if short:
         made = change(made, pool_failures=(refused(NOW - 60),), pending=pods(), desired=4)
     seen = judge(made, memory(mode))
-    lines = (*status_lines(seen, Running(), 80), *plan_lines(seen, 80, exact=False), *explanation_lines(seen, explain(seen.memory, made), 80))
-    printed = {character for _, line in lines for character in line}
+    shown = (
+        status_lines(seen, Running(), 80),
+        plan_lines(seen, 80, exact=False),
+        explanation_lines(seen, explain(seen.memory, made), 80),
+    )
+    printed = {character for lines in shown for _, line in lines for character in line}
     assert {"•", "✔"} <= printed
     assert {character for character in printed if not character.isascii()} <= set("·•…→◌⚠✔✖")
