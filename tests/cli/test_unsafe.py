@@ -54,7 +54,7 @@ def test_without_it_the_same_change_is_held() -> None:
 def test_it_is_said_on_a_quiet_day(*, allows: bool) -> None:
     """While nothing is short: of what a shortage or a pin would lead to."""
     explained = explain(memory(), _cold(allows=allows))
-    assert [one.answer.endswith(f"; {UNSAFE}") for one in explained.what_if] == [allows]
+    assert {one.answer.endswith(f"; {UNSAFE}") for one in explained.what_if} == {allows}
     assert explained.forced.endswith(f"; {UNSAFE}") is allows
     lines = list(consequences(judge(_cold(allows=allows), memory()), Override(pinned_mode=Mode.CAPACITY)))
     assert (f"Unsafe      {UNSAFE}" in lines) is allows
