@@ -17,6 +17,7 @@ from controller.policy import text
 from controller.policy.account import Figures, effect, overloaded, unit_loads
 from controller.policy.decision import observed_mode, overridden
 from controller.policy.model import Application, Override, Target
+from controller.service.explanation import allowed
 
 
 def agreed(selection: Selection, change: Callable[[Override], Override], *, yes: bool, dry_run: bool) -> bool:
@@ -89,6 +90,8 @@ def consequences(seen: Observation, override: Override) -> Iterator[str]:
     change = effect(snapshot, figures, after) if changes else ""
     if change:
         yield f"Price       the present demand needs {change}"
+    if changes and (unsafe := allowed(coming.decision).removeprefix("; ")):
+        yield f"Unsafe      {unsafe}"
 
 
 def _load_lines(application: Application, figures: Figures, targets: Iterable[Target]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from controller.policy import text
 from controller.policy.decision import Forecast, forecast, observed_mode, overridden, refused_everywhere
 from controller.policy.model import Application, Memory, Mode, Override, Shortage, Snapshot, Source
-from controller.service.explanation import WORDS, first, floors_text, held, next_of
+from controller.service.explanation import WORDS, allowed, floors_text, held, next_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,8 @@ def _what_if(memory: Memory, snapshot: Snapshot) -> Iterator[WhatIf]:
 def _outcome(coming: Forecast) -> str:
     """What a forecast comes to: a mode change and when, or what holds it."""
     if coming.in_s is not None:
-        return f"would {WORDS[coming.decision.verb]} {_in(coming.in_s)}"
-    return f"would not change the mode: {first(held(coming.decision), coming.decision.sentence)}"
+        return f"would {WORDS[coming.decision.verb]} {_in(coming.in_s)}{allowed(coming.decision)}"
+    return f"would not change the mode: {next(held(coming.decision), coming.decision.sentence)}"
 
 
 def _in(seconds: float) -> str:

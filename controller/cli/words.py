@@ -137,11 +137,13 @@ def decision_lines(decision: Decision, present: Mode | None, width: int) -> Iter
 
 
 def guard_lines(results: tuple[GuardResult, ...], width: int) -> Iterator[Line]:
-    """The guards: those that hold, or that could not be answered, with their text, the others by name."""
-    passed = [result.guard for result in results if result.passed and result.known]
+    """The guards: those that hold, that could not be answered, or that the policy overrules, with their text, the others by name."""
+    passed = [result.guard for result in results if result.passed and result.known and not result.allowed]
     for result in results:
         if not result.passed:
             yield from wrapped("warn", f"  {ICONS['bad']} ", f"{result.guard}: {result.text}", width)
+        elif result.allowed:
+            yield from wrapped("warn", f"  {ICONS['warn']} ", f"{result.guard}: {result.text}", width)
         elif not result.known:
             yield from wrapped("unknown", f"  {ICONS['unknown']} ", f"{result.guard}: {result.text}", width)
     if passed:

@@ -5,7 +5,7 @@ The same words in `failoverctl explain`, `status`, messages and on the page. The
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -43,9 +43,9 @@ def next_of(coming: Forecast, memory: Memory, snapshot: Snapshot) -> str:
     decision, mode = coming.now, observed_mode(snapshot, memory)[0]
     if coming.in_s is not None:
         when = "now" if coming.in_s < 1 else f"in {text.duration(coming.in_s)}, if nothing changes"
-        return f"would {WORDS[coming.decision.verb]} {when}: {_why(coming)}"
+        return f"would {WORDS[coming.decision.verb]} {when}: {_why(coming)}{allowed(coming.decision)}"
     if decision.held_back is not None:
-        return f"would {WORDS.get(decision.held_back, str(decision.held_back))}, but {first(_lasting(coming), decision.sentence)}"
+        return f"would {WORDS.get(decision.held_back, str(decision.held_back))}, but {next(_lasting(coming), decision.sentence)}"
     if mode is None or any(not guard.passed for guard in decision.guards):
         return f"changes nothing: {decision.sentence}"
     kept = "" if decision.kept is None else f"; {decision.kept.text}"
@@ -66,6 +66,11 @@ def held(decision: Decision) -> Iterator[str]:
     return (f"{guard.text} ({guard.guard})" for guard in decision.guards if not guard.passed)
 
 
+def allowed(decision: Decision) -> str:
+    """What a change does to requests because the policy allows it, to follow a sentence; "" where no guard passes for that alone."""
+    return "".join(f"; {guard.text}" for guard in decision.guards if guard.allowed)
+
+
 def _lasting(coming: Forecast) -> Iterator[str]:
     """What the guards that hold say, without those that time alone opens while another one goes on holding."""
     last = (
@@ -75,8 +80,3 @@ def _lasting(coming: Forecast) -> Iterator[str]:
     )
     lasting = tuple(guard for guard in coming.now.guards if not guard.passed and guard.guard in last)
     return held(replace(coming.now, guards=lasting or coming.now.guards))
-
-
-def first(sentences: Iterable[str], otherwise: str) -> str:
-    """The first of some sentences, and another one where there are none."""
-    return next(iter(sentences), otherwise)

@@ -16,6 +16,7 @@ from controller.policy.model import Alert, Application, Decision, Memory, Mode, 
 from controller.policy.modes import reason_text
 from controller.policy.reasons import RESTORED, Reason
 from controller.ports import Message, MessageKind, Severity
+from controller.service.explanation import allowed
 from controller.service.override_words import until_when
 from controller.signals.load_balancer.turns import Load
 
@@ -62,7 +63,7 @@ def _mode_changed(snapshot: Snapshot, decision: Decision) -> Message:
         application=application.key,
         reason=str(decision.reason),
         title=f"{application.name}: {_title(decision, mode)}",
-        why=decision.sentence,
+        why=f"{decision.sentence}{allowed(decision)}",
         cost=effect(snapshot, Figures.of(snapshot, decision.evidence), mode),
         next=_next(snapshot, decision),
         at=snapshot.now,

@@ -258,11 +258,11 @@ def _timeline(changes: Sequence[ModeChange], mode: Mode | None, since: float, no
 
 def _why(view: View) -> Iterator[str]:
     guards = [
-        f"<li class={'warn' if not one.passed else 'unknown'}>{'✖' if not one.passed else '?'} {escape(one.guard)}: {escape(one.text)}</li>"
+        f"<li class={'unknown' if not one.known else 'warn'}>{icon} {escape(one.guard)}: {escape(one.text)}</li>"
         for one in view.decision.answers
-        if not one.passed or not one.known
+        if (icon := "✖" if not one.passed else "?" if not one.known else "⚠" if one.allowed else "")
     ]
-    passed = [one.guard for one in view.decision.guards if one.passed and one.known]
+    passed = [one.guard for one in view.decision.guards if one.passed and one.known and not one.allowed]
     yield f"<h2>Why</h2><ul>{''.join(guards)}<li class=good>✔ {escape(text.listing(passed))}</li></ul>"
     facts = [
         f"<li>{escape(judged.unit)}: {escape(fact)}</li>"

@@ -40,25 +40,16 @@ from controller.service.listed_store import ListedStore
 from controller.service.messages import leadership, overloaded
 from controller.service.object_status import StatusWriter
 from controller.service.page import HEADERS, Process, page
+from controller.service.pollers import VERIFICATION_S, make_external
 from controller.service.recorder import make_recorder
 from controller.service.status import PUBLISH_S, StatusPublisher, document, process
 from controller.service.store import ConfigMapStore, ReadOnlyStore
 from controller.service.telemetry import Telemetry
-from controller.settings import AwsApi, Settings, SlackSettings
-from controller.signals.budget import CallBudget
-from controller.signals.cloudwatch import CloudWatchPoller
+from controller.settings import Settings, SlackSettings
 from controller.signals.cluster import ClusterView
-from controller.signals.ec2 import Ec2Poller
-from controller.signals.external import ExternalSources, Poll
-from controller.signals.karpenter_metrics import KarpenterMetrics
-from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.observer import ClusterObserver
-from controller.signals.price_list import PriceList
-from controller.signals.prices import FirstKnown, Quotes
-from controller.signals.snapshots import ExternalSignals
 from controller.signals.watches import Watches
 
-_ELBV2_BURST: Final = 40.0
 _PAGE_DIGITS: Final = 6  # of the number of a page
 _STALLED_INTERVALS: Final = 3  # the process is restarted after that many intervals without a finished round
 _LAST_WRITES_S: Final = 10.0  # one action and one save, with their deadlines and the confirmation of leadership before each
@@ -67,93 +58,12 @@ SHUTDOWN_GRACE_S: Final = 20.0
 """Time after SIGTERM to finish the passes and send queued messages, seconds; the pod's grace period is longer."""
 _STATUS_INTERVAL_S: Final = 5.0
 _CATALOG_S: Final = 5.0  # between two checks for changed applications
-_VERIFICATION_S: Final = 5.0  # between two reads of the load balancer while a change is not verified
-_CLOUDWATCH_S: Final = 60.0  # the shortest period of a metric
-_EC2_S: Final = 300.0  # offerings change within days
-_KARPENTER_METRICS_S: Final = 15.0  # Karpenter refreshes its gauge once a minute
 _PUBLISH_S: Final = 60.0  # the resolution of CloudWatch; a period in which nothing is published would end an alarm
-_PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
 _FIRST_PASS_S: Final = 0.005  # of each application after a takeover: twice what docs/laboratory/benchmarks.md measures
 _LEFT_OUT: Final = "the applications without a fault run, and nothing controls the others"
 _JOB_OPTIONS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 log = structlog.get_logger(__name__)
-
-
-def make_external(
-    settings: Settings,
-    view: ClusterView,
-    clock: Clock,
-    clients: AwsClients,
-    stop: threading.Event | None = None,
-    *,
-    busy: Callable[[], bool] = lambda: False,
-) -> ExternalSources:
-    """Makes the pollers of the external sources that the settings enable.
-
-    Args:
-        settings: The settings.
-        view: The view of the cluster.
-        clock: The clock.
-        clients: The AWS client factory.
-        stop: Ends their waits when set.
-        busy: Whether many applications wait for a pass: CloudWatch's poll and the checks of load balancers let them go first.
-    """
-    aws, calls_per_s = settings.aws, settings.polls.elbv2_calls_per_s
-    # What comes in between two runs of the job must not be lost, or the rate could never be reached.
-    budget = CallBudget(calls_per_s, max(_ELBV2_BURST, 2 * calls_per_s * _VERIFICATION_S), clock)
-    verifier = Verifier(clients, clock, budget, retry_s=_VERIFICATION_S) if AwsApi.ELBV2 in aws.apis else None
-    metrics = CloudWatchPoller(
-        clients,
-        clock,
-        now=view.now,  # AWS's clock and the cluster's agree; this node's may be wrong
-        enabled=AwsApi.CLOUDWATCH in aws.apis,
-        latency_stat=aws.latency_stat,
-        interval_s=_CLOUDWATCH_S,
-        stop=stop,
-        before=ModeChangesFirst(busy, clock, stop),
-    )
-    capacity = Ec2Poller(
-        clients,
-        clock,
-        enabled=AwsApi.EC2 in aws.apis,
-        reservations=AwsApi.RESERVATIONS in aws.apis,
-        quotas=AwsApi.QUOTAS in aws.apis,
-        interval_s=_EC2_S,
-    )
-    offerings = _offerings(settings, clock)
-    price_list = PriceList(clients, clock) if AwsApi.PRICES in aws.apis else None
-    quotes: list[Quotes] = [one for one in (offerings, price_list) if one is not None]  # Karpenter's have spot instances, too
-    polls = [
-        Poll(
-            "cloudwatch",
-            _CLOUDWATCH_S,
-            lambda chosen: metrics.poll(chosen, external.dimensions(chosen)),
-            lambda application: metrics.source(application.key),
-        ),
-        Poll.of_units("ec2", _EC2_S, capacity),
-    ]
-    if offerings is not None:
-        polls.append(Poll("karpenter-metrics", _KARPENTER_METRICS_S, lambda _: offerings.poll(), lambda _: offerings.source()))
-    if price_list is not None:
-        polls.append(Poll.of_units("prices", _PRICES_S, price_list))
-    external = ExternalSources(
-        view,
-        verifier=verifier,
-        signals=ExternalSignals(metrics, capacity, offerings=offerings, prices=FirstKnown(tuple(quotes)) if quotes else None),
-        polls=polls,
-        stop=stop,
-        before=ModeChangesFirst(busy, clock, stop),
-    )
-    return external
-
-
-def _offerings(settings: Settings, clock: Clock) -> KarpenterMetrics | None:
-    """The poller of Karpenter's metrics, None where no URL is set."""
-    karpenter = settings.karpenter
-    if karpenter.metrics_url is None:
-        return None
-    return KarpenterMetrics(karpenter.metrics_url, clock, prices=karpenter.prices_enabled)
 
 
 class Service:
@@ -429,7 +339,7 @@ class Service:
 
     def _leader_jobs(self) -> dict[str, tuple[float, Callable[[], None]]]:
         """The leader's jobs with their intervals, seconds: AWS bills and throttles each call, so standbys make none."""
-        jobs: dict[str, tuple[float, Callable[[], None]]] = {"verification": (_VERIFICATION_S, self._verify)}
+        jobs: dict[str, tuple[float, Callable[[], None]]] = {"verification": (VERIFICATION_S, self._verify)}
         for name, row in self._external.polls.items():
             jobs[name] = (row.every_s, partial(self._poll, name))
         if self._object_status is not None:
@@ -443,7 +353,7 @@ class Service:
 
     def _verify(self) -> None:
         """Verifies what is due, and says where the budget of calls is too small for all applications."""
-        while self._external.verify(self.controller.applications(), _VERIFICATION_S):
+        while self._external.verify(self.controller.applications(), VERIFICATION_S):
             if self._stop.is_set() or not self._leadership.leads():
                 return
         load = self._external.load()

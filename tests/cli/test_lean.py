@@ -90,3 +90,18 @@ import rich
 def test_the_controller_runs_without_rich_and_a_later_import_gets_it(tmp_path: Path) -> None:
     """The logging library would import it, for tracebacks on a terminal."""
     assert _python(_RUN, str(tmp_path / "absent")).splitlines()[-1] == "structlog"
+
+
+_OBSERVES: Final = """
+import importlib, sys
+for name in ("explain", "history", "overrides", "plan", "status"):
+    importlib.import_module(f"controller.cli.{name}")
+print(*sorted({"apscheduler", "prometheus_client", "controller.service.controller", "controller.service.http"} & sys.modules.keys()))
+import controller.service.wiring
+print("apscheduler" in sys.modules)
+"""
+
+
+def test_what_observes_once_loads_no_service() -> None:
+    """A person who asks for `plan` or `status` waits for no scheduler, metrics, server or loop."""
+    assert _python(_OBSERVES).splitlines() == ["", "True"]

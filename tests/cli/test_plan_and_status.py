@@ -106,7 +106,7 @@ def test_what_is_logged_is_no_part_of_the_output(command: str, cluster: Cluster,
 
 
 def test_plan_with_changes_exits_with_two_and_shows_the_exact_request(cluster: Cluster, tmp_path: Path) -> None:
-    """A pin asks for a change now; the request is printed as it would be sent."""
+    """A pin asks for a change now; the request is printed as it would be sent, with the command that sends it."""
     write_application(tmp_path)
     result = _run(cluster, tmp_path, "pin", "capacity", "--yes", "--for", "1h", "--why", "drill", token="controller")
     assert result.exit_code == 0, result.output
@@ -116,6 +116,7 @@ def test_plan_with_changes_exits_with_two_and_shows_the_exact_request(cluster: C
     assert "drill" in result.output
     assert '"failoverctl.dev/mode":"capacity"' in result.output
     assert "application/apply-patch+yaml" in result.output
+    assert f"\nkubectl -n {NAMESPACE} apply --server-side --force-conflicts --field-manager " in result.output
 
 
 def test_a_pause_holds_everything_until_it_is_lifted(cluster: Cluster, tmp_path: Path) -> None:

@@ -425,3 +425,21 @@ def test_what_strategy_planned_would_run_is_shown() -> None:
 
 def _scraped(telemetry: Telemetry) -> str:
     return generate_latest(telemetry.registry).decode()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("short", [True, False])
+def test_only_characters_that_every_terminal_has_are_printed(mode: Mode, *, short: bool) -> None:
+    """A danda of Devanagari stood before the capacity Service: most fonts draw a box for it."""
+    made = snapshot(mode=mode)
+    if short:
+        made = change(made, pool_failures=(refused(NOW - 60),), pending=pods(), desired=4)
+    seen = judge(made, memory(mode))
+    shown = (
+        status_lines(seen, Running(), 80),
+        plan_lines(seen, 80, exact=False),
+        explanation_lines(seen, explain(seen.memory, made), 80),
+    )
+    printed = {character for lines in shown for _, line in lines for character in line}
+    assert {"•", "✔"} <= printed
+    assert {character for character in printed if not character.isascii()} <= set("·•…→◌⚠✔✖")

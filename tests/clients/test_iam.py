@@ -24,7 +24,7 @@ from controller.policy.model import Application, Mode, Target, Verdict
 from controller.ports import Message, MessageKind, Severity
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
-from controller.service.wiring import make_external
+from controller.service.pollers import make_external
 from controller.settings import AwsApi, Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources

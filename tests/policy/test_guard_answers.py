@@ -541,8 +541,8 @@ def test_an_unsafe_change_that_is_allowed_says_what_is_unsafe() -> None:
     app = application()
     app = replace(app, policy=replace(app.policy, allow_unsafe_switch=True))
     case = guard_case(snapshot(app, routing=routing(standby=())), receiving=CAPACITY_TARGETS)
-    words = "no standby rule keeps sd21-all registered with the load balancer; allowed by allowUnsafeSwitch"
-    assert _answer(guards.safe, case) == ("safe", words, {}, None)
+    words = "no standby rule keeps sd21-all registered with the load balancer: 503s for 5 to 30 s, allowed by allowUnsafeSwitch"
+    assert guards.safe(case) == GuardResult("safe", None, words, allowed=True)
 
 
 def test_a_block_that_ends_holds_with_what_a_person_must_know() -> None:

@@ -16,7 +16,7 @@ from controller.clients.aws import AwsClients
 from controller.clock import ManualClock, SystemClock
 from controller.policy.model import OFFERINGS_SOURCE, Memory, PriceSource
 from controller.routing.conclusion import conclude
-from controller.service.wiring import make_external
+from controller.service.pollers import make_external
 from controller.settings import Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.karpenter_metrics import GAUGE, PRICE_GAUGE, KarpenterMetrics, NoGaugeError, UnusableError, parse

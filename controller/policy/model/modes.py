@@ -76,7 +76,10 @@ NEVER: Final = Repeats()
 
 @dataclass(frozen=True, slots=True)
 class GuardResult:
-    """One guard's answer. `reason` is why it holds, None where it passes; `known` is false where it passes for want of an answer."""
+    """One guard's answer. `reason` is why it holds, None where it passes.
+
+    `known` is false where it passes for want of an answer, `allowed` true where it passes only because the application's policy says so.
+    """
 
     guard: str
     reason: Reason | None
@@ -84,6 +87,7 @@ class GuardResult:
     details: Mapping[str, str] = field(default_factory=dict)  # of the reason
     reopens_s: float | None = None  # of a guard that holds: when time alone may open it, seconds from now; None: time alone never does
     known: bool = True
+    allowed: bool = False
 
     @property
     def passed(self) -> bool:

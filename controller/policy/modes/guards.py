@@ -38,12 +38,6 @@ DWELL_COST_S: Final = 60.0
 _SHARED: Final = 1024  # answers that are kept to be shared; the times in their words make new ones all the time
 
 
-class Unknown(str):
-    """Why a guard passes for want of an answer."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """What a guard holds a change with.
@@ -59,14 +53,14 @@ class Held:
     reason: Reason | None = None
 
 
-Check = Callable[[Case], str | Held]
-"""What a guard checks: why it passes, in words, or what it holds a change with."""
+Check = Callable[[Case], str | GuardResult | Held]
+"""What a guard checks: why it passes, in words or as its whole answer, or what it holds a change with."""
 
 
 @lru_cache(maxsize=_SHARED)
-def _passed(guard: str, words: str, *, known: bool) -> GuardResult:
+def _passed(guard: str, words: str, *, known: bool = True, allowed: bool = False) -> GuardResult:
     """The answer of a guard that passes: one object for all applications, most of which get the same ones."""
-    return GuardResult(guard, None, words, known=known)
+    return GuardResult(guard, None, words, known=known, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +86,9 @@ class Guard:
         """The guard's answer."""
         found = self.check(case)
         if isinstance(found, str):
-            return _passed(self.name, found, known=not isinstance(found, Unknown))
+            return _passed(self.name, found)
+        if isinstance(found, GuardResult):
+            return found
         reopens_s = None if found.opens_at is None else soonest(case.remaining(found.opens_at))
         return GuardResult(self.name, found.reason or self.reasons[0], details={**case.details, **found.details}, reopens_s=reopens_s)
 
@@ -290,12 +286,14 @@ def legal(case: Case) -> str | Held:
 
 
 @row(Reason.UNSAFE_SWITCH)
-def safe(case: Case) -> str | Held:
+def safe(case: Case) -> str | GuardResult | Held:
     """The receiving target groups must be registered and healthy, and those that the action no longer names must stay registered."""
     problem = _unsafe(case)
     if problem and not case.snapshot.application.policy.allow_unsafe_switch:
         return Held({"problem": problem})
-    return f"{problem}; allowed by allowUnsafeSwitch" if problem else "every target group is registered before and after"
+    if problem:
+        return _passed("safe", f"{problem}: 503s for 5 to 30 s, allowed by allowUnsafeSwitch", allowed=True)
+    return "every target group is registered before and after"
 
 
 def _unsafe(case: Case) -> str:
@@ -485,13 +483,13 @@ def ready(case: Case) -> str | Held:
 
 
 @row(Reason.ROUTING_UNVERIFIED, preparing=True)
-def verified(case: Case) -> str | Held:
+def verified(case: Case) -> str | GuardResult | Held:
     """The last change must have reached the load balancer before traffic moves back."""
     seen, changed = case.snapshot.routing.verification, case.memory.changed_at
     if changed is None or case.memory.verified_at is not None:
         return "the load balancer shows the routing action" if changed else "nothing was changed yet"
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return Unknown(f"cannot tell: {seen.why if seen else 'not observed yet'}")
+        return _passed("verified", f"cannot tell: {seen.why if seen else 'not observed yet'}", known=False)
     return Held({"problem": seen.problem or "not observed since the change"})
 
 

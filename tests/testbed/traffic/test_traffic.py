@@ -8,13 +8,17 @@ from typing import Any, cast
 import pytest
 
 from controller.clock import ManualClock
+from controller.policy.model import Sample
+from controller.service.unit_state import unit_state
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.world import Node, Pod, World
 from failover_testbed.kube_api import EmulatedKubeApi
 from failover_testbed.traffic.keda import Keda
+from failover_testbed.traffic.metrics import MetricsPublisher
 from failover_testbed.traffic.requests import LiveRouting, Split, Traffic, latency_at
-from tests.support.applications import NOW, application
+from tests.policy.support import change, decide
+from tests.support.applications import NOW, application, memory, snapshot
 
 APP = application(namespace="default")
 UNIT = {unit.name: unit for unit in APP.units}
@@ -121,6 +125,35 @@ def test_what_is_overloaded_answers_later(below: float, above: float) -> None:
     unit = UNIT["sd21-inf2"]
     assert latency_at(unit, below) < latency_at(unit, above)
     assert latency_at(unit, max(1.0, above)) == pytest.approx(unit.latency_s * above)
+
+
+class CloudWatch:
+    """An account that keeps what is published."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+
+    def client(self, _: str) -> CloudWatch:
+        return self
+
+    def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803 - as boto3 has it
+        assert Namespace
+        self.values |= {one["MetricName"]: one["Value"] for one in MetricData}
+
+
+@pytest.mark.parametrize(("load", "shown"), [(1.0, ("good", "no pod waits")), (1.64, ("warn", "latency 1.10 s over 0.90 s"))])
+def test_what_a_harmful_pin_overloads_is_late_in_the_metrics_and_in_status(load: float, shown: tuple[str, str]) -> None:
+    """The weights of cost mode give a short unit more than it can serve; its answers pass its limit, which the published latency shows."""
+    made, account, name = world(), CloudWatch(), "sd21-inf2"
+    pod(made, name, "a1")
+    subject, routing = traffic(made)
+    routing.split, routing.targets = Split({name: 1}), {name: frozenset({"a1"})}
+    balancer = "arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/app/sd21/0123456789abcdef"
+    publisher = MetricsPublisher(cast("EmulatedAws", account), subject, balancer, NOW)
+    subject.step(load * UNIT[name].throughput, 60)
+    publisher.step(NOW + 120)
+    late = change(snapshot(APP), name, latency=Sample(account.values[f"{name}-latency"], NOW))
+    assert unit_state(late, decide(memory(), late)[1].evidence[name]) == shown
 
 
 def test_an_empty_target_group_and_a_fixed_answer_fail_their_share() -> None:
