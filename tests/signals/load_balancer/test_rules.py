@@ -193,7 +193,9 @@ def test_a_listener_that_is_not_named_hides_none_behind_it(elb: Elb, verifier: V
     assert (result.verdict, result.problem) == (Verdict.YES, "")
 
 
-@pytest.mark.parametrize(("ports", "more"), [((81, 82, 83), ""), ((81, 82, 83, 84), "; and 1 more"), ((81, 82, 83, 84, 85), "; and 2 more")])
+@pytest.mark.parametrize(
+    ("ports", "more"), [((81, 82, 83), ""), ((81, 82, 83, 84), "; and 1 more"), ((81, 82, 83, 84, 85), "; and 2 more")]
+)
 def test_of_many_problems_the_first_are_shown_and_the_others_counted(ports: tuple[int, ...], more: str, verifier: Verifier) -> None:
     """A line of a page holds three of them."""
     shown = "; ".join(f"there is no listener on port {port} yet" for port in (81, 82, 83))
