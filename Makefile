@@ -202,7 +202,7 @@ fuzz: $(STAMP) $(MS_STAMP) ## Every parser of both distributions with inputs tha
 .PHONY: mutation
 mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fails for each: by hand and at night (12 minutes on two cores; goes on where it ended; ARGS="decide", ARGS="--share 20", ARGS="--minutes 60")
 	@nice $(RUN)/python -m tools.mutation $(ARGS)
-	@$(RUN)/python -m tools.mutation_score --write
+	@$(RUN)/python -m tools.mutation_score --write $(filter --rooms,$(ARGS))
 
 .PHONY: bench-month
 bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (360 runs; ARGS="--quick", ARGS="--seeds 4", ARGS="--only planned")

@@ -34,7 +34,7 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "service/leadership": ("tests/service/test_leadership_steps.py",),
     "service/retries": ("tests/service/test_retries.py",),
     "signals/load_balancer/verifier": tuple(
-        f"tests/signals/load_balancer/test_{name}.py" for name in ("verdicts", "rules", "pacing", "hosts", "directory")
+        f"tests/signals/load_balancer/test_{name}.py" for name in ("verdicts", "rules", "pacing", "gateways", "hosts", "directory")
     ),
 }
 """Modules of other rooms than the policy, each with the tests that are to notice its mutants."""

@@ -41,7 +41,6 @@ class Deadline:
     def __init__(self, seconds: float, at_most_s: float | None = None) -> None:
         self._seconds = seconds
         self._end = time.monotonic() + (math.inf if at_most_s is None else at_most_s)
-        self.until = 0.0
         self._lock = threading.Lock()
         self._late = False
         self._socket: socket.socket | None = None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import io
+import socket
+import threading
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from controller.clients import aws, kube
 from controller.clients.aws import AwsClients, translated
-from controller.clients.deadline import Deadline, DeadlineError, current
+from controller.clients.deadline import _WATCHED, PIECE, Deadline, DeadlineError, content_of, current
 from controller.clients.kube import LEASES, KubeSession
 from controller.clock import SystemClock
 from controller.errors import Unavailable
@@ -91,6 +96,100 @@ def test_what_is_renewed_goes_on_until_the_end() -> None:
     with dripping("chunks") as port, pytest.raises(DeadlineError), deadline:
         post(f"http://127.0.0.1:{port}/x", b"{}", {}, 3600.0, 50_000)
     assert current() is None
+
+
+def test_a_block_that_ends_in_time_is_left_alone() -> None:
+    """What it raises is its own."""
+    with Deadline(3600.0):
+        pass
+    with pytest.raises(ValueError, match="a bug"), Deadline(3600.0):
+        raise ValueError("a bug")
+
+
+def _until_late(seconds: float, error: BaseException | None = None) -> None:
+    """A block that goes on until its deadline has passed, without a socket that waits, and then raises something."""
+    with Deadline(seconds) as deadline:
+        wait_for("the end", lambda: deadline._late)
+        if error is not None:
+            raise error
+
+
+def test_a_block_that_ends_too_late_has_no_result() -> None:
+    """Whether it raises or not: what is answered by then is of no use. What ends the process goes on."""
+    with pytest.raises(DeadlineError):
+        _until_late(0.05)
+    with pytest.raises(DeadlineError) as caught:
+        _until_late(0.05, ValueError("a bug"))
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(KeyboardInterrupt):
+        _until_late(0.05, KeyboardInterrupt())
+
+
+def _connected_late(port: int) -> None:
+    with Deadline(0.05) as deadline:
+        wait_for("the end", lambda: deadline._late)
+        with pytest.raises(DeadlineError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+def test_nothing_begins_after_the_deadline() -> None:
+    """A second attempt of a call that is late would only prolong it."""
+    with dripping("head") as port, pytest.raises(DeadlineError):
+        _connected_late(port)
+
+
+def test_a_deadline_within_another_may_be_the_sooner_one() -> None:
+    """After it the outer one counts again, and nothing is kept of either."""
+    with Deadline(3600.0) as outer:
+        with pytest.raises(DeadlineError):
+            _until_late(0.05)
+        assert current() is outer
+        assert not outer._late
+    assert current() is None
+    assert outer not in _WATCHED._calls
+
+
+def test_a_deadline_within_another_is_not_the_later_one() -> None:
+    """However often it is renewed."""
+
+    def within() -> None:
+        with Deadline(0.2), Deadline(3600.0) as inner:
+            inner.renew()
+            wait_for("the end", lambda: inner._late)
+
+    with pytest.raises(DeadlineError):
+        within()
+
+
+def test_the_thread_that_watches_does_not_keep_the_process_from_ending() -> None:
+    """It never ends by itself."""
+    with Deadline(3600.0):
+        assert [one.daemon for one in threading.enumerate() if one.name == "deadlines"] == [True]
+
+
+class Endless(io.RawIOBase):
+    """The body of an answer that never ends."""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None
+        assert 0 < size <= PIECE, "what claims to be endless must not be read at once"
+        return b"x" * size
+
+
+def test_an_answer_without_end_is_read_no_further_than_it_may_be() -> None:
+    """A little more than that shows that it is longer."""
+    content = content_of(urllib3.HTTPResponse(Endless(), preload_content=False), 3 * PIECE)
+    assert content == b"x" * 4 * PIECE
+
+
+def test_what_claims_to_be_compressed_stays_as_it_came() -> None:
+    """Nobody asked for that, and a few bytes may become gigabytes."""
+    body = gzip.compress(b"x" * 1000)
+    answer = urllib3.HTTPResponse(io.BytesIO(body), headers={"Content-Encoding": "gzip"}, preload_content=False)
+    assert content_of(answer, 1000) == body
 
 
 def test_a_call_leaves_no_descriptor_behind() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import socket
@@ -33,10 +34,12 @@ from controller.clients.kube import (
     KubeSession,
     Resource,
     connect,
+    context_namespace,
 )
-from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, Unavailable
+from controller.errors import ConfigError, Conflict, Forbidden, Gone, NotFound, Rejected, RemoteError, TooLarge, Unavailable
 from controller.foreign import MAX_ANNOTATION, MAX_VALUE
 from failover_testbed.kube_api import EmulatedKubeApi
+from tests.clients.dripping import dripping
 from tests.support.proxies import without_proxies
 
 SECRET = "tok-8f3e2d1c-secret"
@@ -139,6 +142,7 @@ def status(code: int, reason: str = "", message: str = "") -> str:
 @pytest.mark.parametrize(
     ("code", "error"),
     [
+        (300, Rejected),
         (301, Rejected),
         (302, Rejected),
         (304, Rejected),
@@ -187,6 +191,7 @@ def test_a_json_patch_that_does_not_fit_is_a_conflict(server: Server, session: K
     ("header", "seconds"),
     [
         ("7", 7.0),
+        ("7" * 400, None),
         ("0", 0.0),
         (None, None),
         ("", None),
@@ -215,8 +220,25 @@ def test_retry_after(header: str | None, seconds: float | None, server: Server, 
 def test_an_answer_that_is_no_object_is_unavailable(body: bytes, server: Server, session: KubeSession) -> None:
     """A proxy's page with status 200 is not an answer of an API server."""
     server.answer(200, body)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="^GET /x: the answer is not (JSON|an object)$") as caught:
         session.request("GET", "/x")
+    assert caught.value.status == 200
+
+
+def test_an_answer_may_be_as_long_as_it_is_read(server: Server, session: KubeSession) -> None:
+    """One byte more is another error: whoever asked can ask for less."""
+    server.answer(200, '{"a":1}')
+    assert session.request("GET", "/x", most_bytes=7) == {"a": 1}
+    with pytest.raises(TooLarge, match="^GET /x: the answer is longer than 6 bytes$"):
+        session.request("GET", "/x", most_bytes=6)
+
+
+def test_the_objects_of_a_list_are_handed_over_one_by_one(server: Server, session: KubeSession) -> None:
+    """The answer is without them: decoded whole, a page takes many times its text."""
+    server.answer(200, '{"kind":"PodList","items":[{"a":1},{"a":2}],"metadata":{"resourceVersion":"7"}}')
+    found: list[Any] = []
+    assert session.request("GET", "/x", each=found.append) == {"kind": "PodList", "metadata": {"resourceVersion": "7"}}
+    assert found == [{"a": 1}, {"a": 2}]
 
 
 @pytest.mark.parametrize("body", [b"", b"upstream connect error", b"\xff\xfe", b"[]", b"null", b'{"message":null}', b"[" * 200_000])
@@ -225,7 +247,27 @@ def test_an_error_without_a_status_object(body: bytes, server: Server, session: 
     server.answer(503, body)
     with pytest.raises(Unavailable) as caught:
         session.request("GET", "/x")
-    assert caught.value.status == 503
+    assert (caught.value.status, caught.value.code, caught.value.causes) == (503, "", ())
+
+
+def test_an_error_without_a_message_shows_what_came(server: Server, session: KubeSession) -> None:
+    """Plain text, or an object of another kind."""
+    for body in ("upstream connect error", '{"error":"quota"}'):
+        server.answer(503, body)
+        with pytest.raises(Unavailable) as caught:
+            session.request("GET", "/x")
+        assert (str(caught.value), caught.value.code) == (f"GET /x: 503 {body}", "")
+
+
+def test_an_error_says_in_words_for_machines_what_was_refused(server: Server, session: KubeSession) -> None:
+    """Such as a namespace that ends. As many as anyone may need, and each of them as long as such a word may be."""
+    causes = [{"reason": "NamespaceTerminating"}, {"message": "no reason"}, *({"reason": "x" * 100} for _ in range(100))]
+    server.answer(403, json.dumps({"reason": "Forbidden", "message": "no", "details": {"causes": causes}}))
+    with pytest.raises(Forbidden) as caught:
+        session.request("GET", "/x")
+    first, second, *others = caught.value.causes
+    assert (first, second) == ("NamespaceTerminating", "")
+    assert (len(others), {len(one) for one in others}) == (14, {64})
 
 
 def test_a_long_error_is_cut(server: Server, session: KubeSession) -> None:
@@ -290,6 +332,18 @@ def test_connections_time_out_as_set() -> None:
     """The values of the settings reach the pool, for connecting and for reading."""
     session = KubeSession(configuration("http://127.0.0.1:1"), connect_s=1.5, read_s=4.5)
     assert (session._timeout.connect_timeout, session._timeout.read_timeout) == (1.5, 4.5)
+    assert session._whole_s == 6 * 4.5, "a large answer on a slow line"
+
+
+def test_a_read_that_takes_too_long_ends_before_the_whole_answer_would() -> None:
+    """A server that says nothing is another matter than one that says much."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        session = KubeSession(configuration(f"http://127.0.0.1:{silent.getsockname()[1]}"), read_s=0.2)
+        session._whole_s = 10.0
+        with pytest.raises(Unavailable) as caught:
+            session.request("GET", "/x")
+        session.close()
+    assert caught.value.code == "ReadTimeoutError"
 
 
 # --- requests ---
@@ -318,6 +372,27 @@ def test_get_create_and_replace(server: Server, session: KubeSession) -> None:
     ]
     assert "Content-Type" not in server.asked[0][2]
     assert [json.loads(asked[3]) for asked in server.asked[1:]] == [{"x": 1}] * 2
+    assert session.meter.totals() == {"kubernetes": 3}
+
+
+def test_the_server_is_given_the_time_that_there_is(server: Server, session: KubeSession) -> None:
+    """It ends what nobody waits for any more: a Lease that is written late would be taken for one that is held."""
+    session.get(CONFIG_MAPS, "shop", "a", deadline_s=0.5)
+    session.create(CONFIG_MAPS, "shop", {}, field_manager="me", deadline_s=1.25)
+    session.replace(CONFIG_MAPS, "shop", "a", {}, field_manager="me", deadline_s=2.0)
+    assert [path.partition("?")[2] for _, path, _, _ in server.asked] == [
+        *("timeout=500ms", "fieldManager=me&timeout=1250ms", "fieldManager=me&timeout=2000ms"),
+    ]
+
+
+def test_what_is_sent_late_has_failed() -> None:
+    """For each kind of request."""
+    with dripping("head") as port:
+        late = KubeSession(configuration(f"http://127.0.0.1:{port}"), connect_s=5.0, read_s=30.0)
+        with pytest.raises(Unavailable, match="no answer in time"):
+            late.create(CONFIG_MAPS, "shop", {}, field_manager="me", deadline_s=0.2)
+        with pytest.raises(Unavailable, match="no answer in time"):
+            late.replace(CONFIG_MAPS, "shop", "a", {}, field_manager="me", deadline_s=0.2)
 
 
 @pytest.mark.parametrize(
@@ -586,6 +661,73 @@ def test_in_a_cluster_the_service_account_is_used(tmp_path: Path, monkeypatch: p
     assert session._headers("GET", "/x", None)["Authorization"] == f"bearer {SECRET}"
     (tmp_path / "token").write_text("rotated")
     assert session._headers("GET", "/x", None)["Authorization"] == "bearer rotated", "the old one may be refused from now on"
+    named = kubeconfig(tmp_path, "https://10.0.0.9:443")
+    assert connect(kubeconfig=named).host == "https://10.0.0.9:443", "what a person names comes before it"
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", named)
+    assert connect(context="c").host == "https://10.0.0.9:443"
+    monkeypatch.setenv("KUBECONFIG", named)
+    assert connect().host == "https://10.0.0.9:443"
+
+
+def test_a_session_has_the_time_outs_that_its_caller_chose(tmp_path: Path) -> None:
+    """A command waits for a person's patience, the controller for less."""
+    session = connect(kubeconfig=kubeconfig(tmp_path, "https://127.0.0.1:1"), connect_s=1.5, read_s=4.5)
+    assert (session._timeout.connect_timeout, session._timeout.read_timeout) == (1.5, 4.5)
+
+
+def test_a_kubeconfig_may_leave_the_certificate_unchecked(tmp_path: Path) -> None:
+    """It says so once: no request repeats it on the terminal."""
+    with EmulatedKubeApi(tls=True) as api:
+        path = kubeconfig(tmp_path, api.url)
+        with pytest.raises(Unavailable, match="TLS failed"):
+            connect(kubeconfig=path).request("GET", CONFIG_MAPS.path())
+        config = yaml.safe_load(Path(path).read_text())
+        config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
+        config["users"][0]["user"]["token"] = "admin"
+        Path(path).write_text(yaml.safe_dump(config))
+        assert connect(kubeconfig=path).request("GET", CONFIG_MAPS.path())["kind"] == "ConfigMapList"
+
+
+def test_the_namespace_is_that_of_the_context(tmp_path: Path) -> None:
+    """As with kubectl: of the one that is named, else of the current one, else ``default``."""
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1")
+    assert context_namespace(kubeconfig=path) == "default"
+    config = yaml.safe_load(Path(path).read_text())
+    config["contexts"] += [{"name": name, "context": {"cluster": "c", "user": "u", "namespace": name}} for name in ("shop", "lab")]
+    config["current-context"] = "shop"
+    Path(path).write_text(yaml.safe_dump(config))
+    assert [context_namespace(kubeconfig=path, context=name) for name in (None, "c", "lab")] == ["shop", "default", "lab"]
+    assert context_namespace(kubeconfig=str(tmp_path / "missing")) == "default"
+
+
+@pytest.mark.parametrize(
+    ("script", "said", "fix"),
+    [
+        pytest.param(None, "No such file or directory", "install that program", id="missing"),
+        pytest.param("echo 'Error loading SSO Token' >&2; exit 255", "exec", "aws sso login", id="logged out"),
+        pytest.param("echo 'Token has expired' >&2; exit 255", "exec", "aws sso login", id="expired"),
+        pytest.param("echo 'no region' >&2; exit 1", "exec", "run the command under users[].user.exec", id="anything else"),
+    ],
+)
+def test_a_credential_plugin_that_fails_says_what_to_do(script: str | None, said: str, fix: str, tmp_path: Path) -> None:
+    """The package goes on without credentials, and the server would only say that it knows nobody. Other errors are logged as before."""
+    plugin = tmp_path / "plugin"
+    if script is not None:
+        plugin.write_text(f"#!/bin/sh\n{script}\n")
+        plugin.chmod(0o755)
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1")
+    config = yaml.safe_load(Path(path).read_text())
+    command = {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": command}
+    Path(path).write_text(yaml.safe_dump(config))
+    before = list(logging.getLogger().handlers)
+    with pytest.raises(ConfigError) as caught:
+        connect(kubeconfig=path)
+    failed, way_out = str(caught.value).splitlines()
+    assert failed.startswith("the kubeconfig's credential plugin failed: ")
+    assert said in failed
+    assert way_out.startswith(f"  fix: {fix}")
+    assert logging.getLogger().handlers == before
 
 
 @pytest.fixture

@@ -87,6 +87,74 @@ def test_a_digest_is_bounded_and_says_what_it_lost(monkeypatch: pytest.MonkeyPat
     assert backlog.messages() == 50
 
 
+def test_one_more_application_than_may_wait_one_by_one_makes_a_digest() -> None:
+    """It is as old as its newest message: its retries go on for as long as those of that one would."""
+    backlog = Backlog(100)
+    for number in range(DIGEST_FROM + 1):
+        backlog.push(an_item(MessageKind.FAILOVER, number, app=f"team/app-{number}"))
+    (item,) = drained(backlog)
+    assert (len(item.message.parts), item.since, item.about) == (DIGEST_FROM + 1, float(DIGEST_FROM), "")
+
+
+def test_a_digest_counts_each_of_its_applications_towards_the_next_one() -> None:
+    """So that what follows a mass event joins its digest at once."""
+    backlog = Backlog(100)
+    for number in range(DIGEST_FROM + 2):
+        backlog.push(an_item(MessageKind.FAILOVER, 1, app=f"team/app-{number}"))
+    assert len(backlog) == 1
+
+
+def test_a_full_queue_sums_up_a_pair_before_it_loses_anything() -> None:
+    """Two messages in one place make room for a third subject; the others keep their places."""
+    backlog = Backlog(3)
+    pair = [an_item(MessageKind.ALERT, 1, app=f"team/app-{number}", reason="a") for number in range(2)]
+    other, new = an_item(MessageKind.ALERT, 2, app="team/app-8", reason="b"), an_item(MessageKind.ALERT, 3, app="team/app-9", reason="c")
+    for item in (pair[0], other, pair[1], new):
+        assert backlog.push(item) is None
+    first, digest, last = drained(backlog)
+    assert (first, last) == (other, new)
+    assert [part.application for part in digest.message.parts] == ["team/app-0", "team/app-1"]
+
+
+def test_a_full_queue_sums_up_the_subject_of_which_most_wait() -> None:
+    """People read as many messages one by one as fit."""
+    backlog = Backlog(5)
+    for number, reason in enumerate("aabbb"):
+        backlog.push(an_item(MessageKind.ALERT, 1, app=f"team/app-{number}", reason=reason))
+    assert backlog.push(an_item(MessageKind.ALERT, 2, app="team/app-9", reason="c")) is None
+    assert [len(parts(item.message)) for item in drained(backlog)] == [1, 1, 3, 1]
+
+
+def test_a_full_queue_of_different_subjects_keeps_its_order() -> None:
+    """Where there is nothing to sum up, only the oldest leaves."""
+    backlog = Backlog(3)
+    items = [an_item(MessageKind.ALERT, number, app=f"team/app-{number}", reason=str(number)) for number in range(5)]
+    assert [backlog.push(item) for item in items] == [None, None, None, *items[:2]]
+    assert drained(backlog) == items[2:]
+
+
+def test_a_message_about_another_sink_is_part_of_no_digest() -> None:
+    """It concerns no application, and a sink that cannot deliver it raises no alert of its own."""
+    backlog = Backlog(4)
+    about = [replace(an_item(MessageKind.ALERT, number, app=""), about=f"sink-{number}") for number in range(2)]
+    alerts = [an_item(MessageKind.ALERT, 5, app="team/app-1"), an_item(MessageKind.ALERT, 6, app="team/app-2")]
+    for item in (*about, *alerts, an_item(MessageKind.FAILOVER, 7)):
+        assert backlog.push(item) is None
+    first, second, digest, _ = drained(backlog)
+    assert [first, second] == about
+    assert len(digest.message.parts) == 2
+
+
+def test_a_queue_says_whether_a_beginning_waits() -> None:
+    """Wherever in it that is."""
+    backlog = Backlog(5)
+    assert not backlog.begins()
+    backlog.push(an_item(MessageKind.FALLBACK, 1))
+    assert not backlog.begins()
+    backlog.push(an_item(MessageKind.ALERT, 2))
+    assert backlog.begins()
+
+
 KINDS = st.sampled_from([MessageKind.ALERT, MessageKind.RESOLVED, MessageKind.FAILOVER, MessageKind.FALLBACK])
 
 
@@ -178,3 +246,28 @@ def test_the_memory_of_recent_messages_is_bounded(keys: list[str]) -> None:
     for key in keys:
         recent.repeats(a_message(dedup_key=key), 0.0)
         assert len(recent) <= 4
+
+
+def test_the_oldest_message_is_forgotten_first() -> None:
+    """The memory holds as many as it may; what passed again counts as new, and what lasts is kept longest."""
+    recent = Recent(1e9, 2)
+    one, two, three, four = (a_message(dedup_key=key) for key in ("one", "two", "three", "four"))
+    assert not recent.repeats(one, 0.0)
+    assert not recent.repeats(two, 1.0)
+    assert recent.repeats(one, 2.0), "both fit"
+    assert not recent.repeats(three, 3.0)
+    assert recent.repeats(two, 4.0)
+    assert recent.repeats(three, 4.0)
+    assert not recent.repeats(replace(two, kind=MessageKind.RESOLVED), 5.0), "the end of it is the newest now"
+    assert not recent.repeats(four, 6.0)
+    assert not recent.repeats(three, 7.0), "so that this one was the oldest"
+
+
+def test_a_memory_that_is_cleared_holds_nothing() -> None:
+    """Everything passes once more."""
+    recent = Recent(1e9, 5)
+    alert = a_message(MessageKind.ALERT, dedup_key="k")
+    recent.repeats(alert, 0.0)
+    recent.clear()
+    assert len(recent) == 0
+    assert not recent.repeats(alert, 1.0)

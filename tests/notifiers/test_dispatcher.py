@@ -14,7 +14,7 @@ from controller.clock import ManualClock, SystemClock
 from controller.errors import Forbidden, Rejected, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.redact import MASK
-from controller.notifiers.sink import FURTHER_TRIES
+from controller.notifiers.sink import FURTHER_TRIES, SinkHealth
 from controller.ports import Message, MessageKind
 from tests.notifiers.support import START, Scripted, a_message, health, idle, until
 
@@ -36,6 +36,44 @@ def test_every_sink_gets_every_message_in_order(dispatch: Dispatch) -> None:
         ("one", True, 5, START),
         ("two", True, 5, START),
     ]
+
+
+def test_the_health_of_a_sink_counts_what_became_of_its_messages(dispatch: Dispatch) -> None:
+    """From nothing at all, over failures in a row, to the first message that arrives; the last error stays readable."""
+    sink = Scripted("sink", *(Unavailable("503") for _ in range(7)), None)
+    dispatcher = dispatch(sink, attempts=3, dead_after=100)
+    counts = {"queued": 0, "sent": 0, "failed": 0, "dropped": 0, "suppressed": 0, "retried": 0}
+    fresh = SinkHealth("sink", ok=True, dead=False, last_ok_at=None, last_error="", consecutive_failures=0, **counts)
+    assert dispatcher.health() == (fresh,)
+    for _ in range(2):
+        dispatcher.publish(a_message(ALERT))
+        idle(dispatcher)
+    down = replace(fresh, ok=False, dead=True, last_error="503", consecutive_failures=6, failed=2, retried=4)
+    assert dispatcher.health() == (down,)
+    dispatcher.publish(a_message(ALERT))
+    idle(dispatcher)
+    assert dispatcher.health() == (replace(down, ok=True, dead=False, last_ok_at=START + 7, consecutive_failures=0, sent=1, retried=5),)
+
+
+def test_what_becomes_of_a_sink_is_logged(dispatch: Dispatch) -> None:
+    """Where every sink is dead, the log alone says so: which one, of what, and after how many tries."""
+    sink = Scripted("sink", *(Unavailable("503") for _ in range(3)), None)
+    dispatcher = dispatch(sink, attempts=3)
+    with capture_logs() as logs:
+        for _ in range(2):
+            dispatcher.publish(a_message(ALERT))
+            idle(dispatcher)
+    assert logs == [
+        {"event": "notifier.died", "log_level": "error", "sink": "sink", "error": "503"},
+        {"event": "notifier.gave_up", "log_level": "warning", "sink": "sink", "kind": "alert", "attempts": 3, "error": "503"},
+        {"event": "notifier.recovered", "log_level": "info", "sink": "sink", "last_error": "503"},
+    ]
+
+
+def test_a_sink_that_hangs_does_not_keep_the_process_from_ending(dispatch: Dispatch) -> None:
+    """A rollout would wait for it until the kubelet kills the process."""
+    dispatch(Scripted("ends-with-the-process"))
+    assert [one.daemon for one in threading.enumerate() if one.name == "notifier-ends-with-the-process"] == [True]
 
 
 def test_publish_returns_and_the_others_deliver_while_a_sink_hangs(dispatch: Dispatch) -> None:
@@ -94,6 +132,14 @@ def test_waits_double_up_to_the_longest_and_honour_retry_after(dispatch: Dispatc
     dispatcher.publish(a_message())
     sink.next()
     assert clock.monotonic() == 1 + 2 + 4 + 4 + 30
+
+
+def test_a_short_retry_after_is_waited_for_as_well(dispatch: Dispatch, clock: ManualClock) -> None:
+    """A receiver that asks for half a second takes nothing before it."""
+    sink = Scripted("sink", Unavailable("429", retry_after_s=0.5), None)
+    dispatch(sink, retry_base_s=0.0).publish(a_message())
+    sink.next()
+    assert clock.monotonic() == 0.5
 
 
 def test_jitter_takes_up_to_half_of_a_wait(dispatch: Dispatch, clock: ManualClock) -> None:
@@ -403,6 +449,27 @@ def test_secrets_are_masked_in_what_is_sent_and_in_health(dispatch: Dispatch) ->
     error = health(dispatcher, "bad").last_error
     assert error.startswith(f"ValueError: cannot reach {masked} second line xxx")
     assert len(error) == 200
+
+
+def test_secrets_are_masked_wherever_a_message_has_them(dispatch: Dispatch) -> None:
+    """In the name of who changed something, in a field's name, and in each message of a digest."""
+    hook, masked = "https://hooks.slack.com/services/T00/B00/abcdefghijkl", f"https://hooks.slack.com/{MASK}"
+    sink = Scripted("sink")
+    dispatcher = dispatch(sink)
+    inner = a_message(why=hook, by=hook, fields={hook: "1"})
+    dispatcher.publish(a_message(by=hook, fields={hook: "1"}, parts=(inner, inner)))
+    got = sink.next()
+    clean = replace(inner, why=masked, by=masked, fields={masked: "1"})
+    assert (got.by, got.fields, got.parts) == (masked, {masked: "1"}, (clean, clean))
+
+
+def test_an_error_that_fits_is_not_cut(dispatch: Dispatch) -> None:
+    """Its last word may be the one that matters."""
+    sink = Scripted("sink", Rejected("x" * 199 + "!"))
+    dispatcher = dispatch(sink)
+    dispatcher.publish(a_message())
+    idle(dispatcher)
+    assert health(dispatcher, "sink").last_error == "x" * 199 + "!"
 
 
 def test_close_lets_the_queues_run_empty_and_ends_the_threads() -> None:

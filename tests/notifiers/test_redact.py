@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -117,6 +119,55 @@ def test_parts_of_a_registered_url_are_secret_by_themselves() -> None:
     assert "0123456789abcdef" not in redactor("key=0123456789abcdef")
 
 
+def test_no_character_of_a_secret_stays_beside_its_mask() -> None:
+    """However it is escaped: as JSON, as Python shows it, and as a URL has it, with or without its slashes."""
+    secret = 'pass"word\\ \n/☃/é'
+    redactor = Redactor([secret])
+    for written in (
+        *(secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]),
+        *(quote(secret), quote(secret, safe="")),
+    ):
+        assert redactor(f"before {written} after") == f"before {MASK} after"
+
+
+def test_the_longest_secret_is_masked_first() -> None:
+    """Else the rest of it would stay readable."""
+    assert Redactor(["abcdef", "abcdefghi", "defghi"])("abcdefghi and abcdef") == f"{MASK} and {MASK}"
+
+
+def test_only_what_is_long_enough_of_a_url_is_secret_by_itself() -> None:
+    """Six characters are; the host is none of it, nor is any part of a text that is no URL."""
+    redactor = Redactor(["https://hooks.example.org/abcde?k=1234", f"https://example.org/x/{'t' * 16}", "https://[", "urgent:capacity"])
+    assert redactor("/abcde") == MASK
+    assert redactor("k=1234") == MASK
+    assert redactor("t" * 16) == MASK
+    for text in ("abcde hooks.example.org", "t" * 15, "no capacity"):
+        assert redactor(text) == text
+
+
+@pytest.mark.parametrize("depth", [12, 13])
+def test_a_deep_document_keeps_its_form_as_far_as_it_is_searched(depth: int) -> None:
+    """And no secret, however deep it is: what lies deeper is one text."""
+    nested: Any = {"a": TOKEN}
+    for _ in range(depth - 1):
+        nested = [nested]
+    text = Redactor([TOKEN]).document(json.dumps(nested))
+    inner = f'{{"a":"{MASK}"}}' if depth <= 12 else f"\"{{'a': '{MASK}'}}\""
+    assert text == "[" * (depth - 1) + inner + "]" * (depth - 1)
+
+
+def test_a_document_with_a_secret_keeps_its_other_texts() -> None:
+    """Each character as it was."""
+    assert Redactor([TOKEN]).document(json.dumps({"a": TOKEN, "b": "é☃"})) == f'{{"a":"{MASK}","b":"é☃"}}'
+
+
+@pytest.mark.parametrize("name", ["password", "Authorization", "SLACK_WEBHOOK_URL"])
+def test_what_a_name_calls_a_secret_is_masked_however_short_and_deep_it_is(name: str) -> None:
+    """In each entry of a list, too."""
+    for value, masked in (("short", MASK), (["short", 5], [MASK, 5]), ({"inner": "short"}, {"inner": "short"})):
+        assert json.loads(Redactor().document(json.dumps({"outer": [{name: value}]}))) == {"outer": [{name: masked}]}
+
+
 def test_a_short_last_segment_is_a_word_and_stays_readable() -> None:
     assert Redactor(["https://example.org/a/webhook"])("the webhook answers") == "the webhook answers"
 
@@ -190,6 +241,19 @@ class Talkative:
         return f"Talkative(url={PATH})"
 
 
+class Shown:
+    """What it prints to people and what it prints to programmers differ."""
+
+    def __init__(self, to_people: str, to_programmers: str) -> None:
+        self._to_people, self._to_programmers = to_people, to_programmers
+
+    def __str__(self) -> str:
+        return self._to_people
+
+    def __repr__(self) -> str:
+        return self._to_programmers
+
+
 class Broken:
     def __repr__(self) -> str:
         raise RuntimeError
@@ -217,6 +281,26 @@ def test_the_log_processor_reaches_everything_nested() -> None:
     assert clean["broken"] == "<Broken>"
     assert clean["harmless"] == 1 + 2j
     assert clean["nested"]["number"] == 4.5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(Talkative(), Shown(TOKEN, "<fine>"), Shown("fine", f"<{TOKEN}>"), ValueError(TOKEN), TOKEN.encode()),
+        *((TOKEN,), {TOKEN}, frozenset({TOKEN}), [[TOKEN]], [{"deep": TOKEN}], {"deep": {TOKEN: 1}}),
+    ],
+)
+def test_the_log_processor_masks_what_is_no_text(value: object) -> None:
+    """Beside texts that hold no secret."""
+    clean = Redactor([f"http://127.0.0.1{PATH}", TOKEN]).processor(None, "info", {"event": "x", "value": value, "number": 1})
+    assert (clean["event"], clean["number"]) == ("x", 1)
+    assert not leaks(str(clean["value"]) + repr(clean["value"]))
+
+
+def test_the_log_processor_leaves_to_the_renderer_what_holds_no_secret() -> None:
+    """A number of another kind, or a path, keeps its type."""
+    values = {"event": "x", "path": Path("/a"), "number": 1 + 2j}
+    assert Redactor([TOKEN]).processor(None, "info", dict(values)) == values
 
 
 def test_the_log_processor_masks_a_traceback_before_it_is_rendered() -> None:

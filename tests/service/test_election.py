@@ -86,6 +86,27 @@ def test_a_lease_that_nobody_holds_is_taken_at_once_in_the_next_epoch() -> None:
     assert bench.election.epoch == 5
 
 
+def test_before_the_first_answer_nobody_is_known_to_hold_it() -> None:
+    """The status page asks at once."""
+    bench = Bench()
+    assert (bench.election.holder(), bench.election.leader(bench.now)) == ("", "")
+
+
+def test_a_holder_renews_less_often_than_a_candidate_reads() -> None:
+    """Each within a fifth more than its own time; one that has let go reads again as a candidate."""
+    bench = Bench()
+    bench.lead()
+    wait = bench.election.next(bench.now - 0.01)
+    assert isinstance(wait, float)
+    assert TIMING.renew_s <= wait <= 1.2 * TIMING.renew_s
+    request = bench.election.release()
+    assert request is not None
+    bench.accept(request)
+    wait = bench.election.next(bench.now - 0.01)
+    assert isinstance(wait, float)
+    assert TIMING.poll_s <= wait <= 1.2 * TIMING.poll_s
+
+
 def test_a_held_lease_is_taken_only_after_a_whole_unchanged_duration() -> None:
     """Measured from when it was first seen as it is."""
     bench = Bench()

@@ -115,10 +115,70 @@ def test_browsers_do_not_guess_what_an_answer_is(head: bytes, server: HttpServer
 
 def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process has watches, and calls to AWS."""
-    monkeypatch.setattr("resource.getrlimit", lambda _: (100, 100))
-    server = HttpServer({}, "127.0.0.1", 0)
-    assert server._most == 25
+    for limit, most in ((100, 25), (103, 25), (3, 1), (1_000_000, 256)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, soft=limit: (soft, 2_000_000))
+        server = HttpServer({}, "127.0.0.1", 0)
+        assert server._most == most
+        server.stop()
+
+
+def test_a_request_may_come_in_pieces(server: HttpServer) -> None:
+    """Its head may be as long as any that is read."""
+    begin, end = b"GET /healthz HTTP/1.1\r\nX: ", b"\r\n\r\n"
+    for pieces in ((begin, end), (begin, b"x" * (http_server._HEAD - len(begin) - len(end)), end)):
+        (connection,) = _connected(server, 1)
+        with closing(connection):
+            connection.settimeout(20)
+            for piece in pieces:
+                connection.sendall(piece)
+                threading.Event().wait(0.2)  # so that each arrives alone
+            assert connection.recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_head_without_end_is_read_no_further(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its client may take."""
+    monkeypatch.setattr(http_server, "_REQUEST_S", 3600.0)
+    (connection,) = _connected(server, 1, b"A" * (http_server._HEAD + 1))
+    with closing(connection):
+        connection.settimeout(20)
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+
+
+def test_a_client_that_says_nothing_is_closed_in_time(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing else happens."""
+    monkeypatch.setattr(http_server, "_REQUEST_S", 0.2)
+    (connection,) = _connected(server, 1)
+    with closing(connection):
+        connection.settimeout(20)
+        assert connection.recv(1) == b""
+
+
+def test_after_its_end_nothing_of_it_is_left(server: HttpServer) -> None:
+    """No thread, no client that waits, and no one who listens."""
+    (waiting,) = _connected(server, 1, b"GET /healthz")
+    assert server._thread.daemon, "a bug in it must not keep the process from ending"
     server.stop()
+    assert not server._thread.is_alive()
+    with closing(waiting):
+        waiting.settimeout(20)
+        with suppress(ConnectionResetError):
+            assert waiting.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="a machine without IPv6")
+def test_an_address_of_either_family_may_be_chosen() -> None:
+    """Of an IPv6 cluster's pod, or this machine's."""
+    server = HttpServer({"/healthz": lambda _: Answer(b"ok")}, "::1", 0)
+    server.start()
+    try:
+        with closing(http.client.HTTPConnection("::1", server.port, timeout=10)) as connection:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+    finally:
+        server.stop()
 
 
 def test_what_a_browser_gets_is_whole() -> None:

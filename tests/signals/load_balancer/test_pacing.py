@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from controller.clock import ManualClock
-from controller.policy.model import Verdict
+from controller.policy.model import Target, Verdict, Verification
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.verifier import Verifier
 from failover_analysis.simulation.run import Simulation
@@ -119,6 +120,102 @@ def test_audits_leave_calls_for_changes(elb: Elb, clock: ManualClock) -> None:
     clock.advance(60)
     assert verifier.verify(ask()) is first  # nine calls are left, three are needed, eight are kept
     assert verifier.verify(ask(application="default/changed")).verdict is Verdict.YES
+
+
+class Asked(CallBudget):
+    """A budget that keeps how much it was asked for, and what was accounted for afterwards."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(1000, 1000, clock)
+        self.taken: list[tuple[float, float]] = []
+        self.charged: list[float] = []
+
+    def take(self, n: float = 1, *, keep: float = 0) -> bool:
+        self.taken.append((n, keep))
+        return super().take(n, keep=keep)
+
+    def charge(self, n: float) -> None:
+        self.charged.append(n)
+        super().charge(n)
+
+
+def test_a_check_asks_for_the_calls_that_it_makes(elb: Elb, clock: ManualClock) -> None:
+    """Of a load balancer that is known: its rules, each target group with traffic, however little, and each that stands by."""
+    budget = Asked(clock)
+    verifier = Verifier(Clients(elb), clock, budget)
+    elb.only_rules()[0]["Actions"] = [forward({"inf2": 1, "trn1": 0})]
+    question = ask(targets=(Target("inf2", 80, 1), Target("trn1", 80, 0)), standby=(("all", 80),))
+    assert verifier.verify(question).verdict is Verdict.YES
+    clock.advance(60)
+    verifier.verify(question)
+    assert budget.taken[1:] == [(3, 8.0)]
+    assert budget.charged[1:] == [0]
+
+
+def test_the_last_calls_are_for_changes(elb: Elb, clock: ManualClock) -> None:
+    """Down to none that is left."""
+    budget = CallBudget(0.01, 9, clock)
+    verifier = Verifier(Clients(elb), clock, budget)
+    verifier.verify(ask())
+    assert budget.available() == 3
+    assert verifier.verify(ask(application="default/changed")).verdict is Verdict.YES
+    assert budget.available() == 0
+
+
+def test_an_audit_begins_once_there_are_its_calls_and_those_that_it_leaves(elb: Elb, clock: ManualClock) -> None:
+    """Three, and eight."""
+    budget = CallBudget(1 / 16, 13, clock)
+    verifier = Verifier(Clients(elb), clock, budget)
+    first = verifier.verify(ask())
+    clock.advance(63)
+    assert verifier.verify(ask()) is first
+    assert budget.available() == 7 + 63 / 16
+    clock.advance(1)
+    assert verifier.verify(ask()).at == NOW + 64
+
+
+def test_what_the_budget_did_not_reach_is_due_at_once(elb: Elb, clock: ManualClock) -> None:
+    """It comes before all that were checked."""
+    verifier = Verifier(Clients(elb), clock, CallBudget(0.01, 5, clock))
+    verifier.verify(ask())
+    assert verifier.verify(ask(application="default/other")).verdict is Verdict.CANNOT_TELL
+    assert verifier.due("default/other", {}) == -math.inf
+    assert verifier.load().calls_each == verifier.cost("default/sd21"), "as many calls as the others need"
+
+
+def test_the_load_balancer_of_a_routing_that_changed_is_still_known(elb: Elb, clock: ManualClock) -> None:
+    """Its metrics go on while the change waits for its check; of what was never found, nothing is known."""
+    verifier = Verifier(Clients(elb), clock, CallBudget(0.01, 5, clock))
+    verifier.verify(ask())
+    verifier.verify(ask(action="capacity", targets=CAPACITY))
+    verifier.verify(ask(application="default/other"))
+    assert verifier.dimensions() == {"default/sd21": "app/K8s-sd21/0123456789abcdef"}
+    assert verifier.dimension_of(["unknown.example", DNS]) == "app/K8s-sd21/0123456789abcdef"
+    assert verifier.dimension_of(["unknown.example"]) == ""
+
+
+def test_a_success_that_began_before_a_throttling_does_not_end_its_wait(elb: Elb, clock: ManualClock) -> None:
+    """Checks run side by side: it says nothing of what came after it began."""
+
+    class Overtaken(Elb):
+        """One whose targets are asked for while another check is throttled."""
+
+        def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:  # noqa: N803
+            if TargetGroupArn == arn("trn1") and not others:
+                self.errors["DescribeRules"] = refusal("Throttling")
+                others.append(verifier.verify(ask(application="default/other")))
+                del self.errors["DescribeRules"]
+            return super().describe_target_health(TargetGroupArn)
+
+    others: list[Verification] = []
+    overtaken = Overtaken(listeners=elb.listeners, rules=elb.rules, health=elb.health)
+    verifier = Verifier(Clients(overtaken), clock, CallBudget(1000, 1000, clock))
+    assert verifier.verify(ask()).verdict is Verdict.YES
+    assert others[0].problem.endswith("trying again in 5 s")
+    assert verifier.verify(ask(application="default/third")).problem == "ELBv2 did not answer; trying again in 5 s"
+    clock.advance(5)
+    overtaken.errors["DescribeRules"] = refusal("Throttling")
+    assert verifier.verify(ask(application="default/third")).problem.endswith("trying again in 10 s")
 
 
 def test_retries_that_botocore_makes_are_booked(elb: Elb, clock: ManualClock) -> None:

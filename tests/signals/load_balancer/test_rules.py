@@ -185,6 +185,43 @@ def test_equal_conditions_on_a_listener_that_the_ingress_does_not_name_are_anoth
     assert verifier.verify(ask()).verdict is Verdict.NOT_YET, "nobody knows whose listeners these are"
 
 
+def test_a_listener_that_is_not_named_hides_none_behind_it(elb: Elb, verifier: Verifier) -> None:
+    """Wherever it stands in the list."""
+    elb.only_rules()[:] = [rule(forward({"grafana": 1})), DEFAULT]
+    elb.listen(443, [rule(forward({"inf2": 40, "trn1": 60})), DEFAULT], protocol="HTTPS")
+    result = verifier.verify(ask(ports=frozenset({443})))
+    assert (result.verdict, result.problem) == (Verdict.YES, "")
+
+
+@pytest.mark.parametrize(
+    ("ports", "more"), [((81, 82, 83), ""), ((81, 82, 83, 84), "; and 1 more"), ((81, 82, 83, 84, 85), "; and 2 more")]
+)
+def test_of_many_problems_the_first_are_shown_and_the_others_counted(ports: tuple[int, ...], more: str, verifier: Verifier) -> None:
+    """A line of a page holds three of them."""
+    shown = "; ".join(f"there is no listener on port {port} yet" for port in (81, 82, 83))
+    assert verifier.verify(ask(ports=frozenset({80, *ports}))).problem == f"{shown}{more}"
+
+
+def test_a_service_has_as_many_healthy_targets_as_its_poorest_target_group(elb: Elb, verifier: Verifier) -> None:
+    """With traffic, each of them must serve; what stands by counts by its best one, and hides nothing of what has traffic."""
+    elb.listen(8080, [rule(forward({"poor": 40, "trn1": 60})), DEFAULT])
+    elb.health |= {arn("poor"): ["healthy"], arn("one"): ["healthy"], arn("named"): []}
+    groups = {
+        ("inf2", 80): (arn("inf2"), arn("poor")), ("trn1", 80): (arn("trn1"),), ("all", 80): (arn("one"), arn("all"), arn("one")),
+        ("inf2", "http"): (arn("named"),),
+    }  # fmt: skip
+    result = verifier.verify(ask(target_groups=groups, standby=(("all", 80), ("inf2", "http"))))
+    assert result.healthy == {"inf2": 1, "trn1": 2, "all": 2}
+
+
+def test_since_when_a_service_with_ready_pods_has_no_healthy_target(elb: Elb, verifier: Verifier) -> None:
+    """An alert counts from then; a Service without ready pods is not ill."""
+    elb.health |= {arn("inf2"): ["unhealthy"], arn("trn1"): ["unhealthy"]}
+    result = verifier.verify(ask(ready={"inf2": 1}))
+    assert result.ill_since == {"inf2": NOW}
+    assert result.groups == {service: (arn(service),) for service in ("inf2", "trn1", "all")}, "a count is that of these target groups"
+
+
 TO_HTTPS: dict[str, Any] = {"Type": "redirect", "Order": 1, "RedirectConfig": {"Protocol": "HTTPS", "StatusCode": "HTTP_301"}}
 
 
@@ -206,6 +243,12 @@ def test_a_listener_that_sends_everyone_to_https_needs_no_rule(rules: list[dict[
     assert verifier.verify(ask(ports=ports)).verdict is Verdict.YES
     elb.rules[next(iter(elb.listeners.values()))[1]["ListenerArn"]] = [DEFAULT]
     assert verifier.verify(ask(ports=ports, action="again")).verdict is Verdict.NOT_YET
+
+
+def test_a_redirect_that_never_wins_leaves_the_rule_before_it_in_force(elb: Elb, verifier: Verifier) -> None:
+    """The first of equal rules gets every request, so that it must be right."""
+    elb.only_rules().insert(1, rule(TO_HTTPS, priority="2"))
+    assert verifier.verify(ask()).verdict is Verdict.YES
 
 
 @pytest.mark.parametrize(

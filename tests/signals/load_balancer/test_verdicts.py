@@ -102,6 +102,14 @@ def test_a_target_group_that_is_gone_is_not_yet(elb: Elb, verifier: Verifier) ->
     assert result.problem == "the target group of Service inf2 no longer exists; the target group of Service trn1 no longer exists"
 
 
+def test_another_thing_that_is_gone_is_no_target_group(elb: Elb, verifier: Verifier) -> None:
+    """The load balancer itself is being replaced: nothing is known of the targets."""
+    elb.errors["DescribeTargetHealth"] = refusal("LoadBalancerNotFound")
+    result = verifier.verify(ask())
+    assert (result.verdict, result.healthy) == (Verdict.CANNOT_TELL, {})
+    assert result.problem == "the load balancer changed while it was checked (LoadBalancerNotFound); trying again"
+
+
 def test_a_standby_target_group_that_is_gone_has_no_healthy_target(elb: Elb, verifier: Verifier) -> None:
     """Its last count would let a mode change go there."""
     elb.errors["DescribeTargetHealth"] = refusal("TargetGroupNotFound")
