@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import http.client
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from structlog.testing import capture_logs
 
-from controller.clock import ManualClock
 from controller.errors import ConfigError
 from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
 from controller.settings import Settings
-from failover_harness.waiting import wait_for
 
 
 def _fail() -> dict[str, object]:
@@ -151,14 +149,18 @@ def test_prometheus_is_given_the_type_that_it_requires(server: HttpServer) -> No
 
 
 def test_clients_that_take_no_answer_do_not_keep_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as there are threads would take the metrics from Prometheus, for good; and nothing keeps what is over."""
+    """As many as there are places would take the metrics from Prometheus, for good; and nothing keeps what is over."""
     monkeypatch.setattr(http_server, "_SEND_S", 0.2)
     server = HttpServer({"/large": lambda _: Answer(b"x" * 8_000_000), "/metrics": lambda _: Answer(b"metrics")}, "127.0.0.1", 0)
     server.start()
     stuck = _connected(server, 4, b"GET /large HTTP/1.1\r\n\r\n")
     try:
         assert _ask(server, "/metrics") == (200, b"metrics")
-        wait_for("the threads are free", lambda: not server._others._open)
+        for one in stuck:
+            one.settimeout(20)
+            with suppress(ConnectionResetError):
+                while one.recv(1_000_000):
+                    pass
     finally:
         for one in stuck:
             one.close()
@@ -249,15 +251,48 @@ def test_no_other_client_fails_a_probe(count: int, first: bytes) -> None:
         server.stop()
 
 
-def test_a_process_without_file_descriptors_does_not_spin() -> None:
+class _Full(socket.socket):
+    """A listener of a process that has no file descriptor left."""
+
+    tries = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.tries += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_process_without_file_descriptors_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client that cannot be accepted stays in the backlog: the server tried again at once, for ever, and took a whole core."""
-    server, clock = HttpServer({}, "127.0.0.1", 0), ManualClock(0.0)
-    with closing(server._listener):
-        server._clock = clock
-        server._listener = Mock(accept=Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
-        for _ in range(3):
-            server._accept()
-    assert clock.monotonic() == pytest.approx(3 * http_server._POLL_S)
+    server, slept = HttpServer({}, "127.0.0.1", 0), threading.Semaphore(0)
+    server._listener = full = _Full(fileno=server._listener.detach())
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == http_server._AGAIN_S
+        slept.release()
+        await real(0.001)
+
+    real = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    server.start()
+    for _ in range(3):
+        assert slept.acquire(timeout=20)
+    server.stop()
+    assert full.tries >= 3
+
+
+def test_one_connection_too_many_closes_the_oldest(server: HttpServer) -> None:
+    """Their number is bounded, and the newest is the one that somebody waits for."""
+    server._most = 3
+    made = _connected(server, 5)
+    for one in made[:2]:
+        one.settimeout(20)
+        assert one.recv(1) == b""
+    for one in made[2:]:
+        one.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        one.settimeout(20)
+        assert one.recv(12) == b"HTTP/1.0 200"
+    for one in made:
+        one.close()
 
 
 def test_a_request_that_never_ends_is_closed(server: HttpServer) -> None:
