@@ -21,7 +21,7 @@ from controller.notifiers.slack_threads import _read
 from controller.policy.fleet import SLOTS
 from controller.policy.model import Damping, DemandHistory, FloorMemory, Memory, Mode, ModeChange, NotedDemand, Outcome, ScalerWrite
 from controller.policy.reasons import Reason
-from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
+from controller.recording.lines import LineError, Recorded, decided, definition, encode
 from controller.recording.stored import CodecError
 from controller.recording.stored import decode as decode_memory
 from controller.recording.stored import encode as encode_memory
@@ -38,6 +38,7 @@ from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableEr
 from controller.signals.karpenter_metrics import parse as parse_metrics
 from controller.signals.load_balancer.rules import rules_by_conditions
 from controller.signals.price_list import hourly_price
+from failover_analysis.replay.decoder import Decoder
 from failover_setup.breaking_point.accelerator import _parsed
 from tests.policy.support import proven
 from tests.signals.hostile import APP, World, objects

@@ -16,7 +16,7 @@ from controller.clock import ManualClock
 from controller.errors import ConfigError
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition
-from controller.recording.reader import MAX_FILES, Unread, read
+from failover_analysis.replay.reader import MAX_FILES, Unread, read
 from tests.recording.test_lines import failover, lines
 from tests.support.applications import NOW
 
