@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.notifiers.redact import Redactor
 from controller.policy.model import Memory, Mode, Override, Snapshot, Source
 from controller.policy.model.modes import Repeats
@@ -22,6 +21,7 @@ from controller.service.telemetry import Telemetry
 from controller.settings import RecordingSettings
 from failover_analysis.replay.reader import read
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import ManualClock
 from tests.policy.support import shortage
 from tests.support.applications import NOW, memory, snapshot
 

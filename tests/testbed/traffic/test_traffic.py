@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from controller.clock import ManualClock
 from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.clocks import ManualClock
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.world import Node, Pod, World
 from failover_testbed.kube_api import EmulatedKubeApi
