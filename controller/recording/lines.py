@@ -7,7 +7,6 @@ The application is the larger part of the inputs and rarely changes. So each fil
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
