@@ -138,11 +138,12 @@ class HttpServer:
         self._waiting: OrderedDict[socket.socket, asyncio.Task[None]] = OrderedDict()  # for a request or a place, the oldest first
         self._probes, self._others = asyncio.Semaphore(_PROBE_PLACES), asyncio.Semaphore(_OTHER_PLACES)
         self._pool = ThreadPoolExecutor(_PROBE_PLACES + _OTHER_PLACES, thread_name_prefix="http")
-        self._loop, self._stop = asyncio.new_event_loop(), asyncio.Event()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
         """Starts serving."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def stop(self) -> None:
@@ -150,8 +151,6 @@ class HttpServer:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(timeout=_STOP_S)
-        else:
-            self._loop.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._listener.close()
 
