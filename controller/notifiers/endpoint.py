@@ -141,7 +141,12 @@ class Secret:
 
 
 def exchange(
-    sink: str, secret: Secret, request: Callable[[str], tuple[str, Mapping[str, str]]], body: bytes, timeout_s: float, most_bytes: int = _MAX_REPLY
+    sink: str,
+    secret: Secret,
+    request: Callable[[str], tuple[str, Mapping[str, str]]],
+    body: bytes,
+    timeout_s: float,
+    most_bytes: int = _MAX_REPLY,
 ) -> str | RemoteError:
     """Sends one request with a secret.
 

@@ -241,7 +241,13 @@ def _of_fleet(value: Callable[[PlannedFleet], float]) -> _Values:
 
 
 _ROWS: Final = (
-    _Row(gauge, "mode", "1 for the mode the application is in.", ("mode",), lambda one: [((mode.value,), one.mode is mode) for mode in Mode]),
+    _Row(
+        gauge,
+        "mode",
+        "1 for the mode the application is in.",
+        ("mode",),
+        lambda one: [((mode.value,), one.mode is mode) for mode in Mode],
+    ),
     _Row(gauge, "mode_unknown", "1 while the routing is not understood.", (), lambda one: [((), one.mode is None)]),
     _Row(
         gauge,
@@ -258,7 +264,7 @@ _ROWS: Final = (
         "unit_price_dollars_per_hour",
         "Price of a unit's replica.",
         ("unit", "source"),
-        lambda one: [((name, seen.price.source), seen.price.dollars) for name, seen in one.snapshot.units.items() if seen.price is not None],
+        lambda one: [((name, of.price.source), of.price.dollars) for name, of in one.snapshot.units.items() if of.price is not None],
     ),
     _Row(
         gauge,
@@ -294,7 +300,11 @@ _ROWS: Final = (
     _Row(gauge, "expected_requests", "Requests per metric period that strategy planned expects.", (), _of_fleet(lambda one: one.expected)),
     # What the modes cost and saved since this replica began to lead.
     _Row(
-        counter, "mode_seconds", "Time in a mode.", ("mode",), lambda one: [((mode.value,), one.ledger.seconds.get(mode, 0.0)) for mode in Mode]
+        counter,
+        "mode_seconds",
+        "Time in a mode.",
+        ("mode",),
+        lambda one: [((mode.value,), one.ledger.seconds.get(mode, 0.0)) for mode in Mode],
     ),
     _Row(
         counter,

@@ -112,12 +112,8 @@ _SHAPES: Final[Mapping[str, Shape]] = {
     "endpointslices": _fields(
         metadata=_fields("name namespace", labels=_fields(_SERVICE_LABEL)), endpoints=[_fields("addresses conditions targetRef")]
     ),
-    "services": _fields(
-        metadata=_fields("name namespace", annotations=_fields(ATTRIBUTES)), spec=_fields(ports=[_fields("port name")])
-    ),
-    "targetgroupbindings": _fields(
-        metadata=_fields("name namespace labels creationTimestamp"), spec=_fields("serviceRef targetGroupARN")
-    ),
+    "services": _fields(metadata=_fields("name namespace", annotations=_fields(ATTRIBUTES)), spec=_fields(ports=[_fields("port name")])),
+    "targetgroupbindings": _fields(metadata=_fields("name namespace labels creationTimestamp"), spec=_fields("serviceRef targetGroupARN")),
     # Without what its controller counts in the status.
     "gateways": _fields(
         metadata=_NAMED,
