@@ -201,7 +201,7 @@ class HttpServer:
         """
         head = b""
         while not any(end in head for end in _ENDS):
-            received = await self._loop.sock_recv(connection, _HEAD - len(head))  # nothing once it is too long
+            received = await self._loop.sock_recv(connection, _HEAD) if len(head) <= _HEAD else b""
             if not received:
                 raise ConnectionError("no head of a request")
             head += received

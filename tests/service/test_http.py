@@ -18,6 +18,7 @@ from controller.errors import ConfigError
 from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
 from controller.settings import Settings
+from failover_harness.waiting import wait_for
 
 
 def _fail() -> dict[str, object]:
@@ -113,10 +114,61 @@ def test_browsers_do_not_guess_what_an_answer_is(head: bytes, server: HttpServer
 
 def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process has watches, and calls to AWS."""
-    monkeypatch.setattr("resource.getrlimit", lambda _: (100, 100))
-    server = HttpServer({}, "127.0.0.1", 0)
-    assert server._most == 25
+    for limit, most in ((100, 25), (103, 25), (3, 1), (1_000_000, 256)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, soft=limit: (soft, 2_000_000))
+        server = HttpServer({}, "127.0.0.1", 0)
+        assert server._most == most
+        server.stop()
+
+
+def test_a_request_may_come_in_pieces(server: HttpServer) -> None:
+    """Its head may be as long as any that is read."""
+    begin = b"GET /healthz HTTP/1.1\r\nX: "
+    for head in (begin, begin + b"x" * (http_server._HEAD - len(begin))):
+        (connection,) = _connected(server, 1, head)
+        with closing(connection):
+            connection.settimeout(20)
+            assert _ask(server, "/healthz") == (200, b"ok"), "the first piece is read before this"
+            connection.sendall(b"\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_head_without_end_is_read_no_further(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one kept whose client has gone."""
+    monkeypatch.setattr(http_server, "_REQUEST_S", 3600.0)
+    (connection,) = _connected(server, 1, b"A" * (http_server._HEAD + 1))
+    with closing(connection):
+        connection.settimeout(20)
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    (gone,) = _connected(server, 1, b"GET /healthz")
+    wait_for("it is accepted", lambda: len(server._waiting) == 1)
+    gone.close()
+    wait_for("it is forgotten", lambda: not server._waiting)
+
+
+def test_a_client_that_says_nothing_is_closed_in_time(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nothing else happens."""
+    monkeypatch.setattr(http_server, "_REQUEST_S", 0.2)
+    (connection,) = _connected(server, 1)
+    with closing(connection):
+        connection.settimeout(20)
+        assert connection.recv(1) == b""
+
+
+def test_after_its_end_nothing_of_it_is_left(server: HttpServer) -> None:
+    """No thread, no client that waits, and no one who listens."""
+    (waiting,) = _connected(server, 1, b"GET /healthz")
+    wait_for("it is accepted", lambda: len(server._waiting) == 1)
+    assert server._thread.daemon, "a bug in it must not keep the process from ending"
     server.stop()
+    assert not server._thread.is_alive()
+    with closing(waiting):
+        waiting.settimeout(20)
+        with suppress(ConnectionResetError):
+            assert waiting.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
 
 
 def test_what_a_browser_gets_is_whole() -> None:
