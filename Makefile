@@ -261,7 +261,7 @@ coverage: $(STAMP) ## Tests with branch coverage
 
 .PHONY: docs
 docs: $(STAMP) ## Regenerate the JSON schemas, the generated parts of docs/ and the stacks of deploy/
-	@$(RUN)/python -m failover_setup.schema
+	@$(RUN)/python -m tools.schema
 	@$(RUN)/python -m failover_analysis.report.schema
 	@$(RUN)/python -m tests.analysis.report.golden_report
 	@$(RUN)/python -m tools.architecture_docs

@@ -34,7 +34,7 @@ from benchmarks.requests_seen import Seen, await_quiet, read
 from controller.clients.kube import EVENTS, FAILOVER_APPLICATIONS, INGRESSES
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane, subject
-from failover_setup.crd import custom_resource_definition
+from tools.crd import custom_resource_definition
 
 DOCS: Final = Path(__file__).parents[1] / "docs" / "laboratory" / "benchmarks.md"
 _BEGIN: Final = "<!-- objects: written by `make bench-objects` -->"

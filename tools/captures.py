@@ -29,11 +29,11 @@ from click.testing import CliRunner
 
 from controller.cli.main import main as cli
 from controller.clients.kube import INGRESSES, MERGE_PATCH, KubeSession, connect
-from controller.clock import AcceleratedClock
 from controller.policy.model import Mode
 from controller.routing.annotations import PAUSED_UNTIL
 from controller.service.wiring import Service
 from controller.settings import EventBridgeSettings, NotificationSettings, Settings, SlackSettings, WebhookSettings
+from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.play import demo_settings, environment_variables
 from failover_testbed.demo.scenario import builtin, load_scenario

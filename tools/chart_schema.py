@@ -12,7 +12,7 @@ from typing import Any, Final
 from controller.policy.model import WorkloadKind
 from controller.routing.kinds import KINDS as ROUTING
 from controller.settings import SLACK_CHANNEL
-from failover_setup.schema import settings_schema
+from tools.schema import settings_schema
 
 DOCUMENT: Final = Path(__file__).parents[1] / "deploy" / "chart" / "values.schema.json"
 

@@ -22,7 +22,7 @@ from benchmarks.breaking_point.methods import methods
 from benchmarks.breaking_point.paths import DOCS, IMAGES
 from benchmarks.markdown import markdown, put
 from benchmarks.report import ROOT
-from controller.clock import ManualClock, SystemClock
+from controller.clock import SystemClock
 from failover_harness.control_plane.binaries import VEGETA, tool
 from failover_harness.model_servers.measuring import measure
 from failover_harness.model_servers.queue_server import Spec, VirtualLoad, serving, true_knee
@@ -31,6 +31,7 @@ from failover_setup.breaking_point.model import Bounds, Limits
 from failover_setup.breaking_point.run import Settings
 from failover_setup.breaking_point.target import make_target
 from failover_setup.breaking_point.vegeta import Vegeta
+from failover_testbed.clocks import ManualClock
 
 RESULT: Final = ROOT / "benchmarks" / "results" / "breaking-point.json"
 BEGIN: Final = "<!-- breaking-point: written by `make bench-breaking-point` -->"

@@ -52,6 +52,11 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 _NO_LISTENER: Final = frozenset({None, errno.ECONNREFUSED})
 _SERVICE: Final = "kubernetes"  # name in the call meter
 _NOT_SUCCESS: Final = 300  # from here on; redirects are not followed
+_UNPROCESSABLE: Final = 422
+_SERVER_ERROR: Final = 500
+_KINDS: Final[Mapping[int, type[RemoteError]]] = {
+    401: Forbidden, 403: Forbidden, 404: NotFound, 408: Unavailable, 409: Conflict, 410: Gone, 429: Unavailable,
+}  # fmt: skip
 _MAX_ERROR_TEXT: Final = 500
 _MAX_CODE: Final = 64
 _MAX_CAUSES: Final = 16
@@ -387,24 +392,9 @@ def _error(method: str, path: str, response: urllib3.BaseHTTPResponse, content_t
         causes = tuple(shown(str(one.get("reason", "")), _MAX_CODE) for one in status["details"]["causes"][:_MAX_CAUSES])
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         pass
-    kind: type[RemoteError]
-    match response.status:
-        case 401 | 403:
-            kind = Forbidden
-        case 404:
-            kind = NotFound
-        case 409:
-            kind = Conflict
-        case 422 if content_type == JSON_PATCH:
-            kind = Conflict  # a failed "test" operation: the answer does not say which, but ours are all preconditions
-        case 410:
-            kind = Gone
-        case 408 | 429:
-            kind = Unavailable
-        case code if code >= 500:  # noqa: PLR2004
-            kind = Unavailable
-        case _:
-            kind = Rejected
+    kind = _KINDS.get(response.status, Unavailable if response.status >= _SERVER_ERROR else Rejected)
+    if response.status == _UNPROCESSABLE and content_type == JSON_PATCH:
+        kind = Conflict  # a failed "test" operation: the answer does not say which, but ours are all preconditions
     return kind(
         f"{method} {path}: {response.status} {shown(text, _MAX_ERROR_TEXT).strip()}",
         status=response.status,

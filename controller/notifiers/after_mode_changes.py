@@ -17,16 +17,7 @@ class AfterModeChanges:
 
     def __init__(self, notifier: Notifier, wait: Callable[[], None]) -> None:
         self._notifier, self._wait = notifier, wait
-
-    @property
-    def name(self) -> str:
-        """See `Notifier.name`."""
-        return self._notifier.name
-
-    @property
-    def takes_digests(self) -> bool:
-        """See `Notifier.takes_digests`."""
-        return self._notifier.takes_digests
+        self.name, self.takes_digests = notifier.name, notifier.takes_digests
 
     def send(self, message: Message) -> None:
         """Waits until few applications wait, and delivers one message.

@@ -83,13 +83,9 @@ class CloudWatchNotifier:
         self._alarms = alarms
         self._ensured: frozenset[str] = frozenset()
 
+    name = "cloudwatch"
     takes_digests = True
     """One request carries the metrics of many applications."""
-
-    @property
-    def name(self) -> str:
-        """See `Notifier.name`."""
-        return "cloudwatch"
 
     def send(self, message: Message) -> None:
         """Publishes the mode that a message, or each of a digest, states, and adds to the counter of its kind. Others do nothing.

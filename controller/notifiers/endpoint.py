@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO, Any, Final
@@ -24,6 +25,7 @@ _MAX_REPLY: Final = 1024  # bytes of an answer that are read unless the caller n
 _PIECE: Final = 16_384
 _MAX_URL_FILE: Final = 4096
 _AGENT: Final = f"failoverctl/{__version__}"
+NO_URL: Final = "the URL is not an http(s) URL with a host and a path"
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 
 
@@ -112,13 +114,66 @@ def is_url(text: str) -> bool:
     return bool(usable) and text.isascii() and text.isprintable() and " " not in text
 
 
-def registered_url(read: Callable[[], str], redactor: Redactor) -> str:
-    """Reads a URL and registers it as a secret; "" if the text is not a URL."""
-    url = read().strip()
-    if not is_url(url):
-        return ""
-    redactor.register(url)
-    return url
+class Secret:
+    """A URL, a token or a key, read anew for each message, so that it can be rotated without a restart.
+
+    Args:
+        read: Reads it.
+        usable: Whether a text is one.
+        wrong: What is wrong with any other text.
+        redactor: Where it is registered, so that it is masked in every other text.
+    """
+
+    def __init__(self, read: Callable[[], str], usable: Callable[[str], bool], wrong: str, redactor: Redactor) -> None:
+        self.wrong = wrong
+        self._read, self._usable, self._redactor = read, usable, redactor
+        # Now: the first message is redacted before it arrives at the sink. A mounted file may still be missing.
+        with suppress(Exception):
+            self()
+
+    def __call__(self) -> str:
+        """The secret; "" if the text is none."""
+        text = self._read().strip()
+        if not self._usable(text):
+            return ""
+        self._redactor.register(text)
+        return text
+
+
+def exchange(
+    sink: str,
+    secret: Secret,
+    request: Callable[[str], tuple[str, Mapping[str, str]]],
+    body: bytes,
+    timeout_s: float,
+    most_bytes: int = _MAX_REPLY,
+) -> str | RemoteError:
+    """Sends one request with a secret.
+
+    Args:
+        sink: Who sends, for errors.
+        secret: What to send it with.
+        request: Makes URL and headers from the secret.
+        body: See `post`.
+        timeout_s: See `post`.
+        most_bytes: See `post`.
+
+    Returns:
+        The beginning of the answer; or why the message was not taken. The caller raises that: an error that is raised here would carry the
+        secret in its frames, and a chained one the URL.
+    """
+    try:
+        text = secret()
+        if not text:
+            return Rejected(f"{sink}: {secret.wrong}")
+        url, headers = request(text)
+    except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
+        return Unavailable(f"{sink}: its URL, token or key cannot be read: {type(error).__name__}")
+    try:
+        status, answer, answered = post(url, body, headers, timeout_s, most_bytes)
+    except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors
+        return Unavailable(f"{sink}: {cause(error)}")
+    return _verdict(sink, status, answer, answered) or answer
 
 
 def cause(error: OSError | HTTPException) -> str:
@@ -137,7 +192,7 @@ def cause(error: OSError | HTTPException) -> str:
             return f"the connection failed: {type(reason).__name__}"
 
 
-def verdict(sink: str, status: int, body: str, headers: Mapping[str, Any]) -> RemoteError | None:
+def _verdict(sink: str, status: int, body: str, headers: Mapping[str, Any]) -> RemoteError | None:
     """The error that an answer stands for; None where it accepted the message. Its text is passed on only if it is a code."""
     if 200 <= status < 300:  # noqa: PLR2004
         return None

@@ -71,13 +71,9 @@ class EventNotifier:
         self._lock = threading.Lock()
         self._posted: OrderedDict[str, _Posted] = OrderedDict()  # by a digest of what equal events have in common
 
+    name = "events"
     takes_digests = False
     """Each routing object shows what happened to it."""
-
-    @property
-    def name(self) -> str:
-        """See `Notifier.name`."""
-        return "events"
 
     def send(self, message: Message) -> None:
         """Posts one event, and one on each waiting pod that the message concerns.

@@ -9,12 +9,11 @@ The bot's token is a password. It is only in the header of the request, which no
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from http.client import HTTPException
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
@@ -22,7 +21,7 @@ import structlog
 from controller.clock import format_rfc3339
 from controller.errors import Forbidden, Rejected, RemoteError, Unavailable
 from controller.notifiers.digest import parts
-from controller.notifiers.endpoint import cause, error_code, post, verdict
+from controller.notifiers.endpoint import Secret, error_code, exchange
 from controller.notifiers.incident import Status, incident, status
 from controller.notifiers.redact import DEFAULT, MASK, MIN_SECRET, Redactor
 from controller.notifiers.render import RESOLVED, View, view
@@ -81,24 +80,19 @@ class SlackThreads:
         redactor: Where the token is registered, so that it is masked in every other text.
     """
 
+    name = "slack"
     takes_digests = True
 
     def __init__(
         self, token: Callable[[], str], channel: str, timeout_s: float = 3.0, *, api: str = API, redactor: Redactor = DEFAULT
     ) -> None:
-        self._token, self._channel, self._timeout_s, self._api, self._redactor = token, channel, timeout_s, api, redactor
+        self._token = Secret(token, _is_token, "the file holds no token", redactor)
+        self._channel, self._timeout_s, self._api = channel, timeout_s, api
         self._heads: OrderedDict[str, _Head] = OrderedDict()
         self._stale: OrderedDict[str, _Head] = OrderedDict()  # heads that no longer show what is so, by ts
-        with contextlib.suppress(Exception):  # a mounted file may still be missing
-            self._registered()
 
     def __repr__(self) -> str:
         return f"SlackThreads(token={MASK}, channel={self._channel!r}, timeout_s={self._timeout_s})"
-
-    @property
-    def name(self) -> str:
-        """See `Notifier.name`."""
-        return "slack"
 
     def send(self, message: Message) -> None:
         """Posts one message, or replies in the thread of its incident, or updates the message that it repeats.
@@ -197,47 +191,33 @@ class SlackThreads:
                 del self._heads[key]
 
     def _ask(self, method: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer = self._exchange(method, json.dumps(content).encode())
+        def authorized(token: str) -> tuple[str, dict[str, str]]:
+            return f"{self._api}/{method}", {"Authorization": f"Bearer {token}", "Content-Type": "application/json;charset=utf-8"}
+
+        answered = exchange(self.name, self._token, authorized, json.dumps(content).encode(), self._timeout_s, _MAX_REPLY)
+        answer = _read(method, answered) if isinstance(answered, str) else answered
         if isinstance(answer, RemoteError):
-            raise answer  # outside of any except block and of the frame that holds the token
+            raise answer
         return answer
 
-    def _exchange(self, method: str, body: bytes) -> Mapping[str, Any] | RemoteError:
-        try:
-            token = self._registered()
-        except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
-            return Unavailable(f"slack: the token cannot be read: {type(error).__name__}")
-        if not token:
-            return Rejected("slack: the file holds no token")
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json;charset=utf-8"}
-        try:
-            code, text, answered = post(f"{self._api}/{method}", body, headers, self._timeout_s, _MAX_REPLY)
-        except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors
-            return Unavailable(f"slack: {cause(error)}")
-        return verdict("slack", code, "", answered) or _read(method, code, text)
 
-    def _registered(self) -> str:
-        """Reads the token and registers it as a secret; "" if the text is none."""
-        token = self._token().strip()
-        if len(token) < MIN_SECRET or not token.isascii() or not token.isprintable() or " " in token:
-            return ""
-        self._redactor.register(token)
-        return token
+def _is_token(text: str) -> bool:
+    return len(text) >= MIN_SECRET and text.isascii() and text.isprintable() and " " not in text
 
 
-def _read(method: str, status_code: int, text: str) -> Mapping[str, Any] | RemoteError:
+def _read(method: str, text: str) -> Mapping[str, Any] | RemoteError:
     """The answer, or the error that it names: Slack answers errors with 200 and ``"ok": false``."""
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        return Unavailable(f"slack: {method}: the answer is no JSON object", status=status_code)
+        return Unavailable(f"slack: {method}: the answer is no JSON object", status=HTTPStatus.OK)
     if answer.get("ok") is True:
         return answer
     code = error_code(str(answer.get("error", "")))
     kind = Unavailable if code in _BUSY else Forbidden if code in _FORBIDDEN or code.startswith("restricted_action") else Rejected
-    return kind(f"slack: {method}: {code or 'refused'}", status=status_code, code=code)
+    return kind(f"slack: {method}: {code or 'refused'}", status=HTTPStatus.OK, code=code)
 
 
 def _content(shown: View) -> dict[str, Any]:

@@ -5,19 +5,17 @@ The URL is taken for a secret, as Slack's is: many receivers know their senders 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from http.client import HTTPException
 from typing import Final
 
 from pydantic import SecretStr
 
-from controller.errors import Rejected, RemoteError, Unavailable
+from controller.errors import RemoteError
 from controller.notifiers.document import message_document
-from controller.notifiers.endpoint import cause, post, registered_url, url_reader, verdict
+from controller.notifiers.endpoint import NO_URL, Secret, exchange, is_url, url_reader
 from controller.notifiers.redact import DEFAULT, MASK, Redactor
 from controller.ports import Message
 
@@ -43,20 +41,16 @@ class WebhookNotifier:
         key: Callable[[], str] | None = None,
         redactor: Redactor = DEFAULT,
     ) -> None:
-        self._read_url, self._read_key, self._timeout_s, self._redactor = url_reader(url), key, timeout_s, redactor
-        with contextlib.suppress(Exception):  # a mounted file may still be missing
-            registered_url(self._read_url, redactor)
+        self._url = Secret(url_reader(url), is_url, NO_URL, redactor)
+        self._key = None if key is None else Secret(key, lambda _: True, "", redactor)  # one that is too short cannot be registered
+        self._timeout_s = timeout_s
 
     def __repr__(self) -> str:
         return f"WebhookNotifier(url={MASK}, timeout_s={self._timeout_s})"
 
+    name = "webhook"
     takes_digests = False
     """A receiver opens and closes incidents, each of one application."""
-
-    @property
-    def name(self) -> str:
-        """See `Notifier.name`."""
-        return "webhook"
 
     def send(self, message: Message) -> None:
         """Posts one message.
@@ -66,27 +60,14 @@ class WebhookNotifier:
             Forbidden: 401 or 403.
             Rejected: Any other answer than 2xx, or the configured text is not a URL.
         """
-        outcome = self._post(json.dumps(message_document(message), sort_keys=True).encode())
-        if outcome is not None:
-            raise outcome  # outside of any except block: a chained exception would carry the URL
+        body = json.dumps(message_document(message), sort_keys=True).encode()
 
-    def _post(self, body: bytes) -> RemoteError | None:
-        headers = {"Content-Type": "application/json"}
-        try:
-            url = registered_url(self._read_url, self._redactor)
-            if self._read_key is not None:
-                digest = hmac.new(self._registered(self._read_key).encode(), body, hashlib.sha256).hexdigest()
-                headers[SIGNATURE] = f"sha256={digest}"
-        except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
-            return Unavailable(f"webhook: its URL or key cannot be read: {type(error).__name__}")
-        if not url:
-            return Rejected("webhook: the URL is not an http(s) URL with a host and a path")
-        try:
-            return verdict("webhook", *post(url, body, headers, self._timeout_s))
-        except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors
-            return Unavailable(f"webhook: {cause(error)}")
+        def signed(url: str) -> tuple[str, dict[str, str]]:
+            headers = {"Content-Type": "application/json"}
+            if self._key is not None:
+                headers[SIGNATURE] = f"sha256={hmac.new(self._key().encode(), body, hashlib.sha256).hexdigest()}"
+            return url, headers
 
-    def _registered(self, read: Callable[[], str]) -> str:
-        value = read().strip()
-        self._redactor.register(value)
-        return value
+        outcome = exchange(self.name, self._url, signed, body, self._timeout_s)
+        if isinstance(outcome, RemoteError):
+            raise outcome

@@ -1,24 +1,20 @@
 """One recorded decision as one line of JSON: its inputs and its outcome.
 
 The application is the larger part of the inputs and rarely changes. So each file defines it once, and its decisions refer to it.
-Fields that a later version added are ignored, and fields that an earlier version lacked get their defaults; the rest is checked.
+`failoverctl replay` reads the lines (``failover_analysis.replay.decoder``).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from controller import __version__
-from controller.foreign import real_number, whole_number
 from controller.policy.model import Action, Application, Memory, Plan, Snapshot, Target
-from controller.recording.stored import first_fault
 
 FORMAT: Final = 1
 MAX_LINE: Final = 512 * 1024
@@ -26,7 +22,7 @@ MAX_LINE: Final = 512 * 1024
 
 
 class LineError(ValueError):
-    """A line cannot be read by this version."""
+    """A line cannot be written, or not be read by this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,9 @@ class _Line(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", ser_json_inf_nan="constants", hide_input_in_errors=True)
 
 
-class _Definition(_Line):
+class DefinitionLine(_Line):
+    """The line that defines an application, written before the first decision about it."""
+
     recording: int
     kind: str
     at: float
@@ -94,7 +92,9 @@ class _Definition(_Line):
     application: Application
 
 
-class _Decision(_Line):
+class DecisionLine(_Line):
+    """The line of one decision."""
+
     recording: int
     kind: str
     at: float
@@ -148,7 +148,7 @@ def definition(application: Application, at: float) -> Definition:
     Raises:
         LineError: It contains text that JSON cannot represent.
     """
-    line = _Definition.model_construct(recording=FORMAT, kind="application", at=at, program=__version__, ref="", application=application)
+    line = DefinitionLine.model_construct(recording=FORMAT, kind="application", at=at, program=__version__, ref="", application=application)
     ref = hashlib.sha256(_written(line)).hexdigest()[:16]
     return Definition(ref, _written(line.model_copy(update={"ref": ref})))
 
@@ -164,7 +164,7 @@ def encode(recorded: Recorded, ref: str) -> bytes:
         LineError: It contains text that JSON cannot represent.
     """
     snapshot = recorded.snapshot
-    line = _Decision.model_construct(
+    line = DecisionLine.model_construct(
         recording=FORMAT,
         kind="decision",
         at=snapshot.now,
@@ -184,114 +184,3 @@ def _written(line: _Line, exclude: Any = None) -> bytes:  # noqa: ANN401 - pydan
         return line.model_dump_json(exclude=exclude).encode() + b"\n"
     except ValueError as error:  # a lone surrogate; the API server never sends one
         raise LineError(f"cannot be written as JSON: {error}") from error
-
-
-class Decoder:
-    """Reads lines, and remembers the applications that earlier lines defined."""
-
-    def __init__(self) -> None:
-        self._definitions: dict[str, tuple[str, Any]] = {}  # version of the program and application, by reference
-
-    def decode(self, line: bytes) -> Recorded | None:
-        """Reads one line.
-
-        Returns:
-            The decision; None for the definition of an application.
-
-        Raises:
-            LineError: It cannot be read; the text states the reason.
-        """
-        raw = _object(line)
-        version, kind = raw.get("recording"), raw.get("kind")
-        if version != FORMAT:
-            raise LineError(f"found recording format {version!r}; this version reads {FORMAT}")
-        try:
-            if kind == "application":
-                raw["application"] = _routed(raw.get("application"))
-                found = _Definition.model_validate_json(json.dumps(raw))
-                self._definitions[found.ref] = found.program, raw["application"]
-                return None
-            if kind == "decision":
-                return self._decision(raw)
-        except ValidationError as error:
-            raise LineError(first_fault(error)) from error
-        raise LineError(f"found a line of kind {kind!r}; this version reads application and decision")
-
-    def _decision(self, raw: dict[str, Any]) -> Recorded:
-        ref, snapshot = raw.get("ref"), raw.get("snapshot")
-        if not isinstance(ref, str) or ref not in self._definitions:
-            raise LineError(f"refers to application {ref!r}, which no line before it defines")
-        if not isinstance(snapshot, dict):
-            raise LineError("has no snapshot")
-        program, application = self._definitions[ref]
-        # Validated as JSON with the application inserted: pydantic's strict mode accepts arrays for tuples and text for enums only in JSON.
-        read = _Decision.model_validate_json(json.dumps({**raw, "snapshot": {**snapshot, "application": application}}))
-        missing = [unit.name for unit in read.snapshot.application.units if unit.name not in read.snapshot.units]
-        if missing:
-            raise LineError(f"snapshot.units: no observation of {', '.join(missing)}")
-        return Recorded(read.memory, read.snapshot, read.decided, read.done, read.failed, program)
-
-
-def _routed(application: Any) -> Any:  # noqa: ANN401 - any JSON
-    """A recorded application with its route. A version that knew Ingresses alone wrote the name and the action as two fields."""
-    if not isinstance(application, dict) or "ingress" not in application:
-        return application
-    rest = {name: value for name, value in application.items() if name not in {"ingress", "action"}}
-    return {**rest, "route": {"name": application["ingress"], "part": application.get("action")}}
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    numbers = _Numbers()
-    try:
-        raw = json.loads(line, parse_int=numbers.whole, parse_float=numbers.real, parse_constant=numbers.constant)
-    except LineError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise LineError(
-            "is not JSON; the last line of a file may have been cut off" if not line.endswith(b"\n") else "is not JSON"
-        ) from error
-    if not isinstance(raw, dict):
-        raise LineError("is not a JSON object")
-    if numbers.endless != _endless(raw):
-        raise LineError("has an infinite number elsewhere than as the end of an override")
-    return raw
-
-
-class _Numbers:
-    """Reads the numbers of a line, and refuses what no version wrote: whatever computes with them would fail far from here.
-
-    Attributes:
-        endless: How many were infinite.
-    """
-
-    def __init__(self) -> None:
-        self.endless = 0
-
-    def whole(self, text: str) -> int:
-        """An integer of 64 bits."""
-        value = whole_number(text)
-        if value is None:
-            raise LineError(f"has an integer of {len(text)} digits")
-        return value
-
-    def real(self, text: str) -> float:
-        """A finite number."""
-        value = real_number(text)
-        if value is None:
-            raise LineError("has a number that is too large")
-        return value
-
-    def constant(self, text: str) -> float:
-        """Infinity, which the end of an override may be, and nothing else that JSON does not have."""
-        if text != "Infinity":
-            raise LineError(f"has {text} where a number belongs")
-        self.endless += 1
-        return math.inf
-
-
-def _endless(raw: Mapping[str, Any]) -> int:
-    """How many ends of overrides are infinite."""
-    value: object = raw
-    for step in ("snapshot", "routing", "override"):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return sum(value.get(name) == math.inf for name in ("paused_until", "pinned_until")) if isinstance(value, Mapping) else 0

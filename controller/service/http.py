@@ -1,21 +1,21 @@
 """The HTTP endpoint, read-only: the page at ``/``, and ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``.
 
-Five answers for a kubelet, a Prometheus and a person need no framework: one with an event loop took 9 MiB, a tenth of an idle process.
+Five answers for a kubelet, a Prometheus and a person need no framework: one took 9 MiB, a tenth of an idle process.
 
-One thread accepts connections and reads the heads of all requests, so that a client that sends slowly, or nothing, takes no thread. The
-answers to probes have threads of their own: whatever other clients do, the kubelet gets its answer.
+One thread waits for all clients in an event loop, so that one that sends or takes slowly, or says nothing, takes no other thread. Threads
+make the answers. Those to probes have places of their own: whatever other clients do, the kubelet gets its answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
-import selectors
 import socket
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -27,7 +27,6 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from controller.clients.kube import Object
-from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
 from controller.service.telemetry import exposition
 
@@ -35,22 +34,21 @@ Check = Callable[[], str]
 
 _ALL: Final = "::"
 _STOP_S: Final = 2.0
-_POLL_S: Final = 0.05  # how often the server checks deadlines, and whether it is to stop
+_AGAIN_S: Final = 0.05  # after a connection that could not be accepted
 _REQUEST_S: Final = 5.0
-"""Longest time from a connection until its request is answered by a thread, seconds."""
+"""Longest time from a connection until its request has a place, seconds."""
 _SEND_S: Final = 5.0
 """Longest time in which a client may take its answer, seconds. Making the answer has no limit: on a busy machine `/metrics` of 1,000
 applications takes more than five seconds, and Prometheus waits for ten."""
-_OPEN: Final = 256  # connections whose request has not arrived; one more closes the oldest of them
+_OPEN: Final = 256  # connections whose request has no place yet; one more closes the oldest of them
 _SHARE: Final = 4  # such connections may take this part (1/4) of the file descriptors of the process
 _BACKLOG: Final = 128
 _LONGEST_QUERY: Final = 2048
 _HEAD: Final = 8192  # bytes of a request's head
 _ENDS: Final = (b"\r\n\r\n", b"\n\n")
 _PROBES: Final = frozenset({"/healthz", "/readyz"})
-_PROBE_THREADS: Final = 2
-_OTHER_THREADS: Final = 4
-_WAITING: Final = 16  # requests that wait for a thread; further ones are refused
+_PROBE_PLACES: Final = 2  # answers that are made and taken at a time
+_OTHER_PLACES: Final = 4
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +127,6 @@ class HttpServer:
 
     def __init__(self, routes: Routes, host: str, port: int) -> None:
         self._routes = routes
-        self._clock: Clock = SystemClock()
         try:
             self._listener = _listening(host, port)
         except OSError as error:
@@ -137,134 +134,78 @@ class HttpServer:
             raise ConfigError(f"http.host, http.port: cannot listen on {where}: {error.strerror}; choose a free address") from error
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
-        self._stop = threading.Event()
         self._most = max(1, min(_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE))
-        self._heads: dict[socket.socket, _Head] = {}  # of requests that have not arrived, the oldest first
-        self._probes, self._others = _Threads(_PROBE_THREADS), _Threads(_OTHER_THREADS)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+        self._waiting: OrderedDict[socket.socket, asyncio.Task[None]] = OrderedDict()  # for a request or a place, the oldest first
+        self._probes, self._others = asyncio.Semaphore(_PROBE_PLACES), asyncio.Semaphore(_OTHER_PLACES)
+        self._pool = ThreadPoolExecutor(_PROBE_PLACES + _OTHER_PLACES, thread_name_prefix="http")
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
         """Starts serving."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def stop(self) -> None:
         """Stops serving within a few seconds. An answer in progress may be cut off."""
-        self._stop.set()
-        if self._thread.ident is not None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(timeout=_STOP_S)
-        for connection in [*self._heads]:
-            self._drop(connection)
-        self._probes.stop()
-        self._others.stop()
-        self._selector.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         self._listener.close()
 
-    def _serve(self) -> None:
-        while not self._stop.is_set():
-            for key, _ in self._selector.select(_POLL_S):
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._heads:
-                    self._read(key.fileobj)
-            now = self._clock.monotonic()
-            for connection in [one for one, head in self._heads.items() if head.until <= now]:
-                self._drop(connection)
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:  # the client has left again; or this process has no file descriptor left, and the client waits on
-            self._clock.wait(self._stop, _POLL_S)
-            return
-        connection.setblocking(False)
-        if len(self._heads) >= self._most:
-            self._drop(next(iter(self._heads)))
-        self._heads[connection] = _Head(self._clock.monotonic() + _REQUEST_S)
-        self._selector.register(connection, selectors.EVENT_READ)
+    async def _serve(self) -> None:
+        accepting = self._loop.create_task(self._accept())
+        await self._stop.wait()
+        accepting.cancel()
 
-    def _read(self, connection: socket.socket) -> None:
-        head = self._heads[connection]
-        try:
-            received = connection.recv(_HEAD)
-        except OSError:
-            received = b""
-        head.received += received
-        if any(end in head.received for end in _ENDS):
-            self._selector.unregister(connection)
-            del self._heads[connection]
-            self._answer(connection, head)
-        elif not received or len(head.received) > _HEAD:
-            self._drop(connection)
+    async def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(self._listener)
+            except OSError:  # the client has left again; or this process has no file descriptor left, and the client waits on
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if len(self._waiting) >= self._most:
+                self._waiting.popitem(last=False)[1].cancel()
+            self._waiting[connection] = self._loop.create_task(self._converse(connection))
+            await asyncio.sleep(0)  # the others' turn: `sock_accept` gives none while clients wait
 
-    def _answer(self, connection: socket.socket, head: _Head) -> None:
-        """Hands a request to a thread, or turns the client away where none will be free in time."""
-        request = _Request(head.received, self._routes)
-        (self._probes if request.route in _PROBES else self._others).handle(connection, lambda: self._handle(connection, head, request))
+    async def _converse(self, connection: socket.socket) -> None:
+        """Answers a client that sends its request, and takes its answer, in time. Making the answer has no deadline."""
+        with connection:
+            try:
+                async with asyncio.timeout(_REQUEST_S) as deadline:
+                    request = _Request(await self._head(connection), self._routes)
+                    async with self._probes if request.route in _PROBES else self._others:
+                        del self._waiting[connection]
+                        deadline.reschedule(None)
+                        answer = await self._loop.run_in_executor(self._pool, request.answer)
+                        deadline.reschedule(self._loop.time() + _SEND_S)
+                        await self._loop.sock_sendall(connection, answer)
+                        connection.shutdown(socket.SHUT_WR)
+            except OSError:
+                log.debug("http.interrupted", exc_info=True)  # the client left, or was too slow, or sent what is no request
+            finally:
+                self._waiting.pop(connection, None)
 
-    def _handle(self, connection: socket.socket, head: _Head, request: _Request) -> None:
-        if head.until <= self._clock.monotonic():
-            return  # no thread was free for so long that the client has probably gone
-        try:
-            request.answer(connection)
-        except OSError:
-            log.debug("http.interrupted", exc_info=True)  # the client disconnected, or did not take the answer in time
+    async def _head(self, connection: socket.socket) -> bytes:
+        """The head of a request.
 
-    def _drop(self, connection: socket.socket) -> None:
-        del self._heads[connection]
-        with suppress(KeyError, ValueError):
-            self._selector.unregister(connection)
-        connection.close()
-
-
-@dataclass(slots=True)
-class _Head:
-    """What has arrived of a request, and until when a thread must have taken it, by the monotonic clock."""
-
-    until: float
-    received: bytes = b""
-
-
-class _Threads:
-    """A bounded number of threads, and of connections that wait for one.
-
-    Args:
-        number: The most threads.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._pool = ThreadPoolExecutor(number, thread_name_prefix="http")
-        self._free = threading.BoundedSemaphore(number + _WAITING)
-        self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
-
-    def handle(self, connection: socket.socket, work: Callable[[], None]) -> None:
-        """Does the work in a thread and closes the connection; closes it at once where too many wait."""
-        if not self._free.acquire(blocking=False):
-            connection.close()
-            return
-        with self._lock:
-            self._open.add(connection)
-        self._pool.submit(self._run, connection, work)
-
-    def _run(self, connection: socket.socket, work: Callable[[], None]) -> None:
-        try:
-            work()
-        finally:
-            with self._lock:
-                self._open.discard(connection)
-            connection.close()
-            self._free.release()
-
-    def stop(self) -> None:
-        """Ends the threads: closed connections end what they wait for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
-            for connection in self._open:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
+        Raises:
+            OSError: None came.
+        """
+        head = b""
+        while not any(end in head for end in _ENDS):
+            received = await self._loop.sock_recv(connection, _HEAD) if len(head) <= _HEAD else b""
+            if not received:
+                raise ConnectionError("no head of a request")
+            head += received
+        return head
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -287,29 +228,17 @@ class _Request(BaseHTTPRequestHandler):
         self._parsed = self.parse_request()  # else the refusal is written already
         self.route = self.path.partition("?")[0] if self._parsed else ""
 
-    def answer(self, connection: socket.socket) -> None:
-        """Makes the answer and sends it; a socket's time-out counts for all of it.
-
-        Raises:
-            OSError: The client has left, or takes it too slowly.
-        """
+    def answer(self) -> bytes:
+        """Makes the answer."""
         if self._parsed:
             method = getattr(self, f"do_{self.command}", None)
             if method is None:
                 self.send_error(HTTPStatus.NOT_IMPLEMENTED)
             else:
                 method()
-        connection.settimeout(_SEND_S)
-        connection.sendall(self._written.getvalue())
-        connection.shutdown(socket.SHUT_WR)
+        return self._written.getvalue()
 
     def do_GET(self) -> None:
-        self._answer(with_content=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_content=False)
-
-    def _answer(self, *, with_content: bool) -> None:
         answer = self._made(self.path.partition("?")[2][:_LONGEST_QUERY])
         self.send_response(answer.code)
         self.send_header("Content-Type", answer.content_type)
@@ -317,8 +246,10 @@ class _Request(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_content:
+        if self.command != "HEAD":
             self.wfile.write(answer.content)
+
+    do_HEAD = do_GET  # noqa: N815 - the interface of the library
 
     def _made(self, query: str) -> Answer:
         route = self._routes.get(self.route)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,9 +15,9 @@ from controller.clients.calls import CallMeter
 from controller.notifiers.dispatcher import SinkHealth
 from controller.policy.account import Ledger
 from controller.policy.memory import changes_within_an_hour, standing_mode
-from controller.policy.model import Decision, Memory, Mode, Snapshot, Verdict
+from controller.policy.model import Decision, Memory, Mode, PlannedFleet, Snapshot, UnitEvidence, Verdict
 from controller.service.application_counter import ApplicationCounter
-from controller.service.metric_families import counter, gauge
+from controller.service.metric_families import Values, counter, gauge
 
 _VERDICTS: Final = {Verdict.YES: 1.0, Verdict.NOT_YET: 0.0, Verdict.CANNOT_TELL: -1.0}
 
@@ -200,101 +200,153 @@ class _Latest(Collector):
         """
         with self._lock:
             decided = list(self._decided.values())
-        yield from _gauges(decided, units=self._units)
-        yield from _planned(decided, units=self._units)
-        yield from _accounts(decided)
+        yield from _metrics(decided, units=self._units)
         calls = (((service,), count) for service, count in self._meter.totals().items())
         yield counter("api_calls", "API calls of this process, retries included.", ("service",), calls)
 
 
-_APP: Final = ("application",)
-_UNIT: Final = ("application", "unit")
-_PRICE: Final = ("application", "unit", "source")
+_Values = Callable[[_Decided], Values]
 
 
-def _accounts(decided: Sequence[_Decided]) -> Iterator[CounterMetricFamily]:
-    """What the modes cost and saved since this replica began to lead; a metric is made when its turn comes, see `_Latest.collect`."""
-    of = [(one.snapshot.application.key, one.ledger) for one in decided]
-    by_mode = [(key, mode, ledger) for key, ledger in of for mode in Mode]
-    what = "Time in a mode."
-    yield counter("mode_seconds", what, (*_APP, "mode"), (((key, mode.value), one.seconds.get(mode, 0.0)) for key, mode, one in by_mode))
-    what = "Measured requests in a mode."
-    yield counter("mode_requests", what, (*_APP, "mode"), (((key, mode.value), one.requests.get(mode, 0.0)) for key, mode, one in by_mode))
-    what = "US dollars of the replicas that have a node."
-    yield counter("spend_dollars", what, _APP, (((key,), ledger.spend) for key, ledger in of))
-    what = "US dollars that cost mode saved against capacity mode."
-    yield counter("saved_dollars", what, _APP, (((key,), ledger.saved) for key, ledger in of))
-    what = "US dollars that capacity mode cost on top of cost mode."
-    yield counter("premium_dollars", what, _APP, (((key,), ledger.premium) for key, ledger in of))
-    what = "Time in cost mode with a unit that is proven short."
-    yield counter("exposed_seconds", what, _APP, (((key,), ledger.exposed_s) for key, ledger in of))
-    what = "Replica-seconds of pending probes."
-    yield counter("probing_seconds", what, _APP, (((key,), ledger.probing_s) for key, ledger in of))
-    what = "US dollars of replicas that only a probe keeps."
-    yield counter("probe_dollars", what, _APP, (((key,), ledger.probe_dollars) for key, ledger in of))
-    what = "US dollars while strategy planned had a fleet: spent, for the weights of the file, and the optimum with hindsight."
-    bills = ((key, bill) for key, ledger in of if ledger.compared_s for bill in _bills(ledger))
-    yield counter("compared_dollars", what, (*_APP, "of"), (((key, name), dollars) for key, (name, dollars) in bills))
-    what = "API calls for an application; those that serve several are shared out."
-    calls = (((key, service), count) for key, ledger in of for service, count in sorted(ledger.calls.items()))
-    yield counter("application_api_calls", what, (*_APP, "service"), calls)
+class _Row(NamedTuple):
+    """A metric of each application.
+
+    Attributes:
+        make: Makes it.
+        name: Its name, as `controller.service.metric_families` takes it.
+        what: What it is.
+        labels: Those besides ``application``.
+        values: The values of the labels, each with that of the metric, of one application.
+        brief: The same where deployment units have no series, for a metric of units.
+    """
+
+    make: Callable[[str, str, Sequence[str], Values], GaugeMetricFamily | CounterMetricFamily]
+    name: str
+    what: str
+    labels: tuple[str, ...]
+    values: _Values
+    brief: _Values = lambda _: ()
 
 
-def _bills(ledger: Ledger) -> tuple[tuple[str, float], ...]:
-    return ("spent", ledger.compared_spend), ("weights", ledger.weights_spend), ("optimum", ledger.least_spend)
+def _of_units(value: Callable[[UnitEvidence], float]) -> _Values:
+    return lambda one: [((name,), value(unit)) for name, unit in one.decision.evidence.items()]
 
 
-def _gauges(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
-    """The values of the last decisions. Without `units`, of the deployment units only those that are short: an alert goes by them."""
-    of = [(one.snapshot.application.key, one.snapshot, one.decision) for one in decided]
-    modes = (((one.snapshot.application.key, mode.value), one.mode is mode) for one in decided for mode in Mode)
-    yield gauge("mode", "1 for the mode the application is in.", (*_APP, "mode"), modes)
-    unknown = (((one.snapshot.application.key,), one.mode is None) for one in decided)
-    yield gauge("mode_unknown", "1 while the routing is not understood.", _APP, unknown)
-    yield from _of_units(decided, units=units)
-    verdicts = (((key,), _VERDICTS[_verdict(snapshot)]) for key, snapshot, _ in of)
-    yield gauge("routing_verified", "1: the load balancer shows the action, 0: not yet, -1: cannot tell.", _APP, verdicts)
-    ages = (((key, source.name), _age(snapshot, source.last_ok)) for key, snapshot, _ in of for source in snapshot.sources)
-    yield gauge("signal_age_seconds", "Age of a source's last answer.", (*_APP, "source"), ages)
-    degraded = (((key,), sum(not one.disabled and one.degraded(shot.now) for one in shot.sources)) for key, shot, _ in of)
-    yield gauge("degraded", "Sources that are absent or stale, without those that the settings disable.", _APP, degraded)
-    yield gauge("alerts", "Alerts that are on.", _APP, (((key,), len(decision.alerts)) for key, _, decision in of))
-    left = (((one.snapshot.application.key,), one.changes_left) for one in decided)
-    yield gauge("flip_budget_left", "Mode changes that the flip budget still allows.", _APP, left)
+def _of_account(value: Callable[[Ledger], float]) -> _Values:
+    return lambda one: [((), value(one.ledger))]
 
 
-def _of_units(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
-    """The values of the deployment units; see `_gauges`."""
-    judged = [(one.snapshot.application.key, name, unit) for one in decided for name, unit in one.decision.evidence.items()]
-    short = (((key, name), unit.short) for key, name, unit in judged if units or unit.short)
-    yield gauge("unit_short", "1 while a unit's shortage is proven.", _UNIT, short)
-    shown = judged if units else []
-    yield gauge("unit_ready_replicas", "Ready replicas of a unit.", _UNIT, (((key, name), unit.ready) for key, name, unit in shown))
-    yield gauge("unit_waiting_pods", "Unschedulable pods of a unit.", _UNIT, (((key, name), unit.demand) for key, name, unit in shown))
-    costs = [
-        ((one.snapshot.application.key, name, seen.price.source), seen.price.dollars)
-        for one in decided
-        for name, seen in one.snapshot.units.items()
-        if units and seen.price is not None
-    ]
-    yield gauge("unit_price_dollars_per_hour", "Price of a unit's replica.", _PRICE, costs)
+def _of_fleet(value: Callable[[PlannedFleet], float]) -> _Values:
+    return lambda one: [((), value(one.decision.planned))] if one.decision.planned is not None else []
 
 
-def _verdict(snapshot: Snapshot) -> Verdict:
-    seen = snapshot.routing.present_verification
-    return seen.verdict if seen else Verdict.CANNOT_TELL
+_ROWS: Final = (
+    _Row(
+        gauge,
+        "mode",
+        "1 for the mode the application is in.",
+        ("mode",),
+        lambda one: [((mode.value,), one.mode is mode) for mode in Mode],
+    ),
+    _Row(gauge, "mode_unknown", "1 while the routing is not understood.", (), lambda one: [((), one.mode is None)]),
+    _Row(
+        gauge,
+        "unit_short",
+        "1 while a unit's shortage is proven.",
+        ("unit",),
+        _of_units(lambda unit: unit.short),
+        brief=lambda one: [((name,), True) for name, unit in one.decision.evidence.items() if unit.short],  # an alert goes by it
+    ),
+    _Row(gauge, "unit_ready_replicas", "Ready replicas of a unit.", ("unit",), _of_units(lambda unit: unit.ready)),
+    _Row(gauge, "unit_waiting_pods", "Unschedulable pods of a unit.", ("unit",), _of_units(lambda unit: unit.demand)),
+    _Row(
+        gauge,
+        "unit_price_dollars_per_hour",
+        "Price of a unit's replica.",
+        ("unit", "source"),
+        lambda one: [((name, of.price.source), of.price.dollars) for name, of in one.snapshot.units.items() if of.price is not None],
+    ),
+    _Row(
+        gauge,
+        "routing_verified",
+        "1: the load balancer shows the action, 0: not yet, -1: cannot tell.",
+        (),
+        lambda one: [((), _VERDICTS[seen.verdict if (seen := one.snapshot.routing.present_verification) else Verdict.CANNOT_TELL])],
+    ),
+    _Row(
+        gauge,
+        "signal_age_seconds",
+        "Age of a source's last answer.",
+        ("source",),
+        lambda one: [((source.name,), _age(one.snapshot, source.last_ok)) for source in one.snapshot.sources],
+    ),
+    _Row(
+        gauge,
+        "degraded",
+        "Sources that are absent or stale, without those that the settings disable.",
+        (),
+        lambda one: [((), sum(not source.disabled and source.degraded(one.snapshot.now) for source in one.snapshot.sources))],
+    ),
+    _Row(gauge, "alerts", "Alerts that are on.", (), lambda one: [((), len(one.decision.alerts))]),
+    _Row(gauge, "flip_budget_left", "Mode changes that the flip budget still allows.", (), lambda one: [((), one.changes_left)]),
+    _Row(
+        gauge,
+        "planned_replicas",
+        "Replicas that strategy planned would run.",
+        ("unit",),
+        lambda one: [((unit,), count) for unit, count in one.decision.planned.fleet.replicas.items()] if one.decision.planned else [],
+    ),
+    _Row(gauge, "planned_dollars_per_hour", "Price of what strategy planned would run.", (), _of_fleet(lambda one: one.fleet.price)),
+    _Row(gauge, "expected_requests", "Requests per metric period that strategy planned expects.", (), _of_fleet(lambda one: one.expected)),
+    # What the modes cost and saved since this replica began to lead.
+    _Row(
+        counter,
+        "mode_seconds",
+        "Time in a mode.",
+        ("mode",),
+        lambda one: [((mode.value,), one.ledger.seconds.get(mode, 0.0)) for mode in Mode],
+    ),
+    _Row(
+        counter,
+        "mode_requests",
+        "Measured requests in a mode.",
+        ("mode",),
+        lambda one: [((mode.value,), one.ledger.requests.get(mode, 0.0)) for mode in Mode],
+    ),
+    _Row(counter, "spend_dollars", "US dollars of the replicas that have a node.", (), _of_account(lambda one: one.spend)),
+    _Row(counter, "saved_dollars", "US dollars that cost mode saved against capacity mode.", (), _of_account(lambda one: one.saved)),
+    _Row(counter, "premium_dollars", "US dollars that capacity mode cost on top of cost mode.", (), _of_account(lambda one: one.premium)),
+    _Row(counter, "exposed_seconds", "Time in cost mode with a unit that is proven short.", (), _of_account(lambda one: one.exposed_s)),
+    _Row(counter, "probing_seconds", "Replica-seconds of pending probes.", (), _of_account(lambda one: one.probing_s)),
+    _Row(counter, "probe_dollars", "US dollars of replicas that only a probe keeps.", (), _of_account(lambda one: one.probe_dollars)),
+    _Row(
+        counter,
+        "compared_dollars",
+        "US dollars while strategy planned had a fleet: spent, for the weights of the file, and the optimum with hindsight.",
+        ("of",),
+        lambda one: _bills(one.ledger) if one.ledger.compared_s else (),
+    ),
+    _Row(
+        counter,
+        "application_api_calls",
+        "API calls for an application; those that serve several are shared out.",
+        ("service",),
+        lambda one: [((service,), count) for service, count in sorted(one.ledger.calls.items())],
+    ),
+)
+
+
+def _metrics(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+    """The metrics of the last decisions; each is made when its turn comes, see `_Latest.collect`."""
+    for row in _ROWS:
+        values = row.values if units or "unit" not in row.labels else row.brief
+        found = (((one.snapshot.application.key, *labels), value) for one in decided for labels, value in values(one))
+        yield row.make(row.name, row.what, ("application", *row.labels), found)
+
+
+def _bills(ledger: Ledger) -> Values:
+    return (("spent",), ledger.compared_spend), (("weights",), ledger.weights_spend), (("optimum",), ledger.least_spend)
 
 
 def _age(snapshot: Snapshot, last_ok: float | None) -> float:
     return -1.0 if last_ok is None else max(0.0, snapshot.now - last_ok)
-
-
-def _planned(decided: Sequence[_Decided], *, units: bool) -> Iterator[GaugeMetricFamily]:
-    """What strategy `planned` would run, of the applications that have it."""
-    of = [(one.snapshot.application.key, one.decision.planned) for one in decided if one.decision.planned is not None]
-    replicas = (((key, unit), count) for key, one in of if units for unit, count in one.fleet.replicas.items())
-    yield gauge("planned_replicas", "Replicas that strategy planned would run.", _UNIT, replicas)
-    prices = (((key,), one.fleet.price) for key, one in of)
-    yield gauge("planned_dollars_per_hour", "Price of what strategy planned would run.", _APP, prices)
-    expected = (((key,), one.expected) for key, one in of)
-    yield gauge("expected_requests", "Requests per metric period that strategy planned expects.", _APP, expected)

@@ -41,14 +41,10 @@ def observe_once(
             if KINDS[name].asks_first:
                 resource = discovery.served(resource)
             objects, _ = list_objects(session, resource, namespace, wanted.query, slimmed=True)
-        except NotFound as error:
-            health.append(WatchHealth(name, namespace, absent=True, problem=f"{name} is not installed: {error}", served=False))
-            failures.append(error)
-        except Forbidden as error:
-            health.append(WatchHealth(name, namespace, absent=True, problem=str(error)))
-            failures.append(error)
         except RemoteError as error:
-            health.append(WatchHealth(name, namespace, problem=str(error)))
+            there = not isinstance(error, NotFound)
+            problem = str(error) if there else f"{name} is not installed: {error}"
+            health.append(WatchHealth(name, namespace, absent=isinstance(error, NotFound | Forbidden), problem=problem, served=there))
             failures.append(error)
         else:
             view.listed(resource, namespace, objects)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, overload
 
 from controller.objects import Object, dig, items, mapping
@@ -30,7 +31,7 @@ _WINDOW: Final = "stabilizationWindowSeconds"
 
 _GROUP: Final = 20  # objects that a list compresses together, and unpacks together
 _FAST: Final = 1  # zlib's fastest level: less than a millisecond for a group
-_TRIGGER: Final = ("metricName", "expression", "targetMetricValue", "metricStat", "metricStatPeriod", "namespace")
+_TRIGGER: Final = "metricName expression targetMetricValue metricStat metricStatPeriod namespace"
 
 
 def slim(plural: str, obj: Object) -> dict[str, Any]:
@@ -47,128 +48,106 @@ def slim(plural: str, obj: Object) -> dict[str, Any]:
     return {**obj, "metadata": metadata} if "metadata" in obj else dict(obj)
 
 
-def _picked(source: object, *keys: str) -> dict[str, Any]:
-    """The keys that exist."""
-    found = source if isinstance(source, Mapping) else {}
-    return {key: found[key] for key in keys if key in found}
+Shape = Mapping[str, "Shape | list[Shape] | None"]
+"""Which fields of an object are kept: None for a whole field, a shape for parts of it, a list of one shape for parts of each entry."""
+
+
+def _fields(names: str = "", **parts: Shape | list[Shape]) -> Shape:
+    """A shape of whole fields, by their names, and of fields of which parts are kept."""
+    return {**dict.fromkeys(names.split()), **parts}
+
+
+def _kept(obj: object, shape: Shape) -> dict[str, Any]:
+    """The parts of an object that a shape names, as far as they exist."""
+    found = obj if isinstance(obj, Mapping) else {}
+    return {key: _part(found[key], below) for key, below in shape.items() if key in found}
+
+
+def _part(value: object, shape: Shape | list[Shape] | None) -> object:
+    if isinstance(shape, list):
+        return [_kept(one, shape[0]) for one in value] if isinstance(value, list) else []
+    return value if shape is None else _kept(value, shape)
+
+
+_NAMED: Final = _fields("name namespace")
+_CONTAINERS: Final = [_fields(resources=_fields("limits requests"))]
+_BOUND_POD: Final = _fields(metadata=_NAMED, spec=_fields("nodeName"))
+_WAITING_POD: Final = _fields(
+    metadata=_fields("name namespace uid labels ownerReferences creationTimestamp deletionTimestamp"),
+    spec=_fields("schedulingGates nodeSelector affinity", containers=[_fields(resources=_fields("limits"))]),
+    status=_fields("phase conditions"),
+)
+_WORKLOAD: Final = _fields(
+    metadata=_NAMED,
+    spec=_fields(
+        f"replicas selector workloadRef {SIZE}",
+        template=_fields(spec=_fields("nodeSelector affinity", containers=_CONTAINERS)),
+    ),
+    status=_fields("readyReplicas replicas"),
+)
+_BEHAVIOR: Final = {SCALE_IN: _fields(f"{_WINDOW} selectPolicy"), SCALE_OUT: _fields(_WINDOW)}
+_SCALED_OBJECT: Final = _fields(
+    metadata=_fields("name namespace uid resourceVersion annotations"),
+    spec=_fields(
+        "minReplicaCount maxReplicaCount idleReplicaCount",
+        triggers=[_fields("type metricType", metadata=_fields(_TRIGGER))],
+        scaleTargetRef=_fields("name kind"),
+        advanced=_fields(scalingModifiers=_fields("formula"), horizontalPodAutoscalerConfig=_fields(behavior=_BEHAVIOR)),
+    ),
+    status=_fields("conditions"),
+)
+_CONFIGURATION: Final = _fields(
+    metadata=_NAMED,
+    spec=_fields(
+        "targetReference defaultTargetGroupConfiguration conditions",
+        actions=[_fields("type forwardConfig")],
+        defaultConfiguration=_fields("targetType healthCheckConfig targetGroupAttributes"),
+    ),
+)
+"""What a route is read with of the load-balancer controller's configurations: of a load balancer, a rule, or a target group."""
+_NODE_CLASS: Final = _fields(metadata=_fields("name"), status=_fields(subnets=[_fields("zone")]))
+_SHAPES: Final[Mapping[str, Shape]] = {
+    # The stored memory of an application, and the alerts beside it; without its status.
+    "configmaps": _fields(metadata=_fields("name resourceVersion"), data=_fields("memory epoch alerts")),
+    "endpointslices": _fields(
+        metadata=_fields("name namespace", labels=_fields(_SERVICE_LABEL)), endpoints=[_fields("addresses conditions targetRef")]
+    ),
+    "services": _fields(metadata=_fields("name namespace", annotations=_fields(ATTRIBUTES)), spec=_fields(ports=[_fields("port name")])),
+    "targetgroupbindings": _fields(metadata=_fields("name namespace labels creationTimestamp"), spec=_fields("serviceRef targetGroupARN")),
+    # Without what its controller counts in the status.
+    "gateways": _fields(
+        metadata=_NAMED,
+        spec=_fields("listeners infrastructure"),
+        status=_fields("addresses", conditions=[_fields("type status reason message")]),
+    ),
+    "referencegrants": _fields(metadata=_NAMED, spec=_fields("from to")),
+    "listenerruleconfigurations": _CONFIGURATION,
+    "loadbalancerconfigurations": _CONFIGURATION,
+    "targetgroupconfigurations": _CONFIGURATION,
+    "ec2nodeclasses": _NODE_CLASS,
+    "nodeclasses": _NODE_CLASS,
+}
+_SPEC_OWNER: Final = _fields("manager time", fieldsV1={"f:spec": _fields("f:rules")})
 
 
 def _pod(obj: Object) -> dict[str, Any]:
-    spec = mapping(obj, "spec")
-    if spec.get("nodeName"):
-        gates = [one for one in items(obj, "status", "conditions") if str(dig(one, "type")).startswith(GATE_PREFIX)]
-        kept = {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": {"nodeName": spec["nodeName"]}}
-        return {**kept, "status": {"conditions": gates}} if gates else kept
-    names = ("name", "namespace", "uid", "labels", "ownerReferences", "creationTimestamp", "deletionTimestamp")
-    return {
-        "metadata": _picked(obj.get("metadata"), *names),
-        "spec": {
-            **_picked(spec, "schedulingGates", "nodeSelector", "affinity"),
-            "containers": [{"resources": _picked(mapping(one, "resources"), "limits")} for one in items(spec, "containers")],
-        },
-        "status": _picked(obj.get("status"), "phase", "conditions"),
-    }
-
-
-def _workload(obj: Object) -> dict[str, Any]:
-    obj = as_deployment(obj)
-    pods = mapping(obj, "spec", "template", "spec")
-    containers = [{"resources": _picked(mapping(one, "resources"), "limits", "requests")} for one in items(pods, "containers")]
-    template = {**_picked(pods, "nodeSelector", "affinity"), "containers": containers}
-    return {
-        "metadata": _picked(obj.get("metadata"), "name", "namespace"),
-        "spec": {**_picked(obj.get("spec"), "replicas", "selector", "workloadRef", SIZE), "template": {"spec": template}},
-        "status": _picked(obj.get("status"), "readyReplicas", "replicas"),
-    }
-
-
-def _endpoint_slice(obj: Object) -> dict[str, Any]:
-    labels = _picked(mapping(obj, "metadata", "labels"), _SERVICE_LABEL)
-    endpoints = [_picked(one, "addresses", "conditions", "targetRef") for one in items(obj, "endpoints")]
-    return {"metadata": {**_picked(obj.get("metadata"), "name", "namespace"), "labels": labels}, "endpoints": endpoints}
-
-
-def _service(obj: Object) -> dict[str, Any]:
-    ports = [_picked(one, "port", "name") for one in items(obj, "spec", "ports")]
-    stated = _picked(mapping(obj, "metadata", "annotations"), ATTRIBUTES)
-    metadata = {**_picked(obj.get("metadata"), "name", "namespace"), **({"annotations": stated} if stated else {})}
-    return {"metadata": metadata, "spec": {"ports": ports}}
+    """Of a pod that has a node only its gates count."""
+    if not mapping(obj, "spec").get("nodeName"):
+        return _kept(obj, _WAITING_POD)
+    gates = [one for one in items(obj, "status", "conditions") if str(dig(one, "type")).startswith(GATE_PREFIX)]
+    return _kept(obj, _BOUND_POD) | ({"status": {"conditions": gates}} if gates else {})
 
 
 def _scaled_object(obj: Object) -> dict[str, Any]:
-    found = items(obj, "spec", "triggers")
-    triggers = [{**_picked(one, "type", "metricType"), "metadata": _picked(dig(one, "metadata"), *_TRIGGER)} for one in found]
-    spec = {**_picked(obj.get("spec"), "minReplicaCount", "maxReplicaCount", "idleReplicaCount"), "triggers": triggers}
-    scaled = _picked(dig(obj, "spec", "scaleTargetRef"), "name", "kind")
-    if scaled:
-        spec["scaleTargetRef"] = scaled
-    advanced, config, behavior = BEHAVIOR
-    kept = {name: _picked(one, "formula") for name, one in _picked(dig(obj, "spec", advanced), "scalingModifiers").items()}
-    read = ((SCALE_IN, (_WINDOW, "selectPolicy")), (SCALE_OUT, (_WINDOW,)))
-    if rules := {name: one for name, fields in read if (one := _picked(dig(obj, "spec", *BEHAVIOR, name), *fields))}:
-        kept[config] = {behavior: rules}
-    if kept:
-        spec[advanced] = kept
-    return {
-        "metadata": {
-            **_picked(obj.get("metadata"), "name", "namespace", "uid", "resourceVersion", "annotations"),
-            "managedFields": _owners(obj, "f:spec", "f:minReplicaCount"),
-        },
-        "spec": spec,
-        "status": _picked(obj.get("status"), "conditions"),
-    }
-
-
-def _binding(obj: Object) -> dict[str, Any]:
-    return {
-        "metadata": _picked(obj.get("metadata"), "name", "namespace", "labels", "creationTimestamp"),
-        "spec": _picked(obj.get("spec"), "serviceRef", "targetGroupARN"),
-    }
-
-
-def _node_class(obj: Object) -> dict[str, Any]:
-    subnets = [_picked(one, "zone") for one in items(obj, "status", "subnets")]
-    return {"metadata": _picked(obj.get("metadata"), "name"), "status": {"subnets": subnets}}
+    kept = _kept(obj, _SCALED_OBJECT)
+    return {**kept, "metadata": {**kept.get("metadata", {}), "managedFields": _owners(obj, "f:spec", "f:minReplicaCount")}}
 
 
 def _routing_object(obj: Object) -> dict[str, Any]:
     """Of its rules only the list has an owner: it is atomic. Who changed anything of the spec, and when, stays."""
     changed = (one for one in items(obj, "metadata", "managedFields") if dig(one, "fieldsV1", "f:spec") is not None)
-    spec = [
-        {**_picked(one, "manager", "time"), "fieldsV1": {"f:spec": _picked(dig(one, "fieldsV1", "f:spec"), "f:rules")}} for one in changed
-    ]
-    owners = [*_owners(obj, "f:metadata", "f:annotations"), *spec]
+    owners = [*_owners(obj, "f:metadata", "f:annotations"), *(_kept(one, _SPEC_OWNER) for one in changed)]
     return {**obj, "metadata": {**mapping(obj, "metadata"), "managedFields": owners}}
-
-
-def _gateway(obj: Object) -> dict[str, Any]:
-    """A Gateway, without what its controller counts in the status."""
-    conditions = [_picked(one, "type", "status", "reason", "message") for one in items(obj, "status", "conditions")]
-    return {
-        "metadata": _picked(obj.get("metadata"), "name", "namespace"),
-        "spec": _picked(obj.get("spec"), "listeners", "infrastructure"),
-        "status": {**_picked(obj.get("status"), "addresses"), "conditions": conditions},
-    }
-
-
-def _configuration(obj: Object) -> dict[str, Any]:
-    """What a route is read with of the load-balancer controller's configurations: of a load balancer, a rule, or a target group."""
-    spec = _picked(obj.get("spec"), "targetReference", "defaultTargetGroupConfiguration", "conditions")
-    if actions := [_picked(one, "type", "forwardConfig") for one in items(obj, "spec", "actions")]:
-        spec["actions"] = actions
-    if stated := _picked(dig(obj, "spec", "defaultConfiguration"), "targetType", "healthCheckConfig", "targetGroupAttributes"):
-        spec["defaultConfiguration"] = stated
-    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": spec}
-
-
-def _grant(obj: Object) -> dict[str, Any]:
-    return {"metadata": _picked(obj.get("metadata"), "name", "namespace"), "spec": _picked(obj.get("spec"), "from", "to")}
-
-
-def _config_map(obj: Object) -> dict[str, Any]:
-    """The stored memory of an application, and the alerts beside it; without its status."""
-    metadata = _picked(obj.get("metadata"), "name", "resourceVersion")
-    return {"metadata": metadata, "data": _picked(obj.get("data"), "memory", "epoch", "alerts")}
 
 
 def _owners(obj: Object, *path: str) -> list[dict[str, Any]]:
@@ -178,7 +157,7 @@ def _owners(obj: Object, *path: str) -> list[dict[str, Any]]:
         owned = dig(entry, "fieldsV1", *path)
         if owned is not None:
             outer, inner = path
-            found.append({**_picked(entry, "manager", "time"), "fieldsV1": {outer: {inner: owned}}})
+            found.append({**_kept(entry, _fields("manager time")), "fieldsV1": {outer: {inner: owned}}})
     return found
 
 
@@ -245,19 +224,9 @@ def _joined(packed: Sequence[bytes]) -> bytes:
 
 
 _CUTS: Final[Mapping[str, Callable[[Object], dict[str, Any]]]] = {
-    "configmaps": _config_map,
-    "pods": _pod,
-    **{resource.plural: _workload for resource in WORKLOADS.values()},
-    "endpointslices": _endpoint_slice,
-    "services": _service,
-    "scaledobjects": _scaled_object,
-    "targetgroupbindings": _binding,
+    **{plural: partial(_kept, shape=shape) for plural, shape in _SHAPES.items()},
     **{port.resource.plural: _routing_object for port in KINDS.values()},
-    "gateways": _gateway,
-    "referencegrants": _grant,
-    "listenerruleconfigurations": _configuration,
-    "loadbalancerconfigurations": _configuration,
-    "targetgroupconfigurations": _configuration,
-    "ec2nodeclasses": _node_class,
-    "nodeclasses": _node_class,
+    **{resource.plural: lambda obj: _kept(as_deployment(obj), _WORKLOAD) for resource in WORKLOADS.values()},
+    "pods": _pod,
+    "scaledobjects": _scaled_object,
 }

@@ -473,7 +473,7 @@ def _only_scaler(obj: Object) -> Object:
         "uid": metadata.get("uid"),
         "annotations": {name: annotations[name] for name in (*_PAUSED, _SCALE_IN_PAUSED) if name in annotations},
     }
-    del kept["status"]
+    kept.pop("status", None)
     return {**kept, _FLOOR_OWNERS: owners, _TROUBLE: _trouble(obj)}
 
 

@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.errors import ConfigError
 from failover_setup.breaking_point import accelerator
 from failover_setup.breaking_point.accelerator import CloudWatchUse, ExporterUse
 from failover_testbed.aws.server import REGION, EmulatedAws
+from failover_testbed.clocks import ManualClock
 
 DCGM = """# HELP DCGM_FI_DEV_GPU_UTIL GPU utilization (in %).
 # TYPE DCGM_FI_DEV_GPU_UTIL gauge

@@ -9,12 +9,12 @@ from functools import lru_cache
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.errors import Rejected
 from failover_harness.model_servers.measuring import Quiet, measure, measure_virtually
 from failover_harness.model_servers.queue_server import Queue, Spec, VirtualLoad, true_knee
 from failover_setup.breaking_point.model import Bounds, Ending, Limit, Limits, Sample
 from failover_setup.breaking_point.run import Measurement, Settings
+from failover_testbed.clocks import ManualClock
 
 WITHIN = 0.05  # what issue and documentation promise
 

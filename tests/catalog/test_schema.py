@@ -12,7 +12,7 @@ import yaml
 
 from controller.documents import schema_at
 from controller.settings import Settings, setting_places, variable_name
-from failover_setup.schema import DOCUMENTATION, application_schema, generated_files, main, settings_schema
+from tools.schema import DOCUMENTATION, application_schema, generated_files, main, settings_schema
 
 ROOT = Path(__file__).parents[2]
 

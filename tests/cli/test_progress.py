@@ -8,7 +8,7 @@ import pytest
 
 from controller.cli.common import colour
 from controller.cli.progress import ProgressLine
-from controller.clock import ManualClock
+from failover_testbed.clocks import ManualClock
 
 ERASE = "\r\x1b[2K"
 

@@ -9,7 +9,8 @@ import pytest
 
 from controller.cli.replicas import Lapsed, Replicas, read_replicas, unled
 from controller.clients.kube import connect
-from controller.clock import ManualClock, SystemClock, format_rfc3339
+from controller.clock import SystemClock, format_rfc3339
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 
 NOW = 1_790_000_000.0

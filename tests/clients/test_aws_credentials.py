@@ -11,9 +11,9 @@ from threading import Thread
 import pytest
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.errors import Forbidden
 from controller.signals.cloudwatch import CloudWatchPoller
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import application
 
 CREDENTIALS = (

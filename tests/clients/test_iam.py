@@ -17,7 +17,6 @@ from botocore.session import get_session
 
 from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
-from controller.clock import ManualClock
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
 from controller.policy.model import Application, Mode, Target, Verdict
@@ -29,6 +28,7 @@ from controller.settings import AwsApi, Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from deploy.images.trim import client_services
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application, seed_units
 from tests.support.aws import default_network, emulated_account
 

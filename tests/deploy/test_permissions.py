@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS
-from controller.clock import AcceleratedClock
 from controller.routing.annotations import PAUSED_UNTIL
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.kube_api import Identity, rules_of
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running
 from tests.support.observed import CRASHES, Observed

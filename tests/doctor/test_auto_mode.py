@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from controller.clients.kube import AUTO_NODE_CLASSES, AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS
-from controller.clock import ManualClock
 from failover_setup.doctor.cluster.observe import observe_cluster
 from failover_setup.doctor.observe import observe
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import Identity
 from tests.support.applications import NOW, application
 from tests.support.cluster import NAMESPACE, Cluster, auto_binding

@@ -13,13 +13,13 @@ import yaml
 
 from controller.catalog.loader import Source, parse_applications
 from controller.clients.kube import GATEWAYS, LOAD_BALANCER_CONFIGURATIONS, TARGET_GROUP_BINDINGS, TARGET_GROUP_CONFIGURATIONS
-from controller.clock import ManualClock
 from controller.policy.model import Mode, Route
 from failover_setup.doctor.checks import CHECKS, examine
 from failover_setup.doctor.gitops import ignore_snippet
 from failover_setup.doctor.gitops_tools import GitOps
 from failover_setup.doctor.observe import assemble, observe
 from failover_setup.doctor.report import Finding, Level
+from failover_testbed.clocks import ManualClock
 from failover_testbed.cluster import routes
 from tests.support.applications import NOW, SERVICES, application
 from tests.support.cluster import Cluster, application_document

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +21,7 @@ from controller.notifiers.slack_threads import _read
 from controller.policy.fleet import SLOTS
 from controller.policy.model import Damping, DemandHistory, FloorMemory, Memory, Mode, ModeChange, NotedDemand, Outcome, ScalerWrite
 from controller.policy.reasons import Reason
-from controller.recording.lines import Decoder, LineError, Recorded, decided, definition, encode
+from controller.recording.lines import LineError, Recorded, decided, definition, encode
 from controller.recording.stored import CodecError
 from controller.recording.stored import decode as decode_memory
 from controller.recording.stored import encode as encode_memory
@@ -39,6 +38,7 @@ from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableEr
 from controller.signals.karpenter_metrics import parse as parse_metrics
 from controller.signals.load_balancer.rules import rules_by_conditions
 from controller.signals.price_list import hourly_price
+from failover_analysis.replay.decoder import Decoder
 from failover_setup.breaking_point.accelerator import _parsed
 from tests.policy.support import proven
 from tests.signals.hostile import APP, World, objects
@@ -111,10 +111,8 @@ def _time(raw: bytes) -> None:
 
 
 def _request(raw: bytes) -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        routes: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {"/healthz": lambda _query: Answer(b"ok", code=HTTPStatus.OK)}
-        _Request(raw, routes).answer(ours)
+    routes: Mapping[str, Callable[[Mapping[str, str]], Answer]] = {"/healthz": lambda _query: Answer(b"ok", code=HTTPStatus.OK)}
+    _Request(raw, routes).answer()
 
 
 def _redacted(raw: bytes) -> None:
@@ -177,9 +175,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "Karpenter's metrics": Target(lambda raw: parse_metrics(_text(raw)), [_METRICS], (NoGaugeError, UnusableError)),
     "metrics of an accelerator": Target(lambda raw: list(_parsed(_text(raw))), [_DCGM], (Unavailable,)),
     "product of the price list": Target(lambda raw: hourly_price([_text(raw)]), [_PRODUCT]),
-    "answer of Slack": Target(
-        lambda raw: _read("chat.postMessage", 200, _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']
-    ),
+    "answer of Slack": Target(lambda raw: _read("chat.postMessage", _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']),
     "stored status": Target(lambda raw: json_object(_text(raw)), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
     "stored alerts": Target(lambda raw: stored_alerts(_text(raw)), [b'{"max/a":{"severity":"warning","text":"b","reason":"Dwell"}}']),
     "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.notifiers.dispatcher import Dispatcher
 from controller.ports import Notifier
+from failover_testbed.clocks import ManualClock
 from tests.notifiers.support import START
 from tests.support.proxies import without_proxies
 

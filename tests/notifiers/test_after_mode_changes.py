@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.errors import Unavailable
 from controller.mode_changes_first import LONGEST_S, ModeChangesFirst
 from controller.notifiers.after_mode_changes import AfterModeChanges
 from controller.ports import Message
+from failover_testbed.clocks import ManualClock
 from tests.notifiers.support import START, a_message
 
 

@@ -12,12 +12,12 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.errors import ConfigError, Forbidden, Unavailable
 from controller.notifiers.cloudwatch import MAX_ALARM_NAME, CloudWatchNotifier, alarm_name
 from controller.notifiers.digest import digest
 from controller.policy.model import Mode
 from controller.ports import MessageKind
+from failover_testbed.clocks import ManualClock
 from tests.notifiers.support import START, a_message
 from tests.support.aws import emulated_account
 

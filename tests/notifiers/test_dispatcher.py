@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from controller.clock import ManualClock, SystemClock
+from controller.clock import SystemClock
 from controller.errors import Forbidden, Rejected, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
 from controller.notifiers.redact import MASK
 from controller.notifiers.sink import FURTHER_TRIES, SinkHealth
 from controller.ports import Message, MessageKind
+from failover_testbed.clocks import ManualClock
 from tests.notifiers.support import START, Scripted, a_message, health, idle, until
 
 Dispatch = Callable[..., Dispatcher]

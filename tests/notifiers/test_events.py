@@ -10,10 +10,10 @@ import pytest
 from kubernetes.client import Configuration
 
 from controller.clients.kube import INGRESSES, KubeSession
-from controller.clock import ManualClock
 from controller.errors import Forbidden, Unavailable
 from controller.notifiers.events import EventNotifier, Involved, _Posted
 from controller.ports import MessageKind, Severity
+from failover_testbed.clocks import ManualClock
 from tests.notifiers.support import START, Answer, Receiver, Request, a_message
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.errors import ConfigError
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition
-from controller.recording.reader import MAX_FILES, Unread, read
+from failover_analysis.replay.reader import MAX_FILES, Unread, read
+from failover_testbed.clocks import ManualClock
 from tests.recording.test_lines import failover, lines
 from tests.support.applications import NOW
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from controller.policy.model import Application, Memory, PolicySettings, Snapshot
-from controller.recording.lines import Decided, Decoder, LineError, Recorded, decided, definition, encode
+from controller.recording.lines import Decided, LineError, Recorded, decided, definition, encode
 from controller.routing.conclusion import conclude
+from failover_analysis.replay.decoder import Decoder
 from tests.policy.support import shortage, with_scalers
 from tests.recording.values import plain, values
 from tests.support.applications import NOW, application, memory, snapshot

@@ -5,10 +5,10 @@ from __future__ import annotations
 import urllib.request
 from pathlib import Path
 
-from controller.clock import AcceleratedClock
 from controller.policy.model import Mode
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.cluster import Cluster, make_service, running
 
 

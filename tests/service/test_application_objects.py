@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from controller.clients.kube import FAILOVER_APPLICATIONS, KubeSession
-from controller.clock import ManualClock
 from controller.service.application_objects import Acceptance, CatalogChange, ObjectCatalog, Verdict
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW
 from tests.support.cluster import application_document
 

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from controller.clients.calls import CallMeter
-from controller.clock import ManualClock, Steps, SystemClock
+from controller.clock import Steps, SystemClock
 from controller.service.controller import Controller
 from controller.service.leadership import SingleReplica
 from controller.service.telemetry import Telemetry
@@ -22,6 +22,7 @@ from controller.signals.external import ExternalSources
 from controller.signals.observer import ClusterObserver
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application
 
 INTERVAL_S = 15.0

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from controller.clock import AcceleratedClock
 from controller.errors import Rejected
 from controller.policy.model import Mode
 from controller.service.telemetry import exposition
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.cluster import Cluster, Collector, make_service, running
 
 KEY = "shop/sd21"

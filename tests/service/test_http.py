@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import http.client
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from unittest.mock import Mock
 
 import pytest
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from structlog.testing import capture_logs
 
-from controller.clock import ManualClock
 from controller.errors import ConfigError
 from controller.service import http as http_server
 from controller.service.http import Answer, HttpServer, make_routes
@@ -124,25 +123,28 @@ def test_requests_that_never_arrive_leave_most_descriptors_free(monkeypatch: pyt
 
 def test_a_request_may_come_in_pieces(server: HttpServer) -> None:
     """Its head may be as long as any that is read."""
-    begin, end = b"GET /healthz HTTP/1.1\r\nX: ", b"\r\n\r\n"
-    for pieces in ((begin, end), (begin, b"x" * (http_server._HEAD - len(begin) - len(end)), end)):
-        (connection,) = _connected(server, 1)
+    begin = b"GET /healthz HTTP/1.1\r\nX: "
+    for head in (begin, begin + b"x" * (http_server._HEAD - len(begin))):
+        (connection,) = _connected(server, 1, head)
         with closing(connection):
             connection.settimeout(20)
-            for piece in pieces:
-                connection.sendall(piece)
-                threading.Event().wait(0.2)  # so that each arrives alone
+            assert _ask(server, "/healthz") == (200, b"ok"), "the first piece is read before this"
+            connection.sendall(b"\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.0 200"
 
 
 def test_a_head_without_end_is_read_no_further(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long its client may take."""
+    """Nor is one kept whose client has gone."""
     monkeypatch.setattr(http_server, "_REQUEST_S", 3600.0)
     (connection,) = _connected(server, 1, b"A" * (http_server._HEAD + 1))
     with closing(connection):
         connection.settimeout(20)
         with suppress(ConnectionResetError):
             assert connection.recv(1) == b""
+    (gone,) = _connected(server, 1, b"GET /healthz")
+    wait_for("it is accepted", lambda: len(server._waiting) == 1)
+    gone.close()
+    wait_for("it is forgotten", lambda: not server._waiting)
 
 
 def test_a_client_that_says_nothing_is_closed_in_time(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +159,7 @@ def test_a_client_that_says_nothing_is_closed_in_time(server: HttpServer, monkey
 def test_after_its_end_nothing_of_it_is_left(server: HttpServer) -> None:
     """No thread, no client that waits, and no one who listens."""
     (waiting,) = _connected(server, 1, b"GET /healthz")
+    wait_for("it is accepted", lambda: len(server._waiting) == 1)
     assert server._thread.daemon, "a bug in it must not keep the process from ending"
     server.stop()
     assert not server._thread.is_alive()
@@ -211,14 +214,18 @@ def test_prometheus_is_given_the_type_that_it_requires(server: HttpServer) -> No
 
 
 def test_clients_that_take_no_answer_do_not_keep_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as there are threads would take the metrics from Prometheus, for good; and nothing keeps what is over."""
+    """As many as there are places would take the metrics from Prometheus, for good; and nothing keeps what is over."""
     monkeypatch.setattr(http_server, "_SEND_S", 0.2)
     server = HttpServer({"/large": lambda _: Answer(b"x" * 8_000_000), "/metrics": lambda _: Answer(b"metrics")}, "127.0.0.1", 0)
     server.start()
     stuck = _connected(server, 4, b"GET /large HTTP/1.1\r\n\r\n")
     try:
         assert _ask(server, "/metrics") == (200, b"metrics")
-        wait_for("the threads are free", lambda: not server._others._open)
+        for one in stuck:
+            one.settimeout(20)
+            with suppress(ConnectionResetError):
+                while one.recv(1_000_000):
+                    pass
     finally:
         for one in stuck:
             one.close()
@@ -309,15 +316,48 @@ def test_no_other_client_fails_a_probe(count: int, first: bytes) -> None:
         server.stop()
 
 
-def test_a_process_without_file_descriptors_does_not_spin() -> None:
+class _Full(socket.socket):
+    """A listener of a process that has no file descriptor left."""
+
+    tries = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.tries += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_process_without_file_descriptors_does_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client that cannot be accepted stays in the backlog: the server tried again at once, for ever, and took a whole core."""
-    server, clock = HttpServer({}, "127.0.0.1", 0), ManualClock(0.0)
-    with closing(server._listener):
-        server._clock = clock
-        server._listener = Mock(accept=Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
-        for _ in range(3):
-            server._accept()
-    assert clock.monotonic() == pytest.approx(3 * http_server._POLL_S)
+    server, slept = HttpServer({}, "127.0.0.1", 0), threading.Semaphore(0)
+    server._listener = full = _Full(fileno=server._listener.detach())
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == http_server._AGAIN_S
+        slept.release()
+        await real(0.001)
+
+    real = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    server.start()
+    for _ in range(3):
+        assert slept.acquire(timeout=20)
+    server.stop()
+    assert full.tries >= 3
+
+
+def test_one_connection_too_many_closes_the_oldest(server: HttpServer) -> None:
+    """Their number is bounded, and the newest is the one that somebody waits for."""
+    server._most = 3
+    made = _connected(server, 5)
+    for one in made[:2]:
+        one.settimeout(20)
+        assert one.recv(1) == b""
+    for one in made[2:]:
+        one.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        one.settimeout(20)
+        assert one.recv(12) == b"HTTP/1.0 200"
+    for one in made:
+        one.close()
 
 
 def test_a_request_that_never_ends_is_closed(server: HttpServer) -> None:

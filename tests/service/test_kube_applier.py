@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from controller.clients.kube import INGRESSES, KubeSession, Object, Resource
-from controller.clock import ManualClock
 from controller.errors import Conflict, NotFound, Rejected, RemoteError, Unavailable
 from controller.foreign import decode
 from controller.objects import field_owners
@@ -20,6 +19,7 @@ from controller.routing.ingress.read import observe as observe_ingress
 from controller.service.kube_applier import KubeApplier
 from controller.signals.cluster import ClusterView
 from controller.signals.workloads import WorkloadView
+from failover_testbed.clocks import ManualClock
 from tests.policy.support import plan
 from tests.support.applications import CAPACITY_TARGETS, NOW, application, snapshot
 from tests.support.cluster import ACTION, NAMESPACE, Cluster

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Alert, Application, Memory, Override, Snapshot, Source
 from controller.ports import EMPTY, Message, MessageKind, StoredMemory
 from controller.service import messages
@@ -22,6 +21,7 @@ from controller.signals.cluster import ClusterView
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock, ManualClock
 from tests.service.test_terms import Leader
 from tests.support.applications import NOW, alert_of, application, routing, snapshot
 from tests.support.cluster import NAMESPACE, Cluster, Collector, make_service, running

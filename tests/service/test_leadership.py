@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from controller.clients.kube import LEASES, KubeSession, connect
-from controller.clock import ManualClock, SystemClock
+from controller.clock import SystemClock
 from controller.service.election import EFFECT_S, EPOCH_LIMIT, Timing, holding
 from controller.service.leadership import LEASE_NAME, LeaseLeadership, SingleReplica, make_identity
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import ADMIN_TOKEN, EmulatedKubeApi
 
 SPACE = "failover-system"

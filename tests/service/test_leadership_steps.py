@@ -13,12 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clients.kube import LEASES, KubeSession, Resource
-from controller.clock import ManualClock
 from controller.errors import Conflict, Forbidden, NotFound, Unavailable
 from controller.policy.plan import FIELD_MANAGER
 from controller.service.election import EFFECT_S, EPOCH_LIMIT, Timing
 from controller.service.leadership import LEASE_NAME, REQUEST_S, LeaseLeadership, SingleReplica, pod_of
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import ManualClock
 
 SPACE = "failover-system"
 TIMING = Timing()

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import connect
-from controller.clock import ManualClock
 from controller.errors import Unavailable
 from controller.foreign import MAX_VALUE
 from controller.policy.model import Cause, Memory, UnitMemory
@@ -19,6 +18,7 @@ from controller.service.listed_store import FRESH_S, LISTS, ListedStore
 from controller.service.store import ConfigMapStore, record_name
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.leadership import Lease, SimulatedLeadership
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support.applications import NOW
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from controller.clock import AcceleratedClock, Clock
+from controller.clock import Clock
 from controller.policy.model import Memory, Mode, Sample, Source
 from controller.recording.stored import decode
 from controller.service import controller as module
@@ -20,6 +20,7 @@ from controller.service.store import record_name
 from controller.service.wiring import Service
 from controller.signals.external import Poll
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.applications import seed_units
 from tests.support.cluster import NAMESPACE, Cluster, running, settings_for, write_applications
 

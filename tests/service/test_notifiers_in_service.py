@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import AcceleratedClock, SystemClock
+from controller.clock import SystemClock
 from controller.notifiers.slack import SlackNotifier
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.cluster import Cluster, Collector, make_service, running
 from tests.support.constants import set_constant
 

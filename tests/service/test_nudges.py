@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from controller.clock import AcceleratedClock
 from controller.policy.model import Verdict, Verification
 from controller.routing.annotations import NUDGED_AT
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import ExternalSignals
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.cluster import Cluster, make_service, running
 from tests.support.constants import set_constant
 

@@ -13,11 +13,11 @@ from unittest.mock import Mock
 import pytest
 
 from controller.clients.kube import KubeSession
-from controller.clock import ManualClock
 from controller.errors import Unavailable
 from controller.service import object_status
 from controller.service.application_objects import Acceptance, Verdict
 from controller.service.object_status import ACCOUNT_S, CHANGED_S, SOONEST_S, StatusWriter
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW
 
 TURN_S = 5.0  # between two turns

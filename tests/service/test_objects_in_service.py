@@ -12,7 +12,6 @@ from unittest.mock import Mock
 import pytest
 import yaml
 
-from controller.clock import AcceleratedClock, ManualClock
 from controller.errors import Unavailable
 from controller.policy.model import ActionKind, Memory, Mode, Plan
 from controller.ports import StoredMemory
@@ -23,6 +22,7 @@ from controller.service.executor import Executor, Outcome
 from controller.service.store import ConfigMapStore
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock, ManualClock
 from failover_testbed.kube_api import Identity
 from tests.support.cluster import KIND, NAMESPACE, Cluster, Collector, application_document, running, settings_for
 

@@ -6,11 +6,11 @@ import threading
 from types import SimpleNamespace
 from typing import cast
 
-from controller.clock import ManualClock
 from controller.ports import Message, MessageKind
 from controller.service.telemetry import Telemetry
 from controller.service.wiring import Service
 from controller.signals.load_balancer.turns import AGE_S, Load
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW
 
 

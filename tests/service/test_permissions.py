@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from controller.clock import AcceleratedClock
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.kube_api import Identity, rules_of
 from tests.support.cluster import Cluster, make_service, running
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.notifiers.redact import Redactor
 from controller.policy.model import Memory, Mode, Override, Snapshot, Source
 from controller.policy.model.modes import Repeats
 from controller.recording.files import RecordingFiles, recording_files
 from controller.recording.lines import Definition, Recorded
-from controller.recording.reader import read
 from controller.routing.conclusion import conclude
 from controller.service.executor import Outcome
 from controller.service.recorder import QUEUE, Recorder, make_recorder
 from controller.service.telemetry import Telemetry
 from controller.settings import RecordingSettings
+from failover_analysis.replay.reader import read
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import ManualClock
 from tests.policy.support import shortage
 from tests.support.applications import NOW, memory, snapshot
 

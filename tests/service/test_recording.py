@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
-from controller.clock import AcceleratedClock
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.cluster import Cluster, application_document, make_service, running
 
 POLICY: dict[str, Any] = {"holdMinSeconds": 30, "holdMaxSeconds": 30, "quietSeconds": 60, "dwellCapacitySeconds": 30}

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import pytest
 
-from controller.clock import Clock, ManualClock
+from controller.clock import Clock
 from controller.errors import Unavailable
 from controller.policy.model import Action, Application, Memory, Route
 from controller.ports import EMPTY, StoredMemory
@@ -30,6 +30,7 @@ from controller.signals.external import ExternalSources
 from controller.signals.observer import ClusterObserver
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application
 
 INTERVAL_S = 15.0

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import AcceleratedClock
 from controller.policy.model import Mode
 from controller.ports import MessageKind
 from controller.routing.annotations import MARKER
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.cluster.roles import CONTROLLER
 from failover_testbed.kube_api import Identity
 from tests.support.applications import SERVICES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import AcceleratedClock, SystemClock
+from controller.clock import SystemClock
 from controller.policy.model import Mode, Plan
 from controller.ports import MessageKind
 from controller.routing.annotations import NUDGED_AT
@@ -18,6 +18,7 @@ from controller.routing.ingress.action import parse_action
 from controller.routing.names import action_key
 from controller.service.executor import Executor, Outcome
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.kube_api import Identity
 from tests.support.applications import SERVICES
 from tests.support.cluster import (

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from controller.clock import AcceleratedClock
 from controller.service.executor import SIDE_BY_SIDE
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.cluster import NAMESPACE, Cluster, running, settings_for, write_applications
 
 SLOW = [f"a-slow-{number}" for number in range(3)]  # before `sd21` in every order

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from controller.clock import ManualClock
 from controller.policy.model import Application, Snapshot, Source
 from controller.service.application_pass import ApplicationPass
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.leadership import Lease, SimulatedLeadership
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application, snapshot
 
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from controller.clients.kube import FAILOVER_APPLICATIONS
-from controller.clock import ManualClock
 from controller.service.application_objects import ObjectCatalog
 from controller.service.telemetry import Telemetry
 from controller.service.wiring import Service
+from failover_testbed.clocks import ManualClock
 from tests.service.test_terms import Leader
 from tests.support.applications import NOW
 from tests.support.cluster import application_document

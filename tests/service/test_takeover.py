@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from controller.clock import ManualClock
 from controller.service.takeover import Takeover
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW
 
 

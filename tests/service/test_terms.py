@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.errors import Conflict, Unavailable
 from controller.policy.model import Cause, Memory, UnitMemory
 from controller.ports import EMPTY, StoredMemory
 from controller.service.known_alerts import ALERTS, KnownAlerts, stored_alerts
 from controller.service.terms import REFUSED_LATELY_S, TermRecord
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, alert_of
 
 KEY = "shop/sd21"

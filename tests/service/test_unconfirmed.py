@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.errors import Unavailable
 from controller.policy.model import Action, Application, Mode, Override, Snapshot, Source
 from controller.service.application_pass import ApplicationPass
@@ -15,6 +14,7 @@ from controller.service.executor import Executor
 from controller.service.terms import TermRecord
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application, snapshot
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.clock import ManualClock, SystemClock
+from controller.clock import SystemClock
 from controller.service.work_queue import HELP_S, OVERTAKE_S, WorkQueue
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW
 
 

@@ -16,9 +16,10 @@ import kubernetes.client  # noqa: F401 - a part of the running process
 
 import controller.service.wiring  # noqa: F401 - likewise
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS, Resource
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.foreign import decode
 from controller.signals.cluster import ClusterView
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import ice_event, moment, node_claim, waiting_pod
 
 T0 = moment("2026-08-25T10:00:00Z")

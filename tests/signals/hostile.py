@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from controller.clients.kube import RESOURCES, Resource
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.foreign import decode
 from controller.policy.model import Application, Snapshot, Source
 from controller.routing.annotations import (
@@ -25,6 +25,7 @@ from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import ice_event, node_claim, requirement, waiting_pod
 from tests.support.applications import COST_TARGETS, NOW, application
 

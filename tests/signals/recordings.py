@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import RESOURCES, Resource
-from controller.clock import ManualClock, parse_rfc3339
+from controller.clock import parse_rfc3339
 from controller.policy.model import Application, Decision, Memory, Reservation, Snapshot, Source, Verb, Verdict, Verification
 from controller.routing.conclusion import conclude
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 
 SHARED = Path(__file__).parents[3] / "shared"
 KINDS: dict[str, Resource] = {resource.kind: resource for resource in RESOURCES.values()}

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, TARGET_GROUP_BINDINGS, KubeSession, Object, connect
-from controller.clock import AcceleratedClock, ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.errors import NotFound, Unavailable
 from controller.signals.cluster import ClusterView
 from controller.signals.discovery import Discovery
@@ -20,6 +20,7 @@ from controller.signals.external import verification_request
 from controller.signals.once import observe_once
 from controller.signals.watches import Watches, sources_of
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock, ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.support.applications import NOW, application
 from tests.support.cluster import NAMESPACE, Cluster, auto_binding

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.clock import ManualClock
 from controller.signals.budget import CallBudget
+from failover_testbed.clocks import ManualClock
 
 NOW = 1_800_000_000.0
 

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Route, Sample, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller, MetricQuery, Window
+from failover_testbed.clocks import ManualClock
 
 MINUTE = 1_800_000_000.0  # a whole hour
 NOW = MINUTE + 17

@@ -10,9 +10,9 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.policy.model import Sample
 from controller.signals.cloudwatch import CloudWatchPoller
+from failover_testbed.clocks import ManualClock
 from tests.signals.test_cloudwatch import DIMENSION, KEY, MINUTE, NOW, application, unit
 from tests.support.aws import emulated_account
 

@@ -32,7 +32,7 @@ from controller.clients.kube import (
     Resource,
     connect,
 )
-from controller.clock import AcceleratedClock, ManualClock, SystemClock, format_rfc3339
+from controller.clock import SystemClock, format_rfc3339
 from controller.policy.model import Application, Route, Source, WorkloadKind
 from controller.signals.cluster import ClusterView, Group
 from controller.signals.dirty import Dirty
@@ -40,6 +40,7 @@ from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import WatchHealth
 from controller.signals.watches import Wanted, Watches, source_of, sources_of, wanted_lists
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock, ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, sample, waiting_pod
 from tests.support.applications import application, seed_units

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import EVENTS, INGRESSES, NODE_CLAIMS, PODS
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.policy.model import Memory, Sample
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 from tests.policy.support import decide
 from tests.signals.samples import ice_event, moment, node_claim, waiting_pod
 from tests.support.applications import application

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clients.kube import DEPLOYMENTS, EVENTS, PODS
-from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Snapshot, Source
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, waiting_pod
 from tests.support.applications import application
 

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.policy.model import Backend, Reservation, Unit
 from controller.signals.budget import CallBudget
 from controller.signals.ec2 import Ec2Poller, vcpus
 from controller.signals.price_list import PERMISSION
+from failover_testbed.clocks import ManualClock
 from tests.support.aws import emulated_account
 
 NOW = 1_800_000_017.0

@@ -15,13 +15,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.policy.evidence import Ages, created_after
 from controller.policy.evidence.proof import Allowed, examine
 from controller.policy.model import Cause, Launch, PendingPod, PolicySettings, PoolObservation, Refusal
 from controller.signals.cluster import ClusterView
 from controller.signals.karpenter import KarpenterView, Touched
 from controller.signals.refusals import not_ended, summed_up
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import ice_event, moment, node_claim, requirement, sample, waiting_pod
 
 INF2 = "amd-neuron-inf2"

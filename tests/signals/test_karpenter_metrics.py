@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock, SystemClock
+from controller.clock import SystemClock
 from controller.policy.model import OFFERINGS_SOURCE, Memory, PriceSource
 from controller.routing.conclusion import conclude
 from controller.service.pollers import make_external
@@ -22,6 +22,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.karpenter_metrics import GAUGE, PRICE_GAUGE, KarpenterMetrics, NoGaugeError, UnusableError, parse
 from controller.signals.prices import KEPT_S, Quote
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application, snapshot
 
 LABELS = '{{capacity_type="{}",instance_type="{}",zone="{}"}}'

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.policy.evidence import allowed_offerings, assess
 from controller.policy.model import Cause, Memory, Return, Snapshot, Unit, UnitMemory
 from controller.signals.cluster import ClusterView
 from controller.signals.instance_labels import InstanceFilter
 from controller.signals.launchable import Placement, instance_pins, needs_of
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import KINDS, ice_event, moment, node_claim, requirement, waiting_pod
 from tests.signals.test_snapshots import FRESH
 from tests.support.applications import application

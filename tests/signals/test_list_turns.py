@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.signals.list_turns import PATIENCE_S, ListTurns
+from failover_testbed.clocks import ManualClock
 
 
 def test_a_turn_that_is_given_back_is_the_next_ones() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import AUTO_NODE_CLASSES, NODE_CLASSES, NODE_POOLS, Resource
-from controller.clock import ManualClock
 from controller.signals.cluster import ClusterView
 from controller.signals.once import observe_once
 from controller.signals.watches import sources_of
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import Identity
 from tests.signals.samples import moment, requirement
 from tests.support.applications import NOW, application

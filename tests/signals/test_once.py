@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
-from controller.clock import ManualClock
 from controller.errors import Forbidden, Unavailable
 from controller.signals.cluster import ClusterView
 from controller.signals.once import observe_once
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watches import sources_of
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from failover_testbed.kube_api.auth import Access
 from tests.support.applications import COST_TARGETS, NOW, application

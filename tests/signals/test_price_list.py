@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.policy.model import PriceSource
 from controller.signals.price_list import EVERY_S, MOST_TYPES, PriceList, hourly_price
 from controller.signals.prices import KEPT_S, Quote
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, seed_units
 
 INF2 = ("inf2.xlarge", "us-west-2a", "on-demand")

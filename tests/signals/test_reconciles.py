@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import EVENTS
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.policy.model import Route
 from controller.signals.cluster import ClusterView
 from controller.signals.reconciles import BELIEVED_S, ReconcileView
+from failover_testbed.clocks import ManualClock
 from tests.support.applications import NOW, application
 
 MESSAGE = "Failed build model due to ingress: other/broken: failed to parse json annotation"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS, PODS
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.signals.cluster import ClusterView
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import FLEET, ice_event, moment, node_claim, requirement, waiting_pod
 
 T0 = moment("2026-08-25T10:00:00Z")

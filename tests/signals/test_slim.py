@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.clients.kube import SERVICES, connect
-from controller.clock import ManualClock, parse_rfc3339
+from controller.clock import parse_rfc3339
 from controller.routing.gateway.gateways import CONTROLLER, overlooked
 from controller.routing.gateway.read import writers
 from controller.signals.cluster import ClusterView
 from controller.signals.slim import PackedList, pack, slim, unpack
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import list_objects
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.signals.samples import KINDS
 from tests.signals.test_cluster import JSON, KEYS, SHAPED

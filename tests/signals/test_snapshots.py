@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.policy.model import Application, Backend, OpenGates, Reservation, Route, Sample, Snapshot, Source, Verdict, Verification
 from controller.signals.cluster import ClusterView
 from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import KINDS, ice_event, node_claim, waiting_pod
 from tests.support.applications import NOW, application
 

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from controller.clients.kube import CONFIG_MAPS, PODS, KubeSession, Object, Resource, connect
-from controller.clock import AcceleratedClock, Clock, ManualClock, SystemClock
+from controller.clock import Clock, SystemClock
 from controller.errors import Forbidden, Gone, NotFound, RemoteError, TooLarge, Unavailable
 from controller.foreign import decode_page
 from controller.signals import watch as watch_module
 from controller.signals.list_turns import ListTurns
 from controller.signals.watch import LISTS, Watch, list_objects
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock, ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from failover_testbed.kube_api.auth import Access
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import DEPLOYMENTS, LEADER_WORKER_SETS, PODS, ROLLOUTS, STATEFUL_SETS, Resource
-from controller.clock import ManualClock
 from controller.policy.model import Application, UnitObservation, WorkloadKind
 from controller.signals.cluster import ClusterView
 from controller.signals.slim import slim
@@ -17,6 +16,7 @@ from controller.signals.snapshots import ExternalSignals, SnapshotBuilder
 from controller.signals.watch import WatchHealth
 from controller.signals.watches import sources_of, wanted_lists
 from controller.signals.workload_kinds import WORKLOADS, Owner, as_deployments, is_part, owner_of
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import waiting_pod
 from tests.support.applications import NOW, application
 

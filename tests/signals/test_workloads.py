@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, ENDPOINT_SLICES, PODS, TARGET_GROUP_BINDINGS
-from controller.clock import ManualClock
 from controller.policy.model import Application, Backend, Route, ScalerMetric, Unit, WorkloadKind
 from controller.signals.cluster import ClusterView
 from controller.signals.workloads import Workload, WorkloadView
+from failover_testbed.clocks import ManualClock
 from tests.signals.samples import requirement, sample, waiting_pod
 from tests.support.applications import application
 

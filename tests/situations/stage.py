@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
-from controller.clock import ManualClock, format_rfc3339
+from controller.clock import format_rfc3339
 from controller.policy.model import (
     Action,
     ActionKind,
@@ -48,6 +48,7 @@ from failover_analysis.fuzz.world import NAMESPACE
 from failover_analysis.simulation.api import Store
 from failover_analysis.simulation.fault_state import FaultState
 from failover_analysis.simulation.leadership import Lease, SimulatedLeadership
+from failover_testbed.clocks import ManualClock
 from tests.situations.cluster import StagedCluster
 from tests.situations.situation import BEGIN_S, Situation
 

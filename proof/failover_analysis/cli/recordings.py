@@ -12,7 +12,7 @@ import click
 
 from controller.errors import ConfigError
 from controller.recording.lines import Recorded
-from controller.recording.reader import Unread, read
+from failover_analysis.replay.reader import Unread, read
 
 _MILLISECOND_S: Final = 0.001  # times are shown to the millisecond: a copied one must find its moment
 _MOST_UNREAD: Final = 5  # unreadable lines of one file that are named; further ones are counted

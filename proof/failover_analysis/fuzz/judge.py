@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.clients.kube import RESOURCES
-from controller.clock import ManualClock
 from controller.policy.decision import Conclusion
 from controller.policy.model import (
     Application,
@@ -35,6 +34,7 @@ from failover_analysis.fuzz.karpenter import Cluster
 from failover_analysis.fuzz.objects import START
 from failover_analysis.fuzz.world import NAMESPACE, UnitPlan, World, draw
 from failover_analysis.real_shortage import NEAR_S, ShortageHistory
+from failover_testbed.clocks import ManualClock
 
 _TICK_S: Final = 60.0  # as rarely as in a large installation: what age alone decides must ask for its own passes
 _LEAST_S: Final = 0.02

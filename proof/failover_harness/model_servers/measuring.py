@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controller.clock import Clock, ManualClock
+from controller.clock import Clock
 from failover_harness.model_servers.queue_server import Spec, VirtualLoad
 from failover_setup.breaking_point.model import Bounds, Limit, Limits, Outcome, Step
 from failover_setup.breaking_point.run import Load, Measurement, Settings, Unknown
 from failover_setup.breaking_point.search import Try
+from failover_testbed.clocks import ManualClock
 
 
 @dataclass

@@ -23,9 +23,9 @@ from typing import Final
 
 from aiohttp import web
 
-from controller.clock import ManualClock
 from failover_setup.breaking_point.measure import percentile
 from failover_setup.breaking_point.model import Sample
+from failover_testbed.clocks import ManualClock
 
 _NO_ROOM: Final = 429
 

@@ -6,7 +6,8 @@ import math
 import threading
 from typing import Final
 
-from controller.clock import AcceleratedClock, Clock
+from controller.clock import Clock
+from failover_testbed.clocks import AcceleratedClock
 
 LEAD_S: Final = 2.0
 """How far time goes on after the last step of the player, seconds of the clock: four of its pauses."""

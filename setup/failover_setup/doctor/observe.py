@@ -32,10 +32,10 @@ from controller.signals.cluster import KINDS
 from controller.signals.discovery import Discovery
 from controller.signals.load_balancer.request import TargetGroups, explicit_group_of, stack_of, target_groups
 from controller.signals.reconciles import ReconcileView
-from controller.signals.watch import Query, list_objects
+from controller.signals.watch import list_objects
 from controller.signals.workload_kinds import Owner, as_deployments, kinds_of
 from controller.signals.workloads import WorkloadView
-from failover_setup.doctor.report import NOT_INSTALLED
+from failover_setup.doctor.reading import listed_or_why
 from failover_setup.listed import Listed, served
 
 _ATTRIBUTES: Final = "target-group-attributes"
@@ -203,12 +203,12 @@ def _namespace(
     ports = {one.route.kind: routing_port(one) for one in applications}.values()
     routed: dict[str, Sequence[Object]] = {port.resource.kind: list_objects(session, port.resource, routing_namespace)[0] for port in ports}
     unreadable: dict[str, str] = {}
-    listed = {resource.name: _listed(session, resource, namespace, unreadable) for resource in (*_KINDS, *kinds_of(applications))}
+    listed = {resource.name: listed_or_why(session, resource, namespace, unreadable) for resource in (*_KINDS, *kinds_of(applications))}
     listed[TARGET_GROUP_BINDINGS.name] = _bindings(session, discovery, namespace, unreadable)
     for resource in dict.fromkeys(resource for port in ports for resource in port.reads):
         kind, known = KINDS[resource.name], served(discovery, resource)
         spaces = (None,) if kind.of_cluster else kind.namespaces(applications[0])  # the same for all of these applications
-        listed[resource.name] = [one for space in spaces for one in _listed(session, known, space, unreadable)]
+        listed[resource.name] = [one for space in spaces for one in listed_or_why(session, known, space, unreadable)]
     return _Namespace(routed, listed, unreadable)
 
 
@@ -221,7 +221,7 @@ def _bindings(session: KubeSession, discovery: Discovery, namespace: str, unread
     served = [kind for kind in (TARGET_GROUP_BINDINGS, AUTO_TARGET_GROUP_BINDINGS) if _serves(discovery, kind)]
     for kind in served or [TARGET_GROUP_BINDINGS]:
         why: dict[str, str] = {}
-        found += _listed(session, kind, namespace, why)
+        found += listed_or_why(session, kind, namespace, why)
         unreadable.update(dict.fromkeys((TARGET_GROUP_BINDINGS.name,) if why else (), "; ".join(why.values())))
     return found
 
@@ -236,25 +236,12 @@ def _serves(discovery: Discovery, resource: Resource) -> bool:
     return True
 
 
-def _listed(
-    session: KubeSession, resource: Resource, namespace: str | None, unreadable: dict[str, str], query: Query = ()
-) -> Sequence[Object]:
-    """The objects of one kind. If they cannot be listed, returns () and records why."""
-    try:
-        return list_objects(session, resource, namespace, query)[0]
-    except NotFound:
-        unreadable[resource.name] = f"{resource.name} {NOT_INSTALLED}"
-    except RemoteError as error:
-        unreadable[resource.name] = str(error)
-    return ()
-
-
 def _observe(session: KubeSession, application: Application, space: _Namespace, now: float) -> Observation:
     obj: Object = next((one for one in space.routed[application.route.kind] if name_of(one) == application.route.name), {})
     unreadable, events = dict(space.unreadable), list[Object]()
     for kind, namespace, name in routing_port(application).asked(application, obj, Listed(space.listed)).reported:
         about = (("fieldSelector", f"involvedObject.kind={kind},involvedObject.name={name}"),)
-        events += _listed(session, EVENTS, namespace, unreadable, about)
+        events += listed_or_why(session, EVENTS, namespace, unreadable, about)
     group, complete = _group(session, application, obj, space) if application.route.kind == INGRESSES.kind else ((), True)
     return assemble(application, now, obj, {**space.listed, EVENTS.name: events}, group, unreadable, group_complete=complete)
 

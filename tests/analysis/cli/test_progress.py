@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import ManualClock
 from failover_analysis.cli.progress import STOPPED, Progress
+from failover_testbed.clocks import ManualClock
 
 FAILOVERCTL = [sys.executable, "-m", "controller.cli.main"]
 _PATIENCE_S = 50.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.verifier import Verifier
+from failover_testbed.clocks import ManualClock
 from tests.signals.load_balancer.scripted_elb import DEFAULT, NOW, Clients, Elb, arn, forward, rule
 
 

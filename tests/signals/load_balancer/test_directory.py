@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.policy.model import Verdict
 from controller.signals.load_balancer.calls import Calls
 from controller.signals.load_balancer.directory import Directory, load_balancer_dimension, load_balancer_name
 from controller.signals.load_balancer.verifier import Verifier
+from failover_testbed.clocks import ManualClock
 from tests.signals.load_balancer.scripted_elb import (
     DNS,
     LB,

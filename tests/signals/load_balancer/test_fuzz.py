@@ -8,11 +8,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict, Verification
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.request import VerificationRequest
 from controller.signals.load_balancer.verifier import Verifier
+from failover_testbed.clocks import ManualClock
 from tests.signals.load_balancer.scripted_elb import DNS, LB, LIVE, NOW, Clients, arn, ask
 
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

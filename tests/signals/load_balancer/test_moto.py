@@ -10,11 +10,11 @@ import boto3
 import pytest
 
 from controller.clients.aws import AwsClients
-from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.request import VerificationRequest
 from controller.signals.load_balancer.verifier import Verifier
+from failover_testbed.clocks import ManualClock
 from tests.signals.load_balancer.scripted_elb import LIVE, NOW
 from tests.support.aws import default_network, emulated_account
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict, Verification
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.verifier import Verifier
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.simulated_view import AUDIT_S, BALANCER_S, LISTENERS_S
+from failover_testbed.clocks import ManualClock
 from tests.analysis.simulation.support import setup
 from tests.signals.load_balancer.scripted_elb import (
     CAPACITY,

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, INGRESSES, TARGET_GROUP_BINDINGS
-from controller.clock import ManualClock
 from controller.policy.model import Application, Route, Target, Verdict
 from controller.policy.routing import healthy_targets
 from controller.ports import MessageKind
@@ -25,6 +24,7 @@ from controller.signals.load_balancer import request as request_module
 from controller.signals.load_balancer.turns import AGE_S, Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.workloads import WorkloadView
+from failover_testbed.clocks import ManualClock
 from tests.signals.load_balancer.scripted_elb import DEFAULT, Clients, Elb, arn, forward, refusal, rule
 from tests.support.applications import NOW, application, seed_units, snapshot
 

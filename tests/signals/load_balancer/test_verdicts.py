@@ -9,11 +9,11 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, NoCredentialsError
 
 from controller.clients.aws import ATTEMPTS
-from controller.clock import ManualClock
 from controller.policy.model import Target, Verdict
 from controller.signals.budget import CallBudget
 from controller.signals.load_balancer.turns import Load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
+from failover_testbed.clocks import ManualClock
 from tests.signals.load_balancer.scripted_elb import (
     CAPACITY,
     DEFAULT,

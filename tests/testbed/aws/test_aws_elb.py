@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from controller.clients.aws import translated
-from controller.clock import ManualClock
 from controller.errors import Rejected
 from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.clocks import ManualClock
 
 FIXED = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from controller.clock import ManualClock
+from failover_testbed.clocks import ManualClock
 from failover_testbed.demo.clock import LEAD_S, PacedClock
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from controller.clock import AcceleratedClock
+from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.scenario import FOLDER, load_scenario
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.policy import text
 from controller.policy.account import Ledger
 from controller.policy.model import Action, ActionKind, Memory, Mode, Shortage, Target, UnitEvidence, Verb
@@ -16,6 +15,7 @@ from controller.policy.reasons import Reason
 from controller.routing.ingress.action import format_action
 from controller.routing.kinds import KINDS
 from controller.service.controller import Controller
+from failover_testbed.clocks import ManualClock
 from failover_testbed.demo.narrator import Narrator, written
 from tests.support.applications import NOW, application
 

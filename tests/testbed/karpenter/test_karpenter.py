@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import EVENTS, NODE_CLAIMS, NODE_POOLS
-from controller.clock import ManualClock
 from controller.policy.model import Application, Cause
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
 from controller.signals.cluster import ClusterView
 from failover_testbed.capacity.ec2 import Code, Ec2, FleetAnswer, Offering, Shortage, event_message, refusal_text
+from failover_testbed.clocks import ManualClock
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.workloads import Workloads

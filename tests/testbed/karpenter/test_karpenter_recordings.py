@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import pytest
 
-from controller.clock import ManualClock
 from failover_testbed.capacity.ec2 import Ec2, FleetAnswer
+from failover_testbed.clocks import ManualClock
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.world import Object, Pod, World

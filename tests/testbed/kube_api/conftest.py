@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import urllib3
 
-from controller.clock import ManualClock
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.contract.support import Client
 from tests.testbed.kube_api.support import START, client_of

@@ -13,7 +13,7 @@ import urllib3
 from kubernetes import client as official
 from kubernetes import config as official_config
 
-from controller.clock import ManualClock
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import READ_ONLY, Access, EmulatedKubeApi, Identity
 from tests.contract.support import (
     APPLY_PATCH,

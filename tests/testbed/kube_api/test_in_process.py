@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.clock import ManualClock
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import ApiError, EmulatedKubeApi
 from tests.contract.support import CONFIG_MAPS, PODS, SCALED_OBJECTS, SERVICES, Client, config_map, pod, scaled_object
 

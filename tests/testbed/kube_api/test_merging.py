@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.clock import ManualClock
+from failover_testbed.clocks import ManualClock
 from failover_testbed.kube_api import EmulatedKubeApi
 from failover_testbed.kube_api.field_sets import decode, encode, merge, path_text
 from failover_testbed.kube_api.field_types import type_of

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.clock import AcceleratedClock, ManualClock
 from controller.policy.model import Mode, Target
 from controller.routing.ingress.action import format_action
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock, ManualClock
 from failover_testbed.lbc.faults import Faults, Throttle
 from failover_testbed.lbc.group import Group
 from failover_testbed.lbc.work_queue import RETRY_BASE_S, RETRY_MAX_S, WorkQueue

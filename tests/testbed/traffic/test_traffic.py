@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from controller.clock import ManualClock
 from controller.policy.model import Sample
 from controller.service.unit_state import unit_state
 from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.clocks import ManualClock
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.world import Node, Pod, World
 from failover_testbed.kube_api import EmulatedKubeApi

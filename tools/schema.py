@@ -1,6 +1,6 @@
 """Generates the JSON schemas, the CustomResourceDefinition and the tables of ``docs/configuration.md`` from the models.
 
-``python -m failover_setup.schema`` (``make docs``), run in the repository root, writes them; a test fails if they are out of date.
+``python -m tools.schema`` (``make docs``), run in the repository root, writes them; a test fails if they are out of date.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 from controller.documents import Place, allowed_text, place_text, schema_at
 from controller.settings import Settings, variable_name
 from failover_setup.application import ApplicationFile
-from failover_setup.crd import CHART_COPY, CRD_FILE, crd_text
+from tools.crd import CHART_COPY, CRD_FILE, crd_text
 
 SCHEMA_FOLDER: Final = Path("config/schema")
 DOCUMENTATION: Final = Path("docs/configuration.md")

@@ -27,7 +27,7 @@ _KEPT: Final = frozenset(
         "maxItems", "minProperties", "maxProperties", "required",
     }
 )  # fmt: skip
-_NOTE: Final = "# Generated from the model of the application file by `python -m failover_setup.schema`; do not edit.\n"
+_NOTE: Final = "# Generated from the model of the application file by `python -m tools.schema`; do not edit.\n"
 _MAX_ITEMS: Final = 64
 """Most items of a list for which the model states no bound. The API server computes the cost of a rule from the longest value."""
 

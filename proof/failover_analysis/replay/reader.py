@@ -15,7 +15,8 @@ from controller.errors import ConfigError
 from controller.policy.model import Application
 from controller.policy.routing import base_weights, cost_per_request, weight_strategy
 from controller.recording.files import recording_files
-from controller.recording.lines import MAX_LINE, Decoder, LineError, Recorded
+from controller.recording.lines import MAX_LINE, LineError, Recorded
+from failover_analysis.replay.decoder import Decoder
 
 MAX_FILES: Final = 512
 """Most files read together; all are open at once."""
