@@ -220,7 +220,7 @@ def test_retry_after(header: str | None, seconds: float | None, server: Server, 
 def test_an_answer_that_is_no_object_is_unavailable(body: bytes, server: Server, session: KubeSession) -> None:
     """A proxy's page with status 200 is not an answer of an API server."""
     server.answer(200, body)
-    with pytest.raises(Unavailable, match="^GET /x: the answer is not (JSON|an object)$") as caught:
+    with pytest.raises(Unavailable, match=r"^GET /x: the answer is not (JSON|an object)$") as caught:
         session.request("GET", "/x")
     assert caught.value.status == 200
 
@@ -229,7 +229,7 @@ def test_an_answer_may_be_as_long_as_it_is_read(server: Server, session: KubeSes
     """One byte more is another error: whoever asked can ask for less."""
     server.answer(200, '{"a":1}')
     assert session.request("GET", "/x", most_bytes=7) == {"a": 1}
-    with pytest.raises(TooLarge, match="^GET /x: the answer is longer than 6 bytes$"):
+    with pytest.raises(TooLarge, match=r"^GET /x: the answer is longer than 6 bytes$"):
         session.request("GET", "/x", most_bytes=6)
 
 
