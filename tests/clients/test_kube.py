@@ -226,7 +226,7 @@ def test_an_answer_that_is_no_object_is_unavailable(body: bytes, server: Server,
 
 
 def test_an_answer_may_be_as_long_as_it_is_read(server: Server, session: KubeSession) -> None:
-    """One byte more is another error: whoever asked can ask for less."""
+    """One byte more is another error: the caller can ask for less."""
     server.answer(200, '{"a":1}')
     assert session.request("GET", "/x", most_bytes=7) == {"a": 1}
     with pytest.raises(TooLarge, match=r"^GET /x: the answer is longer than 6 bytes$"):

@@ -123,7 +123,7 @@ def test_audits_leave_calls_for_changes(elb: Elb, clock: ManualClock) -> None:
 
 
 class Asked(CallBudget):
-    """A budget that keeps how much it was asked for, and what was accounted for afterwards."""
+    """A budget that keeps how much a check takes, and what it accounts for afterwards."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(1000, 1000, clock)
@@ -198,7 +198,7 @@ def test_a_success_that_began_before_a_throttling_does_not_end_its_wait(elb: Elb
     """Checks run side by side: it says nothing of what came after it began."""
 
     class Overtaken(Elb):
-        """One whose targets are asked for while another check is throttled."""
+        """One that throttles another check before it answers about its targets."""
 
         def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:  # noqa: N803
             if TargetGroupArn == arn("trn1") and not others:
