@@ -34,38 +34,34 @@ class _Pattern:
     Attributes:
         words: Texts of which a match has at least one, as `_folded` has them. Most texts have none, and finding that out is a hundred times
             faster than the search.
-        search: Its group is kept; the rest of the match is masked.
+        search: Its group is kept; the rest of the match is masked. Case does not count.
     """
 
     words: tuple[str, ...]
     search: re.Pattern[str]
 
-    @classmethod
-    def of(cls, words: str, search: str) -> _Pattern:
-        """A pattern from its words, separated by spaces, and its search, in which case does not count."""
-        return cls(tuple(words.split()), re.compile(search, re.IGNORECASE))
-
 
 # Every search is linear in the text: no nested or overlapping repetition, and no run of characters is searched from each of its places.
-_PATTERNS: Final = (
-    _Pattern.of("hooks.slack", r"(hooks\.slack(?:-gov)?\.com(?::\d+)?(?:/|%2F))[^\s\"'<>\\]+"),
-    _Pattern.of("/services/ /workflows/ /triggers/", r"(/(?:services|workflows|triggers)/)T[A-Z0-9]+/[A-Z0-9]+/[A-Z0-9/]+"),
-    _Pattern.of("xox", r"()\bxox[a-z]-[A-Z0-9-]{8,}"),
-    _Pattern.of("akia asia", r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
-    _Pattern.of("secret session", r"((?:aws_?)?(?:secret_?access_?key|session_?token)[\"']?\s*[:=]\s*[\"']?)[A-Z0-9/+=]{8,}"),
-    _Pattern.of("x-amz-", r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
-    _Pattern.of(
-        "authorization", r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest|negotiate|apikey|key)\s+)?)[^\s\"',]+"
-    ),
-    _Pattern.of("signature=", r"(\bsignature=)[A-F0-9]{16,}"),
-    _Pattern.of("x-api-key", r"(\bx-api-key[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+"),
-    _Pattern.of("bearer", r"(\bbearer\s+)[A-Z0-9._~+/=-]{8,}"),
-    _Pattern.of("k8s-aws-v1.", r"()\bk8s-aws-v1\.[A-Z0-9_-]{8,}"),
-    # A JSON web token. It is searched from the start of a run alone: from each "eyJ" in it, 200 KiB of them take minutes.
-    _Pattern.of("eyj", r"()(?<![A-Z0-9_-])(?=[A-Z0-9_-]*eyJ[A-Z0-9_-]{8})(?>[A-Z0-9_-]+)\.(?>[A-Z0-9_-]+)\.[A-Z0-9_-]+"),
-    _Pattern.of("://", r"(://)[^/\s?#\"'<>]+(?=@)"),
-    # A password with a slash, which no URL allows and many have. Its length is bounded: each "://" of a text begins a search.
-    _Pattern.of("://", r"(://)[^/\s?#\"'<>:@]{0,128}:[^\s\"'<>@]{1,256}(?=@)"),
+_PATTERNS: Final = tuple(
+    _Pattern(tuple(words.split()), re.compile(search, re.IGNORECASE))
+    for words, search in (
+        ("hooks.slack", r"(hooks\.slack(?:-gov)?\.com(?::\d+)?(?:/|%2F))[^\s\"'<>\\]+"),
+        ("/services/ /workflows/ /triggers/", r"(/(?:services|workflows|triggers)/)T[A-Z0-9]+/[A-Z0-9]+/[A-Z0-9/]+"),
+        ("xox", r"()\bxox[a-z]-[A-Z0-9-]{8,}"),
+        ("akia asia", r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}"),
+        ("secret session", r"((?:aws_?)?(?:secret_?access_?key|session_?token)[\"']?\s*[:=]\s*[\"']?)[A-Z0-9/+=]{8,}"),
+        ("x-amz-", r"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
+        ("authorization", r"(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token|digest|negotiate|apikey|key)\s+)?)[^\s\"',]+"),
+        ("signature=", r"(\bsignature=)[A-F0-9]{16,}"),
+        ("x-api-key", r"(\bx-api-key[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+"),
+        ("bearer", r"(\bbearer\s+)[A-Z0-9._~+/=-]{8,}"),
+        ("k8s-aws-v1.", r"()\bk8s-aws-v1\.[A-Z0-9_-]{8,}"),
+        # A JSON web token. It is searched from the start of a run alone: from each "eyJ" in it, 200 KiB of them take minutes.
+        ("eyj", r"()(?<![A-Z0-9_-])(?=[A-Z0-9_-]*eyJ[A-Z0-9_-]{8})(?>[A-Z0-9_-]+)\.(?>[A-Z0-9_-]+)\.[A-Z0-9_-]+"),
+        ("://", r"(://)[^/\s?#\"'<>]+(?=@)"),
+        # A password with a slash, which no URL allows and many have. Its length is bounded: each "://" of a text begins a search.
+        ("://", r"(://)[^/\s?#\"'<>:@]{0,128}:[^\s\"'<>@]{1,256}(?=@)"),
+    )
 )
 
 

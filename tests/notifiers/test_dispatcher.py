@@ -423,6 +423,19 @@ def test_work_beside_the_messages_that_fails_shows_in_health_and_the_others_are_
     assert not other.rest()
 
 
+def test_work_beside_the_messages_that_succeeds_does_not_hide_that_none_arrives(dispatch: Dispatch) -> None:
+    """The others would read that the sink delivers again."""
+    metrics, other = Scripted("metrics", Rejected("400")), Scripted("other")
+    dispatcher = dispatch(metrics, other)
+    dispatcher.publish(a_message())
+    idle(dispatcher)
+    for error in (None, Forbidden("PutMetricAlarm: AccessDenied"), None):
+        dispatcher.beside("metrics", error)
+    idle(dispatcher)
+    assert [message.kind for message in other.rest()] == [MessageKind.FAILOVER, ALERT]
+    assert not health(dispatcher, "metrics").ok
+
+
 def test_one_time_out_beside_the_messages_notifies_nobody(dispatch: Dispatch) -> None:
     """The next heartbeat comes within a minute."""
     metrics, other = Scripted("metrics"), Scripted("other")

@@ -139,6 +139,7 @@ def test_only_what_is_long_enough_of_a_url_is_secret_by_itself() -> None:
     """Six characters are; the host is none of it, nor is any part of a text that is no URL."""
     redactor = Redactor(["https://hooks.example.org/abcde?k=1234", f"https://example.org/x/{'t' * 16}", "https://[", "urgent:capacity"])
     assert redactor("/abcde") == MASK
+    assert redactor("/abcde?k=1234") == MASK, "as one"
     assert redactor("k=1234") == MASK
     assert redactor("t" * 16) == MASK
     for text in ("abcde hooks.example.org", "t" * 15, "no capacity"):
@@ -154,6 +155,29 @@ def test_a_deep_document_keeps_its_form_as_far_as_it_is_searched(depth: int) -> 
     text = Redactor([TOKEN]).document(json.dumps(nested))
     inner = f'{{"a":"{MASK}"}}' if depth <= 12 else f"\"{{'a': '{MASK}'}}\""
     assert text == "[" * (depth - 1) + inner + "]" * (depth - 1)
+
+
+@pytest.mark.parametrize("depth", [12, 13])
+def test_a_deep_log_event_keeps_its_form_as_far_as_it_is_searched(depth: int) -> None:
+    """By name, too."""
+    value: Any = ("end", TOKEN)
+    for _ in range(depth - 1):
+        value = {"in": value}
+    found = Redactor([TOKEN]).processor(None, "info", {"value": value})["value"]
+    for _ in range(depth - 1):
+        found = found["in"]
+    assert found == (["end", MASK] if depth <= 12 else f"('end', '{MASK}')")
+
+
+def test_no_part_of_a_document_is_passed_over() -> None:
+    """A secret in one of several objects, wherever."""
+    for document in ([{"a": TOKEN}, {"b": "c"}], [{"b": "c"}, {"a": TOKEN}], [TOKEN, {"b": "c"}], {"a": [TOKEN], "b": {"c": "d"}}):
+        assert not leaks(Redactor([TOKEN]).document(json.dumps(document)))
+
+
+def test_a_document_without_a_secret_keeps_every_byte() -> None:
+    """Its spaces, too."""
+    assert Redactor([TOKEN]).document('{ "a" : 1 }') == '{ "a" : 1 }'
 
 
 def test_a_document_with_a_secret_keeps_its_other_texts() -> None:
@@ -295,6 +319,8 @@ def test_the_log_processor_masks_what_is_no_text(value: object) -> None:
     clean = Redactor([f"http://127.0.0.1{PATH}", TOKEN]).processor(None, "info", {"event": "x", "value": value, "number": 1})
     assert (clean["event"], clean["number"]) == ("x", 1)
     assert not leaks(str(clean["value"]) + repr(clean["value"]))
+    if isinstance(value, Shown):
+        assert clean["value"] == (f"<{MASK}>" if TOKEN in repr(value) else "<fine>"), "as programs print it"
 
 
 def test_the_log_processor_leaves_to_the_renderer_what_holds_no_secret() -> None:
@@ -330,4 +356,4 @@ def test_the_module_s_processor_uses_the_process_wide_redactor() -> None:
 
 
 def test_the_redactor_does_not_show_its_secrets() -> None:
-    assert repr(Redactor([TOKEN])) == "Redactor(1 secrets)"
+    assert repr(Redactor([TOKEN, f"{TOKEN}2"])) == "Redactor(2 secrets)"

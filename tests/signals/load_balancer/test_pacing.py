@@ -123,7 +123,7 @@ def test_audits_leave_calls_for_changes(elb: Elb, clock: ManualClock) -> None:
 
 
 class Asked(CallBudget):
-    """A budget that keeps the calls that are taken from it, and those that are charged afterwards."""
+    """A budget that keeps how much a check takes, and what it accounts for afterwards."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(1000, 1000, clock)
@@ -198,7 +198,7 @@ def test_a_success_that_began_before_a_throttling_does_not_end_its_wait(elb: Elb
     """Checks run side by side: it says nothing of what came after it began."""
 
     class Overtaken(Elb):
-        """Another check is throttled while the targets of this one are read."""
+        """One that throttles another check before it answers about its targets."""
 
         def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:  # noqa: N803
             if TargetGroupArn == arn("trn1") and not others:
