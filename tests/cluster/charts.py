@@ -12,8 +12,8 @@ import yaml
 
 from controller.clients.kube import FAILOVER_APPLICATIONS
 from failover_harness.control_plane.control_plane import ControlPlane
-from tools.crd import CRD_FILE
 from tests.cluster.manifests import kubectl
+from tools.crd import CRD_FILE
 
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart"
 EXAMPLES: Final = sorted((CHART / "ci").glob("*-values.yaml"))

@@ -17,11 +17,11 @@ from controller.documents import place_text
 from controller.errors import RemoteError
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane
-from tools.crd import custom_resource_definition
 from tests.catalog.conftest import valid_document
 from tests.catalog.test_application import TestRefused as Refused
 from tests.catalog.test_application import put
 from tests.service.test_application_objects import Cluster
+from tools.crd import custom_resource_definition
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "refusals.md"

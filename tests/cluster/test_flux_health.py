@@ -20,8 +20,8 @@ from controller.errors import RemoteError
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
-from tools.crd import custom_resource_definition
 from tests.support.cluster import application_document
+from tools.crd import custom_resource_definition
 
 EXPRESSIONS: Final = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "gitops" / "flux-health.yaml").read_text())["healthCheckExprs"][
     0

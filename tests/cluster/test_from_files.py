@@ -18,11 +18,11 @@ from controller.policy.model import Mode
 from controller.service.wiring import Service
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
-from tools.crd import CRD_FILE
 from tests.cluster.charts import CHART, Helm
 from tests.cluster.manifests import Installation, kubectl
 from tests.cluster.stack import Stack
 from tests.support.cluster import running, settings_for
+from tools.crd import CRD_FILE
 
 _ROOT: Final = CHART.parents[1]
 _FORMER: Final = "7cfa4d9b867c"

@@ -11,10 +11,10 @@ import pytest
 
 from controller.clients.kube import FAILOVER_APPLICATIONS
 from failover_harness.control_plane import crds
-from tools.crd import custom_resource_definition
 from tests.contract.servers import Real, Server
 from tests.contract.support import Answer, Client, Object, brief
 from tests.support.cluster import application_document
+from tools.crd import custom_resource_definition
 
 KIND = f"/apis/{FAILOVER_APPLICATIONS.api_version}/namespaces/{{namespace}}/{FAILOVER_APPLICATIONS.plural}"
 SD21 = f"{KIND}/sd21"

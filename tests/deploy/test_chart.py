@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 from controller.policy.model import WorkloadKind
 from controller.service.http import Answer, HttpServer, make_routes
 from controller.signals.workload_kinds import WORKLOADS
-from tools.crd import CRD_FILE
 from tests.cluster.charts import CHART, Helm, Object, documents
 from tests.deploy.test_chart_schema import schema_accepts
+from tools.crd import CRD_FILE
 from tools.permissions import granted_in_routes_namespace
 
 EVERYTHING = "serviceMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboards.enabled=true,applications.namespaces={shop}"

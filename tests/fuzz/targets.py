@@ -175,9 +175,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "Karpenter's metrics": Target(lambda raw: parse_metrics(_text(raw)), [_METRICS], (NoGaugeError, UnusableError)),
     "metrics of an accelerator": Target(lambda raw: list(_parsed(_text(raw))), [_DCGM], (Unavailable,)),
     "product of the price list": Target(lambda raw: hourly_price([_text(raw)]), [_PRODUCT]),
-    "answer of Slack": Target(
-        lambda raw: _read("chat.postMessage", _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']
-    ),
+    "answer of Slack": Target(lambda raw: _read("chat.postMessage", _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']),
     "stored status": Target(lambda raw: json_object(_text(raw)), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),
     "stored alerts": Target(lambda raw: stored_alerts(_text(raw)), [b'{"max/a":{"severity":"warning","text":"b","reason":"Dwell"}}']),
     "time": Target(_time, [b"2026-08-25T10:00:03Z", b"2026-08-25T09:59:58.123456+02:00"]),
