@@ -25,7 +25,7 @@ _MAX_REPLY: Final = 1024  # bytes of an answer that are read unless the caller n
 _PIECE: Final = 16_384
 _MAX_URL_FILE: Final = 4096
 _AGENT: Final = f"failoverctl/{__version__}"
-NO_URL: Final = "the URL is not an http(s) URL with a host and a path"
+NO_URL: Final = "the webhook URL is not an http(s) URL with a host and a path"
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{1,40}")
 
 
@@ -168,7 +168,7 @@ def exchange(
             return Rejected(f"{sink}: {secret.wrong}")
         url, headers = request(text)
     except Exception as error:  # noqa: BLE001 - a foreign callable may raise anything
-        return Unavailable(f"{sink}: its URL, token or key cannot be read: {type(error).__name__}")
+        return Unavailable(f"{sink}: its webhook URL, token or key cannot be read: {type(error).__name__}")
     try:
         status, answer, answered = post(url, body, headers, timeout_s, most_bytes)
     except (OSError, HTTPException) as error:  # URLError and time-outs are OSErrors

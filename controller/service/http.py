@@ -249,7 +249,7 @@ class _Request(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.content)
 
-    do_HEAD = do_GET  # noqa: N815 - the interface of the library
+    do_HEAD = do_GET  # noqa: N815 - as the base class finds it
 
     def _made(self, query: str) -> Answer:
         route = self._routes.get(self.route)
