@@ -21,8 +21,8 @@ from controller.ports import StoredMemory
 from controller.routing.conclusion import conclude
 from controller.routing.kinds import routing_port
 from controller.routing.port import Remedy
-from controller.service.store import ConfigMapStore
 from controller.service.pollers import make_external
+from controller.service.store import ConfigMapStore
 from controller.signals.cluster import ClusterView
 from controller.signals.observer import ClusterObserver
 from controller.signals.once import observe_once
