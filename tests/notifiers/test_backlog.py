@@ -198,6 +198,7 @@ def test_a_message_repeats_another_only_within_the_window() -> None:
     assert not recent.repeats(alert, 0.0)
     assert recent.repeats(alert, 9.9)
     assert not recent.repeats(alert, 10.0), "the window counts from the first, so a lasting condition is repeated"
+    assert recent.repeats(alert, 19.9), "and from this one"
 
 
 def test_what_is_offered_again_passes_only_where_it_was_not_delivered() -> None:
