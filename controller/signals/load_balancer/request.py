@@ -60,6 +60,11 @@ class VerificationRequest:
     standby: tuple[ServicePort, ...] = ()
     ports: frozenset[int] = frozenset()
 
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The target groups of each Service: of the port that the action or the standby names, where the Service has several."""
+        named = {(target.service, service_port(target.port)) for target in self.targets} | set(self.standby)
+        return {key[0]: arns for key, arns in sorted((self.target_groups or {}).items(), key=lambda one: one[0] in named)}
+
 
 class BoundGroups:
     """TargetGroupBindings, each read once, by what it was made for.

@@ -158,7 +158,7 @@ class Verifier:
             weights=findings.weights,
             healthy=findings.healthy,
             applied=findings.applied,
-            groups={service: arns for (service, _), arns in (request.target_groups or {}).items()},
+            groups=request.groups(),
             ill_since=dict.fromkeys(sick, answer.at),
         )
         with self._lock:

@@ -193,3 +193,10 @@ def test_a_call_that_times_out_is_charged_with_its_retries(elb: Elb, clock: Manu
     elb.errors["DescribeRules"] = refusal("Throttling")
     verifier.verify(ask())
     assert 40 - budget.available() == pytest.approx(len(elb.calls) + ATTEMPTS - 1)
+
+
+@pytest.mark.parametrize("ports", [(80, 8080), (8080, 80)])
+def test_another_port_of_a_service_does_not_stand_for_the_one_with_traffic(ports: tuple[int, int], elb: Elb, verifier: Verifier) -> None:
+    """Another path of the Ingress may use it: the counts would be dropped, or kept, for the wrong target group."""
+    groups = {("inf2", port): (arn("inf2") if port == 80 else arn("metrics"),) for port in ports}
+    assert verifier.verify(ask(target_groups={**groups, ("trn1", 80): (arn("trn1"),)})).groups["inf2"] == (arn("inf2"),)
