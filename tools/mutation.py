@@ -53,9 +53,8 @@ def main() -> None:
     parser.add_argument("--rooms", action="store_true", help="modules of other rooms instead: " + " ".join(ROOMS))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    rooms = {name: tests for name, tests in ROOMS.items() if not options.modules or name in options.modules}
     run = ROOMS_RUN if options.rooms else RUN
-    _prepare(run, rooms if options.rooms else {})
+    _prepare(run, ROOMS if options.rooms else {})  # whatever is chosen: with other settings mutmut forgets the results of before
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60 * options.minutes)
     names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in options.modules]

@@ -41,7 +41,7 @@ def test_a_mode_change_waits_until_the_new_target_groups_have_healthy_targets(tm
         for name, value in cluster.aws.environment().items():
             monkeypatch.setenv(name, value)
         aws = {"apis": ["elbv2"], "region": REGION}
-        set_constant(monkeypatch, "_VERIFICATION_S", 1.0)
+        set_constant(monkeypatch, "VERIFICATION_S", 1.0)
         polls = {"elbv2_calls_per_s": 20}
         session = connect(kubeconfig=str(cluster.kubeconfig("controller")))
         operator = connect(kubeconfig=str(cluster.kubeconfig("admin")))
