@@ -39,9 +39,9 @@ def world(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
-    """The exit code and the output."""
+    """The exit code and what it prints. On a busy machine progress stands beside that, on the other stream."""
     result = CliRunner().invoke(main, ["simulate", *map(str, arguments)])
-    return result.exit_code, result.output
+    return result.exit_code, result.stdout or result.stderr
 
 
 def test_tells_what_happened_the_verdict_first(world: Path) -> None:
