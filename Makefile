@@ -44,7 +44,7 @@ test: $(STAMP) ## The tests that need nothing but package registries, without te
 	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
 .PHONY: test-heavy
-test-heavy: $(STAMP) ## Distributions built and installed, floods of objects, measured load
+test-heavy: $(STAMP) ## Distributions built and installed, floods of objects, measured load, faults and incidents of whole processes
 	@$(RUN)/python -m pytest -n 2 --dist worksteal --tier heavy $(ARGS)
 
 .PHONY: test-simulation

@@ -23,7 +23,8 @@ class Tier(StrEnum):
     INTEGRATION = "integration"
     """Servers, processes or long recordings of its own; still nothing but package registries."""
     HEAVY = "heavy"
-    """Distributions built and installed, floods of objects, measured load: minutes of computing, and nothing but package registries."""
+    """Distributions built and installed, floods of objects, measured load, faults and incidents of whole processes: minutes, and nothing
+    but package registries."""
     SIMULATION = "simulation"
     """Whole simulated runs: days, each crash point, each broken core. Minutes of computing, and nothing but package registries."""
     CLUSTER = "cluster"
@@ -125,7 +126,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_no_alert_fires_about_a_healthy_installation"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_every_alert_fires_and_is_over_in_prometheus"),
     Place(Tier.INTEGRATION, "tests/deploy/test_monitoring.py::test_prometheus_reads_the_metrics_and_likes_their_names"),
-    Place(Tier.INTEGRATION, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
+    Place(Tier.HEAVY, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
     Place(Tier.HEAVY, "tests/deploy/test_wheels.py"),
     Place(Tier.INTEGRATION, "tests/fuzz/"),
     Place(Tier.INTEGRATION, "tests/harness/dataplane/test_alb.py"),
@@ -144,6 +145,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/notifiers/"),
     Place(Tier.SIMULATION, "tests/research/test_policies_on_outages.py"),
     Place(Tier.INTEGRATION, "tests/service/"),
+    Place(Tier.HEAVY, "tests/service/test_faults.py"),
     Place(Tier.HEAVY, "tests/signals/test_floods.py"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_moto.py"),
     Place(Tier.INTEGRATION, "tests/signals/load_balancer/test_turns.py"),
@@ -155,7 +157,7 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/signals/test_concerns.py::test_whatever_changes_a_snapshot_marks_its_application"),
     Place(Tier.INTEGRATION, "tests/signals/test_ec2.py"),
     Place(Tier.SIMULATION, "tests/signals/test_garbage_for_a_day.py"),
-    Place(Tier.INTEGRATION, "tests/signals/test_hostile.py::test_each_field_alone"),
+    Place(Tier.HEAVY, "tests/signals/test_hostile.py::test_each_field_alone"),
     Place(Tier.INTEGRATION, "tests/signals/test_karpenter_metrics.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_once.py"),
     Place(Tier.INTEGRATION, "tests/signals/test_recordings.py"),
@@ -163,6 +165,9 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/signals/test_watch.py"),
     Place(Tier.INTEGRATION, "tests/situations/"),
     Place(Tier.INTEGRATION, "tests/testbed/"),
+    Place(Tier.HEAVY, "tests/testbed/demo/test_environment.py::test_units_of_every_kind_are_proven_short_and_get_their_floors"),
+    Place(Tier.HEAVY, "tests/testbed/demo/test_incidents.py"),
+    Place(Tier.HEAVY, "tests/testbed/demo/test_runbooks.py"),
     Place(Tier.CLUSTER, "tests/cluster/"),
     Place(Tier.CLUSTER, "tests/contract/", server="real"),
     Place(Tier.WORLD, "tests/world/"),
