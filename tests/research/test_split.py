@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,8 +137,7 @@ def test_with_late_metrics_everything_follows_what_was_asked_before() -> None:
     """Weights, floors and the HPA's replicas alike."""
     most = {unit.name: 100 for unit in UNITS}
     for strategy in (Strategy.ADAPTIVE, Strategy.PLANNED):
-        at_once, late = fleet(strategy), fleet(strategy)
-        late.delay = 2
+        at_once, late = fleet(strategy), replace(fleet(strategy), delay=2)
         for demand in (500.0, 500.0, 500.0, 900.0, 2_000.0):
             at_once.step(demand, most)
             late.step(demand, most)
