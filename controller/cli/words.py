@@ -138,7 +138,7 @@ def decision_lines(decision: Decision, present: Mode | None, width: int) -> Iter
 
 def guard_lines(results: tuple[GuardResult, ...], width: int) -> Iterator[Line]:
     """The guards: those that hold, that could not be answered, or that the policy overrules, with their text, the others by name."""
-    passed = [result.guard for result in results if result.passed and result.known and not result.allowed]
+    passed = [result.guard for result in results if result.plain]
     for result in results:
         if not result.passed:
             yield from wrapped("warn", f"  {ICONS['bad']} ", f"{result.guard}: {result.text}", width)

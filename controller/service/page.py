@@ -258,11 +258,12 @@ def _timeline(changes: Sequence[ModeChange], mode: Mode | None, since: float, no
 
 def _why(view: View) -> Iterator[str]:
     guards = [
-        f"<li class={'unknown' if not one.known else 'warn'}>{icon} {escape(one.guard)}: {escape(one.text)}</li>"
+        f"<li class={'unknown' if not one.known else 'warn'}>{'✖' if not one.passed else '⚠' if one.known else '?'}"
+        f" {escape(one.guard)}: {escape(one.text)}</li>"
         for one in view.decision.answers
-        if (icon := "✖" if not one.passed else "?" if not one.known else "⚠" if one.allowed else "")
+        if not one.plain
     ]
-    passed = [one.guard for one in view.decision.guards if one.passed and one.known and not one.allowed]
+    passed = [one.guard for one in view.decision.guards if one.plain]
     yield f"<h2>Why</h2><ul>{''.join(guards)}<li class=good>✔ {escape(text.listing(passed))}</li></ul>"
     facts = [
         f"<li>{escape(judged.unit)}: {escape(fact)}</li>"

@@ -95,6 +95,11 @@ class GuardResult:
         return self.reason is None
 
     @property
+    def plain(self) -> bool:
+        """Whether it passes, and people need not read why: it was answered, and the policy overrules nothing."""
+        return self.passed and self.known and not self.allowed
+
+    @property
     def text(self) -> str:
         """Why it passes, or the reason's sentence, filled in."""
         return self.passes if self.reason is None else fill(self.reason, self.details)

@@ -53,14 +53,23 @@ class Held:
     reason: Reason | None = None
 
 
-Check = Callable[[Case], str | GuardResult | Held]
-"""What a guard checks: why it passes, in words or as its whole answer, or what it holds a change with."""
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Why a guard passes. `known` and `allowed`: see `GuardResult`."""
+
+    words: str
+    known: bool = True
+    allowed: bool = False
+
+
+Check = Callable[[Case], str | Passed | Held]
+"""What a guard checks: why it passes, or what it holds a change with. Words alone are a `Passed` of them."""
 
 
 @lru_cache(maxsize=_SHARED)
-def _passed(guard: str, words: str, *, known: bool = True, allowed: bool = False) -> GuardResult:
+def _answer(guard: str, found: Passed) -> GuardResult:
     """The answer of a guard that passes: one object for all applications, most of which get the same ones."""
-    return GuardResult(guard, None, words, known=known, allowed=allowed)
+    return GuardResult(guard, None, found.words, known=found.known, allowed=found.allowed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +94,8 @@ class Guard:
     def __call__(self, case: Case) -> GuardResult:
         """The guard's answer."""
         found = self.check(case)
-        if isinstance(found, str):
-            return _passed(self.name, found)
-        if isinstance(found, GuardResult):
-            return found
+        if not isinstance(found, Held):
+            return _answer(self.name, Passed(found) if isinstance(found, str) else found)
         reopens_s = None if found.opens_at is None else soonest(case.remaining(found.opens_at))
         return GuardResult(self.name, found.reason or self.reasons[0], details={**case.details, **found.details}, reopens_s=reopens_s)
 
@@ -286,13 +293,13 @@ def legal(case: Case) -> str | Held:
 
 
 @row(Reason.UNSAFE_SWITCH)
-def safe(case: Case) -> str | GuardResult | Held:
+def safe(case: Case) -> str | Passed | Held:
     """The receiving target groups must be registered and healthy, and those that the action no longer names must stay registered."""
     problem = _unsafe(case)
     if problem and not case.snapshot.application.policy.allow_unsafe_switch:
         return Held({"problem": problem})
     if problem:
-        return _passed("safe", f"{problem}: 503s for 5 to 30 s, allowed by allowUnsafeSwitch", allowed=True)
+        return Passed(f"{problem}: 503s for 5 to 30 s, allowed by allowUnsafeSwitch", allowed=True)
     return "every target group is registered before and after"
 
 
@@ -483,13 +490,13 @@ def ready(case: Case) -> str | Held:
 
 
 @row(Reason.ROUTING_UNVERIFIED, preparing=True)
-def verified(case: Case) -> str | GuardResult | Held:
+def verified(case: Case) -> str | Passed | Held:
     """The last change must have reached the load balancer before traffic moves back."""
     seen, changed = case.snapshot.routing.verification, case.memory.changed_at
     if changed is None or case.memory.verified_at is not None:
         return "the load balancer shows the routing action" if changed else "nothing was changed yet"
     if seen is None or seen.verdict is Verdict.CANNOT_TELL:
-        return _passed("verified", f"cannot tell: {seen.why if seen else 'not observed yet'}", known=False)
+        return Passed(f"cannot tell: {seen.why if seen else 'not observed yet'}", known=False)
     return Held({"problem": seen.problem or "not observed since the change"})
 
 
