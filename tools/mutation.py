@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     run = ROOMS_RUN if options.rooms else RUN
-    _prepare(run, ROOMS if options.rooms else {})  # whatever is chosen: with other settings mutmut forgets the results of before
+    _prepare(run, rooms=options.rooms)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(60 * options.minutes)
     names = [f"controller.{'' if options.rooms else 'policy.'}{module.replace('/', '.')}.*" for module in options.modules]
@@ -71,12 +71,12 @@ def main() -> None:
     _run(names, options.processes)
 
 
-def _prepare(run: Path, rooms: Mapping[str, tuple[str, ...]]) -> None:
+def _prepare(run: Path, *, rooms: bool) -> None:
     """Copies the tree with the times of its files, by which mutmut knows what has changed. Builds of wheels would follow links.
 
     Args:
         run: The folder of the run.
-        rooms: Modules of other rooms than the policy with their tests, which then are the only ones.
+        rooms: Whether the modules of `ROOMS` are changed, and only their tests run.
     """
     run.mkdir(parents=True, exist_ok=True)
     for folder in (run, run / "mutants"):
@@ -90,9 +90,10 @@ def _prepare(run: Path, rooms: Mapping[str, tuple[str, ...]]) -> None:
             shutil.copy2(source, copy)
     if rooms:
         settings = (run / "pyproject.toml").read_text()
-        files = ", ".join(f'"controller/{module}.py"' for module in ROOMS)  # all, else mutmut forgets the mutants of the others
+        # All modules with all tests, whatever is chosen: with other settings mutmut forgets the results of the others.
+        files = ", ".join(f'"controller/{module}.py"' for module in ROOMS)
         settings = re.sub(r"(?m)^only_mutate = .*$", f"only_mutate = [{files}]", settings)
-        tests = ", ".join(f'"{path}"' for paths in rooms.values() for path in paths)
+        tests = ", ".join(f'"{path}"' for paths in ROOMS.values() for path in paths)
         settings = re.sub(
             r"(?ms)^pytest_add_cli_args_test_selection = \[.*?^\]", f"pytest_add_cli_args_test_selection = [{tests}]", settings
         )
