@@ -122,7 +122,7 @@ def verdicts(table: Table) -> Iterator[str]:
     """What the rows say about each policy of the controller, against nothing installed. It also says where nothing installed is better."""
     if not table.world.spans:
         yield "The recording has no shortage: nothing that failoverctl is for has happened."
-    nothing = next(runs for contender, runs in table.runs if contender.name == "none")
+    nothing = _runs(table, "none")
     for contender, runs in table.runs:
         if contender.ours:
             yield _verdict(_words(contender), nothing, runs)
@@ -134,7 +134,7 @@ def verdicts(table: Table) -> Iterator[str]:
 
 def _simpler(table: Table) -> Iterator[str]:
     """Advice against the controller, where a priority list is cheaper than each of its policies and no more requests are late."""
-    listed = next(runs for contender, runs in table.runs if contender.name == "priority-list")
+    listed = _runs(table, "priority-list")
     bad, dollars = _bad(listed), _dollars(listed)
     if all(dollars < _dollars(runs) and bad <= _bad(runs) for contender, runs in table.runs if contender.ours):
         yield (
@@ -154,6 +154,11 @@ def _verdict(name: str, nothing: Sequence[Figures], ours: Sequence[Figures]) -> 
         worse = f"{-spared:,} more" if spared else "as many"
         return f"{name}: {worse} late or failed requests as nothing installed, for {price}. By this recording, do not install it."
     return f"{name}: {-spared:,} more late or failed requests than with nothing installed, for {price}."
+
+
+def _runs(table: Table, name: str) -> Sequence[Figures]:
+    """The runs of a policy of `ROWS`: each of them always has a row."""
+    return next(runs for contender, runs in table.runs if contender.name == name)
 
 
 def _bad(runs: Sequence[Figures]) -> float:
