@@ -42,7 +42,7 @@ class WebhookNotifier:
         redactor: Redactor = DEFAULT,
     ) -> None:
         self._url = Secret(url_reader(url), is_url, NO_URL, redactor)
-        self._key = None if key is None else Secret(key, lambda _: True, "", redactor)  # one that is too short cannot be registered
+        self._key = None if key is None else Secret(key, lambda _: True, "", redactor)  # a short key cannot be registered
         self._timeout_s = timeout_s
 
     def __repr__(self) -> str:

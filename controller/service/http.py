@@ -2,8 +2,8 @@
 
 Five answers for a kubelet, a Prometheus and a person need no framework: one took 9 MiB, a tenth of an idle process.
 
-One thread waits for all clients in an event loop, so that one that sends or takes slowly, or says nothing, takes no other thread. Threads
-make the answers. Those to probes have places of their own: whatever other clients do, the kubelet gets its answer.
+One thread waits for all clients in an event loop, so that a client that sends or takes slowly, or says nothing, takes no other
+thread. Threads make the answers. Those to probes have places of their own: whatever other clients do, the kubelet gets its answer.
 """
 
 from __future__ import annotations

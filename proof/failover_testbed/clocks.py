@@ -1,4 +1,4 @@
-"""Clocks of the demo, of simulations and of tests: one that runs fast, and one that moves only when it is advanced."""
+"""Clocks of the demo, of simulations and of tests: `AcceleratedClock` runs fast, `ManualClock` moves only when it is advanced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mode change that only `allowUnsafeSwitch` lets pass: what people read of it before it is made, and of the one that was made."""
+"""A mode change that only `allowUnsafeSwitch` lets pass: what people read before it is made, and after."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_it_is_said_on_a_quiet_day(*, allows: bool) -> None:
 
 
 def test_status_explain_and_the_page_say_it_beside_the_change_that_comes() -> None:
-    """The page also among the guards, with a sign of its own."""
+    """The page also shows it among the guards, with a warning sign."""
     seen = judge(shortage(_cold(allows=True)), SHORT)
     html = page(
         [View(seen.snapshot, seen.decision, seen.made, seen.memory, Ledger())],

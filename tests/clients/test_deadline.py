@@ -186,7 +186,7 @@ def test_an_answer_without_end_is_read_no_further_than_it_may_be() -> None:
 
 
 def test_what_claims_to_be_compressed_stays_as_it_came() -> None:
-    """Nobody asked for that, and a few bytes may become gigabytes."""
+    """The client requests no compression, and a few bytes may become gigabytes."""
     body = gzip.compress(b"x" * 1000)
     answer = urllib3.HTTPResponse(io.BytesIO(body), headers={"Content-Encoding": "gzip"}, preload_content=False)
     assert content_of(answer, 1000) == body

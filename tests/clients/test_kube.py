@@ -336,7 +336,7 @@ def test_connections_time_out_as_set() -> None:
 
 
 def test_a_read_that_takes_too_long_ends_before_the_whole_answer_would() -> None:
-    """A server that says nothing is another matter than one that says much."""
+    """No answer and an answer that is too long are different errors."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         session = KubeSession(configuration(f"http://127.0.0.1:{silent.getsockname()[1]}"), read_s=0.2)
         session._whole_s = 10.0
@@ -376,7 +376,7 @@ def test_get_create_and_replace(server: Server, session: KubeSession) -> None:
 
 
 def test_the_server_is_given_the_time_that_there_is(server: Server, session: KubeSession) -> None:
-    """It ends what nobody waits for any more: a Lease that is written late would be taken for one that is held."""
+    """It ends what nobody waits for any more: a Lease that is written late would seem to be held."""
     session.get(CONFIG_MAPS, "shop", "a", deadline_s=0.5)
     session.create(CONFIG_MAPS, "shop", {}, field_manager="me", deadline_s=1.25)
     session.replace(CONFIG_MAPS, "shop", "a", {}, field_manager="me", deadline_s=2.0)
@@ -696,7 +696,7 @@ def test_a_kubeconfig_may_leave_the_certificate_unchecked(tmp_path: Path) -> Non
 
 
 def test_the_namespace_is_that_of_the_context(tmp_path: Path) -> None:
-    """As with kubectl: of the one that is named, else of the current one, else ``default``."""
+    """As with kubectl: of the named context, else of the current context, else ``default``."""
     path = kubeconfig(tmp_path, "https://127.0.0.1:1")
     assert context_namespace(kubeconfig=path) == "default"
     config = yaml.safe_load(Path(path).read_text())

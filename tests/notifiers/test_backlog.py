@@ -134,7 +134,7 @@ def test_a_full_queue_of_different_subjects_keeps_its_order() -> None:
 
 
 def test_a_message_about_another_sink_is_part_of_no_digest() -> None:
-    """It concerns no application, and a sink that cannot deliver it raises no alert of its own."""
+    """It concerns no application, and a sink that cannot deliver it raises no alert."""
     backlog = Backlog(4)
     about = [replace(an_item(MessageKind.ALERT, number, app=""), about=f"sink-{number}") for number in range(2)]
     alerts = [an_item(MessageKind.ALERT, 5, app="team/app-1"), an_item(MessageKind.ALERT, 6, app="team/app-2")]

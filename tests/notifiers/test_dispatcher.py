@@ -478,7 +478,7 @@ def test_secrets_are_masked_wherever_a_message_has_them(dispatch: Dispatch) -> N
 
 
 def test_an_error_that_fits_is_not_cut(dispatch: Dispatch) -> None:
-    """Its last word may be the one that matters."""
+    """Its last message may matter most."""
     sink = Scripted("sink", Rejected("x" * 199 + "!"))
     dispatcher = dispatch(sink)
     dispatcher.publish(a_message())

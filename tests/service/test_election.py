@@ -93,7 +93,7 @@ def test_before_the_first_answer_nobody_is_known_to_hold_it() -> None:
 
 
 def test_a_holder_renews_less_often_than_a_candidate_reads() -> None:
-    """Each within a fifth more than its own time; one that has let go reads again as a candidate."""
+    """Each within a fifth more than its own time; a replica that has released the Lease reads again as a candidate."""
     bench = Bench()
     bench.lead()
     wait = bench.election.next(bench.now - 0.01)

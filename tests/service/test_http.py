@@ -346,7 +346,7 @@ def test_a_process_without_file_descriptors_does_not_spin(monkeypatch: pytest.Mo
 
 
 def test_one_connection_too_many_closes_the_oldest(server: HttpServer) -> None:
-    """Their number is bounded, and the newest is the one that somebody waits for."""
+    """Their number is bounded, and somebody waits for the newest."""
     server._most = 3
     made = _connected(server, 5)
     for one in made[:2]:

@@ -198,7 +198,7 @@ def test_a_success_that_began_before_a_throttling_does_not_end_its_wait(elb: Elb
     """Checks run side by side: it says nothing of what came after it began."""
 
     class Overtaken(Elb):
-        """One that throttles another check before it answers about its targets."""
+        """It throttles another check before it answers about the targets of the first."""
 
         def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:  # noqa: N803
             if TargetGroupArn == arn("trn1") and not others:
