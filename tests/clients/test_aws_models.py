@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,19 @@ def test_what_is_kept_is_as_botocore_has_it(service: str) -> None:
         )
 
 
+@cache
+def _resolvers() -> tuple[EndpointResolver, EndpointResolver]:
+    """With the endpoints that the controller keeps, and with all of botocore's."""
+    mine, whole = (EndpointResolver(loader.load_data("endpoints")) for loader in (make_loader(), Loader()))
+    return mine, whole
+
+
 @pytest.mark.parametrize("service", [*PREFIXES, "sso", "sso-oidc", "sts"])
 def test_every_endpoint_is_as_botocore_has_it(service: str) -> None:
     """Of what the controller calls, and of the services that give it credentials; in all regions."""
     session = botocore.session.Session()
     prefix = session.get_service_model(service).endpoint_prefix
-    mine, whole = (EndpointResolver(loader.load_data("endpoints")) for loader in (make_loader(), Loader()))
+    mine, whole = _resolvers()
     regions = [region for partition in whole.get_available_partitions() for region in session.get_available_regions("ec2", partition)]
     assert len(regions) > 30
     for region in [*regions, "aws-global", "us-west-9"]:

@@ -76,9 +76,9 @@ def test_a_tier_is_that_of_the_most_specific_place() -> None:
     assert tier_of("tests/contract/test_lists.py::test_x", "emulated") is Tier.INTEGRATION
     assert tier_of("tests/contract/test_lists.py::test_x", "real") is Tier.CLUSTER
     assert tier_of("tests/policy/test_x.py::test_x", "real") is Tier.UNIT
-    assert tier_of("tests/images/test_images.py::test_the_installation_of_an_image_runs") is Tier.INTEGRATION
+    assert tier_of("tests/images/test_images.py::test_the_installation_of_an_image_runs") is Tier.HEAVY
     assert tier_of("tests/images/test_images.py::test_the_installation_of_an_image_runs_twice") is Tier.UNIT
-    assert tiers_of("tests/images/test_images.py") == {Tier.UNIT, Tier.INTEGRATION}
+    assert tiers_of("tests/images/test_images.py") == {Tier.UNIT, Tier.INTEGRATION, Tier.HEAVY}
     assert tiers_of("tests/contract/test_lists.py") == {Tier.INTEGRATION, Tier.CLUSTER}
     with pytest.raises(ValueError, match="slow"):
         selection("unit,slow")
