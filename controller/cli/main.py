@@ -42,6 +42,7 @@ _COMMANDS: Final = {
     "version": (f"{_CONTROLLER}.version", "version_command", "Print the version."),
     "config": (f"{_SETUP}.config", "config_group", "Check configuration."),
     "simulate": (f"{_ANALYSIS}.simulate", "simulate_command", "Simulate months of the controller's work in virtual time."),
+    "verify-install": (f"{_SETUP}.verify_install", "verify_install_command", "Show that the installation works in this cluster, for CI."),
     "uninstall": (f"{_SETUP}.uninstall", "uninstall_command", "Show what is left of the controller in a cluster, and how to remove it."),
     "worth": (f"{_ANALYSIS}.worth", "worth_command", "Show what failoverctl would be worth to you, by your recorded demand and shortages."),
     "demo": (f"{_TESTBED}.demo", "demo_command", "Play a shortage without a cloud: failover and fallback in about a minute."),

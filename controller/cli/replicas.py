@@ -14,7 +14,7 @@ from controller.service.election import Timing, holding
 from controller.service.leadership import LEASE_NAME, pod_of
 from controller.signals.watch import list_objects
 
-_LABEL: Final = "app.kubernetes.io/name=failoverctl"
+LABEL: Final = "app.kubernetes.io/name=failoverctl"
 _CLOCKS_S: Final = 60.0
 """By how much this machine's clock may be ahead of the one that the Lease's holder wrote, seconds. A Lease that ran out less than that ago
 is watched for a while before its holder counts as gone."""
@@ -81,13 +81,13 @@ def read_replicas(session: KubeSession, namespace: str, clock: Clock) -> Replica
             renewed = text(lease, "spec", "renewTime") != seen
         else:
             renewed = _overdue_s(lease, clock.now()) <= 0
-        pods, _ = list_objects(session, PODS, namespace, (("labelSelector", _LABEL),))
+        pods, _ = list_objects(session, PODS, namespace, (("labelSelector", LABEL),))
     except NotFound:  # no pods are listed then: the manifests of a dry run do not grant it
         problem = f"there is no Lease {namespace}/{LEASE_NAME}: leader election is off, or no controller has run there, except as a dry run"
         return Replicas(problem=problem)
     except RemoteError as error:
         return Replicas(problem=str(error))
-    dry = tuple(sorted(name_of(pod) for pod in pods if _is_dry_run(pod)))
+    dry = tuple(sorted(name_of(pod) for pod in pods if is_dry_run(pod)))
     leader, lapsed = pod_of(holding(lease).holder), None if renewed else _lapsed(lease)
     if dry and leader not in {name_of(pod) for pod in pods}:
         leader, lapsed = "", None  # of the live controller before, which could not release its Lease
@@ -110,6 +110,6 @@ def _lapsed(lease: Object) -> Lapsed | None:
     return Lapsed(pod_of(held.holder), renewed_at) if held.holder and renewed_at is not None else None
 
 
-def _is_dry_run(pod: Object) -> bool:
+def is_dry_run(pod: Object) -> bool:
     """Whether its process carries nothing out."""
     return any("--dry-run" in items(container, "args") for container in entries(pod, "spec", "containers"))

@@ -9,6 +9,7 @@ Bodies are sent byte for byte as given, so that the bytes of a plan are the byte
 from __future__ import annotations
 
 import binascii
+import copy
 import errno
 import json
 import logging
@@ -180,11 +181,18 @@ class KubeSession:
 
         self._api = kubernetes_client.ApiClient(configuration)
         self._pool: urllib3.PoolManager = self._api.rest_client.pool_manager
+        self._acting_as = ""
 
     @property
     def host(self) -> str:
         """The API server's URL."""
         return self._host
+
+    def acting_as(self, user: str) -> KubeSession:
+        """The same connections as another user, which the API server allows to whom it grants ``impersonate``."""
+        other = copy.copy(self)
+        other._acting_as = user  # noqa: SLF001 - our own
+        return other
 
     def close(self) -> None:
         """Closes idle connections."""
@@ -378,6 +386,8 @@ class KubeSession:
         basic = self._configuration.get_basic_auth_token() if self._configuration.username else None
         if token or basic:
             headers["Authorization"] = str(token or basic).strip()
+        if self._acting_as:
+            headers["Impersonate-User"] = self._acting_as
         return headers
 
 

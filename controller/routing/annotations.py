@@ -1,7 +1,8 @@
 """The controller's own annotations: every key under ``failoverctl.dev/`` is named here and nowhere else.
 
 The controller writes `MARKER`, `WRITTEN_BY` and `NUDGED_AT` on the routing object in one patch with its action, and `APPLICATION` on the
-object that holds its memory. Operators write the others there; the controller reads those and never writes them.
+object that holds its memory. A verification of the installation writes `VERIFYING` there. Operators write the others; the controller reads
+those and never writes them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ WRITTEN_BY: Final = f"{OURS}written-by"
 """The installation of the controller that wrote the routing action last: its namespace, which has one Lease."""
 NUDGED_AT: Final = f"{OURS}nudged-at"
 """When the load-balancer controller was last made to reconcile, seconds since the Unix epoch."""
+VERIFYING: Final = f"{OURS}verify-install"
+"""Of `failoverctl verify-install`, for moments: a value that nobody reads and that makes the load-balancer controller reconcile."""
 
 PAUSED_UNTIL: Final = f"{OURS}paused-until"
 PINNED_MODE: Final = f"{OURS}pinned-mode"
