@@ -1,4 +1,4 @@
-"""Whether the admission policies are there and refuse what they must: by dry runs as the controller's ServiceAccount, which store nothing."""
+"""Whether the admission policies are there and refuse what they must: by dry runs as the controller, which store nothing."""
 
 from __future__ import annotations
 

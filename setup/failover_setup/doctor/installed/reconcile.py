@@ -71,7 +71,7 @@ def tried(trial: Trial, *, write: bool) -> Tried:
     try:
         return _tried(trial) if write else _all(unknown(f"--read-only: nothing is written{_left(trial)}"))
     except Forbidden as error:
-        return _all(unknown(str(error), "grant `patch` on the routing object: docs/verify-install.md has the Role"))
+        return _all(unknown(str(error), "docs/verify-install.md has the permissions that the command needs"))
     except RemoteError as error:
         return _all(problem(str(error), advice(error)))
 
@@ -241,8 +241,10 @@ def _described(request: VerificationRequest, directory: Directory, calls: Calls)
 
 
 def _same(before: Mapping[str, Any] | Finding, after: Mapping[str, Any] | Finding) -> Finding:
-    if isinstance(before, Finding) or isinstance(after, Finding):
-        return before if isinstance(before, Finding) else unknown("the rules cannot be read any more")
+    if isinstance(before, Finding):
+        return before
+    if isinstance(after, Finding):
+        return after
     if not before:
         return unknown("no listener has a rule of the application")
     if before != after:
