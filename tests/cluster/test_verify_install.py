@@ -1,4 +1,4 @@
-"""`failoverctl verify-install` on the real API server: RBAC and admission policies as they should be, too wide, too narrow and not enforced."""
+"""`failoverctl verify-install` on the real API server: RBAC and policies as documented, too wide, too narrow and not enforced."""
 
 from __future__ import annotations
 

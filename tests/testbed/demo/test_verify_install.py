@@ -1,4 +1,4 @@
-"""`failoverctl verify-install` on the embedded environment, as `failoverctl demo --serve` shows it: a load-balancer controller and ELBv2."""
+"""`failoverctl verify-install` on the embedded environment, as `demo --serve` shows it: a load-balancer controller and ELBv2."""
 
 from __future__ import annotations
 
