@@ -149,5 +149,5 @@ def test_who_may_not_impersonate_gets_the_permission_named(stack: Stack, verifie
     finally:
         account = f"--serviceaccount={SYSTEM}:{verifier}"
         kubectl(stack.plane, "-n", SYSTEM, "create", "rolebinding", verifier, f"--role={ROLE}", account)
-    assert "cannot impersonate resource" in results["changes-refused"][1]
+    assert "these credentials may not act as" in results["changes-refused"][1]
     assert results["permissions-granted"][0] == "passed"

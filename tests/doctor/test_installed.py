@@ -15,13 +15,13 @@ from failover_setup.doctor.installed.admission import _about, _fault
 from failover_setup.doctor.installed.checks import OF_APPLICATION, OF_INSTALLATION, OF_WRITE, Row
 from failover_setup.doctor.installed.junit import junit
 from failover_setup.doctor.installed.permissions import Permission, excessive, needed
-from failover_setup.doctor.report import Finding, Result, ok, problem, unknown
+from failover_setup.doctor.report import Check, Finding, Result, ok, problem, unknown
 from tests.support.applications import application
 from tools.permissions import APPLICATION, CLUSTER, ROOT, granted, granted_for_routes
 
 SYSTEM: Final = "failover-system"
 APP: Final = application()
-CHECKS: Final = (*OF_INSTALLATION, *OF_APPLICATION, *OF_WRITE)
+CHECKS: Final[tuple[Check[Any], ...]] = (*OF_INSTALLATION, *OF_APPLICATION, *OF_WRITE)
 USER: Final = "system:serviceaccount:failover-system:failoverctl"
 
 
@@ -105,7 +105,7 @@ def _row(finding: Finding, about: str = "") -> Row:
 
 def test_junit_has_the_shape_that_ci_systems_read() -> None:
     """The root and each suite count their cases; a case has at most one outcome, with a message."""
-    rows = [_row(ok("fine")), _row(problem("bad", "mend it")), _row(unknown("why not"), "shop/sd21")]
+    rows = [_row(ok("fine")), _row(problem("bad", "change it")), _row(unknown("why not"), "shop/sd21")]
     root = ET.fromstring(junit(rows, "https://api.example", 0.0))
     assert (root.tag, [one.tag for one in root]) == ("testsuites", ["testsuite", "testsuite"])
     assert [root.attrib[name] for name in ("tests", "failures", "errors", "skipped", "time")] == ["3", "1", "0", "1", "0.750"]
@@ -118,7 +118,7 @@ def test_junit_has_the_shape_that_ci_systems_read() -> None:
             assert {one.tag for one in case} <= {"failure", "skipped", "system-out"}
     failure = root.find("testsuite/testcase/failure")
     assert failure is not None
-    assert (failure.attrib["message"], "fix: mend it" in str(failure.text)) == ("bad", True)
+    assert (failure.attrib["message"], "fix: change it" in str(failure.text)) == ("bad", True)
 
 
 @pytest.mark.parametrize("foreign", ["<a href='x'>&\"]]>", "\x00\x1b[31m\x0b", "\ud800\ufffe\uffff", "x" * 100_000, "a\nb\u2028c", "💡"])

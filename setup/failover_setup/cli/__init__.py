@@ -1,1 +1,1 @@
-"""The commands `failoverctl init`, `doctor`, `render`, `breaking-point`, `config`, `weights` and `uninstall`."""
+"""The commands `failoverctl init`, `doctor`, `render`, `breaking-point`, `config`, `weights`, `verify-install` and `uninstall`."""

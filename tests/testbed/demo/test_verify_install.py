@@ -182,7 +182,8 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
 
 def test_a_write_that_another_is_before_is_made_again(env: Environment, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The version in the patch is of an object that somebody has changed since."""
-    sent, request = [], KubeSession.request
+    sent: list[Any] = []
+    request = KubeSession.request
 
     def interfered(self: KubeSession, method: str, path: str, **rest: Any) -> Any:
         if method == "PATCH" and VERIFYING in str(rest.get("body")) and not sent:
@@ -199,7 +200,8 @@ def test_a_write_that_another_is_before_is_made_again(env: Environment, session:
 
 def test_an_answer_that_is_lost_leaves_nothing(env: Environment, session: KubeSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """The write arrived, its answer did not: it is removed all the same, and the row failed."""
-    lost, request = [], KubeSession.request
+    lost: list[Any] = []
+    request = KubeSession.request
 
     def broken(self: KubeSession, method: str, path: str, **rest: Any) -> Any:
         answer = request(self, method, path, **rest)

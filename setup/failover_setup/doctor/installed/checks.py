@@ -94,7 +94,7 @@ OF_INSTALLATION: Final[tuple[Check[Installation], ...]] = (
     Check(controller_leads, "Without a leader nobody changes anything."),
     Check(controller_version, "Another version needs other permissions and policies than this command knows."),
     Check(permissions_granted, "What it may not do it reports as degraded, or fails to do in a shortage."),
-    Check(permissions_denied, "Whoever gets its token gets every right that it has."),
+    Check(permissions_denied, "A stolen token has every right of its ServiceAccount."),
     Check(admission_policies, "RBAC knows kinds and verbs, not fields: without a policy its token routes traffic anywhere."),
 )
 OF_APPLICATION: Final[tuple[Check[Trial], ...]] = (
