@@ -139,6 +139,7 @@ def test_foreign_text_is_escaped_and_bounded(foreign: str, made: Any) -> None:
     ("words", "said"),
     [
         (["-o", "json"], "found neither --yes nor --read-only"),
+        ([], "found neither --yes nor --read-only"),
         (["--yes", "--read-only"], "--yes: found --read-only too"),
         (["--strickt"], "No such option"),
         (["--read-only", "--applications", "absent.yaml"], "absent.yaml"),

@@ -88,6 +88,13 @@ def test_the_write_is_noticed_changes_no_rule_and_leaves_nothing(env: Environmen
     assert _annotations(env, session) == before
 
 
+def test_a_route_is_verified_as_an_ingress_is() -> None:
+    """The load-balancer controller reports on the Gateway."""
+    with Environment(load_scenario(FOLDER / "route.yaml"), AcceleratedClock(1)) as routed:
+        results = _results(_run(routed, "--yes", "-o", "json"))
+    assert {results[name][0] for name in WRITE | {"routing-verified"}} == {"passed"}, results
+
+
 def test_no_controller_runs_here_and_the_rows_say_so(env: Environment, tmp_path: Path) -> None:
     """Exit code 1; JUnit has the failure, and the checks of a ServiceAccount that is not known are skipped."""
     done = _run(env, "--read-only", "--junit", str(tmp_path / "junit.xml"))

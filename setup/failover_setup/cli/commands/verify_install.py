@@ -59,8 +59,8 @@ def verify_install_command(
     """
     if read_only and yes:
         raise click.UsageError("--yes: found --read-only too; allowed: one of them")
-    if output != "text" and not (read_only or yes):
-        raise click.UsageError(f"-o {output}: found neither --yes nor --read-only; allowed: with one of them, because it asks nothing")
+    if not (read_only or yes) and (output != "text" or not sys.stdin.isatty()):
+        raise click.UsageError("found neither --yes nor --read-only, and nobody to ask; allowed: one of them, or text on a terminal")
     from failover_setup.cli.verify_install import verified
 
     failed, skipped = verified(options, wanted, output, junit, read_only=read_only, yes=yes)
