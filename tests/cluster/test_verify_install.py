@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,36 +13,19 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.waiting import wait_for
 from tests.cluster.life import LEADING
 from tests.cluster.manifests import KUSTOMIZE, SYSTEM, apply_folder, kubectl
-from tests.cluster.processes import PROGRAM, environment
 from tests.cluster.stack import Stack
+from tests.cluster.verifying import ROLE, Results, verified, verifier_of
 
-ROLE: Final = "failoverctl-verify-install"
 POLICY: Final = "failoverctl-ingresses"
 OF_RBAC: Final = ("permissions-granted", "permissions-denied")
 OF_ADMISSION: Final = ("admission-policies", "changes-refused", "change-allowed")
-Results = Mapping[str, tuple[str, str]]
 
 
 @pytest.fixture
 def verifier(stack: Stack) -> Iterator[str]:
-    """A ServiceAccount with the permissions that the page names and no other."""
-    apply_folder(stack.plane, KUSTOMIZE / "verify-install")
-    name, account = f"ci-{stack.namespace}", f"--serviceaccount={SYSTEM}:ci-{stack.namespace}"
-    kubectl(stack.plane, "-n", SYSTEM, "create", "serviceaccount", name)
-    kubectl(stack.plane, "-n", SYSTEM, "create", "rolebinding", name, f"--role={ROLE}", account)
-    kubectl(stack.plane, "create", "clusterrolebinding", name, f"--clusterrole={ROLE}", account)
-    yield name
-    kubectl(stack.plane, "-n", SYSTEM, "delete", "rolebinding,serviceaccount", name)
-    kubectl(stack.plane, "delete", "clusterrolebinding", name)
-
-
-def _verified(stack: Stack, account: str, *words: str) -> tuple[int, Results]:
-    """The exit code, and what came of each check with what it saw."""
-    variables = {**os.environ, **environment(stack, account=account)}
-    command = [PROGRAM, "verify-install", "sd21", "-o", "json", *(words or ("--read-only",))]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=200, check=False)
-    assert done.stdout, done.stderr
-    return done.returncode, {one["check"]: (one["result"], one["seen"]) for one in json.loads(done.stdout)["checks"]}
+    """See `verifier_of`."""
+    with verifier_of(stack) as name:
+        yield name
 
 
 def _comes(stack: Stack, account: str, expected: Callable[[Results], bool]) -> Results:
@@ -53,7 +33,7 @@ def _comes(stack: Stack, account: str, expected: Callable[[Results], bool]) -> R
     last: list[Results] = []
 
     def as_expected() -> bool:
-        last.append(_verified(stack, account)[1])
+        last.append(verified(stack, account)[1])
         return expected(last[-1])
 
     try:
@@ -82,7 +62,7 @@ def test_the_write_neither_disturbs_the_controller_nor_stays(stack: Stack, verif
     """Here is no load-balancer controller, so that the row fails after its time; the controller raises no alert and writes nothing."""
     with stack.controller(**LEADING) as service:
         writes = len(stack.writes("ingresses"))
-        code, results = _verified(stack, verifier, "--yes")
+        code, results = verified(stack, verifier, "--yes")
         assert (code, results["routing-action-kept"][0]) == (1, "passed"), results
         assert results["load-balancer-controller-reconciles"][0] == "failed"
         assert VERIFYING not in stack.ingress()["metadata"]["annotations"]
