@@ -77,6 +77,50 @@ def test_a_change_to_each_mode_leaves_the_rest_of_the_ingress_untouched(rendered
     assert [one.code for one in rendered.writes("ingresses")] == [200, 200]
 
 
+def test_a_node_is_drained_while_a_canary_waits(rendered: RenderedStack) -> None:
+    """The controller asks for a canary, and `kubectl drain` takes the pod that serves off its node. Then two wait, and both are let go.
+
+    With a single place in the budget the API server refuses the same eviction.
+    """
+    unit, name = "sd21-inf2", rendered.units["sd21-inf2"].deployment
+    with rendered.controller():
+        rendered.shortage(unit)
+        wait_for("capacity mode", lambda: rendered.mode() == "capacity")
+        wait_for("the canary's floor", lambda: rendered.scaled(unit)[0] == 2)
+        serving, node = _serving(rendered, unit)
+        wait_for("the rendered budget allows one eviction", lambda: _allowed(rendered, name) == (2, 1))
+        budget = ("-n", rendered.namespace, "patch", "pdb", name, "--type=merge", "-p")
+        kubectl(rendered.plane, *budget, '{"spec": {"maxUnavailable": 1}}')
+        wait_for("no eviction is allowed", lambda: _allowed(rendered, name) == (2, 0))
+        with pytest.raises(AssertionError, match="violate the pod's disruption budget"):
+            _drain(rendered, node, "3s")
+        assert _serving(rendered, unit) == (serving, node)
+        kubectl(rendered.plane, *budget, '{"spec": {"maxUnavailable": 2}}')
+        wait_for("an eviction is allowed again", lambda: _allowed(rendered, name) == (2, 1))
+        assert f"pod/{serving} evicted" in _drain(rendered, node, "50s")
+        wait_for("its replacement waits beside the canary", lambda: rendered.unschedulable(unit) == 2)
+
+
+def _serving(stack: RenderedStack, unit: str) -> tuple[str, str]:
+    """The one pod of a unit that has a node, and that node."""
+    items = json.loads(kubectl(stack.plane, "-n", stack.namespace, "get", "pods", "-o", "json"))["items"]
+    of_pool = [one for one in items if stack.units[unit].node_pool in one["spec"]["nodeSelector"].values()]
+    ((pod, node),) = [(one["metadata"]["name"], one["spec"]["nodeName"]) for one in of_pool if "nodeName" in one["spec"]]
+    return pod, node
+
+
+def _allowed(stack: RenderedStack, name: str) -> tuple[int, int]:
+    """The pods that a budget expects, and the evictions that it allows now; the budget is the one that was written last."""
+    budget = json.loads(kubectl(stack.plane, "-n", stack.namespace, "get", "pdb", name, "-o", "json"))
+    status = budget["status"]
+    current = status["observedGeneration"] == budget["metadata"]["generation"]
+    return (status["expectedPods"], status["disruptionsAllowed"]) if current else (0, -1)
+
+
+def _drain(stack: RenderedStack, node: str, timeout: str) -> str:
+    return kubectl(stack.plane, "drain", node, "--delete-emptydir-data", f"--timeout={timeout}")
+
+
 def _scaled(stack: RenderedStack, *, whole: bool = False) -> str:
     """The specs of all ScaledObjects as text, without what the controller owns."""
     items = json.loads(kubectl(stack.plane, "-n", stack.namespace, "get", "scaledobjects", "-o", "json"))["items"]

@@ -34,6 +34,21 @@ def _one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return found
 
 
+# --- evictions ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("canary", "scaled", "places"), [(True, True, 2), (False, True, 1), (True, False, 1)])
+def test_a_unit_that_may_have_a_canary_has_a_place_for_it_in_its_budget(*, canary: bool, scaled: bool, places: int) -> None:
+    """The canary comes through the ScaledObject's floor: no canary without one."""
+    values = document()
+    values["spec"]["policy"]["canary"] = canary
+    unit = values["spec"]["units"][0]
+    if not scaled:
+        del unit["scaledObject"]
+    budget = _one(objects_of(parsed(values)), "PodDisruptionBudget", unit["deployment"])
+    assert budget["spec"]["maxUnavailable"] == places
+
+
 # --- the examples -------------------------------------------------------------------------------------------------------------------------
 
 

@@ -211,9 +211,13 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
 
 
 def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
-    """Allows one eviction at a time, and none while another pod waits or loads: in a shortage no node replaces a drained one."""
+    """Allows one eviction at a time, and none while another pod waits or loads: in a shortage no node replaces a drained one.
+
+    A canary is asked for through the ScaledObject and counts as a pod that is unavailable. It alone must block no eviction, so it has a
+    place of its own (docs/decisions/0039-a-canary-blocks-no-eviction.md).
+    """
     spec = {
-        "maxUnavailable": 1,
+        "maxUnavailable": 2 if file.spec.policy.canary and unit.scaled_object else 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a pod that does not serve must not block the drain of its node
         "selector": {"matchLabels": dict(unit_selector(unit))},
     }
