@@ -86,7 +86,7 @@ def test_a_node_is_drained_while_a_canary_waits(rendered: RenderedStack) -> None
     with rendered.controller():
         rendered.shortage(unit)
         wait_for("capacity mode", lambda: rendered.mode() == "capacity")
-        wait_for("the canary's floor", lambda: rendered.scaled(unit)[0] == 2)
+        wait_for("the canary's floor", lambda: _floor(rendered, unit) == "2")
         serving, node = _serving(rendered, unit)
         wait_for("the rendered budget allows one eviction", lambda: _allowed(rendered, name) == (2, 1))
         budget = ("-n", rendered.namespace, "patch", "pdb", name, "--type=merge", "-p")
@@ -99,6 +99,10 @@ def test_a_node_is_drained_while_a_canary_waits(rendered: RenderedStack) -> None
         wait_for("an eviction is allowed again", lambda: _allowed(rendered, name) == (2, 1))
         assert f"pod/{serving} evicted" in _drain(rendered, node, "50s")
         wait_for("its replacement waits beside the canary", lambda: rendered.unschedulable(unit) == 2)
+
+
+def _floor(stack: RenderedStack, unit: str) -> str:
+    return kubectl(stack.plane, "-n", stack.namespace, "get", "scaledobject", f"{unit}-hpa", "-o", "jsonpath={.spec.minReplicaCount}")
 
 
 def _serving(stack: RenderedStack, unit: str) -> tuple[str, str]:
