@@ -213,7 +213,7 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
 def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
     """Allows one eviction at a time, and none while another pod waits or loads: in a shortage no node replaces a drained one.
 
-    A canary is asked for through the ScaledObject and counts as a pod that is unavailable. It alone must block no eviction, so it has a
+    The controller requests a canary through the ScaledObject, and the budget counts it as unavailable. It alone must block no eviction: it has a
     place of its own (docs/decisions/0039-a-canary-blocks-no-eviction.md).
     """
     spec = {
