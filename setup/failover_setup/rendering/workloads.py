@@ -211,10 +211,10 @@ def _variables(stack: StackFile, unit: UnitFile, space: str) -> list[Object]:
 
 
 def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
-    """Allows one eviction at a time, and none while another pod waits or loads: in a shortage no node replaces a drained one.
+    """Allows one pod to be away, and no eviction beyond: in a shortage no node replaces a drained one.
 
-    The controller requests a canary through the ScaledObject, and the budget counts it as unavailable. It alone must block no eviction: it has a
-    place of its own (docs/decisions/0039-a-canary-blocks-no-eviction.md).
+    The budget counts a canary, which the controller requests through the ScaledObject, as a pod that is away. So it has a place of its own
+    (docs/decisions/0039-a-canary-blocks-no-eviction.md).
     """
     spec = {
         "maxUnavailable": 2 if file.spec.policy.canary and unit.scaled_object else 1,
