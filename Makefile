@@ -187,7 +187,7 @@ fuzz-proof: $(STAMP) ## 2,000 random worlds in which EC2 answers as in the field
 	@timeout 1800 $(RUN)/python -m failover_analysis.fuzz --processes 2 $(ARGS)
 
 .PHONY: bench-worlds
-bench-worlds: $(STAMP) ## Random worlds of six hours in which the controller acts: false, missed and late proofs (40 minutes of processor time)
+bench-worlds: $(STAMP) ## Random worlds of six hours in which the controller acts: false, missed and late proofs (ten minutes of processor time; a false proof ends it with 1)
 	@timeout 7200 $(RUN)/python -m failover_analysis.fuzz.hours --write benchmarks/results/worlds.json $(ARGS)
 
 .PHONY: fuzz

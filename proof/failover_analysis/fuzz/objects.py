@@ -10,7 +10,7 @@ from controller.signals.instance_labels import DOMAINS, TYPE_LABEL
 from controller.signals.node_labels import CAPACITY_LABEL, POOL_LABEL, ZONE_LABEL
 from failover_analysis.fuzz.claims import Claim
 from failover_analysis.fuzz.world import NAMESPACE, PoolPlan, UnitPlan
-from failover_testbed.capacity.ec2 import UNAVAILABLE_TEXT, Offering, event_message
+from failover_testbed.capacity.ec2 import RESERVATION_FULL, UNAVAILABLE_TEXT, Code, Offering, event_message
 from failover_testbed.capacity.karpenter import FEW_TYPES, NO_COMPATIBLE
 
 START: Final = 1_800_000_000.0
@@ -127,9 +127,10 @@ def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, An
     if not offerings:
         return _event("NodeClaim", claim, "InsufficientCapacityError", event_message(claim, UNAVAILABLE_TEXT), t)
     start = f"NodeClaim {claim} event: creating instance, insufficient capacity, "
-    instance_type, zone, _ = offerings[0]
+    instance_type, zone, kind = offerings[0]
     said = f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone}). {_HINT} ..."
-    text = f"{start}with fleet error(s), InsufficientInstanceCapacity: {said}"
+    code, said = (Code.RESERVATION, RESERVATION_FULL) if kind == "reserved" else (Code.CAPACITY, said)
+    text = f"{start}with fleet error(s), {code}: {said}"
     return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
 
 

@@ -31,6 +31,10 @@ class Code(StrEnum):
     QUOTA = "VcpuLimitExceeded"
     ADDRESSES = "InsufficientFreeAddressesInSubnet"
     UNFULFILLABLE = "UnfulfillableCapacity"
+    RESERVATION = "ReservationCapacityExceeded"
+
+
+RESERVATION_FULL: Final = "The requested reservation does not have sufficient compatible and available capacity for this request."
 
 
 class FleetAnswer(StrEnum):
@@ -177,6 +181,8 @@ class Ec2:
 
     def _error(self, offering: Offering) -> FleetError:
         code = next(one.code for one in self.shortages if one.concerns(offering) and one.left <= self._given[one, offering])
+        if code is Code.CAPACITY and offering.capacity_type == "reserved":
+            code = Code.RESERVATION
         vague = self._vague and code is Code.CAPACITY and self.answer is FleetAnswer.ONE_ZONE
         if vague and self._chance.random() < self._vague:
             code = Code.UNFULFILLABLE
@@ -200,6 +206,8 @@ class Ec2:
                 )
             case Code.ADDRESSES:
                 return f"There are not enough free addresses in subnet 'subnet-{zone}' to satisfy the requested number of instances."
+            case Code.RESERVATION:
+                return RESERVATION_FULL
             case Code.UNFULFILLABLE:
                 return "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again."
 

@@ -84,6 +84,15 @@ def test_a_capacity_block_that_is_used_up_or_over_is_no_shortage() -> None:
     assert _first(replace(OPEN, pools=pools, blocks=block, budgets=True))[0] is None
 
 
+def test_a_block_that_several_nodes_ask_for_at_once_is_no_shortage_before_their_nodeclaims_are_seen() -> None:
+    """EC2 says that a reservation is full, and of no type or zone that there is none: Karpenter's next request is on demand."""
+    pools = (PoolPlan("inf2", SIZES[:1], ("reserved", "on-demand")), OPEN.pools[1])
+    block, sold = {Offering(SIZES[0], ZONES[0], "reserved"): (1, 5000.0)}, {SIZES[0]: ZONES[:1], "safe.xlarge": ZONES}
+    units = (replace(OPEN.units[0], pinned=True, replicas=((0.0, 0), (20.0, 4))), OPEN.units[1])
+    world = replace(OPEN, pools=pools, units=units, blocks=block, sold=sold, zones_known=True, claims_late_s=4.0)
+    assert _first(world)[0] is None
+
+
 def test_a_type_without_the_capacity_of_a_node_overlay_does_not_hide_a_shortage() -> None:
     """EC2 has the other type, on which Karpenter fits no pod, as its event on the pod says; neither NodePool nor pod says so."""
     pools = (PoolPlan("inf2", SIZES, overlaid=SIZES[:1]), OPEN.pools[1])
