@@ -31,8 +31,9 @@ WRITE = {check.name for check in OF_WRITE}
 
 
 @pytest.fixture(scope="module")
-def env() -> Iterator[Environment]:
-    with Environment(load_scenario(FOLDER / "seed.yaml"), AcceleratedClock(1)) as started:
+def env(request: pytest.FixtureRequest) -> Iterator[Environment]:
+    """Of the seed scenario, or of the one that a test names. One at a time: a process has one emulated AWS."""
+    with Environment(load_scenario(FOLDER / f"{getattr(request, 'param', 'seed')}.yaml"), AcceleratedClock(1)) as started:
         yield started
 
 
@@ -88,10 +89,10 @@ def test_the_write_is_noticed_changes_no_rule_and_leaves_nothing(env: Environmen
     assert _annotations(env, session) == before
 
 
-def test_a_route_is_verified_as_an_ingress_is() -> None:
+@pytest.mark.parametrize("env", ["route"], indirect=True)
+def test_a_route_is_verified_as_an_ingress_is(env: Environment) -> None:
     """The load-balancer controller reports on the Gateway."""
-    with Environment(load_scenario(FOLDER / "route.yaml"), AcceleratedClock(1)) as routed:
-        results = _results(_run(routed, "--yes", "-o", "json"))
+    results = _results(_run(env, "--yes", "-o", "json"))
     assert {results[name][0] for name in WRITE | {"routing-verified"}} == {"passed"}, results
 
 
