@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "init": (f"{_SETUP}.init", "init_command", "Write an application file for an existing stack."),
     "render": (f"{_SETUP}.render", "render_command", "Render all manifests of a stack from its application file."),
     "breaking-point": (f"{_SETUP}.breaking_point", "breaking_point_command", "Measure how much load one replica of a unit carries."),
+    "drill": (f"{_SETUP}.drill", "drill_command", "Make a real shortage with AWS FIS, and report what came of it."),
     "pause": (f"{_CONTROLLER}.overrides", "pause_command", "Stop the controller from changing anything for a time."),
     "resume": (f"{_CONTROLLER}.overrides", "resume_command", "Remove a pause and a pin."),
     "pin": (f"{_CONTROLLER}.overrides", "pin_command", "Request a mode and keep it for a time."),
