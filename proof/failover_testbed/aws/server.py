@@ -20,6 +20,7 @@ from controller.clients.aws import ATTEMPTS, CONNECT_S
 from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
 from failover_testbed.aws.elb_patches import ElbPatches, FirstChecks, HealthSource
+from failover_testbed.aws.fis import EmulatedFis
 from failover_testbed.loopback import unproxied
 
 REGION: Final = "us-west-2"
@@ -49,6 +50,7 @@ class EmulatedAws:
         target_health: Answers DescribeTargetHealth for registered targets at every call; may be set at any time. With None, targets are
             healthy once their first health check is due; see `FirstChecks`.
         checks: Those first checks.
+        fis: The account's Fault Injection Service.
 
     Args:
         clock: Time of the first checks; the system clock with None.
@@ -59,6 +61,7 @@ class EmulatedAws:
     def __init__(self, clock: Clock | None = None, *, machine_images: bool = False) -> None:
         self.target_health: HealthSource | None = None
         self.checks = FirstChecks(SystemClock() if clock is None else clock)
+        self.fis = EmulatedFis(SystemClock() if clock is None else clock)
         self._patches = ElbPatches(self.checks, lambda: self.target_health)
         self._machine_images = machine_images
         self._lock = threading.Lock()
@@ -116,7 +119,7 @@ class EmulatedAws:
         if self._server is not None:
             raise RuntimeError("the emulated AWS was started before")
         try:
-            server = _make_server()
+            server = _make_server(self.fis)
         except ImportError as error:
             raise ConfigError(
                 f"the emulated AWS needs moto, which is not installed ({error})\n"
@@ -175,7 +178,7 @@ class EmulatedAws:
             return self._clients[service]
 
 
-def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and untyped here
+def _make_server(fis: EmulatedFis) -> Any:  # noqa: ANN401 - moto and werkzeug are optional and untyped here
     """Makes a server like moto's `ThreadedMotoServer`, without its log.
 
     Raises:
@@ -183,6 +186,13 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
+
+    class Dispatcher(DomainDispatcherApplication):
+        """Has FIS answered by what is emulated here."""
+
+        def get_application(self, environ: Any) -> Any:  # noqa: ANN401
+            """See the base class."""
+            return fis if "/fis/aws4_request" in environ.get("HTTP_AUTHORIZATION", "") else super().get_application(environ)
 
     class SilentHandler(MotoRequestHandler):
         """Logs neither requests nor clients that disconnect."""
@@ -203,7 +213,7 @@ def _make_server() -> Any:  # noqa: ANN401 - moto and werkzeug are optional and 
         app.register_error_handler(NotImplementedError, _not_emulated)
         return app
 
-    server: Any = make_server("127.0.0.1", 0, DomainDispatcherApplication(silent_app), threaded=True, request_handler=SilentHandler)
+    server: Any = make_server("127.0.0.1", 0, Dispatcher(silent_app), threaded=True, request_handler=SilentHandler)
     server.log = lambda *_: None
     return server
 

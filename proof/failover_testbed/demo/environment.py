@@ -177,7 +177,8 @@ class Environment:
             lbc.stop()
             raise
         paced = self._clock if isinstance(self._clock, PacedClock) else None
-        player = Player(self.scenario.file, world, workloads, karpenter, traffic, publishers, keda, lbc, self.finished, paced)
+        zones = self.aws.fis.zones
+        player = Player(self.scenario.file, world, workloads, karpenter, traffic, publishers, keda, lbc, self.finished, zones, paced)
         return _Parts(session, lbc, player)
 
     def _create(self, world: World, workloads: Workloads, karpenter: Karpenter, replicas: Mapping[str, Mapping[str, int]]) -> None:
