@@ -106,7 +106,7 @@ def test_after_a_kill_fis_ends_the_shortage_and_a_later_command_the_rest(fis: Ex
 
 
 def test_only_what_an_application_s_drills_have_left_is_ended(fis: Experiments, aws: EmulatedAws) -> None:
-    fis.begin(plan(application="default/other", duration_s=3600))
+    Experiments(AwsClients(), AcceleratedClock(FACTOR)).begin(plan(application="default/other", duration_s=3600))
     assert fis.end(KEY) == Left()
     assert len(fis.left(None).experiments) == 1
     with pytest.raises(ConfigError, match="another experiment that goes on: experiment EXP1"):

@@ -66,7 +66,7 @@ class Experiments:
         return str(state["status"]), shown(str(state.get("reason", "")))
 
     def left(self, application: str | None) -> Left:
-        """What the drills of an application have left; with None every experiment that goes on, whoever began it.
+        """What the drills of an application have left; with None every experiment that goes on.
 
         Raises:
             RemoteError: It cannot be read.
