@@ -1,12 +1,14 @@
-"""A drill that ends at one point: before or after one of its calls of FIS. Run as a program, it is killed there."""
+"""A drill that ends at one point: before or after one of its calls. Run as a program, it is killed there."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from controller.clients.aws import AwsClients
 from controller.clock import Clock
@@ -16,47 +18,81 @@ from failover_setup.drill.timeline import Seen
 from failover_testbed.clocks import AcceleratedClock
 from tests.drill.drills import page, plan
 
-FACTOR = 200.0
-CALLS = 10
-"""How many calls an undisturbed drill makes at least: template, start, readings, stop, deletion and two lists."""
+_T = TypeVar("_T")
+
+FACTOR = 100.0
+CALLS = (
+    ("CreateExperimentTemplate", 0),
+    ("StartExperiment", 0),
+    ("read", 0),
+    ("GetExperiment", 0),
+    ("read", 1),
+    ("GetExperiment", 1),
+    ("StopExperiment", 0),
+    ("DeleteExperimentTemplate", 0),
+    ("ListExperiments", 0),
+    ("ListExperimentTemplates", 0),
+)
+"""What every drill does, in order: the call of FIS, or the reading of the cluster, and how often it was made before."""
+POINTS = range(2 * len(CALLS))
+"""Before each of them, and after it."""
+ENDING = POINTS.index(2 * CALLS.index(("StopExperiment", 0)))
+"""From this point on the drill ends by itself."""
+
+
+class Trap:
+    """Something that happens once, at a point.
+
+    Args:
+        point: One of `POINTS`; None: nothing happens.
+        what: What happens.
+    """
+
+    def __init__(self, point: int | None, what: Callable[[], None]) -> None:
+        self._at = None if point is None else (*CALLS[point // 2], point % 2)
+        self._what, self.made = what, Counter[str]()
+
+    def around(self, name: str, call: Callable[[], _T]) -> _T:
+        """Makes a call."""
+        number = self.made[name]
+        self.made[name] += 1
+        self._maybe((name, number, 0))
+        answer = call()
+        self._maybe((name, number, 1))
+        return answer
+
+    def _maybe(self, here: tuple[str, int, int]) -> None:
+        if here == self._at:
+            self._what()
 
 
 class _Nothing:
     """A cluster in which nothing happens."""
 
+    def __init__(self, trap: Trap) -> None:
+        self._trap = trap
+
     def read(self) -> Seen:
-        return Seen()
+        return self._trap.around("read", Seen)
 
 
-class EndsAt(Experiments):
-    """FIS, with something that happens at one point.
+class _Trapped(Experiments):
+    """FIS with the trap."""
 
-    Args:
-        clock: Time.
-        point: Twice the number of the call, from 0; odd: after it.
-        what: What happens.
-    """
-
-    def __init__(self, clock: Clock, point: int, what: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, trap: Trap) -> None:
         super().__init__(AwsClients(), clock)
-        self._point, self._what, self.calls = point, what, 0
+        self._trap = trap
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        number, self.calls = self.calls, self.calls + 1
-        if self._point == 2 * number:
-            self._what()
-        answer = super()._call(operation, **arguments)
-        if self._point == 2 * number + 1:
-            self._what()
-        return answer
+        return self._trap.around(operation, partial(super()._call, operation, **arguments))
 
 
-def drilled(experiments: Experiments, clock: Clock) -> Outcome:
+def drilled(trap: Trap) -> Outcome:
     """Runs a drill of a minute."""
+    clock = AcceleratedClock(FACTOR)
     with page() as url:
-        return run(plan(duration_s=60), url, _Nothing(), experiments, clock, lambda _: None, poll_s=12)  # type: ignore[arg-type]
+        return run(plan(duration_s=60), url, _Nothing(trap), _Trapped(clock, trap), clock, lambda _: None, poll_s=12)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
-    CLOCK = AcceleratedClock(FACTOR)
-    drilled(EndsAt(CLOCK, int(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL)), CLOCK)
+    drilled(Trap(int(sys.argv[1]), lambda: os.kill(os.getpid(), signal.SIGKILL)))

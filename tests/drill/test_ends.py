@@ -20,11 +20,10 @@ from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.demo.play import environment_variables
 from tests.drill.drills import KEY, plan
-from tests.drill.killed import CALLS, FACTOR, EndsAt, drilled
+from tests.drill.killed import CALLS, ENDING, FACTOR, POINTS, Trap, drilled
 from tools.permissions import ROOT
 
 COST = Memory(mode=Mode.COST)
-POINTS = range(2 * CALLS)
 
 
 @pytest.fixture
@@ -52,19 +51,17 @@ def by(number: signal.Signals) -> Callable[[], None]:
 
 def ended(point: int, what: Callable[[], None]) -> type[BaseException] | None:
     """Runs a drill to which something happens at a point; returns how it ended."""
-    clock = AcceleratedClock(FACTOR)
     try:
-        drilled(EndsAt(clock, point, what), clock)
+        drilled(Trap(point, what))
     except (KeyboardInterrupt, FailoverError) as error:
         return type(error)
     return None
 
 
 def test_an_undisturbed_drill_makes_the_calls_at_which_others_end(fis: Experiments, aws: EmulatedAws) -> None:
-    clock = AcceleratedClock(FACTOR)
-    undisturbed = EndsAt(clock, -1, lost)
-    outcome = drilled(undisturbed, clock)
-    assert undisturbed.calls >= CALLS
+    undisturbed = Trap(None, lost)
+    outcome = drilled(undisturbed)
+    assert [name for name, before in CALLS if undisturbed.made[name] <= before] == []
     assert outcome.state == "completed"
     assert fis.left(KEY) == Left()
 
@@ -73,8 +70,7 @@ def test_an_undisturbed_drill_makes_the_calls_at_which_others_end(fis: Experimen
 def test_nothing_is_left_after_ctrl_c(fis: Experiments, aws: EmulatedAws, point: int) -> None:
     """It interrupts a drill that is under way, and never its end."""
     how = ended(point, by(signal.SIGINT))
-    assert how in {KeyboardInterrupt, None}
-    assert how is KeyboardInterrupt or point >= 4
+    assert how is (KeyboardInterrupt if point < ENDING else None)
     assert (fis.left(KEY), aws.fis.zones()) == (Left(), ())
 
 
@@ -90,7 +86,7 @@ def test_other_requests_to_end_are_the_same(fis: Experiments, aws: EmulatedAws, 
 def test_nothing_is_left_after_a_lost_connection(fis: Experiments, aws: EmulatedAws, point: int) -> None:
     """FIS answers again after the one call that it did not answer, or whose answer was lost."""
     how = ended(point, lost)
-    assert how is Unavailable or point >= 4
+    assert how is (Unavailable if point < ENDING else None)
     assert (fis.left(KEY), aws.fis.zones()) == (Left(), ())
 
 
