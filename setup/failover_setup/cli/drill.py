@@ -14,6 +14,7 @@ from controller.cli.selection import Selection, only, select
 from controller.clients.aws import AwsClients
 from controller.clock import SystemClock
 from controller.errors import ConfigError
+from controller.policy import text
 from failover_setup.breaking_point.target import make_target
 from failover_setup.drill.experiments import Experiments, Left
 from failover_setup.drill.plan import Limits, Plan
@@ -62,7 +63,7 @@ def drill(options: Options, wanted: str | None, given: Given, *, as_json: bool) 
     click.echo(f"The template of the experiment in AWS FIS:\n{json.dumps(plan.template(), indent=2)}", err=True)
     click.echo(f"Karpenter's role: {plan.karpenter_role}\nStop conditions: {', '.join(plan.stop_alarms) or 'none'}", err=True)
     click.echo(
-        f"It lasts at most {plan.duration_s / 60:.0f} minutes; FIS takes at most {plan.dollars:.2f} USD, capacity mode costs more.",
+        f"It lasts at most {text.duration(plan.duration_s)}; FIS takes at most {plan.dollars:.2f} USD, capacity mode costs more.",
         err=True,
     )
     observer = Observer(selection.session, selection.settings.kubernetes.state_namespace, application)

@@ -11,6 +11,7 @@ from typing import Final
 
 from controller.clock import Clock
 from controller.errors import ConfigError, FailoverError
+from controller.policy import text
 from controller.policy.model import Memory, Mode
 from failover_setup.drill.experiments import Experiments, Left
 from failover_setup.drill.load import Counts, Load
@@ -80,12 +81,12 @@ def run(
             begun_at = clock.now()
             experiment = experiments.begin(plan)
             say(f"experiment {experiment} begins")
-            seen, state = _until(lambda: _ended(experiments, experiment), observer, clock, say, plan.duration_s + _GRACE_S, poll_s)
+            seen, state = _until(lambda: _ended(experiments, experiment), observer, clock, say, plan.duration_s + _GRACE_S, poll_s, Seen())
         finally:
             _end(plan, experiments)
         ended_at = clock.now()
         say(f"experiment {experiment} has ended: {state or 'the drill ended it'}")
-        seen, _ = _until(lambda: _returned(observer.read()), observer, clock, say, plan.limits.return_s, poll_s)
+        seen, _ = _until(lambda: _returned(observer.read()), observer, clock, say, plan.limits.return_s, poll_s, seen)
         return Outcome(begun_at, ended_at, state or "ended by the drill", seen, load.counts())
 
 
@@ -102,7 +103,7 @@ def _end(plan: Plan, experiments: Experiments) -> None:
     except FailoverError as error:
         left = f"what it began ({error})"
     if left != str(Left()):
-        by = f"FIS ends the experiment at most {plan.duration_s / 60:.0f} minutes after it began"
+        by = f"FIS ends the experiment {text.duration(plan.duration_s)} after it began"
         raise FailoverError(f"the drill could not end {left}; {by}; delete the rest with failoverctl drill --check-left --yes")
     for one in _ENDING:
         signal.signal(one, signal.default_int_handler)
@@ -120,10 +121,16 @@ def _interruptible() -> Iterator[None]:
 
 
 def _until(
-    done: Callable[[], str], observer: Observer, clock: Clock, say: Callable[[str], None], seconds: float, poll_s: float
+    done: Callable[[], str],
+    observer: Observer,
+    clock: Clock,
+    say: Callable[[str], None],
+    seconds: float,
+    poll_s: float,
+    before: Seen,
 ) -> tuple[Seen, str]:
-    """Observes until `done` says why, or that many seconds are over."""
-    until, never, before = clock.monotonic() + seconds, threading.Event(), Seen()
+    """Observes until `done` says why, or that many seconds are over. Says what was not seen `before`."""
+    until, never = clock.monotonic() + seconds, threading.Event()
     while True:
         seen, why = observer.read(), done()
         if seen.refused_at is not None and before.refused_at is None:
