@@ -17,7 +17,7 @@ ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
 
 def plan(**changes: Any) -> Plan:
     """A drill of five minutes in every zone."""
-    limits = Limits(failover_s=300, return_s=2400, failed=0.01, latency_s=5)
+    limits = Limits(failover_s=300, return_s=2400, failed=0.01, latency_s=60)
     given: dict[str, Any] = {
         "application": KEY,
         "karpenter_role": ROLE,

@@ -57,9 +57,10 @@ class Trap:
         number = self.made[name]
         self.made[name] += 1
         self._maybe((name, number, 0))
-        answer = call()
-        self._maybe((name, number, 1))
-        return answer
+        try:
+            return call()
+        finally:  # also where FIS refuses
+            self._maybe((name, number, 1))
 
     def _maybe(self, here: tuple[str, int, int]) -> None:
         if here == self._at:
