@@ -17,15 +17,18 @@ from controller.ports import StoredMemory
 from controller.service.status import NAME
 from controller.service.store import ConfigMapStore
 from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.cluster import manifests
 from failover_testbed.demo.play import environment_variables
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.drill.drills import ROLE
 from tests.support.applications import application
 from tests.support.cluster import write_application
 from tests.support.healthy import Healthy
+from tests.support.node_pools import restrict
 
 APP = application()
 STATE = "failover-system"
+POOL = APP.units[0].node_pool
 NEEDED = ("--url", "http://127.0.0.1:1/", "--karpenter-role", ROLE, "--fis-role", f"{ROLE}-fis", "--zone", "us-west-2a")
 
 
@@ -54,6 +57,9 @@ class Stage:
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with EmulatedKubeApi(SystemClock(), tokens={"admin": Identity("admin")}) as api, EmulatedAws() as aws:
         Healthy(APP).create(api.store)
+        for name in dict.fromkeys(unit.node_pool for unit in APP.units):
+            api.store.create("NodePool", manifests.node_pool(name, ("inf2.xlarge",), {}))
+        restrict(api.store, POOL, "us-west-2a")
         with environment_variables(aws.environment()):
             yield Stage(api, aws, tmp_path)
 
@@ -65,8 +71,20 @@ def test_without_yes_it_shows_the_drill_and_begins_nothing(stage: Stage) -> None
     assert '"actionId": "aws:ec2:api-insufficient-instance-capacity-error"' in done.stderr
     assert f"Karpenter's role: {ROLE}\nStop conditions: none\n" in done.stderr
     assert "takes at most 1.00 USD" in done.stderr
+    assert f"EC2 refuses nodes of {APP.units[0].name}: NodePool {POOL} asks in us-west-2a\n" in done.stderr
+    assert f"EC2 does not refuse nodes of {APP.units[1].name}: NodePool {APP.units[1].node_pool} asks in every zone\n" in done.stderr
     assert "begin the drill with --yes" in done.stderr
     assert "have left nothing" in stage.drill("--check-left").stdout
+
+
+def test_nodepools_of_several_zones_are_refused_in_spite_of_yes(stage: Stage) -> None:
+    stage.publish(Mode.COST, SystemClock().now())
+    restrict(stage.api.store, POOL, "us-west-2a", "us-west-2b")
+    done = stage.drill(*NEEDED, "--yes")
+    assert done.exit_code == 1
+    assert f"found NodePool {POOL} asks in us-west-2a, us-west-2b; " in done.stderr
+    assert f"give NodePool {POOL} the requirement topology.kubernetes.io/zone In [us-west-2a] while the drill runs" in done.stderr
+    assert stage.aws.fis.zones() == ()
 
 
 def test_capacity_mode_is_refused_in_spite_of_yes(stage: Stage) -> None:

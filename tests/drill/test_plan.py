@@ -41,6 +41,7 @@ def test_without_an_alarm_nothing_ends_it_early() -> None:
         ("--fis-role", {"fis_role": "arn:aws:iam::1:role/fis"}),
         ("--stop-alarm", {"stop_alarms": ("errors",)}),
         ("--zone", {"zones": ("us-west-2a,us-west-2b",)}),
+        ("--zone", {"zones": ("usw2-az1",)}),
         ("--duration", {"duration_s": 90}),
         ("--duration", {"duration_s": 7200}),
     ],

@@ -19,6 +19,7 @@ from failover_testbed.demo.environment import STATE_NAMESPACE, Environment
 from failover_testbed.demo.play import demo_settings, environment_variables
 from failover_testbed.demo.scenario import FOLDER, load_scenario
 from tests.drill.drills import KEY, page, plan
+from tests.support.node_pools import restrict
 
 
 @pytest.mark.timeout(240)
@@ -28,6 +29,7 @@ def test_a_drill_is_followed_from_the_first_refusal_to_the_return() -> None:
     clock = PacedClock(scenario.file.factor)
     quiet = replace(scenario, file=scenario.file.model_copy(update={"events": (), "duration_s": 3000}))  # no shortage but that of the drill
     with environment_variables({}), Environment(quiet, clock) as environment, environment_variables(environment.environment()):
+        restrict(environment.api.store, scenario.applications[KEY].units[0].node_pool, "us-west-2a")
         session = connect(kubeconfig=str(environment.kubeconfig("controller")))
         service = Service(demo_settings(), session, clock)
         thread = threading.Thread(target=service.run, name="controller")

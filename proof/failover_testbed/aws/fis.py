@@ -1,7 +1,7 @@
 """AWS Fault Injection Service, which moto lacks: templates and experiments that make EC2 refuse instances in some zones.
 
 It knows one action, and refuses all requests or none: a percentage below 100 is not emulated. An experiment runs from when it is started to
-the end of its duration, and never fails.
+the end of its duration, and never fails. As in AWS, EC2 refuses only requests that ask in one zone (`Ec2.create_fleet`).
 """
 
 from __future__ import annotations

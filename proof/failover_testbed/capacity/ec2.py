@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -120,6 +120,8 @@ class Ec2:
         self.answer = answer
         self.shortages: list[Shortage] = []
         """Those in force. One that leaves some room begins and ends with `begin` and `end`."""
+        self.injected: Callable[[], tuple[str, ...]] = tuple
+        """The zones in which AWS FIS has it refuse now. A request over several zones gets what there is."""
         self._given: Counter[tuple[Shortage, Offering]] = Counter()
 
     def begin(self, shortage: Shortage) -> None:
@@ -157,8 +159,11 @@ class Ec2:
             launches `count` instances in one offering where it can.
         """
         tried = list(offerings)
+        zones = {offering.zone for offering in tried}
         if tried and self.answer is FleetAnswer.ONE_ZONE:
             tried = [self._chance.choice(tried)]
+        if len(zones) == 1 and not zones.isdisjoint(self.injected()):
+            return Fleet((), tuple(FleetError(one, Code.CAPACITY, self._message(one, Code.CAPACITY)) for one in tried))
         open_ = [offering for offering in tried if self.room(offering)]
         short = set(tried).difference(open_)
         launched: list[Offering] = []

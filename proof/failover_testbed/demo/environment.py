@@ -144,6 +144,7 @@ class Environment:
         recorder = Recorder(world)
         workloads = Workloads(world, recorder)
         karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random, answer=self.scenario.file.fleet))
+        karpenter.ec2.injected = self.aws.fis.zones
         replicas = {application.key: self._replicas(application) for application in applications}
         self._create(world, workloads, karpenter, replicas)
         session = connect(kubeconfig=str(self.kubeconfig("lbc")), read_s=10)
@@ -177,8 +178,7 @@ class Environment:
             lbc.stop()
             raise
         paced = self._clock if isinstance(self._clock, PacedClock) else None
-        zones = self.aws.fis.zones
-        player = Player(self.scenario.file, world, workloads, karpenter, traffic, publishers, keda, lbc, self.finished, zones, paced)
+        player = Player(self.scenario.file, world, workloads, karpenter, traffic, publishers, keda, lbc, self.finished, paced)
         return _Parts(session, lbc, player)
 
     def _create(self, world: World, workloads: Workloads, karpenter: Karpenter, replicas: Mapping[str, Mapping[str, int]]) -> None:

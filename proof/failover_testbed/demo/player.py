@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import structlog
 
 from controller.policy.model import Application
 from controller.routing.names import action_key
-from failover_testbed.capacity.ec2 import FleetAnswer, Shortage
+from failover_testbed.capacity.ec2 import FleetAnswer
 from failover_testbed.cluster import manifests
 from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import Node, World
@@ -152,7 +152,6 @@ class Player:
         keda: The fake KEDA.
         lbc: The fake load-balancer controller, whose writes are counted.
         finished: Set when the scenario is over or cannot continue.
-        injected: The zones in which FIS makes EC2 refuse now.
         paced: The clock of `world` if it waits for the player; None if time goes on without it.
     """
 
@@ -167,13 +166,11 @@ class Player:
         keda: Keda,
         lbc: LoadBalancerController,
         finished: threading.Event,
-        injected: Callable[[], tuple[str, ...]],
         paced: PacedClock | None = None,
     ) -> None:
         self._file, self._world, self._workloads, self._karpenter = file, world, workloads, karpenter
         self._traffic, self._publishers, self._keda, self._lbc = dict(traffic), list(publishers), keda, lbc
         self._finished, self._paced = finished, paced
-        self._injected, self._injection = injected, Shortage()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._events = sorted(file.events, key=lambda event: event.at_s)
@@ -247,7 +244,6 @@ class Player:
     def _step(self, elapsed: float) -> None:
         while self._events and self._events[0].at_s <= elapsed:
             self._happen(self._events.pop(0), elapsed)
-        self._inject()
         self._workloads.step()
         self._evict(self._karpenter.step(self._workloads.waiting()))
         self._send(elapsed)
@@ -276,16 +272,6 @@ class Player:
                     self._routing.append(RoutingChange(0.0 if last is None else elapsed, key, weights, answer))
 
     # --- what the scenario does ---------------------------------------------------------------------------------------------------------
-
-    def _inject(self) -> None:
-        """Makes EC2 refuse where FIS does so now."""
-        ec2, wanted = self._karpenter.ec2, Shortage(zones=self._injected())
-        if wanted != self._injection:
-            if self._injection.zones:
-                ec2.end(self._injection)
-            if wanted.zones:
-                ec2.begin(wanted)
-            self._injection = wanted
 
     def _happen(self, event: EventFile, elapsed: float) -> None:
         text = ""

@@ -92,7 +92,8 @@ class Karpenter:
     def start_node(self, pool_name: str, instance_type: str) -> Node:
         """Creates a node that is already in use, with its NodeClaim."""
         pool = self._pools()[pool_name]
-        zone = self._world.zones[len(self._world.nodes) % len(self._world.zones)]
+        zones = pool.zones or self._world.zones
+        zone = zones[len(self._world.nodes) % len(zones)]
         offering = asked_first([Offering(instance_type, zone, kind) for kind in pool.capacity_types])[0]
         claim = self._writer.create(pool, (instance_type,), (offering.capacity_type,))
         self._claims[claim.name] = claim
@@ -169,7 +170,7 @@ class Karpenter:
         used, overlays = {name: self._used(name) for name in pools}, self._overlays()
         for pod in pods:
             for pool in (pool for name, pool in pools.items() if name in pod.node_pools):
-                offerings = self._offered(self._fitting(pool, pod, overlays, open_types[pool.name]), pool.capacity_types, now)
+                offerings = self._offered(pool, self._fitting(pool, pod, overlays, open_types[pool.name]), pool.capacity_types, now)
                 enough = len({one.instance_type for one in offerings}) >= pool.min_types
                 if enough and not pool.exceeded(used[pool.name]) and not pod.claims_devices:
                     self._nominate(pod, pool, offerings)
@@ -182,7 +183,7 @@ class Karpenter:
 
     def _open_types(self, pool: Pool, now: float) -> tuple[str, ...]:
         """The types of which something is available; () where they are fewer than its `minValues`, which Karpenter says."""
-        types = tuple(dict.fromkeys(one.instance_type for one in self._offered(pool.types, pool.capacity_types, now)))
+        types = tuple(dict.fromkeys(one.instance_type for one in self._offered(pool, pool.types, pool.capacity_types, now)))
         if len(types) >= pool.min_types:
             return types
         text = FEW_TYPES if types else NO_COMPATIBLE
@@ -194,10 +195,14 @@ class Karpenter:
         suited = (one for one in pool.suits(pod.types) if types is None or one in types)
         return tuple(one for one in suited if set(pod.more) <= overlays.capacity(pool.name, one).keys())
 
-    def _offered(self, types: Iterable[str], kinds: Sequence[str], now: float) -> list[Offering]:
-        """What is available of some instance and capacity types. Of a Capacity Block that is known: Karpenter counts its instances."""
+    def _offered(self, pool: Pool | None, types: Iterable[str], kinds: Sequence[str], now: float) -> list[Offering]:
+        """What a NodePool has available of some instance and capacity types; without one, what all zones have.
+
+        Of a Capacity Block that is known: Karpenter counts its instances.
+        """
         taken = Counter(one.offering for one in self._claims.values() if one.remove_at is None or one.node is not None)
-        found = self._offerings.available(types, now, kinds)
+        zones = (pool and pool.zones) or self._world.zones
+        found = [one for one in self._offerings.available(types, now, kinds) if one.zone in zones]
         return [one for one in found if one not in self._blocks or (taken[one] < self._blocks[one][0] and now < self._drained_at(one))]
 
     def _nominate(self, pod: Pod, pool: Pool, offerings: list[Offering]) -> None:
@@ -216,7 +221,7 @@ class Karpenter:
         self._static_at = now + REQUEUE_S
         for pool in self._pools().values():
             there = sum(one.pool == pool.name and one.remove_at is None for one in self._claims.values())
-            offerings = self._offered(pool.types, pool.capacity_types, now)
+            offerings = self._offered(pool, pool.types, pool.capacity_types, now)
             for _ in range((pool.replicas or 0) - there if offerings else 0):
                 types = tuple(dict.fromkeys(one.instance_type for one in offerings))
                 claim = self._writer.create(pool, types, tuple(dict.fromkeys(one.capacity_type for one in offerings)))
@@ -230,14 +235,14 @@ class Karpenter:
         for claim in self._claims.values():
             if claim.launched_at is None and claim.remove_at is None and now >= max(claim.created + LAUNCH_S, claim.due):
                 groups.setdefault((claim.pool, claim.types, claim.capacity_types), []).append(claim)
-        overlays = self._overlays()
+        overlays, pools = self._overlays(), self._pools()
         for (name, types, kinds), claims in groups.items():
             error = self.create_errors.get(name)
             if error is not None:
                 for claim in claims:
                     self._fail(claim, error, now)
                 continue
-            offerings = self._offered(types, kinds, now)
+            offerings = self._offered(pools.get(name), types, kinds, now)
             if not offerings:
                 for claim in claims:
                     self._refuse(claim, UNAVAILABLE_TEXT, now)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from failover_testbed.cluster.world import CAPACITY_LABEL, TYPE_LABEL, Object, machine
+from failover_testbed.cluster.world import CAPACITY_LABEL, TYPE_LABEL, ZONE_LABEL, Object, machine
 
 ON_DEMAND: Final = "on-demand"
 
@@ -26,12 +26,14 @@ class Pool:
         types: The instance types of its requirements.
         capacity_types: The capacity types of its requirements.
         min_types: Its `minValues` of instance types: with fewer available, nothing is launched through it.
+        zones: The zones of its requirements; () for all.
     """
 
     obj: Object
     types: tuple[str, ...]
     capacity_types: tuple[str, ...] = (ON_DEMAND,)
     min_types: int = 1
+    zones: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,7 +78,8 @@ def read_pools(objects: Iterable[Object]) -> dict[str, Pool]:
         types = _values(requirements, TYPE_LABEL)
         if types:
             least = next(int(one.get("minValues") or 1) for one in requirements if one["key"] == TYPE_LABEL)
-            found[str(obj["metadata"]["name"])] = Pool(obj, types, _values(requirements, CAPACITY_LABEL) or (ON_DEMAND,), least)
+            kinds, zones = _values(requirements, CAPACITY_LABEL) or (ON_DEMAND,), _values(requirements, ZONE_LABEL)
+            found[str(obj["metadata"]["name"])] = Pool(obj, types, kinds, least, zones)
     return found
 
 

@@ -12,12 +12,15 @@ from controller.cli.common import CHANGES, Options, seconds
 from controller.cli.published import overdue, read_status
 from controller.cli.selection import Selection, only, select
 from controller.clients.aws import AwsClients
+from controller.clients.kube import NODE_POOLS
 from controller.clock import SystemClock
 from controller.errors import ConfigError
 from controller.policy import text
+from controller.signals.watch import list_objects
 from failover_setup.breaking_point.target import make_target
 from failover_setup.drill.experiments import Experiments, Left
 from failover_setup.drill.plan import Limits, Plan
+from failover_setup.drill.reach import reach
 from failover_setup.drill.report import report
 from failover_setup.drill.run import require_quiet, run
 from failover_setup.drill.timeline import Observer
@@ -57,8 +60,8 @@ def drill(options: Options, wanted: str | None, given: Given, *, as_json: bool) 
         FailoverError: It is refused, or cannot go on.
     """
     selection = select(options, wanted)
-    application = only(selection.chosen).key
-    plan = _plan(application, given)
+    application = only(selection.chosen)
+    plan = _plan(application.key, given)
     url = make_target(given.url or "", "GET", (), None).url
     click.echo(f"The template of the experiment in AWS FIS:\n{json.dumps(plan.template(), indent=2)}", err=True)
     click.echo(f"Karpenter's role: {plan.karpenter_role}\nStop conditions: {', '.join(plan.stop_alarms) or 'none'}", err=True)
@@ -66,7 +69,8 @@ def drill(options: Options, wanted: str | None, given: Given, *, as_json: bool) 
         f"It lasts at most {text.duration(plan.duration_s)}; FIS takes at most {plan.dollars:.2f} USD, capacity mode costs more.",
         err=True,
     )
-    observer = Observer(selection.session, selection.settings.kubernetes.state_namespace, application)
+    click.echo(reach(application.units, list_objects(selection.session, NODE_POOLS, None)[0], plan.zones), err=True)
+    observer = Observer(selection.session, selection.settings.kubernetes.state_namespace, application.key)
     experiments = _experiments(selection)
     _require_controller(selection)
     require_quiet(plan, observer.memory, experiments)

@@ -24,7 +24,8 @@ _ARN: Final = {
     "--fis-role": re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}"),
     "--stop-alarm": re.compile(r"arn:aws[a-z-]*:cloudwatch:[a-z0-9-]{1,32}:\d{12}:alarm:[^\x00-\x1f]{1,255}"),
 }
-_ZONE: Final = re.compile(r"[a-z0-9-]{4,32}")
+_ZONE: Final = re.compile(r"(?!.*-az\d+$)[a-z0-9-]{4,32}")
+"""A zone's name, as a NodePool has it; an ID, such as usw2-az1, is none."""
 _MINUTE_S: Final = 60
 
 
@@ -77,7 +78,7 @@ class Plan:
             if not _ARN[option].fullmatch(value):
                 raise ConfigError(f"{option}: found {value[:200]!r}; allowed: the ARN of a{'n alarm' if 'alarm' in option else ' role'}")
         if wrong := [zone for zone in self.zones if not _ZONE.fullmatch(zone)]:
-            raise ConfigError(f"--zone: found {wrong[0][:50]!r}; allowed: a name or an ID of a zone, such as us-west-2a")
+            raise ConfigError(f"--zone: found {wrong[0][:50]!r}; allowed: the name of a zone, such as us-west-2a")
         if self.duration_s % _MINUTE_S or not _MINUTE_S <= self.duration_s <= LONGEST_S:
             raise ConfigError(f"--duration: found {self.duration_s:g} s; allowed: whole minutes, 1m to {LONGEST_S / _MINUTE_S:.0f}m")
 

@@ -69,3 +69,14 @@ def test_a_vague_error_names_neither_type_nor_zone() -> None:
     assert error.code is Code.UNFULFILLABLE
     assert "inf2" not in error.message
     assert not any(f"({zone})" in error.message for zone in ZONES)
+
+
+@pytest.mark.parametrize("answer", FleetAnswer)
+def test_fis_refuses_a_request_in_one_of_its_zones_and_no_other(answer: FleetAnswer) -> None:
+    ec2 = region(answer=answer)
+    ec2.injected = lambda: ("a", "b")
+    (error,) = ec2.create_fleet(ALL[:1], 2).errors
+    assert (error.code, "(a)" in error.message) == (Code.CAPACITY, True)
+    assert len(ec2.create_fleet(ALL[2:], 2).launched) == 2
+    assert len(ec2.create_fleet(ALL[:2], 2).launched) == 2
+    assert len(ec2.create_fleet(ALL, 2).launched) == 2

@@ -24,6 +24,7 @@ from failover_testbed.cluster.world import World
 from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.support.applications import NOW, application
+from tests.support.node_pools import restrict
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
 RECORDING = Path(__file__).parents[4] / "shared" / "data" / "karpenter" / "all_zones.jsonl"
@@ -98,6 +99,17 @@ def started(
     workloads.publish_all()
     karpenter.publish_pools()
     return Cluster(clock, world, workloads, karpenter)
+
+
+@pytest.mark.parametrize(("zones", "refused"), [(("us-west-2a",), True), (("us-west-2b",), False), (ZONES[:2], False), (ZONES, False)])
+def test_fis_refuses_what_a_nodepool_of_one_zone_needs(cluster: Cluster, zones: tuple[str, ...], refused: bool) -> None:
+    """A request over several zones gets what EC2 has."""
+    restrict(cluster.world.store, "inf2", *zones)
+    cluster.karpenter.ec2.injected = lambda: ("us-west-2a",)
+    cluster.scale("sd21-inf2", 2)
+    cluster.run(20)
+    assert bool(cluster.events("InsufficientCapacityError")) is refused
+    assert len([one for one in cluster.claims("inf2") if one["status"].get("providerID")]) == (1 if refused else 2)
 
 
 def test_a_replica_gets_a_node_and_becomes_ready_after_its_cold_start(cluster: Cluster) -> None:
