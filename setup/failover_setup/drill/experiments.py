@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from controller.foreign import shown
 from failover_setup.drill.plan import TAG, Plan
 
 _GOING: Final = frozenset({"pending", "initiating", "running", "stopping"})
+_METHOD: Final = re.compile(r"(?<!^)(?=[A-Z])")  # where boto3 puts an underscore into an operation's name
 _MOST_PAGES: Final = 100
 _STOPPED_S: Final = 120.0
 """How long an experiment may take to stop, seconds."""
@@ -50,9 +52,9 @@ class Experiments:
         Raises:
             RemoteError: FIS refuses it, or does not answer. Then a template, or an experiment, may exist.
         """
-        template = self._call("CreateExperimentTemplate", **plan.template())["experimentTemplate"]["id"]
+        template = self._request("CreateExperimentTemplate", **plan.template())["experimentTemplate"]["id"]
         self._own = Left(templates=(template,))
-        begun = self._call("StartExperiment", experimentTemplateId=template, tags=plan.tags)
+        begun = self._request("StartExperiment", experimentTemplateId=template, tags=plan.tags)
         self._own = Left((begun["experiment"]["id"],), self._own.templates)
         return self._own.experiments[0]
 
@@ -62,7 +64,7 @@ class Experiments:
         Raises:
             RemoteError: It cannot be read.
         """
-        state = self._call("GetExperiment", id=experiment)["experiment"]["state"]
+        state = self._request("GetExperiment", id=experiment)["experiment"]["state"]
         return str(state["status"]), shown(str(state.get("reason", "")))
 
     def left(self, application: str | None) -> Left:
@@ -107,27 +109,25 @@ class Experiments:
     def _end(self, found: Left) -> None:
         for one in found.experiments:
             with suppress(NotFound, Rejected):  # it has ended, or stops already
-                self._call("StopExperiment", id=one)
+                self._request("StopExperiment", id=one)
         for one in found.templates:
             with suppress(NotFound):
-                self._call("DeleteExperimentTemplate", id=one)
+                self._request("DeleteExperimentTemplate", id=one)
 
     def _listed(self, operation: str, name: str) -> Iterator[dict[str, Any]]:
         more: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
-            page = self._call(operation, maxResults=100, **more)
+            page = self._request(operation, maxResults=100, **more)
             yield from page[name]
             if not page.get("nextToken"):
                 return
             more = {"nextToken": page["nextToken"]}
         raise Unavailable(f"fis {operation}: more than {_MOST_PAGES} pages")
 
-    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - as botocore takes them
-        from botocore import xform_name
-
+    def _request(self, operation: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - as botocore takes them
         try:
             with translated("fis", operation):
-                answer: dict[str, Any] = getattr(self._clients.client("fis"), xform_name(operation))(**arguments)
+                answer: dict[str, Any] = getattr(self._clients.client("fis"), _METHOD.sub("_", operation).lower())(**arguments)
         except Forbidden as error:
             raise FailoverError(f"fis:{operation}: {why_forbidden(error, f'fis:{operation}')}") from error
         return answer

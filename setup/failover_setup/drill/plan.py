@@ -24,7 +24,7 @@ _ARN: Final = {
     "--fis-role": re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,576}"),
     "--stop-alarm": re.compile(r"arn:aws[a-z-]*:cloudwatch:[a-z0-9-]{1,32}:\d{12}:alarm:[^\x00-\x1f]{1,255}"),
 }
-_ZONE: Final = re.compile(r"(?!.*-az\d+$)[a-z0-9-]{4,32}")
+_ZONE: Final = re.compile(r"[a-z]{2}-[a-z0-9-]{3,30}")
 """A zone's name, as a NodePool has it; an ID, such as usw2-az1, is none."""
 _MINUTE_S: Final = 60
 
