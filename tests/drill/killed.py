@@ -84,8 +84,8 @@ class _Trapped(Experiments):
         super().__init__(AwsClients(), clock)
         self._trap = trap
 
-    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        return self._trap.around(operation, partial(super()._call, operation, **arguments))
+    def _request(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        return self._trap.around(operation, partial(super()._request, operation, **arguments))
 
 
 def drilled(trap: Trap) -> Outcome:
