@@ -1,15 +1,21 @@
-"""What a drill sees of the cluster: Karpenter's refusals, and the mode changes that the controller remembers."""
+"""What a drill sees of the cluster: refusals as Karpenter reports them, and the mode changes that the controller remembers.
+
+Karpenter reports a refusal as an Event of the NodeClaim, or as a create error in its condition `Launched`: that of FIS has been seen as one
+(aws/karpenter-provider-aws#6168).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from controller.clients.kube import EVENTS, KubeSession
+from controller.clients.kube import EVENTS, NODE_CLAIMS, KubeSession
+from controller.clock import parse_rfc3339
 from controller.foreign import shown
-from controller.objects import Object, event_time, text
+from controller.objects import condition, event_time, text
 from controller.policy.model import Memory, ModeChange
 from controller.service.store import ConfigMapStore
+from controller.signals.classify import classify_create_error
 from controller.signals.watch import list_objects
 
 _REFUSALS: Final = (("fieldSelector", "involvedObject.kind=NodeClaim,reason=InsufficientCapacityError"),)
@@ -32,7 +38,7 @@ class Seen:
 
 
 class Observer:
-    """Reads one application's memory, and the Events of NodeClaims.
+    """Reads one application's memory, the NodeClaims and their Events.
 
     Args:
         session: The API server.
@@ -40,35 +46,37 @@ class Observer:
         application: The application's key.
 
     Raises:
-        FailoverError: Either cannot be read.
+        FailoverError: One of them cannot be read.
     """
 
     def __init__(self, session: KubeSession, state_namespace: str, application: str) -> None:
         self._session, self._store, self._application = session, ConfigMapStore(session, state_namespace), application
         self.memory = self._memory()
-        self._before = {_identity(one) for one in self._refusals()}
+        self._before = self._refusals()
         self._refusal: tuple[float | None, str] = (None, "")
 
     def read(self) -> Seen:
-        """Reads both again.
+        """Reads them again.
 
         Raises:
-            FailoverError: Either cannot be read.
+            FailoverError: One of them cannot be read.
         """
-        if self._refusal[0] is None:
-            new = [(event_time(one) or 0.0, text(one, "message")) for one in self._refusals() if _identity(one) not in self._before]
-            if new:
-                at, said = min(new)
-                self._refusal = at, shown(said, _MAX_TEXT)
+        if self._refusal[0] is None and (new := self._refusals() - self._before):
+            at, _, said = min(new)
+            self._refusal = at, shown(said, _MAX_TEXT)
         since = self.memory.mode_changes[-1].at if self.memory.mode_changes else 0.0
         return Seen(*self._refusal, tuple(one for one in self._memory().mode_changes if one.at > since))
 
     def _memory(self) -> Memory:
         return self._store.load(self._application).memory
 
-    def _refusals(self) -> list[Object]:
-        return list(list_objects(self._session, EVENTS, None, _REFUSALS)[0])
-
-
-def _identity(event: Object) -> tuple[str, float | None]:
-    return text(event, "metadata", "uid"), event_time(event)
+    def _refusals(self) -> set[tuple[float, str, str]]:
+        """The refusals that there are: when, of which object by its UID, and what was said."""
+        events = list_objects(self._session, EVENTS, None, _REFUSALS)[0]
+        found = {(event_time(one) or 0.0, text(one, "metadata", "uid"), text(one, "message")) for one in events}
+        for claim in list_objects(self._session, NODE_CLAIMS, None)[0]:
+            launched = condition(claim, "Launched")
+            reason, at = text(launched, "reason"), parse_rfc3339(text(launched, "lastTransitionTime"))
+            if text(launched, "status") == "Unknown" and at is not None and classify_create_error(reason) is not None:
+                found.add((at, text(claim, "metadata", "uid"), f"{reason}: {text(launched, 'message')}"))
+        return found
