@@ -41,7 +41,7 @@ demo: $(STAMP) ## Play a shortage without a cloud: failover and fallback in abou
 # Half of these tests wait, for servers or for the load that they measure: more of them than cores run at a time (docs/decisions/0029).
 .PHONY: test
 test: $(STAMP) ## The tests that need nothing but package registries, without test-heavy and test-simulation; builds no program
-	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 5 --dist worksteal $(ARGS)
+	@FAILOVER_TEST_BUILD=no $(RUN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 .PHONY: test-heavy
 test-heavy: $(STAMP) ## Distributions built and installed, floods of objects, measured load, faults and incidents of whole processes
