@@ -35,7 +35,7 @@ OTHER_HOUSES: Final = {"failover_setup", "failover_testbed", "failover_analysis"
 NOT_IN_THE_IMAGE: Final = OTHER_HOUSES | {"aiohttp", "jinja2", "matplotlib", "moto", "pygments", "rich", "ruamel", "starlette", "uvicorn"}
 
 EXTRAS: Final = {
-    **dict.fromkeys(("init", "doctor", "render", "breaking-point", "config", "weights", "uninstall"), "setup"),
+    **dict.fromkeys(("init", "doctor", "render", "breaking-point", "config", "weights", "drill", "verify-install", "uninstall"), "setup"),
     "demo": "demo",
     "simulate": "analysis",
     "replay": "analysis",
