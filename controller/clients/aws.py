@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -209,6 +210,11 @@ def parsed_time(value: Any) -> datetime:  # noqa: ANN401 - any JSON, or the text
 
         raise ResponseParserError(f"no time: {error}") from error
     return parsed
+
+
+def method_of(operation: str) -> str:
+    """The name of an operation's method on a client of boto3."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from controller.clients.aws import ATTEMPTS, AwsClients, translated, why_forbidden
+from controller.clients.aws import ATTEMPTS, AwsClients, method_of, translated, why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
 from controller.foreign import shown
@@ -304,10 +304,9 @@ class Ec2Poller:
         raise Unavailable(f"ec2 {operation}: the pages do not end", code="TooManyPages")
 
     def _call(self, service: str, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
         try:
             with translated(service, operation):
-                answer = getattr(self._clients.client(service), method)(**arguments)
+                answer = getattr(self._clients.client(service), method_of(operation))(**arguments)
         except Unavailable:
             self._budget.charge(ATTEMPTS - 1)  # botocore had retried before it gave up
             raise

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from controller.clients.aws import ATTEMPTS, AwsClients, translated
+from controller.clients.aws import ATTEMPTS, AwsClients, method_of, translated
 from controller.objects import entries, integer, text
 from controller.signals.load_balancer.request import CannotTellError
 
@@ -39,7 +38,7 @@ class Calls:
         self.made += 1
         with translated(_SERVICE, operation):
             client = self._clients.client(_SERVICE)
-            answer = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower())(**arguments)
+            answer = getattr(client, method_of(operation))(**arguments)
         if not isinstance(answer, dict):
             raise CannotTellError(f"the answer of {operation} cannot be read")
         # botocore's own retries are calls too, as AWS counts them.

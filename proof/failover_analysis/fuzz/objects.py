@@ -128,8 +128,8 @@ def refused(claim: str, offerings: Sequence[Offering], t: float) -> dict[str, An
         return _event("NodeClaim", claim, "InsufficientCapacityError", event_message(claim, UNAVAILABLE_TEXT), t)
     start = f"NodeClaim {claim} event: creating instance, insufficient capacity, "
     instance_type, zone, kind = offerings[0]
-    said = f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone}). {_HINT} ..."
-    code, said = (Code.RESERVATION, RESERVATION_FULL) if kind == "reserved" else (Code.CAPACITY, said)
+    missing = f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone}). {_HINT} ..."
+    code, said = (Code.RESERVATION, RESERVATION_FULL) if kind == "reserved" else (Code.CAPACITY, missing)
     text = f"{start}with fleet error(s), {code}: {said}"
     return _event("NodeClaim", claim, "InsufficientCapacityError", text, t)
 

@@ -75,7 +75,7 @@ def drill(options: Options, wanted: str | None, given: Given, *, as_json: bool) 
     _require_controller(selection)
     require_quiet(plan, observer.memory, experiments)
     if not given.yes:
-        raise ConfigError("refused: every pod of Karpenter's that needs a node in these zones waits for it; begin the drill with --yes")
+        raise ConfigError("refused: every pod that needs a node of Karpenter in these zones waits for it; begin the drill with --yes")
     try:
         outcome = run(plan, url, observer, experiments, SystemClock(), lambda line: click.echo(line, err=True), _POLL_S)
     except KeyboardInterrupt:

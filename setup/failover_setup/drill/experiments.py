@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controller.clients.aws import AwsClients, translated, why_forbidden
+from controller.clients.aws import AwsClients, method_of, translated, why_forbidden
 from controller.clock import Clock
 from controller.errors import FailoverError, Forbidden, NotFound, Rejected, Unavailable
 from controller.foreign import shown
 from failover_setup.drill.plan import TAG, Plan
 
 _GOING: Final = frozenset({"pending", "initiating", "running", "stopping"})
-_METHOD: Final = re.compile(r"(?<!^)(?=[A-Z])")  # where boto3 puts an underscore into an operation's name
 _MOST_PAGES: Final = 100
 _STOPPED_S: Final = 120.0
 """How long an experiment may take to stop, seconds."""
@@ -127,7 +125,7 @@ class Experiments:
     def _request(self, operation: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - as botocore takes them
         try:
             with translated("fis", operation):
-                answer: dict[str, Any] = getattr(self._clients.client("fis"), _METHOD.sub("_", operation).lower())(**arguments)
+                answer: dict[str, Any] = getattr(self._clients.client("fis"), method_of(operation))(**arguments)
         except Forbidden as error:
             raise FailoverError(f"fis:{operation}: {why_forbidden(error, f'fis:{operation}')}") from error
         return answer

@@ -58,7 +58,7 @@ class Load:
 
     def __init__(self, url: str, rate: float, latency_s: float, clock: Clock) -> None:
         self._url, self._rate, self._latency_s, self._clock = url, rate, latency_s, clock
-        self._stop, self._free = threading.Event(), threading.Semaphore(_AT_ONCE)
+        self._stop, self._free, self._lock = threading.Event(), threading.Semaphore(_AT_ONCE), threading.Lock()
         self._counts: Counter[str] = Counter()
         self._http = urllib3.PoolManager(maxsize=_AT_ONCE, retries=False)
         self._pool = ThreadPoolExecutor(_AT_ONCE)
@@ -76,14 +76,15 @@ class Load:
 
     def counts(self) -> Counts:
         """What came of the requests so far."""
-        return Counts(**self._counts)
+        with self._lock:
+            return Counts(**self._counts)
 
     def _send_all(self) -> None:
         while not self._clock.wait(self._stop, 1 / self._rate):
             if self._free.acquire(blocking=False):
                 self._pool.submit(self._send)
             else:
-                self._counts["late"] += 1
+                self._count("late")
 
     def _send(self) -> None:
         begun = self._clock.monotonic()
@@ -96,5 +97,9 @@ class Load:
             outcome = "failed" if not good else "good" if self._clock.monotonic() - begun <= self._latency_s else "late"
         except (OSError, urllib3.exceptions.HTTPError):
             outcome = "failed"
-        self._counts[outcome] += 1
         self._free.release()
+        self._count(outcome)
+
+    def _count(self, outcome: str) -> None:
+        with self._lock:  # many threads count
+            self._counts[outcome] += 1

@@ -14,8 +14,6 @@ ACTION: Final = "aws:ec2:api-insufficient-instance-capacity-error"
 """https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html"""
 DOLLARS_PER_MINUTE: Final = 0.10
 """List price of one minute of one action: https://aws.amazon.com/fis/pricing/."""
-MAX_RATE: Final = 10.0
-"""The highest rate of the drill's own load, requests per second."""
 LONGEST_S: Final = 3600.0
 """The longest shortage, seconds."""
 

@@ -109,7 +109,7 @@ def _checks(plan: Plan, outcome: Outcome) -> Iterator[Check]:
 
 
 def _verified(changes: tuple[ModeChange, ...], mode: Mode) -> float | None:
-    """When the load balancer showed the last change to a mode in which the application is or was; the first one to capacity mode."""
+    """When the load balancer first showed capacity mode, or last showed cost mode; None where the application has not come back to it."""
     found = [one.verified_at for one in changes if one.to is mode]
     if not found or (mode is Mode.COST and changes[-1].to is not mode):
         return None

@@ -81,12 +81,13 @@ def run(
             begun_at = clock.now()
             experiment = experiments.begin(plan)
             say(f"experiment {experiment} begins")
-            seen, state = _until(lambda: _ended(experiments, experiment), observer, clock, say, plan.duration_s + _GRACE_S, poll_s, Seen())
+            longest_s = plan.duration_s + _GRACE_S
+            seen, state = _until(lambda _: _ended(experiments, experiment), observer, clock, say, longest_s, poll_s, Seen())
         finally:
             _end(plan, experiments)
         ended_at = clock.now()
         say(f"experiment {experiment} has ended: {state or 'the drill ended it'}")
-        seen, _ = _until(lambda: _returned(observer.read()), observer, clock, say, plan.limits.return_s, poll_s, seen)
+        seen, _ = _until(_returned, observer, clock, say, plan.limits.return_s, poll_s, seen)
         return Outcome(begun_at, ended_at, state or "ended by the drill", seen, load.counts())
 
 
@@ -121,7 +122,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _until(
-    done: Callable[[], str],
+    done: Callable[[Seen], str],
     observer: Observer,
     clock: Clock,
     say: Callable[[str], None],
@@ -132,7 +133,8 @@ def _until(
     """Observes until `done` says why, or that many seconds are over. Says what was not seen `before`."""
     until, never = clock.monotonic() + seconds, threading.Event()
     while True:
-        seen, why = observer.read(), done()
+        seen = observer.read()
+        why = done(seen)
         if seen.refused_at is not None and before.refused_at is None:
             say(f"EC2 refuses: {seen.refusal}")
         for change in seen.changes[len(before.changes) :]:
