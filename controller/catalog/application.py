@@ -36,6 +36,7 @@ from controller.policy.model import (
     Cause,
     PlannedMode,
     PolicySettings,
+    ReturnProbe,
     Route,
     RoutingStyle,
     Strategy,
@@ -150,6 +151,13 @@ class UnitFile(FileModel):
         "unit run nothing while a plan (plannedMode live) needs none of it; at least one unit needs 1.",
     )
     max_replicas: int = Field(default=100, ge=1, le=10_000, description="Upper limit of any raised floor, replicas.")
+    probe: ReturnProbe = Field(
+        default=ReturnProbe.CANARY,
+        description="How the return of the unit's capacity is found out in capacity mode, where Karpenter stops asking without demand. "
+        "canary: one replica more than are ready is requested, and Karpenter asks for it about every three minutes, for free. reservation: "
+        "a capacity reservation of one instance is made every minute and cancelled at once, which needs the permissions of docs/aws.md; a "
+        "canary where EC2 does not answer. none: nothing asks, and a return may go unnoticed.",
+    )
     counter_metric: MetricName = Field(
         default="", description="CloudWatch metric that counts the unit's requests. Empty: its demand is unknown."
     )
@@ -266,11 +274,6 @@ class PolicyFile(FileModel):
         ge=0,
         le=604_800,
         description="Upper bound of the hold after any number of doublings, seconds. Four hours: longer than most outages in the traces.",
-    )
-    canary: bool = Field(
-        default=_DEFAULTS.canary,
-        description="Whether to request one replica of each short unit in capacity mode. A pending replica is a free probe; without "
-        "demand Karpenter stops trying, and a return would go unnoticed.",
     )
     stickiness_cost_s: int = Field(
         default=_DEFAULTS.stickiness_cost_s,

@@ -1,7 +1,7 @@
 """Botocore's descriptions of AWS services, without what the controller never uses.
 
 A client keeps the description of its whole service for as long as it lives. That of EC2 has 700 operations, of which the controller
-calls two. A session keeps the endpoints of all 300 services.
+calls four. A session keeps the endpoints of all 300 services.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from botocore.loaders import Loader
 
 OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
     "cloudwatch": frozenset({"DescribeAlarms", "GetMetricData", "PutMetricAlarm", "PutMetricData"}),
-    "ec2": frozenset({"DescribeCapacityReservations", "DescribeInstanceTypeOfferings"}),
+    "ec2": frozenset(
+        {"CancelCapacityReservation", "CreateCapacityReservation", "DescribeCapacityReservations", "DescribeInstanceTypeOfferings"}
+    ),
     "elbv2": frozenset({"DescribeListeners", "DescribeLoadBalancers", "DescribeRules", "DescribeTargetHealth"}),
 }
 """The operations that are kept, of the services of which not all are. `deploy/iam/policy.json` grants the same."""

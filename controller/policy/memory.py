@@ -15,7 +15,6 @@ from controller.policy.model import (
     Memory,
     Mode,
     ModeChange,
-    Return,
     RoutingObservation,
     Snapshot,
     Target,
@@ -170,7 +169,7 @@ def observe(memory: Memory, snapshot: Snapshot, evidence: Mapping[str, UnitEvide
             units[name] = replace(known, last_failure_at=judged.last_refusal_at, cause=judged.cause)
         elif known is not None and memory.mode is Mode.COST and judged.proof is None:
             del units[name]  # the shortage ended before anything was done about it; a pod that is replaced does not end it
-        if name in units and judged.returned in {Return.REGISTERED, Return.REPLICAS_READY}:
+        if name in units and judged.returned.proven:
             units[name] = replace(units[name], returned=judged.returned, returned_at=judged.returned_at)
     return _calmed(replace(_verified(memory, snapshot), units=units), snapshot)
 

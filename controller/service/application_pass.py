@@ -7,7 +7,7 @@ calls, so that the caller can show a decision before anything is applied, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -47,6 +47,9 @@ class Observer(Protocol):
             epoch: The leadership term in which the memory was loaded.
             further: Sources besides those that the observer knows.
         """
+
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """Takes what the decision wants to be asked of EC2, see `Decision.probes`; never blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class ApplicationPass:
             conclusion = conclude(self.memory or Memory(), snapshot, alerts=self._alerts(snapshot.rival))
         if self._retries.failed:
             conclusion = replace(conclusion, plan=self._retries.deferring(conclusion.plan, self._clock.monotonic()))
+        self._observer.ask(application.key, conclusion.decision.probes)
         self.memory = conclusion.memory
         self._behind = not snapshot.leader and conclusion.memory.mode is not conclusion.before.mode
         return Decided(conclusion, settled)

@@ -18,6 +18,7 @@ from controller.signals.external import ExternalSources, Poll
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.price_list import PriceList
 from controller.signals.prices import FirstKnown, Quotes
+from controller.signals.reservation_probe import ReservationProbe, probed
 from controller.signals.snapshots import ExternalSignals
 
 VERIFICATION_S: Final = 5.0
@@ -26,6 +27,7 @@ _ELBV2_BURST: Final = 40.0
 _CLOUDWATCH_S: Final = 60.0  # the shortest period of a metric
 _EC2_S: Final = 300.0  # offerings change within days
 _KARPENTER_METRICS_S: Final = 15.0  # Karpenter refreshes its gauge once a minute
+_PROBES_S: Final = 5.0  # how late a round may begin
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
 
 
@@ -37,6 +39,7 @@ def make_external(
     stop: threading.Event | None = None,
     *,
     busy: Callable[[], bool] = lambda: False,
+    installation: str = "",
 ) -> ExternalSources:
     """Makes the pollers of the external sources that the settings enable.
 
@@ -46,6 +49,7 @@ def make_external(
         clock: The clock.
         clients: The AWS client factory.
         stop: Ends their waits when set.
+        installation: Where the state is, to mark reservations with; "": none is made, as in a dry run.
         busy: Whether many applications wait for a pass: CloudWatch's poll and the checks of load balancers let them go first.
     """
     aws, calls_per_s = settings.aws, settings.polls.elbv2_calls_per_s
@@ -88,12 +92,22 @@ def make_external(
     ]
     if offerings is not None:
         polls.append(Poll("karpenter-metrics", _KARPENTER_METRICS_S, lambda _: offerings.poll(), lambda _: offerings.source()))
+    probe = ReservationProbe(clients, clock, installation) if installation and AwsApi.EC2 in aws.apis else None
+    if probe is not None:
+        polls.append(
+            Poll(
+                "probes",
+                _PROBES_S,
+                lambda chosen: external.probe(chosen),  # noqa: PLW0108 - made below
+                lambda one: probe.source() if any(map(probed, one.units)) else None,
+            )
+        )
     if price_list is not None:
         polls.append(Poll.of_units("prices", _PRICES_S, price_list))
     external = ExternalSources(
         view,
         verifier=verifier,
-        signals=ExternalSignals(metrics, capacity, offerings=offerings, prices=FirstKnown(tuple(quotes)) if quotes else None),
+        signals=ExternalSignals(metrics, capacity, offerings=offerings, prices=FirstKnown(tuple(quotes)) if quotes else None, probe=probe),
         polls=polls,
         stop=stop,
         before=ModeChangesFirst(busy, clock, stop),

@@ -95,12 +95,15 @@ class Service:
         self.view = ClusterView(clock, self._wake.set)
         self._telemetry = Telemetry(session.meter, units=settings.http.unit_metrics, kept=self.view.kept)
         kube = settings.kubernetes
+        installation = "" if dry_run else kube.state_namespace
         self._leadership = self._make_leadership()
         self._lost = False  # whether people were notified that this replica lost the Lease and no other holder was seen
         self._overloaded = False  # whether people were notified that the budget of ELBv2 calls is too small
         self._untold = False  # whether people are still to be notified of the applications that the start left out
         self._watches = Watches(session, self.view, clock, cluster_wide=kube.cluster_wide)
-        self._external = make_external(settings, self.view, clock, self._clients, self._stop, busy=self._others_wait)
+        self._external = make_external(
+            settings, self.view, clock, self._clients, self._stop, busy=self._others_wait, installation=installation
+        )
         self._cloudwatch = self._cloudwatch_notifier()
         self._dispatcher = None if dry_run else self._make_dispatcher(extra_sinks)
         store = ListedStore(ConfigMapStore(session, kube.state_namespace), self._leadership, clock)
@@ -111,7 +114,7 @@ class Service:
             self._watches.health,
             clock,
             also=self._recorder.sources if self._recorder is not None else None,
-            installation="" if dry_run else kube.state_namespace,
+            installation=installation,
         )
         self._executor = None if dry_run else Executor(KubeApplier(session, self.view.wrote), self._leadership, plans=WORKERS)
         self.controller = Controller(

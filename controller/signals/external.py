@@ -35,13 +35,13 @@ class Poll:
         name: Of the job.
         every_s: Seconds from one call of `poll` to the next.
         poll: Asks for what is due for these applications; never raises.
-        source: How fresh the values of an application are.
+        source: How fresh the values of an application are; None of one that needs none.
     """
 
     name: str
     every_s: float
     poll: Callable[[Sequence[Application]], None]
-    source: Callable[[Application], Source]
+    source: Callable[[Application], Source | None]
 
     @staticmethod
     def of_units(name: str, every_s: float, poller: UnitsPoller) -> Poll:
@@ -320,6 +320,20 @@ class ExternalSources:
     def _hostnames(self, application: Application) -> tuple[str, ...]:
         return self._view.asked(application).hostnames
 
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.signals.reservation_probe.ReservationProbe.ask`."""
+        if probes and self._signals.probe is not None:
+            self._signals.probe.ask(application, probes)
+
+    def probe(self, applications: Sequence[Application]) -> None:
+        """Asks EC2 what the decisions want to know, and wakes the applications that have an answer."""
+        if self._signals.probe is None:
+            return
+        answered = self._signals.probe.poll(unit for one in applications for unit in one.units)
+        for one in applications:
+            if one.key in answered:
+                self._view.verified(one)
+
     def of(self, application: Application) -> ExternalSignals:
         """The last values for one application."""
         with self._lock:
@@ -328,4 +342,4 @@ class ExternalSources:
 
     def sources(self, application: Application) -> tuple[Source, ...]:
         """How fresh each source is for one application."""
-        return tuple(one.source(application) for one in self.polls.values())
+        return tuple(source for one in self.polls.values() if (source := one.source(application)) is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from controller.clock import Clock
@@ -67,3 +67,7 @@ class ClusterObserver:
         now, sources, external = self._clock.now(), self.sources(application), self._external.of(application)
         made = self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)
         return replace(made, installation=self._installation)
+
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`."""
+        self._external.ask(application, probes)

@@ -31,6 +31,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.cluster_clock import by_our_clock, shifted
 from controller.signals.launchable import Placement, for_unit, placed_on, price_note
 from controller.signals.prices import Quotes, priced
+from controller.signals.reservation_probe import ReservationProbe
 from controller.signals.waits import Waits
 from controller.signals.workloads import Binding
 
@@ -84,6 +85,7 @@ class ExternalSignals:
     asked_within_s: float = 0.0  # see `RoutingObservation`
     offerings: Offerings | None = None
     prices: Quotes | None = None
+    probe: ReservationProbe | None = None
 
 
 class _Reserved(TypedDict):
@@ -222,6 +224,7 @@ class SnapshotBuilder:
             offered_zones=external.capacity.offered_zones(unit.instance_type) if external.capacity else (),
             notes=self._notes(unit, placement, price, now, external),
             price=price,
+            probed=external.probe.answer(application.key, unit.name) if external.probe else None,
             unavailable=external.offerings.unavailable(_types(unit, (pool, *alternatives))) if external.offerings else (),
             **self._reserved(unit, pool, external.capacity, now, skew),
         )

@@ -159,7 +159,7 @@ class TestMeaning:
                 ("spec", "policy", "tripCauses"), ["quota"], lambda a: a.policy.trip_causes, frozenset({Cause.QUOTA}), id="trip causes"
             ),
             pytest.param(("spec", "policy", "patienceSeconds"), 90, lambda a: a.policy.patience_s, 90, id="a duration"),
-            pytest.param(("spec", "policy", "canary"), False, lambda a: a.policy.canary, False, id="a boolean"),
+            pytest.param(("spec", "policy", "allowUnsafeSwitch"), False, lambda a: a.policy.allow_unsafe_switch, False, id="a boolean"),
             pytest.param(("spec", "metrics", "periodSeconds"), 300, lambda a: a.metric_period_s, 300, id="metric period"),
         ],
     )

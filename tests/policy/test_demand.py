@@ -11,7 +11,19 @@ import pytest
 
 from controller.policy.account import ceiling, needed_replicas, probing, scaler_replicas, total_demand
 from controller.policy.account.demand import assumed_demand
-from controller.policy.model import CapacityWeights, Cause, Mode, PolicySettings, Return, Sample, ScalerMetric, Snapshot, Unit, UnitEvidence
+from controller.policy.model import (
+    CapacityWeights,
+    Cause,
+    Mode,
+    PolicySettings,
+    Return,
+    ReturnProbe,
+    Sample,
+    ScalerMetric,
+    Snapshot,
+    Unit,
+    UnitEvidence,
+)
 from tests.policy.support import (
     G6,
     INF2,
@@ -28,7 +40,7 @@ from tests.policy.support import (
     shortage,
     with_scalers,
 )
-from tests.support.applications import NOW, SERVICES, application, memory, seed_units, snapshot
+from tests.support.applications import NOW, SERVICES, application, memory, probed_by, seed_units, snapshot
 
 WEIGHTS = {INF2: 40, TRN1: 20, "sd21-g5-triton": 15, G6: 10, "sd21-g5-cuda": 15}
 
@@ -282,7 +294,7 @@ class TestFloors:
     )
     def test_the_canary_asks_for_the_return(self, changes: dict[str, Any], remembered: dict[str, Any], canary: bool, expected: int) -> None:
         """Karpenter stops asking when demand leaves; a pending replica makes it ask again every three minutes."""
-        made = change(snapshot(application(policy=PolicySettings(canary=canary)), Mode.CAPACITY), **changes)
+        made = change(snapshot(probed_by(ReturnProbe.CANARY if canary else ReturnProbe.NONE), Mode.CAPACITY), **changes)
         assert _floors(made, units=proven(**remembered))[INF2] == expected
 
     def test_the_canary_does_not_forbid_to_scale_in(self) -> None:

@@ -9,9 +9,9 @@ import pytest
 from controller.policy.account import Ledger, booked, counted, placed
 from controller.policy.account.ledger import LONGEST_S
 from controller.policy.memory import standing_mode
-from controller.policy.model import Memory, Mode, PolicySettings, Sample, Scaler, Snapshot, Strategy
+from controller.policy.model import Memory, Mode, PolicySettings, ReturnProbe, Sample, Scaler, Snapshot, Strategy
 from tests.policy.support import INF2, TRN1, change, decide, pods, proven, shortage
-from tests.support.applications import NOW, application, memory, routing, snapshot
+from tests.support.applications import NOW, application, memory, probed_by, routing, snapshot
 
 HOURLY = 2 * (0.7582 + 1.3438 + 1.0060 + 0.8048 + 1.0060)
 
@@ -162,7 +162,7 @@ def test_probes_exist_in_capacity_mode_and_where_the_settings_want_them() -> Non
     """A pod that waits in cost mode is no probe."""
     units = proven(NOW - 700)
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(1), desired=3)
-    off = replace(made, application=application(policy=PolicySettings(canary=False)))
+    off = replace(made, application=probed_by(ReturnProbe.NONE))
     assert book(off, memory(Mode.CAPACITY, units=units)).probing_s == 0
     cost = change(snapshot(), pending=pods(1), desired=3)
     assert book(cost, memory(units=units)).probing_s == 0

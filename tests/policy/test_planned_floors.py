@@ -21,6 +21,7 @@ from controller.policy.model import (
     PendingPod,
     PlannedMode,
     PolicySettings,
+    ReturnProbe,
     Sample,
     Scaler,
     SinkingFloor,
@@ -33,7 +34,7 @@ from controller.policy.model import (
 from controller.recording.stored import decode, encode
 from controller.routing.conclusion import conclude
 from tests.policy.support import above_scaler, change, decide, shortage
-from tests.support.applications import NOW, application, memory, routing, snapshot
+from tests.support.applications import NOW, application, memory, probed_by, routing, snapshot
 
 INF2, TRN1, G5, G6, CUDA = "sd21-inf2", "sd21-trn1", "sd21-g5-triton", "sd21-g6-triton", "sd21-g5-cuda"
 MANY = 5_000.0  # more than can be carried by two replicas each
@@ -254,7 +255,7 @@ def test_a_short_unit_gets_no_new_replica_but_a_probe() -> None:
     assert made.decision.evidence[INF2].short
     assert written(made)[INF2] == 3
     assert written(made)[TRN1] > 2
-    without = shortage(observed(live(canary=False), MANY))
+    without = shortage(observed(probed_by(ReturnProbe.NONE, live()), MANY))
     assert written(conclude(memory(), without))[INF2] == 2
     unwanted = shortage(observed(live(), 100.0), unit=CUDA)
     assert written(conclude(memory(), unwanted)).get(CUDA, 1) <= 2

@@ -22,6 +22,7 @@ from controller.policy.model import (
     PlannedFleet,
     PlannedMode,
     PolicySettings,
+    ReturnProbe,
     Sample,
     Scaler,
     ScalerWrite,
@@ -186,8 +187,9 @@ class One:
     def seen(self) -> Snapshot:
         """What is observed: enough of the demand to know that there is none."""
         app = _application()
-        units = tuple(replace(unit, min_replicas=self.least, max_replicas=self.most) for unit in app.units)
-        app = replace(app, units=units, policy=replace(POLICY, canary=self.canary))
+        probe = ReturnProbe.CANARY if self.canary else ReturnProbe.NONE
+        units = tuple(replace(unit, min_replicas=self.least, max_replicas=self.most, probe=probe) for unit in app.units)
+        app = replace(app, units=units, policy=POLICY)
         made = _seen(app, {FAST: self.ready, SLOW: 0, OTHER: 0}, {FAST: self.floor, SLOW: 0, OTHER: 0})
         scaler = replace(made.units[FAST].scaler, floor_ours=self.ours)  # type: ignore[type-var]  # it has one
         made = change(made, FAST, pool_at_limit=self.at_limit, scaler=scaler, demand=Sample(0.0, NOW - 60))

@@ -41,7 +41,8 @@ def _one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
 def test_a_unit_that_may_have_a_canary_has_a_place_for_it_in_its_budget(*, canary: bool, scaled: bool, places: int) -> None:
     """The canary comes through the ScaledObject's floor: no canary without one."""
     values = document()
-    values["spec"]["policy"]["canary"] = canary
+    for unit in values["spec"]["units"]:
+        unit["probe"] = "canary" if canary else "none"
     unit = values["spec"]["units"][0]
     if not scaled:
         del unit["scaledObject"]

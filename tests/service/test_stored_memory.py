@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from controller.policy.model import Application, Snapshot, Source
@@ -21,6 +22,9 @@ class _Observer:
         """See `controller.service.application_pass.Observer.snapshot`."""
         made = snapshot(application)
         return replace(made, sources=(*made.sources, *further))
+
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`: there is no EC2."""
 
 
 def test_an_unsaved_memory_that_cannot_be_read_either_leaves_a_pause() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -30,6 +30,9 @@ class _World:
         """See `controller.service.application_pass.Observer.snapshot`."""
         made = snapshot(application)
         return replace(made, leader=leader, epoch=epoch, routing=replace(made.routing, override=Override(pinned_mode=Mode.CAPACITY)))
+
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`: there is no EC2."""
 
     def apply(self, actions: Sequence[Action], *, deadline_s: float) -> None:
         """See `controller.ports.Applier.apply`."""

@@ -6,7 +6,7 @@ import copy
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -279,6 +279,9 @@ class Stage:
             played.reasons.append(decision.reason)
 
     # --- the ports of the pass ---
+
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`: there is no EC2."""
 
     def snapshot(self, application: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""

@@ -14,6 +14,7 @@ from controller.policy.model import (
     Mode,
     PolicySettings,
     PoolObservation,
+    ReturnProbe,
     Route,
     RoutingObservation,
     Snapshot,
@@ -71,6 +72,12 @@ def application(*, namespace: str = "shop", policy: PolicySettings | None = None
         metric_namespace="hw-agnostic-infer",
     )
     return replace(made, **changes)
+
+
+def probed_by(probe: ReturnProbe, of: Application | None = None) -> Application:
+    """An application all of whose units are probed in one way."""
+    made = application() if of is None else of
+    return replace(made, units=tuple(replace(unit, probe=probe) for unit in made.units))
 
 
 COUNTED = dict.fromkeys((*SERVICES, "sd21-all"), 1000)

@@ -147,7 +147,7 @@ def fixed(unit: Unit, observed: UnitObservation) -> bool:
 
 def probing(evidence: UnitEvidence) -> bool:
     """Whether a unit's return is still to be proven."""
-    return evidence.last_refusal_at is not None and evidence.returned.value in {"none", "launched"}
+    return evidence.last_refusal_at is not None and not evidence.returned.proven
 
 
 def keda_targets(application: Application, mode: Mode) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.policy.account.demand import probing, scaler_replicas
 from controller.policy.account.figures import Figures
-from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitObservation
+from controller.policy.model import Decision, Mode, PlannedFleet, ReturnProbe, Snapshot, UnitObservation
 from controller.policy.routing import blended_cost, price_ratio
 
 _HOUR_S: Final = 3600.0
@@ -143,9 +143,10 @@ def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
 
 def _probed(snapshot: Snapshot, decision: Decision, mode: Mode) -> list[str]:
     """Units that have a canary: in capacity mode, those whose return is not proven."""
-    if mode is not Mode.CAPACITY or not snapshot.application.policy.canary:
+    if mode is not Mode.CAPACITY:
         return []
-    return [name for name, judged in decision.evidence.items() if probing(judged)]
+    units = snapshot.application.units
+    return [unit.name for unit in units if unit.probe is not ReturnProbe.NONE and probing(decision.evidence[unit.name])]
 
 
 def _waiting_probes(snapshot: Snapshot, decision: Decision, mode: Mode) -> list[str]:

@@ -90,7 +90,8 @@ def _unexplained(seen: Seen) -> Iterable[Found]:
     if judged.demand_since is None or now - judged.demand_since < HARD_DEMAND_S or judged.short or judged.age_at is not None:
         return []
     unheard = any(source.name == "karpenter" and source.absent for source in seen.case.snapshot.sources)
-    launched = judged.returned in {Return.LAUNCHED, Return.REGISTERED} or any(now - one.launched < policy.quiet_s for one in pool.launches)
+    found = judged.returned in {Return.LAUNCHED, Return.RESERVED, Return.REGISTERED}
+    launched = found or any(now - one.launched < policy.quiet_s for one in pool.launches)
     # Where instances are lost or unusable, Karpenter launches, and another alert says what is wrong with it.
     explained = unheard or launched or lost_launches(seen.observed, now) or unusable_launches(seen.unit, seen.observed, now)
     return [] if explained or not pool.exists else [Found({"waited": text.duration(now - judged.demand_since), "pool": pool.name})]
@@ -235,7 +236,7 @@ def _unproven(seen: Seen) -> Iterable[Found]:
         why = f"{len(observed.pending)} pod(s) wait and Karpenter launches nothing: check its log and NodePool {observed.pool.name}"
     elif observed.scaler is not None and observed.scaler.paused:
         why = f"ScaledObject {observed.scaler.name} is paused, so that KEDA requests no replica: unpause it"
-    quiet = quiet_s >= UNPROVEN_S and judged.returned in {Return.NONE, Return.LAUNCHED}
+    quiet = quiet_s >= UNPROVEN_S and not judged.returned.proven
     return [Found({"quiet": text.duration(quiet_s), "why": why})] if quiet else []
 
 

@@ -211,6 +211,7 @@ def made(
         sticky_s=routing.stickiness_s,
         floors=floors.floors(mode, case, part_of(application.policy).claims(case)),
         keda_targets=keda_targets(application, mode),
+        probes=floors.probes(mode, case),
         lowering_allowed=lowering_s == 0,
         next_check_s=soonest(lowering_s, case.remaining(floors.held_until(case.snapshot, case.memory))),
     )

@@ -5,7 +5,7 @@ For the decision, which judges each snapshot once; for the signals, which read w
 
 from controller.policy.evidence.age import JUST_AFTER_S, Ages
 from controller.policy.evidence.judge import assess
-from controller.policy.evidence.offerings import allowed_offerings, unmet_pods
+from controller.policy.evidence.offerings import allowed_offerings, reservable, unmet_pods
 from controller.policy.evidence.proof import ALL_UNAVAILABLE, BATCH_S, Offering, created_after, last_launches
 from controller.policy.evidence.quota import only_spot, quota_words
 
@@ -21,5 +21,6 @@ __all__ = [
     "last_launches",
     "only_spot",
     "quota_words",
+    "reservable",
     "unmet_pods",
 ]

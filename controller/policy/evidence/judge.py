@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -75,7 +76,8 @@ def _full_subnets(found: Mapping[str, UnitEvidence]) -> bool:
 def _judge(
     unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: Mapping[str, int], ages: Ages
 ) -> UnitEvidence:
-    observed, wanted = snapshot.units[unit.name], needed.get(unit.name, unit.min_replicas)
+    seen, wanted = snapshot.units[unit.name], needed.get(unit.name, unit.min_replicas)
+    observed = _with_grant(seen, snapshot.clock_skew_s)
     most = min(wanted, ceiling(unit, observed))
     remembered = memory.units.get(unit.name)
     found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot.application.policy, ages)
@@ -91,7 +93,8 @@ def _judge(
     if proof is not None and waiting and at_limit:
         last_refusal = ages.now  # a limit refuses without an event, for as long as it stands
     if remembered is not None:
-        last_refusal = max(remembered.last_failure_at, last_refusal or 0.0)
+        refused_at = observed.probed.at if observed.probed is not None and not observed.probed.granted else 0.0
+        last_refusal = max(remembered.last_failure_at, last_refusal or 0.0, refused_at)
     ready, ending = observed.ready or 0, leaving(snapshot, unit.name, planned=True) if observed.pool.held else 0
     unplaced_at = max((pod.unplaced_at or 0.0 for pod in waiting), default=0.0)
     returned, returned_at = _returned(unit, observed, _Since(last_refusal, refusals, most, unplaced_at), snapshot, memory)
@@ -118,8 +121,30 @@ def _judge(
         leaving=ending,
         needed=most,
         beyond_max=wanted - most,
-        facts=_facts(unit, observed, found, waiting, ages),
+        facts=_facts(unit, seen, found, waiting, ages),
     )
+
+
+def _with_grant(observed: UnitObservation, skew_s: float) -> UnitObservation:
+    """The unit with the reservation that EC2 made for a probe: to what was refused before, it is a launch that ended at once.
+
+    Refusals are known to the whole second of the cluster's clock, and so is the grant: of two within a second, the refusal counts.
+    """
+    answer = observed.probed
+    if answer is None or not answer.granted:
+        return observed
+    made = Launch(
+        claim="",
+        pool=observed.pool.name,
+        created=float(math.floor(answer.at - skew_s)),
+        launched=answer.at,
+        instance_type=answer.instance_type,
+        zone=answer.zone,
+        capacity_type="on-demand",
+        gone=True,
+        asked_at=answer.at,
+    )
+    return replace(observed, pool=replace(observed.pool, launches=(*observed.pool.launches, made)))
 
 
 def _silent(observed: UnitObservation, waiting: tuple[PendingPod, ...]) -> bool:
@@ -286,6 +311,8 @@ def _returned(unit: Unit, observed: UnitObservation, since: _Since, snapshot: Sn
         and (observed.ready > remembered.ready_then or observed.ready > since.needed)
     ):
         return Return.REPLICAS_READY, snapshot.now
+    if observed.probed is not None and observed.probed.granted and observed.probed.at > last_refusal:
+        return Return.RESERVED, observed.probed.at
     return (Return.LAUNCHED, None) if later else (Return.NONE, None)
 
 
@@ -358,6 +385,8 @@ def _facts(unit: Unit, observed: UnitObservation, found: Finding, waiting: Seque
             f"{attempts} refused attempt(s), last {text.duration(now - last.at)} ago: {text.listing(last.codes)}{where}{cut}{scope}"
         )
         facts.append(missing_words(found, observed))
+    if observed.probed is not None:
+        facts.append(f"EC2 {observed.probed.words}, asked {text.duration(now - observed.probed.at)} ago")
     if observed.pool.blocked_at is not None:
         facts.append(f"NodePool {observed.pool.name}: no compatible instance type, {text.duration(now - observed.pool.blocked_at)} ago")
     if observed.pool.at_limit:

@@ -46,6 +46,23 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
     return Allowed(types, tuple(by_type), kinds, observed.unavailable, free_reservations(observed), pool.beyond_limit, more)
 
 
+MOST_PROBED: Final = 8
+"""The most offerings of one unit of which EC2 is asked for a reservation in one round: each is a call of one bucket with Karpenter's."""
+
+
+def reservable(unit: Unit, observed: UnitObservation) -> tuple[tuple[str, str], ...]:
+    """The on-demand offerings, as pairs of type and zone, that a capacity reservation may be made of; () where they are not known.
+
+    Args:
+        unit: The unit.
+        observed: What is known of it.
+    """
+    allowed = allowed_offerings(unit, observed)
+    if allowed.capacity_types and "on-demand" not in allowed.capacity_types:
+        return ()
+    return tuple((instance_type, zone) for instance_type, zones in allowed.asked_for for zone in zones)[:MOST_PROBED]
+
+
 def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:
     """Where a reservation has a free instance, as pairs of type and zone; None where that is not known."""
     if observed.reservations is None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from controller.policy.account import ceiling, known_everywhere, placed
 from controller.policy.fleet.offers import families, refused
-from controller.policy.floors import as_stored, found, kept, remembered
+from controller.policy.floors import as_stored, canary, found, kept, remembered
 from controller.policy.model import Claim, FloorMemory, Memory, PlannedFleet, Scaler, SinkingFloor, Snapshot, Unit, UnitEvidence, Verdict
 from controller.policy.reasons import ClaimReason
 
@@ -135,7 +135,7 @@ def _wanted(unit: Unit, snapshot: Snapshot, memory: Memory, fleet: PlannedFleet)
     Of a unit that is short one replica more than are ready is requested, if the fleet misses it: while its pod waits, Karpenter asks again
     for free (the canary rule of capacity mode). Else the refusals would grow old, and the whole part of the fleet would be asked for again.
     """
-    probe = unit.name in fleet.missed and snapshot.application.policy.canary
+    probe = unit.name in fleet.missed and canary(unit, snapshot.units[unit.name], snapshot.now)
     wanted = max(fleet.fleet.replicas[unit.name] + probe, unit.min_replicas, found(memory, snapshot, unit))
     return min(wanted, ceiling(unit, snapshot.units[unit.name]))
 

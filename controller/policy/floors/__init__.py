@@ -23,12 +23,14 @@ from controller.policy.floors.capacity import capacity_claims
 from controller.policy.floors.claims import asked, floors, highest, needed
 from controller.policy.floors.metrics import HELD_S, held_until, noticed
 from controller.policy.floors.metrics import claims as held_claims
+from controller.policy.floors.probes import canary, probes
 
 __all__ = [
     "HELD_S",
     "again_s",
     "as_stored",
     "asked",
+    "canary",
     "capacity_claims",
     "contested",
     "deferred",
@@ -44,6 +46,7 @@ __all__ = [
     "needed",
     "noted",
     "noticed",
+    "probes",
     "raised",
     "remembered",
     "written",

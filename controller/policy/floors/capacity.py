@@ -18,7 +18,8 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from controller.policy.account import capacity_throughputs, ceiling, probing
-from controller.policy.model import Cause, Claim, Scaler, Snapshot, UnitEvidence
+from controller.policy.floors.probes import canary, refusing
+from controller.policy.model import Cause, Claim, Return, Scaler, Snapshot, UnitEvidence
 from controller.policy.reasons import ClaimReason
 
 ROOM: Final = 0.9
@@ -46,12 +47,12 @@ def capacity_claims(
     shares = _shares(gap, _rooms(snapshot, evidence, throughputs))
     claims: list[Claim] = []
     for name, judged in evidence.items():
-        observed = snapshot.units[name]
+        observed, unit = snapshot.units[name], snapshot.application.unit(name)
         if observed.scaler is not None and observed.scaler.floor_ours:
             claims.append(Claim(name, _sunk(observed.scaler, observed.desired, keep), ClaimReason.IN_USE))
         if name in shares and gap > 0 and (measured is not None or name in due):
             claims.append(Claim(name, judged.ready + math.ceil(shares[name] / throughputs[name] - 1e-9), ClaimReason.MISSING))
-        elif snapshot.application.policy.canary and probing(judged):
+        elif (probing(judged) and canary(unit, observed, snapshot.now)) or judged.returned is Return.RESERVED:
             enough = judged.cause is Cause.QUOTA and judged.ready >= judged.needed  # beyond a ceiling nothing needs to be probed
             claims.append(Claim(name, min(judged.ready + (not enough), judged.needed + 1), ClaimReason.PROBE))
     return tuple(claims)
@@ -82,7 +83,7 @@ def _rooms(snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], throughputs
     for unit in snapshot.application.units:
         judged, observed = evidence[unit.name], snapshot.units[unit.name]
         scaled = not observed.scaler.paused if observed.scaler is not None else not known
-        if judged.can_serve and scaled:
+        if judged.can_serve and scaled and not (probing(judged) and refusing(unit, observed, snapshot.now)):
             found[unit.name] = max(0, ceiling(unit, observed) - judged.ready) * throughputs[unit.name]
     return found
 

@@ -15,6 +15,7 @@ from controller.policy.model.application import (
     Cause,
     PlannedMode,
     PolicySettings,
+    ReturnProbe,
     Route,
     RoutingStyle,
     Unit,
@@ -22,7 +23,18 @@ from controller.policy.model.application import (
     WorkloadKind,
 )
 from controller.policy.model.decision import Action, ActionKind, Decision, Plan
-from controller.policy.model.evidence import Launch, PendingPod, PoolObservation, Proof, Refusal, Return, Shortage, UnitEvidence, UnitMemory
+from controller.policy.model.evidence import (
+    Launch,
+    PendingPod,
+    PoolObservation,
+    ProbeAnswer,
+    Proof,
+    Refusal,
+    Return,
+    Shortage,
+    UnitEvidence,
+    UnitMemory,
+)
 from controller.policy.model.fleet import Candidates, Damping, DemandHistory, Fleet, Needs, NotedDemand, Outcome, PlannedFleet
 from controller.policy.model.floors import (
     NOTHING_REMEMBERED,
@@ -81,10 +93,12 @@ __all__ = [
     "PoolObservation",
     "Price",
     "PriceSource",
+    "ProbeAnswer",
     "Proof",
     "Refusal",
     "Reservation",
     "Return",
+    "ReturnProbe",
     "Route",
     "RoutingObservation",
     "RoutingStyle",

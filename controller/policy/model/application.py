@@ -49,6 +49,14 @@ OF_PLANNED: Final[Mapping[str, Strategy]] = {"strategy": Strategy.PLANNED}
 """Metadata of a setting that no other strategy uses."""
 
 
+class ReturnProbe(StrEnum):
+    """How it is found out whether a unit's capacity has returned, while nobody else asks EC2 for it."""
+
+    CANARY = "canary"  # a pod that waits: Karpenter asks about every three minutes
+    RESERVATION = "reservation"  # a capacity reservation that is made and cancelled at once; the canary where EC2 does not answer
+    NONE = "none"
+
+
 class WeightStrategy(StrEnum):
     """Where a unit's base weight in cost mode comes from."""
 
@@ -99,6 +107,7 @@ class Unit:
     scaled_object: str | None = None
     min_replicas: int = 1
     max_replicas: int = 100
+    probe: ReturnProbe = ReturnProbe.CANARY
     counter_metric: str = ""
     latency_metric: str = ""
     workload_kind: WorkloadKind = WorkloadKind.DEPLOYMENT  # of what `deployment` names
@@ -123,7 +132,6 @@ class PolicySettings:
     flips_per_hour: int = 4
     hold_min_s: float = 300.0
     hold_max_s: float = 14_400.0
-    canary: bool = True
     stickiness_cost_s: int = 0
     stickiness_capacity_s: int = 0
     capacity_weights: CapacityWeights = CapacityWeights.READY

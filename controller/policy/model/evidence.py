@@ -150,13 +150,44 @@ class PendingPod:
     replica: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """A signal: how EC2 answered when it was asked for a capacity reservation of one instance for a unit.
+
+    Attributes:
+        at: When it was asked, seconds since the Unix epoch.
+        instance_type: Of the reservation that it made; "" where it refused every offering.
+        zone: Likewise.
+    """
+
+    at: float
+    instance_type: str = ""
+    zone: str = ""
+
+    @property
+    def granted(self) -> bool:
+        """Whether it made one."""
+        return bool(self.instance_type)
+
+    @property
+    def words(self) -> str:
+        """What EC2 did, for people."""
+        return f"made a reservation of {self.instance_type} in {self.zone}" if self.granted else "refused a reservation of every offering"
+
+
 class Return(StrEnum):
     """What the signals prove about the return of a unit's capacity."""
 
     NONE = "none"
     LAUNCHED = "launched"
+    RESERVED = "reserved"  # EC2 made a capacity reservation, which was cancelled
     REGISTERED = "registered"
     REPLICAS_READY = "silent"  # the replicas that waited run now, without a new node
+
+    @property
+    def proven(self) -> bool:
+        """Whether it proves that an instance can be had."""
+        return self not in {Return.NONE, Return.LAUNCHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +198,7 @@ class UnitMemory:
     cause: Cause
     ready_then: int = 0  # ready replicas when it was proven short
     proven_at: float | None = field(default=None, metadata=MOMENT)
-    returned: Return = Return.NONE  # only REGISTERED or REPLICAS_READY are remembered
+    returned: Return = Return.NONE  # only what proves it is remembered
     returned_at: float | None = field(default=None, metadata=MOMENT)
 
 

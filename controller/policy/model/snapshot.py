@@ -8,7 +8,7 @@ from typing import Final
 
 from controller.policy.model.account import Price, Reservation, Sample
 from controller.policy.model.application import Application
-from controller.policy.model.evidence import PendingPod, PoolObservation
+from controller.policy.model.evidence import PendingPod, PoolObservation, ProbeAnswer
 from controller.policy.model.floors import Scaler
 from controller.policy.model.routing import RoutingObservation
 
@@ -39,6 +39,7 @@ class UnitObservation:
     blocks: tuple[Reservation, ...] = ()  # Capacity Blocks whose end is known, also ones that ended within a day
     notes: tuple[str, ...] = ()  # quota headroom, reservations: shown to people, not used by decisions
     unavailable: tuple[tuple[str, str, str], ...] = ()  # type, zone, capacity type that Karpenter's metrics call unavailable, while fresh
+    probed: ProbeAnswer | None = None  # EC2's last answer to a probe of it
     price: Price | None = None  # where the price of its replicas comes from; the application of the snapshot has the price itself
 
     @property

@@ -18,7 +18,7 @@ from controller.policy.account import Absorption, breach, empty, endpoints
 from controller.policy.case import Case, soonest
 from controller.policy.karpenter_times import HARD_DEMAND_S
 from controller.policy.memory import HOUR_S, changes_within_an_hour
-from controller.policy.model import Backend, Cause, GuardResult, Mode, Return, Shortage, Snapshot, Target, Verdict
+from controller.policy.model import Backend, Cause, GuardResult, Mode, Shortage, Snapshot, Target, Verdict
 from controller.policy.reasons import Reason
 from controller.policy.routing import (
     HEALTHY_SHARE,
@@ -439,7 +439,7 @@ def lasting_shortages(case: Case) -> frozenset[str]:
 @row(Reason.RETURN_UNPROVEN)
 def proof(case: Case) -> str | Held:
     """Every unit that was short must have capacity again, and no refused unit may wait for it: a missing signal proves nothing."""
-    unproven = [name for name in case.subject if case.evidence[name].returned not in {Return.REGISTERED, Return.REPLICAS_READY}]
+    unproven = [name for name in case.subject if not case.evidence[name].returned.proven]
     refused = [
         name
         for name, judged in case.evidence.items()

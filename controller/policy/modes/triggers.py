@@ -22,6 +22,7 @@ _NEVER_UNDONE: Final = frozenset({Reason.PINNED_TO_MODE, Reason.ROUTING_DRIFTED,
 _PROOFS: Final[Mapping[Return, str]] = {
     Return.NONE: "nothing is known",
     Return.LAUNCHED: "an instance was launched",
+    Return.RESERVED: "EC2 made a capacity reservation for it, which was cancelled",
     Return.REGISTERED: "a node that was requested after the last refusal has joined",
     Return.REPLICAS_READY: "the replicas that the present demand needs are ready",
 }

@@ -38,6 +38,7 @@ from failover_analysis.simulation.traffic import Traffic
 from failover_analysis.simulation.wall_clock import WallClock
 from failover_analysis.simulation.workloads import Workloads
 from failover_testbed.capacity.ec2 import Ec2
+from failover_testbed.capacity.reservations import Reservations
 
 _HOUR_S: Final = 3600.0
 _DIGITS: Final = 6
@@ -80,8 +81,17 @@ class Engine:
         self.cloudwatch = CloudWatch(self.event_queue, self.application, self.traffic, self.fault_state, self.stream("cloudwatch"))
         self.cloudwatch.warm(self.traffic.flow(self.balancer.live.targets, _exact(setup.demand(0.0)), self.application.metric_period_s))
         self.keda = Keda(self.event_queue, self.api, self.cloudwatch, self.workloads, self._advance)
+        self.reservations = Reservations(self.ec2, lambda: self.event_queue.now)
         self.world = World(
-            self.event_queue, self.karpenter, self.workloads, self.api, self.balancer, self.cloudwatch, self.fault_state, setup.zones
+            self.event_queue,
+            self.karpenter,
+            self.workloads,
+            self.api,
+            self.balancer,
+            self.cloudwatch,
+            self.fault_state,
+            setup.zones,
+            self.reservations,
         )
         self.lease, self.store = Lease(), Store(self.fault_state)
         self.calls = Calls(lambda: self.event_queue.now)

@@ -33,6 +33,7 @@ from controller.policy.plan import FIELD_MANAGER
 from controller.policy.routing import HEALTHY_SHARE, of_these_groups, same_routing, with_known_health
 from controller.signals.cluster_clock import ClusterClock, by_our_clock, pool_by_our_clock
 from controller.signals.refusals import not_ended, summed_up
+from controller.signals.reservation_probe import ReservationProbe, probed
 from controller.signals.snapshots import overlooked
 from failover_analysis.simulation.api import KubeApi
 from failover_analysis.simulation.balancer import Balancer
@@ -43,6 +44,7 @@ from failover_analysis.simulation.karpenter import Karpenter, Pool
 from failover_analysis.simulation.metrics import CloudWatch
 from failover_analysis.simulation.signals import launch_of
 from failover_analysis.simulation.workloads import Workloads
+from failover_testbed.capacity.reservations import Reservations
 
 KARPENTER, WORKLOADS, ROUTING, KEDA = "karpenter", "workloads", "routing", "keda"
 INSTALLATION: Final = "failover-system"
@@ -60,6 +62,8 @@ CLOUDWATCH_S: Final = 60.0
 PERIODS: Final = 6
 """How many whole periods a poll of CloudWatch covers: the newest one, which is left out, and ``lookback`` (5) more. Older values are not
 returned, so that nothing is known (`controller.signals.cloudwatch.Window`)."""
+PROBES_S: Final = 5.0
+"""Between two calls that ask for the probes that are due (`controller.service.pollers`)."""
 VERIFY_S: Final = 5.0
 """The default of ``polls.verification_interval_s``: between two checks of a change that is not verified yet."""
 AUDIT_S: Final = 60.0
@@ -88,6 +92,7 @@ class World:
     cloudwatch: CloudWatch
     fault_state: FaultState
     zones: tuple[str, ...]
+    reservations: Reservations
     calls: Counter[str] = field(default_factory=Counter)
     """Number of AWS API calls by service, as `controller.signals.load_balancer.verifier` and `controller.signals.cloudwatch` make them."""
 
@@ -162,6 +167,9 @@ class SimulatedView:
         self._beat()
         self._poll_metrics()
         self._verify()
+        self._probe = ReservationProbe(world.reservations, clock, INSTALLATION)
+        if any(map(probed, application.units)):
+            self._poll_probes()
 
     def stop(self) -> None:
         """Stops all polls: the process has ended."""
@@ -295,6 +303,18 @@ class SimulatedView:
         self._demand = {name: Sample(flow.requests, period.end) for name, flow in flows.items() if flow.requests > 0}
         self._latency = {name: Sample(flow.latency / flow.requests, period.end) for name, flow in flows.items() if flow.requests > 0}
         self._errors = Sample(period.flow.lost / period.flow.demand, period.end) if period.flow.demand > 0 else None
+
+    def _poll_probes(self) -> None:
+        """Asks EC2 for the reservations that decisions want."""
+        if self._stopped:
+            return
+        self._world.event_queue.after(PROBES_S, self._poll_probes)
+        if self._probe.poll(self.application.units):
+            self.woken()
+
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`."""
+        self._probe.ask(application, probes)
 
     def _verify(self) -> None:
         """Checks the load balancer, and again soon while it does not show what the routing object asks for."""
@@ -443,6 +463,7 @@ class SimulatedView:
             scaler=self._view.scalers.get(unit.name),
             pod_instance_types=_pins(unit, self._view.pools[unit.node_pool].instance_types),
             offered_zones=self._world.zones,
+            probed=self._probe.answer(self.application.key, unit.name),
         )
 
 

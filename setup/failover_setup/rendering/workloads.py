@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
+from controller.policy.model import ReturnProbe
 from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering import vllm
 from failover_setup.rendering.faults import COUNTER, image_of, model_of
@@ -217,7 +218,7 @@ def _budget(file: ApplicationFile, unit: UnitFile) -> Object:
     (docs/decisions/0039-a-canary-blocks-no-eviction.md).
     """
     spec = {
-        "maxUnavailable": 2 if file.spec.policy.canary and unit.scaled_object else 1,
+        "maxUnavailable": 2 if unit.probe is not ReturnProbe.NONE and unit.scaled_object else 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # a pod that does not serve must not block the drain of its node
         "selector": {"matchLabels": dict(unit_selector(unit))},
     }

@@ -19,7 +19,7 @@ from failover_analysis.replay.tally import ModeChange, Tally
 from tests.policy.support import INF2, World, launched, pods, refused, with_scalers
 from tests.support.applications import NOW, application, healthy_units, memory, snapshot
 
-POLICY = PolicySettings(patience_s=30, dwell_capacity_s=60, quiet_s=120, hold_min_s=60, hold_max_s=60, canary=False)
+POLICY = PolicySettings(patience_s=30, dwell_capacity_s=60, quiet_s=120, hold_min_s=60, hold_max_s=60)
 
 
 class Recording(World):

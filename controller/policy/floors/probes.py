@@ -1,0 +1,54 @@
+"""How the return of a unit's capacity is found out: by a canary, a replica that waits, or by a capacity reservation that EC2 is asked for.
+
+Karpenter asks EC2 for a waiting replica about every three minutes. A reservation is answered at once. So the canary stands back while EC2
+answers the probe, and waits as ever where it does not: no permission, no known zone, only spot instances, a quota or a subnet as the cause.
+Once a reservation was made, the canary asks Karpenter for the instance that may be had.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from controller.policy.account import probing
+from controller.policy.case import Case
+from controller.policy.evidence import reservable
+from controller.policy.model import Cause, Mode, ReturnProbe, Unit, UnitObservation
+
+PROBED_S: Final = 180.0
+"""How long EC2's refusal of a probe keeps the canary back, seconds: three times the interval of probes, and one
+cycle of Karpenter's cache."""
+
+
+def canary(unit: Unit, observed: UnitObservation, now: float) -> bool:
+    """Whether one replica more than are ready asks for a unit whose return is to be proven.
+
+    Args:
+        unit: The unit.
+        observed: What is known of it.
+        now: Seconds since the Unix epoch.
+    """
+    return unit.probe is not ReturnProbe.NONE and not refusing(unit, observed, now)
+
+
+def refusing(unit: Unit, observed: UnitObservation, now: float) -> bool:
+    """Whether EC2 refuses the probes of the unit, so that Karpenter could launch nothing for it. Arguments as those of `canary`."""
+    answer = observed.probed
+    return unit.probe is ReturnProbe.RESERVATION and answer is not None and not answer.granted and now - answer.at <= PROBED_S
+
+
+def probes(mode: Mode, case: Case) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The offerings of which EC2 is to be asked for a capacity reservation, by unit.
+
+    Args:
+        mode: The mode to be in.
+        case: What is decided from.
+    """
+    snapshot = case.snapshot
+    if not snapshot.leader or not (mode is Mode.CAPACITY or snapshot.application.policy.plans_floors):
+        return {}
+    found = {}
+    for unit in snapshot.application.units:
+        judged = case.evidence[unit.name]
+        if unit.probe is ReturnProbe.RESERVATION and judged.cause is Cause.CAPACITY and probing(judged):
+            found[unit.name] = reservable(unit, snapshot.units[unit.name])
+    return {name: offerings for name, offerings in found.items() if offerings}
