@@ -85,7 +85,7 @@ class ReservationProbe:
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], Offerings] = {}
         self._rounds: dict[Offerings, _Rounds] = {}
-        self._swept_at, self._uncertain = -math.inf, False
+        self._swept_at, self._again_at, self._uncertain = -math.inf, -math.inf, False
         self._last_ok: float | None = None
         self._problem, self._absent, self._needed = "", False, False
 
@@ -123,7 +123,7 @@ class ReservationProbe:
             self._rounds = {one: rounds for one, rounds in self._rounds.items() if now - rounds.wanted <= _HOUR_S}
             self._asked = {key: one for key, one in self._asked.items() if one in self._rounds}
             due = [one for one, rounds in self._rounds.items() if now - rounds.wanted <= PROBE_S and self._is_due(rounds, now)]
-        if not self._needed and not self._uncertain:
+        if now < self._again_at or not (self._needed or self._uncertain):
             return frozenset()
         try:
             if self._uncertain or now - self._swept_at >= _SWEEP_S:
@@ -132,7 +132,8 @@ class ReservationProbe:
         except RemoteError as error:
             with self._lock:
                 self._absent, self._problem = isinstance(error, Forbidden), _reason(error)
-                log.warning("probe.failed", why=self._problem)
+            self._again_at = now + PROBE_S
+            log.warning("probe.failed", why=self._problem)
         else:
             with self._lock:
                 self._absent, self._problem, self._last_ok = False, "", self._clock.now()

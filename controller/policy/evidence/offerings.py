@@ -47,20 +47,26 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
 
 
 MOST_PROBED: Final = 8
-"""The most offerings of one unit of which EC2 is asked for a reservation in one round: each is a call of one bucket with Karpenter's."""
+"""The most offerings of one unit for which EC2 is asked for a reservation: each is a call from a bucket that Karpenter uses as well."""
 
 
 def reservable(unit: Unit, observed: UnitObservation) -> tuple[tuple[str, str], ...]:
-    """The on-demand offerings, as pairs of type and zone, that a capacity reservation may be made of; () where they are not known.
+    """All that the unit may be launched as, as pairs of type and zone, where EC2 can be asked for a reservation of each.
+
+    A refusal of some of it would say nothing about the rest.
 
     Args:
         unit: The unit.
         observed: What is known of it.
+
+    Returns:
+        () where not everything is known, where some of it is not on-demand, or where it is too much.
     """
     allowed = allowed_offerings(unit, observed)
-    if allowed.capacity_types and "on-demand" not in allowed.capacity_types:
+    if allowed.more or not set(allowed.capacity_types) <= {"on-demand"} or not all(zones for _, zones in allowed.asked_for):
         return ()
-    return tuple((instance_type, zone) for instance_type, zones in allowed.asked_for for zone in zones)[:MOST_PROBED]
+    every = tuple((instance_type, zone) for instance_type, zones in allowed.asked_for for zone in zones)
+    return every if len(every) <= MOST_PROBED else ()
 
 
 def free_reservations(observed: UnitObservation) -> frozenset[tuple[str, str]] | None:
