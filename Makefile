@@ -208,6 +208,10 @@ mutation: .venv/.synced-mutation ## Mutants of the policy, and whether a test fa
 bench-month: $(STAMP) ## What the policies cost and serve in the simulated month, over ten held-out seeds (360 runs; ARGS="--quick", ARGS="--seeds 4", ARGS="--only planned")
 	@$(RUN)/python -m benchmarks.month $(ARGS)
 
+.PHONY: bench-returns
+bench-returns: $(STAMP) ## How soon a return of capacity is proven, with a canary and with a reservation (ten minutes; ARGS="--seeds 2 --days 1 --month 0")
+	@$(RUN)/python -m benchmarks.returns $(ARGS)
+
 .PHONY: bench-worth
 bench-worth: $(STAMP) ## What the controller is worth against nothing, the AWS sample's checker and a priority list: README's table and picture (6 minutes of processor time)
 	@$(RUN)/python -m benchmarks.worth --play

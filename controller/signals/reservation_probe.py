@@ -191,7 +191,7 @@ class ReservationProbe:
         """
         self._uncertain = True
         try:
-            made = self._call(
+            made = self._request(
                 "CreateCapacityReservation",
                 ClientToken=str(uuid.uuid4()),
                 InstanceType=instance_type,
@@ -223,7 +223,7 @@ class ReservationProbe:
         filters = [{"Name": f"tag:{TAG}", "Values": [self._installation]}, {"Name": "state", "Values": ["active", "pending"]}]
         token: dict[str, str] = {}
         for _ in range(_PAGES):
-            answer = self._call("DescribeCapacityReservations", Filters=filters, **token)
+            answer = self._request("DescribeCapacityReservations", Filters=filters, **token)
             for one in answer.get("CapacityReservations") or ():
                 log.warning("probe.left", reservation=shown(str(one.get("CapacityReservationId"))))
                 self._cancel(str(one.get("CapacityReservationId") or ""))
@@ -235,11 +235,11 @@ class ReservationProbe:
 
     def _cancel(self, reservation: str) -> None:
         try:
-            self._call("CancelCapacityReservation", CapacityReservationId=reservation)
+            self._request("CancelCapacityReservation", CapacityReservationId=reservation)
         except NotFound:
             return  # it has ended
 
-    def _call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 - botocore's
+    def _request(self, operation: str, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 - botocore's
         with translated("ec2", operation):
             answer = getattr(self._clients.client("ec2"), method_of(operation))(**arguments)
         return answer if isinstance(answer, dict) else {}

@@ -19,7 +19,7 @@ from controller.clients.aws import AwsClients
 from controller.clients.kube import INGRESSES, TARGET_GROUP_BINDINGS
 from controller.notifiers.cloudwatch import CloudWatchNotifier
 from controller.notifiers.topics import EventBridgeNotifier, SnsNotifier
-from controller.policy.model import Application, Mode, Target, Verdict
+from controller.policy.model import Application, Mode, ReturnProbe, Target, Verdict
 from controller.ports import Message, MessageKind, Severity
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
@@ -27,9 +27,10 @@ from controller.service.pollers import make_external
 from controller.settings import AwsApi, Settings
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
+from controller.signals.reservation_probe import TAG
 from deploy.images.trim import client_services
 from failover_testbed.clocks import ManualClock
-from tests.support.applications import NOW, application, seed_units
+from tests.support.applications import NOW, application, probed_by, seed_units
 from tests.support.aws import default_network, emulated_account
 
 ROOT: Final = Path(__file__).parents[2]
@@ -47,6 +48,9 @@ PREFIXES: Final = {
 }
 """IAM's prefix of each service that the controller calls, by botocore's name of it."""
 
+IMPLIED: Final = {"ec2:CreateCapacityReservation": "ec2:CreateTags"}
+"""Actions that a call needs besides its own: a reservation is made with its tags."""
+
 OTHERWISE_NAMED: Final[dict[tuple[str, str], str]] = {}
 """Operations whose IAM action is not the prefix and the operation's own name, such as S3's ListObjectsV2: none of those in use."""
 
@@ -58,6 +62,8 @@ _USAGE = {
     "MetricStatisticRecommendation": "Maximum",
 }
 ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "CancelCapacityReservation": {"Return": True},
+    "CreateCapacityReservation": {"CapacityReservation": {"CapacityReservationId": "cr-1", "State": "active"}},
     "DescribeCapacityReservations": {"CapacityReservations": []},
     "GetProducts": {"PriceList": []},
     "GetServiceQuota": {"Quota": {"Value": 96.0, "UsageMetric": _USAGE}},
@@ -106,7 +112,8 @@ class RecordingClients(AwsClients):
 
     def actions(self) -> set[str]:
         """The IAM actions that were needed."""
-        return {action_of(service, operation) for service, operation, _ in self.made}
+        made = {action_of(service, operation) for service, operation, _ in self.made}
+        return made | {IMPLIED[one] for one in made if one in IMPLIED}
 
 
 @pytest.fixture
@@ -172,10 +179,11 @@ def test_the_policy_allows_exactly_what_is_called(clients: RecordingClients, mon
     monkeypatch.setattr("controller.signals.load_balancer.calls._PAGE_SIZE", 1)
     clock = ManualClock(NOW)
     view = ClusterView(clock, lambda: None)
-    app = application(units=seed_units())
+    app = probed_by(ReturnProbe.RESERVATION, application(units=seed_units()))
     balanced(app, view)
     settings = everything_on()
-    external = make_external(settings, view, clock, clients)
+    external = make_external(settings, view, clock, clients, installation="failover-system")
+    external.ask(app.key, {app.units[0].name: (("inf2.xlarge", "us-west-2a"),)})
     for _ in range(2):
         observe(external, app)
         clock.advance(400)
@@ -204,8 +212,16 @@ def _bodies(clients: RecordingClients) -> Iterator[tuple[str, str, dict[str, Any
 
 def _namespaces() -> set[str]:
     """The namespaces that the policy's condition lets metrics be written to."""
-    conditions = [one["Condition"]["StringEquals"] for one in json.loads(POLICY.read_text())["Statement"] if "Condition" in one]
-    return {condition["cloudwatch:namespace"] for condition in conditions}
+    statements = (one.get("Condition", {}).get("StringEquals", {}) for one in json.loads(POLICY.read_text())["Statement"])
+    return {condition["cloudwatch:namespace"] for condition in statements if "cloudwatch:namespace" in condition}
+
+
+def test_only_reservations_with_the_tag_of_probes_may_be_made_and_cancelled() -> None:
+    """Those that somebody else pays for on purpose are out of reach."""
+    by_action = {action: one for one in json.loads(POLICY.read_text())["Statement"] for action in one["Action"]}
+    assert by_action["ec2:CreateCapacityReservation"]["Condition"] == {"Null": {f"aws:RequestTag/{TAG}": "false"}}
+    assert by_action["ec2:CancelCapacityReservation"]["Condition"] == {"Null": {f"aws:ResourceTag/{TAG}": "false"}}
+    assert by_action["ec2:CreateTags"]["Condition"] == {"StringEquals": {"ec2:CreateAction": "CreateCapacityReservation"}}
 
 
 def test_an_alarm_has_a_name_that_the_policy_allows() -> None:
@@ -264,7 +280,7 @@ def test_the_code_names_no_other_operation() -> None:
         for word in words(tree):
             if word in known:
                 named.setdefault(action_of(*known[word]), set()).add(path.name)
-    assert set(named) == allowed(), named
+    assert set(named) | set(IMPLIED.values()) == allowed(), named
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

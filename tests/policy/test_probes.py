@@ -34,7 +34,7 @@ def canary(decision: Decision) -> bool:
     return decision.floors[INF2].reason is ClaimReason.PROBE
 
 
-def test_every_on_demand_offering_is_asked_for() -> None:
+def test_every_on_demand_offering_is_named() -> None:
     assert decided(seen()).probes == {INF2: (("inf2.xlarge", "us-west-2a"), ("inf2.xlarge", "us-west-2b"))}
 
 
@@ -112,7 +112,7 @@ def test_what_a_reservation_does_not_prove(changes: dict[str, Any], remembered: 
 
 
 def test_a_reservation_of_another_offering_proves_nothing() -> None:
-    """The NodePool was changed since it was asked for."""
+    """The NodePool was changed since EC2 answered."""
     other = replace(GRANT, zone="us-west-2c")
     assert (
         judge(seen(probed=other, pool_failures=(refused(NOW - 60),)), memory(Mode.CAPACITY, units=proven(NOW - 60))).returned is Return.NONE

@@ -1,4 +1,4 @@
-"""EC2 is asked for capacity reservations that nobody keeps: what it answers, what is left after a crash, and what bounds the calls."""
+"""The probe requests capacity reservations that nobody keeps: what it answers, what is left after a crash, and what bounds the calls."""
 
 from __future__ import annotations
 

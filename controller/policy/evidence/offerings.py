@@ -47,7 +47,7 @@ def allowed_offerings(unit: Unit, observed: UnitObservation, pool: PoolObservati
 
 
 MOST_PROBED: Final = 8
-"""The most offerings of one unit for which EC2 is asked for a reservation: each is a call from a bucket that Karpenter uses as well."""
+"""The most offerings of one unit that a round of probes requests: each is a call from a bucket that Karpenter uses as well."""
 
 
 def reservable(unit: Unit, observed: UnitObservation) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""How the return of a unit's capacity is found out: by a canary, a replica that waits, or by a capacity reservation that EC2 is asked for.
+"""How the return of a unit's capacity is found out: by a canary, a replica that waits, or by a request for a capacity reservation.
 
 Karpenter asks EC2 for a waiting replica about every three minutes. A reservation is answered at once. So the canary stands back while EC2
 answers the probe, and waits as ever where it does not: no permission, no known zone, only spot instances, a quota or a subnet as the cause.

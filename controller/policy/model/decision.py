@@ -37,7 +37,7 @@ class Decision:
     next_check_s: float | None = None  # when time alone may change the decision
     kept: GuardResult | None = None  # why another wanted routing action is not written now, within the mode
     held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
-    # The offerings of which EC2 is asked for a capacity reservation, by unit: each an instance type and a zone.
+    # The offerings to request a capacity reservation of, by unit: each an instance type and a zone.
     probes: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     planned: PlannedFleet | None = None  # what strategy planned runs, or would run
 

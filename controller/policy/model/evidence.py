@@ -152,7 +152,7 @@ class PendingPod:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
-    """A signal: how EC2 answered when it was asked for a capacity reservation of one instance for a unit.
+    """A signal: how EC2 answered requests for a capacity reservation of one instance for a unit.
 
     Attributes:
         at: When it was asked, seconds since the Unix epoch.

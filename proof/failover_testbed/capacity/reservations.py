@@ -53,7 +53,7 @@ class Reservations:
         """The client of EC2.
 
         Raises:
-            LookupError: Another service is asked for.
+            LookupError: It is another service.
         """
         if service != "ec2":
             raise LookupError(service)
