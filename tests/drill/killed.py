@@ -36,6 +36,8 @@ CALLS = (
 """What every drill does, in order: the call of FIS, or the reading of the cluster, and how often it was made before."""
 POINTS = range(2 * len(CALLS))
 """Before each of them, and after it."""
+BEGUN = POINTS.index(2 * CALLS.index(("read", 0)))
+"""From this point on the experiment has begun, and what ends the drill has a report."""
 ENDING = POINTS.index(2 * CALLS.index(("StopExperiment", 0)))
 """From this point on the drill ends by itself."""
 
@@ -69,6 +71,8 @@ class Trap:
 
 class _Nothing:
     """A cluster in which nothing happens."""
+
+    seen = Seen()
 
     def __init__(self, trap: Trap) -> None:
         self._trap = trap

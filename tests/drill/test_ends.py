@@ -20,7 +20,7 @@ from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.clocks import AcceleratedClock
 from failover_testbed.demo.play import environment_variables
 from tests.drill.drills import KEY, plan
-from tests.drill.killed import CALLS, ENDING, FACTOR, POINTS, Trap, drilled
+from tests.drill.killed import BEGUN, CALLS, ENDING, FACTOR, POINTS, Trap, drilled
 from tools.permissions import ROOT
 
 COST = Memory(mode=Mode.COST)
@@ -52,10 +52,12 @@ def by(number: signal.Signals) -> Callable[[], None]:
 def ended(point: int, what: Callable[[], None]) -> type[BaseException] | None:
     """Runs a drill to which something happens at a point; returns how it ended."""
     try:
-        drilled(Trap(point, what))
+        outcome = drilled(Trap(point, what))
     except (KeyboardInterrupt, FailoverError) as error:
+        assert point < BEGUN
         return type(error)
-    return None
+    assert outcome.ended_at is not None
+    return None if outcome.cut is None else type(outcome.cut)
 
 
 def test_an_undisturbed_drill_makes_the_calls_at_which_others_end(fis: Experiments, aws: EmulatedAws) -> None:
@@ -98,7 +100,11 @@ def test_after_a_kill_fis_ends_the_shortage_and_a_later_command_the_rest(fis: Ex
     assert done.returncode == -signal.SIGKILL, done.stderr
     AcceleratedClock(FACTOR).wait(threading.Event(), 60)
     assert aws.fis.zones() == ()
+    if (left := fis.left(KEY)) != Left():
+        with pytest.raises(ConfigError, match=f"an earlier drill has left {left}; end it with failoverctl drill --check-left --yes"):
+            require_quiet(plan(), COST, fis)
     assert fis.end(KEY) == Left()
+    require_quiet(plan(), COST, fis)
 
 
 def test_only_what_an_application_s_drills_have_left_is_ended(fis: Experiments, aws: EmulatedAws) -> None:

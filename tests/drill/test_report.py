@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.errors import Unavailable
 from controller.policy.model import Mode, ModeChange
 from controller.policy.reasons import Reason
 from failover_setup.drill.load import Counts
@@ -24,8 +25,8 @@ BACK = ModeChange(1660.0, Mode.COST, Reason.RETURN_PROVEN, "it is back", verifie
 def outcome(**changes: Any) -> Outcome:
     """A drill that went well."""
     given: dict[str, Any] = {"refused_at": 1010.0, "refusal": "no capacity", "changes": (AWAY, BACK), "counts": Counts(good=100)} | changes
-    counts = given.pop("counts")
-    return Outcome(1000.0, 1300.0, "completed", Seen(**given), counts)
+    counts, ended_at, cut = given.pop("counts"), given.pop("ended_at", 1300.0), given.pop("cut", None)
+    return Outcome(1000.0, ended_at, "completed", Seen(**given), counts, 1700.0, cut)
 
 
 def failed(**changes: Any) -> list[str]:
@@ -35,8 +36,8 @@ def failed(**changes: Any) -> list[str]:
 
 def test_a_drill_that_keeps_its_limits_passes() -> None:
     made = report(plan(), outcome())
-    assert made.passed
-    assert "passed" in made.text()
+    assert made.title == "Drill of default/sd21: passed"
+    assert made.text().startswith(made.title)
     assert made.cost == "FIS at most 0.50 USD; capacity mode +1.00 USD by the prices of the application"
     assert [what.split(":")[0] for _, what in made.timeline] == [
         "the experiment begins",
@@ -62,7 +63,23 @@ def test_a_drill_that_keeps_its_limits_passes() -> None:
 )
 def test_a_limit_that_was_not_kept_fails_it(limits: int, changes: dict[str, Any]) -> None:
     assert len(failed(**changes)) == limits
-    assert "FAILED" in report(plan(), outcome(**changes)).text()
+    assert report(plan(), outcome(**changes)).title == "Drill of default/sd21: failed"
+
+
+@pytest.mark.parametrize(("cut", "why"), [(KeyboardInterrupt(), "by a signal"), (Unavailable("fis: no <answer>"), "fis: no <answer>")])
+def test_what_cut_a_drill_short_is_its_verdict_in_every_form(cut: BaseException, why: str) -> None:
+    """Also where every limit was kept until then."""
+    made = report(plan(), outcome(cut=cut))
+    assert made.text().startswith("Drill of default/sd21: interrupted\n")
+    assert f"1970-01-01T00:28:20Z  the drill was interrupted: {why}" in made.text()
+    assert "<h1>Drill of default/sd21: interrupted</h1>" in made.html()
+    assert (made.document()["verdict"], made.document()["interrupted"]) == ("interrupted", why)
+
+
+def test_an_experiment_whose_end_was_not_seen_is_not_said_to_have_ended() -> None:
+    made = report(plan(), outcome(cut=Unavailable("fis: no answer"), ended_at=None, changes=(AWAY,)))
+    assert "has ended" not in made.text()
+    assert [one.found for one in made.checks if one.limit.startswith("cost mode again")] == ["not seen"]
 
 
 def test_the_page_has_no_script_and_no_foreign_markup() -> None:
@@ -74,5 +91,5 @@ def test_the_page_has_no_script_and_no_foreign_markup() -> None:
 
 def test_the_document_is_json() -> None:
     made = json.loads(json.dumps(report(plan(), outcome()).document()))
-    assert made["passed"] is True
+    assert made["verdict"] == "passed"
     assert made["timeline"][0] == {"at": "1970-01-01T00:16:40Z", "what": "the experiment begins"}

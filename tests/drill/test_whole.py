@@ -50,7 +50,7 @@ def test_a_drill_is_followed_from_the_first_refusal_to_the_return() -> None:
         finally:
             service.stop()
             thread.join(timeout=30)
-    assert made.passed, made.text()
+    assert made.verdict == "passed", made.text()
     assert [line.split(":")[0] for line in lines] == [
         "experiment EXP1 begins",
         "EC2 refuses",

@@ -14,7 +14,7 @@ from controller.cli.selection import Selection, only, select
 from controller.clients.aws import AwsClients
 from controller.clients.kube import NODE_POOLS
 from controller.clock import SystemClock
-from controller.errors import ConfigError
+from controller.errors import ConfigError, FailoverError
 from controller.policy import text
 from controller.signals.watch import list_objects
 from failover_setup.breaking_point.target import make_target
@@ -82,13 +82,16 @@ def drill(options: Options, wanted: str | None, given: Given, *, as_json: bool) 
         click.echo("The drill was interrupted. Its experiment has ended, and its template is deleted.", err=True)
         return INTERRUPTED
     made = report(plan, outcome)
-    if given.html is not None:
-        try:
+    try:
+        if given.html is not None:
             given.html.write_text(made.html(), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--html: {given.html}: cannot be written: {error.strerror}") from error
-    click.echo(json.dumps(made.document(), sort_keys=True) if as_json else made.text())
-    return 0 if made.passed else CHANGES
+    except OSError as error:
+        raise ConfigError(f"--html: {given.html}: cannot be written: {error.strerror}") from error
+    finally:
+        click.echo(json.dumps(made.document(), sort_keys=True) if as_json else made.text())
+    if isinstance(outcome.cut, FailoverError):
+        raise outcome.cut
+    return INTERRUPTED if outcome.cut is not None else 0 if made.verdict == "passed" else CHANGES
 
 
 def check_left(options: Options, wanted: str | None, *, yes: bool) -> int:

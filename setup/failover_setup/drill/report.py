@@ -35,6 +35,7 @@ class Report:
         checks: The limits.
         requests: What came of the requests, in words.
         cost: What it cost, in words.
+        interrupted: What cut the drill short, in words; "" where nothing did.
     """
 
     application: str
@@ -42,16 +43,17 @@ class Report:
     checks: tuple[Check, ...]
     requests: str
     cost: str
+    interrupted: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Whether every limit holds."""
-        return all(one.passed for one in self.checks)
+    def verdict(self) -> str:
+        """Passed where every limit holds, failed where one does not, and interrupted where the drill did not come to its end."""
+        return "interrupted" if self.interrupted else "passed" if all(one.passed for one in self.checks) else "failed"
 
     @property
     def title(self) -> str:
         """Its first line."""
-        return f"Drill of {self.application}: {'passed' if self.passed else 'FAILED'}"
+        return f"Drill of {self.application}: {self.verdict}"
 
     def text(self) -> str:
         """For a terminal."""
@@ -74,7 +76,7 @@ class Report:
     def document(self) -> dict[str, Any]:
         """For machines."""
         moments = [{"at": format_rfc3339(at), "what": what} for at, what in self.timeline]
-        return {**asdict(self), "timeline": moments, "checks": [asdict(one) for one in self.checks], "passed": self.passed}
+        return {**asdict(self), "timeline": moments, "verdict": self.verdict}
 
 
 def report(plan: Plan, outcome: Outcome) -> Report:
@@ -82,7 +84,7 @@ def report(plan: Plan, outcome: Outcome) -> Report:
     counts = outcome.counts
     requests = f"{counts.sent} sent, {counts.good} good, {counts.late} late, {counts.failed} failed"
     moments = tuple(sorted(_moments(outcome)))
-    return Report(plan.application, moments, tuple(_checks(plan, outcome)), requests, _cost(plan, outcome))
+    return Report(plan.application, moments, tuple(_checks(plan, outcome)), requests, _cost(plan, outcome), _interrupted(outcome))
 
 
 def _moments(outcome: Outcome) -> Iterator[tuple[float, str]]:
@@ -92,8 +94,16 @@ def _moments(outcome: Outcome) -> Iterator[tuple[float, str]]:
     for change in outcome.seen.changes:
         yield change.at, f"the controller writes {change.to} mode: {change.reason}: {change.detail}"
         if change.verified_at is not None:
-            yield change.verified_at, f"the load balancer shows {change.to} mode"
-    yield outcome.ended_at, f"the experiment has ended: {outcome.state}"
+            yield change.verified_at, f"the load balancer shows {change.to} mode: its rule is changed, and targets of it are healthy"
+    if outcome.ended_at is not None:
+        yield outcome.ended_at, f"the experiment has ended: {outcome.state}"
+    if outcome.cut is not None:
+        yield outcome.until, f"the drill was interrupted: {_interrupted(outcome)}"
+
+
+def _interrupted(outcome: Outcome) -> str:
+    """What cut it short, in words; "" where nothing did."""
+    return "" if outcome.cut is None else str(outcome.cut) or "by a signal"
 
 
 def _checks(plan: Plan, outcome: Outcome) -> Iterator[Check]:

@@ -29,17 +29,21 @@ class Outcome:
 
     Attributes:
         begun_at: When the experiment began, seconds since the Unix epoch.
-        ended_at: When it ended.
+        ended_at: When it ended; None: not as far as is known.
         state: The state in which FIS left the experiment, and why.
         seen: What was seen in the cluster.
         counts: What came of the requests.
+        until: When the drill stopped watching.
+        cut: What cut it short; None: it came to its end.
     """
 
     begun_at: float
-    ended_at: float
+    ended_at: float | None
     state: str
     seen: Seen
     counts: Counts
+    until: float
+    cut: KeyboardInterrupt | FailoverError | None = None
 
 
 def require_quiet(plan: Plan, memory: Memory, experiments: Experiments) -> None:
@@ -72,23 +76,36 @@ def run(
         say: Shows a line of progress.
         poll_s: Seconds between two readings.
 
+    Returns:
+        What was seen until its end, or until a signal or an error cut it short.
+
     Raises:
-        FailoverError: Something cannot be read, or not be ended: the message names what is left.
-        KeyboardInterrupt: A signal ended it.
+        FailoverError: It could not begin, or what it may have begun could not be ended: the message names what is left.
+        KeyboardInterrupt: A signal ended it before the experiment began.
     """
-    with _interruptible(), Load(url, plan.rate, plan.limits.latency_s, clock) as load:
+    begun_at, ended_at, state = None, None, "ended by the drill"
+    cut: KeyboardInterrupt | FailoverError | None = None
+    load = Load(url, plan.rate, plan.limits.latency_s, clock)
+    with _interruptible():
         try:
-            begun_at = clock.now()
-            experiment = experiments.begin(plan)
-            say(f"experiment {experiment} begins")
-            longest_s = plan.duration_s + _GRACE_S
-            seen, state = _until(lambda _: _ended(experiments, experiment), observer, clock, say, longest_s, poll_s, Seen())
-        finally:
-            _end(plan, experiments)
-        ended_at = clock.now()
-        say(f"experiment {experiment} has ended: {state or 'the drill ended it'}")
-        seen, _ = _until(_returned, observer, clock, say, plan.limits.return_s, poll_s, seen)
-        return Outcome(begun_at, ended_at, state or "ended by the drill", seen, load.counts())
+            with load:
+                try:
+                    experiment = experiments.begin(plan)
+                    begun_at = clock.now()
+                    say(f"experiment {experiment} begins")
+                    state = (
+                        _until(lambda _: _ended(experiments, experiment), observer, clock, say, plan.duration_s + _GRACE_S, poll_s) or state
+                    )
+                finally:
+                    _end(plan, experiments)
+                    ended_at = clock.now()
+                say(f"experiment {experiment} has ended: {state}")
+                _until(_returned, observer, clock, say, plan.limits.return_s, poll_s)
+        except (KeyboardInterrupt, FailoverError) as error:
+            if begun_at is None:
+                raise
+            cut = error
+    return Outcome(begun_at, ended_at, state, observer.seen, load.counts(), clock.now(), cut)
 
 
 def _end(plan: Plan, experiments: Experiments) -> None:
@@ -121,27 +138,18 @@ def _interruptible() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _until(
-    done: Callable[[Seen], str],
-    observer: Observer,
-    clock: Clock,
-    say: Callable[[str], None],
-    seconds: float,
-    poll_s: float,
-    before: Seen,
-) -> tuple[Seen, str]:
-    """Observes until `done` says why, or that many seconds are over. Says what was not seen `before`."""
+def _until(done: Callable[[Seen], str], observer: Observer, clock: Clock, say: Callable[[str], None], seconds: float, poll_s: float) -> str:
+    """Observes until `done` says why, or that many seconds are over. Says what was not seen before."""
     until, never = clock.monotonic() + seconds, threading.Event()
     while True:
-        seen = observer.read()
+        before, seen = observer.seen, observer.read()
         why = done(seen)
         if seen.refused_at is not None and before.refused_at is None:
             say(f"EC2 refuses: {seen.refusal}")
         for change in seen.changes[len(before.changes) :]:
             say(f"{change.to} mode: {change.reason}: {change.detail}")
-        before = seen
         if why or clock.monotonic() >= until:
-            return seen, why
+            return why
         clock.wait(never, poll_s)
 
 

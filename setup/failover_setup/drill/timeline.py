@@ -45,6 +45,10 @@ class Observer:
         state_namespace: Where the controller stores its memory.
         application: The application's key.
 
+    Attributes:
+        memory: What the controller remembered when the drill began.
+        seen: What was last read.
+
     Raises:
         FailoverError: One of them cannot be read.
     """
@@ -53,7 +57,7 @@ class Observer:
         self._session, self._store, self._application = session, ConfigMapStore(session, state_namespace), application
         self.memory = self._memory()
         self._before = self._refusals()
-        self._refusal: tuple[float | None, str] = (None, "")
+        self.seen = Seen()
 
     def read(self) -> Seen:
         """Reads them again.
@@ -61,11 +65,12 @@ class Observer:
         Raises:
             FailoverError: One of them cannot be read.
         """
-        if self._refusal[0] is None and (new := self._refusals() - self._before):
+        at, said = self.seen.refused_at, self.seen.refusal
+        if at is None and (new := self._refusals() - self._before):
             at, _, said = min(new)
-            self._refusal = at, shown(said, _MAX_TEXT)
         since = self.memory.mode_changes[-1].at if self.memory.mode_changes else 0.0
-        return Seen(*self._refusal, tuple(one for one in self._memory().mode_changes if one.at > since))
+        self.seen = Seen(at, shown(said, _MAX_TEXT), tuple(one for one in self._memory().mode_changes if one.at > since))
+        return self.seen
 
     def _memory(self) -> Memory:
         return self._store.load(self._application).memory
