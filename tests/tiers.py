@@ -133,6 +133,7 @@ PLACES: Final = (
     Place(Tier.HEAVY, "tests/deploy/test_permissions.py::test_a_missing_permission_is_a_named_degradation"),
     Place(Tier.HEAVY, "tests/deploy/test_wheels.py"),
     Place(Tier.INTEGRATION, "tests/drill/test_command.py"),
+    Place(Tier.HEAVY, "tests/drill/test_cut.py"),
     Place(Tier.HEAVY, "tests/drill/test_ends.py"),
     Place(Tier.HEAVY, "tests/drill/test_whole.py"),
     Place(Tier.INTEGRATION, "tests/fuzz/"),

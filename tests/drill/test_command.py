@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from controller.cli.main import main
-from controller.clients.kube import connect
-from controller.clock import SystemClock, format_rfc3339
-from controller.policy.model import Memory, Mode
-from controller.ports import StoredMemory
-from controller.service.status import NAME
-from controller.service.store import ConfigMapStore
-from failover_testbed.aws.server import EmulatedAws
-from failover_testbed.cluster import manifests
-from failover_testbed.demo.play import environment_variables
-from failover_testbed.kube_api import EmulatedKubeApi, Identity
+from controller.clock import SystemClock
+from controller.policy.model import Mode
 from tests.drill.drills import ROLE
-from tests.support.applications import application
-from tests.support.cluster import write_application
-from tests.support.healthy import Healthy
+from tests.drill.stage import APP, NEEDED, POOL, Stage, staged
 from tests.support.node_pools import restrict
-
-APP = application()
-STATE = "failover-system"
-POOL = APP.units[0].node_pool
-NEEDED = ("--url", "http://127.0.0.1:1/", "--karpenter-role", ROLE, "--fis-role", f"{ROLE}-fis", "--zone", "us-west-2a")
-
-
-class Stage:
-    """A cluster whose controller publishes, and an account with FIS."""
-
-    def __init__(self, api: EmulatedKubeApi, aws: EmulatedAws, folder: Path) -> None:
-        self.api, self.aws, self._folder = api, aws, folder
-
-    def publish(self, mode: Mode, at: float) -> None:
-        """What a controller published at a time."""
-        session = connect(kubeconfig=str(self.api.kubeconfig("admin", self._folder / "kubeconfig")))
-        ConfigMapStore(session, STATE).save(APP.key, Memory(mode=mode), over=StoredMemory(Memory(), "", 0), epoch=1)
-        session.close()
-        status = {"metadata": {"name": NAME, "namespace": STATE}, "data": {"status": json.dumps({"at": format_rfc3339(at)})}}
-        self.api.store.create("ConfigMap", status)
-
-    def drill(self, *words: str) -> Result:
-        """Runs the command."""
-        file = write_application(self._folder)
-        common = ["--kubeconfig", str(self.api.kubeconfig("admin", self._folder / "kubeconfig")), "--applications", str(file)]
-        return CliRunner().invoke(main, ["drill", *common, *words], catch_exceptions=False)
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    with EmulatedKubeApi(SystemClock(), tokens={"admin": Identity("admin")}) as api, EmulatedAws() as aws:
-        Healthy(APP).create(api.store)
-        for name in dict.fromkeys(unit.node_pool for unit in APP.units):
-            api.store.create("NodePool", manifests.node_pool(name, ("inf2.xlarge",), {}))
-        restrict(api.store, POOL, "us-west-2a")
-        with environment_variables(aws.environment()):
-            yield Stage(api, aws, tmp_path)
+    with staged(tmp_path) as made:
+        yield made
 
 
 def test_without_yes_it_shows_the_drill_and_begins_nothing(stage: Stage) -> None:
