@@ -92,11 +92,11 @@ class _Trapped(Experiments):
         return self._trap.around(operation, partial(super()._request, operation, **arguments))
 
 
-def drilled(trap: Trap) -> Outcome:
-    """Runs a drill of a minute."""
+def drilled(trap: Trap, **changes: Any) -> Outcome:
+    """Runs a drill of a minute, or with other `changes` of `plan`."""
     clock = AcceleratedClock(FACTOR)
     with page() as url:
-        return run(plan(duration_s=60), url, _Nothing(trap), _Trapped(clock, trap), clock, lambda _: None, poll_s=12)  # type: ignore[arg-type]
+        return run(plan(**{"duration_s": 60} | changes), url, _Nothing(trap), _Trapped(clock, trap), clock, lambda _: None, poll_s=12)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

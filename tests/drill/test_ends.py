@@ -24,6 +24,7 @@ from tests.drill.killed import BEGUN, CALLS, ENDING, FACTOR, POINTS, Trap, drill
 from tools.permissions import ROOT
 
 COST = Memory(mode=Mode.COST)
+ALARM = "arn:aws:cloudwatch:us-west-2:123456789012:alarm:errors"
 
 
 @pytest.fixture
@@ -105,6 +106,17 @@ def test_after_a_kill_fis_ends_the_shortage_and_a_later_command_the_rest(fis: Ex
             require_quiet(plan(), COST, fis)
     assert fis.end(KEY) == Left()
     require_quiet(plan(), COST, fis)
+
+
+def test_a_stop_alarm_ends_the_shortage_at_once_and_the_drill_goes_on_to_its_end(fis: Experiments, aws: EmulatedAws) -> None:
+    outcome = drilled(Trap(BEGUN, lambda: aws.fis.fire(ALARM)), duration_s=3600, stop_alarms=(ALARM,))
+    assert (outcome.state, outcome.cut) == ("stopped", None)
+    assert (fis.left(KEY), aws.fis.zones()) == (Left(), ())
+
+
+def test_an_alarm_that_is_no_stop_condition_ends_nothing(fis: Experiments, aws: EmulatedAws) -> None:
+    outcome = drilled(Trap(BEGUN, lambda: aws.fis.fire(ALARM)))
+    assert outcome.state == "completed"
 
 
 def test_only_what_an_application_s_drills_have_left_is_ended(fis: Experiments, aws: EmulatedAws) -> None:

@@ -1,7 +1,8 @@
 """AWS Fault Injection Service, which moto lacks: templates and experiments that make EC2 refuse instances in some zones.
 
 It knows one action, and refuses all requests or none: a percentage below 100 is not emulated. An experiment runs from when it is started to
-the end of its duration, and never fails. As in AWS, EC2 refuses only requests that ask in one zone (`Ec2.create_fleet`).
+the end of its duration, or until a person or an alarm stops it, and never fails. As in AWS, EC2 refuses only requests that ask in one zone
+(`Ec2.create_fleet`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class _Experiment:
     document: dict[str, Any]
     zones: tuple[str, ...]
     until: float  # monotonic
+    alarms: frozenset[str]
     stopped: bool = False
 
 
@@ -54,6 +56,16 @@ class EmulatedFis:
         with self._lock:
             going = (one.zones for one in self._experiments.values() if self._status(one) == "running")
             return tuple(sorted({zone for zones in going for zone in zones}))
+
+    def fire(self, alarm: str) -> None:
+        """An alarm of CloudWatch goes off: the experiments that it is a stop condition of are stopped.
+
+        Args:
+            alarm: Its ARN.
+        """
+        with self._lock:
+            for one in self._experiments.values():
+                one.stopped = one.stopped or (alarm in one.alarms and self._status(one) == "running")
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answers a request, as a WSGI application."""
@@ -106,7 +118,8 @@ class EmulatedFis:
         name = f"EXP{len(self._experiments) + 1}"
         document = {"id": name, "experimentTemplateId": template["id"], "tags": body.get("tags", {})}
         until = self.clock.monotonic() + 60 * int(minutes[1] if minutes else 0)
-        self._experiments[name] = _Experiment(document, zones, until)
+        alarms = frozenset(one.get("value", "") for one in template["stopConditions"])
+        self._experiments[name] = _Experiment(document, zones, until, alarms)
         return self._document(self._experiments[name])
 
     def _stop(self, experiment: _Experiment) -> dict[str, Any]:
