@@ -192,6 +192,24 @@ def whole(
             yield made
 
 
+@pytest.fixture
+def unscaled(
+    installed: ControlPlane,
+    balancing: Balancing,
+    karpenter_program: Path,
+    aws: EmulatedAws,
+    capacity: Capacity,
+    namespace: str,
+    tmp_path: Path,
+) -> Iterator[WholeStack]:
+    """The same without KEDA: a test sets the replicas."""
+    prepare(aws)
+    with _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
+        zones = aws.network.subnets
+        with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
+            yield made
+
+
 @pytest.fixture(params=[of_the_same_shape, published], ids=["of the same shape", "as published"])
 def adopted(
     request: pytest.FixtureRequest,

@@ -6,7 +6,7 @@ The error codes and texts are EC2's (docs/research/karpenter-ec2.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from xml.sax.saxutils import escape
@@ -58,10 +58,17 @@ SUBNET_FULL: Final = Refusal(
 
 @dataclass
 class Capacity:
-    """Capacity of EC2: refusals by instance type and zone. `refuse` and `restore` may change it at any time."""
+    """Capacity of EC2: refusals by instance type and zone. `refuse` and `restore` may change it at any time.
+
+    Attributes:
+        refusals: Why, by instance type and zone.
+        fleets: The requested fleets, oldest first.
+        fails_whole: Whether a request that FIS has refused fails as a whole, or only each of its offerings. AWS does not say which.
+    """
 
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
-    fleets: list[tuple[Override, ...]] = field(default_factory=list)  # the requested fleets, oldest first
+    fleets: list[tuple[Override, ...]] = field(default_factory=list)
+    fails_whole: bool = False
 
     def refuse(self, instance_type: str, zones: tuple[str, ...], refusal: Refusal = ICE) -> None:
         """Refuses an instance type in these zones from now on."""
@@ -104,6 +111,15 @@ class Ec2Front(Front):
         with self.lock:
             self._capacity.fleets.append(tuple(overrides))
             refusals = dict(self._capacity.refusals)
+        if self._injected(overrides):
+            refusals = {(one.instance_type, one.zone): ICE for one in overrides}
+            if self._capacity.fails_whole:
+                error = f"<Code>{ICE.code}</Code><Message>{_text(overrides[0], ICE)}</Message>"
+                return (
+                    500,
+                    "text/xml",
+                    f"<Response><Errors><Error>{error}</Error></Errors><RequestID>emulated</RequestID></Response>".encode(),
+                )
         errors = [(one, refusals[key]) for one in overrides if (key := (one.instance_type, one.zone)) in refusals]
         free = [one for one in overrides if (one.instance_type, one.zone) not in refusals]
         if not free:
@@ -118,6 +134,11 @@ class Ec2Front(Front):
             f"<fleetInstanceSet><item><instanceIds>{''.join(f'<item>{one}</item>' for one in ids)}</instanceIds>"
             f"<instanceType>{free[0].instance_type}</instanceType><lifecycle>on-demand</lifecycle>{_offering(free[0])}</item></fleetInstanceSet>",
         )
+
+    def _injected(self, overrides: Sequence[Override]) -> bool:
+        """Whether FIS has it refused: it refuses no request over several zones."""
+        zones = {one.zone for one in overrides}
+        return len(zones) == 1 and zones.issubset(self.aws.fis.zones())
 
     def _run(self, wanted: Override, count: int, tags: list[dict[str, str]]) -> list[str]:
         made = self.aws.client("ec2").run_instances(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.parse
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,12 +38,14 @@ class Call:
         form: Its arguments; for JSON only those that are strings.
         status: HTTP status of the answer.
         invocation: The same for each time that the SDK sends one call; "" where it says nothing.
+        at: When, seconds since the Unix epoch.
     """
 
     action: str
     form: Mapping[str, str]
     status: int
-    invocation: str = ""
+    invocation: str
+    at: float
 
 
 class Front:
@@ -104,7 +107,7 @@ class Front:
         found = self.own(action, form) or self._forwarded(action, path, headers, body)
         invocation = next((value for name, value in headers.items() if name.lower() == _INVOCATION), "")
         with self.lock:
-            self._calls.append(Call(action, form, found[0], invocation))
+            self._calls.append(Call(action, form, found[0], invocation, time.time()))
         return found
 
     def _forwarded(self, action: str, path: str, headers: Mapping[str, str], body: bytes, method: str = "POST") -> Answer:
