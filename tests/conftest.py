@@ -57,6 +57,9 @@ settings.register_profile("project", deadline=None, suppress_health_check=[Healt
 settings.register_profile("mutation", settings.get_profile("project"), derandomize=True, database=None, max_examples=25)
 settings.load_profile("project")
 
+_GARBAGE = 50_000
+"""After how many new objects Python searches for garbage: at its default of 700, a test that makes objects spends a twentieth on that."""
+
 # What a fixture needs besides.
 _TOOLS = {
     "crane": CRANE,
@@ -158,10 +161,11 @@ def _place(path: Path) -> str:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds the programs that are needed and missing: that takes minutes, and no test's time-out may cut it off."""
+    gc.freeze()  # modules and thousands of tests stay to the end: no collection of garbage need go through them
+    gc.set_threshold(_GARBAGE)
     gc.enable()
     if session.config.option.collectonly:
         return
-    gc.freeze()  # modules and thousands of tests stay to the end: no collection of garbage need go through them
     on_real = any(_tier(item) in tiers.ON_REAL for item in session.items)
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     capture = session.config.pluginmanager.getplugin("capturemanager")

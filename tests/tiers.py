@@ -195,6 +195,7 @@ WAITING: Final = (
     "tests/world/test_adopted.py",
     "tests/world/test_whole.py",
     "tests/world/test_vanished.py",
+    "tests/world/test_drill.py",
     "tests/world/test_gateways.py",
     "tests/world/test_keda.py::test_targets_return_once_sticky_clients_have_left",
     "tests/world/test_keda.py::test_a_unit_without_capacity_is_left_and_returned_to_on_proof",
@@ -268,8 +269,14 @@ def tier_of(nodeid: str, server: object = None) -> Tier:
 
 @cache  # a test with a thousand parameters is asked about a thousand times
 def _tier_of(test: str, server: object) -> Tier:
-    covering = [one for one in PLACES if one.covers(test) and one.server in {None, server}]
+    covering = [one for one in _places(test.split("::", 1)[0]) if one.covers(test) and one.server in {None, server}]
     return max(covering, key=lambda one: (len(one.path), one.server is not None)).tier if covering else Tier.UNIT
+
+
+@cache  # a file has dozens of tests, and few places
+def _places(path: str) -> list[Place]:
+    """Those of a file, of its tests and of the folders that it is in."""
+    return [one for one in PLACES if one.covers(f"{path}::") or one.path.startswith(f"{path}::")]
 
 
 def tiers_of(path: str) -> frozenset[Tier]:
