@@ -18,7 +18,7 @@ from controller.signals.external import ExternalSources, Poll
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.price_list import PriceList
 from controller.signals.prices import FirstKnown, Quotes
-from controller.signals.reservation_probe import ReservationProbe, probed
+from controller.signals.reservation_probe import ReservationProbe
 from controller.signals.snapshots import ExternalSignals
 
 VERIFICATION_S: Final = 5.0
@@ -27,7 +27,6 @@ _ELBV2_BURST: Final = 40.0
 _CLOUDWATCH_S: Final = 60.0  # the shortest period of a metric
 _EC2_S: Final = 300.0  # offerings change within days
 _KARPENTER_METRICS_S: Final = 15.0  # Karpenter refreshes its gauge once a minute
-_PROBES_S: Final = 5.0  # how late a round may begin
 _PRICES_S: Final = 15.0  # a few prices are read in each run until all are known; then a run asks nothing for hours
 
 
@@ -52,10 +51,7 @@ def make_external(
         installation: Where the state is, to mark reservations with; "": none is made, as in a dry run.
         busy: Whether many applications wait for a pass: CloudWatch's poll and the checks of load balancers let them go first.
     """
-    aws, calls_per_s = settings.aws, settings.polls.elbv2_calls_per_s
-    # What comes in between two runs of the job must not be lost, or the rate could never be reached.
-    budget = CallBudget(calls_per_s, max(_ELBV2_BURST, 2 * calls_per_s * VERIFICATION_S), clock)
-    verifier = Verifier(clients, clock, budget, retry_s=VERIFICATION_S) if AwsApi.ELBV2 in aws.apis else None
+    aws, verifier = settings.aws, _verifier(settings, clients, clock)
     metrics = CloudWatchPoller(
         clients,
         clock,
@@ -93,17 +89,7 @@ def make_external(
     if offerings is not None:
         polls.append(Poll("karpenter-metrics", _KARPENTER_METRICS_S, lambda _: offerings.poll(), lambda _: offerings.source()))
     probe = ReservationProbe(clients, clock, installation) if installation and AwsApi.EC2 in aws.apis else None
-    if probe is not None:
-        polls.append(
-            Poll(
-                "probes",
-                _PROBES_S,
-                lambda chosen: external.probe(chosen),  # noqa: PLW0108 - made below
-                lambda one: probe.source() if any(map(probed, one.units)) else None,
-            )
-        )
-    if price_list is not None:
-        polls.append(Poll.of_units("prices", _PRICES_S, price_list))
+    polls += [] if price_list is None else [Poll.of_units("prices", _PRICES_S, price_list)]
     external = ExternalSources(
         view,
         verifier=verifier,
@@ -113,3 +99,12 @@ def make_external(
         before=ModeChangesFirst(busy, clock, stop),
     )
     return external
+
+
+def _verifier(settings: Settings, clients: AwsClients, clock: Clock) -> Verifier | None:
+    if AwsApi.ELBV2 not in settings.aws.apis:
+        return None
+    calls_per_s = settings.polls.elbv2_calls_per_s
+    # What comes in between two runs of the job must not be lost, or the rate could never be reached.
+    budget = CallBudget(calls_per_s, max(_ELBV2_BURST, 2 * calls_per_s * VERIFICATION_S), clock)
+    return Verifier(clients, clock, budget, retry_s=VERIFICATION_S)

@@ -19,6 +19,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest
 from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
+from controller.signals.reservation_probe import probed
 from controller.signals.snapshots import ExternalSignals
 
 LANES: Final = 4
@@ -128,6 +129,7 @@ def _standby(application: Application, targets: Iterable[Target]) -> tuple[Servi
 
 
 _MINUTE_S: Final = 60.0
+_PROBES_S: Final = 5.0  # how late a round of probes may begin
 
 
 def _asked_within_s(load: Load) -> float:
@@ -172,13 +174,19 @@ class ExternalSources:
     ) -> None:
         self._stop, self._before = stop or threading.Event(), before
         self._view, self._verifier, self._signals = view, verifier, signals or ExternalSignals()
-        self.polls = {one.name: one for one in polls}
+        self.polls = {one.name: one for one in (*polls, *self._probes())}
         self._lock = threading.Lock()
         self._verifications: dict[str, Verification] = {}
         self._asked: dict[str, _Asked] = {}
         self._changed_at: dict[str, float] = {}  # when a routing that is not verified yet was noticed, monotonic
         self._asked_within_s = 0.0
         self._turns, self._turn = Turns(), threading.Lock()
+
+    def _probes(self) -> Iterator[Poll]:
+        """The row of the probes of return."""
+        probe = self._signals.probe
+        if probe is not None:
+            yield Poll("probes", _PROBES_S, self.probe, lambda one: probe.source() if any(map(probed, one.units)) else None)
 
     def verify(self, applications: Iterable[Application], within_s: float = math.inf) -> bool:
         """Checks the load balancers of these applications as far as the call budget allows, the one that is due for longest first.

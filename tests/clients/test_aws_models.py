@@ -65,8 +65,8 @@ def test_every_endpoint_is_as_botocore_has_it(service: str) -> None:
 
 
 def test_the_operations_are_those_that_iam_grants() -> None:
-    """A call that is added to one is added to the other."""
-    actions = [one for statement in json.loads(POLICY.read_text())["Statement"] for one in statement["Action"]]
+    """A call that is added to one is added to the other. Tags are made with what has them, and not by a call of their own."""
+    actions = {one for statement in json.loads(POLICY.read_text())["Statement"] for one in statement["Action"]} - {"ec2:CreateTags"}
     for service, kept in OPERATIONS.items():
         assert kept == {one.partition(":")[2] for one in actions if one.startswith(f"{PREFIXES[service]}:")}
 

@@ -28,6 +28,7 @@ from controller.policy.model import (
     PendingPod,
     PolicySettings,
     PoolObservation,
+    ProbeAnswer,
     Proof,
     Refusal,
     Return,
@@ -77,7 +78,7 @@ def _judge(
     unit: Unit, snapshot: Snapshot, memory: Memory, waiting: tuple[PendingPod, ...], needed: Mapping[str, int], ages: Ages
 ) -> UnitEvidence:
     seen, wanted = snapshot.units[unit.name], needed.get(unit.name, unit.min_replicas)
-    observed = _with_grant(seen, snapshot.clock_skew_s)
+    observed = seen if seen.probed is None else _with_grant(seen, seen.probed, snapshot.clock_skew_s)
     most = min(wanted, ceiling(unit, observed))
     remembered = memory.units.get(unit.name)
     found = Finding(None) if _silent(observed, waiting) else _examined(unit, observed, waiting, snapshot.application.policy, ages)
@@ -125,13 +126,12 @@ def _judge(
     )
 
 
-def _with_grant(observed: UnitObservation, skew_s: float) -> UnitObservation:
-    """The unit with the reservation that EC2 made for a probe: to what was refused before, it is a launch that ended at once.
+def _with_grant(observed: UnitObservation, answer: ProbeAnswer, skew_s: float) -> UnitObservation:
+    """The unit with the reservation that EC2 made for a probe, if any: to what was refused before, it is a launch that ended at once.
 
     Refusals are known to the whole second of the cluster's clock, and so is the grant: of two within a second, the refusal counts.
     """
-    answer = observed.probed
-    if answer is None or not answer.granted:
+    if not answer.granted:
         return observed
     made = Launch(
         claim="",
