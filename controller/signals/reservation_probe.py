@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from controller.clients.aws import method_of, translated, why_forbidden
+from controller.clients.aws import ATTEMPTS, method_of, translated, why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.foreign import shown
@@ -40,7 +40,7 @@ _ENDS_S: Final = 300.0  # after that EC2 may end it; it does within an hour
 _SWEEP_S: Final = 300.0
 _FRESH_S: Final = 600.0
 _PAGES: Final = 20
-_CALLS_PER_S: Final = 0.2  # of all applications together: the default bucket of these calls holds 50 and refills 5 a second
+_CALLS_PER_S: Final = 1.0  # of all applications together: EC2's own bucket of calls that change something refills 5 a second
 _BURST: Final = 24.0
 _REFUSED: Final = "InsufficientInstanceCapacity"
 _NOT_SOLD: Final = frozenset({"Unsupported", "InvalidInstanceType", "InvalidAvailabilityZone"})
@@ -204,14 +204,15 @@ class ReservationProbe:
                 TagSpecifications=[{"ResourceType": "capacity-reservation", "Tags": [{"Key": TAG, "Value": self._installation}]}],
             )
         except RemoteError as error:
-            if error.code == _REFUSED or error.code in _NOT_SOLD:
-                self._uncertain = False
-                return False if error.code == _REFUSED else None
-            raise
+            self._uncertain = error.code not in {_REFUSED, *_NOT_SOLD}
+            if self._uncertain:
+                raise
+            if error.code == _REFUSED:  # an answer with the status 500, which botocore has repeated
+                self._budget.charge(ATTEMPTS - 1)
+            return False if error.code == _REFUSED else None
         reservation = made.get("CapacityReservation")
         known = reservation if isinstance(reservation, dict) else {}
-        self._cancel(str(known.get("CapacityReservationId") or ""))
-        self._uncertain = False
+        self._uncertain = not self._cancel(str(known.get("CapacityReservationId") or ""))
         return known.get("State") not in _ENDED
 
     def _sweep(self, now: float) -> None:
@@ -233,11 +234,20 @@ class ReservationProbe:
             token = {"NextToken": str(following)}
         self._swept_at, self._uncertain = now, False
 
-    def _cancel(self, reservation: str) -> None:
+    def _cancel(self, reservation: str) -> bool:
+        """Cancels one.
+
+        Returns:
+            False where EC2 does not know it: it has ended, or it is so new that EC2 does not know it everywhere.
+
+        Raises:
+            RemoteError: It could not be cancelled.
+        """
         try:
             self._request("CancelCapacityReservation", CapacityReservationId=reservation)
         except NotFound:
-            return  # it has ended
+            return False
+        return True
 
     def _request(self, operation: str, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 - botocore's
         with translated("ec2", operation):

@@ -194,6 +194,24 @@ def test_a_lost_answer_leaves_nothing(lost: str) -> None:
     assert world.reservations.left == []
 
 
+def test_a_reservation_that_ec2_does_not_know_yet_is_cancelled_by_the_next_run() -> None:
+    """EC2 is eventually consistent: right behind its making it may not be found."""
+    world, hidden = World(), ["cancel before"]
+
+    def hide(call: str) -> None:
+        if call in hidden:
+            hidden.remove(call)
+            raise ClientError({"Error": {"Code": "InvalidCapacityReservationId.NotFound", "Message": "no"}}, "CancelCapacityReservation")
+
+    world.reservations.interrupts = hide
+    answer = world.round()
+    assert answer is not None
+    assert answer.granted
+    assert len(world.reservations.left) == 1
+    world.probe.poll(UNITS)
+    assert world.reservations.left == []
+
+
 def test_the_reservations_of_another_installation_are_left_alone() -> None:
     world = World()
 
