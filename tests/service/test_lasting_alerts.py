@@ -85,6 +85,9 @@ class Passes:
     def configure(self, applications: object) -> None:
         """See `ClusterObserver.configure`."""
 
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`: there is no EC2."""
+
     def snapshot(self, app: Application, *, leader: bool, epoch: int, further: tuple[Source, ...] = ()) -> Snapshot:
         """See `controller.service.application_pass.Observer.snapshot`."""
         problem = "paused-until: found 'tomorrow'" if self.broken else ""

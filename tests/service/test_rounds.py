@@ -104,6 +104,9 @@ class Rounds:
         """See `ClusterObserver.configure`."""
         self.observer.configure(applications)
 
+    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+        """See `controller.service.application_pass.Observer.ask`: there is no EC2."""
+
     def snapshot(self, app: Application, **rest: Any) -> Any:
         """Observes, and lets something happen meanwhile."""
         self.passes[app.key] += 1
