@@ -32,7 +32,7 @@ from failover_analysis.simulation.replica import Replica
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import find, load
 from failover_analysis.simulation.setup import Setup
-from failover_testbed.capacity.ec2 import Shortage
+from failover_testbed.capacity.ec2 import Offering, Shortage
 
 RESULTS: Final = Path(__file__).parent / "results" / "returns.json"
 FIRST_SEED: Final = 101
@@ -107,7 +107,7 @@ class _Watch:
         """See `failover_analysis.simulation.replica.ReplicaObserver`."""
 
 
-def returns(outages: Sequence[Outage], offerings: Sequence[tuple[str, str]]) -> Iterator[tuple[float, float]]:
+def returns(outages: Sequence[Outage], offerings: Sequence[Offering]) -> Iterator[tuple[float, float]]:
     """When some of the offerings are to be had again after none was, and when none is the next time, seconds from the start."""
     times = sorted({at for one in outages for at in (one.start_s, one.end_s)})
     none = [at for at in times if all(_out(outages, offering, at) for offering in offerings)]
@@ -119,14 +119,8 @@ def returns(outages: Sequence[Outage], offerings: Sequence[tuple[str, str]]) -> 
         before = at
 
 
-def _out(outages: Sequence[Outage], offering: tuple[str, str], at: float) -> bool:
-    instance_type, zone = offering
-    return any(
-        one.start_s <= at < one.end_s
-        and (not one.shortage.instance_types or instance_type in one.shortage.instance_types)
-        and (not one.shortage.zones or zone in one.shortage.zones)
-        for one in outages
-    )
+def _out(outages: Sequence[Outage], offering: Offering, at: float) -> bool:
+    return any(one.start_s <= at < one.end_s and one.shortage.concerns(offering) for one in outages)
 
 
 def _often(setup: Setup, seed: int, days: float) -> Setup:
@@ -169,7 +163,7 @@ def play(probe: ReturnProbe, world: str, seed: int, days: float) -> Run:
 
 def _ends(setup: Setup, instance_type: str) -> list[tuple[float, float]]:
     """The returns of one instance type, the last first, seconds since the Unix epoch."""
-    found = returns(setup.outages, [(instance_type, zone) for zone in setup.zones])
+    found = returns(setup.outages, [Offering(instance_type, zone) for zone in setup.zones])
     return [(setup.start + at, setup.start + again) for at, again in found][::-1]
 
 

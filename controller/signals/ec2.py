@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from controller.clients.aws import ATTEMPTS, AwsClients, method_of, translated, why_forbidden
+from controller.clients.aws import AwsClients, why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError, Unavailable
 from controller.foreign import shown
 from controller.policy.model import Reservation, Source, Unit
+from controller.signals.aws_calls import AwsCalls
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import QUERIES_A_CALL, MetricQuery, get_metric_data
 
@@ -51,7 +52,6 @@ _SHOWN_S: Final = 1_800.0  # how long reservations and vCPUs in use are shown af
 _BACKOFF_MIN_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 3_600.0
 _FILTER_VALUES: Final = 100  # of one request; EC2 takes 200
-_PAGES: Final = 20
 _USE_PERIOD_S: Final = 300
 _USE_PERIODS: Final = 12  # the use metric is published every five minutes, with gaps where nothing runs
 _VCPU_FRACTION: Final = {"large": 2, "xlarge": 4}
@@ -110,6 +110,7 @@ class Ec2Poller:
         self._clock = clock
         self._freshness_s = freshness_s
         self._budget = budget or CallBudget(0.5, 20, clock)
+        self._calls = AwsCalls(clients, self._budget)
         slow_s = min(_SLOW_S, freshness_s / 3)
         self._every_s = {_OFFERINGS: slow_s, _RESERVATIONS: interval_s, _QUOTA: slow_s, _USE: interval_s}
         wanted = {_OFFERINGS: enabled, _RESERVATIONS: enabled and reservations, _QUOTA: enabled and quotas, _USE: enabled and quotas}
@@ -227,7 +228,7 @@ class Ec2Poller:
         zones: dict[str, set[str]] = {name: set() for name in types}
         for chunk in _chunks(types):
             arguments = {"LocationType": "availability-zone", "Filters": [{"Name": "instance-type", "Values": chunk}]}
-            for entry in self._pages("DescribeInstanceTypeOfferings", "InstanceTypeOfferings", arguments):
+            for entry in self._calls.pages("DescribeInstanceTypeOfferings", "InstanceTypeOfferings", arguments):
                 name, zone = entry.get("InstanceType"), entry.get("Location")
                 if isinstance(name, str) and isinstance(zone, str) and name in zones:
                     zones[name].add(zone)
@@ -239,7 +240,7 @@ class Ec2Poller:
         found: list[Reservation] = []
         for chunk in _chunks(types):
             filters = [{"Name": "instance-type", "Values": chunk}, {"Name": "state", "Values": ["active"]}]
-            entries = self._pages("DescribeCapacityReservations", "CapacityReservations", {"Filters": filters})
+            entries = self._calls.pages("DescribeCapacityReservations", "CapacityReservations", {"Filters": filters})
             found += [_reservation(one) for one in entries if one.get("State") == "active" and one.get("InstanceType") in types]
         with self._lock:
             self._reserved = tuple(sorted(found, key=lambda one: (one.instance_type, one.zone, one.id)))
@@ -255,7 +256,7 @@ class Ec2Poller:
         for first, code in enumerate(codes):
             self._budget.charge(1 if first else 0)
             try:
-                answer = self._call("service-quotas", "GetServiceQuota", {"ServiceCode": "ec2", "QuotaCode": code})
+                answer = self._calls.call("service-quotas", "GetServiceQuota", {"ServiceCode": "ec2", "QuotaCode": code})
             except NotFound as error:
                 missing = error  # this region or emulator lacks this quota and may have the others
                 continue
@@ -280,37 +281,6 @@ class Ec2Poller:
         with self._lock:
             self._used = {queries[query]: series.points[max(series.points)] for query, series in found.items() if series.points}
         return True
-
-    # --- calls --------------------------------------------------------------------------------------------------------------------------
-
-    def _pages(self, operation: str, key: str, arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Yields the entries of all pages.
-
-        Raises:
-            RemoteError: A call failed, or the pages do not end.
-        """
-        token = ""
-        for page in range(_PAGES):
-            self._budget.charge(1 if page else 0)
-            answer = self._call("ec2", operation, {**arguments, **({"NextToken": token} if token else {})})
-            entries = answer.get(key)
-            yield from (entry for entry in (entries if isinstance(entries, list) else []) if isinstance(entry, dict))
-            following = answer.get("NextToken")
-            if not following:
-                return
-            if following == token:
-                break
-            token = str(following)
-        raise Unavailable(f"ec2 {operation}: the pages do not end", code="TooManyPages")
-
-    def _call(self, service: str, operation: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            with translated(service, operation):
-                answer = getattr(self._clients.client(service), method_of(operation))(**arguments)
-        except Unavailable:
-            self._budget.charge(ATTEMPTS - 1)  # botocore had retried before it gave up
-            raise
-        return answer if isinstance(answer, dict) else {}
 
     # --- sentences ----------------------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from controller.signals.cluster import ClusterView
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest
 from controller.signals.load_balancer.turns import Load, Turns, Waiting, expected_load
 from controller.signals.load_balancer.verifier import AUDIT_S, Verifier
-from controller.signals.reservation_probe import probed
+from controller.signals.reservation_probe import ReservationProbe, probed
 from controller.signals.snapshots import ExternalSignals
 
 LANES: Final = 4
@@ -186,7 +186,9 @@ class ExternalSources:
         """The row of the probes of return."""
         probe = self._signals.probe
         if probe is not None:
-            yield Poll("probes", _PROBES_S, self.probe, lambda one: probe.source() if any(map(probed, one.units)) else None)
+            yield Poll(
+                "probes", _PROBES_S, partial(self._probe, probe), lambda one: probe.source() if any(map(probed, one.units)) else None
+            )
 
     def verify(self, applications: Iterable[Application], within_s: float = math.inf) -> bool:
         """Checks the load balancers of these applications as far as the call budget allows, the one that is due for longest first.
@@ -333,11 +335,9 @@ class ExternalSources:
         if probes and self._signals.probe is not None:
             self._signals.probe.ask(application, probes)
 
-    def probe(self, applications: Sequence[Application]) -> None:
+    def _probe(self, probe: ReservationProbe, applications: Sequence[Application]) -> None:
         """Asks EC2 what the decisions want to know, and wakes the applications that have an answer."""
-        if self._signals.probe is None:
-            return
-        answered = self._signals.probe.poll(unit for one in applications for unit in one.units)
+        answered = probe.poll(unit for one in applications for unit in one.units)
         for one in applications:
             if one.key in answered:
                 self._view.verified(one)

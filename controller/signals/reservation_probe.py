@@ -14,15 +14,16 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
-from controller.clients.aws import ATTEMPTS, method_of, translated, why_forbidden
+from controller.clients.aws import why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.foreign import shown
 from controller.policy.model import ProbeAnswer, ReturnProbe, Source, Unit
+from controller.signals.aws_calls import AwsCalls, Clients
 from controller.signals.budget import CallBudget
 
 TAG: Final = "failoverctl/probe"
@@ -39,7 +40,6 @@ _HOUR_S: Final = 3600.0
 _ENDS_S: Final = 300.0  # after that EC2 may end it; it does within an hour
 _SWEEP_S: Final = 300.0
 _FRESH_S: Final = 600.0
-_PAGES: Final = 20
 _CALLS_PER_S: Final = 1.0  # of all applications together: EC2's own bucket of calls that change something refills 5 a second
 _BURST: Final = 24.0
 _REFUSED: Final = "InsufficientInstanceCapacity"
@@ -50,13 +50,6 @@ Offerings = tuple[tuple[str, str], ...]
 """Pairs of instance type and zone."""
 
 log = structlog.get_logger(__name__)
-
-
-class Clients(Protocol):
-    """Makes clients of AWS's services, as `controller.clients.aws.AwsClients` does."""
-
-    def client(self, service: str) -> Any:  # noqa: ANN401 - see there
-        """The client of one service."""
 
 
 @dataclass(slots=True)
@@ -80,17 +73,18 @@ class ReservationProbe:
     """
 
     def __init__(self, clients: Clients, clock: Clock, installation: str, budget: CallBudget | None = None) -> None:
-        self._clients, self._clock, self._installation = clients, clock, installation
+        self._clock, self._installation = clock, installation
         self._budget = budget or CallBudget(_CALLS_PER_S, _BURST, clock)
+        self._calls = AwsCalls(clients, self._budget)
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], Offerings] = {}
         self._rounds: dict[Offerings, _Rounds] = {}
         self._swept_at, self._again_at, self._uncertain = -math.inf, -math.inf, False
         self._last_ok: float | None = None
-        self._problem, self._absent, self._needed = "", False, False
+        self._problem, self._absent = "", False
 
     def ask(self, application: str, probes: Mapping[str, Offerings]) -> None:
-        """Notes what the last decision of an application wants to be asked, by unit; () of it ends what it wanted before."""
+        """Notes the offerings that the last decision of an application names, by unit. They are due as long as decisions go on to name them."""
         now = self._clock.monotonic()
         with self._lock:
             for unit, offerings in probes.items():
@@ -117,13 +111,12 @@ class ReservationProbe:
         Returns:
             The applications that have a new answer.
         """
-        now, answered = self._clock.monotonic(), set[Offerings]()
+        now, needed, answered = self._clock.monotonic(), any(map(probed, units)), set[Offerings]()
         with self._lock:
-            self._needed = any(map(probed, units))
             self._rounds = {one: rounds for one, rounds in self._rounds.items() if now - rounds.wanted <= _HOUR_S}
             self._asked = {key: one for key, one in self._asked.items() if one in self._rounds}
             due = [one for one, rounds in self._rounds.items() if now - rounds.wanted <= PROBE_S and self._is_due(rounds, now)]
-        if now < self._again_at or not (self._needed or self._uncertain):
+        if now < self._again_at or not (needed or self._uncertain):
             return frozenset()
         try:
             if self._uncertain or now - self._swept_at >= _SWEEP_S:
@@ -191,29 +184,30 @@ class ReservationProbe:
         """
         self._uncertain = True
         try:
-            made = self._request(
-                "CreateCapacityReservation",
-                ClientToken=str(uuid.uuid4()),
-                InstanceType=instance_type,
-                InstancePlatform="Linux/UNIX",
-                AvailabilityZone=zone,
-                InstanceCount=1,
-                InstanceMatchCriteria="targeted",
-                EndDateType="limited",
-                EndDate=datetime.fromtimestamp(math.ceil(self._clock.now() + _ENDS_S), UTC),
-                TagSpecifications=[{"ResourceType": "capacity-reservation", "Tags": [{"Key": TAG, "Value": self._installation}]}],
-            )
+            made = self._calls.call("ec2", "CreateCapacityReservation", self._wanted(instance_type, zone))
         except RemoteError as error:
             self._uncertain = error.code not in {_REFUSED, *_NOT_SOLD}
             if self._uncertain:
                 raise
-            if error.code == _REFUSED:  # an answer with the status 500, which botocore has repeated
-                self._budget.charge(ATTEMPTS - 1)
             return False if error.code == _REFUSED else None
         reservation = made.get("CapacityReservation")
         known = reservation if isinstance(reservation, dict) else {}
         self._uncertain = not self._cancel(str(known.get("CapacityReservationId") or ""))
         return known.get("State") not in _ENDED
+
+    def _wanted(self, instance_type: str, zone: str) -> dict[str, Any]:
+        """The arguments of a request for a reservation."""
+        return {
+            "ClientToken": str(uuid.uuid4()),
+            "InstanceType": instance_type,
+            "InstancePlatform": "Linux/UNIX",
+            "AvailabilityZone": zone,
+            "InstanceCount": 1,
+            "InstanceMatchCriteria": "targeted",
+            "EndDateType": "limited",
+            "EndDate": datetime.fromtimestamp(math.ceil(self._clock.now() + _ENDS_S), UTC),
+            "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": [{"Key": TAG, "Value": self._installation}]}],
+        }
 
     def _sweep(self, now: float) -> None:
         """Cancels every reservation that carries the tag of this installation.
@@ -222,16 +216,9 @@ class ReservationProbe:
             RemoteError: They could not be listed, or one not cancelled.
         """
         filters = [{"Name": f"tag:{TAG}", "Values": [self._installation]}, {"Name": "state", "Values": ["active", "pending"]}]
-        token: dict[str, str] = {}
-        for _ in range(_PAGES):
-            answer = self._request("DescribeCapacityReservations", Filters=filters, **token)
-            for one in answer.get("CapacityReservations") or ():
-                log.warning("probe.left", reservation=shown(str(one.get("CapacityReservationId"))))
-                self._cancel(str(one.get("CapacityReservationId") or ""))
-            following = answer.get("NextToken")
-            if not following:
-                break
-            token = {"NextToken": str(following)}
+        for one in self._calls.pages("DescribeCapacityReservations", "CapacityReservations", {"Filters": filters}):
+            log.warning("probe.left", reservation=shown(str(one.get("CapacityReservationId"))))
+            self._cancel(str(one.get("CapacityReservationId") or ""))
         self._swept_at, self._uncertain = now, False
 
     def _cancel(self, reservation: str) -> bool:
@@ -244,15 +231,10 @@ class ReservationProbe:
             RemoteError: It could not be cancelled.
         """
         try:
-            self._request("CancelCapacityReservation", CapacityReservationId=reservation)
+            self._calls.call("ec2", "CancelCapacityReservation", {"CapacityReservationId": reservation})
         except NotFound:
             return False
         return True
-
-    def _request(self, operation: str, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401 - botocore's
-        with translated("ec2", operation):
-            answer = getattr(self._clients.client("ec2"), method_of(operation))(**arguments)
-        return answer if isinstance(answer, dict) else {}
 
 
 def probed(unit: Unit) -> bool:

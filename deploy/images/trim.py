@@ -48,7 +48,7 @@ def main() -> None:
 def client_services(tree: ast.Module) -> Iterator[str]:
     """The services for which a module of the controller asks a client.
 
-    That is the first argument of `AwsClients.client`, or of `Ec2Poller._call`, which passes it on; a name counts as the string that the
+    That is the first argument of `AwsClients.client`, or of `AwsCalls.call`, which passes it on; a name counts as the string that the
     module gives it, such as ``_SERVICE: Final = "cloudwatch"``.
     """
     named: dict[str, str] = {}
@@ -57,7 +57,7 @@ def client_services(tree: ast.Module) -> Iterator[str]:
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
                 named[name] = text
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"client", "_call"} and node.args:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"client", "call"} and node.args:
             match node.args[0]:
                 case ast.Constant(value=str(service)):
                     yield service

@@ -12,11 +12,11 @@ from typing import Final
 from controller.policy.account import probing
 from controller.policy.case import Case
 from controller.policy.evidence import reservable
+from controller.policy.karpenter_times import ICE_CACHE_S
 from controller.policy.model import Cause, Mode, ReturnProbe, Unit, UnitObservation
 
-PROBED_S: Final = 180.0
-"""How long EC2's refusal of a probe keeps the canary back, seconds: three times the interval of probes, and one
-cycle of Karpenter's cache."""
+PROBED_S: Final = ICE_CACHE_S
+"""How long EC2's refusal of a probe keeps the canary back, seconds: three probes, and what Karpenter would wait after a refusal."""
 
 
 def canary(unit: Unit, observed: UnitObservation, now: float) -> bool:
