@@ -84,7 +84,7 @@ class ReservationProbe:
         self._problem, self._absent = "", False
 
     def ask(self, application: str, probes: Mapping[str, Offerings]) -> None:
-        """Notes the offerings that the last decision of an application names, by unit. They are due as long as decisions go on to name them."""
+        """Notes the offerings that an application's last decision names, by unit. They are due as long as decisions go on to name them."""
         now = self._clock.monotonic()
         with self._lock:
             for unit, offerings in probes.items():

@@ -22,7 +22,7 @@ def services() -> set[str]:
         constants = dict(re.findall(r'^(_?[A-Z_]+)(?:: Final)? = "([a-z0-9-]+)"', text, re.MULTILINE))
         for literal, constant in re.findall(r'lients\.client\((?:"([a-z0-9-]+)"|(_?[A-Z_]+))\)', text):
             found.add(literal or constants[constant])
-        found.update(re.findall(r'self\._call\("([a-z0-9-]+)"', text))
+        found.update(re.findall(r'self\._calls\.call\("([a-z0-9-]+)"', text))
     return found
 
 
