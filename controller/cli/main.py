@@ -74,12 +74,22 @@ def _without_rich() -> Iterator[None]:
 
 def _refuse(command: str, error: ModuleNotFoundError) -> NoReturn:
     """Ends a command that lacks an extra with one line: what is missing, the extra that installs it, and both ways to install it."""
-    package = _COMMANDS[command][0].partition(".")[0]
+    package = _lacking(error) or _COMMANDS[command][0].partition(".")[0]
     if package not in _EXTRAS or (error.name or "").partition(".")[0] == "controller":
         raise error
     extra, checkout = _EXTRAS[package]
     install = f"pip install 'mixed-accelerator-failover[{extra}]', in a checkout pip install '{checkout}'"
     raise click.ClickException(f"`failoverctl {command}` needs {error.name}, which is not installed: {install}") from error
+
+
+def _lacking(error: ModuleNotFoundError) -> str | None:
+    """Which package of `_EXTRAS` is missing or lacks a module; None: none of them. A command of one may call another."""
+    names = [error.name or ""]
+    frame = error.__traceback__
+    while frame is not None:
+        names.insert(1, str(frame.tb_frame.f_globals.get("__name__")))
+        frame = frame.tb_next
+    return next((package for name in names if (package := name.partition(".")[0]) in _EXTRAS), None)
 
 
 def _no_room(error: OSError) -> click.ClickException:

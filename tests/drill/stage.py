@@ -19,6 +19,7 @@ from controller.service.status import NAME
 from controller.service.store import ConfigMapStore
 from failover_testbed.aws.server import EmulatedAws
 from failover_testbed.cluster import manifests
+from failover_testbed.demo.drill import restrict
 from failover_testbed.demo.play import environment_variables
 from failover_testbed.kube_api import EmulatedKubeApi, Identity
 from tests.cluster.processes import PROGRAM
@@ -26,7 +27,6 @@ from tests.drill.drills import ROLE
 from tests.support.applications import application
 from tests.support.cluster import write_application
 from tests.support.healthy import Healthy
-from tests.support.node_pools import restrict
 
 APP = application()
 POOL = APP.units[0].node_pool

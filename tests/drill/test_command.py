@@ -9,9 +9,9 @@ import pytest
 
 from controller.clock import SystemClock
 from controller.policy.model import Mode
+from failover_testbed.demo.drill import restrict
 from tests.drill.drills import ROLE
 from tests.drill.stage import APP, NEEDED, POOL, Stage, staged
-from tests.support.node_pools import restrict
 
 
 @pytest.fixture
@@ -71,3 +71,10 @@ def test_what_is_left_is_shown_and_ended_with_yes(stage: Stage) -> None:
     assert (shown.exit_code, shown.stdout) == (2, f"Drills of {APP.key} have left template EXT1. End it with --yes.\n")
     assert stage.drill("--check-left", "--yes").exit_code == 0
     assert stage.drill("--check-left").exit_code == 0
+
+
+def test_a_simulated_drill_refuses_what_names_a_real_cluster(stage: Stage) -> None:
+    """Somebody who believes that it plays in his cluster learns that it does not."""
+    done = stage.drill("--simulate", "--zone", "us-west-2a")
+    assert done.exit_code == 1
+    assert "--zone: --simulate brings a cluster and an account of its own" in done.stderr

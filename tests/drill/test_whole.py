@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
-import threading
+import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from controller.clients.aws import AwsClients
-from controller.clients.kube import connect
-from controller.service.wiring import Service
-from failover_setup.drill.experiments import Experiments, Left
-from failover_setup.drill.report import report
-from failover_setup.drill.run import require_quiet, run
-from failover_setup.drill.timeline import Observer
-from failover_testbed.demo.clock import PacedClock
-from failover_testbed.demo.environment import STATE_NAMESPACE, Environment
-from failover_testbed.demo.play import demo_settings, environment_variables
-from failover_testbed.demo.scenario import FOLDER, load_scenario
-from tests.drill.drills import KEY, page, plan
-from tests.support.node_pools import restrict
+from failover_testbed.demo.drill import Share
+from failover_testbed.demo.player import Progress
+from tests.cluster.processes import PROGRAM
 
 
-@pytest.mark.timeout(240)
-def test_a_drill_is_followed_from_the_first_refusal_to_the_return() -> None:
-    """FIS makes EC2 refuse, Karpenter reports it, the controller fails over and returns, and nothing is left in FIS."""
-    scenario = load_scenario(FOLDER / "seed.yaml")
-    clock = PacedClock(scenario.file.factor)
-    quiet = replace(scenario, file=scenario.file.model_copy(update={"events": (), "duration_s": 3000}))  # no shortage but that of the drill
-    with environment_variables({}), Environment(quiet, clock) as environment, environment_variables(environment.environment()):
-        restrict(environment.api.store, scenario.applications[KEY].units[0].node_pool, "us-west-2a")
-        session = connect(kubeconfig=str(environment.kubeconfig("controller")))
-        service = Service(demo_settings(), session, clock)
-        thread = threading.Thread(target=service.run, name="controller")
-        thread.start()
-        lines: list[str] = []
-        try:
-            experiments, observer = Experiments(AwsClients(), clock), Observer(session, STATE_NAMESPACE, KEY)
-            while observer.memory.mode is None:
-                clock.wait(threading.Event(), 5)
-                observer = Observer(session, STATE_NAMESPACE, KEY)
-            clock.wait(threading.Event(), 30)
-            require_quiet(plan(), observer.memory, experiments)
-            with page() as url:
-                outcome = run(plan(), url, observer, experiments, clock, lines.append, poll_s=5)
-            made = report(plan(), outcome)
-            assert experiments.left(KEY) == experiments.left(None) == Left()
-            assert environment.aws.fis.zones() == ()
-        finally:
-            service.stop()
-            thread.join(timeout=30)
-    assert made.verdict == "passed", made.text()
-    assert [line.split(":")[0] for line in lines] == [
-        "experiment EXP1 begins",
-        "EC2 refuses",
-        "capacity mode",
-        "experiment EXP1 has ended",
-        "cost mode",
-    ]
+@pytest.mark.timeout(300)
+def test_a_simulated_drill_is_followed_from_the_first_refusal_to_the_return(tmp_path: Path) -> None:
+    """FIS makes EC2 refuse, Karpenter reports it, the controller fails over and returns, and the experiment ends as FIS ends it."""
+    page = tmp_path / "drill.html"
+    command = [PROGRAM, "drill", "--simulate", "--duration", "5m", "-o", "json", "--html", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["verdict"] == "passed"
+    said = [line.split(":")[0] for line in done.stderr.splitlines()]
+    followed = ["experiment EXP1 begins", "EC2 refuses", "capacity mode", "experiment EXP1 has ended", "cost mode"]
+    assert said[-len(followed) :] == followed
+    assert done.stderr.startswith("Simulated: ")
+    assert "passed" in page.read_text()
+
+
+def test_the_page_fails_as_often_as_the_application_does() -> None:
+    start = Progress(0, 0, 0, 0, (), {}, (), served=100, failed=50)
+    share = Share(start)
+    assert not share.fails(replace(start, served=200))
+    half = [replace(start, served=200 + 10 * number, failed=50 + 10 * number) for number in range(1, 11)]
+    assert [share.fails(one) for one in half].count(True) == 5
+    assert not share.fails(half[-1])

@@ -21,10 +21,10 @@ from failover_testbed.cluster import manifests
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.workloads import Workloads
 from failover_testbed.cluster.world import World
+from failover_testbed.demo.drill import restrict
 from failover_testbed.karpenter.controller import Karpenter
 from failover_testbed.kube_api import EmulatedKubeApi
 from tests.support.applications import NOW, application
-from tests.support.node_pools import restrict
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2c")
 RECORDING = Path(__file__).parents[4] / "shared" / "data" / "karpenter" / "all_zones.jsonl"

@@ -27,10 +27,11 @@ from controller.cli.common import Number, Options, common_options, output_option
 @click.option("--max-latency", type=Number(0.01, 60), default=5, show_default=True, help="From when on an answer is late, seconds.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the report as an HTML page, too.")
 @click.option("--check-left", "only_left", is_flag=True, help="Show what drills have left in AWS; with --yes, end it.")
+@click.option("--simulate", "simulated", is_flag=True, help="Play it without AWS, in the demo's cluster, in about a minute.")
 @click.option("--yes", "-y", is_flag=True, help="Begin; without it the drill is only shown.")
 @output_option("json: the report as one document.")
 @common_options
-def drill_command(options: Options, application: str | None, output: str, *, only_left: bool, **given: Any) -> None:  # noqa: ANN401 - typed by Given
+def drill_command(options: Options, application: str | None, output: str, *, only_left: bool, simulated: bool, **given: Any) -> None:  # noqa: ANN401 - typed by Given
     """Make a real shortage with AWS Fault Injection Service, watch what the controller makes of it, and report.
 
     EC2 refuses Karpenter's requests for instances in some zones for some minutes. The drill sends a few requests, follows the failover
@@ -38,8 +39,10 @@ def drill_command(options: Options, application: str | None, output: str, *, onl
 
     Exit code: 0 passed or nothing left, 2 a limit was not kept or something is left, 1 refused or error, 130 interrupted.
     """
-    from failover_setup.cli.drill import Given, check_left, drill
+    from failover_setup.cli.drill import Given, check_left, drill, simulate
 
+    if simulated:
+        sys.exit(simulate(application, Given(**given), as_json=output == "json"))
     if only_left:
         sys.exit(check_left(options, application, yes=given["yes"]))
     sys.exit(drill(options, application, Given(**given), as_json=output == "json"))
