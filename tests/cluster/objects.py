@@ -7,6 +7,7 @@ from typing import Any, Final
 from controller.policy.model import Unit
 from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
+from failover_harness.controllers.karpenter import NODE_CLASS
 from tests.support.applications import COST_TARGETS, SERVICES
 
 Object = dict[str, Any]
@@ -16,8 +17,6 @@ CAPACITY: Final = "sd21-all"
 ZONE: Final = "us-west-2b"
 TAINT: Final = {"key": "accelerator", "value": "yes", "effect": "NoSchedule"}
 """The taint that keeps other pods, such as the controller's, off the units' nodes."""
-
-NODE_CLASS: Final = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
 
 
 def requirements(pool: str, instance_type: str, zones: tuple[str, ...] = ()) -> list[Object]:

@@ -37,7 +37,7 @@ class World:
     def __init__(self, *shortages: Shortage) -> None:
         self.clock = ManualClock(NOW)
         self.ec2 = Ec2(ZONES, random.Random(1))
-        self.reservations = Reservations(self.ec2, self.clock.now)
+        self.reservations = Reservations(self.ec2.refused, self.clock.now)
         for one in shortages:
             self.ec2.begin(one)
         self.start()

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import yaml
 
-from controller.clients.kube import DEPLOYMENTS, INGRESSES, JSON_PATCH, NODE_POOLS
+from controller.clients.kube import DEPLOYMENTS, INGRESSES, JSON_PATCH, NODE_CLASSES, NODE_POOLS
 from controller.routing.annotations import MARKER
 from controller.routing.names import action_key
 from controller.service.store import record_name
@@ -27,7 +27,7 @@ from tests.support.stacks import ROOT
 from tests.world.balanced import BalancedStack
 from tests.world.manifests import Manifests, first_type
 from tests.world.scaled import SCALED_S, Scaled
-from tests.world.stack import NODE_CLASSES, World
+from tests.world.stack import World
 
 _LAUNCHED_S: Final = 180.0
 _AUTHENTICATION: Final = ROOT / "deploy" / "cluster" / "trigger-authentication.yaml"
@@ -92,7 +92,7 @@ class AdoptedStack(Scaled, BalancedStack, World):
         for one in self.session.request("GET", DEPLOYMENTS.path(self.namespace))["items"]:
             self._delete(DEPLOYMENTS, one["metadata"]["name"])
         for name in sorted({one["metadata"]["name"] for one in self.manifests.objects if one["kind"] == "EC2NodeClass"}):
-            remove(self.session, f"{NODE_CLASSES}/{name}")
+            remove(self.session, NODE_CLASSES.path(None, name))
         super().close()
         for pool in self.pools:
             remove(self.session, NODE_POOLS.path(None, pool))

@@ -25,7 +25,7 @@ from tests.world.adopted import AdoptedStack
 from tests.world.balanced import BalancedHandBuilt, BalancedStack, Balancing
 from tests.world.manifests import CLUSTER, Manifests, Missing, of_the_same_shape, published
 from tests.world.scaled import ScaledBalanced, ScaledStack, ScaledWorld
-from tests.world.stack import World, node_class
+from tests.world.stack import World
 from tests.world.steps import Steps
 from tests.world.whole import WholeStack, prepare
 
@@ -58,7 +58,7 @@ def real_karpenter(
     installed: ControlPlane, karpenter_program: Path, aws: EmulatedAws, capacity: Capacity, tmp_path: Path
 ) -> Iterator[Program]:
     """Karpenter for one test, like the account, so that neither has state of another test."""
-    with node_class(installed, aws), _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
+    with karpenter.node_class(installed, aws), _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
         yield running
 
 
@@ -173,26 +173,6 @@ def scaled_world(
 
 
 @pytest.fixture
-def whole(
-    installed: ControlPlane,
-    balancing: Balancing,
-    karpenter_program: Path,
-    real_keda: Keda,
-    aws: EmulatedAws,
-    capacity: Capacity,
-    metrics: Metrics,
-    namespace: str,
-    tmp_path: Path,
-) -> Iterator[WholeStack]:
-    """The rendered stack behind its load balancer, with one ready replica of every unit, each on a node launched for it."""
-    prepare(aws)
-    with _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
-        zones = aws.network.subnets
-        with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
-            yield made
-
-
-@pytest.fixture
 def unscaled(
     installed: ControlPlane,
     balancing: Balancing,
@@ -202,12 +182,18 @@ def unscaled(
     namespace: str,
     tmp_path: Path,
 ) -> Iterator[WholeStack]:
-    """The same without KEDA: a test sets the replicas."""
+    """The rendered stack behind its load balancer, with one ready replica of every unit, each on a node launched for it; no KEDA."""
     prepare(aws)
     with _launching(installed, karpenter_program, aws, capacity, tmp_path) as running:
         zones = aws.network.subnets
         with WholeStack(installed, namespace, tmp_path, balancing, karpenter=running, capacity=capacity, zones=zones) as made:
             yield made
+
+
+@pytest.fixture
+def whole(real_keda: Keda, unscaled: WholeStack) -> WholeStack:
+    """The same, scaled by KEDA."""
+    return unscaled
 
 
 @pytest.fixture(params=[of_the_same_shape, published], ids=["of the same shape", "as published"])

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
-from controller.clients.kube import MERGE_PATCH
-from controller.errors import NotFound
 from failover_harness.control_plane.control_plane import ControlPlane
 from failover_harness.controllers.fleets import Capacity
 from failover_harness.controllers.machines import Machines
 from failover_harness.controllers.programs import Program
-from failover_testbed.aws.server import EmulatedAws
-from tests.cluster import objects
 from tests.cluster.stack import Stack
-
-NODE_CLASSES: Final = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
 
 
 class World(Stack):
@@ -62,38 +54,3 @@ class World(Stack):
     def instance_type(self, unit: str) -> str:
         """The instance type of a unit."""
         return self.units[unit].instance_type
-
-
-@contextmanager
-def node_class(plane: ControlPlane, aws: EmulatedAws) -> Iterator[None]:
-    """The EC2NodeClass of every NodePool here: the emulated account's network, and any machine image.
-
-    Args:
-        plane: The control plane.
-        aws: The account.
-    """
-    images = aws.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
-    name = objects.NODE_CLASS["name"]
-    body = {
-        "apiVersion": "karpenter.k8s.aws/v1",
-        "kind": "EC2NodeClass",
-        "metadata": {"name": name},
-        "spec": {
-            "amiFamily": "Custom",
-            "amiSelectorTerms": [{"id": images[0]["ImageId"]}],
-            "subnetSelectorTerms": [{"id": one} for one in aws.network.subnets.values()],
-            "securityGroupSelectorTerms": [{"id": aws.network.security_group}],
-            "instanceProfile": "nodes",
-        },
-    }
-    session = plane.session()
-    session.request("POST", NODE_CLASSES, body=json.dumps(body))
-    try:
-        yield
-    finally:
-        # Karpenter has ended, so nothing else removes the finalizer.
-        session.request("DELETE", f"{NODE_CLASSES}/{name}")
-        free = json.dumps({"metadata": {"finalizers": None}})
-        with suppress(NotFound):
-            session.request("PATCH", f"{NODE_CLASSES}/{name}", body=free, content_type=MERGE_PATCH)
-        session.close()

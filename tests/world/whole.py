@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from controller.clients.kube import NODE_CLASSES
 from failover_testbed.aws.server import EmulatedAws
 from tests.cluster.stack import remove
 from tests.support.stacks import document
 from tests.world.balanced import BalancedStack
-from tests.world.stack import NODE_CLASSES, World
+from tests.world.stack import World
 
 _ROLE_TRUST: Final = '{"Version": "2012-10-17", "Statement": []}'
 
@@ -30,7 +31,7 @@ class WholeStack(BalancedStack, World):
     def close(self) -> None:
         """See the base class. Karpenter keeps node classes while they have nodes; this does not wait for that."""
         for name in ("sd21-neuron", "sd21-nvidia"):
-            remove(self.session, f"{NODE_CLASSES}/{name}")
+            remove(self.session, NODE_CLASSES.path(None, name))
         super().close()
 
 

@@ -81,7 +81,7 @@ class Engine:
         self.cloudwatch = CloudWatch(self.event_queue, self.application, self.traffic, self.fault_state, self.stream("cloudwatch"))
         self.cloudwatch.warm(self.traffic.flow(self.balancer.live.targets, _exact(setup.demand(0.0)), self.application.metric_period_s))
         self.keda = Keda(self.event_queue, self.api, self.cloudwatch, self.workloads, self._advance)
-        self.reservations = Reservations(self.ec2, lambda: self.event_queue.now)
+        self.reservations = Reservations(self.ec2.refused, lambda: self.event_queue.now)
         self.world = World(
             self.event_queue,
             self.karpenter,

@@ -6,6 +6,7 @@ The error codes and texts are EC2's (docs/research/karpenter-ec2.md).
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,9 +14,10 @@ from xml.sax.saxutils import escape
 
 from failover_harness.controllers.front import Answer, Front, ec2_answer, json_answer
 from failover_testbed.aws.server import EmulatedAws
+from failover_testbed.capacity.ec2 import Offering
+from failover_testbed.capacity.reservations import Reservations
 
 _NOTHING: Final[Mapping[str, str]] = {
-    "DescribeCapacityReservations": "capacityReservationSet",
     "DescribePlacementGroups": "placementGroupSet",
     "DescribeInstanceStatus": "instanceStatusSet",
     "DescribeSpotPriceHistory": "spotPriceHistorySet",
@@ -64,11 +66,21 @@ class Capacity:
         refusals: Why, by instance type and zone.
         fleets: The requested fleets, oldest first.
         fails_whole: Whether a request that FIS has refused fails as a whole, or only each of its offerings. AWS does not say which.
+        reservations: Capacity reservations, refused where a fleet is. FIS refuses none: it concerns the calls of Karpenter's role.
     """
 
     refusals: dict[tuple[str, str], Refusal] = field(default_factory=dict)
     fleets: list[tuple[Override, ...]] = field(default_factory=list)
     fails_whole: bool = False
+    reservations: Reservations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reservations = Reservations(self.refused, time.time)
+
+    def refused(self, offering: Offering) -> str | None:
+        """The error code with which an offering is refused now; None where it is not."""
+        refusal = self.refusals.get((offering.instance_type, offering.zone))
+        return None if refusal is None else refusal.code
 
     def refuse(self, instance_type: str, zones: tuple[str, ...], refusal: Refusal = ICE) -> None:
         """Refuses an instance type in these zones from now on."""
@@ -83,13 +95,14 @@ class Ec2Front(Front):
     """Karpenter's AWS endpoint. Use it as a context manager.
 
     Args:
-        aws: The emulated account behind it; must be running.
+        aws: The emulated account behind it, which gets the capacity's reservations; must be running.
         capacity: Capacity of EC2.
     """
 
     def __init__(self, aws: EmulatedAws, capacity: Capacity) -> None:
         super().__init__(aws)
         self._capacity = capacity
+        aws.reservations = capacity.reservations
         self._zones = {subnet: zone for zone, subnet in aws.network.subnets.items()}
 
     def own(self, action: str, form: Mapping[str, str]) -> Answer | None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from controller.clients.kube import MERGE_PATCH, NODE_CLASSES
+from controller.errors import NotFound
 from failover_harness.control_plane.control_plane import ControlPlane, free_ports
 from failover_harness.controllers.programs import Program, started
 from failover_harness.waiting import wait_for
+from failover_testbed.aws.server import EmulatedAws
 
 CLUSTER: Final = "world"
+NODE_CLASS: Final[Mapping[str, str]] = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
+"""How a NodePool names the node class that `node_class` makes."""
 _READY_S: Final = 90.0
 
 
@@ -44,3 +50,38 @@ def running(program: Path, plane: ControlPlane, aws: dict[str, str], folder: Pat
     with started(program, (), environment, folder / "karpenter.log") as made:
         wait_for("karpenter is ready", lambda: made.ready(health), _READY_S, made.report)
         yield made
+
+
+@contextmanager
+def node_class(plane: ControlPlane, aws: EmulatedAws) -> Iterator[None]:
+    """The EC2NodeClass of a cluster without rendered ones: the emulated account's network, and any machine image.
+
+    Args:
+        plane: The control plane.
+        aws: The account.
+    """
+    images = aws.client("ec2").describe_images(Filters=[{"Name": "architecture", "Values": ["x86_64"]}])["Images"]
+    name = NODE_CLASS["name"]
+    body = {
+        "apiVersion": NODE_CLASSES.api_version,
+        "kind": NODE_CLASSES.kind,
+        "metadata": {"name": name},
+        "spec": {
+            "amiFamily": "Custom",
+            "amiSelectorTerms": [{"id": images[0]["ImageId"]}],
+            "subnetSelectorTerms": [{"id": one} for one in aws.network.subnets.values()],
+            "securityGroupSelectorTerms": [{"id": aws.network.security_group}],
+            "instanceProfile": "nodes",
+        },
+    }
+    session = plane.session()
+    session.request("POST", NODE_CLASSES.path(None), body=json.dumps(body))
+    try:
+        yield
+    finally:
+        # Karpenter has ended, so nothing else removes the finalizer.
+        session.request("DELETE", NODE_CLASSES.path(None, name))
+        free = json.dumps({"metadata": {"finalizers": None}})
+        with suppress(NotFound):
+            session.request("PATCH", NODE_CLASSES.path(None, name), body=free, content_type=MERGE_PATCH)
+        session.close()

@@ -21,6 +21,7 @@ from controller.clock import Clock, SystemClock
 from controller.errors import ConfigError
 from failover_testbed.aws.elb_patches import ElbPatches, FirstChecks, HealthSource
 from failover_testbed.aws.fis import EmulatedFis
+from failover_testbed.aws.reservation_calls import ReservationCalls, Reserving
 from failover_testbed.loopback import unproxied
 
 REGION: Final = "us-west-2"
@@ -51,6 +52,7 @@ class EmulatedAws:
             healthy once their first health check is due; see `FirstChecks`.
         checks: Those first checks.
         fis: The account's Fault Injection Service.
+        reservations: Answers the calls about capacity reservations; may be set at any time. With None there are none of these calls.
 
     Args:
         clock: Time of the first checks; the system clock with None.
@@ -62,7 +64,8 @@ class EmulatedAws:
         self.target_health: HealthSource | None = None
         self.checks = FirstChecks(SystemClock() if clock is None else clock)
         self.fis = EmulatedFis(SystemClock() if clock is None else clock)
-        self._patches = ElbPatches(self.checks, lambda: self.target_health)
+        self.reservations: Reserving | None = None
+        self._patches = (ElbPatches(self.checks, lambda: self.target_health), ReservationCalls(lambda: self.reservations))
         self._machine_images = machine_images
         self._lock = threading.Lock()
         self._clients: dict[str, Any] = {}
@@ -129,7 +132,8 @@ class EmulatedAws:
             with _environment(machine_images=self._machine_images):
                 _reset()
                 self._network = _make_network()
-            self._patches.install()
+            for one in self._patches:
+                one.install()
         except BaseException:
             server.server_close()
             raise
@@ -151,7 +155,8 @@ class EmulatedAws:
         if self._thread is not None:
             self._thread.join(_STOP_S)
         self._server = self._thread = self._network = None
-        self._patches.restore()
+        for one in self._patches:
+            one.restore()
         with _environment(machine_images=False):
             _reset()
 

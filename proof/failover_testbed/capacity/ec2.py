@@ -143,6 +143,10 @@ class Ec2:
         left = (shortage.left - self._given[shortage, offering] for shortage in self.shortages if shortage.concerns(offering))
         return max(0, min(left, default=UNLIMITED))
 
+    def refused(self, offering: Offering) -> Code | None:
+        """The code with which one more instance of an offering is refused; None where there is room."""
+        return None if self.room(offering) else next(one.code for one in self.shortages if one.concerns(offering))
+
     def exhausted(self, offerings: Iterable[Offering]) -> bool:
         """Whether none of the offerings has room."""
         return bool(self.shortages) and not any(self.room(offering) for offering in offerings)

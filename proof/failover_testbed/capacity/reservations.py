@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from botocore.exceptions import ClientError
 
-from failover_testbed.capacity.ec2 import Ec2, Offering
+from failover_testbed.capacity.ec2 import Offering
 
 _STATUS: Final = {"InsufficientInstanceCapacity": 500}
 
@@ -37,12 +37,12 @@ class Reservations:
     """Stands in for boto3's EC2 client, and for the factory that makes it, as far as reservations are concerned.
 
     Args:
-        ec2: Which offerings have room.
+        refused: The error code with which EC2 refuses an instance of an offering; None while it has one.
         now: The time, seconds since the Unix epoch.
     """
 
-    def __init__(self, ec2: Ec2, now: Callable[[], float]) -> None:
-        self._ec2, self._now = ec2, now
+    def __init__(self, refused: Callable[[Offering], str | None], now: Callable[[], float]) -> None:
+        self._refused, self._now = refused, now
         self.made: dict[str, Reserved] = {}
         """Every reservation by its id."""
         self.calls = 0
@@ -80,8 +80,7 @@ class Reservations:
         """
         self._called("create before")
         offering = Offering(request["InstanceType"], request["AvailabilityZone"])
-        if not self._ec2.room(offering):
-            code = next(str(one.code) for one in self._ec2.shortages if one.concerns(offering))
+        if (code := self._refused(offering)) is not None:
             raise _error("CreateCapacityReservation", code)
         (tags,) = (one["Tags"] for one in request["TagSpecifications"])
         name = f"cr-{len(self.made):017x}"
@@ -104,7 +103,7 @@ class Reservations:
         self._called("cancel after")
         return {"Return": True}
 
-    def describe_capacity_reservations(self, *, Filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: N803
+    def describe_capacity_reservations(self, *, Filters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:  # noqa: N803
         """Lists the active ones that have a tag."""
         self._called("describe before")
         tags = {one["Name"].removeprefix("tag:"): one["Values"] for one in Filters if one["Name"].startswith("tag:")}

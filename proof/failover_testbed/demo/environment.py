@@ -30,6 +30,7 @@ from controller.policy.account import capacity_throughputs
 from controller.policy.model import Application, Mode
 from failover_testbed.aws.server import ZONES, EmulatedAws
 from failover_testbed.capacity.ec2 import Ec2
+from failover_testbed.capacity.reservations import Reservations
 from failover_testbed.cluster import components, manifests, routes
 from failover_testbed.cluster.events import Recorder
 from failover_testbed.cluster.roles import CONTROLLER, LOAD_BALANCER_CONTROLLER
@@ -145,6 +146,7 @@ class Environment:
         workloads = Workloads(world, recorder)
         karpenter = Karpenter(world, recorder, Ec2(ZONES, world.random, answer=self.scenario.file.fleet))
         karpenter.ec2.injected = self.aws.fis.zones
+        self.aws.reservations = Reservations(karpenter.ec2.refused, self._clock.now)
         replicas = {application.key: self._replicas(application) for application in applications}
         self._create(world, workloads, karpenter, replicas)
         session = connect(kubeconfig=str(self.kubeconfig("lbc")), read_s=10)
