@@ -209,7 +209,7 @@ bench-month: $(STAMP) ## What the policies cost and serve in the simulated month
 	@$(RUN)/python -m benchmarks.month $(ARGS)
 
 .PHONY: bench-returns
-bench-returns: $(STAMP) ## How soon a return of capacity is proven, with a canary and with a reservation (ten minutes; ARGS="--seeds 2 --days 1 --month 0")
+bench-returns: $(STAMP) ## How soon a return of capacity is proven, with a canary and with a reservation (ten minutes; ARGS="--seeds 2 --days 1 --month 0", or ARGS="--karpenter": beside the real one)
 	@$(RUN)/python -m benchmarks.returns $(ARGS)
 
 .PHONY: bench-worth

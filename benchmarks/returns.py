@@ -6,6 +6,8 @@ the same seeds, and writes ``benchmarks/results/returns.json``. docs/laboratory/
 A return counts from the moment at which EC2 first has an instance of one of the unit's offerings again, if capacity mode had not proven the
 unit's return by then; it is found at the first decision for which it is proven. Left out: returns that a new outage ends before they are
 found are counted apart; the calls share no bucket with anybody, and EC2 answers at once.
+
+``--karpenter`` measures the same beside the real Karpenter, in real time; see `benchmarks.returns_beside_karpenter`.
 """
 
 from __future__ import annotations
@@ -173,7 +175,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4, help="how many worlds of days")
     parser.add_argument("--days", type=float, default=3.0, help="how long each is")
     parser.add_argument("--month", type=float, default=30.0, help="how many days of the simulated month are played; 0: none")
+    parser.add_argument("--karpenter", action="store_true", help="beside the real Karpenter, in real time, in place of simulated worlds")
+    parser.add_argument("--rounds", type=int, default=1, choices=(1, 2), help="with --karpenter: how often six instance types run out")
     given = parser.parse_args()
+    if given.karpenter:
+        _beside_karpenter(given.rounds)
+        return
     worlds = [("days", FIRST_SEED + place, given.days) for place in range(given.seeds)]
     worlds += [("month", FIRST_SEED, given.month)] * (given.month > 0)
     probes = (ReturnProbe.CANARY, ReturnProbe.RESERVATION)
@@ -182,7 +189,24 @@ def main() -> None:
     for world in ("days", "month"):
         for probe in probes:
             print(f"{world}, {probe}: {_words([one for one in runs if (one.world, one.probe) == (world, str(probe))])}")
-    RESULTS.write_text(json.dumps([asdict(one) for one in runs], indent=1) + "\n")
+    _write("simulated", [asdict(one) for one in runs])
+
+
+def _beside_karpenter(rounds: int) -> None:
+    from benchmarks import returns_beside_karpenter as beside  # with the real control plane, which no simulated world needs
+
+    found, reservations = beside.play(rounds, FIRST_SEED)
+    for probe in beside.PROBES:
+        delays = [one.after_s[probe] for one in found if probe in one.after_s]
+        print(f"beside Karpenter, {probe}: {len(found)} returns, {_proven(delays)}, {len(found) - len(delays)} not found")
+    print("beside Karpenter: {calls} calls, {made} reservations made, {left} left".format(**reservations))
+    _write("beside_karpenter", {"returns": [asdict(one) for one in found], "reservations": reservations})
+
+
+def _write(part: str, figures: object) -> None:
+    """Replaces one part of the results."""
+    written = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**written, part: figures}, indent=1) + "\n")
 
 
 def _play(world: tuple[ReturnProbe, str, int, float]) -> Run:
@@ -190,15 +214,20 @@ def _play(world: tuple[ReturnProbe, str, int, float]) -> Run:
 
 
 def _words(runs: Sequence[Run]) -> str:
-    delays = sorted(delay for one in runs for delay in one.delays)
-    deciles = statistics.quantiles(delays, n=10) if len(delays) > 1 else delays * 9 or [math.nan]
+    delays = [delay for one in runs for delay in one.delays]
     share = max((one.probe_share for one in runs), default=0.0)
     counts = [sum(getattr(one, name) for one in runs) for name in ("overtaken", "mode_changes", "calls", "left", "violations")]
     return (
-        f"{len(delays)} returns, proven after {statistics.median(delays or [math.nan]):.0f} s in the median, {deciles[-1]:.0f} s at p90; "
-        "{} overtaken, {} mode changes, {} calls, {} left, {} violations; ".format(*counts)
+        f"{len(delays)} returns, {_proven(delays)}; {{}} overtaken, {{}} mode changes, {{}} calls, {{}} left, {{}} violations; ".format(
+            *counts
+        )
         + f"probes cost at most {share:.2%} of the spend"
     )
+
+
+def _proven(delays: Sequence[float]) -> str:
+    deciles = statistics.quantiles(delays, n=10) if len(delays) > 1 else [*delays] * 9 or [math.nan]
+    return f"proven after {statistics.median(delays or [math.nan]):.0f} s in the median, {deciles[-1]:.0f} s at p90"
 
 
 if __name__ == "__main__":

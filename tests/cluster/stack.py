@@ -91,6 +91,8 @@ class Stack:
         self.units: dict[str, Unit] = {
             unit.name: replace(unit, node_pool=f"{unit.node_pool}-{namespace.removeprefix('t-')}") for unit in seed_units()
         }
+        self.probes: dict[str, str] = {}
+        """Who finds out that capacity has returned, by unit; the others have the default."""
         self.started = moment()
 
     def __enter__(self) -> Self:
@@ -302,6 +304,7 @@ class Stack:
         document["spec"] |= self._routed()
         for unit in document["spec"]["units"]:
             unit["nodePool"] = self.units[unit["name"]].node_pool
+            unit.update({"probe": self.probes[unit["name"]]} if unit["name"] in self.probes else {})
         path = self.folder / "sd21.yaml"
         path.write_text(yaml.safe_dump(document))
         return path
