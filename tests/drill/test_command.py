@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,3 +80,13 @@ def test_a_simulated_drill_refuses_what_names_a_real_cluster(stage: Stage) -> No
     done = stage.drill("--simulate", "--zone", "us-west-2a")
     assert done.exit_code == 1
     assert "--zone: --simulate brings a cluster and an account of its own" in done.stderr
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("failover_testbed", "demo"), ("starlette", "demo"), ("failover_setup", "setup")])
+def test_a_package_that_is_missing_is_named_with_the_extra_that_installs_it(missing: str, extra: str) -> None:
+    """The drill is of one distribution and its simulation of another; the wrong extra would install what is there already."""
+    script = f"import sys; sys.modules[{missing!r}] = None; from controller.cli.main import main; main(['drill', '--simulate'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"needs {missing}" in done.stderr
+    assert f"pip install 'mixed-accelerator-failover[{extra}]'" in done.stderr
