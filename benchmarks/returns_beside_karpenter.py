@@ -1,8 +1,8 @@
 """How soon a return of capacity is found beside the real Karpenter: a canary and a reservation for the same offerings, at the same time.
 
 ``python -m benchmarks.returns --karpenter`` starts etcd, kube-apiserver, Karpenter and the production controller on an emulated EC2. Each
-application has two units of one instance type, each with a NodePool of its own: one is found out about by a canary, the other by
-reservations. In each round some instance types run out in every zone, and return one after the other within Karpenter's three minutes.
+application has two units of one instance type, each with its own NodePool: a canary finds the return of one, reservations that of the
+other. In each round some instance types run out in every zone, and return one after the other within Karpenter's three minutes.
 
 A return is found at the first decision for which it is proven. Left out: KEDA, whose part a loop plays that sets a Deployment's replicas to
 the decided floor at once; the load balancer; a machine's real start (three seconds here, and the canary waits for it); and the time that
@@ -16,7 +16,6 @@ import logging
 import os
 import random
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -59,6 +58,7 @@ from failover_harness.controllers.fleets import Capacity, Ec2Front
 from failover_harness.controllers.machines import Machines
 from failover_harness.waiting import wait_for
 from failover_testbed.aws.server import REGION, EmulatedAws
+from failover_testbed.running import running
 
 PROBES: Final = ("canary", "reservation")
 TYPES: Final = (
@@ -69,7 +69,6 @@ TYPES: Final = (
 A_ROUND: Final = 6
 """Instance types that are short at once. A refused request of EC2 counts as three calls, and all probes share one call a second: six types
 in three zones are 54 calls a minute."""
-ROUNDS: Final = len(TYPES) // A_ROUND
 _SPACE: Final = "returns"
 _STEADY: Final = "steady"
 _STEADY_TYPE: Final = "m5.2xlarge"
@@ -109,7 +108,8 @@ class Found:
 class _Scaler(Rounds):
     """Sets each Deployment to the floor that is decided for it, or to what is wanted if that is more.
 
-    The ScaledObjects' floors do not sink here: the controller lowers none before a load balancer shows the present routing action.
+    The ScaledObjects' floors do not sink here: the controller lowers none before a load balancer shows the present routing action. So the
+    one that the failover raises does not count for a unit while the controller wants reservations for it.
     """
 
     def __init__(self, session: KubeSession, service: Service) -> None:
@@ -122,9 +122,10 @@ class _Scaler(Rounds):
         with suppress(RemoteError):  # the next round tries again
             now = self._session.request("GET", DEPLOYMENTS.path(_SPACE))["items"]
             has = {one["metadata"]["name"]: one["spec"]["replicas"] for one in now}
-            floors = [item for view in self._service.controller.views() for item in view.decision.floors.items()]
-            for name, claim in floors:
-                wanted = max(claim.replicas, _FLOOR[_kind(name)], self.wanted.get(name, 1))
+            decisions = [view.decision for view in self._service.controller.views()]
+            floors = [(name, 1 if name in one.probes else claim.replicas) for one in decisions for name, claim in one.floors.items()]
+            for name, floor in floors:
+                wanted = max(floor, _FLOOR[_kind(name)], self.wanted.get(name, 1))
                 if has.get(name) != wanted:
                     body = json.dumps({"spec": {"replicas": wanted}})
                     self._session.request("PATCH", DEPLOYMENTS.path(_SPACE, name), body=body, content_type=MERGE_PATCH)
@@ -282,13 +283,8 @@ def _controlling(plane: ControlPlane, token: str, folder: Path, types: Sequence[
     }
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     service = Service(Settings(**settings), connect(kubeconfig=str(plane.kubeconfig(token=token))), SystemClock())
-    thread = threading.Thread(target=service.run, name="service", daemon=True)
-    thread.start()
-    try:
+    with running(service):
         yield service
-    finally:
-        service.stop()
-        thread.join(timeout=30)
 
 
 # --- the objects ------------------------------------------------------------------------------------------------------------------------
@@ -379,7 +375,7 @@ def _node_pool(name: str, instance_type: str) -> Object:
 
 
 def _deployment(unit: str, application: str, pool: str) -> Object:
-    """A Deployment of one replica; with a NodePool of its own, each has a node of its own, because of its host's port."""
+    """A Deployment of one replica; a unit with its own NodePool has one node for each replica, because of the host's port."""
     port = {"containerPort": 8000} | ({} if pool == _STEADY else {"hostPort": 8000})
     container = {"name": "server", "image": "server:1", "ports": [port], "resources": {"requests": {"cpu": "100m"}}}
     spec = {"nodeSelector": {"karpenter.sh/nodepool": pool}, "terminationGracePeriodSeconds": 0, "containers": [container]}

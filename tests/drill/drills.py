@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 
 from failover_setup.drill.plan import Limits, Plan
+from failover_testbed.page import page as served
 
 KEY = "default/sd21"
 ROLE = "arn:aws:iam::123456789012:role/karpenter"
@@ -32,25 +30,6 @@ def plan(**changes: Any) -> Plan:
     return Plan(**given | changes)
 
 
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(500 if self.path == "/fails" else 200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
-@contextmanager
-def page() -> Iterator[str]:
-    """The URL of a page on loopback."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+def page() -> AbstractContextManager[str]:
+    """The URL of a page on loopback, whose path `/fails` fails."""
+    return served(lambda path: 500 if path == "/fails" else 200)

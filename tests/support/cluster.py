@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from failover_testbed.cluster import routes
 from failover_testbed.cluster.routes import Routing
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
 from failover_testbed.lbc.group import Group, Owner
+from failover_testbed.running import running as running_in_thread
 from tests.support.applications import COST_TARGETS, SERVICES, application, seed_units
 
 NAMESPACE = "shop"
@@ -452,24 +452,8 @@ def settings_for(applications: Path | None, **changes: Any) -> Settings:
 @contextmanager
 def running(service: Service) -> Iterator[Service]:
     """Runs a service in a thread, and ends it on exit."""
-    failure: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            service.run()
-        except BaseException as error:  # noqa: BLE001 - shown by the test
-            failure.append(error)
-
-    thread = threading.Thread(target=body, name="service")
-    thread.start()
-    try:
+    with running_in_thread(service):
         yield service
-    finally:
-        service.stop()
-        thread.join(timeout=30)
-        assert not thread.is_alive(), "the service did not stop"
-        if failure:
-            raise failure[0]
 
 
 def write_applications(folder: Path, names: Iterable[str]) -> Path:

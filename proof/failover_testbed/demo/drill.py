@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from controller.clients.aws import AwsClients
@@ -23,12 +22,13 @@ from failover_testbed.demo.play import demo_settings, environment_variables
 from failover_testbed.demo.player import Progress
 from failover_testbed.demo.scenario import builtin, load_scenario
 from failover_testbed.kube_api import KubeStore
+from failover_testbed.page import page
+from failover_testbed.running import running
 
 _SCENARIO: Final = "seed"
 _ZONE: Final = "us-west-2a"
 _LASTS_S: Final = 3 * 3600.0
 """The scenario's time; longer than the longest drill and the longest wait for a return by default."""
-_JOIN_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def drill_place() -> Iterator[DrillPlace]:
 
     Raises:
         ConfigError: moto is not installed.
-        FailoverError: The environment or the controller cannot be started.
+        FailoverError: The environment or the controller cannot be started, or the controller failed.
     """
     configure_logging(LogSettings(level=LogLevel.ERROR, format=LogFormat.CONSOLE))
     scenario = load_scenario(builtin(_SCENARIO))
@@ -73,14 +73,9 @@ def drill_place() -> Iterator[DrillPlace]:
         restrict(environment.api.store, application.units[0].node_pool, _ZONE)
         session = connect(kubeconfig=str(environment.kubeconfig("controller")))
         service = Service(demo_settings(), session, clock)
-        thread = threading.Thread(target=service.run, name="controller")
-        thread.start()
-        try:
-            with _page(environment) as url:
-                yield DrillPlace(application, session, STATE_NAMESPACE, AwsClients(), clock, scenario.file.factor, url, _ZONE)
-        finally:
-            service.stop()
-            thread.join(timeout=_JOIN_S)
+        share = Share(environment.progress())
+        with running(service), page(lambda _: 503 if share.fails(environment.progress()) else 200) as url:
+            yield DrillPlace(application, session, STATE_NAMESPACE, AwsClients(), clock, scenario.file.factor, url, _ZONE)
 
 
 def restrict(store: KubeStore, pool: str, *zones: str) -> None:
@@ -111,26 +106,3 @@ class Share:
             fails = self._owed >= 1
             self._owed -= fails
             return fails
-
-
-@contextmanager
-def _page(environment: Environment) -> Iterator[str]:
-    share = Share(environment.progress())
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(503 if share.fails(environment.progress()) else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, name="page")
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join(timeout=_JOIN_S)

@@ -15,7 +15,6 @@ from typing import Final
 
 from controller.clients.kube import connect
 from controller.clock import SystemClock
-from controller.errors import FailoverError
 from controller.policy import text
 from controller.service.wiring import Service
 from controller.settings import AwsApi, AwsSettings, HttpSettings, LeaderElectionSettings, RecordingSettings, Settings
@@ -24,10 +23,10 @@ from failover_testbed.demo.environment import Environment
 from failover_testbed.demo.narrator import Emit, Narrator, progress_line
 from failover_testbed.demo.scenario import Scenario
 from failover_testbed.demo.verdict import Check, judge
+from failover_testbed.running import running
 
 _PROGRESS_S: Final = 3.0  # real seconds between two lines of progress
 _POLL_S: Final = 0.2
-_JOIN_S: Final = 30.0
 _HELD_S: Final = 5.0  # real seconds that the clock must have waited for it to be worth a line
 
 
@@ -80,29 +79,14 @@ def play(scenario: Scenario, emit: Emit, stop: threading.Event, record: Path | N
         session = connect(kubeconfig=str(environment.kubeconfig("controller")))
         service = Service(settings, session, clock, tap=narrator.tap, extra_sinks=(narrator,))
         narrator.begin()
-        failures: list[BaseException] = []
-        thread = threading.Thread(target=_run, args=(service, failures), name="controller")
-        thread.start()
-        try:
+        with running(service) as thread:
             _follow(environment, narrator, thread, stop)
             facts = environment.facts()
             narrator.bill()
             if clock.held_s > _HELD_S:
                 held = text.duration(clock.held_s)
                 narrator.say("dim", f"this machine cannot play {scenario.file.factor:g} times as fast: the clock waited {held} for it")
-        finally:
-            service.stop()
-            thread.join(timeout=_JOIN_S)
-        if failures:
-            raise failures[0] if isinstance(failures[0], FailoverError) else FailoverError(f"the controller failed: {failures[0]!r}")
     return judge(scenario, narrator.mode_changes, list(narrator.alerts.values()), facts, narrator.mode)
-
-
-def _run(service: Service, failures: list[BaseException]) -> None:
-    try:
-        service.run()
-    except BaseException as error:  # noqa: BLE001 - `play` reports it
-        failures.append(error)
 
 
 def _follow(environment: Environment, narrator: Narrator, thread: threading.Thread, stop: threading.Event) -> None:
