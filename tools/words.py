@@ -56,9 +56,14 @@ class Gone:
     names_only: bool
 
     @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of the form: a text that lacks one of them does not have the form."""
+        return tuple(self.form.split())
+
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Finds the form, in sentences and as part of a name."""
-        words = _BETWEEN.join(f"(?i:{re.escape(word)})" for word in self.form.split())
+        words = _BETWEEN.join(f"(?i:{re.escape(word)})" for word in self.words)
         return re.compile(f"{_BEGIN}{words}{_END}")
 
 
@@ -80,6 +85,11 @@ class Kept:
     def pattern(self) -> re.Pattern[str]:
         """Finds the phrase, also where a line ends in it."""
         return re.compile(r"\s+".join(re.escape(word) for word in self.phrase.split()), re.IGNORECASE)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of the phrase, in small letters: a text that lacks one of them does not have the phrase."""
+        return tuple(self.phrase.lower().split())
 
     def covers(self, path: str) -> bool:
         """Whether it holds in a file."""
@@ -181,7 +191,7 @@ def find(path: str, text: str, words: Sequence[Gone], stays: Sequence[Kept]) -> 
     found: list[Hit] = []
     taken: set[int] = set()
     for one in sorted(words, key=lambda word: -len(word.form)):
-        if not all(word in lowered for word in one.form.split()):  # much faster than the pattern
+        if not all(word in lowered for word in one.words):  # much faster than the pattern
             continue
         for hit in one.pattern.finditer(joined):
             begin, end = hit.span()
@@ -207,7 +217,8 @@ class _Excused:
 
     @cached_property
     def _spans(self) -> list[tuple[int, int]]:
-        valid = [one for one in self._stays if one.covers(self._path)]
+        lowered = self._texts[0].lower()
+        valid = [one for one in self._stays if one.covers(self._path) and all(word in lowered for word in one.words)]
         return [found.span() for one in valid for text in self._texts for found in one.pattern.finditer(text)]
 
 
