@@ -179,15 +179,14 @@ class Sink:
             self._recent.clear()
 
     def health(self) -> SinkHealth:
-        """The sink's health now."""
+        """The sink's health as of the last `check`."""
         with self._ready:
-            hang = self._hang()
             return SinkHealth(
                 name=self.name,
-                ok=not (self._dead or self._failures or self._beside_failures or hang),
+                ok=not (self._dead or self._failures or self._beside_failures),
                 dead=self._dead,
                 last_ok_at=self._last_ok_at,
-                last_error=hang or self._last_error,
+                last_error=self._last_error,
                 consecutive_failures=self._failures,
                 queued=self._backlog.messages() + self._in_work,
                 sent=self._sent,
@@ -278,7 +277,7 @@ class Sink:
         with self._ready:
             while not self._backlog and not self._draining:
                 self._ready.wait()
-            item = None if self._stop.is_set() else self._backlog.pop()
+            item = self._backlog.pop()  # `stop` has emptied it
             self._in_work = len(parts(item.message)) if item is not None else 0
             return item
 
@@ -356,7 +355,7 @@ class Sink:
 
     def _pause(self, seconds: float) -> bool:
         """Waits; returns whether it was interrupted by `stop`."""
-        return self._clock.wait(self._stop, seconds) if seconds > 0 else self._stop.is_set()
+        return self._clock.wait(self._stop, max(0.0, seconds))
 
     def _delivered(self, item: Item) -> None:
         with self._ready:

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from controller.clock import SystemClock
 from controller.errors import Forbidden, Rejected, Unavailable
 from controller.notifiers.dispatcher import Dispatcher
-from controller.notifiers.redact import MASK
-from controller.notifiers.sink import FURTHER_TRIES, SinkHealth
+from controller.notifiers.redact import DEFAULT, MASK
+from controller.notifiers.sink import FURTHER_TRIES, Limits, Sink, SinkHealth
 from controller.ports import Message, MessageKind
 from failover_testbed.clocks import ManualClock
 from tests.notifiers.support import START, Scripted, a_message, health, idle, until
@@ -111,6 +111,12 @@ def test_an_attempt_that_hangs_shows_in_health_and_the_others_are_notified_once(
     assert health(dispatcher, "hung").ok
 
 
+def test_a_sink_without_an_attempt_hangs_at_no_bound(dispatch: Dispatch) -> None:
+    """Its death would be announced while nothing is wrong."""
+    dispatcher = dispatch(Scripted("sink"), stuck_after_s=0.0)
+    assert health(dispatcher, "sink").ok
+
+
 def test_what_the_receiver_rejects_is_not_retried_and_the_rest_only_within_the_bound(dispatch: Dispatch) -> None:
     down, wrong, denied = Scripted("down", Unavailable("503")), Scripted("wrong", Rejected("400")), Scripted("denied", Forbidden("403"))
     dispatcher = dispatch(down, wrong, denied, attempts=4)
@@ -148,6 +154,14 @@ def test_jitter_takes_up_to_half_of_a_wait(dispatch: Dispatch, clock: ManualCloc
     dispatch(sink, jitter=lambda: 0.0).publish(a_message())
     sink.next()
     assert clock.monotonic() == 0.5
+
+
+def test_the_age_of_a_message_counts_from_when_it_was_published(dispatch: Dispatch, clock: ManualClock) -> None:
+    """After a day of running none would be tried again."""
+    clock.advance(86_400.0)
+    sink = Scripted("sink", Unavailable("503"), None)
+    dispatch(sink).publish(a_message())
+    assert sink.next()
 
 
 def test_no_retry_begins_after_the_age_bound(dispatch: Dispatch) -> None:
@@ -220,12 +234,16 @@ def test_a_bug_in_the_sink_s_own_thread_does_not_end_it(dispatch: Dispatch) -> N
     def broken() -> float:
         raise RuntimeError("no randomness today")
 
-    sink = Scripted("sink", Unavailable("503"), None)
+    sink = Scripted("sink", Unavailable("503"))
     dispatcher = dispatch(sink, jitter=broken)
-    dispatcher.publish(a_message(title="1"))
-    dispatcher.publish(a_message(title="2"))
-    assert sink.next().title == "2"
-    assert health(dispatcher, "sink").failed == 1
+    for title in ("1", "2"):
+        dispatcher.publish(a_message(title=title))
+    idle(dispatcher)
+    found = health(dispatcher, "sink")
+    assert (found.failed, found.consecutive_failures, found.last_error) == (2, 4, "RuntimeError: no randomness today")
+    sink._script = [None]
+    dispatcher.publish(a_message(title="3"))
+    assert sink.next().title == "3"
 
 
 def test_publish_does_not_raise_even_for_a_value_that_is_no_message(dispatch: Dispatch) -> None:
@@ -335,6 +353,20 @@ def test_a_sink_that_takes_no_digest_gets_each_message_of_it_once(dispatch: Disp
     assert (found.sent, found.failed, found.retried, found.dropped, found.queued) == (40, 1, 1, 0, 0)
 
 
+def test_what_is_left_of_a_digest_counts_as_queued(dispatch: Dispatch) -> None:
+    queued: list[int] = []
+
+    class Counting(Scripted):
+        def send(self, message: Message) -> None:
+            super().send(message)
+            queued.append(health(dispatcher, "sink").queued)
+
+    sink = Counting("sink", takes_digests=False)
+    dispatcher = dispatch(sink)
+    mass_event(dispatcher, sink, 40)
+    assert queued == [41, *range(40, 0, -1)]
+
+
 def test_the_rest_of_a_digest_does_not_wait_for_a_receiver_that_is_gone(dispatch: Dispatch) -> None:
     """Those that were not tried count as dropped, so that the next ones like them pass."""
     sink = Scripted("sink", None, None, Unavailable("503"), takes_digests=False)
@@ -366,6 +398,7 @@ def test_the_others_are_notified_once_of_a_dead_sink_and_of_its_recovery(dispatc
 
 
 def test_the_others_are_notified_of_a_flapping_sink_once_a_window(dispatch: Dispatch, clock: ManualClock) -> None:
+    clock.advance(10_000.0)
     flapping, other = Scripted("flapping", *(step for _ in range(5) for step in (Rejected("400"), None))), Scripted("other")
     dispatcher = dispatch(flapping, other, dedup_window_s=900.0)
     for _ in range(10):
@@ -416,9 +449,10 @@ def test_work_beside_the_messages_that_fails_shows_in_health_and_the_others_are_
     metrics.next()
     idle(dispatcher)
     assert not health(dispatcher, "metrics").ok, "a message that arrives makes no alarm"
+    assert [message.kind for message in other.rest()] == [MessageKind.FAILOVER]
     dispatcher.beside("metrics", None)
     assert health(dispatcher, "metrics").ok
-    assert [other.next().kind for _ in range(2)] == [MessageKind.FAILOVER, RESOLVED]
+    assert other.next().kind is RESOLVED
     idle(dispatcher)
     assert not other.rest()
 
@@ -494,8 +528,17 @@ def test_close_lets_the_queues_run_empty_and_ends_the_threads() -> None:
     assert dispatcher.close(10.0) == 0
     assert len(sink.rest()) == 20
     dispatcher.publish(a_message())
-    assert health(dispatcher, "to-close").dropped == 1
+    dispatcher.publish(a_message())
+    assert health(dispatcher, "to-close").dropped == 2
     until(lambda: not any(thread.name == "notifier-to-close" for thread in threading.enumerate()))
+
+
+def test_a_sink_that_has_nothing_to_do_ends_at_once() -> None:
+    """`close` would wait for it as long as it may."""
+    limits = Limits(1.0, 1, 1, 1.0, 1.0, 1.0, 1, 1.0)
+    sink = Sink(Scripted("to-end"), SystemClock(), limits, on_change=lambda *_: None, jitter=lambda: 0.0, redactor=DEFAULT)
+    sink.drain()
+    assert sink.finished.wait(10.0)
 
 
 def test_close_does_not_wait_for_a_sink_that_hangs_nor_for_a_retry() -> None:
@@ -506,7 +549,8 @@ def test_close_does_not_wait_for_a_sink_that_hangs_nor_for_a_retry() -> None:
     dispatcher.publish(a_message(title="1"))
     dispatcher.publish(a_message(title="2"))
     assert hung.entered.wait(5)
-    until(lambda: waiting.tries == 1)
+    until(lambda: waiting.tries == 1 and health(dispatcher, "waiting").consecutive_failures == 1)
+    assert not health(dispatcher, "waiting").ok, "its last attempt delivered nothing"
     assert dispatcher.close(0.01) == 4
     assert not hung.gate.is_set()
     until(lambda: health(dispatcher, "waiting").queued == 0)
@@ -516,7 +560,23 @@ def test_close_does_not_wait_for_a_sink_that_hangs_nor_for_a_retry() -> None:
     assert [message.title for message in hung.rest()] == ["1"]
 
 
-@pytest.mark.parametrize("bad", [{"queue_size": 0}, {"attempts": 0}, {"dead_after": 0}, {"retry_base_s": -1.0}])
+def test_close_does_not_wait_for_a_receiver_that_wants_none_for_an_hour() -> None:
+    """The next message has not been tried, so it counts as dropped."""
+    sink = Scripted("sink", Unavailable("429", retry_after_s=3600.0))
+    dispatcher = Dispatcher([sink], SystemClock(), attempts=1, max_age_s=1e6)
+    for title in ("1", "2"):
+        dispatcher.publish(a_message(ALERT, title=title))
+    until(lambda: health(dispatcher, "sink").failed == 1)
+    dispatcher.close(0.01)
+    until(lambda: health(dispatcher, "sink").queued == 0)
+    found = health(dispatcher, "sink")
+    assert (sink.tries, found.failed, found.dropped, found.last_error) == (1, 1, 1, "429")
+
+
+_TIMES = ("dedup_window_s", "retry_base_s", "retry_max_s", "max_age_s", "stuck_after_s")
+
+
+@pytest.mark.parametrize("bad", [{"queue_size": 0}, {"attempts": 0}, {"dead_after": 0}, *({name: -1.0} for name in _TIMES)])
 def test_a_bound_out_of_range_is_refused(dispatch: Dispatch, bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"at least 1|negative"):
         dispatch(Scripted("sink"), **bad)
