@@ -9,7 +9,7 @@ import pytest
 from controller.policy.account import Ledger, booked, counted, placed
 from controller.policy.account.ledger import LONGEST_S
 from controller.policy.memory import standing_mode
-from controller.policy.model import Memory, Mode, PolicySettings, ReturnProbe, Sample, Scaler, Snapshot, Strategy
+from controller.policy.model import Memory, Mode, PolicySettings, ProbeAnswer, ReturnProbe, Sample, Scaler, Snapshot, Strategy
 from tests.policy.support import INF2, TRN1, change, decide, pods, proven, shortage
 from tests.support.applications import NOW, application, memory, probed_by, routing, snapshot
 
@@ -59,6 +59,13 @@ def test_a_pending_canary_is_a_probe() -> None:
     made = change(snapshot(mode=Mode.CAPACITY), pending=pods(1), desired=3)
     assert book(made, memory(Mode.CAPACITY, units=proven(NOW - 700))).probing_s == 60
     assert book(made, memory(Mode.CAPACITY)).probing_s == 0
+
+
+@pytest.mark.parametrize(("answer", "probing"), [(ProbeAnswer(NOW - 20), 0.0), (None, 60.0)])
+def test_a_pod_that_waits_while_ec2_refuses_reservations_is_no_probe(answer: ProbeAnswer | None, probing: float) -> None:
+    """It waits for demand: the canary stands back while EC2 answers."""
+    made = change(snapshot(probed_by(ReturnProbe.RESERVATION), mode=Mode.CAPACITY), pending=pods(1), desired=3, probed=answer)
+    assert book(made, memory(Mode.CAPACITY, units=proven(NOW - 700))).probing_s == probing
 
 
 def test_replicas_that_only_a_probe_keeps_are_its_cost() -> None:

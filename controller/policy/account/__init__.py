@@ -15,7 +15,6 @@ from controller.policy.account.demand import (
     fixed,
     keda_targets,
     needed_replicas,
-    probing,
     scaler_replicas,
     total_demand,
 )
@@ -26,6 +25,7 @@ from controller.policy.account.known_demand import known_everywhere, metrics_awa
 from controller.policy.account.ledger import Ledger, booked, counted, placed
 from controller.policy.account.load import overloaded, unit_loads
 from controller.policy.account.metric_times import SETTLED_S, believed_s, fresh_s, oldest_s, shown_s
+from controller.policy.account.probed import canary, probing, refusing
 
 __all__ = [
     "FLAP_WINDOW_S",
@@ -39,6 +39,7 @@ __all__ = [
     "booked",
     "breach",
     "break_even_s",
+    "canary",
     "capacity_throughputs",
     "ceiling",
     "ceilings",
@@ -66,6 +67,7 @@ __all__ = [
     "price_words",
     "probing",
     "reassert_pause_s",
+    "refusing",
     "scaler_replicas",
     "shown_s",
     "spend_per_hour",

@@ -12,7 +12,7 @@ from typing import Final
 
 from controller.policy import text
 from controller.policy.account.metric_times import fresh_s
-from controller.policy.model import Application, CapacityWeights, Mode, Sample, Snapshot, Unit, UnitEvidence, UnitObservation
+from controller.policy.model import Application, CapacityWeights, Mode, Sample, Snapshot, Unit, UnitObservation
 from controller.policy.routing import adjusted_throughputs
 
 MOST_REQUESTS: Final = 1e9
@@ -143,11 +143,6 @@ def ceiling(unit: Unit, observed: UnitObservation) -> int:
 def fixed(unit: Unit, observed: UnitObservation) -> bool:
     """Whether neither the controller nor KEDA changes the replicas: the ScaledObject is paused, or the application file names none."""
     return observed.scaler.paused if observed.scaler is not None else unit.scaled_object is None
-
-
-def probing(evidence: UnitEvidence) -> bool:
-    """Whether a unit's return is still to be proven."""
-    return evidence.last_refusal_at is not None and not evidence.returned.proven
 
 
 def keda_targets(application: Application, mode: Mode) -> dict[str, str]:

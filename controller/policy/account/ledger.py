@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from controller.policy.account.demand import probing, scaler_replicas
+from controller.policy.account.demand import scaler_replicas
 from controller.policy.account.figures import Figures
-from controller.policy.model import Decision, Mode, PlannedFleet, ReturnProbe, Snapshot, UnitObservation
+from controller.policy.account.probed import canary, probing
+from controller.policy.model import Decision, Mode, PlannedFleet, Snapshot, UnitObservation
 from controller.policy.routing import blended_cost, price_ratio
 
 _HOUR_S: Final = 3600.0
@@ -142,11 +143,11 @@ def _gain(snapshot: Snapshot, weights: Mapping[str, int]) -> float:
 
 
 def _probed(snapshot: Snapshot, decision: Decision, mode: Mode) -> list[str]:
-    """Units that have a canary: in capacity mode, those whose return is not proven."""
+    """Units that have a canary: in capacity mode, those whose return is not proven and that EC2 refuses no reservation."""
     if mode is not Mode.CAPACITY:
         return []
-    units = snapshot.application.units
-    return [unit.name for unit in units if unit.probe is not ReturnProbe.NONE and probing(decision.evidence[unit.name])]
+    probed = (unit for unit in snapshot.application.units if canary(unit, snapshot.units[unit.name], snapshot.now))
+    return [unit.name for unit in probed if probing(decision.evidence[unit.name])]
 
 
 def _waiting_probes(snapshot: Snapshot, decision: Decision, mode: Mode) -> list[str]:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from controller.policy.account import ceiling, known_everywhere, placed
+from controller.policy.account import canary, ceiling, known_everywhere, placed
 from controller.policy.fleet.offers import families, refused
-from controller.policy.floors import as_stored, canary, found, kept, remembered
+from controller.policy.floors import as_stored, found, kept, remembered
 from controller.policy.model import Claim, FloorMemory, Memory, PlannedFleet, Scaler, SinkingFloor, Snapshot, Unit, UnitEvidence, Verdict
 from controller.policy.reasons import ClaimReason
 

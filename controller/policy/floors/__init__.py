@@ -23,14 +23,13 @@ from controller.policy.floors.capacity import capacity_claims
 from controller.policy.floors.claims import asked, floors, highest, needed
 from controller.policy.floors.metrics import HELD_S, held_until, noticed
 from controller.policy.floors.metrics import claims as held_claims
-from controller.policy.floors.probes import canary, probes
+from controller.policy.floors.probes import probes
 
 __all__ = [
     "HELD_S",
     "again_s",
     "as_stored",
     "asked",
-    "canary",
     "capacity_claims",
     "contested",
     "deferred",

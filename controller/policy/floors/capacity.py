@@ -17,8 +17,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from controller.policy.account import capacity_throughputs, ceiling, probing
-from controller.policy.floors.probes import canary, refusing
+from controller.policy.account import canary, capacity_throughputs, ceiling, probing, refusing
 from controller.policy.model import Cause, Claim, Return, Scaler, Snapshot, UnitEvidence
 from controller.policy.reasons import ClaimReason
 
