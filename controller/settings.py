@@ -123,6 +123,16 @@ EventBus = Annotated[
 ]
 
 
+_QUEUE: Final = r"^https://sqs\.[a-z0-9-]+\.[a-z.]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}$"
+QueueUrl = Annotated[
+    str,
+    Field(
+        pattern=_QUEUE,
+        json_schema_extra={"x-allowed": "a standard queue's URL such as https://sqs.us-west-2.amazonaws.com/123456789012/failoverctl"},
+    ),
+]
+
+
 class Theme(BaseModel):
     """Base of all groups of settings: immutable, and an unknown key is an error."""
 
@@ -186,6 +196,21 @@ class AwsSettings(Theme):
         json_schema_extra={"x-allowed": "a percentile such as p95, Average or Maximum"},
         description="CloudWatch statistic of a unit's latency: a percentile such as p95, Average or Maximum.",
     )
+    refusal_queue_url: QueueUrl | None = Field(
+        default=None,
+        description="URL of an SQS queue with CloudTrail's records of EC2's answers to Karpenter, in the account and region of the cluster "
+        "(docs/aws.md). They name every refused offering, of which Karpenter's events name the first ones; alone they prove nothing. "
+        "The leader receives and deletes the messages: give each cluster a queue of its own. Unset: not read.",
+    )
+
+    @model_validator(mode="after")
+    def _in_region(self) -> Self:
+        url = self.refusal_queue_url
+        if url is not None and self.region is not None and f"//sqs.{self.region}." not in url:
+            raise cross_field_error(
+                [(("refusal_queue_url",), "a queue of another region than aws.region", "a queue of the cluster's region")]
+            )
+        return self
 
 
 def _in_cluster(url: str) -> str:

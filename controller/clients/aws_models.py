@@ -20,11 +20,12 @@ OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
         {"CancelCapacityReservation", "CreateCapacityReservation", "DescribeCapacityReservations", "DescribeInstanceTypeOfferings"}
     ),
     "elbv2": frozenset({"DescribeListeners", "DescribeLoadBalancers", "DescribeRules", "DescribeTargetHealth"}),
+    "sqs": frozenset({"DeleteMessageBatch", "ReceiveMessage"}),
 }
 """The operations that are kept, of the services of which not all are. `deploy/iam/policy.json` grants the same."""
 
 _OF_CREDENTIALS: Final = frozenset({"oidc", "portal.sso", "signin", "sso", "sts"})  # through these botocore gets credentials
-_ENDPOINTS: Final = _OF_CREDENTIALS | {"api.pricing", "ec2", "elasticloadbalancing", "events", "monitoring", "servicequotas", "sns"}
+_ENDPOINTS: Final = _OF_CREDENTIALS | {"api.pricing", "ec2", "elasticloadbalancing", "events", "monitoring", "servicequotas", "sns", "sqs"}
 """The services whose endpoints are kept, by the name that botocore's list of endpoints has for them."""
 
 _DESCRIPTION: Final = "service-2"  # the file of a service's operations and shapes; others are small

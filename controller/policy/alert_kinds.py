@@ -53,6 +53,15 @@ class AlertKind(Row):
         "",
         "Karpenter's metrics cannot be read",
     )
+    REFUSAL_QUEUE = (
+        "refusal-queue",
+        "the queue of EC2's refusals cannot be read ({problem}), so Karpenter's events alone name what is refused and a failover can come "
+        "later: correct or remove aws.refusal_queue_url",
+        "signals-are-missing",
+        WARNING,
+        "",
+        "the queue of EC2's refusals cannot be read",
+    )
     CLOCKS = (
         "clocks",
         "this node's clock is {skew} {where} the cluster's. Decisions follow the cluster's; times in logs do not match: "

@@ -9,6 +9,7 @@ from typing import Final
 from controller.clients.aws import AwsClients
 from controller.clock import Clock
 from controller.mode_changes_first import ModeChangesFirst
+from controller.policy.model import QUEUE_SOURCE
 from controller.settings import AwsApi, Settings
 from controller.signals.budget import CallBudget
 from controller.signals.cloudwatch import CloudWatchPoller
@@ -18,6 +19,7 @@ from controller.signals.external import ExternalSources, Poll
 from controller.signals.load_balancer.verifier import Verifier
 from controller.signals.price_list import PriceList
 from controller.signals.prices import FirstKnown, Quotes
+from controller.signals.refusal_queue import POLL_S, RefusalQueue
 from controller.signals.reservation_probe import ReservationProbe
 from controller.signals.snapshots import ExternalSignals
 
@@ -48,7 +50,7 @@ def make_external(
         clock: The clock.
         clients: The AWS client factory.
         stop: Ends their waits when set.
-        installation: Where the state is, to mark reservations with; "": none is made, as in a dry run.
+        installation: Where the state is, to mark reservations with; "": none is made, and no queue is read, as in a dry run.
         busy: Whether many applications wait for a pass: CloudWatch's poll and the checks of load balancers let them go first.
     """
     aws, verifier = settings.aws, _verifier(settings, clients, clock)
@@ -90,6 +92,9 @@ def make_external(
         polls.append(Poll("karpenter-metrics", _KARPENTER_METRICS_S, lambda _: offerings.poll(), lambda _: offerings.source()))
     probe = ReservationProbe(clients, clock, installation) if installation and AwsApi.EC2 in aws.apis else None
     polls += [] if price_list is None else [Poll.of_units("prices", _PRICES_S, price_list)]
+    if installation and aws.refusal_queue_url is not None:  # a dry run must not take away what a leader needs
+        queue = RefusalQueue(clients, clock, aws.refusal_queue_url, view.answered)
+        polls.append(Poll(QUEUE_SOURCE, POLL_S, lambda _: queue.poll(), lambda _: queue.source()))
     external = ExternalSources(
         view,
         verifier=verifier,

@@ -13,7 +13,9 @@ from typing import Final
 from controller.foreign import MAX_VALUE
 from controller.policy.model import CAUSE_PRECEDENCE, Cause
 
-_MAX_CODES: Final = 16  # far more than one fleet request has errors
+MAX_CODES: Final = 16
+"""The most codes of one launch: far more than one fleet request has errors of different kinds."""
+
 _ANCHOR: Final = "insufficient capacity, "
 _ALL_UNAVAILABLE: Final = "all requested instance types were unavailable during launch"
 _CONFIG_TAILS: Final = {"truncating instance types": "MinValuesUnmet", "resolving nodeclass": "NodeClassUnresolved"}
@@ -136,10 +138,10 @@ def classify_refusal(message: str) -> RefusalMessage:
     for start, code in _CONFIG_TAILS.items():
         if tail.startswith(start):
             return RefusalMessage(Cause.CONFIG, (code,), truncated)
-    codes = tuple(dict.fromkeys(_CODE.findall(tail)))[:_MAX_CODES]
+    codes = tuple(dict.fromkeys(_CODE.findall(tail)))[:MAX_CODES]
     if not codes:
         return RefusalMessage(Cause.UNKNOWN, ("Unparsed",), truncated, parsed=False)
-    causes = [_cause(code, tail) for code in codes]
+    causes = [cause_of(code, tail) for code in codes]
     named_type, named_zone = _TYPE.search(tail), _ZONE.search(tail)
     return RefusalMessage(
         cause=min(causes, key=CAUSE_PRECEDENCE.index),
@@ -147,12 +149,18 @@ def classify_refusal(message: str) -> RefusalMessage:
         truncated=truncated,
         instance_type=named_type[1] if named_type else "",
         zone=named_zone[1] if named_zone else "",
-        offerings=tuple(dict.fromkeys((one[1], one[2]) for one in _PAIR.finditer(tail)))[:_MAX_CODES],
+        offerings=tuple(dict.fromkeys((one[1], one[2]) for one in _PAIR.finditer(tail)))[:MAX_CODES],
     )
 
 
-def _cause(code: str, tail: str) -> Cause:
-    if code == "InsufficientInstanceCapacity" and _PLACEMENT_GROUP in tail:
+def cause_of(code: str, message: str) -> Cause:
+    """The class of one of EC2's codes.
+
+    Args:
+        code: The code.
+        message: The text that it comes with.
+    """
+    if code == "InsufficientInstanceCapacity" and _PLACEMENT_GROUP in message:
         return Cause.CONFIG
     return CODE_CAUSES.get(code, Cause.UNKNOWN)
 

@@ -40,6 +40,7 @@ from controller.routing.kinds import routing_port
 from controller.routing.port import NOBODY, Asked
 from controller.signals.cluster_clock import ClusterClock, pool_by_our_clock
 from controller.signals.dirty import WORKLOAD, Dirty
+from controller.signals.fleet_answers import FleetAnswer
 from controller.signals.karpenter import KarpenterView
 from controller.signals.reconciles import ReconcileView
 from controller.signals.room import Room
@@ -151,6 +152,15 @@ class ClusterView:
     def verified(self, application: Application) -> None:
         """Notes that what the load balancer shows for an application has changed: nothing is new for others."""
         self.dirty.mark((routing_port(application).resource.plural, application.routing_namespace, application.route.name))
+
+    def answered(self, answer: FleetAnswer | None) -> None:
+        """Takes the record of EC2's answer to a fleet request of Karpenter; None: one that cannot be read, which is counted."""
+        with self.lock:
+            if answer is None:
+                self.karpenter.unparsed += 1
+                return
+            self.mark_pools(*self.karpenter.answered(answer, self.time.now()))
+            self.room.fit()
 
     def mark_pools(self, pools: Iterable[str], buying: Iterable[str] = ()) -> None:
         """Notes a change of NodePools, and of others that are news only to pods that wait for them."""

@@ -36,6 +36,7 @@ from controller.signals.classify import (
     unavailable_pools,
     unlaunched,
 )
+from controller.signals.fleet_answers import SAME_S, FleetAnswer
 from controller.signals.instance_labels import InstanceFilter
 from controller.signals.launchable import Room as NodeRoom
 from controller.signals.launchable import Terms
@@ -70,6 +71,7 @@ _MAX_CLASSES: Final = 1_000
 _MAX_NAME: Final = 253  # characters of a name in Kubernetes
 _MAX_EARLY: Final = 8  # the newest statements that are kept of a pod before it is seen
 _MAX_NAMED: Final = 1_000  # NodePools that are kept of one pod
+_MAX_ANSWERS: Final = 32  # the newest records of EC2's answers that are kept of one NodePool, for reports of Karpenter that come after them
 _MAX_UNSEEN: Final = 32  # NodePools that one statement names and that were not seen: they may have been created a moment ago
 _ANYWHERE: Final = ""  # is no name of a NodePool
 _Pod = tuple[str, str]  # namespace and name
@@ -84,6 +86,7 @@ class _RefusedClaim:
     refusal: RefusalMessage
     order: int  # of its first delivery, 0 where that was in a list
     source: str = "event"  # as in `Refusal`
+    answer: FleetAnswer | None = None  # EC2's whole answer, where its record has come
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,7 @@ class KarpenterView:
         )  # of pods that were not seen waiting
         # Of waiting pods, by NodePool; `_ANYWHERE`: of the pod itself.
         self._unavailable: Bounded[_Pod, dict[str, _Mark]] = room.store(lambda marks: max(mark.at for mark in marks.values()), of_pod)
+        self._answers: Bounded[str, tuple[FleetAnswer, ...]] = room.store(lambda known: known[-1].at, lambda pool, _: self._seen(pool))
         self._types: Bounded[str, _Types] = room.store(lambda _: 0.0, lambda pool, _: self._seen(pool))
         self._pools: dict[str, Pool] = {}
         self._pools_known = False  # until they are listed, one that is not among them may exist
@@ -217,6 +221,7 @@ class KarpenterView:
             "nodepools": len(self._pools),
             "nodeclasses": len(self._classes),
             "events": len(self._marks) + len(self._early) + sum(map(len, self._unavailable.values())),
+            "fleet answers": sum(map(len, self._answers.values())),
         }
 
     def claims(self) -> Collection[str]:
@@ -513,10 +518,40 @@ class KarpenterView:
         if known is not None:
             guessed = known.source == "unlaunched" and new.source != known.source  # the event knows better when it was
             at = new.at if guessed else known.at if known.stamp == new.stamp else max(new.at, known.at)
-            new = replace(new, at=at, seen=known.seen, order=known.order)
+            new = replace(new, at=at, seen=known.seen, order=known.order, answer=known.answer if known.stamp == new.stamp else None)
+        if new.answer is None and pool in self._answers:
+            new = self._answered(new, pool)
         self._refused[claim] = new
         self._refused_of.setdefault(pool, set()).add(claim)
         self._name_types(claim, self._refusal(new, pool).types)
+
+    def answered(self, answer: FleetAnswer, now: float) -> Touched:
+        """Takes the record of EC2's answer to a fleet request. What Karpenter has not reported by then, it may report later.
+
+        Args:
+            answer: What EC2 answered. One of the future, of an hour ago or of a NodePool that does not exist is not kept.
+            now: Seconds since the Unix epoch.
+
+        Returns:
+            The NodePools of whose refusals more is known now.
+        """
+        pool, known = answer.pool, self._answers.get(answer.pool, ())
+        if pool not in self._pools or answer in known or not -SAME_S <= now - answer.at <= RETENTION_S:
+            return Touched()
+        self._answers[pool] = tuple(sorted((*known, answer), key=lambda one: one.at)[-_MAX_ANSWERS:])
+        before = [self._refused[claim] for claim in sorted(self._refused_of.get(pool, ())) if self._refused[claim].answer is None]
+        found = [one for one in (self._answered(refused, pool) for refused in before) if one.answer is not None]
+        for refused in found:
+            self._refused[refused.claim] = refused
+            self._name_types(refused.claim, self._refusal(refused, pool).types)
+        buying = dict.fromkeys(other for refused in found for other in self._pools_refused(refused.claim))
+        return self._touched((pool,), tuple(buying)) if found else Touched()
+
+    def _answered(self, refused: _RefusedClaim, pool: str) -> _RefusedClaim:
+        """A refusal with EC2's answer that Karpenter reports in it, the nearest in time; as it was where no record of that is kept."""
+        answers = self._answers.get(pool, ()) if refused.source == "event" else ()
+        found = [one for one in answers if one.is_of(self._refusal(refused, pool))]
+        return replace(refused, answer=min(found, key=lambda one: abs(one.at - refused.at))) if found else refused
 
     def _refusal_dropped(self, claim: str, _: _RefusedClaim) -> None:
         self._refusals.pop(claim, None)
@@ -684,6 +719,7 @@ class KarpenterView:
             replacement=not interrupted and marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
             source=refused.source,
         )
+        made = made if refused.answer is None else refused.answer.completed(made)
         self._refusals[refused.claim] = _Read(refused, claim, marked, through, made)
         return made
 

@@ -126,3 +126,45 @@ def waiting_pod(
             "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since}],
         },
     }
+
+
+ACCOUNT, REGION = "111122223333", "us-west-2"
+
+
+def fleet_record(
+    at: float,
+    pool: str,
+    *offerings: tuple[str, str],
+    code: str = "InsufficientInstanceCapacity",
+    lifecycle: str = "on-demand",
+    region: str = REGION,
+    account: str = ACCOUNT,
+) -> dict[str, Any]:
+    """What EventBridge makes of CloudTrail's record of a fleet request that EC2 refused these pairs of instance type and zone.
+
+    The members are those of a record that a user of Karpenter published (docs/research/karpenter-ec2.md), and those of E14.
+    """
+    errors = [
+        {
+            "errorCode": code,
+            "errorMessage": f"We currently do not have sufficient {kind} capacity in the Availability Zone you requested ({zone}).",
+            "lifecycle": lifecycle,
+            "launchTemplateAndOverrides": {
+                "launchTemplateSpecification": {"launchTemplateId": "lt-0123456789abcdef0", "version": 1},
+                "overrides": {"instanceType": kind, "availabilityZone": zone, "subnetId": f"subnet-{zone}", "imageId": "ami-1"},
+            },
+        }
+        for kind, zone in offerings
+    ]
+    tags = [{"tag": 1, "Key": "eks:eks-cluster-name", "Value": "shop"}, {"tag": 2, "Key": "karpenter.sh/nodepool", "Value": pool}]
+    made = sample("E14")
+    made |= {"account": account, "region": region, "time": format_rfc3339(at)}
+    detail = made["detail"]
+    role = {"type": "Role", "arn": f"arn:aws:iam::{account}:role/KarpenterController", "accountId": account}
+    detail["userIdentity"] |= {"accountId": account, "sessionContext": {"sessionIssuer": role}}
+    detail |= {"awsRegion": region, "recipientAccountId": account, "eventTime": format_rfc3339(at), "eventID": f"{at}-{pool}"}
+    detail["requestParameters"]["CreateFleetRequest"]["TagSpecification"] = [
+        {"ResourceType": kind, "tag": place, "Tag": tags} for place, kind in enumerate(("instance", "volume", "fleet"), 1)
+    ]
+    detail["responseElements"]["CreateFleetResponse"]["errorSet"] = {"item": errors[0] if len(errors) == 1 else errors}
+    return made

@@ -14,7 +14,7 @@ from controller.policy.alert_kinds import AlertKind, Found
 from controller.policy.alerts import unit_alerts
 from controller.policy.case import Case
 from controller.policy.floors import contested, held_claims, held_until, highest, left
-from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
+from controller.policy.model import CRITICAL, OFFERINGS_SOURCE, QUEUE_SOURCE, Alert, Decision, Mode, RoutingObservation, Verb, Verdict
 from controller.policy.reasons import WARNING
 from controller.policy.routing import (
     capacity_targets,
@@ -73,10 +73,14 @@ def _absent(case: Case) -> Iterable[Found]:
     return [Found({"source": source.name, "why": source.why}, (source.name,)) for source in missing]
 
 
-def _unreadable_metrics(case: Case) -> Iterable[Found]:
-    """Nothing is decided by that: a proof takes longer."""
-    metrics = [source for source in case.snapshot.sources if source.name == OFFERINGS_SOURCE and source.stale(case.snapshot.now)]
-    return [Found({"problem": source.problem}) for source in metrics if source.problem]
+def _unreadable(name: str) -> Callable[[Case], Iterable[Found]]:
+    """Finds that a source cannot be read without which a proof takes longer."""
+
+    def found(case: Case) -> Iterable[Found]:
+        stale = [source for source in case.snapshot.sources if source.name == name and source.stale(case.snapshot.now)]
+        return [Found({"problem": source.problem}) for source in stale if source.problem]
+
+    return found
 
 
 def _clocks(case: Case) -> Iterable[Found]:
@@ -234,7 +238,8 @@ ROWS: Final[tuple[tuple[AlertKind, Callable[[Case], Iterable[Found]]], ...]] = (
     (AlertKind.BLACKHOLE, _blackhole),
     (AlertKind.HARMFUL_OVERRIDE, _harmful_override),
     (AlertKind.ABSENT, _absent),
-    (AlertKind.KARPENTER_METRICS, _unreadable_metrics),
+    (AlertKind.KARPENTER_METRICS, _unreadable(OFFERINGS_SOURCE)),
+    (AlertKind.REFUSAL_QUEUE, _unreadable(QUEUE_SOURCE)),
     (AlertKind.CLOCKS, _clocks),
     (AlertKind.UNPREPARED, _unprepared),
     (AlertKind.COUNTERS, _counters),

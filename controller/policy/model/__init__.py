@@ -50,7 +50,7 @@ from controller.policy.model.memory import Memory
 from controller.policy.model.modes import NEVER, GuardResult, ModeChange, Override, Verb
 from controller.policy.model.moments import moved, none_ahead
 from controller.policy.model.routing import CRITICAL, OpenGates, RoutingObservation, Target, Verdict, Verification
-from controller.policy.model.snapshot import OFFERINGS_SOURCE, Snapshot, Source, UnitObservation
+from controller.policy.model.snapshot import OFFERINGS_SOURCE, QUEUE_SOURCE, Snapshot, Source, UnitObservation
 from controller.policy.names import Mode, Strategy
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "NEVER",
     "NOTHING_REMEMBERED",
     "OFFERINGS_SOURCE",
+    "QUEUE_SOURCE",
     "SCALE_IN_S",
     "Action",
     "ActionKind",

@@ -51,6 +51,9 @@ class UnitObservation:
 OFFERINGS_SOURCE: Final = "karpenter-metrics"
 """The name of the source of `UnitObservation.unavailable`."""
 
+QUEUE_SOURCE: Final = "refusal-queue"
+"""The name under which the queue of EC2's answers is a source."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
