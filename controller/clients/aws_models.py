@@ -20,7 +20,6 @@ OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
         {"CancelCapacityReservation", "CreateCapacityReservation", "DescribeCapacityReservations", "DescribeInstanceTypeOfferings"}
     ),
     "elbv2": frozenset({"DescribeListeners", "DescribeLoadBalancers", "DescribeRules", "DescribeTargetHealth"}),
-    "sqs": frozenset({"DeleteMessageBatch", "ReceiveMessage"}),
 }
 """The operations that are kept, of the services of which not all are. `deploy/iam/policy.json` grants the same."""
 

@@ -17,6 +17,7 @@ from tools.permissions import ROOT
 IAM: Final = ROOT / "deploy" / "iam"
 POLICIES: Final = ("policy.json", "keda.json")
 TRUSTS: Final = ("trust-irsa.json", "trust-pod-identity.json")
+QUEUES: Final = ("refusal-queue.yaml", "refusal-queue.tf")  # tests/deploy/test_refusal_queue.py
 VALUES: Final = {
     "ACCOUNT": "123456789012",
     "PARTITION": "aws",
@@ -41,7 +42,7 @@ def iam(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_every_document_is_tried() -> None:
     """A new document needs a line here."""
-    assert {path.name for path in IAM.iterdir()} == {*POLICIES, *TRUSTS}
+    assert {path.name for path in IAM.iterdir()} == {*POLICIES, *TRUSTS, *QUEUES}
 
 
 @pytest.mark.parametrize("trust", TRUSTS)

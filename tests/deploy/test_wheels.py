@@ -50,6 +50,7 @@ CALLS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "events": ("list_event_buses", {}),
     "service-quotas": ("list_aws_default_service_quotas", {"ServiceCode": "vpc"}),
     "sns": ("list_topics", {}),
+    "sqs": ("list_queues", {}),
 }
 """A call of each service that moto answers."""
 

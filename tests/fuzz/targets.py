@@ -34,6 +34,7 @@ from controller.service.http import Answer, _Request
 from controller.service.known_alerts import stored_alerts
 from controller.settings import Settings
 from controller.signals.classify import classify_refusal, limited_pools, unavailable_pools
+from controller.signals.fleet_answers import read_answer
 from controller.signals.karpenter_metrics import GAUGE, NoGaugeError, UnusableError
 from controller.signals.karpenter_metrics import parse as parse_metrics
 from controller.signals.load_balancer.rules import rules_by_conditions
@@ -42,7 +43,7 @@ from failover_analysis.replay.decoder import Decoder
 from failover_setup.breaking_point.accelerator import _parsed
 from tests.policy.support import proven
 from tests.signals.hostile import APP, World, objects
-from tests.signals.samples import ICE, ice_message
+from tests.signals.samples import ACCOUNT, ICE, REGION, fleet_record, ice_message
 from tests.support.applications import COST_TARGETS, NOW, memory, snapshot
 from tools.fuzzing import Target
 
@@ -148,6 +149,9 @@ _METRICS: Final = f'# TYPE {GAUGE} gauge\n{GAUGE}{{instance_type="inf2.xlarge",z
 _DCGM: Final = b'# TYPE DCGM_FI_DEV_GPU_UTIL gauge\nDCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-1",pod="a-0"} 97\n'
 _DIMENSION: Final = {"unit": "Hrs", "pricePerUnit": {"USD": "0.7582000000"}}
 _PRODUCT: Final = json.dumps({"terms": {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": _DIMENSION}}}}}).encode()
+_RECORDS: Final = [
+    json.dumps(fleet_record(NOW, "inf2", *(("inf2.xlarge", f"us-west-2{zone}") for zone in zones))).encode() for zones in ("a", "abc")
+]
 _CONFIG: Final = Path(__file__).parents[2] / "config"
 _FILES: Final = [path.read_bytes() for path in sorted(_CONFIG.glob("*.yaml"))]
 _JSON: Final = (ValueError, RecursionError)
@@ -174,6 +178,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "settings file": Target(_settings, [b"log:\n  level: info\nhttp:\n  port: 8080\npolls:\n  tick_interval_s: 15\n"], (ConfigError,)),
     "Karpenter's metrics": Target(lambda raw: parse_metrics(_text(raw)), [_METRICS], (NoGaugeError, UnusableError)),
     "metrics of an accelerator": Target(lambda raw: list(_parsed(_text(raw))), [_DCGM], (Unavailable,)),
+    "record of a fleet request": Target(lambda raw: read_answer(_text(raw), ACCOUNT, REGION), _RECORDS, _JSON),
     "product of the price list": Target(lambda raw: hourly_price([_text(raw)]), [_PRODUCT]),
     "answer of Slack": Target(lambda raw: _read("chat.postMessage", _text(raw)), [b'{"ok":true,"ts":"1.2"}', b'{"ok":false,"error":"a"}']),
     "stored status": Target(lambda raw: json_object(_text(raw)), [b'{"mode":"cost","units":{"a":{"ready":2}}}']),

@@ -15,6 +15,7 @@ from controller.policy.evidence import assess
 from controller.policy.floors import HELD_S
 from controller.policy.model import (
     OFFERINGS_SOURCE,
+    QUEUE_SOURCE,
     Alert,
     Cause,
     Decision,
@@ -101,6 +102,17 @@ def test_clocks_that_differ_by_more_than_half_a_minute(skew: float, words: str |
         ),
         pytest.param(Source(OFFERINGS_SOURCE, False, NOW - 180, 180.0, problem="HTTP 404"), None, id="one answer of them is missing"),
         pytest.param(Source(OFFERINGS_SOURCE, False, NOW - 181, 180.0), None, id="they were not asked yet"),
+        pytest.param(
+            Source(QUEUE_SOURCE, False, NOW - 91, 90.0, problem="IAM does not allow it"),
+            alert_of(
+                QUEUE_SOURCE,
+                "warning",
+                "the queue of EC2's refusals cannot be read (IAM does not allow it), so Karpenter's events alone name what is refused and "
+                "a failover can come later: correct or remove aws.refusal_queue_url",
+            ),
+            id="the queue of refusals for too long",
+        ),
+        pytest.param(Source(QUEUE_SOURCE, False, NOW - 90, 90.0, problem="HTTP 503"), None, id="it failed a moment ago"),
         pytest.param(Source("ec2", False, NOW - 181, 180.0, problem="HTTP 404"), None, id="another source"),
     ],
 )

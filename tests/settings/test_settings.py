@@ -18,6 +18,7 @@ from controller.settings import LogLevel, Settings, load_settings, setting_place
 
 SECRET = "https://hooks.slack.com/services/T0/B0/aSecretOfOurs"
 TOPIC = "arn:aws:sns:us-west-2:123456789012:alarms"
+QUEUE = "https://sqs.us-west-2.amazonaws.com/123456789012/failoverctl-refusals"
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +157,14 @@ class TestErrors:
             pytest.param("polls: fast\n", ":1: polls: found text; allowed: a mapping with the keys", id="text for a theme"),
             pytest.param("log:\n  level: loud\n", 'found "loud" (text); allowed: debug | info | warning | error', id="choice"),
             pytest.param("aws: {region: Oregon}\n", "allowed: an AWS region such as us-west-2", id="region"),
+            pytest.param("aws: {refusal_queue_url: 'http://localhost/1/a'}\n", "allowed: a standard queue's URL such as", id="no queue"),
+            pytest.param(f"aws: {{refusal_queue_url: '{QUEUE}.fifo'}}\n", "allowed: a standard queue's URL such as", id="a FIFO queue"),
+            pytest.param(f"aws: {{refusal_queue_url: '{QUEUE}/x'}}\n", "allowed: a standard queue's URL such as", id="a longer path"),
+            pytest.param(
+                f"aws: {{region: us-east-1, refusal_queue_url: '{QUEUE}'}}\n",
+                "aws.refusal_queue_url: found a queue of another region than aws.region; allowed: a queue of the cluster's region",
+                id="a queue of another region",
+            ),
             pytest.param("cloudwatch: {namespace: AWS/ELB}\n", "not starting with AWS/", id="a namespace of AWS"),
             pytest.param("cloudwatch: {alarm_actions: [x]}\n", "allowed: a list of at most 5 ARNs", id="no ARN"),
             pytest.param("karpenter: {metrics_url: 'https://example.com/metrics'}\n", "whose host is a Service", id="metrics elsewhere"),
@@ -346,3 +355,15 @@ class TestAnyInput:
 def test_where_the_metrics_of_karpenter_may_be(url: str) -> None:
     """On this host, or in the cluster."""
     assert Settings.model_validate({"karpenter": {"metrics_url": url}}).karpenter.metrics_url == url
+
+
+@pytest.mark.parametrize("region", [None, "us-west-2"])
+def test_the_queue_of_refusals_is_in_the_region(region: str | None) -> None:
+    """Where the settings name one."""
+    assert Settings.model_validate({"aws": {"region": region, "refusal_queue_url": QUEUE}}).aws.refusal_queue_url == QUEUE
+
+
+def test_queues_of_other_partitions_have_other_hosts() -> None:
+    """China's, for one."""
+    url = "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/failoverctl"
+    assert Settings.model_validate({"aws": {"region": "cn-north-1", "refusal_queue_url": url}}).aws.refusal_queue_url == url

@@ -499,6 +499,7 @@ OURS = {
     PERMISSION,
 }
 PROBES = {"ec2:CreateCapacityReservation", "ec2:CreateTags", "ec2:CancelCapacityReservation"}
+QUEUE = {"sqs:DeleteMessage", "sqs:ReceiveMessage"}
 SINKS = {"sns:Publish", "events:PutEvents"}
 NOTIFIER = {"cloudwatch:PutMetricData", "cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", *SINKS}
 
@@ -507,17 +508,17 @@ def test_the_iam_document_allows_what_is_called_and_nothing_else() -> None:
     """No wildcard in an action; what can be bound to a namespace or a name is."""
     statements = json.loads((ROOT / "deploy/iam/policy.json").read_text())["Statement"]
     actions = [action for statement in statements for action in statement["Action"]]
-    assert sorted(actions) == sorted(OURS | PROBES | NOTIFIER)
+    assert sorted(actions) == sorted(OURS | PROBES | QUEUE | NOTIFIER)
     assert all(statement["Effect"] == "Allow" for statement in statements)
     bound = {action: statement for statement in statements for action in statement["Action"]}
     assert bound["cloudwatch:PutMetricData"]["Condition"] == {"StringEquals": {"cloudwatch:namespace": "Failoverctl"}}
     assert bound["cloudwatch:PutMetricAlarm"]["Resource"] == "arn:aws:cloudwatch:*:*:alarm:failoverctl *"
     named = {action for action, statement in bound.items() if statement["Resource"] != "*"}
-    assert named == {"cloudwatch:PutMetricAlarm", "ec2:CreateTags", *SINKS}
+    assert named == {"cloudwatch:PutMetricAlarm", "ec2:CreateTags", *QUEUE, *SINKS}
     assert bound["sns:Publish"]["Resource"] == ["arn:aws:events:*:*:event-bus/failoverctl*", "arn:aws:sns:*:*:failoverctl*"]
 
 
 def test_every_call_of_the_iam_document_is_explained() -> None:
     """Why it is made, and what is missing without it."""
     text = (ROOT / "docs/aws.md").read_text()
-    assert [action for action in sorted(OURS | PROBES | NOTIFIER) if f"`{action}`" not in text] == []
+    assert [action for action in sorted(OURS | PROBES | QUEUE | NOTIFIER) if f"`{action}`" not in text] == []
