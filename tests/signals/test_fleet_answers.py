@@ -102,17 +102,32 @@ def test_one_refusal_is_proof_where_its_record_names_every_offering(apart: float
     assert (found.shortage, found.proof, found.missing, found.attempts) == (Shortage.PROVEN, Proof.NAMED, (), 1)
 
 
-def test_the_news_of_a_record_reaches_the_application() -> None:
-    """Else it would wait for the next tick."""
+def test_a_record_that_says_more_starts_a_pass() -> None:
+    """Else it would wait for the next tick. A duplicate starts none, and neither does a record without a refusal."""
     cluster = Cluster()
+    apps = [APP, application(name="other", units=())]
+    cluster.answered(fleet_record(T0 - 60, POOL, *ALL))
     cluster.refused()
-    cluster.view.dirty.take(())
-    before = cluster.view.karpenter.version_of(POOL)
-    cluster.answered(fleet_record(T0, POOL, *ALL))
-    assert cluster.view.karpenter.version_of(POOL) != before
-    again = cluster.view.karpenter.version_of(POOL)
-    cluster.answered(fleet_record(T0, POOL, *ALL))
-    assert cluster.view.karpenter.version_of(POOL) == again, "a duplicate is no news"
+    cluster.view.dirty.take(apps)
+    for expected in ([APP], []):
+        cluster.answered(fleet_record(T0, POOL, *ALL))
+        assert cluster.view.dirty.take(apps) == expected
+    cluster.answered(fleet_record(T0 - 30, POOL, *ALL))
+    assert not cluster.view.dirty.pending()
+
+
+def test_a_record_is_news_to_those_who_may_buy_the_same_elsewhere() -> None:
+    """Karpenter's cache is by offering: what one NodePool is refused, no other gets."""
+    cluster = Cluster()
+    cluster.pool("theirs")
+    cluster.give("NodeClaim", node_claim("theirs-aaaaa", "theirs", T0 - 2))
+    cluster.give("Event", ice_event("theirs-aaaaa", T0))
+    assert cluster.evidence().missing == ZONES[1:]
+    cluster.view.dirty.take([APP])
+    cluster.view.dirty.awaits(APP.key, frozenset({POOL}))
+    cluster.answered(fleet_record(T0, "theirs", *ALL))
+    assert cluster.view.dirty.take([APP]) == [APP]
+    assert cluster.evidence().proof is Proof.NAMED
 
 
 def test_a_refusal_that_names_nothing_is_completed_as_well() -> None:

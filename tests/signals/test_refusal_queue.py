@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from controller.clients.aws import READ_S, AwsClients
-from controller.policy.model import QUEUE_SOURCE, Memory
+from controller.policy.model import QUEUE_SOURCE, Memory, Proof, Shortage
 from controller.routing.conclusion import conclude
 from controller.service.pollers import make_external
 from controller.settings import Settings
@@ -22,6 +22,7 @@ from controller.signals.fleet_answers import FleetAnswer
 from controller.signals.refusal_queue import RECEIVES, RefusalQueue
 from failover_testbed.clocks import ManualClock
 from tests.signals.samples import REGION, fleet_record
+from tests.signals.test_fleet_answers import ALL, APP, POOL, T0, Cluster
 from tests.support.applications import NOW, application, snapshot
 from tests.support.aws import emulated_account
 
@@ -77,6 +78,21 @@ def test_a_record_is_taken_in_and_deleted(queue: Queue) -> None:
     (found,) = queue.taken
     assert found is not None
     assert (found.pool, found.at, found.offerings) == ("inf2", NOW, (OFFERING,))
+    assert queue.left == 0
+
+
+def test_a_shortage_is_proven_by_what_comes_through_the_queue(queue: Queue) -> None:
+    """From the message to the proof: the real client, view and policy."""
+    cluster = Cluster()
+    cluster.refused()
+    settings = Settings.model_validate({"aws": {"region": REGION, "apis": [], "refusal_queue_url": queue.url}})
+    external = make_external(settings, cluster.view, cluster.clock, AwsClients(REGION), installation="failover-system")
+    external.poll(QUEUE_SOURCE, [APP])
+    assert cluster.evidence().shortage is Shortage.SUSPECTED
+    record = json.dumps(fleet_record(T0, POOL, *ALL, account=queue.url.split("/")[3]))
+    queue.send(record, record)
+    external.poll(QUEUE_SOURCE, [APP])
+    assert cluster.evidence().proof is Proof.NAMED
     assert queue.left == 0
 
 
