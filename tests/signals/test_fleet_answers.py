@@ -151,13 +151,23 @@ def test_what_a_record_names_ages_with_its_refusal() -> None:
     assert late.evidence() == at_once.evidence()
 
 
-def test_a_record_of_an_hour_ago_is_none() -> None:
-    """Karpenter's event of it has expired, too."""
+@pytest.mark.parametrize(
+    ("at", "pool", "kept"),
+    [
+        pytest.param(T0, POOL, 1, id="now"),
+        pytest.param(T0 + SAME_S, POOL, 1, id="by a clock that is a little ahead"),
+        pytest.param(T0 + SAME_S + 1, POOL, 0, id="of the future"),
+        pytest.param(T0 - 3_600, POOL, 1, id="as old as the oldest event"),
+        pytest.param(T0 - 3_601, POOL, 0, id="older than any event"),
+        pytest.param(T0, "nowhere", 0, id="of a NodePool that does not exist"),
+    ],
+)
+def test_only_what_karpenter_may_report_is_kept(at: float, pool: str, kept: int) -> None:
+    """Once, however often it comes."""
     cluster = Cluster()
-    cluster.refused()
-    cluster.clock.advance(3_601.0)
-    cluster.answered(fleet_record(T0, POOL, *ALL))
-    assert cluster.view.kept()["fleet answers"] == 0
+    for _ in range(2):
+        cluster.answered(fleet_record(at, pool, *ALL))
+    assert cluster.view.kept()["fleet answers"] == kept
 
 
 def _other(**changes: Any) -> Callable[[Cluster], None]:
@@ -220,6 +230,68 @@ def test_spot_instances_are_requested_before_on_demand_ones() -> None:
     assert refusal.offerings == ALL[:1]
     cluster.answered(fleet_record(T0, POOL, *ALL, lifecycle="spot"))
     (refusal,) = cluster.view.pool(POOL, T0).failures
+    assert set(refusal.offerings) == set(ALL)
+
+
+@pytest.mark.parametrize("kinds", [("reserved", "spot", "on-demand"), ("",)])
+def test_where_nobody_knows_what_was_requested_no_record_is_of_the_refusal(kinds: tuple[str, ...]) -> None:
+    """A reservation may have been, or whatever Karpenter takes where the NodePool requires nothing."""
+    for lifecycle in ("spot", "on-demand"):
+        cluster = Cluster(*kinds)
+        if not any(kinds):
+            cluster.pool(POOL, ())
+        cluster.refused()
+        before = cluster.view.pool(POOL, T0)
+        cluster.answered(fleet_record(T0, POOL, *ALL, lifecycle=lifecycle))
+        same = cluster.view.pool(POOL, T0) == before
+        assert same is (lifecycle == "spot" or not any(kinds))
+
+
+@pytest.mark.parametrize(("code", "kinds"), [("NotLaunched", ("on-demand",)), ("SpotInterrupted", ("spot",))])
+def test_a_refusal_that_was_no_answer_of_ec2_has_no_record(code: str, kinds: tuple[str, ...]) -> None:
+    """A forged one may name the codes that are not EC2's."""
+    cluster = Cluster(*kinds)
+    name, since = f"{POOL}-aaaaa", "2026-08-25T09:50:00Z"
+    if code == "NotLaunched":
+        cluster.give("NodeClaim", node_claim(name, POOL, T0 - 3))
+        ended = node_claim(name, POOL, T0 - 3)
+        ended["metadata"]["deletionTimestamp"] = "2026-08-25T10:00:00Z"
+        cluster.view.changed(KINDS["NodeClaim"], None, "MODIFIED", ended)
+    else:
+        running = node_claim(name, POOL, T0 - 600, Launched=since, Registered=since)
+        running["metadata"]["labels"] |= {"node.kubernetes.io/instance-type": TYPE, "topology.kubernetes.io/zone": ZONES[0]}
+        running["metadata"]["labels"]["karpenter.sh/capacity-type"] = "spot"
+        cluster.give("NodeClaim", running)
+        cluster.give("Event", ice_event(name, T0) | {"reason": code, "message": "Spot interruption warning was triggered"})
+    (before,) = cluster.view.pool(POOL, T0).failures
+    assert before.codes == (code,)
+    record = fleet_record(T0, POOL, *ALL, lifecycle=kinds[0])
+    record["detail"]["responseElements"]["CreateFleetResponse"]["errorSet"]["item"].append({"errorCode": code, "lifecycle": kinds[0]})
+    cluster.answered(record)
+    assert cluster.view.pool(POOL, T0).failures == (before,)
+
+
+def test_what_only_the_record_names_concerns_those_who_may_buy_it() -> None:
+    """Another NodePool has the type that Karpenter's text has no place for."""
+    cluster, other = Cluster(), "inf2.8xlarge"
+    requirements = [requirement("node.kubernetes.io/instance-type", other), requirement("karpenter.sh/capacity-type", "on-demand")]
+    cluster.give("NodePool", {"metadata": {"name": "theirs"}, "spec": {"template": {"spec": {"requirements": requirements}}}})
+    cluster.refused()
+    assert cluster.view.pool("theirs", T0).elsewhere == ()
+    cluster.answered(fleet_record(T0, POOL, ALL[0], (other, ZONES[0])))
+    assert [one.claim for one in cluster.view.pool("theirs", T0).elsewhere] == [f"{POOL}-aaaaa"]
+
+
+def test_an_event_that_is_delivered_again_keeps_its_record() -> None:
+    """As with each new list: its record may be none of the newest by then."""
+    cluster = Cluster()
+    cluster.refused()
+    cluster.answered(fleet_record(T0, POOL, *ALL))
+    cluster.clock.advance(600.0)
+    for second in range(100):
+        cluster.answered(fleet_record(T0 + 100 + second, POOL, *ALL))
+    cluster.give("Event", ice_event(f"{POOL}-aaaaa", T0))
+    (refusal,) = cluster.view.pool(POOL, T0 + 600).failures
     assert set(refusal.offerings) == set(ALL)
 
 
@@ -310,7 +382,7 @@ def test_what_is_no_refused_fleet_request_of_karpenter_says_nothing(record: Any)
         pytest.param("{", id="cut"),
         pytest.param("\ud800", id="no text"),
         pytest.param("[" * 100_000, id="nested"),
-        pytest.param(" " * (MOST_BYTES + 1), id="too long"),
+        pytest.param(json.dumps(fleet_record(T0, POOL, *ALL)) + " " * MOST_BYTES, id="too long"),
         pytest.param(json.dumps(_without("detail", "eventTime")), id="without a time"),
         pytest.param(json.dumps(fleet_record(T0, POOL, *ALL, lifecycle="fast")), id="an unknown lifecycle"),
     ],
@@ -348,3 +420,8 @@ def test_a_record_takes_nothing_from_a_refusal() -> None:
     cluster.answered(fleet_record(T0, POOL, *ALL))
     (after,) = cluster.view.pool(POOL, T0).failures
     assert replace(after, offerings=before.offerings) == before
+    said = replace(before, offerings=(("inf2.8xlarge", ZONES[2]),), codes=("InsufficientFreeAddressesInSubnet",), cause=Cause.QUOTA)
+    both = FleetAnswer(POOL, T0, False, ALL, ("InsufficientInstanceCapacity",), Cause.CAPACITY).completed(said)
+    assert both.offerings == (*said.offerings, *ALL)
+    assert both.codes == ("InsufficientFreeAddressesInSubnet", "InsufficientInstanceCapacity")
+    assert both.cause is Cause.CAPACITY

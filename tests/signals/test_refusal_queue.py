@@ -156,14 +156,15 @@ class _Failing:
     """A client of which a call fails, or has an answer of any form."""
 
     def __init__(self, error: Exception | None = None, answer: Any = None, at: str = "receive_message") -> None:
-        self.error, self.answer, self.at, self.calls = error, answer, at, 0
+        self.error, self.answer, self.at = error, answer, at
+        self.calls: list[dict[str, Any]] = []
 
     def client(self, _: str) -> Any:
         return self
 
     def __getattr__(self, name: str) -> Any:
-        def call(**_: object) -> Any:
-            self.calls += 1
+        def call(**arguments: Any) -> Any:
+            self.calls.append(arguments)
             if name == self.at and self.error is not None:
                 raise self.error
             return self.answer
@@ -204,7 +205,8 @@ def test_an_answer_of_any_form_is_bounded(answer: Any) -> None:
     """What an endpoint answers that is none of AWS's."""
     client = _Failing(answer=answer)
     RefusalQueue(client, ManualClock(NOW), "https://sqs.us-west-2.amazonaws.com/123456789012/failoverctl", lambda _: None).poll()
-    assert 0 < client.calls <= 2 * RECEIVES
+    assert 0 < len(client.calls) <= 2 * RECEIVES
+    assert all(len(one.get("Entries", ())) <= 10 for one in client.calls)
 
 
 @pytest.mark.parametrize(("installation", "read"), [("failover-system", True), ("", False)])
