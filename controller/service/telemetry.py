@@ -53,7 +53,7 @@ class Telemetry:
         self.queued = Gauge("failoverctl_queued_applications", "Applications that wait for a worker.", registry=self.registry)
         self.last_tick = Gauge("failoverctl_last_tick_timestamp_seconds", "When the loop ended its last round.", registry=self.registry)
         self.tick_interval = Gauge("failoverctl_tick_interval_seconds", "Longest time between two rounds.", registry=self.registry)
-        self.unparsed = Gauge("failoverctl_unparsed_refusals", "Refusals whose text was not understood.", registry=self.registry)
+        self.unparsed = Gauge("failoverctl_unparsed_refusals", "Refusals and records that were not understood.", registry=self.registry)
         self.sink_ok = Gauge("failoverctl_notifier_up", "1 while a sink delivers.", ("sink",), registry=self.registry)
         self.sink_messages = Gauge(
             "failoverctl_notifier_messages", "Messages of a sink since the start.", ("sink", "result"), registry=self.registry

@@ -22,7 +22,7 @@ from controller.signals.budget import CallBudget
 from controller.signals.fleet_answers import FleetAnswer, read_answer
 
 POLL_S: Final = 10.0
-"""Time between two polls, seconds. A record comes tens of seconds after the answer anyway."""
+"""Time between two polls, seconds. A record comes seconds to minutes after the answer."""
 
 RECEIVES: Final = 10
 """The most calls of ReceiveMessage in one poll, of ten messages each. What is left comes in the next one."""

@@ -141,7 +141,7 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 
 def test_both_templates_make_the_same() -> None:
-    """Whoever maintains one must not forget the other."""
+    """A change of one must not forget the other."""
     assert cloudformation() == terraform()
 
 

@@ -199,7 +199,7 @@ def _twice(cluster: Cluster) -> None:
     ],
 )
 def test_what_is_no_record_of_the_refusal_leaves_the_decision_as_it_is(happens: Callable[[Cluster], None]) -> None:
-    """Whoever may send to the queue can prove no shortage that Karpenter does not report."""
+    """Nobody who may send to the queue can prove a shortage that Karpenter does not report."""
     without, cluster = Cluster(), Cluster()
     for one in (without, cluster):
         one.pool("theirs")

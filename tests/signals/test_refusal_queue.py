@@ -114,7 +114,7 @@ def test_what_is_too_much_for_one_poll_comes_in_the_next(queue: Queue) -> None:
 
 
 def test_no_more_is_called_than_the_budget_has(queue: Queue) -> None:
-    """Whoever calls `poll` how often."""
+    """However often `poll` is called."""
     queue.send(*(queue.record() for _ in range(10 * RECEIVES + 5)))
     queue.reader.poll()
     queue.reader.poll()
