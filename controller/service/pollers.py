@@ -92,9 +92,7 @@ def make_external(
         polls.append(Poll("karpenter-metrics", _KARPENTER_METRICS_S, lambda _: offerings.poll(), lambda _: offerings.source()))
     probe = ReservationProbe(clients, clock, installation) if installation and AwsApi.EC2 in aws.apis else None
     polls += [] if price_list is None else [Poll.of_units("prices", _PRICES_S, price_list)]
-    if installation and aws.refusal_queue_url is not None:  # a dry run must not take away what a leader needs
-        queue = RefusalQueue(clients, clock, aws.refusal_queue_url, view.answered)
-        polls.append(Poll(QUEUE_SOURCE, POLL_S, lambda _: queue.poll(), lambda _: queue.source()))
+    polls += _queue(aws.refusal_queue_url, view, clock, clients) if installation else []  # a dry run takes nothing from a leader
     external = ExternalSources(
         view,
         verifier=verifier,
@@ -104,6 +102,14 @@ def make_external(
         before=ModeChangesFirst(busy, clock, stop),
     )
     return external
+
+
+def _queue(url: str | None, view: ClusterView, clock: Clock, clients: AwsClients) -> list[Poll]:
+    """The row of the queue of refusals; none where the settings name no queue."""
+    if url is None:
+        return []
+    queue = RefusalQueue(clients, clock, url, view.answered)
+    return [Poll(QUEUE_SOURCE, POLL_S, lambda _: queue.poll(), lambda _: queue.source())]
 
 
 def _verifier(settings: Settings, clients: AwsClients, clock: Clock) -> Verifier | None:
