@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from controller.clock import parse_rfc3339
@@ -25,6 +26,7 @@ MOST_BYTES: Final = 1 << 20
 """The longest message that is read: the most that SQS takes (the quotas in the SQS developer guide)."""
 
 _MAX_ERRORS: Final = 1_000  # Karpenter requests 60 instance types in the zones of its subnets, of which a region has six at most
+_MAX_PAIRS: Final = 8_192  # EC2 has some 1,000 instance types, in six zones of a region at most
 _MAX_NAME: Final = 64  # characters of an instance type, a zone or a code
 _REFUSED: Final = frozenset({Cause.CAPACITY, Cause.QUOTA})
 _SPOT, _RESERVED = "spot", "reserved"
@@ -138,4 +140,10 @@ def _cause(error: object) -> Cause:
 def _offering(error: object) -> tuple[str, str]:
     overrides = mapping(error, "launchTemplateAndOverrides", "overrides")
     instance_type, zone = text(overrides, "instanceType"), text(overrides, "availabilityZone")
-    return (instance_type, zone) if 0 < len(instance_type) <= _MAX_NAME and 0 < len(zone) <= _MAX_NAME else ("", "")
+    return _pair(instance_type, zone) if 0 < len(instance_type) <= _MAX_NAME and 0 < len(zone) <= _MAX_NAME else ("", "")
+
+
+@lru_cache(_MAX_PAIRS)
+def _pair(instance_type: str, zone: str) -> tuple[str, str]:
+    """One shared copy: in an outage thousands of answers name the same hundreds."""
+    return instance_type, zone

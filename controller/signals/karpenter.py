@@ -539,8 +539,9 @@ class KarpenterView:
         if pool not in self._pools or answer in known or not -SAME_S <= now - answer.at <= RETENTION_S:
             return Touched()
         self._answers[pool] = tuple(sorted((*known, answer), key=lambda one: one.at)[-_MAX_ANSWERS:])
-        before = [self._refused[claim] for claim in sorted(self._refused_of.get(pool, ())) if self._refused[claim].answer is None]
-        found = [one for one in (self._answered(refused, pool) for refused in before) if one.answer is not None]
+        of_pool = (self._refused[claim] for claim in self._refused_of.get(pool, ()))
+        near = [one for one in of_pool if one.answer is None and abs(one.at - answer.at) <= SAME_S]  # of thousands in an outage
+        found = [one for one in (self._answered(refused, pool) for refused in near) if one.answer is not None]
         for refused in found:
             self._refused[refused.claim] = refused
             self._name_types(refused.claim, self._refusal(refused, pool).types)
@@ -719,7 +720,8 @@ class KarpenterView:
             replacement=not interrupted and marked is not None and refused.at - marked.at <= _REPLACEMENT_TTL_S,
             source=refused.source,
         )
-        made = made if refused.answer is None else refused.answer.completed(made)
+        if refused.answer is not None and refused.answer.is_of(made):  # what is known of the claim now may say that it is not
+            made = refused.answer.completed(made)
         self._refusals[refused.claim] = _Read(refused, claim, marked, through, made)
         return made
 

@@ -64,16 +64,15 @@ class RefusalQueue:
 
     def poll(self) -> None:
         """Takes in what the queue has, as far as the calls go. Never raises."""
-        problem = ""
         try:
             for _ in range(RECEIVES):
                 if not self._budget.take(2) or not self._received():
                     break
         except RemoteError as error:
             problem = why_forbidden(error, "sqs:ReceiveMessage and sqs:DeleteMessage") if isinstance(error, Forbidden) else str(error)
-            log.warning("refusal_queue.failed", why=shown(problem))
-        with self._lock:
-            self._problem = shown(problem)
+            with self._lock:
+                self._problem = shown(problem)
+            log.warning("refusal_queue.failed", why=self._problem)
 
     def _received(self) -> bool:
         """Takes in and deletes what one call returns.
@@ -93,7 +92,7 @@ class RefusalQueue:
             entries = [{"Id": str(place), "ReceiptHandle": str(one.get("ReceiptHandle") or "")} for place, one in enumerate(messages)]
             self._calls.call(_SERVICE, "DeleteMessageBatch", {"QueueUrl": self._url, "Entries": entries})
         with self._lock:
-            self._last_ok = self._clock.now()
+            self._last_ok, self._problem = self._clock.now(), ""
         return bool(messages)
 
     def _read(self, body: str) -> None:

@@ -233,6 +233,19 @@ def test_spot_instances_are_requested_before_on_demand_ones() -> None:
     assert set(refusal.offerings) == set(ALL)
 
 
+def test_what_a_claim_turns_out_to_have_requested_counts() -> None:
+    """Its event came first. A spot request was refused beside it; the claim itself left only on-demand instances open."""
+    cluster, name = Cluster("spot", "on-demand"), f"{POOL}-aaaaa"
+    cluster.give("Event", ice_event(name, T0))
+    cluster.answered(fleet_record(T0, POOL, *ALL, lifecycle="spot"))
+    claim = node_claim(name, POOL, T0 - 2)
+    claim["spec"]["requirements"].append(requirement("karpenter.sh/capacity-type", "on-demand"))
+    cluster.give("NodeClaim", claim)
+    (refusal,) = cluster.view.pool(POOL, T0).failures
+    assert refusal.offerings == ALL[:1]
+    assert cluster.evidence().proof is None
+
+
 @pytest.mark.parametrize("kinds", [("reserved", "spot", "on-demand"), ("",)])
 def test_where_nobody_knows_what_was_requested_no_record_is_of_the_refusal(kinds: tuple[str, ...]) -> None:
     """A reservation may have been, or whatever Karpenter takes where the NodePool requires nothing."""
@@ -403,6 +416,14 @@ def test_a_record_has_bounds() -> None:
     found = read(long)
     assert found is not None
     assert found.offerings == ALL[:1]
+
+
+def test_records_share_what_they_name() -> None:
+    """Thousands of them are kept in an outage."""
+    first, second = (read(fleet_record(T0 + second, POOL, *ALL)) for second in (0, 1))
+    assert first is not None
+    assert second is not None
+    assert all(one is other for one, other in zip(first.offerings, second.offerings, strict=True))
 
 
 def test_an_unreadable_record_is_counted() -> None:

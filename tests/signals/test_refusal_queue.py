@@ -200,6 +200,20 @@ def test_a_queue_that_cannot_be_read_alerts_and_holds_nothing(client: _Failing, 
     assert replace(decision, alerts=without.alerts, degraded=without.degraded, guards=without.guards) == without
 
 
+def test_a_problem_stays_until_the_queue_was_read_again() -> None:
+    """A poll for which no calls are left says nothing of the queue."""
+    client, clock = _Failing(GONE, {}), ManualClock(NOW)
+    reader = RefusalQueue(client, clock, "https://sqs.us-west-2.amazonaws.com/123456789012/failoverctl", lambda _: None)
+    for _ in range(2 * RECEIVES):
+        reader.poll()
+    assert len(client.calls) < 2 * RECEIVES, "the budget is spent"
+    assert reader.source().problem
+    client.error = None
+    clock.advance(10.0)
+    reader.poll()
+    assert (reader.source().problem, reader.source().last_ok) == ("", NOW + 10)
+
+
 @pytest.mark.parametrize("answer", [None, [], {"Messages": "x"}, {"Messages": [None, 1]}, {"Messages": [{}] * 30}])
 def test_an_answer_of_any_form_is_bounded(answer: Any) -> None:
     """What an endpoint answers that is none of AWS's."""
