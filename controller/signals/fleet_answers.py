@@ -6,7 +6,8 @@ A record makes a refusal exact that Karpenter reports itself. Alone it proves no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -25,12 +26,40 @@ makes its next request 10 s after a refusal at the earliest (docs/research/karpe
 MOST_BYTES: Final = 1 << 20
 """The longest message that is read: the most that SQS takes (the quotas in the SQS developer guide)."""
 
-_MAX_ERRORS: Final = 1_000  # Karpenter requests 60 instance types in the zones of its subnets, of which a region has six at most
+_MAX_ERRORS: Final = 400  # Karpenter requests 60 instance types in the zones of its subnets, of which a region has six at most
 _MAX_PAIRS: Final = 8_192  # EC2 has some 1,000 instance types, in six zones of a region at most
 _MAX_NAME: Final = 64  # characters of an instance type, a zone or a code
 _REFUSED: Final = frozenset({Cause.CAPACITY, Cause.QUOTA})
 _SPOT, _RESERVED = "spot", "reserved"
 _LIFECYCLES: Final = frozenset({_SPOT, "on-demand"})
+
+
+class Offerings:
+    """Pairs of instance type and zone. Each pair is one object for all answers: in an outage thousands of them name the same hundreds.
+
+    Args:
+        pairs: The pairs.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = tuple(_pair(*one) for one in pairs)
+
+    def __sizeof__(self) -> int:
+        """What one answer takes of the memory that `controller.signals.room` bounds: its places, without the pairs."""
+        return super().__sizeof__() + sys.getsizeof(self.pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Offerings) and self.pairs == other.pairs
+
+    def __hash__(self) -> int:
+        return hash(self.pairs)
+
+
+@lru_cache(_MAX_PAIRS)
+def _pair(instance_type: str, zone: str) -> tuple[str, str]:
+    return instance_type, zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +78,7 @@ class FleetAnswer:
     pool: str
     at: float
     spot: bool
-    offerings: tuple[tuple[str, str], ...]
+    offerings: Offerings
     codes: tuple[str, ...]
     cause: Cause
 
@@ -66,18 +95,19 @@ class FleetAnswer:
         return (
             abs(refusal.at - self.at) <= SAME_S
             and not set(refusal.codes).isdisjoint(self.codes)
-            and (named in self.offerings or not all(named))
+            and (named in self.offerings.pairs or not all(named))
             and bool(kinds)
             and self.spot is (_SPOT in kinds and _RESERVED not in kinds)
         )
 
     def completed(self, refusal: Refusal) -> Refusal:
         """What Karpenter reports, with the offerings and codes that its text lacks. A record adds to it, and takes nothing away."""
+        pairs, more = self.offerings.pairs, tuple(one for one in refusal.offerings if one not in self.offerings.pairs)
         return replace(
             refusal,
             cause=min(refusal.cause, self.cause, key=CAUSE_PRECEDENCE.index),
             codes=tuple(dict.fromkeys((*refusal.codes, *self.codes))),
-            offerings=tuple(dict.fromkeys((*refusal.offerings, *self.offerings))),
+            offerings=(*more, *pairs) if more else pairs,
         )
 
 
@@ -116,7 +146,7 @@ def read_answer(body: str, account: str, region: str) -> FleetAnswer | None:
         pool=pool,
         at=at,
         spot=_SPOT in lifecycles,
-        offerings=tuple(sorted(set(map(_offering, refused)) - {("", "")})),
+        offerings=Offerings(sorted(set(map(_offering, refused)) - {("", "")})),
         codes=tuple(dict.fromkeys(shown(text(one, "errorCode"), _MAX_NAME) for one in errors))[:MAX_CODES],
         cause=min(map(_cause, errors), key=CAUSE_PRECEDENCE.index),
     )
@@ -140,10 +170,4 @@ def _cause(error: object) -> Cause:
 def _offering(error: object) -> tuple[str, str]:
     overrides = mapping(error, "launchTemplateAndOverrides", "overrides")
     instance_type, zone = text(overrides, "instanceType"), text(overrides, "availabilityZone")
-    return _pair(instance_type, zone) if 0 < len(instance_type) <= _MAX_NAME and 0 < len(zone) <= _MAX_NAME else ("", "")
-
-
-@lru_cache(_MAX_PAIRS)
-def _pair(instance_type: str, zone: str) -> tuple[str, str]:
-    """One shared copy: in an outage thousands of answers name the same hundreds."""
-    return instance_type, zone
+    return (instance_type, zone) if 0 < len(instance_type) <= _MAX_NAME and 0 < len(zone) <= _MAX_NAME else ("", "")

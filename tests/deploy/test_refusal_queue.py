@@ -231,5 +231,5 @@ def test_the_controller_reads_what_the_rule_sends(stack: Stack) -> None:
     boto3.client("sqs", region_name=REGION).send_message(QueueUrl=url, MessageBody=json.dumps(record))
     taken: list[FleetAnswer | None] = []
     RefusalQueue(AwsClients(REGION), ManualClock(T0), url, taken.append).poll()
-    assert [one.offerings for one in taken if one is not None] == [(OFFERING,)]
+    assert [one.offerings.pairs for one in taken if one is not None] == [(OFFERING,)]
     assert _waiting(url) == 0

@@ -77,7 +77,7 @@ def test_a_record_is_taken_in_and_deleted(queue: Queue) -> None:
     queue.reader.poll()
     (found,) = queue.taken
     assert found is not None
-    assert (found.pool, found.at, found.offerings) == ("inf2", NOW, (OFFERING,))
+    assert (found.pool, found.at, found.offerings.pairs) == ("inf2", NOW, (OFFERING,))
     assert queue.left == 0
 
 
