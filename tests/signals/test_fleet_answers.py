@@ -320,6 +320,16 @@ def test_each_refusal_has_the_answer_that_is_nearest_to_it() -> None:
     assert found[f"{POOL}-bbbbb"] == 2
 
 
+def test_a_refusal_keeps_the_record_that_came_first() -> None:
+    """It has the codes of that one now: by them the record of another request would be its own, too."""
+    cluster = Cluster()
+    cluster.refused()
+    cluster.answered(fleet_record(T0 + 2, POOL, *ALL[:2]))
+    cluster.answered(fleet_record(T0, POOL, *ALL))
+    (refusal,) = cluster.view.pool(POOL, T0).failures
+    assert set(refusal.offerings) == set(ALL[:2])
+
+
 def test_only_the_newest_records_of_a_nodepool_are_kept() -> None:
     """A flood of them must not fill the memory."""
     cluster = Cluster()
