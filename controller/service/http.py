@@ -151,7 +151,7 @@ class HttpServer:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(timeout=_STOP_S)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)  # none waits for a thread: there is one for each place
         self._listener.close()
 
     def _run(self) -> None:

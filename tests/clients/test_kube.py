@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import logging
 import os
@@ -270,6 +271,14 @@ def test_an_error_says_in_words_for_machines_what_was_refused(server: Server, se
     assert (len(others), {len(one) for one in others}) == (14, {64})
 
 
+def test_an_error_has_the_words_of_the_api_server_alone(server: Server, session: KubeSession) -> None:
+    """Not the object that they came in, which nobody reads in an alert."""
+    server.answer(400, status(400, "BadRequest", "spec.replicas: Invalid value"))
+    with pytest.raises(Rejected) as caught:
+        session.request("GET", "/x")
+    assert str(caught.value) == "GET /x: 400 spec.replicas: Invalid value"
+
+
 def test_a_long_error_is_cut(server: Server, session: KubeSession) -> None:
     """It appears in logs, alerts and the status page."""
     server.answer(400, status(400, "BadRequest", "x" * 100_000))
@@ -373,6 +382,13 @@ def test_get_create_and_replace(server: Server, session: KubeSession) -> None:
     assert "Content-Type" not in server.asked[0][2]
     assert [json.loads(asked[3]) for asked in server.asked[1:]] == [{"x": 1}] * 2
     assert session.meter.totals() == {"kubernetes": 3}
+
+
+def test_another_user_is_named_in_that_session_alone(server: Server, session: KubeSession) -> None:
+    """What is checked as the controller would otherwise be done as it."""
+    for one in (session.acting_as("system:serviceaccount:failover-system:failoverctl"), session):
+        one.request("GET", "/x")
+    assert [asked[2].get("Impersonate-User") for asked in server.asked] == ["system:serviceaccount:failover-system:failoverctl", None]
 
 
 def test_the_server_is_given_the_time_that_there_is(server: Server, session: KubeSession) -> None:
@@ -531,6 +547,13 @@ def test_a_line_without_end_does_not_fill_the_memory(server: Server, session: Ku
         next(lines)
 
 
+def test_a_watch_is_not_unpacked(server: Server, session: KubeSession) -> None:
+    """A megabyte from a hostile proxy would fill the memory with two thousand."""
+    server.answer(200, gzip.compress(b'{"type":"A"}\n', mtime=0), **{"Content-Encoding": "gzip"})
+    with session.stream("/x", (), idle_s=5.0) as lines:
+        assert list(lines) == []
+
+
 def test_a_large_object_in_one_line(server: Server, session: KubeSession) -> None:
     """As large as etcd takes them."""
     stored = {"kind": "ConfigMap", "data": {"memory": "x" * 1_500_000}}
@@ -674,6 +697,19 @@ def test_in_a_cluster_the_service_account_is_used(tmp_path: Path, monkeypatch: p
     assert connect(context="c").host == "https://10.0.0.9:443"
     monkeypatch.setenv("KUBECONFIG", named)
     assert connect().host == "https://10.0.0.9:443"
+
+
+def test_a_pod_without_a_token_uses_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a pod for development that mounts no service account. The error names the file that it is to have."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
+    with pytest.raises(ConfigError, match=r"kubeconfig ~/\.kube/config: there is no such file"):
+        connect()
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "other"))
+    with pytest.raises(ConfigError, match=f"kubeconfig {tmp_path}/other: "):
+        connect()
 
 
 def test_a_session_has_the_time_outs_that_its_caller_chose(tmp_path: Path) -> None:

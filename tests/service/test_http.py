@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import http.client
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -211,6 +213,29 @@ def test_what_a_browser_gets_is_whole() -> None:
 def test_prometheus_is_given_the_type_that_it_requires(server: HttpServer) -> None:
     """It refuses a scrape without one."""
     assert f"\r\nContent-Type: {CONTENT_TYPE_LATEST}\r\n".encode() in _raw(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+
+
+def test_the_status_has_the_type_of_json() -> None:
+    routes = make_routes(CollectorRegistry(), healthy=str, ready=str, status=dict, page=lambda _: Answer(b""))
+    assert routes["/status"]({}) == Answer(b"{}", "application/json")
+
+
+def test_an_answer_that_is_larger_than_what_the_kernel_buffers_arrives_whole() -> None:
+    """The metrics of 2,000 applications are; a client that reads them has the time to."""
+    server = HttpServer({"/large": lambda _: Answer(b"x" * 30_000_000)}, "127.0.0.1", 0)
+    server.start()
+    try:
+        assert _ask(server, "/large") == (200, b"x" * 30_000_000)
+    finally:
+        server.stop()
+
+
+def test_an_answered_request_leaves_no_error(server: HttpServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Python logs what a connection raises once nothing refers to it, a line for each scrape."""
+    assert _ask(server, "/healthz") == (200, b"ok")
+    server.stop()
+    gc.collect()
+    assert [one.getMessage() for one in caplog.records if one.name == "asyncio" and one.levelno >= logging.ERROR] == []
 
 
 def test_clients_that_take_no_answer_do_not_keep_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
