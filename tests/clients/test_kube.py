@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -334,6 +334,35 @@ def test_time_outs_are_the_settings() -> None:
             session.request("GET", "/x")
         with pytest.raises(Unavailable, match="no answer in time"), session.stream("/x", (), idle_s=0.2):
             pass
+        session.close()
+
+
+def test_a_request_whose_connection_breaks_is_not_repeated() -> None:
+    """It may have been carried out. The caller decides, who knows what it does twice."""
+    connections = []
+
+    def slam() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connections.append(connection)
+                connection.recv(65_536)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=slam, daemon=True).start()
+        session = KubeSession(configuration(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        with pytest.raises(Unavailable):
+            session.create(CONFIG_MAPS, "shop", {"x": 1}, field_manager="me")
+        session.close()
+    assert len(connections) == 1
+
+
+def test_an_answer_that_does_not_end_in_time_names_the_request() -> None:
+    with dripping("head") as port:
+        session = KubeSession(configuration(f"http://127.0.0.1:{port}"))
+        with pytest.raises(Unavailable, match=r"GET /x: "):
+            session.request("GET", "/x", deadline_s=0.3)
         session.close()
 
 
