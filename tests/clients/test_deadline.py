@@ -138,6 +138,25 @@ def test_nothing_begins_after_the_deadline() -> None:
         _connected_late(port)
 
 
+def test_a_handshake_that_never_ends_is_ended() -> None:
+    """Nothing is sent on the socket yet that Python would report: it is found when it connects."""
+    with dripping("handshake") as port:
+        session = KubeSession(configuration(f"https://127.0.0.1:{port}"), connect_s=MOST_S, read_s=MOST_S)
+        with pytest.raises(Unavailable, match="no answer in time"):
+            session.request("GET", "/x", deadline_s=SOON_S)
+        session.close()
+
+
+def test_a_socket_that_is_closed_already_does_not_end_the_thread_that_watches() -> None:
+    """No later call would have a deadline."""
+    with socket.socket() as closed:
+        deadline = Deadline(3600.0)
+        deadline.sending(closed)
+    deadline.expire()
+    with pytest.raises(DeadlineError, match="no whole answer in time"):
+        deadline.require()
+
+
 def test_a_deadline_within_another_may_be_the_sooner_one() -> None:
     """After it the outer one counts again, and nothing is kept of either."""
     with Deadline(3600.0) as outer:

@@ -339,7 +339,7 @@ def test_time_outs_are_the_settings() -> None:
 
 def test_a_request_whose_connection_breaks_is_not_repeated() -> None:
     """It may have been carried out. The caller decides, who knows what it does twice."""
-    connections = []
+    connections: list[socket.socket] = []
 
     def slam() -> None:
         with suppress(OSError):
