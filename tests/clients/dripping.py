@@ -20,14 +20,14 @@ DRIPS: Final[dict[str, tuple[bytes, bytes]]] = {
     "line feeds": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n\n\r\n"),
 }
 """What is sent at once, and what is sent again and again."""
-HANDSHAKE: Final = (b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x00")
+TLS_DRIPS: Final = {"handshake": (b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x00")}
 """The same for TLS: a record of 16 KiB that holds a ServerHello (RFC 8446, sections 4 and 5.1)."""
 
 
 @contextmanager
 def dripping(name: str) -> Iterator[int]:
     """A server that answers so; yields its port. Ends with all its connections."""
-    begin, drip = HANDSHAKE if name == "handshake" else DRIPS[name]
+    begin, drip = {**DRIPS, **TLS_DRIPS}[name]
     stop, threads = threading.Event(), list[threading.Thread]()
 
     def answer(connection: socket.socket) -> None:
