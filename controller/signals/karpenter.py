@@ -550,8 +550,8 @@ class KarpenterView:
 
     def _answered(self, refused: _RefusedClaim, pool: str) -> _RefusedClaim:
         """A refusal with EC2's answer that Karpenter reports in it, the nearest in time; as it was where no record of that is kept."""
-        answers = self._answers.get(pool, ()) if refused.source == "event" else ()
-        found = [one for one in answers if one.is_of(self._refusal(refused, pool))]
+        said, answers = self._refusal(refused, pool), self._answers.get(pool, ()) if refused.source == "event" else ()
+        found = [one for one in answers if one.is_of(said)]
         return replace(refused, answer=min(found, key=lambda one: abs(one.at - refused.at))) if found else refused
 
     def _refusal_dropped(self, claim: str, _: _RefusedClaim) -> None:
