@@ -200,7 +200,7 @@ class AwsSettings(Theme):
         default=None,
         description="URL of an SQS queue with CloudTrail's records of EC2's answers to Karpenter, in the account and region of the cluster "
         "(docs/aws.md). They name every refused offering, of which Karpenter's events name the first ones; alone they prove nothing. "
-        "The leader receives and deletes the messages: give each cluster a queue of its own. Unset: not read.",
+        "The leader receives and deletes the messages: give each cluster its own queue. Unset: not read.",
     )
 
     @model_validator(mode="after")

@@ -154,7 +154,7 @@ class ClusterView:
         self.dirty.mark((routing_port(application).resource.plural, application.routing_namespace, application.route.name))
 
     def answered(self, answer: FleetAnswer | None) -> None:
-        """Takes the record of EC2's answer to a fleet request of Karpenter; None: one that cannot be read, which is counted."""
+        """Takes the record of EC2's answer to a fleet request of Karpenter; None: it cannot be read, and is counted."""
         with self.lock:
             if answer is None:
                 self.karpenter.unparsed += 1

@@ -1,6 +1,6 @@
 """Receives CloudTrail's records of EC2's answers to fleet requests from an SQS queue, which an EventBridge rule fills.
 
-A message is deleted once it was taken in. One that a crash leaves in the queue comes again, and a record that is known changes nothing.
+A message is deleted once it was taken in. What a crash leaves in the queue comes again, and a record that is known changes nothing.
 An empty queue says nothing: delivery is on best effort, and may be late.
 """
 

@@ -12,7 +12,7 @@ variable "controller_role_name" {
 }
 
 variable "queue_name" {
-  description = "Each cluster needs a queue of its own. deploy/iam/policy.json allows names that begin with failoverctl"
+  description = "Each cluster needs its own queue. deploy/iam/policy.json allows names that begin with failoverctl"
   type        = string
   default     = "failoverctl-refusals"
 }

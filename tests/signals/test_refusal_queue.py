@@ -67,7 +67,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
 
 
 def test_a_receive_waits_for_less_than_the_client_does() -> None:
-    """Else an empty queue would be one that does not answer."""
+    """Else an empty queue would look as if it did not answer."""
     assert refusal_queue._WAIT_S < READ_S
 
 
