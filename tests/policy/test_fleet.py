@@ -21,14 +21,16 @@ PRICES = st.sampled_from((0.7582, 0.8048, 1.006, 1.3438, 2.0))
 
 @st.composite
 def offered(draw: st.DrawFn) -> tuple[Offer, ...]:
-    """One to four units of up to three families."""
+    """One to four units of up to three families, of which some may start in time; spot instances of up to two pools a family."""
     offers = []
     for number in range(draw(st.integers(1, 4))):
-        least = draw(st.integers(0, 2))
+        least, family, pool = draw(st.integers(0, 2)), draw(st.sampled_from("abc")), draw(st.sampled_from(("", "", "x", "y")))
         offers.append(
             Offer(
                 name=f"unit-{number}",
-                family=draw(st.sampled_from("abc")),
+                family=family,
+                pool=pool and f"{family} spot in {pool}",
+                soon=draw(st.sampled_from((0, 0, 3, 9))),
                 throughput=draw(THROUGHPUTS),
                 price=draw(PRICES),
                 least=least,
@@ -43,19 +45,31 @@ def offered(draw: st.DrawFn) -> tuple[Offer, ...]:
 
 
 def carried(offers: Sequence[Offer], counts: Sequence[int], without: str | None = None) -> float:
-    return sum(count * offer.throughput for count, offer in zip(counts, offers, strict=True) if offer.family != without)
+    """What replicas carry, without those of a family or a pool."""
+    return sum(
+        count * offer.throughput
+        for count, offer in zip(counts, offers, strict=True)
+        if without is None or without not in {offer.family, offer.pool}
+    )
+
+
+def survived(offers: Sequence[Offer], needs: Needs) -> set[str]:
+    """What the fleet must survive the loss of: each family, or its pools, where what the others may have in time makes up for it."""
+    soon = [offer.soon for offer in offers]
+    good = {offer.family for offer in offers if 0 < needs.without_any <= carried(offers, soon, offer.family) * (1 + 1e-9)}
+    return {offer.pool if offer.family in good else offer.family for offer in offers} - {""}
 
 
 def enumerated(offers: Sequence[Offer], needs: Needs) -> float:
     """The least cost of all fleets that meet the needs, as far as these can be met."""
-    most, families = [offer.most for offer in offers], {offer.family for offer in offers}
+    most = [offer.most for offer in offers]
     slack = 1e-9 * max(1.0, carried(offers, most))  # what the search takes for equal: less than any demand that a metric shows
     demand = min(needs.demand, carried(offers, most)) - slack
-    left = {family: min(needs.without_any, carried(offers, most, family)) - slack for family in families}
+    left = {lost: min(needs.without_any, carried(offers, most, lost)) - slack for lost in survived(offers, needs)}
     return min(
         sum(offer.cost(count) for count, offer in zip(counts, offers, strict=True))
         for counts in itertools.product(*(range(offer.least, offer.most + 1) for offer in offers))
-        if carried(offers, counts) >= demand and all(carried(offers, counts, family) >= need for family, need in left.items())
+        if carried(offers, counts) >= demand and all(carried(offers, counts, lost) >= need for lost, need in left.items())
     )
 
 
@@ -84,10 +98,11 @@ def test_a_fleet_meets_its_needs(offers: tuple[Offer, ...], of_all: float, share
     counts = [found.replicas[offer.name] for offer in offers]
     assert all(offer.least <= count <= offer.most for count, offer in zip(counts, offers, strict=True))
     assert found.carried == pytest.approx(carried(offers, counts))
-    assert found.left == {family: pytest.approx(carried(offers, counts, family)) for family in found.left}
+    assert found.left == {lost: pytest.approx(carried(offers, counts, lost)) for lost in found.left}
+    assert found.left.keys() == {offer.family for offer in offers} | survived(offers, needs)
     if not found.short:
         assert found.carried >= needs.demand - 1e-6
-        assert all(left >= needs.without_any - 1e-6 for left in found.left.values())
+        assert all(found.left[lost] >= needs.without_any - 1e-6 for lost in survived(offers, needs))
 
 
 SEED = (

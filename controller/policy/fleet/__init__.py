@@ -6,7 +6,7 @@ there, and its values in `controller.policy.model`.
 
 from controller.policy.fleet.expected import SLOTS, noted_demand
 from controller.policy.fleet.floors import followed, planned_claims
-from controller.policy.fleet.offers import families
+from controller.policy.fleet.offers import families, spot_pools, vanishing
 from controller.policy.fleet.planned import planned
 from controller.policy.fleet.search import Offer, cheapest_fleet
 from controller.policy.fleet.strategy import PLANNED
@@ -23,4 +23,6 @@ __all__ = [
     "planned",
     "planned_claims",
     "planned_weights",
+    "spot_pools",
+    "vanishing",
 ]

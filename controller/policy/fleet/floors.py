@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.policy.account import canary, ceiling, known_everywhere, placed
-from controller.policy.fleet.offers import families, refused
+from controller.policy.fleet.offers import refused, vanishing
 from controller.policy.floors import as_stored, found, kept, remembered
 from controller.policy.model import Claim, FloorMemory, Memory, PlannedFleet, Scaler, SinkingFloor, Snapshot, Unit, UnitEvidence, Verdict
 from controller.policy.reasons import ClaimReason
@@ -157,14 +157,18 @@ def _claim(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judge
 
 def _carried(floors: Mapping[str, int], snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet) -> bool:
     """Whether the ready replicas that the floors keep carry what the fleet carries of its needs, or all that the ready ones carry now."""
-    family, before, after = families(snapshot), dict[str, float](), dict[str, float]()
-    for unit in snapshot.application.units:
-        ready, name = evidence[unit.name].lasting, family[unit.name]
-        before[name] = before.get(name, 0.0) + ready * unit.throughput
-        after[name] = after.get(name, 0.0) + min(ready, floors.get(unit.name, ready)) * unit.throughput
-    had, kept = sum(before.values()), sum(after.values())
+    ready = {unit.name: evidence[unit.name].lasting * unit.throughput for unit in snapshot.application.units}
+    stays = {
+        unit.name: min(evidence[unit.name].lasting, floors.get(unit.name, evidence[unit.name].lasting)) * unit.throughput
+        for unit in snapshot.application.units
+    }
+    had, kept = sum(ready.values()), sum(stays.values())
     slack = _NEAR * had
     if kept < min(fleet.needs.demand, fleet.fleet.carried, had) - slack:
         return False
-    rest = {name: min(fleet.needs.without_any, left, had - before[name]) for name, left in fleet.fleet.left.items()}
-    return all(kept - after[name] >= left - slack for name, left in rest.items())
+    lost = {name: units for name, units in vanishing(snapshot).items() if name in fleet.fleet.left}
+    return all(
+        kept - sum(stays[unit] for unit in units)
+        >= min(fleet.needs.without_any, fleet.fleet.left[name], had - sum(ready[unit] for unit in units)) - slack
+        for name, units in lost.items()
+    )

@@ -1,14 +1,16 @@
 """What each unit offers to a fleet, from what is observed and proven.
 
 An accelerator family is the part of an instance type before its dot (``inf2``, ``g5``). Units that may use instance types of the same
-family count as one family: whichever of them vanishes, all its units are taken to vanish.
+family count as one family: whichever of them vanishes, all its units are taken to vanish. A spot pool is what EC2 takes back at once: the
+spot instances of a family in a zone. Units that may have nothing but spot instances of the same family in the same zone are in one pool.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Final, TypeVar
 
 from controller.policy import text
 from controller.policy.account import ceiling, placed, probing, scaler_replicas, shown_s
@@ -28,6 +30,9 @@ of the demand above its scaler's replicas, and the expected demand counts up to 
 
 _SPOT: Final = "spot"
 _RESERVED: Final = "reserved"
+_ANY: Final = ""  # a zone that is not named
+
+_Shared = TypeVar("_Shared")
 
 
 def offered(
@@ -48,14 +53,14 @@ def offered(
         scales, because it has no ScaledObject or a person paused it, keeps what it has, and a floor that a person set is its least.
         Where the HPA never removes replicas, those that exist are the least.
     """
-    grouped, covered = families(snapshot), paid(snapshot)
+    grouped, pools, covered = families(snapshot), spot_pools(snapshot), paid(snapshot)
     above = None if demand is None else MAX_ABOVE_SCALER * demand
     offers = []
     for unit in snapshot.application.units:
         observed, judged = snapshot.units[unit.name], evidence[unit.name]
         least, most = max(unit.min_replicas, remembered(memory, unit).found), _had(unit, observed, judged, refusals=refusals)
         scaler = observed.scaler
-        soon = most if _in_time(snapshot, unit, judged) else 0
+        soon = most if unit.name not in pools and _in_time(snapshot, unit, judged) else 0
         if scaler is None or scaler.paused:
             most = least = min(most, _present(observed, judged))
         else:
@@ -77,6 +82,7 @@ def offered(
                 start=unit.cold_start_s / PAYS_OFF_S,
                 stop=_stop(snapshot, scaler),
                 soon=soon,
+                pool=pools.get(unit.name, ""),
             )
         )
     return tuple(offers)
@@ -122,14 +128,47 @@ def refused(judged: UnitEvidence) -> bool:
 
 def families(snapshot: Snapshot) -> dict[str, str]:
     """The accelerator family of each unit by name; families that one unit may use both of are one, named after both."""
-    groups: list[set[str]] = []
     used = {
         unit.name: {kind.partition(".")[0] for kind in usable_types(unit, snapshot.units[unit.name])} for unit in snapshot.application.units
     }
-    for kinds in used.values():
-        joined = set(kinds).union(*(group for group in groups if group & kinds))
-        groups = [group for group in groups if not group & kinds] + [joined]
-    return {name: next(text.listing(sorted(group)) for group in groups if group & kinds) for name, kinds in used.items()}
+    return {name: text.listing(sorted(kinds)) for name, kinds in _joined(used).items()}
+
+
+def spot_pools(snapshot: Snapshot) -> dict[str, str]:
+    """The spot pool of each unit that may have nothing but spot instances, by name.
+
+    Of a unit that names no zone, each zone is taken to be lost at once. Pools that one unit may use both of are one, named after both.
+    """
+    grouped, zones = families(snapshot), dict[str, set[tuple[str, str]]]()
+    for unit in snapshot.application.units:
+        allowed = allowed_offerings(unit, snapshot.units[unit.name])
+        if set(allowed.capacity_types) == {_SPOT}:
+            zones[unit.name] = {(grouped[unit.name], zone) for named in allowed.zones for zone in named or (_ANY,)}
+    anywhere = {family for used in zones.values() for family, zone in used if zone == _ANY}
+    used = {name: {(family, _ANY if family in anywhere else zone) for family, zone in known} for name, known in zones.items()}
+    return {name: _pool_name(grouped[name], {zone for _, zone in known}) for name, known in _joined(used).items()}
+
+
+def _pool_name(family: str, zones: AbstractSet[str]) -> str:
+    return f"{family} spot" if _ANY in zones else f"{family} spot in {'/'.join(sorted(zones))}"
+
+
+def _joined(used: Mapping[str, AbstractSet[_Shared]]) -> dict[str, AbstractSet[_Shared]]:
+    """Each unit's set, united with all that share a member with it."""
+    groups = list[AbstractSet[_Shared]]()
+    for one in used.values():
+        joined = set(one).union(*(group for group in groups if group & one))
+        groups = [group for group in groups if not group & one] + [joined]
+    return {name: next(group for group in groups if group & one) for name, one in used.items()}
+
+
+def vanishing(snapshot: Snapshot) -> dict[str, frozenset[str]]:
+    """The units that may vanish at once: those of each family, and those of each spot pool."""
+    found = dict[str, set[str]]()
+    for grouped in (families(snapshot), spot_pools(snapshot)):
+        for unit, name in grouped.items():
+            found.setdefault(name, set()).add(unit)
+    return {name: frozenset(units) for name, units in found.items()}
 
 
 def _open_to(unit: Unit, observed: UnitObservation) -> list[Reservation]:

@@ -2,10 +2,10 @@
 
 An integer program: the least price of the replicas, so that all together carry the demand with its headroom, and so that without the
 replicas of any one family the rest carries a share of it. A family is left out of that where what the others may have in time would carry
-the share. It is solved exactly by branch and bound (Land and Doig, 1960). The bound is the
-program with fractions of replicas. For a given sum of throughput X that program is a greedy choice, the cheapest throughput first, where
-no family may have more than X less what must be left without it. Its price is convex and piecewise linear in X, so tangents find the best
-X in a few steps (Kelley's cutting planes in one dimension).
+the share; its spot pools are not, each of which vanishes more often than a family does. It is solved exactly by branch and bound (Land and
+Doig, 1960). The bound is the program with fractions of replicas. For a given sum of throughput X that program is a greedy choice, the
+cheapest throughput first, where no family may have more than X less what must be left without it. Its price is convex and piecewise linear
+in X, so tangents find the best X in a few steps (Kelley's cutting planes in one dimension).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Offer:
         stop: Likewise what a replica that exists costs after it is needed no more: 0.25 where a quarter of an hour passes before it goes.
             At most 1.
         soon: Replicas that may be had, started or not, within the time that the loss of a family may last.
+        pool: The part of its family that EC2 may take back at once; "" where it takes nothing back.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Offer:
     start: float = 0.0
     stop: float = 0.0
     soon: int = 0
+    pool: str = ""
 
     def cost(self, count: int) -> float:
         """US dollars per hour of that many replicas, with the starts of new ones and the stops of those that go."""
@@ -108,6 +110,14 @@ def _check(offers: Sequence[Offer], needs: Needs) -> None:
         raise ValueError(f"impossible needs: {needs}")
 
 
+def _without(names: Sequence[str], carried: Sequence[float]) -> dict[str, float]:
+    """What is carried without all offers of a name, by name."""
+    total, own = sum(carried), dict.fromkeys(names, 0.0)
+    for name, part in zip(names, carried, strict=True):
+        own[name] += part
+    return {name: total - part for name, part in own.items()}
+
+
 Bounds = tuple[tuple[int, int], ...]
 """The fewest and the most replicas of each offer, in their order."""
 
@@ -117,15 +127,17 @@ class _Search:
 
     def __init__(self, offers: Sequence[Offer], needs: Needs) -> None:
         self.offers = tuple(offers)
-        families = list(dict.fromkeys(offer.family for offer in offers))
-        self.family = [families.index(offer.family) for offer in offers]
-        self._families = families
         everything = [offer.most for offer in offers]
+        soon = _without([offer.family for offer in offers], [offer.soon * offer.throughput for offer in offers])
+        self._made_good = {name: rest for name, rest in soon.items() if 0 < needs.without_any <= rest * (1 + _NEAR)}
+        # What vanishes together: where the loss of a family need not be survived, that of each of its spot pools.
+        lost = [offer.pool if offer.pool and offer.family in self._made_good else offer.family for offer in offers]
+        names = list(dict.fromkeys(lost))
+        self.group = [names.index(name) for name in lost]
+        self._groups = names
         total, left = self._carried(everything)
         self._demand = min(needs.demand, total)
-        soon = self._carried([offer.soon for offer in offers])[1]
-        self._made_good = {name: rest for name, rest in zip(families, soon, strict=True) if 0 < needs.without_any <= rest * (1 + _NEAR)}
-        needed = [0.0 if name in self._made_good else needs.without_any for name in families]
+        needed = [0.0 if name in self._made_good else needs.without_any for name in names]
         self.without = [min(need, rest) for need, rest in zip(needed, left, strict=True)]
         self._short = needs.demand > total * (1 + _NEAR) or any(n > rest * (1 + _NEAR) for n, rest in zip(needed, left, strict=True))
         self.slack = _NEAR * max(1.0, total)
@@ -161,11 +173,12 @@ class _Search:
         return self._fleet(least)
 
     def _fleet(self, least: float) -> Fleet:
-        carried, left = self._carried(self._best)
+        served = [count * offer.throughput for offer, count in zip(self.offers, self._best, strict=True)]
         paid = sum(offer.price * max(0, count - offer.paid) for offer, count in zip(self.offers, self._best, strict=True))
         named = {offer.name: count for offer, count in zip(self.offers, self._best, strict=True)}
-        rest = dict(zip(self._families, left, strict=True))
-        return Fleet(named, paid, self._cost, least, carried, rest, self._short, self._made_good)
+        pools = _without([self._groups[group] for group in self.group], served)
+        rest = pools | _without([offer.family for offer in self.offers], served)
+        return Fleet(named, paid, self._cost, least, sum(served), rest, self._short, self._made_good)
 
     def cost(self, index: int, count: int) -> float:
         """`Offer.cost` of one offer, remembered: most nodes share most of their bounds."""
@@ -178,12 +191,12 @@ class _Search:
         return sum(self.cost(index, count) for index, count in enumerate(counts))
 
     def _carried(self, counts: Sequence[float]) -> tuple[float, list[float]]:
-        """What replicas carry, and what is left of it without each family."""
-        by_family = [0.0] * len(self._families)
+        """What replicas carry, and what is left of it without each group of offers that vanish together."""
+        by_group = [0.0] * len(self._groups)
         for index, count in enumerate(counts):
-            by_family[self.family[index]] += count * self.offers[index].throughput
-        total = sum(by_family)
-        return total, [total - part for part in by_family]
+            by_group[self.group[index]] += count * self.offers[index].throughput
+        total = sum(by_group)
+        return total, [total - part for part in by_group]
 
     def _try(self, point: Sequence[float], bounds: Bounds) -> None:
         """Rounds up, which breaks no need, and takes away what is not needed, the most expensive first. Keeps it where it is the best."""
@@ -194,9 +207,9 @@ class _Search:
         if min([spare, *spares]) < 0:
             return  # it misses by what the 1e-7 took away: that unit is not whole, and the branches at it follow
         for index in self._expensive_first:
-            free, throughput, own = spare, self.throughputs[index], self.family[index]
-            for family, some in enumerate(spares):
-                if some < free and family != own:  # without a family its own replicas are not missed
+            free, throughput, own = spare, self.throughputs[index], self.group[index]
+            for group, some in enumerate(spares):
+                if some < free and group != own:  # without a group its own replicas are not missed
                     free = some
             gone = counts[index] - bounds[index][0]
             if free < gone * throughput:
@@ -205,7 +218,7 @@ class _Search:
                 taken = gone * throughput
                 counts[index] -= gone
                 spare -= taken
-                spares = [some if family == own else some - taken for family, some in enumerate(spares)]
+                spares = [some if group == own else some - taken for group, some in enumerate(spares)]
         cost = self._price(counts)
         if cost < self._cost - _NEAR * max(1.0, self._cost):
             self._best, self._cost = counts, cost
@@ -215,13 +228,13 @@ class _Relaxed:
     """The program with fractions of replicas within bounds, as a function of the sum of throughput."""
 
     def __init__(self, search: _Search, bounds: Bounds) -> None:
-        self._family, self._slack = search.family, search.slack
+        self._group, self._slack = search.group, search.slack
         lows, highs = [0.0] * len(search.without), [0.0] * len(search.without)
         throughputs, fixed = search.throughputs, 0.0
-        for index, family in enumerate(self._family):
+        for index, group in enumerate(self._group):
             low, high = bounds[index]
-            lows[family] += low * throughputs[index]
-            highs[family] += high * throughputs[index]
+            lows[group] += low * throughputs[index]
+            highs[group] += high * throughputs[index]
             fixed += search.cost(index, low)
         self._counts: list[float] = [low for low, _ in bounds]
         self._fixed = fixed
@@ -230,7 +243,7 @@ class _Relaxed:
             low, high = bounds[index]
             first, last = begin if begin > low else low, end if end < high else high  # noqa: FURB136 - as in `_at`
             if first < last:
-                self._steps.append((price, index, self._family[index], throughputs[index], (last - first) * throughputs[index]))
+                self._steps.append((price, index, self._group[index], throughputs[index], (last - first) * throughputs[index]))
         self._least, self._whole = sum(lows), sum(highs)
         self._limits = [*zip(highs, search.without, lows, strict=True)]
         self._step = _STEP * max(1.0, self._whole)
@@ -257,9 +270,9 @@ class _Relaxed:
         return bound, high.counts
 
     def _first(self, demand: float) -> float | None:
-        """The smallest sum, at least `demand`, that the families can have together; None without any.
+        """The smallest sum, at least `demand`, that the groups can have together; None without any.
 
-        The families' most, each at most the sum less what must be left without it, less the sum itself, is concave in the sum: Newton's
+        The groups' most, each at most the sum less what must be left without it, less the sum itself, is concave in the sum: Newton's
         steps from below reach its first zero without passing it.
         """
         at = max(demand, self._least)
@@ -291,19 +304,19 @@ class _Relaxed:
         return _Tangent(whole, cost, slope, counts)
 
     def _at(self, whole: float) -> tuple[float, list[float]]:
-        """The least cost at a sum of throughput, and the replicas: the cheapest throughput first, as far as the families may."""
+        """The least cost at a sum of throughput, and the replicas: the cheapest throughput first, as far as the groups may."""
         # Conditions instead of `min`, which would make the whole search a fifth slower.
         room = [(high if high < whole - need else whole - need) - low for high, need, low in self._limits]  # noqa: FURB136
         left, counts, cost = whole - self._least, [*self._counts], self._fixed
-        for price, index, family, throughput, width in self._steps:
-            free = room[family]
+        for price, index, group, throughput, width in self._steps:
+            free = room[group]
             take = width if width < free else free  # noqa: FURB136
             take = left if left < take else take  # noqa: FURB136
             if take > 0:
                 counts[index] += take / throughput
                 cost += take * price
                 left -= take
-                room[family] = free - take
+                room[group] = free - take
         return cost, counts
 
 

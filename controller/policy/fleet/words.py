@@ -52,10 +52,14 @@ def planned_words(shown: PlannedFleet, evidence: Mapping[str, UnitEvidence]) -> 
         )
     if shown.exposed:
         return words + "".join(f"; without {name} it carries {share:.0%} of the demand" for name, share in shown.exposed.items())
+    lost = "family"
     if shown.fleet.made_good:
-        return words + f"; what may start in time makes up for the loss of {text.listing(shown.fleet.made_good)}"
-    least = min(shown.fleet.left.values())
-    return words + (f"; without any one family it carries at least {least / shown.expected:.0%} of the demand" if shown.expected else "")
+        words += f"; what may start in time makes up for the loss of {text.listing(shown.fleet.made_good)}"
+        lost = "other family or spot pool"
+    left = [left for name, left in shown.fleet.left.items() if name not in shown.fleet.made_good]
+    if not left or not shown.expected:
+        return words
+    return words + f"; without any one {lost} it carries at least {min(left) / shown.expected:.0%} of the demand"
 
 
 def _errors(shown: PlannedFleet) -> str:

@@ -31,7 +31,8 @@ class Fleet:
         cost: The same with the price of starts and stops, which the search makes as low as possible.
         least_cost: The certificate: no fleet that meets the needs has a lower cost. Equal to `cost` where the search was complete.
         carried: Requests per metric period that it carries.
-        left: Requests per metric period that it carries without a family, by family.
+        left: Requests per metric period that it carries without a family, by family; without a spot pool, too, by pool, where that must be
+            survived and the loss of its family is made good.
         short: Whether the needs exceed what may be had. The fleet then carries as much of each as there is.
         made_good: By family whose loss is made good in time by replicas that start then: what may be had without it.
     """
@@ -88,7 +89,7 @@ class PlannedFleet:
 
     @property
     def exposed(self) -> Mapping[str, float]:
-        """The families without which less than the wanted share would be carried in time, and the share that would at once, 0 to 1."""
+        """The families and spot pools without which less than the wanted share is carried in time, and the share at once, 0 to 1."""
         lost = {name: left for name, left in self.fleet.left.items() if name not in self.fleet.made_good}
         return {name: left / self.expected for name, left in lost.items() if left < self.needs.without_any * (1 - 1e-9)}
 
