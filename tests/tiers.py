@@ -110,6 +110,7 @@ PLACES: Final = (
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_sample_day.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_it_breaks_again_without_the_fix"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_seeds.py::test_what_once_broke_holds"),
+    Place(Tier.SIMULATION, "tests/analysis/simulation/test_spot_waves.py"),
     Place(Tier.SIMULATION, "tests/analysis/simulation/test_vanished.py"),
     Place(Tier.CLUSTER, "tests/benchmarks/test_objects.py"),
     Place(Tier.INTEGRATION, "tests/benchmarks/test_soak.py"),

@@ -10,7 +10,7 @@ from typing import Final
 
 from controller.clients.kube import GATEWAYS
 from controller.policy.account import capacity_throughputs
-from controller.policy.model import SCALE_IN_S, Application, Mode, Target
+from controller.policy.model import SCALE_IN_S, Application, Mode, Target, Unit
 from controller.policy.routing import base_weights, cost_targets, stickiness, weight_strategy
 from controller.policy.strategies import part_of
 from controller.policy.text import number
@@ -287,11 +287,16 @@ def _exact(value: float) -> float:
 
 
 def _pools(setup: Setup) -> list[Pool]:
-    """The NodePools of the application, each with the instance types of its units."""
-    types: dict[str, tuple[str, ...]] = {}
+    """The NodePools of the application, each with the instance types of its units, and with their zones where all of them name some."""
+    units: dict[str, list[Unit]] = {}
     for unit in setup.application.units:
-        types[unit.node_pool] = tuple(dict.fromkeys((*types.get(unit.node_pool, ()), *types_of(unit))))
-    return [Pool(name, of, setup.capacity_types.get(name, ("on-demand",))) for name, of in types.items()]
+        units.setdefault(unit.node_pool, []).append(unit)
+    pools = []
+    for name, sharing in units.items():
+        types = tuple(dict.fromkeys(one for unit in sharing for one in types_of(unit)))
+        zones = tuple(dict.fromkeys(zone for unit in sharing for zone in unit.zones)) if all(unit.zones for unit in sharing) else ()
+        pools.append(Pool(name, types, setup.capacity_types.get(name, ("on-demand",)), zones))
+    return pools
 
 
 def _weights(application: Application) -> dict[str, int]:

@@ -71,6 +71,7 @@ class Pool:
         name: Its name.
         types: The instance types of its requirements.
         capacity_types: The capacity types of its requirements.
+        zones: The zones of its requirements; () for all of the node class.
         limit: Most nodes; None: no limit.
         nodes: Nodes that accept pods.
         alive: Claims that still exist.
@@ -82,6 +83,7 @@ class Pool:
     name: str
     types: tuple[str, ...]
     capacity_types: tuple[str, ...] = ("on-demand",)
+    zones: tuple[str, ...] = ()
     limit: int | None = None
     nodes: list[Node] = field(default_factory=list)
     alive: list[Claim] = field(default_factory=list)
@@ -199,10 +201,10 @@ class Karpenter:
             self._requeue(pool)
             return
         self._mark_saturated(now)
-        saturated = not self._offerings.available_types(pool.types, now, pool.capacity_types)
+        saturated = not self._offerings.available_types(pool.types, now, pool.capacity_types, pool.zones)
         batches: dict[tuple[str, ...], list[Claim]] = {}  # by instance types: equal claims share one fleet call
         for pod in pods:
-            types = self._offerings.available_types(types_of(pod.unit), now, pool.capacity_types)
+            types = self._offerings.available_types(types_of(pod.unit), now, pool.capacity_types, pool.zones)
             if types and not pool.full():
                 pod.claim = self._claim(pool, types, now)
                 batches.setdefault(types, []).append(pod.claim)
@@ -219,7 +221,7 @@ class Karpenter:
     def _claim(self, pool: Pool, types: tuple[str, ...], now: float) -> Claim:
         self._made += 1
         self._delivered += 1
-        left = self._offerings.available(types, now, pool.capacity_types)
+        left = self._offerings.available(types, now, pool.capacity_types, pool.zones)
         kinds = tuple(kind for kind in pool.capacity_types if any(offering.capacity_type == kind for offering in left))
         claim = Claim(f"{pool.name}-{self._made:05d}", pool.name, types, kinds, now, self._delivered)
         pool.alive.append(claim)
@@ -230,7 +232,7 @@ class Karpenter:
         for pool in self.pools.values():
             if pool.blocked_at is not None and now - pool.blocked_at < BLOCKED_DEDUPE_S:
                 continue
-            if not self._offerings.available_types(pool.types, now, pool.capacity_types):
+            if not self._offerings.available_types(pool.types, now, pool.capacity_types, pool.zones):
                 pool.blocked_at = now
                 self._changed()
 
@@ -258,7 +260,7 @@ class Karpenter:
             self._stuck(pool, claims)
             return
         now, first = self._event_queue.now, claims[0]
-        asked = asked_first(self._offerings.available(first.types, now, first.capacity_types))
+        asked = asked_first(self._offerings.available(first.types, now, first.capacity_types, pool.zones))
         fleet = self.ec2.create_fleet(asked, len(claims))
         self._offerings.remember(fleet.errors, now + CACHE_S + self._chance.uniform(0.0, SWEEP_S))
         for claim, offering in zip(claims, fleet.launched, strict=False):
@@ -331,7 +333,8 @@ class Karpenter:
         self._made += 1
         long_ago = self._event_queue.now - _KEPT_S
         claim = Claim(f"{pool.name}-{self._made:05d}", pool.name, pool.types, pool.capacity_types, long_ago)
-        zone = self._zones[number % len(self._zones)]
+        zones = pool.zones or self._zones
+        zone = zones[number % len(zones)]
         claim.instance_type, claim.zone, claim.capacity_type = asked_first(
             [Offering(instance_type, zone, kind) for kind in pool.capacity_types]
         )[0]
@@ -390,7 +393,8 @@ class Karpenter:
 
     def askable(self, unit: Unit) -> list[Offering]:
         """What it may ask EC2 for now for a unit: everything that the unit may use but what is in its cache."""
-        return self._offerings.available(types_of(unit), self._event_queue.now, self.pools[unit.node_pool].capacity_types)
+        pool = self.pools[unit.node_pool]
+        return self._offerings.available(types_of(unit), self._event_queue.now, pool.capacity_types, pool.zones)
 
     def refused_since(self, since: float) -> bool:
         """Whether any NodePool was refused capacity since a time, seconds since the Unix epoch: what a query of its log finds."""
@@ -408,7 +412,7 @@ class Karpenter:
 
     def offerings(self, pool: Pool, types: Iterable[str]) -> list[Offering]:
         """Everything that EC2 could launch through a NodePool, of some of its instance types."""
-        return [Offering(one, zone, kind) for one in types for zone in self._zones for kind in pool.capacity_types]
+        return [Offering(one, zone, kind) for one in types for zone in pool.zones or self._zones for kind in pool.capacity_types]
 
     def offerings_of(self, unit: Unit) -> list[Offering]:
         """Everything that EC2 could launch for a unit."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controller.policy.account import total_demand
-from controller.policy.fleet import families
+from controller.policy.fleet import spot_pools, vanishing
 from controller.policy.floors import HELD_S
 from controller.policy.model import Action, ActionKind, Decision, Memory, Mode, Shortage, Snapshot
 from failover_analysis.simulation.engine import Engine
@@ -80,8 +80,7 @@ class PlannedCheck:
         shown, override = decision.planned, engine.api.routing.override
         free = self._truth.calm() and not engine.ec2.shortages and override.paused_until is None and override.pinned_mode is None
         limited = any(pool.limit is not None for pool in engine.karpenter.pools.values())
-        waits = policy.resilience_s > 0 or limited  # what starts in time is no ready replica
-        if not free or waits or not _followed(snapshot, decision) or shown is None or shown.exposed or shown.fleet.short:
+        if not free or limited or not _followed(snapshot, decision) or shown is None or shown.exposed or shown.fleet.short:
             self._exposed_since = None
             return ""
         need = policy.resilience_share * demand * (1 - _NOISE)
@@ -107,14 +106,16 @@ class PlannedCheck:
         return self._demands[0][1]
 
     def _left(self, snapshot: Snapshot) -> Mapping[str, float]:
-        """What the ready replicas carry without each family, requests per metric period."""
-        by_family: dict[str, float] = {}
-        family = families(snapshot)
-        for unit in snapshot.application.units:
-            carried = self._engine.workloads.units[unit.name].ready * unit.throughput
-            by_family[family[unit.name]] = by_family.get(family[unit.name], 0.0) + carried
-        whole = sum(by_family.values())
-        return {name: whole - part for name, part in by_family.items()}
+        """What the ready replicas carry without each family and spot pool, requests per metric period.
+
+        Where other families may start in time, the loss of one is survived by what is no ready replica: only the pools count.
+        """
+        carried = {unit.name: self._engine.workloads.units[unit.name].ready * unit.throughput for unit in snapshot.application.units}
+        counts = vanishing(snapshot)
+        if snapshot.application.policy.resilience_s > 0:
+            pools = set(spot_pools(snapshot).values())
+            counts = {name: units for name, units in counts.items() if name in pools}
+        return {name: sum(carried.values()) - sum(carried[unit] for unit in units) for name, units in counts.items()}
 
 
 def _followed(snapshot: Snapshot, decision: Decision) -> bool:

@@ -21,7 +21,7 @@ from controller.policy.model import Application, Mode, Override, PolicySettings
 from failover_analysis.simulation import outages
 from failover_analysis.simulation.faults import FAULTS, drawn, drawn_of_routes
 from failover_analysis.simulation.setup import ZONES, Algorithm, FaultPlan, Limit, Setup
-from failover_analysis.simulation.variety import KINDS_PLAYED, ROUTE, at_zero, behind_route, in_pools, routed, varied
+from failover_analysis.simulation.variety import KINDS_PLAYED, ROUTE, at_zero, behind_route, in_pools, routed, varied, with_spot_alone
 from failover_testbed.capacity.ec2 import Code, FleetAnswer, Shortage
 from failover_testbed.traffic.demand import Seconds, TracedDemand
 
@@ -245,8 +245,9 @@ class Scenario:
             faults += drawn(seconds, tuple(unit.name for unit in application.units), str(seed))
             named = {*file.capacity_types, *file.node_pools, *(one.node_pool for one in file.limits)}
             application, bought = varied(application, str(seed), named)
+            if policy is not None:
+                application, bought = with_spot_alone(at_zero(application, str(seed)), bought, str(seed), named)
             capacity_types |= bought
-            application = at_zero(application, str(seed)) if policy is not None else application
             application = routed(application, str(seed)) if file.routing is None else application
             if application.route.kind == ROUTE:
                 faults += drawn_of_routes(seconds, tuple(unit.name for unit in application.units), str(seed))

@@ -21,6 +21,7 @@ _SHARED_SHARE: Final = 0.5
 _SPOT_SHARE: Final = 0.5
 _ROUTE_SHARE: Final = 1 / 3
 _ZERO_SHARE: Final = 0.5
+_SPOT_ALONE_SHARE: Final = 1 / 3
 
 
 def in_pools(application: Application, pools: Mapping[str, str]) -> Application:
@@ -66,6 +67,26 @@ def at_zero(application: Application, seed: str) -> Application:
         return application
     first, *others = application.units
     return replace(application, units=(first, *(replace(unit, min_replicas=0) for unit in others)))
+
+
+def with_spot_alone(
+    application: Application, bought: Mapping[str, tuple[str, ...]], seed: str, fixed: Collection[str] = ()
+) -> tuple[Application, dict[str, tuple[str, ...]]]:
+    """Draws whether a NodePool may buy nothing but spot instances: a third of the worlds with planned floors, in a stream of its own.
+
+    In these a family may be lost for as long as the slowest unit starts: its spot pool must be survived all the same.
+
+    Args:
+        application: As its file says.
+        bought: Capacity types by NodePool, as far as they are drawn already.
+        seed: The same seed gives the same, on every machine.
+        fixed: NodePools that stay as they are.
+    """
+    chance, pools = random.Random(f"{seed}/spot alone"), sorted({unit.node_pool for unit in application.units} - set(fixed))
+    if not application.policy.plans_floors or not pools or chance.random() >= _SPOT_ALONE_SHARE:
+        return application, dict(bought)
+    policy = replace(application.policy, resilience_s=max(unit.cold_start_s for unit in application.units))
+    return replace(application, policy=policy), {**bought, chance.choice(pools): ("spot",)}
 
 
 def behind_route(application: Application) -> Application:

@@ -29,15 +29,18 @@ class Offerings:
         self._unavailable: dict[Offering, float] = {}  # until when
         self._full_zones: dict[str, float] = {}  # without free addresses, until when
 
-    def available(self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND) -> list[Offering]:
+    def available(
+        self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND, within: Sequence[str] = ()
+    ) -> list[Offering]:
         """The offerings of these instance types that are not in the cache, by type, then zone, then capacity type.
 
         Args:
             types: The instance types.
             now: Seconds of any clock.
             capacity_types: The capacity types.
+            within: The zones; () for all of the node class.
         """
-        zones = [zone for zone in self._zones if self._full_zones.get(zone, 0.0) <= now]
+        zones = [zone for zone in within or self._zones if self._full_zones.get(zone, 0.0) <= now]
         found = (Offering(one, zone, kind) for one in types for zone in zones for kind in capacity_types)
         return [offering for offering in found if self._unavailable.get(offering, 0.0) <= now]
 
@@ -45,9 +48,11 @@ class Offerings:
         """Whether an offering is in the cache, by itself or with its zone."""
         return self._unavailable.get(offering, 0.0) > now or self._full_zones.get(offering.zone, 0.0) > now
 
-    def available_types(self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND) -> tuple[str, ...]:
+    def available_types(
+        self, types: Iterable[str], now: float, capacity_types: Sequence[str] = _ON_DEMAND, within: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """Those of these instance types that have an offering outside the cache, in the given order."""
-        return tuple(one for one in types if self.available((one,), now, capacity_types))
+        return tuple(one for one in types if self.available((one,), now, capacity_types, within))
 
     def remember(self, errors: Iterable[FleetError], until: float) -> None:
         """Caches what CreateFleet refused; a subnet without free addresses affects every type in its zone.

@@ -20,7 +20,7 @@ from failover_analysis.simulation.outages import Outage
 from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.scenario import FOLDER, find, load, written_out
 from failover_analysis.simulation.truth import Truth
-from failover_analysis.simulation.variety import at_zero, in_pools, varied
+from failover_analysis.simulation.variety import at_zero, in_pools, varied, with_spot_alone
 from failover_testbed.capacity.ec2 import FleetAnswer, Shortage
 from tests.analysis.simulation.support import HOUR, INF2, fault, outage, play, setup
 from tests.support.applications import application
@@ -260,6 +260,17 @@ def test_the_draw_lets_units_run_nothing_where_a_plan_brings_them_back() -> None
     fewest = [tuple(unit.min_replicas for unit in at_zero(live, str(seed)).units) for seed in range(20)]
     assert set(fewest) == {(1, 1, 1, 1, 1), (1, 0, 0, 0, 0)}
     assert all(at_zero(application(), str(seed)) == application() for seed in range(20))
+
+
+def test_the_draw_lets_a_node_pool_buy_nothing_but_spot_where_a_plan_survives_its_loss() -> None:
+    """In a third of those worlds, where a family may then be lost for a cold start; never a NodePool that the file is about."""
+    live = application(policy=PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE))
+    fixed = live.units[0].node_pool
+    found = [with_spot_alone(live, {}, str(seed), (fixed,)) for seed in range(30)]
+    assert {kinds for _, bought in found for kinds in bought.values()} == {("spot",)}
+    assert all(made.policy.resilience_s == (600.0 if bought else 0.0) and fixed not in bought for made, bought in found)
+    assert 0 < sum(bool(bought) for _, bought in found) < 20
+    assert all(with_spot_alone(application(), {}, str(seed)) == (application(), {}) for seed in range(20))
 
 
 def test_an_outage_of_a_family_is_about_all_its_sizes() -> None:

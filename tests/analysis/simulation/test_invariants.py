@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from controller.policy.decision import decide as decide_module
 from controller.policy.evidence import judge as evidence
 from controller.policy.evidence import proof
 from controller.policy.evidence.proof import Finding
+from controller.policy.fleet import Offer
 from controller.policy.fleet import floors as fleet_floors
 from controller.policy.fleet import strategy as fleet_strategy
 from controller.policy.floors import claims as floor_claims
@@ -46,8 +48,10 @@ from controller.service.terms import TermRecord
 from failover_analysis.simulation.invariants import HARMS
 from failover_analysis.simulation.leadership import SimulatedLeadership
 from failover_analysis.simulation.run import Simulation
+from failover_analysis.simulation.setup import ZONES
 from tests.analysis.simulation.support import HOUR, breaks, broken, fault, outage, play, setup
 from tests.support.applications import application
+from tests.support.spot import with_spot
 
 Patch = pytest.MonkeyPatch
 
@@ -272,6 +276,17 @@ def _no_loss_planned(patch: Patch) -> None:
     patch.setattr(fleet_strategy, "planned", without)
 
 
+def _no_pool_planned(patch: Patch) -> None:
+    """A fleet without the condition on spot pools."""
+    module = import_module("controller.policy.fleet.planned")
+    original = module.offered
+
+    def without(*args: Any, **named: Any) -> tuple[Offer, ...]:
+        return tuple(replace(offer, pool="") for offer in original(*args, **named))
+
+    patch.setattr(module, "offered", without)
+
+
 _DROPPED = 200  # passes: about two hours
 _PLANNED = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
 PLANNED = {"application": replace(application(), policy=_PLANNED), "demand": lambda at: 1500.0}
@@ -287,6 +302,12 @@ SLOW = {
     **PLANNED,
     "demand": lambda at: 1500.0 + 700.0 * math.sin(at / 600.0),
     "scale_in_s": {unit.name: 3600.0 for unit in application().units},
+}
+
+SPOT = {
+    "application": with_spot(*ZONES),
+    "demand": lambda at: 1500.0,
+    "capacity_types": {unit.node_pool: ("spot",) for unit in with_spot(*ZONES).units if unit.zones},
 }
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}
@@ -395,6 +416,7 @@ MUTANTS: dict[str, tuple[Callable[[Patch], None], dict[str, Any], str]] = {
     "planned floors that sink before their scalers would": (_own_window, SLOW, "planned-churn"),
     "planned floors that take the last replica at once": (_traffic_or_not, AT_ZERO, "last-replica"),
     "planned floors without a spare family": (_no_loss_planned, PLANNED, "planned-loss"),
+    "planned floors without a spare spot pool": (_no_pool_planned, SPOT, "planned-loss"),
     "an error": (_raising, {"seconds": HOUR}, "exception"),
 }
 
