@@ -34,6 +34,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "reassertMaxSeconds": "remove it: a foreign edit is undone after a pause of 10 s, doubled up to 10 min",
     "plannedHeadroom": "remove it: the forecast has a margin of its own; resilienceShare asks for more replicas",
     "plannedMaxAboveScaler": "remove it: planned floors are at most half of the demand above what KEDA asks for",
+    "reservedOnly": "write capacityTypes: [reserved] where it was true",
     "measured": "remove it: `failoverctl breaking-point` writes a comment beside the throughput",
     "publishedCost": "remove it: `failoverctl weights` computes the cost",
     "freshness": "remove it: each source has a limit of its own (docs/decision.md)",

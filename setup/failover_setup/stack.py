@@ -50,6 +50,7 @@ AmiAlias = Annotated[
     Field(pattern=r"^(al2023|bottlerocket)@.+$", max_length=30, json_schema_extra={"x-allowed": "al2023@VERSION or bottlerocket@VERSION"}),
 ]
 
+CapacityType = Literal["reserved", "spot", "on-demand"]
 Task = Literal["text-to-image", "text-generation", "text-classification", "image-classification", "object-detection"]
 
 
@@ -252,9 +253,12 @@ class UnitStackFile(FileModel):
         description="Capacity reservations for the unit: selected by its EC2NodeClass, and used before on-demand capacity. Needs "
         "Karpenter's feature gate ReservedCapacity. With the gate on, on-demand launches refuse every reservation that is not listed.",
     )
-    reserved_only: bool = Field(
-        default=False,
-        description="Whether the unit runs in these reservations alone. When a Capacity Block ends, nothing can replace its nodes.",
+    capacity_types: tuple[CapacityType, ...] = Field(
+        default=(),
+        max_length=3,
+        description="What the unit's NodePool may buy. Karpenter tries reserved first, then spot, then on-demand, in whatever order they "
+        "stand here. Unset: on-demand, and reserved where the unit has reservations. With [reserved] nothing can replace the nodes of a "
+        "Capacity Block that ends. With [spot], name the unit's zones: EC2 takes spot instances back by zone (docs/planned-fleet.md).",
     )
     accelerators: int = Field(default=1, ge=1, le=16, description="Accelerators per pod. Price and throughput are those of such a pod.")
     cpu: Quantity | None = Field(default=None, description="Processors per pod. Unset: half of its share of the node.")

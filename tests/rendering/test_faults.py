@@ -80,7 +80,12 @@ CASES = [
         id="an annotation that the controller owns",
     ),
     pytest.param(
-        {("units", 0, "stack", "reservedOnly"): True}, "spec.units[0].stack.reservations: found nothing", id="reserved, but what?"
+        {("units", 0, "stack", "capacityTypes"): ["reserved"]}, "spec.units[0].stack.reservations: found nothing", id="reserved, but what?"
+    ),
+    pytest.param(
+        {("units", 0, "stack", "reservations"): [{"id": "cr-1"}], ("units", 0, "stack", "capacityTypes"): ["spot"]},
+        "spec.units[0].stack.capacityTypes: found spot",
+        id="reservations that nothing may use",
     ),
     pytest.param(
         {("units", 0, "stack", "reservations"): [{"id": "cr-1"}], ("stack", "nodes"): {"render": False}},
@@ -88,9 +93,9 @@ CASES = [
         id="reservations without a node class",
     ),
     pytest.param(
-        {("units", 1, "nodePool"): "amd-neuron-inf2", ("units", 1, "stack", "reservedOnly"): True}
+        {("units", 1, "nodePool"): "amd-neuron-inf2", ("units", 1, "stack", "capacityTypes"): ["reserved"]}
         | {("units", 1, "stack", "reservations"): [{"id": "cr-1"}]},
-        "spec.units[1].stack.reservedOnly: found true",
+        "spec.units[1].stack.capacityTypes: found reserved",
         id="one NodePool with two kinds of capacity",
     ),
     pytest.param(

@@ -202,7 +202,7 @@ def test_reservations_are_selected_and_come_first() -> None:
     values = document()
     first, second, third, *_ = values["spec"]["units"]
     first["stack"]["reservations"] = [{"id": "cr-1"}, {"tags": {"team": "inference"}, "ownerId": "123456789012"}]
-    second["stack"] |= {"reservations": [{"id": "cr-1"}, {"id": "cr-2"}], "reservedOnly": True}
+    second["stack"] |= {"reservations": [{"id": "cr-1"}, {"id": "cr-2"}], "capacityTypes": ["reserved"]}
     objects = objects_of(parsed(values))
     classes = {
         one["metadata"]["name"]: one["spec"].get("capacityReservationSelectorTerms") for one in objects if one["kind"] == "EC2NodeClass"
@@ -211,6 +211,22 @@ def test_reservations_are_selected_and_come_first() -> None:
     assert classes == {"sd21-neuron": [{"id": "cr-1"}, tagged, {"id": "cr-2"}], "sd21-nvidia": None}
     kinds = [_capacity_types(objects, unit["nodePool"]) for unit in (first, second, third)]
     assert kinds == [["reserved", "on-demand"], ["reserved"], ["on-demand"]]
+
+
+def test_a_unit_of_spot_instances_has_a_node_pool_of_its_zone() -> None:
+    """Beside an on-demand unit of the same type: what may be taken back at once is one zone of one of them."""
+    values = document()
+    first = values["spec"]["units"][0]
+    spot = {key: f"{first[key]}-spot-a" for key in ("name", "deployment", "nodePool", "scaledObject", "counterMetric", "latencyMetric")}
+    service, stack = {"name": f"{first['name']}-spot-a", "port": 80}, {**first["stack"], "capacityTypes": ["on-demand", "spot"]}
+    values["spec"]["units"][-1:] = [{**first, **spot, "service": service, "weight": 1, "zones": ["us-east-1a"], "stack": stack}]
+    objects = objects_of(parsed(values))
+    assert _capacity_types(objects, spot["nodePool"]) == ["spot", "on-demand"]
+    stack["capacityTypes"] = ["spot"]
+    objects = objects_of(parsed(values))
+    assert _capacity_types(objects, spot["nodePool"]) == ["spot"]
+    requirements = _one(objects, "NodePool", spot["nodePool"])["spec"]["template"]["spec"]["requirements"]
+    assert [one["values"] for one in requirements if one["key"] == "topology.kubernetes.io/zone"] == [["us-east-1a"]]
 
 
 def test_no_requirement_narrows_a_node_claim_beyond_its_units() -> None:

@@ -42,7 +42,7 @@ def test_reservations_follow_karpenters_definition() -> None:
     """By id, by tags, and with an owner."""
     values = document()
     terms = [{"id": "cr-0123456789abcdef0"}, {"tags": {"team": "*"}, "ownerId": "123456789012"}]
-    values["spec"]["units"][0]["stack"] |= {"reservations": terms, "reservedOnly": True}
+    values["spec"]["units"][0]["stack"] |= {"reservations": terms, "capacityTypes": ["reserved"]}
     found = [one for one in objects_of(parsed(values)) if one["kind"] in {"EC2NodeClass", "NodePool"}]
     assert [problem for one in found for problem in problems(one)] == []
 

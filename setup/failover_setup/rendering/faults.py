@@ -243,12 +243,18 @@ def _reservations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
     terms: dict[Maker | None, int] = {}
     for index, unit in enumerate(file.spec.units):
         place: Place = ("spec", "units", index, "stack", "reservations")
-        named, made_by = len(unit.stack.reservations), FRAMEWORKS.get(unit.framework)
+        named, made_by, kinds = len(unit.stack.reservations), FRAMEWORKS.get(unit.framework), unit.stack.capacity_types
         terms[made_by] = terms.get(made_by, 0) + named
         all_of, most = f"{terms[made_by]} with those of the units before", f"at most {_MOST_TERMS} for one EC2NodeClass"
         elsewhere = "none, because spec.stack.nodes.render is false: its node class is made elsewhere"
         yield from _those(
-            (unit.stack.reserved_only and not named, place, "nothing", "at least one, because reservedOnly is true"),
+            ("reserved" in kinds and not named, place, "nothing", "at least one, because capacityTypes has reserved"),
+            (
+                named and bool(kinds) and "reserved" not in kinds,
+                (*place[:-1], "capacityTypes"),
+                ", ".join(kinds) or "nothing",
+                "reserved, too, because the unit has reservations",
+            ),
             (named and not stack.nodes.render, place, f"{named}", elsewhere),
             (named and terms[made_by] > _MOST_TERMS, place, all_of, most),
         )
@@ -259,12 +265,17 @@ def _pools(file: ApplicationFile) -> Iterator[Fault]:
     first: dict[str, UnitFile] = {}
     for index, unit in enumerate(file.spec.units):
         other, place = first.setdefault(unit.node_pool, unit), ("spec", "units", index)
-        mixed, only = FRAMEWORKS.get(unit.framework) is not FRAMEWORKS.get(other.framework), unit.stack.reserved_only
+        mixed, kinds = FRAMEWORKS.get(unit.framework) is not FRAMEWORKS.get(other.framework), unit.stack.capacity_types
         another = f"another NodePool than that of {other.name}, whose nodes have another accelerator"
         same = f"the same as {other.name}, with which it shares NodePool {unit.node_pool}"
         yield from _those(
             (mixed, (*place, "nodePool"), describe_value(unit.node_pool), another),
-            (not mixed and only is not other.stack.reserved_only, (*place, "stack", "reservedOnly"), str(only).lower(), same),
+            (
+                not mixed and {*kinds} != {*other.stack.capacity_types},
+                (*place, "stack", "capacityTypes"),
+                ", ".join(kinds) or "nothing",
+                same,
+            ),
         )
 
 

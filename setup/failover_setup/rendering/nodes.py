@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, get_args
 
 from controller.catalog.instances import Maker
 from failover_setup.application import ApplicationFile, UnitFile
 from failover_setup.rendering.parts import ARCHITECTURE, CAPACITY_TYPE, INSTANCE_TYPE, ZONE, Object, allowed_types, maker, manifest
-from failover_setup.stack import StackFile
+from failover_setup.stack import CapacityType, StackFile
 
 _ROOT_DEVICES: Final = {"al2023": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 """The device that holds container images; Bottlerocket has a separate volume for them."""
@@ -38,9 +38,10 @@ def class_name(file: ApplicationFile, made_by: Maker) -> str:
 
 
 def pool_capacity_types(units: Sequence[UnitFile]) -> list[str]:
-    """The capacity types of a NodePool, in the order in which Karpenter tries them: reserved first, where a unit has reservations."""
-    reserved = ["reserved"] if any(unit.stack.reservations for unit in units) else []
-    return reserved if units[0].stack.reserved_only else [*reserved, "on-demand"]
+    """The capacity types of a NodePool, in the order in which Karpenter tries them."""
+    reserved = any(unit.stack.reservations for unit in units)
+    named = units[0].stack.capacity_types or (("reserved", "on-demand") if reserved else ("on-demand",))
+    return [kind for kind in get_args(CapacityType) if kind in named]
 
 
 def _reservation_terms(units: Sequence[UnitFile]) -> list[Object]:
