@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.markdown import markdown, put
 from controller.catalog.loader import load_application_file
-from controller.policy.model import Application, PlannedMode, PolicySettings, Strategy, Unit
+from controller.policy.model import Application, Backend, PlannedMode, PolicySettings, Strategy, Unit
 from controller.policy.routing import cost_per_request
 from research import recorded
 from research.fit import FITTED
@@ -76,6 +76,23 @@ def _ours(policy: PolicySettings, *, target: float = 1.0, at_zero: bool = False,
     return make
 
 
+def _with_spot(policy: PolicySettings) -> Make:
+    """As many units as a rule of the load balancer takes: the cheapest one as spot in every zone, and two families on demand."""
+
+    def make(application: Application, step_s: float, delay: int) -> Player:
+        listed = sorted(_at_zero(application.units, 0), key=cost_per_request)
+        first, second = listed[0], [unit for unit in listed if unit.device != listed[0].device][:1]
+        spot = [
+            replace(unit, node_pool=unit.name, backend=Backend(unit.name, 80), deployment=unit.name, scaled_object=unit.name)
+            for unit in in_zones(first, ZONES)
+        ]
+        units = (replace(spot[0], min_replicas=1), *spot[1:], first, *second)
+        zones = {unit.name: f"zone {number}" for number, unit in enumerate(spot)}
+        return Fleet(replace(application, policy=policy, units=units), step_s, delay=delay, spot=zones)
+
+    return make
+
+
 def _priority_list(target: float) -> Make:
     def make(application: Application, step_s: float, delay: int) -> Player:
         units = _at_zero(application.units, 0)
@@ -111,6 +128,7 @@ FLEETS: Final[Mapping[str, Make]] = {
     "planned, no loss, no forecast": _ours(_NO_LOSS, forecast=False),
     "planned, units at zero": _ours(_LIVE, at_zero=True),
     "planned, 600 s, units at zero": _ours(_IN_TIME, at_zero=True),
+    **{f"planned, 600 s, spot, {share:.0%}": _with_spot(replace(_IN_TIME, resilience_share=share)) for share in (0.7, 0.8, 0.9)},
     "adaptive": _ours(PolicySettings(strategy=Strategy.ADAPTIVE)),
     "two-mode, headroom": _ours(PolicySettings(strategy=Strategy.TWO_MODE), target=HEADROOM),
     "priority list 0.8": _priority_list(HEADROOM),
