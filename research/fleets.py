@@ -68,10 +68,23 @@ Make = Callable[[Application, float, int], Player]
 """Makes a fleet for an application: seconds per step, and how many steps late its metrics are."""
 
 
-def _ours(policy: PolicySettings, *, target: float = 1.0, at_zero: bool = False, forecast: bool = True) -> Make:
+def ours(policy: PolicySettings, *, target: float = 1.0, at_zero: bool = False, forecast: bool = True, headroom: float = 0.0) -> Make:
+    """A fleet that this project's controller runs.
+
+    Args:
+        policy: Its policy.
+        target: Requests per period and replica that the HPAs aim at, as a share of the throughput.
+        at_zero: Whether all units but the cheapest may run nothing.
+        forecast: Whether strategy `planned` knows the demands of before.
+        headroom: By how much a replica carries more than the application file says.
+    """
+
     def make(application: Application, step_s: float, delay: int) -> Player:
-        units = _at_zero(application.units, 1) if at_zero else application.units
-        return Fleet(replace(application, policy=policy, units=units), step_s, target=target, forecast=forecast, delay=delay)
+        carries = _at_zero(application.units, 1) if at_zero else application.units
+        units = tuple(replace(unit, throughput=unit.throughput / (1 + headroom)) for unit in carries)
+        return Fleet(
+            replace(application, policy=policy, units=units), step_s, target=target, forecast=forecast, delay=delay, carries=carries
+        )
 
     return make
 
@@ -93,7 +106,9 @@ def _with_spot(policy: PolicySettings) -> Make:
     return make
 
 
-def _priority_list(target: float) -> Make:
+def priority_list(target: float) -> Make:
+    """A priority list that is filled to a share of its throughput."""
+
     def make(application: Application, step_s: float, delay: int) -> Player:
         units = _at_zero(application.units, 0)
         return Rival(units, step_s, PriorityList(units, target), delay)
@@ -120,19 +135,20 @@ def _at_zero(units: Sequence[Unit], kept: int) -> tuple[Unit, ...]:
 
 _LIVE: Final = PolicySettings(strategy=Strategy.PLANNED, planned_mode=PlannedMode.LIVE)
 _NO_LOSS: Final = replace(_LIVE, resilience_share=0.0)
-_IN_TIME: Final = replace(_LIVE, resilience_s=600.0)
+IN_TIME: Final = replace(_LIVE, resilience_s=600.0)
+"""A family may be lost for a cold start."""
 
 FLEETS: Final[Mapping[str, Make]] = {
-    "planned": _ours(_LIVE),
-    "planned, no loss": _ours(_NO_LOSS),
-    "planned, no loss, no forecast": _ours(_NO_LOSS, forecast=False),
-    "planned, units at zero": _ours(_LIVE, at_zero=True),
-    "planned, 600 s, units at zero": _ours(_IN_TIME, at_zero=True),
-    **{f"planned, 600 s, spot, {share:.0%}": _with_spot(replace(_IN_TIME, resilience_share=share)) for share in (0.7, 0.8, 0.9)},
-    "adaptive": _ours(PolicySettings(strategy=Strategy.ADAPTIVE)),
-    "two-mode, headroom": _ours(PolicySettings(strategy=Strategy.TWO_MODE), target=HEADROOM),
-    "priority list 0.8": _priority_list(HEADROOM),
-    "priority list 1": _priority_list(1.0),
+    "planned": ours(_LIVE),
+    "planned, no loss": ours(_NO_LOSS),
+    "planned, no loss, no forecast": ours(_NO_LOSS, forecast=False),
+    "planned, units at zero": ours(_LIVE, at_zero=True),
+    "planned, 600 s, units at zero": ours(IN_TIME, at_zero=True),
+    **{f"planned, 600 s, spot, {share:.0%}": _with_spot(replace(IN_TIME, resilience_share=share)) for share in (0.7, 0.8, 0.9)},
+    "adaptive": ours(PolicySettings(strategy=Strategy.ADAPTIVE)),
+    "two-mode, headroom": ours(PolicySettings(strategy=Strategy.TWO_MODE), target=HEADROOM),
+    "priority list 0.8": priority_list(HEADROOM),
+    "priority list 1": priority_list(1.0),
     "Mélange hourly": _hourly,
     "SpotHedge": _spot_hedge,
     "none": lambda application, step_s, delay: WithoutController(application.units, step_s, of_file(application), delay),
@@ -234,13 +250,18 @@ def table(application: Application, loads: Sequence[str], fleets: Sequence[str])
     return found
 
 
+def known_loads() -> list[str]:
+    """The loads that can be played: those whose files are there, and the wave."""
+    return [WAVE, *(name for name, (file, *_) in LOADS.items() if (recorded.DATA / file).exists())]
+
+
 def main() -> int:
     """Prints the table.
 
     Returns:
         The exit code.
     """
-    known = [WAVE, *(name for name, (file, *_) in LOADS.items() if (recorded.DATA / file).exists())]
+    known = known_loads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loads", nargs="*", choices=known, default=known)
     parser.add_argument("--fleets", nargs="*", choices=FLEETS, default=list(FLEETS))

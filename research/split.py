@@ -125,6 +125,7 @@ class Fleet:
         metric: Shows the demand, late.
         counters: Show the requests sent to each unit, likewise.
         spot: The zone of each unit that has nothing but spot instances, by name.
+        carries: The units with what their replicas carry in truth; (): as the application says.
     """
 
     application: Application
@@ -138,11 +139,13 @@ class Fleet:
     forecast: bool = True
     delay: int = 0
     spot: Mapping[str, str] = field(default_factory=dict)
+    carries: Sequence[Unit] = ()
     metric: Late[float] = field(init=False)
     counters: Late[dict[str, float]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stock, self.metric, self.counters = Stock(self.application.units, self.step_s), Late(self.delay), Late(self.delay)
+        self.stock, self.metric = Stock(self.carries or self.application.units, self.step_s), Late(self.delay)
+        self.counters = Late(self.delay)
         self.floors = {unit.name: unit.min_replicas for unit in self.application.units}
 
     @property
