@@ -19,7 +19,7 @@ from controller.errors import Conflict, RemoteError, StateError
 from controller.policy.alert_kinds import AlertKind
 from controller.policy.decision import Conclusion
 from controller.policy.memory import applied
-from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Snapshot, Source, moved
+from controller.policy.model import ActionKind, Alert, Application, Decision, Memory, Offerings, Snapshot, Source, moved
 from controller.ports import Leadership
 from controller.routing.conclusion import conclude
 from controller.service.executor import Executor, Outcome
@@ -48,7 +48,7 @@ class Observer(Protocol):
             further: Sources besides those that the observer knows.
         """
 
-    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+    def ask(self, application: str, probes: Mapping[str, Offerings]) -> None:
         """Takes what the decision wants to be asked of EC2, see `Decision.probes`; never blocks."""
 
 

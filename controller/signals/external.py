@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from controller.clients.calls import on_behalf_of
-from controller.policy.model import Application, RoutingObservation, Source, Target, Unit, Verdict, Verification
+from controller.policy.model import Application, Offerings, RoutingObservation, Source, Target, Unit, Verdict, Verification
 from controller.policy.routing import HEALTH_FRESH_S, with_known_health
 from controller.signals.cluster import ClusterView
 from controller.signals.load_balancer.request import BoundGroups, ServicePort, VerificationRequest
@@ -330,7 +330,7 @@ class ExternalSources:
     def _hostnames(self, application: Application) -> tuple[str, ...]:
         return self._view.asked(application).hostnames
 
-    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+    def ask(self, application: str, probes: Mapping[str, Offerings]) -> None:
         """See `controller.signals.reservation_probe.ReservationProbe.ask`."""
         if probes and self._signals.probe is not None:
             self._signals.probe.ask(application, probes)

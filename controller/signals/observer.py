@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from controller.clock import Clock
-from controller.policy.model import Application, Snapshot, Source
+from controller.policy.model import Application, Offerings, Snapshot, Source
 from controller.signals.cluster import ClusterView
 from controller.signals.external import ExternalSources
 from controller.signals.snapshots import SnapshotBuilder
@@ -68,6 +68,6 @@ class ClusterObserver:
         made = self._builder.build(application, now, (*sources, *further), external, leader=leader, epoch=epoch)
         return replace(made, installation=self._installation)
 
-    def ask(self, application: str, probes: Mapping[str, tuple[tuple[str, str], ...]]) -> None:
+    def ask(self, application: str, probes: Mapping[str, Offerings]) -> None:
         """See `controller.service.application_pass.Observer.ask`."""
         self._external.ask(application, probes)

@@ -22,7 +22,7 @@ from controller.clients.aws import why_forbidden
 from controller.clock import Clock
 from controller.errors import Forbidden, NotFound, RemoteError
 from controller.foreign import shown
-from controller.policy.model import ProbeAnswer, ReturnProbe, Source, Unit
+from controller.policy.model import Offerings, ProbeAnswer, ReturnProbe, Source, Unit
 from controller.signals.aws_calls import AwsCalls, Clients
 from controller.signals.budget import CallBudget
 
@@ -45,9 +45,6 @@ _BURST: Final = 24.0
 _REFUSED: Final = "InsufficientInstanceCapacity"
 _NOT_SOLD: Final = frozenset({"Unsupported", "InvalidInstanceType", "InvalidAvailabilityZone"})
 _ENDED: Final = frozenset({"cancelled", "expired", "failed"})
-
-Offerings = tuple[tuple[str, str], ...]
-"""Pairs of instance type and zone."""
 
 log = structlog.get_logger(__name__)
 

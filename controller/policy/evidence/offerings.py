@@ -7,7 +7,7 @@ from typing import Final
 
 from controller.policy.evidence.age import Ages
 from controller.policy.evidence.proof import BATCH_S, Allowed
-from controller.policy.model import Launch, PendingPod, PoolObservation, Snapshot, Unit, UnitObservation
+from controller.policy.model import Launch, Offerings, PendingPod, PoolObservation, Snapshot, Unit, UnitObservation
 
 ON_THE_WAY_S: Final = 900.0
 """How long an instance that is not usable yet counts as on its way. Karpenter itself gives up on one that has not registered by then."""
@@ -50,7 +50,7 @@ MOST_PROBED: Final = 8
 """The most offerings of one unit that a round of probes requests: each is a call from a bucket that Karpenter uses as well."""
 
 
-def reservable(unit: Unit, observed: UnitObservation) -> tuple[tuple[str, str], ...]:
+def reservable(unit: Unit, observed: UnitObservation) -> Offerings:
     """All that the unit may be launched as, as pairs of type and zone, where EC2 can be asked for a reservation of each.
 
     A refusal of some of it would say nothing about the rest.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from controller.policy.account import probing
 from controller.policy.case import Case
 from controller.policy.evidence import reservable
-from controller.policy.model import Cause, Mode, ReturnProbe
+from controller.policy.model import Cause, Mode, Offerings, ReturnProbe
 
 
-def probes(mode: Mode, case: Case) -> dict[str, tuple[tuple[str, str], ...]]:
+def probes(mode: Mode, case: Case) -> dict[str, Offerings]:
     """The offerings of which EC2 is to be asked for a capacity reservation, by unit.
 
     Args:

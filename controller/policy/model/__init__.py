@@ -25,6 +25,7 @@ from controller.policy.model.application import (
 from controller.policy.model.decision import Action, ActionKind, Decision, Plan
 from controller.policy.model.evidence import (
     Launch,
+    Offerings,
     PendingPod,
     PoolObservation,
     ProbeAnswer,
@@ -83,6 +84,7 @@ __all__ = [
     "ModeChange",
     "Needs",
     "NotedDemand",
+    "Offerings",
     "OpenGates",
     "Outcome",
     "Override",

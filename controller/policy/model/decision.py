@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from controller.policy.model.alerts import Alert
-from controller.policy.model.evidence import UnitEvidence
+from controller.policy.model.evidence import Offerings, UnitEvidence
 from controller.policy.model.fleet import PlannedFleet
 from controller.policy.model.floors import Claim
 from controller.policy.model.modes import GuardResult, Verb
@@ -38,7 +38,7 @@ class Decision:
     kept: GuardResult | None = None  # why another wanted routing action is not written now, within the mode
     held_back: Verb | None = None  # what the present trigger asks for, while a guard holds it back
     # The offerings to request a capacity reservation of, by unit: each an instance type and a zone.
-    probes: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    probes: Mapping[str, Offerings] = field(default_factory=dict)
     planned: PlannedFleet | None = None  # what strategy planned runs, or would run
 
     @property

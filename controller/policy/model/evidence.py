@@ -9,6 +9,9 @@ from controller.policy.model.account import Held
 from controller.policy.model.application import Cause
 from controller.policy.names import MOMENT
 
+Offerings = tuple[tuple[str, str], ...]
+"""What EC2 is asked for or refuses: pairs of instance type and zone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -36,7 +39,7 @@ class Refusal:
     truncated: bool = False  # the message was cut: there may be more codes than `codes`
     named_type: str = ""
     named_zone: str = ""
-    offerings: tuple[tuple[str, str], ...] = ()
+    offerings: Offerings = ()
     stamp: float | None = None  # None: as `at`
     created: float | None = None
     order: int = 0
