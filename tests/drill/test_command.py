@@ -82,6 +82,12 @@ def test_a_simulated_drill_refuses_what_names_a_real_cluster(stage: Stage) -> No
     assert "--zone: --simulate brings a cluster and an account of its own" in done.stderr
 
 
+def test_a_simulated_drill_has_nothing_to_show_of_aws(stage: Stage) -> None:
+    done = stage.drill("--simulate", "--check-left")
+    assert done.exit_code == 1
+    assert "--check-left: found beside --simulate" in done.stderr
+
+
 @pytest.mark.parametrize(("missing", "extra"), [("failover_testbed", "demo"), ("starlette", "demo"), ("failover_setup", "setup")])
 def test_a_package_that_is_missing_is_named_with_the_extra_that_installs_it(missing: str, extra: str) -> None:
     """The drill is of one distribution and its simulation of another; the wrong extra would install what is there already."""

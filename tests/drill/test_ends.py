@@ -122,7 +122,7 @@ def test_an_alarm_that_is_no_stop_condition_ends_nothing(fis: Experiments, aws: 
 def test_only_what_an_application_s_drills_have_left_is_ended(fis: Experiments, aws: EmulatedAws) -> None:
     Experiments(AwsClients(), AcceleratedClock(FACTOR)).begin(plan(application="default/other", duration_s=3600))
     assert fis.end(KEY) == Left()
-    assert len(fis.left(None).experiments) == 1
+    assert len(fis.going()) == 1
     with pytest.raises(ConfigError, match="another experiment that goes on: experiment EXP1"):
         require_quiet(plan(), COST, fis)
 

@@ -65,21 +65,28 @@ class Experiments:
         state = self._request("GetExperiment", id=experiment)["experiment"]["state"]
         return str(state["status"]), shown(str(state.get("reason", "")))
 
-    def left(self, application: str | None) -> Left:
-        """What the drills of an application have left; with None every experiment that goes on.
+    def going(self) -> tuple[str, ...]:
+        """Every experiment of the account that goes on, of whatever origin, by id.
 
         Raises:
             RemoteError: It cannot be read.
         """
-        experiments = tuple(
-            one["id"]
-            for one in self._listed("ListExperiments", "experiments")
-            if one["state"]["status"] in _GOING and application in {None, one.get("tags", {}).get(TAG)}
-        )
-        if application is None:
-            return Left(experiments)
+        return tuple(one["id"] for one in self._going())
+
+    def left(self, application: str) -> Left:
+        """What the drills of an application have left.
+
+        Raises:
+            RemoteError: It cannot be read.
+        """
         templates = self._listed("ListExperimentTemplates", "experimentTemplates")
-        return Left(experiments, tuple(one["id"] for one in templates if one.get("tags", {}).get(TAG) == application))
+        experiments, others = (
+            tuple(one["id"] for one in of if one.get("tags", {}).get(TAG) == application) for of in (self._going(), templates)
+        )
+        return Left(experiments, others)
+
+    def _going(self) -> Iterator[dict[str, Any]]:
+        return (one for one in self._listed("ListExperiments", "experiments") if one["state"]["status"] in _GOING)
 
     def end(self, application: str) -> Left:
         """Stops the experiments of an application's drills, deletes their templates, and returns what is left nevertheless.

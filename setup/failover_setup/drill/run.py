@@ -58,8 +58,8 @@ def require_quiet(plan: Plan, memory: Memory, experiments: Experiments) -> None:
         raise ConfigError(f"refused: found {plan.application} in {found}; a drill begins in cost mode: wait for it, see failoverctl status")
     if (left := experiments.left(plan.application)) != Left():
         raise ConfigError(f"refused: an earlier drill has left {left}; end it with failoverctl drill --check-left --yes")
-    if (left := experiments.left(None)) != Left():
-        raise ConfigError(f"refused: found another experiment that goes on: {left}; wait until it has ended")
+    if others := experiments.going():
+        raise ConfigError(f"refused: found another experiment that goes on: {Left(others)}; wait until it has ended")
 
 
 def run(

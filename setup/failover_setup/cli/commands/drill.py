@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from controller.cli.common import Number, Options, common_options, output_option
+from controller.errors import ConfigError
 
 
 @click.command("drill")
@@ -41,6 +42,8 @@ def drill_command(options: Options, application: str | None, output: str, *, onl
     """
     from failover_setup.cli.drill import Given, check_left, drill, simulate
 
+    if simulated and only_left:
+        raise ConfigError("--check-left: found beside --simulate, which leaves nothing in AWS; leave one of them out")
     if simulated:
         sys.exit(simulate(application, Given(**given), as_json=output == "json"))
     if only_left:
