@@ -10,7 +10,7 @@ from controller.policy.model.application import Cause
 from controller.policy.names import MOMENT
 
 Offerings = tuple[tuple[str, str], ...]
-"""What EC2 is asked for or refuses: pairs of instance type and zone."""
+"""What EC2 sells: pairs of instance type and zone."""
 
 
 @dataclass(frozen=True, slots=True)
