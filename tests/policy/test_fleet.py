@@ -54,10 +54,12 @@ def carried(offers: Sequence[Offer], counts: Sequence[int], without: str | None 
 
 
 def survived(offers: Sequence[Offer], needs: Needs) -> set[str]:
-    """What the fleet must survive the loss of: each family, or its pools, where what the others may have in time makes up for it."""
-    soon = [offer.soon for offer in offers]
+    """What the fleet must survive the loss of: each family, or its pools, where others may make up for it in time or can never do so."""
+    soon, most = [offer.soon for offer in offers], [offer.most for offer in offers]
     good = {offer.family for offer in offers if 0 < needs.without_any <= carried(offers, soon, offer.family) * (1 + 1e-9)}
-    return {offer.pool if offer.family in good else offer.family for offer in offers} - {""}
+    fatal = {offer.family for offer in offers if needs.without_any > carried(offers, most, offer.family) * (1 + 1e-9)} - good
+    apart = {offer.family for offer in offers if offer.pool} & (good | fatal)
+    return {offer.pool if offer.family in good | apart else offer.family for offer in offers} - {""}
 
 
 def enumerated(offers: Sequence[Offer], needs: Needs) -> float:
@@ -122,6 +124,15 @@ def test_the_cheapest_unit_takes_it_all_where_no_loss_is_planned_for() -> None:
     assert plain.left["inf2"] < 400
     assert min(safe.left.values()) >= 1_600
     assert safe.price > plain.price
+
+
+def test_pools_are_survived_where_the_loss_of_their_family_cannot_be() -> None:
+    """Nothing but inf2: its loss is fatal, and that of one zone still takes no more than the rest can bear."""
+    spot = [Offer(f"spot-{zone}", "inf2", 100.0, 0.4, 0, 10, pool=f"inf2 spot in {zone}") for zone in "ab"]
+    found = cheapest_fleet((*spot, Offer("on-demand", "inf2", 100.0, 1.0, 0, 10)), Needs(1_000.0, 800.0))
+    assert found.replicas == {"spot-a": 8, "spot-b": 8, "on-demand": 0}
+    assert found.left == {"inf2 spot in a": 800.0, "inf2 spot in b": 800.0, "inf2": 0.0}
+    assert found.short
 
 
 def test_a_short_unit_gets_no_replica_more_than_it_has() -> None:

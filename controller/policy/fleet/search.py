@@ -2,10 +2,10 @@
 
 An integer program: the least price of the replicas, so that all together carry the demand with its headroom, and so that without the
 replicas of any one family the rest carries a share of it. A family is left out of that where what the others may have in time would carry
-the share; its spot pools are not, each of which vanishes more often than a family does. It is solved exactly by branch and bound (Land and
-Doig, 1960). The bound is the program with fractions of replicas. For a given sum of throughput X that program is a greedy choice, the
-cheapest throughput first, where no family may have more than X less what must be left without it. Its price is convex and piecewise linear
-in X, so tangents find the best X in a few steps (Kelley's cutting planes in one dimension).
+the share, or where its loss cannot be survived; its spot pools are not, each of which vanishes more often than a family does. It is solved
+exactly by branch and bound (Land and Doig, 1960). The bound is the program with fractions of replicas. For a given sum of throughput X that
+program is a greedy choice, the cheapest throughput first, where no family may have more than X less what must be left without it. Its price
+is convex and piecewise linear in X, so tangents find the best X in a few steps (Kelley's cutting planes in one dimension).
 """
 
 from __future__ import annotations
@@ -127,19 +127,22 @@ class _Search:
 
     def __init__(self, offers: Sequence[Offer], needs: Needs) -> None:
         self.offers = tuple(offers)
-        everything = [offer.most for offer in offers]
-        soon = _without([offer.family for offer in offers], [offer.soon * offer.throughput for offer in offers])
-        self._made_good = {name: rest for name, rest in soon.items() if 0 < needs.without_any <= rest * (1 + _NEAR)}
-        # What vanishes together: where the loss of a family need not be survived, that of each of its spot pools.
-        lost = [offer.pool if offer.pool and offer.family in self._made_good else offer.family for offer in offers]
-        names = list(dict.fromkeys(lost))
-        self.group = [names.index(name) for name in lost]
-        self._groups = names
+        everything, of_families = [offer.most for offer in offers], [offer.family for offer in offers]
+        soon = _without(of_families, [offer.soon * offer.throughput for offer in offers])
+        rest = _without(of_families, [offer.most * offer.throughput for offer in offers])
+        self._made_good = {name: left for name, left in soon.items() if 0 < needs.without_any <= left * (1 + _NEAR)}
+        fatal = {name for name, left in rest.items() if needs.without_any > left * (1 + _NEAR)} - self._made_good.keys()
+        # What vanishes together: where the loss of a family need not be survived, or cannot be, that of each of its spot pools.
+        apart = {offer.family for offer in offers if offer.pool} & (self._made_good.keys() | fatal)
+        lost = [offer.pool if offer.pool and offer.family in apart else offer.family for offer in offers]
+        self._groups = list(dict.fromkeys(lost))
+        self.group = [self._groups.index(name) for name in lost]
         total, left = self._carried(everything)
         self._demand = min(needs.demand, total)
-        needed = [0.0 if name in self._made_good else needs.without_any for name in names]
-        self.without = [min(need, rest) for need, rest in zip(needed, left, strict=True)]
-        self._short = needs.demand > total * (1 + _NEAR) or any(n > rest * (1 + _NEAR) for n, rest in zip(needed, left, strict=True))
+        needed = [0.0 if name in self._made_good or name in apart else needs.without_any for name in self._groups]
+        self.without = [min(need, more) for need, more in zip(needed, left, strict=True)]
+        self._short = needs.demand > total * (1 + _NEAR) or any(n > more * (1 + _NEAR) for n, more in zip(needed, left, strict=True))
+        self._short |= bool(fatal)
         self.slack = _NEAR * max(1.0, total)
         steps = [
             (price / offer.throughput, index, low, high) for index, offer in enumerate(self.offers) for price, low, high in offer.steps()
