@@ -58,7 +58,7 @@ HARMS: Final = {
     "truth": "traffic moves to the more expensive mode for nothing, or stays where capacity is really missing",
     "planned-need": "a planned floor lets replicas go that the demand needs, or sinks because metrics are missing",
     "planned-churn": "planned floors follow noise: replicas are started and stopped, and each start is paid",
-    "planned-loss": "the loss of one accelerator family fails requests that planned floors should have kept replicas for",
+    "planned-loss": "the loss of one accelerator family, or spot pool, fails requests that planned floors should have kept replicas for",
     "last-replica": "a planned floor lets the last replica of a unit go that still gets requests",
     "lost-floors": "the other units get the traffic of a short one, but never the replicas to serve it",
     "restless": "the routing is rewritten so often that the load-balancer controller cannot keep up",
