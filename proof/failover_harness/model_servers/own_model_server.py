@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import urllib3
+import yaml
 
 from failover_harness.control_plane.control_plane import free_ports
 
@@ -24,6 +25,7 @@ ROUTE: Final = "/sentiment"
 _MAKE: Final = "import sys; from pathlib import Path; from tests.pipelines import models; models.bert(Path(sys.argv[1]))"
 # One thread: the load shares the processor, and torch's threads spin while they wait for each other.
 QUIET: Final = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+_IMAGES: Final = ROOT.parent / "deploy" / "images" / "images.yaml"
 _START_S: Final = 300.0
 _EVERY_S: Final = 0.5
 
@@ -49,6 +51,12 @@ def serving_bert(interpreter: Path) -> Iterator[str]:
         run(interpreter, "-c", _MAKE, str(model))
         with serving(interpreter, "text-classification", model) as url:
             yield f"{url}{ROUTE}"
+
+
+def shipped_environment() -> dict[str, str]:
+    """The variables that the server's image for a processor sets."""
+    found: dict[str, str] = yaml.safe_load(_IMAGES.read_text(encoding="utf-8"))["servers"]["cpu"]["environment"]
+    return found
 
 
 def run(interpreter: Path, *arguments: str) -> None:
@@ -103,7 +111,7 @@ def served(interpreter: Path, task: str, model: Path, **settings: str) -> Iterat
         "TASK": task, "BACKEND": "cpu", "MODEL": str(model), "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": "0",
         "DRAIN_SECONDS": "0", "CACHE_DIR": str(model.parent), **settings,
     }  # fmt: skip
-    environment = {**os.environ, **QUIET, **{f"MODEL_SERVER_{name}": value for name, value in chosen.items()}}
+    environment = {**os.environ, **QUIET, **shipped_environment(), **{f"MODEL_SERVER_{name}": value for name, value in chosen.items()}}
     url, log = f"http://127.0.0.1:{port}", model.parent / "server.log"
     with log.open("w") as out:
         process = subprocess.Popen(
