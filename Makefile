@@ -76,7 +76,7 @@ release-rehearsal: ## A release from a tag to a running controller, on a registr
 
 .PHONY: test-world
 test-world: $(STAMP) ## Tests with the real Karpenter, KEDA and, after `make programs-lbc`, load-balancer controller, on the real control plane (needs Go)
-	@$(RUN)/python -m pytest -n 6 --dist worksteal --tier world $(ARGS)
+	@$(RUN)/python -m pytest -n 4 --dist worksteal --tier world $(ARGS)
 
 .PHONY: test-image
 test-image: $(STAMP) ## Build all images on bases made here and run them as shipped (root, Debian, the programs of `make programs-images`)
