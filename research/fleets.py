@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.markdown import markdown, put
 from controller.catalog.loader import load_application_file
-from controller.policy.model import Application, Backend, PlannedMode, PolicySettings, Strategy, Unit
+from controller.policy.model import Application, PlannedMode, PolicySettings, Strategy, Unit
 from controller.policy.routing import cost_per_request
 from research import recorded
 from research.fit import FITTED
@@ -95,13 +95,10 @@ def _with_spot(policy: PolicySettings) -> Make:
     def make(application: Application, step_s: float, delay: int) -> Player:
         listed = sorted(_at_zero(application.units, 0), key=cost_per_request)
         first, second = listed[0], [unit for unit in listed if unit.device != listed[0].device][:1]
-        spot = [
-            replace(unit, node_pool=unit.name, backend=Backend(unit.name, 80), deployment=unit.name, scaled_object=unit.name)
-            for unit in in_zones(first, ZONES)
-        ]
+        spot = in_zones(first, ZONES)
         units = (replace(spot[0], min_replicas=1), *spot[1:], first, *second)
-        zones = {unit.name: f"zone {number}" for number, unit in enumerate(spot)}
-        return Fleet(replace(application, policy=policy, units=units), step_s, delay=delay, spot=zones)
+        names = frozenset(unit.name for unit in spot)
+        return Fleet(replace(application, policy=policy, units=units), step_s, delay=delay, spot=names)
 
     return make
 
@@ -242,12 +239,22 @@ def table(application: Application, loads: Sequence[str], fleets: Sequence[str])
         fleets: Names of `FLEETS`.
     """
     found = Table("load", *fleets, title="Bill ÷ the cheapest whole replicas for the demand of each moment / requests beyond what is ready")
+    for name, one in worlds(application, loads):
+        days = [played(application, FLEETS[fleet], one) for fleet in fleets]
+        found.add_row(name, *(f"{day.bill:.2f} / {day.late:.1%}" for day in days))
+    return found
+
+
+def worlds(application: Application, loads: Sequence[str]) -> Iterator[tuple[str, World]]:
+    """Each load without outages and with them, after its name.
+
+    Args:
+        application: The application.
+        loads: Names of `LOADS` whose files are there, or `WAVE`.
+    """
     for load in loads:
         for outages in (False, True):
-            one = world(application, *demands(load), outages=outages)
-            days = [played(application, FLEETS[name], one) for name in fleets]
-            found.add_row(f"{load}, outages" if outages else load, *(f"{day.bill:.2f} / {day.late:.1%}" for day in days))
-    return found
+            yield f"{load}, outages" if outages else load, world(application, *demands(load), outages=outages)
 
 
 def known_loads() -> list[str]:

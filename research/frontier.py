@@ -18,7 +18,7 @@ from rich.table import Table
 
 from controller.catalog.loader import load_application_file
 from controller.policy.model import Application
-from research.fleets import FLEETS, IN_TIME, ROOT, Played, World, demands, known_loads, ours, played, priority_list, world
+from research.fleets import FLEETS, IN_TIME, ROOT, Played, World, known_loads, ours, played, priority_list, worlds
 
 LEVELS: Final = (0.005, 0.01, 0.03)
 """Shares of the requests that may be late."""
@@ -67,16 +67,14 @@ def table(application: Application, loads: Sequence[str]) -> Table:
     """
     columns = [f"{level:.1%} late" for level in LEVELS]
     found = Table("load", *columns, title="Planned / the cheapest other: bill ÷ the cheapest whole replicas for the demand of each moment")
-    for load in loads:
-        for outages in (False, True):
-            one = world(application, *demands(load), outages=outages)
-            own = [played(application, ours(IN_TIME, at_zero=True, headroom=more), one) for more in reversed(HEADROOMS)]
-            others = rivals(application, one)
-            cells = [
-                _cell(cheapest(own, level), {name: bill for name, of in others.items() if (bill := cheapest(of, level)) is not None})
-                for level in LEVELS
-            ]
-            found.add_row(f"{load}, outages" if outages else load, *cells)
+    for load, one in worlds(application, loads):
+        own = [played(application, ours(IN_TIME, at_zero=True, headroom=more), one) for more in reversed(HEADROOMS)]
+        others = rivals(application, one)
+        cells = [
+            _cell(cheapest(own, level), {name: bill for name, of in others.items() if (bill := cheapest(of, level)) is not None})
+            for level in LEVELS
+        ]
+        found.add_row(load, *cells)
     return found
 
 

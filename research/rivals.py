@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from controller.policy.model import SCALE_IN_S, Application, Unit
+from controller.policy.model import SCALE_IN_S, Application, Backend, Unit
 from controller.policy.routing import cost_per_request
 from research.late import Late
 from research.optimum import least
@@ -240,9 +240,22 @@ class SpotHedge:
 
 
 def in_zones(unit: Unit, zones: int) -> list[Unit]:
-    """A unit's spot instances in each zone."""
-    price = SPOT * unit.price_per_hour
-    return [replace(unit, name=f"{unit.name} spot {zone}", price_per_hour=price, min_replicas=0) for zone in range(zones)]
+    """A unit's spot instances in each zone, each with a NodePool and objects for itself."""
+    price, names = SPOT * unit.price_per_hour, [f"{unit.name} spot {zone}" for zone in range(zones)]
+    return [
+        replace(
+            unit,
+            name=name,
+            price_per_hour=price,
+            min_replicas=0,
+            zones=(f"zone {zone}",),
+            node_pool=name,
+            backend=Backend(name, 80),
+            deployment=name,
+            scaled_object=name,
+        )
+        for zone, name in enumerate(names)
+    ]
 
 
 Weights = Callable[[float, Stock, Mapping[str, int]], Mapping[str, float]]

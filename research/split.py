@@ -124,7 +124,7 @@ class Fleet:
         delay: How many steps late the metrics are. Until there are as many, they show the present step.
         metric: Shows the demand, late.
         counters: Show the requests sent to each unit, likewise.
-        spot: The zone of each unit that has nothing but spot instances, by name.
+        spot: The units that have nothing but spot instances, by name.
         carries: The units with what their replicas carry in truth; (): as the application says.
     """
 
@@ -138,7 +138,7 @@ class Fleet:
     floors: dict[str, int] = field(default_factory=dict)
     forecast: bool = True
     delay: int = 0
-    spot: Mapping[str, str] = field(default_factory=dict)
+    spot: frozenset[str] = frozenset()
     carries: Sequence[Unit] = ()
     metric: Late[float] = field(init=False)
     counters: Late[dict[str, float]] = field(init=False)
@@ -199,9 +199,7 @@ class Fleet:
             scaler = Scaler(name, "1", self.floors[name], most[name], target=number(self.target * unit.throughput))
             sent = demand * self.weights.get(name, 0) / whole if self.weights else demand / len(self.application.units)
             counted = Sample(sent, self.now - self.delay * self.step_s)
-            pool = PoolObservation(unit.node_pool)
-            if name in self.spot:
-                pool = replace(pool, zones=(self.spot[name],), capacity_types=("spot",))
+            pool = PoolObservation(unit.node_pool, capacity_types=("spot",) if name in self.spot else ())
             units[name] = UnitObservation(name, pool, desired=self.stock.count(name), ready=ready, demand=counted, scaler=scaler)
         targets = tuple(Target(unit.backend.service, unit.backend.port, self.weights.get(unit.name, 0)) for unit in self.application.units)
         return Snapshot(self.now, self.application, RoutingObservation(exists=True, targets=targets), units)

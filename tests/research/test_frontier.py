@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from research import frontier
+from research import fleets, frontier
 from research.fleets import Played
 from research.frontier import LEVELS, cheapest, table
 from tests.support.applications import application
@@ -33,7 +33,7 @@ def test_what_always_has_more_late_requests_costs_nothing_that_is_known() -> Non
 
 def test_each_load_is_played_with_and_without_outages(monkeypatch: pytest.MonkeyPatch) -> None:
     """At a steady demand nobody but the sample's weights is late, and the list that is filled to the last request is the cheapest."""
-    monkeypatch.setattr(frontier, "demands", lambda _load: ([1_000.0] * 90, 300.0))
+    monkeypatch.setattr(fleets, "demands", lambda _load: ([1_000.0] * 90, 300.0))
     monkeypatch.setattr(frontier, "HEADROOMS", (0.0, 0.3))
     monkeypatch.setattr(frontier, "TARGETS", (0.5, 1.0))
     made = table(application(), ["wave"])

@@ -29,6 +29,11 @@ def in_zone(unit: Unit, zone: str) -> Unit:
     )
 
 
+def bought(made: Application) -> dict[str, tuple[str, ...]]:
+    """The capacity types of the NodePools of the spot units, by name."""
+    return {unit.node_pool: ("spot",) for unit in made.units if unit.zones}
+
+
 def with_spot(*zones: str) -> Application:
     """The first spot unit keeps a replica; the on-demand units inf2 and trn1 none."""
     inf2, trn1, *_ = seed_units()

@@ -157,18 +157,17 @@ def _claim(unit: Unit, scaler: Scaler, snapshot: Snapshot, memory: Memory, judge
 
 def _carried(floors: Mapping[str, int], snapshot: Snapshot, evidence: Mapping[str, UnitEvidence], fleet: PlannedFleet) -> bool:
     """Whether the ready replicas that the floors keep carry what the fleet carries of its needs, or all that the ready ones carry now."""
-    ready = {unit.name: evidence[unit.name].lasting * unit.throughput for unit in snapshot.application.units}
-    stays = {
-        unit.name: min(evidence[unit.name].lasting, floors.get(unit.name, evidence[unit.name].lasting)) * unit.throughput
-        for unit in snapshot.application.units
-    }
+    ready, stays = dict[str, float](), dict[str, float]()
+    for unit in snapshot.application.units:
+        count, name = evidence[unit.name].lasting, unit.name
+        ready[name], stays[name] = count * unit.throughput, min(count, floors.get(name, count)) * unit.throughput
     had, kept = sum(ready.values()), sum(stays.values())
     slack = _NEAR * had
     if kept < min(fleet.needs.demand, fleet.fleet.carried, had) - slack:
         return False
-    lost = {name: units for name, units in vanishing(snapshot).items() if name in fleet.fleet.left}
-    return all(
-        kept - sum(stays[unit] for unit in units)
-        >= min(fleet.needs.without_any, fleet.fleet.left[name], had - sum(ready[unit] for unit in units)) - slack
-        for name, units in lost.items()
-    )
+    vanish = vanishing(snapshot)
+    for name, left in fleet.fleet.left.items():
+        before, after = (sum(of[unit] for unit in vanish.get(name, ())) for of in (ready, stays))
+        if kept - after < min(fleet.needs.without_any, left, had - before) - slack:
+            return False
+    return True

@@ -139,14 +139,17 @@ def spot_pools(snapshot: Snapshot) -> dict[str, str]:
 
     Of a unit that names no zone, each zone is taken to be lost at once. Pools that one unit may use both of are one, named after both.
     """
-    grouped, zones = families(snapshot), dict[str, set[tuple[str, str]]]()
+    zones = dict[str, set[str]]()
     for unit in snapshot.application.units:
         allowed = allowed_offerings(unit, snapshot.units[unit.name])
         if set(allowed.capacity_types) == {_SPOT}:
-            zones[unit.name] = {(grouped[unit.name], zone) for named in allowed.zones for zone in named or (_ANY,)}
-    anywhere = {family for used in zones.values() for family, zone in used if zone == _ANY}
-    used = {name: {(family, _ANY if family in anywhere else zone) for family, zone in known} for name, known in zones.items()}
-    return {name: _pool_name(grouped[name], {zone for _, zone in known}) for name, known in _joined(used).items()}
+            zones[unit.name] = {zone for named in allowed.zones for zone in named or (_ANY,)}
+    if not zones:
+        return {}
+    grouped = families(snapshot)
+    anywhere = {grouped[name] for name, named in zones.items() if _ANY in named}
+    used = {name: {(grouped[name], _ANY if grouped[name] in anywhere else zone) for zone in named} for name, named in zones.items()}
+    return {name: _pool_name(grouped[name], {zone for _, zone in pool}) for name, pool in _joined(used).items()}
 
 
 def _pool_name(family: str, zones: AbstractSet[str]) -> str:

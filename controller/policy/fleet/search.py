@@ -141,8 +141,8 @@ class _Search:
         self._demand = min(needs.demand, total)
         needed = [0.0 if name in self._made_good or name in apart else needs.without_any for name in self._groups]
         self.without = [min(need, more) for need, more in zip(needed, left, strict=True)]
-        self._short = needs.demand > total * (1 + _NEAR) or any(n > more * (1 + _NEAR) for n, more in zip(needed, left, strict=True))
-        self._short |= bool(fatal)
+        lacking = needs.demand > total * (1 + _NEAR) or any(n > more * (1 + _NEAR) for n, more in zip(needed, left, strict=True))
+        self._short = lacking or bool(fatal)
         self.slack = _NEAR * max(1.0, total)
         steps = [
             (price / offer.throughput, index, low, high) for index, offer in enumerate(self.offers) for price, low, high in offer.steps()

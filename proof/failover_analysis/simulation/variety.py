@@ -72,7 +72,7 @@ def at_zero(application: Application, seed: str) -> Application:
 def with_spot_alone(
     application: Application, bought: Mapping[str, tuple[str, ...]], seed: str, fixed: Collection[str] = ()
 ) -> tuple[Application, dict[str, tuple[str, ...]]]:
-    """Draws whether a NodePool may buy nothing but spot instances: a third of the worlds with planned floors, in a stream of its own.
+    """Draws whether a NodePool may buy nothing but spot instances: a third of the worlds with planned floors.
 
     In these a family may be lost for as long as the slowest unit starts: its spot pool must be survived all the same.
 

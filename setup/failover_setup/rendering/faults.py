@@ -252,7 +252,7 @@ def _reservations(file: ApplicationFile, stack: StackFile) -> Iterator[Fault]:
             (
                 named and bool(kinds) and "reserved" not in kinds,
                 (*place[:-1], "capacityTypes"),
-                ", ".join(kinds) or "nothing",
+                ", ".join(kinds),
                 "reserved, too, because the unit has reservations",
             ),
             (named and not stack.nodes.render, place, f"{named}", elsewhere),

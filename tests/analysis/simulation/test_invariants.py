@@ -51,7 +51,7 @@ from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import ZONES
 from tests.analysis.simulation.support import HOUR, breaks, broken, fault, outage, play, setup
 from tests.support.applications import application
-from tests.support.spot import with_spot
+from tests.support.spot import bought, with_spot
 
 Patch = pytest.MonkeyPatch
 
@@ -307,7 +307,7 @@ SLOW = {
 SPOT = {
     "application": with_spot(*ZONES),
     "demand": lambda at: 1500.0,
-    "capacity_types": {unit.node_pool: ("spot",) for unit in with_spot(*ZONES).units if unit.zones},
+    "capacity_types": bought(with_spot(*ZONES)),
 }
 
 SHORT = {"outages": (outage(0.1, 0.9),), "seconds": 5 * HOUR}

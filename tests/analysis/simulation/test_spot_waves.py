@@ -16,9 +16,8 @@ from failover_analysis.simulation.run import Simulation
 from failover_analysis.simulation.setup import ZONES
 from failover_testbed.capacity.ec2 import Shortage
 from tests.analysis.simulation.support import HOUR, setup
-from tests.support.spot import with_spot
+from tests.support.spot import bought, with_spot
 
-SPOT = "spot"
 DEMAND = 1_500.0
 WAVE_S = 2 * HOUR
 
@@ -59,9 +58,10 @@ def taken_back(share: float, *zones: str) -> tuple[float, float]:
     """
     made = with_spot(*ZONES)
     made = replace(made, policy=replace(made.policy, resilience_share=share))
-    wave = Outage(WAVE_S, WAVE_S + 3 * HOUR, Shortage(("inf2.xlarge",), zones, capacity_types=(SPOT,)), most=0)
-    kinds = {unit.node_pool: (SPOT,) for unit in made.units if unit.zones}
-    world = setup(application=made, seconds=WAVE_S + HOUR, demand=lambda _: DEMAND, capacity_types=kinds, outages=(wave,), interval_s=15.0)
+    wave = Outage(WAVE_S, WAVE_S + 3 * HOUR, Shortage(("inf2.xlarge",), zones, capacity_types=("spot",)), most=0)
+    world = setup(
+        application=made, seconds=WAVE_S + HOUR, demand=lambda _: DEMAND, capacity_types=bought(made), outages=(wave,), interval_s=15.0
+    )
     simulation = Simulation(world, 1)
     seen = Carried(simulation)
     assert not simulation.run().violations
