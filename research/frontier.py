@@ -1,8 +1,9 @@
 """What strategy *planned* costs where as many requests are late as with the cheapest fleet of others, all on demand.
 
-``python -m research.frontier`` prints the table in a quarter of an hour of a core. *Planned* runs with units at zero, and a family may be
-lost for a cold start. Its application file says less than a replica carries, by each headroom of `HEADROOMS`; a priority list is filled to
-each target of `TARGETS`. Between two neighbours the bill is a straight line: some of the days with one, the others with the other.
+``python -m research.frontier`` prints the table in some minutes of a core; ``--write`` puts it into docs/laboratory/policy-evaluation.md.
+*Planned* runs with units at zero, and a family may be lost for a cold start. Its application file says less than a replica carries, by each
+headroom of `HEADROOMS`; a priority list is filled to each target of `TARGETS`. Between two neighbours the bill is a straight line: some of
+the days with one, the others with the other.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.markdown import markdown, put
 from controller.catalog.loader import load_application_file
 from controller.policy.model import Application
-from research.fleets import FLEETS, IN_TIME, ROOT, Played, World, known_loads, ours, played, priority_list, worlds
+from research.fleets import DOCS, FLEETS, IN_TIME, ROOT, Played, World, known_loads, ours, played, priority_list, worlds
 
 LEVELS: Final = (0.005, 0.01, 0.03)
 """Shares of the requests that may be late."""
@@ -29,6 +31,8 @@ HEADROOMS: Final = (0.0, 0.15, 0.3, 0.5, 0.8)
 TARGETS: Final = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of its throughput that a priority list is filled to."""
 
+_BEGIN: Final = "<!-- frontier: written by `python -m research.frontier --write` -->"
+_END: Final = "<!-- end of frontier -->"
 _LIST: Final = "priority list"
 _OTHERS: Final = ("Mélange hourly", "two-mode, headroom", "adaptive", "none", "sample")
 
@@ -87,9 +91,13 @@ def main() -> int:
     known = known_loads()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--loads", nargs="*", choices=known, default=known)
+    parser.add_argument("--write", action="store_true", help="puts the table into the documentation")
     wanted = parser.parse_args()
     (application,) = load_application_file(ROOT / "config" / "sd21.yaml")
-    Console(width=160).print(table(application, wanted.loads))
+    made = table(application, wanted.loads)
+    Console(width=160).print(made)
+    if wanted.write:
+        put(DOCS, _BEGIN, _END, [markdown(made)])
     return 0
 
 
