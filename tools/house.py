@@ -1,7 +1,7 @@
 """Measures how much of the code a reader must hold: ``python -m tools.house``.
 
 Statements are nodes of `ast.stmt`, docstrings included, so that no packing of lines changes them. Code lines are lines without docstrings,
-comments and blanks. The column *before* has the figures of the commit that introduced this script.
+comments and blanks. The column *most* is a ratchet: the gate fails where a figure is higher. A change that lowers a figure lowers it too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 import tokenize
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
@@ -236,13 +236,13 @@ class Figure:
 
     Attributes:
         name: What is counted.
-        before: Its value when this script was introduced.
+        most: The value that it may not exceed: that of the commit which lowered it last.
         now: Its value.
         goal: The highest value wanted; None: no goal was set.
     """
 
     name: str
-    before: int
+    most: int
     now: int
     goal: int | None = None
 
@@ -255,26 +255,26 @@ def sizes() -> list[Figure]:
     graph = import_graph(everything)
     runs = reached(graph, SERVICE)
     return [
-        Figure("both houses: statements", 24_362, sum(file.statements for file in everything), 21_000),
-        Figure("both houses: code lines", 26_881, sum(file.code_lines for file in everything)),
-        Figure("both houses: files", 265, len(everything)),
-        Figure("controller: statements", 24_362, sum(file.statements for file in controller)),
-        Figure("controller: code lines", 26_881, sum(file.code_lines for file in controller)),
-        Figure("controller: files", 265, len(controller)),
-        Figure("failover_setup: statements", 0, sum(file.statements for file in houses["failover_setup"])),
-        Figure("failover_setup: files", 0, len(houses["failover_setup"])),
-        Figure("the running service: statements", 17_959, sum(file.statements for file in everything if file.module in runs), 15_500),
-        Figure("the running service: files", 166, len(runs)),
-        Figure("policy: statements", 5_585, sum(file.statements for file in policy), 4_400),
-        Figure("policy: code lines", 5_730, sum(file.code_lines for file in policy)),
-        Figure("policy: files", 55, len(policy)),
-        Figure("policy: floors of rooms", 14, floors(by_rooms(import_graph(policy))), 10),
-        Figure("policy: floors of modules", 14, floors(import_graph(policy))),
-        Figure("fields of Memory", 28, members(policy, "Memory"), 20),
-        Figure("reasons", 46, members(policy, "Reason")),
-        Figure("places that make alerts", 34, calls(everything, "Alert")),
-        Figure("files that say Ingress", 82, sum(map(says_ingress, everything)), 30),
-        Figure("files that know the annotation", 18, sum(map(knows_the_annotation, everything)), 4),
+        Figure("both houses: statements", 28_854, sum(file.statements for file in everything), 21_000),
+        Figure("both houses: code lines", 32_102, sum(file.code_lines for file in everything)),
+        Figure("both houses: files", 365, len(everything)),
+        Figure("controller: statements", 21_693, sum(file.statements for file in controller)),
+        Figure("controller: code lines", 23_875, sum(file.code_lines for file in controller)),
+        Figure("controller: files", 262, len(controller)),
+        Figure("failover_setup: statements", 7_161, sum(file.statements for file in houses["failover_setup"])),
+        Figure("failover_setup: files", 103, len(houses["failover_setup"])),
+        Figure("the running service: statements", 19_658, sum(file.statements for file in everything if file.module in runs), 15_500),
+        Figure("the running service: files", 227, len(runs)),
+        Figure("policy: statements", 5_602, sum(file.statements for file in policy), 4_400),
+        Figure("policy: code lines", 6_280, sum(file.code_lines for file in policy)),
+        Figure("policy: files", 81, len(policy)),
+        Figure("policy: floors of rooms", 9, floors(by_rooms(import_graph(policy))), 10),
+        Figure("policy: floors of modules", 32, floors(import_graph(policy))),
+        Figure("fields of Memory", 20, members(policy, "Memory"), 20),
+        Figure("reasons", 47, members(policy, "Reason")),
+        Figure("places that make alerts", 1, calls(everything, "Alert")),
+        Figure("files that say Ingress", 25, sum(map(says_ingress, everything)), 30),
+        Figure("files that know the annotation", 4, sum(map(knows_the_annotation, everything)), 4),
     ]
 
 
@@ -295,10 +295,10 @@ def surface() -> list[Figure]:
     guards = guard_table().partition("| guard |")[2].splitlines()[2:]
     metrics = re.findall(r"^\| `failoverctl_", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
     return [
-        Figure("settings, with the application file's", 190, len(application) + len(settings), 130),
-        Figure("settings of the policy", 39, sum(place[:2] == ("spec", "policy") for place in application), 20),
+        Figure("settings, with the application file's", 138, len(application) + len(settings), 130),
+        Figure("settings of the policy", 19, sum(place[:2] == ("spec", "policy") for place in application), 20),
         Figure("guards", 24, len(guards)),
-        Figure("metrics", 46, len(metrics)),
+        Figure("metrics", 43, len(metrics)),
     ]
 
 
@@ -307,22 +307,29 @@ def paths() -> list[Figure]:
     walked = walk.walk()
     concluded = traced(walked.conclusion)
     return [
-        Figure("functions between the watch and the patch", 39, len(walked.steps)),
-        Figure("one failover's conclude: functions", 227, concluded.functions, 150),
-        Figure("one failover's conclude: files", 38, concluded.files),
-        Figure("one failover's conclude: moves between files", 418, concluded.moves, 150),
+        Figure("functions between the watch and the patch", 46, len(walked.steps)),
+        Figure("one failover's conclude: functions", 284, concluded.functions, 150),
+        Figure("one failover's conclude: files", 52, concluded.files),
+        Figure("one failover's conclude: moves between files", 444, concluded.moves, 150),
     ]
 
 
-def main() -> None:
-    """Prints the figures."""
+def grown(figures: Sequence[Figure]) -> list[str]:
+    """A sentence for each figure that is higher than it may be."""
+    return [f"{one.name}: {one.now:,}, at most {one.most:,}. Remove as much as was added." for one in figures if one.now > one.most]
+
+
+def main() -> int:
+    """Prints the figures; 1 where one has grown."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     figures = [*sizes(), *surface(), *paths()]
-    print(f"{'':48}{'before':>8}{'now':>8}{'goal':>8}")
+    print(f"{'':48}{'most':>8}{'now':>8}{'goal':>8}")
     for figure in figures:
         goal = "" if figure.goal is None else f"{figure.goal:,}"
-        print(f"{figure.name:48}{figure.before:8,}{figure.now:8,}{goal:>8}")
+        print(f"{figure.name:48}{figure.most:8,}{figure.now:8,}{goal:>8}")
+    print("\n".join(grown(figures)), end="")
+    return int(bool(grown(figures)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -65,7 +65,7 @@ def test_nothing_is_counted_as_zero_because_it_was_not_found() -> None:
     """A class, a table or a folder that moved would look like a success."""
     assert house.sources("controller", Path("nowhere")) == []
     found = [*house.sizes(), *house.surface()]
-    assert [figure.name for figure in found if figure.now == 0 and figure.before] == []
+    assert [figure.name for figure in found if figure.now == 0 and figure.most] == []
 
 
 def test_the_controller_and_its_commands_reach_nothing_that_sets_up_or_proves() -> None:
@@ -75,3 +75,8 @@ def test_the_controller_and_its_commands_reach_nothing_that_sets_up_or_proves() 
     for start in (house.SERVICE, "controller.cli.run", "controller.cli.main"):
         reached = house.reached(graph, start)
         assert {name.partition(".")[0] for name in reached} == {"controller"}, start
+
+
+def test_a_figure_that_has_grown_is_named_with_its_bound() -> None:
+    figures = [house.Figure("settings", 138, 139, 80), house.Figure("guards", 24, 24), house.Figure("metrics", 43, 42)]
+    assert house.grown(figures) == ["settings: 139, at most 138. Remove as much as was added."]
