@@ -36,7 +36,6 @@ from failover_harness.control_plane.control_plane import ControlPlane
 from failover_testbed.loopback import unproxied
 from tests import tiers
 from tests.support import closing
-from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
 
 gc.disable()  # until all tests are collected: to go through thousands of them again and again takes a fifth of that time
 

@@ -5,8 +5,6 @@ from importlib.util import find_spec
 
 import pytest
 
-from tools.rerun import pytest_sessionfinish  # noqa: F401 - pytest calls it
-
 if find_spec("hypothesis"):  # the environment of vLLM has none
     from hypothesis import HealthCheck, settings
 
