@@ -1,4 +1,4 @@
-"""Draws the outage of docs/worth.md: who served the requests, without the controller and with it. `make bench-worth` writes it."""
+"""Draws the outage of docs/worth.md: who served the requests, without the controller and with it. `make docs` writes it."""
 
 from __future__ import annotations
 

@@ -47,9 +47,8 @@ TARGETS: Final[Mapping[str, tuple[Tier, ...]]] = {
     "test-simulation": (Tier.SIMULATION,),
     "test-cluster": (Tier.CLUSTER,),
     "test-world": (Tier.WORLD,),
-    "test-model-server": (Tier.MODEL_SERVER,),
+    "test-pipelines": (Tier.MODEL_SERVER,),
     "test-image": (Tier.IMAGE,),
-    "coverage": (*DEFAULT, Tier.HEAVY, Tier.SIMULATION),
 }
 """The targets of the Makefile that run a tier."""
 
@@ -146,7 +145,6 @@ PLACES: Final = (
     Place(Tier.INTEGRATION, "tests/harness/election/"),
     Place(Tier.SIMULATION, "tests/harness/election/test_election_world.py"),
     Place(Tier.INTEGRATION, "tests/house/test_closing.py"),
-    Place(Tier.INTEGRATION, "tests/house/test_rerun.py"),
     Place(Tier.HEAVY, "tests/house/test_tiers.py::test_no_tier_leaks_into_another"),
     Place(Tier.INTEGRATION, "tests/house/test_walk.py"),
     Place(Tier.INTEGRATION, "tests/house/test_words.py::test_words_that_are_gone_stay_gone"),

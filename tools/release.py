@@ -1,6 +1,6 @@
 """What a release is made of: version, notes, chart, images and wheels. ``python -m tools.release`` (docs/releasing.md).
 
-The workflow (`.github/workflows/release.yaml`) and the rehearsal (`make release-rehearsal`) run the same commands.
+The workflow (`.github/workflows/release.yaml`) and the rehearsal (`tests/cluster/test_release.py`) run the same commands.
 """
 
 from __future__ import annotations

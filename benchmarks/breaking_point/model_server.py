@@ -1,6 +1,6 @@
 """Runs `failoverctl breaking-point` on the project's model server on the CPU, as a person would. See docs/laboratory/breaking-point.md.
 
-It needs the model server's environment (from ``make test-model-server``), and writes the plot and the printed steps to the document.
+It needs the model server's environment (from ``make test-pipelines``), and writes the plot and the printed steps to the document.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     """Runs it."""
     interpreter = python()
     if interpreter is None:
-        sys.exit("the model server's environment is missing; make it with: make test-model-server")
+        sys.exit("the model server's environment is missing; make it with: make test-pipelines")
     with tempfile.TemporaryDirectory() as folder, serving_bert(interpreter) as url:
         file, body, output = Path(folder) / "bert.yaml", Path(folder) / "prompt.json", Path(folder) / "steps.json"
         file.write_text(APPLICATION)

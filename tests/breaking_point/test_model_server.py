@@ -19,7 +19,7 @@ def test_the_breaking_point_of_our_own_model_server_is_found(vegeta: Path, tmp_p
     """It answers until its queue is full, then 429: something ends the climb, and it recovers after every step."""
     interpreter = python()
     if interpreter is None:
-        pytest.skip("the model server's environment is missing: make test-model-server makes it")
+        pytest.skip("the model server's environment is missing: make test-pipelines makes it")
     body = tmp_path / "prompt.json"
     body.write_text(BODY)
     watcher = Quiet()

@@ -1,4 +1,4 @@
-"""A release, rehearsed: from a tag to the controller that the chart of a registry installs. `make release-rehearsal` shows its commands.
+"""A release, rehearsed: from a tag to the controller that the chart of a registry installs; `-n 0 -o log_cli=true` shows its commands.
 
 What the workflow does and this does not: build on the real base for two architectures, sign, and attest (docs/releasing.md).
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.house import makefile
 from tools.architecture_docs import written
 
 ROOT = Path(__file__).parents[2]
@@ -100,12 +101,11 @@ def test_what_to_read_names_every_room() -> None:
 
 def test_makefile_targets_that_pages_name_exist() -> None:
     """A command that a newcomer types must work."""
-    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     named = {
         (page.name, target) for page in pages for target in re.findall(r"\bmake ([a-z][a-z-]*[a-z])\b(?!-?\*)", _code(page.read_text()))
     }
-    assert sorted(one for one in named if one[1] not in targets) == []
+    assert sorted(one for one in named if one[1] not in makefile.targets()) == []
 
 
 def _code(page: str) -> str:

@@ -149,7 +149,7 @@ def test_what_images_are_built_with_is_named_where_it_is_missing(monkeypatch: py
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(engine.Unavailable, match=r"^buildah not installed; `make programs-images`"):
+    with pytest.raises(engine.Unavailable, match=r"^buildah not installed; on Debian `apt-get install`"):
         engine.require()
 
 

@@ -154,7 +154,7 @@ def _built(names: list[str], keyed: Mapping[str, _Program], source: Path | None 
     folder = _folder(go, keyed)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing and source is None and (release := keyed[missing[0]].release):
-        raise Unavailable(f"{missing[0]} not in the cache; `make programs-lbc SOURCE=FOLDER` builds it from a checkout of v{release}")
+        raise Unavailable(f"{missing[0]} not in the cache; `make programs SOURCE=FOLDER` builds it from a checkout of v{release}")
     if missing and os.environ.get(_BUILD_VARIABLE) == "no":
         raise Unavailable(f"{', '.join(missing)} not in the cache, and {_BUILD_VARIABLE}=no")
     folder.mkdir(parents=True, exist_ok=True)

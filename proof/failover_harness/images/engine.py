@@ -48,7 +48,7 @@ def require() -> None:
         Unavailable: A program is missing, or this is not root.
     """
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        raise Unavailable(f"{', '.join(missing)} not installed; `make programs-images` installs them on Debian")
+        raise Unavailable(f"{', '.join(missing)} not installed; on Debian `apt-get install` brings them")
     if os.geteuid() != 0:
         raise Unavailable("images are built and run here as root")
 

@@ -31,7 +31,7 @@ _EVERY_S: Final = 0.5
 
 
 def python() -> Path | None:
-    """The interpreter with the model server's libraries; None until `make test-model-server` has finished making it."""
+    """The interpreter with the model server's libraries; None until `make test-pipelines` has finished making it."""
     complete = sorted(ROOT.glob(".venv-libraries-*/.synced"))
     return complete[-1].parent / "bin" / "python" if complete else None
 

@@ -49,7 +49,7 @@ def test_a_tool_without_a_module_is_built_once_from_a_checkout(tmp_path: Path) -
 def test_without_it_the_message_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, build: str) -> None:
     """Also where nothing may be built: the tests say it at the end of the run."""
     monkeypatch.setenv("FAILOVER_TEST_BUILD", build)
-    with pytest.raises(Unavailable, match=r"`make programs-lbc SOURCE=FOLDER` builds it from a checkout of v\d"):
+    with pytest.raises(Unavailable, match=r"`make programs SOURCE=FOLDER` builds it from a checkout of v\d"):
         tool(LBC)
 
 
