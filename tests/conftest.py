@@ -6,17 +6,18 @@ import gc
 import json
 import os
 import secrets
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import structlog
+from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 
-from controller.clients import aws
+from controller.clients import aws, aws_models
 from failover_harness.control_plane import crds
 from failover_harness.control_plane.binaries import (
     CRANE,
@@ -173,6 +174,38 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             locate()
         for name in sorted(fixtures & _TOOLS.keys()):
             tool(_TOOLS[name])
+
+
+def pytest_sessionfinish() -> None:
+    """What nobody holds any more is found here. At its end pytest searches five times more, each time through all that remains."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_read_once() -> Iterator[None]:
+    """The controller's descriptions of AWS services, and everybody's endpoints, are read once a process, not once a session: megabytes.
+
+    The whole descriptions are not: moto changes those that it has read.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(aws_models._Files, "load_file", _once(aws_models._Files.load_file, ""))
+        patched.setattr(JSONFileLoader, "load_file", _once(JSONFileLoader.load_file, "endpoints"))
+        yield
+
+
+def _once(load_file: Callable[[Any, str], Any], end: str) -> Callable[[Any, str], Any]:
+    """A method that reads a file, and each with this end once, whichever object it is called on."""
+    known: dict[str, Any] = {}
+
+    def load(self: Any, file_path: str) -> Any:
+        if not file_path.endswith(end):
+            return load_file(self, file_path)
+        if file_path not in known:
+            known[file_path] = load_file(self, file_path)
+        return known[file_path]
+
+    return load
 
 
 @pytest.fixture(scope="session", autouse=True)

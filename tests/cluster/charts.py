@@ -68,8 +68,8 @@ def forget_definition(plane: ControlPlane) -> None:
 
 
 def documents(text: str) -> list[Object]:
-    """The objects of a YAML stream."""
-    return [one for one in yaml.safe_load_all(text) if one]
+    """The objects of a YAML stream, read with libyaml if PyYAML has it: charts are long."""
+    return [one for one in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if one]
 
 
 def without_helm(made: Iterable[Object]) -> dict[tuple[str, str, str], Object]:

@@ -7,11 +7,16 @@ from itertools import islice
 import pytest
 import urllib3
 
-from tests.contract.servers import Server
+from tests.contract.servers import Real, Server
 from tests.contract.support import CONFIG_MAPS, EVENTS, NODE_CLAIMS, PODS, Client, Object, brief, config_map, event, node_claim, pod
 
 INITIAL = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
 END_OF_INITIAL = "k8s.io/initial-events-end"
+
+
+def lasting(server: Server, real_s: int) -> str:
+    """How long a watch lasts in which bookmarks may come; the emulated server sends them every 0.05 s, so that a second shows them."""
+    return f"&timeoutSeconds={real_s if isinstance(server, Real) else 1}"
 
 
 def kinds(events: list[Object]) -> list[str]:
@@ -146,18 +151,18 @@ def test_a_watch_from_the_future_is_silent(client: Client, path: str) -> None:
         assert list(events) == []
 
 
-def test_no_bookmarks_come_unasked(client: Client) -> None:
+def test_no_bookmarks_come_unasked(server: Server, client: Client) -> None:
     """Without allowWatchBookmarks there are none."""
     version = client.get(CONFIG_MAPS).version
-    with client.watch(CONFIG_MAPS, f"&resourceVersion={version}&timeoutSeconds=5") as events:
+    with client.watch(CONFIG_MAPS, f"&resourceVersion={version}{lasting(server, 5)}") as events:
         client.create(CONFIG_MAPS, config_map("a"))
         assert kinds(list(events)) == ["ADDED"]
 
 
-def test_a_watch_ends_with_a_bookmark(client: Client) -> None:
+def test_a_watch_ends_with_a_bookmark(server: Server, client: Client) -> None:
     """A watch with bookmarks ends at timeoutSeconds, after a bookmark with the version of its last change."""
     version = client.get(CONFIG_MAPS).version
-    with client.watch(CONFIG_MAPS, f"&resourceVersion={version}&timeoutSeconds=7&allowWatchBookmarks=true") as events:
+    with client.watch(CONFIG_MAPS, f"&resourceVersion={version}{lasting(server, 7)}&allowWatchBookmarks=true") as events:
         created = client.create(CONFIG_MAPS, config_map("a"))
         seen = list(events)
     last = seen[-1]
@@ -177,10 +182,10 @@ def test_a_watch_goes_on_from_a_bookmark(client: Client) -> None:
         assert brief(next(events)) == ("ADDED", "b")
 
 
-def test_events_get_no_bookmarks(client: Client) -> None:
+def test_events_get_no_bookmarks(server: Server, client: Client) -> None:
     """A watch of Events gets no bookmarks, even if it requests them: no lines do not mean no changes."""
     version = client.get(EVENTS).version
-    with client.watch(EVENTS, f"&resourceVersion={version}&timeoutSeconds=5&allowWatchBookmarks=true") as events:
+    with client.watch(EVENTS, f"&resourceVersion={version}{lasting(server, 5)}&allowWatchBookmarks=true") as events:
         client.create(EVENTS, event("e1", namespace=client.namespace))
         assert kinds(list(events)) == ["ADDED"]
 

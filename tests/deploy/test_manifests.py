@@ -16,6 +16,7 @@ from controller.clients.kube import INGRESSES
 from controller.routing.kinds import KINDS
 from controller.service.leadership import LEASE_NAME
 from controller.signals.workload_kinds import WORKLOADS
+from tests.cluster.charts import documents
 
 KUSTOMIZE = Path(__file__).parents[2] / "deploy" / "kustomize"
 
@@ -24,7 +25,7 @@ def _objects(folder: str) -> list[dict[str, Any]]:
     """The objects of one folder, as the real kubectl renders them."""
     kubectl = Path(sys.executable).parent / "kubectl"
     done = subprocess.run([kubectl, "kustomize", KUSTOMIZE / folder], capture_output=True, text=True, timeout=30, check=True)
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return documents(done.stdout)
 
 
 def test_the_kustomization_moves_no_object_to_another_namespace() -> None:

@@ -26,8 +26,9 @@ def test_a(number, request):
 def test_the_end_of_a_run_says_what_was_not_tested(tmp_path: Path, workers: str) -> None:
     """Once each, also where the processes that ran the tests print nothing: a tier that could not run must not look like one that did."""
     (tmp_path / "test_it.py").write_text(_TESTS)
-    options = ["-c", "/dev/null", "--rootdir", ".", "-p", "tests.support.closing", "-p", "no:cacheprovider", "-n", workers]
-    command, environment = [sys.executable, "-m", "pytest", *options, "test_it.py"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    options = ["-c", "/dev/null", "--rootdir", ".", "-p", "xdist", "-p", "tests.support.closing", "-p", "no:cacheprovider", "-n", workers]
+    alone = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the other plugins take most of the time to begin
+    command, environment = [sys.executable, "-m", "pytest", *options, "test_it.py"], {**os.environ, **alone}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.strip("= ") for line in done.stdout.splitlines()]

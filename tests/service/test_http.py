@@ -385,8 +385,9 @@ def test_one_connection_too_many_closes_the_oldest(server: HttpServer) -> None:
         one.close()
 
 
-def test_a_request_that_never_ends_is_closed(server: HttpServer) -> None:
+def test_a_request_that_never_ends_is_closed(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then does not prolong it: the deadline is that of the whole request."""
+    monkeypatch.setattr(http_server, "_REQUEST_S", 1.0)
     over, slow = threading.Event(), _connected(server, 1, b"GET /healthz HTTP/1.1\r\nX-Slow: ")
     dripping = threading.Thread(target=_drip, args=(slow, over))
     dripping.start()

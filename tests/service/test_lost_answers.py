@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from controller.clients.kube import KubeSession
-from controller.clock import SystemClock
 from controller.errors import Unavailable
 from controller.ports import Message, MessageKind
 from controller.routing.annotations import MARKER
 from controller.routing.ingress.action import format_action
 from controller.service.wiring import Service
 from failover_harness.waiting import wait_for
+from failover_testbed.clocks import AcceleratedClock
 from tests.support.applications import CAPACITY_TARGETS, COST_TARGETS, application
 from tests.support.cluster import ACTION, NAMESPACE, Cluster, Collector, settings_for, write_application
 from tests.support.cluster import running as run
@@ -29,8 +29,8 @@ Loss = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A healthy application."""
-    made = Cluster(SystemClock())
+    """A healthy application; a second of the machine is five of the cluster."""
+    made = Cluster(AcceleratedClock(5))
     yield made
     made.close()
 

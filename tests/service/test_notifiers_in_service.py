@@ -113,7 +113,7 @@ def test_metrics_that_cloudwatch_does_not_take_show_in_the_status(tmp_path: Path
     monkeypatch.setenv("HOME", str(tmp_path))
     cluster, collector = Cluster(SystemClock()), Collector()
     try:
-        set_constant(monkeypatch, "_PUBLISH_S", 10.0)
+        set_constant(monkeypatch, "_PUBLISH_S", 1.0)
         with running(make_service(cluster, tmp_path, sinks=(collector,), cloudwatch={"enabled": True})) as service:
             wait_for("the trouble in the status", lambda: not _sink(service.status(), "cloudwatch")["ok"])
             shown = _sink(service.status(), "cloudwatch")

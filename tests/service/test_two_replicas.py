@@ -17,6 +17,8 @@ from tests.support.cluster import KIND, NAMESPACE, Cluster, Collector, edit, mak
 
 SYSTEM = "failover-system"
 QUICK = {"holdMinSeconds": 1, "holdMaxSeconds": 1}
+SOON = {"tick_interval_s": 6.0}
+"""The shortest: what one replica learns of the other by time alone, it learns at a tick."""
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def cluster() -> Iterator[Cluster]:
 
 def _replica(cluster: Cluster, folder: Path, collector: Collector) -> Service:
     folder.mkdir()
-    return make_service(cluster, folder, policy=QUICK, sinks=(collector,), leader_election={"enabled": True})
+    return make_service(cluster, folder, policy=QUICK, sinks=(collector,), leader_election={"enabled": True}, polls=SOON)
 
 
 def _leads(service: Service) -> bool:

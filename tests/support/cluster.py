@@ -12,6 +12,7 @@ import yaml
 
 from controller.clients.kube import AUTO_TARGET_GROUP_BINDINGS, KubeSession, connect
 from controller.clock import Clock, format_rfc3339
+from controller.policy.evidence import BATCH_S
 from controller.policy.model import Mode
 from controller.ports import Message, Notifier
 from controller.routing.annotations import MARKER
@@ -19,6 +20,7 @@ from controller.routing.ingress.action import format_action
 from controller.routing.names import action_key
 from controller.service.wiring import Service
 from controller.settings import Settings
+from failover_harness.waiting import wait_for
 from failover_testbed.cluster import routes
 from failover_testbed.cluster.routes import Routing
 from failover_testbed.kube_api import READ_ONLY, EmulatedKubeApi, Identity
@@ -104,6 +106,7 @@ class Cluster:
         self.api.start()
         self.store = self.api.store
         self._number = 0
+        self._refused_at = 0.0
         self._gated: set[str] = set()
         self._fill(standby=standby)
 
@@ -280,6 +283,7 @@ class Cluster:
         if not zones:
             words = "NodePool requirements filtered out all compatible available instance types"
             self._event("NodePool", pool, "NoCompatibleInstanceTypes", words)
+        self._refused_at = self.clock.now()
         return name
 
     def _event(self, kind: str, name: str, reason: str, message: str) -> None:
@@ -301,7 +305,12 @@ class Cluster:
         )
 
     def launch(self, pool: str, instance_type: str) -> str:
-        """Karpenter creates a NodeClaim and gets an instance, and its node joins."""
+        """Karpenter creates a NodeClaim and gets an instance, and its node joins.
+
+        Later than the last refusal by more than a batch of claims takes: sooner, it would count as one of the batch that was refused, and
+        prove nothing until the refusal is six minutes old.
+        """
+        wait_for("another batch of claims", lambda: int(self.clock.now()) > int(self._refused_at) + BATCH_S)
         name = self._claim(pool, instance_type, ())
         now = format_rfc3339(self.clock.now())
         conditions = [{"type": kind, "status": "True", "reason": kind, "lastTransitionTime": now} for kind in ("Launched", "Registered")]

@@ -159,9 +159,9 @@ def test_the_metrics_of_all_load_balancers_are_read_before_each_was_verified() -
 
 def test_a_mode_change_is_verified_although_the_others_wait() -> None:
     """The fleet is too large for the budget; what changed gets most of the calls, and the others still get a part."""
-    fleet = Fleet(200, per_second=1.0)
+    fleet = Fleet(100, per_second=0.5)
     fleet.run(2400.0)
-    changed = fleet.applications[150]
+    changed = fleet.applications[75]
     fleet.write(changed, weight=7)
     name = f"k8s-{changed.route.name}"
     weights = {f"{changed.route.name}-{unit.backend.service}": unit.weight or 0 for unit in changed.units}
@@ -274,7 +274,7 @@ def test_each_binding_is_parsed_once_a_round(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_permission_that_is_missing_costs_few_calls() -> None:
     """Each application made a denied call every five seconds, for ever."""
-    fleet = Fleet(50, per_second=20.0)
+    fleet = Fleet(10, per_second=20.0)
     fleet.elb.errors["DescribeLoadBalancers"] = refusal("AccessDenied", 403)
     fleet.run(3600.0)
     assert len(fleet.elb.calls) <= LANES * (1 + 3600 / 120)  # each lane asks before it hears of another one's refusal
@@ -327,7 +327,7 @@ def test_a_change_that_the_budget_does_not_reach_asks_it_once(monkeypatch: pytes
 
 def test_where_all_change_at_once_each_is_asked_within_the_time_that_is_said() -> None:
     """Else a thousand failovers would raise a thousand alerts about load balancers that nobody has asked yet."""
-    fleet = Fleet(100, per_second=2.0)
+    fleet = Fleet(50, per_second=1.0)
     fleet.run(1800.0)
     fleet.write(*fleet.applications, weight=7)
     said, since = fleet.external.of(fleet.applications[0]).asked_within_s, fleet.clock.now()
@@ -390,7 +390,7 @@ def test_refreshes_count_in_the_estimate() -> None:
 
 def test_counts_of_targets_stay_valid_for_as_long_as_they_cannot_be_renewed() -> None:
     """A fleet that is verified every ten minutes must not change its weights whenever a count is 181 s old."""
-    fleet = Fleet(120, per_second=2.0)
+    fleet = Fleet(60, per_second=1.0)
     fleet.run(1800.0)
     load = fleet.external.load()
     assert load is not None

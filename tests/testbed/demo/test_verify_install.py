@@ -123,7 +123,7 @@ def test_without_a_load_balancer_controller_it_fails_and_removes_the_annotation(
     env: Environment, session: KubeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No event comes. Where the last one is recent, the next may have been lost, so that the row is skipped until some minutes are over."""
-    monkeypatch.setattr(reconcile, "RECONCILED_S", 2.0)
+    monkeypatch.setattr(reconcile, "RECONCILED_S", 1.0)
     _pause(env, paused=True)
     try:
         recent = _results(_run(env, "--yes", "-o", "json"))

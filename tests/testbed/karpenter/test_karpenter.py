@@ -45,7 +45,7 @@ class Cluster:
     workloads: Workloads
     karpenter: Karpenter
 
-    def run(self, seconds: float, step: float = 0.5) -> None:
+    def run(self, seconds: float, step: float = 1.0) -> None:
         for _ in range(round(seconds / step)):
             self.clock.advance(step)
             self.workloads.step()
